@@ -1,0 +1,1 @@
+"""What a predict call carries: requests, responses, their tensors and their signature."""

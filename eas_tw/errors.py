@@ -1,0 +1,92 @@
+"""Every exception of eas_tw, on one screen.
+
+The split is by whose fault it is: yours before anything was sent (`ConfigError`, `BodyError` on encoding),
+the control plane's (`DiscoveryError`, `NoInstances`), or the fleet's (`RequestFailed` and everything under it,
+each with the attempts that were made).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eas_tw.policy.outcomes import Attempt
+
+
+class EasError(Exception):
+    """Root of everything eas_tw raises or fails a Deferred with."""
+
+
+class ConfigError(EasError, ValueError):
+    """A setting or an argument is wrong; the text says which, what it was, and what it may be."""
+
+
+class BodyError(EasError, ValueError):
+    """A request that cannot be encoded, or a response that cannot be parsed."""
+
+
+class ClientClosed(EasError):
+    """The client was used after, or was still busy at, its `close`."""
+
+
+class DiscoveryError(EasError):
+    """`init` ended without one good list of instances; the text says what the control plane answered."""
+
+
+class NoInstances(EasError):
+    """There is no instance to send to: `init` has not finished, or the endpoint type has none."""
+
+
+class RequestFailed(EasError):
+    """A call that was tried and failed.
+
+    Attributes:
+        attempts: One `Attempt` (instance, outcome, elapsed_s) for each try, in order; empty when the call never
+            reached an instance.
+    """
+
+    def __init__(self, message: str, attempts: tuple[Attempt, ...] = ()) -> None:
+        super().__init__(message)
+        self.attempts = attempts
+
+
+class DeadlineExceeded(RequestFailed, TimeoutError):
+    """The call's one deadline passed: waiting for a connection, connecting, sending and waiting all count."""
+
+
+class ConnectionFailed(RequestFailed, ConnectionError):
+    """The last attempt ended without a whole response: refused, timed out, reset or closed early."""
+
+
+class ProtocolViolation(RequestFailed):
+    """An instance answered with something that is not the HTTP/1.1 this client accepts, or too much of it."""
+
+
+class Overloaded(RequestFailed):
+    """This process already has `max_waiting` calls waiting for a connection; nothing was sent."""
+
+
+class StatusError(RequestFailed):
+    """The instance answered with a status other than 200.
+
+    Attributes:
+        status: The HTTP status, such as 400.
+        body: The response's bytes; a processor's exception text is here.
+        headers: The response's headers, names in lower case.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        attempts: tuple[Attempt, ...] = (),
+        *,
+        status: int,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, attempts)
+        self.status = status
+        self.body = body
+        self.headers = dict(headers or {})
