@@ -1,1 +1,63 @@
-"""eas_tw."""
+"""Call PAI-EAS inference services from Twisted over the VPC direct connection.
+
+`PredictClient` keeps the list of a service's instances in memory, spreads requests over them by weight, and moves a failed
+request to another instance.
+"""
+
+from eas_tw.body.request import Request
+from eas_tw.body.text import StringRequest, StringResponse
+from eas_tw.body.tf import TFRequest, TFResponse
+from eas_tw.client import PredictClient
+from eas_tw.config import (
+    ENDPOINT_TYPE_DEFAULT,
+    ENDPOINT_TYPE_DIRECT,
+    ENDPOINT_TYPE_FIXED,
+    ENDPOINT_TYPE_VIPSERVER,
+    ClientConfig,
+)
+from eas_tw.errors import (
+    BodyError,
+    ClientClosed,
+    ConfigError,
+    ConnectionFailed,
+    DeadlineExceeded,
+    DiscoveryError,
+    EasError,
+    NoInstances,
+    Overloaded,
+    ProtocolViolation,
+    RequestFailed,
+    StatusError,
+)
+from eas_tw.policy.instances import Instance
+from eas_tw.policy.outcomes import Attempt, Condition, Outcome
+
+__all__ = [
+    "ENDPOINT_TYPE_DEFAULT",
+    "ENDPOINT_TYPE_DIRECT",
+    "ENDPOINT_TYPE_FIXED",
+    "ENDPOINT_TYPE_VIPSERVER",
+    "Attempt",
+    "BodyError",
+    "ClientClosed",
+    "ClientConfig",
+    "Condition",
+    "ConfigError",
+    "ConnectionFailed",
+    "DeadlineExceeded",
+    "DiscoveryError",
+    "EasError",
+    "Instance",
+    "NoInstances",
+    "Outcome",
+    "Overloaded",
+    "PredictClient",
+    "ProtocolViolation",
+    "Request",
+    "RequestFailed",
+    "StatusError",
+    "StringRequest",
+    "StringResponse",
+    "TFRequest",
+    "TFResponse",
+]

@@ -1,0 +1,191 @@
+"""What a caller may give as a tensor's content, laid out flat.
+
+Lists, nested lists, iterables, scalars, buffers of any layout and byte order, and anything with `__array__` become one
+`Flat`: elements in row-major order and the shape they came in. Elements are not converted here (see `packing`), and
+numpy is imported only for content that already is numpy's.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from eas_tw.body.dtypes import TEXT
+from eas_tw.errors import BodyError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+    from eas_tw.body.dtypes import DType
+
+_ROWS = (list, tuple, range, array)
+_NATIVE = {  # (kind, bytes) -> the native code that memoryview.cast and array understand
+    **{("i", size): code for size, code in ((1, "b"), (2, "h"), (4, "i"), (8, "q"))},
+    **{("u", size): code for size, code in ((1, "B"), (2, "H"), (4, "I"), (8, "Q"))},
+    **{("f", size): code for size, code in ((4, "f"), (8, "d"))},
+}
+_KINDS = {**dict.fromkeys("bhilqn", "i"), **dict.fromkeys("BHILQN?c", "u"), **dict.fromkeys("fd", "f")}
+_SWAPPED = ">!" if sys.byteorder == "little" else "<"
+
+
+@attrs.frozen
+class Flat:
+    """Elements in row-major order.
+
+    Attributes:
+        values: A flat list, a one-dimensional memoryview of a native format, or a numpy array of any shape.
+        shape: The shape the content itself has.
+    """
+
+    values: Any
+    shape: tuple[int, ...]
+
+    def as_list(self) -> Sequence[Any]:
+        """The elements as Python objects; a list is given as it is."""
+        if isinstance(self.values, list | tuple):
+            return self.values
+        flat = self.values if isinstance(self.values, memoryview) else self.values.reshape(-1)
+        return flat.tolist()
+
+
+def vectorised() -> ModuleType | None:
+    """The numpy half of this package if the program has loaded numpy, else None: importing it costs 0.1 s."""
+    return numeric() if sys.modules.get("numpy") is not None else None
+
+
+def numeric() -> ModuleType:
+    """The numpy half of this package.
+
+    Raises:
+        BodyError: numpy is not installed.
+    """
+    try:
+        from eas_tw.body import ndarrays  # noqa: PLC0415 - numpy is optional and slow to import
+    except ImportError as error:
+        raise BodyError("this needs numpy; install it with: pip install 'eas-tw[numpy]'") from error
+    if sys.modules.get("numpy") is None:
+        raise BodyError("this needs numpy, which this program has blocked in sys.modules")
+    return ndarrays
+
+
+def seen_as(memory: memoryview, code: str) -> memoryview:
+    """The same memory as elements of another native format."""
+    return memory.cast("B").cast(code)  # type: ignore[call-overload,no-any-return]  # a code is checked at run time
+
+
+def flatten(content: Any, dtype: DType, shape: tuple[int, ...] | None, where: str) -> Flat:
+    """Lay content out flat.
+
+    Bytes without a type of their own (`bytes`, `bytearray`, a memoryview of format `B`) are the tensor's raw
+    little-endian memory when `shape` says so by their size, and otherwise one element from 0 to 255 each.
+
+    Args:
+        content: See the module.
+        dtype: What it will be packed as.
+        shape: The shape the caller gave, or None.
+        where: For messages, such as `feed 'images'`.
+
+    Raises:
+        BodyError: Ragged rows, or content that has no order or is no tensor at all.
+    """
+    if isinstance(content, list | tuple):
+        return _flatten_rows(content, where)
+    if dtype.code == TEXT and isinstance(content, str | bytes | bytearray | memoryview):
+        return Flat([content if isinstance(content, str) else bytes(content)], ())
+    if hasattr(content, "__array__"):
+        return _from_numpy(content, where)
+    try:
+        view = memoryview(content)
+    except TypeError:
+        return _flatten_object(content, where)
+    return _flatten_view(view, dtype, shape, where)
+
+
+def _flatten_rows(content: list[Any] | tuple[Any, ...], where: str) -> Flat:
+    """Take one level of nesting off at a time; the work per element is the interpreter's own."""
+    level: list[Any] | tuple[Any, ...] = content
+    shape = [len(level)]
+    while level:
+        first = level[0]
+        if getattr(first, "ndim", 0) and hasattr(first, "__array__"):
+            rows = _from_numpy(level, where)
+            return Flat(rows.values, (*shape[:-1], *rows.shape))
+        if not isinstance(first, _ROWS):
+            break
+        shape.append(_common_length(level, len(shape), where))
+        level = [element for row in level for element in row]
+    return Flat(level, tuple(shape))
+
+
+def _common_length(rows: list[Any] | tuple[Any, ...], depth: int, where: str) -> int:
+    if not all(issubclass(kind, _ROWS) for kind in set(map(type, rows))):
+        raise BodyError(f"{where}: rows and single elements are mixed at depth {depth}; nest the content evenly")
+    lengths = sorted(set(map(len, rows)))
+    if len(lengths) > 1:
+        raise BodyError(
+            f"{where}: rows of different lengths at depth {depth} ({lengths[0]} and {lengths[-1]}); "
+            "pad them to one length"
+        )
+    return lengths[0]
+
+
+def _flatten_object(content: Any, where: str) -> Flat:
+    if isinstance(content, int | float) or hasattr(content, "__index__") or hasattr(content, "__float__"):
+        return Flat([content], ())
+    if isinstance(content, Iterable) and not isinstance(content, Mapping | AbstractSet | str):
+        return _flatten_rows(list(content), where)
+    raise BodyError(
+        f"{where}: content must be a list, nested lists, an array or a buffer, got {type(content).__name__}"
+    )
+
+
+def _flatten_view(view: memoryview, dtype: DType, shape: tuple[int, ...] | None, where: str) -> Flat:
+    if view.format in {"B", "c"} and dtype.itemsize > 1:
+        if shape is None:
+            raise BodyError(
+                f"{where}: {view.nbytes} bytes for {dtype.name} are either raw memory or one element each; "
+                "give the shape"
+            )
+        if view.nbytes == math.prod(shape) * dtype.itemsize:
+            raw = _little_endian(view, dtype.code)
+            return Flat(raw, shape)
+    if vectorised() and view.format != dtype.code:
+        return _from_numpy(view, where)
+    return _from_native(view, where)
+
+
+def _from_native(view: memoryview, where: str) -> Flat:
+    """A buffer without numpy: its memory, seen as one dimension of a native format."""
+    shape = tuple(view.shape or ())
+    order, code = view.format[:-1], view.format[-1:]
+    native = _NATIVE.get((_KINDS.get(code, ""), view.itemsize))
+    if native is None or len(order) > 1:
+        return _from_numpy(view, where)
+    if order in {"", "@"} and view.c_contiguous and view.nbytes:
+        return Flat(seen_as(view, native), shape)
+    values = array(native, view.tobytes())
+    if order and order in _SWAPPED:
+        values.byteswap()
+    return Flat(memoryview(values), shape)
+
+
+def _little_endian(view: memoryview, code: str) -> memoryview:
+    """Raw memory from elsewhere, as the wire has it, seen as elements of this machine."""
+    if sys.byteorder == "little" and view.c_contiguous and view.nbytes:
+        return seen_as(view, code)
+    values = array(code, view.tobytes())
+    if sys.byteorder == "big":
+        values.byteswap()
+    return memoryview(values)
+
+
+def _from_numpy(content: Any, where: str) -> Flat:
+    values = numeric().as_array(content, where)
+    return Flat(values, values.shape)

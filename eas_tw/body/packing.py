@@ -1,0 +1,181 @@
+"""Elements to the payload of a packed field, and back to Python numbers.
+
+Floats are their own memory: nothing is converted when the buffer already has the wire's layout, and the buffer itself
+is returned. Integers and bools are varints: packed by numpy when the program has loaded it, else by protobuf, never by
+a loop per element here. Which field the payload belongs to, and its tag, are not known here.
+"""
+
+from __future__ import annotations
+
+import reprlib
+import sys
+from array import array
+from typing import TYPE_CHECKING, Any
+
+from eas_tw.body import schema
+from eas_tw.body.content import numeric, seen_as, vectorised
+from eas_tw.body.dtypes import BOOL, FLOATS
+from eas_tw.body.wire import head, varint
+from eas_tw.errors import BodyError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eas_tw.body.content import Flat
+    from eas_tw.body.dtypes import DType
+
+#: Any message with the repeated fields `int_val`, `int64_val` and `bool_val` can carry varints through protobuf.
+_CARRIER = "eas_tw.tf.ArrayProto"
+#: Below this many elements, or bytes, protobuf is done before numpy has begun.
+_WORTH_NUMPY = 256
+
+
+def pack(flat: Flat, dtype: DType, where: str) -> bytes | memoryview:
+    """Encode numbers.
+
+    Args:
+        flat: The elements; not strings.
+        dtype: What they become; also the range they must be in. A float too large for DT_FLOAT becomes inf, as in
+            protobuf.
+        where: For messages, such as `feed 'images'`.
+
+    Returns:
+        The payload. For floats that already have the wire's layout, a view of the caller's own memory: no copy yet.
+
+    Raises:
+        BodyError: An element of the wrong type or out of range; the text names the first one.
+    """
+    if not isinstance(flat.values, list | tuple | memoryview):
+        return numeric().pack(flat.values, dtype, where)  # type: ignore[no-any-return]  # a module found at run time
+    values = typed(flat.values, dtype, where)
+    if dtype.code in FLOATS:
+        return _wire_order(values)
+    return _pack_varints(values, dtype, where)
+
+
+def pack_strings(values: Sequence[Any], field: int, where: str) -> bytes:
+    """Encode strings as a repeated field of bytes; each has its own tag, so this takes the field's number.
+
+    Args:
+        values: bytes, or str, sent as UTF-8.
+        field: The field's number.
+        where: For messages.
+
+    Raises:
+        BodyError: An element is neither, or text UTF-8 cannot carry.
+    """
+    tag = head(field, 0)[:-1]
+    parts: list[bytes | bytearray] = []
+    for index, value in enumerate(values):
+        try:
+            text = value.encode() if isinstance(value, str) else value
+        except UnicodeEncodeError as error:
+            raise BodyError(f"{where}: element {index} cannot be sent as UTF-8: {error}") from error
+        if not isinstance(text, bytes | bytearray):
+            raise BodyError(f"{where}: element {index} is {_describe(value)}; DT_STRING takes bytes or str")
+        parts += (tag, varint(len(text)), text)
+    return b"".join(parts)
+
+
+def unpack(payload: memoryview, dtype: DType) -> list[Any]:
+    """Decode numbers.
+
+    Args:
+        payload: A whole packed field.
+        dtype: What they are; not strings.
+
+    Returns:
+        Python floats, ints or bools.
+
+    Raises:
+        BodyError: The payload is not such a field.
+    """
+    if dtype.code in FLOATS:
+        return _from_wire_order(payload, dtype.code)
+    raw = payload.tobytes()
+    if raw.isascii():  # every varint is one byte
+        return list(map(bool, raw)) if dtype.code == BOOL else list(raw)
+    numpy_half = vectorised()
+    if numpy_half and len(raw) >= _WORTH_NUMPY:
+        return numpy_half.unpack(payload, dtype).tolist()  # type: ignore[no-any-return]
+    return _unpack_by_protobuf(raw, dtype)
+
+
+def typed(values: Any, dtype: DType, where: str) -> memoryview:
+    """The elements as a buffer of the dtype, converted and checked by `array`, which knows each type's range."""
+    if isinstance(values, memoryview) and values.format == dtype.code:
+        return values
+    try:
+        return memoryview(array(dtype.storage, values))
+    except (TypeError, ValueError, OverflowError):
+        plain = [value.item() if getattr(value, "ndim", 1) == 0 else value for value in values]  # numpy's scalars
+    try:
+        return memoryview(array(dtype.storage, plain))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _first_wrong(plain, dtype, where) from error
+
+
+def _first_wrong(values: list[Any], dtype: DType, where: str) -> BodyError:
+    for index, value in enumerate(values):
+        try:
+            array(dtype.storage, [value])
+        except (TypeError, ValueError, OverflowError):
+            return BodyError(f"{where}: element {index} is {_describe(value)}; {dtype.name} takes {dtype.range_text}")
+    raise AssertionError("array refused the whole but none of its elements")
+
+
+def _describe(value: object) -> str:
+    return f"{reprlib.repr(value)} ({type(value).__name__})"
+
+
+def _wire_order(values: memoryview) -> memoryview:
+    if not values.nbytes:
+        return memoryview(b"")
+    if sys.byteorder == "big":
+        swapped = array(values.format, values.tobytes())
+        swapped.byteswap()
+        values = memoryview(swapped)
+    return values.cast("B")
+
+
+def _from_wire_order(payload: memoryview, code: str) -> list[float]:
+    if sys.byteorder == "little":
+        return seen_as(payload, code).tolist()  # type: ignore[return-value]  # floats by their code
+    values = array(code, payload.tobytes())
+    values.byteswap()
+    return values.tolist()  # type: ignore[return-value]
+
+
+def _pack_varints(values: memoryview, dtype: DType, where: str) -> bytes:
+    if dtype.itemsize == 1:
+        raw = values.tobytes()
+        if dtype.code == BOOL and raw.translate(None, b"\0\1"):
+            index = next(index for index, value in enumerate(raw) if value > 1)
+            raise BodyError(f"{where}: element {index} is {raw[index]}; {dtype.name} takes {dtype.range_text}")
+        if raw.isascii():  # every varint is one byte, the element itself
+            return raw
+    numpy_half = vectorised()
+    if numpy_half and len(values) >= _WORTH_NUMPY:
+        return numpy_half.pack_varints(numpy_half.from_memory(values))  # type: ignore[no-any-return]
+    return _pack_by_protobuf(values, dtype)
+
+
+def _pack_by_protobuf(values: memoryview, dtype: DType) -> bytes:
+    carrier = schema.message(_CARRIER)()
+    getattr(carrier, dtype.field).extend(values)
+    field: bytes = carrier.SerializeToString()
+    size_at = end_of_size = 1 if field else 0  # the tag is one byte
+    while field[size_at:] and field[end_of_size] & 0x80:
+        end_of_size += 1
+    return field[end_of_size + 1 :]
+
+
+def _unpack_by_protobuf(raw: bytes, dtype: DType) -> list[Any]:
+    from google.protobuf.message import DecodeError  # noqa: PLC0415 - protobuf loads with the first body that needs it
+
+    carrier = schema.message(_CARRIER)
+    number = carrier.DESCRIPTOR.fields_by_name[dtype.field].number
+    try:
+        return list(getattr(carrier.FromString(head(number, len(raw)) + raw), dtype.field))
+    except DecodeError as error:
+        raise BodyError(f"not protobuf: {dtype.field} is not a packed field") from error

@@ -1,0 +1,88 @@
+"""Requests and responses that are text or plain bytes: JSON, most custom processors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eas_tw.errors import BodyError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+
+class StringRequest:
+    """A body sent as it is.
+
+    Args:
+        data: Text, sent as UTF-8, or bytes, or any buffer, whose memory is copied now in row-major order.
+
+    Raises:
+        BodyError: `data` is something else, or text that UTF-8 cannot carry (a lone surrogate).
+    """
+
+    __slots__ = ("_body",)
+
+    def __init__(self, data: str | Buffer = b"") -> None:
+        self._body = _as_bytes(data)
+
+    def __repr__(self) -> str:
+        return f"StringRequest({len(self._body)} bytes)"
+
+    def to_string(self) -> bytes:
+        """The body."""
+        return self._body
+
+    def parse_response(self, content: Buffer) -> StringResponse:
+        """The answer to this request; any bytes are one."""
+        return StringResponse(content)
+
+
+class StringResponse:
+    """A response kept as bytes until it is asked for as text.
+
+    Attributes:
+        content: The bytes as they came, always there.
+    """
+
+    __slots__ = ("content",)
+
+    def __init__(self, content: Buffer) -> None:
+        self.content = bytes(content)
+
+    def __str__(self) -> str:
+        return self.to_string()
+
+    def __repr__(self) -> str:
+        return f"StringResponse({len(self.content)} bytes)"
+
+    def to_string(self) -> str:
+        """The response as UTF-8 text.
+
+        Raises:
+            BodyError: It is not UTF-8. Replacement characters would pass for a prediction, so there are none;
+                `content` still has the bytes.
+        """
+        try:
+            return self.content.decode()
+        except UnicodeDecodeError as error:
+            raise BodyError(
+                f"the response is not UTF-8 text: byte {error.object[error.start]:#04x} at {error.start} "
+                f"of {len(self.content)}; use .content for its bytes"
+            ) from error
+
+
+def _as_bytes(data: str | Buffer) -> bytes:
+    if isinstance(data, str):
+        try:
+            return data.encode()
+        except UnicodeEncodeError as error:
+            raise BodyError(f"the text of a StringRequest cannot be sent as UTF-8: {error}") from error
+    if isinstance(data, bytes):
+        return data
+    try:
+        return memoryview(data).tobytes()
+    except (TypeError, ValueError, BufferError) as error:
+        raise BodyError(
+            f"StringRequest takes str, bytes or a buffer, got {type(data).__name__}; "
+            "serialise it first, for example with json.dumps"
+        ) from error

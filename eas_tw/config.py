@@ -1,0 +1,148 @@
+"""Every knob of the client: its unit, its range, its default. Values are checked when the config is made, and never again."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+from attrs import evolve, field, frozen
+
+from eas_tw.errors import ConfigError
+from eas_tw.policy.outcomes import Condition
+from eas_tw.policy.retry import DEFAULT_RETRY_ON
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from attrs import Attribute
+
+    Check = Callable[[Any, Attribute[Any], Any], None]
+
+ENDPOINT_TYPE_DEFAULT = "DEFAULT"
+"""Through the gateway: the endpoint itself answers predictions."""
+ENDPOINT_TYPE_DIRECT = "DIRECT"
+"""Straight to the instances; the endpoint only says which they are."""
+ENDPOINT_TYPE_VIPSERVER = "VIPSERVER"
+"""Straight to the instances, found through VIPServer (internal clusters)."""
+ENDPOINT_TYPE_FIXED = "FIXED"
+"""Straight to a list of instances given by the program; there is no discovery."""
+
+ENDPOINT_TYPES = (ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_VIPSERVER, ENDPOINT_TYPE_FIXED)
+
+
+def _number(
+    low: float, high: float = math.inf, *, above: bool = False, whole: bool = False, none: bool = False
+) -> Check:
+    kinds = int if whole else (int, float)
+    noun = "whole number" if whole else "number"
+    bound = f"> {low:g}" if above else f"≥ {low:g}"
+    allowed = f"a {noun} {bound}" + (f" and ≤ {high:g}" if high < math.inf else "") + (", or None" if none else "")
+
+    def check(_: object, attribute: Attribute[Any], value: Any) -> None:
+        if value is None and none:
+            return
+        good = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
+        if not good or (above and value == low) or value == math.inf:
+            raise ConfigError(f"{attribute.name} must be {allowed}, got {value!r}")
+
+    return check
+
+
+def _one_of(*allowed: str) -> Check:
+    def check(_: object, attribute: Attribute[Any], value: Any) -> None:
+        if value not in allowed:
+            raise ConfigError(f"{attribute.name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+    return check
+
+
+def _retry_on(values: Iterable[Condition | str | int]) -> frozenset[Condition | int]:
+    """Conditions by name, statuses by number."""
+    found: list[Condition | int] = []
+    for value in values:
+        try:
+            found.append(value if isinstance(value, int) else Condition(value))
+        except ValueError:
+            names = ", ".join(condition.value for condition in Condition)
+            raise ConfigError(f"retry_on takes HTTP statuses and conditions ({names}), got {value!r}") from None
+    return frozenset(found)
+
+
+_positive = _number(0, above=True)
+_positive_or_none = _number(0, above=True, none=True)
+_count = _number(1, whole=True)
+
+
+@frozen(kw_only=True)
+class ClientConfig:
+    """How a client behaves. Durations are seconds, sizes bytes.
+
+    Attributes:
+        poll_interval_s: Time between two discovery polls (the vendor's first rule: about every 5 s).
+        poll_jitter: Each interval is drawn from ± this share, so that many processes do not poll together; 0–1.
+        discovery_timeout_s: Bound on one discovery request, head and body.
+        max_discovery_bytes: Bound on a discovery reply.
+        discovery_path: The path template to use, with `{service}`; `None` tries the documented one, then the newer one.
+        init_timeout_s: How long `init` waits for the first good list; `None` waits on.
+        timeout_s: The one deadline of a call: queueing, connecting, sending, waiting, every attempt and pause.
+        connect_timeout_s: Bound on opening a connection.
+        attempt_timeout_s: Bound on one attempt, so that a silent instance leaves time for another; `None` for no bound but
+            the call's deadline.
+        attempts: The most attempts of one call, the first included.
+        retry_on: Conditions (by name) and statuses (by number) that are tried on another instance.
+        retry_budget_ratio: Retries may be this share of the calls of the last 10 s, …
+        retry_budget_min_per_s: … plus this many a second. Attempts that never reached an instance are not counted.
+        backoff_base_s: Ceiling of the first pause (full jitter); it doubles with each attempt.
+        backoff_max_s: Ceiling of every pause.
+        eject_after: Consecutive failures (timeouts, lost connections, 5xx) that leave an instance out for a while.
+        eject_base_s: How long the first such ejection lasts; a failed connect ejects at once, for 1 s at first. Doubles.
+        eject_max_s: The longest ejection.
+        max_ejected_ratio: The largest share of the fleet that is ejected at a time; 0 switches ejection off.
+        balancer: How an instance is picked: `"wrr"`, weighted round robin.
+        max_connections_per_instance: Bound on the connections to one instance; further calls wait in line.
+        idle_timeout_s: An idle connection is closed after this long (the vendor's gateway does so at 30 s).
+        max_waiting: The most calls that may wait in line for one instance's connections; more fail as `Overloaded` at once.
+        max_response_bytes: Bound on a response's body.
+        max_head_bytes: Bound on a response's head.
+        drain_timeout_s: How long `close` lets calls in flight finish before it cancels them.
+        auth: `"signature"` signs each request; `"token"` sends the token itself.
+        seed: Makes the client's chance (jitter, rotation start) repeatable; `None` for true chance.
+    """
+
+    poll_interval_s: float = field(default=5.0, validator=_positive)
+    poll_jitter: float = field(default=0.1, validator=_number(0, 1))
+    discovery_timeout_s: float = field(default=3.0, validator=_positive)
+    max_discovery_bytes: int = field(default=16 * 2**20, validator=_count)
+    discovery_path: str | None = field(default=None)
+    init_timeout_s: float | None = field(default=30.0, validator=_positive_or_none)
+    timeout_s: float = field(default=5.0, validator=_positive)
+    connect_timeout_s: float = field(default=1.0, validator=_positive)
+    attempt_timeout_s: float | None = field(default=None, validator=_positive_or_none)
+    attempts: int = field(default=3, validator=_count)
+    retry_on: frozenset[Condition | int] = field(default=DEFAULT_RETRY_ON, converter=_retry_on)
+    retry_budget_ratio: float = field(default=0.2, validator=_number(0))
+    retry_budget_min_per_s: float = field(default=10.0, validator=_number(0))
+    backoff_base_s: float = field(default=0.025, validator=_number(0))
+    backoff_max_s: float = field(default=0.25, validator=_number(0))
+    eject_after: int = field(default=5, validator=_count)
+    eject_base_s: float = field(default=30.0, validator=_positive)
+    eject_max_s: float = field(default=60.0, validator=_positive)
+    max_ejected_ratio: float = field(default=0.5, validator=_number(0, 1))
+    balancer: Literal["wrr"] = field(default="wrr", validator=_one_of("wrr"))
+    max_connections_per_instance: int = field(default=100, validator=_count)
+    idle_timeout_s: float = field(default=30.0, validator=_positive)
+    max_waiting: int = field(default=10_000, validator=_number(0, whole=True))
+    max_response_bytes: int = field(default=256 * 2**20, validator=_count)
+    max_head_bytes: int = field(default=64 * 2**10, validator=_count)
+    drain_timeout_s: float = field(default=5.0, validator=_number(0))
+    auth: Literal["signature", "token"] = field(default="signature", validator=_one_of("signature", "token"))
+    seed: int | None = field(default=None, validator=_number(-(2**63), 2**63, whole=True, none=True))
+
+    @discovery_path.validator
+    def _check_discovery_path(self, _: object, value: str | None) -> None:
+        if value is not None and not (value.startswith("/") and "{service}" in value):
+            raise ConfigError(f'discovery_path must look like "/…/{{service}}", got {value!r}')
+
+    def but(self, **changes: Any) -> ClientConfig:
+        """A copy with some settings changed, checked like a new one."""
+        return evolve(self, **changes)

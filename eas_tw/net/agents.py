@@ -1,0 +1,134 @@
+"""The HTTP agent of the control plane and the gateway: Twisted's, with its hidden retry off and its sockets counted.
+
+Counted, because cancelling a request only begins to close its connection, and `close()` promises that every socket has
+reported its loss.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IProtocol, IProtocolFactory
+    from twisted.web.client import URI
+    from twisted.web.iweb import IAgent
+
+    from eas_tw.net.pool import Reactor
+
+
+class Agents:
+    """An agent, and the account of its sockets.
+
+    Args:
+        reactor: Clock and network.
+        connect_timeout_s: Bound on opening a connection.
+        keep: How many idle connections to keep for a host, 0 for none.
+        idle_timeout_s: How long to keep them.
+        agent: The user's own agent, whose sockets are the user's business; `None` for ours.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        *,
+        connect_timeout_s: float,
+        keep: int = 0,
+        idle_timeout_s: float = 30.0,
+        agent: IAgent | None = None,
+    ) -> None:
+        self._pool = pool = HTTPConnectionPool(reactor, persistent=keep > 0)
+        pool.retryAutomatically = False
+        pool.maxPersistentPerHost = keep
+        pool.cachedConnectionTimeout = idle_timeout_s
+        self._endpoints = _CountedEndpoints(reactor, connect_timeout_s)
+        self.agent: IAgent = agent or Agent.usingEndpointFactory(reactor, self._endpoints, pool)
+
+    def close(self) -> Deferred[Any]:
+        """Close kept connections.
+
+        Returns:
+            Fires when every socket is gone.
+        """
+        closing: Deferred[Any] = self._pool.closeCachedConnections()
+        return closing.addBoth(lambda _: self._endpoints.when_gone())
+
+
+@implementer(IAgentEndpointFactory)
+class _CountedEndpoints:
+    """Endpoints for URIs (`IAgentEndpointFactory`), whose connections are counted."""
+
+    def __init__(self, reactor: Reactor, connect_timeout_s: float) -> None:
+        self._reactor = reactor
+        self._connect_timeout_s = connect_timeout_s
+        self._policy: BrowserLikePolicyForHTTPS | None = None
+        self._open = 0
+        self._waiters: list[Deferred[None]] = []
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """The endpoint for a URI (`IAgentEndpointFactory`)."""
+        host = uri.host.decode("ascii")
+        endpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=self._connect_timeout_s)
+        counted = _CountedEndpoint(endpoint, self)
+        if uri.scheme != b"https":
+            return counted
+        if self._policy is None:
+            self._policy = BrowserLikePolicyForHTTPS()
+        return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), counted)  # type: ignore[no-any-return]
+
+    def opened(self) -> None:
+        """A socket more."""
+        self._open += 1
+
+    def lost(self) -> None:
+        """A socket fewer."""
+        self._open -= 1
+        if not self._open:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                waiter.callback(None)
+
+    def when_gone(self) -> Deferred[None]:
+        """Fires when no socket is open."""
+        if not self._open:
+            return succeed(None)
+        waiter: Deferred[None] = Deferred()
+        self._waiters.append(waiter)
+        return waiter
+
+
+@implementer(IStreamClientEndpoint)
+class _CountedEndpoint:
+    def __init__(self, endpoint: IStreamClientEndpoint, count: _CountedEndpoints) -> None:
+        self._endpoint = endpoint
+        self._count = count
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803
+        connecting: Deferred[Any] = self._endpoint.connect(_CountingFactory(protocolFactory, self._count))
+        return connecting.addCallback(lambda wrapper: wrapper.wrappedProtocol)  # type: ignore[no-any-return]
+
+
+class _CountingProtocol(ProtocolWrapper):  # type: ignore[misc]
+    def makeConnection(self, transport: Any) -> None:
+        self.factory.count.opened()
+        super().makeConnection(transport)
+
+    def connectionLost(self, reason: Any) -> None:
+        super().connectionLost(reason)
+        self.factory.count.lost()
+
+
+class _CountingFactory(WrappingFactory):  # type: ignore[misc]
+    noisy = False
+    protocol = _CountingProtocol
+
+    def __init__(self, factory: IProtocolFactory, count: _CountedEndpoints) -> None:
+        super().__init__(factory)
+        self.count = count

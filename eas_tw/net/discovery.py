@@ -1,0 +1,264 @@
+"""The side channel: polls the control plane on the reactor's schedule and hands good lists on. Never on the way of a call.
+
+A `Source` reads the list from one kind of control plane; the `Poller` decides when, keeps the account, and turns
+every failure into a line of it. What a list is worth is decided by `policy.instances`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import field, frozen
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from eas_tw.policy.instances import BadStatusError, Refusal, RefusedReplyError, Snapshot, read_upstreams, read_vipserver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from random import Random
+
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+    from eas_tw.net.fetch import Fetcher
+
+DOCUMENTED_PATH = "/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{service}"
+NEWER_PATH = "/api/v1/servicediscovery/upstreams/{service}"
+PATHS = (DOCUMENTED_PATH, NEWER_PATH)
+
+_NOT_FOUND = 404
+_FIRST_RETRY_S = 0.1
+_REASONS_KEPT = 100
+
+
+class Source(Protocol):
+    """One kind of control plane."""
+
+    async def read(self) -> Snapshot:
+        """The list as it is now.
+
+        Raises:
+            RefusedReplyError: There is none that could be used.
+        """
+
+    def close(self) -> Deferred[Any]:
+        """Fires when its sockets are gone."""
+
+
+class UpstreamsSource:
+    """The upstreams interface, over the documented path or the newer one: on 404 the other, and remember who answered.
+
+    Args:
+        fetcher: Does the request.
+        endpoint: Such as `http://pai-eas-vpc.cn-shanghai.aliyuncs.com`.
+        service: Name; of `group/service` the first segment.
+        paths: Templates to try in turn.
+        inside: Whether this process runs inside EAS, which asks for `?internal=true`.
+    """
+
+    def __init__(
+        self, fetcher: Fetcher, endpoint: str, service: str, *, paths: Sequence[str] = PATHS, inside: bool = False
+    ) -> None:
+        self._fetcher = fetcher
+        query = "?internal=true" if inside else ""
+        self._urls = [endpoint + path.format(service=service) + query for path in paths]
+
+    async def read(self) -> Snapshot:
+        """The list as it is now."""
+        for tries_left in reversed(range(len(self._urls))):
+            try:
+                body = await self._fetcher.get(self._urls[0])
+            except BadStatusError as error:
+                if error.status != _NOT_FOUND or not tries_left:
+                    raise
+                self._urls.append(self._urls.pop(0))
+            else:
+                return read_upstreams(body)
+        raise AssertionError("the last try returns or raises")
+
+    def close(self) -> Deferred[Any]:
+        """Fires when its sockets are gone."""
+        return self._fetcher.close()
+
+
+class VipServerSource:
+    """VIPServer: an address server names the servers, one of which names the hosts of a domain.
+
+    Args:
+        fetcher: Does the requests.
+        address_server: Such as `http://jmenv.tbsite.net:8080`.
+        domain: The name to look up.
+        rng: Chooses the server.
+    """
+
+    def __init__(self, fetcher: Fetcher, address_server: str, domain: str, rng: Random) -> None:
+        self._fetcher = fetcher
+        self._address_server = address_server
+        self._domain = domain
+        self._rng = rng
+
+    async def read(self) -> Snapshot:
+        """The list as it is now."""
+        listed = await self._fetcher.get(f"{self._address_server}/vipserver/serverlist")
+        servers = [line.strip() for line in listed.decode("utf-8", "replace").splitlines() if line.strip()]
+        if not servers:
+            raise RefusedReplyError(Refusal.EMPTY_LIST, "the address server names no server")
+        server = self._rng.choice(servers)
+        body = await self._fetcher.get(f"http://{server}/vipserver/api/srvIPXT?dom={self._domain}&clusters=DEFAULT")
+        return read_vipserver(body)
+
+    def close(self) -> Deferred[Any]:
+        """Fires when its sockets are gone."""
+        return self._fetcher.close()
+
+
+@frozen
+class DiscoveryStatus:
+    """The account of discovery.
+
+    Attributes:
+        polls: Polls that have ended.
+        accepted: Those that brought a usable list.
+        rejections: Those that changed nothing, by reason (`Refusal`).
+        bad_rows: Rows dropped from usable lists, by reason.
+        age_s: Seconds since the last usable list; `None` while there was none.
+        last_error: What the last poll found wrong; empty when it was good.
+    """
+
+    polls: int = 0
+    accepted: int = 0
+    rejections: Counter[str] = field(factory=Counter)
+    bad_rows: Counter[str] = field(factory=Counter)
+    age_s: float | None = None
+    last_error: str = ""
+
+
+class Poller:
+    """Asks a source again and again: every `interval_s`, give or take `jitter`, one poll at a time; faster while it has
+    never brought a usable list.
+
+    Args:
+        clock: The schedule.
+        source: Whom to ask.
+        on_snapshot: Called with each usable list.
+        on_refused: Called with each reason why there is none.
+        interval_s: From the beginning of a poll to the beginning of the next.
+        jitter: Share by which each interval varies.
+        rng: Draws it.
+    """
+
+    log = Logger(namespace="eas_tw.discovery")
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        source: Source,
+        *,
+        on_snapshot: Callable[[Snapshot], None],
+        on_refused: Callable[[RefusedReplyError], None],
+        interval_s: float,
+        jitter: float,
+        rng: Random,
+    ) -> None:
+        self._clock = clock
+        self._source = source
+        self._on_snapshot = on_snapshot
+        self._on_refused = on_refused
+        self._interval_s = interval_s
+        self._jitter = jitter
+        self._rng = rng
+        self._polling: Deferred[None] | None = None
+        self._next: IDelayedCall | None = None
+        self._is_stopped = False
+        self._polls = self._accepted = 0
+        self._rejections: Counter[str] = Counter()
+        self._bad_rows: Counter[str] = Counter()
+        self._good_at: float | None = None
+        self._last_error = ""
+        self._hurry_s = _FIRST_RETRY_S
+        self._logged: dict[str, None] = {}
+
+    @property
+    def status(self) -> DiscoveryStatus:
+        """The account so far."""
+        return DiscoveryStatus(
+            polls=self._polls,
+            accepted=self._accepted,
+            rejections=self._rejections.copy(),
+            bad_rows=self._bad_rows.copy(),
+            age_s=None if self._good_at is None else self._clock.seconds() - self._good_at,
+            last_error=self._last_error,
+        )
+
+    def start(self) -> None:
+        """Poll now and from now on."""
+        self._next = None
+        began = self._clock.seconds()
+        self._polling = Deferred.fromCoroutine(self._poll())
+        self._polling.addErrback(lambda failure: self.log.failure("a poll failed by a bug", failure))
+        self._polling.addCallback(lambda _: self._schedule(began))
+
+    def stop(self) -> Deferred[None]:
+        """Poll no more.
+
+        Returns:
+            Fires when the poll that runs, if one does, has been cancelled, and the source's sockets are gone.
+        """
+        self._is_stopped = True
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        if self._polling is not None:
+            self._polling.cancel()
+        return self._source.close()
+
+    async def _poll(self) -> None:
+        try:
+            snapshot = await self._source.read()
+        except RefusedReplyError as error:
+            if not self._is_stopped:
+                self._refuse(error)
+        else:
+            if not self._is_stopped:
+                self._accept(snapshot)
+
+    def _accept(self, snapshot: Snapshot) -> None:
+        self._polls += 1
+        self._accepted += 1
+        self._good_at = self._clock.seconds()
+        if self._last_error:
+            self.log.info("discovery works again: {n} instances", n=len(snapshot.instances))
+            self._last_error = ""
+        self._bad_rows.update(snapshot.bad_rows)
+        for reason, count in snapshot.bad_rows.items():
+            self._warn_once(f"{count} row(s) of the discovery reply dropped: {reason}")
+        self._on_snapshot(snapshot)
+
+    def _refuse(self, error: RefusedReplyError) -> None:
+        self._polls += 1
+        self._rejections[error.reason.value] += 1
+        if str(error) != self._last_error:
+            self._last_error = str(error)
+            self.log.warn(
+                "discovery reply refused ({reason}), the list stays as it is: {error}",
+                reason=error.reason.value,
+                error=self._last_error,
+            )
+        self._on_refused(error)
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self._logged and len(self._logged) < _REASONS_KEPT:
+            self._logged[text] = None
+            self.log.warn("{text}", text=text)
+
+    def _schedule(self, began: float) -> None:
+        if not self._is_stopped:
+            self._next = self._clock.callLater(self._delay_s(began), self.start)
+
+    def _delay_s(self, began: float) -> float:
+        if self._good_at is None:
+            delay_s, self._hurry_s = self._hurry_s, min(self._hurry_s * 2, self._interval_s)
+            return min(delay_s, self._interval_s)
+        interval_s = self._interval_s * (1.0 + self._jitter * (2.0 * self._rng.random() - 1.0))
+        return max(0.0, began + interval_s - self._clock.seconds())

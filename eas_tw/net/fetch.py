@@ -1,0 +1,122 @@
+"""One bounded GET of the control plane, by treq: no redirects, no hidden retry, a limit on time and on size.
+
+Every way to fail becomes a `RefusedReplyError` with its reason, so the poller has one thing to catch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeoutError
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+
+from eas_tw.net.agents import Agents
+from eas_tw.policy.instances import BadStatusError, Refusal, RefusedReplyError
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+    from twisted.web.iweb import IAgent, IResponse
+
+    from eas_tw.net.pool import Reactor
+
+_OK = 200
+
+
+class Fetcher:
+    """GETs documents within bounds.
+
+    Args:
+        reactor: Clock and network.
+        timeout_s: Bound on one document, from the first byte out to the last byte in.
+        max_bytes: Bound on its size, after decompression.
+        agent: Another way to reach the control plane, such as a proxy; `None` connects to it.
+
+    One connection a document: with seconds between two of them a kept one would only be one more thing to go stale.
+    """
+
+    def __init__(self, reactor: Reactor, *, timeout_s: float, max_bytes: int, agent: IAgent | None = None) -> None:
+        self._reactor = reactor
+        self._timeout_s = timeout_s
+        self._max_bytes = max_bytes
+        self._agents = Agents(reactor, connect_timeout_s=timeout_s, agent=agent)
+        self._client = HTTPClient(self._agents.agent)
+
+    def close(self) -> Deferred[Any]:
+        """Fires when every socket is gone."""
+        return self._agents.close()
+
+    async def get(self, url: str) -> bytes:
+        """The document at `url`.
+
+        Raises:
+            RefusedReplyError: No whole document with status 200 came; as `BadStatusError` when the status was another.
+        """
+        getting = Deferred.fromCoroutine(self._get(url))
+        getting.addTimeout(self._timeout_s, self._reactor)
+        try:
+            return await getting
+        except RefusedReplyError:
+            raise
+        except (DeferredTimeoutError, CancelledError) as error:
+            raise RefusedReplyError(Refusal.TIMEOUT, f"no whole reply within {self._timeout_s:g} s") from error
+        except Exception as error:
+            raise RefusedReplyError(Refusal.CONNECTION, f"no reply: {_phrase(error)}") from error
+
+    async def _get(self, url: str) -> bytes:
+        response = await self._client.get(url, allow_redirects=False, unbuffered=True)
+        body = await collect(response, self._max_bytes)
+        if response.code != _OK:
+            raise BadStatusError(response.code)
+        return body
+
+
+def collect(response: IResponse, limit: int) -> Deferred[bytes]:
+    """The body of a response; fails with a `RefusedReplyError` (`TOO_LARGE`) when it is longer than `limit` bytes."""
+    collector = _Collector(limit)
+    response.deliverBody(collector)
+    return collector.whole
+
+
+class _Collector(Protocol):
+    """A body, up to a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.whole: Deferred[bytes] = Deferred(lambda _: self._abort())
+        self._limit = limit
+        self._size = 0
+        self._parts: list[bytes] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > self._limit:
+            self._end(RefusedReplyError(Refusal.TOO_LARGE, f"the reply is larger than {self._limit} bytes"))
+            self._abort()
+        else:
+            self._parts.append(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        # PotentialDataLoss: a body that ends with the connection, as HTTP/1.0 servers send it.
+        whole = reason.check(ResponseDone, PotentialDataLoss)
+        self._end(b"".join(self._parts) if whole else reason.value)
+
+    def _end(self, result: bytes | BaseException) -> None:
+        if self.whole.called:
+            return
+        if isinstance(result, bytes):
+            self.whole.callback(result)
+        else:
+            self.whole.errback(result)
+
+    def _abort(self) -> None:
+        abort = getattr(self.transport, "abortConnection", None)
+        if abort is not None:
+            abort()
+
+
+def _phrase(error: Exception) -> str:
+    inner = getattr(error, "reasons", None)
+    return str(inner[0].value) if inner else str(error) or type(error).__name__

@@ -1,0 +1,171 @@
+"""The default endpoint type: one address, the service's gateway, over http or https by treq.
+
+To a call it looks like a fleet of one. Balancing and failover are the gateway's; the retry policy, the deadline and the
+vocabulary of outcomes are the same as on direct connections.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLookupError, TimeoutError  # noqa: A004
+from twisted.logger import Logger
+from twisted.web._newclient import RequestNotSent  # where Twisted keeps it, and treq's users have no other way
+from twisted.web.client import ResponseFailed, ResponseNeverReceived
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer
+from zope.interface import implementer
+
+from eas_tw.net.agents import Agents
+from eas_tw.net.fetch import collect
+from eas_tw.policy.instances import Instance, RefusedReplyError
+from eas_tw.policy.outcomes import Condition, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from twisted.internet.interfaces import IConsumer
+    from twisted.web.iweb import IAgent
+
+    from eas_tw.config import ClientConfig
+    from eas_tw.net.call import Call
+    from eas_tw.net.pool import Reactor
+
+_PORTS = {"http": 80, "https": 443}
+
+
+class Gateway:
+    """The gateway of a service.
+
+    Args:
+        reactor: Clock and network.
+        base_url: Scheme, host and port, and a prefix of the path if any; `https` takes the `tls` extra.
+        config: Timeouts and bounds.
+        agent: Another way to reach the gateway, such as a proxy.
+    """
+
+    log = Logger(namespace="eas_tw.gateway")
+    is_sole = True
+
+    def __init__(self, reactor: Reactor, base_url: str, config: ClientConfig, agent: IAgent | None = None) -> None:
+        parts = urlsplit(base_url)
+        self.instance = Instance(parts.hostname or "", parts.port or _PORTS[parts.scheme])
+        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._config = config
+        self._agents = Agents(
+            reactor,
+            connect_timeout_s=config.connect_timeout_s,
+            keep=config.max_connections_per_instance,
+            idle_timeout_s=config.idle_timeout_s,
+            agent=agent,
+        )
+        self._client = HTTPClient(self._agents.agent, data_to_body_producer=_WholeBody)
+        self._running: dict[Call, Deferred[None]] = {}
+
+    def choose(self, tried: Collection[Any], failed: Collection[Any], now: float) -> Instance:  # noqa: ARG002
+        """The gateway itself, always."""
+        return self.instance
+
+    def pool_of(self, instance: Instance) -> Gateway:  # noqa: ARG002
+        """The gateway itself, always."""
+        return self
+
+    def has_another(self, failed: Collection[Any]) -> bool:
+        """Whether the gateway has not failed yet."""
+        return self.instance.key not in failed
+
+    def record(self, instance: Instance, outcome: Outcome, now: float) -> None:
+        """Nothing to learn: there is nobody else to send to."""
+
+    def submit(self, call: Call, *, fresh: bool) -> None:  # noqa: ARG002
+        """Send the call."""
+        running = self._running[call] = Deferred.fromCoroutine(self._exchange(call))
+        running.addErrback(lambda failure: self.log.failure("a gateway request failed by a bug", failure))
+
+    def withdraw(self, call: Call) -> None:
+        """Stop sending or waiting for the call."""
+        running = self._running.pop(call, None)
+        if running is not None:
+            running.cancel()
+
+    def close(self) -> Deferred[Any]:
+        """Fires when kept connections are closed and every socket is gone."""
+        return self._agents.close()
+
+    async def _exchange(self, call: Call) -> None:
+        try:
+            status, headers, body = await self._post(call)
+        except CancelledError:
+            if call not in self._running:
+                return
+            outcome = Outcome(Condition.LOST, detail="cancelled by the agent")
+        except Exception as error:  # noqa: BLE001  every failure of the agent is an outcome
+            outcome = _outcome(error)
+        else:
+            self._running.pop(call, None)
+            call.answered(status, headers, body)
+            return
+        if self._running.pop(call, None) is not None:
+            call.broke(outcome)
+
+    async def _post(self, call: Call) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        request = call.request
+        response = await self._client.request(
+            "POST",
+            self._origin + request.target.decode(),
+            headers=_fields(request.fields),
+            data=request.body,
+            allow_redirects=False,
+            unbuffered=True,
+        )
+        body = await collect(response, self._config.max_response_bytes)
+        headers = [(name, value) for name, values in response.headers.getAllRawHeaders() for value in values]
+        return response.code, headers, body
+
+
+def _fields(lines: bytes) -> Headers:
+    """Header lines back into fields; the length is the agent's to say."""
+    pairs = (line.split(": ", 1) for line in lines.decode("latin-1").split("\r\n") if line)
+    return Headers({name: [value] for name, value in pairs if name != "Content-Length"})
+
+
+@implementer(IBodyProducer)
+class _WholeBody:
+    """A body that is written at once (treq's own producer would use the global reactor)."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.length = len(body)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        """Write it (`IBodyProducer`)."""
+        consumer.write(self._body)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """There is nothing left to pause (`IPushProducer`)."""
+
+    def resumeProducing(self) -> None:
+        """There is nothing left to resume (`IPushProducer`)."""
+
+    def stopProducing(self) -> None:
+        """There is nothing left to stop (`IProducer`)."""
+
+
+def _outcome(error: Exception) -> Outcome:
+    inner = [failure.value for failure in getattr(error, "reasons", ())]
+    if isinstance(error, RefusedReplyError):
+        return Outcome(Condition.VIOLATION, detail=str(error))
+    if isinstance(error, ConnectionRefusedError):
+        return Outcome(Condition.CONNECT_REFUSED)
+    if isinstance(error, TimeoutError):
+        return Outcome(Condition.CONNECT_TIMEOUT)
+    if isinstance(error, ConnectError | DNSLookupError | RequestNotSent):
+        return Outcome(Condition.CONNECT_FAILED, detail=str(error))
+    detail = str(inner[0]) if inner else f"{type(error).__name__}: {error}"
+    if isinstance(error, ResponseFailed) and not isinstance(error, ResponseNeverReceived):
+        return Outcome(Condition.CUT, detail=detail)
+    return Outcome(Condition.LOST, detail=detail)

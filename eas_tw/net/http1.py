@@ -1,0 +1,299 @@
+"""One HTTP/1.1 client connection on httptools: one request out, one response back, any number of times.
+
+Owns what the parser leaves to its user (docs/design has the list): which responses are acceptable, bounds on head, body
+and framing overhead, when a connection may be kept, and how to name a loss. Knows no instance, no pool policy and no retry:
+it reports to the exchange it carries and to its owner, the pool.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone as _DONE  # noqa: N812
+from zope.interface import implementer
+
+from eas_tw.policy.outcomes import Condition, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted.internet.interfaces import ITCPTransport
+    from twisted.python.failure import Failure
+
+_VERSION = b"HTTP/1."
+_LENGTH_SIZE, _CODING_SIZE = len(b"content-length"), len(b"transfer-encoding")
+_SWITCHING_PROTOCOLS = 101
+_BODILESS = (204, 304)
+_FIRST_STATUS, _FIRST_FINAL, _LAST_STATUS = 100, 200, 599
+_MAX_INTERIM = 16
+_CHUNK_OVERHEAD_BYTES = 64
+_WRITE_BUFFER_BYTES = 2**16
+"""More than this makes a Twisted transport pause its producer (`FileDescriptor.bufferSize`)."""
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Exchange(Protocol):
+    """Who waits for a response: told exactly once, by one of the two."""
+
+    def answered(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole response came."""
+
+    def broke(self, outcome: Outcome) -> None:
+        """No whole response will come."""
+
+
+class Owner(Protocol):
+    """Who keeps connections: the pool."""
+
+    def connection_made(self, connection: ClientConnection) -> None:
+        """The connection can take a request."""
+
+    def connection_free(self, connection: ClientConnection) -> None:
+        """The exchange is over, and the connection can take another."""
+
+    def connection_lost(self, connection: ClientConnection) -> None:
+        """The socket is gone."""
+
+
+class _Answer(NamedTuple):
+    status: int
+    headers: Headers
+    body: bytes
+    keep_alive: bool
+
+
+@implementer(IPushProducer)
+class ClientConnection(TwistedProtocol):
+    """A connection to an instance.
+
+    Attributes:
+        idle_since: When the last exchange ended, in the reactor's seconds; kept by the pool.
+        used: How many exchanges it has begun.
+        is_lost: Whether the socket is gone.
+    """
+
+    transport: ITCPTransport
+
+    def __init__(self, owner: Owner, *, max_head_bytes: int, max_body_bytes: int) -> None:
+        self._owner = owner
+        self._max_head = max_head_bytes
+        self._max_body = max_body_bytes
+        self._parser = HttpResponseParser(self)
+        self._exchange: Exchange | None = None
+        self._answer: _Answer | None = None
+        self._violation = ""
+        self._is_writing = False
+        self._begin_message()
+        self.idle_since = 0.0
+        self.used = 0
+        self.is_lost = False
+
+    # -- what the pool calls
+
+    def send(self, head: bytes, body: bytes, exchange: Exchange) -> None:
+        """Write a request and carry its exchange until it is answered or broken."""
+        self._exchange = exchange
+        self.used += 1
+        self._start = b""
+        self._fed_bytes = self._interim = 0
+        self._head_done = False
+        if len(head) + len(body) <= _WRITE_BUFFER_BYTES:
+            self.transport.write(head + body)
+        else:
+            self.transport.registerProducer(self, True)
+            self.transport.writeSequence([head, body])
+
+    def abandon(self) -> None:
+        """Nobody wants the answer any more, so the connection cannot be used again."""
+        self._exchange = None
+        self.transport.abortConnection()
+
+    def close(self) -> None:
+        """Close in order; for idle connections."""
+        self.transport.loseConnection()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is outstanding."""
+        return self._exchange is not None
+
+    # -- what the transport calls
+
+    def connectionMade(self) -> None:
+        """The socket is connected (`IProtocol`)."""
+        self.transport.setTcpNoDelay(True)
+        self._owner.connection_made(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes came (`IProtocol`)."""
+        if self._exchange is None:
+            # Bytes nobody asked for: the next caller must never take them for its answer.
+            self.transport.abortConnection()
+            return
+        self._fed_bytes += len(data)
+        if len(self._start) < len(_VERSION) and not self._begins_well(data):
+            self._violate("the response does not begin with HTTP/1.")
+            return
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self._violation = self._violation or "the response switches protocols"
+        except HttpParserError as error:
+            self._violation = self._violation or f"the response is not HTTP/1.1: {error}"
+        if self._answer is not None:
+            self._settle(self._answer)
+        elif self._violation:
+            self._violate(self._violation)
+        elif self._overhead_is_unbounded():
+            self._violate("the response's head or framing is too large")
+
+    def connectionLost(self, reason: Failure = _DONE) -> None:
+        """The socket is gone (`IProtocol`)."""
+        self.is_lost = True
+        exchange, self._exchange = self._exchange, None
+        # The owner first: whoever takes the answer may ask the pool for another connection at once.
+        self._owner.connection_lost(self)
+        if exchange is None:
+            return
+        if self._head_done and self._until_close and reason.check(ConnectionDone):
+            exchange.answered(self._status, self._headers, b"".join(self._body))
+        else:
+            exchange.broke(self._loss(reason))
+
+    def pauseProducing(self) -> None:
+        """A large request is waiting to be written (`IPushProducer`)."""
+        self._is_writing = True
+
+    def resumeProducing(self) -> None:
+        """The large request has been written (`IPushProducer`)."""
+        self._is_writing = False
+        self.transport.unregisterProducer()
+
+    def stopProducing(self) -> None:
+        """The transport is going away (`IPushProducer`); `connectionLost` tells the rest."""
+
+    # -- what the parser calls
+
+    def on_message_begin(self) -> None:
+        """A response begins (httptools)."""
+        if self._answer is not None:
+            self._violation = "a second response follows the first"
+        self._begin_message()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header or a trailer field came (httptools)."""
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > self._max_head:
+            self._violation = "the response's head is too large"
+        else:
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The head is complete (httptools)."""
+        self._status = status = self._parser.get_status_code()
+        self._head_done = True
+        length = coding = None
+        for name, value in self._headers:
+            size = len(name)
+            if size == _LENGTH_SIZE and name.lower() == b"content-length":
+                length = int(value)
+            elif size == _CODING_SIZE and name.lower() == b"transfer-encoding":
+                coding = value.lower()
+        self._until_close = length is None and coding is None and status not in _BODILESS
+        if coding is not None and (coding != b"chunked" or self._parser.get_http_version() != "1.1"):
+            self._violation = "the response has a transfer coding other than chunked"
+        elif length is not None and length > self._max_body:
+            self._violation = f"the response announces a body of {length} bytes, more than {self._max_body}"
+        elif not _FIRST_STATUS <= status <= _LAST_STATUS:
+            self._violation = f"the response has the status {status}"
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body came (httptools)."""
+        self._body_bytes += len(body)
+        if self._body_bytes > self._max_body:
+            self._violation = f"the response's body is larger than {self._max_body} bytes"
+        else:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """The response is complete (httptools)."""
+        if self._violation:
+            return
+        if self._status < _FIRST_FINAL:
+            self._skip_interim()
+            return
+        # Asked here: after feed_data the parser has forgotten the message and says no.
+        body = self._body
+        self._answer = _Answer(
+            self._status,
+            self._headers,
+            body[0] if len(body) == 1 else b"".join(body),
+            self._parser.should_keep_alive(),
+        )
+
+    # -- how it decides
+
+    def _begin_message(self) -> None:
+        self._headers: Headers = []
+        self._body: list[bytes] = []
+        self._head_bytes = self._body_bytes = self._status = 0
+        self._head_done = self._until_close = False
+
+    def _begins_well(self, data: bytes) -> bool:
+        """The parser would also take RTSP/1.0 and blank lines in front."""
+        self._start += data[: len(_VERSION) - len(self._start)]
+        return _VERSION.startswith(self._start)
+
+    def _skip_interim(self) -> None:
+        """A 1xx response is skipped (RFC 9110 §15.2); a flood of them is not."""
+        self._interim += 1
+        if self._interim > _MAX_INTERIM or self._status == _SWITCHING_PROTOCOLS:
+            self._violation = f"the response is interim ({self._status}), after {self._interim - 1} others"
+        self._head_done = False
+
+    def _settle(self, answer: _Answer) -> None:
+        """Only now, with the parser done: a second response in the same bytes must not meet the next exchange."""
+        exchange, self._exchange, self._answer = self._exchange, None, None
+        if self._violation:
+            self.transport.abortConnection()
+        elif answer.keep_alive and not self._is_writing:
+            self._owner.connection_free(self)
+        else:
+            # With the request half written its rest would only delay the close.
+            self.transport.abortConnection() if self._is_writing else self.transport.loseConnection()
+        if exchange is not None:
+            exchange.answered(answer.status, answer.headers, answer.body)
+
+    def _overhead_is_unbounded(self) -> bool:
+        """Whether endless header lines, trailers or chunk extensions are being fed: no callback tells of those."""
+        overhead = self._fed_bytes - self._body_bytes
+        return overhead > 2 * self._max_head + _CHUNK_OVERHEAD_BYTES * len(self._body)
+
+    def _violate(self, detail: str) -> None:
+        exchange, self._exchange = self._exchange, None
+        self.transport.abortConnection()
+        if exchange is not None:
+            exchange.broke(Outcome(Condition.VIOLATION, detail=detail))
+
+    def _loss(self, reason: Failure) -> Outcome:
+        if self._fed_bytes:
+            return Outcome(Condition.CUT, detail=f"after {self._fed_bytes} bytes of the response")
+        return Outcome(Condition.LOST if self.used == 1 else Condition.STALE, detail=_phrase(reason))
+
+
+def _phrase(reason: Failure) -> str:
+    return "closed" if reason.check(ConnectionDone) else str(reason.type.__name__)
+
+
+def text_headers(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers as text, names in lower case; of a repeated one the values joined by a comma (RFC 9110 §5.3)."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found

@@ -1,0 +1,241 @@
+"""The persistent connections of one instance, and the line of calls that wait for one.
+
+Acts on `policy.pooling`: which connection a call gets, which are kept. Calls in line are served in order; whoever comes
+free first, a kept connection or a new one, serves the first in line. Knows no service and no retry.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.internet.error import ConnectError, ConnectionRefusedError, TimeoutError, UserError  # noqa: A004
+from twisted.internet.protocol import ClientFactory
+
+from eas_tw.net.http1 import ClientConnection, Exchange
+from eas_tw.policy.outcomes import Condition, Outcome
+from eas_tw.policy.pooling import Plan, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IAddress, IConnector, IDelayedCall, IReactorTCP, IReactorTime
+    from twisted.python.failure import Failure
+
+    from eas_tw.config import ClientConfig
+    from eas_tw.policy.instances import Instance
+
+    class Reactor(IReactorTCP, IReactorTime):
+        """What the data plane needs of a reactor."""
+
+
+class PooledCall(Exchange, Protocol):
+    """A call as the pool sees it."""
+
+    def dispatch(self, connection: ClientConnection, host: bytes) -> None:
+        """Send on this connection, now; `host` goes into the Host header."""
+
+
+class _Dial(ClientFactory):
+    """One connection being opened."""
+
+    noisy = False
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def buildProtocol(self, addr: IAddress) -> ClientConnection | None:  # noqa: ARG002
+        return self._pool.dial_answered(self)
+
+    def startedConnecting(self, connector: IConnector) -> None:
+        self._pool.dial_started(self, connector)
+
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:  # noqa: ARG002
+        self._pool.dial_failed(self, _connect_outcome(reason))
+
+
+class Pool:
+    """Connections to one instance, at most `max_connections_per_instance`."""
+
+    def __init__(
+        self, reactor: Reactor, instance: Instance, config: ClientConfig, on_gone: Callable[[Pool], None]
+    ) -> None:
+        self.waiting: OrderedDict[PooledCall, None] = OrderedDict()
+        self.host = instance.address.encode()
+        self._reactor = reactor
+        self._instance = instance
+        self._config = config
+        self._on_gone = on_gone
+        self._idle: deque[ClientConnection] = deque()
+        self._open: dict[ClientConnection, None] = {}
+        self._dials: dict[_Dial, IConnector | None] = {}
+        self._idle_timer: IDelayedCall | None = None
+        self._is_retired = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<Pool {self._instance.address} open={len(self._open)} idle={len(self._idle)} "
+            f"opening={len(self._dials)} waiting={len(self.waiting)}{' retired' if self._is_retired else ''}>"
+        )
+
+    @property
+    def connections(self) -> int:
+        """Established connections."""
+        return len(self._open)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether every socket has reported its loss and nobody waits."""
+        return not (self._open or self._dials or self.waiting)
+
+    # -- what calls ask for
+
+    def submit(self, call: PooledCall, *, fresh: bool) -> None:
+        """Dispatch the call on a connection, now or when its turn in the line comes.
+
+        Args:
+            call: Gets `dispatch` with the connection, or `broke`.
+            fresh: Whether a connection that sat idle will not do.
+        """
+        idle = self._idle
+        if idle and not fresh:
+            call.dispatch(idle.pop(), self.host)
+            return
+        if len(self.waiting) >= self._config.max_waiting:
+            call.broke(Outcome(Condition.OVERLOADED, detail=f"{len(self.waiting)} calls wait already"))
+            return
+        todo = plan(
+            idle=len(idle),
+            open_or_opening=len(self._open) + len(self._dials),
+            opening=len(self._dials),
+            waiting=len(self.waiting),
+            limit=self._config.max_connections_per_instance,
+            fresh=fresh,
+        )
+        self.waiting[call] = None
+        if todo is Plan.REPLACE:
+            idle.popleft().close()
+        if todo in (Plan.CONNECT, Plan.REPLACE):
+            self._dial()
+
+    def withdraw(self, call: PooledCall) -> None:
+        """Take a call out of the line."""
+        self.waiting.pop(call, None)
+
+    def retire(self) -> None:
+        """The instance has left the list: nothing new, idle connections close, requests in flight finish."""
+        self._is_retired = True
+        self._close_idle()
+        for connector in list(self._dials.values()):
+            if connector is not None:
+                connector.stopConnecting()
+        self._fail_waiting(Outcome(Condition.RETIRED, detail="the instance left the list"))
+        self._report_if_gone()
+
+    # -- what connections report
+
+    def dial_started(self, dial: _Dial, connector: IConnector) -> None:
+        """A connection is being opened."""
+        self._dials[dial] = connector
+
+    def dial_answered(self, dial: _Dial) -> ClientConnection:
+        """A connection has been opened; its protocol."""
+        self._dials.pop(dial, None)
+        config = self._config
+        connection = ClientConnection(
+            self, max_head_bytes=config.max_head_bytes, max_body_bytes=config.max_response_bytes
+        )
+        self._open[connection] = None
+        return connection
+
+    def dial_failed(self, dial: _Dial, outcome: Outcome) -> None:
+        """A connection could not be opened: the first in line fails, and all of it when the instance has no other."""
+        self._dials.pop(dial, None)
+        if self.waiting:
+            first, _ = self.waiting.popitem(last=False)
+            alone = not self._open and not self._dials
+            if alone:
+                self._fail_waiting(outcome)
+            first.broke(outcome)
+        self._dial_for_waiting()
+        self._report_if_gone()
+
+    def connection_made(self, connection: ClientConnection) -> None:
+        """A connection can take its first request."""
+        self._serve_or_keep(connection)
+
+    def connection_free(self, connection: ClientConnection) -> None:
+        """An exchange is over and the connection can be used again."""
+        self._serve_or_keep(connection)
+
+    def connection_lost(self, connection: ClientConnection) -> None:
+        """A socket is gone."""
+        self._open.pop(connection, None)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._dial_for_waiting()
+        self._report_if_gone()
+
+    # -- how it acts
+
+    def _serve_or_keep(self, connection: ClientConnection) -> None:
+        if self.waiting:
+            call, _ = self.waiting.popitem(last=False)
+            call.dispatch(connection, self.host)
+        elif self._is_retired:
+            connection.close()
+        else:
+            self._keep(connection)
+
+    def _keep(self, connection: ClientConnection) -> None:
+        connection.idle_since = self._reactor.seconds()
+        self._idle.append(connection)
+        if self._idle_timer is None:
+            self._idle_timer = self._reactor.callLater(self._config.idle_timeout_s, self._close_expired)
+
+    def _close_expired(self) -> None:
+        self._idle_timer = None
+        oldest = self._reactor.seconds() - self._config.idle_timeout_s
+        while self._idle and self._idle[0].idle_since <= oldest:
+            self._idle.popleft().close()
+        if self._idle:
+            self._idle_timer = self._reactor.callLater(self._idle[0].idle_since - oldest, self._close_expired)
+
+    def _close_idle(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        while self._idle:
+            self._idle.popleft().close()
+
+    def _dial(self) -> None:
+        self._reactor.connectTCP(
+            self._instance.ip, self._instance.port, _Dial(self), timeout=self._config.connect_timeout_s
+        )
+
+    def _dial_for_waiting(self) -> None:
+        """Connections that died or failed leave calls in line that nothing else would serve."""
+        room = self._config.max_connections_per_instance - len(self._open) - len(self._dials)
+        for _ in range(min(room, len(self.waiting) - len(self._dials))):
+            self._dial()
+
+    def _fail_waiting(self, outcome: Outcome) -> None:
+        waiting = list(self.waiting)
+        self.waiting.clear()
+        for call in waiting:
+            call.broke(outcome)
+
+    def _report_if_gone(self) -> None:
+        if self._is_retired and self.is_gone:
+            self._on_gone(self)
+
+
+def _connect_outcome(reason: Failure) -> Outcome:
+    """A failed connect, in the vocabulary of policy."""
+    if reason.check(ConnectionRefusedError):
+        return Outcome(Condition.CONNECT_REFUSED)
+    if reason.check(TimeoutError):
+        return Outcome(Condition.CONNECT_TIMEOUT)
+    if reason.check(UserError):
+        return Outcome(Condition.RETIRED, detail="the instance left the list")
+    return Outcome(Condition.CONNECT_FAILED, detail=reason.getErrorMessage())

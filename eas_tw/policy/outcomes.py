@@ -1,0 +1,98 @@
+"""The one vocabulary of what can happen to an attempt.
+
+`net` observes and names; `retry` and `health` decide by the name; errors and counters show it. A new way to fail is
+a new line here and nowhere a second spelling.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from eas_tw.policy.instances import Instance
+
+OK_STATUS = 200
+
+
+class Condition(StrEnum):
+    """How an attempt ended."""
+
+    ANSWERED = "answered"
+    """A whole response with status 200."""
+    STATUS = "status"
+    """A whole response with any other status; `Outcome.status` has it."""
+    CONNECT_REFUSED = "connect_refused"
+    CONNECT_TIMEOUT = "connect_timeout"
+    CONNECT_FAILED = "connect_failed"
+    """No connection for another reason: no route, no such name."""
+    STALE = "stale"
+    """A pooled connection turned out closed under a fresh request: no byte of a response came on it. It says nothing
+    about the instance: servers close idle connections whenever they like (RFC 9112 §9.3.1)."""
+    LOST = "lost"
+    """A connection opened for this attempt was lost before the first byte of the response."""
+    CUT = "cut"
+    """The connection was lost inside the response."""
+    ATTEMPT_TIMEOUT = "attempt_timeout"
+    """`attempt_timeout_s` passed."""
+    WAITED = "waited"
+    """The attempt's or the call's time passed in the line for a connection; nothing was sent."""
+    RETIRED = "retired"
+    """The instance left the list while the call still waited for a connection; nothing was sent."""
+    OVERLOADED = "overloaded"
+    """`max_waiting` calls wait for a connection already; nothing was sent."""
+    VIOLATION = "violation"
+    """Not the HTTP/1.1 this client accepts, or more of it than it accepts."""
+    DEADLINE = "deadline"
+    """The call's deadline passed during the attempt."""
+    CANCELLED = "cancelled"
+    """The caller gave up, or the client was closed."""
+
+
+NEVER_SENT = frozenset(
+    {
+        Condition.CONNECT_REFUSED,
+        Condition.CONNECT_TIMEOUT,
+        Condition.CONNECT_FAILED,
+        Condition.RETIRED,
+        Condition.WAITED,
+    }
+)
+"""Conditions under which no byte of the request can have reached the instance."""
+
+CONNECT_FAILURES = frozenset({Condition.CONNECT_REFUSED, Condition.CONNECT_TIMEOUT, Condition.CONNECT_FAILED})
+
+
+class Outcome(NamedTuple):
+    """What happened to an attempt; reads as `connect_refused`, or `status 503` when a response came.
+
+    Attributes:
+        condition: The name of what happened.
+        status: The response's HTTP status, 0 when there was none.
+        detail: One phrase for people; never a token, never a body.
+        retry_after_s: What the response's `Retry-After` asked for, in seconds; `None` when it did not.
+    """
+
+    condition: Condition
+    status: int = 0
+    detail: str = ""
+    retry_after_s: float | None = None
+
+    def __str__(self) -> str:
+        if self.condition is Condition.STATUS:
+            return f"status {self.status}"
+        return f"{self.condition} ({self.detail})" if self.detail else str(self.condition)
+
+
+ANSWERED = Outcome(Condition.ANSWERED, OK_STATUS)
+
+
+class Attempt(NamedTuple):
+    """One try of a call: where it went, how it ended, how long it took in seconds."""
+
+    instance: Instance
+    outcome: Outcome
+    elapsed_s: float
+
+    def __str__(self) -> str:
+        return f"{self.instance.address} {self.outcome} after {self.elapsed_s:.3f} s"

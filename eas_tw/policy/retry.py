@@ -1,0 +1,176 @@
+"""Whether a call that failed on one instance is tried again, where, and after how long.
+
+The only owner of retries: everything below reports an outcome and stops. The decision is a function of the call's
+recorded history, so more rules can join (issue by issue) without a new path through the client.
+
+- Which outcomes: the table of the wire contract (§3), as `retry_on`. A 429 that names its `Retry-After` is tried again
+  after that, never at once.
+- Where: an instance this call has not tried. With more than one instance in the list never one that has failed in this
+  call (the vendor's third rule); the only instance of a list may be tried again. A stale pooled connection is not a
+  failure of its instance, which may therefore have another turn when no untried one is left.
+- After how long: the first failover at once, later ones and every retry on the same instance after full jitter.
+- How many: `attempts` a call, and a retry budget over all calls (Finagle's: a share of the calls plus a floor), which
+  attempts that never reached an instance do not use up (as gRPC's transparent retries): they cost the fleet nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from eas_tw.policy.outcomes import NEVER_SENT, Condition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
+    from eas_tw.policy.outcomes import Attempt, Outcome
+
+RATE_LIMITED = 429
+QUEUE_FULL = 450
+UNAVAILABLE = 503
+
+DEFAULT_RETRY_ON: frozenset[Condition | int] = frozenset(
+    {
+        Condition.CONNECT_REFUSED,
+        Condition.CONNECT_TIMEOUT,
+        Condition.CONNECT_FAILED,
+        Condition.STALE,
+        Condition.LOST,
+        Condition.CUT,
+        Condition.ATTEMPT_TIMEOUT,
+        Condition.RETIRED,
+        Condition.WAITED,
+        QUEUE_FULL,
+        UNAVAILABLE,
+    }
+)
+"""An attempt timeout is here because it exists only when the caller set one, and means: try elsewhere while there is time.
+A violation is not: it says that the wrong server listens there, and what it did with the request is unknown."""
+
+
+class Where(Enum):
+    """Where a retry goes."""
+
+    ANOTHER = auto()
+    SAME = auto()
+
+
+@frozen
+class Retry:
+    """Try again: where, and after how many seconds."""
+
+    where: Where
+    after_s: float = 0.0
+
+
+@frozen
+class GiveUp:
+    """The call has failed; `why` ends the error's sentence."""
+
+    why: str
+
+
+@frozen
+class Options:
+    """What is left to choose from when the decision falls.
+
+    Attributes:
+        another: Whether an instance exists that has not failed in this call. One whose pooled connection was only
+            stale has not failed, but comes after those not tried at all.
+        sole: Whether the list has one instance only.
+        remaining_s: Seconds until the call's deadline.
+    """
+
+    another: bool
+    sole: bool
+    remaining_s: float
+
+
+class RetryBudget:
+    """Retries may be a share of the calls of the last 10 s, plus a floor; it stops retry storms, not single failovers."""
+
+    WINDOW_S = 10
+
+    def __init__(self, ratio: float, min_per_s: float) -> None:
+        self._ratio = ratio
+        self._floor = min_per_s * self.WINDOW_S
+        self._seconds: deque[list[float]] = deque()  # [second, calls, retries]
+        self._current = [-1.0, 0.0, 0.0]
+
+    def record_call(self, now: float) -> None:
+        """Count a call; each earns `ratio` of a retry."""
+        current = self._current
+        if now - current[0] >= 1.0:
+            current = self._turn_to(now)
+        current[1] += 1.0
+
+    def spend(self, now: float) -> bool:
+        """Take one retry out of the budget; `False` when it is used up."""
+        if now - self._current[0] >= 1.0:
+            self._turn_to(now)
+        calls = sum(second[1] for second in self._seconds)
+        retries = sum(second[2] for second in self._seconds)
+        if retries + 1.0 > self._ratio * calls + self._floor:
+            return False
+        self._current[2] += 1.0
+        return True
+
+    def _turn_to(self, now: float) -> list[float]:
+        self._current = [float(int(now)), 0.0, 0.0]
+        self._seconds.append(self._current)
+        while self._seconds[0][0] <= now - self.WINDOW_S:
+            self._seconds.popleft()
+        return self._current
+
+
+@frozen
+class RetryPolicy:
+    """The table and its numbers; units and defaults are those of `ClientConfig`."""
+
+    attempts: int = 3
+    retry_on: frozenset[Condition | int] = DEFAULT_RETRY_ON
+    backoff_base_s: float = 0.025
+    backoff_max_s: float = 0.25
+
+    def decide(
+        self, history: Sequence[Attempt], options: Options, *, budget: RetryBudget, now: float, rng: Random
+    ) -> Retry | GiveUp:
+        """What follows the last attempt of `history`."""
+        last = history[-1].outcome
+        if not self._is_retried(last):
+            return GiveUp("is not retried")
+        if len(history) >= self.attempts:
+            return GiveUp(f"was the last of {self.attempts} attempts")
+        where = self._where(options)
+        if where is None:
+            return GiveUp("left no instance that has not failed in this call")
+        after_s = self._after_s(where, history, rng)
+        if after_s >= options.remaining_s:
+            return GiveUp("left no time before the deadline")
+        if last.condition not in NEVER_SENT and not budget.spend(now):
+            return GiveUp("found the retry budget used up")
+        return Retry(where, after_s)
+
+    def _is_retried(self, outcome: Outcome) -> bool:
+        if outcome.status == RATE_LIMITED and outcome.retry_after_s is not None:
+            return True
+        return (outcome.status if outcome.condition is Condition.STATUS else outcome.condition) in self.retry_on
+
+    @staticmethod
+    def _where(options: Options) -> Where | None:
+        if options.another:
+            return Where.ANOTHER
+        return Where.SAME if options.sole else None
+
+    def _after_s(self, where: Where, history: Sequence[Attempt], rng: Random) -> float:
+        last = history[-1].outcome
+        asked = last.retry_after_s or 0.0
+        first_failover = where is Where.ANOTHER and len(history) == 1 and last.status != RATE_LIMITED
+        if last.condition is Condition.STALE or first_failover:
+            return asked
+        ceiling = min(self.backoff_max_s, self.backoff_base_s * 2 ** (len(history) - 1))
+        return max(asked, rng.uniform(0.0, ceiling))

@@ -1,0 +1,111 @@
+"""Whose turn it is: weighted round robin, earliest deadline first.
+
+Instance i is due at the virtual times (k + phase_i) / weight_i, k = 0, 1, 2, …; a pick takes the earliest. In every
+stretch of virtual time of length 1 (one *cycle*: as many picks as the weights add up to) instance i is due exactly
+weight_i times, wherever the stretch begins, so the shares are exact over each cycle and spread evenly inside it.
+The phases are drawn once per instance: they are the random start that keeps many processes from all
+hitting the first row together (gRPC's weighted round robin does the same).
+
+Deadlines are computed from k, never accumulated, and split into whole cycles and a rest, so they do not drift.
+"""
+
+from __future__ import annotations
+
+import math
+from heapq import heapify, heappop, heappush, heapreplace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from random import Random
+
+    from eas_tw.policy.instances import Instance
+
+Key = tuple[str, int]
+
+
+class _Turn:
+    """One instance's place in the rotation; `turn` is k of its next deadline."""
+
+    __slots__ = ("instance", "phase", "turn", "weight")
+
+    def __init__(self, instance: Instance, phase: float) -> None:
+        self.instance = instance
+        self.weight = instance.weight
+        self.phase = phase
+        self.turn = 0
+
+    def join(self, now: tuple[float, float]) -> None:
+        """Make the next deadline the first one at or after `now` (cycle, rest): no debt, no credit."""
+        cycle, rest = now
+        self.turn = max(0, math.ceil(cycle * self.weight + rest * self.weight - self.phase))
+
+    def due(self) -> tuple[float, float]:
+        cycle, rest = divmod(self.turn, self.weight)
+        return cycle, (rest + self.phase) / self.weight
+
+
+_Entry = tuple[tuple[float, float], int, _Turn]
+
+
+class Rotation:
+    """Weighted round robin over instances that come and go; a pick is O(log n).
+
+    Weight 0 is never picked. Instances that stay keep their place when others come or go.
+    """
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._heap: list[_Entry] = []
+        self._turns: dict[Key, _Turn] = {}
+        self._now: tuple[float, float] = (0, 0.0)
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._turns
+
+    def add(self, instances: Iterable[Instance]) -> None:
+        """Let instances take part from now on; one that takes part already continues with its new weight."""
+        for instance in instances:
+            known = self._turns.get(instance.key)
+            turn = _Turn(instance, known.phase if known else self._rng.random())
+            if instance.weight > 0:
+                turn.join(self._now)
+                self._turns[instance.key] = turn
+            elif known:
+                del self._turns[instance.key]
+        self._rebuild()
+
+    def remove(self, keys: Iterable[Key]) -> None:
+        """Take instances out of the rotation; unknown ones are ignored."""
+        for key in keys:
+            self._turns.pop(key, None)
+        self._rebuild()
+
+    def pick(self, tried: Collection[Key] = ()) -> Instance | None:
+        """The next instance that is not in `tried`; `None` when there is none. Those passed over keep their turn."""
+        heap = self._heap
+        if not tried:
+            return self._take(heap) if heap else None
+        passed: list[_Entry] = []
+        while heap and heap[0][2].instance.key in tried:
+            passed.append(heappop(heap))
+        picked = self._take(heap) if heap else None
+        for entry in passed:
+            heappush(heap, entry)
+        return picked
+
+    def _take(self, heap: list[_Entry]) -> Instance:
+        due, joined, turn = heap[0]
+        if due > self._now:
+            self._now = due
+        turn.turn += 1
+        heapreplace(heap, (turn.due(), joined, turn))
+        return turn.instance
+
+    def _rebuild(self) -> None:
+        """Changes are rare and may be many at once: one O(n) pass for all of them."""
+        self._heap = [(turn.due(), order, turn) for order, turn in enumerate(self._turns.values())]
+        heapify(self._heap)

@@ -1,0 +1,30 @@
+"""Plain counts of what a client did; cheap enough to be always on."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from attrs import define, field
+
+
+@define
+class Counters:
+    """Counts since the client was made.
+
+    Attributes:
+        calls: Calls begun.
+        answered: Calls that ended with a response.
+        failed: Calls that ended with an error, by the error's name; cancelled ones under `CancelledError`.
+        attempts: Requests tried on an instance, by the instance's address.
+        failures: Attempts that did not end with a 200, by how they ended.
+        retries: Attempts after the first of their call, by what ended the one before.
+        ejections: Instances left out for a while, by address.
+    """
+
+    calls: int = 0
+    answered: int = 0
+    failed: Counter[str] = field(factory=Counter)
+    attempts: Counter[str] = field(factory=Counter)
+    failures: Counter[str] = field(factory=Counter)
+    retries: Counter[str] = field(factory=Counter)
+    ejections: Counter[str] = field(factory=Counter)
