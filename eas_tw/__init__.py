@@ -1,7 +1,7 @@
 """Call PAI-EAS inference services from Twisted over the VPC direct connection.
 
-`PredictClient` keeps the list of a service's instances in memory, spreads requests over them by weight, and moves a failed
-request to another instance.
+`PredictClient` keeps the list of a service's instances in memory, spreads requests over them by weight, and moves a
+failed request to another instance.
 """
 
 from eas_tw.body.request import Request

@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
-import os
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from twisted.internet.defer import Deferred, fail, succeed
+from attrs import evolve
+from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 
 from eas_tw.body.request import as_request
-from eas_tw.config import (
-    ENDPOINT_TYPE_DEFAULT,
-    ENDPOINT_TYPE_FIXED,
-    ENDPOINT_TYPE_VIPSERVER,
-    ENDPOINT_TYPES,
-    ClientConfig,
-)
+from eas_tw.config import ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_FIXED, ClientConfig
 from eas_tw.errors import ClientClosed, ConfigError, DiscoveryError, NoInstances
 from eas_tw.net.call import Call, Calls
-from eas_tw.net.discovery import PATHS, DiscoveryStatus, Poller, UpstreamsSource, VipServerSource
+from eas_tw.net.discovery import DiscoveryStatus, Poller
 from eas_tw.net.upstream import Pools, Upstream
-from eas_tw.outgoing import (
-    Envelope,
-    check_content_type,
-    check_endpoint,
-    check_headers,
-    check_service,
-    check_token,
-)
-from eas_tw.policy.instances import BadRowError, Instance, checked_instance
+from eas_tw.net.waiting import WaitingRoom
+from eas_tw.outgoing import Envelope
 from eas_tw.policy.retry import RetryBudget, RetryPolicy
+from eas_tw.target import Target, fixed_list
 from eas_tw.telemetry.counters import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
-    from twisted.internet.interfaces import IDelayedCall
-    from twisted.python.failure import Failure
     from twisted.web.iweb import IAgent
 
-    from eas_tw.net.discovery import Source
     from eas_tw.net.gateway import Gateway
     from eas_tw.net.pool import Reactor
-    from eas_tw.policy.instances import Snapshot
-
-_ADDRESS_SERVER = "http://jmenv.tbsite.net:8080"
-"""Where VIPServer's address server answers inside the vendor's clusters."""
+    from eas_tw.policy.instances import Instance, Snapshot
+    from eas_tw.target import GivenInstance
 
 
 class PredictClient:
@@ -55,8 +38,8 @@ class PredictClient:
 
     Args:
         endpoint: The region's VPC endpoint for direct connections, such as
-            `http://pai-eas-vpc.cn-shanghai.aliyuncs.com`; the gateway's address for the default type; a domain, or the URL
-            of an address server, for VIPServer.
+            `http://pai-eas-vpc.cn-shanghai.aliyuncs.com`; the gateway's address for the default type; a domain, or the
+            URL of an address server, for VIPServer.
         service_name: `service` or `group/service`.
         custom_url: The whole URL that answers predictions, instead of endpoint and service; takes the token as it is.
         token: The service's token; empty for none.
@@ -72,7 +55,7 @@ class PredictClient:
 
     log = Logger(namespace="eas_tw.client")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the contract's constructor; all but three are keywords
         self,
         endpoint: str = "",
         service_name: str = "",
@@ -80,54 +63,43 @@ class PredictClient:
         *,
         token: str = "",
         endpoint_type: str | None = None,
-        instances: Iterable[Instance | tuple[str, int] | tuple[str, int, float]] | None = None,
+        instances: Iterable[GivenInstance] | None = None,
         reactor: Any = None,
         config: ClientConfig | None = None,
         agent: IAgent | None = None,
     ) -> None:
+        kind = endpoint_type or (ENDPOINT_TYPE_DEFAULT if instances is None else ENDPOINT_TYPE_FIXED)
+        self._target = Target(endpoint, service_name, custom_url, kind, fixed_list(instances or ()))
         self._reactor: Reactor = reactor if reactor is not None else _global_reactor()
         self._config = config or ClientConfig()
         self._agent = agent
-        self._rng = Random(self._config.seed)  # noqa: S311  spreading load, not secrets
-        self._custom_url = custom_url
-        self._fixed = tuple(map(_instance, instances)) if instances is not None else ()
-        self._endpoint = self._service = ""
-        self._endpoint_type = ENDPOINT_TYPE_FIXED if instances is not None else ENDPOINT_TYPE_DEFAULT
         self._envelope = Envelope(self._reactor.seconds)
-        self._envelope.plain = self._config.auth == "token"
-        self._attempts = self._config.attempts
-        self._timeout_s = self._config.timeout_s
         self.counters = Counters()
-        self._pools: Pools | None = None
         self._budget = RetryBudget(self._config.retry_budget_ratio, self._config.retry_budget_min_per_s)
+        self._pools: Pools | None = None
         self._calls: Calls | None = None
         self._fleet: Upstream | Gateway | None = None
         self._poller: Poller | None = None
-        self._waiters: list[Deferred[PredictClient]] = []
-        self._family: list[PredictClient] = [self]
+        self._waiting = WaitingRoom(self._reactor)
+        self._children: list[PredictClient] = []
         self._closing: Deferred[None] | None = None
-        if endpoint:
-            self.set_endpoint(endpoint)
-        if service_name:
-            self.set_service_name(service_name)
-        if endpoint_type is not None:
-            self.set_endpoint_type(endpoint_type)
         self.set_token(token)
 
     def __repr__(self) -> str:
         state = "closed" if self._closing else "ready" if self.is_ready else "waiting" if self._fleet else "new"
-        where = self._custom_url or self._endpoint
+        target = self._target
         return (
-            f"<PredictClient {self._service or '?'} at {where or '?'} {self._endpoint_type.lower()} {state} "
-            f"instances={len(self.instances)}>"
+            f"<PredictClient {target.service or '?'} at {target.custom_url or target.endpoint or '?'} "
+            f"{target.endpoint_type.lower()} {state} instances={len(self.instances)}>"
         )
 
-    async def __aenter__(self) -> PredictClient:
+    async def __aenter__(self) -> Self:
         try:
-            return await self.init()
+            await self.init()
         except BaseException:
             await self.close()
             raise
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -138,33 +110,27 @@ class PredictClient:
 
     def set_endpoint(self, endpoint: str) -> None:
         """Set the endpoint; before `init`."""
-        self._before_init("endpoint")
-        self._endpoint = str(endpoint)
-        check_endpoint(endpoint)
+        self._aim("endpoint", endpoint=endpoint)
 
     def set_service_name(self, service_name: str) -> None:
         """Set the service; before `init`."""
-        self._before_init("service_name")
-        self._service = check_service(service_name)
+        self._aim("service_name", service=service_name)
 
     def set_endpoint_type(self, endpoint_type: str) -> None:
         """Set the endpoint type; before `init`."""
-        self._before_init("endpoint_type")
-        if endpoint_type not in ENDPOINT_TYPES:
-            raise ConfigError(f"endpoint_type must be one of {', '.join(ENDPOINT_TYPES)}, got {endpoint_type!r}")
-        self._endpoint_type = endpoint_type
+        self._aim("endpoint_type", endpoint_type=endpoint_type)
 
     def set_token(self, token: str) -> None:
         """Set the token; applies to the next call."""
-        self._envelope.token = check_token(token)
+        self._envelope.set_token(token)
 
     def set_content_type(self, content_type: str) -> None:
         """Set the Content-Type of requests; applies to the next call."""
-        self._envelope.content_type = check_content_type(content_type)
+        self._envelope.set_content_type(content_type)
 
     def add_extra_headers(self, headers: Mapping[str, str]) -> None:
         """Send these headers with every request from now on; a name given before is replaced."""
-        self._envelope.extra_headers = {**self._envelope.extra_headers, **check_headers(headers)}
+        self._envelope.add_headers(headers)
 
     def set_retry_count(self, count: int) -> None:
         """Set how many attempts a call may take, ≥ 1; before `init`."""
@@ -179,7 +145,6 @@ class PredictClient:
     def set_timeout(self, timeout_ms: float) -> None:
         """Set the deadline of calls in **milliseconds**, as the official SDK has it; applies to the next call."""
         self._config = self._config.but(timeout_s=timeout_ms / 1000)
-        self._timeout_s = self._config.timeout_s
 
     # -- life
 
@@ -187,18 +152,11 @@ class PredictClient:
         """Start discovery.
 
         Returns:
-            Fires with the client once the first good list is in the cache; at once for the gateway and a fixed list, and when it
-            is there already. Fails with `DiscoveryError` after `init_timeout_s` (polling goes on, and `init` may
-            be called again), with `ConfigError` or with `ClientClosed`.
+            Fires with the client once the first good list is in the cache; at once for the gateway, a fixed list, and
+            when the list is there already. Fails with `DiscoveryError` after `init_timeout_s` (polling goes on, and
+            `init` may be called again), with `ConfigError`, or with `ClientClosed`.
         """
-        if self._closing is not None:
-            return fail(ClientClosed("the client is closed; make a new one"))
-        try:
-            if self._fleet is None:
-                self._open()
-        except ConfigError:
-            return fail()
-        return succeed(self) if self.is_ready else self._wait()
+        return Deferred.fromCoroutine(self._init())
 
     def close(self) -> Deferred[None]:
         """Take no more calls, let those in flight finish within `drain_timeout_s`, then cancel them; stop discovery.
@@ -214,25 +172,16 @@ class PredictClient:
     destroy = close
 
     def child(self, service_name: str, *, token: str = "") -> PredictClient:
-        """A client of another service at the same endpoint, with the same settings and the same connections.
+        """A client of another service at the same endpoint, with the same settings, connections and retry budget.
 
         Returns:
             The client; it wants its own `init`, and may be closed by itself.
         """
-        child = PredictClient(
-            self._endpoint,
-            service_name,
-            token=token,
-            endpoint_type=self._endpoint_type,
-            reactor=self._reactor,
-            config=self._config,
-            agent=self._agent,
-        )
-        child._fixed = self._fixed
+        child = PredictClient(token=token, reactor=self._reactor, config=self._config, agent=self._agent)
+        child._target = evolve(self._target, service=service_name)
         child._pools = self._shared_pools()
         child._budget = self._budget
-        child.counters = self.counters
-        self._family.append(child)
+        self._children.append(child)
         return child
 
     # -- work
@@ -257,25 +206,22 @@ class PredictClient:
             headers: Of this call only.
 
         Returns:
-            Fires with the response. Fails with a `RequestFailed` (`DeadlineExceeded`, `StatusError`, `ConnectionFailed`,
-            `Overloaded`, `ProtocolViolation`) that has the attempts; with `BodyError` for what cannot be encoded or
-            parsed; with `ConfigError`, `NoInstances` or `ClientClosed` before anything is sent. Cancelling it closes its
-            connection.
+            Fires with the response. Fails with a `RequestFailed` (`DeadlineExceeded`, `StatusError`,
+            `ConnectionFailed`, `Overloaded`, `ProtocolViolation`) that has the attempts; with `BodyError` for what
+            cannot be encoded or parsed; with `ConfigError`, `NoInstances` or `ClientClosed` before anything is sent.
+            Cancelling it closes its connection.
         """
-        fleet = self._fleet
+        calls, fleet = self._calls, self._fleet
+        if calls is None or fleet is None or self._closing is not None:
+            return fail(self._unusable())
         try:
-            if fleet is None or self._closing is not None:
-                raise self._unusable()
-            if timeout_s is None:
-                timeout_s = self._timeout_s
-            elif not timeout_s > 0:
-                raise ConfigError(f"timeout_s must be a number > 0, got {timeout_s!r}")
+            timeout_s = self._config.timeout_s if timeout_s is None else _checked_timeout(timeout_s)
             request = as_request(request)
             sealed = self._envelope.seal(request.to_string(), path, query, headers)
-        except Exception:  # noqa: BLE001  a Deferred has one way to fail
+        except Exception:  # noqa: BLE001  whatever is wrong with a request, the Deferred says it
             return fail()
         return Call(
-            self._own_calls(),
+            calls,
             fleet,
             sealed,
             request.parse_response,
@@ -319,120 +265,76 @@ class PredictClient:
 
     # -- how it is wired
 
+    async def _init(self) -> PredictClient:
+        if self._closing is not None:
+            raise ClientClosed("the client is closed; make a new one")
+        if self._fleet is None:
+            self._target.check_complete()
+            self._open()
+        if not self.is_ready:
+            await self._waiting.wait(self._config.init_timeout_s, self._no_list)
+        return self
+
     def _open(self) -> None:
-        """Build what the endpoint type needs."""
-        if self._custom_url:
-            self._open_gateway(check_endpoint(self._custom_url), custom=True)
-            return
-        check_service(self._service)
-        self._envelope.address(f"/api/predict/{self._service}")
-        if self._endpoint_type == ENDPOINT_TYPE_DEFAULT:
-            self._open_gateway(check_endpoint(self._endpoint), custom=False)
-            return
-        upstream = Upstream(self._shared_pools(), self._config, counters=self.counters, rng=self._stream("rotation"))
-        if self._endpoint_type == ENDPOINT_TYPE_FIXED:
-            if not any(instance.weight > 0 for instance in self._fixed):
-                raise ConfigError("instances must name at least one instance with a weight above 0")
-            upstream.apply(self._fixed)
+        """Build what the endpoint type needs; everything before this only set values."""
+        config, target = self._config, self._target
+        self._envelope.address(target.path, plain=config.auth == "token" or bool(target.custom_url))
+        policy = RetryPolicy(config.attempts, config.retry_on, config.backoff_base_s, config.backoff_max_s)
+        self._calls = Calls(self._reactor, policy, self._budget, rng=self._stream("retry"), counters=self.counters)
+        if target.is_gateway:
+            # Imported here: direct connections do not pay for it.
+            from eas_tw.net.gateway import Gateway  # noqa: PLC0415
+
+            self._fleet = Gateway(self._reactor, target.gateway_url, config, self._agent)
         else:
-            self._poller = self._make_poller()
-        self._fleet = upstream
-        if self._poller is not None:
-            self._poller.start()
+            self._open_direct()
 
-    def _open_gateway(self, url: str, *, custom: bool) -> None:
-        origin, _, path = url.removeprefix("https://").removeprefix("http://").partition("/")
-        prefix = f"/{path}" if path else ""
-        if custom:
-            self._envelope.plain = True
-            self._envelope.address(prefix or "/")
-        else:
-            self._envelope.address(f"{prefix}/api/predict/{self._service}")
-        scheme = url.partition("://")[0]
-        # Imported here: direct connections do not pay for it.
-        from eas_tw.net.gateway import Gateway  # noqa: PLC0415
-
-        self._fleet = Gateway(self._reactor, f"{scheme}://{origin}", self._config, self._agent)
-
-    def _make_poller(self) -> Poller:
-        return Poller(
+    def _open_direct(self) -> None:
+        config, target = self._config, self._target
+        source = target.make_source(self._reactor, config, self._stream("source"), self._agent)
+        self._fleet = upstream = Upstream(
+            self._shared_pools(), config, counters=self.counters, rng=self._stream("rotation")
+        )
+        if source is None:
+            upstream.apply(target.instances)
+            return
+        self._poller = Poller(
             self._reactor,
-            self._make_source(),
+            source,
             on_snapshot=self._got_list,
-            on_refused=lambda _: None,
-            interval_s=self._config.poll_interval_s,
-            jitter=self._config.poll_jitter,
+            interval_s=config.poll_interval_s,
+            jitter=config.poll_jitter,
             rng=self._stream("poll"),
         )
-
-    def _make_source(self) -> Source:
-        # Imported here: treq and what it needs cost as much as the rest of eas_tw together.
-        from eas_tw.net.fetch import Fetcher  # noqa: PLC0415
-
-        config = self._config
-        fetcher = Fetcher(
-            self._reactor,
-            timeout_s=config.discovery_timeout_s,
-            max_bytes=config.max_discovery_bytes,
-            agent=self._agent,
-        )
-        endpoint = check_endpoint(self._endpoint)
-        name = self._service.partition("/")[0]
-        if self._endpoint_type == ENDPOINT_TYPE_VIPSERVER:
-            is_url = "://" in self._endpoint or ":" in self._endpoint
-            server, domain = (endpoint, name) if is_url else (_ADDRESS_SERVER, self._endpoint)
-            return VipServerSource(fetcher, server, domain, self._stream("vipserver"))
-        paths = (config.discovery_path,) if config.discovery_path else PATHS
-        inside = "NAMESPACE" in os.environ and "POD_NAME" in os.environ
-        return UpstreamsSource(fetcher, endpoint, name, paths=paths, inside=inside)
-
-    def _stream(self, name: str) -> Random:
-        """One stream of chance per purpose, so that one draw more here changes nothing there."""
-        seed = self._config.seed
-        return Random(f"{seed}/{self._service}/{name}" if seed is not None else None)  # noqa: S311
+        self._poller.start()
 
     def _shared_pools(self) -> Pools:
+        """The connections, shared with the children."""
         if self._pools is None:
             self._pools = Pools(self._reactor, self._config)
         return self._pools
 
-    def _own_calls(self) -> Calls:
-        if self._calls is None:
-            config = self._config
-            policy = RetryPolicy(config.attempts, config.retry_on, config.backoff_base_s, config.backoff_max_s)
-            self._calls = Calls(self._reactor, policy, self._budget, rng=self._stream("retry"), counters=self.counters)
-        return self._calls
+    def _stream(self, name: str) -> Random:
+        """One stream of chance per purpose, so that one draw more here changes nothing there."""
+        seed = self._config.seed
+        return Random(None if seed is None else f"{seed}/{self._target.service}/{name}")  # noqa: S311
 
     def _got_list(self, snapshot: Snapshot) -> None:
         if isinstance(self._fleet, Upstream):
             self._fleet.apply(snapshot.instances)
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            waiter.callback(self)
+        self._waiting.release()
 
-    def _wait(self) -> Deferred[PredictClient]:
-        waiter: Deferred[PredictClient] = Deferred(self._forget)
-        self._waiters.append(waiter)
-        timeout_s = self._config.init_timeout_s
-        if timeout_s is not None:
-            timer = self._reactor.callLater(timeout_s, self._init_timed_out, waiter, timeout_s)
-            waiter.addBoth(_cancelling, timer)
-        return waiter
-
-    def _forget(self, waiter: Deferred[PredictClient]) -> None:
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
-
-    def _init_timed_out(self, waiter: Deferred[PredictClient], timeout_s: float) -> None:
-        self._forget(waiter)
-        status = self.discovery
+    def _no_list(self) -> DiscoveryError:
+        status, target = self.discovery, self._target
         why = status.last_error or "the control plane has not answered yet"
-        waiter.errback(
-            DiscoveryError(
-                f"no usable list of instances of {self._service} from {self._endpoint} within {timeout_s:g} s "
-                f"and {status.polls} polls; the last: {why}"
-            )
+        return DiscoveryError(
+            f"no usable list of instances of {target.service} from {target.endpoint} within "
+            f"{self._config.init_timeout_s:g} s and {status.polls} polls; the last: {why}"
         )
+
+    def _aim(self, what: str, **parts: Any) -> None:
+        self._before_init(what)
+        self._target = evolve(self._target, **parts)
 
     def _before_init(self, what: str) -> None:
         if self._fleet is not None:
@@ -444,15 +346,14 @@ class PredictClient:
         return NoInstances("init() has not been called: call it, and wait for it, before the first predict()")
 
     async def _close(self) -> None:
+        closed = ClientClosed("the client was closed")
         if self._poller is not None:
             await self._poller.stop()
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            waiter.errback(ClientClosed("the client was closed before the first list came"))
-        for child in self._family[1:]:
+        self._waiting.release(closed)
+        for child in self._children:
             await child.close()
         if self._calls is not None:
-            await self._calls.drain(self._config.drain_timeout_s, ClientClosed("the client was closed during the call"))
+            await self._calls.drain(self._config.drain_timeout_s, closed)
         if isinstance(self._fleet, Upstream):
             self._fleet.leave()
             await self._shared_pools().when_gone()
@@ -460,13 +361,10 @@ class PredictClient:
             await self._fleet.close()
 
 
-def _instance(given: Instance | tuple[str, int] | tuple[str, int, float]) -> Instance:
-    """An instance of a fixed list, checked like a row of discovery."""
-    ip, port, weight = (*given, 1)[:3]
-    try:
-        return checked_instance({"ip": ip, "port": port, "weight": weight})
-    except BadRowError as error:
-        raise ConfigError(f"instances: {error} in {given!r}") from None
+def _checked_timeout(timeout_s: float) -> float:
+    if isinstance(timeout_s, int | float) and 0 < timeout_s < float("inf"):
+        return timeout_s
+    raise ConfigError(f"timeout_s must be a number of seconds > 0, got {timeout_s!r}")
 
 
 def _tell(event: Deferred[None]) -> Deferred[None]:
@@ -474,13 +372,6 @@ def _tell(event: Deferred[None]) -> Deferred[None]:
     own: Deferred[None] = Deferred()
     event.addCallback(lambda _: None if own.called else own.callback(None))
     return own
-
-
-def _cancelling(result: PredictClient | Failure, timer: IDelayedCall) -> PredictClient | Failure:
-    """Pass a result on, and cancel the timer that was to prevent an endless wait for it."""
-    if timer.active():
-        timer.cancel()
-    return result
 
 
 def _global_reactor() -> Reactor:

@@ -1,4 +1,4 @@
-"""Every knob of the client: its unit, its range, its default. Values are checked when the config is made, and never again."""
+"""Every knob of the client: its unit, its range, its default; checked when the config is made, and never again."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ class ClientConfig:
         init_timeout_s: How long `init` waits for the first good list; `None` waits on.
         timeout_s: The one deadline of a call: queueing, connecting, sending, waiting, every attempt and pause.
         connect_timeout_s: Bound on opening a connection.
-        attempt_timeout_s: Bound on one attempt, so that a silent instance leaves time for another; `None` for no bound but
-            the call's deadline.
+        attempt_timeout_s: Bound on one attempt, so that a silent instance leaves time for another; `None` for no bound
+            but the call's deadline.
         attempts: The most attempts of one call, the first included.
         retry_on: Conditions (by name) and statuses (by number) that are tried on another instance.
         retry_budget_ratio: Retries may be this share of the calls of the last 10 s, …
@@ -95,13 +95,15 @@ class ClientConfig:
         backoff_base_s: Ceiling of the first pause (full jitter); it doubles with each attempt.
         backoff_max_s: Ceiling of every pause.
         eject_after: Consecutive failures (timeouts, lost connections, 5xx) that leave an instance out for a while.
-        eject_base_s: How long the first such ejection lasts; a failed connect ejects at once, for 1 s at first. Doubles.
+        eject_base_s: How long the first such ejection lasts; a failed connect ejects at once, for 1 s at first.
+            Doubles.
         eject_max_s: The longest ejection.
         max_ejected_ratio: The largest share of the fleet that is ejected at a time; 0 switches ejection off.
         balancer: How an instance is picked: `"wrr"`, weighted round robin.
         max_connections_per_instance: Bound on the connections to one instance; further calls wait in line.
         idle_timeout_s: An idle connection is closed after this long (the vendor's gateway does so at 30 s).
-        max_waiting: The most calls that may wait in line for one instance's connections; more fail as `Overloaded` at once.
+        max_waiting: The most calls that may wait in line for one instance's connections; more fail as `Overloaded` at
+            once.
         max_response_bytes: Bound on a response's body.
         max_head_bytes: Bound on a response's head.
         drain_timeout_s: How long `close` lets calls in flight finish before it cancels them.

@@ -1,6 +1,7 @@
 """From what a caller says to what is sent: paths, queries and headers, checked, rendered and signed.
 
-Refuses what could break out of its place in the request (CR, LF, spaces, non-ASCII) when it is set, not when it is sent.
+Refuses what could break out of its place in the request (CR, LF, spaces, non-ASCII) when it is set, not when it is
+sent.
 """
 
 from __future__ import annotations
@@ -54,13 +55,6 @@ def check_endpoint(endpoint: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
-def check_token(token: str) -> str:
-    """`token`, or a `ConfigError` that does not show it."""
-    if not isinstance(token, str) or not _VALUE.fullmatch(token):
-        raise ConfigError("token must be a string of visible ASCII; the one given is not (it is not shown here)")
-    return token
-
-
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """A copy of `headers`, or a `ConfigError` that names the bad one; values may be secrets and are not shown."""
     for name, value in headers.items():
@@ -73,35 +67,47 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return dict(headers)
 
 
-def check_content_type(value: str) -> str:
-    """`value`, or a `ConfigError`."""
-    if not isinstance(value, str) or not value or not _VALUE.fullmatch(value):
-        raise ConfigError(f"content type must be a string of visible ASCII, got {value!r}")
-    return value
-
-
 class Envelope:
     """What every request of a client to one service has in common.
 
-    Attributes:
-        token: The service's token; empty for none.
-        content_type: Of the body.
-        extra_headers: Sent with every request.
-        plain: Whether the token itself is sent, and not a signature made with it.
+    Args:
+        seconds: The clock, in seconds since the epoch, for the Date of the signature.
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
         self._date = DateLine()
         self._base = ""
-        self.token = ""
-        self.content_type = DEFAULT_CONTENT_TYPE
-        self.extra_headers: dict[str, str] = {}
-        self.plain = False
+        self._plain = False
+        self._key = b""
+        self._content_type = DEFAULT_CONTENT_TYPE
+        self._extra: dict[str, str] = {}
 
-    def address(self, base: str) -> None:
-        """Send to this path, such as `/api/predict/mnist`, and to paths below it."""
+    def address(self, base: str, *, plain: bool) -> None:
+        """Send to this path and to paths below it.
+
+        Args:
+            base: Such as `/api/predict/mnist`.
+            plain: Whether the token itself is sent, and not a signature made with it.
+        """
         self._base = base
+        self._plain = plain
+
+    def set_token(self, token: str) -> None:
+        """Sign with this token from now on; empty for not at all."""
+        if not isinstance(token, str) or not _VALUE.fullmatch(token):
+            raise ConfigError("token must be a string of visible ASCII; the one given is not (it is not shown here)")
+        self._key = token.encode("ascii")
+
+    def set_content_type(self, content_type: str) -> None:
+        """Say that bodies are of this type."""
+        if not isinstance(content_type, str) or not content_type or not _VALUE.fullmatch(content_type):
+            raise ConfigError(f"content type must be a string of visible ASCII, got {content_type!r}")
+        self._content_type = content_type
+
+    def add_headers(self, headers: Mapping[str, str]) -> None:
+        """Send these with every request, too."""
+        self._extra = {**self._extra, **check_headers(headers)}
 
     def seal(
         self,
@@ -124,28 +130,30 @@ class Envelope:
         target = self._base
         if path or query:
             target += _below(path) + _query(query)
-        content_type = self.content_type
-        extra = self.extra_headers
-        if headers:
-            extra = {**extra, **check_headers(headers)}
-        if extra:
-            extra = dict(extra)
-            for name in list(extra):
-                if name.lower() == "content-type":
-                    content_type = extra.pop(name)
+        content_type, extra = self._content_type, self._extra
+        if headers or extra:
+            content_type, extra = self._merge(headers or {})
         lines = self._credentials(body, target, content_type)
         for name, value in extra.items():
             lines += f"{name}: {value}\r\n"
         fields = f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{lines}"
         return Request(target.encode("ascii"), fields.encode("ascii"), body)
 
+    def _merge(self, headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+        """Content type and other headers of one call; later ones win, whatever the case of their names."""
+        merged: dict[str, tuple[str, str]] = {}
+        for name, value in (*self._extra.items(), *check_headers(headers).items()):
+            merged[name.lower()] = (name, value)
+        _, content_type = merged.pop("content-type", ("", self._content_type))
+        return content_type, dict(merged.values())
+
     def _credentials(self, body: bytes, target: str, content_type: str) -> str:
-        if not self.token:
+        if not self._key:
             return ""
-        if self.plain:
-            return f"Authorization: {self.token}\r\n"
+        if self._plain:
+            return f"Authorization: {self._key.decode()}\r\n"
         date = self._date.at(self._seconds())
-        md5, authorization = sign(self.token.encode(), body, target, content_type, date)
+        md5, authorization = sign(self._key, body, target, content_type, date)
         return f"Content-MD5: {md5}\r\nDate: {date}\r\nAuthorization: {authorization}\r\n"
 
 

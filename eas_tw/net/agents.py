@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from twisted.web.iweb import IAgentEndpointFactory
@@ -18,6 +19,7 @@ from zope.interface import implementer
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocol, IProtocolFactory
+    from twisted.python.failure import Failure
     from twisted.web.client import URI
     from twisted.web.iweb import IAgent
 
@@ -47,7 +49,7 @@ class Agents:
         self._pool = pool = HTTPConnectionPool(reactor, persistent=keep > 0)
         pool.retryAutomatically = False
         pool.maxPersistentPerHost = keep
-        pool.cachedConnectionTimeout = idle_timeout_s
+        pool.cachedConnectionTimeout = idle_timeout_s  # type: ignore[assignment]
         self._endpoints = _CountedEndpoints(reactor, connect_timeout_s)
         self.agent: IAgent = agent or Agent.usingEndpointFactory(reactor, self._endpoints, pool)
 
@@ -81,7 +83,7 @@ class _CountedEndpoints:
             return counted
         if self._policy is None:
             self._policy = BrowserLikePolicyForHTTPS()
-        return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), counted)  # type: ignore[no-any-return]
+        return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), counted)
 
     def opened(self) -> None:
         """A socket more."""
@@ -110,25 +112,25 @@ class _CountedEndpoint:
         self._endpoint = endpoint
         self._count = count
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         connecting: Deferred[Any] = self._endpoint.connect(_CountingFactory(protocolFactory, self._count))
-        return connecting.addCallback(lambda wrapper: wrapper.wrappedProtocol)  # type: ignore[no-any-return]
+        return connecting.addCallback(lambda wrapper: wrapper.wrappedProtocol)
 
 
-class _CountingProtocol(ProtocolWrapper):  # type: ignore[misc]
+class _CountingProtocol(ProtocolWrapper):
     def makeConnection(self, transport: Any) -> None:
         self.factory.count.opened()
-        super().makeConnection(transport)
+        super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
-    def connectionLost(self, reason: Any) -> None:
-        super().connectionLost(reason)
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
         self.factory.count.lost()
 
 
-class _CountingFactory(WrappingFactory):  # type: ignore[misc]
+class _CountingFactory(WrappingFactory):
     noisy = False
     protocol = _CountingProtocol
 
     def __init__(self, factory: IProtocolFactory, count: _CountedEndpoints) -> None:
-        super().__init__(factory)
+        super().__init__(factory)  # type: ignore[no-untyped-call]
         self.count = count

@@ -1,8 +1,8 @@
 """One predict call, from pick to answer.
 
 Acts and records: picks an instance, submits itself to its pool, notes how the attempt ended, and does what
-`policy.retry` decides from the history, until there is a response, a decision to give up, the deadline, or a cancel. Ends
-exactly once. Knows bytes, not bodies.
+`policy.retry` decides from the history, until there is a response, a decision to give up, the deadline, or a cancel.
+Ends exactly once. Knows bytes, not bodies.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
     from eas_tw.net.http1 import ClientConnection, Headers
-    from eas_tw.net.pool import PooledCall, Reactor
+    from eas_tw.net.pool import Reactor
     from eas_tw.policy.instances import Instance
     from eas_tw.telemetry.counters import Counters
 
@@ -54,10 +54,10 @@ class Request(NamedTuple):
 class Line(Protocol):
     """Where a call waits for its turn: the pool of an instance, or the gateway."""
 
-    def submit(self, call: PooledCall, *, fresh: bool) -> None:
+    def submit(self, call: Call, *, fresh: bool) -> None:
         """Dispatch the call, now or later."""
 
-    def withdraw(self, call: PooledCall) -> None:
+    def withdraw(self, call: Call) -> None:
         """The call no longer waits."""
 
 
@@ -135,8 +135,8 @@ class Call:
     """
 
     __slots__ = (
-        "_attempt_at", "_attempt_timeout_s", "_calls", "_connection", "_deadline", "_failed", "_finish", "_fleet", "_fresh",
-        "_instance", "_line", "_pause", "_request", "_timeout_s", "_tried", "done", "history",
+        "_attempt_at", "_attempt_timeout_s", "_calls", "_connection", "_deadline", "_failed", "_finish", "_fleet",
+        "_fresh", "_instance", "_line", "_pause", "_request", "_timeout_s", "_tried", "done", "history",
     )  # fmt: skip
 
     def __init__(

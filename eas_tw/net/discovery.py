@@ -1,4 +1,6 @@
-"""The side channel: polls the control plane on the reactor's schedule and hands good lists on. Never on the way of a call.
+"""The side channel: polls the control plane on the reactor's schedule and hands good lists on.
+
+Never on the way of a call.
 
 A `Source` reads the list from one kind of control plane; the `Poller` decides when, keeps the account, and turns
 every failure into a line of it. What a list is worth is decided by `policy.instances`.
@@ -135,14 +137,14 @@ class DiscoveryStatus:
 
 
 class Poller:
-    """Asks a source again and again: every `interval_s`, give or take `jitter`, one poll at a time; faster while it has
-    never brought a usable list.
+    """Asks a source again and again, one poll at a time.
+
+    Every `interval_s`, give or take `jitter`; faster while it has never brought a usable list.
 
     Args:
         clock: The schedule.
         source: Whom to ask.
         on_snapshot: Called with each usable list.
-        on_refused: Called with each reason why there is none.
         interval_s: From the beginning of a poll to the beginning of the next.
         jitter: Share by which each interval varies.
         rng: Draws it.
@@ -156,7 +158,6 @@ class Poller:
         source: Source,
         *,
         on_snapshot: Callable[[Snapshot], None],
-        on_refused: Callable[[RefusedReplyError], None],
         interval_s: float,
         jitter: float,
         rng: Random,
@@ -164,7 +165,6 @@ class Poller:
         self._clock = clock
         self._source = source
         self._on_snapshot = on_snapshot
-        self._on_refused = on_refused
         self._interval_s = interval_s
         self._jitter = jitter
         self._rng = rng
@@ -245,7 +245,6 @@ class Poller:
                 reason=error.reason.value,
                 error=self._last_error,
             )
-        self._on_refused(error)
 
     def _warn_once(self, text: str) -> None:
         if text not in self._logged and len(self._logged) < _REASONS_KEPT:

@@ -103,13 +103,13 @@ class _Collector(Protocol):
         whole = reason.check(ResponseDone, PotentialDataLoss)
         self._end(b"".join(self._parts) if whole else reason.value)
 
-    def _end(self, result: bytes | BaseException) -> None:
+    def _end(self, result: bytes | BaseException | None) -> None:
         if self.whole.called:
             return
         if isinstance(result, bytes):
             self.whole.callback(result)
         else:
-            self.whole.errback(result)
+            self.whole.errback(result or ConnectionError("the reply broke off"))
 
     def _abort(self) -> None:
         abort = getattr(self.transport, "abortConnection", None)

@@ -1,8 +1,8 @@
 """One HTTP/1.1 client connection on httptools: one request out, one response back, any number of times.
 
 Owns what the parser leaves to its user (docs/design has the list): which responses are acceptable, bounds on head, body
-and framing overhead, when a connection may be kept, and how to name a loss. Knows no instance, no pool policy and no retry:
-it reports to the exchange it carries and to its owner, the pool.
+and framing overhead, when a connection may be kept, and how to name a loss. Knows no instance, no pool policy and no
+retry: it reports to the exchange it carries and to its owner, the pool.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol as TwistedProtocol
-from twisted.internet.protocol import connectionDone as _DONE  # noqa: N812
+from twisted.internet.protocol import connectionDone
 from zope.interface import implementer
 
 from eas_tw.policy.outcomes import Condition, Outcome
@@ -21,8 +21,12 @@ from eas_tw.policy.outcomes import Condition, Outcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from twisted.internet.interfaces import ITCPTransport
+    from twisted.internet.interfaces import IConsumer, ITCPTransport
     from twisted.python.failure import Failure
+
+    class Transport(ITCPTransport, IConsumer):
+        """What a connection needs of its transport."""
+
 
 _VERSION = b"HTTP/1."
 _LENGTH_SIZE, _CODING_SIZE = len(b"content-length"), len(b"transfer-encoding")
@@ -77,7 +81,7 @@ class ClientConnection(TwistedProtocol):
         is_lost: Whether the socket is gone.
     """
 
-    transport: ITCPTransport
+    transport: Transport
 
     def __init__(self, owner: Owner, *, max_head_bytes: int, max_body_bytes: int) -> None:
         self._owner = owner
@@ -152,7 +156,7 @@ class ClientConnection(TwistedProtocol):
         elif self._overhead_is_unbounded():
             self._violate("the response's head or framing is too large")
 
-    def connectionLost(self, reason: Failure = _DONE) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The socket is gone (`IProtocol`)."""
         self.is_lost = True
         exchange, self._exchange = self._exchange, None
@@ -287,7 +291,7 @@ class ClientConnection(TwistedProtocol):
 
 
 def _phrase(reason: Failure) -> str:
-    return "closed" if reason.check(ConnectionDone) else str(reason.type.__name__)
+    return "closed" if reason.check(ConnectionDone) else type(reason.value).__name__
 
 
 def text_headers(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Protocol
 
-from twisted.internet.error import ConnectError, ConnectionRefusedError, TimeoutError, UserError  # noqa: A004
+from twisted.internet.error import ConnectionRefusedError, TimeoutError, UserError  # noqa: A004
 from twisted.internet.protocol import ClientFactory
 
 from eas_tw.net.http1 import ClientConnection, Exchange
@@ -44,7 +44,7 @@ class _Dial(ClientFactory):
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    def buildProtocol(self, addr: IAddress) -> ClientConnection | None:  # noqa: ARG002
+    def buildProtocol(self, addr: IAddress | None) -> ClientConnection | None:  # noqa: ARG002
         return self._pool.dial_answered(self)
 
     def startedConnecting(self, connector: IConnector) -> None:

@@ -1,7 +1,7 @@
-"""The live fleet of one service: applies discovery's changes to rotation, health and pools; a call asks it for an instance.
+"""The live fleet of one service: discovery's changes go in, and a call gets an instance out.
 
-`Pools` are the connections, one pool an instance, shared by all clients of a family (`PredictClient.child`): an instance's
-pool lives as long as one of them has the instance in its list.
+`Pools` are the connections, one pool an instance, shared by all clients of a family (`PredictClient.child`): an
+instance's pool lives as long as one of them has the instance in its list.
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ class Upstream:
             now: The reactor's seconds.
 
         Returns:
-            By weight one that is untried and well; else an untried one that is ejected; else one that has not failed; else the
-            only instance of the list; else `None`.
+            By weight one that is untried and well; else an untried one that is ejected; else one that has not failed;
+            else the only instance of the list; else `None`.
         """
         returning = self._health.returning(now)
         if returning:

@@ -3,8 +3,8 @@
 A failed connect ejects at once, consecutive failures after `eject_after`; each ejection in a row lasts twice as long,
 with jitter, up to a bound. When it expires the instance simply takes part again, and its first call is the probe:
 another failure ejects it again at once, for longer, and a good answer forgets the past.
-At most a share of the fleet is ejected at a time. Where Envoy stops at 10 %, the default here is half: EAS lists often hold
-2–9 instances. Lists of one never eject.
+At most a share of the fleet is ejected at a time. Where Envoy stops at 10 %, the default here is half: EAS lists often
+hold 2–9 instances. Lists of one never eject.
 
 State is kept by ip and port, so it survives polls. Knows no rotation: it answers with what to take out or bring back.
 """

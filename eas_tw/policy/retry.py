@@ -48,8 +48,8 @@ DEFAULT_RETRY_ON: frozenset[Condition | int] = frozenset(
         UNAVAILABLE,
     }
 )
-"""An attempt timeout is here because it exists only when the caller set one, and means: try elsewhere while there is time.
-A violation is not: it says that the wrong server listens there, and what it did with the request is unknown."""
+"""An attempt timeout is here because it exists only when the caller set one, and means: try elsewhere while there is
+time. A violation is not: it says that the wrong server listens there, and what it did with the request is unknown."""
 
 
 class Where(Enum):
@@ -91,7 +91,7 @@ class Options:
 
 
 class RetryBudget:
-    """Retries may be a share of the calls of the last 10 s, plus a floor; it stops retry storms, not single failovers."""
+    """Retries may be a share of the last 10 s' calls, plus a floor: it stops retry storms, not single failovers."""
 
     WINDOW_S = 10
 

@@ -99,8 +99,7 @@ class Rotation:
 
     def _take(self, heap: list[_Entry]) -> Instance:
         due, joined, turn = heap[0]
-        if due > self._now:
-            self._now = due
+        self._now = max(self._now, due)
         turn.turn += 1
         heapreplace(heap, (turn.due(), joined, turn))
         return turn.instance

@@ -1,0 +1,135 @@
+"""Where calls go: which service, at which endpoint, reached how.
+
+The value behind the setters, and the one place that knows what each endpoint type means: which path requests have, who
+is asked for the list of instances, and which address is the gateway's.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from eas_tw.config import (
+    ENDPOINT_TYPE_DEFAULT,
+    ENDPOINT_TYPE_FIXED,
+    ENDPOINT_TYPE_VIPSERVER,
+    ENDPOINT_TYPES,
+    ClientConfig,
+)
+from eas_tw.errors import ConfigError
+from eas_tw.outgoing import check_endpoint, check_service
+from eas_tw.policy.instances import BadRowError, Instance, checked_instance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from random import Random
+
+    from twisted.web.iweb import IAgent
+
+    from eas_tw.net.discovery import Source
+    from eas_tw.net.pool import Reactor
+
+_ADDRESS_SERVER = "http://jmenv.tbsite.net:8080"
+"""Where VIPServer's address server answers inside the vendor's clusters."""
+
+GivenInstance = Instance | tuple[str, int] | tuple[str, int, float]
+
+
+@frozen
+class Target:
+    """One service and the way to it; a part that is not set yet is empty.
+
+    Attributes:
+        endpoint: As the user wrote it.
+        service: `service` or `group/service`.
+        custom_url: The whole URL that answers predictions, instead of endpoint and service.
+        endpoint_type: One of `ENDPOINT_TYPES`.
+        instances: The list of `ENDPOINT_TYPE_FIXED`.
+    """
+
+    endpoint: str = ""
+    service: str = ""
+    custom_url: str = ""
+    endpoint_type: str = ENDPOINT_TYPE_DEFAULT
+    instances: tuple[Instance, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        for url in (self.endpoint, self.custom_url):
+            if url:
+                check_endpoint(url)
+        if self.service:
+            check_service(self.service)
+        if self.endpoint_type not in ENDPOINT_TYPES:
+            raise ConfigError(f"endpoint_type must be one of {', '.join(ENDPOINT_TYPES)}, got {self.endpoint_type!r}")
+
+    def check_complete(self) -> None:
+        """Raise a `ConfigError` if something is missing to reach the service."""
+        if self.custom_url:
+            return
+        if not self.service:
+            raise ConfigError('service_name is not set: give it as in PredictClient(endpoint, "my_service")')
+        if self.endpoint_type == ENDPOINT_TYPE_FIXED:
+            if not any(instance.weight > 0 for instance in self.instances):
+                raise ConfigError("instances must name at least one instance with a weight above 0")
+        elif not self.endpoint:
+            raise ConfigError("endpoint is not set: give the region's VPC endpoint, or the gateway's address")
+
+    @property
+    def is_gateway(self) -> bool:
+        """Whether one address answers all calls, and there is no list of instances."""
+        return bool(self.custom_url) or self.endpoint_type == ENDPOINT_TYPE_DEFAULT
+
+    @property
+    def path(self) -> str:
+        """The path of the service's requests."""
+        if self.custom_url:
+            return urlsplit(check_endpoint(self.custom_url)).path or "/"
+        prefix = urlsplit(check_endpoint(self.endpoint)).path if self.is_gateway else ""
+        return f"{prefix}/api/predict/{self.service}"
+
+    @property
+    def gateway_url(self) -> str:
+        """Scheme and authority of the gateway."""
+        parts = urlsplit(check_endpoint(self.custom_url or self.endpoint))
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def make_source(self, reactor: Reactor, config: ClientConfig, rng: Random, agent: IAgent | None) -> Source | None:
+        """Who is asked for the list of instances; `None` for a fixed list."""
+        if self.endpoint_type == ENDPOINT_TYPE_FIXED:
+            return None
+        # Imported here: treq and what it needs cost as much as the rest of eas_tw together.
+        from eas_tw.net.discovery import PATHS, UpstreamsSource, VipServerSource  # noqa: PLC0415
+        from eas_tw.net.fetch import Fetcher  # noqa: PLC0415
+
+        fetcher = Fetcher(
+            reactor, timeout_s=config.discovery_timeout_s, max_bytes=config.max_discovery_bytes, agent=agent
+        )
+        name = self.service.partition("/")[0]
+        if self.endpoint_type == ENDPOINT_TYPE_VIPSERVER:
+            server, domain = self._vipserver(name)
+            return VipServerSource(fetcher, server, domain, rng)
+        paths = (config.discovery_path,) if config.discovery_path else PATHS
+        inside = "NAMESPACE" in os.environ and "POD_NAME" in os.environ
+        return UpstreamsSource(fetcher, check_endpoint(self.endpoint), name, paths=paths, inside=inside)
+
+    def _vipserver(self, service: str) -> tuple[str, str]:
+        """Address server and domain: the endpoint is a domain, or the URL of an address server that knows services."""
+        if "://" in self.endpoint or ":" in self.endpoint:
+            return check_endpoint(self.endpoint), service
+        return _ADDRESS_SERVER, self.endpoint
+
+
+def fixed_list(given: Iterable[GivenInstance]) -> tuple[Instance, ...]:
+    """Instances of a fixed list, checked like rows of discovery."""
+    return tuple(map(_fixed_instance, given))
+
+
+def _fixed_instance(given: GivenInstance) -> Instance:
+    try:
+        ip, port, weight = (*given, 1)[:3]
+        return checked_instance({"ip": ip, "port": port, "weight": weight})
+    except (BadRowError, TypeError, ValueError) as error:
+        raise ConfigError(f"instances: {error} in {given!r}; a row is (ip, port) or (ip, port, weight)") from None
