@@ -1,0 +1,263 @@
+"""One connection: what it accepts, what it refuses, when it may be kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.error import ConnectionLost
+
+from eas_tw.net.http1 import ClientConnection, Headers, text_headers
+from eas_tw.policy.outcomes import Condition, Outcome
+from tests.net.wire import Wire
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+
+
+class Witness:
+    """Owner and exchange at once: writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def connection_made(self, connection: ClientConnection) -> None:
+        self.events.append("made")
+
+    def connection_free(self, connection: ClientConnection) -> None:
+        self.events.append("free")
+
+    def connection_lost(self, connection: ClientConnection) -> None:
+        self.events.append("gone")
+
+    def answered(self, status: int, headers: Headers, body: bytes) -> None:
+        self.events.append((status, body))
+
+    def broke(self, outcome: Outcome) -> None:
+        self.events.append(outcome.condition)
+
+
+class Peer:
+    """A connection with a request out, and the other end of its wire."""
+
+    def __init__(self, *, head: int = 1000, body: int = 1000, request: bytes = b"") -> None:
+        self.witness = Witness()
+        self.connection = ClientConnection(self.witness, max_head_bytes=head, max_body_bytes=body)
+        self.wire = Wire(self.connection)
+        self.connection.makeConnection(self.wire)
+        self.ask(request)
+        self.witness.events.clear()
+
+    def ask(self, body: bytes = b"") -> None:
+        self.connection.send(b"POST / HTTP/1.1\r\n\r\n", body, self.witness)
+
+    def says(self, *pieces: bytes) -> list[Any]:
+        for piece in pieces:
+            if self.wire.is_open:
+                self.connection.dataReceived(piece)
+        return self.witness.events
+
+
+def test_a_request_is_written_at_once_and_whole() -> None:
+    """Head and body go out together, without Nagle's delay."""
+    peer = Peer(request=b"body")
+    assert peer.wire.take() == b"POST / HTTP/1.1\r\n\r\nbody"
+    assert peer.wire.no_delay
+    assert peer.connection.is_busy
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize(
+    ("response", "body"),
+    [
+        (OK, b"hi"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b""),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n3;x=y\r\n yo\r\n0\r\nT: r\r\n\r\n",
+            b"hi yo",
+        ),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, b"hi"),
+        (b"HTTP/1.1 200\r\ncontent-length: 2\r\n\r\nhi", b"hi"),
+    ],
+)
+def test_whole_responses_are_answers_and_the_connection_is_kept(response: bytes, body: bytes, size: int) -> None:
+    """Sized, chunked, after interim responses, however the bytes are cut."""
+    pieces = [response[at : at + size] for at in range(0, len(response), size)]
+    assert Peer().says(*pieces) == ["free", (200, body)]
+
+
+def test_a_kept_connection_serves_many_exchanges() -> None:
+    """One parser, one connection, any number of requests."""
+    peer = Peer()
+    for _ in range(50):
+        assert peer.says(OK) == ["free", (200, b"hi")]
+        peer.witness.events.clear()
+        peer.ask()
+    assert peer.connection.used == 51
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+    ],
+)
+def test_a_connection_that_may_not_be_kept_is_closed(response: bytes) -> None:
+    """After Connection: close, and for HTTP/1.0, the answer counts and the connection ends."""
+    peer = Peer()
+    assert peer.says(response) == ["gone", (200, b"hi")]
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+def test_a_body_without_length_ends_with_a_clean_close(version: bytes) -> None:
+    """Only with a FIN: after a reset nobody knows whether it was whole."""
+    peer = Peer()
+    peer.says(b"HTTP/" + version + b" 200 OK\r\n\r\nall of it")
+    peer.wire.lose()
+    assert peer.witness.events == ["gone", (200, b"all of it")]
+    peer = Peer()
+    peer.says(b"HTTP/" + version + b" 200 OK\r\n\r\nall of")
+    peer.wire.lose(ConnectionLost())
+    assert peer.witness.events == ["gone", Condition.CUT]
+
+
+VIOLATIONS = {
+    "not http": b"SSH-2.0-OpenSSH\r\n",
+    "rtsp": b"RTSP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "http/2": b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "http/0.9": b"HTTP/0.9 200 OK\r\n\r\n",
+    "blank line first": b"\r\n" + OK,
+    "status 000": b"HTTP/1.1 000 X\r\nContent-Length: 0\r\n\r\n",
+    "status 999": b"HTTP/1.1 999 X\r\nContent-Length: 0\r\n\r\n",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi",
+    "length and chunked": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "gzip, chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "identity": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nhi",
+    "chunked on 1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "bad chunk size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    "switching": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    "body too large": b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n",
+    "chunked body too large": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + b"200\r\n"
+    + b"x" * 0x200
+    + b"\r\n"
+    + b"200\r\n"
+    + b"x" * 0x200,
+    "head too large": b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 2000 + b"\r\n\r\n",
+    "many headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 600,
+    "many interims": b"HTTP/1.1 102 Processing\r\n\r\n" * 17 + OK,
+    "huge length": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("size", [3, 100_000])
+@pytest.mark.parametrize("response", VIOLATIONS.values(), ids=VIOLATIONS.keys())
+def test_violations_end_the_connection_and_are_named(response: bytes, size: int) -> None:
+    """Whatever is not the HTTP/1.1 we accept: one typed outcome, and the connection is aborted."""
+    peer = Peer()
+    events = peer.says(*(response[at : at + size] for at in range(0, len(response), size)))
+    assert sorted(map(str, events)) == ["gone", "violation"]
+    assert peer.wire.aborted
+
+
+@pytest.mark.parametrize(
+    ("start", "endless"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"e"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nT: ", b"t"),
+        (b"HTTP/1.1 ", b"2"),
+    ],
+)
+def test_endless_lines_are_bounded(start: bytes, endless: bytes) -> None:
+    """An endless header, chunk extension, trailer or status fires no callback: the bytes fed are counted."""
+    peer = Peer()
+    events = peer.says(start, *[endless * 100] * 100)
+    assert "violation" in map(str, events)
+
+
+def test_a_second_response_in_the_same_bytes_never_meets_the_next_exchange() -> None:
+    """The first counts; the connection is aborted before anybody else could be given the second."""
+    peer = Peer()
+    assert peer.says(OK + OK) == ["gone", (200, b"hi")]
+    assert peer.wire.aborted
+    peer = Peer()
+    assert peer.says(OK + b"garbage") == ["gone", (200, b"hi")]
+
+
+def test_bytes_on_an_idle_connection_abort_it() -> None:
+    """Nobody asked for them."""
+    peer = Peer()
+    peer.says(OK)
+    peer.witness.events.clear()
+    assert peer.says(OK) == ["gone"]
+    assert peer.wire.aborted
+
+
+def test_bytes_after_a_closing_response_do_not_spoil_it() -> None:
+    """The answer was whole before them."""
+    closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"
+    assert (200, b"hi") in Peer().says(closing + b"junk")
+
+
+def test_a_loss_is_named_by_where_it_fell() -> None:
+    """Fresh connection, kept connection, inside the response."""
+    peer = Peer()
+    peer.wire.lose()
+    assert peer.witness.events == ["gone", Condition.LOST]
+    peer = Peer()
+    peer.says(OK)
+    peer.ask()
+    peer.witness.events.clear()
+    peer.wire.lose()
+    assert peer.witness.events == ["gone", Condition.STALE]
+    for part in (1, 10, 30, len(OK) - 1):
+        peer = Peer()
+        peer.says(OK[:part])
+        peer.wire.lose()
+        assert peer.witness.events == ["gone", Condition.CUT]
+
+
+def test_an_answer_before_the_request_is_written_counts_and_ends_the_connection() -> None:
+    """A large request whose answer comes early: its rest must not meet the next exchange."""
+    peer = Peer(request=b"x" * 100_000)
+    assert peer.wire.producer is peer.connection
+    peer.connection.pauseProducing()
+    assert peer.says(OK) == ["gone", (200, b"hi")]
+
+
+def test_a_large_request_that_was_written_keeps_its_connection() -> None:
+    """The transport says when the last byte has left."""
+    peer = Peer(request=b"x" * 100_000)
+    peer.connection.pauseProducing()
+    peer.connection.resumeProducing()
+    assert peer.wire.producer is None
+    assert peer.says(OK) == ["free", (200, b"hi")]
+
+
+def test_an_abandoned_exchange_hears_nothing_more() -> None:
+    """Cancelling closes the connection, and a late answer is nobody's."""
+    peer = Peer()
+    peer.connection.abandon()
+    assert peer.witness.events == ["gone"]
+    assert peer.wire.aborted
+
+
+def test_header_names_are_lower_case_and_repeats_are_joined() -> None:
+    """RFC 9110 §5.3."""
+    assert text_headers([(b"A-b", b"1"), (b"a-B", b"2")]) == {"a-b": "1, 2"}
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(st.lists(st.binary(max_size=60), max_size=6), st.booleans())
+def test_any_bytes_end_in_at_most_one_result(pieces: list[bytes], plausible: bool) -> None:  # noqa: FBT001
+    """Fuzzed: whatever comes, the exchange hears exactly one thing once the connection is gone."""
+    peer = Peer()
+    start = [b"HTTP/1.1 200 OK\r\n"] if plausible else []
+    peer.says(*start, *(piece for piece in pieces if piece))
+    peer.wire.lose()
+    results = [event for event in peer.witness.events if event not in ("free", "gone")]
+    assert len(results) == 1
+    assert peer.witness.events.count("gone") == 1

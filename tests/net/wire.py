@@ -1,0 +1,42 @@
+"""A transport one layer below the connection: what was written, what became of it, and the means to answer."""
+
+from __future__ import annotations
+
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.protocol import Protocol
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+
+class Wire(StringTransport):
+    """A string transport with TCP's manners: closing is reported to the protocol, once."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        super().__init__()
+        self.protocol = protocol
+        self.is_open = True
+        self.aborted = False
+        self.no_delay = False
+
+    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: FBT001, N802
+        self.no_delay = enabled
+
+    def loseConnection(self) -> None:  # noqa: N802
+        super().loseConnection()
+        self.lose(ConnectionDone())
+
+    def abortConnection(self) -> None:  # noqa: N802
+        self.aborted = True
+        self.lose(ConnectionLost())
+
+    def lose(self, error: Exception | None = None) -> None:
+        """The peer closes, in order unless an error is given."""
+        if self.is_open:
+            self.is_open = False
+            self.protocol.connectionLost(Failure(error or ConnectionDone()))
+
+    def take(self) -> bytes:
+        """What was written since the last look."""
+        written = self.value()
+        self.clear()
+        return written

@@ -1,0 +1,171 @@
+"""The retry table, as a table, and the budget."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from eas_tw.policy.instances import Instance
+from eas_tw.policy.outcomes import Attempt, Condition, Outcome
+from eas_tw.policy.retry import GiveUp, Options, Retry, RetryBudget, RetryPolicy, Where
+
+A, B, C = (Instance("10.0.0.1", port) for port in (1, 2, 3))
+FREE = Options(another=True, sole=False, remaining_s=5.0)
+
+
+def attempts(*outcomes: Outcome) -> tuple[Attempt, ...]:
+    return tuple(Attempt(instance, outcome, 0.1) for instance, outcome in zip((A, B, C), outcomes, strict=False))
+
+
+def status(code: int, retry_after_s: float | None = None) -> Outcome:
+    return Outcome(Condition.STATUS, code, retry_after_s=retry_after_s)
+
+
+def decide(
+    *outcomes: Outcome, options: Options = FREE, budget: RetryBudget | None = None, **policy: object
+) -> Retry | GiveUp:
+    return RetryPolicy(**policy).decide(  # type: ignore[arg-type]
+        attempts(*outcomes), options, budget=budget or RetryBudget(0.2, 10.0), now=100.0, rng=Random(1)
+    )
+
+
+RETRIED: dict[Outcome, bool] = {
+    Outcome(Condition.CONNECT_REFUSED): True,
+    Outcome(Condition.CONNECT_TIMEOUT): True,
+    Outcome(Condition.CONNECT_FAILED): True,
+    Outcome(Condition.STALE): True,
+    Outcome(Condition.LOST): True,
+    Outcome(Condition.CUT): True,
+    Outcome(Condition.ATTEMPT_TIMEOUT): True,
+    Outcome(Condition.WAITED): True,
+    Outcome(Condition.RETIRED): True,
+    Outcome(Condition.VIOLATION): False,
+    Outcome(Condition.OVERLOADED): False,
+    Outcome(Condition.DEADLINE): False,
+    Outcome(Condition.CANCELLED): False,
+    status(400): False,
+    status(401): False,
+    status(404): False,
+    status(405): False,
+    status(408): False,
+    status(429): False,
+    status(429, 0.5): True,
+    status(450): True,
+    status(499): False,
+    status(500): False,
+    status(502): False,
+    status(503): True,
+    status(504): False,
+    status(204): False,
+    status(302): False,
+}
+
+
+@pytest.mark.parametrize(("outcome", "retried"), RETRIED.items(), ids=str)
+def test_the_table_of_outcomes(outcome: Outcome, retried: bool) -> None:  # noqa: FBT001
+    """Each outcome of the wire contract is retried on another instance, or ends the call."""
+    assert isinstance(decide(outcome), Retry) is retried
+
+
+def test_the_table_covers_every_condition() -> None:
+    """A new condition must be entered in the table above."""
+    assert {outcome.condition for outcome in RETRIED} == set(Condition) - {Condition.ANSWERED}
+
+
+def test_the_rest_is_retried_if_configured() -> None:
+    """500, 502, 504 and 408 can be switched on; a default can be switched off."""
+    for code in (408, 500, 502, 504):
+        assert isinstance(decide(status(code), retry_on=frozenset({code})), Retry)
+    assert isinstance(decide(status(503), retry_on=frozenset()), GiveUp)
+
+
+WHERE = [
+    # another, sole -> where
+    (True, False, Where.ANOTHER),
+    (True, True, Where.ANOTHER),
+    (False, True, Where.SAME),
+    (False, False, None),
+]
+
+
+@pytest.mark.parametrize(("another", "sole", "where"), WHERE)
+def test_the_table_of_places(another: bool, sole: bool, where: Where | None) -> None:  # noqa: FBT001
+    """With more than one instance never one that has failed in this call; the only one may be tried again."""
+    decision = decide(Outcome(Condition.CONNECT_REFUSED), options=Options(another, sole, 5.0))
+    assert (decision.where if isinstance(decision, Retry) else None) is where
+
+
+def test_the_first_failover_is_at_once_and_later_ones_are_not() -> None:
+    """Full jitter between 0 and a ceiling that doubles, from the second failover on."""
+    lost = Outcome(Condition.LOST)
+    assert decide(lost) == Retry(Where.ANOTHER, 0.0)
+    pauses = []
+    for seed in range(300):
+        decision = RetryPolicy().decide(
+            attempts(lost, lost), FREE, budget=RetryBudget(1, 1000), now=0.0, rng=Random(seed)
+        )
+        assert isinstance(decision, Retry)
+        pauses.append(decision.after_s)
+    assert 0 <= min(pauses) < 0.005
+    assert 0.045 < max(pauses) <= 0.05
+
+
+def test_the_same_instance_is_tried_again_only_after_a_pause() -> None:
+    """Hitting the only instance again at once would find it as it was."""
+    decision = decide(Outcome(Condition.CONNECT_REFUSED), options=Options(another=False, sole=True, remaining_s=5.0))
+    assert isinstance(decision, Retry)
+    assert decision.after_s > 0
+
+
+def test_a_stale_connection_is_retried_at_once() -> None:
+    """It is no failure of the instance, so there is nothing to wait for."""
+    stale = Outcome(Condition.STALE)
+    assert decide(Outcome(Condition.LOST), stale) == Retry(Where.ANOTHER, 0.0)
+
+
+def test_attempts_are_bounded() -> None:
+    """The last of `attempts` ends the call, and the error says so."""
+    lost = Outcome(Condition.LOST)
+    assert decide(lost, lost, lost) == GiveUp("was the last of 3 attempts")
+    assert isinstance(decide(lost, attempts=1), GiveUp)
+
+
+def test_retry_after_is_honoured_inside_the_deadline_only() -> None:
+    """A pause that would reach the deadline ends the call at once."""
+    decision = decide(status(429, 2.0))
+    assert isinstance(decision, Retry)
+    assert decision.after_s >= 2.0
+    assert isinstance(decide(status(429, 9.0)), GiveUp)
+    assert isinstance(decide(status(503, 5.0)), GiveUp)
+
+
+def test_a_rate_limit_is_never_retried_at_once() -> None:
+    """Even `Retry-After: 0` gets a pause."""
+    decision = decide(status(429, 0.0))
+    assert isinstance(decision, Retry)
+    assert decision.after_s > 0
+
+
+def test_the_budget_bounds_retries_of_what_was_sent() -> None:
+    """When it is used up a lost request is not tried again, and one that was never sent still is."""
+    empty = RetryBudget(0.0, 0.0)
+    assert isinstance(decide(Outcome(Condition.LOST), budget=empty), GiveUp)
+    assert isinstance(decide(Outcome(Condition.CONNECT_REFUSED), budget=empty), Retry)
+
+
+def test_the_budget_is_a_share_of_recent_calls_plus_a_floor() -> None:
+    """20 % of the calls of the last 10 s, plus 1 a second."""
+    budget = RetryBudget(0.2, 1.0)
+    for call in range(100):
+        budget.record_call(50.0 + call * 0.01)
+    assert sum(budget.spend(51.0) for _ in range(100)) == 30
+    assert not budget.spend(55.0)
+    assert sum(budget.spend(62.5) for _ in range(100)) == 10
+
+
+def test_the_budget_forgets_nothing_too_early() -> None:
+    """Retries inside the window count whichever second they fell in."""
+    budget = RetryBudget(0.0, 1.0)
+    spent = [sum(budget.spend(100.0 + second) for _ in range(10)) for second in range(10)]
+    assert sum(spent) == 10

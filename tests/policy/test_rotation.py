@@ -1,0 +1,186 @@
+"""The rotation: exact shares, kept places, random starts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import gcd
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eas_tw.policy.instances import Instance
+from eas_tw.policy.rotation import Rotation
+
+SETTINGS = settings(derandomize=True, deadline=None, max_examples=150)
+weights_lists = st.lists(st.integers(1, 60), min_size=1, max_size=12)
+
+
+def fleet(*weights: float) -> list[Instance]:
+    return [Instance("10.0.0.1", port, weight) for port, weight in enumerate(weights, 1)]
+
+
+def rotation(instances: list[Instance], seed: int = 1) -> Rotation:
+    turning = Rotation(Random(seed))
+    turning.add(instances)
+    return turning
+
+
+def ports(turning: Rotation, picks: int) -> list[int]:
+    picked = [turning.pick() for _ in range(picks)]
+    return [instance.port for instance in picked if instance is not None]
+
+
+@SETTINGS
+@given(weights_lists, st.integers(0, 2**32))
+def test_shares_are_exact_over_each_cycle(weights: list[int], seed: int) -> None:
+    """In any run of as many picks as the reduced weights add up to, each instance comes exactly weight times."""
+    turning = rotation(fleet(*weights), seed)
+    shrink = gcd(*weights)
+    cycle = sum(weights) // shrink
+    picked = ports(turning, 3 * cycle)
+    want = Counter({port: weight // shrink for port, weight in enumerate(weights, 1)})
+    for start in range(0, 2 * cycle, max(1, cycle // 7)):
+        assert Counter(picked[start : start + cycle]) == want
+
+
+def test_weights_are_interleaved_not_batched() -> None:
+    """A light instance's turns are spread over the cycle: no run of the heavy one is longer than its share."""
+    picked = ports(rotation(fleet(1, 3)), 400)
+    runs = "".join(map(str, picked)).split("1")
+    assert max(map(len, runs)) <= 4
+
+
+def test_equal_weights_are_plain_round_robin() -> None:
+    """Three equal instances come in a fixed cyclic order."""
+    picked = ports(rotation(fleet(100, 100, 100)), 30)
+    assert picked[:27] == picked[3:]
+    assert set(picked[:3]) == {1, 2, 3}
+
+
+def test_the_start_is_random() -> None:
+    """Over many seeds every instance is first about equally often, so processes do not all hit the same one."""
+    firsts = Counter(ports(rotation(fleet(1, 1, 1, 1), seed), 1)[0] for seed in range(4000))
+    assert all(850 < firsts[port] < 1150 for port in (1, 2, 3, 4))
+
+
+def test_weight_zero_is_never_picked() -> None:
+    """Weight 0 means no new calls."""
+    assert set(ports(rotation(fleet(0, 5, 0)), 50)) == {2}
+
+
+def test_an_empty_rotation_picks_nobody() -> None:
+    """No instance, no pick, no error."""
+    assert rotation([]).pick() is None
+
+
+def test_tried_instances_are_passed_over_and_keep_their_turn() -> None:
+    """Passing over an instance for one call does not cost it its place for the next."""
+    turning = rotation(fleet(1, 1, 1), seed=3)
+    first, second, third = ports(turning, 3)
+    again = turning.pick({("10.0.0.1", first)})
+    assert again is not None
+    assert again.port == second
+    assert ports(turning, 2) == [first, third]
+
+
+def test_all_tried_is_nobody() -> None:
+    """When every instance has been tried there is nobody left."""
+    turning = rotation(fleet(1, 9))
+    assert turning.pick({("10.0.0.1", 1), ("10.0.0.1", 2)}) is None
+    assert len(ports(turning, 10)) == 10
+
+
+def test_instances_that_stay_keep_their_place() -> None:
+    """Adding and removing others leaves the order of those that stay as it was."""
+    undisturbed, changed = rotation(fleet(3, 5, 7), seed=8), rotation(fleet(3, 5, 7), seed=8)
+    ports(undisturbed, 4)
+    ports(changed, 4)
+    newcomers = [Instance("10.0.0.2", 9, 4)]
+    changed.add(newcomers)
+    ports(changed, 3)
+    seen = [port for port in ports(changed, 40) if port != 9]
+    changed.remove([newcomers[0].key])
+    follow = ports(undisturbed, 60)
+    start = follow.index(seen[0])
+    assert any(follow[i : i + len(seen)] == seen for i in range(start, len(follow) - len(seen)))
+
+
+def test_a_newcomer_gets_its_share_and_no_more() -> None:
+    """An instance added late is not given the turns it missed."""
+    turning = rotation(fleet(10, 10))
+    ports(turning, 1000)
+    turning.add([Instance("10.0.0.2", 3, 10)])
+    assert Counter(ports(turning, 30)) == Counter({1: 10, 2: 10, 3: 10})
+
+
+def test_one_that_returns_gets_its_share_and_no_more() -> None:
+    """The same for an instance that was taken out and comes back."""
+    instances = fleet(10, 10, 10)
+    turning = rotation(instances)
+    turning.remove([instances[0].key])
+    assert set(ports(turning, 500)) == {2, 3}
+    turning.add([instances[0]])
+    assert Counter(ports(turning, 30)) == Counter({1: 10, 2: 10, 3: 10})
+
+
+def test_a_new_weight_counts_at_once() -> None:
+    """After a change of weight the shares are those of the new weights."""
+    instances = fleet(10, 10)
+    turning = rotation(instances)
+    ports(turning, 7)
+    turning.add([instances[0]._replace(weight=30)])
+    assert Counter(ports(turning, 400)) == pytest.approx({1: 300, 2: 100}, abs=1)
+    turning.add([instances[0]._replace(weight=0)])
+    assert set(ports(turning, 20)) == {2}
+
+
+def test_fractions_are_weights_too() -> None:
+    """Weights need not be whole."""
+    assert Counter(ports(rotation(fleet(0.5, 1.5)), 400)) == {1: 100, 2: 300}
+
+
+def test_shares_stay_exact_after_many_picks() -> None:
+    """There is no drift: the millionth cycle is as exact as the first."""
+    turning = rotation(fleet(1, 2, 4))
+    for _ in range(70_000):
+        turning.pick()
+    assert Counter(ports(turning, 7)) == {1: 1, 2: 2, 3: 4}
+
+
+class CountedFloat(float):
+    """A float that counts its comparisons, and whose sums and quotients do, too."""
+
+    compared = 0
+
+    def __lt__(self, other: float) -> bool:
+        CountedFloat.compared += 1
+        return float(self) < float(other)
+
+    def __radd__(self, other: float) -> float:
+        return CountedFloat(other + float(self))
+
+    def __truediv__(self, other: float) -> float:
+        return CountedFloat(float(self) / other)
+
+
+class CountedRandom(Random):
+    """Draws counted floats."""
+
+    def random(self) -> float:
+        return CountedFloat(super().random())
+
+
+def comparisons_per_pick(instances: int) -> float:
+    turning = Rotation(CountedRandom(1))
+    turning.add(fleet(*[7] * instances))
+    CountedFloat.compared = 0
+    ports(turning, 200)
+    return CountedFloat.compared / 200
+
+
+def test_a_pick_costs_log_n_comparisons() -> None:
+    """Counted, not timed: 4,096 instances cost a pick some dozen comparisons, not thousands."""
+    assert 1 <= comparisons_per_pick(4) < 10
+    assert 5 < comparisons_per_pick(4096) < 4 * 12
