@@ -56,7 +56,7 @@ def test_an_answer_starts_the_count_again() -> None:
     "outcome", [status(450), status(429), status(400), Outcome(Condition.STALE), Outcome(Condition.CANCELLED)], ids=str
 )
 def test_what_never_ejects(outcome: Outcome) -> None:
-    """A full queue, a rate limit, a caller's mistake, a stale connection and a cancel say nothing against an instance."""
+    """A full queue, a rate limit, a caller's mistake, a stale connection, a cancel: nothing against an instance."""
     made = health(eject_after=1)
     assert not any(made.record(KEYS[0], outcome, 0.0) for _ in range(100))
 

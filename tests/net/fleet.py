@@ -1,0 +1,53 @@
+"""A reactor in memory whose connections the test accepts, refuses or leaves hanging, one layer below the pool."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.error import ConnectionRefusedError, UserError  # noqa: A004
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from tests.net.wire import Wire
+
+
+class Dial:
+    """One `connectTCP` that has not been decided yet; it is its own connector."""
+
+    def __init__(self, reactor: PuppetReactor, address: tuple[str, int], factory: Any, timeout: float) -> None:
+        self.reactor = reactor
+        self.address = address
+        self.factory = factory
+        self.timeout = timeout
+
+    def accept(self) -> Wire:
+        """The instance takes the connection."""
+        self.reactor.dials.remove(self)
+        protocol = self.factory.buildProtocol(None)
+        wire = Wire(protocol)
+        self.reactor.wires.append(wire)
+        protocol.makeConnection(wire)
+        return wire
+
+    def fail(self, error: Exception | None = None) -> None:
+        """The connection does not come about; refused unless an error is given."""
+        self.reactor.dials.remove(self)
+        self.factory.clientConnectionFailed(self, Failure(error or ConnectionRefusedError()))
+
+    def stopConnecting(self) -> None:  # noqa: N802
+        self.fail(UserError())
+
+
+class PuppetReactor(Clock):
+    """Time under the test's hand, and connections too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dials: list[Dial] = []
+        self.wires: list[Wire] = []
+
+    def connectTCP(self, host: str, port: int, factory: Any, timeout: float = 30) -> Dial:  # noqa: N802
+        dial = Dial(self, (host, port), factory, timeout)
+        self.dials.append(dial)
+        factory.startedConnecting(dial)
+        return dial

@@ -1,0 +1,277 @@
+"""The connections of one instance, and the line for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.error import ConnectError
+from twisted.internet.error import TimeoutError as ConnectTimeout
+
+from eas_tw.config import ClientConfig
+from eas_tw.net.http1 import ClientConnection, Headers
+from eas_tw.net.pool import Pool
+from eas_tw.policy.instances import Instance
+from eas_tw.policy.outcomes import Condition, Outcome
+from tests.net.fleet import PuppetReactor
+from tests.net.wire import Wire
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class Caller:
+    """A call as the pool sees it."""
+
+    def __init__(self) -> None:
+        self.connection: ClientConnection | None = None
+        self.result: Any = None
+
+    def dispatch(self, connection: ClientConnection, host: bytes) -> None:
+        self.connection = connection
+        connection.send(b"POST / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n", b"", self)
+
+    def answered(self, status: int, headers: Headers, body: bytes) -> None:
+        assert self.result is None
+        self.result = status
+
+    def broke(self, outcome: Outcome) -> None:
+        assert self.result is None
+        self.result = outcome.condition
+
+
+class House:
+    """A pool with its reactor."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.reactor = PuppetReactor()
+        self.gone: list[Pool] = []
+        self.pool = Pool(self.reactor, Instance("10.0.0.1", 50000), ClientConfig(**settings), self.gone.append)
+
+    def call(self, *, fresh: bool = False) -> Caller:
+        caller = Caller()
+        self.pool.submit(caller, fresh=fresh)
+        return caller
+
+    def served(self) -> tuple[Caller, Wire]:
+        """A call that is being served on a new connection."""
+        caller = self.call()
+        return caller, self.reactor.dials[-1].accept()
+
+    def answer(self, wire: Wire, response: bytes = OK) -> None:
+        wire.protocol.dataReceived(response)
+
+
+def test_the_first_call_opens_a_connection_and_the_next_reuses_it() -> None:
+    """Persistent: one connection serves calls that follow each other."""
+    house = House(connect_timeout_s=0.7)
+    first = house.call()
+    (dial,) = house.reactor.dials
+    assert (dial.address, dial.timeout) == (("10.0.0.1", 50000), 0.7)
+    wire = dial.accept()
+    assert b"Host: 10.0.0.1:50000\r\n" in wire.take()
+    house.answer(wire)
+    second = house.call()
+    assert wire.take()
+    house.answer(wire)
+    assert (first.result, second.result) == (200, 200)
+    assert len(house.reactor.wires) == 1
+
+
+def test_the_connection_idle_for_the_shortest_time_is_reused() -> None:
+    """It is the one least likely to have been closed meanwhile."""
+    house = House()
+    pairs = [house.call() for _ in range(2)]
+    older, newer = (dial.accept() for dial in list(house.reactor.dials))
+    house.answer(older)
+    house.answer(newer)
+    older.take(), newer.take()
+    house.call()
+    assert newer.take()
+    assert not older.take()
+    assert [caller.result for caller in pairs] == [200, 200]
+
+
+def test_connections_are_bounded_and_the_line_is_served_in_order() -> None:
+    """With two connections at most, the third and fourth call wait for their turn."""
+    house = House(max_connections_per_instance=2)
+    callers = [house.call() for _ in range(4)]
+    assert len(house.reactor.dials) == 2
+    one, two = (dial.accept() for dial in list(house.reactor.dials))
+    house.answer(two)
+    assert callers[2].connection is two.protocol
+    assert callers[3].connection is None
+    house.answer(one)
+    assert callers[3].connection is one.protocol
+    assert not house.reactor.dials
+
+
+def test_a_waiting_call_takes_whichever_connection_is_free_first() -> None:
+    """A kept connection that comes free serves the line before a new one is open."""
+    house = House()
+    _, wire = house.served()
+    waiting = house.call()
+    house.answer(wire)
+    assert waiting.connection is wire.protocol
+    (dial,) = house.reactor.dials
+    dial.accept()
+    assert house.pool.connections == 2
+
+
+def test_a_fresh_call_never_gets_a_connection_that_sat_idle() -> None:
+    """After a stale connection the call wants a new one."""
+    house = House()
+    _, wire = house.served()
+    house.answer(wire)
+    fresh = house.call(fresh=True)
+    assert fresh.connection is None
+    house.reactor.dials[0].accept()
+    assert fresh.connection is not wire.protocol
+
+
+def test_a_fresh_call_replaces_an_idle_connection_of_a_full_pool() -> None:
+    """Otherwise it would wait for a request that nobody sends."""
+    house = House(max_connections_per_instance=1)
+    _, wire = house.served()
+    house.answer(wire)
+    fresh = house.call(fresh=True)
+    assert not wire.is_open
+    house.reactor.dials[0].accept()
+    assert fresh.connection is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "condition"),
+    [
+        (None, Condition.CONNECT_REFUSED),
+        (ConnectTimeout(), Condition.CONNECT_TIMEOUT),
+        (ConnectError(), Condition.CONNECT_FAILED),
+    ],
+)
+def test_a_failed_connect_fails_the_call(error: Exception | None, condition: Condition) -> None:
+    """With the name of what happened."""
+    house = House()
+    caller = house.call()
+    house.reactor.dials[0].fail(error)
+    assert caller.result is condition
+
+
+def test_an_unreachable_instance_fails_its_whole_line_at_once() -> None:
+    """With no connection left nobody waits for the next one to be refused."""
+    house = House(max_connections_per_instance=1)
+    callers = [house.call() for _ in range(5)]
+    house.reactor.dials[0].fail()
+    assert {caller.result for caller in callers} == {Condition.CONNECT_REFUSED}
+    assert not house.reactor.dials
+
+
+def test_a_refused_connect_beside_a_live_one_fails_one_call_only() -> None:
+    """The others may still be served by the connection that lives."""
+    house = House(max_connections_per_instance=2)
+    _, wire = house.served()
+    callers = [house.call() for _ in range(3)]
+    house.reactor.dials[0].fail()
+    assert [caller.result for caller in callers] == [Condition.CONNECT_REFUSED, None, None]
+    house.answer(wire)
+    assert callers[1].connection is wire.protocol
+
+
+def test_a_lost_connection_makes_room_for_the_line() -> None:
+    """A call in line gets a new connection when the one it waited for dies."""
+    house = House(max_connections_per_instance=1)
+    busy, wire = house.served()
+    waiting = house.call()
+    wire.lose()
+    assert busy.result is Condition.LOST
+    house.reactor.dials[0].accept()
+    assert waiting.connection is not None
+
+
+def test_a_closing_response_makes_room_for_the_line() -> None:
+    """The same when the server does not keep connections."""
+    house = House(max_connections_per_instance=1)
+    _, wire = house.served()
+    waiting = house.call()
+    house.answer(wire, CLOSING)
+    house.reactor.dials[0].accept()
+    assert waiting.connection is not None
+
+
+def test_idle_connections_are_closed_after_their_time() -> None:
+    """Each after its own 30 s, with one timer that ends with the last of them."""
+    house = House()
+    house.call(), house.call()
+    one, two = (dial.accept() for dial in list(house.reactor.dials))
+    house.answer(one)
+    house.reactor.advance(20)
+    house.answer(two)
+    house.reactor.advance(10)
+    assert (one.is_open, two.is_open) == (False, True)
+    house.reactor.advance(20)
+    assert not two.is_open
+    assert not house.reactor.getDelayedCalls()
+
+
+def test_an_idle_connection_closed_by_the_server_is_forgotten() -> None:
+    """The next call opens another."""
+    house = House()
+    _, wire = house.served()
+    house.answer(wire)
+    wire.lose()
+    assert house.pool.connections == 0
+    house.call()
+    assert len(house.reactor.dials) == 1
+
+
+def test_a_withdrawn_call_leaves_the_line() -> None:
+    """Its turn goes to the next."""
+    house = House(max_connections_per_instance=1)
+    _, wire = house.served()
+    first, second = house.call(), house.call()
+    house.pool.withdraw(first)
+    house.answer(wire)
+    assert (first.connection, second.connection) == (None, wire.protocol)
+
+
+def test_the_line_is_bounded() -> None:
+    """One more than `max_waiting` is turned away at once."""
+    house = House(max_connections_per_instance=1, max_waiting=2)
+    house.served()
+    callers = [house.call() for _ in range(3)]
+    assert [caller.result for caller in callers] == [None, None, Condition.OVERLOADED]
+
+
+def test_a_retired_pool_finishes_what_it_has() -> None:
+    """No new connection, idle ones close, the line moves on, requests in flight finish; then it is gone."""
+    house = House(max_connections_per_instance=2)
+    _, idle = house.served()
+    busy = house.call(fresh=True)
+    busy_wire = house.reactor.dials[0].accept()
+    house.answer(idle)
+    waiting = house.call(fresh=True)
+    house.pool.retire()
+    assert waiting.result is Condition.RETIRED
+    assert not idle.is_open
+    assert house.gone == []
+    house.answer(busy_wire)
+    assert busy.result == 200
+    assert not busy_wire.is_open
+    assert house.gone[-1] is house.pool
+    assert not house.reactor.getDelayedCalls()
+
+
+def test_retiring_stops_connections_being_opened() -> None:
+    """And the calls they were for go elsewhere."""
+    house = House()
+    caller = house.call()
+    house.pool.retire()
+    assert caller.result is Condition.RETIRED
+    assert not house.reactor.dials
+    assert house.gone
+
+
+def test_its_repr_shows_live_state() -> None:
+    """For debugging: what is open, idle, being opened, waiting."""
+    house = House(max_connections_per_instance=1)
+    house.served(), house.call()
+    assert repr(house.pool) == "<Pool 10.0.0.1:50000 open=1 idle=0 opening=0 waiting=1>"
