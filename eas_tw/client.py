@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from eas_tw.policy.instances import Instance, Snapshot
     from eas_tw.target import GivenInstance
 
+_log = Logger(namespace="eas_tw.client")
+
 
 class PredictClient:
     """Calls one service of PAI-EAS.
@@ -52,8 +54,6 @@ class PredictClient:
     Raises:
         ConfigError: An argument is wrong.
     """
-
-    log = Logger(namespace="eas_tw.client")
 
     def __init__(  # noqa: PLR0913  the contract's constructor; all but three are keywords
         self,
@@ -166,7 +166,7 @@ class PredictClient:
         """
         if self._closing is None:
             self._closing = Deferred.fromCoroutine(self._close())
-            self._closing.addErrback(lambda failure: self.log.failure("closing failed by a bug", failure))
+            self._closing.addErrback(lambda failure: _log.failure("closing failed by a bug", failure))
         return _tell(self._closing)
 
     destroy = close

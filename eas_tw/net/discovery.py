@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from eas_tw.net.fetch import Fetcher
 
+_log = Logger(namespace="eas_tw.discovery")
+
 DOCUMENTED_PATH = "/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{service}"
 NEWER_PATH = "/api/v1/servicediscovery/upstreams/{service}"
 PATHS = (DOCUMENTED_PATH, NEWER_PATH)
@@ -150,8 +152,6 @@ class Poller:
         rng: Draws it.
     """
 
-    log = Logger(namespace="eas_tw.discovery")
-
     def __init__(
         self,
         clock: IReactorTime,
@@ -196,7 +196,7 @@ class Poller:
         self._next = None
         began = self._clock.seconds()
         self._polling = Deferred.fromCoroutine(self._poll())
-        self._polling.addErrback(lambda failure: self.log.failure("a poll failed by a bug", failure))
+        self._polling.addErrback(lambda failure: _log.failure("a poll failed by a bug", failure))
         self._polling.addCallback(lambda _: self._schedule(began))
 
     def stop(self) -> Deferred[None]:
@@ -228,7 +228,7 @@ class Poller:
         self._accepted += 1
         self._good_at = self._clock.seconds()
         if self._last_error:
-            self.log.info("discovery works again: {n} instances", n=len(snapshot.instances))
+            _log.info("discovery works again: {n} instances", n=len(snapshot.instances))
             self._last_error = ""
         self._bad_rows.update(snapshot.bad_rows)
         for reason, count in snapshot.bad_rows.items():
@@ -240,7 +240,7 @@ class Poller:
         self._rejections[error.reason.value] += 1
         if str(error) != self._last_error:
             self._last_error = str(error)
-            self.log.warn(
+            _log.warn(
                 "discovery reply refused ({reason}), the list stays as it is: {error}",
                 reason=error.reason.value,
                 error=self._last_error,
@@ -249,7 +249,7 @@ class Poller:
     def _warn_once(self, text: str) -> None:
         if text not in self._logged and len(self._logged) < _REASONS_KEPT:
             self._logged[text] = None
-            self.log.warn("{text}", text=text)
+            _log.warn("{text}", text=text)
 
     def _schedule(self, began: float) -> None:
         if not self._is_stopped:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from eas_tw.net.call import Call
     from eas_tw.net.pool import Reactor
 
+_log = Logger(namespace="eas_tw.gateway")
+
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -47,7 +49,6 @@ class Gateway:
         agent: Another way to reach the gateway, such as a proxy.
     """
 
-    log = Logger(namespace="eas_tw.gateway")
     is_sole = True
 
     def __init__(self, reactor: Reactor, base_url: str, config: ClientConfig, agent: IAgent | None = None) -> None:
@@ -83,7 +84,7 @@ class Gateway:
     def submit(self, call: Call, *, fresh: bool) -> None:  # noqa: ARG002
         """Send the call."""
         running = self._running[call] = Deferred.fromCoroutine(self._exchange(call))
-        running.addErrback(lambda failure: self.log.failure("a gateway request failed by a bug", failure))
+        running.addErrback(lambda failure: _log.failure("a gateway request failed by a bug", failure))
 
     def withdraw(self, call: Call) -> None:
         """Stop sending or waiting for the call."""

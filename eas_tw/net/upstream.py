@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     Key = tuple[str, int]
 
+_log = Logger(namespace="eas_tw.upstream")
+
 
 class Pools:
     """The pools of all instances that somebody has in a list, and of those whose last requests still run."""
@@ -85,8 +87,6 @@ class Pools:
 class Upstream:
     """The instances of one service."""
 
-    log = Logger(namespace="eas_tw.upstream")
-
     def __init__(self, pools: Pools, config: ClientConfig, *, counters: Counters, rng: Random) -> None:
         self.instances: tuple[Instance, ...] = ()
         self._pools = pools
@@ -131,7 +131,7 @@ class Upstream:
             del self._members[instance.key]
             self._pools.give_back(instance)
         if found:
-            self.log.info("list of instances changed: {changes}", changes=_summary(found))
+            _log.info("list of instances changed: {changes}", changes=_summary(found))
         return found
 
     def choose(self, tried: Collection[Key], failed: Collection[Key], now: float) -> Instance | None:
@@ -170,7 +170,7 @@ class Upstream:
         if self._health.record(instance.key, outcome, now):
             self._rotation.remove([instance.key])
             self._counters.ejections[instance.address] += 1
-            self.log.warn("ejected {instance}: {outcome}", instance=instance.address, outcome=str(outcome))
+            _log.warn("ejected {instance}: {outcome}", instance=instance.address, outcome=str(outcome))
 
     def leave(self) -> None:
         """Give everything back: the list is empty from now on."""

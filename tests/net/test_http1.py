@@ -140,7 +140,7 @@ VIOLATIONS = {
     "switching": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
     "body too large": b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n",
     "chunked body too large": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    + b"200\r\n"
+     b"200\r\n"
     + b"x" * 0x200
     + b"\r\n"
     + b"200\r\n"

@@ -1,0 +1,239 @@
+"""The poller's schedule and account, and the sources' ways of asking."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+
+from eas_tw.net.discovery import DOCUMENTED_PATH, NEWER_PATH, Poller, UpstreamsSource, VipServerSource
+from eas_tw.policy.instances import BadStatusError, Instance, Refusal, RefusedReplyError, Snapshot, read_upstreams
+
+GOOD = json.dumps({"endpoints": {"items": [{"ip": "10.0.0.1", "port": 1, "weight": 1}]}}).encode()
+PARTLY = json.dumps({"endpoints": {"items": [{"ip": "10.0.0.1", "port": 1, "weight": 1}, None]}}).encode()
+
+
+class Puppet:
+    """A source that answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.reply: Deferred[Snapshot] | None = None
+        self.closed = False
+
+    async def read(self) -> Snapshot:
+        self.asked += 1
+        assert self.reply is None or self.reply.called, "two polls at once"
+        self.reply = Deferred()
+        return await self.reply
+
+    def answers(self, body: bytes = GOOD) -> None:
+        assert self.reply is not None
+        self.reply.callback(read_upstreams(body))
+
+    def refuses(self, reason: Refusal = Refusal.HTTP_STATUS) -> None:
+        assert self.reply is not None
+        self.reply.errback(RefusedReplyError(reason, f"it was {reason}"))
+
+    def close(self) -> Deferred[None]:
+        self.closed = True
+        return succeed(None)
+
+
+class House:
+    def __init__(self, jitter: float = 0.0) -> None:
+        self.clock = Clock()
+        self.source = Puppet()
+        self.got: list[Snapshot] = []
+        self.poller = Poller(
+            self.clock, self.source, on_snapshot=self.got.append, interval_s=5.0, jitter=jitter, rng=Random(1)
+        )
+        self.poller.start()
+
+
+def test_polls_follow_each_other_at_the_interval() -> None:
+    """The first at once, the next five seconds after the beginning of the one before, however long that took."""
+    house = House()
+    house.clock.advance(2.0)
+    house.source.answers()
+    house.clock.advance(2.9)
+    assert house.source.asked == 1
+    house.clock.advance(0.1)
+    assert house.source.asked == 2
+
+
+def test_intervals_are_jittered() -> None:
+    """Each within ± 10 %, and not all the same."""
+    house = House(jitter=0.1)
+    beginnings = []
+    for _ in range(50):
+        beginnings.append(house.clock.seconds())
+        house.source.answers()
+        (timer,) = house.clock.getDelayedCalls()
+        house.clock.advance(timer.getTime() - house.clock.seconds())
+    gaps = [after - before for before, after in zip(beginnings, beginnings[1:], strict=False)]
+    assert 4.5 <= min(gaps) < 4.7
+    assert 5.3 < max(gaps) <= 5.5
+
+
+def test_a_slow_reply_never_makes_two_polls_at_once() -> None:
+    """The next poll waits for the end of this one."""
+    house = House()
+    house.clock.advance(60.0)
+    assert house.source.asked == 1
+    house.source.answers()
+    house.clock.advance(0.0)
+    assert house.source.asked == 2
+
+
+def test_while_there_is_no_list_polls_hurry() -> None:
+    """After 0.1 s, doubling to the interval; the first good list ends the hurry."""
+    house = House()
+    waits = []
+    for _ in range(9):
+        house.source.refuses()
+        (timer,) = house.clock.getDelayedCalls()
+        waits.append(round(timer.getTime() - house.clock.seconds(), 6))
+        house.clock.advance(waits[-1])
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
+    house.source.answers()
+    house.clock.advance(5.0)
+    house.source.refuses()
+    house.clock.advance(4.9)
+    assert house.source.asked == 11
+
+
+def test_the_account_tells_polls_age_and_rejections() -> None:
+    """Each refused reply under its reason; dropped rows under theirs; the age of the last good list."""
+    house = House()
+    assert house.poller.status.age_s is None
+    house.source.answers(PARTLY)
+    for reason in (Refusal.HTTP_STATUS, Refusal.EMPTY_LIST, Refusal.HTTP_STATUS):
+        house.clock.advance(5.0)
+        house.source.refuses(reason)
+    status = house.poller.status
+    assert (status.polls, status.accepted, status.age_s) == (4, 1, 15.0)
+    assert status.rejections == {"http_status": 2, "empty_list": 1}
+    assert status.bad_rows == {"row is null, not an object": 1}
+    assert status.last_error == "it was http_status"
+    assert len(house.got) == 1
+
+
+def test_a_bug_in_the_source_does_not_end_polling() -> None:
+    """An exception nobody foresaw is logged, and the next poll comes."""
+    seen: list[Any] = []
+    globalLogPublisher.addObserver(seen.append)
+    house = House()
+    assert house.source.reply is not None
+    house.source.reply.errback(ZeroDivisionError())
+    globalLogPublisher.removeObserver(seen.append)
+    house.clock.advance(5.0)
+    assert house.source.asked == 2
+    assert [event["log_namespace"] for event in seen] == ["eas_tw.discovery"]
+
+
+def test_a_reason_is_logged_once() -> None:
+    """A hundred polls with the same bad row are one line."""
+    seen: list[Any] = []
+    house = House()
+    globalLogPublisher.addObserver(seen.append)
+    for _ in range(100):
+        house.source.answers(PARTLY)
+        house.clock.advance(5.0)
+    for _ in range(100):
+        house.source.refuses()
+        house.clock.advance(5.0)
+    globalLogPublisher.removeObserver(seen.append)
+    assert len(seen) == 2
+    assert house.poller.status.bad_rows.total() == 100
+
+
+def test_stopping_ends_the_poll_and_the_schedule() -> None:
+    """Nothing is left, and a late answer changes nothing."""
+    house = House()
+    house.poller.stop()
+    assert house.source.closed
+    assert not house.clock.getDelayedCalls()
+    house = House()
+    house.source.answers()
+    house.poller.stop()
+    assert not house.clock.getDelayedCalls()
+    house.clock.advance(60)
+    assert house.source.asked == 1
+
+
+class Library:
+    """A fetcher: documents by URL, and a note of what was asked."""
+
+    def __init__(self, documents: dict[str, bytes | int]) -> None:
+        self.documents = documents
+        self.asked: list[str] = []
+
+    async def get(self, url: str) -> bytes:
+        self.asked.append(url)
+        found = self.documents.get(url, 404)
+        if isinstance(found, int):
+            raise BadStatusError(found)
+        return found
+
+    def close(self) -> Deferred[None]:
+        return succeed(None)
+
+
+DOCUMENTED = "http://e" + DOCUMENTED_PATH.format(service="s")
+NEWER = "http://e" + NEWER_PATH.format(service="s")
+
+
+def read(source: Any) -> Any:
+    results: list[Any] = []
+    Deferred.fromCoroutine(source.read()).addBoth(results.append)
+    (result,) = results
+    return result
+
+
+def test_the_documented_path_comes_first_and_the_other_on_404() -> None:
+    """Who answered is remembered, until it answers 404."""
+    library = Library({NEWER: GOOD})
+    source = UpstreamsSource(library, "http://e", "s")  # type: ignore[arg-type]
+    for _ in range(2):
+        assert read(source).instances == (Instance("10.0.0.1", 1, 1),)
+    assert library.asked == [DOCUMENTED, NEWER, NEWER]
+    library.documents = {DOCUMENTED: GOOD}
+    read(source)
+    assert library.asked[3:] == [NEWER, DOCUMENTED]
+
+
+def test_other_statuses_do_not_change_the_path() -> None:
+    """Only 404 says that the path is not there; both 404 is a refusal."""
+    library = Library({DOCUMENTED: 500, NEWER: GOOD})
+    source = UpstreamsSource(library, "http://e", "s")  # type: ignore[arg-type]
+    assert read(source).value.status == 500
+    library.documents = {}
+    assert read(source).value.status == 404
+    assert library.asked == [DOCUMENTED, DOCUMENTED, NEWER]
+
+
+def test_inside_eas_the_question_says_so() -> None:
+    """`?internal=true`, on either path."""
+    library = Library({})
+    read(UpstreamsSource(library, "http://e", "s", inside=True))  # type: ignore[arg-type]
+    assert library.asked == [DOCUMENTED + "?internal=true", NEWER + "?internal=true"]
+
+
+def test_vipserver_is_asked_in_two_steps() -> None:
+    """The address server names servers, one of which names hosts."""
+    hosts = json.dumps({"hosts": [{"ip": "10.0.0.7", "port": 80, "weight": 2, "valid": True}]}).encode()
+    library = Library(
+        {
+            "http://a:8080/vipserver/serverlist": b"v1:81\n\n",
+            "http://v1:81/vipserver/api/srvIPXT?dom=d&clusters=DEFAULT": hosts,
+        }
+    )
+    source = VipServerSource(library, "http://a:8080", "d", Random(1))  # type: ignore[arg-type]
+    assert read(source).instances == (Instance("10.0.0.7", 80, 2),)
+    library.documents["http://a:8080/vipserver/serverlist"] = b"\n"
+    assert read(source).value.reason is Refusal.EMPTY_LIST
