@@ -1,4 +1,4 @@
-"""One call from pick to answer: where it goes, when it gives up, what it leaves behind. Fixed lists, puppet instances."""
+"""One call from pick to answer, on fixed lists of puppet instances: where it goes, when it gives up, what it leaves."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_a_heavy_dead_instance_beside_a_light_live_one_loses_nothing() -> None:
 
 
 def test_a_connection_closed_under_a_fresh_request_is_a_retry() -> None:
-    """The server closed the kept connection: not an error, not a mark against the instance, and a new connection next."""
+    """The server closed the kept connection: no error, no mark against the instance, and a new connection next."""
     house = House(1)
     says_ok = house.call()
     wire = house.accept()

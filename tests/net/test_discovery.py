@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_intervals_are_jittered() -> None:
         house.source.answers()
         (timer,) = house.clock.getDelayedCalls()
         house.clock.advance(timer.getTime() - house.clock.seconds())
-    gaps = [after - before for before, after in zip(beginnings, beginnings[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(beginnings)]
     assert 4.5 <= min(gaps) < 4.7
     assert 5.3 < max(gaps) <= 5.5
 

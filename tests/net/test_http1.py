@@ -140,11 +140,7 @@ VIOLATIONS = {
     "switching": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
     "body too large": b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n",
     "chunked body too large": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-     b"200\r\n"
-    + b"x" * 0x200
-    + b"\r\n"
-    + b"200\r\n"
-    + b"x" * 0x200,
+    b"200\r\n" + b"x" * 0x200 + b"\r\n" + b"200\r\n" + b"x" * 0x200,
     "head too large": b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 2000 + b"\r\n\r\n",
     "many headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 600,
     "many interims": b"HTTP/1.1 102 Processing\r\n\r\n" * 17 + OK,
