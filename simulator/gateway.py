@@ -1,0 +1,121 @@
+"""The gateway's way to an instance: a new connection to one that is registered, by weight; its own 502, 503 and 504."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from httptools import HttpParserError, HttpResponseParser
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
+
+from simulator.http1 import Response
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import ITCPTransport
+    from collections.abc import Sequence
+    from random import Random
+
+    from twisted.python.failure import Failure
+
+    from simulator.http1 import Answer, Request
+    from simulator.instance import SimulatedInstance
+
+CONNECT_TIMEOUT_S = 1.0
+ANSWER_TIMEOUT_S = 60.0
+_NOT_FORWARDED = frozenset({"host", "connection", "content-length", "transfer-encoding", "expect"})
+_NOT_RETURNED = frozenset({"connection", "content-length", "transfer-encoding", "content-type"})
+
+
+def forward(
+    reactor: Any, request: Request, instances: Sequence[SimulatedInstance], rng: Random
+) -> Answer | Deferred[Answer]:
+    """The answer of one of `instances`, or the gateway's own."""
+    able = [instance for instance in instances if instance.weight > 0]
+    if not able:
+        return _own(503, "no instance is available")
+    (instance,) = rng.choices(able, [instance.weight for instance in able])
+    trip = _Trip(request)
+    connector = reactor.connectTCP(instance.ip, instance.port, trip, timeout=CONNECT_TIMEOUT_S)
+    timer = reactor.callLater(ANSWER_TIMEOUT_S, trip.end, _own(504, "the instance did not answer in time"))
+    answer = trip.answer
+
+    def done(result: Any) -> Any:
+        if timer.active():
+            timer.cancel()
+        connector.disconnect()
+        return result
+
+    return answer.addBoth(done)
+
+
+def _own(status: int, text: str) -> Response:
+    return Response(status, f"{text}\n".encode(), "text/plain")
+
+
+class _Trip(ClientFactory):
+    """One request on its way to an instance and back."""
+
+    noisy = False
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.answer: Deferred[Answer] = Deferred()
+
+    def buildProtocol(self, addr: Any) -> Protocol:  # noqa: ARG002
+        """The connection's protocol (`IProtocolFactory`)."""
+        return _Messenger(self)
+
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:  # noqa: ARG002
+        """The instance could not be reached."""
+        self.end(_own(502, "the instance could not be reached"))
+
+    def end(self, answer: Answer) -> None:
+        """The trip is over; later ends are ignored."""
+        if not self.answer.called:
+            self.answer.callback(answer)
+
+
+class _Messenger(Protocol):
+    """Carries the request out and the response back."""
+
+    transport: ITCPTransport
+
+    def __init__(self, trip: _Trip) -> None:
+        self._trip = trip
+        self._parser = HttpResponseParser(self)
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+
+    def connectionMade(self) -> None:
+        """The instance took the connection (`IProtocol`)."""
+        request = self._trip.request
+        lines = [f"{request.method} {request.target} HTTP/1.1", "Host: gateway", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in request.headers.items() if name not in _NOT_FORWARDED]
+        lines += [f"content-length: {len(request.body)}", "", ""]
+        self.transport.write("\r\n".join(lines).encode("latin-1") + request.body)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes of the response came (`IProtocol`)."""
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError:
+            self._trip.end(_own(502, "the instance did not answer in HTTP"))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
+        """The instance hung up (`IProtocol`)."""
+        self._trip.end(_own(502, "the instance hung up"))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header field came (httptools)."""
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body came (httptools)."""
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """The response is complete (httptools)."""
+        kept = {name: value for name, value in self._headers.items() if name not in _NOT_RETURNED}
+        self._trip.end(
+            Response(self._parser.get_status_code(), b"".join(self._body), self._headers.get("content-type", ""), kept)
+        )

@@ -1,0 +1,85 @@
+"""A port that is refused while nobody may take it.
+
+A crashed instance keeps its ip:port: its listener is closed, and the address is bound again without listening, so that
+connects are refused and no other program gets the port. On a virtual network there is nobody who could take it.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import maybeDeferred, succeed
+from twisted.internet.interfaces import IReactorFDSet
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IListeningPort
+    from twisted.internet.protocol import Factory
+
+_BACKLOG = 1024
+
+
+class Address:
+    """One ip:port: listening, refusing, or given up.
+
+    Args:
+        reactor: Whose network.
+        ip: Address to bind.
+        port: Port to bind; 0 for any that is free, and the same one ever after.
+    """
+
+    def __init__(self, reactor: Any, ip: str, port: int = 0) -> None:
+        self._reactor = reactor
+        self._listening: IListeningPort | None = None
+        self._holder: socket.socket | None = None
+        self.ip = ip
+        self.port = port
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether connections are accepted."""
+        return self._listening is not None
+
+    def listen(self, factory: Factory) -> None:
+        """Accept connections.
+
+        Raises:
+            CannotListenError: Somebody else has the address.
+        """
+        if self._listening is None:
+            self._release()
+            self._listening = self._reactor.listenTCP(self.port, factory, backlog=_BACKLOG, interface=self.ip)
+            host: Any = self._listening.getHost()
+            self.port = host.port
+
+    def refuse(self) -> Deferred[None]:
+        """Refuse connections, and keep the address; fires when that is in effect."""
+        if self._listening is None:
+            return succeed(None)
+        return self._stop().addCallback(lambda _: self._hold())
+
+    def give_up(self) -> Deferred[None]:
+        """Let the address go; fires when it is free."""
+        self._release()
+        return self._stop()
+
+    def _stop(self) -> Deferred[None]:
+        listening, self._listening = self._listening, None
+        if listening is None:
+            return succeed(None)
+        stopping: Deferred[None] = maybeDeferred(listening.stopListening)  # type: ignore[call-overload]
+        return stopping
+
+    def _hold(self) -> None:
+        if not IReactorFDSet.providedBy(self._reactor) or self._listening is not None:
+            return
+        family = socket.AF_INET6 if ":" in self.ip else socket.AF_INET
+        self._holder = holder = socket.socket(family, socket.SOCK_STREAM)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind((self.ip, self.port))
+
+    def _release(self) -> None:
+        if self._holder is not None:
+            self._holder.close()
+            self._holder = None

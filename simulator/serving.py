@@ -1,0 +1,138 @@
+"""Serving until a signal: the reactor, the banner, the ready file, the log.
+
+The one room of the simulator that knows a process: it installs nothing, but runs the global reactor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.error import CannotListenError
+from twisted.logger import (
+    FilteringLogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogBeginner,
+    jsonFileLogObserver,
+    textFileLogObserver,
+)
+
+from simulator.cli import CANNOT_LISTEN
+from simulator.simulator import Simulator
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from simulator.fleet import ServiceSpec
+
+_LOOPBACK = ("127.", "localhost", "::1")
+_STOP_WITHIN_S = 3.0
+
+
+def serve(options: argparse.Namespace, services: Sequence[ServiceSpec], *, seed: int, show_token: bool) -> int:
+    """Run a simulator until INT or TERM; the exit code."""
+    from twisted.internet import reactor  # noqa: PLC0415, TID251  an entry module
+
+    _begin_log(options.log_format)
+    world = Simulator(reactor, seed=seed, host=options.host, port=options.port, services=services)
+    try:
+        world.start()
+    except (CannotListenError, OSError) as error:
+        print(f"simulator: cannot listen on {options.host}:{options.port}: {_why(error)}", file=sys.stderr)  # noqa:
+        T201 return CANNOT_LISTEN
+    if not options.host.startswith(_LOOPBACK):
+        print(f"simulator: WARNING: {options.host} is not loopback; others can reach it", file=sys.stderr)  # noqa: T201
+    print(banner(world, show_token=show_token), flush=True)  # noqa: T201  this command's result
+    if options.ready_file:
+        _write_ready_file(options.ready_file, world)
+    try:
+        _run_until_signal(reactor, world)
+    finally:
+        if options.ready_file:
+            options.ready_file.unlink(missing_ok=True)
+    return 0
+
+
+def banner(world: Simulator, *, show_token: bool) -> str:
+    """What is simulated, and lines to copy and paste."""
+    lines = [f"EAS simulator at {world.url}   admin {world.admin_url}   seed {world.seed}", ""]
+    for service in world.services.values():
+        where = ", ".join(f"{i.ip}:{i.port} (weight {i.weight:g})" for i in service.instances.values())
+        lines.append(f"  {service.name}: {where or 'no instances'}")
+    service = next(iter(world.services.values()))
+    token = "" if not service.token else service.token if show_token else "$EAS_TOKEN"
+    python = repr(token) if show_token else 'os.environ["EAS_TOKEN"]'
+    header = (
+        f" -H 'Authorization: {token}'" if token and show_token else f' -H "Authorization: {token}"' if token else ""
+    )
+    lines += [
+        "",
+        f"  curl {world.url}/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{service.name}",
+        f"  curl{header} --data-binary @body {world.url}/api/predict/{service.name}",
+        "",
+        "  from eas_tw import ENDPOINT_TYPE_DIRECT, PredictClient",
+        f'  client = PredictClient("{world.url}", "{service.name}", token={python},',
+        "                         endpoint_type=ENDPOINT_TYPE_DIRECT)",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def ready(world: Simulator) -> dict[str, Any]:
+    """What the ready file says."""
+    return {
+        "pid": os.getpid(),
+        "url": world.url,
+        "admin_url": world.admin_url,
+        "seed": world.seed,
+        "services": [
+            {
+                "name": service.name,
+                "token": service.token,
+                "instances": [
+                    {"id": i.id, "ip": i.ip, "port": i.port, "weight": i.weight} for i in service.instances.values()
+                ],
+            }
+            for service in world.services.values()
+        ],
+    }
+
+
+def _write_ready_file(path: Path, world: Simulator) -> None:
+    """Whole, by rename: whoever sees the file can read it."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(ready(world)) + "\n", "utf-8")
+    draft.replace(path)
+
+
+def _run_until_signal(reactor: Any, world: Simulator) -> None:
+    def stop(*_: Any) -> None:
+        reactor.callFromThread(end)
+
+    def end() -> None:
+        if not ending:
+            ending.append(reactor.callLater(_STOP_WITHIN_S, reactor.stop))
+            world.stop().addBoth(lambda _: ending[0].active() and (ending[0].cancel(), reactor.stop()))
+
+    ending: list[Any] = []
+    # Our own handlers, so that the exit code is 0 and the connections end before the reactor does.
+    reactor.callWhenRunning(lambda: [signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)])
+    reactor.run()
+
+
+def _begin_log(log_format: str) -> None:
+    observer = (jsonFileLogObserver if log_format == "json" else textFileLogObserver)(sys.stderr)
+    quiet = LogLevelFilterPredicate(defaultLogLevel=LogLevel.info)
+    globalLogBeginner.beginLoggingTo([FilteringLogObserver(observer, [quiet])], redirectStandardIO=False)
+
+
+def _why(error: Exception) -> str:
+    inner = getattr(error, "socketError", error)
+    return getattr(inner, "strerror", None) or str(inner)

@@ -1,0 +1,160 @@
+"""The simulator in one object: services, control plane, admin API, faults and journal on one reactor.
+
+Takes its reactor and a seed, and nothing else from outside: the same code runs on real sockets and on a virtual
+network.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import DeferredList, succeed
+
+from simulator.admin.api import AdminApi
+from simulator.control_plane import ControlPlane
+from simulator.faults import FaultBook
+from simulator.fleet import Service, ServiceSpec, SpecError
+from simulator.http1 import Server
+from simulator.journal import Journal
+from simulator.ports import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from twisted.internet.defer import Deferred
+
+    from simulator.http1 import Answer, Request
+    from simulator.instance import SimulatedInstance
+
+DEFAULT_SERVICES = (ServiceSpec("mnist_saved_model_example"),)
+ADMIN = "/_eas"
+
+
+class Simulator:
+    """A fake EAS.
+
+    Args:
+        reactor: Network and time.
+        seed: Of everything that is left to chance.
+        host: Address everything listens on.
+        port: Of control plane and admin API; 0 for any that is free.
+        services: What to simulate.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        seed: int = 0,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        services: Iterable[ServiceSpec] = DEFAULT_SERVICES,
+    ) -> None:
+        self.reactor = reactor
+        self.seed = seed
+        self.host = host
+        self._streams: dict[str, Random] = {}
+        self.journal = Journal()
+        self.faults = FaultBook(reactor.seconds, self.stream("faults"))
+        self.faults.on_change.append(self._faults_changed)
+        self.services: dict[str, Service] = {}
+        for spec in services:
+            if spec.name in self.services:
+                raise SpecError(f"service {spec.name} is named twice")
+            self.services[spec.name] = Service(self, spec)
+        self.control_plane = ControlPlane(self)
+        self.admin = AdminApi(self)
+        self._address = Address(reactor, host, port)
+        self._server = Server(self._handle)
+        self._settling: list[Deferred[Any]] = []
+        self._known_faults: set[str] = set()
+        self._timers: list[Any] = []
+
+    def stream(self, name: str) -> Random:
+        """The stream of chance for one purpose."""
+        if name not in self._streams:
+            self._streams[name] = Random(f"{self.seed}/{name}")
+        return self._streams[name]
+
+    @property
+    def authority(self) -> str:
+        """Host and port of the endpoint."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self._address.port}"
+
+    @property
+    def url(self) -> str:
+        """The endpoint: what a client is given."""
+        return f"http://{self.authority}"
+
+    @property
+    def admin_url(self) -> str:
+        """Where the admin API is."""
+        return self.url + ADMIN
+
+    @property
+    def connections(self) -> list[Any]:
+        """Open connections of the endpoint."""
+        return list(self._server.connections)
+
+    def instance(self, instance_id: str) -> SimulatedInstance:
+        """The instance of that id, of whichever service."""
+        for service in self.services.values():
+            if instance_id in service.instances:
+                return service.instances[instance_id]
+        raise KeyError(instance_id)
+
+    def start(self) -> Deferred[Simulator]:
+        """Listen, everywhere.
+
+        Raises:
+            CannotListenError: The port is taken; nothing listens then.
+        """
+        self._address.listen(self._server)
+        for service in self.services.values():
+            service.start()
+        return succeed(self)
+
+    def stop(self) -> Deferred[Any]:
+        """End everything; fires when every port and connection is gone."""
+        for timer in self._timers:
+            if timer.active():
+                timer.cancel()
+        gone = DeferredList(
+            [self._address.give_up(), self._server.when_empty(), *(s.stop() for s in self.services.values())]
+        )
+        self._server.reset_connections()
+        return gone
+
+    def reset(self, seed: int | None = None) -> Deferred[Any]:
+        """Back to the beginning: states, weights, registrations; no faults, an empty journal, chance from the seed."""
+        if seed is not None:
+            self.seed = seed
+        for name, rng in self._streams.items():
+            rng.seed(f"{self.seed}/{name}")
+        self.faults.clear()
+        self.journal.clear()
+        self.control_plane.requests.clear()
+        return DeferredList([service.reset() for service in self.services.values()])
+
+    def settled(self) -> Deferred[Any]:
+        """Fires when what faults have changed about listening is in effect."""
+        waiting, self._settling = self._settling, []
+        return DeferredList(waiting)
+
+    def _faults_changed(self) -> None:
+        new = [fault for fault in self.faults if fault.name not in self._known_faults]
+        self._known_faults = {fault.name for fault in self.faults}
+        for fault in new:
+            self.control_plane.remember(fault)
+            if fault.type == "refuse" and fault.duration_s is not None:
+                self._timers.append(self.reactor.callLater(fault.duration_s, self._faults_changed))
+        for service in self.services.values():
+            for instance in service.instances.values():
+                self._settling.append(instance.apply_faults())
+
+    def _handle(self, request: Request) -> Answer | Deferred[Answer]:
+        if request.path == ADMIN or request.path.startswith(f"{ADMIN}/"):
+            return self.admin.handle(request)
+        return self.control_plane.handle(request)
