@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands.add_parser("serve", help="run the simulator", allow_abbrev=False))
     demo = commands.add_parser("demo", help="a real client against a fleet that crashes", allow_abbrev=False)
     demo.add_argument("--json", action="store_true", help="end with one line of JSON")
-    demo.add_argument("--seed", type=int, default=None, help="of everything that is left to chance")
+    demo.add_argument("--seed", type=int, default=7, help="of everything that is left to chance (default: %(default)s)")
     demo.set_defaults(run=_demo)
     check = commands.add_parser("check", help="validate a scenario", allow_abbrev=False)
     check.add_argument("file", type=Path, metavar="FILE", help="a scenario")
@@ -93,7 +93,7 @@ def _specs(options: argparse.Namespace, token: str) -> tuple[ServiceSpec, ...]:
 def _demo(options: argparse.Namespace) -> int:
     from simulator.demo import run  # noqa: PLC0415
 
-    return run(options)
+    return run(seed=options.seed, as_json=options.json)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -101,12 +101,12 @@ def _check(options: argparse.Namespace) -> int:
         found = scenario.read(options.file)
     except scenario.ScenarioError as error:
         return _say(error, BAD_SCENARIO)
-    print(f"{options.file}: good; {len(found.services)} services")  # noqa: T201  this command's result
+    print(f"{options.file}: good; {len(found.services)} services")
     return 0
 
 
 def _say(error: Exception, code: int) -> int:
-    print(f"simulator: {error}", file=sys.stderr)  # noqa: T201  a command's error
+    print(f"simulator: {error}", file=sys.stderr)
     return code
 
 

@@ -11,10 +11,10 @@ from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from simulator.http1 import Response
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import ITCPTransport
     from collections.abc import Sequence
     from random import Random
 
+    from twisted.internet.interfaces import ITCPTransport
     from twisted.python.failure import Failure
 
     from simulator.http1 import Answer, Request

@@ -18,10 +18,9 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import ITCPTransport
     from collections.abc import Callable, Mapping
 
-    from twisted.internet.interfaces import IAddress
+    from twisted.internet.interfaces import IAddress, ITCPTransport
     from twisted.python.failure import Failure
 
 _log = Logger(namespace="simulator.http1")

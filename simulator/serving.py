@@ -44,11 +44,11 @@ def serve(options: argparse.Namespace, services: Sequence[ServiceSpec], *, seed:
     try:
         world.start()
     except (CannotListenError, OSError) as error:
-        print(f"simulator: cannot listen on {options.host}:{options.port}: {_why(error)}", file=sys.stderr)  # noqa:
-        T201 return CANNOT_LISTEN
+        print(f"simulator: cannot listen on {options.host}:{options.port}: {_why(error)}", file=sys.stderr)
+        return CANNOT_LISTEN
     if not options.host.startswith(_LOOPBACK):
-        print(f"simulator: WARNING: {options.host} is not loopback; others can reach it", file=sys.stderr)  # noqa: T201
-    print(banner(world, show_token=show_token), flush=True)  # noqa: T201  this command's result
+        print(f"simulator: WARNING: {options.host} is not loopback; others can reach it", file=sys.stderr)
+    print(banner(world, show_token=show_token), flush=True)
     if options.ready_file:
         _write_ready_file(options.ready_file, world)
     try:
@@ -129,7 +129,8 @@ def _run_until_signal(reactor: Any, world: Simulator) -> None:
 
 def _begin_log(log_format: str) -> None:
     observer = (jsonFileLogObserver if log_format == "json" else textFileLogObserver)(sys.stderr)
-    quiet = LogLevelFilterPredicate(defaultLogLevel=LogLevel.info)
+    quiet = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
+    quiet.setLogLevelForNamespace("simulator", LogLevel.info)
     globalLogBeginner.beginLoggingTo([FilteringLogObserver(observer, [quiet])], redirectStandardIO=False)
 
 

@@ -253,6 +253,7 @@ class Call:
             self._failed = (*self._failed, instance.key)
         if outcome is not ANSWERED:
             calls.counters.failures[_label(outcome)] += 1
+            calls.counters.failures_at[instance.address] += 1
         if self._attempt_timeout_s is not None:
             calls.attempt_deadlines.clear(self, self._attempt_timeout_s)
         self._instance = self._connection = self._line = None

@@ -17,6 +17,7 @@ class Counters:
         failed: Calls that ended with an error, by the error's name; cancelled ones under `CancelledError`.
         attempts: Requests tried on an instance, by the instance's address.
         failures: Attempts that did not end with a 200, by how they ended.
+        failures_at: The same, by the instance's address.
         retries: Attempts after the first of their call, by what ended the one before.
         ejections: Instances left out for a while, by address.
     """
@@ -26,5 +27,6 @@ class Counters:
     failed: Counter[str] = field(factory=Counter)
     attempts: Counter[str] = field(factory=Counter)
     failures: Counter[str] = field(factory=Counter)
+    failures_at: Counter[str] = field(factory=Counter)
     retries: Counter[str] = field(factory=Counter)
     ejections: Counter[str] = field(factory=Counter)
