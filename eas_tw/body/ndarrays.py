@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eas_tw.body import varints
 from eas_tw.body.dtypes import BOOL, FLOATS
 from eas_tw.errors import BodyError
 
@@ -16,11 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eas_tw.body.dtypes import DType
-
-#: Varints are packed and unpacked this many elements at a time, so that the working set stays in the cache.
-_BLOCK = 8192
-_MAX_VARINT_BYTES = 10
-_LIMITS = tuple(np.uint64(1 << 7 * size) for size in range(1, _MAX_VARINT_BYTES))
 
 
 def as_array(content: Any, where: str) -> NDArray[Any]:
@@ -38,16 +34,16 @@ def as_array(content: Any, where: str) -> NDArray[Any]:
     raise BodyError(f"{where}: an array of {values.dtype} has no place in an EAS body; convert it to numbers first")
 
 
-def from_memory(values: memoryview) -> NDArray[Any]:
-    """A typed buffer as a one-dimensional array, not copied."""
-    return np.frombuffer(values, values.format)
-
-
 def of_objects(values: list[Any]) -> NDArray[Any]:
     """A one-dimensional array of Python objects, one for each element."""
     array = np.empty(len(values), object)
     array[:] = values
     return array
+
+
+def pack_buffer(values: memoryview) -> bytes:
+    """Encode a typed one-dimensional buffer of integers as varints."""
+    return varints.pack(np.frombuffer(values, values.format))
 
 
 def pack(values: NDArray[Any], dtype: DType, where: str) -> bytes | memoryview:
@@ -60,18 +56,7 @@ def pack(values: NDArray[Any], dtype: DType, where: str) -> bytes | memoryview:
     flat = np.ascontiguousarray(values).reshape(-1)
     if dtype.code == BOOL:
         return flat.astype(np.uint8).tobytes()
-    return pack_varints(flat)
-
-
-def pack_varints(values: NDArray[Any]) -> bytes:
-    """Encode integers as protobuf's varints; negative ones take ten bytes, as int32 and int64 do.
-
-    Args:
-        values: One-dimensional, of any integer type and byte order.
-    """
-    if values.size and values.min() >= 0 and values.max() < 0x80:  # noqa: PLR2004 - one byte each
-        return values.astype(np.uint8).tobytes()
-    return b"".join(_pack_block(values[at : at + _BLOCK]) for at in range(0, values.size, _BLOCK))
+    return varints.pack(flat)
 
 
 def unpack(payload: memoryview, dtype: DType) -> NDArray[Any]:
@@ -82,7 +67,7 @@ def unpack(payload: memoryview, dtype: DType) -> NDArray[Any]:
     """
     if dtype.code in FLOATS:
         return np.frombuffer(payload, f"<{dtype.code}")
-    numbers = _unpack_varints(np.frombuffer(payload, np.uint8))
+    numbers = varints.unpack(payload)
     if dtype.code == BOOL:
         return numbers.astype(np.bool_)
     if dtype.code == "q":
@@ -106,7 +91,7 @@ def _from_objects(values: NDArray[Any], dtype: DType, where: str) -> NDArray[Any
     """An array of Python objects, converted as a list of them would be."""
     from eas_tw.body.packing import typed  # noqa: PLC0415 - packing finds this module at run time
 
-    return from_memory(typed(values.reshape(-1).tolist(), dtype, where))
+    return np.frombuffer(typed(values.reshape(-1).tolist(), dtype, where), dtype.storage)
 
 
 def _pack_floats(values: NDArray[Any], dtype: DType, where: str) -> bytes | memoryview:
@@ -127,37 +112,3 @@ def _check_range(values: NDArray[Any], dtype: DType, where: str) -> None:
     if int(flat.min()) < low or int(flat.max()) > high:
         index = int(np.argmax((flat < low) | (flat > high)))
         raise BodyError(f"{where}: element {index} is {flat[index]}; {dtype.name} takes {dtype.range_text}")
-
-
-def _pack_block(values: NDArray[Any]) -> bytes:
-    """Lay each element out in a row as wide as the widest needs, then keep the bytes each really has."""
-    bits = values.astype(np.int64).view(np.uint64) if values.dtype.kind == "i" else values.astype(np.uint64)
-    widest = bits.max()
-    width = 1 + sum(int(widest >= limit) for limit in _LIMITS)
-    rows = np.empty((bits.size, width), np.uint8)
-    keep = np.empty((bits.size, width), np.bool_)
-    keep[:, 0] = True
-    for place in range(width):
-        rest = bits >> np.uint64(7 * place)
-        if place:
-            np.not_equal(rest, 0, out=keep[:, place])
-        more = rest > np.uint64(0x7F)
-        rows[:, place] = (rest & np.uint64(0x7F)) | (more.astype(np.uint64) << np.uint64(7))
-    return rows[keep].tobytes()
-
-
-def _unpack_varints(raw: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Decode every varint of a packed field: one pass per byte of the longest, over those that are that long."""
-    ends = np.flatnonzero(raw < 0x80)  # noqa: PLR2004 - the continuation bit
-    starts = np.empty_like(ends)
-    starts[:1] = 0
-    starts[1:] = ends[:-1] + 1
-    sizes = ends - starts + 1
-    longest = int(sizes.max(initial=0))
-    if longest > _MAX_VARINT_BYTES or (raw.size and raw[-1] >= 0x80):  # noqa: PLR2004
-        raise BodyError("not protobuf: a packed field ends inside a varint, or has one of more than 64 bits")
-    values = raw[starts].astype(np.uint64) & np.uint64(0x7F)
-    for place in range(1, longest):
-        at = np.flatnonzero(sizes > place)
-        values[at] |= (raw[starts[at] + place].astype(np.uint64) & np.uint64(0x7F)) << np.uint64(7 * place)
-    return values

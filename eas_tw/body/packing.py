@@ -156,7 +156,7 @@ def _pack_varints(values: memoryview, dtype: DType, where: str) -> bytes:
             return raw
     numpy_half = vectorised()
     if numpy_half and len(values) >= _WORTH_NUMPY:
-        return numpy_half.pack_varints(numpy_half.from_memory(values))  # type: ignore[no-any-return]
+        return numpy_half.pack_buffer(values)  # type: ignore[no-any-return]
     return _pack_by_protobuf(values, dtype)
 
 

@@ -61,6 +61,8 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     Raises:
         BodyError: The message ends inside it, or it is longer than 64 bits.
     """
+    if at < end and data[at] < 0x80:  # noqa: PLR2004 - one byte: most of them
+        return data[at], at + 1
     value = shift = 0
     for here in range(at, min(end, at + _MAX_VARINT_BYTES)):
         byte = data[here]

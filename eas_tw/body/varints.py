@@ -1,0 +1,157 @@
+"""Protobuf's varints in bulk, by numpy: whole arrays at a time, never an element.
+
+A varint is an integer's bits in groups of seven, one group a byte, lowest first, the top bit of every byte but the last
+set. Eight groups fit a 64-bit word, so *spreading* the low 56 bits of each element over a word's bytes makes its first
+eight bytes in three steps of masks and shifts; *squeezing* is the way back. The ninth and tenth bytes, which only very
+large and negative numbers have, go separately.
+
+Only `ndarrays` imports this module, because it imports numpy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eas_tw.errors import BodyError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Words = NDArray[np.uint64]
+
+#: Elements at a time, so that the working set stays in the processor's cache.
+_BLOCK = 16384
+_WORD = 8
+_LONGEST = 10
+_MORE = 0x80
+
+_U = np.uint64
+#: The smallest number that needs 2, 3, … 10 bytes.
+_LIMITS = [_U(1 << 7 * size) for size in range(1, _LONGEST)]
+#: The largest number a step can be left out for, and the step: bits that stay, bits that move, how far.
+_STEPS = [
+    (_U(0x0FFFFFFF), _U(0x000000000FFFFFFF), _U(0x00FFFFFFF0000000), _U(4)),
+    (_U(0x3FFF), _U(0x00003FFF00003FFF), _U(0x0FFFC0000FFFC000), _U(2)),
+    (_U(0x7F), _U(0x007F007F007F007F), _U(0x3F803F803F803F80), _U(1)),
+]
+#: By a varint's size: the continuation bits, and the payload bits, of its first eight bytes.
+_MORE_BITS = np.array([sum(_MORE << 8 * byte for byte in range(min(size - 1, _WORD))) for size in range(11)], _U)
+_OWN_BITS = np.array([sum(0x7F << 8 * byte for byte in range(min(size, _WORD))) for size in range(11)], _U)
+
+
+def pack(values: NDArray[Any]) -> bytes:
+    """Encode integers; negative ones take ten bytes, as protobuf's int32 and int64 do.
+
+    Args:
+        values: One-dimensional, of any integer type and byte order.
+
+    Returns:
+        The payload of a packed field.
+    """
+    if values.size and values.min() >= 0 and values.max() < _MORE:  # one byte each
+        return values.astype(np.uint8).tobytes()
+    out = np.empty(values.size * _LONGEST + _WORD, np.uint8)
+    end = 0
+    for at in range(0, values.size, _BLOCK):
+        end += _pack_block(values[at : at + _BLOCK], out[end:])
+    return out[:end].tobytes()
+
+
+def unpack(payload: memoryview) -> Words:
+    """Decode a packed field.
+
+    Args:
+        payload: Any bytes.
+
+    Returns:
+        The numbers, negative ones in two's complement of 64 bits.
+
+    Raises:
+        BodyError: The payload ends inside a varint, or has one of more than 64 bits.
+    """
+    raw = np.zeros(len(payload) + _LONGEST, np.uint8)  # room to read a word at the last byte
+    raw[: len(payload)] = payload
+    ends = np.flatnonzero(raw[: len(payload)] < _MORE) + 1
+    starts = np.concatenate(([0], ends[:-1])) if ends.size else ends
+    sizes = ends - starts
+    if ends.size == len(payload):  # one byte each
+        return raw[: ends.size].astype(_U)
+    if len(payload) != ends[-1:].sum() or sizes.max(initial=0) > _LONGEST:
+        raise _broken()
+    return np.concatenate([_unpack_block(raw, starts[at : at + _BLOCK], sizes[at : at + _BLOCK])
+                           for at in range(0, max(starts.size, 1), _BLOCK)])  # fmt: skip
+
+
+def _pack_block(values: NDArray[Any], out: NDArray[np.uint8]) -> int:
+    """Store each element's word at its place, in order: a short one spills over its successors, which come after it.
+
+    A spill ends before the ninth byte of any successor, so the last bytes of long ones are safe. Returns the bytes used.
+    """
+    numbers = values.astype(np.int64).view(_U) if values.dtype.kind == "i" else values.astype(_U)
+    sizes = _sizes(numbers)
+    ends = np.cumsum(sizes, dtype=np.intp)
+    starts = ends - sizes
+    words = _spread(numbers)
+    words |= _MORE_BITS.take(sizes)
+    _words_at_every_byte(out)[starts] = words
+    long = np.flatnonzero(sizes > _WORD)
+    if long.size:
+        tails = starts[long] + _WORD
+        is_longest = sizes[long] == _LONGEST
+        out[tails] = (numbers[long] >> _U(56)).astype(np.uint8) | is_longest * np.uint8(_MORE)
+        out[tails[is_longest] + 1] = 1
+    return int(ends[-1])
+
+
+def _unpack_block(raw: NDArray[np.uint8], starts: NDArray[np.intp], sizes: NDArray[np.intp]) -> Words:
+    numbers = _squeeze(_words_at_every_byte(raw)[starts].astype(_U) & _OWN_BITS.take(sizes))
+    long = np.flatnonzero(sizes > _WORD)
+    if long.size:
+        ninth, tenth = raw[starts[long] + _WORD].astype(_U), raw[starts[long] + _WORD + 1].astype(_U)
+        tenth[sizes[long] < _LONGEST] = 0
+        if tenth.max() > 1:
+            raise _broken()
+        numbers[long] |= (ninth & _U(0x7F)) << _U(56) | tenth << _U(63)
+    return numbers
+
+
+def _sizes(numbers: Words) -> NDArray[np.uint8]:
+    sizes = np.ones(numbers.size, np.uint8)
+    largest = numbers.max()
+    for limit in _LIMITS:
+        if largest < limit:
+            break
+        sizes += numbers >= limit
+    return sizes
+
+
+def _spread(numbers: Words) -> Words:
+    words = numbers & _U((1 << 56) - 1)
+    largest = words.max()
+    for enough, stay, move, distance in _STEPS:
+        if largest > enough:
+            moved = words & move
+            moved <<= distance
+            words &= stay
+            words |= moved
+    return words
+
+
+def _squeeze(words: Words) -> Words:
+    for _, stay, move, distance in reversed(_STEPS):
+        moved = words >> distance
+        moved &= move
+        words &= stay
+        words |= moved
+    return words
+
+
+def _words_at_every_byte(memory: NDArray[np.uint8]) -> Words:
+    """A little-endian 64-bit word starting at each byte but the last seven: the same memory, overlapping."""
+    return np.ndarray((memory.size - _WORD + 1,), "<u8", memory, 0, (1,))
+
+
+def _broken() -> BodyError:
+    return BodyError("not protobuf: a packed field ends inside a varint, or has one of more than 64 bits")

@@ -1,0 +1,57 @@
+"""The official SDK's own bytes: bodies and signatures, compared one by one."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import eas_tw
+from eas_tw.body.signature import sign
+
+VECTORS = json.loads((Path(__file__).parent / "data" / "official_sdk_vectors.json").read_text("utf-8"))
+CASES = [case for case in VECTORS["requests"] if case["request"] in eas_tw.__all__]
+
+
+def argument(value: Any, request: type) -> Any:
+    """`DT:…` is a constant of the class, `bytes:…` latin-1 bytes."""
+    if isinstance(value, list):
+        return [argument(item, request) for item in value]
+    if isinstance(value, str) and value.startswith("DT:"):
+        return getattr(request, value.removeprefix("DT:"))
+    if isinstance(value, str) and value.startswith("bytes:"):
+        return value.removeprefix("bytes:").encode("latin-1")
+    return value
+
+
+def test_there_are_cases() -> None:
+    """Both kinds of body are compared, and every signature."""
+    assert {case["request"] for case in CASES} >= {"StringRequest", "TFRequest"}
+    assert len(CASES) >= 17
+    assert len(VECTORS["signatures"]) == 6
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_bodies_are_the_official_sdks_byte_for_byte(case: dict[str, Any]) -> None:
+    """The same constructor arguments and calls give the same bytes."""
+    kind = getattr(eas_tw, case["request"])
+    request = kind(*argument(case["init"], kind))
+    for method, arguments in case["calls"]:
+        getattr(request, method)(*argument(arguments, kind))
+    assert request.to_string() == base64.b64decode(case["body_base64"])
+
+
+@pytest.mark.parametrize("case", VECTORS["signatures"], ids=lambda case: case["date"])
+def test_signatures_are_the_official_sdks_byte_for_byte(case: dict[str, str]) -> None:
+    """Token, service, date, type and body give the same Content-MD5 and Authorization."""
+    md5, authorization = sign(
+        case["token"].encode(),
+        base64.b64decode(case["body_base64"]),
+        f"/api/predict/{case['service_name']}",
+        case["content_type"],
+        case["date"],
+    )
+    assert (md5, authorization) == (case["content_md5"], case["authorization"])

@@ -1,0 +1,59 @@
+"""The public face, used as a program would; checked by mypy, never run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_type
+
+from eas_tw import (
+    ENDPOINT_TYPE_DIRECT,
+    Attempt,
+    ClientConfig,
+    Instance,
+    PredictClient,
+    RequestFailed,
+    StringRequest,
+    StringResponse,
+    TFRequest,
+    TFResponse,
+)
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+
+async def program(reactor: object) -> None:
+    """Every documented way to call."""
+    config = ClientConfig(timeout_s=1.5, retry_on=frozenset({500, 503}), attempts=2)
+    async with PredictClient(
+        "http://pai-eas-vpc.cn-shanghai.aliyuncs.com",
+        "mnist",
+        token="secret",
+        endpoint_type=ENDPOINT_TYPE_DIRECT,
+        reactor=reactor,
+        config=config,
+    ) as client:
+        assert_type(client, PredictClient)
+        assert_type(client.instances, tuple[Instance, ...])
+        request = TFRequest("predict_images")
+        request.add_feed("images", [1, 784], TFRequest.DT_FLOAT, [1] * 784)
+        response: TFResponse = await client.predict(request, timeout_s=2.0, path="/v2", query={"uid": "7"})
+        response.get_values("scores")
+        text: StringResponse = await client.predict(StringRequest("[]"), headers={"X-Trace": "1"})
+        assert_type(str(text), str)
+        child = client.child("other", token="another")
+        await child.init()
+
+
+def old_ways(client: PredictClient) -> Deferred[None]:
+    """The official SDK's setters, and Deferreds without await."""
+    client.set_endpoint("e")
+    client.set_token("t")
+    client.set_timeout(500)
+    client.set_retry_count(3)
+    assert_type(client.init(), "Deferred[PredictClient]")
+    return client.destroy()
+
+
+def errors(error: RequestFailed) -> tuple[Attempt, ...]:
+    """Errors carry their attempts."""
+    return error.attempts
