@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeoutError
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
@@ -56,15 +55,19 @@ class Fetcher:
             RefusedReplyError: No whole document with status 200 came; as `BadStatusError` when the status was another.
         """
         getting = Deferred.fromCoroutine(self._get(url))
-        getting.addTimeout(self._timeout_s, self._reactor)
+        timer = self._reactor.callLater(self._timeout_s, getting.cancel)
         try:
             return await getting
         except RefusedReplyError:
             raise
-        except (DeferredTimeoutError, CancelledError) as error:
-            raise RefusedReplyError(Refusal.TIMEOUT, f"no whole reply within {self._timeout_s:g} s") from error
         except Exception as error:
+            # Asked of the timer, since a cancelled request fails with whatever it was in the middle of.
+            if not timer.active():
+                raise RefusedReplyError(Refusal.TIMEOUT, f"no whole reply within {self._timeout_s:g} s") from error
             raise RefusedReplyError(Refusal.CONNECTION, f"no reply: {_phrase(error)}") from error
+        finally:
+            if timer.active():
+                timer.cancel()
 
     async def _get(self, url: str) -> bytes:
         response = await self._client.get(url, allow_redirects=False, unbuffered=True)
