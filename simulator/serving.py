@@ -26,7 +26,7 @@ from simulator.simulator import Simulator
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from simulator.fleet import ServiceSpec
@@ -48,11 +48,15 @@ def serve(options: argparse.Namespace, services: Sequence[ServiceSpec], *, seed:
         return CANNOT_LISTEN
     if not options.host.startswith(_LOOPBACK):
         print(f"simulator: WARNING: {options.host} is not loopback; others can reach it", file=sys.stderr)
-    print(banner(world, show_token=show_token), flush=True)
-    if options.ready_file:
-        _write_ready_file(options.ready_file, world)
+
+    def announce() -> None:
+        print(banner(world, show_token=show_token), flush=True)
+        if options.ready_file:
+            _write_ready_file(options.ready_file, world)
+        print("ready; INT or TERM ends it", flush=True)
+
     try:
-        _run_until_signal(reactor, world)
+        _run_until_signal(reactor, world, announce)
     finally:
         if options.ready_file:
             options.ready_file.unlink(missing_ok=True)
@@ -112,7 +116,7 @@ def _write_ready_file(path: Path, world: Simulator) -> None:
     draft.replace(path)
 
 
-def _run_until_signal(reactor: Any, world: Simulator) -> None:
+def _run_until_signal(reactor: Any, world: Simulator, announce: Callable[[], None]) -> None:
     def stop(*_: Any) -> None:
         reactor.callFromThread(end)
 
@@ -121,9 +125,15 @@ def _run_until_signal(reactor: Any, world: Simulator) -> None:
             ending.append(reactor.callLater(_STOP_WITHIN_S, reactor.stop))
             world.stop().addBoth(lambda _: ending[0].active() and (ending[0].cancel(), reactor.stop()))
 
+    def running() -> None:
+        # Our own handlers, so that the exit code is 0 and the connections end before the reactor does; in place before
+        # anybody is told that there is something to end.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        announce()
+
     ending: list[Any] = []
-    # Our own handlers, so that the exit code is 0 and the connections end before the reactor does.
-    reactor.callWhenRunning(lambda: [signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)])
+    reactor.callWhenRunning(running)
     reactor.run()
 
 

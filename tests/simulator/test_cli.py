@@ -1,0 +1,284 @@
+"""The command line as its users see it: subprocesses, real sockets, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.simulator.serving import Served, run
+
+
+def test_the_ready_file_tells_everything_and_goes_with_the_process(tmp_path: Path) -> None:
+    """Written whole; addresses, tokens, instances; removed on exit, which is clean."""
+    with Served(tmp_path, "--service", "echo=2", "--weight", "10,20", "--token", "t0ken", "--seed", "7") as served:
+        ready = served.ready
+        assert (ready["pid"], ready["seed"]) == (served.process.pid, 7)
+        assert ready["admin_url"] == ready["url"] + "/_eas"
+        (service,) = ready["services"]
+        assert (service["name"], service["token"]) == ("echo", "t0ken")
+        assert [(i["id"], i["ip"], i["weight"]) for i in service["instances"]] == [
+            ("echo-0", "127.0.0.1", 10),
+            ("echo-1", "127.0.0.1", 20),
+        ]
+    assert served.code == 0
+    assert not served.ready_file.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_cleanly_whatever_is_connected(tmp_path: Path, number: int) -> None:
+    """Even with a connection open and a request half sent."""
+    with Served(tmp_path, "--service", "echo=1") as served:
+        instance = served.instances[0]
+        with socket.create_connection((instance["ip"], instance["port"]), 5) as hanging:
+            hanging.sendall(b"POST /api/predict/echo HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf")
+            served.process.send_signal(number)
+            assert served.process.wait(5) == 0
+
+
+def test_the_banner_shows_a_token_only_if_it_made_it_up(tmp_path: Path) -> None:
+    """One given by the user appears as $EAS_TOKEN."""
+    with Served(tmp_path, "--token", "s3cret-of-the-user") as served:
+        pass
+    assert "s3cret-of-the-user" not in served.output
+    assert "$EAS_TOKEN" in served.output
+    with Served(tmp_path) as served:
+        assert served.ready["services"][0]["token"] in served.output
+    assert "curl " in served.output
+    assert "PredictClient(" in served.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--port", "x"], 2, "--port"),
+        (["--port", "70000"], 2, "--port"),
+        (["--service", "echo"], 2, "NAME=INSTANCES"),
+        (["--service", "a b=1"], 2, "service name"),
+        (["--weight", "1,x"], 2, "--weight"),
+        (["--processor", "no.such:thing"], 2, "no.such"),
+        (["--processor", "nonsense"], 2, "MODULE:CALLABLE"),
+        (["--log-format", "xml"], 2, "--log-format"),
+        (["--no-such-flag"], 2, "--no-such-flag"),
+        (["dance"], 2, "dance"),
+        (["--scenario", "/no/such/file.toml"], 65, "/no/such/file.toml"),
+        (["check", "/no/such/file.toml"], 65, "/no/such/file.toml"),
+    ],
+)
+def test_bad_usage_is_one_clear_line_and_its_exit_code(arguments: list[str], code: int, says: str) -> None:
+    """What was wrong, and no traceback."""
+    ended = run(*arguments)
+    assert ended.returncode == code
+    assert says in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_port_that_is_taken_is_69() -> None:
+    """With the address in the message."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run("--port", str(port))
+    assert ended.returncode == 69
+    assert f"127.0.0.1:{port}" in ended.stderr
+
+
+def test_scenarios(tmp_path: Path) -> None:
+    """Only a seed is valid; a mistake says where it is."""
+    scenario = tmp_path / "story.toml"
+    scenario.write_text("seed = 7\n")
+    assert run("check", str(scenario)).returncode == 0
+    with Served(tmp_path, "--scenario", str(scenario)) as served:
+        assert served.ready["seed"] == 7
+    scenario.write_text('seed = 7\n[[services]]\nname = "a"\ninstances = -1\n')
+    for arguments in (["check", str(scenario)], ["serve", "--scenario", str(scenario)]):
+        ended = run(*arguments)
+        assert ended.returncode == 65
+        assert "services[0]" in ended.stderr
+
+
+def test_a_users_processor_answers_and_its_exceptions_are_400(tmp_path: Path) -> None:
+    """A module beside the user; sync or async; what it raises is the caller's 400."""
+    (tmp_path / "mine.py").write_text(
+        "async def shout(body):\n    if not body: raise ValueError('nothing to shout')\n    return body.upper()\n"
+    )
+    with Served(tmp_path, "--service", "s=1", "--token", "", "--processor", "mine:shout") as served:
+        assert served.predict("s", b"hey") == (200, b"HEY")
+        assert served.predict("s", b"") == (400, b"nothing to shout")
+        assert served.predict("s", b"again") == (200, b"AGAIN")
+
+
+class TestOverRealSockets:
+    """What instances and admin API promise, on a running simulator."""
+
+    @pytest.fixture
+    def served(self, tmp_path: Path) -> Any:
+        with Served(tmp_path, "--service", "echo=2", "--token", "t0ken") as served:
+            yield served
+
+    def test_checks_of_an_instance(self, served: Served) -> None:
+        """Token, path and method, each with its status; all in the journal."""
+        good = {"Authorization": "t0ken"}
+        assert served.predict("echo", b"hi", good) == (200, b"hi")
+        assert served.predict("echo", b"hi")[0] == 401
+        assert served.predict("echo", b"hi", {"Authorization": "wrong"})[0] == 401
+        assert served.predict("echo", b"hi", {"Authorization": "EAS d3Jvbmc="})[0] == 401
+        assert served.predict("other", b"hi", good)[0] == 404
+        assert served.predict("echo/v2?a=b", b"hi", good) == (200, b"hi")
+        assert served.ask(served.instances[0], "GET", "/api/predict/echo")[0] == 405
+        status, answer = served.admin("POST", "/v1/requests/count", {"status": 401})
+        assert (status, answer["count"]) == (200, 3)
+        assert served.admin("GET", "/v1/requests?limit=2")[1]["requests"][0]["path"] == "/api/predict/echo/v2?a=b"
+
+    def test_a_crash_refuses_and_keeps_the_port(self, served: Served) -> None:
+        """Open connections are reset, new ones refused, nobody can take the port, and it comes back on it."""
+        instance = served.instances[0]
+        address = (instance["ip"], instance["port"])
+        with socket.create_connection(address, 5) as kept:
+            assert served.patch("echo", "echo-0", state="crashed")["state"] == "crashed"
+            with pytest.raises(ConnectionResetError):
+                kept.recv(1)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, 5)
+        with socket.socket() as thief, pytest.raises(OSError, match="in use"):
+            thief.bind(address)
+        served.patch("echo", "echo-0", state="running")
+        assert served.predict("echo", b"back", {"Authorization": "t0ken"}) == (200, b"back")
+
+    def test_hung_is_accepted_and_silent_and_resumes(self, served: Served) -> None:
+        """What was asked meanwhile is answered then."""
+        instance = served.instances[0]
+        served.patch("echo", "echo-0", state="hung")
+        connection = HTTPConnection(instance["ip"], instance["port"], timeout=5)
+        connection.request("POST", "/api/predict/echo", b"patience", {"Authorization": "t0ken"})
+        assert connection.sock is not None
+        connection.sock.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            connection.sock.recv(1)
+        connection.sock.settimeout(5)
+        served.patch("echo", "echo-0", state="running")
+        assert connection.getresponse().read() == b"patience"
+        connection.close()
+
+    def test_discovery_follows_registration_and_weight_only(self, served: Served) -> None:
+        """Never the state."""
+        served.patch("echo", "echo-0", state="crashed")
+        served.patch("echo", "echo-1", weight=7)
+        rows = served.discover("echo")
+        assert [(row["port"], row["weight"]) for row in rows] == [
+            (served.instances[0]["port"], 100),
+            (served.instances[1]["port"], 7),
+        ]
+        served.patch("echo", "echo-0", registered=False)
+        assert len(served.discover("echo")) == 1
+
+    def test_instances_come_and_go(self, served: Served) -> None:
+        """Added ones have a port of their own, removed ones are gone; reset undoes both."""
+        status, added = served.admin("POST", "/v1/services/echo/instances", {"weight": 5})
+        assert (status, added["weight"], added["id"]) == (201, 5, "echo-2")
+        assert served.admin("DELETE", "/v1/services/echo/instances/echo-0")[0] in (200, 204)
+        assert len(served.discover("echo")) == 2
+        served.patch("echo", "echo-1", state="hung", weight=1)
+        assert served.admin("POST", "/v1/reset", {})[0] == 200
+        state = served.admin("GET", "/v1/state")[1]
+        assert [(i["state"], i["weight"]) for i in state["services"][0]["instances"]] == [("running", 100)] * 2
+        assert state["requests"]["total"] == 0
+
+    def test_faults_by_the_admin_api(self, served: Served) -> None:
+        """In effect when the answer arrives, gone when they are deleted."""
+        fault = {"name": "f", "type": "http_status", "target": {"service": "echo"}, "attributes": {"code": 450}}
+        assert served.admin("POST", "/v1/faults", fault)[0] == 201
+        assert served.predict("echo", b"", {"Authorization": "t0ken"})[0] == 450
+        assert served.admin("GET", "/v1/faults/f")[1]["struck"] == 1
+        assert served.admin("DELETE", "/v1/faults/f")[0] in (200, 204)
+        assert served.predict("echo", b"", {"Authorization": "t0ken"})[0] == 200
+        served.admin("POST", "/v1/faults", {"name": "r", "type": "refuse", "target": {"service": "echo"}})
+        with pytest.raises(ConnectionRefusedError):
+            served.predict("echo", b"")
+        served.admin("DELETE", "/v1/faults/r")
+        assert served.predict("echo", b"")[0] == 401
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body", "status"),
+        [
+            ("GET", "/v1/nothing", None, 404),
+            ("GET", "/v1/services/none", None, 404),
+            ("PATCH", "/v1/services/echo/instances/echo-9", {"weight": 1}, 404),
+            ("PATCH", "/v1/services/echo/instances/echo-0", {"weight": -1}, 422),
+            ("PATCH", "/v1/services/echo/instances/echo-0", {"state": "sleepy"}, 422),
+            ("PATCH", "/v1/services/echo/instances/echo-0", {"registered": 1}, 422),
+            ("PATCH", "/v1/services/echo/instances/echo-0", {"color": 1}, 422),
+            ("PATCH", "/v1/services/echo/instances/echo-0", {}, 422),
+            ("PATCH", "/v1/services/echo/instances/echo-0", [1], 422),
+            ("PUT", "/v1/services/echo/instances/echo-0", {"weight": 1}, 405),
+            ("POST", "/v1/faults", {"type": "latency", "target": {"service": "none"}}, 422),
+            ("POST", "/v1/faults", {"type": "latency", "target": {"service": "echo", "instance": "x"}}, 422),
+            ("POST", "/v1/faults", {"type": "latency"}, 422),
+            ("DELETE", "/v1/faults/none", None, 404),
+            ("GET", "/v1/requests?limit=x", None, 400),
+            ("POST", "/v1/requests/count", {"colour": 1}, 422),
+        ],
+    )
+    def test_bad_input_is_a_problem_document(
+        self, served: Served, method: str, path: str, body: Any, status: int
+    ) -> None:
+        """With a detail, and nothing changed."""
+        answered, document = served.admin(method, path, body)
+        assert (answered, document["status"]) == (status, status)
+        assert document["detail"]
+
+    def test_writes_need_json_and_this_machines_name(self, served: Served) -> None:
+        """So that no page of another origin can do it."""
+        path = "/_eas/v1/services/echo/instances/echo-0"
+        assert served.raw("PATCH", path, b'{"weight": 1}', {"Content-Type": "text/plain"})[0] == 415
+        assert served.raw("PATCH", path, b"{", {"Content-Type": "application/json"})[0] == 400
+        assert served.raw("GET", "/_eas/v1/state", b"", {"Host": "evil.example"})[0] == 403
+        assert served.raw("GET", "/_eas/v1/state", b"", {"Host": "localhost:1"})[0] == 200
+
+    def test_no_answer_shows_the_token(self, served: Served) -> None:
+        """The ready file does; the API does not."""
+        served.predict("echo", b"", {"Authorization": "t0ken"})
+        for path in ("/v1/state", "/v1/services", "/v1/requests", "/v1/connections", "/livez"):
+            status, text = served.raw("GET", f"/_eas{path}", b"", {})
+            assert status == 200
+            assert b"t0ken" not in text
+
+    def test_the_gateway_proxies_and_has_errors_of_its_own(self, served: Served) -> None:
+        """200 through it, in the journal; 503 without an instance; 502 when it is dead."""
+        good = {"Authorization": "t0ken"}
+        assert served.raw("POST", "/api/predict/echo/x?y", b"hi", good) == (200, b"hi")
+        assert served.raw("POST", "/api/predict/none", b"hi", good)[0] == 404
+        assert served.admin("GET", "/v1/state")[1]["requests"]["total"] == 1
+        for instance in ("echo-0", "echo-1"):
+            served.patch("echo", instance, state="crashed")
+        assert served.raw("POST", "/api/predict/echo", b"hi", good)[0] == 502
+        for instance in ("echo-0", "echo-1"):
+            served.patch("echo", instance, registered=False)
+        assert served.raw("POST", "/api/predict/echo", b"hi", good)[0] == 503
+
+    def test_discovery_speaks_every_dialect(self, served: Served) -> None:
+        """Both paths, a doubled slash, `internal`, VIPServer."""
+        rows = served.discover("echo")
+        for path in (
+            "/api/v1/servicediscovery/upstreams/echo?internal=true",
+            "//api/v1/servicediscovery/upstreams/echo",
+        ):
+            assert json.loads(served.raw("GET", path, b"", {})[1])["endpoints"]["items"] == rows
+        assert served.raw("GET", "/vipserver/serverlist", b"", {})[1].decode().strip() in served.ready["url"]
+        hosts = json.loads(served.raw("GET", "/vipserver/api/srvIPXT?dom=echo&clusters=DEFAULT", b"", {})[1])["hosts"]
+        assert [(host["port"], host["valid"]) for host in hosts] == [(row["port"], True) for row in rows]
+        assert served.raw("GET", "/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/none", b"", {})[0] == 404
+
+
+def test_importing_the_package_touches_no_reactor() -> None:
+    """It is imported by test suites that choose their own."""
+    program = "import sys, simulator; sys.exit('twisted' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0  # noqa: S603
