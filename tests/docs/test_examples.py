@@ -1,0 +1,66 @@
+"""The documentation's programs, run as a reader would, against a simulator."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from simulator.processors.mnist import score
+from tests.simulator.serving import Served, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the built package's tests have no docs beside them")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    services = ("scorecard_pmml_example=3", "mnist_saved_model_example=3")
+    arguments = [part for service in services for part in ("--service", service)]
+    with Served(tmp_path_factory.mktemp("docs"), *arguments, "--token", "t0ken") as running:
+        yield running
+
+
+def run(name: str, *arguments: str, token: str = "t0ken") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    variables = {**environment(), "EAS_TOKEN": token}
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+
+
+def test_the_string_example_predicts_in_a_loop_while_an_instance_dies(served: Served) -> None:
+    """Every line is the answer, with one of three instances crashed."""
+    served.patch("scorecard_pmml_example", "scorecard_pmml_example-0", state="crashed")
+    ended = run("string_scorecard.py", served.ready["url"], "--calls", "30")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == ['[{"money_credit": 3000000}, {"money_credit": 10000}]'] * 30
+
+
+def test_the_tensor_example_prints_the_models_scores(served: Served) -> None:
+    """What the model computes for an image of ones."""
+    ended = run("tf_mnist.py", served.ready["url"])
+    assert (ended.returncode, ended.stderr) == (0, "")
+    shape, _, scores = ended.stdout.partition("] ")
+    assert shape == "[1, 10"
+    assert [float(text) for text in scores.strip("[]\n").split(", ")] == pytest.approx(score([1.0] * 784), rel=1e-6)
+
+
+def test_the_five_lines_of_the_readme_run(served: Served) -> None:
+    """They print the list and the answer."""
+    ended = run("five_lines.py", served.ready["url"], "scorecard_pmml_example", "t0ken")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "Instance(ip='127.0.0.1'" in ended.stdout
+    assert '[{"money_credit": 3000000}]' in ended.stdout
+
+
+def test_a_wrong_token_ends_with_the_services_answer(served: Served) -> None:
+    """And without showing the token."""
+    ended = run("tf_mnist.py", served.ready["url"], token="wr0ng-token")
+    assert ended.returncode == 1
+    assert "401" in ended.stderr + ended.stdout
+    assert "wr0ng-token" not in ended.stderr + ended.stdout
