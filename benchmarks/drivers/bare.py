@@ -1,0 +1,59 @@
+"""A bare httptools protocol on Twisted's epoll reactor: what any Twisted client pays; no feature at all."""
+
+from httptools import HttpResponseParser
+from measuring import BODY, Account, options
+from twisted.internet import epollreactor
+
+epollreactor.install()
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import react
+
+REQUEST = b"POST /api/predict/bench HTTP/1.1\r\nHost: x\r\nContent-Length: 52\r\n\r\n" + BODY
+
+
+class Loop(Protocol):
+    """Sends the next request when the answer to the last is whole."""
+
+    def __init__(self) -> None:
+        self.parser = HttpResponseParser(self)
+        self.left = 0
+        self.done: Deferred[None] = Deferred()
+
+    def go(self, calls: int) -> "Deferred[None]":
+        self.left, self.done = calls, Deferred()
+        self.transport.write(REQUEST)
+        return self.done
+
+    def dataReceived(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        self.left -= 1
+        if self.left:
+            self.transport.write(REQUEST)
+        else:
+            self.done.callback(None)
+
+
+async def main(reactor: object) -> None:
+    given = options()
+    ports = [int(port) for port in given.ports.split(",")]
+    loops = [
+        await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", ports[at % len(ports)]), Loop())
+        for at in range(given.in_flight)
+    ]
+
+    async def batch(calls: int) -> None:
+        for done in [loop.go(calls // given.in_flight) for loop in loops]:
+            await done
+
+    await batch(given.warm_up)
+    account = Account()
+    await batch(given.calls)
+    account.report(given.calls // given.in_flight * given.in_flight)
+
+
+react(lambda reactor: Deferred.fromCoroutine(main(reactor)))

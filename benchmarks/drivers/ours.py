@@ -1,0 +1,36 @@
+"""eas_tw with everything on: discovery running, signature, weighted pick, deadline, retry policy, counters."""
+
+from measuring import BODY, Account, options
+from twisted.internet import epollreactor
+
+epollreactor.install()
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import react
+
+from eas_tw import ENDPOINT_TYPE_DIRECT, PredictClient
+
+
+async def main(reactor: object) -> None:
+    given = options()
+    client = PredictClient(
+        given.endpoint, "bench", token="0123456789abcdef", endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor
+    )
+    async with client:
+
+        async def caller(calls: int) -> None:
+            for _ in range(calls):
+                await client.predict(BODY)
+
+        async def batch(calls: int) -> None:
+            each = calls // given.in_flight
+            await gatherResults([Deferred.fromCoroutine(caller(each)) for _ in range(given.in_flight)])
+
+        await batch(given.warm_up)
+        account = Account()
+        await batch(given.calls)
+        account.report(given.calls // given.in_flight * given.in_flight)
+        assert client.counters.failures.total() == 0
+
+
+react(lambda reactor: Deferred.fromCoroutine(main(reactor)))

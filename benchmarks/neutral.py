@@ -1,0 +1,72 @@
+"""The neutral instance: nginx, one worker, on ports of its own, answering predictions and discovery alike."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CONFIGURATION = """
+worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error.log;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_timeout 3600; keepalive_requests 1000000000;
+  client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  server {{
+    {listen}
+    location /exported/ {{ default_type application/json; return 200 '{upstreams}'; }}
+    location /api/v1/ {{ default_type application/json; return 200 '{upstreams}'; }}
+    location / {{ default_type application/json; return 200 '[{{"score": 0.5}}]'; }}
+  }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def nginx(instances: int = 3, core: int | None = None) -> Iterator[list[int]]:
+    """Run it; the ports."""
+    program = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+    if program is None:
+        sys.exit("benchmarks: nginx is not installed; on Debian: apt-get install nginx-light")
+    ports = _free_ports(instances)
+    rows = [{"app": "bench", "ip": "127.0.0.1", "port": port, "weight": 100} for port in ports]
+    upstreams = json.dumps({"correlative": ["bench"], "endpoints": {"items": rows}})
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "nginx.conf"
+        listen = " ".join(f"listen 127.0.0.1:{port};" for port in ports)
+        file.write_text(_CONFIGURATION.format(folder=folder, listen=listen, upstreams=upstreams))
+        server = subprocess.Popen([program, "-c", str(file), "-e", f"{folder}/error.log"])
+        try:
+            if core is not None:
+                os.sched_setaffinity(server.pid, {core})
+            _wait_for(ports[0])
+            yield ports
+        finally:
+            server.terminate()
+            server.wait(10)
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [taken.getsockname()[1] for taken in sockets]
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(100):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    sys.exit(f"benchmarks: nginx did not begin to listen on port {port}")

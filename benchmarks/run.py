@@ -1,0 +1,132 @@
+"""CPU per request of each client on the same work, interleaved, as a table with ratios.
+
+Each peer is a process of its own in an environment of its own, on one core; nginx has the other. `--only ours,treq`
+picks, `--json` prints the figures. The minimum is the steadiest: a neighbour's load only ever adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from neutral import nginx
+
+HERE = Path(__file__).parent
+PEERS = {
+    # name: (driver, what its environment needs beyond Python; None for this environment, share of the calls)
+    "ours": ("ours.py", None, 1.0),
+    "bare": ("bare.py", None, 1.0),
+    "treq": ("treq_pool.py", None, 0.25),
+    "aiohttp": ("aiohttp_uvloop.py", ["aiohttp", "uvloop"], 0.5),
+    "official": ("official_python.py", ["eas-prediction==0.36", "protobuf==3.20.3"], 0.15),
+}
+SAYS = {
+    "ours": "eas_tw, everything on",
+    "bare": "bare httptools on Twisted: the floor",
+    "treq": "treq with a pool",
+    "aiohttp": "aiohttp + uvloop",
+    "official": "official Python SDK, 8 threads",
+}
+
+
+def main() -> None:
+    given = _options()
+    names = given.only.split(",")
+    pythons = {name: _python(given.environments, name) for name in names}
+    cores = sorted(os.sched_getaffinity(0))
+    figures: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    with nginx(core=cores[-1]) as ports:
+        for run in range(given.runs):
+            for name in names:
+                figures[name].append(_measure(pythons[name], name, ports, given.calls, cores[0]))
+            print(f"run {run + 1} of {given.runs}", file=sys.stderr, flush=True)
+    rows = {name: _row(runs) for name, runs in figures.items()}
+    if given.json:
+        print(json.dumps({"machine": _machine(), "peers": rows}))
+    else:
+        print("\n".join(_table(rows)))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(PEERS), help="which peers (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=7, help="of each, interleaved (default: %(default)s)")
+    parser.add_argument("--calls", type=int, default=20_000, help="of the fast ones a run (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="figures for programs")
+    parser.add_argument(
+        "--environments", type=Path, default=HERE.parent / ".tox" / "bench-peers", help="where they are kept"
+    )
+    given = parser.parse_args()
+    unknown = set(given.only.split(",")) - set(PEERS)
+    if unknown:
+        parser.error(f"--only: no peer {', '.join(sorted(unknown))}; there is {', '.join(PEERS)}")
+    return given
+
+
+def _python(environments: Path, name: str) -> str:
+    """The interpreter of a peer's environment, made on first use."""
+    needs = PEERS[name][1]
+    if needs is None:
+        return sys.executable
+    folder = environments / name
+    python = folder / "bin" / "python"
+    if not (folder / "ready").exists():
+        print(f"preparing the environment of {name} …", file=sys.stderr, flush=True)
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *needs], check=True)
+        (folder / "ready").touch()
+    return str(python)
+
+
+def _measure(python: str, name: str, ports: list[int], calls: int, core: int) -> dict[str, float]:
+    driver, _, share = PEERS[name]
+    command = [python, str(HERE / "drivers" / driver), f"127.0.0.1:{ports[0]}", ",".join(map(str, ports))]
+    command += ["--calls", str(int(calls * share))]
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {core})
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _row(runs: list[dict[str, float]]) -> dict[str, float]:
+    cpu_us = [run["cpu_s"] / run["calls"] * 1e6 for run in runs]
+    rates = [run["calls"] / run["wall_s"] for run in runs]
+    return {
+        "cpu_us_median": statistics.median(cpu_us),
+        "cpu_us_min": min(cpu_us),
+        "requests_per_s_median": statistics.median(rates),
+        "runs": len(runs),
+    }
+
+
+def _table(rows: dict[str, dict[str, float]]) -> list[str]:
+    lines = [_machine(), "", "| client | CPU µs / request, median | minimum | requests / s | ÷ aiohttp | ÷ treq |"]
+    lines.append("|---|---|---|---|---|---|")
+    for name, row in rows.items():
+        ratios = [
+            f"{row['cpu_us_min'] / rows[peer]['cpu_us_min']:.2f}" if peer in rows else ""
+            for peer in ("aiohttp", "treq")
+        ]
+        lines.append(
+            f"| {SAYS[name]} | {row['cpu_us_median']:.1f} | {row['cpu_us_min']:.1f} "
+            f"| {row['requests_per_s_median']:,.0f} | {ratios[0]} | {ratios[1]} |"
+        )
+    return lines
+
+
+def _machine() -> str:
+    import twisted  # noqa: PLC0415
+
+    versions = f"Python {platform.python_version()}, Twisted {twisted.__version__}"
+    return f"{versions}, {os.cpu_count()} cores, {platform.machine()}"
+
+
+if __name__ == "__main__":
+    main()
