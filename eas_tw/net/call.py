@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall
 
-    from eas_tw.net.http1 import ClientConnection, Headers
+    from eas_tw.net.http1 import ClientConnection
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.instances import Instance
     from eas_tw.telemetry.counters import Counters
@@ -52,7 +52,13 @@ class Request(NamedTuple):
 
 
 class Line(Protocol):
-    """Where a call waits for its turn: the pool of an instance, or the gateway."""
+    """Where a call waits for its turn: the pool of an instance, or the gateway.
+
+    Attributes:
+        address: Of the instance, as `Instance.address`.
+    """
+
+    address: str
 
     def submit(self, call: Call, *, fresh: bool) -> None:
         """Dispatch the call, now or later."""
@@ -191,13 +197,12 @@ class Call:
         request = self._request
         connection.send(request.head(host), request.body, self)
 
-    def answered(self, status: int, headers: Headers, body: bytes) -> None:
+    def answered(self, status: int, head: bytes, body: bytes) -> None:
         """A whole response came."""
         if status == OK_STATUS:
-            self._attempt_ended(ANSWERED)
             self._succeed(body)
             return
-        fields = text_headers(headers)
+        fields = text_headers(head)
         outcome = Outcome(Condition.STATUS, status, retry_after_s=_retry_after_s(fields))
         self._attempt_ended(outcome)
         self._go_on_or(lambda why: _status_error(why, self.history, body=body, headers=fields))
@@ -234,10 +239,10 @@ class Call:
             return
         self._instance = instance
         self._attempt_at = now
-        calls.counters.attempts[instance.address] += 1
         if self._attempt_timeout_s is not None:
             calls.attempt_deadlines.set(self, now, self._attempt_timeout_s)
         self._line = line = fleet.pool_of(instance)
+        calls.counters.attempts[line.address] += 1
         line.submit(self, fresh=self._fresh)
 
     def _attempt_ended(self, outcome: Outcome) -> None:
@@ -249,11 +254,10 @@ class Call:
         self._tried = (*self._tried, instance.key)
         if outcome.condition is Condition.STALE:
             self._fresh = True
-        elif outcome is not ANSWERED:
+        else:
             self._failed = (*self._failed, instance.key)
-        if outcome is not ANSWERED:
-            calls.counters.failures[_label(outcome)] += 1
-            calls.counters.failures_at[instance.address] += 1
+        calls.counters.failures[_label(outcome)] += 1
+        calls.counters.failures_at[instance.address] += 1
         if self._attempt_timeout_s is not None:
             calls.attempt_deadlines.clear(self, self._attempt_timeout_s)
         self._instance = self._connection = self._line = None
@@ -299,6 +303,11 @@ class Call:
     def _succeed(self, body: bytes) -> None:
         calls = self._calls
         calls.end(self, self._timeout_s)
+        if self._attempt_timeout_s is not None:
+            calls.attempt_deadlines.clear(self, self._attempt_timeout_s)
+        if self._instance is not None:
+            self._fleet.record(self._instance, ANSWERED, self._attempt_at)
+        self._instance = self._connection = self._line = None
         try:
             result = self._finish(body)
         except Exception as error:  # noqa: BLE001  the caller's parser; its error is the call's result

@@ -54,6 +54,7 @@ class Gateway:
     def __init__(self, reactor: Reactor, base_url: str, config: ClientConfig, agent: IAgent | None = None) -> None:
         parts = urlsplit(base_url)
         self.instance = Instance(parts.hostname or "", parts.port or _PORTS[parts.scheme])
+        self.address = self.instance.address
         self._origin = f"{parts.scheme}://{parts.netloc}"
         self._config = config
         self._agents = Agents(
@@ -98,7 +99,7 @@ class Gateway:
 
     async def _exchange(self, call: Call) -> None:
         try:
-            status, headers, body = await self._post(call)
+            status, head, body = await self._post(call)
         except CancelledError:
             if call not in self._running:
                 return
@@ -107,12 +108,12 @@ class Gateway:
             outcome = _outcome(error)
         else:
             self._running.pop(call, None)
-            call.answered(status, headers, body)
+            call.answered(status, head, body)
             return
         if self._running.pop(call, None) is not None:
             call.broke(outcome)
 
-    async def _post(self, call: Call) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    async def _post(self, call: Call) -> tuple[int, bytes, bytes]:
         request = call.request
         response = await self._client.request(
             "POST",
@@ -123,8 +124,8 @@ class Gateway:
             unbuffered=True,
         )
         body = await collect(response, self._config.max_response_bytes)
-        headers = [(name, value) for name, values in response.headers.getAllRawHeaders() for value in values]
-        return response.code, headers, body
+        lines = [name + b": " + value for name, values in response.headers.getAllRawHeaders() for value in values]
+        return response.code, b"\r\n".join([b"", *lines, b""]), body
 
 
 def _fields(lines: bytes) -> Headers:

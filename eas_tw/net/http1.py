@@ -7,7 +7,7 @@ retry: it reports to the exchange it carries and to its owner, the pool.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from twisted.internet.error import ConnectionDone
@@ -19,8 +19,6 @@ from zope.interface import implementer
 from eas_tw.policy.outcomes import Condition, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from twisted.internet.interfaces import IConsumer, ITCPTransport
     from twisted.python.failure import Failure
 
@@ -29,7 +27,8 @@ if TYPE_CHECKING:
 
 
 _VERSION = b"HTTP/1."
-_LENGTH_SIZE, _CODING_SIZE = len(b"content-length"), len(b"transfer-encoding")
+_LENGTH, _CODING = b"\r\ncontent-length:", b"\r\ntransfer-encoding:"
+_BLANK_LINE = b"\r\n\r\n"
 _SWITCHING_PROTOCOLS = 101
 _BODILESS = (204, 304)
 _FIRST_STATUS, _FIRST_FINAL, _LAST_STATUS = 100, 200, 599
@@ -38,14 +37,12 @@ _CHUNK_OVERHEAD_BYTES = 64
 _WRITE_BUFFER_BYTES = 2**16
 """More than this makes a Twisted transport pause its producer (`FileDescriptor.bufferSize`)."""
 
-Headers = list[tuple[bytes, bytes]]
-
 
 class Exchange(Protocol):
     """Who waits for a response: told exactly once, by one of the two."""
 
-    def answered(self, status: int, headers: Headers, body: bytes) -> None:
-        """A whole response came."""
+    def answered(self, status: int, head: bytes, body: bytes) -> None:
+        """A whole response came; `head` is its status line and fields, each ended by CRLF."""
 
     def broke(self, outcome: Outcome) -> None:
         """No whole response will come."""
@@ -64,11 +61,8 @@ class Owner(Protocol):
         """The socket is gone."""
 
 
-class _Answer(NamedTuple):
-    status: int
-    headers: Headers
-    body: bytes
-    keep_alive: bool
+_Answer = tuple[int, bytes, bytes, bool]
+"""Status, head, body, and whether the connection may be kept."""
 
 
 @implementer(IPushProducer)
@@ -91,6 +85,7 @@ class ClientConnection(TwistedProtocol):
         self._exchange: Exchange | None = None
         self._answer: _Answer | None = None
         self._violation = ""
+        self._head = self._raw = b""
         self._is_writing = False
         self._begin_message()
         self.idle_since = 0.0
@@ -105,6 +100,7 @@ class ClientConnection(TwistedProtocol):
         self.used += 1
         self._start = b""
         self._fed_bytes = self._interim = 0
+        self._raw = b""
         self._head_done = False
         if len(head) + len(body) <= _WRITE_BUFFER_BYTES:
             self.transport.write(head + body)
@@ -143,6 +139,8 @@ class ClientConnection(TwistedProtocol):
         if len(self._start) < len(_VERSION) and not self._begins_well(data):
             self._violate("the response does not begin with HTTP/1.")
             return
+        if not self._head_done:
+            self._raw += data
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
@@ -165,7 +163,7 @@ class ClientConnection(TwistedProtocol):
         if exchange is None:
             return
         if self._head_done and self._until_close and reason.check(ConnectionDone):
-            exchange.answered(self._status, self._headers, b"".join(self._body))
+            exchange.answered(self._status, self._head, b"".join(self._body))
         else:
             exchange.broke(self._loss(reason))
 
@@ -189,32 +187,28 @@ class ClientConnection(TwistedProtocol):
             self._violation = "a second response follows the first"
         self._begin_message()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header or a trailer field came (httptools)."""
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > self._max_head:
-            self._violation = "the response's head is too large"
-        else:
-            self._headers.append((name, value))
-
     def on_headers_complete(self) -> None:
         """The head is complete (httptools)."""
+        raw = self._raw
+        end = raw.find(_BLANK_LINE) + 2
+        self._head, self._raw = raw[:end], b""
         self._status = status = self._parser.get_status_code()
         self._head_done = True
-        length = coding = None
-        for name, value in self._headers:
-            size = len(name)
-            if size == _LENGTH_SIZE and name.lower() == b"content-length":
-                length = int(value)
-            elif size == _CODING_SIZE and name.lower() == b"transfer-encoding":
-                coding = value.lower()
+        # Looked up in the raw head: a callback and two objects per field would cost more than all the rest.
+        head = self._head.lower()
+        length = _field(head, _LENGTH)
+        coding = _field(head, _CODING) if _CODING in head else None
         self._until_close = length is None and coding is None and status not in _BODILESS
-        if coding is not None and (coding != b"chunked" or self._parser.get_http_version() != "1.1"):
+        if end > self._max_head:
+            self._violation = "the response's head is too large"
+        elif coding is not None and (
+            coding != b"chunked" or head.count(_CODING) > 1 or self._parser.get_http_version() != "1.1"
+        ):
             self._violation = "the response has a transfer coding other than chunked"
-        elif length is not None and length > self._max_body:
-            self._violation = f"the response announces a body of {length} bytes, more than {self._max_body}"
-        elif not _FIRST_STATUS <= status <= _LAST_STATUS:
-            self._violation = f"the response has the status {status}"
+        elif length is not None and int(length) > self._max_body:
+            self._violation = f"the response announces a body of {int(length)} bytes, more than {self._max_body}"
+        elif not _FIRST_FINAL <= status <= _LAST_STATUS:
+            self._check_interim(status, raw[end + 2 :])
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body came (httptools)."""
@@ -229,23 +223,18 @@ class ClientConnection(TwistedProtocol):
         if self._violation:
             return
         if self._status < _FIRST_FINAL:
-            self._skip_interim()
+            self._head_done = False
             return
-        # Asked here: after feed_data the parser has forgotten the message and says no.
         body = self._body
-        self._answer = _Answer(
-            self._status,
-            self._headers,
-            body[0] if len(body) == 1 else b"".join(body),
-            self._parser.should_keep_alive(),
-        )
+        # Asked here: after feed_data the parser has forgotten the message and says no.
+        keep_alive = self._parser.should_keep_alive()
+        self._answer = (self._status, self._head, body[0] if len(body) == 1 else b"".join(body), keep_alive)
 
     # -- how it decides
 
     def _begin_message(self) -> None:
-        self._headers: Headers = []
         self._body: list[bytes] = []
-        self._head_bytes = self._body_bytes = self._status = 0
+        self._body_bytes = self._status = 0
         self._head_done = self._until_close = False
 
     def _begins_well(self, data: bytes) -> bool:
@@ -253,25 +242,28 @@ class ClientConnection(TwistedProtocol):
         self._start += data[: len(_VERSION) - len(self._start)]
         return _VERSION.startswith(self._start)
 
-    def _skip_interim(self) -> None:
-        """A 1xx response is skipped (RFC 9110 §15.2); a flood of them is not."""
+    def _check_interim(self, status: int, rest: bytes) -> None:
+        """A 1xx response is skipped (RFC 9110 §15.2), and its rest is the next head; a flood of them is not."""
         self._interim += 1
-        if self._interim > _MAX_INTERIM or self._status == _SWITCHING_PROTOCOLS:
-            self._violation = f"the response is interim ({self._status}), after {self._interim - 1} others"
-        self._head_done = False
+        self._raw = rest
+        if status == _SWITCHING_PROTOCOLS or not _FIRST_STATUS <= status <= _LAST_STATUS:
+            self._violation = f"the response has the status {status}"
+        elif self._interim > _MAX_INTERIM:
+            self._violation = f"more than {_MAX_INTERIM} interim responses"
 
     def _settle(self, answer: _Answer) -> None:
         """Only now, with the parser done: a second response in the same bytes must not meet the next exchange."""
         exchange, self._exchange, self._answer = self._exchange, None, None
+        status, head, body, keep_alive = answer
         if self._violation:
             self.transport.abortConnection()
-        elif answer.keep_alive and not self._is_writing:
+        elif keep_alive and not self._is_writing:
             self._owner.connection_free(self)
         else:
             # With the request half written its rest would only delay the close.
             self.transport.abortConnection() if self._is_writing else self.transport.loseConnection()
         if exchange is not None:
-            exchange.answered(answer.status, answer.headers, answer.body)
+            exchange.answered(status, head, body)
 
     def _overhead_is_unbounded(self) -> bool:
         """Whether endless header lines, trailers or chunk extensions are being fed: no callback tells of those."""
@@ -294,10 +286,21 @@ def _phrase(reason: Failure) -> str:
     return "closed" if reason.check(ConnectionDone) else type(reason.value).__name__
 
 
-def text_headers(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers as text, names in lower case; of a repeated one the values joined by a comma (RFC 9110 §5.3)."""
+def _field(head: bytes, name: bytes) -> bytes | None:
+    """The value of the first field of that name in a lower-case head."""
+    at = head.find(name)
+    if at < 0:
+        return None
+    at += len(name)
+    return head[at : head.find(b"\r\n", at)].strip()
+
+
+def text_headers(head: bytes) -> dict[str, str]:
+    """Fields as text, names in lower case; of a repeated one the values joined by a comma (RFC 9110 §5.3)."""
     found: dict[str, str] = {}
-    for raw_name, raw_value in headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        found[name] = f"{found[name]}, {value}" if name in found else value
+    for line in head.decode("latin-1").split("\r\n")[1:]:
+        name, colon, value = line.partition(":")
+        if colon:
+            name, value = name.lower(), value.strip()
+            found[name] = f"{found[name]}, {value}" if name in found else value
     return found

@@ -61,7 +61,8 @@ class Pool:
         self, reactor: Reactor, instance: Instance, config: ClientConfig, on_gone: Callable[[Pool], None]
     ) -> None:
         self.waiting: OrderedDict[PooledCall, None] = OrderedDict()
-        self.host = instance.address.encode()
+        self.address = instance.address
+        self.host = self.address.encode()
         self._reactor = reactor
         self._instance = instance
         self._config = config

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from eas_tw.policy.outcomes import CONNECT_FAILURES, Condition
+from eas_tw.policy.outcomes import ANSWERED, CONNECT_FAILURES, Condition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -93,6 +93,8 @@ class Health:
         Returns:
             Whether the instance is to be ejected now.
         """
+        if outcome is ANSWERED and not self._records:
+            return False
         if not _speaks_against(outcome):
             if self._records and _speaks_for(outcome):
                 self._forgive(key)

@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectError
 from twisted.internet.error import TimeoutError as ConnectTimeout
 
 from eas_tw.config import ClientConfig
-from eas_tw.net.http1 import ClientConnection, Headers
+from eas_tw.net.http1 import ClientConnection
 from eas_tw.net.pool import Pool
 from eas_tw.policy.instances import Instance
 from eas_tw.policy.outcomes import Condition, Outcome
@@ -31,7 +31,7 @@ class Caller:
         self.connection = connection
         connection.send(b"POST / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n", b"", self)
 
-    def answered(self, status: int, headers: Headers, body: bytes) -> None:
+    def answered(self, status: int, head: bytes, body: bytes) -> None:
         assert self.result is None
         self.result = status
 
