@@ -87,7 +87,8 @@ def unpack(payload: memoryview) -> Words:
 def _pack_block(values: NDArray[Any], out: NDArray[np.uint8]) -> int:
     """Store each element's word at its place, in order: a short one spills over its successors, which come after it.
 
-    A spill ends before the ninth byte of any successor, so the last bytes of long ones are safe. Returns the bytes used.
+    A spill ends before the ninth byte of any successor, so the last bytes of long ones are safe.
+    Returns the bytes used.
     """
     numbers = values.astype(np.int64).view(_U) if values.dtype.kind == "i" else values.astype(_U)
     sizes = _sizes(numbers)

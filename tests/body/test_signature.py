@@ -1,0 +1,32 @@
+"""The Date line; the signatures themselves are compared in `test_vectors`."""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eas_tw.body.signature import DateLine, http_date
+
+
+def test_the_date_of_rfc_7231() -> None:
+    """Its own example (§7.1.1.1), the epoch, and a fraction that is dropped."""
+    assert http_date(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT"
+    assert http_date(0) == "Thu, 01 Jan 1970 00:00:00 GMT"
+    assert http_date(1777921882.999) == "Mon, 04 May 2026 19:11:22 GMT"
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.integers(0, 4_000_000_000))
+def test_a_date_is_the_second_it_was_made_of(epoch_s: int) -> None:
+    """Read back by the standard library."""
+    assert parsedate_to_datetime(http_date(epoch_s)).timestamp() == epoch_s
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.floats(1.7e9, 1.7e9 + 5), max_size=10))
+def test_a_date_line_is_never_stale(moments: list[float]) -> None:
+    """Whichever way the clock goes."""
+    line = DateLine()
+    assert [line.at(moment) for moment in moments] == [http_date(moment) for moment in moments]

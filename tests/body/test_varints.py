@@ -1,0 +1,63 @@
+"""Varints in bulk, against protobuf: every size of varint beside every other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eas_tw import BodyError
+from eas_tw.body import schema, varints
+from eas_tw.body.wire import delimited, varint
+
+SETTINGS = settings(derandomize=True, deadline=None, max_examples=200)
+ArrayProto = schema.message("eas_tw.tf.ArrayProto")
+
+#: Numbers of every size, each as likely as the next; a plain integer strategy would hardly ever draw a long one.
+numbers = st.integers(0, 63).flatmap(lambda bits: st.integers(2**bits // 2, 2**bits - 1)) | st.integers(-(2**63), -1)
+
+
+@SETTINGS
+@given(st.lists(numbers, max_size=60))
+def test_protobuf_reads_the_numbers(values: list[int]) -> None:
+    """In order, whatever the sizes of their neighbours."""
+    payload = varints.pack(np.array(values, np.int64))
+    assert list(ArrayProto.FromString(delimited(7, payload)).int64_val) == values
+
+
+@SETTINGS
+@given(st.lists(numbers, max_size=60))
+def test_what_protobuf_wrote_is_read(values: list[int]) -> None:
+    """The same numbers the other way, from a payload that stops at its last byte."""
+    payload = b"".join(varint(value % 2**64) for value in values)
+    assert ArrayProto(int64_val=values).SerializeToString() == (delimited(7, payload) if values else b"")
+    assert varints.unpack(memoryview(payload)).view(np.int64).tolist() == values
+
+
+def test_blocks_join_without_a_seam() -> None:
+    """Several blocks, with short numbers before long ones and long before short at every edge."""
+    rng = np.random.default_rng(7)
+    values = rng.integers(-(2**63), 2**63, 3 * varints._BLOCK + 5) >> rng.integers(0, 63, 3 * varints._BLOCK + 5)
+    payload = varints.pack(values)
+    assert list(ArrayProto.FromString(delimited(7, payload)).int64_val) == values.tolist()
+    assert (varints.unpack(memoryview(payload)).view(np.int64) == values).all()
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "<i2", ">i2", "<u2", ">u2", ">i4", "<u4", ">i8", "?"])
+def test_every_integer_type_and_byte_order(dtype: str) -> None:
+    """Its whole range, or its ends and middle."""
+    ends: list[Any] = [0, 1] if dtype == "?" else [np.iinfo(dtype).min, -1, 0, 1, 127, np.iinfo(dtype).max]
+    values = np.array([end for end in ends if np.dtype(dtype).kind == "i" or end >= 0], dtype)
+    assert list(ArrayProto.FromString(delimited(7, varints.pack(values))).int64_val) == values.astype("i8").tolist()
+
+
+@pytest.mark.parametrize(
+    "payload", [b"\x80", b"\x01\x80", b"\xff" * 10 + b"\x01", b"\xff" * 9 + b"\x02", b"\x80" * 300]
+)
+def test_a_broken_payload_is_refused(payload: bytes) -> None:
+    """Cut inside a number, or a number of more than 64 bits."""
+    with pytest.raises(BodyError):
+        varints.unpack(memoryview(payload))

@@ -1,0 +1,187 @@
+"""Reading, against protobuf as the oracle: what it accepts is read as it reads it, what it refuses is a BodyError."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import message_factory
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from eas_tw import BodyError, TFRequest, TFResponse
+from eas_tw.body import schema
+from eas_tw.body.dtypes import DTYPES
+from eas_tw.body.wire import delimited, read_varint, varint
+
+SETTINGS = settings(derandomize=True, deadline=None, max_examples=400)
+
+
+def entries_message() -> Any:
+    """PredictResponse with its map written out, which the specification says is the same on the wire.
+
+    The map itself would not do: upb, one of protobuf's own readers, drops an entry that has an unknown field.
+    """
+    pool = DescriptorPool()
+    for file in FileDescriptorSet.FromString(COMPILED.read_bytes()).file:
+        pool.AddSerializedFile(file.SerializeToString())
+    file = FileDescriptorProto(name="entries.proto", syntax="proto3", dependency=["tf_predict.proto"])
+    entry = file.message_type.add(name="Entry")
+    entry.field.add(name="key", number=1, label=1, type=9)
+    entry.field.add(name="value", number=2, label=1, type=11, type_name=".eas_tw.tf.ArrayProto")
+    entries = file.message_type.add(name="Entries")
+    entries.field.add(name="outputs", number=1, label=3, type=11, type_name=".Entry")
+    pool.AddSerializedFile(file.SerializeToString())
+    descriptor = pool.FindMessageTypeByName("Entries")
+    if hasattr(message_factory, "GetMessageClass"):
+        return message_factory.GetMessageClass(descriptor)
+    return message_factory.MessageFactory(pool).GetPrototype(descriptor)
+
+
+COMPILED = Path(schema.__file__).with_name(schema.DESCRIPTORS)
+Entries = entries_message()
+
+varints = st.integers(0, 2**64 - 1).map(varint)
+
+
+def field(number: int, wire: int, value: bytes) -> bytes:
+    """A field as it is on the wire."""
+    return varint(number << 3 | wire) + (varint(len(value)) if wire == 2 else b"") + value
+
+
+def packed(number: int, elements: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """The same elements packed, or each on its own."""
+    wire = {3: 5, 4: 1}.get(number, 0)
+    lists = st.lists(elements, max_size=5)
+    return st.one_of(
+        lists.map(lambda parts: field(number, 2, b"".join(parts))),
+        lists.map(lambda parts: b"".join(field(number, wire, part) for part in parts)),
+    )
+
+
+unknown = st.one_of(
+    st.builds(field, st.integers(20, 2**29 - 1), st.just(0), varints),
+    st.builds(field, st.integers(20, 2**29 - 1), st.just(2), st.binary(max_size=6)),
+    st.builds(field, st.integers(1, 9), st.just(5), st.binary(min_size=4, max_size=4)),
+    st.integers(9, 99).map(lambda number: field(number, 3, b"\x08\x01") + field(number, 4, b"")),
+)
+shapes = packed(1, st.integers(0, 300).map(varint)).map(lambda dims: field(2, 2, dims))
+elements = {
+    "f": packed(3, st.binary(min_size=4, max_size=4)),
+    "d": packed(4, st.binary(min_size=8, max_size=8)),
+    "s": st.lists(st.binary(max_size=4).map(lambda text: field(6, 2, text)), max_size=4).map(b"".join),
+    "q": packed(7, varints),
+    "?": packed(8, varints),
+}
+small_integers = packed(5, varints)
+
+
+def mostly(usual: st.SearchStrategy[bytes], *odd: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """The usual fields, and sometimes odd ones before, among and after them."""
+    extras = st.one_of(st.just(b""), st.just(b""), *odd)
+    return st.tuples(extras, usual, extras, usual, extras).map(b"".join)
+
+
+def arrays_of(number: int) -> st.SearchStrategy[bytes]:
+    """An ArrayProto of a dtype, its elements perhaps in several pieces, perhaps with those of another."""
+    own = elements.get(DTYPES[number].code, small_integers)
+    return mostly(own, shapes, unknown, small_integers).map(lambda body: field(1, 0, varint(number)) + body)
+
+
+arrays = st.one_of(
+    *(arrays_of(number) for number in sorted(DTYPES)),
+    st.sampled_from([0, 19, 77, 2**32 + 1]).map(lambda number: field(1, 0, varint(number))),
+)
+entries = st.tuples(
+    st.sampled_from([b"", b"a", b"a", b"b", b"name", b"\xff"]),
+    mostly(arrays.map(lambda body: field(2, 2, body)), unknown),
+).map(lambda entry: field(1, 2, entry[0]) + entry[1])
+responses = mostly(entries.map(lambda entry: field(1, 2, entry)), unknown)
+
+
+def by_protobuf(data: bytes) -> dict[str, Any] | None:
+    """What protobuf reads, or None where it refuses."""
+    try:
+        outputs = {entry.key: entry.value for entry in Entries.FromString(data).outputs}
+    except (DecodeError, UnicodeDecodeError):  # the second is what protobuf 3.20 in pure Python raises
+        return None
+    return {
+        name: (list(array.array_shape.dim), list(getattr(array, DTYPES[array.dtype].field)))
+        for name, array in outputs.items()
+        if array.dtype in DTYPES
+    }
+
+
+def by_us(data: bytes) -> dict[str, Any] | None:
+    """The same of ours, everything asked for."""
+    try:
+        response = TFResponse(data)
+        read = {}
+        for name in response.output_names:
+            shape = response.get_tensor_shape(name)
+            if response._output(name).number in DTYPES:
+                read[name] = shape, response.get_values(name)
+    except BodyError:
+        return None
+    return read
+
+
+@SETTINGS
+@given(responses)
+def test_a_response_is_read_as_protobuf_reads_it(data: bytes) -> None:
+    """Packed and unpacked, repeated and merged, unknown fields and groups, and maps given twice."""
+    assert repr(by_us(data)) == repr(by_protobuf(data))
+
+
+@SETTINGS
+@given(responses, st.data())
+def test_a_damaged_response_is_never_read_as_something_else(data: bytes, draw: st.DataObject) -> None:
+    """One byte changed or the end cut off: what we still read, protobuf reads alike."""
+    if data:
+        at = draw.draw(st.integers(0, len(data) - 1))
+        damaged = data[:at] + draw.draw(st.binary(max_size=1)) + data[at + 1 :]
+        ours = by_us(damaged)
+        assert ours is None or repr(ours) == repr(by_protobuf(damaged))
+
+
+@SETTINGS
+@given(st.integers(0, 2**64 - 1))
+@example(0)
+@example(127)
+@example(128)
+@example(2**64 - 1)
+def test_a_varint_is_read_back(value: int) -> None:
+    """Any number of 64 bits, and where it ended."""
+    written = varint(value)
+    assert read_varint(b"\xff" + written + b"\x01", 1, len(written) + 2) == (value, len(written) + 1)
+
+
+@pytest.mark.parametrize("data", [b"\x80", b"\xff" * 10 + b"\x01", b"\xff" * 9 + b"\x02", b""])
+def test_a_varint_that_is_cut_or_too_long_is_refused(data: bytes) -> None:
+    """Truncated, eleven bytes, or more than 64 bits."""
+    with pytest.raises(BodyError):
+        read_varint(data, 0, len(data))
+
+
+def test_the_same_output_twice_is_the_last_one() -> None:
+    """As protobuf reads a map, replaced as a whole."""
+    first = delimited(1, delimited(1, b"y") + delimited(2, b"\x08\x01" + delimited(3, bytes(8))))
+    second = delimited(1, delimited(1, b"y") + delimited(2, b"\x08\x09" + delimited(7, b"\x05")))
+    assert TFResponse(first + second).get_values("y") == [5]
+
+
+def test_groups_nested_without_end_are_refused() -> None:
+    """No recursion: a megabyte of opening tags is an error like any other."""
+    with pytest.raises(BodyError):
+        TFResponse(b"\x5b" * 1_000_000)
+
+
+def test_a_response_with_a_dtype_nothing_carries_says_which() -> None:
+    """Half floats have a number but no field."""
+    data = delimited(1, delimited(1, b"y") + delimited(2, bytes([8, TFRequest.DT_HALF])))
+    with pytest.raises(BodyError, match="DT_HALF"):
+        TFResponse(data).get_values("y")
