@@ -7,10 +7,10 @@ sent.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
-from eas_tw.body.signature import DateLine, sign
+from eas_tw.body.signature import Signer
 from eas_tw.errors import ConfigError
 from eas_tw.net.call import Request
 
@@ -76,12 +76,12 @@ class Envelope:
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
-        self._date = DateLine()
         self._base = ""
         self._plain = False
         self._key = b""
         self._content_type = DEFAULT_CONTENT_TYPE
         self._extra: dict[str, str] = {}
+        self._usual: _Letterhead | None = None
 
     def address(self, base: str, *, plain: bool) -> None:
         """Send to this path and to paths below it.
@@ -92,22 +92,26 @@ class Envelope:
         """
         self._base = base
         self._plain = plain
+        self._usual = None
 
     def set_token(self, token: str) -> None:
         """Sign with this token from now on; empty for not at all."""
         if not isinstance(token, str) or not _VALUE.fullmatch(token):
             raise ConfigError("token must be a string of visible ASCII; the one given is not (it is not shown here)")
         self._key = token.encode("ascii")
+        self._usual = None
 
     def set_content_type(self, content_type: str) -> None:
         """Say that bodies are of this type."""
         if not isinstance(content_type, str) or not content_type or not _VALUE.fullmatch(content_type):
             raise ConfigError(f"content type must be a string of visible ASCII, got {content_type!r}")
         self._content_type = content_type
+        self._usual = None
 
     def add_headers(self, headers: Mapping[str, str]) -> None:
         """Send these with every request, too."""
         self._extra = {**self._extra, **check_headers(headers)}
+        self._usual = None
 
     def seal(
         self,
@@ -127,17 +131,25 @@ class Envelope:
         Raises:
             ConfigError: Something would not stay in its place in the request.
         """
-        target = self._base
-        if path or query:
-            target += _below(path) + _query(query)
-        content_type, extra = self._content_type, self._extra
-        if headers or extra:
-            content_type, extra = self._merge(headers or {})
-        lines = self._credentials(body, target, content_type)
-        for name, value in extra.items():
-            lines += f"{name}: {value}\r\n"
-        fields = f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{lines}"
-        return Request(target.encode("ascii"), fields.encode("ascii"), body)
+        if path or query or headers:
+            paper = self._letterhead(path, query, headers or {})
+        else:
+            paper = self._usual = self._usual or self._letterhead("", None, {})
+        signer = paper.signer
+        credentials = b"" if signer is None else signer.lines(body, self._seconds())
+        return Request(paper.target, b"%b%d\r\n%b" % (paper.fields, len(body), credentials), body)
+
+    def _letterhead(self, path: str, query: Mapping[str, str] | str | None, headers: Mapping[str, str]) -> _Letterhead:
+        target = self._base + _below(path) + _query(query)
+        content_type, extra = self._merge(headers)
+        lines = [f"Content-Type: {content_type}", *(f"{name}: {value}" for name, value in extra.items())]
+        signer = None
+        if self._plain and self._key:
+            lines.append(f"Authorization: {self._key.decode()}")
+        elif self._key:
+            signer = Signer(self._key, target, content_type)
+        lines.append("Content-Length: ")
+        return _Letterhead(target.encode("ascii"), "\r\n".join(lines).encode("ascii"), signer)
 
     def _merge(self, headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         """Content type and other headers of one call; later ones win, whatever the case of their names."""
@@ -147,14 +159,17 @@ class Envelope:
         _, content_type = merged.pop("content-type", ("", self._content_type))
         return content_type, dict(merged.values())
 
-    def _credentials(self, body: bytes, target: str, content_type: str) -> str:
-        if not self._key:
-            return ""
-        if self._plain:
-            return f"Authorization: {self._key.decode()}\r\n"
-        date = self._date.at(self._seconds())
-        md5, authorization = sign(self._key, body, target, content_type, date)
-        return f"Content-MD5: {md5}\r\nDate: {date}\r\nAuthorization: {authorization}\r\n"
+
+class _Letterhead(NamedTuple):
+    """What the requests to one target with the same headers share; `fields` ends where the length goes."""
+
+    target: bytes
+    fields: bytes
+    signer: Signer | None
+
+    def __repr__(self) -> str:
+        """Without the fields, which have the token in its plain form."""
+        return f"<letterhead of {self.target.decode()}>"
 
 
 def _below(path: str) -> str:

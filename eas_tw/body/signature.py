@@ -1,7 +1,7 @@
 """How a request proves who sent it: the signed form of Authorization, and the Date line it covers.
 
-Pure functions of their arguments (WIRE.md §2). This module does not know where the token came from, which headers
-are sent, or what time it is.
+Functions of their arguments (WIRE.md §2). This module does not know where the token came from, which other headers are
+sent, or what time it is.
 """
 
 from __future__ import annotations
@@ -10,46 +10,58 @@ from binascii import b2a_base64
 from email.utils import formatdate
 from functools import lru_cache
 from hashlib import md5, sha1
-from typing import Any, NamedTuple
+from typing import Any
 
 _BLOCK = 64
 """Bytes of SHA-1's block."""
 
 
-class Signature(NamedTuple):
-    """The two header values a signature adds; Date and Content-Type are sent as they were signed.
-
-    Attributes:
-        content_md5: For `Content-MD5`: 32 hex digits.
-        authorization: For `Authorization`: `EAS ` and the base64 of an HMAC-SHA1.
-    """
-
-    content_md5: str
-    authorization: str
-
-
-def sign(token: bytes, body: bytes, path: str, content_type: str, date: str) -> Signature:
-    """Sign one POST.
+class Signer:
+    """Signs POSTs to one path with one content type; thousands a second share what does not change within it.
 
     Args:
         token: The service's token, encoded; the HMAC's key.
-        body: The bytes that go on the wire, after compression.
         path: From `/api/predict/` on, query included, as in the request line; group services keep their slash:
             `/api/predict/group/svc/v2?uid=7`.
         content_type: The value of the Content-Type header that is sent.
-        date: The value of the Date header that is sent; see `http_date`.
-
-    Returns:
-        The values of Content-MD5 and Authorization.
     """
-    digest = md5(body, usedforsecurity=False).hexdigest()
-    text = f"POST\n{digest}\n{content_type}\n{date}\n{path}".encode()
-    inner, outer = _keyed(token)
-    half, whole = inner.copy(), outer.copy()
-    half.update(text)
-    whole.update(half.digest())
-    mac = b2a_base64(whole.digest(), newline=False).decode("ascii")
-    return Signature(digest, "EAS " + mac)
+
+    __slots__ = ("_content_type", "_inner", "_lines", "_outer", "_path", "_second", "_tail")
+
+    def __init__(self, token: bytes, path: str, content_type: str) -> None:
+        self._inner, self._outer = _keyed(token)
+        self._path = path
+        self._content_type = content_type
+        self._second = -1
+
+    def __repr__(self) -> str:
+        return f"Signer({self._path})"
+
+    def lines(self, body: bytes, epoch_s: float) -> bytes:
+        """The header lines that a signature adds.
+
+        Args:
+            body: The bytes that go on the wire, after compression.
+            epoch_s: Now, in seconds since 1970-01-01 UTC, from the caller's clock; it may go backwards.
+
+        Returns:
+            `Content-MD5` (32 hex digits), `Date` and `Authorization` (`EAS ` and the base64 of an HMAC-SHA1), each
+            ended by CRLF.
+        """
+        second = int(epoch_s)
+        if second != self._second:
+            self._turn_to(second)
+        digest = md5(body, usedforsecurity=False).hexdigest().encode()
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(b"POST\n%b%b" % (digest, self._tail))
+        outer.update(inner.digest())
+        return self._lines % (digest, b2a_base64(outer.digest(), newline=False))
+
+    def _turn_to(self, second: int) -> None:
+        date = http_date(second)
+        self._tail = f"\n{self._content_type}\n{date}\n{self._path}".encode()
+        self._lines = b"Content-MD5: %%b\r\nDate: %b\r\nAuthorization: EAS %%b\r\n" % date.encode()
+        self._second = second
 
 
 @lru_cache(maxsize=64)
@@ -71,28 +83,3 @@ def http_date(epoch_s: float) -> str:
         Such as `Mon, 04 May 2026 19:11:22 GMT`.
     """
     return formatdate(epoch_s // 1, usegmt=True)
-
-
-class DateLine:
-    """`http_date` with a memory of one second, for a caller that signs thousands of requests in each."""
-
-    __slots__ = ("_epoch_s", "_text")
-
-    def __init__(self) -> None:
-        self._epoch_s = -1
-        self._text = ""
-
-    def at(self, epoch_s: float) -> str:
-        """The Date header's value at a moment, formatted once a second.
-
-        Args:
-            epoch_s: Seconds since 1970-01-01 UTC, from the caller's clock; it may go backwards.
-
-        Returns:
-            The same text as `http_date(epoch_s)`.
-        """
-        second = int(epoch_s)
-        if second != self._epoch_s:
-            self._epoch_s = second
-            self._text = http_date(second)
-        return self._text

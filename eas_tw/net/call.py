@@ -46,6 +46,10 @@ class Request(NamedTuple):
     fields: bytes
     body: bytes
 
+    def __repr__(self) -> str:
+        """Without the fields, which have the token in its plain form."""
+        return f"<Request {self.target.decode()} of {len(self.body)} bytes>"
+
     def head(self, host: bytes) -> bytes:
         """The request line and all headers, for one instance."""
         return b"POST %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (self.target, host, self.fields)

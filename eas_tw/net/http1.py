@@ -14,19 +14,24 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
+from twisted.internet.tcp import Connection as SocketTransport
 from zope.interface import implementer
 
 from eas_tw.policy.outcomes import Condition, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IConsumer, ITCPTransport
     from twisted.python.failure import Failure
+
+    from eas_tw.net.flush import Flusher
 
     class Transport(ITCPTransport, IConsumer):
         """What a connection needs of its transport."""
 
 
-_VERSION = b"HTTP/1."
+_VERSION = b"http/1."
 _LENGTH, _CODING = b"\r\ncontent-length:", b"\r\ntransfer-encoding:"
 _BLANK_LINE = b"\r\n\r\n"
 _SWITCHING_PROTOCOLS = 101
@@ -69,6 +74,12 @@ _Answer = tuple[int, bytes, bytes, bool]
 class ClientConnection(TwistedProtocol):
     """A connection to an instance.
 
+    Args:
+        owner: Told when the connection is made, free or lost.
+        flusher: Who lets it write its requests.
+        max_head_bytes: Of a response's head.
+        max_body_bytes: Of a response's body.
+
     Attributes:
         idle_since: When the last exchange ended, in the reactor's seconds; kept by the pool.
         used: How many exchanges it has begun.
@@ -77,15 +88,17 @@ class ClientConnection(TwistedProtocol):
 
     transport: Transport
 
-    def __init__(self, owner: Owner, *, max_head_bytes: int, max_body_bytes: int) -> None:
+    def __init__(self, owner: Owner, flusher: Flusher, *, max_head_bytes: int, max_body_bytes: int) -> None:
         self._owner = owner
+        self._flusher = flusher
         self._max_head = max_head_bytes
         self._max_body = max_body_bytes
         self._parser = HttpResponseParser(self)
         self._exchange: Exchange | None = None
         self._answer: _Answer | None = None
         self._violation = ""
-        self._head = self._raw = b""
+        self._head = self._raw = self._unsent = b""
+        self._write_to_socket: Callable[[bytes], int] | None = None
         self._is_writing = False
         self._begin_message()
         self.idle_since = 0.0
@@ -98,20 +111,36 @@ class ClientConnection(TwistedProtocol):
         """Write a request and carry its exchange until it is answered or broken."""
         self._exchange = exchange
         self.used += 1
-        self._start = b""
         self._fed_bytes = self._interim = 0
         self._raw = b""
         self._head_done = False
-        if len(head) + len(body) <= _WRITE_BUFFER_BYTES:
-            self.transport.write(head + body)
-        else:
+        if len(head) + len(body) > _WRITE_BUFFER_BYTES:
             self.transport.registerProducer(self, True)
             self.transport.writeSequence([head, body])
+        elif self._write_to_socket is None:
+            self.transport.write(head + body)
+        else:
+            self._unsent = head + body
+            self._flusher.soon(self)
+
+    def flush(self) -> None:
+        """Write the request to the socket; what that leaves, and every error, is the transport's."""
+        request, self._unsent = self._unsent, b""
+        if not request or self._write_to_socket is None:
+            return
+        try:
+            written = self._write_to_socket(request)
+        except OSError:
+            written = 0
+        if written < len(request):
+            # From now on the transport may have something to write, which nothing may overtake.
+            self._write_to_socket = None
+            self.transport.write(request[written:])
 
     def abandon(self) -> None:
         """Nobody wants the answer any more, so the connection cannot be used again."""
         self._exchange = None
-        self.transport.abortConnection()
+        self._abort()
 
     def close(self) -> None:
         """Close in order; for idle connections."""
@@ -127,18 +156,17 @@ class ClientConnection(TwistedProtocol):
     def connectionMade(self) -> None:
         """The socket is connected (`IProtocol`)."""
         self.transport.setTcpNoDelay(True)
+        if isinstance(self.transport, SocketTransport) and not self.transport.TLS:
+            self._write_to_socket = self.transport.getHandle().send
         self._owner.connection_made(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came (`IProtocol`)."""
-        if self._exchange is None:
-            # Bytes nobody asked for: the next caller must never take them for its answer.
-            self.transport.abortConnection()
+        if self._exchange is None or self._unsent:
+            # Bytes nobody asked for, or not yet: the next caller must never take them for its answer.
+            self._abort()
             return
         self._fed_bytes += len(data)
-        if len(self._start) < len(_VERSION) and not self._begins_well(data):
-            self._violate("the response does not begin with HTTP/1.")
-            return
         if not self._head_done:
             self._raw += data
         try:
@@ -157,6 +185,7 @@ class ClientConnection(TwistedProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The socket is gone (`IProtocol`)."""
         self.is_lost = True
+        self._unsent = b""
         exchange, self._exchange = self._exchange, None
         # The owner first: whoever takes the answer may ask the pool for another connection at once.
         self._owner.connection_lost(self)
@@ -199,7 +228,10 @@ class ClientConnection(TwistedProtocol):
         length = _field(head, _LENGTH)
         coding = _field(head, _CODING) if _CODING in head else None
         self._until_close = length is None and coding is None and status not in _BODILESS
-        if end > self._max_head:
+        if not head.startswith(_VERSION):
+            # The parser would also take RTSP/1.0, ICE/1.0 and blank lines in front.
+            self._violation = "the response does not begin with HTTP/1."
+        elif end > self._max_head:
             self._violation = "the response's head is too large"
         elif coding is not None and (
             coding != b"chunked" or head.count(_CODING) > 1 or self._parser.get_http_version() != "1.1"
@@ -237,11 +269,6 @@ class ClientConnection(TwistedProtocol):
         self._body_bytes = self._status = 0
         self._head_done = self._until_close = False
 
-    def _begins_well(self, data: bytes) -> bool:
-        """The parser would also take RTSP/1.0 and blank lines in front."""
-        self._start += data[: len(_VERSION) - len(self._start)]
-        return _VERSION.startswith(self._start)
-
     def _check_interim(self, status: int, rest: bytes) -> None:
         """A 1xx response is skipped (RFC 9110 §15.2), and its rest is the next head; a flood of them is not."""
         self._interim += 1
@@ -256,12 +283,12 @@ class ClientConnection(TwistedProtocol):
         exchange, self._exchange, self._answer = self._exchange, None, None
         status, head, body, keep_alive = answer
         if self._violation:
-            self.transport.abortConnection()
+            self._abort()
         elif keep_alive and not self._is_writing:
             self._owner.connection_free(self)
         else:
             # With the request half written its rest would only delay the close.
-            self.transport.abortConnection() if self._is_writing else self.transport.loseConnection()
+            self._abort() if self._is_writing else self.transport.loseConnection()
         if exchange is not None:
             exchange.answered(status, head, body)
 
@@ -270,9 +297,13 @@ class ClientConnection(TwistedProtocol):
         overhead = self._fed_bytes - self._body_bytes
         return overhead > 2 * self._max_head + _CHUNK_OVERHEAD_BYTES * len(self._body)
 
+    def _abort(self) -> None:
+        self._unsent = b""
+        self.transport.abortConnection()
+
     def _violate(self, detail: str) -> None:
         exchange, self._exchange = self._exchange, None
-        self.transport.abortConnection()
+        self._abort()
         if exchange is not None:
             exchange.broke(Outcome(Condition.VIOLATION, detail=detail))
 

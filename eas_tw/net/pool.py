@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from eas_tw.config import ClientConfig
+    from eas_tw.net.flush import Flusher
     from eas_tw.policy.instances import Instance
 
     class Reactor(IReactorTCP, IReactorTime):
@@ -58,7 +59,12 @@ class Pool:
     """Connections to one instance, at most `max_connections_per_instance`."""
 
     def __init__(
-        self, reactor: Reactor, instance: Instance, config: ClientConfig, on_gone: Callable[[Pool], None]
+        self,
+        reactor: Reactor,
+        instance: Instance,
+        config: ClientConfig,
+        flusher: Flusher,
+        on_gone: Callable[[Pool], None],
     ) -> None:
         self.waiting: OrderedDict[PooledCall, None] = OrderedDict()
         self.address = instance.address
@@ -66,6 +72,7 @@ class Pool:
         self._reactor = reactor
         self._instance = instance
         self._config = config
+        self._flusher = flusher
         self._on_gone = on_gone
         self._idle: deque[ClientConnection] = deque()
         self._open: dict[ClientConnection, None] = {}
@@ -144,7 +151,7 @@ class Pool:
         self._dials.pop(dial, None)
         config = self._config
         connection = ClientConnection(
-            self, max_head_bytes=config.max_head_bytes, max_body_bytes=config.max_response_bytes
+            self, self._flusher, max_head_bytes=config.max_head_bytes, max_body_bytes=config.max_response_bytes
         )
         self._open[connection] = None
         return connection

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from eas_tw.net.flush import Flusher
 from eas_tw.net.pool import Pool
 from eas_tw.policy.health import Health, HealthPolicy
 from eas_tw.policy.instances import Added, Change, Instance, Removed, Reweighted, changes
@@ -37,6 +38,7 @@ class Pools:
     def __init__(self, reactor: Reactor, config: ClientConfig) -> None:
         self._reactor = reactor
         self._config = config
+        self._flusher = Flusher(reactor)
         self._pools: dict[Key, Pool] = {}
         self._users: Counter[Key] = Counter()
         self._leaving: dict[Pool, None] = {}
@@ -48,7 +50,7 @@ class Pools:
         self._users[key] += 1
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = Pool(self._reactor, instance, self._config, self._forget)
+            pool = self._pools[key] = Pool(self._reactor, instance, self._config, self._flusher, self._forget)
         return pool
 
     def give_back(self, instance: Instance) -> None:

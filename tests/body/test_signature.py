@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eas_tw.body.signature import DateLine, http_date
+from eas_tw.body.signature import Signer, http_date
 
 
 def test_the_date_of_rfc_7231() -> None:
@@ -26,7 +26,16 @@ def test_a_date_is_the_second_it_was_made_of(epoch_s: int) -> None:
 
 @settings(derandomize=True, deadline=None)
 @given(st.lists(st.floats(1.7e9, 1.7e9 + 5), max_size=10))
-def test_a_date_line_is_never_stale(moments: list[float]) -> None:
-    """Whichever way the clock goes."""
-    line = DateLine()
-    assert [line.at(moment) for moment in moments] == [http_date(moment) for moment in moments]
+def test_a_signature_is_never_of_another_second(moments: list[float]) -> None:
+    """Whichever way the clock goes, what a signer remembers does not show."""
+    signer = Signer(b"token", "/api/predict/svc", "text/plain")
+    for moment in moments:
+        assert signer.lines(b"body", moment) == Signer(b"token", "/api/predict/svc", "text/plain").lines(
+            b"body", moment
+        )
+        assert f"Date: {http_date(moment)}\r\n".encode() in signer.lines(b"other", moment)
+
+
+def test_a_signer_does_not_show_its_token() -> None:
+    """Not even in a traceback that prints it."""
+    assert "token" not in repr(Signer(b"token", "/api/predict/svc", "text/plain"))

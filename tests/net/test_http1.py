@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
 
+from eas_tw.net.flush import Flusher
 from eas_tw.net.http1 import ClientConnection, text_headers
 from eas_tw.policy.outcomes import Condition, Outcome
 from tests.net.wire import Wire
@@ -43,7 +45,7 @@ class Peer:
 
     def __init__(self, *, head: int = 1000, body: int = 1000, request: bytes = b"") -> None:
         self.witness = Witness()
-        self.connection = ClientConnection(self.witness, max_head_bytes=head, max_body_bytes=body)
+        self.connection = ClientConnection(self.witness, Flusher(Clock()), max_head_bytes=head, max_body_bytes=body)
         self.wire = Wire(self.connection)
         self.connection.makeConnection(self.wire)
         self.ask(request)

@@ -9,6 +9,7 @@ from twisted.internet.error import ConnectError
 from twisted.internet.error import TimeoutError as ConnectTimeout
 
 from eas_tw.config import ClientConfig
+from eas_tw.net.flush import Flusher
 from eas_tw.net.http1 import ClientConnection
 from eas_tw.net.pool import Pool
 from eas_tw.policy.instances import Instance
@@ -46,7 +47,8 @@ class House:
     def __init__(self, **settings: Any) -> None:
         self.reactor = PuppetReactor()
         self.gone: list[Pool] = []
-        self.pool = Pool(self.reactor, Instance("10.0.0.1", 50000), ClientConfig(**settings), self.gone.append)
+        config, flusher = ClientConfig(**settings), Flusher(self.reactor)
+        self.pool = Pool(self.reactor, Instance("10.0.0.1", 50000), config, flusher, self.gone.append)
 
     def call(self, *, fresh: bool = False) -> Caller:
         caller = Caller()
