@@ -30,7 +30,7 @@ def as_request(data: object) -> Request:
     Raises:
         BodyError: It is none of these.
     """
-    if isinstance(data, str | bytes):
+    if isinstance(data, (str, bytes)):  # `str | bytes` would be built anew for each call
         return StringRequest(data)
     if callable(getattr(data, "to_string", None)) and callable(getattr(data, "parse_response", None)):
         return cast("Request", data)
