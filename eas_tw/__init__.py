@@ -32,11 +32,7 @@ from eas_tw.errors import (
 from eas_tw.policy.instances import Instance
 from eas_tw.policy.outcomes import Attempt, Condition, Outcome
 
-__all__ = [
-    "ENDPOINT_TYPE_DEFAULT",
-    "ENDPOINT_TYPE_DIRECT",
-    "ENDPOINT_TYPE_FIXED",
-    "ENDPOINT_TYPE_VIPSERVER",
+__all__ = [  # noqa: RUF022  as sorted() has it
     "Attempt",
     "BodyError",
     "ClientClosed",
@@ -46,6 +42,10 @@ __all__ = [
     "ConnectionFailed",
     "DeadlineExceeded",
     "DiscoveryError",
+    "ENDPOINT_TYPE_DEFAULT",
+    "ENDPOINT_TYPE_DIRECT",
+    "ENDPOINT_TYPE_FIXED",
+    "ENDPOINT_TYPE_VIPSERVER",
     "EasError",
     "Instance",
     "NoInstances",

@@ -251,7 +251,7 @@ class PredictClient:
 
     @property
     def discovery(self) -> DiscoveryStatus:
-        """The account of discovery: polls, age of the list, rejections by reason."""
+        """Polls, age of the list, rejections by reason."""
         return self._poller.status if self._poller else DiscoveryStatus()
 
     @property

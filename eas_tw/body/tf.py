@@ -79,7 +79,7 @@ class TFRequest:
         Args:
             name: Of the input.
             shape: Its dimensions, such as `[batch, 784]`; `[]` is a scalar, None takes the shape of the content.
-            dtype: One of the DT_ constants. Numbers convert to DT_FLOAT and DT_DOUBLE; nothing else converts.
+            dtype: One of the `DT_…` constants. Numbers convert to DT_FLOAT and DT_DOUBLE; nothing else converts.
             content: The elements in row-major order: a list, nested lists, an array or anything with `__array__`,
                 of any layout and byte order, or a buffer. Plain bytes are raw little-endian memory if they have
                 the shape's size in memory, else one element from 0 to 255 each. DT_STRING takes bytes and str.

@@ -38,12 +38,12 @@ class Instance(NamedTuple):
 
     @property
     def key(self) -> tuple[str, int]:
-        """What makes two rows the same instance: ip and port, whatever the weight."""
+        """Ip and port, which make two rows the same instance whatever the weight."""
         return self.ip, self.port
 
     @property
     def address(self) -> str:
-        """`ip:port`, with brackets around IPv6, as a Host header has it (RFC 9110 §7.2)."""
+        """Ip and port as a Host header has them (RFC 9110 §7.2), with brackets around IPv6."""
         return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
 
 

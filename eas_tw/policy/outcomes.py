@@ -25,10 +25,10 @@ class Condition(StrEnum):
     CONNECT_REFUSED = "connect_refused"
     CONNECT_TIMEOUT = "connect_timeout"
     CONNECT_FAILED = "connect_failed"
-    """No connection for another reason: no route, no such name."""
+    """No connection for another reason, such as no route or no such name."""
     STALE = "stale"
-    """A pooled connection turned out closed under a fresh request: no byte of a response came on it. It says nothing
-    about the instance: servers close idle connections whenever they like (RFC 9112 §9.3.1)."""
+    """A pooled connection turned out closed under a fresh request, and no byte of a response came on it. It says
+    nothing about the instance, since servers close idle connections whenever they like (RFC 9112 §9.3.1)."""
     LOST = "lost"
     """A connection opened for this attempt was lost before the first byte of the response."""
     CUT = "cut"

@@ -58,6 +58,18 @@ def test_the_five_lines_of_the_readme_run(served: Served) -> None:
     assert '[{"money_credit": 3000000}]' in ended.stdout
 
 
+def test_the_tutorial_loses_an_instance_and_no_call(tmp_path: Path) -> None:
+    """Its two commands, its program, its crash."""
+    with Served(tmp_path, "--service", "greeter=3", "--token", "t0ken", "--seed", "7") as running:
+        running.patch("greeter", "greeter-0", state="crashed")
+        ended = run("tutorial.py", running.ready["url"], "1")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    first, last = ended.stdout.splitlines()
+    assert first == "3 instances"
+    assert "'connect_refused': 1" in last
+    assert last.endswith("lost: 0")
+
+
 def test_a_wrong_token_ends_with_the_services_answer(served: Served) -> None:
     """And without showing the token."""
     ended = run("tf_mnist.py", served.ready["url"], token="wr0ng-token")

@@ -1,0 +1,41 @@
+"""The public face: nothing comes or goes unnoticed."""
+
+from __future__ import annotations
+
+import eas_tw
+
+FACE = {
+    "Attempt",
+    "BodyError",
+    "ClientClosed",
+    "ClientConfig",
+    "Condition",
+    "ConfigError",
+    "ConnectionFailed",
+    "DeadlineExceeded",
+    "DiscoveryError",
+    "ENDPOINT_TYPE_DEFAULT",
+    "ENDPOINT_TYPE_DIRECT",
+    "ENDPOINT_TYPE_FIXED",
+    "ENDPOINT_TYPE_VIPSERVER",
+    "EasError",
+    "Instance",
+    "NoInstances",
+    "Outcome",
+    "Overloaded",
+    "PredictClient",
+    "ProtocolViolation",
+    "Request",
+    "RequestFailed",
+    "StatusError",
+    "StringRequest",
+    "StringResponse",
+    "TFRequest",
+    "TFResponse",
+}
+
+
+def test_the_face_is_what_is_promised() -> None:
+    """Sorted, and everything is there."""
+    assert eas_tw.__all__ == sorted(FACE)
+    assert all(hasattr(eas_tw, name) for name in FACE)

@@ -1,0 +1,177 @@
+"""What is sent: in its place, signed, and nothing that could break out of it."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eas_tw import ConfigError
+from eas_tw.outgoing import Envelope, check_endpoint, check_headers, check_service
+
+NOW = 1777921882.0
+SETTINGS = settings(derandomize=True, deadline=None)
+
+
+def envelope(token: str = "", *, plain: bool = False) -> Envelope:
+    made = Envelope(lambda: NOW)
+    made.address("/api/predict/svc", plain=plain)
+    made.set_token(token)
+    return made
+
+
+def fields(made: Envelope, *arguments: Any, **given: Any) -> dict[str, str]:
+    """The header lines of a request to be, which must all be whole."""
+    text = made.seal(b"body", *arguments, **given).fields.decode()
+    assert text.endswith("\r\n")
+    pairs = [line.split(": ", 1) for line in text.removesuffix("\r\n").split("\r\n")]
+    assert len({name.lower() for name, _ in pairs}) == len(pairs)
+    return {name: value for name, value in pairs}  # noqa: C416  dict() would take a malformed pair
+
+
+def test_a_request_without_a_token_says_type_and_length() -> None:
+    """And nothing else."""
+    assert fields(envelope()) == {"Content-Type": "application/octet-stream", "Content-Length": "4"}
+
+
+def test_a_signed_request_covers_its_query_and_its_type() -> None:
+    """Another path, query, type, body or second gives another signature; the rest is the same."""
+    made = envelope("t0ken")
+    usual = fields(made)
+    assert usual["Date"] == formatdate(NOW, usegmt=True)
+    for other in ({"path": "v2"}, {"query": {"uid": "7"}}, {"headers": {"content-type": "text/plain"}}):
+        assert fields(made, **other)["Authorization"] != usual["Authorization"]
+    assert made.seal(b"other").fields != made.seal(b"body").fields
+    assert fields(made) == usual
+
+
+def test_a_plain_token_is_sent_as_it_is() -> None:
+    """For custom URLs and `auth="token"`: no date, no digest."""
+    assert fields(envelope("t0ken", plain=True)) == {
+        "Content-Type": "application/octet-stream",
+        "Authorization": "t0ken",
+        "Content-Length": "4",
+    }
+
+
+def test_a_new_token_applies_to_the_next_request() -> None:
+    """So do a new type and new headers, and clearing the token takes the old signature away."""
+    made = envelope("old")
+    before = fields(made)["Authorization"]
+    made.set_token("new")
+    assert fields(made)["Authorization"] != before
+    made.set_content_type("application/json")
+    made.add_headers({"X-A": "1"})
+    made.set_token("")
+    assert fields(made) == {"Content-Type": "application/json", "X-A": "1", "Content-Length": "4"}
+
+
+def test_later_headers_win_whatever_their_case() -> None:
+    """A call's over the client's, and the content type among them."""
+    made = envelope()
+    made.add_headers({"X-A": "1", "X-B": "2"})
+    sent = fields(made, headers={"x-a": "3", "CONTENT-TYPE": "text/plain"})
+    assert sent == {"Content-Type": "text/plain", "x-a": "3", "X-B": "2", "Content-Length": "4"}
+    assert fields(made)["X-A"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "target"),
+    [
+        ("", None, "/api/predict/svc"),
+        ("v2", None, "/api/predict/svc/v2"),
+        ("/v2/x%20y", None, "/api/predict/svc/v2/x%20y"),
+        ("", {"a": "1 2", "b": "ä&="}, "/api/predict/svc?a=1+2&b=%C3%A4%26%3D"),
+        ("", "?a=1", "/api/predict/svc?a=1"),
+        ("v2", "a=1&a=2", "/api/predict/svc/v2?a=1&a=2"),
+    ],
+)
+def test_paths_and_queries(path: str, query: Any, target: str) -> None:
+    """Joined with one slash and one question mark."""
+    assert envelope().seal(b"", path, query).target.decode() == target
+
+
+BREAKOUTS = ["a b", "a\r\nX: 1", "a\nb", "a\0b", "ä", "a\x7f"]
+
+
+@pytest.mark.parametrize("text", BREAKOUTS)
+def test_nothing_breaks_out_of_the_request_line(text: str) -> None:
+    """Spaces, line breaks, NUL and what is not ASCII, in path and query."""
+    for arguments in ((text,), ("", text)):
+        with pytest.raises(ConfigError):
+            envelope().seal(b"", *arguments)
+
+
+@pytest.mark.parametrize("text", ["a\r\nX: 1", "a\nb", "a\0b", "ä"])
+def test_nothing_breaks_out_of_a_header(text: str) -> None:
+    """In values; names may not have spaces either; the text never shows a value."""
+    for headers in ({"X": text}, {text: "x"}, {"a b": "x"}, {"": "x"}, {"a:": "x"}):
+        with pytest.raises(ConfigError):
+            check_headers(headers)
+    for setter in (Envelope.set_token, Envelope.set_content_type):
+        with pytest.raises(ConfigError):
+            setter(envelope(), text)
+
+
+@pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "Authorization", "DATE"])
+def test_the_clients_own_headers_are_not_the_callers(name: str) -> None:
+    """Two of them would be two requests."""
+    with pytest.raises(ConfigError, match="set by the client"):
+        check_headers({name: "x"})
+
+
+@SETTINGS
+@given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
+def test_whatever_is_accepted_stays_one_request(path: str, query: str, value: str) -> None:
+    """Any text: refused, or in its place."""
+    made = envelope("t0ken")
+    try:
+        request = made.seal(b"body", path, query, {"X-A": value})
+    except ConfigError:
+        return
+    head = request.head(b"10.0.0.1:80").decode()
+    lines = head.split("\r\n")
+    assert lines[-2:] == ["", ""]
+    assert lines[0].count(" ") == 2
+    assert [line.partition(":")[0] for line in lines[1:-2]] == [
+        "Host", "Content-Type", "X-A", "Content-Length", "Content-MD5", "Date", "Authorization",
+    ]  # fmt: skip
+
+
+def test_no_repr_shows_a_token() -> None:
+    """Neither of a request nor of what makes it."""
+    made = envelope("s3cret", plain=True)
+    assert "s3cret" not in repr(made.seal(b"")) + repr(made) + repr(made._usual)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("pai-eas-vpc.cn-shanghai.aliyuncs.com", "http://pai-eas-vpc.cn-shanghai.aliyuncs.com"),
+        ("http://127.0.0.1:8780/", "http://127.0.0.1:8780"),
+        ("https://[::1]:8443/base//", "https://[::1]:8443/base"),
+    ],
+)
+def test_endpoints(given: str, meant: str) -> None:
+    """With or without a scheme and a slash at the end."""
+    assert check_endpoint(given) == meant
+
+
+@pytest.mark.parametrize(
+    "given", ["", "http://", "ftp://x", "http://x:0", "http://x:99999", "http://u@x", "http://x?a", "http://ä", "a b"]
+)
+def test_endpoints_that_are_none(given: str) -> None:
+    """One line that shows what one looks like."""
+    with pytest.raises(ConfigError, match="endpoint must look like"):
+        check_endpoint(given)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "/a", "a/", "a//b", "a?b", "ä", None])
+def test_service_names_that_are_none(name: Any) -> None:
+    """A service is letters, digits and ._-, with a slash after its group."""
+    assert check_service("group/svc_1.2-x") == "group/svc_1.2-x"
+    with pytest.raises(ConfigError, match="service_name"):
+        check_service(name)
