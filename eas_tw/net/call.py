@@ -67,8 +67,8 @@ class Line(Protocol):
     def submit(self, call: Call, *, fresh: bool) -> None:
         """Dispatch the call, now or later."""
 
-    def withdraw(self, call: Call) -> None:
-        """The call no longer waits."""
+    def withdraw(self, call: Call) -> bool:
+        """The call no longer waits; whether nothing of it can have been sent."""
 
 
 class Fleet(Protocol):
@@ -299,9 +299,8 @@ class Call:
         connection, line = self._connection, self._line
         if connection is not None:
             connection.abandon()
-        elif line is not None:
-            line.withdraw(self)
-            condition = condition if condition is Condition.CANCELLED else Condition.WAITED
+        elif line is not None and line.withdraw(self) and condition is not Condition.CANCELLED:
+            condition = Condition.WAITED
         self._attempt_ended(Outcome(condition))
 
     def _succeed(self, body: bytes) -> None:

@@ -87,11 +87,12 @@ class Gateway:
         running = self._running[call] = Deferred.fromCoroutine(self._exchange(call))
         running.addErrback(lambda failure: _log.failure("a gateway request failed by a bug", failure))
 
-    def withdraw(self, call: Call) -> None:
-        """Stop sending or waiting for the call."""
+    def withdraw(self, call: Call) -> bool:
+        """Stop sending or waiting for the call; whether nothing of it was sent, which an agent does not tell."""
         running = self._running.pop(call, None)
         if running is not None:
             running.cancel()
+        return False
 
     def close(self) -> Deferred[Any]:
         """Fires when kept connections are closed and every socket is gone."""

@@ -126,9 +126,10 @@ class Pool:
         if todo in (Plan.CONNECT, Plan.REPLACE):
             self._dial()
 
-    def withdraw(self, call: PooledCall) -> None:
-        """Take a call out of the line."""
+    def withdraw(self, call: PooledCall) -> bool:
+        """Take a call out of the line; whether nothing of it was sent, which is always so."""
         self.waiting.pop(call, None)
+        return True
 
     def retire(self) -> None:
         """The instance has left the list: nothing new, idle connections close, requests in flight finish."""
