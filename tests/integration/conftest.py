@@ -1,0 +1,30 @@
+"""What every test over real sockets has: simulators that start once a module, and a reactor that is left as it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.simulator.serving import Served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TOKEN = "t0ken-nobody-may-see"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One simulator a module: a service that echoes and one that computes."""
+    services = ("--service", "echo=3", "--service", "mnist=2")
+    with Served(tmp_path_factory.mktemp("simulator"), *services, "--token", TOKEN, "--seed", "7") as served:
+        yield served
+
+
+@pytest.fixture
+def served(running: Served) -> Served:
+    """The module's simulator, as new."""
+    status, _ = running.admin("POST", "/v1/reset", {})
+    assert status == 200
+    return running

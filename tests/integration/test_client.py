@@ -1,0 +1,249 @@
+"""The plain client over real sockets, against a simulator in a process of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.ssl import trustRootFromCertificates
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+
+from eas_tw import (
+    ENDPOINT_TYPE_DEFAULT,
+    ENDPOINT_TYPE_DIRECT,
+    ENDPOINT_TYPE_FIXED,
+    ENDPOINT_TYPE_VIPSERVER,
+    ClientConfig,
+    ConnectionFailed,
+    DeadlineExceeded,
+    PredictClient,
+    StatusError,
+    TFRequest,
+)
+from tests.integration.conftest import TOKEN
+from tests.integration.tls import TlsFront
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.simulator.serving import Served
+
+ENDPOINT_TYPES = (ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_VIPSERVER, ENDPOINT_TYPE_FIXED)
+
+
+def client_of(served: Served, kind: str = ENDPOINT_TYPE_DIRECT, service: str = "echo", **settings: Any) -> Any:
+    """A client of the simulator's service, reached in one of the ways."""
+    rows = [(i["ip"], i["port"], i["weight"]) for i in served.instances] if kind == ENDPOINT_TYPE_FIXED else None
+    token = settings.pop("token", TOKEN)
+    return PredictClient(
+        served.ready["url"],
+        service,
+        token=token,
+        endpoint_type=kind,
+        instances=rows,
+        reactor=reactor,
+        config=ClientConfig(**settings),
+    )
+
+
+def journal(served: Served) -> list[dict[str, Any]]:
+    """The requests that reached an instance."""
+    return served.admin("GET", "/v1/requests?limit=10000")[1]["requests"]  # type: ignore[no-any-return]
+
+
+def when(count: int, calls: list[Deferred[Any]]) -> Deferred[None]:
+    """Fires when so many of the calls have been answered."""
+    enough: Deferred[None] = Deferred()
+    answered = 0
+
+    def one_more(result: Any) -> Any:
+        nonlocal answered
+        answered += 1
+        if answered == count:
+            enough.callback(None)
+        return result
+
+    for call in calls:
+        call.addCallback(one_more)
+    return enough
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """After each test the reactor has the sockets and timers it had before."""
+
+    def held() -> list[set[Any]]:
+        readers = set(reactor.getReaders()) - reactor._internalReaders
+        return [readers, set(reactor.getWriters()), set(reactor.getDelayedCalls())]
+
+    before = held()
+    yield
+    assert held() == before
+
+
+@pytest.mark.parametrize("kind", ENDPOINT_TYPES)
+@pytest_twisted.ensureDeferred
+async def test_every_way_to_the_service_answers(served: Served, kind: str) -> None:
+    """Thirty calls at once, each with its own answer, spread over all instances."""
+    bodies = [f"[{number}]" for number in range(30)]
+    async with client_of(served, kind) as client:
+        answers = await gatherResults([client.predict(body) for body in bodies])
+    assert [str(answer) for answer in answers] == bodies
+    rows = journal(served)
+    assert [row["status"] for row in rows] == [200] * 30
+    assert {row["instance"] for row in rows} == {"echo-0", "echo-1", "echo-2"}
+
+
+@pytest.mark.parametrize("kind", ENDPOINT_TYPES)
+@pytest_twisted.ensureDeferred
+async def test_a_wrong_token_is_the_services_401_on_every_way(served: Served, kind: str) -> None:
+    """With the attempt, and without the token."""
+    async with client_of(served, kind, token="wr0ng-token") as client:
+        with pytest.raises(StatusError) as caught:
+            await client.predict("[]")
+    assert caught.value.status == 401
+    assert len(caught.value.attempts) == 1
+    assert "wr0ng" not in f"{caught.value}{client!r}"
+
+
+@pytest_twisted.ensureDeferred
+async def test_tensors_go_and_come_back(served: Served) -> None:
+    """A TFRequest to the model, its scores back."""
+    async with client_of(served, service="mnist") as client:
+        request = TFRequest("predict_images")
+        request.add_feed("images", [2, 784], TFRequest.DT_FLOAT, [0.5] * 1568)
+        response = await client.predict(request)
+    assert response.get_tensor_shape("scores") == [2, 10]
+    values = response.get_values("scores")
+    assert list(values[:10]) == list(values[10:])
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_instance_that_crashes_under_its_requests_costs_no_answer(served: Served) -> None:
+    """Its third of the calls is cut off in the middle, and answered by the others."""
+    async with client_of(served) as client:
+        served.patch("echo", "echo-0", state="hung")
+        calls = [client.predict(f"[{number}]") for number in range(30)]
+        await when(20, calls)
+        served.patch("echo", "echo-0", state="crashed")
+        answers = await gatherResults(calls)
+        later = await gatherResults([client.predict("later") for _ in range(30)])
+        assert client.counters.failures["lost"] == 10
+        assert [instance.port for instance in client.ejected] == [served.instances[0]["port"]]
+    assert [str(answer) for answer in answers] == [f"[{number}]" for number in range(30)]
+    assert {str(answer) for answer in later} == {"later"}
+    good = [row["instance"] for row in journal(served) if row["status"] == 200]
+    assert sorted(set(good)) == ["echo-1", "echo-2"]
+    assert len(good) == 60
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_silent_instance_costs_its_attempts_timeout_only(served: Served) -> None:
+    """The call goes on to another instance, within its own deadline."""
+    async with client_of(served, attempt_timeout_s=0.1) as client:
+        served.patch("echo", "echo-1", state="hung")
+        answers = await gatherResults([client.predict(f"[{number}]") for number in range(9)])
+        assert client.counters.failures["attempt_timeout"] == 3
+    assert [str(answer) for answer in answers] == [f"[{number}]" for number in range(9)]
+
+
+@pytest.mark.parametrize("kind", ENDPOINT_TYPES)
+@pytest_twisted.ensureDeferred
+async def test_the_deadline_is_the_calls(served: Served, kind: str) -> None:
+    """A fleet that never answers costs a call its deadline, and no more."""
+    async with client_of(served, kind) as client:
+        for number in range(3):
+            served.patch("echo", f"echo-{number}", state="hung")
+        began = reactor.seconds()
+        with pytest.raises(DeadlineExceeded) as caught:
+            await client.predict("[]", timeout_s=0.2)
+        assert reactor.seconds() - began < 1.0
+    assert [attempt.outcome.condition for attempt in caught.value.attempts] == ["deadline"]
+
+
+@pytest.mark.parametrize("kind", ENDPOINT_TYPES)
+@pytest_twisted.ensureDeferred
+async def test_close_cancels_what_does_not_end_and_leaves_nothing(served: Served, kind: str) -> None:
+    """Ten calls hang, one was cancelled by its owner; after `close` the reactor is as before (see the fixture)."""
+    client = client_of(served, kind, drain_timeout_s=0.1)
+    await client.init()
+    for number in range(3):
+        served.patch("echo", f"echo-{number}", state="hung")
+    calls = [client.predict(f"[{number}]") for number in range(11)]
+    ended: list[Any] = []
+    for call in calls:
+        call.addErrback(lambda failure: ended.append(failure.type.__name__))
+    calls[0].cancel()
+    assert ended == [CancelledError.__name__]
+    await client.close()
+    assert ended == ["CancelledError"] + ["ClientClosed"] * 10
+
+
+@pytest_twisted.ensureDeferred
+async def test_discovery_may_die_after_the_first_list(served: Served) -> None:
+    """The list stays, crashes are still survived, and the account says what discovery answers."""
+    async with client_of(served, poll_interval_s=0.05) as client:
+        served.admin("POST", "/v1/faults", {"type": "unreachable", "target": {"discovery": True}})
+        served.patch("echo", "echo-2", state="crashed")
+        polled = client.discovery.polls
+        while client.discovery.polls < polled + 3:
+            await _pass(0.02)
+        answers = await gatherResults([client.predict(f"[{number}]") for number in range(30)])
+        assert client.discovery.last_error
+        assert len(client.instances) == 3
+    assert [str(answer) for answer in answers] == [f"[{number}]" for number in range(30)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_instances_come_and_go_with_discovery(served: Served) -> None:
+    """One that leaves the list gets no calls any more, one that joins it does."""
+    async with client_of(served, poll_interval_s=0.05) as client:
+        served.patch("echo", "echo-0", registered=False)
+        _, made = served.admin("POST", "/v1/services/echo/instances", {})
+        wanted = sorted([served.instances[1]["port"], served.instances[2]["port"], made["port"]])
+        for _ in range(100):
+            if sorted(instance.port for instance in client.instances) == wanted:
+                break
+            await _pass(0.02)
+        await gatherResults([client.predict(f"[{number}]") for number in range(30)])
+    assert {row["instance"] for row in journal(served)} == {"echo-1", "echo-2", made["id"]}
+    served.admin("DELETE", f"/v1/services/echo/instances/{made['id']}")
+
+
+class TestHttpsGateway:
+    """The gateway behind TLS, its certificate made by an authority of our own."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_answers_when_the_authority_is_trusted(self, served: Served, tls: TlsFront) -> None:
+        """Through an agent that trusts it; and the signature is the same as without TLS."""
+        pool = HTTPConnectionPool(reactor)
+        agent = Agent(reactor, BrowserLikePolicyForHTTPS(trustRootFromCertificates([tls.authority])), pool=pool)
+        async with PredictClient(tls.url, "echo", token=TOKEN, reactor=reactor, agent=agent) as client:
+            for number in range(5):
+                assert str(await client.predict(f"[{number}]")) == f"[{number}]"
+        await pool.closeCachedConnections()
+        assert [row["status"] for row in journal(served)] == [200] * 5
+
+    @pytest_twisted.ensureDeferred
+    async def test_is_refused_when_it_is_not(self, served: Served, tls: TlsFront) -> None:
+        """Nothing is sent to somebody unknown, and the error says why."""
+        async with PredictClient(tls.url, "echo", token=TOKEN, reactor=reactor) as client:
+            with pytest.raises(ConnectionFailed, match="certificate verify failed"):
+                await client.predict("[]")
+        assert journal(served) == []
+
+
+@pytest.fixture(scope="module")
+def tls(running: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsFront]:
+    with TlsFront(tmp_path_factory.mktemp("tls"), running.ready["url"]) as front:
+        yield front
+
+
+def _pass(seconds: float) -> Deferred[None]:
+    """Let real time pass."""
+    passed: Deferred[None] = Deferred()
+    reactor.callLater(seconds, passed.callback, None)
+    return passed
