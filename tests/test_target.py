@@ -1,0 +1,107 @@
+"""What a client is aimed at: where its requests go, who is asked for instances, what is missing."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.web.iweb import IAgent
+from zope.interface import implementer
+
+from eas_tw import ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_FIXED, ClientConfig, ConfigError, Instance
+from eas_tw.target import Target, fixed_list
+
+DIRECT = Target("http://e", "group/svc", "", ENDPOINT_TYPE_DIRECT, ())
+
+
+@implementer(IAgent)
+class Recorder:
+    """Notes what is asked, and never answers."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def request(self, method: bytes, uri: bytes, *_: Any, **__: Any) -> Deferred[Any]:
+        self.asked.append(f"{method.decode()} {uri.decode()}")
+        return Deferred()
+
+
+def asked(target: Target) -> list[str]:
+    """What its source of instances asks first."""
+    recorder = Recorder()
+    source = target.make_source(Clock(), ClientConfig(), Random(1), recorder)  # type: ignore[arg-type]
+    assert source is not None
+    Deferred.fromCoroutine(source.read()).addErrback(lambda _: None).cancel()
+    return recorder.asked
+
+
+PATH = "GET http://e/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/group"
+
+
+def test_discovery_asks_for_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first segment of the service's name, on the documented path."""
+    monkeypatch.delenv("NAMESPACE", raising=False)
+    assert asked(DIRECT) == [PATH]
+
+
+@pytest.mark.parametrize(("names", "query"), [(("NAMESPACE", "POD_NAME"), "?internal=true"), (("POD_NAME",), "")])
+def test_inside_eas_it_says_so(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], query: str) -> None:
+    """By the two variables that every pod of EAS has; one of them is somebody else's."""
+    for name in ("NAMESPACE", "POD_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name in names:
+        monkeypatch.setenv(name, "x")
+    assert asked(DIRECT) == [PATH + query]
+
+
+@pytest.mark.parametrize(
+    ("target", "url", "path"),
+    [
+        (DIRECT, None, "/api/predict/group/svc"),
+        (Target("http://e/base", "s", "", ENDPOINT_TYPE_DIRECT, ()), None, "/api/predict/s"),
+        (Target("e:81/base", "s", "", ENDPOINT_TYPE_DEFAULT, ()), "http://e:81", "/base/api/predict/s"),
+        (Target("", "", "https://g/x/y", ENDPOINT_TYPE_DEFAULT, ()), "https://g", "/x/y"),
+        (Target("http://e", "s", "http://g", ENDPOINT_TYPE_DIRECT, ()), "http://g", "/"),
+    ],
+)
+def test_where_requests_go(target: Target, url: str | None, path: str) -> None:
+    """Through the gateway with its base path, to instances without; a custom URL is the whole of it."""
+    target.check_complete()
+    assert target.is_gateway == (url is not None)
+    assert target.path == path
+    assert url is None or target.gateway_url == url
+
+
+@pytest.mark.parametrize(
+    ("target", "missing"),
+    [
+        (Target("http://e", "", "", ENDPOINT_TYPE_DIRECT, ()), "service_name is not set"),
+        (Target("", "s", "", ENDPOINT_TYPE_DEFAULT, ()), "endpoint is not set"),
+        (Target("", "s", "", ENDPOINT_TYPE_FIXED, ()), "at least one instance"),
+        (Target("", "s", "", ENDPOINT_TYPE_FIXED, (Instance("10.0.0.1", 80, 0),)), "at least one instance"),
+    ],
+)
+def test_what_is_missing_is_named(target: Target, missing: str) -> None:
+    """Before anything is opened."""
+    with pytest.raises(ConfigError, match=missing):
+        target.check_complete()
+
+
+def test_an_unknown_endpoint_type_names_the_known_ones() -> None:
+    """And what was given."""
+    with pytest.raises(ConfigError, match="one of DIRECT, DEFAULT, VIPSERVER, FIXED, got 'direct'"):
+        Target("http://e", "s", "", "direct", ())
+
+
+def test_a_fixed_list_is_checked_like_discovery() -> None:
+    """Two or three parts a row; what is wrong is shown."""
+    assert fixed_list([("10.0.0.1", 80), ("10.0.0.2", 81, 5)]) == (
+        Instance("10.0.0.1", 80, 1),
+        Instance("10.0.0.2", 81, 5),
+    )
+    for row in [("10.0.0.1",), ("10.0.0.1", 0), ("10.0.0.1", "x"), ("10.0.0.1", 80, -1), 7]:
+        with pytest.raises(ConfigError, match="instances:"):
+            fixed_list([row])  # type: ignore[list-item]
