@@ -194,6 +194,7 @@ class PredictClient:
         path: str = "",
         query: Mapping[str, str] | str | None = None,
         headers: Mapping[str, str] | None = None,
+        idempotent: bool = True,
     ) -> Deferred[Any]:
         """Call the service.
 
@@ -204,6 +205,8 @@ class PredictClient:
             path: Below the service's path, percent-encoded.
             query: Fields, or an encoded query.
             headers: Of this call only.
+            idempotent: Whether an instance may get the call although another already had it. Predictions usually are;
+                if not, only attempts that provably never reached an instance are tried again.
 
         Returns:
             Fires with the response. Fails with a `RequestFailed` (`DeadlineExceeded`, `StatusError`,
@@ -227,6 +230,7 @@ class PredictClient:
             request.parse_response,
             timeout_s=timeout_s,
             attempt_timeout_s=self._config.attempt_timeout_s,
+            is_idempotent=idempotent,
         ).start()
 
     # -- what it shows
@@ -293,7 +297,7 @@ class PredictClient:
         config, target = self._config, self._target
         source = target.make_source(self._reactor, config, self._stream("source"), self._agent)
         self._fleet = upstream = Upstream(
-            self._shared_pools(), config, counters=self.counters, rng=self._stream("rotation")
+            self._reactor, self._shared_pools(), config, counters=self.counters, rng=self._stream("rotation")
         )
         if source is None:
             upstream.apply(target.instances)

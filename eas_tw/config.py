@@ -71,6 +71,7 @@ def _retry_on(values: Iterable[Condition | str | int]) -> frozenset[Condition | 
 _positive = _number(0, above=True)
 _positive_or_none = _number(0, above=True, none=True)
 _count = _number(1, whole=True)
+_count_or_none = _number(1, whole=True, none=True)
 
 
 @frozen(kw_only=True)
@@ -99,7 +100,16 @@ class ClientConfig:
             Doubles.
         eject_max_s: The longest ejection.
         max_ejected_ratio: The largest share of the fleet that is ejected at a time; 0 switches ejection off.
-        balancer: How an instance is picked: `"wrr"`, weighted round robin.
+        balancer: How an instance is picked: `"wrr"`, weighted round robin, or `"p2c"`, the less loaded of two drawn
+            ones (latency and calls in flight by weight), for instances that differ in speed.
+        subset_size: Use this many instances of a large list only, chosen by this process's own hash; `None` for all.
+        max_in_flight_per_instance: Pass over instances that have this many calls of this client already, while
+            another has fewer; `None` for no bound but the connections.
+        slow_start_s: New and returned instances get their share little by little over this time; 0 for at once.
+        outlier_success_gap: Eject instances whose share of good answers is lower than the fleet's median by more than
+            this, 0–1; `None` for not.
+        outlier_latency_ratio: Eject instances whose good answers take more than this many times the fleet's median,
+            > 1; `None` for not.
         max_connections_per_instance: Bound on the connections to one instance; further calls wait in line.
         idle_timeout_s: An idle connection is closed after this long (the vendor's gateway does so at 30 s).
         max_waiting: The most calls that may wait in line for one instance's connections; more fail as `Overloaded` at
@@ -130,7 +140,12 @@ class ClientConfig:
     eject_base_s: float = field(default=30.0, validator=_positive)
     eject_max_s: float = field(default=60.0, validator=_positive)
     max_ejected_ratio: float = field(default=0.5, validator=_number(0, 1))
-    balancer: Literal["wrr"] = field(default="wrr", validator=_one_of("wrr"))
+    balancer: Literal["wrr", "p2c"] = field(default="wrr", validator=_one_of("wrr", "p2c"))
+    subset_size: int | None = field(default=None, validator=_count_or_none)
+    max_in_flight_per_instance: int | None = field(default=None, validator=_count_or_none)
+    slow_start_s: float = field(default=0.0, validator=_number(0))
+    outlier_success_gap: float | None = field(default=None, validator=_number(0, 1, none=True))
+    outlier_latency_ratio: float | None = field(default=None, validator=_number(1, above=True, none=True))
     max_connections_per_instance: int = field(default=100, validator=_count)
     idle_timeout_s: float = field(default=30.0, validator=_positive)
     max_waiting: int = field(default=10_000, validator=_number(0, whole=True))

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from eas_tw import errors
 from eas_tw.net.deadlines import Deadlines
 from eas_tw.net.http1 import text_headers
-from eas_tw.policy.outcomes import ANSWERED, OK_STATUS, Attempt, Condition, Outcome
+from eas_tw.policy.outcomes import ANSWERED, NOT_ITS_FAULT, OK_STATUS, Attempt, Condition, Outcome
 from eas_tw.policy.retry import GiveUp, Options, Retry, RetryBudget, RetryPolicy
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class Fleet(Protocol):
     def is_sole(self) -> bool:
         """Whether there is one instance only."""
 
-    def record(self, instance: Instance, outcome: Outcome, now: float) -> None:
-        """Take note of how an attempt ended."""
+    def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
+        """Take note of how an attempt ended that began then."""
 
 
 class Calls:
@@ -146,7 +146,8 @@ class Call:
 
     __slots__ = (
         "_attempt_at", "_attempt_timeout_s", "_calls", "_connection", "_deadline", "_failed", "_finish", "_fleet",
-        "_fresh", "_instance", "_line", "_pause", "_request", "_timeout_s", "_tried", "done", "history",
+        "_fresh", "_instance", "_is_idempotent", "_line", "_pause", "_request", "_timeout_s", "_tried", "done",
+        "history",
     )  # fmt: skip
 
     def __init__(
@@ -158,6 +159,7 @@ class Call:
         *,
         timeout_s: float,
         attempt_timeout_s: float | None,
+        is_idempotent: bool = True,
     ) -> None:
         self.done: Deferred[Any] = Deferred(self._cancelled)
         self.history: tuple[Attempt, ...] = ()
@@ -167,6 +169,7 @@ class Call:
         self._finish = finish
         self._timeout_s = timeout_s
         self._attempt_timeout_s = attempt_timeout_s
+        self._is_idempotent = is_idempotent
         self._tried: tuple[Key, ...] = ()
         self._failed: tuple[Key, ...] = ()
         self._fresh = False
@@ -256,7 +259,7 @@ class Call:
         now = calls.seconds()
         self.history = (*self.history, Attempt(instance, outcome, now - self._attempt_at))
         self._tried = (*self._tried, instance.key)
-        if outcome.condition is Condition.STALE:
+        if outcome.condition in NOT_ITS_FAULT:
             self._fresh = True
         else:
             self._failed = (*self._failed, instance.key)
@@ -265,14 +268,17 @@ class Call:
         if self._attempt_timeout_s is not None:
             calls.attempt_deadlines.clear(self, self._attempt_timeout_s)
         self._instance = self._connection = self._line = None
-        self._fleet.record(instance, outcome, now)
+        self._fleet.record(instance, outcome, self._attempt_at)
 
     def _go_on_or(self, error: Callable[[str], Exception]) -> None:
         """Do what policy decides; fail with `error` of a sentence when that is to give up."""
         calls = self._calls
         now = calls.seconds()
         options = Options(
-            another=self._fleet.has_another(self._failed), sole=self._fleet.is_sole, remaining_s=self._deadline - now
+            another=self._fleet.has_another(self._failed),
+            sole=self._fleet.is_sole,
+            remaining_s=self._deadline - now,
+            is_idempotent=self._is_idempotent,
         )
         decision = calls.policy.decide(self.history, options, budget=calls.budget, now=now, rng=calls.rng)
         if isinstance(decision, GiveUp):

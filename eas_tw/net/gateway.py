@@ -79,7 +79,7 @@ class Gateway:
         """Whether the gateway has not failed yet."""
         return self.instance.key not in failed
 
-    def record(self, instance: Instance, outcome: Outcome, now: float) -> None:
+    def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
         """Nothing to learn: there is nobody else to send to."""
 
     def submit(self, call: Call, *, fresh: bool) -> None:  # noqa: ARG002

@@ -125,9 +125,9 @@ class ClientConnection(TwistedProtocol):
 
     def flush(self) -> None:
         """Write the request to the socket; what that leaves, and every error, is the transport's."""
-        request, self._unsent = self._unsent, b""
-        if not request or self._write_to_socket is None:
+        if not self._unsent or self._write_to_socket is None:
             return
+        request, self._unsent = self._unsent, b""
         try:
             written = self._write_to_socket(request)
         except OSError:
@@ -164,7 +164,8 @@ class ClientConnection(TwistedProtocol):
         """Bytes came (`IProtocol`)."""
         if self._exchange is None or self._unsent:
             # Bytes nobody asked for, or not yet: the next caller must never take them for its answer.
-            self._abort()
+            self._write_to_socket = None
+            self.transport.abortConnection()
             return
         self._fed_bytes += len(data)
         if not self._head_done:
@@ -185,7 +186,6 @@ class ClientConnection(TwistedProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The socket is gone (`IProtocol`)."""
         self.is_lost = True
-        self._unsent = b""
         exchange, self._exchange = self._exchange, None
         # The owner first: whoever takes the answer may ask the pool for another connection at once.
         self._owner.connection_lost(self)
@@ -195,6 +195,7 @@ class ClientConnection(TwistedProtocol):
             exchange.answered(self._status, self._head, b"".join(self._body))
         else:
             exchange.broke(self._loss(reason))
+        self._unsent = b""
 
     def pauseProducing(self) -> None:
         """A large request is waiting to be written (`IPushProducer`)."""
@@ -308,6 +309,10 @@ class ClientConnection(TwistedProtocol):
             exchange.broke(Outcome(Condition.VIOLATION, detail=detail))
 
     def _loss(self, reason: Failure) -> Outcome:
+        if self._unsent:
+            # A kept one; a new one that closes at once is no better than one that was refused.
+            condition = Condition.CONNECT_FAILED if self.used == 1 else Condition.UNSENT
+            return Outcome(condition, detail=_phrase(reason))
         if self._fed_bytes:
             return Outcome(Condition.CUT, detail=f"after {self._fed_bytes} bytes of the response")
         return Outcome(Condition.LOST if self.used == 1 else Condition.STALE, detail=_phrase(reason))

@@ -14,9 +14,10 @@ from twisted.logger import Logger
 
 from eas_tw.net.flush import Flusher
 from eas_tw.net.pool import Pool
-from eas_tw.policy.health import Health, HealthPolicy
-from eas_tw.policy.instances import Added, Change, Instance, Removed, Reweighted, changes
-from eas_tw.policy.rotation import Rotation
+from eas_tw.policy.cluster import Cluster, ClusterPolicy
+from eas_tw.policy.health import HealthPolicy
+from eas_tw.policy.instances import Added, Change, Instance, Removed, Reweighted
+from eas_tw.policy.outcomes import ANSWERED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from eas_tw.config import ClientConfig
     from eas_tw.net.pool import Reactor
+    from eas_tw.policy.cluster import Judgement
     from eas_tw.policy.outcomes import Outcome
     from eas_tw.telemetry.counters import Counters
 
@@ -87,72 +89,45 @@ class Pools:
 
 
 class Upstream:
-    """The instances of one service."""
+    """The instances of one service, each with its pool."""
 
-    def __init__(self, pools: Pools, config: ClientConfig, *, counters: Counters, rng: Random) -> None:
-        self.instances: tuple[Instance, ...] = ()
+    def __init__(
+        self, reactor: Reactor, pools: Pools, config: ClientConfig, *, counters: Counters, rng: Random
+    ) -> None:
+        self._seconds = reactor.seconds
         self._pools = pools
         self._members: dict[Key, Pool] = {}
-        self._pickable: dict[Key, Instance] = {}
-        self._rotation = Rotation(rng)
-        self._health = Health(
-            HealthPolicy(
-                eject_after=config.eject_after,
-                eject_base_s=config.eject_base_s,
-                eject_max_s=config.eject_max_s,
-                max_ejected_ratio=config.max_ejected_ratio,
-            ),
-            rng,
-        )
+        self._cluster = Cluster(_policy(config), rng)
         self._counters = counters
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """The list."""
+        return self._cluster.instances
 
     @property
     def ejected(self) -> tuple[Key, ...]:
         """The instances left out at the moment (ip and port)."""
-        return self._health.ejected
+        return self._cluster.ejected
 
     def apply(self, instances: Sequence[Instance]) -> tuple[Change, ...]:
-        """Take over a new list.
-
-        Returns:
-            What changed; nothing is rebuilt when nothing did.
-        """
-        if self.instances == tuple(instances):
-            return ()
-        found = changes(self.instances, instances)
-        self.instances = tuple(instances)
-        self._pickable = {instance.key: instance for instance in instances if instance.weight > 0}
-        removed = [change.instance for change in found if isinstance(change, Removed)]
-        joined = [change.instance for change in found if isinstance(change, Added | Reweighted)]
+        """Take over a new list; what changed."""
+        found = self._cluster.apply(instances, self._seconds())
         for change in found:
             if isinstance(change, Added):
                 self._members[change.instance.key] = self._pools.take(change.instance)
-        self._rotate(removed, joined)
-        # Last, with the new rotation in place: retiring a pool sends its waiting calls elsewhere.
-        for instance in removed:
-            del self._members[instance.key]
-            self._pools.give_back(instance)
+        # Last, with the new list in place: retiring a pool sends its waiting calls elsewhere.
+        for change in found:
+            if isinstance(change, Removed):
+                del self._members[change.instance.key]
+                self._pools.give_back(change.instance)
         if found:
             _log.info("list of instances changed: {changes}", changes=_summary(found))
         return found
 
     def choose(self, tried: Collection[Key], failed: Collection[Key], now: float) -> Instance | None:
-        """The instance for an attempt.
-
-        Args:
-            tried: Instances this call has tried.
-            failed: Those of them that have failed, which a stale pooled connection is not.
-            now: The reactor's seconds.
-
-        Returns:
-            By weight one that is untried and well; else an untried one that is ejected; else one that has not failed;
-            else the only instance of the list; else `None`.
-        """
-        returning = self._health.returning(now)
-        if returning:
-            self._rotation.add(self._pickable[key] for key in returning if key in self._pickable)
-        picked = self._rotation.pick(tried)
-        return picked if picked is not None else self._last_resort(tried, failed)
+        """The instance for an attempt, see `Cluster.choose`."""
+        return self._cluster.choose(tried, failed, now)
 
     def pool_of(self, instance: Instance) -> Pool:
         """The pool of an instance that is in the list."""
@@ -160,39 +135,54 @@ class Upstream:
 
     def has_another(self, failed: Collection[Key]) -> bool:
         """Whether an instance exists that has not failed."""
-        return any(key not in failed for key in self._pickable)
+        return self._cluster.has_another(failed)
 
     @property
     def is_sole(self) -> bool:
         """Whether the list has one instance to pick from only."""
-        return len(self._pickable) == 1
+        return self._cluster.is_sole
 
-    def record(self, instance: Instance, outcome: Outcome, now: float) -> None:
-        """Take note of how an attempt on an instance ended."""
-        if self._health.record(instance.key, outcome, now):
-            self._rotation.remove([instance.key])
-            self._counters.ejections[instance.address] += 1
-            _log.warn("ejected {instance}: {outcome}", instance=instance.address, outcome=str(outcome))
+    def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
+        """Take note of how an attempt on an instance ended.
+
+        Args:
+            instance: Where it went.
+            outcome: How it ended.
+            began: When, in the reactor's seconds.
+        """
+        cluster = self._cluster
+        if outcome is ANSWERED and not cluster.is_following:
+            judgements = cluster.record(instance, outcome, began)
+        else:
+            now = self._seconds()
+            judgements = cluster.record(instance, outcome, now, now - began)
+        for judgement in judgements:
+            self._tell(judgement)
 
     def leave(self) -> None:
         """Give everything back: the list is empty from now on."""
         self.apply(())
 
-    def _rotate(self, removed: Sequence[Instance], joined: Sequence[Instance]) -> None:
-        self._rotation.remove([instance.key for instance in removed])
-        back = self._health.set_fleet(self._pickable)
-        ejected = set(self._health.ejected)
-        self._rotation.add([instance for instance in joined if instance.key not in ejected])
-        self._rotation.add([self._pickable[key] for key in back if key not in self._rotation])
+    def _tell(self, judgement: Judgement) -> None:
+        address = judgement.instance.address
+        if judgement.is_ejected:
+            self._counters.ejections[address] += 1
+            _log.warn("ejected {instance}: {why}", instance=address, why=judgement.why)
+        else:
+            _log.info("{instance} is back: {why}", instance=address, why=judgement.why)
 
-    def _last_resort(self, tried: Collection[Key], failed: Collection[Key]) -> Instance | None:
-        for key in self._health.ejected:
-            if key not in tried:
-                return self._pickable.get(key)
-        picked = self._rotation.pick(failed)
-        if picked is None and self.is_sole:
-            return next(iter(self._pickable.values()))
-        return picked
+
+def _policy(config: ClientConfig) -> ClusterPolicy:
+    health = HealthPolicy(config.eject_after, config.eject_base_s, config.eject_max_s, config.max_ejected_ratio)
+    return ClusterPolicy(
+        health=health,
+        balancer=config.balancer,
+        subset_size=config.subset_size,
+        max_in_flight_per_instance=config.max_in_flight_per_instance,
+        slow_start_s=config.slow_start_s,
+        outlier_success_gap=config.outlier_success_gap,
+        outlier_latency_ratio=config.outlier_latency_ratio,
+    )
 
 
 def _summary(found: Sequence[Change]) -> str:

@@ -1,16 +1,18 @@
 """Which instances are left out for a while: passive ejection, as Envoy's outlier detection does it.
 
 A failed connect ejects at once, consecutive failures after `eject_after`; each ejection in a row lasts twice as long,
-with jitter, up to a bound. When it expires the instance simply takes part again, and its first call is the probe:
-another failure ejects it again at once, for longer, and a good answer forgets the past.
-At most a share of the fleet is ejected at a time. Where Envoy stops at 10 %, the default here is half: EAS lists often
-hold 2–9 instances. Lists of one never eject.
+with jitter, up to a bound. When it is over the instance is half open: it gets one call, the probe. A good answer
+forgets the past, another failure ejects it again at once, for longer; until one of them is known it gets no second.
+At most a share of the fleet is left out at a time, and further ejections are ignored (panic: better a doubtful instance
+than too few). Where Envoy stops at 10 %, the default here is half: EAS lists often hold 2–9 instances. Lists of one
+never eject.
 
-State is kept by ip and port, so it survives polls. Knows no rotation: it answers with what to take out or bring back.
+State is kept by ip and port, so it survives polls. Knows no rotation: it answers with what changed.
 """
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -49,19 +51,40 @@ class HealthPolicy:
     max_ejected_ratio: float = 0.5
 
 
+class Verdict(Enum):
+    """What an outcome changed for its instance."""
+
+    EJECTED = auto()
+    """It is left out from now on."""
+    RETURNED = auto()
+    """Its probe came back well: it takes part like any other."""
+    UNDECIDED = auto()
+    """Its probe told nothing: it gets another."""
+
+
 class _Record:
-    __slots__ = ("ejections", "failures", "until")
+    __slots__ = ("ejections", "failures", "is_probing", "until")
 
     def __init__(self) -> None:
         self.failures = 0
         self.ejections = 0
         self.until: float | None = None
+        self.is_probing = False
+
+    @property
+    def is_out(self) -> bool:
+        return self.until is not None or self.is_probing
 
 
 class Health:
-    """The record of every instance that failed lately; those without a record are well."""
+    """The record of every instance that failed lately; those without a record are well.
+
+    Attributes:
+        half_open: Instances whose ejection is over and whose probe has not been sent; nothing when all is well.
+    """
 
     def __init__(self, policy: HealthPolicy, rng: Random) -> None:
+        self.half_open: dict[Key, None] = {}
         self._policy = policy
         self._rng = rng
         self._fleet: dict[Key, None] = {}
@@ -69,72 +92,92 @@ class Health:
         self._next_return: float | None = None
 
     @property
-    def ejected(self) -> tuple[Key, ...]:
-        """The instances left out at the moment, those that return first in front."""
-        out = [(record.until, key) for key, record in self._records.items() if record.until is not None]
+    def left_out(self) -> tuple[Key, ...]:
+        """The instances that get no calls at the moment: those being probed first, then by the time of their return."""
+        out = [(record.until or 0.0, key) for key, record in self._records.items() if record.is_out]
         return tuple(key for _, key in sorted(out))
 
     def set_fleet(self, keys: Iterable[Key]) -> tuple[Key, ...]:
         """Learn the current list; forget the rest.
 
         Returns:
-            Ejected instances to bring back because the fleet shrank below what may be ejected of it.
+            Instances to bring back because the fleet shrank below what may be left out of it.
         """
         self._fleet = dict.fromkeys(keys)
         for key in [key for key in self._records if key not in self._fleet]:
             del self._records[key]
-        out = self.ejected
+            self.half_open.pop(key, None)
+        out = self.left_out
         surplus = len(out) - self._allowed()
         return self._bring_back(out[:surplus]) if surplus > 0 else ()
 
-    def record(self, key: Key, outcome: Outcome, now: float) -> bool:
-        """Take note of how an attempt ended.
-
-        Returns:
-            Whether the instance is to be ejected now.
-        """
+    def record(self, key: Key, outcome: Outcome, now: float) -> Verdict | None:
+        """Take note of how an attempt ended; what that changed, if anything."""
         if outcome is ANSWERED and not self._records:
-            return False
-        if not _speaks_against(outcome):
-            if self._records and _speaks_for(outcome):
-                self._forgive(key)
-            return False
-        if key not in self._fleet:
-            return False
+            return None
+        record = self._records.get(key)
+        if speaks_against(outcome):
+            return self._blame(key, outcome, now) if key in self._fleet else None
+        if record is None:
+            return None
+        if _speaks_for(outcome) and record.until is None:
+            return self._forgive(key)
+        if record.is_probing:
+            record.is_probing = False
+            self.half_open[key] = None
+            return Verdict.UNDECIDED
+        return None
+
+    def eject(self, key: Key, now: float) -> bool:
+        """Leave an instance out for another reason than failures in a row; whether that is allowed."""
         record = self._records.setdefault(key, _Record())
-        record.failures += 1
-        at_once = outcome.condition in CONNECT_FAILURES or record.ejections > 0
-        if record.until is not None or not (at_once or record.failures >= self._policy.eject_after):
-            return False
-        return self._eject(record, outcome, now)
+        return not record.is_out and self._eject(record, self._policy.eject_base_s, now)
 
     def returning(self, now: float) -> tuple[Key, ...]:
-        """The instances whose ejection has ended by `now`; each is named once."""
+        """The instances whose ejection has ended by `now`, half open from here on; each is named once."""
         if self._next_return is None or now < self._next_return:
             return ()
-        due = [key for key in self.ejected if (self._records[key].until or 0.0) <= now]
-        return self._bring_back(due)
+        return self._bring_back(
+            [key for key, record in self._records.items() if record.until is not None and record.until <= now]
+        )
 
-    def _eject(self, record: _Record, outcome: Outcome, now: float) -> bool:
-        if len(self.ejected) >= self._allowed():
+    def probe(self, key: Key) -> None:
+        """A half-open instance has been given its call."""
+        del self.half_open[key]
+        self._records[key].is_probing = True
+
+    def _blame(self, key: Key, outcome: Outcome, now: float) -> Verdict | None:
+        record = self._records.setdefault(key, _Record())
+        was_probing, record.is_probing = record.is_probing, False
+        record.failures += 1
+        refused = outcome.condition in CONNECT_FAILURES
+        if record.until is None and (refused or record.ejections > 0 or record.failures >= self._policy.eject_after):
+            self.half_open.pop(key, None)
+            if self._eject(record, _CONNECT_BASE_S if refused else self._policy.eject_base_s, now):
+                return Verdict.EJECTED
+        return Verdict.RETURNED if was_probing else None
+
+    def _eject(self, record: _Record, base_s: float, now: float) -> bool:
+        if len(self.left_out) >= self._allowed():
             return False
-        policy = self._policy
-        base = _CONNECT_BASE_S if outcome.condition in CONNECT_FAILURES else policy.eject_base_s
-        length = min(base * 2**record.ejections, max(base, policy.eject_max_s))
+        length = min(base_s * 2**record.ejections, max(base_s, self._policy.eject_max_s))
         record.until = now + length * (1.0 + _JITTER * self._rng.random())
         record.ejections = min(record.ejections + 1, 16)
         self._schedule()
         return True
 
-    def _forgive(self, key: Key) -> None:
-        record = self._records.get(key)
-        if record is not None and record.until is None:
-            del self._records[key]
+    def _forgive(self, key: Key) -> Verdict | None:
+        was_out = self._records.pop(key).is_probing
+        self.half_open.pop(key, None)
+        return Verdict.RETURNED if was_out else None
 
     def _bring_back(self, keys: Iterable[Key]) -> tuple[Key, ...]:
         back = tuple(keys)
         for key in back:
-            self._records[key].until = None
+            record = self._records[key]
+            record.until = None
+            record.is_probing = False
+            self.half_open[key] = None
         self._schedule()
         return back
 
@@ -147,7 +190,8 @@ class Health:
         return int(fleet * self._policy.max_ejected_ratio) if fleet > 1 else 0
 
 
-def _speaks_against(outcome: Outcome) -> bool:
+def speaks_against(outcome: Outcome) -> bool:
+    """Whether an outcome is the instance's failure."""
     return outcome.condition in FAILURES or (outcome.condition is Condition.STATUS and outcome.status in _SERVER_ERROR)
 
 

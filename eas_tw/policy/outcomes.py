@@ -29,6 +29,8 @@ class Condition(StrEnum):
     STALE = "stale"
     """A pooled connection turned out closed under a fresh request, and no byte of a response came on it. It says
     nothing about the instance, since servers close idle connections whenever they like (RFC 9112 §9.3.1)."""
+    UNSENT = "unsent"
+    """The same, but the connection closed before the request had left: the instance has not seen it."""
     LOST = "lost"
     """A connection opened for this attempt was lost before the first byte of the response."""
     CUT = "cut"
@@ -54,11 +56,15 @@ NEVER_SENT = frozenset(
         Condition.CONNECT_REFUSED,
         Condition.CONNECT_TIMEOUT,
         Condition.CONNECT_FAILED,
+        Condition.UNSENT,
         Condition.RETIRED,
         Condition.WAITED,
     }
 )
 """Conditions under which no byte of the request can have reached the instance."""
+
+NOT_ITS_FAULT = frozenset({Condition.STALE, Condition.UNSENT})
+"""Conditions of a kept connection only: the instance has not failed, and a new connection to it may do."""
 
 CONNECT_FAILURES = frozenset({Condition.CONNECT_REFUSED, Condition.CONNECT_TIMEOUT, Condition.CONNECT_FAILED})
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from eas_tw.policy.outcomes import NEVER_SENT, Condition
+from eas_tw.policy.outcomes import NEVER_SENT, NOT_ITS_FAULT, Condition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +39,7 @@ DEFAULT_RETRY_ON: frozenset[Condition | int] = frozenset(
         Condition.CONNECT_TIMEOUT,
         Condition.CONNECT_FAILED,
         Condition.STALE,
+        Condition.UNSENT,
         Condition.LOST,
         Condition.CUT,
         Condition.ATTEMPT_TIMEOUT,
@@ -83,11 +84,14 @@ class Options:
             stale has not failed, but comes after those not tried at all.
         sole: Whether the list has one instance only.
         remaining_s: Seconds until the call's deadline.
+        is_idempotent: Whether the instance may get the call twice; otherwise only what provably never reached it is
+            tried again.
     """
 
     another: bool
     sole: bool
     remaining_s: float
+    is_idempotent: bool = True
 
 
 class RetryBudget:
@@ -141,10 +145,9 @@ class RetryPolicy:
     ) -> Retry | GiveUp:
         """What follows the last attempt of `history`."""
         last = history[-1].outcome
-        if not self._is_retried(last):
-            return GiveUp("is not retried")
-        if len(history) >= self.attempts:
-            return GiveUp(f"was the last of {self.attempts} attempts")
+        refusal = self._refusal(history, options)
+        if refusal:
+            return GiveUp(refusal)
         where = self._where(options)
         if where is None:
             return GiveUp("left no instance that has not failed in this call")
@@ -154,6 +157,15 @@ class RetryPolicy:
         if last.condition not in NEVER_SENT and not budget.spend(now):
             return GiveUp("found the retry budget used up")
         return Retry(where, after_s)
+
+    def _refusal(self, history: Sequence[Attempt], options: Options) -> str:
+        """Why the call may not go on, wherever to; empty when it may."""
+        last = history[-1].outcome
+        if not self._is_retried(last):
+            return "is not retried"
+        if not options.is_idempotent and last.condition not in NEVER_SENT:
+            return "may have reached the instance, and the call is not idempotent"
+        return f"was the last of {self.attempts} attempts" if len(history) >= self.attempts else ""
 
     def _is_retried(self, outcome: Outcome) -> bool:
         if outcome.status == RATE_LIMITED and outcome.retry_after_s is not None:
@@ -168,9 +180,11 @@ class RetryPolicy:
 
     def _after_s(self, where: Where, history: Sequence[Attempt], rng: Random) -> float:
         last = history[-1].outcome
-        asked = last.retry_after_s or 0.0
+        # A rate limit is the service's, so it holds elsewhere too; a 503 speaks for one instance.
+        holds = where is Where.SAME or last.status == RATE_LIMITED
+        asked = (last.retry_after_s or 0.0) if holds else 0.0
         first_failover = where is Where.ANOTHER and len(history) == 1 and last.status != RATE_LIMITED
-        if last.condition is Condition.STALE or first_failover:
-            return asked
+        if last.condition in NOT_ITS_FAULT or first_failover:
+            return 0.0
         ceiling = min(self.backoff_max_s, self.backoff_base_s * 2 ** (len(history) - 1))
         return max(asked, rng.uniform(0.0, ceiling))

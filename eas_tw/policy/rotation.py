@@ -16,7 +16,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from random import Random
 
     from eas_tw.policy.instances import Instance
@@ -29,9 +29,9 @@ class _Turn:
 
     __slots__ = ("instance", "phase", "turn", "weight")
 
-    def __init__(self, instance: Instance, phase: float) -> None:
+    def __init__(self, instance: Instance, weight: float, phase: float) -> None:
         self.instance = instance
-        self.weight = instance.weight
+        self.weight = weight
         self.phase = phase
         self.turn = 0
 
@@ -66,12 +66,18 @@ class Rotation:
     def __contains__(self, key: object) -> bool:
         return key in self._turns
 
-    def add(self, instances: Iterable[Instance]) -> None:
-        """Let instances take part from now on; one that takes part already continues with its new weight."""
+    def add(self, instances: Iterable[Instance], shares: Mapping[Key, float] | None = None) -> None:
+        """Let instances take part from now on; one that takes part already continues with its new weight.
+
+        Args:
+            instances: Who.
+            shares: Of their weight, above 0; 1 for those not in it.
+        """
         for instance in instances:
             known = self._turns.get(instance.key)
-            turn = _Turn(instance, known.phase if known else self._rng.random())
-            if instance.weight > 0:
+            weight = instance.weight * (shares or {}).get(instance.key, 1.0)
+            turn = _Turn(instance, weight, known.phase if known else self._rng.random())
+            if weight > 0:
                 turn.join(self._now)
                 self._turns[instance.key] = turn
             elif known:
@@ -84,7 +90,7 @@ class Rotation:
             self._turns.pop(key, None)
         self._rebuild()
 
-    def pick(self, tried: Collection[Key] = ()) -> Instance | None:
+    def pick(self, tried: Collection[Key] = (), now: float = 0.0) -> Instance | None:  # noqa: ARG002  as every balancer
         """The next instance that is not in `tried`; `None` when there is none. Those passed over keep their turn."""
         heap = self._heap
         if not tried:

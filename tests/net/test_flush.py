@@ -176,4 +176,4 @@ def test_an_answer_to_nothing_is_not_the_answer(line: Line) -> None:
     line.read()
     line.reactor.advance(0)
     assert line.arrived() == b""
-    assert line.events == ["gone", Condition.STALE]
+    assert line.events == ["gone", Condition.UNSENT]

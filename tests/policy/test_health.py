@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from eas_tw.policy.health import Health, HealthPolicy
+from eas_tw.policy.health import Health, HealthPolicy, Verdict
 from eas_tw.policy.outcomes import ANSWERED, Condition, Outcome
 
 KEYS = [("10.0.0.1", port) for port in range(1, 7)]
@@ -27,8 +27,8 @@ def status(code: int) -> Outcome:
 def test_a_failed_connect_ejects_at_once() -> None:
     """For 1 s, plus up to half of it."""
     made = health()
-    assert made.record(KEYS[0], REFUSED, 100.0)
-    assert made.ejected == (KEYS[0],)
+    assert made.record(KEYS[0], REFUSED, 100.0) is Verdict.EJECTED
+    assert made.left_out == (KEYS[0],)
     assert made.returning(101.0) == ()
     assert made.returning(101.51) == (KEYS[0],)
     assert made.returning(200.0) == ()
@@ -38,7 +38,7 @@ def test_a_failed_connect_ejects_at_once() -> None:
 def test_consecutive_failures_eject(outcome: Outcome) -> None:
     """The fifth in a row ejects, for about 30 s."""
     made = health()
-    assert [made.record(KEYS[0], outcome, 0.0) for _ in range(5)] == [False] * 4 + [True]
+    assert [made.record(KEYS[0], outcome, 0.0) for _ in range(5)] == [None] * 4 + [Verdict.EJECTED]
     assert made.returning(29.9) == ()
     assert made.returning(45.1) == (KEYS[0],)
 
@@ -66,12 +66,56 @@ def test_the_probe_decides() -> None:
     made = health()
     made.record(KEYS[0], REFUSED, 0.0)
     made.returning(2.0)
-    assert made.record(KEYS[0], REFUSED, 2.0)
+    made.probe(KEYS[0])
+    assert made.record(KEYS[0], REFUSED, 2.0) is Verdict.EJECTED
     assert made.returning(3.9) == ()
     assert made.returning(5.1) == (KEYS[0],)
-    made.record(KEYS[0], ANSWERED, 6.0)
+    made.probe(KEYS[0])
+    assert made.record(KEYS[0], ANSWERED, 6.0) is Verdict.RETURNED
     made.record(KEYS[0], REFUSED, 7.0)
     assert made.returning(8.6) == (KEYS[0],)
+
+
+def test_one_probe_at_a_time() -> None:
+    """Until the probe's outcome is known the instance is left out; one that tells nothing is followed by another."""
+    made = health()
+    made.record(KEYS[0], REFUSED, 0.0)
+    made.returning(2.0)
+    assert list(made.half_open) == [KEYS[0]]
+    assert made.left_out == ()
+    made.probe(KEYS[0])
+    assert not made.half_open
+    assert made.left_out == (KEYS[0],)
+    for outcome in (Outcome(Condition.CANCELLED), Outcome(Condition.WAITED), Outcome(Condition.STALE)):
+        assert made.record(KEYS[0], outcome, 3.0) is Verdict.UNDECIDED
+        assert list(made.half_open) == [KEYS[0]]
+        made.probe(KEYS[0])
+    assert made.record(KEYS[0], status(450), 4.0) is Verdict.RETURNED
+    assert made.left_out == ()
+
+
+def test_a_probe_keeps_its_place_among_those_left_out() -> None:
+    """While it runs no other instance is ejected in its place."""
+    made = health(4)
+    for key in KEYS[:2]:
+        made.record(key, REFUSED, 0.0)
+    made.returning(2.0)
+    made.probe(KEYS[0])
+    assert made.record(KEYS[2], REFUSED, 2.0) is Verdict.EJECTED
+    assert made.record(KEYS[3], REFUSED, 2.0) is None
+    assert made.record(KEYS[0], REFUSED, 2.0) is Verdict.EJECTED
+    assert set(made.left_out) == {KEYS[0], KEYS[2]}
+
+
+def test_an_ejection_from_outside_obeys_the_same_bound() -> None:
+    """Outliers are left out for as long as failures, and never more than half of the fleet."""
+    made = health(4)
+    assert made.eject(KEYS[0], 0.0)
+    assert not made.eject(KEYS[0], 0.0)
+    assert made.eject(KEYS[1], 0.0)
+    assert not made.eject(KEYS[2], 0.0)
+    assert made.returning(29.9) == ()
+    assert set(made.returning(45.1)) == {KEYS[0], KEYS[1]}
 
 
 def test_ejections_do_not_grow_without_bound() -> None:
@@ -87,8 +131,8 @@ def test_ejections_do_not_grow_without_bound() -> None:
 def test_at_most_half_is_ejected(fleet: int, allowed: int) -> None:
     """Beyond that an ejection is ignored, and a single instance is never ejected."""
     made = health(fleet)
-    assert sum(made.record(key, REFUSED, 0.0) for key in KEYS[:fleet]) == allowed
-    assert len(made.ejected) == allowed
+    assert [made.record(key, REFUSED, 0.0) for key in KEYS[:fleet]].count(Verdict.EJECTED) == allowed
+    assert len(made.left_out) == allowed
 
 
 def test_state_is_kept_across_lists() -> None:
@@ -96,10 +140,10 @@ def test_state_is_kept_across_lists() -> None:
     made = health(4)
     made.record(KEYS[0], REFUSED, 0.0)
     assert made.set_fleet(KEYS[:5]) == ()
-    assert made.ejected == (KEYS[0],)
+    assert made.left_out == (KEYS[0],)
     made.set_fleet(KEYS[1:])
     made.set_fleet(KEYS[:5])
-    assert made.ejected == ()
+    assert made.left_out == ()
 
 
 def test_a_smaller_fleet_brings_some_back() -> None:
@@ -108,7 +152,7 @@ def test_a_smaller_fleet_brings_some_back() -> None:
     for key in KEYS[:3]:
         made.record(key, REFUSED, 0.0)
     assert len(made.set_fleet(KEYS[:4])) == 1
-    assert len(made.ejected) == 2
+    assert len(made.left_out) == 2
 
 
 def test_unknown_instances_are_ignored() -> None:

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from eas_tw.policy.instances import Instance
-from eas_tw.policy.outcomes import Attempt, Condition, Outcome
+from eas_tw.policy.outcomes import NEVER_SENT, Attempt, Condition, Outcome
 from eas_tw.policy.retry import GiveUp, Options, Retry, RetryBudget, RetryPolicy, Where
 
 A, B, C = (Instance("10.0.0.1", port) for port in (1, 2, 3))
@@ -35,6 +35,7 @@ RETRIED: dict[Outcome, bool] = {
     Outcome(Condition.CONNECT_TIMEOUT): True,
     Outcome(Condition.CONNECT_FAILED): True,
     Outcome(Condition.STALE): True,
+    Outcome(Condition.UNSENT): True,
     Outcome(Condition.LOST): True,
     Outcome(Condition.CUT): True,
     Outcome(Condition.ATTEMPT_TIMEOUT): True,
@@ -137,7 +138,24 @@ def test_retry_after_is_honoured_inside_the_deadline_only() -> None:
     assert isinstance(decision, Retry)
     assert decision.after_s >= 2.0
     assert isinstance(decide(status(429, 9.0)), GiveUp)
-    assert isinstance(decide(status(503, 5.0)), GiveUp)
+    alone = Options(another=False, sole=True, remaining_s=5.0)
+    assert isinstance(decide(status(503, 5.0), options=alone), GiveUp)
+    decision = decide(status(503, 2.0), options=alone)
+    assert isinstance(decision, Retry)
+    assert decision.after_s >= 2.0
+
+
+def test_one_instances_retry_after_does_not_keep_the_call_from_another() -> None:
+    """A 503 speaks for the instance that sent it; a 429 is the limit of the service."""
+    assert decide(status(503, 60.0)) == Retry(Where.ANOTHER, 0.0)
+
+
+@pytest.mark.parametrize("outcome", RETRIED, ids=str)
+def test_what_may_have_arrived_is_not_repeated_when_the_call_is_not_idempotent(outcome: Outcome) -> None:
+    """Only what provably never reached an instance is."""
+    once = Options(another=True, sole=False, remaining_s=5.0, is_idempotent=False)
+    decision = decide(outcome, options=once)
+    assert isinstance(decision, Retry) == (outcome.condition in NEVER_SENT)
 
 
 def test_a_rate_limit_is_never_retried_at_once() -> None:

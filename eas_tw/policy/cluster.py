@@ -1,0 +1,236 @@
+"""The instances of one service as policy sees them: who is in, who is left out, who gets the next call.
+
+Puts the small policies together: the subset of a large fleet, the balancer, health, outliers, slow start and load.
+Answers with values; `net.upstream` acts on them. Time and chance are arguments.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from attrs import field, frozen
+
+from eas_tw.policy.health import Health, HealthPolicy, Verdict, speaks_against
+from eas_tw.policy.instances import Added, Change, Instance, Removed, changes
+from eas_tw.policy.least_loaded import LeastLoaded
+from eas_tw.policy.load import Loads
+from eas_tw.policy.outcomes import ANSWERED, Condition
+from eas_tw.policy.outliers import Outliers
+from eas_tw.policy.rotation import Rotation
+from eas_tw.policy.slow_start import SlowStart
+from eas_tw.policy.subset import Subset
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from random import Random
+
+    from eas_tw.policy.outcomes import Outcome
+
+Key = tuple[str, int]
+
+
+class Balancer(Protocol):
+    """Whose turn it is: `Rotation` or `LeastLoaded`."""
+
+    def __contains__(self, key: object) -> bool:
+        """Whether an instance takes part."""
+
+    def add(self, instances: Iterable[Instance], shares: Mapping[Key, float] | None = None) -> None:
+        """Let instances take part, with a share of their weight."""
+
+    def remove(self, keys: Iterable[Key]) -> None:
+        """Take instances out."""
+
+    def pick(self, tried: Collection[Key] = (), now: float = 0.0) -> Instance | None:
+        """The next instance that is not in `tried`."""
+
+
+@frozen
+class ClusterPolicy:
+    """What a cluster is made of; the defaults and units are those of `ClientConfig`."""
+
+    health: HealthPolicy = field(factory=HealthPolicy)
+    balancer: str = "wrr"
+    subset_size: int | None = None
+    max_in_flight_per_instance: int | None = None
+    slow_start_s: float = 0.0
+    outlier_success_gap: float | None = None
+    outlier_latency_ratio: float | None = None
+
+
+class Judgement(NamedTuple):
+    """What an outcome changed: an instance was ejected, or is back."""
+
+    instance: Instance
+    is_ejected: bool
+    why: str
+
+
+class Cluster:
+    """Who may be picked, and who is.
+
+    Attributes:
+        instances: The whole list.
+        is_following: Whether it has to be told how long each call took, which by default nobody needs to know.
+    """
+
+    def __init__(self, policy: ClusterPolicy, rng: Random) -> None:
+        self.instances: tuple[Instance, ...] = ()
+        self._known: dict[Key, Instance] = {}
+        self._limit = policy.max_in_flight_per_instance
+        self._loads = Loads()
+        self._outliers = Outliers(policy.outlier_success_gap, policy.outlier_latency_ratio)
+        self.is_following = policy.balancer == "p2c" or self._limit is not None or self._outliers.is_on
+        self._balancer: Balancer = LeastLoaded(rng, self._loads) if policy.balancer == "p2c" else Rotation(rng)
+        self._health = Health(policy.health, rng)
+        self._slow_start = SlowStart(policy.slow_start_s)
+        self._subset = Subset(policy.subset_size, rng.getrandbits(64))
+        self._members: dict[Key, Instance] = {}
+
+    @property
+    def ejected(self) -> tuple[Key, ...]:
+        """The instances left out at the moment."""
+        return self._health.left_out
+
+    @property
+    def is_sole(self) -> bool:
+        """Whether the list has one instance to pick from only."""
+        return len(self._known) == 1
+
+    def has_another(self, failed: Collection[Key]) -> bool:
+        """Whether an instance exists that has not failed."""
+        return any(key not in failed for key in self._known)
+
+    def apply(self, instances: Sequence[Instance], now: float) -> tuple[Change, ...]:
+        """Take over a new list; what changed. Nothing is rebuilt when nothing did."""
+        if self.instances == tuple(instances):
+            return ()
+        is_first = not self.instances
+        found = changes(self.instances, instances)
+        self.instances = tuple(instances)
+        self._known = {instance.key: instance for instance in instances if instance.weight > 0}
+        gone = [change.instance.key for change in found if isinstance(change, Removed)]
+        self._slow_start.forget(gone)
+        self._loads.forget(gone)
+        if not is_first:
+            self._slow_start.begin([change.instance.key for change in found if isinstance(change, Added)], now)
+        self._health.set_fleet(self._known)
+        self._subset.set_fleet(instances)
+        self._regroup(now)
+        return found
+
+    def choose(self, tried: Collection[Key], failed: Collection[Key], now: float) -> Instance | None:
+        """The instance for an attempt.
+
+        Args:
+            tried: Instances this call has tried.
+            failed: Those of them that have failed, which a stale pooled connection is not.
+            now: Seconds of the caller's clock.
+
+        Returns:
+            By weight or load one that is untried and well; else an untried one that is left out; else one that has not
+            failed; else the only instance of the list; else `None`. Each one chosen must be told to `record` once.
+        """
+        if self._health.returning(now):
+            self._regroup(now)
+        warm = self._slow_start.due(now)
+        if warm:
+            self._balancer.add([self._members[key] for key in warm if key in self._balancer], self._shares(now))
+        picked = self._pick(tried, now) if self._limit else self._balancer.pick(tried, now)
+        if picked is None:
+            picked = self._last_resort(tried, failed, now)
+            if picked is None:
+                return None
+        if self._health.half_open and picked.key in self._health.half_open:
+            self._health.probe(picked.key)
+            self._regroup(now)
+        if self.is_following:
+            self._loads.began(picked.key)
+        return picked
+
+    def record(
+        self, instance: Instance, outcome: Outcome, now: float, elapsed_s: float | None = None
+    ) -> Sequence[Judgement]:
+        """Take note of how an attempt ended.
+
+        Args:
+            instance: Where it went.
+            outcome: How it ended.
+            now: Seconds of the caller's clock.
+            elapsed_s: How long it took; needed when `is_following`.
+        """
+        verdict = self._health.record(instance.key, outcome, now)
+        if verdict is None and not self.is_following:
+            return ()
+        return self._conclude(instance, outcome, now, elapsed_s, verdict)
+
+    def _conclude(
+        self, instance: Instance, outcome: Outcome, now: float, elapsed_s: float | None, verdict: Verdict | None
+    ) -> list[Judgement]:
+        judgements: list[Judgement] = []
+        if verdict is not None:
+            if verdict is Verdict.RETURNED:
+                self._slow_start.begin([instance.key], now)
+            if verdict is not Verdict.UNDECIDED:
+                judgements.append(Judgement(instance, verdict is Verdict.EJECTED, str(outcome)))
+            self._regroup(now)
+        if self.is_following:
+            self._follow(instance.key, outcome, now, elapsed_s or 0.0)
+            judgements += self._judge_outliers(now)
+        return judgements
+
+    def _follow(self, key: Key, outcome: Outcome, now: float, elapsed_s: float) -> None:
+        is_bad = speaks_against(outcome)
+        tells = is_bad or outcome is ANSWERED
+        # A failure that comes at once must not look like the fastest instance of all.
+        self._loads.ended(key, elapsed_s if outcome is ANSWERED or _took_its_time(outcome) else None, now)
+        if tells and self._outliers.is_on:
+            self._outliers.record(key, elapsed_s, is_good=not is_bad)
+
+    def _judge_outliers(self, now: float) -> list[Judgement]:
+        found = [key for key in self._outliers.sweep(now, self._known) if self._health.eject(key, now)]
+        if found:
+            self._regroup(now)
+        return [Judgement(self._known[key], is_ejected=True, why="worse than the others") for key in found]
+
+    def _pick(self, tried: Collection[Key], now: float) -> Instance | None:
+        """Past those that have all the calls they may have; when all have, the call waits where its turn is."""
+        limit = self._limit or 0
+        full = [key for key in self._members if self._loads.in_flight(key) >= limit]
+        picked = self._balancer.pick((*tried, *full), now) if full else None
+        return picked if picked is not None else self._balancer.pick(tried, now)
+
+    def _last_resort(self, tried: Collection[Key], failed: Collection[Key], now: float) -> Instance | None:
+        for key in self._health.left_out:
+            if key not in tried and key in self._known:
+                return self._known[key]
+        for instance in self._known.values():
+            if instance.key not in tried:
+                return instance
+        picked = self._balancer.pick(failed, now)
+        if picked is None and self.is_sole:
+            return next(iter(self._known.values()))
+        return picked
+
+    def _regroup(self, now: float) -> None:
+        """Let the balancer have exactly the members that are well or half open."""
+        out = dict.fromkeys(self._health.left_out)
+        members = {instance.key: instance for instance in self._subset.members(out)}
+        leaving = [key for key in self._members if key not in members]
+        joining = [
+            instance
+            for key, instance in members.items()
+            if self._members.get(key) != instance or key not in self._balancer
+        ]
+        self._members = members
+        if leaving:
+            self._balancer.remove(leaving)
+        if joining:
+            self._balancer.add(joining, self._shares(now))
+
+    def _shares(self, now: float) -> Mapping[Key, float] | None:
+        return self._slow_start.shares(now) or None
+
+
+def _took_its_time(outcome: Outcome) -> bool:
+    return outcome.condition in (Condition.ATTEMPT_TIMEOUT, Condition.DEADLINE)

@@ -1,0 +1,60 @@
+"""Power of two choices: draw two instances, take the one that would answer sooner for its weight.
+
+Two draws are enough to avoid the worst without a scan of the fleet (Mitzenmacher 2001), and many processes that do so
+do not all run to the same best instance.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from random import Random
+
+    from eas_tw.policy.instances import Instance
+    from eas_tw.policy.load import Loads
+
+Key = tuple[str, int]
+
+
+class LeastLoaded:
+    """Picks by load; interchangeable with `Rotation`."""
+
+    def __init__(self, rng: Random, loads: Loads) -> None:
+        self._rng = rng
+        self._loads = loads
+        self._weights: dict[Key, tuple[Instance, float]] = {}
+        self._order: list[tuple[Instance, float]] = []
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._weights
+
+    def add(self, instances: Iterable[Instance], shares: Mapping[Key, float] | None = None) -> None:
+        """Let instances take part from now on, with this share of their weight; weight 0 does not."""
+        for instance in instances:
+            weight = instance.weight * (shares or {}).get(instance.key, 1.0)
+            if weight > 0:
+                self._weights[instance.key] = instance, weight
+            else:
+                self._weights.pop(instance.key, None)
+        self._order = list(self._weights.values())
+
+    def remove(self, keys: Iterable[Key]) -> None:
+        """Take instances out; unknown ones are ignored."""
+        for key in keys:
+            self._weights.pop(key, None)
+        self._order = list(self._weights.values())
+
+    def pick(self, tried: Collection[Key] = (), now: float = 0.0) -> Instance | None:
+        """The better of two drawn instances that are not in `tried`; `None` when there is none."""
+        drawn = [entry for entry in self._order if entry[0].key not in tried] if tried else self._order
+        if len(drawn) <= 1:
+            return drawn[0][0] if drawn else None
+        first = int(self._rng.random() * len(drawn))
+        second = int(self._rng.random() * (len(drawn) - 1))
+        one, other = drawn[first], drawn[second + (second >= first)]
+        return min(one, other, key=lambda entry: self._loads.score(entry[0].key, now) / entry[1])[0]

@@ -1,0 +1,85 @@
+"""What each instance has to do, and how long it takes: calls in flight, and a moving average of their latency.
+
+The average is peak-sensitive (Finagle's peak EWMA): a slower answer counts at once, faster ones win back trust over
+`DECAY_S`; what has not been seen for long is forgotten, so that an instance that was slow is tried again.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Key = tuple[str, int]
+
+DECAY_S = 10.0
+"""Finagle's default."""
+_FLOOR_S = 1e-4
+"""Latency of an instance that has not answered yet: it is tried, and its calls in flight already count."""
+
+
+class _Load:
+    __slots__ = ("cost_s", "in_flight", "is_listed", "seen")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.cost_s = 0.0
+        self.seen = 0.0
+        self.is_listed = True
+
+    def cost_at(self, now: float) -> float:
+        return self.cost_s * math.exp(-max(0.0, now - self.seen) / DECAY_S)
+
+
+class Loads:
+    """The load of every instance that has had a call."""
+
+    def __init__(self) -> None:
+        self._loads: dict[Key, _Load] = {}
+
+    def began(self, key: Key) -> None:
+        """A call goes to an instance."""
+        load = self._loads.get(key)
+        if load is None:
+            load = self._loads[key] = _Load()
+        load.in_flight += 1
+        load.is_listed = True
+
+    def ended(self, key: Key, elapsed_s: float | None, now: float) -> None:
+        """A call to an instance is over.
+
+        Args:
+            key: Of the instance.
+            elapsed_s: How long it took; `None` when that says nothing about the instance.
+            now: Seconds of the caller's clock.
+        """
+        load = self._loads[key]
+        load.in_flight -= 1
+        if elapsed_s is not None:
+            decayed = load.cost_at(now)
+            share = math.exp(-max(0.0, now - load.seen) / DECAY_S)
+            load.cost_s = elapsed_s if elapsed_s > load.cost_s else decayed + elapsed_s * (1.0 - share)
+            load.seen = now
+        if not load.in_flight and not load.is_listed:
+            del self._loads[key]
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """These left the list; their calls in flight are still counted."""
+        for key in keys:
+            load = self._loads.get(key)
+            if load is not None:
+                load.is_listed = False
+                if not load.in_flight:
+                    del self._loads[key]
+
+    def in_flight(self, key: Key) -> int:
+        """Calls that have gone to an instance and are not over."""
+        load = self._loads.get(key)
+        return load.in_flight if load else 0
+
+    def score(self, key: Key, now: float) -> float:
+        """The seconds that one more call to an instance would cost: its latency for each call that it has, and one."""
+        load = self._loads.get(key)
+        return max(load.cost_at(now), _FLOOR_S) * (load.in_flight + 1) if load else _FLOOR_S

@@ -1,0 +1,85 @@
+"""Grey failures: instances that answer, but worse than the others.
+
+Two rules, both optional, both against the fleet's median over the last interval, for instances with enough calls in it.
+Envoy's and gRPC's rule (success below the mean by 1.9 standard deviations) is not used: among fewer than six hosts none
+can lie 1.9 deviations from the mean, and EAS lists often hold 2–9.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+Key = tuple[str, int]
+
+INTERVAL_S = 10.0
+"""Envoy's interval."""
+MIN_CALLS = 20
+MIN_INSTANCES = 3
+"""Of two that differ nobody can say which is odd."""
+
+
+class _Tally:
+    __slots__ = ("calls", "good", "good_s")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.good = 0
+        self.good_s = 0.0
+
+
+class Outliers:
+    """Compares instances over an interval.
+
+    Args:
+        success_gap: An instance is an outlier when its share of good answers is lower than the median by more than
+            this, 0–1; `None` switches the rule off.
+        latency_ratio: An instance is an outlier when its good answers take more than this many times the median, > 1;
+            `None` switches the rule off.
+    """
+
+    def __init__(self, success_gap: float | None, latency_ratio: float | None) -> None:
+        self._success_gap = success_gap
+        self._latency_ratio = latency_ratio
+        self._tallies: dict[Key, _Tally] = {}
+        self._ends: float | None = None
+        self.is_on = success_gap is not None or latency_ratio is not None
+
+    def record(self, key: Key, elapsed_s: float, *, is_good: bool) -> None:
+        """An attempt ended."""
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = _Tally()
+        tally.calls += 1
+        if is_good:
+            tally.good += 1
+            tally.good_s += elapsed_s
+
+    def sweep(self, now: float, fleet: Collection[Key]) -> tuple[Key, ...]:
+        """At the end of an interval: the outliers among those in `fleet`, the worst first; otherwise nothing."""
+        if self._ends is None or now < self._ends:
+            self._ends = now + INTERVAL_S if self._ends is None else self._ends
+            return ()
+        tallies = {key: tally for key, tally in self._tallies.items() if key in fleet and tally.calls >= MIN_CALLS}
+        self._tallies = {}
+        self._ends = now + INTERVAL_S
+        if len(tallies) < MIN_INSTANCES:
+            return ()
+        return (*self._failing(tallies), *self._slow(tallies))
+
+    def _failing(self, tallies: dict[Key, _Tally]) -> list[Key]:
+        if self._success_gap is None:
+            return []
+        shares = {key: tally.good / tally.calls for key, tally in tallies.items()}
+        bar = median(shares.values()) - self._success_gap
+        return sorted((key for key, share in shares.items() if share < bar), key=lambda key: shares[key])
+
+    def _slow(self, tallies: dict[Key, _Tally]) -> list[Key]:
+        means = {key: tally.good_s / tally.good for key, tally in tallies.items() if tally.good >= MIN_CALLS}
+        if self._latency_ratio is None or len(means) < MIN_INSTANCES:
+            return []
+        bar = median(means.values()) * self._latency_ratio
+        return sorted((key for key, mean in means.items() if mean > bar), key=lambda key: -means[key])

@@ -1,0 +1,51 @@
+"""Which part of a large fleet this process uses: weighted rendezvous hashing.
+
+Every process ranks the instances by a hash of its own seed and the instance's address; the first `size` that are well
+are its subset. A change of the list moves only what it must, the next in the order stands in for one that is left out,
+and over many processes each instance is in as many subsets as its weight says (Schindelhauer and Schomaker's score,
+-w / ln(h), does that).
+"""
+
+from __future__ import annotations
+
+import math
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from eas_tw.policy.instances import Instance
+
+Key = tuple[str, int]
+
+
+class Subset:
+    """An order of the fleet, and its first few.
+
+    Args:
+        size: How many instances to use; `None` for all.
+        seed: This process's own; another seed gives another order.
+    """
+
+    def __init__(self, size: int | None, seed: int) -> None:
+        self._size = size
+        self._salt = seed.to_bytes(8, "big", signed=False)
+        self._order: tuple[Instance, ...] = ()
+
+    def set_fleet(self, instances: Iterable[Instance]) -> None:
+        """Rank a new list; instances of weight 0 are in no subset."""
+        usable = [instance for instance in instances if instance.weight > 0]
+        if self._size is not None and self._size < len(usable):
+            usable.sort(key=lambda instance: (-self._score(instance), instance.key))
+        self._order = tuple(usable)
+
+    def members(self, out: Collection[Key] = ()) -> tuple[Instance, ...]:
+        """The subset, without those that are left out and with the next in the order in their place."""
+        well = [instance for instance in self._order if instance.key not in out]
+        return tuple(well if self._size is None else well[: self._size])
+
+    def _score(self, instance: Instance) -> float:
+        digest = blake2b(instance.address.encode(), digest_size=8, key=self._salt).digest()
+        drawn = (int.from_bytes(digest, "big") + 0.5) / 2.0**64
+        return -instance.weight / math.log(drawn)

@@ -1,0 +1,205 @@
+"""The small policies together: who is in, who is out, who is next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eas_tw.policy.cluster import Cluster, ClusterPolicy, Judgement
+from eas_tw.policy.instances import Added, Instance, Removed
+from eas_tw.policy.outcomes import ANSWERED, Condition, Outcome
+
+FLEET = [Instance("10.0.0.1", port) for port in range(1, 7)]
+REFUSED = Outcome(Condition.CONNECT_REFUSED)
+CANCELLED = Outcome(Condition.CANCELLED)
+
+
+def cluster(instances: list[Instance] = FLEET, **policy: Any) -> Cluster:
+    made = Cluster(ClusterPolicy(**policy), Random(1))
+    made.apply(instances, 0.0)
+    return made
+
+
+def picks(made: Cluster, count: int = 60, now: float = 0.0, outcome: Outcome = ANSWERED) -> Counter[int]:
+    """Calls one after the other, each over at once."""
+    found: Counter[int] = Counter()
+    for _ in range(count):
+        picked = made.choose((), (), now)
+        assert picked is not None
+        made.record(picked, outcome, now, 0.01)
+        found[picked.port] += 1
+    return found
+
+
+def test_shares_are_even_and_an_ejected_one_gets_none() -> None:
+    """A refused connect takes it out at once, and the judgement says so."""
+    made = cluster()
+    assert set(picks(made).values()) == {10}
+    assert made.record(FLEET[0], REFUSED, 0.0) == [Judgement(FLEET[0], True, "connect_refused")]
+    assert picks(made)[1] == 0
+    assert made.ejected == (FLEET[0].key,)
+
+
+def test_the_probe_is_one_call() -> None:
+    """While it is out nobody else is sent there; its answer brings the instance back."""
+    made = cluster()
+    made.record(FLEET[0], REFUSED, 0.0)
+    chosen = [made.choose((), (), 2.0) for _ in range(60)]
+    assert chosen.count(FLEET[0]) == 1
+    assert made.record(FLEET[0], ANSWERED, 2.0) == [Judgement(FLEET[0], False, "answered")]
+    assert picks(made, now=2.0)[1] == 10
+
+
+@pytest.mark.parametrize("outcome", [CANCELLED, Outcome(Condition.STALE), Outcome(Condition.WAITED)], ids=str)
+def test_a_probe_that_tells_nothing_is_followed_by_another(outcome: Outcome) -> None:
+    """The instance is neither back nor forgotten."""
+    made = cluster()
+    made.record(FLEET[0], REFUSED, 0.0)
+    for _ in range(3):
+        assert [made.choose((), (), 2.0) for _ in range(60)].count(FLEET[0]) == 1
+        assert made.record(FLEET[0], outcome, 2.0) == []
+
+
+def test_a_call_sees_every_instance_before_any_twice() -> None:
+    """Well ones first, then those left out; then only what has not failed; then nobody."""
+    made = cluster()
+    for instance in FLEET[:3]:
+        made.record(instance, REFUSED, 0.0)
+    tried: list[tuple[str, int]] = []
+    for _ in FLEET:
+        picked = made.choose(tried, tried, 0.0)
+        assert picked is not None
+        tried.append(picked.key)
+    assert {port for _, port in tried[:3]} == {4, 5, 6}
+    assert len(set(tried)) == 6
+    again = made.choose(tried, tried[1:], 0.0)
+    assert again is not None
+    assert again.key == tried[0]
+    assert made.choose(tried, tried, 0.0) is None
+
+
+def test_the_only_instance_is_always_it() -> None:
+    """However often it failed."""
+    made = cluster(FLEET[:1])
+    for _ in range(20):
+        made.record(FLEET[0], REFUSED, 0.0)
+    assert made.choose([FLEET[0].key], [FLEET[0].key], 0.0) == FLEET[0]
+    assert made.ejected == ()
+
+
+def test_a_subset_is_used_until_it_fails() -> None:
+    """Then the next in the order steps in, and a call that has tried them all goes outside."""
+    made = cluster(subset_size=2)
+    used = set(picks(made))
+    assert len(used) == 2
+    first = next(instance for instance in FLEET if instance.port in used)
+    made.record(first, REFUSED, 0.0)
+    now_used = set(picks(made))
+    assert len(now_used) == 2
+    assert first.port not in now_used
+    tried: list[tuple[str, int]] = []
+    while (picked := made.choose(tried, tried, 0.0)) is not None:
+        tried.append(picked.key)
+    assert len(set(tried)) == len(tried) == 6
+
+
+def test_full_instances_are_passed_over_while_another_has_room() -> None:
+    """Two calls each, and the thirteenth waits where its turn is."""
+    made = cluster(max_in_flight_per_instance=2)
+    chosen = [made.choose((), (), 0.0) for _ in range(12)]
+    assert Counter(chosen) == dict.fromkeys(FLEET, 2)
+    assert made.choose((), (), 0.0) in FLEET
+    made.record(FLEET[3], ANSWERED, 0.0, 0.1)
+    made.record(FLEET[3], ANSWERED, 0.0, 0.1)
+    assert made.choose((), (), 0.0) == FLEET[3]
+
+
+def test_new_instances_start_slowly_and_the_first_list_does_not() -> None:
+    """A tenth at first, their whole share in the end."""
+    made = cluster(FLEET[:2], slow_start_s=10.0)
+    assert picks(made, 40) == {1: 20, 2: 20}
+    assert made.apply(FLEET[:3], 100.0) == (Added(FLEET[2]),)
+    assert picks(made, 210, now=100.0)[3] == pytest.approx(10, abs=2)
+    assert picks(made, 60, now=105.0)[3] == pytest.approx(12, abs=2)
+    assert picks(made, 60, now=120.0)[3] == pytest.approx(20, abs=2)
+
+
+def test_a_returned_instance_starts_slowly_too() -> None:
+    """Its probe came back well, its caches may be cold."""
+    made = cluster(FLEET[:2], slow_start_s=10.0)
+    made.record(FLEET[0], REFUSED, 0.0)
+    picks(made, 3, now=2.0)
+    assert made.ejected == ()
+    assert picks(made, 110, now=2.0)[1] == pytest.approx(10, abs=2)
+
+
+def test_the_grey_one_is_ejected() -> None:
+    """It answers, but fails a third of its calls; the others are well."""
+    made = cluster(outlier_success_gap=0.2)
+    judged: list[Judgement] = []
+    for call in range(600):
+        now = call * 0.02
+        picked = made.choose((), (), now)
+        assert picked is not None
+        is_bad = picked == FLEET[4] and call % 3
+        outcome = Outcome(Condition.STATUS, 500) if is_bad else ANSWERED
+        judged += made.record(picked, outcome, now, 0.01)
+    assert judged[0].instance == FLEET[4]
+    assert judged[0].is_ejected
+
+
+def test_with_two_choices_the_slow_one_gets_little() -> None:
+    """Ten times slower, a few calls."""
+    made = cluster(balancer="p2c")
+    found: Counter[int] = Counter()
+    running: list[tuple[float, Instance, float]] = []
+    for call in range(2000):
+        now = call * 0.01
+        for end, instance, began in [entry for entry in running if entry[0] <= now]:
+            running.remove((end, instance, began))
+            made.record(instance, ANSWERED, end, end - began)
+        picked = made.choose((), (), now)
+        assert picked is not None
+        found[picked.port] += 1
+        running.append((now + (1.0 if picked.port == 1 else 0.1), picked, now))
+    assert found[1] < 2000 / 6 / 4
+
+
+def test_an_instance_that_leaves_takes_its_state_along() -> None:
+    """When its address comes back it is another instance."""
+    made = cluster(slow_start_s=5.0, subset_size=6)
+    made.record(FLEET[0], REFUSED, 0.0)
+    assert made.apply(FLEET[1:], 0.0) == (Removed(FLEET[0]),)
+    assert made.ejected == ()
+    assert picks(made)[1] == 0
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), max_size=60),
+    st.sampled_from(["wrr", "p2c"]),
+    st.sampled_from([None, 2]),
+    st.sampled_from([0.0, 5.0]),
+)
+def test_whatever_happens_somebody_is_picked(
+    steps: list[tuple[int, int]], balancer: str, size: int | None, slow: float
+) -> None:
+    """Lists that change, outcomes of every kind: an untried instance is found while there is one, and half stay in."""
+    made = cluster(balancer=balancer, subset_size=size, slow_start_s=slow, max_in_flight_per_instance=3)
+    outcomes = [ANSWERED, REFUSED, CANCELLED, Outcome(Condition.STATUS, 503), Outcome(Condition.LOST)]
+    now = 0.0
+    for which, what in steps:
+        now += 0.4
+        if what == 4 and which:
+            made.apply(FLEET[:which], now)
+        tried: list[tuple[str, int]] = []
+        while (picked := made.choose(tried, tried, now)) is not None and picked.key not in tried:
+            tried.append(picked.key)
+            made.record(picked, outcomes[(which + what + len(tried)) % 5], now, 0.05)
+        assert len(tried) == len(made.instances)
+        assert len(made.ejected) <= len(made.instances) // 2

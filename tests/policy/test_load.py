@@ -1,0 +1,63 @@
+"""Load: what is in flight, and how slow an instance has been lately."""
+
+from __future__ import annotations
+
+import pytest
+
+from eas_tw.policy.load import DECAY_S, Loads
+
+A, B = ("10.0.0.1", 80), ("10.0.0.2", 80)
+
+
+def served(loads: Loads, elapsed_s: float | None, now: float) -> None:
+    loads.began(A)
+    loads.ended(A, elapsed_s, now)
+
+
+def test_every_call_in_flight_costs_another_latency() -> None:
+    """Two in flight and the one to come: three times the latency."""
+    loads = Loads()
+    served(loads, 0.2, 1.0)
+    loads.began(A)
+    loads.began(A)
+    assert loads.in_flight(A) == 2
+    assert loads.score(A, 1.0) == pytest.approx(0.6)
+
+
+def test_a_slow_answer_counts_at_once_and_fast_ones_win_back_trust() -> None:
+    """Peak-sensitive up, an average over ten seconds down."""
+    loads = Loads()
+    served(loads, 0.01, 0.0)
+    served(loads, 1.0, 0.1)
+    assert loads.score(A, 0.1) == pytest.approx(1.0)
+    served(loads, 0.01, 0.1 + DECAY_S)
+    assert 0.01 < loads.score(A, 0.1 + DECAY_S) < 0.5
+
+
+def test_what_was_slow_long_ago_is_tried_again() -> None:
+    """Without any call its cost decays, until it is as good as unknown."""
+    loads = Loads()
+    served(loads, 1.0, 0.0)
+    assert loads.score(A, 1000.0) == loads.score(B, 1000.0)
+
+
+def test_an_end_that_tells_nothing_changes_no_latency() -> None:
+    """A cancelled call is off the count only."""
+    loads = Loads()
+    served(loads, 0.2, 0.0)
+    served(loads, None, 0.0)
+    assert loads.score(A, 0.0) == pytest.approx(0.2)
+
+
+def test_instances_that_left_are_forgotten_with_their_last_call() -> None:
+    """Nothing grows with the instances of the past."""
+    loads = Loads()
+    served(loads, 1.0, 0.0)
+    loads.began(A)
+    loads.forget([A, B])
+    assert loads.in_flight(A) == 1
+    loads.ended(A, 1.0, 1.0)
+    assert not loads._loads
+    served(loads, 1.0, 0.0)
+    loads.forget([A])
+    assert not loads._loads

@@ -1,0 +1,64 @@
+"""Grey failures: who is worse than the others, and when nobody can say."""
+
+from __future__ import annotations
+
+import pytest
+
+from eas_tw.policy.outliers import INTERVAL_S, MIN_CALLS, Outliers
+
+KEYS = [("10.0.0.1", port) for port in range(6)]
+
+
+def swept(
+    made: Outliers, rows: list[tuple[float, float]], *, calls: int = 100, fleet: int = 6
+) -> tuple[tuple[str, int], ...]:
+    """One interval: each instance's share of good answers and their latency."""
+    assert made.sweep(0.0, KEYS) == ()
+    for key, (share, latency_s) in zip(KEYS, rows, strict=False):
+        for call in range(calls):
+            made.record(key, latency_s, is_good=call < share * calls)
+    assert made.sweep(INTERVAL_S - 0.1, KEYS) == ()
+    return made.sweep(INTERVAL_S, KEYS[:fleet])
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        ([(1.0, 0.1), (1.0, 0.1), (0.7, 0.1)], [2]),
+        ([(1.0, 0.1), (1.0, 0.1), (0.9, 0.1)], []),
+        ([(0.3, 0.1), (0.3, 0.1), (0.3, 0.1)], []),
+        ([(1.0, 0.1), (0.0, 0.1)], []),
+        ([(1.0, 0.1), (1.0, 0.1), (0.9, 0.1), (0.6, 0.1), (0.4, 0.1)], [4, 3]),
+    ],
+)
+def test_success(rows: list[tuple[float, float]], found: list[int]) -> None:
+    """All equally bad is no outlier, and of two that differ nobody can say which is odd."""
+    assert swept(Outliers(0.2, None), rows) == tuple(KEYS[index] for index in found)
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        ([(1.0, 0.1), (1.0, 0.1), (1.0, 0.31)], [2]),
+        ([(1.0, 0.1), (1.0, 0.1), (1.0, 0.29)], []),
+        ([(1.0, 0.1), (1.0, 0.1), (0.1, 9.9)], []),
+        ([(1.0, 0.5), (1.0, 0.1), (1.0, 0.1), (1.0, 0.9), (1.0, 0.1)], [3, 0]),
+    ],
+)
+def test_latency(rows: list[tuple[float, float]], found: list[int]) -> None:
+    """More than three times the median; too few good answers say nothing."""
+    assert swept(Outliers(None, 3.0), rows) == tuple(KEYS[index] for index in found)
+
+
+def test_few_calls_prove_nothing() -> None:
+    """Nor do instances that have left the list."""
+    rows = [(1.0, 0.1), (1.0, 0.1), (0.0, 0.1)]
+    assert swept(Outliers(0.2, None), rows, calls=MIN_CALLS - 1) == ()
+    assert swept(Outliers(0.2, None), rows, fleet=2) == ()
+
+
+def test_each_interval_is_judged_by_itself() -> None:
+    """What was bad in the last one is over."""
+    made = Outliers(0.2, None)
+    assert swept(made, [(1.0, 0.1), (1.0, 0.1), (0.0, 0.1)]) == (KEYS[2],)
+    assert made.sweep(2 * INTERVAL_S, KEYS) == ()

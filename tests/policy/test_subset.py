@@ -1,0 +1,57 @@
+"""Subsets of large fleets: stable, fair, and never short while somebody is well."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from eas_tw.policy.instances import Instance
+from eas_tw.policy.subset import Subset
+
+FLEET = [Instance(f"10.0.{i // 250}.{i % 250}", 50000) for i in range(100)]
+
+
+def subset(instances: list[Instance], size: int | None = 10, seed: int = 1) -> Subset:
+    made = Subset(size, seed)
+    made.set_fleet(instances)
+    return made
+
+
+def test_without_a_size_it_is_everybody() -> None:
+    """But for those of weight 0."""
+    fleet = [*FLEET, Instance("10.1.1.1", 1, 0)]
+    assert subset(fleet, None).members() == tuple(FLEET)
+    assert len(subset(FLEET[:5], 10).members()) == 5
+
+
+def test_a_process_keeps_its_choice_and_another_makes_another() -> None:
+    """Whatever the order of the list; the seed alone decides."""
+    assert subset(FLEET).members() == subset(FLEET[::-1]).members()
+    assert subset(FLEET).members() != subset(FLEET, seed=2).members()
+
+
+@pytest.mark.parametrize("gone", range(0, 100, 9))
+def test_a_change_moves_only_what_it_must(gone: int) -> None:
+    """One instance fewer changes one member at most."""
+    before = set(subset(FLEET).members())
+    after = set(subset(FLEET[:gone] + FLEET[gone + 1 :]).members())
+    assert len(before - after) == (FLEET[gone] in before)
+
+
+def test_the_next_one_stands_in_for_one_that_is_left_out() -> None:
+    """The subset keeps its size, and the others their place."""
+    made = subset(FLEET)
+    members = made.members()
+    out = members[3].key
+    others = made.members([out])
+    assert len(others) == 10
+    assert set(members) - set(others) == {members[3]}
+    assert made.members() == members
+
+
+def test_over_many_processes_membership_follows_weight() -> None:
+    """With weights 1 and 3, three times as many first places."""
+    fleet = [Instance("10.0.0.1", port, 3 if port % 2 else 1) for port in range(1, 21)]
+    firsts = Counter(subset(fleet, 1, seed).members()[0].weight for seed in range(4000))
+    assert firsts[3] / firsts[1] == pytest.approx(3.0, rel=0.1)
