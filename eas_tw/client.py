@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +18,7 @@ from eas_tw.net.discovery import DiscoveryStatus, Poller
 from eas_tw.net.upstream import Pools, Upstream
 from eas_tw.net.waiting import WaitingRoom
 from eas_tw.outgoing import Envelope
+from eas_tw.policy.hedging import Hedging
 from eas_tw.policy.retry import RetryBudget, RetryPolicy
 from eas_tw.target import Target, fixed_list
 from eas_tw.telemetry.counters import Counters
@@ -223,15 +225,8 @@ class PredictClient:
             sealed = self._envelope.seal(request.to_string(), path, query, headers)
         except Exception:  # noqa: BLE001  whatever is wrong with a request, the Deferred says it
             return fail()
-        return Call(
-            calls,
-            fleet,
-            sealed,
-            request.parse_response,
-            timeout_s=timeout_s,
-            attempt_timeout_s=self._config.attempt_timeout_s,
-            is_idempotent=idempotent,
-        ).start()
+        finish = partial(_read, request)
+        return Call(calls, fleet, sealed, finish, timeout_s, is_idempotent=idempotent).start()
 
     # -- what it shows
 
@@ -284,7 +279,15 @@ class PredictClient:
         config, target = self._config, self._target
         self._envelope.address(target.path, plain=config.auth == "token" or bool(target.custom_url))
         policy = RetryPolicy(config.attempts, config.retry_on, config.backoff_base_s, config.backoff_max_s)
-        self._calls = Calls(self._reactor, policy, self._budget, rng=self._stream("retry"), counters=self.counters)
+        self._calls = Calls(
+            self._reactor,
+            policy,
+            self._budget,
+            Hedging(config.hedge_after_s),
+            attempt_timeout_s=config.attempt_timeout_s,
+            rng=self._stream("retry"),
+            counters=self.counters,
+        )
         if target.is_gateway:
             # Imported here: direct connections do not pay for it.
             from eas_tw.net.gateway import Gateway  # noqa: PLC0415
@@ -363,6 +366,11 @@ class PredictClient:
             await self._shared_pools().when_gone()
         elif self._fleet is not None:
             await self._fleet.close()
+
+
+def _read(request: Any, _head: bytes, body: bytes) -> Any:
+    """The answer to a request."""
+    return request.parse_response(body)
 
 
 def _checked_timeout(timeout_s: float) -> float:

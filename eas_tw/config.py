@@ -74,6 +74,14 @@ _count = _number(1, whole=True)
 _count_or_none = _number(1, whole=True, none=True)
 
 
+def _hedge_after(_: object, attribute: Attribute[Any], value: Any) -> None:
+    if isinstance(value, str):
+        if value != "p95":
+            raise ConfigError(f'{attribute.name} must be a number > 0, "p95" or None, got {value!r}')
+    else:
+        _positive_or_none(_, attribute, value)
+
+
 @frozen(kw_only=True)
 class ClientConfig:
     """How a client behaves. Durations are seconds, sizes bytes.
@@ -90,6 +98,9 @@ class ClientConfig:
         attempt_timeout_s: Bound on one attempt, so that a silent instance leaves time for another; `None` for no bound
             but the call's deadline.
         attempts: The most attempts of one call, the first included.
+        hedge_after_s: A call without an answer after this long is sent to a second instance, too, and the first good
+            answer wins; `"p95"` takes the running 95th percentile of latencies, `None` sends to one at a time. Hedges
+            are attempts, and use up the retry budget.
         retry_on: Conditions (by name) and statuses (by number) that are tried on another instance.
         retry_budget_ratio: Retries may be this share of the calls of the last 10 s, …
         retry_budget_min_per_s: … plus this many a second. Attempts that never reached an instance are not counted.
@@ -131,6 +142,7 @@ class ClientConfig:
     connect_timeout_s: float = field(default=1.0, validator=_positive)
     attempt_timeout_s: float | None = field(default=None, validator=_positive_or_none)
     attempts: int = field(default=3, validator=_count)
+    hedge_after_s: float | Literal["p95"] | None = field(default=None, validator=_hedge_after)
     retry_on: frozenset[Condition | int] = field(default=DEFAULT_RETRY_ON, converter=_retry_on)
     retry_budget_ratio: float = field(default=0.2, validator=_number(0))
     retry_budget_min_per_s: float = field(default=10.0, validator=_number(0))

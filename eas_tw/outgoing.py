@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 from eas_tw.body.signature import Signer
 from eas_tw.errors import ConfigError
-from eas_tw.net.call import Request
+from eas_tw.net.leg import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,19 +1,19 @@
 """One predict call, from pick to answer.
 
-Acts and records: picks an instance, submits itself to its pool, notes how the attempt ended, and does what
-`policy.retry` decides from the history, until there is a response, a decision to give up, the deadline, or a cancel.
-Ends exactly once. Knows bytes, not bodies.
+Acts and records: picks an instance, sends a leg there, notes how it ended, and does what `policy.retry` decides from
+the history, until there is a response, a decision to give up, the deadline, or a cancel. Ends exactly once. Knows
+bytes, not bodies.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from eas_tw import errors
 from eas_tw.net.deadlines import Deadlines
-from eas_tw.net.http1 import text_headers
+from eas_tw.net.endings import gave_up, label, nobody, outcome_of, too_late
+from eas_tw.net.leg import Leg, Line, Request
 from eas_tw.policy.outcomes import ANSWERED, NOT_ITS_FAULT, OK_STATUS, Attempt, Condition, Outcome
 from eas_tw.policy.retry import GiveUp, Options, Retry, RetryBudget, RetryPolicy
 
@@ -23,59 +23,19 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall
 
-    from eas_tw.net.http1 import ClientConnection
     from eas_tw.net.pool import Reactor
+    from eas_tw.policy.hedging import Hedging
     from eas_tw.policy.instances import Instance
     from eas_tw.telemetry.counters import Counters
 
     Key = tuple[str, int]
-
-_EXCERPT_CHARS = 200
-
-
-class Request(NamedTuple):
-    """What is sent, the same on every attempt.
-
-    Attributes:
-        target: Path and query, as in the request line.
-        fields: The header lines without Host, each ended by CRLF.
-        body: The bytes.
-    """
-
-    target: bytes
-    fields: bytes
-    body: bytes
-
-    def __repr__(self) -> str:
-        """Without the fields, which have the token in its plain form."""
-        return f"<Request {self.target.decode()} of {len(self.body)} bytes>"
-
-    def head(self, host: bytes) -> bytes:
-        """The request line and all headers, for one instance."""
-        return b"POST %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (self.target, host, self.fields)
-
-
-class Line(Protocol):
-    """Where a call waits for its turn: the pool of an instance, or the gateway.
-
-    Attributes:
-        address: Of the instance, as `Instance.address`.
-    """
-
-    address: str
-
-    def submit(self, call: Call, *, fresh: bool) -> None:
-        """Dispatch the call, now or later."""
-
-    def withdraw(self, call: Call) -> bool:
-        """The call no longer waits; whether nothing of it can have been sent."""
 
 
 class Fleet(Protocol):
     """Where a call may go: the upstream of a service, or the gateway."""
 
     def choose(self, tried: Collection[Key], failed: Collection[Key], now: float) -> Instance | None:
-        """The instance for an attempt, or `None`."""
+        """The instance for an attempt, or `None`; each one chosen is told to `record` once."""
 
     def pool_of(self, instance: Instance) -> Line:
         """The line of that instance."""
@@ -95,15 +55,26 @@ class Calls:
     """All calls of a client, and what they share: policy, budget, clock, chance and counters."""
 
     def __init__(
-        self, reactor: Reactor, policy: RetryPolicy, budget: RetryBudget, *, rng: Random, counters: Counters
+        self,
+        reactor: Reactor,
+        policy: RetryPolicy,
+        budget: RetryBudget,
+        hedging: Hedging,
+        *,
+        attempt_timeout_s: float | None,
+        rng: Random,
+        counters: Counters,
     ) -> None:
         self.reactor = reactor
         self.seconds = reactor.seconds
         self.policy = policy
         self.budget = budget
+        self.hedging = hedging
         self.rng = rng
         self.counters = counters
-        self.attempt_deadlines: Deadlines[Call] = Deadlines(reactor, Call.attempt_timed_out)
+        self.attempt_timeout_s = attempt_timeout_s
+        self.leg_deadlines: Deadlines[Leg] = Deadlines(reactor, Leg.timed_out)
+        self.hedges: Deadlines[Call] = Deadlines(reactor, Call.hedge)
         self._in_flight: Deadlines[Call] = Deadlines(reactor, Call.deadline_passed)
         self._idle: Deferred[None] | None = None
 
@@ -131,23 +102,24 @@ class Calls:
         self._idle = None
         for call in self._in_flight:
             call.abort(error)
-        self._in_flight.stop()
-        self.attempt_deadlines.stop()
+        for deadlines in (self._in_flight, self.leg_deadlines, self.hedges):
+            deadlines.stop()
 
 
 class Call:
     """A call in flight.
 
     Attributes:
-        done: Fires with what `finish` makes of the response's body, or fails with one `RequestFailed`, `NoInstances` or
+        request: What is sent.
+        done: Fires with what `finish` makes of the response, or fails with one `RequestFailed`, `NoInstances` or
             whatever `finish` raises. Cancelling it cancels the call.
         history: The attempts that have ended.
+        deadline: When it must be over, in the reactor's seconds.
     """
 
     __slots__ = (
-        "_attempt_at", "_attempt_timeout_s", "_calls", "_connection", "_deadline", "_failed", "_finish", "_fleet",
-        "_fresh", "_instance", "_is_idempotent", "_line", "_pause", "_request", "_timeout_s", "_tried", "done",
-        "history",
+        "_calls", "_failed", "_finish", "_fleet", "_fresh", "_hedge_s", "_is_idempotent", "_legs", "_pause",
+        "_timeout_s", "_tried", "deadline", "done", "history", "request",
     )  # fmt: skip
 
     def __init__(
@@ -155,33 +127,25 @@ class Call:
         calls: Calls,
         fleet: Fleet,
         request: Request,
-        finish: Callable[[bytes], Any],
-        *,
+        finish: Callable[[bytes, bytes], Any],
         timeout_s: float,
-        attempt_timeout_s: float | None,
+        *,
         is_idempotent: bool = True,
     ) -> None:
         self.done: Deferred[Any] = Deferred(self._cancelled)
         self.history: tuple[Attempt, ...] = ()
+        self.request = request
         self._calls = calls
         self._fleet = fleet
-        self._request = request
         self._finish = finish
         self._timeout_s = timeout_s
-        self._attempt_timeout_s = attempt_timeout_s
         self._is_idempotent = is_idempotent
+        self._legs: tuple[Leg, ...] = ()
         self._tried: tuple[Key, ...] = ()
         self._failed: tuple[Key, ...] = ()
         self._fresh = False
-        self._instance: Instance | None = None
-        self._line: Line | None = None
-        self._connection: ClientConnection | None = None
+        self._hedge_s: float | None = None
         self._pause: IDelayedCall | None = None
-
-    @property
-    def request(self) -> Request:
-        """What is sent."""
-        return self._request
 
     def start(self) -> Deferred[Any]:
         """Begin; to be called once.
@@ -191,45 +155,45 @@ class Call:
         """
         calls = self._calls
         now = calls.seconds()
-        self._deadline = now + self._timeout_s
+        self.deadline = now + self._timeout_s
         calls.begin(self, now, self._timeout_s)
+        delay_s = calls.hedging.delay_s
+        if delay_s is not None and self._is_idempotent:
+            self._hedge_s = delay_s
+            calls.hedges.set(self, now, delay_s)
         self._try(now)
         return self.done
 
-    # -- what the pool and the connection report
+    # -- what its legs report
 
-    def dispatch(self, connection: ClientConnection, host: bytes) -> None:
-        """The line has a connection for this call."""
-        self._connection = connection
-        request = self._request
-        connection.send(request.head(host), request.body, self)
-
-    def answered(self, status: int, head: bytes, body: bytes) -> None:
+    def leg_answered(self, leg: Leg, status: int, head: bytes, body: bytes) -> None:
         """A whole response came."""
         if status == OK_STATUS:
-            self._succeed(body)
-            return
-        fields = text_headers(head)
-        outcome = Outcome(Condition.STATUS, status, retry_after_s=_retry_after_s(fields))
-        self._attempt_ended(outcome)
-        self._go_on_or(lambda why: _status_error(why, self.history, body=body, headers=fields))
+            self._succeed(leg, head, body)
+        else:
+            self._leg_ended(leg, outcome_of(status, head))
+            self._go_on((head, body))
 
-    def broke(self, outcome: Outcome) -> None:
-        """The attempt ended without a whole response."""
-        self._attempt_ended(outcome)
-        self._go_on_or(lambda why: _error_of(outcome.condition)(why, self.history))
+    def leg_broke(self, leg: Leg, outcome: Outcome) -> None:
+        """An attempt ended without a whole response."""
+        self._leg_ended(leg, outcome)
+        self._go_on(None)
+
+    # -- what time and others decide
 
     def deadline_passed(self) -> None:
         """The call's time is up, wherever it is."""
         self._let_go(Condition.DEADLINE)
-        where = f"after {len(self.history)} attempts" if self.history else "before it was sent"
-        text = f"the deadline of {self._timeout_s:g} s passed {where}{_trail(self.history)}"
-        self._fail(errors.DeadlineExceeded(text, self.history))
+        self._fail(too_late(self._timeout_s, self.history))
 
-    def attempt_timed_out(self) -> None:
-        """One attempt's time is up."""
-        self._let_go(Condition.ATTEMPT_TIMEOUT)
-        self._go_on_or(lambda why: errors.ConnectionFailed(why, self.history))
+    def hedge(self) -> None:
+        """Most calls would have been answered by now: send it to a second instance, if there is one to send to."""
+        calls, now = self._calls, self._calls.seconds()
+        busy = tuple(leg.instance.key for leg in self._legs)
+        has_one_left = len(busy) == 1 and len(self.history) + 1 < calls.policy.attempts
+        if has_one_left and self._fleet.has_another((*self._tried, *busy)) and calls.budget.spend(now):
+            calls.counters.hedges += 1
+            self._try(now, busy)
 
     def abort(self, error: Exception) -> None:
         """End the call with this error, now."""
@@ -238,56 +202,56 @@ class Call:
 
     # -- how it acts
 
-    def _try(self, now: float) -> None:
+    def _try(self, now: float, busy: tuple[Key, ...] = ()) -> None:
         fleet, calls = self._fleet, self._calls
-        instance = fleet.choose(self._tried, self._failed, now)
+        instance = fleet.choose((*self._tried, *busy) if busy else self._tried, self._failed, now)
         if instance is None:
-            self._fail(self._nobody())
+            self._fail(nobody(self.history))
             return
-        self._instance = instance
-        self._attempt_at = now
-        if self._attempt_timeout_s is not None:
-            calls.attempt_deadlines.set(self, now, self._attempt_timeout_s)
-        self._line = line = fleet.pool_of(instance)
+        line = fleet.pool_of(instance)
+        leg = Leg(self, instance, line, now)
+        self._legs = (*self._legs, leg) if busy else (leg,)
+        if calls.attempt_timeout_s is not None:
+            calls.leg_deadlines.set(leg, now, calls.attempt_timeout_s)
         calls.counters.attempts[line.address] += 1
-        line.submit(self, fresh=self._fresh)
+        line.submit(leg, fresh=self._fresh)
 
-    def _attempt_ended(self, outcome: Outcome) -> None:
-        instance, calls = self._instance, self._calls
-        if instance is None:
-            return
-        now = calls.seconds()
-        self.history = (*self.history, Attempt(instance, outcome, now - self._attempt_at))
+    def _leg_ended(self, leg: Leg, outcome: Outcome) -> None:
+        calls = self._calls
+        instance, elapsed_s = leg.instance, calls.seconds() - leg.began
+        self._legs = tuple(other for other in self._legs if other is not leg)
+        self.history = (*self.history, Attempt(instance, outcome, elapsed_s))
         self._tried = (*self._tried, instance.key)
         if outcome.condition in NOT_ITS_FAULT:
             self._fresh = True
         else:
             self._failed = (*self._failed, instance.key)
-        calls.counters.failures[_label(outcome)] += 1
+        calls.counters.failures[label(outcome)] += 1
         calls.counters.failures_at[instance.address] += 1
-        if self._attempt_timeout_s is not None:
-            calls.attempt_deadlines.clear(self, self._attempt_timeout_s)
-        self._instance = self._connection = self._line = None
-        self._fleet.record(instance, outcome, self._attempt_at)
+        if calls.attempt_timeout_s is not None:
+            calls.leg_deadlines.clear(leg, calls.attempt_timeout_s)
+        self._fleet.record(instance, outcome, leg.began)
 
-    def _go_on_or(self, error: Callable[[str], Exception]) -> None:
-        """Do what policy decides; fail with `error` of a sentence when that is to give up."""
+    def _go_on(self, answer: tuple[bytes, bytes] | None) -> None:
+        """Do what policy decides, once no other leg runs; `answer` is the last response, if there was one."""
+        if self._legs:
+            return
         calls = self._calls
         now = calls.seconds()
         options = Options(
             another=self._fleet.has_another(self._failed),
             sole=self._fleet.is_sole,
-            remaining_s=self._deadline - now,
+            remaining_s=self.deadline - now,
             is_idempotent=self._is_idempotent,
         )
         decision = calls.policy.decide(self.history, options, budget=calls.budget, now=now, rng=calls.rng)
         if isinstance(decision, GiveUp):
-            self._fail(error(f"{self.history[-1]} {decision.why}{_trail(self.history[:-1])}"))
+            self._fail(gave_up(decision.why, self.history, answer))
         else:
             self._retry(decision, now)
 
     def _retry(self, decision: Retry, now: float) -> None:
-        self._calls.counters.retries[_label(self.history[-1].outcome)] += 1
+        self._calls.counters.retries[label(self.history[-1].outcome)] += 1
         if decision.after_s > 0:
             self._pause = self._calls.reactor.callLater(decision.after_s, self._after_pause)
         else:
@@ -302,71 +266,49 @@ class Call:
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
-        connection, line = self._connection, self._line
-        if connection is not None:
-            connection.abandon()
-        elif line is not None and line.withdraw(self) and condition is not Condition.CANCELLED:
-            condition = Condition.WAITED
-        self._attempt_ended(Outcome(condition))
+        for leg in self._legs:
+            self._leg_ended(leg, leg.let_go(condition))
 
-    def _succeed(self, body: bytes) -> None:
+    def _end(self) -> None:
         calls = self._calls
         calls.end(self, self._timeout_s)
-        if self._attempt_timeout_s is not None:
-            calls.attempt_deadlines.clear(self, self._attempt_timeout_s)
-        if self._instance is not None:
-            self._fleet.record(self._instance, ANSWERED, self._attempt_at)
-        self._instance = self._connection = self._line = None
+        if self._hedge_s is not None:
+            calls.hedges.clear(self, self._hedge_s)
+
+    def _succeed(self, leg: Leg, head: bytes, body: bytes) -> None:
+        calls = self._calls
+        self._end()
+        if calls.attempt_timeout_s is not None:
+            calls.leg_deadlines.clear(leg, calls.attempt_timeout_s)
+        if calls.hedging.is_learning:
+            calls.hedging.observe(calls.seconds() - leg.began)
+        self._fleet.record(leg.instance, ANSWERED, leg.began)
+        legs, self._legs = self._legs, ()
+        if len(legs) > 1:
+            self._drop([other for other in legs if other is not leg])
         try:
-            result = self._finish(body)
+            result = self._finish(head, body)
         except Exception as error:  # noqa: BLE001  the caller's parser; its error is the call's result
-            self._fail(error)
+            self._count_failure(error)
+            self.done.errback(error)
             return
         calls.counters.answered += 1
         self.done.callback(result)
 
+    def _drop(self, legs: list[Leg]) -> None:
+        """Another leg was faster."""
+        for leg in legs:
+            self._leg_ended(leg, leg.let_go(Condition.CANCELLED))
+
     def _fail(self, error: Exception) -> None:
-        calls = self._calls
-        calls.end(self, self._timeout_s)
-        calls.counters.failed[type(error).__name__] += 1
+        self._end()
+        self._count_failure(error)
         self.done.errback(error)
 
     def _cancelled(self, _: Deferred[Any]) -> None:
-        calls = self._calls
-        calls.end(self, self._timeout_s)
-        calls.counters.failed["CancelledError"] += 1
+        self._end()
+        self._calls.counters.failed["CancelledError"] += 1
         self._let_go(Condition.CANCELLED)
 
-    def _nobody(self) -> Exception:
-        if self.history:
-            return errors.ConnectionFailed(f"no instance is left to try{_trail(self.history)}", self.history)
-        return errors.NoInstances("the list of instances is empty: wait for init() before the first predict()")
-
-
-def _label(outcome: Outcome) -> str:
-    return str(outcome.status) if outcome.condition is Condition.STATUS else outcome.condition.value
-
-
-def _trail(history: tuple[Attempt, ...]) -> str:
-    return "; attempts: " + ", ".join(map(str, history)) if history else ""
-
-
-def _error_of(condition: Condition) -> type[errors.RequestFailed]:
-    return {
-        Condition.VIOLATION: errors.ProtocolViolation,
-        Condition.OVERLOADED: errors.Overloaded,
-    }.get(condition, errors.ConnectionFailed)
-
-
-def _status_error(
-    why: str, history: tuple[Attempt, ...], *, body: bytes, headers: dict[str, str]
-) -> errors.StatusError:
-    excerpt = body[:_EXCERPT_CHARS].decode("utf-8", "replace").strip()
-    text = f"{why}; the response says: {excerpt}" if excerpt else why
-    return errors.StatusError(text, history, status=history[-1].outcome.status, body=body, headers=headers)
-
-
-def _retry_after_s(headers: dict[str, str]) -> float | None:
-    """The seconds form only (RFC 9110 §10.2.3): a date would need the server's clock to agree with ours."""
-    value = headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() else None
+    def _count_failure(self, error: Exception) -> None:
+        self._calls.counters.failed[type(error).__name__] += 1

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from twisted.web.iweb import IAgent
 
     from eas_tw.config import ClientConfig
-    from eas_tw.net.call import Call
+    from eas_tw.net.leg import Leg
     from eas_tw.net.pool import Reactor
 
 _log = Logger(namespace="eas_tw.gateway")
@@ -65,7 +65,7 @@ class Gateway:
             agent=agent,
         )
         self._client = HTTPClient(self._agents.agent, data_to_body_producer=_WholeBody)
-        self._running: dict[Call, Deferred[None]] = {}
+        self._running: dict[Leg, Deferred[None]] = {}
 
     def choose(self, tried: Collection[Any], failed: Collection[Any], now: float) -> Instance:  # noqa: ARG002
         """The gateway itself, always."""
@@ -82,14 +82,14 @@ class Gateway:
     def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
         """Nothing to learn: there is nobody else to send to."""
 
-    def submit(self, call: Call, *, fresh: bool) -> None:  # noqa: ARG002
-        """Send the call."""
-        running = self._running[call] = Deferred.fromCoroutine(self._exchange(call))
+    def submit(self, leg: Leg, *, fresh: bool) -> None:  # noqa: ARG002
+        """Send it."""
+        running = self._running[leg] = Deferred.fromCoroutine(self._exchange(leg))
         running.addErrback(lambda failure: _log.failure("a gateway request failed by a bug", failure))
 
-    def withdraw(self, call: Call) -> bool:
-        """Stop sending or waiting for the call; whether nothing of it was sent, which an agent does not tell."""
-        running = self._running.pop(call, None)
+    def withdraw(self, leg: Leg) -> bool:
+        """Stop sending it or waiting for it; whether nothing of it was sent, which an agent does not tell."""
+        running = self._running.pop(leg, None)
         if running is not None:
             running.cancel()
         return False
@@ -98,24 +98,24 @@ class Gateway:
         """Fires when kept connections are closed and every socket is gone."""
         return self._agents.close()
 
-    async def _exchange(self, call: Call) -> None:
+    async def _exchange(self, leg: Leg) -> None:
         try:
-            status, head, body = await self._post(call)
+            status, head, body = await self._post(leg)
         except CancelledError:
-            if call not in self._running:
+            if leg not in self._running:
                 return
             outcome = Outcome(Condition.LOST, detail="cancelled by the agent")
         except Exception as error:  # noqa: BLE001  every failure of the agent is an outcome
             outcome = _outcome(error)
         else:
-            self._running.pop(call, None)
-            call.answered(status, head, body)
+            self._running.pop(leg, None)
+            leg.answered(status, head, body)
             return
-        if self._running.pop(call, None) is not None:
-            call.broke(outcome)
+        if self._running.pop(leg, None) is not None:
+            leg.broke(outcome)
 
-    async def _post(self, call: Call) -> tuple[int, bytes, bytes]:
-        request = call.request
+    async def _post(self, leg: Leg) -> tuple[int, bytes, bytes]:
+        request = leg.request
         response = await self._client.request(
             "POST",
             self._origin + request.target.decode(),

@@ -30,7 +30,7 @@ class Condition(StrEnum):
     """A pooled connection turned out closed under a fresh request, and no byte of a response came on it. It says
     nothing about the instance, since servers close idle connections whenever they like (RFC 9112 §9.3.1)."""
     UNSENT = "unsent"
-    """The same, but the connection closed before the request had left: the instance has not seen it."""
+    """Like `stale`, before the request had left; the instance has not seen it."""
     LOST = "lost"
     """A connection opened for this attempt was lost before the first byte of the response."""
     CUT = "cut"

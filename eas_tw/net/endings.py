@@ -1,0 +1,72 @@
+"""What a call that failed says: the error for a decision to give up, with its attempts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eas_tw import errors
+from eas_tw.net.http1 import text_headers
+from eas_tw.policy.outcomes import Condition, Outcome
+
+if TYPE_CHECKING:
+    from eas_tw.policy.outcomes import Attempt
+
+    History = tuple[Attempt, ...]
+
+_EXCERPT_CHARS = 200
+_ERRORS: dict[Condition, type[errors.RequestFailed]] = {
+    Condition.VIOLATION: errors.ProtocolViolation,
+    Condition.OVERLOADED: errors.Overloaded,
+}
+
+
+def gave_up(why: str, history: History, answer: tuple[bytes, bytes] | None) -> errors.RequestFailed:
+    """The error of a call that is not tried again.
+
+    Args:
+        why: The end of the sentence that begins with the last attempt.
+        history: The attempts, one at least.
+        answer: Head and body of the last response, if there was one.
+    """
+    text = f"{history[-1]} {why}{_trail(history[:-1])}"
+    last = history[-1].outcome
+    if last.condition is not Condition.STATUS or answer is None:
+        return _ERRORS.get(last.condition, errors.ConnectionFailed)(text, history)
+    head, body = answer
+    excerpt = body[:_EXCERPT_CHARS].decode("utf-8", "replace").strip()
+    text = f"{text}; the response says: {excerpt}" if excerpt else text
+    return errors.StatusError(text, history, status=last.status, body=body, headers=text_headers(head))
+
+
+def too_late(timeout_s: float, history: History) -> errors.DeadlineExceeded:
+    """The error of a call whose time was up."""
+    count = len(history)
+    where = f"after {count} attempt{'s' * (count != 1)}" if history else "before it was sent"
+    return errors.DeadlineExceeded(f"the deadline of {timeout_s:g} s passed {where}{_trail(history)}", history)
+
+
+def nobody(history: History) -> Exception:
+    """The error of a call that had nowhere to go."""
+    if history:
+        return errors.ConnectionFailed(f"no instance is left to try{_trail(history)}", history)
+    return errors.NoInstances("the list of instances is empty: wait for init() before the first predict()")
+
+
+def outcome_of(status: int, head: bytes) -> Outcome:
+    """What a response with another status than 200 means for its attempt."""
+    return Outcome(Condition.STATUS, status, retry_after_s=_retry_after_s(text_headers(head)))
+
+
+def label(outcome: Outcome) -> str:
+    """An outcome as a counter has it: the status, or the condition."""
+    return str(outcome.status) if outcome.condition is Condition.STATUS else outcome.condition.value
+
+
+def _trail(history: History) -> str:
+    return "; attempts: " + ", ".join(map(str, history)) if history else ""
+
+
+def _retry_after_s(headers: dict[str, str]) -> float | None:
+    """The seconds form only (RFC 9110 §10.2.3): a date would need the server's clock to agree with ours."""
+    value = headers.get("retry-after", "")
+    return float(value) if value.isascii() and value.isdigit() else None

@@ -1,0 +1,109 @@
+"""One attempt of a call while it runs: on its way to an instance, in the instance's line, or on a connection.
+
+A call usually has one leg at a time; with hedging it has two. A leg reports to its call how it ended and knows nothing
+of what follows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from eas_tw.policy.outcomes import Condition, Outcome
+
+if TYPE_CHECKING:
+    from eas_tw.net.call import Call
+    from eas_tw.net.http1 import ClientConnection
+    from eas_tw.policy.instances import Instance
+
+
+class Request(NamedTuple):
+    """What is sent, the same on every attempt.
+
+    Attributes:
+        target: Path and query, as in the request line.
+        fields: The header lines without Host, each ended by CRLF.
+        body: The bytes.
+    """
+
+    target: bytes
+    fields: bytes
+    body: bytes
+
+    def __repr__(self) -> str:
+        """Without the fields, which have the token in its plain form."""
+        return f"<Request {self.target.decode()} of {len(self.body)} bytes>"
+
+    def head(self, host: bytes) -> bytes:
+        """The request line and all headers, for one instance."""
+        return b"POST %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (self.target, host, self.fields)
+
+
+class Line(Protocol):
+    """Where a leg waits for its turn: the pool of an instance, or the gateway.
+
+    Attributes:
+        address: Of the instance, as `Instance.address`.
+    """
+
+    address: str
+
+    def submit(self, leg: Leg, *, fresh: bool) -> None:
+        """Dispatch the leg, now or later."""
+
+    def withdraw(self, leg: Leg) -> bool:
+        """The leg no longer waits; whether nothing of it can have been sent."""
+
+
+class Leg:
+    """An attempt that runs.
+
+    Attributes:
+        instance: Where it goes.
+        began: When, in the reactor's seconds.
+        deadline: When its call must be over.
+    """
+
+    __slots__ = ("_call", "_connection", "_line", "began", "instance")
+
+    def __init__(self, call: Call, instance: Instance, line: Line, began: float) -> None:
+        self._call = call
+        self._line = line
+        self._connection: ClientConnection | None = None
+        self.instance = instance
+        self.began = began
+
+    @property
+    def request(self) -> Request:
+        """What is sent."""
+        return self._call.request
+
+    @property
+    def deadline(self) -> float:
+        """When the call must be over, in the reactor's seconds."""
+        return self._call.deadline
+
+    def dispatch(self, connection: ClientConnection, host: bytes) -> None:
+        """The line has a connection for it."""
+        self._connection = connection
+        request = self._call.request
+        connection.send(request.head(host), request.body, self)
+
+    def answered(self, status: int, head: bytes, body: bytes) -> None:
+        """A whole response came."""
+        self._call.leg_answered(self, status, head, body)
+
+    def broke(self, outcome: Outcome) -> None:
+        """It ended without a whole response."""
+        self._call.leg_broke(self, outcome)
+
+    def timed_out(self) -> None:
+        """Its own time is up."""
+        self._call.leg_broke(self, self.let_go(Condition.ATTEMPT_TIMEOUT))
+
+    def let_go(self, condition: Condition) -> Outcome:
+        """Leave the line or close the connection; how the leg ended, which is `condition` unless it only waited."""
+        if self._connection is not None:
+            self._connection.abandon()
+        elif self._line.withdraw(self) and condition is not Condition.CANCELLED:
+            condition = Condition.WAITED
+        return Outcome(condition)

@@ -1,0 +1,81 @@
+"""A client of puppet instances, and what became of its calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from eas_tw import ClientConfig, Condition, Instance, PredictClient
+from tests.net.fleet import Dial, PuppetReactor
+from tests.net.wire import Wire
+
+
+def response(status: int = 200, body: bytes = b"ok", *headers: bytes) -> bytes:
+    lines = [b"HTTP/1.1 %d X" % status, b"Content-Length: %d" % len(body), *headers, b"", body]
+    return b"\r\n".join(lines)
+
+
+class House:
+    """A client of `n` puppet instances."""
+
+    def __init__(self, n: int = 3, weights: tuple[float, ...] = (), **settings: Any) -> None:
+        self.reactor = PuppetReactor()
+        rows = [Instance(f"10.0.0.{i}", 80, weight) for i, weight in enumerate(weights or (1,) * n, 1)]
+        config = ClientConfig(**{"seed": 1, **settings})
+        self.client = PredictClient("", "svc", instances=rows, reactor=self.reactor, config=config)
+        self.client.init()
+
+    def call(self, **options: Any) -> Result:
+        return Result(self.client.predict(b"hello", **options))
+
+    @property
+    def dial(self) -> Dial:
+        """The only connection being opened."""
+        (dial,) = self.reactor.dials
+        return dial
+
+    def accept(self) -> Wire:
+        return self.dial.accept()
+
+    @property
+    def busy(self) -> Wire:
+        """The only connection that has a request out."""
+        (wire,) = [wire for wire in self.reactor.wires if wire.is_open and wire.protocol.is_busy]
+        return wire
+
+    def assert_clean(self) -> None:
+        """Close, and see that nothing is left."""
+        closed = Result(self.client.close())
+        assert closed.fired
+        assert not self.reactor.dials
+        assert not [wire for wire in self.reactor.wires if wire.is_open]
+        assert not self.reactor.getDelayedCalls()
+
+
+class Result:
+    """What a Deferred fired with; firing twice would be an error of its own."""
+
+    def __init__(self, deferred: Deferred[Any]) -> None:
+        self.deferred = deferred
+        self.fired: list[Any] = []
+        deferred.addBoth(self.fired.append)
+
+    @property
+    def value(self) -> Any:
+        (value,) = self.fired
+        return value
+
+    @property
+    def error(self) -> Any:
+        assert isinstance(self.value, Failure), self.value
+        return self.value.value
+
+    @property
+    def conditions(self) -> list[Condition]:
+        return [attempt.outcome.condition for attempt in self.error.attempts]
+
+
+def says(wire: Wire, data: bytes) -> None:
+    wire.protocol.dataReceived(data)
