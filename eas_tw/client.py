@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from random import Random
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
@@ -12,27 +12,25 @@ from twisted.logger import Logger
 
 from eas_tw.body.request import as_request
 from eas_tw.config import ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_FIXED, ClientConfig
-from eas_tw.errors import ClientClosed, ConfigError, DiscoveryError, NoInstances
-from eas_tw.net.call import Call, Calls
-from eas_tw.net.discovery import DiscoveryStatus, Poller
-from eas_tw.net.upstream import Pools, Upstream
-from eas_tw.net.waiting import WaitingRoom
+from eas_tw.errors import ClientClosed, ConfigError, NoInstances
+from eas_tw.net.call import Call
+from eas_tw.net.discovery import DiscoveryStatus
 from eas_tw.outgoing import Envelope
-from eas_tw.policy.hedging import Hedging
-from eas_tw.policy.retry import RetryBudget, RetryPolicy
+from eas_tw.session import Family, Session
 from eas_tw.target import Target, fixed_list
 from eas_tw.telemetry.counters import Counters
+from eas_tw.telemetry.events import Feed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from twisted.web.iweb import IAgent
 
-    from eas_tw.net.gateway import Gateway
     from eas_tw.net.pool import Reactor
-    from eas_tw.policy.instances import Instance, Snapshot
+    from eas_tw.policy.instances import Instance
     from eas_tw.target import GivenInstance
+    from eas_tw.telemetry.events import Event
 
 _log = Logger(namespace="eas_tw.client")
 
@@ -77,18 +75,16 @@ class PredictClient:
         self._agent = agent
         self._envelope = Envelope(self._reactor.seconds)
         self.counters = Counters()
-        self._budget = RetryBudget(self._config.retry_budget_ratio, self._config.retry_budget_min_per_s)
-        self._pools: Pools | None = None
-        self._calls: Calls | None = None
-        self._fleet: Upstream | Gateway | None = None
-        self._poller: Poller | None = None
-        self._waiting = WaitingRoom(self._reactor)
+        self._feed = Feed()
+        self._family = Family(self._reactor)
+        self._session: Session | None = None
+        self._thread = 0
         self._children: list[PredictClient] = []
         self._closing: Deferred[None] | None = None
         self.set_token(token)
 
     def __repr__(self) -> str:
-        state = "closed" if self._closing else "ready" if self.is_ready else "waiting" if self._fleet else "new"
+        state = "closed" if self._closing else "ready" if self.is_ready else "waiting" if self._session else "new"
         target = self._target
         return (
             f"<PredictClient {target.service or '?'} at {target.custom_url or target.endpoint or '?'} "
@@ -174,15 +170,14 @@ class PredictClient:
     destroy = close
 
     def child(self, service_name: str, *, token: str = "") -> PredictClient:
-        """A client of another service at the same endpoint, with the same settings, connections and retry budget.
+        """A client of another service at the same endpoint, with the same settings and connections.
 
         Returns:
             The client; it wants its own `init`, and may be closed by itself.
         """
         child = PredictClient(token=token, reactor=self._reactor, config=self._config, agent=self._agent)
         child._target = evolve(self._target, service=service_name)
-        child._pools = self._shared_pools()
-        child._budget = self._budget
+        child._family = self._family
         self._children.append(child)
         return child
 
@@ -216,8 +211,8 @@ class PredictClient:
             cannot be encoded or parsed; with `ConfigError`, `NoInstances` or `ClientClosed` before anything is sent.
             Cancelling it closes its connection.
         """
-        calls, fleet = self._calls, self._fleet
-        if calls is None or fleet is None or self._closing is not None:
+        session = self._session
+        if session is None or self._closing is not None or get_ident() != self._thread:
             return fail(self._unusable())
         try:
             timeout_s = self._config.timeout_s if timeout_s is None else _checked_timeout(timeout_s)
@@ -226,32 +221,29 @@ class PredictClient:
         except Exception:  # noqa: BLE001  whatever is wrong with a request, the Deferred says it
             return fail()
         finish = partial(_read, request)
-        return Call(calls, fleet, sealed, finish, timeout_s, is_idempotent=idempotent).start()
+        return Call(session.calls, session.fleet, sealed, finish, timeout_s, is_idempotent=idempotent).start()
 
     # -- what it shows
 
     @property
     def is_ready(self) -> bool:
         """Whether calls have somewhere to go."""
-        return bool(self.instances) if isinstance(self._fleet, Upstream) else self._fleet is not None
+        return self._session is not None and self._session.is_ready
 
     @property
     def instances(self) -> tuple[Instance, ...]:
         """The list of instances in the cache; empty for the gateway."""
-        return self._fleet.instances if isinstance(self._fleet, Upstream) else ()
+        return self._session.instances if self._session else ()
 
     @property
     def ejected(self) -> tuple[Instance, ...]:
         """The instances that get no calls for a while because they failed."""
-        if not isinstance(self._fleet, Upstream):
-            return ()
-        out = set(self._fleet.ejected)
-        return tuple(instance for instance in self.instances if instance.key in out)
+        return self._session.ejected if self._session else ()
 
     @property
     def discovery(self) -> DiscoveryStatus:
         """Polls, age of the list, rejections by reason."""
-        return self._poller.status if self._poller else DiscoveryStatus()
+        return self._session.discovery if self._session else DiscoveryStatus()
 
     @property
     def config(self) -> ClientConfig:
@@ -260,112 +252,71 @@ class PredictClient:
 
     def connections(self, instance: Instance) -> int:
         """Established connections to an instance."""
-        return self._pools.connections(instance.key) if self._pools else 0
+        return self._session.connections(instance) if self._session else 0
 
-    # -- how it is wired
+    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Hear of everything that happens, as values of `eas_tw.telemetry.events`.
+
+        Args:
+            listener: Called with each event, on the reactor; what it raises is logged.
+
+        Returns:
+            Call it to hear no more.
+        """
+        return self._feed.listen(listener)
+
+    # -- how it runs
 
     async def _init(self) -> PredictClient:
         if self._closing is not None:
             raise ClientClosed("the client is closed; make a new one")
-        if self._fleet is None:
-            self._target.check_complete()
+        if self._session is None:
             self._open()
-        if not self.is_ready:
-            await self._waiting.wait(self._config.init_timeout_s, self._no_list)
+        if self._session is not None:
+            await self._session.ready()
         return self
 
     def _open(self) -> None:
-        """Build what the endpoint type needs; everything before this only set values."""
+        """From here on the settings are in force; everything before this only set values."""
         config, target = self._config, self._target
+        target.check_complete()
+        self._thread = get_ident()
+        self._feed.service = target.service
         self._envelope.address(target.path, plain=config.auth == "token" or bool(target.custom_url))
-        policy = RetryPolicy(config.attempts, config.retry_on, config.backoff_base_s, config.backoff_max_s)
-        self._calls = Calls(
+        self._session = Session(
             self._reactor,
-            policy,
-            self._budget,
-            Hedging(config.hedge_after_s),
-            attempt_timeout_s=config.attempt_timeout_s,
-            rng=self._stream("retry"),
+            config,
+            target,
+            family=self._family,
             counters=self.counters,
+            feed=self._feed,
+            agent=self._agent,
         )
-        if target.is_gateway:
-            # Imported here: direct connections do not pay for it.
-            from eas_tw.net.gateway import Gateway  # noqa: PLC0415
-
-            self._fleet = Gateway(self._reactor, target.gateway_url, config, self._agent)
-        else:
-            self._open_direct()
-
-    def _open_direct(self) -> None:
-        config, target = self._config, self._target
-        source = target.make_source(self._reactor, config, self._stream("source"), self._agent)
-        self._fleet = upstream = Upstream(
-            self._reactor, self._shared_pools(), config, counters=self.counters, rng=self._stream("rotation")
-        )
-        if source is None:
-            upstream.apply(target.instances)
-            return
-        self._poller = Poller(
-            self._reactor,
-            source,
-            on_snapshot=self._got_list,
-            interval_s=config.poll_interval_s,
-            jitter=config.poll_jitter,
-            rng=self._stream("poll"),
-        )
-        self._poller.start()
-
-    def _shared_pools(self) -> Pools:
-        """The connections, shared with the children."""
-        if self._pools is None:
-            self._pools = Pools(self._reactor, self._config)
-        return self._pools
-
-    def _stream(self, name: str) -> Random:
-        """One stream of chance per purpose, so that one draw more here changes nothing there."""
-        seed = self._config.seed
-        return Random(None if seed is None else f"{seed}/{self._target.service}/{name}")  # noqa: S311
-
-    def _got_list(self, snapshot: Snapshot) -> None:
-        if isinstance(self._fleet, Upstream):
-            self._fleet.apply(snapshot.instances)
-        self._waiting.release()
-
-    def _no_list(self) -> DiscoveryError:
-        status, target = self.discovery, self._target
-        why = status.last_error or "the control plane has not answered yet"
-        return DiscoveryError(
-            f"no usable list of instances of {target.service} from {target.endpoint} within "
-            f"{self._config.init_timeout_s:g} s and {status.polls} polls; the last: {why}"
-        )
+        self._session.start()
 
     def _aim(self, what: str, **parts: Any) -> None:
         self._before_init(what)
         self._target = evolve(self._target, **parts)
 
     def _before_init(self, what: str) -> None:
-        if self._fleet is not None:
+        if self._session is not None:
             raise ConfigError(f"{what} must be set before init()")
 
     def _unusable(self) -> Exception:
         if self._closing is not None:
             return ClientClosed("the client is closed")
-        return NoInstances("init() has not been called: call it, and wait for it, before the first predict()")
+        if self._session is None:
+            return NoInstances("init() has not been called: call it, and wait for it, before the first predict()")
+        return ConfigError(
+            "predict() was called outside the reactor's thread: use reactor.callFromThread, "
+            "blockingCallFromThread, or eas_tw.blocking"
+        )
 
     async def _close(self) -> None:
-        closed = ClientClosed("the client was closed")
-        if self._poller is not None:
-            await self._poller.stop()
-        self._waiting.release(closed)
         for child in self._children:
             await child.close()
-        if self._calls is not None:
-            await self._calls.drain(self._config.drain_timeout_s, closed)
-        if isinstance(self._fleet, Upstream):
-            self._fleet.leave()
-            await self._shared_pools().when_gone()
-        elif self._fleet is not None:
-            await self._fleet.close()
+        if self._session is not None:
+            await self._session.close(ClientClosed("the client was closed"))
 
 
 def _read(request: Any, _head: bytes, body: bytes) -> Any:

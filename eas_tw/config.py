@@ -74,6 +74,11 @@ _count = _number(1, whole=True)
 _count_or_none = _number(1, whole=True, none=True)
 
 
+def _text_or_none(_: object, attribute: Attribute[Any], value: Any) -> None:
+    if value is not None and not (isinstance(value, str) and value):
+        raise ConfigError(f"{attribute.name} must be a path, or None, got {value!r}")
+
+
 def _hedge_after(_: object, attribute: Attribute[Any], value: Any) -> None:
     if isinstance(value, str):
         if value != "p95":
@@ -123,12 +128,14 @@ class ClientConfig:
             > 1; `None` for not.
         max_connections_per_instance: Bound on the connections to one instance; further calls wait in line.
         idle_timeout_s: An idle connection is closed after this long (the vendor's gateway does so at 30 s).
-        max_waiting: The most calls that may wait in line for one instance's connections; more fail as `Overloaded` at
-            once.
+        max_waiting: The most calls that may wait in line for one instance's connections; more go to another instance,
+            or fail as `Overloaded`, at once. So do calls whose deadline would pass in the line, at the line's pace.
         max_response_bytes: Bound on a response's body.
         max_head_bytes: Bound on a response's head.
         drain_timeout_s: How long `close` lets calls in flight finish before it cancels them.
         auth: `"signature"` signs each request; `"token"` sends the token itself.
+        trust_roots: A PEM file of the authorities to trust for https; `None` for the platform's.
+        snapshot_path: A directory to keep a copy of the list in, for a start without discovery; `None` for none.
         seed: Makes the client's chance (jitter, rotation start) repeatable; `None` for true chance.
     """
 
@@ -165,6 +172,8 @@ class ClientConfig:
     max_head_bytes: int = field(default=64 * 2**10, validator=_count)
     drain_timeout_s: float = field(default=5.0, validator=_number(0))
     auth: Literal["signature", "token"] = field(default="signature", validator=_one_of("signature", "token"))
+    trust_roots: str | None = field(default=None, validator=_text_or_none)
+    snapshot_path: str | None = field(default=None, validator=_text_or_none)
     seed: int | None = field(default=None, validator=_number(-(2**63), 2**63, whole=True, none=True))
 
     @discovery_path.validator

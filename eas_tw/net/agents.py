@@ -6,6 +6,8 @@ reported its loss.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -17,6 +19,8 @@ from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionP
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
+from eas_tw.errors import ConfigError
+
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocol, IProtocolFactory
     from twisted.python.failure import Failure
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
     from twisted.web.iweb import IAgent
 
     from eas_tw.net.pool import Reactor
+
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 
 
 class Agents:
@@ -34,7 +41,11 @@ class Agents:
         connect_timeout_s: Bound on opening a connection.
         keep: How many idle connections to keep for a host, 0 for none.
         idle_timeout_s: How long to keep them.
+        trust_roots: A PEM file of the authorities to trust; `None` for the platform's.
         agent: The user's own agent, whose sockets are the user's business; `None` for ours.
+
+    Raises:
+        ConfigError: `trust_roots` is not what it must be.
     """
 
     def __init__(
@@ -44,13 +55,15 @@ class Agents:
         connect_timeout_s: float,
         keep: int = 0,
         idle_timeout_s: float = 30.0,
+        trust_roots: str | None = None,
         agent: IAgent | None = None,
     ) -> None:
         self._pool = pool = HTTPConnectionPool(reactor, persistent=keep > 0)
         pool.retryAutomatically = False
         pool.maxPersistentPerHost = keep
         pool.cachedConnectionTimeout = idle_timeout_s  # type: ignore[assignment]
-        self._endpoints = _CountedEndpoints(reactor, connect_timeout_s)
+        policy = _https_policy(trust_roots) if trust_roots else None
+        self._endpoints = _CountedEndpoints(reactor, connect_timeout_s, policy)
         self.agent: IAgent = agent or Agent.usingEndpointFactory(reactor, self._endpoints, pool)
 
     def close(self) -> Deferred[Any]:
@@ -67,10 +80,10 @@ class Agents:
 class _CountedEndpoints:
     """Endpoints for URIs (`IAgentEndpointFactory`), whose connections are counted."""
 
-    def __init__(self, reactor: Reactor, connect_timeout_s: float) -> None:
+    def __init__(self, reactor: Reactor, connect_timeout_s: float, policy: BrowserLikePolicyForHTTPS | None) -> None:
         self._reactor = reactor
         self._connect_timeout_s = connect_timeout_s
-        self._policy: BrowserLikePolicyForHTTPS | None = None
+        self._policy = policy
         self._open = 0
         self._waiters: list[Deferred[None]] = []
 
@@ -104,6 +117,21 @@ class _CountedEndpoints:
         waiter: Deferred[None] = Deferred()
         self._waiters.append(waiter)
         return waiter
+
+
+def _https_policy(trust_roots: str) -> BrowserLikePolicyForHTTPS:
+    """Trust these authorities; there is no way to trust everybody."""
+    # Imported here: it takes the tls extra, and most clients never meet https.
+    from twisted.internet.ssl import Certificate, trustRootFromCertificates  # noqa: PLC0415
+
+    try:
+        blocks = _CERTIFICATE.findall(Path(trust_roots).read_text("ascii"))
+        certificates = [Certificate.loadPEM(block) for block in blocks]
+    except Exception as error:  # OpenSSL's errors have no base class of their own
+        raise ConfigError(f"trust_roots: {trust_roots} cannot be read: {error}") from error
+    if not certificates:
+        raise ConfigError(f"trust_roots: {trust_roots} has no certificate; it must be a PEM file")
+    return BrowserLikePolicyForHTTPS(trustRootFromCertificates(certificates))
 
 
 @implementer(IStreamClientEndpoint)

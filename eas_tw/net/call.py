@@ -16,6 +16,7 @@ from eas_tw.net.endings import gave_up, label, nobody, outcome_of, too_late
 from eas_tw.net.leg import Leg, Line, Request
 from eas_tw.policy.outcomes import ANSWERED, NOT_ITS_FAULT, OK_STATUS, Attempt, Condition, Outcome
 from eas_tw.policy.retry import GiveUp, Options, Retry, RetryBudget, RetryPolicy
+from eas_tw.telemetry.events import AttemptEnded, CallEnded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from eas_tw.policy.hedging import Hedging
     from eas_tw.policy.instances import Instance
     from eas_tw.telemetry.counters import Counters
+    from eas_tw.telemetry.events import Feed
 
     Key = tuple[str, int]
 
@@ -64,6 +66,7 @@ class Calls:
         attempt_timeout_s: float | None,
         rng: Random,
         counters: Counters,
+        feed: Feed,
     ) -> None:
         self.reactor = reactor
         self.seconds = reactor.seconds
@@ -72,6 +75,7 @@ class Calls:
         self.hedging = hedging
         self.rng = rng
         self.counters = counters
+        self.feed = feed
         self.attempt_timeout_s = attempt_timeout_s
         self.leg_deadlines: Deadlines[Leg] = Deadlines(reactor, Leg.timed_out)
         self.hedges: Deadlines[Call] = Deadlines(reactor, Call.hedge)
@@ -90,6 +94,15 @@ class Calls:
         if self._idle is not None and not self._in_flight:
             idle, self._idle = self._idle, None
             idle.callback(None)
+
+    def tell_attempt(self, attempt: Attempt) -> None:
+        """Let those who listen know of an attempt."""
+        self.feed.tell(AttemptEnded(self.feed.service, *attempt))
+
+    def tell_call(self, call: Call, timeout_s: float, error: str, instance: Instance | None) -> None:
+        """Let those who listen know of a call that is over."""
+        elapsed_s = self.seconds() - (call.deadline - timeout_s)
+        self.feed.tell(CallEnded(self.feed.service, elapsed_s, error, call.history, instance))
 
     async def drain(self, within_s: float, error: Exception) -> None:
         """Wait until no call is in flight; end those left after `within_s` with `error`."""
@@ -220,7 +233,8 @@ class Call:
         calls = self._calls
         instance, elapsed_s = leg.instance, calls.seconds() - leg.began
         self._legs = tuple(other for other in self._legs if other is not leg)
-        self.history = (*self.history, Attempt(instance, outcome, elapsed_s))
+        attempt = Attempt(instance, outcome, elapsed_s)
+        self.history = (*self.history, attempt)
         self._tried = (*self._tried, instance.key)
         if outcome.condition in NOT_ITS_FAULT:
             self._fresh = True
@@ -230,6 +244,8 @@ class Call:
         calls.counters.failures_at[instance.address] += 1
         if calls.attempt_timeout_s is not None:
             calls.leg_deadlines.clear(leg, calls.attempt_timeout_s)
+        if calls.feed.is_heard:
+            calls.tell_attempt(attempt)
         self._fleet.record(instance, outcome, leg.began)
 
     def _go_on(self, answer: tuple[bytes, bytes] | None) -> None:
@@ -286,13 +302,17 @@ class Call:
         legs, self._legs = self._legs, ()
         if len(legs) > 1:
             self._drop([other for other in legs if other is not leg])
+        if calls.feed.is_heard:
+            calls.tell_attempt(Attempt(leg.instance, ANSWERED, calls.seconds() - leg.began))
         try:
             result = self._finish(head, body)
         except Exception as error:  # noqa: BLE001  the caller's parser; its error is the call's result
-            self._count_failure(error)
+            self._account(type(error).__name__, leg.instance)
             self.done.errback(error)
             return
         calls.counters.answered += 1
+        if calls.feed.is_heard:
+            calls.tell_call(self, self._timeout_s, "", leg.instance)
         self.done.callback(result)
 
     def _drop(self, legs: list[Leg]) -> None:
@@ -302,13 +322,17 @@ class Call:
 
     def _fail(self, error: Exception) -> None:
         self._end()
-        self._count_failure(error)
+        self._account(type(error).__name__)
         self.done.errback(error)
 
     def _cancelled(self, _: Deferred[Any]) -> None:
         self._end()
-        self._calls.counters.failed["CancelledError"] += 1
         self._let_go(Condition.CANCELLED)
+        self._account("CancelledError")
 
-    def _count_failure(self, error: Exception) -> None:
-        self._calls.counters.failed[type(error).__name__] += 1
+    def _account(self, error: str, instance: Instance | None = None) -> None:
+        """The call has failed."""
+        calls = self._calls
+        calls.counters.failed[error] += 1
+        if calls.feed.is_heard:
+            calls.tell_call(self, self._timeout_s, error, instance)

@@ -127,6 +127,7 @@ class DiscoveryStatus:
         rejections: Those that changed nothing, by reason (`Refusal`).
         bad_rows: Rows dropped from usable lists, by reason.
         age_s: Seconds since the last usable list; `None` while there was none.
+        is_stale: Whether the list in use is the disk's copy, of that age, since discovery has not answered yet.
         last_error: What the last poll found wrong; empty when it was good.
     """
 
@@ -136,6 +137,7 @@ class DiscoveryStatus:
     bad_rows: Counter[str] = field(factory=Counter)
     age_s: float | None = None
     last_error: str = ""
+    is_stale: bool = False
 
 
 class Poller:
@@ -147,6 +149,7 @@ class Poller:
         clock: The schedule.
         source: Whom to ask.
         on_snapshot: Called with each usable list.
+        on_refusal: Called with the reason when a poll changes nothing.
         interval_s: From the beginning of a poll to the beginning of the next.
         jitter: Share by which each interval varies.
         rng: Draws it.
@@ -158,6 +161,7 @@ class Poller:
         source: Source,
         *,
         on_snapshot: Callable[[Snapshot], None],
+        on_refusal: Callable[[RefusedReplyError], None] = lambda _: None,
         interval_s: float,
         jitter: float,
         rng: Random,
@@ -165,6 +169,7 @@ class Poller:
         self._clock = clock
         self._source = source
         self._on_snapshot = on_snapshot
+        self._on_refusal = on_refusal
         self._interval_s = interval_s
         self._jitter = jitter
         self._rng = rng
@@ -238,6 +243,7 @@ class Poller:
     def _refuse(self, error: RefusedReplyError) -> None:
         self._polls += 1
         self._rejections[error.reason.value] += 1
+        self._on_refusal(error)
         if str(error) != self._last_error:
             self._last_error = str(error)
             _log.warn(

@@ -62,6 +62,7 @@ class Gateway:
             connect_timeout_s=config.connect_timeout_s,
             keep=config.max_connections_per_instance,
             idle_timeout_s=config.idle_timeout_s,
+            trust_roots=config.trust_roots,
             agent=agent,
         )
         self._client = HTTPClient(self._agents.agent, data_to_body_producer=_WholeBody)

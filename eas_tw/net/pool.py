@@ -14,7 +14,7 @@ from twisted.internet.protocol import ClientFactory
 
 from eas_tw.net.http1 import ClientConnection, Exchange
 from eas_tw.policy.outcomes import Condition, Outcome
-from eas_tw.policy.pooling import Plan, plan
+from eas_tw.policy.pooling import Pace, Plan, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 class PooledCall(Exchange, Protocol):
     """A call as the pool sees it."""
+
+    @property
+    def deadline(self) -> float:
+        """When it must be over, in the reactor's seconds."""
 
     def dispatch(self, connection: ClientConnection, host: bytes) -> None:
         """Send on this connection, now; `host` goes into the Host header."""
@@ -78,6 +82,7 @@ class Pool:
         self._open: dict[ClientConnection, None] = {}
         self._dials: dict[_Dial, IConnector | None] = {}
         self._idle_timer: IDelayedCall | None = None
+        self._pace = Pace()
         self._is_retired = False
 
     def __repr__(self) -> str:
@@ -109,8 +114,8 @@ class Pool:
         if idle and not fresh:
             call.dispatch(idle.pop(), self.host)
             return
-        if len(self.waiting) >= self._config.max_waiting:
-            call.broke(Outcome(Condition.OVERLOADED, detail=f"{len(self.waiting)} calls wait already"))
+        if self.waiting and (crowd := self._crowd(call)):
+            call.broke(Outcome(Condition.OVERLOADED, detail=crowd))
             return
         todo = plan(
             idle=len(idle),
@@ -187,9 +192,21 @@ class Pool:
 
     # -- how it acts
 
+    def _crowd(self, call: PooledCall) -> str:
+        """Why it would be of no use to wait; empty if it may be."""
+        waiting = len(self.waiting)
+        if waiting >= self._config.max_waiting:
+            return f"{waiting} calls wait already"
+        wait_s, left_s = self._pace.wait_s(waiting), call.deadline - self._reactor.seconds()
+        return f"{waiting} calls wait for about {wait_s:.1f} s, {left_s:.1f} s are left" if wait_s > left_s else ""
+
     def _serve_or_keep(self, connection: ClientConnection) -> None:
         if self.waiting:
             call, _ = self.waiting.popitem(last=False)
+            if self.waiting:
+                self._pace.turn(self._reactor.seconds())
+            else:
+                self._pace.pause()
             call.dispatch(connection, self.host)
         elif self._is_retired:
             connection.close()

@@ -18,6 +18,7 @@ from eas_tw.policy.cluster import Cluster, ClusterPolicy
 from eas_tw.policy.health import HealthPolicy
 from eas_tw.policy.instances import Added, Change, Instance, Removed, Reweighted
 from eas_tw.policy.outcomes import ANSWERED
+from eas_tw.telemetry.events import Ejected, ListChanged, Returned
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from eas_tw.policy.cluster import Judgement
     from eas_tw.policy.outcomes import Outcome
     from eas_tw.telemetry.counters import Counters
+    from eas_tw.telemetry.events import Feed
 
     Key = tuple[str, int]
 
@@ -92,13 +94,14 @@ class Upstream:
     """The instances of one service, each with its pool."""
 
     def __init__(
-        self, reactor: Reactor, pools: Pools, config: ClientConfig, *, counters: Counters, rng: Random
+        self, reactor: Reactor, pools: Pools, config: ClientConfig, *, counters: Counters, feed: Feed, rng: Random
     ) -> None:
         self._seconds = reactor.seconds
         self._pools = pools
         self._members: dict[Key, Pool] = {}
         self._cluster = Cluster(_policy(config), rng)
         self._counters = counters
+        self._feed = feed
 
     @property
     def instances(self) -> tuple[Instance, ...]:
@@ -123,6 +126,8 @@ class Upstream:
                 self._pools.give_back(change.instance)
         if found:
             _log.info("list of instances changed: {changes}", changes=_summary(found))
+            if self._feed.is_heard:
+                self._feed.tell(ListChanged(self._feed.service, found))
         return found
 
     def choose(self, tried: Collection[Key], failed: Collection[Key], now: float) -> Instance | None:
@@ -164,7 +169,10 @@ class Upstream:
         self.apply(())
 
     def _tell(self, judgement: Judgement) -> None:
-        address = judgement.instance.address
+        address, service = judgement.instance.address, self._feed.service
+        if self._feed.is_heard:
+            event = Ejected(service, judgement.instance, judgement.why) if judgement.is_ejected else None
+            self._feed.tell(event or Returned(service, judgement.instance))
         if judgement.is_ejected:
             self._counters.ejections[address] += 1
             _log.warn("ejected {instance}: {why}", instance=address, why=judgement.why)

@@ -42,7 +42,7 @@ class Condition(StrEnum):
     RETIRED = "retired"
     """The instance left the list while the call still waited for a connection; nothing was sent."""
     OVERLOADED = "overloaded"
-    """`max_waiting` calls wait for a connection already; nothing was sent."""
+    """Too many calls wait for the instance's connections, or for longer than the call has; nothing was sent."""
     VIOLATION = "violation"
     """Not the HTTP/1.1 this client accepts, or more of it than it accepts."""
     DEADLINE = "deadline"
@@ -59,6 +59,7 @@ NEVER_SENT = frozenset(
         Condition.UNSENT,
         Condition.RETIRED,
         Condition.WAITED,
+        Condition.OVERLOADED,
     }
 )
 """Conditions under which no byte of the request can have reached the instance."""

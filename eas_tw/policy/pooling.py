@@ -40,3 +40,32 @@ def plan(*, idle: int, open_or_opening: int, opening: int, waiting: int, limit: 
     if open_or_opening < limit:
         return Plan.CONNECT
     return Plan.REPLACE if idle else Plan.WAIT
+
+
+class Pace:
+    """How fast a line moves: the moving average of the time between two turns, while somebody waits."""
+
+    ENOUGH = 8
+    """Turns before it says anything."""
+    _WEIGHT = 0.1
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._mean_s = 0.0
+        self._turns = 0
+
+    def turn(self, now: float) -> None:
+        """The first in line has got a connection, and others wait."""
+        if self._last is not None:
+            self._turns += 1
+            weight = max(self._WEIGHT, 1.0 / self._turns)
+            self._mean_s += weight * (now - self._last - self._mean_s)
+        self._last = now
+
+    def pause(self) -> None:
+        """Nobody waits: the next turn comes when somebody calls, which says nothing about the instance."""
+        self._last = None
+
+    def wait_s(self, waiting: int) -> float:
+        """What to expect behind so many others, in seconds; 0 while it cannot be told."""
+        return self._mean_s * waiting if self._turns >= self.ENOUGH else 0.0

@@ -45,12 +45,17 @@ DEFAULT_RETRY_ON: frozenset[Condition | int] = frozenset(
         Condition.ATTEMPT_TIMEOUT,
         Condition.RETIRED,
         Condition.WAITED,
+        Condition.OVERLOADED,
         QUEUE_FULL,
         UNAVAILABLE,
     }
 )
 """An attempt timeout is here because it exists only when the caller set one, and means: try elsewhere while there is
 time. A violation is not: it says that the wrong server listens there, and what it did with the request is unknown."""
+
+
+_AT_ONCE = NOT_ITS_FAULT | {Condition.OVERLOADED}
+"""What no pause would make better: the instance has not been asked."""
 
 
 class Where(Enum):
@@ -184,7 +189,7 @@ class RetryPolicy:
         holds = where is Where.SAME or last.status == RATE_LIMITED
         asked = (last.retry_after_s or 0.0) if holds else 0.0
         first_failover = where is Where.ANOTHER and len(history) == 1 and last.status != RATE_LIMITED
-        if last.condition in NOT_ITS_FAULT or first_failover:
+        if last.condition in _AT_ONCE or first_failover:
             return 0.0
         ceiling = min(self.backoff_max_s, self.backoff_base_s * 2 ** (len(history) - 1))
         return max(asked, rng.uniform(0.0, ceiling))

@@ -17,6 +17,7 @@ from eas_tw import (
     ENDPOINT_TYPE_FIXED,
     ENDPOINT_TYPE_VIPSERVER,
     ClientConfig,
+    ConfigError,
     ConnectionFailed,
     DeadlineExceeded,
     PredictClient,
@@ -226,6 +227,18 @@ class TestHttpsGateway:
                 assert str(await client.predict(f"[{number}]")) == f"[{number}]"
         await pool.closeCachedConnections()
         assert [row["status"] for row in journal(served)] == [200] * 5
+
+    @pytest_twisted.ensureDeferred
+    async def test_answers_when_its_authority_is_configured(self, served: Served, tls: TlsFront) -> None:
+        """`trust_roots` names a PEM file; anything else in its place is an error of `init`."""
+        config = ClientConfig(trust_roots=str(tls.authority_file))
+        async with PredictClient(tls.url, "echo", token=TOKEN, reactor=reactor, config=config) as client:
+            assert str(await client.predict("[1]")) == "[1]"
+        for wrong in (__file__, "/nowhere.pem"):
+            client = PredictClient(tls.url, "echo", reactor=reactor, config=ClientConfig(trust_roots=wrong))
+            with pytest.raises(ConfigError, match="trust_roots"):
+                await client.init()
+            await client.close()
 
     @pytest_twisted.ensureDeferred
     async def test_is_refused_when_it_is_not(self, served: Served, tls: TlsFront) -> None:

@@ -22,6 +22,7 @@ class TlsFront:
 
     Attributes:
         authority: The certificate to trust, as Twisted has it.
+        authority_file: The same, as a PEM file.
         url: Where it listens.
     """
 
@@ -29,6 +30,8 @@ class TlsFront:
         self._file = folder / "front.pem"
         self._behind = urlsplit(behind)
         self.authority = _write_certificate(self._file)
+        self.authority_file = folder / "authority.pem"
+        self.authority_file.write_bytes(self.authority.dumpPEM())
 
     def __enter__(self) -> Self:
         command = [sys.executable, __file__, str(self._file), str(self._behind.hostname), str(self._behind.port)]

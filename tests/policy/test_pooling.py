@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from itertools import product
 
-from eas_tw.policy.pooling import Plan, plan
+import pytest
+
+from eas_tw.policy.pooling import Pace, Plan, plan
 
 
 def test_every_small_pool() -> None:
@@ -26,3 +28,30 @@ def test_every_small_pool() -> None:
             assert total == limit
         else:
             assert opening > waiting or busy + opening == limit
+
+
+def test_the_pace_of_a_line_is_the_time_between_turns() -> None:
+    """It says nothing until it has seen enough, and follows when the instance becomes slower."""
+    pace = Pace()
+    now = 0.0
+    for _ in range(Pace.ENOUGH):
+        pace.turn(now)
+        assert pace.wait_s(10) == 0.0
+        now += 0.1
+    pace.turn(now)
+    assert pace.wait_s(10) == pytest.approx(1.0)
+    for _ in range(100):
+        now += 0.5
+        pace.turn(now)
+    assert pace.wait_s(10) == pytest.approx(5.0, rel=0.01)
+
+
+def test_time_without_a_line_does_not_count() -> None:
+    """An hour of quiet is not a slow instance."""
+    pace = Pace()
+    for turn in range(20):
+        pace.turn(turn * 0.1)
+    pace.pause()
+    pace.turn(3600.0)
+    pace.turn(3600.1)
+    assert pace.wait_s(1) == pytest.approx(0.1)

@@ -42,7 +42,7 @@ RETRIED: dict[Outcome, bool] = {
     Outcome(Condition.WAITED): True,
     Outcome(Condition.RETIRED): True,
     Outcome(Condition.VIOLATION): False,
-    Outcome(Condition.OVERLOADED): False,
+    Outcome(Condition.OVERLOADED): True,
     Outcome(Condition.DEADLINE): False,
     Outcome(Condition.CANCELLED): False,
     status(400): False,
@@ -123,6 +123,12 @@ def test_a_stale_connection_is_retried_at_once() -> None:
     """It is no failure of the instance, so there is nothing to wait for."""
     stale = Outcome(Condition.STALE)
     assert decide(Outcome(Condition.LOST), stale) == Retry(Where.ANOTHER, 0.0)
+
+
+def test_a_full_line_is_left_at_once() -> None:
+    """However often: no instance has been asked, so there is nobody to spare."""
+    full = Outcome(Condition.OVERLOADED)
+    assert decide(Outcome(Condition.LOST), full) == Retry(Where.ANOTHER, 0.0)
 
 
 def test_attempts_are_bounded() -> None:

@@ -1,0 +1,238 @@
+"""A client that has been opened: its rooms, wired for one endpoint type, from `init` to `close`.
+
+`PredictClient` is the face and holds what is set before; this is what runs.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+from twisted.logger import Logger
+
+from eas_tw.errors import ClientClosed, DiscoveryError
+from eas_tw.net.call import Calls
+from eas_tw.net.discovery import DiscoveryStatus, Poller
+from eas_tw.net.disk_copy import DiskCopy
+from eas_tw.net.upstream import Pools, Upstream
+from eas_tw.net.waiting import WaitingRoom
+from eas_tw.policy.hedging import Hedging
+from eas_tw.policy.retry import RetryBudget, RetryPolicy
+from eas_tw.telemetry.events import PollRefused
+
+if TYPE_CHECKING:
+    from twisted.web.iweb import IAgent
+
+    from eas_tw.config import ClientConfig
+    from eas_tw.net.gateway import Gateway
+    from eas_tw.net.pool import Reactor
+    from eas_tw.policy.instances import Instance, RefusedReplyError, Snapshot
+    from eas_tw.target import Target
+    from eas_tw.telemetry.counters import Counters
+    from eas_tw.telemetry.events import Feed
+
+_log = Logger(namespace="eas_tw.client")
+
+
+class Family:
+    """What a client shares with its children: connections, and for each service one retry budget."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._pools: Pools | None = None
+        self._budgets: dict[str, RetryBudget] = {}
+
+    def pools(self, config: ClientConfig) -> Pools:
+        """The connections, with the settings of whoever asks first."""
+        if self._pools is None:
+            self._pools = Pools(self._reactor, config)
+        return self._pools
+
+    def budget(self, service: str, config: ClientConfig) -> RetryBudget:
+        """The budget of a service."""
+        made = RetryBudget(config.retry_budget_ratio, config.retry_budget_min_per_s)
+        return self._budgets.setdefault(service, made)
+
+
+class Session:
+    """The rooms behind a client.
+
+    Args:
+        reactor: Clock and network.
+        config: The settings, which do not change any more.
+        target: What the client is aimed at; complete.
+        family: Shared with children.
+        counters: Counted into.
+        feed: Told into.
+        agent: Another way to reach the control plane and the gateway.
+
+    Attributes:
+        calls: The calls in flight, and what they share.
+        fleet: Where they may go.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        config: ClientConfig,
+        target: Target,
+        *,
+        family: Family,
+        counters: Counters,
+        feed: Feed,
+        agent: IAgent | None,
+    ) -> None:
+        self._reactor = reactor
+        self._config = config
+        self._target = target
+        self._feed = feed
+        self._agent = agent
+        self._waiting = WaitingRoom(reactor)
+        self._poller: Poller | None = None
+        self._disk_copy: DiskCopy | None = None
+        self._copy_from: float | None = None
+        self._pools = family.pools(config)
+        self.calls = Calls(
+            reactor,
+            RetryPolicy(config.attempts, config.retry_on, config.backoff_base_s, config.backoff_max_s),
+            family.budget(target.service, config),
+            Hedging(config.hedge_after_s),
+            attempt_timeout_s=config.attempt_timeout_s,
+            rng=self._stream("retry"),
+            counters=counters,
+            feed=feed,
+        )
+        self.fleet: Upstream | Gateway = self._gateway() if target.is_gateway else self._upstream(counters)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether calls have somewhere to go."""
+        return bool(self.instances) if isinstance(self.fleet, Upstream) else True
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """The list; empty for the gateway."""
+        return self.fleet.instances if isinstance(self.fleet, Upstream) else ()
+
+    @property
+    def ejected(self) -> tuple[Instance, ...]:
+        """The instances that are left out for a while."""
+        if not isinstance(self.fleet, Upstream):
+            return ()
+        out = set(self.fleet.ejected)
+        return tuple(instance for instance in self.instances if instance.key in out)
+
+    @property
+    def discovery(self) -> DiscoveryStatus:
+        """The account of discovery."""
+        if self._poller is None:
+            return DiscoveryStatus()
+        status = self._poller.status
+        return status if self._copy_from is None else evolve(status, age_s=self._age_s(), is_stale=True)
+
+    def connections(self, instance: Instance) -> int:
+        """Established connections to an instance."""
+        return self._pools.connections(instance.key)
+
+    async def ready(self) -> None:
+        """Wait until there is a list, of discovery or from the disk."""
+        if self.is_ready:
+            return
+        try:
+            await self._waiting.wait(self._config.init_timeout_s, self._no_list)
+        except DiscoveryError:
+            if not self._use_disk_copy():
+                raise
+
+    async def close(self, closed: ClientClosed) -> None:
+        """End calls, discovery and connections; those who wait fail with `closed`."""
+        if self._poller is not None:
+            await self._poller.stop()
+        self._waiting.release(closed)
+        await self.calls.drain(self._config.drain_timeout_s, closed)
+        if isinstance(self.fleet, Upstream):
+            self.fleet.leave()
+            await self._pools.when_gone()
+        else:
+            await self.fleet.close()
+
+    # -- how it is wired
+
+    def _gateway(self) -> Gateway:
+        # Imported here: direct connections do not pay for it.
+        from eas_tw.net.gateway import Gateway  # noqa: PLC0415
+
+        return Gateway(self._reactor, self._target.gateway_url, self._config, self._agent)
+
+    def _upstream(self, counters: Counters) -> Upstream:
+        config, target = self._config, self._target
+        upstream = Upstream(
+            self._reactor, self._pools, config, counters=counters, feed=self._feed, rng=self._stream("rotation")
+        )
+        source = target.make_source(self._reactor, config, self._stream("source"), self._agent)
+        if source is None:
+            upstream.apply(target.instances)
+            return upstream
+        if config.snapshot_path:
+            self._disk_copy = DiskCopy(config.snapshot_path, target.endpoint, target.service)
+        self._poller = Poller(
+            self._reactor,
+            source,
+            on_snapshot=self._got_list,
+            on_refusal=self._got_refusal,
+            interval_s=config.poll_interval_s,
+            jitter=config.poll_jitter,
+            rng=self._stream("poll"),
+        )
+        return upstream
+
+    def start(self) -> None:
+        """Begin to poll."""
+        if self._poller is not None:
+            self._poller.start()
+
+    def _stream(self, name: str) -> Random:
+        """One stream of chance per purpose, so that one draw more here changes nothing there."""
+        seed = self._config.seed
+        return Random(None if seed is None else f"{seed}/{self._target.service}/{name}")  # noqa: S311
+
+    def _got_list(self, snapshot: Snapshot) -> None:
+        self._copy_from = None
+        self._take_over(snapshot.instances)
+        if self._disk_copy is not None:
+            self._disk_copy.save(snapshot.instances, self._reactor.seconds())
+
+    def _got_refusal(self, error: RefusedReplyError) -> None:
+        if self._feed.is_heard:
+            self._feed.tell(PollRefused(self._target.service, error.reason.value, str(error)))
+
+    def _take_over(self, instances: tuple[Instance, ...]) -> None:
+        if isinstance(self.fleet, Upstream):
+            self.fleet.apply(instances)
+        self._waiting.release()
+
+    def _use_disk_copy(self) -> bool:
+        now = self._reactor.seconds()
+        copy = None if self._disk_copy is None else self._disk_copy.load(now)
+        if copy is None:
+            return False
+        _log.warn(
+            "discovery has not answered; using the list of {n} instances that was copied {age} s ago",
+            n=len(copy.instances),
+            age=round(copy.age_s),
+        )
+        self._copy_from = now - copy.age_s
+        self._take_over(copy.instances)
+        return True
+
+    def _age_s(self) -> float | None:
+        return None if self._copy_from is None else self._reactor.seconds() - self._copy_from
+
+    def _no_list(self) -> DiscoveryError:
+        status, target = self.discovery, self._target
+        why = status.last_error or "the control plane has not answered yet"
+        return DiscoveryError(
+            f"no usable list of instances of {target.service} from {target.endpoint} within "
+            f"{self._config.init_timeout_s:g} s and {status.polls} polls; the last: {why}"
+        )
