@@ -13,7 +13,7 @@ from twisted.internet.defer import DeferredList, succeed
 
 from simulator.admin.api import AdminApi
 from simulator.control_plane import ControlPlane
-from simulator.faults import FaultBook
+from simulator.fault_book import FaultBook
 from simulator.fleet import Service, ServiceSpec, SpecError
 from simulator.http1 import Server
 from simulator.journal import Journal

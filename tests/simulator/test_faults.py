@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from simulator.faults import Fault, FaultBook, FaultError, Target
+from simulator.fault_book import FaultBook
+from simulator.faults import Fault, FaultError, Target
 
 GOOD = {"type": "latency", "target": {"service": "s"}}
 
@@ -30,8 +31,11 @@ GOOD = {"type": "latency", "target": {"service": "s"}}
         ({**GOOD, "attributes": {"latency": True}}, "$.attributes.latency"),
         ({**GOOD, "attributes": {"later": 1}}, "$.attributes.later: unknown; latency takes latency, jitter"),
         ({**GOOD, "attributes": [1]}, "$.attributes: expected an object"),
-        ({**GOOD, "type": "http_status", "attributes": {"code": 99}}, "$.attributes.code: expected an HTTP status"),
-        ({**GOOD, "probability": 1.1}, "$.probability: expected a number from 0 to 1"),
+        (
+            {**GOOD, "type": "http_status", "attributes": {"code": 99}},
+            "$.attributes.code: expected a whole number ≥ 200 and ≤ 599",
+        ),
+        ({**GOOD, "probability": 1.1}, "$.probability: expected a number ≥ 0 and ≤ 1"),
         ({**GOOD, "times": 0}, "$.times"),
         ({**GOOD, "skip": -1}, "$.skip"),
         ({**GOOD, "skip": 1.5}, "$.skip: expected a whole number"),
