@@ -21,7 +21,7 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
-from simulator.cli import CANNOT_LISTEN
+from simulator.commands import UNAVAILABLE
 from simulator.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def serve(options: argparse.Namespace, services: Sequence[ServiceSpec], *, seed:
         world.start()
     except (CannotListenError, OSError) as error:
         print(f"simulator: cannot listen on {options.host}:{options.port}: {_why(error)}", file=sys.stderr)
-        return CANNOT_LISTEN
+        return UNAVAILABLE
     if not options.host.startswith(_LOOPBACK):
         print(f"simulator: WARNING: {options.host} is not loopback; others can reach it", file=sys.stderr)
 
