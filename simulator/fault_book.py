@@ -130,6 +130,11 @@ class FaultBook:
         now = self._seconds()
         return iter([active.fault for active in self._active.values() if not active.has_ended(now)])
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there is no fault at all."""
+        return not self._active
+
     def get(self, name: str) -> Fault | None:
         """The fault of that name."""
         return next((fault for fault in self if fault.name == name), None)
@@ -144,12 +149,13 @@ class FaultBook:
             return []
         return self._strike(moment, lambda fault: fault.target.matches(service, instance, zone), service, instance)
 
-    def on_discovery(self, service: str) -> list[Fault]:
-        """The faults that strike a discovery request."""
+    def on_discovery(self, *services: str) -> list[Fault]:
+        """The faults that strike a discovery request for these services (of a group all)."""
         if not self._active:
             return []
+        places = ("", *services)
         return self._strike(
-            REQUEST, lambda fault: fault.target.discovery and fault.target.service in ("", service), service, ""
+            REQUEST, lambda fault: fault.target.discovery and fault.target.service in places, ",".join(services), ""
         )
 
     def refuses(self, service: str, instance: str, zone: str = "") -> bool:

@@ -52,7 +52,7 @@ class Attribute:
             return False
         if self.choices:
             return value in self.choices
-        size: float = len(value) if isinstance(value, str) else value
+        size: Any = len(value) if isinstance(value, str) else value
         return (self.low is None or self.low <= size) and (self.high is None or size <= self.high)
 
     @property

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _LOOPBACK = ("127.", "localhost", "::1")
 _STOP_WITHIN_S = 3.0
+_END_WITHIN_S = 4.0
 
 
 def serve(options: argparse.Namespace, services: Sequence[ServiceSpec], *, seed: int, show_token: bool) -> int:
