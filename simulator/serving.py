@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import CannotListenError
@@ -41,7 +42,9 @@ def serve(options: argparse.Namespace, services: Sequence[ServiceSpec], *, seed:
     from twisted.internet import reactor  # noqa: PLC0415, TID251  an entry module
 
     _begin_log(options.log_format)
-    world = Simulator(reactor, seed=seed, host=options.host, port=options.port, services=services)
+    world = Simulator(
+        reactor, seed=seed, host=options.host, port=options.port, services=services, spread_ips=options.spread_ips
+    )
     try:
         world.start()
     except (CannotListenError, OSError) as error:
@@ -56,11 +59,14 @@ def serve(options: argparse.Namespace, services: Sequence[ServiceSpec], *, seed:
             _write_ready_file(options.ready_file, world)
         print("ready; INT or TERM ends it", flush=True)
 
-    try:
-        _run_until_signal(reactor, world, announce)
-    finally:
+    def cleanup() -> None:
         if options.ready_file:
             options.ready_file.unlink(missing_ok=True)
+
+    try:
+        _run_until_signal(reactor, world, announce, cleanup)
+    finally:
+        cleanup()
     return 0
 
 
@@ -117,9 +123,18 @@ def _write_ready_file(path: Path, world: Simulator) -> None:
     draft.replace(path)
 
 
-def _run_until_signal(reactor: Any, world: Simulator, announce: Callable[[], None]) -> None:
+def _run_until_signal(
+    reactor: Any, world: Simulator, announce: Callable[[], None], cleanup: Callable[[], None]
+) -> None:
     def stop(*_: Any) -> None:
+        if last_resort.ident is None:
+            last_resort.start()
         reactor.callFromThread(end)
+
+    def end_now() -> None:
+        # A user's processor may block the reactor's thread; then nothing but this ends the process in time.
+        cleanup()
+        os._exit(0)
 
     def end() -> None:
         if not ending:
@@ -134,6 +149,8 @@ def _run_until_signal(reactor: Any, world: Simulator, announce: Callable[[], Non
         announce()
 
     ending: list[Any] = []
+    last_resort = threading.Timer(_END_WITHIN_S, end_now)
+    last_resort.daemon = True
     reactor.callWhenRunning(running)
     reactor.run()
 

@@ -10,8 +10,11 @@ from pathlib import Path
 
 from simulator import scenario
 from simulator.commands import BAD_SCENARIO, say
-from simulator.fleet import ServiceSpec, SpecError
+from simulator.durations import Duration, DurationError
 from simulator.processors import ProcessorError, find
+from simulator.service_spec import KEEPALIVE_S, QUEUE, WORKERS, ServiceSpec, SpecError
+
+_PROCESSING_HELP = "how long a request takes, constant or a distribution: uniform, exponential, lognormal"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--weight", type=_weights, default=(), metavar="W,W,…", help="weights of each service's instances")
     add("--token", default=None, help="token of the services; made up when not given, empty for none")
     add("--processor", default="", metavar="echo|mnist|MODULE:CALLABLE", help="what instances compute")
+    add("--workers", type=int, default=WORKERS, metavar="N", help="requests computed at a time (default: %(default)s)")
+    add("--queue", type=int, default=QUEUE, metavar="N", help="requests that wait; then 450 (default: %(default)s)")
+    add("--processing", type=_duration, default=Duration(), metavar="S|lognormal:MEDIAN,P99", help=_PROCESSING_HELP)
+    add("--keepalive", type=float, default=KEEPALIVE_S, metavar="S", help="then 408; 0 for never (default: %(default)g)")
+    add("--rate-limit", type=float, default=None, metavar="N", help="requests a second an instance takes; then 429")
+    add("--zones", type=_names, default=(), metavar="A,B,…", help="availability zones; instances are dealt out to them")
+    add("--spread-ips", action="store_true", help="each instance on an address of its own, port 50000 (Linux)")
     add("--scenario", type=Path, default=None, metavar="FILE.toml", help="what to simulate, from a file")
     add("--seed", type=int, default=None, help="of everything that is left to chance")
     add("--ready-file", type=Path, default=None, metavar="PATH", help="write addresses there when all listens")
@@ -42,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         services = story.services or _specs(options, token)
         for spec in services:
-            find(spec.processor if isinstance(spec.processor, str) else "", spec.name)
+            find(spec.processor, spec.name)
     except (SpecError, ProcessorError) as error:
         options.parser.error(str(error))
     seed = next(seed for seed in (options.seed, story.seed, random.SystemRandom().randrange(2**32)) if seed is not None)
@@ -54,7 +64,22 @@ def run(options: argparse.Namespace) -> int:
 
 def _specs(options: argparse.Namespace, token: str) -> tuple[ServiceSpec, ...]:
     named = options.service or [("mnist_saved_model_example", 3)]
-    return tuple(ServiceSpec(name, count, options.weight[:count], token, options.processor) for name, count in named)
+    return tuple(
+        ServiceSpec(
+            name,
+            count,
+            options.weight[:count],
+            token,
+            options.processor,
+            workers=options.workers,
+            queue=options.queue,
+            processing=options.processing,
+            keepalive_s=options.keepalive,
+            rate_limit=options.rate_limit,
+            zones=options.zones,
+        )
+        for name, count in named
+    )
 
 
 def _port(text: str) -> int:
@@ -68,6 +93,17 @@ def _service(text: str) -> tuple[str, int]:
     if name and count.isascii() and count.isdigit():
         return name, int(count)
     raise argparse.ArgumentTypeError(f"must look like NAME=INSTANCES, such as echo=3, got {text!r}")
+
+
+def _duration(text: str) -> Duration:
+    try:
+        return Duration.parse(text)
+    except DurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
 
 
 def _weights(text: str) -> tuple[float, ...]:
