@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from simulator.delivery import Ending, Wire
 from simulator.gateway import forward
 from simulator.http1 import HANG, Response
-from simulator.lies import Lies
+from simulator.lies import LIES, Lies
 from simulator.tampering import delay_s, is_tampering, tamper
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 UPSTREAMS = ("/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/", "/api/v1/servicediscovery/upstreams/")
 VIPSERVER_LIST, VIPSERVER_HOSTS = "/vipserver/serverlist", "/vipserver/api/srvIPXT"
 _PREDICT = "/api/predict/"
+_ENDINGS = ("unreachable", "timeout", "http_status", "garbage")
+"""What leaves no list to lie about, the strongest first."""
 
 
 class ControlPlane:
@@ -97,37 +99,40 @@ class ControlPlane:
     def _reply(
         self, request: Request, services: Sequence[Service], faults: Sequence[Fault], render: Renderer
     ) -> Answer:
-        """The first fault that decides what is said does; others may still change how it goes out."""
-        ending = next((fault for fault in faults if fault.type != "latency" and not is_tampering(fault)), None)
+        """Saying nothing goes before a status, and that before a list; lies about the list add up, like the rest."""
+        ending = next((fault for type_ in _ENDINGS for fault in faults if fault.type == type_), None)
+        lies = [fault for fault in faults if fault.type in LIES]
         changing = [fault for fault in faults if is_tampering(fault)]
-        told = ending or next(iter(changing), None)
+        told = next(iter([*([ending] if ending else []), *lies, *changing]), None)
         self.requests[told.type if told else "ok" if services else "unknown_service"] += 1
         if ending is not None and ending.type == "unreachable":
             return Wire((), Ending.RESET)
         if ending is not None and ending.type == "timeout":
             after_s = ending.get("timeout") / 1000
             return Wire((), Ending.CLOSE, after_s) if after_s else HANG
-        response = self._say(services, ending, render)
+        response = self._status(ending) if ending else self._list(services, lies, faults, render)
         return tamper(response, changing, self._chance, keep=request.keep) if changing else response
 
-    def _say(self, services: Sequence[Service], fault: Fault | None, render: Renderer) -> Response:
-        names = [service.name for service in services]
-        rows = [_row(instance) for service in services for instance in service.listed()]
-        if fault is None:
-            if not services:
-                return Response(404, b'{"message": "no such service"}', "application/json")
-            return render(names, rows)
-        if fault.type == "http_status":
-            pause = fault.get("retry_after")
-            headers = {} if pause is None else {"Retry-After": f"{pause:g}"}
-            return Response(fault.get("code"), fault.get("body").encode(), "text/plain; charset=utf-8", headers)
+    def _status(self, fault: Fault) -> Response:
         if fault.type == "garbage":
             return Response(200, fault.get("body").encode(), "text/html")
-        if fault.type == "huge":
-            good = render(names, rows)
-            # Blanks before the last brace: as valid as it was, and as large as is wished.
-            return evolve(good, body=good.body[:-1] + b" " * fault.get("bytes") + b"}")
-        return render(names, self._lies.tell(fault, names, rows))
+        pause = fault.get("retry_after")
+        headers = {} if pause is None else {"Retry-After": f"{pause:g}"}
+        return Response(fault.get("code"), fault.get("body").encode(), "text/plain; charset=utf-8", headers)
+
+    def _list(
+        self, services: Sequence[Service], lies: Sequence[Fault], faults: Sequence[Fault], render: Renderer
+    ) -> Response:
+        if not services and not lies:
+            return Response(404, b'{"message": "no such service"}', "application/json")
+        names = [service.name for service in services]
+        rows: list[Any] = [_row(instance) for service in services for instance in service.listed()]
+        for fault in lies:
+            rows = self._lies.tell(fault, names, rows)
+        response = render(names, rows)
+        # Blanks before the last brace: as valid as it was, and as large as is wished.
+        padding = sum(fault.get("bytes") for fault in faults if fault.type == "huge")
+        return evolve(response, body=response.body[:-1] + b" " * padding + b"}") if padding else response
 
     # -- the gateway
 

@@ -77,11 +77,12 @@ class Exchange:
         self._after(delay_s(self._faults, "upstream", instance.chance), self._suffer)
 
     def _suffer(self) -> None:
-        """The first fault that ends the exchange does; those that change the answer come later."""
-        for fault in self._faults:
-            if fault.type in _ENDINGS and not is_tampering(fault):
-                _ENDINGS[fault.type](self, fault)
-                return
+        """Saying nothing goes before a status; those that change the answer come later."""
+        for type_, end in _ENDINGS.items():
+            for fault in self._faults:
+                if fault.type == type_ and not is_tampering(fault):
+                    end(self, fault)
+                    return
         self._admit()
 
     def _say_status(self, fault: Fault) -> None:
@@ -231,11 +232,12 @@ class Exchange:
 
 
 _ENDINGS: dict[str, Callable[[Exchange, Fault], None]] = {
-    "http_status": Exchange._say_status,  # noqa: SLF001  the class's own table
-    "reused": Exchange._say_reused,  # noqa: SLF001
+    "reset_peer": Exchange._say_nothing,  # noqa: SLF001  the class's own table
     "timeout": Exchange._say_nothing,  # noqa: SLF001
-    "reset_peer": Exchange._say_nothing,  # noqa: SLF001
+    "reused": Exchange._say_reused,  # noqa: SLF001
+    "http_status": Exchange._say_status,  # noqa: SLF001
 }
+"""What leaves nothing to compute, the strongest first."""
 
 
 class _Job:

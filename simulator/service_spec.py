@@ -105,6 +105,10 @@ class ServiceSpec:
         return self.zones[number % len(self.zones)] if self.zones else ""
 
 
+DEFAULT_SERVICES = (ServiceSpec("mnist_saved_model_example"),)
+"""What is simulated when nobody says what."""
+
+
 def check_weight(weight: Any) -> float:
     """`weight`, or a `SpecError`."""
     if isinstance(weight, int | float) and not isinstance(weight, bool) and 0 <= weight <= 2**31 - 1:

@@ -24,6 +24,7 @@ from twisted.logger import (
 
 from simulator.commands import UNAVAILABLE
 from simulator.simulator import Simulator
+from simulator.timeline import Timeline
 
 if TYPE_CHECKING:
     import argparse
@@ -31,13 +32,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from simulator.fleet import ServiceSpec
+    from simulator.timeline import Step
 
 _LOOPBACK = ("127.", "localhost", "::1")
 _STOP_WITHIN_S = 3.0
 _END_WITHIN_S = 4.0
 
 
-def serve(options: argparse.Namespace, services: Sequence[ServiceSpec], *, seed: int, show_token: bool) -> int:
+def serve(
+    options: argparse.Namespace,
+    services: Sequence[ServiceSpec],
+    steps: Sequence[Step] = (),
+    *,
+    seed: int,
+    show_token: bool,
+) -> int:
     """Run a simulator until INT or TERM; the exit code."""
     from twisted.internet import reactor  # noqa: PLC0415, TID251  an entry module
 
@@ -58,6 +67,11 @@ def serve(options: argparse.Namespace, services: Sequence[ServiceSpec], *, seed:
         if options.ready_file:
             _write_ready_file(options.ready_file, world)
         print("ready; INT or TERM ends it", flush=True)
+        if steps:
+            timeline = Timeline(world, steps, lambda step: print(f"{step.at_s:7.1f} s  {step}", flush=True))
+            # A reset goes back to the beginning, and so does the story.
+            world.on_reset.append(timeline.start)
+            timeline.start()
 
     def cleanup() -> None:
         if options.ready_file:

@@ -15,10 +15,11 @@ from twisted.internet.error import CannotListenError
 from simulator.admin.api import AdminApi
 from simulator.control_plane import ControlPlane
 from simulator.fault_book import FaultBook
-from simulator.fleet import Service, ServiceSpec, SpecError
+from simulator.fleet import Service
 from simulator.http1 import Server
 from simulator.journal import Journal
 from simulator.ports import Address
+from simulator.service_spec import DEFAULT_SERVICES, ServiceSpec, SpecError
 from simulator.timers import Timers
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from simulator.http1 import Answer, Request
     from simulator.instance import SimulatedInstance
 
-DEFAULT_SERVICES = (ServiceSpec("mnist_saved_model_example"),)
 ADMIN = "/_eas"
 
 
@@ -76,6 +76,7 @@ class Simulator:
         self._settling: list[Deferred[Any]] = []
         self._known_faults: dict[str, Fault] = {}
         self._timers = Timers(reactor)
+        self.on_reset: list[Callable[[], None]] = []
 
     def stream(self, name: str) -> Random:
         """The stream of chance for one purpose."""
@@ -144,7 +145,10 @@ class Simulator:
         self.faults.clear()
         self.journal.clear()
         self.control_plane.requests.clear()
-        return DeferredList([service.reset() for service in self.services.values()])
+        done = DeferredList([service.reset() for service in self.services.values()])
+        for tell in self.on_reset:
+            tell()
+        return done
 
     def later(self, seconds: float, act: Callable[..., Any], *arguments: Any) -> None:
         """Act after a while, unless the simulator stops before."""

@@ -29,11 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=int, default=WORKERS, metavar="N", help="requests computed at a time (default: %(default)s)")
     add("--queue", type=int, default=QUEUE, metavar="N", help="requests that wait; then 450 (default: %(default)s)")
     add("--processing", type=_duration, default=Duration(), metavar="S|lognormal:MEDIAN,P99", help=_PROCESSING_HELP)
-    add("--keepalive", type=float, default=KEEPALIVE_S, metavar="S", help="then 408; 0 for never (default: %(default)g)")
+    add(
+        "--keepalive", type=float, default=KEEPALIVE_S, metavar="S", help="then 408; 0 for never (default: %(default)g)"
+    )
     add("--rate-limit", type=float, default=None, metavar="N", help="requests a second an instance takes; then 429")
     add("--zones", type=_names, default=(), metavar="A,B,…", help="availability zones; instances are dealt out to them")
     add("--spread-ips", action="store_true", help="each instance on an address of its own, port 50000 (Linux)")
-    add("--scenario", type=Path, default=None, metavar="FILE.toml", help="what to simulate, from a file")
+    add(
+        "--scenario",
+        type=Path,
+        default=None,
+        metavar="FILE.toml|NAME",
+        help="what to simulate and what happens, from a file or the gallery",
+    )
     add("--seed", type=int, default=None, help="of everything that is left to chance")
     add("--ready-file", type=Path, default=None, metavar="PATH", help="write addresses there when all listens")
     add("--log-format", choices=("text", "json"), default="text", help="of the log (default: %(default)s)")
@@ -59,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     # Imported here: a mistake in the command line should not wait for Twisted.
     from simulator.serving import serve  # noqa: PLC0415
 
-    return serve(options, services, seed=seed, show_token=token_is_ours)
+    return serve(options, services, story.timeline, seed=seed, show_token=token_is_ours)
 
 
 def _specs(options: argparse.Namespace, token: str) -> tuple[ServiceSpec, ...]:
