@@ -21,7 +21,7 @@ from simulator.processors import Later, compute
 from simulator.tampering import delay_s, is_tampering, tamper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from simulator.faults import Fault
     from simulator.http1 import Answer, Request
@@ -39,6 +39,11 @@ class Exchange:
         request: What was asked.
     """
 
+    __slots__ = (
+        "_answer", "_began", "_clock", "_faults", "_instance", "_is_answered", "_is_over", "_job", "_life", "_limit",
+        "_request", "_service", "_timer", "_waiting",
+    )  # fmt: skip
+
     def __init__(self, instance: SimulatedInstance, request: Request) -> None:
         self._instance = instance
         self._service = instance.service
@@ -46,7 +51,7 @@ class Exchange:
         self._clock = instance.service.world.reactor
         self._began = self._clock.seconds()
         self._life = instance.life
-        self._faults: list[Fault] = []
+        self._faults: Sequence[Fault] = ()
         self._answer: Answer | None = None
         self._waiting: Deferred[Answer] | None = None
         self._timer: Any = None
@@ -57,7 +62,10 @@ class Exchange:
 
     def answer(self) -> Answer | Deferred[Answer]:
         """Begin, unless the instance hangs; what becomes of the request."""
-        self._instance.when_running(self._begin)
+        if self._instance.is_hung:
+            self._instance.when_running(self._begin)
+        else:
+            self._begin()
         if self._answer is not None:
             return self._answer
         self._waiting = Deferred(self._left)
@@ -113,7 +121,7 @@ class Exchange:
 
     def _problem(self) -> Response | None:
         request, service = self._request, self._service
-        path = unquote(request.path)
+        path = unquote(request.path) if "%" in request.target else request.path
         if not service.answers(path):
             return _text(404, f"no such service here: {path}")
         if request.method != "POST":
@@ -164,7 +172,10 @@ class Exchange:
             self._send(response)
 
     def _send(self, response: Response) -> None:
-        self._instance.when_running(lambda: self._sent(response))
+        if self._instance.is_hung:
+            self._instance.when_running(lambda: self._sent(response))
+        else:
+            self._sent(response)
 
     def _sent(self, response: Response) -> None:
         if self._is_over:
@@ -172,7 +183,7 @@ class Exchange:
         if self._instance.is_draining:
             response = evolve(response, close=True)
         answer: Answer = response
-        if any(is_tampering(fault) for fault in self._faults):
+        if self._faults and any(is_tampering(fault) for fault in self._faults):
             answer = tamper(response, self._faults, self._instance.chance, keep=self._request.keep)
         self._end(answer, response.status, len(response.body))
 
@@ -243,6 +254,8 @@ _ENDINGS: dict[str, Callable[[Exchange, Fault], None]] = {
 class _Job:
     """What a worker does for an exchange; it outlives an exchange that ended before."""
 
+    __slots__ = ("_exchange", "_instance", "_workers")
+
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._instance = exchange._instance  # noqa: SLF001  two halves of one thing
@@ -273,13 +286,15 @@ class _Job:
         self._receive(result)
 
     def _receive(self, result: Any) -> None:
-        if isinstance(result, Deferred):
+        if isinstance(result, bytes):
+            self._finish(Response(200, result))
+        elif isinstance(result, Deferred):
             result.addCallbacks(self._receive, self._raised)
         elif isinstance(result, Later):
             self._instance.later(result.seconds, self._receive, result.value)
         elif isinstance(result, str):
             self._finish(Response(200, result.encode()))
-        elif isinstance(result, bytes | bytearray | memoryview):
+        elif isinstance(result, bytearray | memoryview):
             self._finish(Response(200, bytes(result)))
         else:
             self._finish(_text(500, f"the processor answered a {type(result).__name__}, not bytes or text"))

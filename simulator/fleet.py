@@ -37,14 +37,15 @@ class Service:
         self._numbered = 0
         self.group = group = spec.name.partition("/")[0] if "/" in spec.name else ""
         names = {spec.name, spec.name.replace("/", ".")} | ({self.group} if group else set())
-        self._bases = tuple(f"/api/predict/{name}" for name in sorted(names, key=len, reverse=True))
+        self._bases = frozenset(f"/api/predict/{name}" for name in names)
+        self._below = tuple(f"{base}/" for base in sorted(self._bases))
 
     def __repr__(self) -> str:
         return f"<service {self.name} instances={len(self.instances)}>"
 
     def answers(self, path: str) -> bool:
         """Whether a request's path is this service's: `/api/predict/`, a name of it, and anything below."""
-        return any(path == base or path.startswith(f"{base}/") for base in self._bases)
+        return path in self._bases or path.startswith(self._below)
 
     def start(self) -> None:
         """Start the instances of the specification."""

@@ -92,6 +92,11 @@ class SimulatedInstance:
         """Whether it finishes what has begun, and no more."""
         return self.state is State.DRAINING
 
+    @property
+    def is_hung(self) -> bool:
+        """Whether it accepts and reads, and does nothing else."""
+        return self.state is State.HUNG
+
     def start(self) -> None:
         """Begin to listen."""
         self.address.listen(self.server)
