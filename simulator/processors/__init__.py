@@ -20,6 +20,7 @@ from simulator.durations import Duration, DurationError
 from simulator.processors.codecs import CODECS, PLAIN, Codec
 from simulator.processors.mnist import mnist
 from simulator.processors.sleep import Later, Sleep, sleep
+from simulator.processors.tensors import Tensor
 from simulator.processors.threads import in_thread
 
 
@@ -56,7 +57,7 @@ class UserProcessor:
 
 Processor = UserProcessor | Callable[[bytes], Any]
 __all__ = [
-    "BUILT_IN", "CODECS", "PLAIN", "Codec", "Later", "Processor", "ProcessorError", "Sleep", "UserProcessor",
+    "BUILT_IN", "CODECS", "PLAIN", "Codec", "Later", "Processor", "ProcessorError", "Sleep", "Tensor", "UserProcessor",
     "compute", "echo", "find", "mnist", "sleep",
 ]  # fmt: skip
 

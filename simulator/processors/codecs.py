@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from simulator.processors import tensors
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -46,4 +48,5 @@ CODECS: dict[str, Codec] = {
     "bytes": PLAIN,
     "text": Codec("UTF-8 text in and out", _text, str),
     "json": Codec("any JSON value in and out", json.loads, _json),
+    "tf": Codec("named tensors in and out, as TFRequest and TFResponse carry them", tensors.decode, tensors.encode),
 }

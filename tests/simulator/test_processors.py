@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from simulator import ServiceSpec
-from simulator.processors import BUILT_IN, CODECS, ProcessorError, UserProcessor, find
+from simulator.processors import BUILT_IN, CODECS, ProcessorError, Tensor, UserProcessor, find
 from tests.simulator.raw import SILENCE, Raw, request
 from tests.simulator.room import Room
 from tests.simulator.serving import Served
@@ -131,6 +131,40 @@ def test_sleep_for_no_time(body: bytes) -> None:
     assert wire.status == 400
     assert b"a number of seconds from 0 to 3600" in wire.body
     room.close()
+
+
+def test_named_tensors() -> None:
+    """A user's model gets what `TFRequest` carries, and answers what `TFResponse` reads."""
+    from eas_tw import TFRequest  # noqa: PLC0415
+
+    def double(inputs: Any) -> Any:
+        assert inputs.signature_name == "serve"
+        x = inputs["x"]
+        return {"y": Tensor(x.shape, [2 * value for value in x.values], x.dtype), "n": Tensor((1,), [len(inputs)], 9)}
+
+    asked = TFRequest("serve")
+    asked.add_feed("x", [2, 2], TFRequest.DT_FLOAT, [1, 2, 3, 4])
+    asked.add_feed("who", [1], TFRequest.DT_STRING, [b"me"])
+    room = Room(ServiceSpec("s", processor=UserProcessor(double, CODECS["tf"])))
+    wire = room.ask(asked.to_string())
+    room.wait(0.1)
+    answer = asked.parse_response(wire.body)
+    assert (answer.get_tensor_shape("y"), list(answer.get_values("y"))) == ([2, 2], [2, 4, 6, 8])
+    assert list(answer.get_values("n")) == [2]
+    wire = room.ask(b"\xff\xff")
+    room.wait(0.1)
+    assert (wire.status, wire.body[:36]) == (400, b"the body is not a PredictRequest: Er")
+    room.close()
+
+
+@pytest.mark.parametrize(
+    ("shape", "values", "dtype", "says"),
+    [((2,), [1], 1, "needs 2 values, got 1"), ((1,), [1], 8, "dtype must be one of 1, 2")],
+)
+def test_a_tensor_that_is_none(shape: Any, values: Any, dtype: int, says: str) -> None:
+    """Says what does not agree."""
+    with pytest.raises(ValueError, match=says):
+        Tensor(shape, values, dtype)
 
 
 @pytest.fixture(scope="module")
