@@ -222,7 +222,7 @@ ON_INSTANCES: Mapping[str, Kind] = {
     "slow": _kind(
         "computing takes longer, so workers are busy and the queue fills",
         Attribute("factor", 10, "times as long", high=10**6),
-        _ms("extra", 0, "and this much more"),
+        _ms("extra", 100, "and this much more"),
     ),
     "reused": _kind("the address belongs to another service now: 404"),
 }
