@@ -22,7 +22,7 @@ from simulator.messages import HANG, Answer, Request, Response, Silence, render
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted.internet.interfaces import IAddress, ITCPTransport
+    from twisted.internet.interfaces import IAddress
     from twisted.python.failure import Failure
 
 __all__ = ["HANG", "Answer", "Request", "Response", "Server", "ServerConnection", "Silence", "render"]
@@ -31,6 +31,8 @@ _log = Logger(namespace="simulator.http1")
 
 MAX_HEAD_BYTES = 64 * 2**10
 MAX_BODY_BYTES = 256 * 2**20
+MAX_WAITING = 64
+"""Pipelined requests that may wait for their turn; beyond that the connection is read no further."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 class ServerConnection(Protocol):
     """One connection of a client."""
 
-    transport: ITCPTransport
+    transport: Any
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -97,6 +99,10 @@ class ServerConnection(Protocol):
         """Bytes came (`IProtocol`)."""
         if not self._is_open or (self._idle_end is not None and self._is_ended_by_a_request()):
             return
+        if not self._is_past_head:
+            # A header line without an end fires no callback: count what is fed.
+            self._fed_bytes += len(data)
+            self._is_too_large |= self._fed_bytes > MAX_HEAD_BYTES + len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
@@ -139,6 +145,10 @@ class ServerConnection(Protocol):
 
     def on_headers_complete(self) -> None:
         """The head is complete (httptools)."""
+        self._is_past_head = True
+        if int(self._headers.get("content-length", 0)) > MAX_BODY_BYTES:
+            self._is_too_large = True
+            return
         if "100-continue" in self._headers.get("expect", "").lower():
             self.transport.write(_CONTINUE)
         if self.server.on_head is not None:
@@ -154,6 +164,8 @@ class ServerConnection(Protocol):
 
     def on_message_complete(self) -> None:
         """The request is complete (httptools)."""
+        if self._is_too_large:
+            return
         request = Request(
             self._parser.get_method().decode("ascii"),
             self._target.decode("latin-1"),
@@ -166,6 +178,8 @@ class ServerConnection(Protocol):
         self._waiting.append(request)
         if not self._is_busy:
             self._serve_next()
+        elif len(self._waiting) == MAX_WAITING:
+            self.transport.pauseProducing()
 
     # -- how it answers
 
@@ -173,12 +187,15 @@ class ServerConnection(Protocol):
         self._target = b""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
-        self._head_bytes = self._body_bytes = 0
+        self._head_bytes = self._body_bytes = self._fed_bytes = 0
+        self._is_past_head = False
         self._began = False
 
     def _serve_next(self) -> None:
         while self._waiting and not self._is_busy and self._is_open:
             request = self._waiting.popleft()
+            if len(self._waiting) == MAX_WAITING - 1:
+                self.transport.resumeProducing()
             self._is_busy = True
             self.requests += 1
             answer = self.server.handle(request)

@@ -143,8 +143,8 @@ class SimulatedInstance:
         return self.apply_faults()
 
     def reset(self) -> Deferred[None]:
-        """Run, with a fresh allowance of requests."""
-        self._allow_anew()
+        """Run, with all workers free and a fresh allowance of requests; what they were at goes on aside."""
+        self._staff()
         return self.set_state(State.RUNNING)
 
     def apply_faults(self) -> Deferred[None]:
@@ -179,16 +179,15 @@ class SimulatedInstance:
 
     def _begin_anew(self) -> None:
         """Nothing of what had begun is left."""
-        spec = self.service.spec
         self.life += 1
         self._held.clear()
         self._timers.cancel()
-        self.workers = Workers(spec.workers, spec.queue)
-        self._allow_anew()
+        self._staff()
 
-    def _allow_anew(self) -> None:
-        rate, seconds = self.service.spec.rate_limit, self.service.world.reactor.seconds
-        self.rate_limit = RateLimit(rate, seconds) if rate else None
+    def _staff(self) -> None:
+        spec = self.service.spec
+        self.workers = Workers(spec.workers, spec.queue)
+        self.rate_limit = RateLimit(spec.rate_limit, self.service.world.reactor.seconds) if spec.rate_limit else None
 
     def _opened(self, connection: ServerConnection) -> None:
         if not self.service.world.faults.is_quiet:
