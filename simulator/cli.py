@@ -1,26 +1,25 @@
-"""The command line: `python -m simulator [serve]`, `demo`, `check`.
+"""The command line: a table of commands, each a module of its own that is imported when it is asked for.
 
-Exit codes: 0 clean, 1 a demo failed, 2 usage, 65 bad scenario, 69 cannot listen.
+A command's module is `simulator.commands.NAME` and has two functions: `add_arguments(parser)` and `run(options)`, which
+answers the exit code. Exit codes: 0 clean, 1 failed or refused, 2 usage, 65 bad scenario, 69 cannot listen or nobody
+listens.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
-import secrets
 import sys
-from pathlib import Path
+from importlib import import_module
 from typing import TYPE_CHECKING
-
-from simulator import scenario
-from simulator.fleet import ServiceSpec, SpecError
-from simulator.processors import ProcessorError, find
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-USAGE, BAD_SCENARIO, CANNOT_LISTEN = 2, 65, 69
-_COMMANDS = ("serve", "demo", "check")
+COMMANDS = {
+    "serve": "run the simulator",
+    "demo": "a real client against a fleet that crashes",
+    "check": "validate a scenario",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,106 +27,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help")):
         given.insert(0, "serve")
-    options = _parser().parse_args(given)
+    options = _parser(given[0]).parse_args(given)
     return int(options.run(options) or 0)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(chosen: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m simulator", description="A fake PAI-EAS. Without a command: serve.", allow_abbrev=False
     )
-    commands = parser.add_subparsers(required=True, metavar="{serve,demo,check}")
-    _add_serve(commands.add_parser("serve", help="run the simulator", allow_abbrev=False))
-    demo = commands.add_parser("demo", help="a real client against a fleet that crashes", allow_abbrev=False)
-    demo.add_argument("--json", action="store_true", help="end with one line of JSON")
-    demo.add_argument("--seed", type=int, default=7, help="of everything that is left to chance (default: %(default)s)")
-    demo.set_defaults(run=_demo)
-    check = commands.add_parser("check", help="validate a scenario", allow_abbrev=False)
-    check.add_argument("file", type=Path, metavar="FILE", help="a scenario")
-    check.set_defaults(run=_check)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, says in COMMANDS.items():
+        command = commands.add_parser(name, help=says, description=f"{says[0].upper()}{says[1:]}.", allow_abbrev=False)
+        if name == chosen:
+            module = import_module(f"simulator.commands.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run, parser=command)
     return parser
-
-
-def _add_serve(serve: argparse.ArgumentParser) -> None:
-    add = serve.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add("--port", type=_port, default=8780, help="of control plane and admin API; 0 picks (default: %(default)s)")
-    add("--service", type=_service, action="append", metavar="NAME=INSTANCES", help="a service; may be repeated")
-    add("--weight", type=_weights, default=(), metavar="W,W,…", help="weights of each service's instances")
-    add("--token", default=None, help="token of the services; made up when not given, empty for none")
-    add("--processor", default="", metavar="echo|mnist|MODULE:CALLABLE", help="what instances compute")
-    add("--scenario", type=Path, default=None, metavar="FILE.toml", help="what to simulate, from a file")
-    add("--seed", type=int, default=None, help="of everything that is left to chance")
-    add("--ready-file", type=Path, default=None, metavar="PATH", help="write addresses there when all listens")
-    add("--log-format", choices=("text", "json"), default="text", help="of the log (default: %(default)s)")
-    serve.set_defaults(run=_serve, parser=serve)
-
-
-def _serve(options: argparse.Namespace) -> int:
-    try:
-        story = scenario.read(options.scenario) if options.scenario else scenario.Scenario()
-    except scenario.ScenarioError as error:
-        return _say(error, BAD_SCENARIO)
-    # The user's own modules are found where the user stands.
-    sys.path.insert(0, "")
-    token_is_ours = options.token is None
-    token = secrets.token_hex(16) if token_is_ours else options.token
-    try:
-        services = story.services or _specs(options, token)
-        for spec in services:
-            find(spec.processor if isinstance(spec.processor, str) else "", spec.name)
-    except (SpecError, ProcessorError) as error:
-        options.parser.error(str(error))
-    seed = next(seed for seed in (options.seed, story.seed, random.SystemRandom().randrange(2**32)) if seed is not None)
-    # Imported here: a mistake in the command line should not wait for Twisted.
-    from simulator.serving import serve  # noqa: PLC0415
-
-    return serve(options, services, seed=seed, show_token=token_is_ours)
-
-
-def _specs(options: argparse.Namespace, token: str) -> tuple[ServiceSpec, ...]:
-    named = options.service or [("mnist_saved_model_example", 3)]
-    return tuple(ServiceSpec(name, count, options.weight[:count], token, options.processor) for name, count in named)
-
-
-def _demo(options: argparse.Namespace) -> int:
-    from simulator.demo import run  # noqa: PLC0415
-
-    return run(seed=options.seed, as_json=options.json)
-
-
-def _check(options: argparse.Namespace) -> int:
-    try:
-        found = scenario.read(options.file)
-    except scenario.ScenarioError as error:
-        return _say(error, BAD_SCENARIO)
-    print(f"{options.file}: good; {len(found.services)} services")
-    return 0
-
-
-def _say(error: Exception, code: int) -> int:
-    print(f"simulator: {error}", file=sys.stderr)
-    return code
-
-
-def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) < 2**16:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535, got {text!r}")
-
-
-def _service(text: str) -> tuple[str, int]:
-    name, _, count = text.rpartition("=")
-    if name and count.isascii() and count.isdigit():
-        return name, int(count)
-    raise argparse.ArgumentTypeError(f"must look like NAME=INSTANCES, such as echo=3, got {text!r}")
-
-
-def _weights(text: str) -> tuple[float, ...]:
-    try:
-        weights = tuple(float(part) if "." in part else int(part) for part in text.split(","))
-    except ValueError:
-        weights = (-1,)
-    if all(0 <= weight < 2**31 for weight in weights):
-        return weights
-    raise argparse.ArgumentTypeError(f"must be numbers ≥ 0 with commas, such as 10,10,20, got {text!r}")

@@ -7,33 +7,31 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 
+from simulator.delivery import Ending, Wire
 from simulator.gateway import forward
 from simulator.http1 import HANG, Response
+from simulator.lies import LIES, Lies
+from simulator.tampering import delay_s, is_tampering, tamper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Sequence
 
     from simulator.faults import Fault
     from simulator.fleet import Service
     from simulator.http1 import Answer, Request
+    from simulator.instance import SimulatedInstance
     from simulator.simulator import Simulator
 
+    Renderer = Callable[[Sequence[str], Sequence[Any]], Response]
+
 UPSTREAMS = ("/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/", "/api/v1/servicediscovery/upstreams/")
+VIPSERVER_LIST, VIPSERVER_HOSTS = "/vipserver/serverlist", "/vipserver/api/srvIPXT"
 _PREDICT = "/api/predict/"
-_BAD_ROWS: tuple[Any, ...] = (
-    None,
-    "172.16.0.1:50000",
-    {},
-    {"ip": "172.16.0.1"},
-    {"ip": "172.16.0.1", "port": "50000", "weight": 100},
-    {"ip": "172.16.0.1", "port": 0, "weight": 100},
-    {"ip": "172.16.0.1", "port": 50000, "weight": -1},
-    {"ip": "172.16.0.1", "port": 50000, "weight": "many"},
-    {"ip": "", "port": 50000, "weight": 100},
-    {"ip": None, "port": 50000, "weight": 100},
-)
+_ENDINGS = ("unreachable", "timeout", "http_status", "garbage")
+"""What leaves no list to lie about, the strongest first."""
 
 
 class ControlPlane:
@@ -45,7 +43,8 @@ class ControlPlane:
 
     def __init__(self, world: Simulator) -> None:
         self._world = world
-        self._stale: dict[str, list[dict[str, Any]]] = {}
+        self._lies = Lies(world.reactor.seconds, world.stream("lies"))
+        self._chance = world.stream("discovery")
         self.requests: Counter[str] = Counter()
 
     def handle(self, request: Request) -> Answer | Deferred[Answer]:
@@ -54,99 +53,101 @@ class ControlPlane:
         path = "/" + unquote(request.path).lstrip("/")
         for prefix in UPSTREAMS:
             if path.startswith(prefix):
-                return self._discover(request, path.removeprefix(prefix), _upstreams)
-        if path == "/vipserver/serverlist":
+                return self._discover(request, path.removeprefix(prefix).strip("/"), _upstreams)
+        if path == VIPSERVER_LIST:
             return Response(200, f"{self._world.authority}\n".encode(), "text/plain")
-        if path == "/vipserver/api/srvIPXT":
+        if path == VIPSERVER_HOSTS:
             domain = parse_qs(request.query).get("dom", [""])[0]
             return self._discover(request, domain, _vipserver)
         if path.startswith(_PREDICT):
-            return self._predict(request, path.removeprefix(_PREDICT))
+            return self._predict(request, path)
         return Response(404, b"404 page not found\n", "text/plain")
 
-    def find(self, name: str) -> Service | None:
-        """The service that is meant: by its name, by the first segment of a group's, or by `group.service`."""
+    def find(self, name: str) -> list[Service]:
+        """The services that are meant: one by its name or as `group.service`, or all of a group."""
         services = self._world.services
         if name in services:
-            return services[name]
-        for service in services.values():
-            if name in (service.name.partition("/")[0], service.name.replace("/", ".")):
-                return service
-        return None
+            return [services[name]]
+        dotted = [service for service in services.values() if service.name.replace("/", ".") == name]
+        return dotted or [service for service in services.values() if name and service.group == name]
 
     def remember(self, fault: Fault) -> None:
-        """A `stale` fault begins: keep the lists as they are."""
-        if fault.type == "stale":
-            self._stale[fault.name] = [_row(i) for s in self._world.services.values() for i in s.listed()]
+        """A fault begins: some keep what is true now."""
+        self._lies.begin(fault, [_row(i) for service in self._world.services.values() for i in service.listed()])
+
+    def forget(self, names: Collection[str]) -> None:
+        """Only faults of these names are left."""
+        self._lies.forget(names)
 
     # -- discovery
 
-    def _discover(self, request: Request, name: str, render: Any) -> Answer | Deferred[Answer]:
-        service = self.find(name)
-        faults = self._world.faults.on_discovery(service.name if service else name)
+    def _discover(self, request: Request, name: str, render: Renderer) -> Answer | Deferred[Answer]:
         if request.method != "GET":
             return Response(405, b"method not allowed\n", "text/plain")
-        delay_s, rng = 0.0, self._world.stream("latency")
-        for fault in faults:
-            if fault.type == "latency":
-                delay_s += max(0.0, fault.get("latency") + rng.uniform(-1, 1) * fault.get("jitter")) / 1000
-        ending = next((fault for fault in faults if fault.type != "latency"), None)
-        if delay_s > 0:
-            waiting: Deferred[Answer] = Deferred(lambda _: timer.cancel())
-            timer = self._world.reactor.callLater(
-                delay_s, lambda: waiting.callback(self._reply(request, service, ending, render))
-            )
-            return waiting.addErrback(lambda _: HANG)
-        return self._reply(request, service, ending, render)
+        services = self.find(name)
+        names = [service.name for service in services] or [name]
+        faults = self._world.faults.on_discovery(*names)
+        pause_s = sum(delay_s(faults, stream, self._chance) for stream in ("upstream", "downstream"))
+        if pause_s <= 0:
+            return self._reply(request, services, faults, render)
+        waiting: Deferred[Answer] = Deferred(lambda _: timer.cancel())
+        timer = self._world.reactor.callLater(
+            pause_s, lambda: waiting.callback(self._reply(request, services, faults, render))
+        )
+        return waiting.addErrback(lambda _: HANG)
 
-    def _reply(self, request: Request, service: Service | None, fault: Fault | None, render: Any) -> Answer:
-        if fault is None:
-            self.requests["ok" if service else "unknown_service"] += 1
-            if service is None:
-                return Response(404, b'{"message": "no such service"}', "application/json")
-            return render(service.name, [_row(instance) for instance in service.listed()])  # type: ignore[no-any-return]
-        self.requests[fault.type] += 1
-        if fault.type in ("timeout", "unreachable"):
-            return self._silence(request, fault)
-        if fault.type == "http_status":
-            return Response(fault.get("code"), fault.get("body").encode(), "text/plain")
+    def _reply(
+        self, request: Request, services: Sequence[Service], faults: Sequence[Fault], render: Renderer
+    ) -> Answer:
+        """Saying nothing goes before a status, and that before a list; lies about the list add up, like the rest."""
+        ending = next((fault for type_ in _ENDINGS for fault in faults if fault.type == type_), None)
+        lies = [fault for fault in faults if fault.type in LIES]
+        changing = [fault for fault in faults if is_tampering(fault)]
+        told = next(iter([*([ending] if ending else []), *lies, *changing]), None)
+        self.requests[told.type if told else "ok" if services else "unknown_service"] += 1
+        if ending is not None and ending.type == "unreachable":
+            return Wire((), Ending.RESET)
+        if ending is not None and ending.type == "timeout":
+            after_s = ending.get("timeout") / 1000
+            return Wire((), Ending.CLOSE, after_s) if after_s else HANG
+        response = self._status(ending) if ending else self._list(services, lies, faults, render)
+        return tamper(response, changing, self._chance, keep=request.keep) if changing else response
+
+    def _status(self, fault: Fault) -> Response:
         if fault.type == "garbage":
             return Response(200, fault.get("body").encode(), "text/html")
-        return render(service.name if service else "", self._lie(service, fault))  # type: ignore[no-any-return]
+        pause = fault.get("retry_after")
+        headers = {} if pause is None else {"Retry-After": f"{pause:g}"}
+        return Response(fault.get("code"), fault.get("body").encode(), "text/plain; charset=utf-8", headers)
 
-    def _silence(self, request: Request, fault: Fault) -> Answer:
-        connection = request.connection
-        if fault.type == "unreachable":
-            connection.reset()
-        elif fault.get("timeout"):
-            self._world.reactor.callLater(
-                fault.get("timeout") / 1000,
-                lambda: connection.close() if connection in connection.server.connections else None,
-            )
-        return HANG
-
-    def _lie(self, service: Service | None, fault: Fault) -> list[Any]:
-        rows = [_row(instance) for instance in service.listed()] if service else []
-        if fault.type == "stale":
-            name = service.name if service else ""
-            return [row for row in self._stale.get(fault.name, []) if row["service"] == name]
-        if fault.type == "zero_weights":
-            return [{**row, "weight": 0} for row in rows]
-        if fault.type == "bad_rows":
-            return [*_BAD_ROWS, *rows]
-        return []
+    def _list(
+        self, services: Sequence[Service], lies: Sequence[Fault], faults: Sequence[Fault], render: Renderer
+    ) -> Response:
+        if not services and not lies:
+            return Response(404, b'{"message": "no such service"}', "application/json")
+        names = [service.name for service in services]
+        rows: list[Any] = [_row(instance) for service in services for instance in service.listed()]
+        for fault in lies:
+            rows = self._lies.tell(fault, names, rows)
+        response = render(names, rows)
+        # Blanks before the last brace: as valid as it was, and as large as is wished.
+        padding = sum(fault.get("bytes") for fault in faults if fault.type == "huge")
+        return evolve(response, body=response.body[:-1] + b" " * padding + b"}") if padding else response
 
     # -- the gateway
 
-    def _predict(self, request: Request, rest: str) -> Answer | Deferred[Answer]:
-        named = [s for s in self._world.services.values() if rest == s.name or rest.startswith(f"{s.name}/")]
+    def _predict(self, request: Request, path: str) -> Answer | Deferred[Answer]:
+        named = [service for service in self._world.services.values() if service.answers(path)]
+        exact = [service for service in named if f"{path}/".startswith(f"{_PREDICT}{service.name}/")]
+        if exact:
+            named = [max(exact, key=lambda service: len(service.name))]
         if not named:
             return Response(404, b"no such service\n", "text/plain")
-        service = max(named, key=lambda found: len(found.name))
-        return forward(self._world.reactor, request, service.listed(), self._world.stream("gateway"))
+        instances = [instance for service in named for instance in service.listed()]
+        return forward(self._world.reactor, request, instances, self._world.stream("gateway"))
 
 
-def _row(instance: Any) -> dict[str, Any]:
+def _row(instance: SimulatedInstance) -> dict[str, Any]:
     return {
         "app": instance.service.name.replace("_", "-").replace("/", "-"),
         "service": instance.service.name,
@@ -156,13 +157,13 @@ def _row(instance: Any) -> dict[str, Any]:
     }
 
 
-def _upstreams(name: str, rows: Iterable[Any]) -> Response:
-    return _json({"correlative": [name], "endpoints": {"items": list(rows)}})
+def _upstreams(names: Sequence[str], rows: Sequence[Any]) -> Response:
+    return _json({"correlative": list(names), "endpoints": {"items": list(rows)}})
 
 
-def _vipserver(name: str, rows: Iterable[Any]) -> Response:
+def _vipserver(names: Sequence[str], rows: Sequence[Any]) -> Response:
     hosts = [{**row, "valid": True} if isinstance(row, dict) else row for row in rows]
-    return _json({"dom": name, "hosts": hosts})
+    return _json({"dom": ",".join(names), "hosts": hosts})
 
 
 def _json(value: Any) -> Response:

@@ -1,83 +1,47 @@
-"""A fault is a frozen value: what, where, when, how often; the same from tests, TOML and the admin API.
+"""A fault is a frozen value: what, where, when, how often; the same from tests, TOML, the admin API and seeds.
 
-`Fault.from_json` checks and says by path what is wrong. `FaultBook` keeps the active ones and decides, by seeded
-chance, which of them strikes now. Knows no socket: instances and the control plane carry out what it returns.
+Checked when it is made, by the table of `fault_kinds`; the error says by path what is wrong. `fault_book` decides when
+one strikes; instances and the control plane carry it out.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Never
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
+
+from simulator.fault_kinds import DAY_S, ON_DISCOVERY, ON_INSTANCES, Attribute, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from random import Random
+    from collections.abc import Mapping
 
-MAX_FAULTS = 1000
-_MAX_S = 86_400.0
+_MOST = 10**9
+_NAME = Attribute("name", "", "its name; made up when empty", "string", high=100)
+_PROBABILITY = Attribute("probability", 1.0, "chance to strike each time it could", high=1)
+_TIMES = Attribute(
+    "times",
+    None,
+    "how often it strikes before it ends; null for no end",
+    "integer",
+    low=1,
+    high=_MOST,
+    is_optional=True,
+)
+_SKIP = Attribute("skip", 0, "how many times it could strike first pass unharmed", "integer", high=_MOST)
+_DURATION = Attribute("duration_s", None, "until it ends; null for ever", unit="seconds", high=DAY_S, is_optional=True)
+WHEN = (_NAME, _PROBABILITY, _TIMES, _SKIP, _DURATION)
+"""What every fault has beside its type, target and attributes."""
+
+_PLACES = {
+    "service": "of this service; of `group/service` the whole name",
+    "instance": "this instance; without it all of the service",
+    "zone": "the instances in this zone; without it all",
+}
 
 
 class FaultError(ValueError):
     """A fault that is not one; the text begins with the path of what is wrong."""
-
-
-@frozen
-class Kind:
-    """What a type of fault takes.
-
-    Attributes:
-        attributes: Name to (default, check); a default of `None` means the attribute must be given.
-        says: One line for people.
-    """
-
-    says: str
-    attributes: Mapping[str, tuple[Any, Callable[[Any], str]]] = field(factory=dict)
-
-
-def _is_ms(value: Any) -> str:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MAX_S * 1000
-    return "" if good else "a number ≥ 0, in milliseconds"
-
-
-def _is_status(value: Any) -> str:
-    good = isinstance(value, int) and not isinstance(value, bool) and 200 <= value <= 599  # noqa: PLR2004
-    return "" if good else "an HTTP status from 200 to 599"
-
-
-def _is_text(value: Any) -> str:
-    return "" if isinstance(value, str) else "a string"
-
-
-def _is_pause(value: Any) -> str:
-    good = value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0)
-    return "" if good else "a number of seconds ≥ 0, or null"
-
-
-_LATENCY = Kind("answers come later", {"latency": (0, _is_ms), "jitter": (0, _is_ms)})
-_STATUS = Kind(
-    "answers are this status", {"code": (503, _is_status), "body": ("", _is_text), "retry_after": (None, _is_pause)}
-)
-_SILENCE = Kind("requests are swallowed; the connection closes after `timeout`, 0 for never", {"timeout": (0, _is_ms)})
-
-ON_INSTANCES: Mapping[str, Kind] = {
-    "refuse": Kind("new connections are refused; open ones live on"),
-    "reset_peer": Kind("the connection is reset, `timeout` after the request", {"timeout": (0, _is_ms)}),
-    "latency": _LATENCY,
-    "timeout": _SILENCE,
-    "http_status": _STATUS,
-}
-ON_DISCOVERY: Mapping[str, Kind] = {
-    "http_status": _STATUS,
-    "empty_list": Kind("200 with a list of nobody"),
-    "garbage": Kind("200 with a body that is not JSON, or with `body`", {"body": ("<html>busy</html>", _is_text)}),
-    "timeout": _SILENCE,
-    "latency": _LATENCY,
-    "unreachable": Kind("the connection is reset"),
-    "stale": Kind("the list as it was when the fault was made"),
-    "bad_rows": Kind("rows of every wrong kind among the good ones"),
-    "zero_weights": Kind("every weight is 0"),
-}
 
 
 @frozen
@@ -87,11 +51,48 @@ class Target:
     service: str = ""
     instance: str = ""
     discovery: bool = False
+    zone: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        for name in _PLACES:
+            if not isinstance(getattr(self, name), str):
+                _wrong(f"$.target.{name}", "a name", getattr(self, name))
+        if not isinstance(self.discovery, bool):
+            _wrong("$.target.discovery", "true", self.discovery)
+        if self.discovery and (self.instance or self.zone):
+            raise FaultError("$.target: discovery has no instance and no zone; it may name a service")
+        if not (self.discovery or self.service):
+            raise FaultError("$.target: needs a service, or discovery")
+
+    @classmethod
+    def from_json(cls, given: Any) -> Target:
+        """The target an object describes, or a `FaultError`."""
+        if not isinstance(given, dict) or not given:
+            _wrong("$.target", 'an object such as {"service": "s", "instance": "s-0"} or {"discovery": true}', given)
+        for name in given:
+            if name != "discovery" and name not in _PLACES:
+                raise FaultError(
+                    f"$.target.{name}: unknown; a target has service, instance and zone, or discovery and service"
+                )
+        return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
         """As the admin API has it."""
-        named = {"service": self.service, "instance": self.instance}
-        return ({"discovery": True} if self.discovery else {}) | {name: value for name, value in named.items() if value}
+        named = {name: getattr(self, name) for name in _PLACES if getattr(self, name)}
+        return ({"discovery": True} if self.discovery else {}) | named
+
+    def matches(self, service: str, instance: str, zone: str) -> bool:
+        """Whether it means that instance."""
+        return (
+            not self.discovery
+            and self.service == service
+            and self.instance in ("", instance)
+            and self.zone in ("", zone)
+        )
+
+
+def _frozen(attributes: Any) -> Any:
+    return MappingProxyType(dict(attributes)) if isinstance(attributes, dict) else attributes
 
 
 @frozen
@@ -103,7 +104,7 @@ class Fault:
         target: Where.
         attributes: What the type takes; those not given have their defaults.
         name: Its name; made up when empty.
-        probability: Chance to strike each time it could, 0-1.
+        probability: Chance to strike each time it could, 0–1.
         times: How often it strikes before it ends; `None` for no end.
         skip: How many times it could strike first pass unharmed.
         duration_s: Seconds until it ends; `None` for no end.
@@ -111,7 +112,7 @@ class Fault:
 
     type: str
     target: Target = field(factory=lambda: Target(discovery=True))
-    attributes: Mapping[str, Any] = field(factory=dict)
+    attributes: Mapping[str, Any] = field(factory=dict, converter=_frozen)
     name: str = ""
     probability: float = 1.0
     times: int | None = None
@@ -119,31 +120,48 @@ class Fault:
     duration_s: float | None = None
 
     def __attrs_post_init__(self) -> None:
-        kinds = ON_DISCOVERY if self.target.discovery else ON_INSTANCES
+        if not isinstance(self.target, Target):
+            _wrong("$.target", "a Target", self.target)
         where = "discovery" if self.target.discovery else "instances"
+        kinds = kinds_on(self.target)
         if not isinstance(self.type, str) or self.type not in kinds:
             _wrong("$.type", f"one of {', '.join(kinds)} on {where}", self.type)
-        self._check_attributes(kinds[self.type])
-        _check_number("$.probability", self.probability, 0, 1)
-        _check_number("$.times", self.times, 1, 1e9, whole=True, none=True)
-        _check_number("$.skip", self.skip, 0, 1e9, whole=True)
-        _check_number("$.duration_s", self.duration_s, 0, _MAX_S, none=True)
+        for attribute in WHEN:
+            value = getattr(self, attribute.name)
+            if not attribute.accepts(value):
+                _wrong(f"$.{attribute.name}", attribute.expected, value)
+        if "/" in self.name or not self.name.isprintable():
+            _wrong("$.name", "printable characters without /", self.name)
+        self._check_attributes()
 
-    def _check_attributes(self, kind: Kind) -> None:
-        if not isinstance(self.attributes, dict):
+    def _check_attributes(self) -> None:
+        if not isinstance(self.attributes, MappingProxyType):
             _wrong("$.attributes", "an object", self.attributes)
         for name, value in self.attributes.items():
-            if name not in kind.attributes:
-                allowed = ", ".join(kind.attributes) or "none"
+            if name not in self.kind.attributes:
+                allowed = ", ".join(self.kind.attributes) or "none"
                 raise FaultError(f"$.attributes.{name}: unknown; {self.type} takes {allowed}")
-            expected = kind.attributes[name][1](value)
-            if expected:
-                _wrong(f"$.attributes.{name}", expected, value)
+            attribute = self.kind.attributes[name]
+            if not attribute.accepts(value):
+                _wrong(f"$.attributes.{name}", attribute.expected, value)
+
+    @property
+    def kind(self) -> Kind:
+        """What its type says and takes."""
+        return kinds_on(self.target)[self.type]
 
     def get(self, attribute: str) -> Any:
         """An attribute's value, or its default."""
-        kinds = ON_DISCOVERY if self.target.discovery else ON_INSTANCES
-        return self.attributes.get(attribute, kinds[self.type].attributes[attribute][0])
+        return self.attributes.get(attribute, self.kind.attributes[attribute].default)
+
+    @property
+    def is_always(self) -> bool:
+        """Whether it strikes every time, for as long as it is there."""
+        return self.probability == 1 and self.times is None and not self.skip
+
+    def named(self, name: str) -> Fault:
+        """The same with a name."""
+        return evolve(self, name=name, attributes=dict(self.attributes))
 
     @classmethod
     def from_json(cls, given: Any) -> Fault:
@@ -154,15 +172,15 @@ class Fault:
         """
         if not isinstance(given, dict):
             _wrong("$", "an object", given)
-        known = {"name", "type", "target", "attributes", "probability", "times", "skip", "duration_s"}
+        known = ["type", "target", "attributes", *(attribute.name for attribute in WHEN)]
         for name in given:
             if name not in known:
-                raise FaultError(f"$.{name}: unknown; a fault has {', '.join(sorted(known))}")
+                raise FaultError(f"$.{name}: unknown; a fault has {', '.join(known)}")
         if "type" not in given:
             raise FaultError("$.type: missing")
-        if not isinstance(given.get("name", ""), str):
-            _wrong("$.name", "a string", given["name"])
-        return cls(**{**given, "target": _target(given.get("target")), "attributes": given.get("attributes") or {}})
+        attributes = given.get("attributes")
+        target = Target.from_json(given.get("target"))
+        return cls(**{**given, "target": target, "attributes": {} if attributes is None else attributes})
 
     def to_json(self) -> dict[str, Any]:
         """As the admin API has it."""
@@ -171,143 +189,39 @@ class Fault:
             "type": self.type,
             "target": self.target.to_json(),
             "attributes": dict(self.attributes),
-            "probability": self.probability,
-            "times": self.times,
-            "skip": self.skip,
-            "duration_s": self.duration_s,
+            **{attribute.name: getattr(self, attribute.name) for attribute in WHEN if attribute is not _NAME},
         }
 
 
-def _target(given: Any) -> Target:
-    if not isinstance(given, dict) or not given:
-        _wrong("$.target", 'an object such as {"service": "s", "instance": "s-0"} or {"discovery": true}', given)
-    for name, value in given.items():
-        if name not in ("service", "instance", "discovery"):
-            raise FaultError(f"$.target.{name}: unknown; a target has service and instance, or discovery")
-        if not isinstance(value, bool if name == "discovery" else str):
-            _wrong(f"$.target.{name}", "true" if name == "discovery" else "a name", value)
-    target = Target(**given)
-    if not (target.discovery or target.service):
-        raise FaultError("$.target: needs a service, or discovery")
-    return target
+def kinds_on(target: Target) -> Mapping[str, Kind]:
+    """The types of fault that can strike there."""
+    return ON_DISCOVERY if target.discovery else ON_INSTANCES
 
 
-def _check_number(path: str, value: Any, low: float, high: float, *, whole: bool = False, none: bool = False) -> None:
-    if value is None and none:
-        return
-    kinds = int if whole else (int, float)
-    if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
-        _wrong(path, f"a {'whole ' if whole else ''}number from {low:g} to {high:g}" + (", or null" * none), value)
-
-
-def _wrong(path: str, expected: str, got: Any) -> None:
-    raise FaultError(f"{path}: expected {expected}, got {str(got)[:60]!r}")
-
-
-class _Active:
-    """A fault at work, and its account."""
-
-    def __init__(self, fault: Fault, now: float) -> None:
-        self.fault = fault
-        self.since = now
-        self.seen = 0
-        self.struck = 0
-
-    def has_ended(self, now: float) -> bool:
-        fault = self.fault
-        too_often = fault.times is not None and self.struck >= fault.times
-        return too_often or (fault.duration_s is not None and now >= self.since + fault.duration_s)
-
-    def strikes(self, rng: Random) -> bool:
-        self.seen += 1
-        if self.seen <= self.fault.skip or rng.random() >= self.fault.probability:
-            return False
-        self.struck += 1
-        return True
-
-
-class FaultBook:
-    """The faults at work.
-
-    Args:
-        seconds: The clock.
-        rng: Whether a fault strikes.
-    """
-
-    def __init__(self, seconds: Callable[[], float], rng: Random) -> None:
-        self._seconds = seconds
-        self._rng = rng
-        self._active: dict[str, _Active] = {}
-        self._made = 0
-        self.on_change: list[Callable[[], None]] = []
-
-    def add(self, fault: Fault) -> Fault:
-        """Put a fault to work; one of the same name is replaced.
-
-        Returns:
-            The fault, with a name.
-        """
-        if len(self._active) >= MAX_FAULTS:
-            raise FaultError(f"$: there are {MAX_FAULTS} faults already; delete some")
-        if not fault.name:
-            self._made += 1
-            fault = Fault.from_json({**fault.to_json(), "name": f"{fault.type}-{self._made}"})
-        self._active[fault.name] = _Active(fault, self._seconds())
-        self._changed()
-        return fault
-
-    def remove(self, name: str) -> bool:
-        """End a fault; whether there was one of that name."""
-        found = self._active.pop(name, None) is not None
-        self._changed()
-        return found
-
-    def clear(self) -> None:
-        """End all faults."""
-        self._active.clear()
-        self._made = 0
-        self._changed()
-
-    def __iter__(self) -> Any:
-        """The faults at work, in the order in which they were made."""
-        now = self._seconds()
-        return iter([active.fault for active in self._active.values() if not active.has_ended(now)])
-
-    def get(self, name: str) -> Fault | None:
-        """The fault of that name."""
-        return next((fault for fault in self if fault.name == name), None)
-
-    def struck(self, name: str) -> int:
-        """How often a fault has struck."""
-        return self._active[name].struck
-
-    def on_instance(self, service: str, instance: str) -> list[Fault]:
-        """The faults that strike a request that has reached an instance."""
-        return self._strike(
-            lambda target: not target.discovery and target.service == service and target.instance in ("", instance)
-        )
-
-    def on_discovery(self, service: str) -> list[Fault]:
-        """The faults that strike a discovery request."""
-        return self._strike(lambda target: target.discovery and target.service in ("", service))
-
-    def refuses(self, service: str, instance: str) -> bool:
-        """Whether an instance refuses new connections."""
-        return any(
-            fault.type == "refuse" and fault.target.service == service and fault.target.instance in ("", instance)
-            for fault in self
-        )
-
-    def _strike(self, matches: Callable[[Target], bool]) -> list[Fault]:
-        if not self._active:
-            return []
-        now = self._seconds()
-        return [
-            active.fault
-            for active in list(self._active.values())
-            if matches(active.fault.target) and not active.has_ended(now) and active.strikes(self._rng)
+def schema() -> dict[str, Any]:
+    """Every fault as JSON Schema (2020-12): one alternative for each type and place."""
+    named = {name: {"type": "string", "description": says} for name, says in _PLACES.items()}
+    discovery = {"discovery": {"const": True}, "service": {**named["service"], "default": ""}}
+    return {
+        "oneOf": [
+            *(_alternative(name, kind, named, ["service"]) for name, kind in ON_INSTANCES.items()),
+            *(_alternative(name, kind, discovery, ["discovery"]) for name, kind in ON_DISCOVERY.items()),
         ]
+    }
 
-    def _changed(self) -> None:
-        for tell in self.on_change:
-            tell()
+
+def _alternative(name: str, kind: Kind, place: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    target = {"type": "object", "properties": place, "required": required, "additionalProperties": False}
+    return {
+        "title": f"{name} on {'discovery' if 'discovery' in place else 'instances'}",
+        "description": kind.says,
+        "type": "object",
+        "properties": {"type": {"const": name}, "target": target, "attributes": kind.schema()}
+        | {attribute.name: attribute.schema() for attribute in WHEN},
+        "required": ["type", "target"],
+        "additionalProperties": False,
+    }
+
+
+def _wrong(path: str, expected: str, got: Any) -> Never:
+    raise FaultError(f"{path}: expected {expected}, got {str(got)[:60]!r}")

@@ -2,100 +2,99 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import CannotListenError
 
-from simulator.instance import SimulatedInstance, State
+from simulator.instance import SimulatedInstance
 from simulator.processors import Processor, find
+from simulator.service_spec import MAX_INSTANCES, ServiceSpec, SpecError, check_weight
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from simulator.simulator import Simulator
 
-_NAME = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
-MAX_INSTANCES = 10_000
+__all__ = ["MAX_INSTANCES", "Service", "ServiceSpec", "SpecError", "check_weight"]
 
-
-class SpecError(ValueError):
-    """A service that cannot be; the text says why."""
-
-
-@frozen
-class ServiceSpec:
-    """A service to simulate.
-
-    Attributes:
-        name: `service` or `group/service`.
-        instances: How many.
-        weights: Of the first, second, … instance; 100 for those not named.
-        token: What callers must know; empty for nothing.
-        processor: A name `processors.find` knows, or a callable; empty for what suits the service.
-    """
-
-    name: str
-    instances: int = 3
-    weights: Sequence[float] = ()
-    token: str = field(default="", repr=False)
-    processor: str | Processor = ""
-
-    def __attrs_post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise SpecError(f"service name must be letters, digits and ._- (and /), got {self.name!r}")
-        if not isinstance(self.instances, int) or not 0 <= self.instances <= MAX_INSTANCES:
-            raise SpecError(f"service {self.name}: instances must be from 0 to {MAX_INSTANCES}, got {self.instances!r}")
-        if len(self.weights) > self.instances:
-            raise SpecError(f"service {self.name}: {len(self.weights)} weights for {self.instances} instances")
-        for weight in self.weights:
-            check_weight(weight)
-
-
-def check_weight(weight: Any) -> float:
-    """`weight`, or a `SpecError`."""
-    if isinstance(weight, int | float) and not isinstance(weight, bool) and 0 <= weight <= 2**31 - 1:
-        return weight
-    raise SpecError(f"weight must be a number ≥ 0, got {weight!r}")
+GRACE_S = 30.0
+"""What EAS gives a terminating instance to finish what it has accepted."""
+DOCUMENTED_PORT = 50000
+_SPREAD_NETS = range(16, 32)
+"""127.16.x.y to 127.31.x.y, like the 172.16.x.y of the documents; the next net when somebody has the address."""
 
 
 class Service:
     """A service at work."""
 
-    def __init__(self, world: Simulator, spec: ServiceSpec) -> None:
+    def __init__(self, world: Simulator, spec: ServiceSpec, number: int = 0) -> None:
         self.world = world
         self.spec = spec
         self.name = spec.name
         self.token = spec.token
-        self.processor: Processor = spec.processor if callable(spec.processor) else find(spec.processor, spec.name)
+        self.processor: Processor = find(spec.processor, spec.name)
         self.instances: dict[str, SimulatedInstance] = {}
+        self._number = number
         self._numbered = 0
+        self.group = group = spec.name.partition("/")[0] if "/" in spec.name else ""
+        names = {spec.name, spec.name.replace("/", ".")} | ({self.group} if group else set())
+        self._bases = frozenset(f"/api/predict/{name}" for name in names)
+        self._below = tuple(f"{base}/" for base in sorted(self._bases))
 
     def __repr__(self) -> str:
         return f"<service {self.name} instances={len(self.instances)}>"
 
+    def answers(self, path: str) -> bool:
+        """Whether a request's path is this service's: `/api/predict/`, a name of it, and anything below."""
+        return path in self._bases or path.startswith(self._below)
+
     def start(self) -> None:
         """Start the instances of the specification."""
         for number in range(self.spec.instances):
-            weight = self.spec.weights[number] if number < len(self.spec.weights) else 100
-            self.add_instance(weight=weight)
+            self.add_instance(weight=self.spec.weight(number))
 
     def add_instance(self, *, weight: float = 100, registered: bool = True) -> SimulatedInstance:
-        """Start one more instance on a port of its own."""
+        """Start one more instance on an address of its own."""
         if len(self.instances) >= MAX_INSTANCES:
             raise SpecError(f"service {self.name} has {MAX_INSTANCES} instances already")
-        instance_id = f"{self.name.replace('/', '.')}-{self._numbered}"
-        instance = SimulatedInstance(self, instance_id, self.world.host, weight=check_weight(weight))
+        instance = self._start(self._numbered, check_weight(weight))
         instance.registered = registered
-        instance.start()
         self._numbered += 1
-        self.instances[instance_id] = instance
+        self.instances[instance.id] = instance
         return instance
 
     def remove_instance(self, instance_id: str) -> Deferred[Any]:
         """End an instance and its registration; fires when its port and connections are gone."""
         return self.instances.pop(instance_id).stop()
+
+    def terminate(self, instance_id: str, grace_s: float = GRACE_S) -> Deferred[None]:
+        """Scale an instance in, as EAS does: it leaves the list, finishes what it has accepted, and ends.
+
+        Args:
+            instance_id: Which.
+            grace_s: After this it ends in any case, and what is unfinished is reset.
+
+        Returns:
+            Fires when it listens no longer and its idle connections are told; it ends by itself later. A change of its
+            state or registration meanwhile keeps it.
+        """
+        instance = self.instances[instance_id]
+        instance.registered = False
+        draining = instance.drain()
+
+        def end() -> None:
+            if self.instances.get(instance_id) is instance and instance.is_draining and not instance.registered:
+                self.remove_instance(instance_id)
+
+        self.world.later(grace_s, end)
+        instance.server.when_empty().addCallback(lambda _: end())
+        return draining
+
+    def replace(self) -> Deferred[Any]:
+        """A new fleet: as many new instances on new addresses, and the old ones end at once."""
+        old = list(self.instances.values())
+        for instance in old:
+            self.add_instance(weight=instance.weight)
+        return DeferredList([self.remove_instance(instance.id) for instance in old])
 
     def listed(self) -> list[SimulatedInstance]:
         """The instances discovery tells of."""
@@ -103,18 +102,41 @@ class Service:
 
     def reset(self) -> Deferred[Any]:
         """Back to the specification: its instances run, registered, with their weights; others are gone."""
-        waiting: list[Deferred[Any]] = []
-        for number, instance in enumerate(list(self.instances.values())):
-            if number >= self.spec.instances:
-                waiting.append(self.remove_instance(instance.id))
-                continue
-            instance.weight = self.spec.weights[number] if number < len(self.spec.weights) else 100
+        first = {self._id(number) for number in range(self.spec.instances)}
+        waiting = [
+            self.remove_instance(instance_id) for instance_id in list(self.instances) if instance_id not in first
+        ]
+        kept = self.instances
+        self.instances = {}
+        for number in range(self.spec.instances):
+            instance = kept.get(self._id(number)) or self._start(number, 100)
+            instance.weight = self.spec.weight(number)
             instance.registered = True
-            waiting.append(instance.set_state(State.RUNNING))
-        while len(self.instances) < self.spec.instances:
-            self.add_instance()
+            waiting.append(instance.reset())
+            self.instances[instance.id] = instance
+        self._numbered = self.spec.instances
         return DeferredList(waiting)
 
     def stop(self) -> Deferred[Any]:
         """End all instances; fires when everything is gone."""
         return DeferredList([instance.stop() for instance in self.instances.values()])
+
+    def _id(self, number: int) -> str:
+        return f"{self.name.replace('/', '.')}-{number}"
+
+    def _start(self, number: int, weight: float) -> SimulatedInstance:
+        zone = self.spec.zone(number)
+        addresses = [(self.world.host, 0)]
+        if self.world.spread_ips:
+            last = f"{self._number % 256}.{number % 250 + 1}"
+            addresses = [(f"127.{net + number // 250 % 16 * 16}.{last}", DOCUMENTED_PORT) for net in _SPREAD_NETS]
+        for ip, port in addresses:
+            instance = SimulatedInstance(self, self._id(number), ip, port, weight, zone=zone)
+            try:
+                instance.start()
+            except CannotListenError:
+                if (ip, port) == addresses[-1]:
+                    raise
+            else:
+                return instance
+        raise AssertionError("there is at least one address")

@@ -1,94 +1,41 @@
 """The HTTP/1.1 server side, small: one protocol on httptools for instances, control plane and admin API alike.
 
 Requests of a connection are answered in order, one at a time; what is pipelined waits. A handler answers with a
-`Response`, a Deferred of one, or `HANG` for no answer at all. Knows no route and no fault.
+`Response`, a `Wire` for bytes that go out in their own manner, a Deferred of one, or `HANG` for no answer at all. Knows
+no route and no fault.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from simulator.delivery import Ending, IdleEnd, Pacer, Wire
+from simulator.messages import HANG, Answer, Request, Response, Silence, render
 
-    from twisted.internet.interfaces import IAddress, ITCPTransport
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IAddress
     from twisted.python.failure import Failure
+
+__all__ = ["HANG", "Answer", "Request", "Response", "Server", "ServerConnection", "Silence", "render"]
 
 _log = Logger(namespace="simulator.http1")
 
 MAX_HEAD_BYTES = 64 * 2**10
 MAX_BODY_BYTES = 256 * 2**20
+MAX_WAITING = 64
+"""Pipelined requests that may wait for their turn; beyond that the connection is read no further."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Silence(Enum):
-    """Instead of an answer."""
-
-    HANG = "hang"
-    """The connection stays open and silent."""
-
-
-HANG = Silence.HANG
-
-
-@frozen
-class Request:
-    """A whole request.
-
-    Attributes:
-        method: Such as `POST`.
-        target: Path and query, as sent.
-        headers: Names in lower case; of a repeated one the last.
-        body: The bytes.
-        connection: Where it came in.
-    """
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes
-    connection: ServerConnection
-
-    @property
-    def path(self) -> str:
-        """The target without its query."""
-        return self.target.partition("?")[0]
-
-    @property
-    def query(self) -> str:
-        """The target's query, without its question mark."""
-        return self.target.partition("?")[2]
-
-
-@frozen
-class Response:
-    """A whole response.
-
-    Attributes:
-        status: 100-599.
-        body: The bytes.
-        content_type: Of the body; empty for none.
-        headers: More header fields.
-        close: Whether to close the connection after it.
-    """
-
-    status: int = 200
-    body: bytes = b""
-    content_type: str = "application/octet-stream"
-    headers: Mapping[str, str] = field(factory=dict)
-    close: bool = False
-
-
-Answer = Response | Silence
 if TYPE_CHECKING:
     Handler = Callable[[Request], Answer | Deferred[Answer]]
 
@@ -96,13 +43,16 @@ if TYPE_CHECKING:
 class ServerConnection(Protocol):
     """One connection of a client."""
 
-    transport: ITCPTransport
+    transport: Any
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self._parser = HttpRequestParser(self)
-        self._waiting: deque[tuple[Request, bool]] = deque()
+        self._waiting: deque[Request] = deque()
         self._answering: Deferred[Answer] | None = None
+        self._idle_end: IdleEnd | None = None
+        self._idle_timer: Any = None
+        self._doom: Any = None
         self._is_busy = False
         self._is_open = False
         self._is_too_large = False
@@ -122,11 +72,20 @@ class ServerConnection(Protocol):
 
     def reset(self) -> None:
         """Cut the connection with an RST."""
+        self._is_open = False
         self.transport.abortConnection()
 
     def close(self) -> None:
-        """Close in order."""
+        """Close in order; what still comes in is not read."""
+        self._is_open = False
         self.transport.loseConnection()
+
+    def reset_after(self, seconds: float) -> None:
+        """Cut the connection with an RST after a while, whatever happens on it until then."""
+        if seconds <= 0:
+            self.reset()
+        elif self._doom is None:
+            self._doom = self.server.clock.callLater(seconds, self._meet_doom)
 
     # -- what the transport calls
 
@@ -138,6 +97,12 @@ class ServerConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came (`IProtocol`)."""
+        if not self._is_open or (self._idle_end is not None and self._is_ended_by_a_request()):
+            return
+        if not self._is_past_head:
+            # A header line without an end fires no callback: count what is fed.
+            self._fed_bytes += len(data)
+            self._is_too_large |= self._fed_bytes > MAX_HEAD_BYTES + len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
@@ -150,6 +115,9 @@ class ServerConnection(Protocol):
         """The client is gone (`IProtocol`)."""
         self._is_open = False
         self._waiting.clear()
+        self._forget_idle_end()
+        if self._doom is not None:
+            self._doom.cancel()
         answering, self._answering = self._answering, None
         if answering is not None:
             answering.cancel()
@@ -177,8 +145,14 @@ class ServerConnection(Protocol):
 
     def on_headers_complete(self) -> None:
         """The head is complete (httptools)."""
+        self._is_past_head = True
+        if int(self._headers.get("content-length", 0)) > MAX_BODY_BYTES:
+            self._is_too_large = True
+            return
         if "100-continue" in self._headers.get("expect", "").lower():
             self.transport.write(_CONTINUE)
+        if self.server.on_head is not None:
+            self.server.on_head(self, self._parser.get_method().decode("ascii"), self._target.decode("latin-1"))
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body came (httptools)."""
@@ -190,17 +164,22 @@ class ServerConnection(Protocol):
 
     def on_message_complete(self) -> None:
         """The request is complete (httptools)."""
+        if self._is_too_large:
+            return
         request = Request(
             self._parser.get_method().decode("ascii"),
             self._target.decode("latin-1"),
             self._headers,
             self._body[0] if len(self._body) == 1 else b"".join(self._body),
             self,
+            self._parser.should_keep_alive(),
         )
         self._began = False
-        self._waiting.append((request, self._parser.should_keep_alive()))
+        self._waiting.append(request)
         if not self._is_busy:
             self._serve_next()
+        elif len(self._waiting) == MAX_WAITING:
+            self.transport.pauseProducing()
 
     # -- how it answers
 
@@ -208,24 +187,30 @@ class ServerConnection(Protocol):
         self._target = b""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
-        self._head_bytes = self._body_bytes = 0
+        self._head_bytes = self._body_bytes = self._fed_bytes = 0
+        self._is_past_head = False
         self._began = False
 
     def _serve_next(self) -> None:
-        while self._waiting and not self._is_busy:
-            request, keep = self._waiting.popleft()
+        while self._waiting and not self._is_busy and self._is_open:
+            request = self._waiting.popleft()
+            if len(self._waiting) == MAX_WAITING - 1:
+                self.transport.resumeProducing()
             self._is_busy = True
             self.requests += 1
             answer = self.server.handle(request)
             if isinstance(answer, Deferred):
                 self._answering = answer
-                answer.addCallbacks(self._answer, self._failed, callbackArgs=(keep,))
+                answer.addCallbacks(self._answer, self._failed, callbackArgs=(request.keep,))
             else:
-                self._answer(answer, keep)
+                self._answer(answer, request.keep)
 
     def _answer(self, answer: Answer, keep: bool) -> None:  # noqa: FBT001
         self._answering = None
         if not self._is_open or isinstance(answer, Silence):
+            return
+        if isinstance(answer, Wire):
+            Pacer(self.server.clock, self.transport, answer, lambda: self._end(answer)).start()
             return
         self._is_busy = False
         keep = keep and not answer.close
@@ -233,7 +218,45 @@ class ServerConnection(Protocol):
         if keep:
             self._serve_next()
         else:
-            self.transport.loseConnection()
+            self.close()
+
+    def _end(self, wire: Wire) -> None:
+        """A wire has gone out."""
+        if wire.ending is Ending.RESET:
+            self.reset()
+        elif wire.ending is Ending.CLOSE:
+            self.close()
+        elif wire.ending is Ending.KEEP:
+            self._is_busy = False
+            self._idle_end = wire.idle_end
+            if wire.idle_end is not None and not wire.idle_end.at_next_request:
+                self._idle_timer = self.server.clock.callLater(wire.idle_end.after_s, self._end_idle)
+            self._serve_next()
+
+    def _is_ended_by_a_request(self) -> bool:
+        """Whether the connection closes now that bytes of a request come; else the request came in time."""
+        ends = self._idle_end is not None and self._idle_end.at_next_request
+        if ends:
+            self._end_idle()
+        self._forget_idle_end()
+        return ends
+
+    def _end_idle(self) -> None:
+        idle_end, self._idle_timer = self._idle_end, None
+        if idle_end is not None and idle_end.reset:
+            self.reset()
+        else:
+            self.close()
+
+    def _meet_doom(self) -> None:
+        self._doom = None
+        self.reset()
+
+    def _forget_idle_end(self) -> None:
+        self._idle_end = None
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
 
     def _failed(self, failure: Failure) -> None:
         if self._is_open:
@@ -244,7 +267,7 @@ class ServerConnection(Protocol):
 
     def _refuse(self, status: HTTPStatus, why: str) -> None:
         self.transport.write(render(Response(status, why.encode(), "text/plain"), keep=False))
-        self.transport.loseConnection()
+        self.close()
 
 
 class Server(Factory):
@@ -252,12 +275,20 @@ class Server(Factory):
 
     Args:
         handler: Answers requests.
+        clock: For answers that take their time.
+
+    Attributes:
+        on_open: Called with each new connection, when it is not `None`.
+        on_head: Called with a connection, a method and a target when the head of a request is there, likewise.
     """
 
     noisy = False
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, clock: Any) -> None:
         self.handle = handler
+        self.clock = clock
+        self.on_open: Callable[[ServerConnection], None] | None = None
+        self.on_head: Callable[[ServerConnection, str, str], None] | None = None
         self.connections: dict[ServerConnection, None] = {}
         self._emptied: list[Deferred[None]] = []
 
@@ -268,6 +299,8 @@ class Server(Factory):
     def opened(self, connection: ServerConnection) -> None:
         """A client connected."""
         self.connections[connection] = None
+        if self.on_open is not None:
+            self.on_open(connection)
 
     def closed(self, connection: ServerConnection) -> None:
         """A client is gone."""
@@ -282,6 +315,12 @@ class Server(Factory):
         for connection in list(self.connections):
             connection.reset()
 
+    def close_idle(self) -> None:
+        """Close the connections on which nothing is going on."""
+        for connection in list(self.connections):
+            if connection.is_idle:
+                connection.close()
+
     def when_empty(self) -> Deferred[None]:
         """Fires when no connection is open."""
         waiter: Deferred[None] = Deferred()
@@ -290,22 +329,3 @@ class Server(Factory):
         else:
             waiter.callback(None)
         return waiter
-
-
-def render(response: Response, *, keep: bool) -> bytes:
-    """A response as bytes."""
-    head = f"HTTP/1.1 {response.status} {_phrase(response.status)}\r\nContent-Length: {len(response.body)}\r\n"
-    if response.content_type:
-        head += f"Content-Type: {response.content_type}\r\n"
-    for name, value in response.headers.items():
-        head += f"{name}: {value}\r\n"
-    if not keep:
-        head += "Connection: close\r\n"
-    return f"{head}\r\n".encode("latin-1") + response.body
-
-
-_PHRASES = {status.value: status.phrase for status in HTTPStatus} | {450: "Queue Full", 499: "Client Closed Request"}
-
-
-def _phrase(status: int) -> str:
-    return _PHRASES.get(status, "Unknown")

@@ -1,22 +1,26 @@
-"""A scenario file: what to simulate, in TOML.
+"""A scenario file: what to simulate, what happens when, and what is expected of a client, in TOML.
 
-For now a seed and the services; `seed = 7` alone is valid.
+Everything is optional; `seed = 7` alone is valid. Whatever is wrong is said by its path: `$.timeline[2].fault.type:
+expected one of …`. `[client]` is for the demo, which alone knows what a client can be told.
 """
 
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
-from simulator.fleet import ServiceSpec, SpecError
-from simulator.processors import ProcessorError, find
+from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
-_SERVICE_FIELDS = {"name", "instances", "weights", "token", "processor"}
+    from simulator.expectations import Expectation
+    from simulator.service_spec import ServiceSpec
+    from simulator.timeline import Step
+
+GALLERY = Path(__file__).parent / "scenarios"
+DEFAULT_LENGTH_S = 30.0
 
 
 class ScenarioError(ValueError):
@@ -25,45 +29,54 @@ class ScenarioError(ValueError):
 
 @frozen
 class Scenario:
-    """What a scenario file says; what it does not say is `None` or empty."""
+    """What a scenario file says; what it does not say is `None` or empty.
 
+    Attributes:
+        title: Its name.
+        story: What happens and why it matters, for people.
+        seed: Of everything that is left to chance.
+        length_s: How long a demo of it lasts.
+        services: What to simulate.
+        client: Settings of the demo's client: `calls_per_s`, `service`, and any of the client's own.
+        timeline: What happens; faults that are there from the beginning are steps at 0.
+        expectations: What must be true of the account; without any, that no call is lost.
+    """
+
+    title: str = ""
+    story: str = ""
     seed: int | None = None
+    length_s: float = DEFAULT_LENGTH_S
     services: tuple[ServiceSpec, ...] = ()
+    client: Mapping[str, Any] = field(factory=dict)
+    timeline: tuple[Step, ...] = ()
+    expectations: tuple[Expectation, ...] = ()
+
+
+def find(path: Path) -> Path:
+    """The file that is meant: a path, or the name of a scenario in the gallery."""
+    in_gallery = GALLERY / f"{path.name}.toml"
+    return in_gallery if path == Path(path.name) and not path.exists() and in_gallery.exists() else path
+
+
+def gallery() -> list[Path]:
+    """The scenarios that come with the simulator."""
+    return sorted(GALLERY.glob("*.toml"))
 
 
 def read(path: Path) -> Scenario:
-    """The scenario in a file.
+    """The scenario in a file, or in the gallery.
 
     Raises:
         ScenarioError: There is no such file, or it is not a scenario.
     """
+    # Imported here: the reader needs what the timeline needs, which a mere value does not.
+    from simulator.scenario_reader import parse  # noqa: PLC0415
+
     try:
-        given = tomllib.loads(path.read_text("utf-8"))
+        given = tomllib.loads(find(path).read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ScenarioError(f"{path}: {error}") from error
-    for name in given:
-        if name not in ("seed", "services"):
-            raise ScenarioError(f"{path}: {name}: unknown; a scenario has seed and services")
-    seed = given.get("seed")
-    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
-        raise ScenarioError(f"{path}: seed: expected a whole number, got {seed!r}")
-    rows = given.get("services", [])
-    if not isinstance(rows, list):
-        raise ScenarioError(f"{path}: services: expected [[services]] tables")
-    return Scenario(seed, tuple(_service(path, at, row) for at, row in enumerate(rows)))
-
-
-def _service(path: Path, at: int, row: Any) -> ServiceSpec:
-    where = f"{path}: services[{at}]"
-    if not isinstance(row, dict) or "name" not in row:
-        raise ScenarioError(f"{where}: expected a table with a name")
-    for name in row:
-        if name not in _SERVICE_FIELDS:
-            raise ScenarioError(f"{where}.{name}: unknown; a service has {', '.join(sorted(_SERVICE_FIELDS))}")
     try:
-        spec = ServiceSpec(**row)
-        if not callable(spec.processor):
-            find(spec.processor, spec.name)
-    except (SpecError, ProcessorError, TypeError) as error:
-        raise ScenarioError(f"{where}: {error}") from error
-    return spec
+        return parse(given)
+    except ScenarioError as error:
+        raise ScenarioError(f"{path}: {error}") from None

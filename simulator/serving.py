@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import CannotListenError
@@ -21,8 +22,9 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
-from simulator.cli import CANNOT_LISTEN
+from simulator.commands import UNAVAILABLE
 from simulator.simulator import Simulator
+from simulator.timeline import Timeline
 
 if TYPE_CHECKING:
     import argparse
@@ -30,22 +32,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from simulator.fleet import ServiceSpec
+    from simulator.timeline import Step
 
 _LOOPBACK = ("127.", "localhost", "::1")
 _STOP_WITHIN_S = 3.0
+_END_WITHIN_S = 4.0
 
 
-def serve(options: argparse.Namespace, services: Sequence[ServiceSpec], *, seed: int, show_token: bool) -> int:
+def serve(
+    options: argparse.Namespace,
+    services: Sequence[ServiceSpec],
+    steps: Sequence[Step] = (),
+    *,
+    seed: int,
+    show_token: bool,
+) -> int:
     """Run a simulator until INT or TERM; the exit code."""
     from twisted.internet import reactor  # noqa: PLC0415, TID251  an entry module
 
     _begin_log(options.log_format)
-    world = Simulator(reactor, seed=seed, host=options.host, port=options.port, services=services)
+    world = Simulator(
+        reactor, seed=seed, host=options.host, port=options.port, services=services, spread_ips=options.spread_ips
+    )
     try:
         world.start()
     except (CannotListenError, OSError) as error:
         print(f"simulator: cannot listen on {options.host}:{options.port}: {_why(error)}", file=sys.stderr)
-        return CANNOT_LISTEN
+        return UNAVAILABLE
     if not options.host.startswith(_LOOPBACK):
         print(f"simulator: WARNING: {options.host} is not loopback; others can reach it", file=sys.stderr)
 
@@ -54,12 +67,20 @@ def serve(options: argparse.Namespace, services: Sequence[ServiceSpec], *, seed:
         if options.ready_file:
             _write_ready_file(options.ready_file, world)
         print("ready; INT or TERM ends it", flush=True)
+        if steps:
+            timeline = Timeline(world, steps, lambda step: print(f"{step.at_s:7.1f} s  {step}", flush=True))
+            # A reset goes back to the beginning, and so does the story.
+            world.on_reset.append(timeline.start)
+            timeline.start()
 
-    try:
-        _run_until_signal(reactor, world, announce)
-    finally:
+    def cleanup() -> None:
         if options.ready_file:
             options.ready_file.unlink(missing_ok=True)
+
+    try:
+        _run_until_signal(reactor, world, announce, cleanup)
+    finally:
+        cleanup()
     return 0
 
 
@@ -116,9 +137,18 @@ def _write_ready_file(path: Path, world: Simulator) -> None:
     draft.replace(path)
 
 
-def _run_until_signal(reactor: Any, world: Simulator, announce: Callable[[], None]) -> None:
+def _run_until_signal(
+    reactor: Any, world: Simulator, announce: Callable[[], None], cleanup: Callable[[], None]
+) -> None:
     def stop(*_: Any) -> None:
+        if last_resort.ident is None:
+            last_resort.start()
         reactor.callFromThread(end)
+
+    def end_now() -> None:
+        # A user's processor may block the reactor's thread; then nothing but this ends the process in time.
+        cleanup()
+        os._exit(0)
 
     def end() -> None:
         if not ending:
@@ -133,6 +163,8 @@ def _run_until_signal(reactor: Any, world: Simulator, announce: Callable[[], Non
         announce()
 
     ending: list[Any] = []
+    last_resort = threading.Timer(_END_WITHIN_S, end_now)
+    last_resort.daemon = True
     reactor.callWhenRunning(running)
     reactor.run()
 

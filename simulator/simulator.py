@@ -10,24 +10,27 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import DeferredList, succeed
+from twisted.internet.error import CannotListenError
 
 from simulator.admin.api import AdminApi
 from simulator.control_plane import ControlPlane
-from simulator.faults import FaultBook
-from simulator.fleet import Service, ServiceSpec, SpecError
+from simulator.fault_book import FaultBook
+from simulator.fleet import Service
 from simulator.http1 import Server
 from simulator.journal import Journal
 from simulator.ports import Address
+from simulator.service_spec import DEFAULT_SERVICES, ServiceSpec, SpecError
+from simulator.timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from twisted.internet.defer import Deferred
 
+    from simulator.faults import Fault
     from simulator.http1 import Answer, Request
     from simulator.instance import SimulatedInstance
 
-DEFAULT_SERVICES = (ServiceSpec("mnist_saved_model_example"),)
 ADMIN = "/_eas"
 
 
@@ -40,6 +43,7 @@ class Simulator:
         host: Address everything listens on.
         port: Of control plane and admin API; 0 for any that is free.
         services: What to simulate.
+        spread_ips: Whether each instance has a loopback address of its own and the documented port 50000.
     """
 
     def __init__(
@@ -50,10 +54,12 @@ class Simulator:
         host: str = "127.0.0.1",
         port: int = 0,
         services: Iterable[ServiceSpec] = DEFAULT_SERVICES,
+        spread_ips: bool = False,
     ) -> None:
         self.reactor = reactor
         self.seed = seed
         self.host = host
+        self.spread_ips = spread_ips
         self._streams: dict[str, Random] = {}
         self.journal = Journal()
         self.faults = FaultBook(reactor.seconds, self.stream("faults"))
@@ -62,14 +68,15 @@ class Simulator:
         for spec in services:
             if spec.name in self.services:
                 raise SpecError(f"service {spec.name} is named twice")
-            self.services[spec.name] = Service(self, spec)
+            self.services[spec.name] = Service(self, spec, len(self.services))
         self.control_plane = ControlPlane(self)
         self.admin = AdminApi(self)
         self._address = Address(reactor, host, port)
-        self._server = Server(self._handle)
+        self._server = Server(self._handle, reactor)
         self._settling: list[Deferred[Any]] = []
-        self._known_faults: set[str] = set()
-        self._timers: list[Any] = []
+        self._known_faults: dict[str, Fault] = {}
+        self._timers = Timers(reactor)
+        self.on_reset: list[Callable[[], None]] = []
 
     def stream(self, name: str) -> Random:
         """The stream of chance for one purpose."""
@@ -112,15 +119,17 @@ class Simulator:
             CannotListenError: The port is taken; nothing listens then.
         """
         self._address.listen(self._server)
-        for service in self.services.values():
-            service.start()
+        try:
+            for service in self.services.values():
+                service.start()
+        except CannotListenError:
+            self.stop()
+            raise
         return succeed(self)
 
     def stop(self) -> Deferred[Any]:
         """End everything; fires when every port and connection is gone."""
-        for timer in self._timers:
-            if timer.active():
-                timer.cancel()
+        self._timers.cancel()
         gone = DeferredList(
             [self._address.give_up(), self._server.when_empty(), *(s.stop() for s in self.services.values())]
         )
@@ -136,7 +145,14 @@ class Simulator:
         self.faults.clear()
         self.journal.clear()
         self.control_plane.requests.clear()
-        return DeferredList([service.reset() for service in self.services.values()])
+        done = DeferredList([service.reset() for service in self.services.values()])
+        for tell in self.on_reset:
+            tell()
+        return done
+
+    def later(self, seconds: float, act: Callable[..., Any], *arguments: Any) -> None:
+        """Act after a while, unless the simulator stops before."""
+        self._timers.later(seconds, act, *arguments)
 
     def settled(self) -> Deferred[Any]:
         """Fires when what faults have changed about listening is in effect."""
@@ -144,12 +160,13 @@ class Simulator:
         return DeferredList(waiting)
 
     def _faults_changed(self) -> None:
-        new = [fault for fault in self.faults if fault.name not in self._known_faults]
-        self._known_faults = {fault.name for fault in self.faults}
+        new = [fault for fault in self.faults if self._known_faults.get(fault.name) is not fault]
+        self._known_faults = {fault.name: fault for fault in self.faults}
+        self.control_plane.forget(self._known_faults)
         for fault in new:
             self.control_plane.remember(fault)
             if fault.type == "refuse" and fault.duration_s is not None:
-                self._timers.append(self.reactor.callLater(fault.duration_s, self._faults_changed))
+                self.later(fault.duration_s, self._faults_changed)
         for service in self.services.values():
             for instance in service.instances.values():
                 self._settling.append(instance.apply_faults())

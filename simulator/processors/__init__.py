@@ -1,26 +1,83 @@
-"""What an instance computes: bytes in, bytes out.
+"""What an instance computes.
 
-A processor is a callable of the request's body. It may answer bytes, text, a Deferred or a coroutine of them; what it
-raises is the caller's 400, with the exception's text.
+A processor is a callable of the request's body, or of what a codec makes of it. It answers bytes or text (or what the
+codec makes bytes of), at once, later (`Later`), or as a Deferred or coroutine; what it raises is the caller's 400, with
+the exception's text. `compute` is the one way from a body to a result: built-in processors run at once; a user's
+ordinary function runs in a thread of its own, so that one which blocks holds up its worker and nothing else.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+import inspect
+from collections.abc import Callable
+from typing import Any
 
+from attrs import frozen
+from twisted.internet.defer import Deferred
+
+from simulator.durations import Duration, DurationError
+from simulator.processors.codecs import CODECS, PLAIN, Codec
 from simulator.processors.mnist import mnist
-
-if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
-
-Result = bytes | str
-Processor = Callable[[bytes], "Result | Deferred[Result] | Coroutine[Any, Any, Result]"]
+from simulator.processors.sleep import Later, Sleep, sleep
+from simulator.processors.tensors import Tensor
+from simulator.processors.threads import in_thread
 
 
 class ProcessorError(ValueError):
     """A processor that cannot be had; the text says why."""
+
+
+@frozen
+class UserProcessor:
+    """A user's callable, and what stands between it and the bytes.
+
+    Attributes:
+        function: Takes what the codec decodes, answers what the codec encodes, or a Deferred or coroutine of that.
+        codec: Between bytes and values.
+    """
+
+    function: Callable[[Any], Any]
+    codec: Codec = PLAIN
+
+    def begin(self, body: bytes) -> Any:
+        """What the callable answers: a value, or a Deferred or coroutine of one."""
+        return self.function(self.codec.decode(body))
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether it says itself that it never blocks: a coroutine function, or one declared to answer a Deferred."""
+        called = self.function if inspect.isroutine(self.function) else type(self.function).__call__
+        wrapped = getattr(called, "__wrapped__", called)  # `inlineCallbacks` leaves the generator function here
+        declared = getattr(called, "__annotations__", {}).get("return", "")
+        return (
+            inspect.iscoroutinefunction(called) or inspect.isgeneratorfunction(wrapped) or "Deferred" in str(declared)
+        )
+
+
+Processor = UserProcessor | Callable[[bytes], Any]
+__all__ = [
+    "BUILT_IN", "CODECS", "PLAIN", "Codec", "Later", "Processor", "ProcessorError", "Sleep", "Tensor", "UserProcessor",
+    "compute", "echo", "find", "mnist", "sleep",
+]  # fmt: skip
+
+
+def _then(result: Any, encode: Callable[[Any], Any]) -> Any:
+    if isinstance(result, Deferred):
+        return result.addCallback(_then, encode)
+    if inspect.iscoroutine(result):
+        return Deferred.fromCoroutine(result).addCallback(_then, encode)
+    if isinstance(result, Later):
+        return Later(result.seconds, encode(result.value))
+    return encode(result)
+
+
+def compute(processor: Processor, body: bytes, reactor: Any) -> Any:
+    """What a processor makes of a body: bytes, text, `Later` or a Deferred of them; or it raises."""
+    if not isinstance(processor, UserProcessor):
+        return processor(body)
+    begun = processor.begin(body) if processor.is_patient else in_thread(reactor, processor.begin, body)
+    return _then(begun, processor.codec.encode)
 
 
 def echo(body: bytes) -> bytes:
@@ -28,28 +85,46 @@ def echo(body: bytes) -> bytes:
     return body
 
 
-BUILT_IN: dict[str, Processor] = {"echo": echo, "mnist": mnist}
+BUILT_IN: dict[str, Processor] = {"echo": echo, "mnist": mnist, "sleep": sleep}
 
 
-def find(name: str, service: str) -> Processor:
+def find(name: str | Processor | Callable[[Any], Any], service: str) -> Processor:
     """The processor of that name.
 
     Args:
-        name: `echo`, `mnist`, or `MODULE:CALLABLE`; empty for what suits the service: one whose name starts with
-            `mnist` computes scores, every other one echoes.
+        name: A key of `BUILT_IN`; `sleep:` and a duration; `MODULE:CALLABLE`, or `CODEC+MODULE:CALLABLE` for one that
+            takes and answers values; a callable; empty for what suits the service: one whose name starts with `mnist`
+            computes scores, every other one echoes.
         service: The service's name.
+
+    Raises:
+        ProcessorError: There is none.
     """
+    if isinstance(name, UserProcessor | Sleep):
+        return name
+    if not isinstance(name, str):
+        return name if name in BUILT_IN.values() else UserProcessor(name)
     if not name:
         name = "mnist" if service.startswith("mnist") else "echo"
     if name in BUILT_IN:
         return BUILT_IN[name]
-    module, colon, attribute = name.partition(":")
-    if not colon or not module or not attribute:
-        raise ProcessorError(f"processor must be {', '.join(BUILT_IN)} or MODULE:CALLABLE, got {name!r}")
-    return _load(name, module, attribute)
+    head, colon, rest = name.partition(":")
+    if head == "sleep" and rest:
+        try:
+            return Sleep(Duration.parse(rest))
+        except DurationError as error:
+            raise ProcessorError(f"processor {name}: {error}") from None
+    codec, plus, module = head.rpartition("+")
+    if not colon or not module or not rest:
+        raise ProcessorError(
+            f"processor must be {', '.join(BUILT_IN)}, sleep:SECONDS or [CODEC+]MODULE:CALLABLE, got {name!r}"
+        )
+    if plus and codec not in CODECS:
+        raise ProcessorError(f"processor {name}: codec must be one of {', '.join(CODECS)}, got {codec!r}")
+    return UserProcessor(_load(name, module, rest), CODECS[codec] if plus else PLAIN)
 
 
-def _load(name: str, module: str, attribute: str) -> Processor:
+def _load(name: str, module: str, attribute: str) -> Callable[[Any], Any]:
     try:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):

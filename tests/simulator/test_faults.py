@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from simulator.faults import Fault, FaultBook, FaultError, Target
+from simulator.fault_book import ACCEPT, HEAD, MAX_FAULTS, FaultBook, Strike
+from simulator.fault_kinds import ON_DISCOVERY, ON_INSTANCES, Attribute, Kind
+from simulator.faults import Fault, FaultError, Target, schema
 
 GOOD = {"type": "latency", "target": {"service": "s"}}
 
@@ -30,13 +32,30 @@ GOOD = {"type": "latency", "target": {"service": "s"}}
         ({**GOOD, "attributes": {"latency": True}}, "$.attributes.latency"),
         ({**GOOD, "attributes": {"later": 1}}, "$.attributes.later: unknown; latency takes latency, jitter"),
         ({**GOOD, "attributes": [1]}, "$.attributes: expected an object"),
-        ({**GOOD, "type": "http_status", "attributes": {"code": 99}}, "$.attributes.code: expected an HTTP status"),
-        ({**GOOD, "probability": 1.1}, "$.probability: expected a number from 0 to 1"),
+        (
+            {**GOOD, "type": "http_status", "attributes": {"code": 99}},
+            "$.attributes.code: expected a whole number ≥ 200 and ≤ 599",
+        ),
+        ({**GOOD, "probability": 1.1}, "$.probability: expected a number ≥ 0 and ≤ 1"),
         ({**GOOD, "times": 0}, "$.times"),
         ({**GOOD, "skip": -1}, "$.skip"),
         ({**GOOD, "skip": 1.5}, "$.skip: expected a whole number"),
         ({**GOOD, "duration_s": -1}, "$.duration_s"),
         ({**GOOD, "name": 5}, "$.name: expected a string"),
+        ({**GOOD, "name": "a/b"}, "$.name: expected printable characters without /"),
+        ({**GOOD, "name": "x" * 101}, "$.name: expected a string of at most 100 characters"),
+        ({**GOOD, "probability": float("nan")}, "$.probability: expected a number"),
+        ({**GOOD, "attributes": {"latency": float("inf")}}, "$.attributes.latency: expected a number"),
+        ({**GOOD, "attributes": {"stream": "sideways"}}, "$.attributes.stream: expected one of downstream, upstream"),
+        ({**GOOD, "attributes": None, "times": "many"}, "$.times: expected a whole number ≥ 1"),
+        ({**GOOD, "type": "slicer", "attributes": {"average_size": 0}}, "$.attributes.average_size: expected a whole"),
+        ({**GOOD, "type": "limit_data", "attributes": {"reset": 1}}, "$.attributes.reset: expected true or false"),
+        ({**GOOD, "type": "http_status", "attributes": {"body": 5}}, "$.attributes.body: expected a string"),
+        ({**GOOD, "type": "refuse", "attributes": {"x": 5}}, "$.attributes.x: unknown; refuse takes none"),
+        ({**GOOD, "target": {"service": 5}}, "$.target.service: expected a name"),
+        ({**GOOD, "target": {"discovery": True, "zone": "a"}}, "$.target: discovery has no instance and no zone"),
+        ({**GOOD, "target": {"discovery": False}}, "$.target: needs a service, or discovery"),
+        ({"type": "slow_close", "target": {"discovery": True}}, "$.type: expected one of http_status, empty_list"),
         ({**GOOD, "color": "red"}, "$.color: unknown"),
     ],
 )
@@ -112,3 +131,137 @@ def test_a_name_is_made_up_and_a_name_given_again_replaces() -> None:
     assert [(fault.name, fault.type) for fault in house.book] == [("latency-1", "latency"), ("x", "timeout")]
     assert house.book.remove("x")
     assert not house.book.remove("x")
+
+
+KINDS = [(name, kind, True) for name, kind in ON_DISCOVERY.items()] + [
+    (name, kind, False) for name, kind in ON_INSTANCES.items()
+]
+WRONG: dict[str, list[Any]] = {
+    "number": ["5", True, [], float("nan")],
+    "integer": ["5", True, 1.5],
+    "string": [5, True, None],
+    "boolean": [0, "true", None],
+}
+
+
+def targeted(type_: str, *, discovery: bool, **attributes: Any) -> Fault:
+    return Fault(type_, Target(discovery=True) if discovery else Target("s"), attributes)
+
+
+@pytest.mark.parametrize(("name", "kind", "discovery"), KINDS)
+def test_every_attribute_of_every_type_is_checked(name: str, kind: Kind, discovery: bool) -> None:  # noqa: FBT001
+    """The default and both bounds are good; beyond them, and every other type of value, is bad, by its path."""
+    assert targeted(name, discovery=discovery).kind is kind
+    for attribute in kind.attributes.values():
+        good, bad = bounds(attribute)
+        for value in good:
+            assert targeted(name, discovery=discovery, **{attribute.name: value}).get(attribute.name) == value
+        for value in bad:
+            with pytest.raises(FaultError) as caught:
+                targeted(name, discovery=discovery, **{attribute.name: value})
+            assert str(caught.value).startswith(f"$.attributes.{attribute.name}: expected {attribute.expected}")
+
+
+def bounds(attribute: Attribute) -> tuple[list[Any], list[Any]]:
+    """Values that are allowed, and values that are not."""
+    good = [attribute.default, *attribute.choices, *([None] if attribute.is_optional else [])]
+    bad = [value for value in WRONG[attribute.type] if not (value is None and attribute.is_optional)]
+    if attribute.type in ("number", "integer"):
+        step = 1 if attribute.type == "integer" else 0.0001
+        good += [bound for bound in (attribute.low, attribute.high) if bound is not None]
+        bad += [attribute.low - step] if attribute.low is not None else []
+        bad += [attribute.high + step] if attribute.high is not None else []
+    return good, bad
+
+
+def test_the_schema_has_one_alternative_for_each_type_and_place() -> None:
+    """Made from the same table that checks."""
+    alternatives = schema()["oneOf"]
+    assert len(alternatives) == len(KINDS)
+    for alternative, (name, kind, discovery) in zip(
+        alternatives, [*KINDS[len(ON_DISCOVERY) :], *KINDS[: len(ON_DISCOVERY)]], strict=True
+    ):
+        properties = alternative["properties"]
+        assert properties["type"] == {"const": name}
+        assert alternative["description"] == kind.says
+        assert alternative["required"] == ["type", "target"]
+        assert ("discovery" in properties["target"]["required"]) is discovery
+        assert set(properties["attributes"]["properties"]) == set(kind.attributes)
+        for attribute in kind.attributes.values():
+            described = properties["attributes"]["properties"][attribute.name]
+            assert described["default"] == attribute.default
+            assert described.get("enum", []) == list(attribute.choices)
+
+
+def test_a_fault_cannot_be_changed_behind_its_back() -> None:
+    """Neither by who made it nor by who has it."""
+    given = {"latency": 5}
+    fault = Fault("latency", Target("s"), given)
+    given["latency"] = -1
+    assert fault.get("latency") == 5
+    with pytest.raises(TypeError):
+        fault.attributes["latency"] = -1  # type: ignore[index]
+    fault.to_json()["attributes"]["latency"] = -1
+    assert fault.get("latency") == 5
+
+
+def test_one_fault_does_not_change_the_chance_of_another() -> None:
+    """Each has a stream of its own."""
+    runs = []
+    for others in (0, 3):
+        house = House(seed=3)
+        house.book.add(Fault("latency", Target("s"), probability=0.5, name="watched"))
+        for number in range(others):
+            house.book.add(Fault("latency", Target("s"), probability=0.3, name=f"other-{number}"))
+        found = [[fault.name for fault in house.book.on_instance("s", "s-0")] for _ in range(100)]
+        runs.append(["watched" in names for names in found])
+    assert runs[0] == runs[1]
+
+
+def test_moments_are_told_apart() -> None:
+    """What strikes at the accept or at the head does not strike at the request."""
+    house = House()
+    house.book.add(Fault("reset_peer", Target("s"), {"at": "accept"}, name="accept"))
+    house.book.add(Fault("reset_peer", Target("s"), {"at": "head"}, name="head"))
+    house.book.add(Fault("reset_peer", Target("s"), {"at": "body"}, name="body"))
+    house.book.add(Fault("refuse", Target("s"), times=1, name="counted"))
+    found = {
+        moment: [fault.name for fault in house.book.on_instance("s", "s-0", moment=moment)]
+        for moment in (ACCEPT, HEAD, "request")
+    }
+    assert found == {ACCEPT: ["accept", "counted"], HEAD: ["head"], "request": ["body"]}
+    assert not house.book.refuses("s", "s-0")
+
+
+def test_zones_are_matched() -> None:
+    """A fault of a zone strikes its instances."""
+    house = House()
+    house.book.add(Fault("refuse", Target("s", zone="a")))
+    assert house.book.refuses("s", "s-0", "a")
+    assert not house.book.refuses("s", "s-1", "b")
+
+
+def test_every_strike_is_told() -> None:
+    """When, what and where; to listeners too."""
+    house = House()
+    told: list[Strike] = []
+    house.book.on_strike.append(told.append)
+    house.book.add(Fault("latency", Target("s"), name="x", skip=1))
+    house.clock.advance(3)
+    house.strikes(2)
+    assert told == list(house.book.strikes) == [Strike(3.0, "x", "latency", "s", "s-0")]
+    house.book.clear()
+    assert not house.book.strikes
+
+
+def test_there_is_room_for_so_many_and_ended_ones_take_none() -> None:
+    """One more is refused; one of the same name is not more."""
+    house = House()
+    for number in range(MAX_FAULTS):
+        house.book.add(Fault("latency", Target("s"), name=f"f{number}", duration_s=5 if number else None))
+    with pytest.raises(FaultError, match="there are 1000 faults already"):
+        house.book.add(Fault("latency", Target("s")))
+    house.book.add(Fault("timeout", Target("s"), name="f0"))
+    house.clock.advance(5)
+    house.book.add(Fault("latency", Target("s")))
+    assert [fault.name for fault in house.book] == ["f0", "latency-1"]

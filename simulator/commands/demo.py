@@ -1,0 +1,40 @@
+"""`demo`: see `simulator.demo`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simulator import scenario
+from simulator.commands import BAD_SCENARIO, say
+
+if TYPE_CHECKING:
+    import argparse
+
+DEFAULT_SEED = 7
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument(
+        "--scenario", type=Path, default=None, metavar="FILE.toml|NAME", help="play this one; its expectations decide"
+    )
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.add_argument("--seed", type=int, default=None, help="of everything that is left to chance")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Play a story; 1 when an expectation was missed, such as that no call is lost."""
+    sys.path.insert(0, "")
+    # Imported here: only this command needs the client.
+    from simulator import demo  # noqa: PLC0415
+    from simulator.demo.player import client_config  # noqa: PLC0415
+
+    try:
+        story = scenario.read(options.scenario or scenario.GALLERY / "everything.toml")
+        client_config(story)
+    except scenario.ScenarioError as error:
+        return say(error, BAD_SCENARIO)
+    seed = next(seed for seed in (options.seed, story.seed, DEFAULT_SEED) if seed is not None)
+    return demo.run(story, seed=seed, as_json=options.json, is_built_in=options.scenario is None)

@@ -1,0 +1,124 @@
+"""`serve`: the options of a simulator, checked before anything listens."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import secrets
+import sys
+from pathlib import Path
+
+from simulator import scenario
+from simulator.commands import BAD_SCENARIO, say
+from simulator.durations import Duration, DurationError
+from simulator.processors import ProcessorError, find
+from simulator.service_spec import KEEPALIVE_S, QUEUE, WORKERS, ServiceSpec, SpecError
+
+_PROCESSING_HELP = "how long a request takes, constant or a distribution: uniform, exponential, lognormal"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    add("--port", type=_port, default=8780, help="of control plane and admin API; 0 picks (default: %(default)s)")
+    add("--service", type=_service, action="append", metavar="NAME=INSTANCES", help="a service; may be repeated")
+    add("--weight", type=_weights, default=(), metavar="W,W,…", help="weights of each service's instances")
+    add("--token", default=None, help="token of the services; made up when not given, empty for none")
+    add("--processor", default="", metavar="echo|mnist|MODULE:CALLABLE", help="what instances compute")
+    add("--workers", type=int, default=WORKERS, metavar="N", help="requests computed at a time (default: %(default)s)")
+    add("--queue", type=int, default=QUEUE, metavar="N", help="requests that wait; then 450 (default: %(default)s)")
+    add("--processing", type=_duration, default=Duration(), metavar="S|lognormal:MEDIAN,P99", help=_PROCESSING_HELP)
+    add(
+        "--keepalive", type=float, default=KEEPALIVE_S, metavar="S", help="then 408; 0 for never (default: %(default)g)"
+    )
+    add("--rate-limit", type=float, default=None, metavar="N", help="requests a second an instance takes; then 429")
+    add("--zones", type=_names, default=(), metavar="A,B,…", help="availability zones; instances are dealt out to them")
+    add("--spread-ips", action="store_true", help="each instance on an address of its own, port 50000 (Linux)")
+    add(
+        "--scenario",
+        type=Path,
+        default=None,
+        metavar="FILE.toml|NAME",
+        help="what to simulate and what happens, from a file or the gallery",
+    )
+    add("--seed", type=int, default=None, help="of everything that is left to chance")
+    add("--ready-file", type=Path, default=None, metavar="PATH", help="write addresses there when all listens")
+    add("--log-format", choices=("text", "json"), default="text", help="of the log (default: %(default)s)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until a signal."""
+    try:
+        story = scenario.read(options.scenario) if options.scenario else scenario.Scenario()
+    except scenario.ScenarioError as error:
+        return say(error, BAD_SCENARIO)
+    # The user's own modules are found where the user stands.
+    sys.path.insert(0, "")
+    token_is_ours = options.token is None
+    token = secrets.token_hex(16) if token_is_ours else options.token
+    try:
+        services = story.services or _specs(options, token)
+        for spec in services:
+            find(spec.processor, spec.name)
+    except (SpecError, ProcessorError) as error:
+        options.parser.error(str(error))
+    seed = next(seed for seed in (options.seed, story.seed, random.SystemRandom().randrange(2**32)) if seed is not None)
+    # Imported here: a mistake in the command line should not wait for Twisted.
+    from simulator.serving import serve  # noqa: PLC0415
+
+    return serve(options, services, story.timeline, seed=seed, show_token=token_is_ours)
+
+
+def _specs(options: argparse.Namespace, token: str) -> tuple[ServiceSpec, ...]:
+    named = options.service or [("mnist_saved_model_example", 3)]
+    return tuple(
+        ServiceSpec(
+            name,
+            count,
+            options.weight[:count],
+            token,
+            options.processor,
+            workers=options.workers,
+            queue=options.queue,
+            processing=options.processing,
+            keepalive_s=options.keepalive,
+            rate_limit=options.rate_limit,
+            zones=options.zones,
+        )
+        for name, count in named
+    )
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) < 2**16:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535, got {text!r}")
+
+
+def _service(text: str) -> tuple[str, int]:
+    name, _, count = text.rpartition("=")
+    if name and count.isascii() and count.isdigit():
+        return name, int(count)
+    raise argparse.ArgumentTypeError(f"must look like NAME=INSTANCES, such as echo=3, got {text!r}")
+
+
+def _duration(text: str) -> Duration:
+    try:
+        return Duration.parse(text)
+    except DurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
+
+
+def _weights(text: str) -> tuple[float, ...]:
+    try:
+        weights = tuple(float(part) if "." in part else int(part) for part in text.split(","))
+    except ValueError:
+        weights = (-1,)
+    if all(0 <= weight < 2**31 for weight in weights):
+        return weights
+    raise argparse.ArgumentTypeError(f"must be numbers ≥ 0 with commas, such as 10,10,20, got {text!r}")

@@ -1,0 +1,203 @@
+"""Plays a scenario: a simulator, a real client with steady traffic, the timeline, and an account of it all.
+
+Takes its reactors: on real sockets both are one, in virtual time the client is a host of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import evolve, fields, frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import LoopingCall, deferLater
+
+from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, ConfigError, EasError, PredictClient
+from simulator.demo.traffic import ANY, ECHO, MNIST, Traffic
+from simulator.expectations import Account, RequestRecord, Verdict, judge
+from simulator.processors import BUILT_IN
+from simulator.scenario import ScenarioError
+from simulator.service_spec import DEFAULT_SERVICES
+from simulator.simulator import Simulator
+from simulator.timeline import Step, Timeline
+
+if TYPE_CHECKING:
+    from simulator.fleet import Service
+    from simulator.scenario import Scenario
+
+CALLS_PER_S = 50.0
+MAX_CALLS_PER_S = 100_000
+_TOKEN = "demo-token"  # noqa: S105  it opens nothing but the demo
+_DEFAULTS = {"poll_interval_s": 1.0, "discovery_timeout_s": 0.5, "attempt_timeout_s": 0.5}
+_OURS = ("service", "calls_per_s")
+_SETTINGS = [setting.name for setting in fields(ClientConfig)]
+
+
+@frozen
+class Outcome:
+    """How a story ended."""
+
+    account: Account
+    verdicts: list[Verdict]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every expectation is met."""
+        return all(verdict.is_met for verdict in self.verdicts)
+
+    def summary(self) -> dict[str, Any]:
+        """As the contract of `demo --json` has it."""
+        account = self.account
+        return {
+            "calls": len(account.calls),
+            "lost": len(account.lost),
+            "retries": account.retries,
+            "discovery_requests": account.discovery_requests,
+            "instance_requests": len(account.requests),
+            "discovery_refused": dict(account.discovery_refused),
+        }
+
+
+class Audience(Protocol):
+    """Who watches."""
+
+    def begins(self) -> None:
+        """All listens."""
+
+    def turned(self, step: Step) -> None:
+        """A step of the story was done."""
+
+    def draw(self) -> None:
+        """Time has passed."""
+
+    def ended(self) -> None:
+        """The last call has ended."""
+
+
+def client_config(scenario: Scenario, seed: int = 0) -> ClientConfig:
+    """The settings of a scenario's client.
+
+    Raises:
+        ScenarioError: One is none of the client's, or has a wrong value.
+    """
+    given = {name: value for name, value in scenario.client.items() if name not in _OURS}
+    for name in given:
+        if name not in _SETTINGS or name == "seed":
+            raise ScenarioError(
+                f"$.client.{name}: unknown; a client has calls_per_s, service and ClientConfig's fields"
+            )
+    try:
+        config = ClientConfig(**{**_DEFAULTS, **given}, seed=seed)
+    except (ConfigError, TypeError) as error:
+        raise ScenarioError(f"$.client: {error}") from None
+    rate = scenario.client.get("calls_per_s", CALLS_PER_S)
+    if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate <= MAX_CALLS_PER_S:
+        raise ScenarioError(f"$.client.calls_per_s: expected a number ≥ 0 and ≤ {MAX_CALLS_PER_S}, got {rate!r}")
+    names = [spec.name for spec in scenario.services or DEFAULT_SERVICES]
+    if scenario.client.get("service", names[0]) not in names:
+        raise ScenarioError(f"$.client.service: expected one of {', '.join(names)}, got {scenario.client['service']!r}")
+    return config
+
+
+class Player:
+    """A story, its world and its client.
+
+    Args:
+        scenario: The story.
+        reactor: Of the world.
+        seed: Of everything that is left to chance.
+        client_reactor: Of the client; the world's when not given.
+        host: Where the world listens.
+
+    Raises:
+        ScenarioError: The client's settings are wrong.
+    """
+
+    def __init__(
+        self, scenario: Scenario, *, reactor: Any, seed: int, client_reactor: Any = None, host: str = "127.0.0.1"
+    ) -> None:
+        self.scenario = scenario
+        self.config = client_config(scenario, seed)
+        self._reactor = client_reactor or reactor
+        specs = scenario.services or tuple(evolve(spec, token=_TOKEN) for spec in DEFAULT_SERVICES)
+        self.world = Simulator(reactor, seed=seed, host=host, services=specs)
+        self.service: Service = self.world.services[scenario.client.get("service", specs[0].name)]
+        self.calls_per_s: float = scenario.client.get("calls_per_s", CALLS_PER_S)
+        self.account = Account()
+        self.client: PredictClient
+        self.traffic: Traffic
+        self._began = 0.0
+        self._is_calling = False
+
+    async def play(self, audience: Audience) -> Outcome:
+        """From the first step to the last answer."""
+        await self.world.start()
+        self.client = PredictClient(
+            self.world.url,
+            self.service.name,
+            token=self.service.token,
+            endpoint_type=ENDPOINT_TYPE_DIRECT,
+            reactor=self._reactor,
+            config=self.config,
+        )
+        self.traffic = Traffic(self._reactor, self.client, self._kind(), self.account.calls.append)
+        audience.begins()
+        await self._tell(audience)
+        await self.traffic.stop()
+        self._close_account()
+        audience.ended()
+        await self.client.close()
+        await self.world.stop()
+        return Outcome(self.account, judge(self.scenario.expectations, self.account))
+
+    async def _tell(self, audience: Audience) -> None:
+        self._began = self._reactor.seconds()
+
+        def told(step: Step) -> None:
+            if step.do == "traffic":
+                self._set_traffic(step.calls_per_s)
+            audience.turned(step)
+
+        timeline = Timeline(self.world, self.scenario.timeline, told)
+        drawing = LoopingCall(audience.draw)
+        drawing.clock = self._reactor
+        timeline.start()
+        drawing.start(0.2)
+        getting_ready = Deferred.fromCoroutine(self._get_ready())
+        await deferLater(self._reactor, self.scenario.length_s)
+        getting_ready.addErrback(lambda failure: failure.trap(CancelledError))
+        getting_ready.cancel()
+        drawing.stop()
+        timeline.stop()
+
+    async def _get_ready(self) -> None:
+        """Calls begin with the first good list, as a program's would; until then, `init` again and again."""
+        while self.account.ready_s is None:
+            try:
+                await self.client.init()
+            except EasError:
+                await deferLater(self._reactor, self.config.poll_interval_s)
+            else:
+                self.account.ready_s = self._reactor.seconds() - self._began
+        self._is_calling = True
+        self._set_traffic(self.calls_per_s)
+
+    def _set_traffic(self, calls_per_s: float) -> None:
+        self.calls_per_s = calls_per_s
+        if self._is_calling:
+            self.traffic.start(calls_per_s, self._began)
+
+    def _close_account(self) -> None:
+        account, client = self.account, self.client
+        account.requests = [
+            RequestRecord(row.at - self._began, row.instance, row.status) for row in self.world.journal.rows
+        ]
+        account.retries = client.counters.retries.total()
+        account.discovery_requests = self.world.control_plane.requests.total()
+        account.discovery_refused.update(client.discovery.rejections)
+        account.known = len(client.instances)
+        account.ejected = len(client.ejected)
+
+    def _kind(self) -> str:
+        if self.service.processor is BUILT_IN["mnist"]:
+            return MNIST
+        return ECHO if self.service.processor is BUILT_IN["echo"] else ANY

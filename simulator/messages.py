@@ -1,0 +1,98 @@
+"""What goes over a connection of the simulator: whole requests, whole responses, silence; and a response's bytes."""
+
+from __future__ import annotations
+
+from enum import Enum
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from simulator.delivery import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from simulator.http1 import ServerConnection
+
+
+class Silence(Enum):
+    """Instead of an answer."""
+
+    HANG = "hang"
+    """The connection stays open and silent."""
+
+
+HANG = Silence.HANG
+
+
+@frozen
+class Request:
+    """A whole request.
+
+    Attributes:
+        method: Such as `POST`.
+        target: Path and query, as sent.
+        headers: Names in lower case; of a repeated one the last.
+        body: The bytes.
+        connection: Where it came in.
+        keep: Whether the client lets the connection be kept.
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+    connection: ServerConnection
+    keep: bool = True
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        """The target's query, without its question mark."""
+        return self.target.partition("?")[2]
+
+
+@frozen
+class Response:
+    """A whole response.
+
+    Attributes:
+        status: 100-599.
+        body: The bytes.
+        content_type: Of the body; empty for none.
+        headers: More header fields.
+        close: Whether to close the connection after it.
+    """
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "application/octet-stream"
+    headers: Mapping[str, str] = field(factory=dict)
+    close: bool = False
+
+
+Answer = Response | Wire | Silence
+
+
+def render(response: Response, *, keep: bool) -> bytes:
+    """A response as bytes."""
+    head = f"HTTP/1.1 {response.status} {_phrase(response.status)}\r\nContent-Length: {len(response.body)}\r\n"
+    if response.content_type:
+        head += f"Content-Type: {response.content_type}\r\n"
+    for name, value in response.headers.items():
+        head += f"{name}: {value}\r\n"
+    if not keep:
+        head += "Connection: close\r\n"
+    return f"{head}\r\n".encode("latin-1") + response.body
+
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus} | {450: "Queue Full", 499: "Client Closed Request"}
+
+
+def _phrase(status: int) -> str:
+    return _PHRASES.get(status, "Unknown")

@@ -1,0 +1,52 @@
+"""Codecs: what stands between a request's bytes and a user's processor, and between its answer and the bytes.
+
+A kind of body joins by one row in `CODECS`; `CODEC+MODULE:CALLABLE` then names it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from simulator.processors import tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@frozen
+class Codec:
+    """A kind of body.
+
+    Attributes:
+        says: One line for people.
+        decode: Bytes to a value; what it raises is the caller's 400.
+        encode: A value to bytes; what it raises is the caller's 400 too.
+    """
+
+    says: str
+    decode: Callable[[bytes], Any]
+    encode: Callable[[Any], Any]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _text(body: bytes) -> str:
+    return body.decode("utf-8")
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+PLAIN = Codec("the body as it is: bytes in, bytes or text out", _same, _same)
+CODECS: dict[str, Codec] = {
+    "bytes": PLAIN,
+    "text": Codec("UTF-8 text in and out", _text, str),
+    "json": Codec("any JSON value in and out", json.loads, _json),
+    "tf": Codec("named tensors in and out, as TFRequest and TFResponse carry them", tensors.decode, tensors.encode),
+}

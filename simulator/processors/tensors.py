@@ -1,0 +1,81 @@
+"""TensorFlow bodies for a user's processor: a `PredictRequest` becomes named tensors, they a `PredictResponse`.
+
+Decoded and encoded by protobuf itself, never by the client's own packing.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from attrs import field, frozen
+
+from eas_tw.body import schema
+
+_FIELDS = {1: "float_val", 2: "double_val", 3: "int_val", 4: "int_val", 5: "int_val", 6: "int_val", 7: "string_val",
+           9: "int64_val", 10: "bool_val"}  # fmt: skip
+"""Which field has the values of a `DT_…`."""
+
+
+@frozen
+class Tensor:
+    """One tensor.
+
+    Attributes:
+        shape: Its dimensions.
+        values: Its values in row-major order; of a string tensor bytes.
+        dtype: The number of its `DT_…`: 1 is `DT_FLOAT`, 9 is `DT_INT64`.
+    """
+
+    shape: tuple[int, ...] = field(converter=tuple)
+    values: list[Any] = field(converter=list)
+    dtype: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        if self.dtype not in _FIELDS:
+            raise ValueError(f"dtype must be one of {', '.join(map(str, _FIELDS))}, got {self.dtype!r}")
+        if prod(self.shape) != len(self.values):
+            raise ValueError(f"shape {list(self.shape)} needs {prod(self.shape)} values, got {len(self.values)}")
+
+
+class Inputs(dict[str, Tensor]):
+    """The inputs of a request, by name.
+
+    Attributes:
+        signature_name: Which signature is asked for.
+        fetched: Names of the outputs that are wanted; empty for all.
+    """
+
+    def __init__(self, tensors: dict[str, Tensor], signature_name: str = "", fetched: tuple[str, ...] = ()) -> None:
+        super().__init__(tensors)
+        self.signature_name = signature_name
+        self.fetched = fetched
+
+
+def decode(body: bytes) -> Inputs:
+    """The inputs of a serialised `PredictRequest`.
+
+    Raises:
+        ValueError: It is none, or a tensor's shape and values do not agree.
+    """
+    request = schema.message("eas_tw.tf.PredictRequest")()
+    try:
+        request.ParseFromString(body)
+    except Exception as error:
+        raise ValueError(f"the body is not a PredictRequest: {error}") from error
+    tensors = {
+        name: Tensor(array.array_shape.dim, getattr(array, _FIELDS.get(array.dtype, "float_val")), array.dtype)
+        for name, array in request.inputs.items()
+    }
+    return Inputs(tensors, request.signature_name, tuple(request.output_filter))
+
+
+def encode(outputs: dict[str, Tensor]) -> bytes:
+    """A serialised `PredictResponse` with these outputs."""
+    response = schema.message("eas_tw.tf.PredictResponse")()
+    for name, tensor in outputs.items():
+        array = response.outputs[name]
+        array.dtype = tensor.dtype
+        array.array_shape.dim.extend(tensor.shape)
+        getattr(array, _FIELDS[tensor.dtype]).extend(tensor.values)
+    return response.SerializeToString()  # type: ignore[no-any-return]

@@ -1,0 +1,59 @@
+"""The values of a scenario's tables, checked; what is wrong is said by its path, as a `ScenarioError`."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any, Never
+
+from simulator.scenario import ScenarioError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def tables(given: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The rows of `[[name]]`."""
+    rows = given.get(name, [])
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        wrong(f"$.{name}", f"[[{name}]] tables", rows)
+    return rows
+
+
+def table(path: str, given: Any) -> dict[str, Any]:
+    """A table."""
+    if not isinstance(given, dict):
+        wrong(path, "a table", given)
+    return given
+
+
+def text(path: str, given: Any) -> str:
+    """A string."""
+    if not isinstance(given, str):
+        wrong(path, "a string", given)
+    return given
+
+
+def number(path: str, given: Any, low: float, high: float, *, whole: bool = False) -> float:
+    """A number within bounds."""
+    kinds = int if whole else (int, float)
+    if not isinstance(given, kinds) or isinstance(given, bool) or not low <= given <= high:
+        bounds = (f" ≥ {low:g}" if low > -inf else "") + (f" and ≤ {high:g}" if high < inf else "")
+        wrong(path, f"a {'whole ' if whole else ''}number{bounds}", given)
+    return given
+
+
+def known(path: str, given: dict[str, Any], known: Sequence[str], what: str) -> None:
+    """No name that is not known."""
+    for name in given:
+        if name not in known:
+            fail(f"{path}.{name}", f"unknown; {what} has {', '.join(known)}")
+
+
+def wrong(path: str, expected: str, got: Any) -> Never:
+    """Say what was expected there."""
+    raise ScenarioError(f"{path}: expected {expected}, got {str(got)[:60]!r}")
+
+
+def fail(path: str, why: str) -> Never:
+    """Say what is wrong there."""
+    raise ScenarioError(f"{path}: {why}")

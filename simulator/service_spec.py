@@ -1,0 +1,116 @@
+"""What a service is to be: the specification from which a fleet is started and to which a reset goes back."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from simulator.durations import Duration, DurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simulator.processors import Processor
+
+_NAME = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
+MAX_INSTANCES = 10_000
+MAX_WORKERS = 10_000
+MAX_QUEUE = 1_000_000
+MAX_RATE = 1e6
+WORKERS, QUEUE, KEEPALIVE_S = 5, 64, 5.0
+"""The defaults of EAS: worker threads, queued requests, and `rpc.keepalive`."""
+
+
+class SpecError(ValueError):
+    """A service that cannot be; the text says why."""
+
+
+def _duration(given: Any) -> Duration:
+    try:
+        return Duration.parse(given)
+    except DurationError as error:
+        raise SpecError(f"processing: {error}") from None
+
+
+@frozen
+class ServiceSpec:
+    """A service to simulate.
+
+    Attributes:
+        name: `service` or `group/service`.
+        instances: How many.
+        weights: Of the first, second, … instance; 100 for those not named.
+        token: What callers must know; empty for nothing.
+        processor: A name `processors.find` knows, or a callable; empty for what suits the service.
+        workers: How many requests an instance computes at a time.
+        queue: How many more wait; what comes then is answered 450.
+        processing: How long a worker takes, before the processor: a `Duration`, or what `Duration.parse` takes.
+        keepalive_s: A request not answered after this (queueing included) is answered 408 and its connection closed; 0
+            for no limit.
+        rate_limit: Requests an instance takes in a second; what comes then is answered 429. `None` for no limit.
+        zones: Availability zones; instances are dealt out to them in turn.
+    """
+
+    name: str
+    instances: int = 3
+    weights: Sequence[float] = ()
+    token: str = field(default="", repr=False)
+    processor: str | Processor = ""
+    workers: int = WORKERS
+    queue: int = QUEUE
+    processing: Duration = field(factory=Duration, converter=_duration)
+    keepalive_s: float = KEEPALIVE_S
+    rate_limit: float | None = None
+    zones: Sequence[str] = ()
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise SpecError(f"service name must be letters, digits and ._- (and /), got {self.name!r}")
+        self._check("instances", 0, MAX_INSTANCES)
+        self._check("workers", 1, MAX_WORKERS)
+        self._check("queue", 0, MAX_QUEUE)
+        self._check("keepalive_s", 0, 86_400, whole=False)
+        if self.rate_limit is not None:
+            self._check("rate_limit", 0.001, MAX_RATE, whole=False)
+        self._check_lists()
+
+    def _check_lists(self) -> None:
+        if not isinstance(self.token, str):
+            raise SpecError(f"service {self.name}: token must be a string")
+        if not isinstance(self.weights, list | tuple):
+            raise SpecError(f"service {self.name}: weights must be a list of numbers, got {self.weights!r}")
+        if len(self.weights) > self.instances:
+            raise SpecError(f"service {self.name}: {len(self.weights)} weights for {self.instances} instances")
+        for weight in self.weights:
+            check_weight(weight)
+        zones = self.zones
+        if not isinstance(zones, list | tuple) or not all(isinstance(zone, str) and zone for zone in zones):
+            raise SpecError(f"service {self.name}: zones must be a list of names, got {zones!r}")
+
+    def _check(self, name: str, low: float, high: float, *, whole: bool = True) -> None:
+        value = getattr(self, name)
+        kinds = int if whole else (int, float)
+        if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
+            noun = "a whole number" if whole else "a number"
+            raise SpecError(f"service {self.name}: {name} must be {noun} from {low:g} to {high:g}, got {value!r}")
+
+    def weight(self, number: int) -> float:
+        """The weight of the instance of that number."""
+        return self.weights[number] if number < len(self.weights) else 100
+
+    def zone(self, number: int) -> str:
+        """The zone of the instance of that number."""
+        return self.zones[number % len(self.zones)] if self.zones else ""
+
+
+DEFAULT_SERVICES = (ServiceSpec("mnist_saved_model_example"),)
+"""What is simulated when nobody says what."""
+
+
+def check_weight(weight: Any) -> float:
+    """`weight`, or a `SpecError`."""
+    if isinstance(weight, int | float) and not isinstance(weight, bool) and 0 <= weight <= 2**31 - 1:
+        return weight
+    raise SpecError(f"weight must be a number ≥ 0, got {weight!r}")

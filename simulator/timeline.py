@@ -1,0 +1,191 @@
+"""What happens when: the steps of a scenario, as values, and the clock that carries them out on a simulator.
+
+A step has a moment, a verb and what the verb is about. The table of verbs is all there is: reading, checking, acting
+and the documentation go by its rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+from twisted.logger import Logger
+
+from simulator.timers import Timers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from simulator.faults import Fault
+    from simulator.fleet import Service
+    from simulator.instance import SimulatedInstance
+    from simulator.simulator import Simulator
+
+_log = Logger(namespace="simulator.timeline")
+
+
+@frozen
+class Step:
+    """One turn of a story.
+
+    Attributes:
+        at_s: Seconds from the beginning.
+        do: A key of `VERBS`.
+        says: What it means, for people.
+        service: Whose instances; the only service when empty.
+        instances: Ids of the instances that are meant; empty for all of the service, or of the zone.
+        zone: Only instances in it.
+        fault: For `fault`.
+        name: For `heal`: which fault; empty for all.
+        weight: For `reweigh` and `add`.
+        count: For `add`.
+        grace_s: For `terminate`.
+        calls_per_s: For `traffic`.
+    """
+
+    at_s: float
+    do: str = "say"
+    says: str = ""
+    service: str = ""
+    instances: tuple[str, ...] = ()
+    zone: str = ""
+    fault: Fault | None = None
+    name: str = ""
+    weight: float = 100
+    count: int = 1
+    grace_s: float = 30.0
+    calls_per_s: float = 0.0
+
+    def __str__(self) -> str:
+        where = ", ".join(self.instances) or (f"zone {self.zone}" if self.zone else self.service)
+        detail = {
+            "fault": f"{self.fault.type} {self.fault.target.to_json()}" if self.fault else "",
+            "heal": self.name or "all faults",
+            "traffic": f"{self.calls_per_s:g} calls a second",
+            "reweigh": f"{where} to {self.weight:g}",
+            "add": f"{self.count} to {where}",
+        }.get(self.do, where)
+        return self.says or f"{self.do} {detail}".strip()
+
+
+@frozen
+class Verb:
+    """What a step can do.
+
+    Attributes:
+        says: One line for people.
+        takes: The step's fields it reads, beside `at_s`, `do` and `says`.
+        act: Does it; `None` when it is not the simulator that acts.
+    """
+
+    says: str
+    takes: tuple[str, ...] = ()
+    act: Callable[[Simulator, Step], Any] | None = field(default=None)
+
+
+_INSTANCES = ("service", "instances", "zone")
+
+
+def _each(says: str, act: Callable[[SimulatedInstance, Step], Any], *takes: str) -> Verb:
+    def act_on_each(world: Simulator, step: Step) -> None:
+        for instance in meant(world, step):
+            act(instance, step)
+
+    return Verb(says, (*_INSTANCES, *takes), act_on_each)
+
+
+def meant(world: Simulator, step: Step) -> list[SimulatedInstance]:
+    """The instances a step is about; those that exist no longer are left out."""
+    return [
+        instance
+        for instance in list(_service(world, step).instances.values())
+        if (not step.instances or instance.id in step.instances) and step.zone in ("", instance.zone)
+    ]
+
+
+def _service(world: Simulator, step: Step) -> Service:
+    return world.services[step.service] if step.service else next(iter(world.services.values()))
+
+
+def _set(instance: SimulatedInstance, **values: Any) -> None:
+    for name, value in values.items():
+        setattr(instance, name, value)
+
+
+def _add(world: Simulator, step: Step) -> None:
+    for _ in range(step.count):
+        _service(world, step).add_instance(weight=step.weight)
+
+
+def _heal(world: Simulator, step: Step) -> None:
+    if step.name:
+        world.faults.remove(step.name)
+    else:
+        world.faults.clear()
+
+
+VERBS: dict[str, Verb] = {
+    "say": Verb("nothing; only tell", (), lambda _, __: None),
+    "crash": _each("reset all connections, refuse new ones", lambda i, _: i.crash()),
+    "restart": _each("run again, on the same address", lambda i, _: i.restart()),
+    "hang": _each("accept and read, and answer nothing", lambda i, _: i.hang()),
+    "resume": _each("go on, with what was asked meanwhile", lambda i, _: i.resume()),
+    "drain": _each("finish what has begun, take nothing new; the list stays", lambda i, _: i.drain()),
+    "terminate": _each(
+        "scale in: leave the list, finish within `grace_s`, end",
+        lambda i, step: i.service.terminate(i.id, step.grace_s),
+        "grace_s",
+    ),
+    "remove": _each("end at once, and leave the list", lambda i, _: i.service.remove_instance(i.id)),
+    "register": _each("be in the list", lambda i, _: _set(i, registered=True)),
+    "deregister": _each("leave the list, and run on", lambda i, _: _set(i, registered=False)),
+    "reweigh": _each("have another `weight` in the list", lambda i, step: _set(i, weight=step.weight), "weight"),
+    "add": Verb("`count` new instances of `weight`", ("service", "count", "weight"), _add),
+    "replace": Verb(
+        "the whole fleet is another one, on other addresses",
+        ("service",),
+        lambda world, step: _service(world, step).replace(),
+    ),
+    "fault": Verb("put `fault` to work", ("fault",), lambda world, step: world.faults.add(step.fault)),  # type: ignore[arg-type]
+    "heal": Verb("end the fault of that `name`, or all", ("name",), _heal),
+    "traffic": Verb("the demo's client makes `calls_per_s` from now on", ("calls_per_s",)),
+}
+
+
+class Timeline:
+    """Carries out steps, each at its time.
+
+    Args:
+        world: On which simulator.
+        steps: What, in any order.
+        told: Called with each step when it is done.
+    """
+
+    def __init__(self, world: Simulator, steps: Sequence[Step], told: Callable[[Step], None] = lambda _: None) -> None:
+        self._world = world
+        self._steps = sorted(steps, key=lambda step: step.at_s)
+        self._told = told
+        self._timers = Timers(world.reactor)
+
+    def start(self) -> None:
+        """Begin, or begin again; what is due at 0 is done when this returns."""
+        self.stop()
+        for step in self._steps:
+            if step.at_s <= 0:
+                self._do(step)
+            else:
+                self._timers.later(step.at_s, self._do, step)
+
+    def stop(self) -> None:
+        """Do nothing more."""
+        self._timers.cancel()
+
+    def _do(self, step: Step) -> None:
+        act = VERBS[step.do].act
+        try:
+            if act is not None:
+                act(self._world, step)
+        except Exception:  # noqa: BLE001
+            # The fleet may have been changed by others meanwhile; one step that cannot be is not the story's end.
+            _log.failure("a step of the scenario failed: {step}", step=str(step))
+        self._told(step)

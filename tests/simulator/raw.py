@@ -1,0 +1,108 @@
+"""A raw client: bytes out, bytes in, and how it ended; nothing here knows HTTP better than it must."""
+
+from __future__ import annotations
+
+import socket
+import time  # noqa: TID251  how long an answer takes is what is tested
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FIN, RST, SILENCE = "fin", "rst", "silence"
+
+
+def request(
+    body: bytes = b"", service: str = "echo", *, path: str = "", headers: Mapping[str, str] | None = None
+) -> bytes:
+    """A prediction's bytes."""
+    lines = [f"POST /api/predict/{service}{path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+class Raw:
+    """One connection.
+
+    Attributes:
+        received: Everything that came.
+        pieces: In how many reads.
+        took_s: From the last `send` to the end of the last `read`.
+    """
+
+    def __init__(self, instance: Mapping[str, Any]) -> None:
+        self._socket = socket.socket()
+        self._socket.settimeout(10)
+        self._is_reset = False
+        try:
+            self._socket.connect((instance["ip"], instance["port"]))
+        except ConnectionRefusedError:
+            self._socket.close()
+            raise
+        except ConnectionResetError:
+            self._is_reset = True  # an RST that was faster than connect
+        else:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.received = b""
+        self.pieces = 0
+        self._sent_at = 0.0
+        self.took_s = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def send(self, data: bytes) -> Self:
+        self._sent_at = time.monotonic()
+        self._socket.sendall(data)
+        return self
+
+    def read(self, *, wait_s: float = 10.0, until: int | None = None) -> str:
+        """Read to the end, to silence, or to so many bytes in all; how it ended."""
+        if self._is_reset:
+            return RST
+        self._socket.settimeout(wait_s)
+        try:
+            while until is None or len(self.received) < until:
+                data = self._socket.recv(2**16)
+                if not data:
+                    return FIN
+                self.received += data
+                self.pieces += 1
+        except TimeoutError:
+            return SILENCE
+        except ConnectionResetError:
+            return RST
+        finally:
+            self.took_s = time.monotonic() - self._sent_at
+        return ""
+
+    def response(self) -> tuple[int, dict[str, str], bytes]:
+        """Read one whole, honest response; the connection may go on."""
+        self._socket.settimeout(10)
+        while b"\r\n\r\n" not in self.received:
+            self._more()
+        head, _, _ = self.received.partition(b"\r\n\r\n")
+        status_line, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        size = len(head) + 4 + int(headers["content-length"])
+        while len(self.received) < size:
+            self._more()
+        whole, self.received = self.received[:size], self.received[size:]
+        self.took_s = time.monotonic() - self._sent_at
+        return int(status_line.split(" ")[1]), headers, whole[len(head) + 4 :]
+
+    def _more(self) -> None:
+        data = self._socket.recv(2**16)
+        assert data, f"the connection ended after {self.received!r}"
+        self.received += data
+
+    @property
+    def head(self) -> bytes:
+        return self.received.partition(b"\r\n\r\n")[0]
+
+    @property
+    def body(self) -> bytes:
+        return self.received.partition(b"\r\n\r\n")[2]

@@ -1,0 +1,350 @@
+"""Every fault of an instance, over real sockets, as a raw client sees it; and its row in the journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from simulator.fault_kinds import MALFORMED, ON_INSTANCES
+from tests.simulator.raw import FIN, RST, SILENCE, Raw, request
+from tests.simulator.serving import Served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from _pytest.tmpdir import TempPathFactory
+
+BODY = b"0123456789" * 10
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("faults")
+    with Served(folder, "--service", "echo=2", "--token", "", "--seed", "7", "--workers", "1", "--queue", "0") as found:
+        yield found
+    assert found.code == 0
+
+
+@pytest.fixture
+def house(served: Served) -> Iterator[House]:
+    yield House(served)
+    assert served.admin("POST", "/v1/reset", {"seed": 7})[0] == 200
+
+
+class House:
+    """One instance, and faults for it."""
+
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        self.instance = served.instances[0]
+
+    def fault(self, type_: str, *, name: str = "f", times: int | None = None, **attributes: Any) -> None:
+        fault = {"name": name, "type": type_, "attributes": attributes, "times": times}
+        status, answer = self.served.admin(
+            "POST", "/v1/faults", {**fault, "target": {"service": "echo", "instance": "echo-0"}}
+        )
+        assert status == 201, answer
+
+    def ask(self, body: bytes = BODY, **options: Any) -> Raw:
+        return Raw(self.instance).send(request(body, **options))
+
+    def rows(self) -> list[dict[str, Any]]:
+        return self.served.admin("GET", "/v1/requests")[1]["requests"]  # type: ignore[no-any-return]
+
+    def assert_struck(self, status: int, times: int = 1, name: str = "f") -> None:
+        """Each application has a row of that status."""
+        assert [(row["fault"], row["status"]) for row in self.rows() if row["fault"]] == [(name, status)] * times
+        assert self.served.admin("GET", f"/v1/faults/{name}")[1]["struck"] == times
+
+
+@pytest.mark.parametrize("stream", ["downstream", "upstream"])
+def test_latency(house: House, stream: str) -> None:
+    """At least that much later, with the jitter taken off; the answer is right."""
+    house.fault("latency", latency=150, jitter=20, stream=stream)
+    with house.ask() as raw:
+        assert raw.response()[::2] == (200, BODY)
+        assert raw.took_s >= 0.13
+    house.assert_struck(200)
+    assert house.rows()[0]["elapsed_s"] >= 0.13
+
+
+def test_late_on_its_way_in_is_not_computed_when_the_client_leaves(house: House) -> None:
+    """The row is a 499, as in the real server's log."""
+    house.fault("latency", latency=60_000, stream="upstream")
+    with house.ask() as raw:
+        assert raw.read(wait_s=0.1) == SILENCE
+    while not house.rows():
+        pass
+    house.assert_struck(499)
+
+
+def test_bandwidth(house: House) -> None:
+    """1,100 bytes at 10 KB/s take a tenth of a second, in several pieces."""
+    house.fault("bandwidth", rate=10)
+    with house.ask(BODY * 10) as raw:
+        assert raw.response()[::2] == (200, BODY * 10)
+        assert raw.took_s >= 0.1
+    house.assert_struck(200)
+
+
+def test_slicer(house: House) -> None:
+    """Each byte in a segment of its own, with a pause between two."""
+    house.fault("slicer", average_size=1, delay=1000)
+    with house.ask() as raw:
+        raw.read(until=20)
+        assert raw.pieces >= 5
+        assert raw.response()[::2] == (200, BODY)
+        assert raw.took_s >= 0.1
+    house.assert_struck(200)
+
+
+def test_slicer_without_a_pause_keeps_the_connection(house: House) -> None:
+    """Several sizes; two answers on one connection, both whole."""
+    house.fault("slicer", average_size=7, size_variation=6)
+    with house.ask() as raw:
+        for _ in range(2):
+            assert raw.response()[::2] == (200, BODY)
+            raw.send(request(BODY))
+        assert raw.response()[::2] == (200, BODY)
+    house.assert_struck(200, times=3)
+
+
+@pytest.mark.parametrize(("reset", "end"), [(False, FIN), (True, RST)])
+def test_limit_data(house: House, reset: bool, end: str) -> None:  # noqa: FBT001
+    """So many bytes, head included, then the end."""
+    house.fault("limit_data", bytes=50, reset=reset)
+    with house.ask() as raw:
+        assert raw.read() == end
+        assert raw.received.startswith(b"HTTP/1.1 200 OK")
+        assert len(raw.received) == 50
+    house.assert_struck(200)
+
+
+def test_http_status(house: House) -> None:
+    """Status, body and Retry-After; the connection goes on."""
+    house.fault("http_status", code=429, body="slow down", retry_after=2, times=1)
+    with house.ask() as raw:
+        status, headers, body = raw.response()
+        assert (status, headers["retry-after"], body) == (429, "2", b"slow down")
+        assert raw.send(request(BODY)).response()[0] == 200
+
+
+@pytest.mark.parametrize(("timeout", "end"), [(0, SILENCE), (50, FIN)])
+def test_timeout(house: House, timeout: float, end: str) -> None:
+    """Swallowed; the connection stays, or closes after a while."""
+    house.fault("timeout", timeout=timeout)
+    with house.ask() as raw:
+        assert raw.read(wait_s=0.2 if end == SILENCE else 10) == end
+        assert raw.received == b""
+    house.assert_struck(0)
+
+
+@pytest.mark.parametrize("timeout", [0, 50])
+def test_reset_peer_after_the_request(house: House, timeout: float) -> None:
+    """An RST instead of an answer."""
+    house.fault("reset_peer", timeout=timeout)
+    with house.ask() as raw:
+        assert raw.read() == RST
+        assert raw.received == b""
+        assert raw.took_s >= timeout / 1000
+    house.assert_struck(0)
+
+
+def test_reset_peer_in_the_middle_of_the_request(house: House) -> None:
+    """The head is there, the body is on its way."""
+    house.fault("reset_peer", at="head")
+    with Raw(house.instance).send(request(BODY)[:-50]) as raw:
+        assert raw.read() == RST
+    house.assert_struck(0)
+    assert house.rows()[0]["path"] == "/api/predict/echo"
+
+
+def test_reset_peer_in_the_middle_of_the_body(house: House) -> None:
+    """Half of the answer's body arrives."""
+    house.fault("reset_peer", at="body")
+    with house.ask() as raw:
+        assert raw.read() == RST
+        assert raw.body == BODY[:50]
+    house.assert_struck(200)
+
+
+def test_reset_peer_at_the_accept(house: House) -> None:
+    """Before a byte was sent; the next connection lives."""
+    house.fault("reset_peer", at="accept", times=1)
+    with Raw(house.instance) as raw:
+        assert raw.read() == RST
+    with house.ask() as raw:
+        assert raw.response()[0] == 200
+    assert [(row["fault"], row["status"]) for row in house.rows()] == [("f", 0), ("", 200)]
+
+
+def test_truncate_body(house: House) -> None:
+    """Half, or as much as is said; an honest length, so that only the body tells."""
+    house.fault("truncate_body")
+    with house.ask() as raw:
+        assert raw.response()[::2] == (200, BODY[:50])
+        house.fault("truncate_body", keep=3)
+        assert raw.send(request(BODY)).response()[::2] == (200, BODY[:3])
+
+
+def test_garble_body(house: House) -> None:
+    """As many bytes as is said are others, at places that the seed decides."""
+    found = []
+    for _ in range(2):
+        house.served.admin("POST", "/v1/reset", {"seed": 7})
+        house.fault("garble_body", bytes=5)
+        with house.ask() as raw:
+            status, _, body = raw.response()
+        assert (status, len(body)) == (200, len(BODY))
+        assert sum(one != other for one, other in zip(body, BODY, strict=True)) == 5
+        found.append(body)
+    assert found[0] == found[1]
+    house.assert_struck(200)
+
+
+@pytest.mark.parametrize(
+    ("difference", "close", "end"), [(10, True, FIN), (10, False, SILENCE), (-10, True, FIN), (-1000, True, FIN)]
+)
+def test_wrong_content_length(house: House, difference: int, close: bool, end: str) -> None:  # noqa: FBT001
+    """The promise is off by that much; all of the body comes."""
+    house.fault("wrong_content_length", difference=difference, close=close)
+    with house.ask() as raw:
+        assert raw.read(wait_s=0.2 if end == SILENCE else 10) == end
+        assert f"Content-Length: {max(0, 100 + difference)}\r\n".encode() in raw.head + b"\r\n"
+        assert raw.body == BODY
+    house.assert_struck(200)
+
+
+EXPECTED = {
+    "not_http": b"SSH-2.0",
+    "bad_status_line": b"HTTP/1.1 abc",
+    "http_2_version": b"HTTP/2.0 200",
+    "no_colon": b"a header without a colon\r\n",
+    "folded_header": b"\r\n two\r\n",
+    "two_lengths": b"Content-Length: 101\r\nContent-Length: 100\r\n",
+    "length_and_chunked": b"Transfer-Encoding: chunked\r\nContent-Length: 100\r\n",
+    "bad_chunk_size": b"Transfer-Encoding: chunked\r\n\r\nnot-a-size\r\n",
+    "huge_header": b"x" * 2**20,
+    "endless_headers": b"X-Again: and again\r\n" * 20_000,
+    "informational": b"HTTP/1.1 102 Processing\r\n\r\n" * 5 + b"HTTP/1.1 200 OK\r\n",
+    "switching_protocols": b"HTTP/1.1 101 Switching Protocols\r\n",
+    "unsolicited": b"nobody asked for this",
+    "leading_garbage": b"\x00\x01\x02HTTP/1.1 200 OK",
+}
+
+
+@pytest.mark.parametrize("how", MALFORMED)
+def test_malformed_response(house: House, how: str) -> None:
+    """Each breaks HTTP in its own way; only what surrounds a whole answer leaves the connection open."""
+    house.fault("malformed_response", how=how)
+    with house.ask() as raw:
+        keeps = how in ("informational", "unsolicited")
+        assert raw.read(wait_s=0.2 if keeps else 10) == (SILENCE if keeps else FIN)
+        assert EXPECTED[how] in raw.received
+    house.assert_struck(200)
+
+
+def test_slow_close(house: House) -> None:
+    """The answer announces the close; the FIN comes later, and no request is answered meanwhile."""
+    house.fault("slow_close", delay=100)
+    with house.ask() as raw:
+        status, headers, body = raw.response()
+        assert (status, headers["connection"], body) == (200, "close", BODY)
+        raw.send(request(BODY))
+        assert raw.read() == FIN
+        assert raw.received == b""
+        assert raw.took_s >= 0.05
+    house.assert_struck(200)
+
+
+@pytest.mark.parametrize(("reset", "end"), [(False, FIN), (True, RST)])
+def test_close_idle(house: House, reset: bool, end: str) -> None:  # noqa: FBT001
+    """Unannounced, a while after the answer."""
+    house.fault("close_idle", idle=50, reset=reset)
+    with house.ask() as raw:
+        assert "connection" not in raw.response()[1]
+        assert raw.read() == end
+        assert raw.took_s >= 0.05
+    house.assert_struck(200)
+
+
+def test_close_idle_spares_a_connection_that_is_used_in_time(house: House) -> None:
+    """The second request is answered."""
+    house.fault("close_idle", idle=60_000, times=1)
+    with house.ask() as raw:
+        raw.response()
+        assert raw.send(request(BODY)).response()[0] == 200
+
+
+@pytest.mark.parametrize(("reset", "end"), [(False, FIN), (True, RST)])
+def test_close_idle_racing_a_write(house: House, reset: bool, end: str) -> None:  # noqa: FBT001
+    """The request that was just written stays unanswered: what every pool must survive."""
+    house.fault("close_idle", race=True, reset=reset)
+    with house.ask() as raw:
+        raw.response()
+        assert raw.read(wait_s=0.1) == SILENCE
+        assert raw.send(request(BODY)).read() == end
+        assert raw.received == b""
+    house.assert_struck(200)
+
+
+def test_refuse(house: House) -> None:
+    """New connections are refused, open ones live on; afterwards the same port accepts."""
+    with house.ask() as raw:
+        raw.response()
+        house.fault("refuse")
+        with pytest.raises(ConnectionRefusedError):
+            Raw(house.instance)
+        assert raw.send(request(BODY)).response()[0] == 200
+        house.served.admin("DELETE", "/v1/faults/f")
+        with house.ask() as again:
+            assert again.response()[0] == 200
+
+
+def test_a_refusal_that_is_counted_is_a_reset_at_the_accept(house: House) -> None:
+    """The kernel refuses without telling; two are struck, the third connects."""
+    house.fault("refuse", times=2)
+    for _ in range(2):
+        with Raw(house.instance) as raw:
+            assert raw.read() == RST
+    with house.ask() as raw:
+        assert raw.response()[0] == 200
+    assert [row["fault"] for row in house.rows()] == ["f", "f", ""]
+
+
+def test_slow_keeps_the_worker_busy(house: House) -> None:
+    """The one worker is taken and there is no queue: the next request is a 450."""
+    house.fault("slow", extra=300)
+    with house.ask() as first:
+        assert first.read(wait_s=0.1) == SILENCE
+        with house.ask() as second:
+            assert second.response()[0] == 450
+        assert first.response()[::2] == (200, BODY)
+        assert first.took_s >= 0.3
+
+
+def test_reused(house: House) -> None:
+    """Somebody else's service: 404."""
+    house.fault("reused")
+    with house.ask() as raw:
+        assert raw.response()[0] == 404
+    house.assert_struck(404)
+
+
+def test_faults_add_up(house: House) -> None:
+    """Late, cut short and in small pieces; the row names all of them."""
+    house.fault("slicer", name="a", average_size=10)
+    house.fault("truncate_body", name="b", keep=20)
+    house.fault("latency", name="c", latency=50)
+    with house.ask() as raw:
+        assert raw.response()[::2] == (200, BODY[:20])
+        assert raw.took_s >= 0.05
+    assert house.rows()[0]["fault"] == "a,b,c"
+
+
+def test_every_type_was_seen() -> None:
+    """The table has no fault that no test of this file makes."""
+    text = Path(__file__).read_text("utf-8")
+    assert [name for name in ON_INSTANCES if f'house.fault("{name}"' not in text] == []

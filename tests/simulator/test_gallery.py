@@ -1,0 +1,61 @@
+"""The gallery: every story is played to its end in virtual time, by the real client, and keeps its promises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from simulator.demo.player import Outcome, Player
+from simulator.scenario import gallery, read
+from simulator.virtual.reactor import VirtualReactor
+from simulator.virtual.vnet import Network
+from simulator.virtual.vtime import Scheduler
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
+
+
+class Silent:
+    """Watches, and says nothing."""
+
+    def begins(self) -> None: ...
+    def turned(self, step: Any) -> None: ...
+    def draw(self) -> None: ...
+    def ended(self) -> None: ...
+
+
+def play(path: Path, seed: int) -> Outcome:
+    scenario, scheduler = read(path), Scheduler(seed)
+    network = Network(scheduler)
+    player = Player(
+        scenario,
+        reactor=VirtualReactor(network, SERVER),
+        seed=seed,
+        client_reactor=VirtualReactor(network, CLIENT),
+        host=SERVER,
+    )
+    ends: list[Any] = []
+    Deferred.fromCoroutine(player.play(Silent())).addBoth(ends.append)
+    assert scheduler.run_until(lambda: bool(ends), scenario.length_s + 60)
+    if isinstance(ends[0], Failure):
+        ends[0].raiseException()
+    scheduler.run_for(60)
+    assert not scheduler.errors
+    assert not scheduler.pending
+    return ends[0]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("path", gallery(), ids=lambda path: path.stem)
+def test_a_story_keeps_its_promises(path: Path) -> None:
+    """With the seed it names; each has a title, a story and at least two expectations."""
+    scenario = read(path)
+    assert scenario.title
+    assert len(scenario.story.split()) > 30
+    assert len(scenario.expectations) >= 2
+    outcome = play(path, scenario.seed or 0)
+    assert outcome.is_good, "\n".join(map(str, outcome.verdicts))

@@ -1,0 +1,226 @@
+"""Processors: found by name, given what a codec decodes, and never the end of the simulator."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from twisted.internet.defer import Deferred, inlineCallbacks
+
+from simulator import ServiceSpec
+from simulator.processors import BUILT_IN, CODECS, ProcessorError, Tensor, UserProcessor, find
+from tests.simulator.raw import SILENCE, Raw, request
+from tests.simulator.room import Room
+from tests.simulator.serving import Served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MINE = """
+import time
+from twisted.internet import defer, task
+
+def shout(body):
+    return body.upper()
+
+def block(body):
+    time.sleep(3600)
+
+def spin(body):
+    while True:
+        pass
+
+async def block_everybody(body):
+    time.sleep(3600)
+
+def leave(body):
+    raise SystemExit("I leave")
+
+def fail(body):
+    raise ValueError("no such feature: " + body.decode())
+
+def later(body):
+    from twisted.internet import reactor
+    return task.deferLater(reactor, 0.05, lambda: b"later " + body)
+
+async def twice(body):
+    return await later(body) + b"," + await later(body)
+
+class Model:
+    def __call__(self, value):
+        return {"sum": sum(value["numbers"])}
+
+    async def greet(self, text):
+        return f"hello {text}"
+
+model = Model()
+"""
+
+
+def test_names() -> None:
+    """Built-in ones as they are, others by module, with a codec or without."""
+    assert find("", "mnist_x") is BUILT_IN["mnist"]
+    assert find("", "x") is BUILT_IN["echo"]
+    assert find(BUILT_IN["mnist"], "x") is BUILT_IN["mnist"]
+    assert find("json+json:dumps", "x") == UserProcessor(find("json:dumps", "x").function, CODECS["json"])  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nonsense", "processor must be echo, mnist"),
+        ("sleep:soon", "processor sleep:soon: expected a number of seconds"),
+        ("xml+json:dumps", "codec must be one of bytes, text, json"),
+        ("json:no_such", "AttributeError"),
+        ("no_such_module:x", "ModuleNotFoundError"),
+        ("json:__name__", "is a str, not a callable"),
+        (":x", "processor must be"),
+    ],
+)
+def test_what_cannot_be_had_says_why(name: str, says: str) -> None:
+    """With what there is."""
+    with pytest.raises(ProcessorError, match=says):
+        find(name, "x")
+
+
+def test_who_says_that_it_never_blocks() -> None:
+    """Coroutine functions and what is declared to answer a Deferred; all else gets a thread of its own."""
+
+    async def coroutine(_: Any) -> None: ...
+
+    @inlineCallbacks
+    def generator(_: Any) -> Iterator[Any]:
+        yield
+
+    def declared(_: Any) -> Deferred[bytes]:
+        return Deferred()
+
+    def ordinary(_: Any) -> bytes:
+        return b""
+
+    class Model:
+        async def __call__(self, _: Any) -> None: ...
+
+    found = [UserProcessor(each).is_patient for each in (coroutine, generator, declared, Model(), ordinary, len)]
+    assert found == [True, True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("processor", "body", "after_s"),
+    [("sleep", b"0.25", 0.25), ("sleep:2", b"x", 2.0), ("sleep:uniform:1,1", b"x", 1.0)],
+)
+def test_sleep(processor: str, body: bytes, after_s: float) -> None:
+    """The body, after as long as it says, or as the name does."""
+    room = Room(ServiceSpec("s", processor=processor))
+    wire = room.ask(body)
+    began = room.scheduler.seconds()
+    room.wait(4.0)
+    assert (wire.status, wire.body) == (200, body)
+    assert wire.at_s - began == pytest.approx(after_s, abs=0.02)
+    room.close()
+
+
+@pytest.mark.parametrize("body", [b"soon", b"-1", b"inf", b"nan", b""])
+def test_sleep_for_no_time(body: bytes) -> None:
+    """400, with what was expected."""
+    room = Room(ServiceSpec("s", processor="sleep"))
+    wire = room.ask(body)
+    room.wait(0.1)
+    assert wire.status == 400
+    assert b"a number of seconds from 0 to 3600" in wire.body
+    room.close()
+
+
+def test_named_tensors() -> None:
+    """A user's model gets what `TFRequest` carries, and answers what `TFResponse` reads."""
+    from eas_tw import TFRequest  # noqa: PLC0415
+
+    def double(inputs: Any) -> Any:
+        assert inputs.signature_name == "serve"
+        x = inputs["x"]
+        return {"y": Tensor(x.shape, [2 * value for value in x.values], x.dtype), "n": Tensor((1,), [len(inputs)], 9)}
+
+    asked = TFRequest("serve")
+    asked.add_feed("x", [2, 2], TFRequest.DT_FLOAT, [1, 2, 3, 4])
+    asked.add_feed("who", [1], TFRequest.DT_STRING, [b"me"])
+    room = Room(ServiceSpec("s", processor=UserProcessor(double, CODECS["tf"])))
+    wire = room.ask(asked.to_string())
+    room.wait(0.1)
+    answer = asked.parse_response(wire.body)
+    assert (answer.get_tensor_shape("y"), list(answer.get_values("y"))) == ([2, 2], [2, 4, 6, 8])
+    assert list(answer.get_values("n")) == [2]
+    wire = room.ask(b"\xff\xff")
+    room.wait(0.1)
+    assert (wire.status, wire.body[:36]) == (400, b"the body is not a PredictRequest: Er")
+    room.close()
+
+
+@pytest.mark.parametrize(
+    ("shape", "values", "dtype", "says"),
+    [((2,), [1], 1, "needs 2 values, got 1"), ((1,), [1], 8, "dtype must be one of 1, 2")],
+)
+def test_a_tensor_that_is_none(shape: Any, values: Any, dtype: int, says: str) -> None:
+    """Says what does not agree."""
+    with pytest.raises(ValueError, match=says):
+        Tensor(shape, values, dtype)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: Any) -> Path:
+    found: Path = tmp_path_factory.mktemp("mine")
+    (found / "mine.py").write_text(MINE)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("processor", "body", "expected"),
+    [
+        ("mine:shout", b"hey", (200, b"HEY")),
+        ("mine:later", b"x", (200, b"later x")),
+        ("mine:twice", b"x", (200, b"later x,later x")),
+        ("mine:fail", b"f1", (400, b"no such feature: f1")),
+        ("mine:leave", b"", (400, b"I leave")),
+        ("json+mine:model", b'{"numbers": [1, 2]}', (200, b'{"sum": 3}')),
+        (
+            "json+mine:model",
+            b"{",
+            (400, b"Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ),
+        ("text+mine:model.greet", "wörld".encode(), (200, "hello wörld".encode())),
+    ],
+)
+def test_a_users_callables(folder: Path, processor: str, body: bytes, expected: tuple[int, bytes]) -> None:
+    """Sync, Deferred or async, on bytes or on what a codec makes of them; what they raise is a 400."""
+    with Served(folder, "--service", "s=1", "--token", "", "--processor", processor) as served:
+        for _ in range(2):
+            assert served.predict("s", body) == expected
+    assert served.code == 0
+
+
+@pytest.mark.parametrize("processor", ["mine:block", "mine:spin"])
+def test_one_that_never_returns_holds_up_its_workers_and_nothing_else(folder: Path, processor: str) -> None:
+    """Two workers, no queue: the third request is a 450, discovery answers, and a signal ends it cleanly."""
+    limits = ("--workers", "2", "--queue", "0", "--keepalive", "0.3")
+    with Served(folder, "--service", "s=1", "--token", "", "--processor", processor, *limits) as served:
+        instance = served.instances[0]
+        with Raw(instance).send(request(b"", "s")) as first, Raw(instance).send(request(b"", "s")) as second:
+            assert first.read(wait_s=0.05) == SILENCE
+            assert served.predict("s", b"")[0] == 450
+            assert len(served.discover("s")) == 1
+            assert [raw.response()[0] for raw in (first, second)] == [408, 408]
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(5) == 0
+
+
+def test_one_that_blocks_the_reactor_does_not_keep_the_process(folder: Path) -> None:
+    """A coroutine that does not wait but sleeps stops everything; TERM ends it all the same, within 5 s, cleanly."""
+    with (
+        Served(folder, "--service", "s=1", "--token", "", "--processor", "mine:block_everybody") as served,
+        Raw(served.instances[0]).send(request(b"", "s")) as raw,
+    ):
+        assert raw.read(wait_s=0.2) == SILENCE
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(5) == 0
+    assert not served.ready_file.exists()

@@ -1,0 +1,334 @@
+"""Scenario files: read, checked by path, told on a timeline, judged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator import Fault, ServiceSpec
+from simulator.demo.player import client_config
+from simulator.expectations import METRICS, Account, CallRecord, Expectation, RequestRecord, judge
+from simulator.scenario import Scenario, ScenarioError, find, gallery, read
+from simulator.timeline import VERBS, Step, Timeline
+from tests.simulator.room import Room
+
+SERVICE = '[[services]]\nname = "s"\ninstances = 2\nzones = ["a", "b"]\n'
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "story.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_everything_a_file_may_say(tmp_path: Path) -> None:
+    """Each part becomes its value."""
+    scenario = read(
+        written(
+            tmp_path,
+            """
+            title = "T"
+            story = "S"
+            seed = 9
+            length_s = 12.5
+            [[services]]
+            name = "s"
+            instances = 2
+            weights = [1, 2]
+            token = "t"
+            processor = "echo"
+            workers = 3
+            queue = 4
+            processing = { distribution = "uniform", low_s = 0.1, high_s = 0.2 }
+            keepalive_s = 1
+            rate_limit = 7.5
+            zones = ["a"]
+            [client]
+            calls_per_s = 5
+            timeout_s = 2.0
+            [[faults]]
+            type = "stale"
+            target = { discovery = true }
+            [[timeline]]
+            at_s = 2
+            do = "crash"
+            instance = ["s-0", "s-1"]
+            [[timeline]]
+            at_s = 1
+            do = "reweigh"
+            zone = "a"
+            weight = 5
+            [[expect]]
+            what = "share"
+            of = "s-1"
+            min = 0.1
+            max = 0.2
+            from_s = 3
+            until_s = 4
+            """,
+        )
+    )
+    assert (scenario.title, scenario.story, scenario.seed, scenario.length_s) == ("T", "S", 9, 12.5)
+    assert scenario.services == (ServiceSpec("s", 2, [1, 2], "t", "echo", 3, 4, "uniform:0.1,0.2", 1, 7.5, ["a"]),)
+    assert [(step.at_s, step.do) for step in scenario.timeline] == [(0, "fault"), (1, "reweigh"), (2, "crash")]
+    assert scenario.timeline[2].instances == ("s-0", "s-1")
+    assert scenario.expectations == (Expectation("share", "s-1", 0.1, 0.2, 3, 4),)
+    assert client_config(scenario).timeout_s == 2.0
+
+
+def test_only_a_seed_is_a_scenario(tmp_path: Path) -> None:
+    """All else has its default."""
+    assert read(written(tmp_path, "seed = 7")) == Scenario(seed=7)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("seed = ", "Invalid value"),
+        ('seed = "x"', "$.seed: expected a whole number, got 'x'"),
+        ("colour = 1", "$.colour: unknown; a scenario has title, story"),
+        ("length_s = -1", "$.length_s: expected a number ≥ 0"),
+        ("services = 5", "$.services: expected [[services]] tables"),
+        ("[[services]]\ninstances = 1", "$.services[0].name: missing"),
+        ('[[services]]\nname = "s"\ncolour = 1', "$.services[0].colour: unknown"),
+        ('[[services]]\nname = "s"\ninstances = -1', "$.services[0]: service s: instances must be"),
+        ('[[services]]\nname = "s"\nprocessor = "no:way"', "$.services[0]: processor no:way"),
+        ('[[services]]\nname = "s"\nprocessing = { distribution = "x" }', "$.services[0]: processing: distribution"),
+        (SERVICE + SERVICE, "$.services[1].name: service s is named twice"),
+        (SERVICE + "[[faults]]", "$.faults[0].type: missing"),
+        (
+            SERVICE + '[[faults]]\ntype = "latency"\ntarget = { service = "s" }\nattributes = { latency = -1 }',
+            "$.faults[0].attributes.latency: expected a number ≥ 0",
+        ),
+        (
+            SERVICE + '[[faults]]\ntype = "latency"\ntarget = { service = "x" }',
+            "$.faults[0].target.service: expected one of s, got 'x'",
+        ),
+        (
+            SERVICE + '[[faults]]\ntype = "latency"\ntarget = { service = "s", instance = "s-9" }',
+            "$.faults[0].target.instance: expected one of s-0, s-1, got 's-9'",
+        ),
+        (
+            SERVICE + '[[faults]]\ntype = "latency"\ntarget = { service = "s", zone = "z" }',
+            "$.faults[0].target.zone: expected one of a, b, got 'z'",
+        ),
+        (SERVICE + "[[timeline]]", "$.timeline[0].at_s: expected a number ≥ 0"),
+        (SERVICE + '[[timeline]]\nat_s = 1\ndo = "dance"', "$.timeline[0].do: expected one of say, crash"),
+        (SERVICE + '[[timeline]]\nat_s = 1\ndo = "crash"\nweight = 1', "$.timeline[0].weight: unknown; 'crash' has"),
+        (
+            SERVICE + '[[timeline]]\nat_s = 1\ndo = "crash"\ninstance = "s-7"',
+            "$.timeline[0].instance: expected an instance of s that exists then: s-0, s-1, got 's-7'",
+        ),
+        (SERVICE + '[[timeline]]\nat_s = 1\ndo = "crash"\nzone = "z"', "$.timeline[0].zone: expected one of a, b"),
+        (SERVICE + '[[timeline]]\nat_s = 1\ndo = "crash"\nservice = "x"', "$.timeline[0].service: expected one of s"),
+        (SERVICE + '[[timeline]]\nat_s = 1\ndo = "reweigh"', "$.timeline[0].weight: missing"),
+        (SERVICE + '[[timeline]]\nat_s = 1\ndo = "add"\nweight = -1', "$.timeline[0].weight: weight must be"),
+        (SERVICE + '[[timeline]]\nat_s = 1\ndo = "add"\ncount = 0', "$.timeline[0].count: expected a whole number ≥ 1"),
+        (SERVICE + '[[timeline]]\nat_s = 1\ndo = "traffic"', "$.timeline[0].calls_per_s: missing"),
+        (SERVICE + '[[timeline]]\nat_s = 1\ndo = "fault"', "$.timeline[0].fault: expected an object"),
+        (
+            SERVICE
+            + '[[timeline]]\nat_s = 2\ndo = "crash"\ninstance = "s-0"\n'
+            + '[[timeline]]\nat_s = 1\ndo = "remove"\ninstance = "s-0"',
+            "$.timeline[0].instance: expected an instance of s that exists then: s-1",
+        ),
+        ('[[expect]]\nwhat = "joy"\nis = 1', "$.expect[0].what: expected one of calls"),
+        ('[[expect]]\nwhat = "lost"', "$.expect[0]: needs min, max or is"),
+        ('[[expect]]\nwhat = "lost"\nmax = "x"', "$.expect[0].max: expected a number"),
+        ('[[expect]]\nwhat = "lost"\nof = "x"\nmax = 1', "$.expect[0].of: lost is not of anything"),
+        (
+            '[[expect]]\nwhat = "share"\nof = "x"\nmax = 1',
+            "$.expect[0].of: expected an instance that exists at some time",
+        ),
+        ('[[expect]]\nwhat = "retries"\nmax = 1\nfrom_s = 1', "$.expect[0]: retries is of the whole story"),
+        ("[client]\ncolour = 1", "$.client.colour: unknown"),
+        ("[client]\nseed = 1", "$.client.seed: unknown"),
+        ("[client]\ntimeout_s = -1", "$.client: timeout_s must be"),
+        ("[client]\ncalls_per_s = -1", "$.client.calls_per_s: expected a number ≥ 0"),
+        ('[client]\nservice = "x"', "$.client.service: expected one of mnist_saved_model_example"),
+        ("client = 5", "$.client: expected a table"),
+    ],
+)
+def test_what_is_wrong_is_said_by_its_path(tmp_path: Path, text: str, says: str) -> None:
+    """The file, the path, what was expected, what came."""
+    path = written(tmp_path, text)
+    with pytest.raises(ScenarioError) as caught:
+        client_config(read(path))
+    assert says in str(caught.value)
+
+
+def test_added_instances_exist_from_then_on(tmp_path: Path) -> None:
+    """By the numbers they will have; replaced ones exist no longer."""
+    steps = [
+        'at_s = 1\ndo = "add"\ncount = 2',
+        'at_s = 2\ndo = "crash"\ninstance = "s-3"',
+        'at_s = 3\ndo = "replace"',
+        'at_s = 4\ndo = "terminate"\ninstance = "s-7"',
+        'at_s = 5\ndo = "hang"\ninstance = ["s-4", "s-6"]',
+    ]
+    read(written(tmp_path, SERVICE + "".join(f"[[timeline]]\n{step}\n" for step in steps)))
+
+
+def test_a_name_means_the_gallery_unless_there_is_such_a_file(tmp_path: Path, monkeypatch: Any) -> None:
+    """A user's own file goes first."""
+    monkeypatch.chdir(tmp_path)
+    assert find(Path("overload")) in gallery()
+    (tmp_path / "overload").write_text("seed = 1")
+    assert find(Path("overload")) == Path("overload")
+    assert find(Path("no/overload")) == Path("no/overload")
+
+
+class TestTimeline:
+    """Verbs, carried out on a simulator."""
+
+    def test_each_verb(self) -> None:
+        """At its time, on those that are meant."""
+        room = Room(ServiceSpec("echo", 4, zones=["a", "b"]), ServiceSpec("other", 1))
+        told: list[str] = []
+        steps = [
+            Step(1, "crash", service="echo", zone="a"),
+            Step(2, "restart", service="echo"),
+            Step(2, "hang", service="echo", instances=("echo-1", "echo-3")),
+            Step(3, "resume", service="echo"),
+            Step(3, "deregister", service="echo", instances=("echo-0",)),
+            Step(4, "register", service="echo"),
+            Step(4, "reweigh", service="echo", instances=("echo-2",), weight=7),
+            Step(5, "drain", service="echo", instances=("echo-2",)),
+            Step(5, "fault", fault=Fault("empty_list", name="lie")),
+            Step(6, "heal", name="lie"),
+            Step(6, "terminate", service="echo", instances=("echo-2",)),
+            Step(7, "remove", service="echo", instances=("echo-3",)),
+            Step(7, "add", service="echo", count=2, weight=3),
+            Step(8, "replace", service="other"),
+            Step(9, "fault", fault=Fault("empty_list")),
+            Step(9, "heal"),
+            Step(9, "say", says="the end"),
+            Step(9, "traffic", calls_per_s=5),
+        ]
+        assert {step.do for step in steps} == set(VERBS)
+        timeline = Timeline(room.world, [*steps[7:], *steps[:7]], lambda step: told.append(step.do))
+        timeline.start()
+        echo = room.service.instances
+        seen = []
+        for _ in range(9):
+            room.wait(1.0001)
+            seen.append(
+                (
+                    " ".join(str(i.state)[0] for i in echo.values()),
+                    " ".join(f"{i.weight:g}" for i in room.service.listed()),
+                    len(list(room.world.faults)),
+                )
+            )
+        assert seen == [
+            ("c r c r", "100 100 100 100", 0),
+            ("r h r h", "100 100 100 100", 0),
+            ("r r r r", "100 100 100", 0),
+            ("r r r r", "100 100 7 100", 0),
+            ("r r d r", "100 100 7 100", 1),
+            ("r r r", "100 100 100", 0),
+            ("r r r r", "100 100 3 3", 0),
+            ("r r r r", "100 100 3 3", 0),
+            ("r r r r", "100 100 3 3", 0),
+        ]
+        assert list(room.world.services["other"].instances) == ["other-1"]
+        assert len(told) == len(steps)
+        room.wait(30)
+        room.close()
+
+    def test_it_begins_again(self) -> None:
+        """What was due is due again; what is stopped is not done."""
+        room = Room()
+        told: list[float] = []
+        timeline = Timeline(room.world, [Step(0), Step(2), Step(4)], lambda step: told.append(step.at_s))
+        timeline.start()
+        room.wait(3)
+        timeline.start()
+        room.wait(3)
+        timeline.stop()
+        room.wait(3)
+        assert told == [0, 2, 0, 2]
+        room.close()
+
+    def test_a_step_about_somebody_who_has_gone_is_not_the_end(self) -> None:
+        """Others may have changed the fleet meanwhile."""
+        room = Room(instances=2)
+        timeline = Timeline(
+            room.world, [Step(1, "remove", instances=("echo-0",)), Step(2, "crash", instances=("echo-1",))]
+        )
+        timeline.start()
+        room.service.remove_instance("echo-0")
+        room.wait(3)
+        assert str(room.instance.state) == "crashed"
+        room.close()
+
+
+def account() -> Account:
+    return Account(
+        calls=[CallRecord(0, 0.1), CallRecord(1, 0.2), CallRecord(2, 0.4, "ConnectionFailed: x"), CallRecord(3, 0.3)],
+        requests=[RequestRecord(0.5, "a", 200), RequestRecord(1.5, "b", 503), RequestRecord(2.5, "a", 200)],
+        retries=5,
+        discovery_requests=6,
+        discovery_refused=Counter({"not_json": 2, "empty_list": 1}),
+        ready_s=0.5,
+        known=3,
+        ejected=1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("expectation", "value"),
+    [
+        (Expectation("calls"), 4),
+        (Expectation("calls", from_s=1, until_s=3), 2),
+        (Expectation("answered"), 3),
+        (Expectation("lost"), 1),
+        (Expectation("lost", from_s=2.5), 0),
+        (Expectation("lost_ratio"), 0.25),
+        (Expectation("problem", "ConnectionFailed"), 1),
+        (Expectation("problem", "Deadline"), 0),
+        (Expectation("latency_p50_s"), 0.2),
+        (Expectation("latency_p99_s"), 0.4),
+        (Expectation("latency_max_s", until_s=2), 0.2),
+        (Expectation("requests"), 3),
+        (Expectation("requests", "a", from_s=1), 1),
+        (Expectation("share", "a"), 2 / 3),
+        (Expectation("requests_per_call"), 0.75),
+        (Expectation("status", "503"), 1),
+        (Expectation("retries"), 5),
+        (Expectation("discovery_requests"), 6),
+        (Expectation("discovery_refused"), 3),
+        (Expectation("discovery_refused", "not_json"), 2),
+        (Expectation("ready_s"), 0.5),
+        (Expectation("known"), 3),
+        (Expectation("ejected"), 1),
+    ],
+    ids=str,
+)
+def test_metrics(expectation: Expectation, value: float) -> None:
+    """Each number of an account."""
+    assert expectation.judge(account()).value == value
+
+
+def test_every_metric_is_told_of_an_empty_account() -> None:
+    """Nothing happened; no division by nothing."""
+    assert {
+        name: metric.value(Account(), "x") for name, metric in METRICS.items() if name != "ready_s"
+    } == dict.fromkeys([name for name in METRICS if name != "ready_s"], 0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "is_met"), [(1, 1, True), (2, None, False), (None, 0, False), (0, 5, True), (None, None, True)]
+)
+def test_bounds(low: float | None, high: float | None, is_met: bool) -> None:  # noqa: FBT001
+    """Both belong to what is allowed."""
+    (verdict,) = judge([Expectation("lost", low=low, high=high)], account())
+    assert verdict.is_met is is_met
+
+
+def test_a_story_that_says_nothing_promises_that_nothing_is_lost() -> None:
+    """The contract's exit code."""
+    assert [verdict.is_met for verdict in judge([], account())] == [False]
+    assert [verdict.is_met for verdict in judge([], Account())] == [True]

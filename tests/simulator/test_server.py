@@ -1,0 +1,136 @@
+"""The server side of HTTP/1.1: order, pipelining, bounds, and an end within 5 s whatever is connected."""
+
+from __future__ import annotations
+
+import signal
+import time  # noqa: TID251  how soon a process ends is what is tested
+from typing import TYPE_CHECKING
+
+import pytest
+
+from simulator.http1 import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_WAITING
+from tests.simulator.raw import SILENCE, Raw, request
+from tests.simulator.room import Room
+from tests.simulator.serving import Served
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_pipelined_requests_are_answered_in_order() -> None:
+    """Though the first takes longer; one at a time."""
+    room = Room(processor="sleep")
+    wire = room.connect().send(b"".join(request(body) for body in (b"0.3", b"0.1", b"0.2")))
+    room.wait(0.35)
+    assert wire.received.count(b"HTTP/1.1 200") == 1
+    room.wait(0.3)
+    assert [part[-3:] for part in wire.received.split(b"HTTP/1.1 200")[1:]] == [b"0.3", b"0.1", b"0.2"]
+    room.close()
+
+
+def test_a_flood_of_pipelined_requests_is_not_read_without_bound() -> None:
+    """While the instance hangs, the connection is read no further; afterwards all are answered."""
+    room = Room()
+    room.instance.hang()
+    wire = room.connect()
+    for number in range(1000):
+        wire.send(request(b"%d" % number))
+        room.wait(0.001)
+    (connection,) = room.instance.server.connections
+    assert len(connection._waiting) <= 2 * MAX_WAITING
+    room.instance.resume()
+    room.wait(5.0)
+    assert wire.received.count(b"HTTP/1.1 200") == 1000
+    room.close()
+
+
+def test_connection_close_is_honoured() -> None:
+    """The answer says so, and nothing more is read."""
+    room = Room()
+    wire = room.connect().send(request(b"1", headers={"Connection": "close"}) + request(b"2"))
+    room.wait(0.1)
+    assert wire.received.count(b"HTTP/1.1 200") == 1
+    assert (wire.headers["connection"], wire.end) == ("close", "ConnectionDone")
+    room.close()
+
+
+def test_continue_is_said_before_the_body() -> None:
+    """RFC 9110 §10.1.1."""
+    room = Room()
+    head, _, body = request(b"later", headers={"Expect": "100-continue"}).partition(b"\r\n\r\n")
+    wire = room.connect().send(head + b"\r\n\r\n")
+    room.wait(0.1)
+    assert wire.received == b"HTTP/1.1 100 Continue\r\n\r\n"
+    wire.send(body)
+    room.wait(0.1)
+    assert wire.received.endswith(b"later")
+    room.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"POST /api/predict/echo HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nX: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n", 413),
+        (b"POST /api/predict/echo HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1), 413),
+        (b"GET /api/predict/echo HTTP/1.1\r\n\r\n", 405),
+        (b"POST /api/predict/%65cho HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 200),
+        (b"POST /api/predict/echoes HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 404),
+    ],
+)
+def test_requests_that_are_wrong(data: bytes, status: int) -> None:
+    """Each has its status; what is not HTTP or too large ends the connection."""
+    room = Room()
+    wire = room.connect().send(data)
+    room.wait(0.5)
+    assert wire.status == status
+    assert bool(wire.end) is (status in (400, 413))
+    room.close()
+
+
+def test_a_header_line_without_an_end_is_not_kept_without_bound() -> None:
+    """413 after 64 KiB, though no header is complete."""
+    room = Room()
+    wire = room.connect().send(b"POST / HTTP/1.1\r\nX: ")
+    for _ in range(100):
+        wire.send(b"x" * 1000)
+        room.wait(0.001)
+    assert (wire.status, wire.end) == (413, "ConnectionDone")
+    room.close()
+
+
+def test_it_ends_in_time_in_every_state_at_once(tmp_path: Path) -> None:
+    """Hung, draining, crashed, trickling, unread, half asked, through the gateway, asking discovery, with a queue."""
+    services = ("--service", "echo=6", "--service", "busy=1", "--processor", "sleep:60", "--keepalive", "0")
+    with Served(tmp_path, *services, "--token", "", "--workers", "1") as served:
+        for number, state in enumerate(("hung", "draining", "crashed")):
+            served.patch("echo", f"echo-{number}", state=state)
+        for type_, attributes in (("bandwidth", {"rate": 0.001}), ("http_status", {"body": "x" * 10_000})):
+            fault = {"type": type_, "target": {"service": "echo", "instance": "echo-3"}, "attributes": attributes}
+            assert served.admin("POST", "/v1/faults", fault)[0] == 201
+        unread = {"type": "http_status", "target": {"service": "echo", "instance": "echo-4"}}
+        assert served.admin("POST", "/v1/faults", {**unread, "attributes": {"body": "x" * 10**6}})[0] == 201
+        silence = {"type": "timeout", "target": {"discovery": True}, "attributes": {"timeout": 60_000}}
+        assert served.admin("POST", "/v1/faults", silence)[0] == 201
+        host, _, port = served.ready["url"].removeprefix("http://").partition(":")
+        endpoint = {"ip": host, "port": int(port)}
+        busy = served.ready["services"][1]["instances"][0]
+        connections = [
+            Raw(served.instances[0]).send(request(b"hung")),
+            Raw(served.instances[3]).send(request(b"trickle")),
+            Raw(served.instances[4]).send(request(b"unread") * 20),
+            Raw(served.instances[5]).send(request(b"half")[:-2]),
+            *(Raw(busy).send(request(b"queued", "busy")) for _ in range(5)),
+            Raw(endpoint).send(request(b"x", "busy")),
+            Raw(endpoint).send(b"GET /exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/echo HTTP/1.1\r\n\r\n"),
+            Raw(endpoint),
+        ]
+        assert connections[0].read(wait_s=0.2) == SILENCE
+        began = time.monotonic()
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(5) == 0
+        assert time.monotonic() - began < 5
+        for connection in connections:
+            connection.__exit__()
+    assert not served.ready_file.exists()

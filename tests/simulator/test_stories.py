@@ -1,0 +1,132 @@
+"""Scenarios as their users meet them: `check`, `serve --scenario`, `demo --scenario`, on real sockets."""
+
+from __future__ import annotations
+
+import json
+from http.client import HTTPConnection
+from typing import TYPE_CHECKING
+
+import pytest
+
+from simulator.scenario import gallery
+from tests.simulator.raw import Raw, request
+from tests.simulator.serving import Served, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STORY = """
+title = "Short"
+story = "A crash."
+seed = 3
+length_s = 2
+[[services]]
+name = "echo"
+instances = 2
+token = "t"
+[client]
+calls_per_s = 100
+poll_interval_s = 0.3
+[[timeline]]
+at_s = 0.5
+do = "crash"
+instance = "echo-0"
+[[timeline]]
+at_s = 0.6
+do = "fault"
+fault = { name = "lie", type = "garbage", target = { discovery = true } }
+[[timeline]]
+at_s = 1.2
+do = "heal"
+[[expect]]
+what = "lost"
+is = 0
+"""
+
+
+def test_the_gallery_is_good_and_has_the_stories_it_promises() -> None:
+    """By name; each is told and described."""
+    names = [path.stem for path in gallery()]
+    promised = "rolling_upgrade zone_loss flapping_discovery overload grey_failure ip_reuse cold_start retry_storm"
+    assert set(promised.split()) <= set(names)
+    ended = run("check", "overload")
+    assert ended.returncode == 0
+    assert "Overload" in ended.stdout
+    assert "500 calls a second" in ended.stdout
+    assert "expect  requests_per_call ≤ 1.3" in ended.stdout
+
+
+def test_a_demo_whose_expectations_are_met_is_0(tmp_path: Path) -> None:
+    """And its last line has the account and every verdict."""
+    path = tmp_path / "story.toml"
+    path.write_text(STORY)
+    ended = run("demo", "--scenario", str(path), "--json")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    summary = json.loads(ended.stdout.splitlines()[-1])
+    assert summary["lost"] == 0
+    assert 150 < summary["calls"] <= 202
+    assert summary["discovery_refused"] == {"not_json": summary["discovery_refused"]["not_json"]}
+    assert summary["expectations"] == [{"expectation": "lost = 0", "value": 0, "met": True}]
+    assert "0.5 s  crash echo-0" in ended.stdout
+
+
+def test_a_demo_whose_expectations_are_missed_is_1(tmp_path: Path) -> None:
+    """Though no call is lost; the verdict says what it should have been."""
+    path = tmp_path / "story.toml"
+    path.write_text(STORY.replace("length_s = 2", "length_s = 1") + '[[expect]]\nwhat = "calls"\nmin = 1000\n')
+    ended = run("demo", "--scenario", str(path), "--json")
+    assert ended.returncode == 1
+    assert "MISSED  calls ≥ 1000" in ended.stdout
+
+
+@pytest.mark.parametrize("command", [["check"], ["serve", "--scenario"], ["demo", "--scenario"]])
+def test_a_bad_one_is_65_everywhere(tmp_path: Path, command: list[str]) -> None:
+    """With the path of what is wrong."""
+    path = tmp_path / "story.toml"
+    path.write_text(STORY.replace('type = "garbage"', 'type = "rubbish"'))
+    ended = run(*command, str(path))
+    assert ended.returncode == 65
+    assert f"{path}: $.timeline[1].fault.type: expected one of" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_served_story_is_told_and_begins_again_with_a_reset(tmp_path: Path) -> None:
+    """Its faults are at work, its steps are done at their time."""
+    path = tmp_path / "story.toml"
+    path.write_text(
+        '[[services]]\nname = "echo"\ninstances = 1\ntoken = ""\n'
+        '[[faults]]\nname = "first"\ntype = "http_status"\ntarget = { service = "echo" }\nattributes = { code = 450 }\n'
+        '[[timeline]]\nat_s = 0.3\ndo = "heal"\nname = "first"\n'
+    )
+    with Served(tmp_path, "--scenario", str(path)) as served:
+        for _ in range(2):
+            assert served.predict("echo", b"")[0] == 450
+            while served.predict("echo", b"")[0] != 200:
+                pass
+            assert served.admin("POST", "/v1/reset", {})[0] == 200
+    assert "heal first" in served.output
+
+
+def test_every_instance_on_an_address_of_its_own(tmp_path: Path) -> None:
+    """127.x.y.z:50000, as in the documents; crash and restart keep it; two simulators do not meet."""
+    options = ("--service", "echo=3", "--service", "other=1", "--token", "", "--spread-ips")
+    with Served(tmp_path, *options) as served:
+        folder = tmp_path / "second"
+        folder.mkdir()
+        with Served(folder, *options) as second:
+            found = [
+                (i["ip"], i["port"])
+                for each in (served, second)
+                for s in each.ready["services"]
+                for i in s["instances"]
+            ]
+        assert len(set(found)) == 8
+        assert {port for _, port in found} == {50000}
+        assert all(ip.startswith("127.") for ip, _ in found)
+        served.patch("echo", "echo-0", state="crashed")
+        with pytest.raises(ConnectionRefusedError):
+            HTTPConnection(*found[0]).connect()
+        served.patch("echo", "echo-0", state="running")
+        with Raw(served.instances[0]).send(request(b"hi")) as raw:
+            assert raw.response()[::2] == (200, b"hi")
+        assert [(row["ip"], row["port"]) for row in served.discover("echo")] == found[:3]
