@@ -9,8 +9,9 @@ recorded history, so more rules can join (issue by issue) without a new path thr
   call (the vendor's third rule); the only instance of a list may be tried again. A stale pooled connection is not a
   failure of its instance, which may therefore have another turn when no untried one is left.
 - After how long: the first failover at once, later ones and every retry on the same instance after full jitter.
-- How many: `attempts` a call, and a retry budget over all calls (Finagle's: a share of the calls plus a floor), which
-  attempts that never reached an instance do not use up (as gRPC's transparent retries): they cost the fleet nothing.
+- How many: `attempts` a call, a stale connection aside, and a retry budget over all calls (Finagle's: a share of the
+  calls plus a floor), which attempts that never reached an instance do not use up (as gRPC's transparent retries): they
+  cost the fleet nothing.
 """
 
 from __future__ import annotations
@@ -170,7 +171,9 @@ class RetryPolicy:
             return "is not retried"
         if not options.is_idempotent and last.condition not in NEVER_SENT:
             return "may have reached the instance, and the call is not idempotent"
-        return f"was the last of {self.attempts} attempts" if len(history) >= self.attempts else ""
+        # A stale connection costs none: a call meets one at most, since it takes a new connection from there on.
+        spent = sum(attempt.outcome.condition not in NOT_ITS_FAULT for attempt in history)
+        return f"was the last of {self.attempts} attempts" if spent >= self.attempts else ""
 
     def _is_retried(self, outcome: Outcome) -> bool:
         if outcome.status == RATE_LIMITED and outcome.retry_after_s is not None:

@@ -131,6 +131,14 @@ def test_a_full_line_is_left_at_once() -> None:
     assert decide(Outcome(Condition.LOST), full) == Retry(Where.ANOTHER, 0.0)
 
 
+def test_a_stale_connection_costs_no_attempt() -> None:
+    """Closed under a fresh request: with one attempt only the call still goes out once."""
+    stale, unsent = Outcome(Condition.STALE), Outcome(Condition.UNSENT)
+    assert decide(stale, attempts=1) == Retry(Where.ANOTHER, 0.0)
+    assert decide(unsent, attempts=1) == Retry(Where.ANOTHER, 0.0)
+    assert isinstance(decide(stale, Outcome(Condition.LOST), attempts=1), GiveUp)
+
+
 def test_attempts_are_bounded() -> None:
     """The last of `attempts` ends the call, and the error says so."""
     lost = Outcome(Condition.LOST)

@@ -1,0 +1,86 @@
+"""Servers that misbehave: the call ends as it must, the next one works, and nothing is left."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
+from eas_tw import ClientConfig, EasError, PredictClient
+from eas_tw.net.call import Call
+from eas_tw.net.http1 import ClientConnection
+from tests.integration.zoo import SPECIES, Enclosure, Species
+
+SETTINGS: dict[str, Any] = {
+    "attempts": 1,
+    "max_head_bytes": 16_384,
+    "max_response_bytes": 100_000,
+    "drain_timeout_s": 0.0,
+    "seed": 1,
+}
+LARGE = b"x" * 5_000_000
+DEADLINE_S = 0.3
+"""For species that would take for ever; the others are never near it."""
+PATIENT_S = 20.0
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """No socket, no timer, no call and no connection stays behind."""
+
+    def held() -> list[set[Any]]:
+        readers = set(reactor.getReaders()) - reactor._internalReaders
+        return [readers, set(reactor.getWriters()), set(reactor.getDelayedCalls())]
+
+    before = held()
+    yield
+    assert held() == before
+    gc.collect()
+    assert not [thing for thing in gc.get_objects() if type(thing) in (Call, ClientConnection)]
+
+
+def client_of(*enclosures: Enclosure, **settings: Any) -> PredictClient:
+    config = ClientConfig(**{**SETTINGS, **settings})
+    return PredictClient("", "svc", instances=[place.address for place in enclosures], reactor=reactor, config=config)
+
+
+async def ended(client: PredictClient, body: bytes, timeout_s: float) -> Any:
+    """The text of the answer, or the type of the error."""
+    try:
+        return str(await client.predict(body, timeout_s=timeout_s))
+    except EasError as error:
+        return type(error)
+
+
+@pytest.mark.parametrize("species", SPECIES.values(), ids=SPECIES)
+@pytest_twisted.ensureDeferred
+async def test_alone_it_is_a_typed_error_or_an_answer(species: Species) -> None:
+    """With nobody else to ask; when the server has come to its senses, the next call works."""
+    async with Enclosure(species) as place, client_of(place) as client:
+        body = b"body" if species.reads else LARGE
+        timeout_s = DEADLINE_S if species.error and species.error.__name__ == "DeadlineExceeded" else PATIENT_S
+        assert await ended(client, body, timeout_s) == (species.error or "good")
+        assert place.met == 1
+        place.species = None
+        assert await ended(client, b"body", PATIENT_S) == "good"
+
+
+@pytest.mark.parametrize("species", SPECIES.values(), ids=SPECIES)
+@pytest_twisted.ensureDeferred
+async def test_neighbours_never_notice(species: Species) -> None:
+    """Ten calls at once over it and a good one: those of the good one are answered, whatever the others meet."""
+    async with Enclosure(species) as bad, Enclosure(None) as good, client_of(bad, good) as client:
+        calls = [client.predict(b"body", timeout_s=PATIENT_S) for _ in range(10)]
+        outcomes: list[Any] = []
+        for call in calls:
+            call.addBoth(outcomes.append)
+        while sum(str(outcome) == "good" for outcome in outcomes) < 5:
+            await deferLater(reactor, 0.005)
+        for call in calls:
+            call.addErrback(lambda failure: failure.trap(EasError))
+            call.cancel()
