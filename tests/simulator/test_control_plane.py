@@ -263,6 +263,17 @@ class TestGroups:
         assert wire.status == status
         room.close()
 
+    def test_vipserver_tells_who_is_out_of_service(self, room: Room) -> None:
+        """As rows that are not valid; upstreams leave them out."""
+        room.world.instance("g.b-0").registered = False
+        hosts = json.loads(room.get("/vipserver/api/srvIPXT?dom=g.b&clusters=DEFAULT").body)["hosts"]
+        assert [(host["port"], host["valid"]) for host in hosts] == [
+            (room.world.instance("g.b-1").port, True),
+            (room.world.instance("g.b-0").port, False),
+        ]
+        assert len(room.discover("g.b")) == 1
+        room.close()
+
     def test_unknown(self, room: Room) -> None:
         """404, on every path."""
         for name in ("h", "", "g/c", "b"):
