@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from simulator.instance import SimulatedInstance
     from simulator.simulator import Simulator
 
-    Renderer = Callable[[Sequence[str], Sequence[Any]], Response]
+    Renderer = Callable[[Sequence[str], Sequence[Any], Sequence[Any]], Response]
 
 UPSTREAMS = ("/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/", "/api/v1/servicediscovery/upstreams/")
 VIPSERVER_LIST, VIPSERVER_HOSTS = "/vipserver/serverlist", "/vipserver/api/srvIPXT"
@@ -129,7 +129,8 @@ class ControlPlane:
         rows: list[Any] = [_row(instance) for service in services for instance in service.listed()]
         for fault in lies:
             rows = self._lies.tell(fault, names, rows)
-        response = render(names, rows)
+        absent = [_row(i) for service in services for i in service.instances.values() if not i.registered]
+        response = render(names, rows, absent)
         # Blanks before the last brace: as valid as it was, and as large as is wished.
         padding = sum(fault.get("bytes") for fault in faults if fault.type == "huge")
         return evolve(response, body=response.body[:-1] + b" " * padding + b"}") if padding else response
@@ -157,12 +158,14 @@ def _row(instance: SimulatedInstance) -> dict[str, Any]:
     }
 
 
-def _upstreams(names: Sequence[str], rows: Sequence[Any]) -> Response:
+def _upstreams(names: Sequence[str], rows: Sequence[Any], _: Sequence[Any]) -> Response:
     return _json({"correlative": list(names), "endpoints": {"items": list(rows)}})
 
 
-def _vipserver(names: Sequence[str], rows: Sequence[Any]) -> Response:
+def _vipserver(names: Sequence[str], rows: Sequence[Any], absent: Sequence[Any]) -> Response:
+    """VIPServer tells of hosts that are out of service too, and says so."""
     hosts = [{**row, "valid": True} if isinstance(row, dict) else row for row in rows]
+    hosts += [{**row, "valid": False} for row in absent]
     return _json({"dom": ",".join(names), "hosts": hosts})
 
 

@@ -291,7 +291,7 @@ class _Job:
         elif isinstance(result, Deferred):
             result.addCallbacks(self._receive, self._raised)
         elif isinstance(result, Later):
-            self._instance.later(result.seconds, self._receive, result.value)
+            self._instance.later(result.seconds.draw(self._instance.chance), self._receive, result.value)
         elif isinstance(result, str):
             self._finish(Response(200, result.encode()))
         elif isinstance(result, bytearray | memoryview):

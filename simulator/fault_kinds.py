@@ -66,8 +66,8 @@ class Attribute:
             text = "a string" if self.high is None else f"a string of at most {self.high:g} characters"
         else:
             text = "a whole number" if self.type == "integer" else "a number"
-            bounds = [f"≥ {self.low:g}"] if self.low is not None else []
-            bounds += [f"≤ {self.high:g}"] if self.high is not None else []
+            bounds = [f"≥ {self.low:.10g}"] if self.low is not None else []
+            bounds += [f"≤ {self.high:.10g}"] if self.high is not None else []
             text = " ".join([text, " and ".join(bounds)]).strip() + (f", in {self.unit}" if self.unit else "")
         return f"{text}, or null" if self.is_optional else text
 

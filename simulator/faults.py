@@ -224,4 +224,4 @@ def _alternative(name: str, kind: Kind, place: dict[str, Any], required: list[st
 
 
 def _wrong(path: str, expected: str, got: Any) -> Never:
-    raise FaultError(f"{path}: expected {expected}, got {str(got)[:60]!r}")
+    raise FaultError(f"{path}: expected {expected}, got {repr(got)[:60]}")

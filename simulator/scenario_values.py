@@ -37,7 +37,7 @@ def number(path: str, given: Any, low: float, high: float, *, whole: bool = Fals
     """A number within bounds."""
     kinds = int if whole else (int, float)
     if not isinstance(given, kinds) or isinstance(given, bool) or not low <= given <= high:
-        bounds = (f" ≥ {low:g}" if low > -inf else "") + (f" and ≤ {high:g}" if high < inf else "")
+        bounds = (f" ≥ {low:.10g}" if low > -inf else "") + (f" and ≤ {high:.10g}" if high < inf else "")
         wrong(path, f"a {'whole ' if whole else ''}number{bounds}", given)
     return given
 
@@ -51,7 +51,7 @@ def known(path: str, given: dict[str, Any], known: Sequence[str], what: str) -> 
 
 def wrong(path: str, expected: str, got: Any) -> Never:
     """Say what was expected there."""
-    raise ScenarioError(f"{path}: expected {expected}, got {str(got)[:60]!r}")
+    raise ScenarioError(f"{path}: expected {expected}, got {repr(got)[:60]}")
 
 
 def fail(path: str, why: str) -> Never:

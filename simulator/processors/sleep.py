@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from random import Random
 from typing import Any
 
 from attrs import field, frozen
@@ -10,21 +9,21 @@ from attrs import field, frozen
 from simulator.durations import MAX_S, Duration
 
 
+def _duration(given: Any) -> Duration:
+    return Duration.parse(given)
+
+
 @frozen
 class Later:
     """An answer that is due after a while; the instance waits, the processor does not.
 
     Attributes:
-        seconds: How long, 0–3600.
+        seconds: How long: a number from 0 to 3600, or a `Duration` to draw from.
         value: The answer then.
     """
 
-    seconds: float
+    seconds: Duration = field(converter=_duration)
     value: Any
-
-    def __attrs_post_init__(self) -> None:
-        if not 0 <= self.seconds <= MAX_S:
-            raise ValueError(f"seconds: expected a number ≥ 0 and ≤ {MAX_S:g}, got {self.seconds!r}")
 
 
 @frozen
@@ -32,11 +31,10 @@ class Sleep:
     """Answers the body, after a duration."""
 
     duration: Duration
-    _rng: Random = field(factory=lambda: Random(0))
 
     def __call__(self, body: bytes) -> Later:
         """The body, later."""
-        return Later(self.duration.draw(self._rng), body)
+        return Later(self.duration, body)
 
 
 def sleep(body: bytes) -> Later:

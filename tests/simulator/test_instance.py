@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from simulator import ServiceSpec
+from simulator import Fault, ServiceSpec, Target
 from simulator.service_spec import SpecError
 from tests.simulator.raw import request
 from tests.simulator.room import Room
@@ -201,6 +201,36 @@ def test_a_draining_instance_announces_the_close() -> None:
     room.wait(1.0)
     assert (wire.status, wire.headers["connection"], wire.end) == (200, "close", "ConnectionDone")
     assert len(room.discover("echo")) == 3
+    room.close()
+
+
+def test_an_idle_connection_that_is_used_in_time_lives_on() -> None:
+    """The end is due 0.3 s after an answer that struck, and a request takes it back."""
+    room = Room()
+    room.world.faults.add(Fault("close_idle", Target("echo"), {"idle": 300}, times=1))
+    wire = room.ask(b"first")
+    room.wait(0.2)
+    wire.send(request(b"second"))
+    room.wait(0.2)
+    assert (wire.end, wire.received[-6:]) == ("", b"second")
+    room.wait(1.0)
+    assert wire.end == ""
+    room.close()
+
+
+@pytest.mark.parametrize(
+    ("type_", "attributes"), [("close_idle", {"idle": 300}), ("reset_peer", {"at": "accept", "timeout": 300})]
+)
+def test_what_was_due_on_a_connection_ends_with_it(type_: str, attributes: dict[str, Any]) -> None:
+    """The client leaves first, and no timer is left behind."""
+    room = Room()
+    room.world.faults.add(Fault(type_, Target("echo"), attributes))
+    wire = room.ask()
+    room.wait(0.1)
+    wire.transport.loseConnection()
+    room.wait(0.1)
+    assert not room.scheduler.pending
+    room.wait(1.0)
     room.close()
 
 

@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from simulator import ServiceSpec
-from simulator.processors import BUILT_IN, CODECS, ProcessorError, Tensor, UserProcessor, find
+from simulator.processors import BUILT_IN, CODECS, Later, ProcessorError, Tensor, UserProcessor, find
 from tests.simulator.raw import SILENCE, Raw, request
 from tests.simulator.room import Room
 from tests.simulator.serving import Served
@@ -119,6 +119,17 @@ def test_sleep(processor: str, body: bytes, after_s: float) -> None:
     room.wait(4.0)
     assert (wire.status, wire.body) == (200, body)
     assert wire.at_s - began == pytest.approx(after_s, abs=0.02)
+    room.close()
+
+
+def test_a_callable_may_say_that_its_answer_comes_later() -> None:
+    """In a number of seconds, or in one that is drawn from the seed; through its codec."""
+    room = Room(ServiceSpec("s", processor=UserProcessor(lambda text: Later("uniform:1,2", text * 2), CODECS["text"])))
+    wire = room.ask(b"ab")
+    room.wait(0.9)
+    assert wire.received == b""
+    room.wait(1.2)
+    assert (wire.status, wire.body) == (200, b"abab")
     room.close()
 
 
