@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: The codecs by name. `lz4` is the frame format. `lz4-block` is one bare block, without its size: it has no beginning,
-#: no end and no checksum, so something else may pass for one. `snappy` is the bare format, as the official SDKs send it.
+#: no end and no checksum, so something else may pass for one. `snappy` is bare too, as the official SDKs send it.
 CODECS = ("gzip", "lz4", "lz4-block", "snappy", "zlib", "zstd")
 
 _WINDOW_BITS = {"gzip": 31, "zlib": 15}  # as zlib.decompressobj says which header it expects

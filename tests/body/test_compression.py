@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import subprocess
 import sys
@@ -86,10 +87,8 @@ def test_any_bytes_are_data_or_a_body_error(codec: str) -> None:
         damaged = bytearray(packed)
         for at, byte in damages:
             damaged[at] = byte
-        try:
+        with contextlib.suppress(BodyError):
             assert len(decompress(codec, bytes(damaged), LIMIT)) <= LIMIT
-        except BodyError:
-            pass
 
     check()
 

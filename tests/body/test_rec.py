@@ -58,7 +58,7 @@ def test_lists_and_lists_of_lists(name: str, outer: str) -> None:
         read = feature(rows, f"{outer}<{outer}<{name}>>")
         assert read.WhichOneof("value") == f"{kind}_lists"
         assert [list(row.features) for row in getattr(read, f"{kind}_lists").lists] == rows
-    with pytest.raises(BodyError, match="user feature 'k'.*1"):
+    with pytest.raises(BodyError, match=r"user feature 'k'.*1"):
         feature([value, wrong], f"{outer}<{name}>")
     with pytest.raises(BodyError, match="user feature 'k': row 1"):
         feature([[value], [wrong]], f"{outer}<{outer}<{name}>>")
