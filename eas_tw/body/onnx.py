@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from eas_tw.body import schema
 from eas_tw.body.content import numeric
 from eas_tw.body.layout import ONNX
 from eas_tw.body.onnx_data_helper import DATA_TYPE, DIMS, NAME, RAW_DATA, assemble, check_size, encode, parts
-from eas_tw.body.outputs import TensorResponse, read_text
+from eas_tw.body.outputs import TensorResponse, read_message, read_text
 from eas_tw.body.packing import from_raw, unpack
-from eas_tw.body.tensor import Encoded, joined
+from eas_tw.body.tensor import Encoded, check_varints, joined
 from eas_tw.body.wire import DELIMITED, VARINT, read_varint, scan
 
 if TYPE_CHECKING:
@@ -154,6 +153,7 @@ class _RawTensor:
             if field == NAME and wire == DELIMITED:
                 self.name = read_text(data, start, stop)
             elif field == DIMS and wire in {DELIMITED, VARINT}:
+                check_varints(data, start, stop)
                 dims.append(memoryview(data)[start:stop])
             elif field == DATA_TYPE and wire == VARINT:
                 self.number = read_varint(data, start, stop)[0] & 0xFFFFFFFF
@@ -172,7 +172,7 @@ class _RawTensor:
         return numeric().from_raw(self._memory, self._checked(where)).reshape(self.shape)
 
     def message(self) -> TensorProto:
-        tensor: TensorProto = schema.parse("eas_tw.onnx.TensorProto", self._extent)
+        tensor: TensorProto = read_message("eas_tw.onnx.TensorProto", self._extent)
         return tensor
 
     def _checked(self, where: str) -> DType:

@@ -6,6 +6,7 @@ import reprlib
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from eas_tw.body import schema
 from eas_tw.body.tensor import Tensor
 from eas_tw.body.wire import DELIMITED, scan
 from eas_tw.errors import BodyError
@@ -106,6 +107,18 @@ class TensorResponse(ABC):
 def wrong_kind(kind: str, content: bytes, error: BodyError) -> BodyError:
     """What to raise when a response is not of the kind that was asked for; its beginning usually says what it is."""
     return BodyError(f"the response is no {kind} body ({len(content)} bytes, {reprlib.repr(content[:40])}): {error}")
+
+
+def read_message(full_name: str, data: Buffer) -> Any:
+    """A message of a response, read by protobuf.
+
+    Raises:
+        BodyError: It is no such message.
+    """
+    try:
+        return schema.parse(full_name, data)
+    except ValueError as error:
+        raise BodyError(str(error)) from error
 
 
 def read_text(data: bytes, start: int, stop: int) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from eas_tw.body import schema
 from eas_tw.body.checks import whole
 from eas_tw.body.features import text
-from eas_tw.body.outputs import TensorResponse, read_map
+from eas_tw.body.outputs import TensorResponse, read_map, read_message
 from eas_tw.errors import BodyError
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class RecRequest:
         except TypeError as error:
             raise BodyError(f"a feed is a PBRequest or its bytes, got {type(data).__name__}") from error
         try:
-            self._message = schema.parse(f"{self._package}.PBRequest", serialised)
-        except ValueError as error:
+            self._message = read_message(f"{self._package}.PBRequest", serialised)
+        except BodyError as error:
             raise BodyError(f"the feed is no PBRequest: {error}") from error
         self._message.debug_level = level
 
@@ -89,10 +89,7 @@ class RecResponse(TensorResponse):
     _map_field: ClassVar[int] = 0
 
     def _read(self, data: bytes) -> None:
-        try:
-            self.message: Any = schema.parse(f"{self._package}.PBResponse", data)
-        except ValueError as error:
-            raise BodyError(str(error)) from error
+        self.message: Any = read_message(f"{self._package}.PBResponse", data)
         self._by_name = read_map(self._layout, data, self._map_field)
 
     def __getattr__(self, name: str) -> Any:

@@ -156,7 +156,7 @@ class Tensor:
     def _merge_shape(self, data: bytes, at: int, end: int) -> None:
         for field, wire, start, stop in scan(data, at, end):
             if field == _DIM and wire in {DELIMITED, VARINT}:
-                _check_varints(data, start, stop)
+                check_varints(data, start, stop)
                 self._dims.append(memoryview(data)[start:stop])
 
     @property
@@ -242,9 +242,14 @@ def _check_packed(layout: Layout, data: bytes, field: int, start: int, stop: int
     if width and (stop - start) % width:
         raise BodyError(f"not protobuf: {stop - start} bytes of {8 * width}-bit floats at byte {start}")
     if layout.elements[field] == VARINT:
-        _check_varints(data, start, stop)
+        check_varints(data, start, stop)
 
 
-def _check_varints(data: bytes, start: int, stop: int) -> None:
+def check_varints(data: bytes, start: int, stop: int) -> None:
+    """See that a packed field, or one varint, does not end inside a varint.
+
+    Raises:
+        BodyError: It does.
+    """
     if stop > start and data[stop - 1] >= 0x80:  # noqa: PLR2004 - the continuation bit
         raise BodyError(f"not protobuf: a packed field ends inside a varint at byte {stop}")

@@ -106,6 +106,16 @@ def test_an_output_whose_parts_do_not_fit_is_a_body_error() -> None:
         OnnxDataHelper.to_array(response.get_tensor(0))
 
 
+def test_dimensions_cut_inside_a_varint_are_noticed_at_once() -> None:
+    """Like every truncation; protobuf refuses them as well, when the message is asked for."""
+    with pytest.raises(BodyError, match=r"no ONNX body.*inside a varint"):
+        OnnxResponse(b"\n\x04\x12\x02\x02\x80")
+    too_long = b"\n\x0d\x12\x0b" + b"\xff" * 10 + b"\x01"
+    for question in (lambda response: response.get_tensor(0), lambda response: response.get_tensor_shape(0)):
+        with pytest.raises(BodyError, match="not protobuf"):
+            question(OnnxResponse(too_long))
+
+
 def test_halves_need_no_numpy() -> None:
     """Rounded as IEEE 754 says, infinity from halfway past the largest, as numpy does it."""
     values = [0.0, -0.0, 1.5, 65504.0, 65519.9, 65520.0, -1e9, math.inf, 5.96e-8, 2049.0]
