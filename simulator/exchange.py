@@ -294,6 +294,8 @@ class _Job:
             self._instance.later(result.seconds.draw(self._instance.chance), self._receive, result.value)
         elif isinstance(result, str):
             self._finish(Response(200, result.encode()))
+        elif isinstance(result, Response):
+            self._finish(result)
         elif isinstance(result, bytearray | memoryview):
             self._finish(Response(200, bytes(result)))
         else:

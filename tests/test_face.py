@@ -6,7 +6,11 @@ import eas_tw
 
 FACE = {
     "Attempt",
+    "BladeRequest",
+    "BladeResponse",
     "BodyError",
+    "CaffeRequest",
+    "CaffeResponse",
     "ClientClosed",
     "ClientConfig",
     "Condition",
@@ -19,8 +23,16 @@ FACE = {
     "ENDPOINT_TYPE_FIXED",
     "ENDPOINT_TYPE_VIPSERVER",
     "EasError",
+    "EasyRecRequest",
+    "EasyRecResponse",
     "Instance",
+    "JsonRequest",
+    "JsonResponse",
     "NoInstances",
+    "OnnxData",
+    "OnnxDataHelper",
+    "OnnxRequest",
+    "OnnxResponse",
     "Outcome",
     "Overloaded",
     "PredictClient",
@@ -32,6 +44,10 @@ FACE = {
     "StringResponse",
     "TFRequest",
     "TFResponse",
+    "TorchRecRequest",
+    "TorchRecResponse",
+    "TorchRequest",
+    "TorchResponse",
 }
 
 

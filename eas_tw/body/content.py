@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from eas_tw.body.dtypes import TEXT
+from eas_tw.body.dtypes import BOOL, HALF, TEXT
 from eas_tw.errors import BodyError
 
 if TYPE_CHECKING:
@@ -78,6 +78,31 @@ def numeric() -> ModuleType:
 def seen_as(memory: memoryview, code: str) -> memoryview:
     """The same memory as elements of another native format."""
     return memory.cast("B").cast(code)  # type: ignore[call-overload,no-any-return]  # a code is checked at run time
+
+
+def code_told(content: Any, where: str) -> str:
+    """The element type that content itself states, as `DType.code` has it.
+
+    Returns:
+        Empty where it states none: Python's ints and floats, and plain bytes.
+
+    Raises:
+        BodyError: An array of something that no body carries.
+    """
+    while isinstance(content, list | tuple) and content:
+        content = content[0]
+    if isinstance(content, bool):
+        return BOOL
+    if isinstance(content, str | bytes | bytearray):
+        return TEXT if isinstance(content, str) else ""
+    if hasattr(content, "__array__"):
+        return numeric().code_of(content, where)  # type: ignore[no-any-return]
+    try:
+        view = memoryview(content)
+    except TypeError:
+        return ""
+    code = view.format[-1:]
+    return code if code in {BOOL, HALF} else _NATIVE.get((_KINDS.get(code, ""), view.itemsize), "")
 
 
 def flatten(content: Any, dtype: DType, shape: tuple[int, ...] | None, where: str) -> Flat:

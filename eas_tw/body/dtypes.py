@@ -1,6 +1,7 @@
-"""The element types of a tensor: EAS's numbers for them, what each may hold, and which field carries it.
+"""The element types of a tensor: EAS's numbers for them, what each may hold, and the kind of field that carries it.
 
-One table, `DTYPES`. The numbers are those of `ArrayDataType` (WIRE.md §4), shared by every body that has tensors.
+One table, `DTYPES`. The numbers are those of `ArrayDataType` (WIRE.md §4); `layout` says which body has which, and the
+few that number them otherwise do so beside their own code.
 """
 
 from __future__ import annotations
@@ -9,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from eas_tw.errors import BodyError
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FLOATS = "fd"
+FLOATS = "efd"
+HALF = "e"
 TEXT = "s"
 BOOL = "?"
 
@@ -26,8 +26,8 @@ class DType:
     Attributes:
         number: Its number on the wire.
         name: Its name in the official SDK, such as `DT_FLOAT`.
-        code: Its elements as `array` and numpy spell them (`f` is a 32-bit float, `q` a 64-bit integer), `?` for bool,
-            `s` for strings.
+        code: Its elements as `array`, `struct` and numpy spell them (`f` is a 32-bit float, `q` a 64-bit integer), `?`
+            for bool, `s` for strings.
     """
 
     number: int
@@ -36,7 +36,7 @@ class DType:
 
     @property
     def field(self) -> str:
-        """The field of `ArrayProto` that carries it; every integer of 32 bits or fewer shares `int_val`."""
+        """The field of an array message that carries it; every integer of 32 bits or fewer shares `int_val`."""
         return _FIELDS.get(self.code, "int_val")
 
     @property
@@ -63,7 +63,13 @@ class DType:
 
 
 _FIELDS = {"f": "float_val", "d": "double_val", "q": "int64_val", BOOL: "bool_val", TEXT: "string_val"}
-_ITEMSIZES = {"b": 1, "B": 1, BOOL: 1, "h": 2, "H": 2, "i": 4, "f": 4, "q": 8, "d": 8, TEXT: 0}
+_ITEMSIZES = {
+    **dict.fromkeys(("b", "B", BOOL), 1),
+    **dict.fromkeys("hHe", 2),
+    **dict.fromkeys("iIf", 4),
+    **dict.fromkeys("qQd", 8),
+    TEXT: 0,
+}
 _RANGELESS = {BOOL: "bools, or 0 and 1", TEXT: "bytes or str"}
 
 DTYPES: Mapping[int, DType] = {
@@ -78,12 +84,13 @@ DTYPES: Mapping[int, DType] = {
         (7, "DT_STRING", TEXT),
         (9, "DT_INT64", "q"),
         (10, "DT_BOOL", BOOL),
+        (17, "DT_UINT16", "H"),
+        # Quantised ones last: a uint8 array that does not say more is DT_UINT8.
         (11, "DT_QINT8", "b"),
         (12, "DT_QUINT8", "B"),
         (13, "DT_QINT32", "i"),
         (15, "DT_QINT16", "h"),
         (16, "DT_QUINT16", "H"),
-        (17, "DT_UINT16", "H"),
     )
 }
 
@@ -99,22 +106,27 @@ UNCARRIED: Mapping[int, str] = {
 }
 
 
-def dtype_of(number: object, where: str) -> DType:
-    """The element type of a number.
+class ArrayDataTypes:
+    """The DT_ constants of the request classes that share `ArrayDataType`."""
 
-    Args:
-        number: Such as `TFRequest.DT_FLOAT`.
-        where: What is being encoded or parsed, for the message: `feed 'images'`.
-
-    Raises:
-        BodyError: No such type, or one that a body has no field for.
-    """
-    if isinstance(number, int) and number in DTYPES:
-        return DTYPES[number]
-    if isinstance(number, int) and number in UNCARRIED:
-        raise BodyError(f"{where}: an EAS body has no field for {UNCARRIED[number]}; convert to {_names()}")
-    raise BodyError(f"{where}: {number!r} is no dtype; use one of the DT_ constants: {_names()}")
-
-
-def _names() -> str:
-    return ", ".join(dtype.name for dtype in DTYPES.values())
+    DT_FLOAT = 1
+    DT_DOUBLE = 2
+    DT_INT32 = 3
+    DT_UINT8 = 4
+    DT_INT16 = 5
+    DT_INT8 = 6
+    DT_STRING = 7
+    DT_COMPLEX64 = 8
+    DT_INT64 = 9
+    DT_BOOL = 10
+    DT_QINT8 = 11
+    DT_QUINT8 = 12
+    DT_QINT32 = 13
+    DT_BFLOAT16 = 14
+    DT_QINT16 = 15
+    DT_QUINT16 = 16
+    DT_UINT16 = 17
+    DT_COMPLEX128 = 18
+    DT_HALF = 19
+    DT_RESOURCE = 20
+    DT_VARIANT = 21

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eas_tw.body import varints
-from eas_tw.body.dtypes import BOOL, FLOATS
+from eas_tw.body.dtypes import BOOL, FLOATS, TEXT
 from eas_tw.errors import BodyError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eas_tw.body.dtypes import DType
+
+_CODES = {(np.dtype(code).kind, np.dtype(code).itemsize): code for code in "?bBhHiIqQefd"}
 
 
 def as_array(content: Any, where: str) -> NDArray[Any]:
@@ -34,11 +36,28 @@ def as_array(content: Any, where: str) -> NDArray[Any]:
     raise BodyError(f"{where}: an array of {values.dtype} has no place in an EAS body; convert it to numbers first")
 
 
+def code_of(content: Any, where: str) -> str:
+    """The element type of an array or an array's scalar, as `DType.code` has it; empty for an array of objects."""
+    dtype = as_array(content, where).dtype
+    if dtype.kind in "SU":
+        return TEXT
+    return "" if dtype.kind == "O" else _CODES.get((dtype.kind, dtype.itemsize), str(dtype))
+
+
 def of_objects(values: list[Any]) -> NDArray[Any]:
     """A one-dimensional array of Python objects, one for each element."""
     array = np.empty(len(values), object)
     array[:] = values
     return array
+
+
+def raw(values: NDArray[Any], dtype: DType, where: str) -> bytes | memoryview:
+    """An array's own memory, little-endian, in row-major order; see `packing.raw`."""
+    if values.dtype.kind == "O":
+        values = _from_objects(values, dtype, where)
+    if dtype.code not in FLOATS:
+        _check_range(values, dtype, where)
+    return _memory(values, dtype, where)
 
 
 def pack_buffer(values: memoryview) -> bytes:
@@ -51,7 +70,7 @@ def pack(values: NDArray[Any], dtype: DType, where: str) -> bytes | memoryview:
     if values.dtype.kind == "O":
         values = _from_objects(values, dtype, where)
     if dtype.code in FLOATS:
-        return _pack_floats(values, dtype, where)
+        return _memory(values, dtype, where)
     _check_range(values, dtype, where)
     flat = np.ascontiguousarray(values).reshape(-1)
     if dtype.code == BOOL:
@@ -75,6 +94,11 @@ def unpack(payload: memoryview, dtype: DType) -> NDArray[Any]:
     return numbers.astype(np.int32)  # protobuf keeps the low 32 bits of an int32
 
 
+def from_raw(memory: memoryview, dtype: DType) -> NDArray[Any]:
+    """Little-endian memory as an array of its elements: a read-only view."""
+    return np.frombuffer(memory, f"<{dtype.code}") if memory else np.empty(0, f"<{dtype.code}")
+
+
 def narrow(values: NDArray[Any], dtype: DType, where: str) -> NDArray[Any]:
     """Numbers of `int_val` in the dtype's own size.
 
@@ -94,7 +118,7 @@ def _from_objects(values: NDArray[Any], dtype: DType, where: str) -> NDArray[Any
     return np.frombuffer(typed(values.reshape(-1).tolist(), dtype, where), dtype.storage)
 
 
-def _pack_floats(values: NDArray[Any], dtype: DType, where: str) -> bytes | memoryview:
+def _memory(values: NDArray[Any], dtype: DType, where: str) -> bytes | memoryview:
     if values.dtype.kind not in "fiub":
         raise BodyError(f"{where}: an array of {values.dtype} cannot be {dtype.name}; it takes {dtype.range_text}")
     with np.errstate(over="ignore"):  # too large for 32 bits is inf, as in protobuf

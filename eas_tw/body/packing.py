@@ -1,4 +1,4 @@
-"""Elements to the payload of a packed field, and back to Python numbers.
+"""Elements to the payload of a packed field, or to raw memory, and back to Python numbers.
 
 Floats are their own memory: nothing is converted when the buffer already has the wire's layout, and the buffer itself
 is returned. Integers and bools are varints: packed by numpy when the program has loaded it, else by protobuf, never by
@@ -7,14 +7,16 @@ a loop per element here. Which field the payload belongs to, and its tag, are no
 
 from __future__ import annotations
 
+import math
 import reprlib
+import struct
 import sys
 from array import array
 from typing import TYPE_CHECKING, Any
 
 from eas_tw.body import schema
 from eas_tw.body.content import numeric, seen_as, vectorised
-from eas_tw.body.dtypes import BOOL, FLOATS
+from eas_tw.body.dtypes import BOOL, FLOATS, HALF, DType
 from eas_tw.body.wire import head, varint
 from eas_tw.errors import BodyError
 
@@ -22,12 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eas_tw.body.content import Flat
-    from eas_tw.body.dtypes import DType
 
 #: Any message with the repeated fields `int_val`, `int64_val` and `bool_val` can carry varints through protobuf.
 _CARRIER = "eas_tw.tf.ArrayProto"
 #: Below this many elements, or bytes, protobuf is done before numpy has begun.
 _WORTH_NUMPY = 256
+#: What rounds to infinity in 16 bits (IEEE 754: halfway past the largest number).
+_HALF_LIMIT = 65520.0
 
 
 def pack(flat: Flat, dtype: DType, where: str) -> bytes | memoryview:
@@ -51,6 +54,26 @@ def pack(flat: Flat, dtype: DType, where: str) -> bytes | memoryview:
     if dtype.code in FLOATS:
         return _wire_order(values)
     return _pack_varints(values, dtype, where)
+
+
+def raw(flat: Flat, dtype: DType, where: str) -> bytes | memoryview:
+    """The elements as their little-endian memory, whatever their type; arguments and errors as for `pack`.
+
+    Returns:
+        For elements that already have that layout, a view of the caller's own memory.
+    """
+    if not isinstance(flat.values, list | tuple | memoryview):
+        return numeric().raw(flat.values, dtype, where)  # type: ignore[no-any-return]
+    if dtype.code == HALF:
+        return _halves(flat.as_list(), dtype, where)
+    return _wire_order(typed(flat.values, dtype, where))
+
+
+def from_raw(payload: memoryview, dtype: DType) -> list[Any]:
+    """Python numbers of little-endian memory whose size is a multiple of the element's."""
+    if dtype.code == HALF:
+        return [half for (half,) in struct.iter_unpack("<e", payload)]
+    return _from_wire_order(payload, dtype.code)
 
 
 def pack_strings(values: Sequence[Any], field: int, where: str) -> bytes:
@@ -122,6 +145,16 @@ def _first_wrong(values: list[Any], dtype: DType, where: str) -> BodyError:
         except (TypeError, ValueError, OverflowError):
             return BodyError(f"{where}: element {index} is {_describe(value)}; {dtype.name} takes {dtype.range_text}")
     raise AssertionError("array refused the whole but none of its elements")
+
+
+def _halves(values: Sequence[Any], dtype: DType, where: str) -> bytes:
+    """16-bit floats, for which `array` has no type; too large is inf, as for the others."""
+    doubles = typed(values, DType(dtype.number, dtype.name, "d"), where).tolist()
+    try:
+        return struct.pack(f"<{len(doubles)}e", *doubles)
+    except OverflowError:
+        limited = [value if abs(value) < _HALF_LIMIT else math.copysign(math.inf, value) for value in doubles]
+        return struct.pack(f"<{len(doubles)}e", *limited)
 
 
 def _describe(value: object) -> str:

@@ -1,7 +1,7 @@
-"""One tensor of a body: `ArrayProto`, written in one piece behind its head, and read without copying its payload.
+"""One tensor of a body: written in one piece behind its head, and read without copying its payload.
 
-The message is the same, number for number, in the TensorFlow, PyTorch and recommendation bodies (WIRE.md §4): dtype,
-shape, and one field with the elements. What surrounds it (maps of inputs, lists of outputs) is each body's own matter.
+The message is dtype, shape, and one field with the elements; `layout` says where each body keeps them. What surrounds
+it (maps of inputs, lists of outputs) is each body's own matter.
 """
 
 from __future__ import annotations
@@ -12,53 +12,88 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from eas_tw.body.content import flatten, numeric
-from eas_tw.body.dtypes import DTYPES, FLOATS, TEXT, dtype_of
+from eas_tw.body.content import Flat, code_told, flatten, numeric
+from eas_tw.body.dtypes import DTYPES, FLOATS, TEXT
 from eas_tw.body.packing import pack, pack_strings, unpack
-from eas_tw.body.wire import DELIMITED, FIXED32, FIXED64, VARINT, delimited, head, read_varint, scan, varint
+from eas_tw.body.wire import DELIMITED, VARINT, delimited, head, int32, read_varint, scan, varint
 from eas_tw.errors import BodyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-_DTYPE, _SHAPE, _DIM = 1, 2, 1
-_FIELDS = {"float_val": 3, "double_val": 4, "int_val": 5, "string_val": 6, "int64_val": 7, "bool_val": 8}
-#: Field number -> the wire type of one element outside a packed field.
-_ELEMENTS = {3: FIXED32, 4: FIXED64, 5: VARINT, 6: DELIMITED, 7: VARINT, 8: VARINT}
-_WIDTHS = {3: 4, 4: 8}
+    from eas_tw.body.dtypes import DType
+    from eas_tw.body.layout import Layout
+
+_DIM = 1
+_KEY, _VALUE = 1, 2  # of a map's entry
 
 
 @attrs.frozen
 class Encoded:
-    """An `ArrayProto` ready to be joined: everything up to the elements, then the elements.
+    """A message ready to be joined: everything up to the elements of its tensor, then the elements.
 
     Attributes:
-        head: dtype, shape, and the tag and length of the elements' field.
+        head: Whatever comes first, and the tag and length of the elements' field.
         payload: The elements; for floats perhaps a view of the caller's own memory.
     """
 
     head: bytes
     payload: bytes | memoryview
 
-    @property
-    def size(self) -> int:
-        """Bytes on the wire."""
-        return len(self.head) + len(self.payload)
+    def within(self, field: int, before: bytes = b"") -> Encoded:
+        """This as a field of the message around it, `before` being what else belongs to the field's message."""
+        size = len(before) + len(self.head) + len(self.payload)
+        return Encoded(head(field, size) + before + self.head, self.payload)
+
+    def keyed(self, field: int, key: bytes) -> Encoded:
+        """This as the entry of a map; protobuf writes one as a message of a key and a value."""
+        return self.within(_VALUE).within(field, delimited(_KEY, key))
 
 
-def encode(shape: Sequence[int] | None, number: int, content: Any, where: str) -> Encoded:
+def joined(*parts: bytes, tensors: Iterable[Encoded], after: Iterable[bytes] = ()) -> bytes:
+    """A whole body, with one copy of every tensor."""
+    chunks: list[bytes | memoryview] = [*parts]
+    for tensor in tensors:
+        chunks += (tensor.head, tensor.payload)
+    return b"".join([*chunks, *after])
+
+
+def encode(layout: Layout, shape: Sequence[int] | None, number: int | None, content: Any, where: str) -> Encoded:
     """Check a tensor and encode it.
 
     Args:
+        layout: Of the message.
         shape: Its dimensions, `[]` for a scalar, None to take the content's own.
-        number: Its dtype, one of the DT_ constants.
+        number: Its dtype, one of the DT_ constants; None to take the content's own.
         content: Its elements in row-major order; see `content.flatten`.
         where: For messages, such as `feed 'images'`.
 
     Raises:
         BodyError: Shape, dtype and content do not fit; the text says which element and what it may be.
     """
-    dtype = dtype_of(number, where)
+    dtype = dtype_for(layout, number, content, where)
+    dims, flat = measure(dtype, shape, content, where)
+    packed_dims = b"".join(map(varint, dims))
+    start = b"" if layout.dtype_field is None else varint(layout.dtype_field << 3) + int32(dtype.number)
+    start += delimited(layout.shape_field, delimited(_DIM, packed_dims) if dims else b"")
+    field = layout.field_of(dtype)
+    if dtype.code == TEXT:
+        return Encoded(start, pack_strings(flat.as_list(), field, where))
+    payload = pack(flat, dtype, where)
+    return Encoded(start + head(field, len(payload)) if payload else start, payload)
+
+
+def dtype_for(layout: Layout, number: int | None, content: Any, where: str) -> DType:
+    """The dtype that was given, or else the one the content tells."""
+    return layout.dtype_told(code_told(content, where), where) if number is None else layout.dtype_of(number, where)
+
+
+def measure(dtype: DType, shape: Sequence[int] | None, content: Any, where: str) -> tuple[tuple[int, ...], Flat]:
+    """The dimensions of a tensor, and its elements laid out flat.
+
+    Raises:
+        BodyError: They do not fit each other, or are none.
+    """
     given = None if shape is None else _dims(shape, where)
     flat = flatten(content, dtype, given, where)
     dims = flat.shape if given is None else given
@@ -67,13 +102,7 @@ def encode(shape: Sequence[int] | None, number: int, content: Any, where: str) -
             f"{where}: shape {list(dims)} holds {math.prod(dims)} elements, the content has {math.prod(flat.shape)}; "
             "correct one, or pass None to take the content's shape"
         )
-    packed_dims = b"".join(map(varint, dims))
-    start = varint(_DTYPE << 3) + varint(number) + delimited(_SHAPE, delimited(_DIM, packed_dims) if dims else b"")
-    field = _FIELDS[dtype.field]
-    if dtype.code == TEXT:
-        return Encoded(start, pack_strings(flat.as_list(), field, where))
-    payload = pack(flat, dtype, where)
-    return Encoded(start + head(field, len(payload)) if payload else start, payload)
+    return dims, flat
 
 
 def _dims(shape: Sequence[int], where: str) -> tuple[int, ...]:
@@ -87,17 +116,22 @@ def _dims(shape: Sequence[int], where: str) -> tuple[int, ...]:
 
 
 class Tensor:
-    """A tensor read from a response: its payload is found and checked for size, and decoded when asked for."""
+    """A tensor read from a response: its payload is found and checked for size, and decoded when asked for.
 
-    __slots__ = ("_chunks", "_dims", "number")
+    Args:
+        layout: Of the message.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_chunks", "_dims", "_layout", "number")
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
         self.number = 0
         self._dims: list[memoryview] = []
         self._chunks: dict[int, list[memoryview]] = {}
 
     def merge(self, data: bytes, at: int, end: int) -> None:
-        """Read one `ArrayProto`; a second one adds to the first, as protobuf merges messages.
+        """Read one message; a second one adds to the first, as protobuf merges messages.
 
         Args:
             data: The whole body.
@@ -108,20 +142,21 @@ class Tensor:
             BodyError: It is not such a message.
         """
         view = memoryview(data)
+        layout = self._layout
         for field, wire, start, stop in scan(data, at, end):
-            if field in _ELEMENTS and wire in {DELIMITED, _ELEMENTS[field]}:
+            if field in layout.elements and wire in {DELIMITED, layout.elements[field]}:
                 if wire == DELIMITED:
-                    _check_packed(data, field, start, stop)
+                    _check_packed(layout, data, field, start, stop)
                 self._chunks.setdefault(field, []).append(view[start:stop])
-            elif field == _DTYPE and wire == VARINT:
+            elif field == layout.dtype_field and wire == VARINT:
                 self.number = read_varint(data, start, stop)[0] & 0xFFFFFFFF  # an enum is an int32
-            elif field == _SHAPE and wire == DELIMITED:
+            elif field == layout.shape_field and wire == DELIMITED:
                 self._merge_shape(data, start, stop)
 
     def _merge_shape(self, data: bytes, at: int, end: int) -> None:
         for field, wire, start, stop in scan(data, at, end):
             if field == _DIM and wire in {DELIMITED, VARINT}:
-                _check_varints(data, start, stop)
+                check_varints(data, start, stop)
                 self._dims.append(memoryview(data)[start:stop])
 
     @property
@@ -133,17 +168,18 @@ class Tensor:
         """
         return unpack(_joined(self._dims), _INT64)
 
-    def values(self, where: str) -> list[Any]:
+    def values(self, where: str, number: int | None = None) -> list[Any]:
         """Its elements in row-major order, as Python floats, ints, bools or bytes.
 
         Args:
             where: For messages, such as `output 'scores'`.
+            number: The dtype to read, for a layout whose messages do not say theirs; None for the one that is there.
 
         Raises:
             BodyError: Its dtype is unknown, or its payload is broken.
         """
-        dtype = dtype_of(self.number, where)
-        chunks = self._chunks.get(_FIELDS[dtype.field], [])
+        dtype = self._dtype(where, number)
+        chunks = self._chunks.get(self._layout.field_of(dtype), [])
         if dtype.code == TEXT:
             return list(map(bytes, chunks))
         return unpack(_joined(chunks), dtype)
@@ -158,21 +194,38 @@ class Tensor:
             BodyError: As for `values`; or the elements do not fill the shape; or numpy is not installed.
         """
         numpy_half = numeric()
-        dtype = dtype_of(self.number, where)
+        dtype = self._dtype(where, None)
         if dtype.code == TEXT:
             flat = numpy_half.of_objects(self.values(where))
         else:
-            flat = numpy_half.unpack(_joined(self._chunks.get(_FIELDS[dtype.field], [])), dtype)
+            flat = numpy_half.unpack(_joined(self._chunks.get(self._layout.field_of(dtype), [])), dtype)
             flat = flat if dtype.code in FLOATS else numpy_half.narrow(flat, dtype, where)
-        return flat.reshape(self._shape_for(flat.size, where))
+        return flat.reshape(fitting(self.shape, flat.size, where))
 
-    def _shape_for(self, count: int, where: str) -> list[int]:
-        shape = self.shape
-        if math.prod(shape) == count and all(dim >= 0 for dim in shape):
-            return shape
-        if not shape:  # a response without a shape: elements in a row
-            return [count]
-        raise BodyError(f"{where}: shape {shape} and {count} elements do not fit; get_values has the elements")
+    def _dtype(self, where: str, number: int | None) -> DType:
+        layout = self._layout
+        if layout.dtype_field is not None:
+            return layout.dtype_of(self.number, where)
+        if number is not None:
+            return layout.dtype_of(number, where)
+        found = [dtype for dtype in layout.dtypes.values() if layout.field_of(dtype) in self._chunks]
+        if len(found) > 1:
+            names = " and ".join(dtype.name for dtype in found)
+            raise BodyError(f"{where}: it has elements of {names}; say which in get_values")
+        return found[0] if found else next(iter(layout.dtypes.values()))
+
+
+def fitting(shape: list[int], count: int, where: str) -> list[int]:
+    """The shape of `count` elements that came with `shape`.
+
+    Raises:
+        BodyError: They do not fit.
+    """
+    if math.prod(shape) == count and all(dim >= 0 for dim in shape):
+        return shape
+    if not shape:  # a response without a shape: elements in a row
+        return [count]
+    raise BodyError(f"{where}: shape {shape} and {count} elements do not fit; get_values has the elements")
 
 
 _INT64 = DTYPES[9]
@@ -183,14 +236,20 @@ def _joined(chunks: list[memoryview]) -> memoryview:
     return chunks[0] if len(chunks) == 1 else memoryview(b"".join(chunks))
 
 
-def _check_packed(data: bytes, field: int, start: int, stop: int) -> None:
+def _check_packed(layout: Layout, data: bytes, field: int, start: int, stop: int) -> None:
     """A truncated or foreign payload is noticed while the response is parsed, at no cost per element."""
-    if field in _WIDTHS and (stop - start) % _WIDTHS[field]:
-        raise BodyError(f"not protobuf: {stop - start} bytes of {8 * _WIDTHS[field]}-bit floats at byte {start}")
-    if _ELEMENTS[field] == VARINT:
-        _check_varints(data, start, stop)
+    width = layout.widths.get(field)
+    if width and (stop - start) % width:
+        raise BodyError(f"not protobuf: {stop - start} bytes of {8 * width}-bit floats at byte {start}")
+    if layout.elements[field] == VARINT:
+        check_varints(data, start, stop)
 
 
-def _check_varints(data: bytes, start: int, stop: int) -> None:
+def check_varints(data: bytes, start: int, stop: int) -> None:
+    """See that a packed field, or one varint, does not end inside a varint.
+
+    Raises:
+        BodyError: It does.
+    """
     if stop > start and data[stop - 1] >= 0x80:  # noqa: PLR2004 - the continuation bit
         raise BodyError(f"not protobuf: a packed field ends inside a varint at byte {stop}")

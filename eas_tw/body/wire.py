@@ -7,7 +7,7 @@ It knows no message. Rules: https://protobuf.dev/programming-guides/encoding/.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eas_tw.errors import BodyError
 
@@ -45,6 +45,23 @@ def head(field: int, size: int) -> bytes:
 def delimited(field: int, payload: bytes) -> bytes:
     """A whole string, submessage or packed field."""
     return head(field, len(payload)) + payload
+
+
+def int32(value: int) -> bytes:
+    """An int32, an int64 or an enum: negative ones take ten bytes."""
+    return varint(value % 2**64)
+
+
+def utf8(text: Any, what: str) -> bytes:
+    """Text as protobuf has it.
+
+    Raises:
+        BodyError: It is not text, or text UTF-8 cannot carry.
+    """
+    try:
+        return text.encode()  # type: ignore[no-any-return]
+    except (AttributeError, UnicodeEncodeError) as error:
+        raise BodyError(f"{what} must be text that UTF-8 can carry, got {text!r}") from error
 
 
 def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """What an instance computes.
 
-A processor is a callable of the request's body, or of what a codec makes of it. It answers bytes or text (or what the
-codec makes bytes of), at once, later (`Later`), or as a Deferred or coroutine; what it raises is the caller's 400, with
-the exception's text. `compute` is the one way from a body to a result: built-in processors run at once; a user's
+A processor is a callable of the request's body, or of what a codec makes of it. It answers bytes, text, a `Response`
+(or what the codec makes bytes of), at once, later (`Later`), or as a Deferred or coroutine; what it raises is the
+caller's 400, with the exception's text. `compute` is the one way from a body to a result: built-in processors run at once; a user's
 ordinary function runs in a thread of its own, so that one which blocks holds up its worker and nothing else.
 """
 
@@ -17,11 +17,14 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from simulator.durations import Duration, DurationError
+from simulator.processors import echoes
 from simulator.processors.codecs import CODECS, PLAIN, Codec
+from simulator.processors.compressed import Compressed, check, split
 from simulator.processors.mnist import mnist
 from simulator.processors.sleep import Later, Sleep, sleep
 from simulator.processors.tensors import Tensor
 from simulator.processors.threads import in_thread
+from simulator.processors.torch import torch
 
 
 class ProcessorError(ValueError):
@@ -55,10 +58,10 @@ class UserProcessor:
         )
 
 
-Processor = UserProcessor | Callable[[bytes], Any]
+Processor = UserProcessor | Compressed | Callable[[bytes], Any]
 __all__ = [
-    "BUILT_IN", "CODECS", "PLAIN", "Codec", "Later", "Processor", "ProcessorError", "Sleep", "Tensor", "UserProcessor",
-    "compute", "echo", "find", "mnist", "sleep",
+    "BUILT_IN", "CODECS", "PLAIN", "Codec", "Compressed", "Later", "Processor", "ProcessorError", "Sleep", "Tensor",
+    "UserProcessor", "compute", "echo", "find", "mnist", "sleep", "torch",
 ]  # fmt: skip
 
 
@@ -74,6 +77,8 @@ def _then(result: Any, encode: Callable[[Any], Any]) -> Any:
 
 def compute(processor: Processor, body: bytes, reactor: Any) -> Any:
     """What a processor makes of a body: bytes, text, `Later` or a Deferred of them; or it raises."""
+    if isinstance(processor, Compressed):
+        return _then(compute(processor.inner, processor.read(body), reactor), processor.write)
     if not isinstance(processor, UserProcessor):
         return processor(body)
     begun = processor.begin(body) if processor.is_patient else in_thread(reactor, processor.begin, body)
@@ -85,7 +90,7 @@ def echo(body: bytes) -> bytes:
     return body
 
 
-BUILT_IN: dict[str, Processor] = {"echo": echo, "mnist": mnist, "sleep": sleep}
+BUILT_IN: dict[str, Processor] = {"echo": echo, "mnist": mnist, "sleep": sleep, "torch": torch, **echoes.ECHOES}
 
 
 def find(name: str | Processor | Callable[[Any], Any], service: str) -> Processor:
@@ -94,16 +99,20 @@ def find(name: str | Processor | Callable[[Any], Any], service: str) -> Processo
     Args:
         name: A key of `BUILT_IN`; `sleep:` and a duration; `MODULE:CALLABLE`, or `CODEC+MODULE:CALLABLE` for one that
             takes and answers values; a callable; empty for what suits the service: one whose name starts with `mnist`
-            computes scores, every other one echoes.
+            computes scores, every other one echoes. `gzip+NAME` takes compressed requests, `NAME+gzip` compresses its
+            answers (see `compressed.COMPRESSIONS`).
         service: The service's name.
 
     Raises:
         ProcessorError: There is none.
     """
-    if isinstance(name, UserProcessor | Sleep):
+    if isinstance(name, UserProcessor | Sleep | Compressed):
         return name
     if not isinstance(name, str):
         return name if name in BUILT_IN.values() else UserProcessor(name)
+    before, name, after = split(name)
+    if before or after:
+        return _compressed(find(name, service), before, after)
     if not name:
         name = "mnist" if service.startswith("mnist") else "echo"
     if name in BUILT_IN:
@@ -122,6 +131,17 @@ def find(name: str | Processor | Callable[[Any], Any], service: str) -> Processo
     if plus and codec not in CODECS:
         raise ProcessorError(f"processor {name}: codec must be one of {', '.join(CODECS)}, got {codec!r}")
     return UserProcessor(_load(name, module, rest), CODECS[codec] if plus else PLAIN)
+
+
+def _compressed(processor: Processor, before: str, after: str) -> Compressed:
+    for compression in (before, after):
+        try:
+            check(compression)
+        except ImportError as error:
+            raise ProcessorError(
+                f"{compression} needs cramjam; install it with: pip install 'eas-tw[compression]'"
+            ) from error
+    return Compressed(processor, before, after)
 
 
 def _load(name: str, module: str, attribute: str) -> Callable[[Any], Any]:

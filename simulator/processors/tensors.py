@@ -11,10 +11,7 @@ from typing import Any
 from attrs import field, frozen
 
 from eas_tw.body import schema
-
-_FIELDS = {1: "float_val", 2: "double_val", 3: "int_val", 4: "int_val", 5: "int_val", 6: "int_val", 7: "string_val",
-           9: "int64_val", 10: "bool_val"}  # fmt: skip
-"""Which field has the values of a `DT_…`."""
+from simulator.processors.arrays import FIELDS
 
 
 @frozen
@@ -32,8 +29,8 @@ class Tensor:
     dtype: int = 1
 
     def __attrs_post_init__(self) -> None:
-        if self.dtype not in _FIELDS:
-            raise ValueError(f"dtype must be one of {', '.join(map(str, _FIELDS))}, got {self.dtype!r}")
+        if self.dtype not in FIELDS:
+            raise ValueError(f"dtype must be one of {', '.join(map(str, FIELDS))}, got {self.dtype!r}")
         if prod(self.shape) != len(self.values):
             raise ValueError(f"shape {list(self.shape)} needs {prod(self.shape)} values, got {len(self.values)}")
 
@@ -64,7 +61,7 @@ def decode(body: bytes) -> Inputs:
     except Exception as error:
         raise ValueError(f"the body is not a PredictRequest: {error}") from error
     tensors = {
-        name: Tensor(array.array_shape.dim, getattr(array, _FIELDS.get(array.dtype, "float_val")), array.dtype)
+        name: Tensor(array.array_shape.dim, getattr(array, FIELDS.get(array.dtype, "float_val")), array.dtype)
         for name, array in request.inputs.items()
     }
     return Inputs(tensors, request.signature_name, tuple(request.output_filter))
@@ -77,5 +74,5 @@ def encode(outputs: dict[str, Tensor]) -> bytes:
         array = response.outputs[name]
         array.dtype = tensor.dtype
         array.array_shape.dim.extend(tensor.shape)
-        getattr(array, _FIELDS[tensor.dtype]).extend(tensor.values)
+        getattr(array, FIELDS[tensor.dtype]).extend(tensor.values)
     return response.SerializeToString()  # type: ignore[no-any-return]

@@ -1,7 +1,9 @@
-"""The compiled descriptors: they are those of the sources, and private."""
+"""The message classes: private, one each, and under the names their stubs promise."""
 
 from __future__ import annotations
 
+import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -9,17 +11,8 @@ from pathlib import Path
 import pytest
 from google.protobuf import descriptor_pool
 
-from eas_tw import TFRequest
 from eas_tw.body import schema
-from eas_tw.body.dtypes import DTYPES, UNCARRIED
-
-
-def test_the_compiled_descriptors_are_those_of_the_sources() -> None:
-    """`python -m eas_tw.body.schema.compile` was run after the last change."""
-    pytest.importorskip("grpc_tools")
-    from eas_tw.body.schema.compile import compile_protos  # noqa: PLC0415 - only where grpcio-tools is
-
-    assert Path(schema.__file__).with_name(schema.DESCRIPTORS).read_bytes() == compile_protos()
+from eas_tw.body.dtypes import DTYPES, UNCARRIED, ArrayDataTypes
 
 
 def test_the_pool_is_private() -> None:
@@ -49,7 +42,7 @@ def test_the_table_of_dtypes_is_the_schemas() -> None:
     ours = {dtype.name: dtype.number for dtype in DTYPES.values()} | {name: n for n, name in UNCARRIED.items()}
     assert ours == numbers
     assert {dtype.field for dtype in DTYPES.values()} <= set(array.fields_by_name)
-    constants = {name: value for name, value in vars(TFRequest).items() if name.startswith("DT_")}
+    constants = {name: value for name, value in vars(ArrayDataTypes).items() if name[:3] == "DT_"}
     assert constants == {name: number for name, number in numbers.items() if number}
 
 
@@ -61,3 +54,51 @@ def test_protobuf_is_loaded_by_the_first_body_that_needs_it() -> None:
         "sys.exit(any(name.startswith('google.protobuf') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0  # noqa: S603
+
+
+STUBS = sorted(Path(schema.__file__).parent.glob("*.pyi"))
+
+
+@pytest.mark.parametrize("stub", STUBS, ids=lambda stub: stub.stem)
+def test_modules_have_what_their_stubs_promise(stub: Path) -> None:
+    """Messages, enums, their values and the fields of messages."""
+    module = importlib.import_module(f"{schema.__name__}.{stub.stem}")
+    body = ast.parse(stub.read_text("utf-8")).body
+    promised = [
+        node.target.id for node in body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    ]
+    assert "DESCRIPTOR" in promised
+    for name in promised:
+        assert getattr(module, name) is not None
+    for node in body:
+        if isinstance(node, ast.ClassDef) and "Message" in ast.unparse(node.bases[0]):
+            message = getattr(module, node.name)()
+            fields = {field.name for field in message.DESCRIPTOR.fields}
+            annotated = {part.target.id for part in node.body if isinstance(part, ast.AnnAssign)}  # type: ignore[union-attr]
+            assert {name for name in annotated if name.islower()} == fields
+        elif isinstance(node, ast.ClassDef):
+            assert getattr(module, node.name).Name(0)
+
+
+def test_a_module_says_what_it_has_not() -> None:
+    """As any module does."""
+    with pytest.raises(AttributeError, match=r"tf_predict_pb2' has no attribute 'PBRequest'"):
+        importlib.import_module(f"{schema.__name__}.tf_predict_pb2").PBRequest  # noqa: B018
+    with pytest.raises(ImportError):
+        from eas_tw.body.schema.blade_pb2 import Nothing  # type: ignore[attr-defined]  # noqa: F401, PLC0415
+
+
+def test_a_modules_message_is_the_one_class() -> None:
+    """However it was come by."""
+    from eas_tw.body.schema.easyrec_predict_pb2 import PBRequest, StatusCode  # noqa: PLC0415
+
+    assert PBRequest is schema.message("eas_tw.easyrec.PBRequest")
+    assert StatusCode.EXCEPTION == 2
+    assert StatusCode.Name(1) == "INPUT_EMPTY"
+
+
+@pytest.mark.parametrize("data", [b"\x08", b"\x07", b"\x12\x05ab", b"<html>"])
+def test_bytes_that_are_no_message_are_a_value_error(data: bytes) -> None:
+    """Whatever the installed protobuf raises."""
+    with pytest.raises(ValueError, match="not protobuf"):
+        schema.parse("eas_tw.easyrec.PBResponse", data)

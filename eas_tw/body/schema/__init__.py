@@ -3,6 +3,9 @@
 The `.proto` files beside this module are compiled to one file, `descriptors.binpb` (see `compile`), read on first use
 into a private `DescriptorPool`. There are no generated modules: those refuse every runtime older than themselves, while
 one descriptor file serves protobuf 3.20 to 7, and a private pool cannot meet the official SDK's own messages.
+
+The modules `…_pb2` here have the names a generated module would have, with stubs for editors, so
+`from eas_tw.body.schema.easyrec_predict_pb2 import PBRequest` gives the class that `message` gives.
 """
 
 from __future__ import annotations
@@ -12,7 +15,10 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.protobuf.descriptor_pool import DescriptorPool
+    from typing_extensions import Buffer
 
 DESCRIPTORS = "descriptors.binpb"
 
@@ -36,6 +42,52 @@ def message(full_name: str) -> type[Any]:
     if hasattr(message_factory, "GetMessageClass"):
         return message_factory.GetMessageClass(descriptor)
     return _old_factory().GetPrototype(descriptor)  # type: ignore[no-any-return]  # protobuf before 4.22
+
+
+def parse(full_name: str, data: Buffer) -> Any:
+    """A message of its bytes.
+
+    Args:
+        full_name: As for `message`.
+        data: The serialised message.
+
+    Raises:
+        ValueError: They are no such message.
+    """
+    try:
+        return message(full_name).FromString(bytes(data))
+    except Exception as error:  # DecodeError, and in pure Python whatever the reader tripped over
+        raise ValueError(f"not protobuf: {error or type(error).__name__}") from error
+
+
+def exports(module: str) -> Callable[[str], Any]:
+    """The `__getattr__` of a module that stands for a `.proto` file: messages, enums and their values, by name.
+
+    Args:
+        module: The module's name, `…_pb2`.
+    """
+    path = f"{module.replace('.', '/').removesuffix('_pb2')}.proto"
+
+    def find(name: str) -> Any:
+        file = None if name.startswith("__") else _pool().FindFileByName(path)
+        if file is not None and name == "DESCRIPTOR":
+            return file
+        if file is not None and name in file.message_types_by_name:
+            return message(file.message_types_by_name[name].full_name)
+        for enum in file.enum_types_by_name.values() if file is not None else ():
+            if enum.name == name:
+                return _enum(enum)
+            if name in enum.values_by_name:
+                return enum.values_by_name[name].number
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return find
+
+
+def _enum(descriptor: Any) -> Any:
+    from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper  # noqa: PLC0415 - as in `message`
+
+    return EnumTypeWrapper(descriptor)
 
 
 @cache

@@ -1,6 +1,8 @@
-"""Recompile the `.proto` files into `descriptors.binpb`: `python -m eas_tw.body.schema.compile`.
+"""Recompile the `.proto` files: `python -m eas_tw.body.schema.compile`.
 
-It needs grpcio-tools. Run it after changing or adding a `.proto` file and commit both. A test fails when they differ.
+They become `descriptors.binpb`, which the package reads, and a stub for each, which editors and type checkers read.
+It needs grpcio-tools. Run it after changing or adding a `.proto` file and commit the results; a test fails when they
+differ.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ from pathlib import Path
 from eas_tw.body.schema import DESCRIPTORS
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
 
 
-def compile_protos() -> bytes:
-    """Compile every `.proto` file of this folder, in the order of their names.
+def compile_protos() -> dict[str, bytes]:
+    """Compile every `.proto` file of this folder.
 
     Returns:
-        A serialised `FileDescriptorSet`.
+        What belongs into this folder, by file name: a serialised `FileDescriptorSet`, in which a file comes after those
+        it imports, and the stubs.
 
     Raises:
         RuntimeError: protoc refused a file; it has said why on standard error.
@@ -25,14 +29,16 @@ def compile_protos() -> bytes:
     """
     from grpc_tools import protoc  # noqa: PLC0415 - a tool of developers; the package runs without it
 
-    names = sorted(path.name for path in HERE.glob("*.proto"))
+    names = sorted(path.relative_to(ROOT).as_posix() for path in HERE.glob("*.proto"))
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / DESCRIPTORS
-        status = protoc.main(["protoc", f"-I{HERE}", f"--descriptor_set_out={out}", *names])
+        options = [f"-I{ROOT}", "--include_imports", f"--descriptor_set_out={out}", f"--pyi_out={folder}"]
+        status = protoc.main(["protoc", *options, *names])
         if status:
             raise RuntimeError(f"protoc ended with {status} on {', '.join(names)}")
-        return out.read_bytes()
+        return {path.name: path.read_bytes() for path in (out, *sorted(Path(folder).rglob("*.pyi")))}
 
 
 if __name__ == "__main__":
-    (HERE / DESCRIPTORS).write_bytes(compile_protos())
+    for name, content in compile_protos().items():
+        (HERE / name).write_bytes(content)

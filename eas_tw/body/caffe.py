@@ -1,0 +1,100 @@
+"""Caffe bodies: named tensors of 32-bit floats in and out (`caffe_predict.proto`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from eas_tw.body.dtypes import DTYPES
+from eas_tw.body.layout import CAFFE
+from eas_tw.body.outputs import TensorResponse, read_text
+from eas_tw.body.tensor import Encoded, Tensor, encode, joined
+from eas_tw.body.wire import DELIMITED, delimited, scan, utf8
+from eas_tw.errors import BodyError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from typing_extensions import Buffer
+
+_INPUT_NAME, _INPUT_DATA, _OUTPUT_FILTER = 1, 2, 3
+_OUTPUT_NAME, _OUTPUT_DATA = 1, 2
+_FLOAT = DTYPES[1]
+
+
+class CaffeRequest:
+    """The inputs of one prediction by a Caffe model; every tensor is of 32-bit floats.
+
+    A request may be sent, changed and sent again: each `to_string` is a whole new body.
+    """
+
+    def __init__(self) -> None:
+        self._feeds: dict[str, tuple[bytes, Encoded]] = {}
+        self._fetches: dict[str, bytes] = {}
+
+    def __repr__(self) -> str:
+        return f"CaffeRequest(feeds={list(self._feeds)}, fetches={list(self._fetches)})"
+
+    def add_feed(self, name: str, shape: Sequence[int] | None = None, content: Any = None) -> None:
+        """Add an input; the same name again replaces it.
+
+        Args:
+            name: Of the input blob, such as `data`.
+            shape: As for `TFRequest.add_feed`.
+            content: The same; numbers of any type become 32-bit floats.
+
+        Raises:
+            BodyError: Name, shape and content do not fit; the text says where and what would.
+        """
+        text = utf8(name, "the name of a feed")
+        tensor = encode(CAFFE, shape, _FLOAT.number, content, f"feed {name!r}")
+        self._feeds[name] = delimited(_INPUT_NAME, text), tensor.within(_INPUT_DATA)
+
+    def add_fetch(self, name: str) -> None:
+        """Ask for an output; without any, the service sends all.
+
+        Raises:
+            BodyError: The name is not text.
+        """
+        self._fetches[name] = delimited(_OUTPUT_FILTER, utf8(name, "the name of a fetch"))
+
+    def to_string(self) -> bytes:
+        """The body, made with one copy of every tensor: all names, then all tensors."""
+        names, tensors = zip(*self._feeds.values(), strict=True) if self._feeds else ((), ())
+        return joined(*names, tensors=tensors, after=self._fetches.values())
+
+    def parse_response(self, content: Buffer) -> CaffeResponse:
+        """The answer to this request.
+
+        Raises:
+            BodyError: The bytes are no Caffe response.
+        """
+        return CaffeResponse(content)
+
+
+class CaffeResponse(TensorResponse):
+    """The outputs of one prediction.
+
+    Args:
+        content: The body of the response.
+
+    Attributes:
+        content: The same, as bytes.
+
+    Raises:
+        BodyError: It is no Caffe response: cut short, names that are not as many as tensors, or another kind of body.
+    """
+
+    __slots__ = ()
+    _kind = "Caffe"
+
+    def _read(self, data: bytes) -> None:
+        names, tensors = [], []
+        for field, wire, start, stop in scan(data, 0, len(data)):
+            if field == _OUTPUT_NAME and wire == DELIMITED:
+                names.append(read_text(data, start, stop))
+            elif field == _OUTPUT_DATA and wire == DELIMITED:
+                tensors.append(Tensor(CAFFE))
+                tensors[-1].merge(data, start, stop)
+        if len(names) != len(tensors):
+            raise BodyError(f"{len(names)} names for {len(tensors)} outputs")
+        self._by_name = dict(zip(names, tensors, strict=True))

@@ -1,0 +1,131 @@
+"""EasyRec bodies: features of a user and ids of items in, scores out (`easyrec_predict.proto`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from eas_tw.body.dtypes import DTYPES
+from eas_tw.body.features import integer, scalar, text
+from eas_tw.body.layout import TF
+from eas_tw.body.rec import RecRequest, RecResponse
+from eas_tw.errors import BodyError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from eas_tw.body.schema.easyrec_predict_pb2 import PBRequest, PBResponse
+
+_FLOAT, _INT = DTYPES[1], DTYPES[3]
+_TF_OUTPUTS = 10
+
+
+class EasyRecRequest(RecRequest):
+    """A user and the items to score.
+
+    A request may be sent, changed and sent again: each `to_string` is a whole new body.
+
+    Args:
+        signature_name: Kept for the official SDK's sake; it is not part of the body.
+        fg_mode: The same: where features are generated is the service's configuration.
+    """
+
+    _package = "eas_tw.easyrec"
+
+    def __init__(self, signature_name: str | None = None, fg_mode: str = "normal") -> None:
+        super().__init__()
+        self.signature_name = signature_name
+        self.fg_mode = fg_mode
+
+    def set_signature_name(self, signature_name: str | None) -> None:
+        """Keep a name; it is not part of the body."""
+        self.signature_name = signature_name
+
+    def add_feed(self, data: PBRequest | Buffer, debug_level: int = 0) -> None:
+        """Start from a whole message, in place of everything added before.
+
+        Args:
+            data: A `PBRequest` (`eas_tw.body.schema.easyrec_predict_pb2`, or the official SDK's), which is copied, or
+                its bytes.
+            debug_level: Diagnostics to ask for; what the message says of it does not count, as in the official SDK.
+
+        Raises:
+            BodyError: It is no such message.
+        """
+        self._feed(data, debug_level)
+
+    def add_user_fea_flt(self, k: str, v: float) -> None:
+        """Add a feature of the user that is a 32-bit float; the same name again replaces it.
+
+        Raises:
+            BodyError: Name or value is wrong.
+        """
+        where = f"user feature {k!r}"
+        try:
+            value = float(v)
+        except (TypeError, ValueError) as error:
+            raise BodyError(f"{where} must be a number, got {v!r}") from error
+        self._user_feature(k).float_feature = scalar(value, _FLOAT, where)
+
+    def add_user_fea_int(self, k: str, v: int | str) -> None:
+        """Add a feature of the user that is an int32, or its text; the same name again replaces it.
+
+        Raises:
+            BodyError: Name or value is wrong.
+        """
+        where = f"user feature {k!r}"
+        value = scalar(integer(v, where), _INT, where)
+        self._user_feature(k).int_feature = value
+
+    def add_user_fea_str(self, k: str, v: Any) -> None:
+        """Add a feature of the user that is text; the same name again replaces it. A number is sent as its text.
+
+        Raises:
+            BodyError: Name or value is wrong.
+        """
+        value = text(v if isinstance(v, str | bytes) else str(v), f"user feature {k!r}")
+        self._user_feature(k).string_feature = value
+
+    def keep_one_item_ids(self) -> None:
+        """Drop all item ids but the first.
+
+        Raises:
+            BodyError: There is none.
+        """
+        if not self._message.item_ids:
+            raise BodyError("there are no item ids to keep one of; add_feed or add_item_id gives some")
+        del self._message.item_ids[1:]
+
+    def parse_response(self, content: Buffer) -> EasyRecResponse:
+        """The answer to this request.
+
+        Raises:
+            BodyError: The bytes are no EasyRec response.
+        """
+        return EasyRecResponse(content)
+
+    def _user_feature(self, k: str) -> Any:
+        return self._message.user_features[text(k, "the name of a user feature")]
+
+
+class EasyRecResponse(RecResponse):
+    """The scores, as the service's `PBResponse`, whose attributes are this object's: `response.results["i1"].scores`.
+
+    The tensors of `tf_outputs` can be had by `get_values`, `get_tensor_shape` and `as_numpy`.
+
+    Args:
+        content: The body of the response.
+
+    Attributes:
+        content: The same, as bytes.
+        message: The `PBResponse`.
+
+    Raises:
+        BodyError: It is no EasyRec response: cut short, or HTML, JSON or another kind of body.
+    """
+
+    __slots__ = ()
+    _kind = "EasyRec"
+    _package = "eas_tw.easyrec"
+    _layout = TF
+    _map_field = _TF_OUTPUTS
+    message: PBResponse

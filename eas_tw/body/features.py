@@ -1,0 +1,154 @@
+"""One feature of a recommendation request: a `PBFeature` of a value and the name of its type.
+
+The names are those of the official SDK, and a grammar: a scalar (`STRING FLOAT DOUBLE INT BIGINT INT64`), `LIST<…>` or
+`ARRAY<…>` of one, lists of lists, and `MAP<key,value>` of two. The schema's field names follow it (`int_list`,
+`long_float_map`), so the grammar is the table.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from eas_tw.body.content import flatten
+from eas_tw.body.dtypes import DTYPES, TEXT, DType
+from eas_tw.body.packing import typed
+from eas_tw.errors import BodyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from eas_tw.body.schema.torchrec_predict_pb2 import PBFeature
+
+_FLOAT, _DOUBLE, _INT, _LONG, _STRING = (DTYPES[number] for number in (1, 2, 3, 9, 7))
+#: The official SDK's names -> what the schema's field names have, and the range.
+_SCALARS: Mapping[str, tuple[str, DType]] = {
+    "STRING": ("string", _STRING),
+    "FLOAT": ("float", _FLOAT),
+    "DOUBLE": ("double", _DOUBLE),
+    "INT": ("int", _INT),
+    "BIGINT": ("long", _LONG),
+    "INT64": ("long", _LONG),
+}
+_KEYS = {"STRING", "INT", "BIGINT", "INT64"}
+_LIST = re.compile(r"(?:LIST|ARRAY)<(.+)>")
+_MAP = re.compile(r"MAP<(\w+),(\w+)>")
+
+
+def fill(feature: PBFeature, value: Any, dtype: str, where: str) -> None:
+    """Set an empty feature.
+
+    Args:
+        feature: The message.
+        value: What `dtype` says: one element, a list or an array of one dimension, a list of them, or a mapping.
+        dtype: Such as `INT`, `LIST<FLOAT>` or `MAP<STRING,INT64>`, in either case.
+        where: For messages, such as `user feature 'age'`.
+
+    Raises:
+        BodyError: There is no such type, or the value is not of it.
+    """
+    name = "".join(dtype.upper().split()) if isinstance(dtype, str) else ""
+    listed, mapped = _LIST.fullmatch(name), _MAP.fullmatch(name)
+    nested = listed and _LIST.fullmatch(listed[1])
+    if name in _SCALARS:
+        kind, element = _SCALARS[name]
+        setattr(feature, f"{kind}_feature", scalar(value, element, where))
+    elif nested and nested[1] in _SCALARS:
+        _fill_lists(feature, value, *_SCALARS[nested[1]], where)
+    elif listed and listed[1] in _SCALARS:
+        kind, element = _SCALARS[listed[1]]
+        _extend(getattr(feature, f"{kind}_list"), value, element, where)
+    elif mapped and mapped[1] in _KEYS and mapped[2] in _SCALARS:
+        _fill_map(feature, value, _SCALARS[mapped[1]], _SCALARS[mapped[2]], where)
+    else:
+        raise BodyError(
+            f"{where}: {dtype!r} is no type of a feature; use {', '.join(_SCALARS)}, LIST<…> or ARRAY<…> of one, "
+            "LIST<LIST<…>>, or MAP<key,value> with keys of STRING, INT, BIGINT or INT64"
+        )
+
+
+def scalar(value: Any, element: DType, where: str) -> Any:
+    """One element as protobuf takes it.
+
+    Raises:
+        BodyError: It is not of that type, or out of its range.
+    """
+    if element.code == TEXT:
+        return text(value, where)
+    (number,) = typed([value], element, where).tolist()
+    return number
+
+
+def text(value: Any, where: str) -> str:
+    """Text for a field of text; bytes must be UTF-8.
+
+    Raises:
+        BodyError: It is neither, or cannot be sent as UTF-8.
+    """
+    try:
+        found: str = value.decode() if isinstance(value, bytes) else value
+        found.encode()
+    except (AttributeError, UnicodeError) as error:
+        raise BodyError(f"{where} must be text that UTF-8 can carry, got {value!r}") from error
+    return found
+
+
+def _extend(message: Any, value: Any, element: DType, where: str) -> None:
+    """Set a message whose `features` are a list."""
+    message.SetInParent()  # an empty list is a list, too
+    if isinstance(value, str | bytes):
+        raise BodyError(f"{where}: a list is needed, got {value!r}")
+    flat = flatten(value, element, None, where)
+    if len(flat.shape) != 1:
+        raise BodyError(f"{where}: a list of one dimension is needed, got shape {list(flat.shape)}")
+    if element.code == TEXT:
+        message.features.extend(text(part, f"{where}: element {index}") for index, part in enumerate(flat.as_list()))
+    else:
+        values = flat.values if isinstance(flat.values, list | tuple | memoryview) else flat.as_list()
+        message.features.extend(typed(values, element, where))
+
+
+def _fill_lists(feature: PBFeature, value: Any, kind: str, element: DType, where: str) -> None:
+    lists = getattr(feature, f"{kind}_lists")
+    lists.SetInParent()
+    for index, row in enumerate(_rows(value, where)):
+        _extend(lists.lists.add(), row, element, f"{where}: row {index}")
+
+
+def _rows(value: Any, where: str) -> Iterable[Any]:
+    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
+        raise BodyError(f"{where}: a list of lists is needed, got {value!r}")
+    return value  # type: ignore[no-any-return]
+
+
+def _fill_map(
+    feature: PBFeature, value: Any, key: tuple[str, DType], element: tuple[str, DType], where: str
+) -> None:  # fmt: skip
+    message = getattr(feature, f"{key[0]}_{element[0]}_map")
+    message.SetInParent()
+    try:
+        items = dict(value).items()
+    except (TypeError, ValueError) as error:
+        raise BodyError(f"{where}: a mapping is needed, got {value!r}") from error
+    for name, part in items:
+        here = f"{where}: key {name!r}"
+        message.map_field[_key(name, key[1], here)] = scalar(part, element[1], here)
+
+
+def _key(name: Any, element: DType, where: str) -> Any:
+    """Keys come as text where the mapping was JSON; the official SDK reads them as numbers, too."""
+    if element.code != TEXT and isinstance(name, str):
+        name = integer(name, where)
+    return scalar(name, element, where)
+
+
+def integer(value: Any, where: str) -> Any:
+    """A number of its text; anything else is passed on.
+
+    Raises:
+        BodyError: The text is none.
+    """
+    try:
+        return int(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise BodyError(f"{where}: {value!r} is no integer") from error

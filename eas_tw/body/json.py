@@ -1,0 +1,90 @@
+"""JSON bodies: what `json` can say, and arrays as nested lists."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from eas_tw.body.outputs import wrong_kind
+from eas_tw.errors import BodyError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+
+class JsonRequest:
+    """A value sent as JSON: UTF-8, without spaces.
+
+    Args:
+        data: Dictionaries, lists, text, numbers, bools, None; arrays (anything with `tolist()`) are nested lists.
+
+    Raises:
+        BodyError: The value has no JSON: an object of another kind, a circle, NaN or infinity (RFC 8259 §6).
+    """
+
+    __slots__ = ("_body",)
+
+    def __init__(self, data: Any) -> None:
+        try:
+            text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_as_list)
+            self._body = text.encode()
+        except (TypeError, ValueError, RecursionError) as error:  # a lone surrogate is a ValueError too
+            raise BodyError(f"a JsonRequest cannot be written: {error}") from error
+
+    def __repr__(self) -> str:
+        return f"JsonRequest({len(self._body)} bytes)"
+
+    def to_string(self) -> bytes:
+        """The body."""
+        return self._body
+
+    def parse_response(self, content: Buffer) -> JsonResponse:
+        """The answer to this request.
+
+        Raises:
+            BodyError: The bytes are no JSON.
+        """
+        return JsonResponse(content)
+
+
+class JsonResponse:
+    """A response that is JSON.
+
+    Args:
+        content: The body of the response.
+
+    Attributes:
+        content: The same, as bytes.
+        data: What it says: dictionaries, lists, text, numbers, bools, None.
+
+    Raises:
+        BodyError: It is no JSON.
+    """
+
+    __slots__ = ("content", "data")
+
+    def __init__(self, content: Buffer) -> None:
+        self.content = bytes(content)
+        try:
+            self.data: Any = json.loads(str(self.content, "utf-8"))  # RFC 8259 §8.1
+        except (ValueError, RecursionError) as error:
+            raise wrong_kind("JSON", self.content, BodyError(str(error))) from error
+
+    def __str__(self) -> str:
+        return self.content.decode()
+
+    def __repr__(self) -> str:
+        return f"JsonResponse({len(self.content)} bytes)"
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.data[key]
+
+    def to_string(self) -> str:
+        """The response as text, as it came."""
+        return str(self)
+
+
+def _as_list(value: Any) -> Any:
+    if callable(getattr(value, "tolist", None)):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not JSON; convert it first")

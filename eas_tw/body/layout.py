@@ -1,0 +1,142 @@
+"""Where each body's message of a tensor keeps its dtype, its shape and its elements, and which dtypes it has.
+
+Four bodies, one idea of a tensor: what differs between them is in the tables below (WIRE.md §4), and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from eas_tw.body.dtypes import DTYPES, TEXT, UNCARRIED, DType
+from eas_tw.body.wire import DELIMITED, FIXED32, FIXED64, VARINT
+from eas_tw.errors import BodyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_WIRES = {"float_val": FIXED32, "double_val": FIXED64, "string_val": DELIMITED}
+_WIDTHS = {FIXED32: 4, FIXED64: 8}
+
+
+@attrs.frozen
+class Layout:
+    """One message that is a tensor.
+
+    Attributes:
+        dtypes: The element types it can carry, by this body's numbers for them.
+        fields: The field of elements, by `DType.field`.
+        shape_field: The field of the shape, a message whose field 1 is the dimensions.
+        dtype_field: The field of the dtype's number; None where the elements' field tells it.
+        uncarried: Numbers this body has a name but no field for.
+    """
+
+    dtypes: Mapping[int, DType]
+    fields: Mapping[str, int]
+    shape_field: int = 2
+    dtype_field: int | None = 1
+    uncarried: Mapping[int, str] = attrs.field(factory=dict)
+    #: Field number -> the wire type of one element outside a packed field.
+    elements: Mapping[int, int] = attrs.field(init=False)
+    #: Field number -> bytes of one float.
+    widths: Mapping[int, int] = attrs.field(init=False)
+
+    @elements.default
+    def _elements(self) -> Mapping[int, int]:
+        return {number: _WIRES.get(name, VARINT) for name, number in self.fields.items()}
+
+    @widths.default
+    def _widths(self) -> Mapping[int, int]:
+        return {number: _WIDTHS[wire] for number, wire in self.elements.items() if wire in _WIDTHS}
+
+    def field_of(self, dtype: DType) -> int:
+        """The number of the field with the elements of a dtype."""
+        return self.fields[dtype.field]
+
+    def dtype_of(self, number: object, where: str) -> DType:
+        """The element type of a number.
+
+        Args:
+            number: Such as `TFRequest.DT_FLOAT`.
+            where: What is being encoded or parsed, for the message: `feed 'images'`.
+
+        Raises:
+            BodyError: No such type, or one that this body has no field for.
+        """
+        if isinstance(number, int) and number in self.dtypes:
+            return self.dtypes[number]
+        if isinstance(number, int) and number in self.uncarried:
+            name = self.uncarried[number]
+            raise BodyError(f"{where}: this body has no field for {name}; convert to {self._names()}")
+        raise BodyError(f"{where}: {number!r} is no dtype; use one of the DT_ constants: {self._names()}")
+
+    def dtype_told(self, code: str, where: str) -> DType:
+        """The element type of content that says its own.
+
+        Args:
+            code: As `array` and numpy spell it; empty where the content does not say.
+            where: For messages.
+
+        Raises:
+            BodyError: It does not say, or this body has no dtype for it.
+        """
+        for dtype in self.dtypes.values():
+            if dtype.code == code:
+                return dtype
+        why = f"this body has no dtype for elements of type {code!r}" if code else "the content does not tell its dtype"
+        raise BodyError(f"{where}: {why}; give one of {self._names()}")
+
+    def _names(self) -> str:
+        return ", ".join(dtype.name for dtype in self.dtypes.values())
+
+
+_FIELDS = {"float_val": 3, "double_val": 4, "int_val": 5, "string_val": 6, "int64_val": 7}
+
+#: `ArrayProto` of TensorFlow and of EasyRec.
+TF = Layout(DTYPES, {**_FIELDS, "bool_val": 8}, uncarried=UNCARRIED)
+#: `ArrayProto` of PyTorch and of TorchRec, which has no field for bools.
+TORCH = Layout(
+    {number: dtype for number, dtype in DTYPES.items() if dtype.field in _FIELDS},
+    _FIELDS,
+    uncarried={**UNCARRIED, **{number: dtype.name for number, dtype in DTYPES.items() if dtype.field not in _FIELDS}},
+)
+#: `Array` of Blade, with its own numbers.
+BLADE = Layout(
+    {
+        number: DType(number, name, code)
+        for number, name, code in (
+            (1, "DT_FLOAT", "f"),
+            (2, "DT_INT32", "i"),
+            (3, "DT_INT64", "q"),
+            (4, "DT_STRING", TEXT),
+        )
+    },
+    {"float_val": 5, "int_val": 6, "int64_val": 7, "string_val": 8},
+    shape_field=4,
+    dtype_field=None,
+)
+#: `ArrayProto` of Caffe: floats and nothing else.
+CAFFE = Layout({1: DTYPES[1]}, {"float_val": 2}, shape_field=1, dtype_field=None)
+#: `TensorProto` of ONNX, with its own numbers; the elements are raw memory, so there are no fields for them.
+ONNX = Layout(
+    {
+        number: DType(number, f"DT_{name}", code)
+        for number, name, code in (
+            (1, "FLOAT", "f"),
+            (2, "UINT8", "B"),
+            (3, "INT8", "b"),
+            (4, "UINT16", "H"),
+            (5, "INT16", "h"),
+            (6, "INT32", "i"),
+            (7, "INT64", "q"),
+            (10, "FLOAT16", "e"),
+            (11, "DOUBLE", "d"),
+            (12, "UINT32", "I"),
+            (13, "UINT64", "Q"),
+        )
+    },
+    {},
+    dtype_field=3,
+    uncarried={0: "DT_UNDEFINED"},
+)

@@ -1,0 +1,181 @@
+"""ONNX bodies: lists of tensors whose elements are their raw memory (`onnx_processor_data.proto`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from eas_tw.body.content import numeric
+from eas_tw.body.layout import ONNX
+from eas_tw.body.onnx_data_helper import DATA_TYPE, DIMS, NAME, RAW_DATA, assemble, check_size, encode, parts
+from eas_tw.body.outputs import TensorResponse, read_message, read_text
+from eas_tw.body.packing import from_raw, unpack
+from eas_tw.body.tensor import Encoded, check_varints, joined
+from eas_tw.body.wire import DELIMITED, VARINT, read_varint, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from typing_extensions import Buffer
+
+    from eas_tw.body.dtypes import DType
+    from eas_tw.body.schema.onnx_processor_data_pb2 import TensorProto
+
+_TENSORS = 1
+_INT64 = ONNX.dtypes[7]
+
+
+class OnnxRequest:
+    """The inputs of one prediction by an ONNX model.
+
+    A request may be sent, changed and sent again: each `to_string` is a whole new body.
+    """
+
+    DT_FLOAT = 1
+    DT_UINT8 = 2
+    DT_INT8 = 3
+    DT_UINT16 = 4
+    DT_INT16 = 5
+    DT_INT32 = 6
+    DT_INT64 = 7
+    DT_FLOAT16 = 10
+    DT_DOUBLE = 11
+    DT_UINT32 = 12
+    DT_UINT64 = 13
+
+    def __init__(self) -> None:
+        self._tensors: dict[str, Encoded] = {}
+
+    def __repr__(self) -> str:
+        return f"OnnxRequest(tensors={list(self._tensors)})"
+
+    def add_tensor(self, tensor: Any) -> None:
+        """Add an input that is a message already; the same name again replaces it.
+
+        Args:
+            tensor: A `TensorProto` of ours (`eas_tw.OnnxDataHelper.from_array` makes one), of the official SDK, or of
+                the `onnx` package with its elements in `raw_data`. It is copied.
+
+        Raises:
+            BodyError: It is none, or its type, dimensions and memory do not fit.
+        """
+        dtype, dims, memory = parts(tensor)
+        self._add(tensor.name, assemble(tensor.name, dims, dtype, memory))
+
+    def add_feed(
+        self, name: str, shape: Sequence[int] | None = None, dtype: int | None = None, content: Any = None
+    ) -> None:
+        """Add an input, as the other requests of tensors do; the same name again replaces it.
+
+        Args:
+            name: Of the input.
+            shape: As for `TFRequest.add_feed`.
+            dtype: One of this class's `DT_…` constants, whose numbers are ONNX's own; None as for `TFRequest`.
+            content: As for `TFRequest.add_feed`; every type that is in memory as the wire has it is borrowed.
+
+        Raises:
+            BodyError: Name, shape, dtype and content do not fit; the text says where and what would.
+        """
+        self._add(name, encode(name, shape, dtype, content))
+
+    def _add(self, name: str, tensor: Encoded) -> None:
+        self._tensors[name] = tensor.within(_TENSORS)
+
+    def to_string(self) -> bytes:
+        """The body, made with one copy of every tensor."""
+        return joined(tensors=self._tensors.values())
+
+    def parse_response(self, content: Buffer) -> OnnxResponse:
+        """The answer to this request.
+
+        Raises:
+            BodyError: The bytes are no ONNX response.
+        """
+        return OnnxResponse(content)
+
+
+class OnnxResponse(TensorResponse):
+    """The outputs of one prediction, by place, and by name where they have one.
+
+    Args:
+        content: The body of the response.
+
+    Attributes:
+        content: The same, as bytes.
+
+    Raises:
+        BodyError: It is no ONNX response: cut short, or HTML, JSON or another kind of body.
+    """
+
+    __slots__ = ()
+    _kind = "ONNX"
+
+    def _read(self, data: bytes) -> None:
+        self._by_index = [
+            _RawTensor(data, start, stop)
+            for field, wire, start, stop in scan(data, 0, len(data))
+            if field == _TENSORS and wire == DELIMITED
+        ]
+        self._by_name = {tensor.name: tensor for tensor in self._by_index if tensor.name}
+
+    def get_size(self) -> int:
+        """How many outputs there are."""
+        return len(self._by_index)
+
+    def get_name(self, index: int) -> str:
+        """The name of an output.
+
+        Raises:
+            BodyError: There is no such output.
+        """
+        return self._output(index).name  # type: ignore[no-any-return]
+
+    def get_tensor(self, index: str | int) -> TensorProto:
+        """An output as a message; `eas_tw.OnnxDataHelper.to_array` makes an array of it, and `as_numpy` does at once.
+
+        Raises:
+            BodyError: There is no such output.
+        """
+        return self._output(index).message()  # type: ignore[no-any-return]
+
+
+class _RawTensor:
+    """A `TensorProto` of a response; its memory is a view."""
+
+    __slots__ = ("_dims", "_extent", "_memory", "name", "number")
+
+    def __init__(self, data: bytes, at: int, end: int) -> None:
+        self.name = ""
+        self.number = 0
+        self._memory = memoryview(b"")
+        self._extent = memoryview(data)[at:end]
+        dims: list[memoryview] = []
+        for field, wire, start, stop in scan(data, at, end):
+            if field == NAME and wire == DELIMITED:
+                self.name = read_text(data, start, stop)
+            elif field == DIMS and wire in {DELIMITED, VARINT}:
+                check_varints(data, start, stop)
+                dims.append(memoryview(data)[start:stop])
+            elif field == DATA_TYPE and wire == VARINT:
+                self.number = read_varint(data, start, stop)[0] & 0xFFFFFFFF
+            elif field == RAW_DATA and wire == DELIMITED:
+                self._memory = memoryview(data)[start:stop]
+        self._dims = b"".join(dims)
+
+    @property
+    def shape(self) -> list[int]:
+        return unpack(memoryview(self._dims), _INT64)
+
+    def values(self, where: str) -> list[Any]:
+        return from_raw(self._memory, self._checked(where))
+
+    def as_numpy(self, where: str) -> Any:
+        return numeric().from_raw(self._memory, self._checked(where)).reshape(self.shape)
+
+    def message(self) -> TensorProto:
+        tensor: TensorProto = read_message("eas_tw.onnx.TensorProto", self._extent)
+        return tensor
+
+    def _checked(self, where: str) -> DType:
+        dtype = ONNX.dtype_of(self.number, where)
+        check_size(dtype, self.shape, self._memory, where)
+        return dtype

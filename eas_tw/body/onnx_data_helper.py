@@ -1,0 +1,101 @@
+"""ONNX tensors as messages: from arrays, to arrays. `eas_tw.OnnxDataHelper`, as in the official SDK.
+
+A tensor message is read by its attributes (`name`, `dims`, `data_type`, `raw_data`), so those of the official SDK and
+of the `onnx` package (`numpy_helper.from_array`) will do as well as ours.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from eas_tw.body import schema
+from eas_tw.body.content import numeric
+from eas_tw.body.layout import ONNX
+from eas_tw.body.packing import raw
+from eas_tw.body.tensor import Encoded, dtype_for, measure
+from eas_tw.body.wire import VARINT, delimited, head, utf8, varint
+from eas_tw.errors import BodyError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eas_tw.body.dtypes import DType
+    from eas_tw.body.schema.onnx_processor_data_pb2 import TensorProto
+
+NAME, DIMS, DATA_TYPE, RAW_DATA = 1, 2, 3, 5
+
+
+def from_array(arr: Any, name: str) -> TensorProto:
+    """A tensor message of an array.
+
+    Args:
+        arr: An array, or anything that tells its type: a buffer, an array's scalar. Of any layout and byte order.
+        name: Of the tensor; may be empty.
+
+    Raises:
+        BodyError: It is no array, or of a type ONNX bodies have no number for, such as bool.
+    """
+    encoded = encode(name, None, None, arr)
+    message: TensorProto = schema.message("eas_tw.onnx.TensorProto").FromString(encoded.head + encoded.payload)
+    return message
+
+
+def to_array(tensor: Any) -> Any:
+    """The array of a tensor message: a read-only view of its memory.
+
+    Raises:
+        BodyError: Its type is unknown, its dimensions and its memory do not fit, or numpy is not installed.
+    """
+    dtype, dims, memory = parts(tensor)
+    return numeric().from_raw(memory, dtype).reshape(dims)
+
+
+def parts(tensor: Any) -> tuple[DType, list[int], memoryview]:
+    """Type, dimensions and memory of a tensor message, checked against each other.
+
+    Raises:
+        BodyError: It is no tensor message, or its parts do not fit.
+    """
+    try:
+        name, dims, number, memory = tensor.name, list(tensor.dims), tensor.data_type, memoryview(tensor.raw_data)
+    except (AttributeError, TypeError) as error:
+        raise BodyError(
+            f"an ONNX tensor has name, dims, data_type and raw_data; got {type(tensor).__name__}"
+        ) from error
+    where = f"tensor {name!r}"
+    dtype = ONNX.dtype_of(number, where)
+    check_size(dtype, dims, memory, where)
+    return dtype, dims, memory
+
+
+def check_size(dtype: DType, dims: list[int], memory: memoryview, where: str) -> None:
+    """See that a tensor's memory fills its dimensions.
+
+    Raises:
+        BodyError: It does not.
+    """
+    size = math.prod(dims) * dtype.itemsize
+    if len(memory) != size or any(dim < 0 for dim in dims):
+        raise BodyError(f"{where}: dims {dims} of {dtype.name} need {size} bytes, raw_data has {len(memory)}")
+
+
+def encode(name: str, shape: Sequence[int] | None, number: int | None, content: Any) -> Encoded:
+    """A whole TensorProto; arguments as for `TFRequest.add_feed`.
+
+    Raises:
+        BodyError: Name, shape, dtype and content do not fit; the text says where and what would.
+    """
+    where = f"tensor {name!r}"
+    dtype = dtype_for(ONNX, number, content, where)
+    dims, flat = measure(dtype, shape, content, where)
+    return assemble(name, dims, dtype, raw(flat, dtype, where))
+
+
+def assemble(name: str, dims: Sequence[int], dtype: DType, memory: bytes | memoryview) -> Encoded:
+    """A TensorProto of its parts; like protobuf it leaves out what is empty."""
+    text = utf8(name, "the name of a tensor")
+    start = delimited(NAME, text) if text else b""
+    start += delimited(DIMS, b"".join(map(varint, dims))) if dims else b""
+    start += varint(DATA_TYPE << 3 | VARINT) + varint(dtype.number)
+    return Encoded(start + head(RAW_DATA, len(memory)) if len(memory) else start, memory)

@@ -1,0 +1,159 @@
+"""The bodies that are tensors, as one table: how each is fed, what protobuf reads of it, and how it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numpy as np
+
+import eas_tw
+from eas_tw.body import schema
+
+INTEGERS = {"DT_INT8": "i1", "DT_UINT8": "u1", "DT_INT16": "i2", "DT_UINT16": "u2", "DT_INT32": "i4"}
+ARRAYS = {
+    "DT_FLOAT": ("float_val", "f4"),
+    "DT_DOUBLE": ("double_val", "f8"),
+    "DT_INT64": ("int64_val", "i8"),
+    **{name: ("int_val", code) for name, code in INTEGERS.items()},
+}
+ONNX = {
+    "DT_FLOAT": "f4",
+    "DT_DOUBLE": "f8",
+    "DT_FLOAT16": "f2",
+    "DT_INT64": "i8",
+    "DT_UINT64": "u8",
+    "DT_UINT32": "u4",
+    **INTEGERS,
+}
+
+
+@attrs.frozen
+class Kind:
+    """One kind of body with tensors.
+
+    Attributes:
+        request: The class.
+        dtypes: Constant's name -> (field of the message, numpy's type); "raw" is raw memory.
+        feed: (request, shape, dtype, content) adds one input.
+        sent: The message of that input, from the request's body.
+        answer: A response's body with one output.
+        array: The message of an output, by its full name.
+        key: What that output is called.
+    """
+
+    request: Any
+    dtypes: dict[str, tuple[str, str]]
+    feed: Callable[[Any, Any, Any, Any], None]
+    sent: Callable[[bytes], Any]
+    answer: Callable[[Any], bytes]
+    array: str
+    key: Any
+
+    def message(self, dtype: str, shape: list[int], values: Any) -> Any:
+        """An output, written by protobuf."""
+        field, code = self.dtypes[dtype]
+        made = schema.message(self.array)()
+        if field == "raw":
+            made.dims.extend(shape)
+            made.raw_data = np.array(values, f"<{code}").tobytes()
+            made.data_type = getattr(self.request, dtype)
+            made.name = self.key
+            return made
+        name = "array_shape" if hasattr(made, "array_shape") else "shape"
+        getattr(made, name).dim.extend(shape)
+        getattr(made, field).extend(np.array(values, code).reshape(-1).tolist())
+        if hasattr(made, "dtype"):
+            made.dtype = getattr(self.request, dtype)
+        if hasattr(made, "batchsize"):
+            made.batchsize = 1
+            made.name_in_dl_model = made.blade_blob_name = self.key
+        return made
+
+    def read(self, dtype: str, message: Any) -> tuple[list[int], bytes]:
+        """Shape and memory of an input or output, as protobuf has it."""
+        field, code = self.dtypes[dtype]
+        if field == "raw":
+            return list(message.dims), message.raw_data
+        shape = message.array_shape if hasattr(message, "array_shape") else message.shape
+        return list(shape.dim), np.array(list(getattr(message, field)), code).tobytes()
+
+
+def parse(name: str, body: bytes) -> Any:
+    return schema.message(name).FromString(body)
+
+
+def answer(name: str, fill: Callable[[Any, Any], Any]) -> Callable[[Any], bytes]:
+    """A response of a message that `fill` puts an array into."""
+
+    def made(array: Any) -> bytes:
+        response = schema.message(name)()
+        fill(response, array)
+        return response.SerializeToString()  # type: ignore[no-any-return]
+
+    return made
+
+
+def caffe(response: Any, array: Any) -> None:
+    response.output_name.append("y")
+    response.output_data.append(array)
+
+
+KINDS = {
+    "tf": Kind(
+        eas_tw.TFRequest,
+        {**ARRAYS, "DT_BOOL": ("bool_val", "?")},
+        lambda request, *tensor: request.add_feed("x", *tensor),
+        lambda body: parse("eas_tw.tf.PredictRequest", body).inputs["x"],
+        answer("eas_tw.tf.PredictResponse", lambda response, array: response.outputs["y"].CopyFrom(array)),
+        "eas_tw.tf.ArrayProto",
+        "y",
+    ),
+    "torch": Kind(
+        eas_tw.TorchRequest,
+        ARRAYS,
+        lambda request, *tensor: request.add_feed(1, *tensor),
+        lambda body: parse("eas_tw.torch.PredictRequest", body).inputs[1],
+        answer("eas_tw.torch.PredictResponse", lambda response, array: response.outputs.append(array)),
+        "eas_tw.torch.ArrayProto",
+        0,
+    ),
+    "torch-map": Kind(
+        eas_tw.TorchRequest,
+        ARRAYS,
+        lambda request, *tensor: request.add_feed_map("x", *tensor),
+        lambda body: parse("eas_tw.torch.PredictRequest", body).map_inputs["x"],
+        answer("eas_tw.torch.PredictResponse", lambda response, array: response.map_outputs["y"].CopyFrom(array)),
+        "eas_tw.torch.ArrayProto",
+        "y",
+    ),
+    "blade": Kind(
+        eas_tw.BladeRequest,
+        {name: ARRAYS[name] for name in ("DT_FLOAT", "DT_INT32", "DT_INT64")},
+        lambda request, *tensor: request.add_feed("x", 1, *tensor),
+        lambda body: parse("eas_tw.blade.Request", body).inputs[0],
+        answer("eas_tw.blade.Response", lambda response, array: response.outputs.append(array)),
+        "eas_tw.blade.Array",
+        "y",
+    ),
+    "caffe": Kind(
+        eas_tw.CaffeRequest,
+        {"DT_FLOAT": ("data", "f4")},
+        lambda request, shape, _, content: request.add_feed("x", shape, content),
+        lambda body: parse("eas_tw.caffe.PredictRequest", body).input_data[0],
+        answer("eas_tw.caffe.PredictResponse", caffe),
+        "eas_tw.caffe.ArrayProto",
+        "y",
+    ),
+    "onnx": Kind(
+        eas_tw.OnnxRequest,
+        {name: ("raw", code) for name, code in ONNX.items()},
+        lambda request, *tensor: request.add_feed("x", *tensor),
+        lambda body: parse("eas_tw.onnx.DataProto", body).tensors[0],
+        answer("eas_tw.onnx.DataProto", lambda response, array: response.tensors.append(array)),
+        "eas_tw.onnx.TensorProto",
+        "y",
+    ),
+}
+CASES = [(kind, dtype) for kind, made in KINDS.items() for dtype in made.dtypes]

@@ -1,0 +1,71 @@
+"""JSON bodies."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eas_tw import BodyError, JsonRequest, JsonResponse
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(values)
+def test_what_can_be_said_comes_back(value: Any) -> None:
+    """Out and in; text that UTF-8 cannot carry is refused."""
+    try:
+        body = JsonRequest(value).to_string()
+    except BodyError:
+        assert "\\ud" in json.dumps(value)  # a lone surrogate
+        return
+    assert json.loads(body) == value
+    assert JsonRequest(None).parse_response(body).data == value
+
+
+def test_text_is_utf8_without_spaces() -> None:
+    """Fewer bytes, and the vendor's examples read it."""
+    assert JsonRequest([{"名": 1, "b": [1.5, None]}]).to_string() == '[{"名":1,"b":[1.5,null]}]'.encode()
+
+
+def test_arrays_are_nested_lists() -> None:
+    """And an array's scalar is its number."""
+    assert JsonRequest({"x": np.ones((1, 2), "f4"), "y": np.int64(3)}).to_string() == b'{"x":[[1.0,1.0]],"y":3}'
+
+
+circle: list[Any] = []
+circle.append(circle)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, {1, 2}, object(), circle, {(1, 2): 3}, "\ud800", b"x"])
+def test_what_json_cannot_say_is_refused(value: Any) -> None:
+    """NaN too: a service would not know it."""
+    with pytest.raises(BodyError, match="a JsonRequest cannot be written"):
+        JsonRequest(value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"<html>busy</html>", b"", b"{", b"\xff\xfe", "[1]".encode("utf-16"), b"[" * 100_000, b"1" * 5000]
+)
+def test_what_is_no_json_is_a_body_error(content: bytes) -> None:
+    """Cut short, another kind, another encoding, deeper or longer than Python reads."""
+    with pytest.raises(BodyError, match=r"no JSON body \(\d+ bytes"):
+        JsonResponse(content)
+
+
+def test_a_response_is_data_and_text() -> None:
+    """And bytes."""
+    response = JsonResponse(memoryview(b'{"scores": [0.5]}'))
+    assert response["scores"] == response.data["scores"] == [0.5]
+    assert str(response) == response.to_string() == '{"scores": [0.5]}'
+    assert response.content == b'{"scores": [0.5]}'

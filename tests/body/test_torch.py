@@ -1,0 +1,100 @@
+"""PyTorch bodies: what they have besides tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from eas_tw import BodyError, TorchRequest, TorchResponse
+from eas_tw.body import schema
+from eas_tw.body.compression import decompress
+
+Request = schema.message("eas_tw.torch.PredictRequest")
+
+
+def fed(**options: Any) -> TorchRequest:
+    request = TorchRequest(**options)
+    request.add_feed(0, [2], TorchRequest.DT_FLOAT, [1, 2])
+    return request
+
+
+def test_places_left_out_are_empty_whatever_the_order() -> None:
+    """As the official SDK fills them."""
+    request = TorchRequest()
+    request.add_feed(2, [1], TorchRequest.DT_FLOAT, [1.0])
+    request.add_feed(0, [1], TorchRequest.DT_FLOAT, [2.0])
+    assert request.to_string() == bytes.fromhex("0a0d080112030a01011a04000000400a000a0d080112030a01011a040000803f")
+
+
+def test_inputs_by_place_and_by_name_go_together() -> None:
+    """Fetches between them, the debug level last."""
+    request = fed()
+    request.add_feed_map("k", [1], TorchRequest.DT_INT64, [-1])
+    request.add_fetch(3)
+    request.add_fetch(1)
+    request.set_debug_level(-1)
+    body = request.to_string()
+    read = Request.FromString(body)
+    assert (len(read.inputs), list(read.output_filter), read.debug_level) == (1, [3, 1], -1)
+    assert list(read.map_inputs["k"].int64_val) == [-1]
+    assert read.SerializeToString() == body
+
+
+def test_a_fetch_twice_is_one() -> None:
+    """A negative index goes as protobuf has it."""
+    request = TorchRequest()
+    for index in (1, -1, 1):
+        request.add_fetch(index)
+    assert list(Request.FromString(request.to_string()).output_filter) == [1, -1]
+
+
+def test_the_debug_level_can_be_taken_back() -> None:
+    """Zero, also by default, is not sent."""
+    request = TorchRequest()
+    request.set_debug_level(6)
+    request.set_debug_level()
+    assert request.to_string() == b""
+
+
+def test_the_flag_compresses_with_snappy() -> None:
+    """These are the official SDK's bytes."""
+    assert fed(flag=True).to_string() == b"\x13H" + fed().to_string()
+    assert decompress("snappy", fed(flag=True).to_string(), 100) == fed().to_string()
+
+
+@pytest.mark.parametrize("index", [-1, 1 << 16, "x", 1.0, None])
+def test_a_wrong_index_is_refused(index: Any) -> None:
+    """Before a million gaps are sent."""
+    with pytest.raises(BodyError, match="the index of a feed must be"):
+        TorchRequest().add_feed(index, [1], TorchRequest.DT_FLOAT, [1.0])
+
+
+def test_bools_have_no_field() -> None:
+    """The official SDK sends none of them, silently; an array of them is refused in the same words."""
+    for dtype, content in ((TorchRequest.DT_BOOL, [True]), (None, [True])):
+        with pytest.raises(BodyError, match=r"feed 0: this body has no (field|dtype) for"):
+            TorchRequest().add_feed(0, [1], dtype, content)
+
+
+def test_strings_are_sent() -> None:
+    """In the field the schema has for them."""
+    request = TorchRequest()
+    request.add_feed(0, None, None, ["a", "名"])
+    assert list(Request.FromString(request.to_string()).inputs[0].string_val) == [b"a", "名".encode()]
+
+
+def test_outputs_of_the_map_have_calls_of_their_own() -> None:
+    """As in the official SDK, which has no other; ours takes names everywhere."""
+    message = schema.message("eas_tw.torch.PredictResponse")()
+    message.outputs.add(dtype=1, float_val=[0.5])
+    message.map_outputs["z"].CopyFrom(schema.message("eas_tw.torch.ArrayProto")(dtype=9, int64_val=[7]))
+    message.map_outputs["z"].array_shape.dim.append(1)
+    response = TorchResponse(message.SerializeToString())
+    assert (response.get_tensor_shape_map("z"), response.get_values_map("z")) == ([1], [7])
+    assert response.get_values("z") == [7]
+    assert response.get_values(-1) == response.get_values(0) == [0.5]
+    assert response.output_names == ("z",)
+    with pytest.raises(BodyError, match="has a name"):
+        response.get_values_map(0)  # type: ignore[arg-type]
+    assert repr(response) == f"TorchResponse(outputs=[0, 'z'], {len(response.content)} bytes)"
