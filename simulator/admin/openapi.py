@@ -10,7 +10,7 @@ from simulator.admin.routing import JSON
 from simulator.admin.schemas import COMPONENTS, ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from simulator.admin.routing import Operation, Parameter
 
@@ -67,14 +67,19 @@ def _operation(operation: Operation) -> dict[str, Any]:
         required = bool(
             operation.takes.get("required") or operation.takes.get("minProperties") or "oneOf" in operation.takes
         )
-        found["requestBody"] = {"required": required, "content": {JSON: {"schema": dict(operation.takes)}}}
+        found["requestBody"] = {"required": required, "content": {JSON: {"schema": _named(operation.takes)}}}
     return found
 
 
 def operation_id(operation: Operation) -> str:
-    """A name that a generated client can have as a method: `patch_services_instances`."""
-    words = re.findall(r"\w+", re.sub(r"\{\w+\}", "one" if operation.path.endswith("}") else "", operation.path))
-    return "_".join([operation.method.lower(), *(word for word in words if word != "v1")]) or operation.method.lower()
+    """A name that a generated client can have as a method, such as `patch_service_instance`."""
+    # What is followed by a name is one of them: services/{service} is a service.
+    path = re.sub(r"s/\{\w+\}", "", operation.path.removeprefix("/v1"))
+    return "_".join([operation.method.lower(), *re.findall(r"\w+", path)]) if path != "/" else "get_page"
+
+
+def _named(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((ref(name) for name, component in COMPONENTS.items() if component is schema), schema)
 
 
 def _problems(operation: Operation) -> set[int]:

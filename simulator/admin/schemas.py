@@ -173,7 +173,12 @@ COMPONENTS: dict[str, Schema] = {
             "instances": listed("Its instances", ref("Instance")),
         },
     ),
+    "InstancePatch": PATCH_INSTANCE,
+    "NewInstance": NEW_INSTANCE,
+    "NewService": NEW_SERVICE,
     "NewFault": NEW_FAULT,
+    "Matcher": MATCHER,
+    "Reset": RESET,
     "Fault": shape(
         "A fault at work",
         {
