@@ -94,6 +94,13 @@ def _fleet(world: Simulator) -> Iterator[str]:
         "Requests that are not answered yet.",
         ((who, views.in_flight(i)) for who, i in everyone),
     )
+    yield from _family("workers_busy", "gauge", "Workers that compute.", ((who, i.workers.busy) for who, i in everyone))
+    yield from _family(
+        "requests_queued",
+        "gauge",
+        "Requests that wait for a turn.",
+        ((who, i.workers.waiting) for who, i in everyone),
+    )
 
 
 def _who(instance: SimulatedInstance) -> dict[str, str]:

@@ -14,6 +14,7 @@ from simulator.instance import State
 from simulator.journal import FIELDS, Row
 from simulator.processors import BUILT_IN
 from simulator.replies import Reply
+from simulator.service_spec import KEEPALIVE_S, MAX_QUEUE, MAX_RATE, MAX_WORKERS, QUEUE, WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +111,28 @@ NEW_SERVICE = shape(
         "instances": whole("How many", maximum=MAX_NEW_INSTANCES, default=3),
         "weights": listed("Of the first, second, … instance; 100 for those not named", WEIGHT),
         "token": text("What callers must know; empty for nothing", maxLength=1000, default=""),
-        "processor": text("What instances compute; empty for what suits the name", enum=["", *BUILT_IN]),
+        "processor": text(
+            f"What instances compute: {', '.join(BUILT_IN)}, sleep:SECONDS; empty for what suits the name",
+            pattern=f"^({'|'.join(BUILT_IN)}|sleep:[0-9.,a-z:]+)?$",
+            default="",
+        ),
+        "workers": whole("Requests computed at a time", minimum=1, maximum=MAX_WORKERS, default=WORKERS),
+        "queue": whole("Requests that wait; then 450", maximum=MAX_QUEUE, default=QUEUE),
+        "processing": {"type": ["number", "string"], "description": "How long a worker takes, in seconds, or drawn"},
+        "keepalive_s": {
+            "type": "number",
+            "description": "Then 408; 0 for never",
+            "minimum": 0,
+            "maximum": 86_400,
+            "default": KEEPALIVE_S,
+        },
+        "rate_limit": {
+            "type": ["number", "null"],
+            "description": "Requests a second an instance takes; then 429",
+            "minimum": 0.001,
+            "maximum": MAX_RATE,
+        },
+        "zones": listed("Availability zones; instances are dealt out to them in turn", text("A name", minLength=1)),
     },
 ) | {"required": ["name"]}
 NEW_FAULT = faults.schema()
@@ -157,10 +179,13 @@ COMPONENTS: dict[str, Schema] = {
             "ip": text("Where it listens"),
             "port": whole("Where it listens; the same through crash and reset", maximum=65535),
             "weight": WEIGHT,
+            "zone": text("Its availability zone; empty for none"),
             "state": STATE,
             "registered": REGISTERED,
             "connections": whole("Open now"),
-            "in_flight": whole("Requests being answered now"),
+            "in_flight": whole("Requests not answered yet"),
+            "busy": whole("Workers that compute"),
+            "queued": whole("Requests that wait for a worker"),
             "requests": whole("In the journal's account"),
             "failures": whole("Of these, not answered with 2xx"),
         },

@@ -62,10 +62,13 @@ def instance(found: SimulatedInstance) -> dict[str, Any]:
         "ip": found.ip,
         "port": found.port,
         "weight": found.weight,
+        "zone": found.zone,
         "state": found.state.value,
         "registered": found.registered,
         "connections": len(found.server.connections),
         "in_flight": in_flight(found),
+        "busy": found.workers.busy,
+        "queued": found.workers.waiting,
         "requests": account.requests,
         "failures": account.failures,
     }

@@ -1,4 +1,4 @@
-"""A real headless Chromium, driven through the DevTools protocol over a pair of pipes: no driver, no WebSocket, no port.
+"""A real headless Chromium, driven through the DevTools protocol over two pipes: no driver, no WebSocket, no port.
 
 `Browser` is the process, `Page` one tab. What a page logs as an error, throws, or asks of the network is kept, so that
 a test can say that there was nothing of it.
@@ -34,6 +34,24 @@ _FLAGS = (
     "--hide-scrollbars",
     "--mute-audio",
 )
+
+_UNTIL = """new Promise((done, failed) => {
+  const ends = performance.now() + %(ms)d;
+  const look = () => {
+    let value;
+    try { value = (%(expression)s) } catch { value = false }
+    if (value) done(value);
+    else if (performance.now() > ends) failed(new Error("never true: " + %(text)s));
+    else setTimeout(look, 20);
+  };
+  look();
+})"""
+_MIDDLE = """(() => {
+  const element = document.querySelector(%s);
+  element.scrollIntoView({block: "center", behavior: "instant"});
+  const box = element.getBoundingClientRect();
+  return [box.x + box.width / 2, box.y + box.height / 2];
+})()"""
 
 
 def find() -> str:
@@ -167,12 +185,7 @@ class Page:
 
     def until(self, expression: str, within_s: float = 15.0) -> Any:
         """Wait until an expression is true, looking at every frame; its value."""
-        ends = f"performance.now() + {within_s * 1000}"
-        answer = self.run(
-            f"new Promise((done, failed) => {{ const ends = {ends}; const look = () => {{ let value; try {{ value = "
-            f"({expression}) }} catch (error) {{ value = false }} if (value) done(value); else if (performance.now() > "
-            f"ends) failed(new Error('never true: ' + {json.dumps(expression)})); else setTimeout(look, 20) }}; look() }})"
-        )
+        answer = self.run(_UNTIL % {"expression": expression, "ms": within_s * 1000, "text": json.dumps(expression)})
         assert answer, expression
         return answer
 
@@ -182,11 +195,7 @@ class Page:
 
     def click(self, selector: str) -> None:
         """A real click in the middle of an element."""
-        element = f"document.querySelector({json.dumps(selector)})"
-        x, y = self.run(
-            f"(() => {{ const e = {element}; e.scrollIntoView({{block: 'center'}}); const b = e.getBoundingClientRect(); "
-            "return [b.x + b.width / 2, b.y + b.height / 2] })()"
-        )
+        x, y = self.run(_MIDDLE % json.dumps(selector))
         for kind in ("mousePressed", "mouseReleased"):
             self.do("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from simulator.admin import schemas, views
-from simulator.admin.routing import Asked, Operation, Problem
+from simulator.admin.routing import Asked, Operation, Parameter, Problem
 from simulator.fleet import ServiceSpec, SpecError
 from simulator.instance import State
+from simulator.processors import ProcessorError
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -20,6 +21,12 @@ _SERVICES = "/v1/services"
 _SERVICE = f"{_SERVICES}/{{service}}"
 _INSTANCES = f"{_SERVICE}/instances"
 _INSTANCE = f"{_INSTANCES}/{{instance}}"
+
+_GRACE = Parameter(
+    "grace_s",
+    "It leaves the list at once, finishes what it has accepted, and ends after this many seconds at most",
+    {"type": "integer", "minimum": 0, "maximum": 3600},
+)
 
 
 class FleetOperations:
@@ -66,7 +73,14 @@ class FleetOperations:
                 instance,
                 takes=schemas.PATCH_INSTANCE,
             ),
-            Operation("DELETE", _INSTANCE, self._remove, "End an instance", status=204),
+            Operation(
+                "DELETE",
+                _INSTANCE,
+                self._remove,
+                "End an instance, at once or as EAS scales in",
+                query=(_GRACE,),
+                status=204,
+            ),
         )
 
     def _services(self, _: Asked) -> Any:
@@ -79,8 +93,8 @@ class FleetOperations:
         if asked.body["name"] in self._world.services:
             raise Problem(409, f"$.name: there is a service {asked.body['name']!r} already")
         try:
-            service = self._world.add_service(ServiceSpec(**_whole(asked.body, "instances")))
-        except SpecError as error:
+            service = self._world.add_service(ServiceSpec(**_whole(asked.body, "instances", "workers", "queue")))
+        except (SpecError, ProcessorError) as error:
             raise Problem(422, f"$: {error}") from None
         return self._world.settled().addCallback(lambda _: views.service(service))
 
@@ -106,7 +120,9 @@ class FleetOperations:
         return instance.set_state(State(wanted["state"])).addCallback(lambda _: views.instance(instance))
 
     def _remove(self, asked: Asked) -> Deferred[None]:
-        instance = self._instance(asked)
+        instance, grace_s = self._instance(asked), asked.query["grace_s"]
+        if grace_s is not None:
+            return instance.service.terminate(instance.id, grace_s)
         return instance.service.remove_instance(instance.id).addCallback(lambda _: None)
 
     def _service(self, asked: Asked) -> Service:
@@ -128,6 +144,6 @@ def find_service(world: Simulator, name: str) -> Service:
     return service
 
 
-def _whole(body: dict[str, Any], name: str) -> dict[str, Any]:
+def _whole(body: dict[str, Any], *names: str) -> dict[str, Any]:
     """JSON's 3.0 is the whole number 3."""
-    return body | ({name: int(body[name])} if name in body else {})
+    return body | {name: int(body[name]) for name in names if name in body}
