@@ -1,11 +1,4 @@
-"""`faults`: look at the faults at work, add and remove them.
-
-faults                                  those at work
-faults types                            those there are
-faults add latency --service S latency=200 jitter=50 --times 10
-faults add empty_list --discovery
-faults remove NAME…   |   faults clear
-"""
+"""`faults`: look at the faults at work, add and remove them: `faults add latency --service s --set latency=200`."""
 
 from __future__ import annotations
 
@@ -13,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from simulator.commands.remotely import add_url, show, table, with_remote
+from simulator.commands.remotely import show, table, verbs, with_remote
 from simulator.fault_kinds import ON_DISCOVERY, ON_INSTANCES
 
 if TYPE_CHECKING:
@@ -27,14 +20,15 @@ _WHEN = {"name": str, "probability": float, "times": int, "skip": int, "duration
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
-    add_url(parser)
-    verbs = parser.add_subparsers(metavar="VERB", dest="verb")
-    verbs.add_parser("types", help="what can go wrong", allow_abbrev=False)
-    verbs.add_parser("clear", help="end all", allow_abbrev=False)
-    verbs.add_parser("remove", help="end some", allow_abbrev=False).add_argument("names", nargs="+", metavar="NAME")
-    add = verbs.add_parser("add", help="put one to work", allow_abbrev=False)
+    verb = verbs(parser)
+    verb("types", "what can go wrong")
+    verb("clear", "end all")
+    verb("remove", "end some").add_argument("names", nargs="+", metavar="NAME")
+    add = verb("add", "put one to work")
     add.add_argument("type", choices=sorted({*ON_INSTANCES, *ON_DISCOVERY}), metavar="TYPE")
-    add.add_argument("attributes", nargs="*", type=_attribute, metavar="ATTRIBUTE=VALUE")
+    add.add_argument(
+        "--set", type=_attribute, nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="what it takes"
+    )
     add.add_argument("--discovery", action="store_true", help="on discovery")
     add.add_argument("--service", help="of this service")
     add.add_argument("--instance", help="on this instance")
@@ -46,12 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do it."""
     if options.verb == "types":
-        types = [("instances", ON_INSTANCES), ("discovery", ON_DISCOVERY)]
-        rows = [
-            (name, on, ", ".join(kind.attributes), kind.says) for on, kinds in types for name, kind in kinds.items()
-        ]
-        value = [dict(zip(("type", "on", "attributes", "says"), row, strict=True)) for row in rows]
-        show(options, value, lambda: table(("type", "on", "attributes", "says"), rows))
+        titles = ("type", "on", "attributes", "says")
+        kinds = [("instances", *item) for item in ON_INSTANCES.items()]
+        kinds += [("discovery", *item) for item in ON_DISCOVERY.items()]
+        rows = [(name, on, ", ".join(kind.attributes), kind.says) for on, name, kind in kinds]
+        show(options, [dict(zip(titles, row, strict=True)) for row in rows], lambda: table(titles, rows))
         return 0
     return with_remote(options, lambda remote: _work(options, remote))
 
@@ -77,7 +70,7 @@ def _fault(options: argparse.Namespace, remote: Remote) -> dict[str, Any]:
     return {
         "type": options.type,
         "target": {name: value for name, value in named.items() if value},
-        "attributes": dict(options.attributes),
+        "attributes": dict(options.set),
         **{name: value for name, value in given.items() if value is not None},
     }
 

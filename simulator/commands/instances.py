@@ -1,16 +1,10 @@
-"""`instances`: look at instances, and change them.
-
-instances                       all of them
-instances crash ID…             also hang, drain, restart, register, deregister, remove
-instances weight W ID…
-instances add SERVICE [W]
-"""
+"""`instances`: look at instances, and change them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from simulator.commands.remotely import add_url, show, table, with_remote
+from simulator.commands.remotely import show, table, verbs, with_remote
 
 if TYPE_CHECKING:
     import argparse
@@ -26,21 +20,29 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "register": {"registered": True},
     "deregister": {"registered": False},
 }
+_SAYS = {
+    "crash": "reset its connections and refuse new ones",
+    "hang": "accept and say nothing",
+    "drain": "finish what has begun and take nothing new",
+    "restart": "run again, on the same address",
+    "register": "let discovery list it",
+    "deregister": "let discovery list it no longer",
+    "remove": "end it for good",
+}
 _COLUMNS = ("id", "address", "state", "listed", "weight", "connections", "in flight", "requests", "failures")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
-    add_url(parser)
-    verbs = parser.add_subparsers(metavar="VERB", dest="verb")
-    for verb in (*_CHANGES, "remove"):
-        verbs.add_parser(verb, allow_abbrev=False).add_argument("ids", nargs="+", metavar="ID")
-    weight = verbs.add_parser("weight", allow_abbrev=False)
-    weight.add_argument("weight", type=float, metavar="W")
+    verb = verbs(parser)
+    for name, says in _SAYS.items():
+        verb(name, says).add_argument("ids", nargs="+", metavar="ID")
+    weight = verb("weight", "what discovery says of it")
+    weight.add_argument("weight", type=float, metavar="WEIGHT")
     weight.add_argument("ids", nargs="+", metavar="ID")
-    add = verbs.add_parser("add", allow_abbrev=False)
-    add.add_argument("service")
-    add.add_argument("weight", nargs="?", type=float, default=100)
+    add = verb("add", "start one more")
+    add.add_argument("service", metavar="SERVICE")
+    add.add_argument("weight", nargs="?", type=float, default=100, metavar="WEIGHT")
 
 
 def run(options: argparse.Namespace) -> int:

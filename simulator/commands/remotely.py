@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,6 @@ from simulator.commands import FAILED, UNAVAILABLE, USAGE, say
 from simulator.remote import DEFAULT_URL, Remote, RemoteError, Unreachable
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterable, Sequence
 
 VARIABLE = "EAS_SIMULATOR_URL"
@@ -18,15 +18,29 @@ VARIABLE = "EAS_SIMULATOR_URL"
 
 def add_url(parser: argparse.ArgumentParser) -> None:
     """Which simulator, and whether JSON is wanted."""
-    default = os.environ.get(VARIABLE, DEFAULT_URL)
-    parser.add_argument("--url", default=default, help=f"its endpoint (default: ${VARIABLE}, else {DEFAULT_URL})")
+    parser.add_argument("--url", help=f"its endpoint (default: ${VARIABLE}, else {DEFAULT_URL})")
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def verbs(parser: argparse.ArgumentParser) -> Callable[..., argparse.ArgumentParser]:
+    """What makes the verbs of a command; the options may stand before a verb or after it."""
+    add_url(parser)
+    make = parser.add_subparsers(metavar="VERB", dest="verb").add_parser
+
+    def add(name: str, says: str) -> argparse.ArgumentParser:
+        verb = make(name, help=says, description=f"{says[0].upper()}{says[1:]}.", allow_abbrev=False)
+        # Not given here, what was given before the verb stands.
+        verb.add_argument("--url", default=argparse.SUPPRESS, help="its endpoint")
+        verb.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+        return verb
+
+    return add
 
 
 def with_remote(options: argparse.Namespace, work: Callable[[Remote], Any]) -> int:
     """Do it; the exit code: 1 when the simulator refuses, 69 when it cannot be reached."""
     try:
-        remote = Remote(options.url)
+        remote = Remote(options.url or os.environ.get(VARIABLE, DEFAULT_URL))
     except ValueError as error:
         return say(error, USAGE)
     try:

@@ -1,13 +1,9 @@
-"""`requests`: what reached the instances.
-
-requests [--limit N] [--service S] [--instance ID] [--status 5xx] [--fault NAME]
-requests --follow               as they come, until interrupted
-requests --count [--status 200]
-"""
+"""`requests`: what reached the instances; the newest, how many, or as they come."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from simulator.commands.remotely import add_url, show, with_remote
@@ -47,11 +43,11 @@ def _work(options: argparse.Namespace, remote: Remote) -> None:
         show(options, {"count": len(found["requests"])}, lambda: [str(len(found["requests"]))])
         return
     if not options.follow:
-        show(options, found, lambda: map(_line, found["requests"]))
+        show(options, found, lambda: [_line(row) for row in found["requests"]])
         return
     last = found["requests"][-1]["number"] if found["requests"] else 0
     for row in found["requests"]:
-        show(options, row, lambda row=row: [_line(row)])
+        show(options, row, partial(_lines, row))
     with remote.events(rate=0) as events:
         # The stream says that there is something new; the rows come from the journal, so that filters hold and none is
         # missed.
@@ -59,7 +55,11 @@ def _work(options: argparse.Namespace, remote: Remote) -> None:
             if event == "tick":
                 for row in remote.ask("GET", "/v1/requests", limit=_MOST, after=last, **wanted)["requests"]:
                     last = row["number"]
-                    show(options, row, lambda row=row: [_line(row)])
+                    show(options, row, partial(_lines, row))
+
+
+def _lines(row: dict[str, Any]) -> list[str]:
+    return [_line(row)]
 
 
 def _line(row: dict[str, Any]) -> str:
