@@ -109,7 +109,7 @@ class Browser:
         """A new tab, with an address loaded."""
         target = self.command("Target.createTarget", url="about:blank")["targetId"]
         session = self.command("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        page = Page(self, session)
+        page = Page(self, session, target)
         page.begin(url, width, height, scheme, scale)
         return page
 
@@ -147,8 +147,9 @@ class Browser:
 class Page:
     """One tab."""
 
-    def __init__(self, browser: Browser, session: str) -> None:
+    def __init__(self, browser: Browser, session: str, target: str) -> None:
         self._browser = browser
+        self._target = target
         self._session = session
 
     def begin(self, url: str, width: int, height: int, scheme: str, scale: int) -> None:
@@ -174,8 +175,9 @@ class Page:
         )
 
     def prefer(self, scheme: str) -> None:
-        """`light` or `dark`, as the system says it."""
-        self.do("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        """`light` or `dark`, as the system says it; nothing moves, so that what is measured is where it will be."""
+        features = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        self.do("Emulation.setEmulatedMedia", features=[{"name": k, "value": v} for k, v in features.items()])
 
     def run(self, expression: str) -> Any:
         """The value of a JavaScript expression; a promise is waited for."""
@@ -216,6 +218,10 @@ class Page:
         """A screenshot."""
         image = self.do("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
         path.write_bytes(base64.b64decode(image))
+
+    def close(self) -> None:
+        """The tab, gone."""
+        self._browser.command("Target.closeTarget", targetId=self._target)
 
     @property
     def complaints(self) -> list[str]:
