@@ -81,8 +81,6 @@ def _fits(schema: Mapping[str, Any], value: Any) -> bool:
 
 
 def _is(kind: str, value: Any) -> bool:
-    if kind == "integer" and isinstance(value, float):
-        return value.is_integer()
     return isinstance(value, _TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
 
 

@@ -64,10 +64,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         },
     }
     if operation.takes is not None:
-        required = bool(
-            operation.takes.get("required") or operation.takes.get("minProperties") or "oneOf" in operation.takes
-        )
-        found["requestBody"] = {"required": required, "content": {JSON: {"schema": _named(operation.takes)}}}
+        found["requestBody"] = {"required": True, "content": {JSON: {"schema": _named(operation.takes)}}}
     return found
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 2**20
 JSON = "application/json"
+_MAX_EXACT = 2**53
 _WRITES = ("POST", "PUT", "PATCH")
 
 
@@ -116,7 +117,7 @@ class Asked:
     Attributes:
         names: The parts of the path that vary.
         query: The fields of the query, read; those not given have their defaults.
-        body: The JSON value of the body; `None` when there is none.
+        body: The JSON value of the body; an empty one is `{}`, and a request that cannot have one has `None`.
         request: As it came.
     """
 
@@ -189,14 +190,20 @@ def _body(operation: Operation, request: Request) -> Any:
     if content_type != JSON:
         raise Problem(415, "writes need Content-Type: application/json")
     try:
-        value = json.loads(request.body, parse_constant=_no_constant) if request.body else None
+        value = json.loads(request.body, parse_float=_number, parse_constant=_no_constant) if request.body else {}
     except (ValueError, RecursionError) as error:
         raise Problem(400, f"the body is not JSON: {error}") from None
     if operation.takes is not None and operation.is_checked:
-        wrong = checking.problem(operation.takes, {} if value is None else value)
+        wrong = checking.problem(operation.takes, value)
         if wrong:
             raise Problem(422, wrong)
     return value
+
+
+def _number(text: str) -> float:
+    """JSON has one kind of number: 3.0 is the whole number 3."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < _MAX_EXACT else value
 
 
 def _no_constant(name: str) -> Any:

@@ -10,6 +10,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from simulator import faults
+from simulator.durations import MAX_S
 from simulator.instance import State
 from simulator.journal import FIELDS, Row
 from simulator.processors import BUILT_IN
@@ -113,12 +114,18 @@ NEW_SERVICE = shape(
         "token": text("What callers must know; empty for nothing", maxLength=1000, default=""),
         "processor": text(
             f"What instances compute: {', '.join(BUILT_IN)}, sleep:SECONDS; empty for what suits the name",
-            pattern=f"^({'|'.join(BUILT_IN)}|sleep:[0-9.,a-z:]+)?$",
+            pattern=f"^({'|'.join(BUILT_IN)}|sleep:[0-9]{1, 3}(\\.[0-9]{1, 6})?)?$",
             default="",
         ),
         "workers": whole("Requests computed at a time", minimum=1, maximum=MAX_WORKERS, default=WORKERS),
         "queue": whole("Requests that wait; then 450", maximum=MAX_QUEUE, default=QUEUE),
-        "processing": {"type": ["number", "string"], "description": "How long a worker takes, in seconds, or drawn"},
+        "processing": {
+            "type": ["number", "string"],
+            "description": "How long a worker takes: seconds, or drawn, such as lognormal:0.02,0.5 (median, p99)",
+            "minimum": 0,
+            "maximum": MAX_S,
+            "default": 0,
+        },
         "keepalive_s": {
             "type": "number",
             "description": "Then 408; 0 for never",

@@ -84,6 +84,13 @@ def _resolved(schema: Any, schemas: Any) -> Any:
     return {name: _resolved(value, schemas) for name, value in schema.items()}
 
 
+def test_json_has_one_kind_of_number(world: World) -> None:
+    """3.0 is a whole number; NaN is none at all."""
+    assert world.ask("POST", "/v1/reset", {"seed": 3.0}) == (200, {"seed": 3})
+    assert world.ask("POST", "/v1/reset", {"seed": 3.5})[0] == 422
+    assert world.ask("POST", "/v1/reset", {"seed": float("nan")})[0] == 400
+
+
 class TestServices:
     """Services that come and go."""
 

@@ -32,7 +32,6 @@ SCHEMA = {
         {"weight": 0},
         {"weight": 10.0, "state": "hung", "on": True, "seed": None},
         {"weight": 1, "seed": 3, "name": "abc", "weights": [1, 2.5]},
-        {"weight": 1, "seed": 3.0},
     ],
 )
 def test_good_values_pass(value: Any) -> None:

@@ -93,7 +93,7 @@ class FleetOperations:
         if asked.body["name"] in self._world.services:
             raise Problem(409, f"$.name: there is a service {asked.body['name']!r} already")
         try:
-            service = self._world.add_service(ServiceSpec(**_whole(asked.body, "instances", "workers", "queue")))
+            service = self._world.add_service(ServiceSpec(**asked.body))
         except (SpecError, ProcessorError) as error:
             raise Problem(422, f"$: {error}") from None
         return self._world.settled().addCallback(lambda _: views.service(service))
@@ -106,7 +106,7 @@ class FleetOperations:
 
     def _add(self, asked: Asked) -> Any:
         try:
-            instance = self._service(asked).add_instance(**(asked.body or {}))
+            instance = self._service(asked).add_instance(**asked.body)
         except SpecError as error:
             raise Problem(422, f"$: {error}") from None
         return instance.apply_faults().addCallback(lambda _: views.instance(instance))
@@ -142,8 +142,3 @@ def find_service(world: Simulator, name: str) -> Service:
     if service is None:
         raise Problem(404, f"no service {name!r}; there are {', '.join(world.services) or 'none'}")
     return service
-
-
-def _whole(body: dict[str, Any], *names: str) -> dict[str, Any]:
-    """JSON's 3.0 is the whole number 3."""
-    return body | {name: int(body[name]) for name in names if name in body}

@@ -16,13 +16,18 @@ if TYPE_CHECKING:
     from simulator.http1 import Answer
     from simulator.simulator import Simulator
 
-_LIMIT = Parameter("limit", "How many at most; the newest are given", {"type": "integer", "minimum": 0}, 100)
+_COUNT = {"type": "integer", "minimum": 0, "maximum": 2**53}
+_LIMIT = Parameter("limit", "How many at most; the newest are given", _COUNT, 100)
 _SERVICE = Parameter("service", "Only of this service")
 _INSTANCE = Parameter("instance", "Only of this instance")
 _ROW_FIELDS = (
     _LIMIT,
-    Parameter("after", "Only rows with a greater number", {"type": "integer", "minimum": 0}, 0),
-    Parameter("status", "Only with this status, such as 450, or of this class, such as 5xx; 0 is no answer"),
+    Parameter("after", "Only rows with a greater number", _COUNT, 0),
+    Parameter(
+        "status",
+        "Only with this status, such as 450, or of this class, such as 5xx; 0 is no answer",
+        {"type": "string", "pattern": "^([0-9]{1,3}|[0-9]xx)$"},
+    ),
     *(Parameter(name, f"Only with this {name}") for name in ("service", "instance", "method", "path", "fault")),
 )
 _RATE = Parameter(
@@ -80,7 +85,7 @@ class TrafficOperations:
 
     def _count(self, asked: Asked) -> Any:
         try:
-            return {"count": self._world.journal.count(Matcher.from_json(asked.body or {}))}
+            return {"count": self._world.journal.count(Matcher.from_json(asked.body))}
         except MatchError as error:
             raise Problem(422, str(error)) from None
 
@@ -126,10 +131,9 @@ class TrafficOperations:
 
 def _matcher(asked: Asked) -> Matcher:
     given = {name: asked.query[name] for name in FIELDS if asked.query.get(name) is not None}
-    status = given.pop("status", "")
-    status_class = int(status[0]) if len(status) == 3 and status[0].isdigit() and status[1:] == "xx" else None  # noqa: PLR2004
-    if status and status_class is None:
-        if not (status.isascii() and status.isdigit()):
-            raise Problem(400, f"status: expected one such as 450 or 5xx, got {status!r}")
-        given["status"] = int(status)
-    return Matcher(given, status_class, asked.query["after"])
+    status = given.pop("status", None)
+    if status is None:
+        return Matcher(given, after=asked.query["after"])
+    if status.endswith("xx"):
+        return Matcher(given, int(status[0]), asked.query["after"])
+    return Matcher({**given, "status": int(status)}, after=asked.query["after"])

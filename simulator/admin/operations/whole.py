@@ -47,6 +47,6 @@ class WholeOperations:
         return Response(200, metrics.text(self._world).encode(), metrics.MEDIA)
 
     def _reset(self, asked: Asked) -> Any:
-        seed = (asked.body or {}).get("seed")
-        done = self._world.reset(None if seed is None else int(seed))
+        seed = asked.body.get("seed")
+        done = self._world.reset(seed)
         return done.addCallback(lambda _: {"seed": self._world.seed})
