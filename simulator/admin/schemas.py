@@ -114,7 +114,7 @@ NEW_SERVICE = shape(
         "token": text("What callers must know; empty for nothing", maxLength=1000, default=""),
         "processor": text(
             f"What instances compute: {', '.join(BUILT_IN)}, sleep:SECONDS; empty for what suits the name",
-            pattern=f"^({'|'.join(BUILT_IN)}|sleep:[0-9]{1, 3}(\\.[0-9]{1, 6})?)?$",
+            pattern="^(" + "|".join([*BUILT_IN, r"sleep:[0-9]{1,3}(\.[0-9]{1,6})?"]) + ")?$",
             default="",
         ),
         "workers": whole("Requests computed at a time", minimum=1, maximum=MAX_WORKERS, default=WORKERS),
