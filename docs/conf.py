@@ -14,7 +14,10 @@ nitpicky = True
 nitpick_ignore_regex = [
     # Types named in annotations that belong to no page of ours: aliases, other packages, the insides of rooms.
     (r"py:.*", r"(zope|attr|attrs|google|treq|numpy|np|typing_extensions|_typeshed|collections\.abc)\..*"),
-    (r"py:.*", r"(twisted|collections|Event|IAgent|IReactor\w*|Deferred|Buffer|GivenInstance|Self|optional|NDArray)(\..*)?"),
+    (
+        r"py:.*",
+        r"(twisted|collections|Event|IAgent|IReactor\w*|Deferred|Buffer|GivenInstance|Self|optional|NDArray)(\..*)?",
+    ),
     (r"py:.*", r"eas_tw\.(net|policy|body|telemetry|target|config)\..*"),
     (r"py:.*", r"(float|int|str|bytes|bool|None) .*"),
 ]
