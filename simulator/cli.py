@@ -19,6 +19,12 @@ COMMANDS = {
     "serve": "run the simulator",
     "demo": "a real client against a fleet that crashes",
     "check": "validate a scenario",
+    "status": "a running simulator at a glance",
+    "instances": "look at instances; crash, hang, drain, restart, reweigh them",
+    "faults": "look at the faults at work, add and remove them",
+    "requests": "what reached the instances",
+    "reset": "a running simulator back to its beginning",
+    "openapi": "print the admin API's document",
 }
 
 

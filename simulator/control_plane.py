@@ -14,6 +14,7 @@ from simulator.delivery import Ending, Wire
 from simulator.gateway import forward
 from simulator.http1 import HANG, Response
 from simulator.lies import LIES, Lies
+from simulator.replies import Replies
 from simulator.tampering import delay_s, is_tampering, tamper
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ VIPSERVER_LIST, VIPSERVER_HOSTS = "/vipserver/serverlist", "/vipserver/api/srvIP
 _PREDICT = "/api/predict/"
 _ENDINGS = ("unreachable", "timeout", "http_status", "garbage")
 """What leaves no list to lie about, the strongest first."""
+_SILENT = ("unreachable", "timeout")
 
 
 class ControlPlane:
@@ -39,6 +41,7 @@ class ControlPlane:
 
     Attributes:
         requests: Discovery requests, by what answered: a fault's type, `ok`, or `unknown_service`.
+        replies: The last reply of each service.
     """
 
     def __init__(self, world: Simulator) -> None:
@@ -46,6 +49,7 @@ class ControlPlane:
         self._lies = Lies(world.reactor.seconds, world.stream("lies"))
         self._chance = world.stream("discovery")
         self.requests: Counter[str] = Counter()
+        self.replies = Replies()
 
     def handle(self, request: Request) -> Answer | Deferred[Answer]:
         """Answer a request at the endpoint."""
@@ -104,13 +108,14 @@ class ControlPlane:
         lies = [fault for fault in faults if fault.type in LIES]
         changing = [fault for fault in faults if is_tampering(fault)]
         told = next(iter([*([ending] if ending else []), *lies, *changing]), None)
-        self.requests[told.type if told else "ok" if services else "unknown_service"] += 1
-        if ending is not None and ending.type == "unreachable":
-            return Wire((), Ending.RESET)
-        if ending is not None and ending.type == "timeout":
-            after_s = ending.get("timeout") / 1000
-            return Wire((), Ending.CLOSE, after_s) if after_s else HANG
-        response = self._status(ending) if ending else self._list(services, lies, faults, render)
+        answer = told.type if told else "ok" if services else "unknown_service"
+        self.requests[answer] += 1
+        is_silent = ending is not None and ending.type in _SILENT
+        response = None if is_silent else self._status(ending) if ending else self._list(services, lies, faults, render)
+        for service in services:
+            self.replies.note(self._world.reactor.seconds(), service.name, request.target, answer, response)
+        if response is None:
+            return _silence(ending)
         return tamper(response, changing, self._chance, keep=request.keep) if changing else response
 
     def _status(self, fault: Fault) -> Response:
@@ -146,6 +151,13 @@ class ControlPlane:
             return Response(404, b"no such service\n", "text/plain")
         instances = [instance for service in named for instance in service.listed()]
         return forward(self._world.reactor, request, instances, self._world.stream("gateway"))
+
+
+def _silence(fault: Fault | None) -> Answer:
+    if fault is None or fault.type == "unreachable":
+        return Wire((), Ending.RESET)
+    after_s = fault.get("timeout") / 1000
+    return Wire((), Ending.CLOSE, after_s) if after_s else HANG
 
 
 def _row(instance: SimulatedInstance) -> dict[str, Any]:

@@ -1,16 +1,30 @@
-"""What reached the instances: one row a request, bounded in memory; counts go on when rows are forgotten."""
+"""What was asked: one row for each request that reached an instance.
+
+Bounded in memory, however long a simulator runs: the newest rows are kept, counts go on when rows are forgotten.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict, frozen
+from attrs import asdict, define, field, fields, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_ROWS = 100_000
+MAX_ACCOUNTS = 20_000
+MAX_PATH = 512
+"""Characters of a path that are kept: a head may have 64 KiB, and 100,000 of those would not be bounded."""
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of the histogram of answer times."""
+
+
+def _cut(path: str) -> str:
+    return path if len(path) <= MAX_PATH else f"{path[:MAX_PATH]}…"
 
 
 @frozen
@@ -22,7 +36,7 @@ class Row:
         service: The instance's service.
         instance: The instance's id.
         method: HTTP method.
-        path: Path and query, as sent.
+        path: Path and query, as sent; a long one is cut.
         status: HTTP status of the answer; 0 for none.
         fault: Name of the fault that struck; empty for none.
         bytes_in: Size of the request's body.
@@ -34,16 +48,111 @@ class Row:
     service: str
     instance: str
     method: str
-    path: str
+    path: str = field(converter=_cut)
     status: int
     fault: str
     bytes_in: int
     bytes_out: int
     elapsed_s: float
 
+    @property
+    def is_good(self) -> bool:
+        """Whether it was answered, and with 2xx."""
+        return 200 <= self.status < 300  # noqa: PLR2004
+
+
+FIELDS: Mapping[str, type] = {
+    attribute.name: {"str": str, "int": int, "float": float}[str(attribute.type)] for attribute in fields(Row)
+}
+"""The fields of a row, each with the type of its values."""
+
+
+class MatchError(ValueError):
+    """A matcher that is not one; the text begins with the path of what is wrong."""
+
+
+@frozen
+class Matcher:
+    """Which rows are meant: those with these values in these fields.
+
+    Attributes:
+        equal: Field to value.
+        status_class: First digit of the status; `None` for any.
+        after: The row's number is greater.
+    """
+
+    equal: Mapping[str, Any] = field(factory=dict)
+    status_class: int | None = None
+    after: int = 0
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> Matcher:
+        """The matcher that an object of fields and values describes.
+
+        Raises:
+            MatchError: A field is unknown, or a value can be of no row.
+        """
+        for name, value in given.items():
+            if name not in FIELDS:
+                raise MatchError(f"$.{name}: unknown; a row has {', '.join(FIELDS)}")
+            kinds = (int, float) if FIELDS[name] is float else FIELDS[name]
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise MatchError(f"$.{name}: expected {_WORDS[FIELDS[name]]}, got {str(value)[:60]!r}")
+        return cls(dict(given))
+
+    def accepts(self, row: Row) -> bool:
+        """Whether a row is meant."""
+        if self.status_class is not None and row.status // 100 != self.status_class:
+            return False
+        return all(getattr(row, name) == value for name, value in self.equal.items())
+
+
+_WORDS = {str: "a string", int: "a whole number", float: "a number"}
+
+
+@define
+class Account:
+    """What one instance has been asked, since the journal was empty.
+
+    Attributes:
+        service: Whose instance.
+        statuses: Answers by HTTP status; 0 for none.
+        requests: All of them.
+        failures: Those not answered with 2xx.
+        struck: Those a fault had a part in.
+        bytes_in: Of the requests' bodies.
+        bytes_out: Of the answers' bodies.
+        elapsed_s: Sum of the answer times.
+        slower: How many took at most `BUCKETS_S[i]` and more than the bucket before; the last: more than all.
+    """
+
+    service: str
+    statuses: Counter[int] = field(factory=Counter)
+    requests: int = 0
+    failures: int = 0
+    struck: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    elapsed_s: float = 0.0
+    slower: list[int] = field(factory=lambda: [0] * (len(BUCKETS_S) + 1))
+
+    def add(self, row: Row) -> None:
+        """One request more."""
+        self.requests += 1
+        self.statuses[row.status] += 1
+        self.failures += not row.is_good
+        self.struck += bool(row.fault)
+        self.bytes_in += row.bytes_in
+        self.bytes_out += row.bytes_out
+        self.elapsed_s += row.elapsed_s
+        self.slower[bisect_left(BUCKETS_S, row.elapsed_s)] += 1
+
 
 class Journal:
-    """The last `MAX_ROWS` rows, and the number of all."""
+    """The last `MAX_ROWS` rows, an account of each instance, and the number of all.
+
+    Rows are numbered from 1, in the order in which they were written.
+    """
 
     def __init__(self) -> None:
         self.clear()
@@ -52,19 +161,45 @@ class Journal:
         """Forget everything."""
         self.rows: deque[Row] = deque(maxlen=MAX_ROWS)
         self.total = 0
-        self.by_instance: Counter[str] = Counter()
+        self.accounts: dict[str, Account] = {}
+
+    @property
+    def by_instance(self) -> Counter[str]:
+        """The number of requests of each instance that had one."""
+        return Counter({name: account.requests for name, account in self.accounts.items()})
+
+    def account(self, instance: str) -> Account:
+        """What an instance has been asked."""
+        return self.accounts.get(instance) or Account("")
 
     def write(self, row: Row) -> None:
         """One row more."""
         self.rows.append(row)
         self.total += 1
-        self.by_instance[row.instance] += 1
+        account = self.accounts.get(row.instance)
+        if account is None:
+            account = self._open(row)
+        account.add(row)
 
-    def last(self, limit: int) -> list[dict[str, Any]]:
-        """The newest rows as JSON values, oldest first."""
-        skip = max(0, len(self.rows) - limit)
-        return [asdict(row) for at, row in enumerate(self.rows) if at >= skip]
+    def _open(self, row: Row) -> Account:
+        if len(self.accounts) >= MAX_ACCOUNTS:
+            del self.accounts[next(iter(self.accounts))]
+        account = self.accounts[row.instance] = Account(row.service)
+        return account
 
-    def count(self, matcher: Mapping[str, Any]) -> int:
-        """How many rows have these values in these fields."""
-        return sum(all(getattr(row, name) == value for name, value in matcher.items()) for row in self.rows)
+    def newest(self, limit: int, matcher: Matcher | None = None) -> list[tuple[int, Row]]:
+        """The newest rows that match, at most `limit`, oldest first, each with its number."""
+        wanted = matcher or Matcher()
+        numbers = range(self.total, max(wanted.after, self.total - len(self.rows)), -1)
+        numbered = zip(numbers, reversed(self.rows), strict=False)
+        found = (pair for pair in numbered if wanted.accepts(pair[1]))
+        return list(islice(found, limit))[::-1]
+
+    def count(self, matcher: Matcher) -> int:
+        """How many of the kept rows match."""
+        return sum(map(matcher.accepts, self.rows))
+
+
+def to_json(number: int, row: Row) -> dict[str, Any]:
+    """A row as a JSON value."""
+    return {"number": number, **asdict(row)}

@@ -5,8 +5,10 @@ The one room of the simulator that knows a process: it installs nothing, but run
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import signal
 import sys
 import threading
@@ -51,6 +53,7 @@ def serve(
     from twisted.internet import reactor  # noqa: PLC0415, TID251  an entry module
 
     _begin_log(options.log_format)
+    _allow_many_connections()
     world = Simulator(
         reactor, seed=seed, host=options.host, port=options.port, services=services, spread_ips=options.spread_ips
     )
@@ -63,6 +66,8 @@ def serve(
         print(f"simulator: WARNING: {options.host} is not loopback; others can reach it", file=sys.stderr)
 
     def announce() -> None:
+        if options.until_eof:
+            threading.Thread(target=_end_with_stdin, daemon=True).start()
         print(banner(world, show_token=show_token), flush=True)
         if options.ready_file:
             _write_ready_file(options.ready_file, world)
@@ -135,6 +140,21 @@ def _write_ready_file(path: Path, world: Simulator) -> None:
     draft.touch(mode=0o600)
     draft.write_text(json.dumps(ready(world)) + "\n", "utf-8")
     draft.replace(path)
+
+
+def _end_with_stdin() -> None:
+    """Whoever started us holds the other end; when they are gone, however they went, so are we."""
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _allow_many_connections() -> None:
+    """A connection is a descriptor, and the usual limit of 1,024 is soon reached."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _run_until_signal(

@@ -7,8 +7,9 @@ network.
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from twisted.application.service import Service as TwistedService
 from twisted.internet.defer import DeferredList, succeed
 from twisted.internet.error import CannotListenError
 
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 ADMIN = "/_eas"
 
 
-class Simulator:
-    """A fake EAS.
+class Simulator(TwistedService):
+    """A fake EAS; an `IService`, so an `Application` can own it, and a context manager for `async with`.
 
     Args:
         reactor: Network and time.
@@ -44,6 +45,13 @@ class Simulator:
         port: Of control plane and admin API; 0 for any that is free.
         services: What to simulate.
         spread_ips: Whether each instance has a loopback address of its own and the documented port 50000.
+
+    Attributes:
+        journal: What reached the instances.
+        faults: What is at work.
+        services: Who exists.
+        began: Seconds of the reactor's clock when it began to listen.
+        resets: How often it went back to the beginning.
     """
 
     def __init__(
@@ -60,6 +68,8 @@ class Simulator:
         self.seed = seed
         self.host = host
         self.spread_ips = spread_ips
+        self.began = reactor.seconds()
+        self.resets = 0
         self._streams: dict[str, Random] = {}
         self.journal = Journal()
         self.faults = FaultBook(reactor.seconds, self.stream("faults"))
@@ -69,6 +79,7 @@ class Simulator:
             if spec.name in self.services:
                 raise SpecError(f"service {spec.name} is named twice")
             self.services[spec.name] = Service(self, spec, len(self.services))
+        self._numbered = len(self.services)
         self.control_plane = ControlPlane(self)
         self.admin = AdminApi(self)
         self._address = Address(reactor, host, port)
@@ -112,12 +123,57 @@ class Simulator:
                 return service.instances[instance_id]
         raise KeyError(instance_id)
 
+    @property
+    def uptime_s(self) -> float:
+        """How long it has been listening."""
+        return float(self.reactor.seconds() - self.began)
+
+    def add_service(self, spec: ServiceSpec) -> Service:
+        """Start one more service; it stays through a reset.
+
+        Raises:
+            SpecError: There is one of that name.
+        """
+        if spec.name in self.services:
+            raise SpecError(f"service {spec.name} is named twice")
+        service = Service(self, spec, self._numbered)
+        self._numbered += 1
+        service.start()
+        self.services[spec.name] = service
+        for instance in service.instances.values():
+            self._settling.append(instance.apply_faults())
+        return service
+
+    def remove_service(self, name: str) -> Deferred[Any]:
+        """End a service and the faults on it; fires when its ports and connections are gone."""
+        for fault in [fault for fault in self.faults if fault.target.service == name]:
+            self.faults.remove(fault.name)
+        return self.services.pop(name).stop()
+
+    def startService(self) -> None:
+        """Listen, everywhere (`IService`)."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self.start()
+
+    def stopService(self) -> Deferred[Any]:
+        """End everything (`IService`); fires when every port and connection is gone."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return self.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
     def start(self) -> Deferred[Simulator]:
         """Listen, everywhere.
 
         Raises:
             CannotListenError: The port is taken; nothing listens then.
         """
+        self.began = self.reactor.seconds()
         self._address.listen(self._server)
         try:
             for service in self.services.values():
@@ -142,9 +198,11 @@ class Simulator:
             self.seed = seed
         for name, rng in self._streams.items():
             rng.seed(f"{self.seed}/{name}")
+        self.resets += 1
         self.faults.clear()
         self.journal.clear()
         self.control_plane.requests.clear()
+        self.control_plane.replies.clear()
         done = DeferredList([service.reset() for service in self.services.values()])
         for tell in self.on_reset:
             tell()

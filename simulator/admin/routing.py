@@ -1,6 +1,6 @@
 """A table of operations, the way from a request to one of them, and what they share: JSON and its errors.
 
-The table is plain data, so that the API's description can be made from the same rows that route.
+The table is plain data: the rows that route also check what is sent, and the API's description is made from them.
 """
 
 from __future__ import annotations
@@ -9,28 +9,64 @@ import json
 import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
 
-from simulator.http1 import Response
+from simulator.admin import checking
+from simulator.http1 import Response, Silence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from simulator.http1 import Answer, Request
 
 MAX_BODY_BYTES = 2**20
+JSON = "application/json"
+_MAX_EXACT = 2**53
 _WRITES = ("POST", "PUT", "PATCH")
 
 
 class Problem(Exception):
     """An answer that is an error: `application/problem+json`."""
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        self.headers = headers or {}
+
+
+@frozen
+class Parameter:
+    """A field of the query.
+
+    Attributes:
+        name: As in the address.
+        says: One line for people.
+        schema: Of its value: a string, or a whole number with bounds.
+        default: When it is not given.
+    """
+
+    name: str
+    says: str
+    schema: Mapping[str, Any] = field(factory=lambda: {"type": "string"})
+    default: Any = None
+
+    def read(self, text: str) -> Any:
+        """The value that `text` means.
+
+        Raises:
+            Problem: It means none.
+        """
+        value: Any = text
+        if self.schema["type"] == "integer":
+            value = int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else text
+        wrong = checking.problem(self.schema, value, self.name)
+        if wrong:
+            raise Problem(400, wrong)
+        return value
 
 
 @frozen
@@ -42,19 +78,36 @@ class Operation:
         path: Below the API's root, with `{name}` for parts that vary.
         run: Takes the `Asked`, answers a JSON value, a `Response`, `None` for 204, or a Deferred of one.
         says: One line for people.
+        gives: Schema of a good answer; `None` for no body.
+        takes: Schema of the body; `None` for no body.
+        query: What the query may have.
         status: Of a good answer.
+        media: Of a good answer's body.
+        problems: Statuses it may answer beside those every operation may.
+        is_checked: Whether `takes` is checked before `run`; else `run` does it, and knows more.
     """
 
     method: str
     path: str
     run: Callable[[Asked], Any]
     says: str
+    gives: Mapping[str, Any] | None = None
+    takes: Mapping[str, Any] | None = None
+    query: tuple[Parameter, ...] = ()
     status: int = 200
+    media: str = JSON
+    problems: tuple[int, ...] = ()
+    is_checked: bool = True
     pattern: re.Pattern[str] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(self.path))
         object.__setattr__(self, "pattern", re.compile(pattern))
+
+    @property
+    def names(self) -> list[str]:
+        """The parts of the path that vary."""
+        return re.findall(r"\{(\w+)\}", self.path)
 
 
 @frozen
@@ -63,34 +116,44 @@ class Asked:
 
     Attributes:
         names: The parts of the path that vary.
-        query: Fields of the query; of a repeated one the last.
-        body: The JSON value of the body; `None` when there is none.
+        query: The fields of the query, read; those not given have their defaults.
+        body: The JSON value of the body; an empty one is `{}`, and a request that cannot have one has `None`.
+        request: As it came.
     """
 
-    names: dict[str, str]
-    query: dict[str, str]
+    names: Mapping[str, str]
+    query: Mapping[str, Any]
     body: Any
+    request: Request
 
 
 def route(
-    operations: Sequence[Operation], request: Request, path: str, query: dict[str, str]
+    operations: Sequence[Operation], request: Request, path: str, query: Sequence[tuple[str, str]]
 ) -> Answer | Deferred[Answer]:
-    """Run the operation a request asks for; whatever is wrong is a problem document."""
+    """Run the operation a request asks for; whatever is wrong is a problem document.
+
+    Args:
+        operations: The table.
+        request: What came.
+        path: Below the API's root, as sent: a `/` inside a name is `%2F`.
+        query: Fields of the query, decoded.
+    """
     try:
         operation, names = _find(operations, request.method, path)
-        result = operation.run(Asked(names, query, _body(request)))
+        asked = Asked(names, _query(operation, query), _body(operation, request), request)
+        result = operation.run(asked)
     except Problem as problem:
-        return problem_response(problem.status, problem.detail)
+        return problem_response(problem)
     if isinstance(result, Deferred):
-        return result.addCallbacks(_render, _failed, callbackArgs=(operation.status,))
-    return _render(result, operation.status)
+        return result.addCallbacks(_render, _failed, callbackArgs=(operation,))
+    return _render(result, operation)
 
 
-def problem_response(status: int, detail: str) -> Response:
+def problem_response(problem: Problem) -> Response:
     """A problem document (RFC 9457)."""
-    title = HTTPStatus(status).phrase
-    document = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return Response(status, json.dumps(document).encode(), "application/problem+json")
+    title = HTTPStatus(problem.status).phrase
+    document = {"type": "about:blank", "title": title, "status": problem.status, "detail": problem.detail}
+    return Response(problem.status, json.dumps(document).encode(), "application/problem+json", problem.headers)
 
 
 def _find(operations: Sequence[Operation], method: str, path: str) -> tuple[Operation, dict[str, str]]:
@@ -98,38 +161,63 @@ def _find(operations: Sequence[Operation], method: str, path: str) -> tuple[Oper
     for operation in operations:
         match = operation.pattern.fullmatch(path)
         if match and operation.method == method:
-            return operation, match.groupdict()
+            return operation, {name: unquote(value) for name, value in match.groupdict().items()}
         if match:
             allowed.append(operation.method)
     if allowed:
-        raise Problem(405, f"{method} is not allowed on {path}; {', '.join(allowed)} is")
+        methods = ", ".join(allowed)
+        raise Problem(405, f"{method} is not allowed on {path}; {methods} is", {"Allow": methods})
     raise Problem(404, f"nothing at {path}")
 
 
-def _body(request: Request) -> Any:
+def _query(operation: Operation, given: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    known = {parameter.name: parameter for parameter in operation.query}
+    found = {name: parameter.default for name, parameter in known.items()}
+    for name, text in given:
+        # A filter that is misspelt and silently left out would make a test pass that should not.
+        if name not in known:
+            raise Problem(400, f"unknown query field {name!r}; known are {', '.join(known) or 'none'}")
+        found[name] = known[name].read(text)
+    return found
+
+
+def _body(operation: Operation, request: Request) -> Any:
     if request.method not in _WRITES:
         return None
     if len(request.body) > MAX_BODY_BYTES:
         raise Problem(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != "application/json":
+    if content_type != JSON:
         raise Problem(415, "writes need Content-Type: application/json")
-    if not request.body:
-        return None
     try:
-        return json.loads(request.body)
+        value = json.loads(request.body, parse_float=_number, parse_constant=_no_constant) if request.body else {}
     except (ValueError, RecursionError) as error:
         raise Problem(400, f"the body is not JSON: {error}") from None
+    if operation.takes is not None and operation.is_checked:
+        wrong = checking.problem(operation.takes, value)
+        if wrong:
+            raise Problem(422, wrong)
+    return value
 
 
-def _render(result: Any, status: int) -> Response:
-    if isinstance(result, Response):
+def _number(text: str) -> float:
+    """JSON has one kind of number: 3.0 is the whole number 3."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < _MAX_EXACT else value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _render(result: Any, operation: Operation) -> Response | Silence:
+    if isinstance(result, Response | Silence):
         return result
     if result is None:
         return Response(204, b"", "")
-    return Response(status, json.dumps(result).encode(), "application/json")
+    return Response(operation.status, json.dumps(result).encode(), JSON, {"Cache-Control": "no-store"})
 
 
 def _failed(failure: Any) -> Response:
     failure.trap(Problem)
-    return problem_response(failure.value.status, failure.value.detail)
+    return problem_response(failure.value)

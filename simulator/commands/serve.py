@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=int, default=None, help="of everything that is left to chance")
     add("--ready-file", type=Path, default=None, metavar="PATH", help="write addresses there when all listens")
+    add("--until-eof", action="store_true", help="end when standard input does: with whoever started it")
     add("--log-format", choices=("text", "json"), default="text", help="of the log (default: %(default)s)")
 
 

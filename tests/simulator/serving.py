@@ -28,9 +28,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 class Served:
     """A running simulator; its banner's last line says that the ready file will be there at once."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, port: str = "0") -> None:
         self.ready_file = folder / "ready.json"
-        arguments = ("--port", "0", "--ready-file", str(self.ready_file), *arguments)
+        arguments = ("--port", port, "--ready-file", str(self.ready_file), *arguments)
         self._command = [sys.executable, "-m", "simulator", *arguments]
         self._folder = folder
         self.output = ""

@@ -1,0 +1,131 @@
+"""What Prometheus reads: the journal's accounts and the state of the fleet, in the text format 0.0.4."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from simulator.admin import views
+from simulator.instance import State
+from simulator.journal import BUCKETS_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from simulator.instance import SimulatedInstance
+    from simulator.simulator import Simulator
+
+MEDIA = "text/plain; version=0.0.4; charset=utf-8"
+_PREFIX = "eas_simulator_"
+Sample = tuple[dict[str, str], float]
+
+
+def text(world: Simulator) -> str:
+    """All metrics."""
+    return "\n".join([*_traffic(world), *_fleet(world), *_discovery(world), *_faults(world), *_itself(world)]) + "\n"
+
+
+def _family(name: str, kind: str, says: str, samples: Iterable[Sample]) -> Iterator[str]:
+    yield f"# HELP {_PREFIX}{name} {says}"
+    yield f"# TYPE {_PREFIX}{name} {kind}"
+    for labels, value in samples:
+        yield _line(name, labels, value)
+
+
+def _line(name: str, labels: dict[str, str], value: float) -> str:
+    inside = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
+    return f"{_PREFIX}{name}{{{inside}}} {value!r}" if inside else f"{_PREFIX}{name} {value!r}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _traffic(world: Simulator) -> Iterator[str]:
+    accounts = [({"service": a.service, "instance": name}, a) for name, a in world.journal.accounts.items()]
+    yield from _family(
+        "requests_total",
+        "counter",
+        "Requests that reached an instance, by the status of their answer; 0 is no answer.",
+        (({**who, "status": str(status)}, n) for who, a in accounts for status, n in sorted(a.statuses.items())),
+    )
+    yield from _family(
+        "faulty_requests_total", "counter", "Requests a fault had a part in.", ((who, a.struck) for who, a in accounts)
+    )
+    yield from _family(
+        "request_bytes_total", "counter", "Bytes of request bodies.", ((who, a.bytes_in) for who, a in accounts)
+    )
+    yield from _family(
+        "response_bytes_total", "counter", "Bytes of answer bodies.", ((who, a.bytes_out) for who, a in accounts)
+    )
+    yield from _family("request_duration_seconds", "histogram", "From the whole request to the answer.", ())
+    for who, account in accounts:
+        bounds = [*map(str, BUCKETS_S), "+Inf"]
+        for bound, so_far in zip(bounds, accumulate(account.slower), strict=True):
+            yield _line("request_duration_seconds_bucket", {**who, "le": bound}, so_far)
+        yield _line("request_duration_seconds_sum", who, round(account.elapsed_s, 9))
+        yield _line("request_duration_seconds_count", who, account.requests)
+
+
+def _fleet(world: Simulator) -> Iterator[str]:
+    found = [instance for service in world.services.values() for instance in service.instances.values()]
+    everyone = [(_who(instance), instance) for instance in found]
+    yield from _family(
+        "instance_state",
+        "gauge",
+        "1 for the state an instance is in.",
+        (({**who, "state": state.value}, int(i.state is state)) for who, i in everyone for state in State),
+    )
+    yield from _family(
+        "instance_weight", "gauge", "What discovery says of an instance.", ((who, i.weight) for who, i in everyone)
+    )
+    yield from _family(
+        "instance_registered",
+        "gauge",
+        "Whether discovery tells of an instance.",
+        ((who, int(i.registered)) for who, i in everyone),
+    )
+    yield from _family(
+        "connections", "gauge", "Open connections.", ((who, len(i.server.connections)) for who, i in everyone)
+    )
+    yield from _family(
+        "requests_in_flight",
+        "gauge",
+        "Requests that are not answered yet.",
+        ((who, views.in_flight(i)) for who, i in everyone),
+    )
+    yield from _family("workers_busy", "gauge", "Workers that compute.", ((who, i.workers.busy) for who, i in everyone))
+    yield from _family(
+        "requests_queued",
+        "gauge",
+        "Requests that wait for a turn.",
+        ((who, i.workers.waiting) for who, i in everyone),
+    )
+
+
+def _who(instance: SimulatedInstance) -> dict[str, str]:
+    return {"service": instance.service.name, "instance": instance.id}
+
+
+def _discovery(world: Simulator) -> Iterator[str]:
+    yield from _family(
+        "discovery_requests_total",
+        "counter",
+        "Discovery requests, by what answered: a type of fault, ok, or unknown_service.",
+        (({"answer": answer}, count) for answer, count in sorted(world.control_plane.requests.items())),
+    )
+
+
+def _faults(world: Simulator) -> Iterator[str]:
+    yield from _family(
+        "fault_strikes_total",
+        "counter",
+        "How often a fault that is at work has struck.",
+        (({"fault": fault.name, "type": fault.type}, world.faults.struck(fault.name)) for fault in world.faults),
+    )
+
+
+def _itself(world: Simulator) -> Iterator[str]:
+    yield from _family("journal_rows", "gauge", "Rows the journal keeps.", [({}, len(world.journal.rows))])
+    yield from _family("event_streams", "gauge", "Open event streams.", [({}, len(world.admin.hub.streams))])
+    yield from _family("uptime_seconds", "gauge", "Since it began to listen.", [({}, round(world.uptime_s, 3))])

@@ -1,0 +1,104 @@
+"""Faults: which can be made, which are at work, and how often they struck."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from simulator.admin import schemas, views
+from simulator.admin.routing import Asked, Operation, Problem
+from simulator.fault_kinds import ON_DISCOVERY, ON_INSTANCES
+from simulator.faults import Fault, FaultError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from twisted.internet.defer import Deferred
+
+    from simulator.fault_kinds import Kind
+    from simulator.simulator import Simulator
+
+_FAULTS = "/v1/faults"
+_FAULT = f"{_FAULTS}/{{name}}"
+
+
+class FaultOperations:
+    """The rows about faults."""
+
+    def __init__(self, world: Simulator) -> None:
+        self._world = world
+
+    def table(self) -> tuple[Operation, ...]:
+        """Rows of the table."""
+        fault = schemas.ref("Fault")
+        return (
+            Operation("GET", _FAULTS, self._faults, "The faults at work", schemas.collection("faults", "Fault")),
+            # What is wrong with a fault its own class says, and better than a list of alternatives could.
+            Operation(
+                "POST",
+                _FAULTS,
+                self._add,
+                "Put a fault to work; one of the same name is replaced",
+                fault,
+                takes=schemas.NEW_FAULT,
+                status=201,
+                is_checked=False,
+            ),
+            Operation("DELETE", _FAULTS, self._clear, "End all faults", status=204),
+            Operation("GET", _FAULT, lambda asked: views.fault(self._world, self._fault(asked)), "One fault", fault),
+            Operation("DELETE", _FAULT, self._remove, "End a fault", status=204),
+            Operation(
+                "GET",
+                "/v1/fault-types",
+                self._types,
+                "What can go wrong: every type of fault and what it takes",
+                schemas.collection("fault_types", "FaultType"),
+            ),
+        )
+
+    def _faults(self, _: Asked) -> Any:
+        return {"faults": [views.fault(self._world, fault) for fault in self._world.faults]}
+
+    def _add(self, asked: Asked) -> Any:
+        try:
+            fault = Fault.from_json(asked.body)
+            self._check_target(fault)
+            fault = self._world.faults.add(fault)
+        except FaultError as error:
+            raise Problem(422, str(error)) from None
+        return self._world.settled().addCallback(lambda _: views.fault(self._world, fault))
+
+    def _check_target(self, fault: Fault) -> None:
+        target = fault.target
+        if target.service and target.service not in self._world.services:
+            raise FaultError(f"$.target.service: no service {target.service!r}")
+        if target.instance and target.instance not in self._world.services[target.service].instances:
+            raise FaultError(f"$.target.instance: no instance {target.instance!r} in service {target.service!r}")
+
+    def _remove(self, asked: Asked) -> Deferred[None]:
+        self._world.faults.remove(self._fault(asked).name)
+        return self._world.settled().addCallback(lambda _: None)
+
+    def _clear(self, _: Asked) -> Deferred[None]:
+        self._world.faults.clear()
+        return self._world.settled().addCallback(lambda _: None)
+
+    def _fault(self, asked: Asked) -> Fault:
+        fault = self._world.faults.get(asked.names["name"])
+        if fault is None:
+            raise Problem(404, f"no fault {asked.names['name']!r}")
+        return fault
+
+    def _types(self, _: Asked) -> Any:
+        return {"fault_types": [*_kinds("instances", ON_INSTANCES), *_kinds("discovery", ON_DISCOVERY)]}
+
+
+def _kinds(where: str, kinds: Mapping[str, Kind]) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": name,
+            "on": where,
+            "says": kind.says,
+            "attributes": [schemas.attribute_json(attribute) for attribute in kind.attributes.values()],
+        }
+        for name, kind in kinds.items()
+    ]

@@ -1,0 +1,144 @@
+"""Services and instances: who exists, what they do, and what discovery says of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from simulator.admin import schemas, views
+from simulator.admin.routing import Asked, Operation, Parameter, Problem
+from simulator.fleet import ServiceSpec, SpecError
+from simulator.instance import State
+from simulator.processors import ProcessorError
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from simulator.fleet import Service
+    from simulator.instance import SimulatedInstance
+    from simulator.simulator import Simulator
+
+_SERVICES = "/v1/services"
+_SERVICE = f"{_SERVICES}/{{service}}"
+_INSTANCES = f"{_SERVICE}/instances"
+_INSTANCE = f"{_INSTANCES}/{{instance}}"
+
+_GRACE = Parameter(
+    "grace_s",
+    "It leaves the list at once, finishes what it has accepted, and ends after this many seconds at most",
+    {"type": "integer", "minimum": 0, "maximum": 3600},
+)
+
+
+class FleetOperations:
+    """The rows about services and instances."""
+
+    def __init__(self, world: Simulator) -> None:
+        self._world = world
+
+    def table(self) -> tuple[Operation, ...]:
+        """Rows of the table."""
+        service, instance = schemas.ref("Service"), schemas.ref("Instance")
+        return (
+            Operation("GET", _SERVICES, self._services, "All services", schemas.collection("services", "Service")),
+            Operation(
+                "POST",
+                _SERVICES,
+                self._add_service,
+                "Start one more service",
+                service,
+                takes=schemas.NEW_SERVICE,
+                status=201,
+                problems=(409,),
+            ),
+            Operation("GET", _SERVICE, self._one_service, "One service", service),
+            Operation("DELETE", _SERVICE, self._remove_service, "End a service and its instances", status=204),
+            Operation(
+                "GET", _INSTANCES, self._instances, "A service's instances", schemas.collection("instances", "Instance")
+            ),
+            Operation(
+                "POST",
+                _INSTANCES,
+                self._add,
+                "Start one more instance",
+                instance,
+                takes=schemas.NEW_INSTANCE,
+                status=201,
+            ),
+            Operation("GET", _INSTANCE, lambda asked: views.instance(self._instance(asked)), "One instance", instance),
+            Operation(
+                "PATCH",
+                _INSTANCE,
+                self._patch,
+                "Change weight, state or registration",
+                instance,
+                takes=schemas.PATCH_INSTANCE,
+            ),
+            Operation(
+                "DELETE",
+                _INSTANCE,
+                self._remove,
+                "End an instance, at once or as EAS scales in",
+                query=(_GRACE,),
+                status=204,
+            ),
+        )
+
+    def _services(self, _: Asked) -> Any:
+        return {"services": [views.service(service) for service in self._world.services.values()]}
+
+    def _one_service(self, asked: Asked) -> Any:
+        return views.service(self._service(asked))
+
+    def _add_service(self, asked: Asked) -> Any:
+        if asked.body["name"] in self._world.services:
+            raise Problem(409, f"$.name: there is a service {asked.body['name']!r} already")
+        try:
+            service = self._world.add_service(ServiceSpec(**asked.body))
+        except (SpecError, ProcessorError) as error:
+            raise Problem(422, f"$: {error}") from None
+        return self._world.settled().addCallback(lambda _: views.service(service))
+
+    def _remove_service(self, asked: Asked) -> Deferred[None]:
+        return self._world.remove_service(self._service(asked).name).addCallback(lambda _: None)
+
+    def _instances(self, asked: Asked) -> Any:
+        return {"instances": [views.instance(instance) for instance in self._service(asked).instances.values()]}
+
+    def _add(self, asked: Asked) -> Any:
+        try:
+            instance = self._service(asked).add_instance(**asked.body)
+        except SpecError as error:
+            raise Problem(422, f"$: {error}") from None
+        return instance.apply_faults().addCallback(lambda _: views.instance(instance))
+
+    def _patch(self, asked: Asked) -> Any:
+        instance, wanted = self._instance(asked), asked.body
+        instance.weight = wanted.get("weight", instance.weight)
+        instance.registered = wanted.get("registered", instance.registered)
+        if "state" not in wanted:
+            return views.instance(instance)
+        return instance.set_state(State(wanted["state"])).addCallback(lambda _: views.instance(instance))
+
+    def _remove(self, asked: Asked) -> Deferred[None]:
+        instance, grace_s = self._instance(asked), asked.query["grace_s"]
+        if grace_s is not None:
+            return instance.service.terminate(instance.id, grace_s)
+        return instance.service.remove_instance(instance.id).addCallback(lambda _: None)
+
+    def _service(self, asked: Asked) -> Service:
+        return find_service(self._world, asked.names["service"])
+
+    def _instance(self, asked: Asked) -> SimulatedInstance:
+        service = self._service(asked)
+        instance = service.instances.get(asked.names["instance"])
+        if instance is None:
+            raise Problem(404, f"no instance {asked.names['instance']!r} in service {service.name!r}")
+        return instance
+
+
+def find_service(world: Simulator, name: str) -> Service:
+    """The service of that name, or a 404."""
+    service = world.services.get(name)
+    if service is None:
+        raise Problem(404, f"no service {name!r}; there are {', '.join(world.services) or 'none'}")
+    return service

@@ -1,0 +1,139 @@
+"""What happened: the journal, the connections, what discovery told; and the events as they come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from simulator.admin import schemas, views
+from simulator.admin.events import MAX_RATE, Hub
+from simulator.admin.operations.fleet import find_service
+from simulator.admin.routing import Asked, Operation, Parameter, Problem
+from simulator.journal import FIELDS, MAX_ROWS, Matcher, MatchError
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from simulator.http1 import Answer
+    from simulator.simulator import Simulator
+
+_COUNT = {"type": "integer", "minimum": 0, "maximum": 2**53}
+_LIMIT = Parameter("limit", "How many at most; the newest are given", _COUNT, 100)
+_SERVICE = Parameter("service", "Only of this service")
+_INSTANCE = Parameter("instance", "Only of this instance")
+_ROW_FIELDS = (
+    _LIMIT,
+    Parameter("after", "Only rows with a greater number", _COUNT, 0),
+    Parameter(
+        "status",
+        "Only with this status, such as 450, or of this class, such as 5xx; 0 is no answer",
+        {"type": "string", "pattern": "^([0-9]{1,3}|[0-9]xx)$"},
+    ),
+    *(Parameter(name, f"Only with this {name}") for name in ("service", "instance", "method", "path", "fault")),
+)
+_RATE = Parameter(
+    "rate",
+    "Requests a second that are told at most, failed ones first; what is left out shows as a gap in `number`",
+    {"type": "integer", "minimum": 0, "maximum": MAX_RATE},
+    100,
+)
+_LAST_ID = Parameter("last_event_id", "Where to go on, for those who cannot send Last-Event-ID")
+
+
+class TrafficOperations:
+    """The rows about what happened."""
+
+    def __init__(self, world: Simulator, hub: Hub) -> None:
+        self._world = world
+        self._hub = hub
+
+    def table(self) -> tuple[Operation, ...]:
+        """Rows of the table."""
+        rows = schemas.collection("requests", "Request", total=schemas.whole("Since the journal was empty"))
+        return (
+            Operation(
+                "GET", "/v1/requests", self._requests, "The newest rows of the journal, oldest first", rows,
+                query=_ROW_FIELDS,
+            ),
+            Operation("DELETE", "/v1/requests", self._forget, "Empty the journal", status=204),
+            Operation(
+                "POST", "/v1/requests/count", self._count, "How many of the kept rows have these values",
+                schemas.shape("How many", {"count": schemas.whole("Rows that match")}), takes=schemas.MATCHER,
+            ),
+            Operation(
+                "GET", "/v1/connections", self._connections, "Open connections of instances",
+                schemas.collection("connections", "Connection"), query=(_SERVICE, _INSTANCE),
+            ),
+            Operation(
+                "GET", "/v1/discovery", self._replies, "What discovery has told last, of each service",
+                schemas.collection("replies", "Reply"),
+            ),
+            Operation(
+                "GET", "/v1/services/{service}/discovery", self._reply, "What discovery has told last of a service",
+                schemas.ref("Reply"),
+            ),
+            Operation(
+                "GET", "/v1/events", self._events, "What happens, as it happens (server-sent events)",
+                schemas.text("See docs/simulator/admin-api"), query=(_RATE, _LAST_ID), media="text/event-stream",
+                problems=(503,),
+            ),
+        )  # fmt: skip
+
+    def _requests(self, asked: Asked) -> Any:
+        journal, mask = self._world.journal, views.masker(self._world)
+        found = journal.newest(min(asked.query["limit"], MAX_ROWS), _matcher(asked))
+        return {"requests": [views.row(mask, number, row) for number, row in found], "total": journal.total}
+
+    def _count(self, asked: Asked) -> Any:
+        try:
+            return {"count": self._world.journal.count(Matcher.from_json(asked.body))}
+        except MatchError as error:
+            raise Problem(422, str(error)) from None
+
+    def _forget(self, _: Asked) -> None:
+        self._world.journal.clear()
+
+    def _connections(self, asked: Asked) -> Any:
+        wanted = asked.query
+        return {
+            "connections": [
+                {
+                    "service": service.name,
+                    "instance": instance.id,
+                    "peer": connection.peer,
+                    "requests": connection.requests,
+                    "is_idle": connection.is_idle,
+                }
+                for service in self._world.services.values()
+                if wanted["service"] in (None, service.name)
+                for instance in service.instances.values()
+                if wanted["instance"] in (None, instance.id)
+                for connection in instance.server.connections
+            ]
+        }
+
+    def _replies(self, _: Asked) -> Any:
+        latest = self._world.control_plane.replies.latest.values()
+        return {"replies": [views.reply(self._world, reply) for reply in latest]}
+
+    def _reply(self, asked: Asked) -> Any:
+        service = find_service(self._world, asked.names["service"])
+        reply = self._world.control_plane.replies.latest.get(service.name)
+        if reply is None:
+            raise Problem(404, f"nobody has asked discovery for {service.name!r} yet")
+        return views.reply(self._world, reply)
+
+    def _events(self, asked: Asked) -> Deferred[Answer]:
+        last = asked.query["last_event_id"] or asked.request.headers.get("last-event-id", "")
+        if self._hub.is_full:
+            raise Problem(503, "too many event streams are open; close one")
+        return self._hub.open(asked.request.connection, last, asked.query["rate"])
+
+
+def _matcher(asked: Asked) -> Matcher:
+    given = {name: asked.query[name] for name in FIELDS if asked.query.get(name) is not None}
+    status = given.pop("status", None)
+    if status is None:
+        return Matcher(given, after=asked.query["after"])
+    if status.endswith("xx"):
+        return Matcher(given, int(status[0]), asked.query["after"])
+    return Matcher({**given, "status": int(status)}, after=asked.query["after"])

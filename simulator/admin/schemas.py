@@ -1,0 +1,281 @@
+"""The shapes of the admin API, as JSON Schema (2020-12): what it takes and what it gives.
+
+Named ones are components of the OpenAPI document. Rows, states, faults and processors come from the values themselves,
+so that the document cannot say something else.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from simulator import faults
+from simulator.durations import MAX_S
+from simulator.instance import State
+from simulator.journal import FIELDS, Row
+from simulator.processors import BUILT_IN
+from simulator.replies import Reply
+from simulator.service_spec import KEEPALIVE_S, MAX_QUEUE, MAX_RATE, MAX_WORKERS, QUEUE, WORKERS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from simulator.fault_kinds import Attribute
+
+Schema = dict[str, Any]
+MAX_WEIGHT = 2**31 - 1
+MAX_NEW_INSTANCES = 1000
+_TYPES = {str: "string", int: "integer", float: "number"}
+
+
+def text(says: str, **more: Any) -> Schema:
+    """A string."""
+    return {"type": "string", "description": says, **more}
+
+
+def whole(says: str, **more: Any) -> Schema:
+    """A whole number ≥ 0."""
+    return {"type": "integer", "description": says, "minimum": 0, **more}
+
+
+def flag(says: str) -> Schema:
+    """True or false."""
+    return {"type": "boolean", "description": says}
+
+
+def listed(says: str, items: Schema) -> Schema:
+    """A list."""
+    return {"type": "array", "description": says, "items": items}
+
+
+def shape(says: str, properties: Mapping[str, Any], *, required: bool = True, **more: Any) -> Schema:
+    """An object of these fields and no others; all of them must be there, or none must."""
+    found = {"type": "object", "description": says, "properties": dict(properties), "additionalProperties": False}
+    return found | ({"required": list(properties)} if required else {}) | more
+
+
+def ref(name: str) -> Schema:
+    """The component of that name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def collection(name: str, component: str, **more: Any) -> Schema:
+    """`{"<name>": [...]}`."""
+    return shape(f"All {name.replace('_', ' ')}", {name: listed("In order", ref(component)), **more})
+
+
+def _said(value: type) -> dict[str, str]:
+    """What the docstring of an attrs class says of each attribute."""
+    lines = (inspect.getdoc(value) or "").partition("Attributes:\n")[2].splitlines()
+    return {name.strip(): says.strip() for name, _, says in (line.partition(":") for line in lines)}
+
+
+def _values(kind: type, types: Mapping[str, type], **more: Any) -> Schema:
+    said = _said(kind)
+    return shape(
+        (inspect.getdoc(kind) or "").partition("\n")[0],
+        more | {name: {"type": _TYPES[type_], "description": said[name]} for name, type_ in types.items()},
+    )
+
+
+WEIGHT: Schema = {
+    "type": "number",
+    "description": "What discovery says of it; 0 gets no requests",
+    "minimum": 0,
+    "maximum": MAX_WEIGHT,
+}
+STATE = text("What it does; never changes what discovery says", enum=[state.value for state in State])
+REGISTERED = flag("Whether discovery tells of it")
+MATCHER = {
+    "type": "object",
+    "description": "Fields of a row, each with the value it must have; none matches every row",
+    "properties": {name: {"type": _TYPES[type_]} for name, type_ in FIELDS.items()},
+    "additionalProperties": False,
+}
+PATCH_INSTANCE = shape(
+    "What is to change", {"weight": WEIGHT, "state": STATE, "registered": REGISTERED}, required=False, minProperties=1
+)
+NEW_INSTANCE = shape(
+    "How it begins",
+    {"weight": WEIGHT | {"default": 100}, "registered": REGISTERED | {"default": True}},
+    required=False,
+)
+RESET = shape(
+    "How to begin again",
+    {"seed": {"type": ["integer", "null"], "description": "Of everything left to chance; the last one when not given"}},
+    required=False,
+)
+NEW_SERVICE = shape(
+    "A service to simulate",
+    {
+        "name": text("`service` or `group/service`", pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$", maxLength=200),
+        "instances": whole("How many", maximum=MAX_NEW_INSTANCES, default=3),
+        "weights": listed("Of the first, second, … instance; 100 for those not named", WEIGHT),
+        "token": text("What callers must know; empty for nothing", maxLength=1000, default=""),
+        "processor": text(
+            f"What instances compute: {', '.join(BUILT_IN)}, sleep:SECONDS; empty for what suits the name",
+            pattern="^(" + "|".join([*BUILT_IN, r"sleep:[0-9]{1,3}(\.[0-9]{1,6})?"]) + ")?$",
+            default="",
+        ),
+        "workers": whole("Requests computed at a time", minimum=1, maximum=MAX_WORKERS, default=WORKERS),
+        "queue": whole("Requests that wait; then 450", maximum=MAX_QUEUE, default=QUEUE),
+        "processing": {
+            "type": ["number", "string"],
+            "description": "How long a worker takes: seconds, or drawn, such as lognormal:0.02,0.5 (median, p99)",
+            "minimum": 0,
+            "maximum": MAX_S,
+            "default": 0,
+        },
+        "keepalive_s": {
+            "type": "number",
+            "description": "Then 408; 0 for never",
+            "minimum": 0,
+            "maximum": 86_400,
+            "default": KEEPALIVE_S,
+        },
+        "rate_limit": {
+            "type": ["number", "null"],
+            "description": "Requests a second an instance takes; then 429",
+            "minimum": 0.001,
+            "maximum": MAX_RATE,
+        },
+        "zones": listed("Availability zones; instances are dealt out to them in turn", text("A name", minLength=1)),
+    },
+) | {"required": ["name"]}
+NEW_FAULT = faults.schema()
+
+_PLACE = {
+    "service": text("A service's name"),
+    "instance": text("An instance's id"),
+    "zone": text("A zone's name"),
+    "discovery": flag("Whether it strikes discovery"),
+}
+_ATTRIBUTE = shape(
+    "One attribute of a type of fault",
+    {
+        "name": text("As in `attributes`"),
+        "says": text("One line for people"),
+        "type": text("JSON's", enum=["number", "integer", "string", "boolean"]),
+        "default": {"description": "What it is when it is not given"},
+        "unit": text("Of a number; empty for a bare one"),
+        "low": {"type": ["number", "null"], "description": "The least"},
+        "high": {"type": ["number", "null"], "description": "The greatest"},
+        "choices": listed("All it may be; empty for any", {"type": "string"}),
+        "is_optional": flag("Whether null is allowed too"),
+    },
+)
+_REPLY_TYPES = {"at": float, "service": str, "path": str, "answer": str, "status": int, "body": str, "body_bytes": int}
+
+COMPONENTS: dict[str, Schema] = {
+    "Problem": {
+        "type": "object",
+        "description": "What was wrong (RFC 9457)",
+        "properties": {
+            "type": text("about:blank"),
+            "title": text("The status in words"),
+            "status": whole("HTTP status", minimum=400, maximum=599),
+            "detail": text("What was wrong, where, and what would be right"),
+        },
+        "required": ["type", "title", "status", "detail"],
+    },
+    "Instance": shape(
+        "An instance",
+        {
+            "id": text("Its id"),
+            "service": text("Whose"),
+            "ip": text("Where it listens"),
+            "port": whole("Where it listens; the same through crash and reset", maximum=65535),
+            "weight": WEIGHT,
+            "zone": text("Its availability zone; empty for none"),
+            "state": STATE,
+            "registered": REGISTERED,
+            "connections": whole("Open now"),
+            "in_flight": whole("Requests not answered yet"),
+            "busy": whole("Workers that compute"),
+            "queued": whole("Requests that wait for a worker"),
+            "requests": whole("In the journal's account"),
+            "failures": whole("Of these, not answered with 2xx"),
+        },
+    ),
+    "Service": shape(
+        "A service",
+        {
+            "name": text("Its name"),
+            "has_token": flag("Whether callers need one; the token itself is in the ready file only"),
+            "instances": listed("Its instances", ref("Instance")),
+        },
+    ),
+    "InstancePatch": PATCH_INSTANCE,
+    "NewInstance": NEW_INSTANCE,
+    "NewService": NEW_SERVICE,
+    "NewFault": NEW_FAULT,
+    "Matcher": MATCHER,
+    "Reset": RESET,
+    "Fault": shape(
+        "A fault at work",
+        {
+            "type": text("A key of /v1/fault-types"),
+            "target": shape("Where", _PLACE, required=False),
+            "attributes": {"type": "object", "description": "What the type takes; those not given have defaults"},
+            **{attribute.name: attribute.schema() for attribute in faults.WHEN},
+            "struck": whole("How often it has struck"),
+        },
+    ),
+    "FaultType": shape(
+        "A type of fault",
+        {
+            "type": text("Its name"),
+            "on": text("Where it can strike", enum=["instances", "discovery"]),
+            "says": text("What it does"),
+            "attributes": listed("What it takes", _ATTRIBUTE),
+        },
+    ),
+    "Request": _values(Row, FIELDS, number=whole("Place in the journal, from 1")),
+    "Connection": shape(
+        "An open connection of an instance",
+        {
+            "service": text("Whose"),
+            "instance": text("Whose"),
+            "peer": text("The other end, as `host:port`"),
+            "requests": whole("How many came on it"),
+            "is_idle": flag("Whether no request is being answered on it"),
+        },
+    ),
+    "Reply": _values(Reply, _REPLY_TYPES),
+    "State": shape(
+        "Everything at a glance",
+        {
+            "seed": {"type": "integer", "description": "Of everything left to chance"},
+            "url": text("The endpoint: what a client is given"),
+            "uptime_s": {"type": "number", "description": "Seconds since it began to listen"},
+            "services": listed("Who exists", ref("Service")),
+            "faults": listed("What is at work", ref("Fault")),
+            "requests": shape(
+                "What reached the instances",
+                {
+                    "total": whole("Since the journal was empty"),
+                    "failures": whole("Of these, not answered with 2xx"),
+                    "by_instance": {"type": "object", "additionalProperties": whole("How many")},
+                },
+            ),
+            "discovery": shape(
+                "What was asked of discovery",
+                {
+                    "requests": whole("How many"),
+                    "by_answer": {"type": "object", "additionalProperties": whole("How many")},
+                    "replies": listed("The last of each service", ref("Reply")),
+                },
+            ),
+        },
+    ),
+}
+
+
+def attribute_json(attribute: Attribute) -> dict[str, Any]:
+    """An attribute of a type of fault, as `/v1/fault-types` has it."""
+    names = _ATTRIBUTE["properties"]
+    return {name: _plain(getattr(attribute, name)) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

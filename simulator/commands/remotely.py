@@ -1,0 +1,78 @@
+"""What the thin clients share: which simulator, and how its refusals end the command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from simulator.commands import FAILED, UNAVAILABLE, USAGE, say
+from simulator.remote import DEFAULT_URL, Remote, RemoteError, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+VARIABLE = "EAS_SIMULATOR_URL"
+
+
+def add_url(parser: argparse.ArgumentParser) -> None:
+    """Which simulator, and whether JSON is wanted."""
+    parser.add_argument("--url", help=f"its endpoint (default: ${VARIABLE}, else {DEFAULT_URL})")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def verbs(parser: argparse.ArgumentParser) -> Callable[..., argparse.ArgumentParser]:
+    """What makes the verbs of a command; the options may stand before a verb or after it."""
+    add_url(parser)
+    make = parser.add_subparsers(metavar="VERB", dest="verb").add_parser
+
+    def add(name: str, says: str) -> argparse.ArgumentParser:
+        verb = make(name, help=says, description=f"{says[0].upper()}{says[1:]}.", allow_abbrev=False)
+        # Not given here, what was given before the verb stands.
+        verb.add_argument("--url", default=argparse.SUPPRESS, help="its endpoint")
+        verb.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+        return verb
+
+    return add
+
+
+def with_remote(options: argparse.Namespace, work: Callable[[Remote], Any]) -> int:
+    """Do it; the exit code: 1 when the simulator refuses, 69 when it cannot be reached."""
+    try:
+        remote = Remote(options.url or os.environ.get(VARIABLE, DEFAULT_URL))
+    except ValueError as error:
+        return say(error, USAGE)
+    try:
+        work(remote)
+    except RemoteError as error:
+        return say(error, FAILED)
+    except Unreachable as error:
+        return say(error, UNAVAILABLE)
+    return 0
+
+
+def show(options: argparse.Namespace, value: Any, lines: Callable[[], Iterable[str]]) -> None:
+    """Print a value as JSON or as people like it."""
+    if options.json:
+        print(json.dumps(value, ensure_ascii=False))
+        return
+    for line in lines():
+        print(line)
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Columns as wide as they need to be; those of numbers to the right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
+    numeric = [all(_is_number(row[at]) for row in cells) for at in range(len(titles))]
+    return [_line(row, widths, numeric) for row in [list(titles), *cells]]
+
+
+def _line(row: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
+    padded = zip(row, widths, numeric, strict=True)
+    return "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in padded).rstrip()
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdigit()

@@ -1,0 +1,28 @@
+"""`reset`: a running simulator back to its beginning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from simulator.commands.remotely import add_url, show, with_remote
+
+if TYPE_CHECKING:
+    import argparse
+
+    from simulator.remote import Remote
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    add_url(parser)
+    parser.add_argument("--seed", type=int, default=None, help="another one; the last one when not given")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Reset it."""
+
+    def work(remote: Remote) -> None:
+        seed = remote.reset(options.seed)
+        show(options, {"seed": seed}, lambda: [f"back to the beginning, with seed {seed}"])
+
+    return with_remote(options, work)

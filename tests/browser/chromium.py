@@ -1,0 +1,246 @@
+"""A real headless Chromium, driven through the DevTools protocol over two pipes: no driver, no WebSocket, no port.
+
+`Browser` is the process, `Page` one tab. What a page logs as an error, throws, or asks of the network is kept, so that
+a test can say that there was nothing of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import shutil
+import subprocess
+from collections import deque
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_WAIT_S = 30.0
+_FLAGS = (
+    "--headless=new",
+    "--remote-debugging-pipe",
+    "--no-first-run",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-extensions",
+    "--disable-sync",
+    "--force-color-profile=srgb",
+    "--hide-scrollbars",
+    "--mute-audio",
+)
+
+_UNTIL = """new Promise((done, failed) => {
+  const ends = performance.now() + %(ms)d;
+  const look = () => {
+    let value;
+    try { value = (%(expression)s) } catch { value = false }
+    if (value) done(value);
+    else if (performance.now() > ends) failed(new Error("never true: " + %(text)s));
+    else setTimeout(look, 20);
+  };
+  look();
+})"""
+_MIDDLE = """(() => {
+  const element = document.querySelector(%s);
+  element.scrollIntoView({block: "center", behavior: "instant"});
+  const box = element.getBoundingClientRect();
+  return [box.x + box.width / 2, box.y + box.height / 2];
+})()"""
+
+
+def find() -> str:
+    """Where Chromium is.
+
+    Raises:
+        LookupError: It is not installed.
+    """
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        raise LookupError("the browser tests need Chromium; on Debian: apt-get install chromium")
+    return found
+
+
+class Browser:
+    """A Chromium process with a profile of its own."""
+
+    def __init__(self, profile: Path) -> None:
+        self._profile = profile
+        self._number = 0
+        self._buffer = b""
+        self._events: dict[str, deque[dict[str, Any]]] = {}
+
+    def __enter__(self) -> Self:
+        theirs_in, self._out = os.pipe()
+        self._in, theirs_out = os.pipe()
+        # The protocol's pipes are its descriptors 3 and 4; a shell puts them there, whatever they are here.
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        command = [find(), *_FLAGS, *sandbox, f"--user-data-dir={self._profile}", "about:blank"]
+        script = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
+        self.process = subprocess.Popen(  # noqa: S603
+            ["/bin/bash", "-c", script, "chromium", *command],
+            pass_fds=(theirs_in, theirs_out),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "HOME": str(self._profile)},
+        )
+        os.close(theirs_in)
+        os.close(theirs_out)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.command("Browser.close")
+            self.process.wait(20)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait(10)
+            os.close(self._in)
+            os.close(self._out)
+
+    def open(self, url: str, *, width: int = 1440, height: int = 900, scheme: str = "light", scale: int = 1) -> Page:
+        """A new tab, with an address loaded."""
+        target = self.command("Target.createTarget", url="about:blank")["targetId"]
+        session = self.command("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        page = Page(self, session, target)
+        page.begin(url, width, height, scheme, scale)
+        return page
+
+    def command(self, method: str, session: str = "", **parameters: Any) -> dict[str, Any]:
+        """Send a command; its result."""
+        self._number += 1
+        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
+        if session:
+            message["sessionId"] = session
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._receive()
+            if answer.get("id") == self._number:
+                assert "error" not in answer, (method, answer["error"])
+                return answer["result"]  # type: ignore[no-any-return]
+
+    def events(self, session: str) -> list[dict[str, Any]]:
+        """What a tab has reported so far."""
+        return list(self._events.get(session, ()))
+
+    def _receive(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._in], [], [], _WAIT_S)
+            assert ready, "Chromium says nothing"
+            data = os.read(self._in, 2**20)
+            assert data, "Chromium is gone"
+            self._buffer += data
+        text, _, self._buffer = self._buffer.partition(b"\0")
+        message: dict[str, Any] = json.loads(text)
+        if "method" in message:
+            self._events.setdefault(message.get("sessionId", ""), deque(maxlen=5000)).append(message)
+        return message
+
+
+class Page:
+    """One tab."""
+
+    def __init__(self, browser: Browser, session: str, target: str) -> None:
+        self._browser = browser
+        self._target = target
+        self._session = session
+
+    def begin(self, url: str, width: int, height: int, scheme: str, scale: int) -> None:
+        """Load an address, as a screen of that size shows it."""
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.do(f"{domain}.enable")
+        self.resize(width, height, scale)
+        self.prefer(scheme)
+        self.do("Page.navigate", url=url)
+
+    def do(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """One command of the protocol."""
+        return self._browser.command(method, self._session, **parameters)
+
+    def resize(self, width: int, height: int, scale: int = 1) -> None:
+        """Another screen."""
+        self.do(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=scale,
+            mobile=width < 600,
+        )
+
+    def prefer(self, scheme: str) -> None:
+        """`light` or `dark`, as the system says it; nothing moves, so that what is measured is where it will be."""
+        features = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        self.do("Emulation.setEmulatedMedia", features=[{"name": k, "value": v} for k, v in features.items()])
+
+    def run(self, expression: str) -> Any:
+        """The value of a JavaScript expression; a promise is waited for."""
+        answer = self.do("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def until(self, expression: str, within_s: float = 15.0) -> Any:
+        """Wait until an expression is true, looking at every frame; its value."""
+        answer = self.run(_UNTIL % {"expression": expression, "ms": within_s * 1000, "text": json.dumps(expression)})
+        assert answer, expression
+        return answer
+
+    def text(self, selector: str) -> str:
+        """The visible text of an element."""
+        return str(self.run(f"document.querySelector({json.dumps(selector)}).innerText"))
+
+    def click(self, selector: str) -> None:
+        """A real click in the middle of an element."""
+        x, y = self.run(_MIDDLE % json.dumps(selector))
+        for kind in ("mousePressed", "mouseReleased"):
+            self.do("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def press(self, key: str) -> None:
+        """A real key."""
+        codes = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39}
+        codes |= {"ArrowDown": 40}
+        code = codes.get(key, ord(key[0].upper()))
+        shown = {"Enter": "\r", " ": " "}.get(key, key if len(key) == 1 else "")
+        self.do("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, text=shown)
+        self.do("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+
+    def write(self, text: str) -> None:
+        """Text into what has the focus."""
+        self.do("Input.insertText", text=text)
+
+    def shoot(self, path: Path, *, whole: bool = False) -> None:
+        """A screenshot."""
+        image = self.do("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
+        path.write_bytes(base64.b64decode(image))
+
+    def close(self) -> None:
+        """The tab, gone."""
+        self._browser.command("Target.closeTarget", targetId=self._target)
+
+    @property
+    def complaints(self) -> list[str]:
+        """What was thrown or logged as an error or a warning."""
+        found = []
+        for event in self._browser.events(self._session):
+            if event["method"] == "Runtime.exceptionThrown":
+                found.append(event["params"]["exceptionDetails"].get("exception", {}).get("description", "thrown"))
+            elif event["method"] == "Log.entryAdded" and event["params"]["entry"]["level"] in ("error", "warning"):
+                found.append(event["params"]["entry"]["text"])
+            elif event["method"] == "Runtime.consoleAPICalled" and event["params"]["type"] in ("error", "warning"):
+                found.append(str(event["params"]["args"]))
+        return found
+
+    @property
+    def asked(self) -> list[str]:
+        """The addresses it has asked for."""
+        return [
+            event["params"]["request"]["url"]
+            for event in self._browser.events(self._session)
+            if event["method"] == "Network.requestWillBeSent"
+        ]

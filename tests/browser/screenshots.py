@@ -1,0 +1,74 @@
+"""The documentation's pictures of the page, made anew: `python -m tests.browser.screenshots docs/simulator`.
+
+A client calls a service of three while one instance crashes and discovery lies; what is seen then.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.browser.chromium import Browser, Page
+from tests.browser.test_page import calling
+from tests.simulator.serving import Served
+
+TOKEN = "t0ken-of-the-test"
+SERVICE = "echo"
+TICKS = 45
+
+
+def main() -> None:
+    """Make them."""
+    folder = Path(sys.argv[1])
+    with tempfile.TemporaryDirectory() as scratch, Browser(Path(scratch) / "profile") as browser:
+        arguments = (
+            "--service",
+            f"{SERVICE}=3",
+            "--token",
+            TOKEN,
+            "--seed",
+            "7",
+            "--processing",
+            "lognormal:0.004,0.05",
+        )
+        with Served(Path(scratch), *arguments) as served, calling(served, 150):
+            page = browser.open(served.ready["admin_url"] + "/", width=1440, height=1010)
+            _story(served, page)
+            page.shoot(folder / "page-light.png")
+            page.prefer("dark")
+            page.shoot(folder / "page-dark.png")
+            page.prefer("light")
+            page.resize(1440, 900)
+            page.run(f"document.querySelector(\".card[data-id='{SERVICE}-2']\").focus()")
+            page.press("n")
+            page.until("document.querySelector('#fault-dialog').open")
+            page.shoot(folder / "page-fault.png")
+
+
+def _story(served: Served, page: Page) -> None:
+    _wait(page, TICKS - 20)
+    served.patch(SERVICE, f"{SERVICE}-1", state="crashed")
+    served.patch(SERVICE, f"{SERVICE}-2", weight=200)
+    _wait(page, 8)
+    for fault in (
+        {"name": "slow-answers", "type": "latency", "attributes": {"latency": 40, "jitter": 20}, "duration_s": 300},
+        {"name": "overload", "type": "http_status", "attributes": {"code": 503}, "probability": 0.04},
+    ):
+        served.admin("POST", "/v1/faults", {**fault, "target": {"service": SERVICE, "instance": f"{SERVICE}-0"}})
+    _wait(page, 6)
+    page.click("[data-lie=empty_list]")
+    _wait(page, 6)
+    page.run("document.querySelector('#toasts').replaceChildren()")
+
+
+def _wait(page: Page, ticks: int) -> None:
+    page.until(
+        f"world.last && (window.since ??= world.last.at) && world.last.at >= window.since + {ticks}", ticks + 20.0
+    )
+    page.run(f"window.since = {json.dumps(None)} ?? world.last.at")
+
+
+if __name__ == "__main__":
+    main()

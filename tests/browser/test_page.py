@@ -1,0 +1,311 @@
+"""The page in a real Chromium, against a real simulator, with a real client running."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.chromium import Browser, Page
+from tests.simulator.serving import Served, environment
+
+SERVICE = "echo"
+CLIENT = Path(__file__).with_name("client.py")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("chromium")) as running:
+        yield running
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with Served(tmp_path, "--service", f"{SERVICE}=3", "--token", "t0ken-of-the-test", "--seed", "7") as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    """The page, loaded; after the test: nothing was thrown, logged or asked of anybody else, and no token shown."""
+    opened = browser.open(served.ready["admin_url"] + "/")
+    opened.until("document.querySelectorAll('.card').length === 3 && document.querySelectorAll('[data-lie]').length")
+    yield opened
+    assert opened.complaints == []
+    assert [url for url in opened.asked if not url.startswith((served.ready["url"], "data:"))] == []
+    assert "t0ken" not in opened.run("document.documentElement.outerHTML")
+    opened.close()
+
+
+@contextmanager
+def calling(served: Served, rate: float) -> Iterator[dict[str, Any]]:
+    """A client at work; when it has ended, its account."""
+    command = [sys.executable, str(CLIENT), served.ready["url"], SERVICE, "t0ken-of-the-test", str(rate)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen(command, text=True, env=environment(), **pipes)  # type: ignore[call-overload]  # noqa: S603
+    assert process.stdout.readline() == "calling\n"
+    account: dict[str, Any] = {}
+    try:
+        yield account
+    finally:
+        output, _ = process.communicate(timeout=30)
+    account.update(json.loads(output))
+
+
+def card(number: int) -> str:
+    return f".card[data-id='{SERVICE}-{number}']"
+
+
+def state(number: int, word: str) -> str:
+    return f"document.querySelector(\"{card(number)} .state\").innerText.includes('{word}')"
+
+
+def test_an_instance_crashed_by_its_button_while_a_client_runs(served: Served, page: Page) -> None:
+    """The card, the list and the client's account agree, and no call is lost."""
+    with calling(served, 100) as account:
+        page.until(f'parseFloat(document.querySelector("{card(1)} .rate span").innerText) > 5')
+        page.click(f"{card(1)} [data-act=crashed]")
+        page.until(state(1, "crashed"), within_s=2)
+        at_the_crash = served.admin("POST", "/v1/requests/count", {"instance": "echo-1"})[1]["count"]
+        # State never changes what discovery says; registration does.
+        assert len(served.discover(SERVICE)) == 3
+        page.click(f"{card(1)} .switch")
+        page.until("document.querySelectorAll('#told tr').length === 2")
+        told = page.run("[...document.querySelectorAll('#told tr td:nth-child(2)')].map(cell => cell.innerText)")
+        assert told == [f"{row['ip']}:{row['port']}" for row in served.discover(SERVICE)]
+        page.until(f"document.querySelector(\"{card(1)} .rate span\").innerText === '0'")
+        assert served.admin("POST", "/v1/requests/count", {"instance": "echo-1"})[1]["count"] == at_the_crash
+    assert (account["answered"], account["lost"]) == (account["calls"], [])
+    assert account["instances"] == sorted(told)
+    crashed = served.instances[1]
+    assert set(account["failures_at"]) == {f"{crashed['ip']}:{crashed['port']}"}
+    assert served.admin("POST", "/v1/requests/count", {"status": 200})[1]["count"] == account["calls"]
+    page.click(f"{card(1)} [data-act=running]")
+    page.until(state(1, "running"), within_s=2)
+
+
+def test_every_button_of_a_card(served: Served, page: Page) -> None:
+    """Hang, drain, restart, reweigh, one more, one less; changes made elsewhere show too."""
+    for act in ("hung", "draining", "running"):
+        page.click(f"{card(0)} [data-act={act}]")
+        page.until(state(0, act), within_s=2)
+        assert served.admin("GET", "/v1/services/echo/instances/echo-0")[1]["state"] == act
+    page.click(f"{card(2)} input")
+    page.run(f'document.querySelector("{card(2)} input").select()')
+    page.write("250")
+    page.press("Enter")
+    page.until("document.querySelector('#toasts').innerText.includes('echo-2 weighs 250')")
+    assert [row["weight"] for row in served.discover(SERVICE)] == [100, 100, 250]
+    page.click(".service .head button")
+    page.until("document.querySelectorAll('.card').length === 4")
+    page.click(f"{card(3)} .x")
+    page.until("document.querySelectorAll('.card').length === 3")
+    served.patch("echo", "echo-1", state="hung", weight=5)
+    page.until(state(1, "hung"), within_s=2)
+    assert page.run(f'document.querySelector("{card(1)} input").value') == "5"
+    text = page.text("#services")
+    assert all(f"echo-{number}" in text for number in range(3))
+
+
+def rows(reply: tuple[int, bytes]) -> Any:
+    return json.loads(reply[1])["endpoints"]["items"]
+
+
+@pytest.mark.parametrize(
+    ("lie", "seen"),
+    [
+        ("http_status", lambda reply: reply[0] == 500),
+        ("empty_list", lambda reply: rows(reply) == []),
+        ("garbage", lambda reply: reply[0] == 200 and not reply[1].startswith(b"{")),
+        ("zero_weights", lambda reply: {row["weight"] for row in rows(reply)} == {0}),
+        ("bad_rows", lambda reply: None in rows(reply)),
+        ("stale", lambda reply: len(rows(reply)) == 3),
+        ("flapping", lambda reply: len(rows(reply)) <= 3),
+    ],
+)
+def test_discovery_is_broken_and_healed_by_a_button(served: Served, page: Page, lie: str, seen: Any) -> None:
+    """What is served is shown, and is what a client gets; healthy again by the first button."""
+    path = f"/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{SERVICE}"
+    page.click(f"[data-lie={lie}]")
+    page.until(f"document.querySelector('[data-lie={lie}]').getAttribute('aria-pressed') === 'true'")
+    assert seen(served.raw("GET", path, b"", {}))
+    # The pointer is still on the button.
+    assert page.run(_CONTRASTS) == []
+    page.until("document.querySelector('#told .pill.bad')")
+    page.until("document.querySelector('.fault .struck').innerText.startsWith('struck')")
+    page.click("[data-lie='']")
+    page.until("document.querySelector('[data-lie=\"\"]').getAttribute('aria-pressed') === 'true'")
+    assert len(served.discover(SERVICE)) == 3
+    page.until("document.querySelector('#told .pill.good') && !document.querySelector('.fault')")
+
+
+def test_discovery_falls_silent_by_a_button(served: Served, page: Page) -> None:
+    """Unreachable, late, never answering."""
+    path = f"/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{SERVICE}"
+    page.click("[data-lie=unreachable]")
+    page.until("document.querySelector('[data-lie=unreachable]').getAttribute('aria-pressed') === 'true'")
+    with pytest.raises(ConnectionError):
+        served.raw("GET", path, b"", {})
+    page.until("document.querySelector('#told .pill.bad').innerText.includes('no answer')")
+    for lie in ("timeout", "latency"):
+        page.click(f"[data-lie={lie}]")
+        page.until(f"document.querySelector('[data-lie={lie}]').getAttribute('aria-pressed') === 'true'")
+        assert [fault["type"] for fault in served.admin("GET", "/v1/faults")[1]["faults"]] == [lie]
+
+
+def test_everything_by_the_keyboard(served: Served, page: Page) -> None:
+    """From card to card, a state, a weight, a fault from the form, the filter, help."""
+    page.press("ArrowRight")
+    page.press("ArrowRight")
+    assert page.run("document.activeElement.dataset.id") == "echo-1"
+    for key, word in (("h", "hung"), ("c", "crashed"), ("r", "running"), ("d", "draining")):
+        page.press(key)
+        page.until(state(1, word), within_s=2)
+    page.press("w")
+    page.write("42")
+    page.press("Enter")
+    page.until("document.querySelector('#toasts').innerText.includes('weighs 42')")
+    page.press("Escape")
+    page.press("l")
+    page.until(f"document.querySelector(\"{card(1)} .switch\").getAttribute('aria-checked') === 'false'")
+    page.press("n")
+    page.until("document.querySelector('#fault-dialog').open")
+    assert page.run("document.activeElement.id") == "f-where"
+    assert json.loads(page.run("document.querySelector('#f-where').value"))["instance"] == "echo-1"
+    page.run("document.querySelector('#f-attributes input[name=latency]').select()")
+    page.write("-5")
+    page.press("Enter")
+    page.until("!document.querySelector('#f-attributes input[name=latency]').validity.valid")
+    page.run("document.querySelector('#f-attributes input[name=latency]').select()")
+    page.write("150")
+    page.press("Enter")
+    page.until("!document.querySelector('#fault-dialog').open && document.querySelector('.fault')")
+    (fault,) = served.admin("GET", "/v1/faults")[1]["faults"]
+    assert (fault["target"]["instance"], fault["attributes"]) == ("echo-1", {"latency": 150})
+    page.press("?")
+    page.until("document.querySelector('#help-dialog').open")
+    page.press("Escape")
+    page.until("!document.querySelector('#help-dialog').open")
+    page.press("/")
+    assert page.run("document.activeElement.id") == "filter"
+
+
+def test_requests_are_shown_filtered_and_never_run(served: Served, page: Page) -> None:
+    """What a caller puts into a path is text."""
+    evil = "<img/src=x/onerror=document.title=1>"
+    served.predict(f"echo/{evil}", b"", {"Authorization": "t0ken-of-the-test"})
+    served.predict("echo?token=t0ken-of-the-test", b"", {"Authorization": "wrong"})
+    page.until("document.querySelectorAll('#rows .row:not(.names)').length === 2")
+    assert evil in page.text("#rows")
+    page.click("#failed")
+    page.until("document.querySelectorAll('#rows .row:not(.names)').length === 1")
+    assert "401" in page.text("#rows")
+    page.click("#failed")
+    page.click("#filter")
+    page.write("onerror")
+    page.until("document.querySelectorAll('#rows .row:not(.names)').length === 1")
+    assert page.run("document.title") == "EAS simulator"
+
+
+def test_two_thousand_requests_a_second_do_not_freeze_it(served: Served, page: Page) -> None:
+    """Frames go on, a button works, the stream is a sample and says so, the page stays small, the counts are exact."""
+    with calling(served, 2000) as account:
+        page.until("document.querySelector('#sampled').innerText.startsWith('a sample')", within_s=20)
+        assert page.run(_FRAMES_OF_2_S) > 20
+        page.click(f"{card(0)} [data-act=hung]")
+        page.until(state(0, "hung"), within_s=5)
+        page.click(f"{card(0)} [data-act=running]")
+        page.until(state(0, "running"), within_s=5)
+        assert page.run("document.querySelectorAll('*').length") < 2600
+    assert account["lost"] == []
+    total = served.admin("GET", "/v1/state")[1]["requests"]["total"]
+    page.until(f"document.querySelector('#sum-requests dt i').innerText === '{total:,} in all'")
+    assert total >= account["calls"]
+
+
+def test_it_comes_back_with_the_simulator(browser: Browser, tmp_path: Path) -> None:
+    """Another one on the same port: the page says so, reconnects and shows the new one's state."""
+    with Served(tmp_path, "--service", "echo=2", "--token", "") as first:
+        port = first.ready["url"].rpartition(":")[2]
+        page = browser.open(first.ready["admin_url"] + "/")
+        page.until("document.querySelectorAll('.card').length === 2 && document.querySelector('#live.on')")
+    page.until("document.querySelector('#live').innerText === 'reconnecting'")
+    with Served(tmp_path, "--service", "echo=5", "--token", "", port=port):
+        page.until("document.querySelectorAll('.card').length === 5 && document.querySelector('#live.on')")
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (820, 1180), (390, 844)])
+def test_it_fits_and_can_be_read(page: Page, scheme: str, width: int, height: int) -> None:
+    """On a desk, a tablet and a phone: nothing sticks out, and every text has the contrast of WCAG AA."""
+    page.prefer(scheme)
+    page.resize(width, height)
+    assert page.run("document.documentElement.scrollWidth <= innerWidth")
+    assert page.run(_CONTRASTS) == []
+
+
+def test_the_theme_is_chosen_and_kept(page: Page) -> None:
+    """System, light, dark; through a reload."""
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.run(ground)
+    page.press("t")
+    page.press("t")
+    assert page.run("document.documentElement.dataset.theme") == "dark"
+    assert page.run(ground) != light
+    page.do("Page.reload")
+    page.until("document.querySelectorAll('.card').length === 3")
+    assert page.run("document.documentElement.dataset.theme") == "dark"
+    page.run("localStorage.clear()")
+
+
+def test_hundreds_of_instances_are_dense_and_all_there(browser: Browser, tmp_path: Path) -> None:
+    """Each by its id and its state word."""
+    with Served(tmp_path, "--service", "echo=300", "--token", "") as served:
+        page = browser.open(served.ready["admin_url"] + "/")
+        page.until("document.querySelectorAll('.dense .card').length === 300")
+        served.patch("echo", "echo-250", state="crashed")
+        page.until(f"document.querySelector(\"{card(250)} .state\").textContent.includes('crashed')", within_s=2)
+        assert page.run("[...document.querySelectorAll('.card h3')].map(h => h.textContent).join()") == ",".join(
+            f"echo-{number}" for number in range(300)
+        )
+        assert page.complaints == []
+        page.close()
+
+
+_FRAMES_OF_2_S = """new Promise(done => {
+  let frames = 0;
+  const count = () => { frames++; requestAnimationFrame(count) };
+  count();
+  setTimeout(() => done(frames), 2000);
+})"""
+_CONTRASTS = """(() => {
+  const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const rgb = colour => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data]; };
+  const light = ([r, g, b]) => { const f = v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+    return .2126 * f(r) + .7152 * f(g) + .0722 * f(b); };
+  const ground = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const c = rgb(getComputedStyle(e).backgroundColor);
+      if (c[3] > 250) return c;
+    }
+    return [255, 255, 255, 255];
+  };
+  const bad = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some(n => n.nodeType === 3 && n.data.trim());
+    if (!own || element.disabled || !element.checkVisibility() || element.closest("button:disabled")) continue;
+    const a = light(rgb(getComputedStyle(element).color)), b = light(ground(element));
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    const what = `${element.tagName}.${element.className} "${element.textContent.slice(0, 20)}"`;
+    if (ratio < 4.5) bad.push(`${what} ${ratio.toFixed(2)}`);
+  }
+  return bad;
+})()"""

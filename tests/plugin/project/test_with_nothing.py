@@ -1,0 +1,64 @@
+"""The fixtures with no framework at all: blocking calls, the standard library."""
+
+from http.client import HTTPConnection
+
+import pytest
+
+
+def predict(service, body, number=0):
+    connection = HTTPConnection(*service.address(number), timeout=10)
+    try:
+        connection.request("POST", f"/api/predict/{service.name}", body, {"Authorization": service.token})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def test_a_service_of_ones_own(eas_service):
+    """It echoes, it counts, it can be broken."""
+    assert predict(eas_service, b"hello") == (200, b"hello")
+    assert eas_service.count(0, status=200) == 1
+    assert eas_service.requests()[0]["bytes_in"] == 5
+    eas_service.crash(0)
+    with pytest.raises(ConnectionRefusedError):
+        predict(eas_service, b"hello")
+    assert predict(eas_service, b"hello", 1)[0] == 200
+    eas_service.restart(0)
+    assert predict(eas_service, b"hello")[0] == 200
+
+
+@pytest.mark.eas_service(instances=2, weights=[1, 3], processor="mnist", token="")
+def test_a_service_as_the_marker_says(eas_service):
+    """Instances, weights, processor, token."""
+    assert [instance["weight"] for instance in eas_service.instances] == [1, 3]
+    assert predict(eas_service, b"not a tensor")[0] == 400
+
+
+def test_faults_end_with_their_service(eas_service, eas_simulator_session):
+    """And strike only it."""
+    eas_service.fault("http_status", 0, code=503, when={"times": 1})
+    eas_service.discovery_fault("empty_list")
+    assert [predict(eas_service, b"")[0] for _ in range(2)] == [503, 200]
+    assert len(eas_simulator_session.faults()) == 1
+    eas_simulator_session.remove_service(eas_service.name)
+    assert eas_simulator_session.faults() == []
+
+
+def test_a_clean_simulator_first(eas_simulator):
+    """The two tests leave each other nothing, in either order."""
+    _a_clean_simulator(eas_simulator)
+
+
+def test_a_clean_simulator_again(eas_simulator):
+    """The two tests leave each other nothing, in either order."""
+    _a_clean_simulator(eas_simulator)
+
+
+def _a_clean_simulator(eas_simulator):
+    assert eas_simulator.faults() == []
+    assert {instance["state"] for instance in eas_simulator.instances()} == {"running"}
+    assert eas_simulator.state()["requests"]["total"] == 0
+    first = eas_simulator.instances()[0]["id"]
+    eas_simulator.hang(first)
+    eas_simulator.add_fault("garbage", {"discovery": True})

@@ -1,0 +1,37 @@
+"""Beside pytest-twisted: our client on its reactor, the simulator in a process of its own."""
+
+import pytest_twisted
+from twisted.internet import reactor
+
+from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, PredictClient
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_call_is_lost_when_an_instance_crashes(eas_service):
+    """Failover, seen from both sides."""
+    client = PredictClient(
+        eas_service.endpoint,
+        eas_service.name,
+        token=eas_service.token,
+        endpoint_type=ENDPOINT_TYPE_DIRECT,
+        reactor=reactor,
+        config=ClientConfig(seed=7),
+    )
+    async with client:
+        for number in range(30):
+            if number == 10:
+                eas_service.crash(0)
+            assert (await client.predict(f"call {number}")).content == f"call {number}".encode()
+    assert eas_service.count(status=200) == 30
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_simulator_in_this_process():
+    """For those who have a reactor anyway."""
+    from simulator import ServiceSpec, Simulator
+
+    async with Simulator(reactor, services=[ServiceSpec("echo", 1)]) as simulator:
+        client = PredictClient(simulator.url, "echo", endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor)
+        async with client:
+            assert str(await client.predict("here")) == "here"
+        assert simulator.journal.total == 1

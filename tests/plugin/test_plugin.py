@@ -1,0 +1,88 @@
+"""The pytest plug-in from the source tree: what it costs, and somebody else's project with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from simulator.remote import Remote
+from simulator.testing import SimulatorFailed, subprocess_simulator
+from tests.simulator.serving import environment
+
+PROJECT = Path(__file__).parent / "project"
+_COST = """
+import sys, time
+import pytest
+before = set(sys.modules)
+began = time.perf_counter()
+import simulator.pytest_plugin
+took = time.perf_counter() - began
+print(took, *sorted(set(sys.modules) - before))
+"""
+
+
+def test_importing_it_costs_next_to_nothing() -> None:
+    """Two modules, no Twisted, no reactor; the best of five is below 5 ms."""
+    runs = [
+        subprocess.run([sys.executable, "-c", _COST], env=environment(), capture_output=True, text=True, check=True)  # noqa: S603
+        for _ in range(5)
+    ]
+    took, modules = min(float(run.stdout.split()[0]) for run in runs), runs[0].stdout.split()[1:]
+    assert modules == ["simulator", "simulator.pytest_plugin"]
+    assert took < 0.005
+
+
+def test_a_project_of_somebody_elses(tmp_path: Path) -> None:
+    """Its tests pass, with the plug-in named by hand; a second run gives its own URL and starts nothing."""
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT, project)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "simulator.pytest_plugin",
+        "-c",
+        os.devnull,
+    ]
+    variables = {**environment(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    for more in ([], ["--eas-simulator-url"]):
+        with subprocess_simulator(tmp_path) as remote:
+            arguments = [*more, *([remote.url] if more else []), "test_with_nothing.py"]
+            ended = subprocess.run(  # noqa: S603
+                [*command, *arguments], cwd=project, env=variables, capture_output=True, text=True, check=False
+            )
+            assert "5 passed" in ended.stdout, ended.stdout + ended.stderr
+            # The services of the tests are gone, wherever they were.
+            assert [service["name"] for service in remote.services()] == ["mnist_saved_model_example"]
+
+
+def test_a_simulator_that_does_not_start_says_why(tmp_path: Path) -> None:
+    """With what it printed."""
+    with pytest.raises(SimulatorFailed, match="--no-such-flag"), subprocess_simulator(tmp_path, "--no-such-flag"):
+        pass
+
+
+def test_a_simulator_ends_with_whoever_started_it(tmp_path: Path) -> None:
+    """Even if that one is killed."""
+    program = (
+        "import os, pathlib, signal, sys; from simulator.testing import subprocess_simulator\n"
+        "with subprocess_simulator(pathlib.Path(sys.argv[1])) as remote:\n"
+        "    print(remote.url, flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+    remote = Remote(ended.stdout.strip())
+    # The stream ends when the simulator does; opening one may come too late already.
+    with contextlib.suppress(ConnectionError), remote.events() as events:
+        for _ in events:
+            pass
+    with pytest.raises(ConnectionError):
+        remote.state()

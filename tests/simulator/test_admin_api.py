@@ -1,0 +1,242 @@
+"""The admin API without a network: operations, their document, metrics, and what nobody may see or do."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from simulator.admin import checking
+from simulator.fault_kinds import ON_DISCOVERY, ON_INSTANCES
+from tests.simulator.world import World
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+class TestDocument:
+    """OpenAPI, made from the table that routes."""
+
+    def test_every_operation_is_described(self, world: World) -> None:
+        """And nothing else is."""
+        document = world.ask("GET", "/openapi.json")[1]
+        described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+        assert described == {(operation.method, operation.path) for operation in world.simulator.admin.operations}
+        names = [operation["operationId"] for item in document["paths"].values() for operation in item.values()]
+        assert len(set(names)) == len(names)
+        assert document["openapi"].startswith("3.1")
+
+    def test_every_reference_leads_somewhere(self, world: World) -> None:
+        """Within the document."""
+        document = world.ask("GET", "/openapi.json")[1]
+        references = set(re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(document)))
+        assert len(references) >= 10
+        for reference in references:
+            found = document
+            for part in reference.split("/"):
+                found = found[part]
+
+    def test_every_type_of_fault_is_in_it(self, world: World) -> None:
+        """From the same table that checks them."""
+        document = world.ask("GET", "/openapi.json")[1]
+        titles = {one["title"] for one in document["components"]["schemas"]["NewFault"]["oneOf"]}
+        assert titles == {f"{t} on instances" for t in ON_INSTANCES} | {f"{t} on discovery" for t in ON_DISCOVERY}
+
+    @pytest.mark.parametrize(
+        ("target", "component"),
+        [
+            ("/v1/state", "State"),
+            ("/v1/services/echo", "Service"),
+            ("/v1/services/echo/instances/echo-0", "Instance"),
+            ("/v1/faults/f", "Fault"),
+            ("/v1/discovery", None),
+            ("/v1/fault-types", None),
+            ("/v1/requests", None),
+            ("/v1/connections", None),
+        ],
+    )
+    def test_answers_are_what_it_says(self, world: World, target: str, component: str | None) -> None:
+        """By the checker of what comes in, references resolved."""
+        world.row(status=503)
+        world.ask("POST", "/v1/faults", {"name": "f", "type": "latency", "target": {"service": "echo"}})
+        document = world.ask("GET", "/openapi.json")[1]
+        status, value = world.ask("GET", target)
+        assert status == 200
+        schemas = document["components"]["schemas"]
+        if component:
+            schema = schemas[component]
+        else:
+            schema = document["paths"][target]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        assert checking.problem(_resolved(schema, schemas), value) == ""
+
+
+def _resolved(schema: Any, schemas: Any) -> Any:
+    if isinstance(schema, list):
+        return [_resolved(item, schemas) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _resolved(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    return {name: _resolved(value, schemas) for name, value in schema.items()}
+
+
+def test_json_has_one_kind_of_number(world: World) -> None:
+    """3.0 is a whole number; NaN is none at all."""
+    assert world.ask("POST", "/v1/reset", {"seed": 3.0}) == (200, {"seed": 3})
+    assert world.ask("POST", "/v1/reset", {"seed": 3.5})[0] == 422
+    assert world.ask("POST", "/v1/reset", {"seed": float("nan")})[0] == 400
+
+
+class TestServices:
+    """Services that come and go."""
+
+    def test_one_more_and_gone(self, world: World) -> None:
+        """With its instances, its token unseen, its faults gone with it."""
+        wanted = {"name": "a/b", "instances": 2, "weights": [5], "token": "hidden!", "workers": 2, "zones": ["x", "y"]}
+        status, made = world.ask("POST", "/v1/services", wanted)
+        assert (status, made["has_token"]) == (201, True)
+        assert [(i["weight"], i["zone"]) for i in made["instances"]] == [(5, "x"), (100, "y")]
+        assert "hidden!" not in json.dumps(world.ask("GET", "/v1/state"))
+        assert world.ask("GET", "/v1/services/a%2Fb")[1]["name"] == "a/b"
+        world.ask("POST", "/v1/faults", {"type": "latency", "target": {"service": "a/b"}})
+        world.ask("POST", "/v1/reset", {})
+        assert world.ask("GET", "/v1/services/a%2Fb")[0] == 200
+        world.ask("POST", "/v1/faults", {"type": "latency", "target": {"service": "a/b"}})
+        assert world.response("DELETE", "/v1/services/a%2Fb").status == 204
+        assert world.ask("GET", "/v1/services/a%2Fb")[0] == 404
+        assert world.ask("GET", "/v1/faults")[1] == {"faults": []}
+
+    @pytest.mark.parametrize(
+        ("wanted", "status", "says"),
+        [
+            ({"name": "echo"}, 409, "already"),
+            ({}, 422, "$.name: missing"),
+            ({"name": "a b"}, 422, "$.name"),
+            ({"name": "x", "instances": 1, "weights": [1, 2]}, 422, "2 weights"),
+            ({"name": "x", "processor": "os:system"}, 422, "$.processor"),
+            ({"name": "x", "processor": "sleep:fast"}, 422, "sleep:fast"),
+            ({"name": "x", "workers": 0}, 422, "$.workers"),
+        ],
+    )
+    def test_one_that_cannot_be(self, world: World, wanted: Any, status: int, says: str) -> None:
+        """Code of this machine least of all."""
+        answered, problem = world.ask("POST", "/v1/services", wanted)
+        assert answered == status
+        assert says in problem["detail"]
+        assert len(world.simulator.services) == 2
+
+    def test_an_instance_scaled_in_leaves_the_list_first(self, world: World) -> None:
+        """And ends when its connections have."""
+        assert world.response("DELETE", "/v1/services/echo/instances/echo-1?grace_s=30").status == 204
+        world.clock.advance(30)
+        assert list(world.simulator.services["echo"].instances) == ["echo-0"]
+
+
+class TestJournal:
+    """What is asked of the journal."""
+
+    def test_filters(self, world: World) -> None:
+        """Equal fields, a class of statuses, a place to go on from."""
+        for status in (200, 503, 500, 450):
+            world.row(status=status)
+        world.row("echo-1")
+        numbers = lambda query: [r["number"] for r in world.ask("GET", f"/v1/requests?{query}")[1]["requests"]]  # noqa: E731
+        assert numbers("status=5xx") == [2, 3]
+        assert numbers("status=450") == [4]
+        assert numbers("instance=echo-1") == [5]
+        assert numbers("after=3&limit=1") == [5]
+        assert numbers("limit=0") == []
+        assert world.ask("GET", "/v1/requests?status=many")[0] == 400
+        assert world.ask("GET", "/v1/requests?limit=-1")[0] == 400
+
+    def test_a_misspelt_filter_is_refused(self, world: World) -> None:
+        """It would otherwise match everything."""
+        status, problem = world.ask("GET", "/v1/requests?stauts=200")
+        assert (status, "stauts" in problem["detail"]) == (400, True)
+
+    def test_no_token_is_shown_wherever_a_client_has_put_it(self, world: World) -> None:
+        """Masked in paths."""
+        world.row(path="/api/predict/echo?token=s3cret")
+        assert world.ask("GET", "/v1/requests")[1]["requests"][0]["path"] == "/api/predict/echo?token=•••"
+        listener = world.listen()
+        world.row(path="/api/predict/echo?token=s3cret")
+        world.clock.advance(0.1)
+        assert "s3cret" not in listener.transport.value().decode()
+
+
+class TestMetrics:
+    """For Prometheus."""
+
+    def test_every_line_is_one(self, world: World) -> None:
+        """By the grammar of the text format."""
+        world.row(path='/"\\\n', fault="f")
+        world.ask("POST", "/v1/faults", {"name": 'a"b\\', "type": "latency", "target": {"service": "echo"}})
+        text = world.ask("GET", "/metrics")[1]
+        label = r'[a-z_]+="(?:[^"\\\n]|\\["\\n])*"'
+        line = re.compile(rf"# (HELP|TYPE) \w+ .+|\w+(\{{{label}(,{label})*\}})? [-+0-9.e]+(Inf)?")
+        assert [one for one in text.splitlines() if not line.fullmatch(one)] == []
+
+    def test_counts_and_states(self, world: World) -> None:
+        """By service and instance; the histogram is cumulative."""
+        world.row(status=503, elapsed_s=0.004)
+        world.row(elapsed_s=99.0)
+        world.ask("PATCH", "/v1/services/echo/instances/echo-1", {"state": "hung", "weight": 7, "registered": False})
+        lines = world.ask("GET", "/metrics")[1].splitlines()
+        for wanted in (
+            'requests_total{service="echo",instance="echo-0",status="503"} 1',
+            'request_duration_seconds_bucket{service="echo",instance="echo-0",le="0.005"} 1',
+            'request_duration_seconds_bucket{service="echo",instance="echo-0",le="+Inf"} 2',
+            'request_duration_seconds_count{service="echo",instance="echo-0"} 2',
+            'instance_state{service="echo",instance="echo-1",state="hung"} 1',
+            'instance_state{service="echo",instance="echo-1",state="running"} 0',
+            'instance_weight{service="echo",instance="echo-1"} 7',
+            'instance_registered{service="echo",instance="echo-1"} 0',
+        ):
+            assert f"eas_simulator_{wanted}" in lines
+
+
+class TestWhoMayAsk:
+    """Nobody from another page, another machine, or with too much."""
+
+    @pytest.mark.parametrize(
+        "host", ["evil.example", "evil.example:8780", "", "127.0.0.1.evil.example", "localhost.x:1"]
+    )
+    def test_other_hosts_are_refused(self, world: World, host: str) -> None:
+        """DNS rebinding."""
+        assert world.ask("GET", "/v1/state", host=host)[0] == 403
+        assert world.ask("GET", "/", host=host)[0] == 403
+
+    @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8780", "127.0.0.1:1", "[::1]:8780"])
+    def test_this_machine_is_not(self, world: World, host: str) -> None:
+        """By any of its names."""
+        assert world.ask("GET", "/v1/state", host=host)[0] == 200
+
+    def test_writes_need_json(self, world: World) -> None:
+        """Which a form of another page cannot send."""
+        assert world.ask("POST", "/v1/reset", {}, **{"content-type": "text/plain"})[0] == 415
+        assert world.ask("POST", "/v1/reset", {}, **{"content-type": "application/json; charset=utf-8"})[0] == 200
+
+    def test_a_large_body_is_refused(self, world: World) -> None:
+        """At 1 MiB."""
+        assert world.ask("POST", "/v1/faults", {"name": "x" * 2**20})[0] == 413
+
+    def test_a_method_that_is_not_there(self, world: World) -> None:
+        """With those that are."""
+        response = world.response("PUT", "/v1/faults")
+        assert (response.status, response.headers["Allow"]) == (405, "GET, POST, DELETE")
+
+    def test_the_page_runs_nothing_but_itself(self, world: World) -> None:
+        """By its policy; and it asks nobody else."""
+        response = world.response("GET", "/")
+        policy = response.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "connect-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert policy.count("'sha256-") == 2
+        addresses = set(re.findall(rb"https?://[^\s\"'`<>]+", response.body))
+        assert addresses <= {b"http://www.w3.org/2000/svg"}
+        assert world.response("GET", "").body == response.body

@@ -1,0 +1,47 @@
+"""Ten thousand open connections; the timing is benchmarks/simulator_load.py's."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.simulator.serving import Served
+
+WANTED = 10_000
+SPARE = 300
+
+
+@contextlib.contextmanager
+def descriptors() -> Iterator[int]:
+    """How many sockets this process may open: as many as are wanted, or as the machine lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = hard if hard != resource.RLIM_INFINITY else WANTED + SPARE
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    try:
+        yield min(WANTED, allowed - SPARE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_ten_thousand_connections(tmp_path: Path) -> None:
+    """All are accepted and counted, each still answers; when their clients are gone it goes on and ends cleanly."""
+    with descriptors() as most, Served(tmp_path, "--service", "echo=4", "--token", "") as served:
+        request = b"POST /api/predict/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
+        with contextlib.ExitStack() as stack:
+            connections = []
+            for number in range(most):
+                instance = served.instances[number % 4]
+                where = (instance["ip"], instance["port"])
+                connections.append(stack.enter_context(socket.create_connection(where, timeout=30)))
+            for connection in connections[:: most // 100]:
+                connection.sendall(request)
+            for connection in connections[:: most // 100]:
+                assert connection.recv(1000).endswith(b"hi")
+            instances = served.admin("GET", "/v1/state")[1]["services"][0]["instances"]
+            assert sum(instance["connections"] for instance in instances) == most
+            assert len(served.admin("GET", "/v1/connections")[1]["connections"]) == most
+        assert served.predict("echo", b"after") == (200, b"after")
+    assert served.code == 0

@@ -1,0 +1,79 @@
+"""A simulator without a network: a clock, ports that are only noted, and requests handed to the admin API."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+
+from simulator.fleet import ServiceSpec
+from simulator.http1 import Request, Response
+from simulator.journal import Row
+from simulator.simulator import Simulator
+
+SERVICES = (ServiceSpec("echo", 2, token="s3cret"), ServiceSpec("group/rank", 1))
+
+
+@define(eq=False)
+class Listener:
+    """One that has opened the event stream."""
+
+    transport: StringTransport = field(factory=StringTransport)
+    answer: Any = None
+
+    def events(self) -> list[tuple[str, str, Any]]:
+        """What it was told since it was last asked: (event, id, data)."""
+        text = self.transport.value().decode()
+        self.transport.clear()
+        blocks = [
+            block.splitlines() for block in text.partition("\r\n\r\n")[2 if "HTTP/1.1" in text else 0].split("\n\n")
+        ]
+        told = [[line.partition(": ")[2] for line in block] for block in blocks if len(block) == 3]
+        return [(event, number, json.loads(data)) for event, number, data in told]
+
+
+class World:
+    """A simulator at rest."""
+
+    def __init__(self, services: Any = SERVICES) -> None:
+        self.clock = MemoryReactorClock()
+        self.simulator = Simulator(self.clock, services=services, seed=7)
+        self.simulator.start()
+
+    def ask(self, method: str, target: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """An operation's status and value."""
+        response = self.response(method, target, body, **headers)
+        is_json = response.content_type.endswith("json")
+        return response.status, json.loads(response.body) if is_json else response.body.decode()
+
+    def response(self, method: str, target: str, body: Any = None, **headers: str) -> Response:
+        """An operation's answer."""
+        given = {"host": "127.0.0.1:8780", "content-type": "application/json", **headers}
+        data = b"" if body is None else json.dumps(body).encode()
+        connection: Any = Listener()
+        found = self.simulator.admin.handle(Request(method, f"/_eas{target}", given, data, connection, True))
+        if isinstance(found, Deferred):
+            results: list[Any] = []
+            found.addBoth(results.append)
+            (found,) = results
+        assert isinstance(found, Response), found
+        return found
+
+    def listen(self, query: str = "", last: str = "") -> Listener:
+        """Open the event stream."""
+        listener: Any = Listener()
+        headers = {"host": "localhost"} | ({"last-event-id": last} if last else {})
+        request = Request("GET", f"/_eas/v1/events{query}", headers, b"", listener, True)
+        listener.answer = self.simulator.admin.handle(request)
+        return listener
+
+    def row(self, instance: str = "echo-0", status: int = 200, **more: Any) -> None:
+        """Something reached an instance."""
+        values = {"service": "echo", "method": "POST", "path": "/api/predict/echo", "fault": ""}
+        numbers = {"bytes_in": 2, "bytes_out": 3, "elapsed_s": 0.002}
+        self.simulator.journal.write(
+            Row(at=self.clock.seconds(), instance=instance, status=status, **{**values, **numbers, **more})
+        )
