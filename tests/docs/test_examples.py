@@ -70,14 +70,6 @@ def test_the_tutorial_loses_an_instance_and_no_call(tmp_path: Path) -> None:
     assert last.endswith("lost: 0")
 
 
-def test_the_official_sdks_program_runs_with_another_import(served: Served) -> None:
-    """It prints bytes, a shape, and the code of its error."""
-    ended = run("official_script.py", served.ready["url"])
-    assert (ended.returncode, ended.stderr) == (0, "")
-    text = repr(b'[{"money_credit": 3000000}]')
-    assert ended.stdout.splitlines() == [text, text, text, "[1, 10]", "401"]
-
-
 def test_a_wrong_token_ends_with_the_services_answer(served: Served) -> None:
     """And without showing the token."""
     ended = run("tf_mnist.py", served.ready["url"], token="wr0ng-token")

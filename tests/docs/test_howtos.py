@@ -28,3 +28,11 @@ def test_the_agent_example_speaks_json(served: Served) -> None:
     ended = run("treq_agent.py", served.ready["url"], "scorecard_pmml_example")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == "200 [{'money_credit': 3000000}]\n"
+
+
+def test_the_official_sdks_program_runs_with_another_import(served: Served) -> None:
+    """It prints bytes, a shape, and the code of its error."""
+    ended = run("official_script.py", served.ready["url"])
+    assert (ended.returncode, ended.stderr) == (0, "")
+    text = repr(b'[{"money_credit": 3000000}]')
+    assert ended.stdout.splitlines() == [text, text, text, "[1, 10]", "401"]
