@@ -175,8 +175,8 @@ def test_the_interpreter_ends_with_no_thread_left(served: Served) -> None:
     def call():
         try:
             client.predict("[]")
-        except PredictException as error:
-            print(error)
+        except PredictException:
+            pass  # the reactor has stopped
     threads = [threading.Thread(target=call, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -184,10 +184,7 @@ def test_the_interpreter_ends_with_no_thread_left(served: Served) -> None:
         pass
 """,
     )
-    lines = printed(ended)
-    assert "[]" in lines
-    # Its daemon threads may still get to say why their calls ended.
-    assert set(lines) <= {"[]", "Code: 500, Message: the reactor has stopped"}
+    assert printed(ended) == ["[]"]
 
 
 def test_a_forked_child_has_a_working_client(served: Served) -> None:
