@@ -17,6 +17,7 @@ from eas_tw.blocking.errors import as_predict_exception
 from eas_tw.blocking.logs import LOGGER
 from eas_tw.blocking.loop import Loop, own_loop
 from eas_tw.blocking.text import StringRequest
+from eas_tw.told import Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +31,7 @@ _FIRST_LIST_WITHIN_S = 5.0
 """How long the official SDK's first call waits for the list of instances."""
 
 
-class PredictClient:
+class PredictClient(Told):
     """Calls one service of PAI-EAS and waits for the answer; may be shared by any number of threads.
 
     Args:
@@ -59,19 +60,21 @@ class PredictClient:
         config: ClientConfig | None = None,
         reactor: Any = None,
     ) -> None:
-        self._arguments: dict[str, Any] = {
-            "endpoint": endpoint,
-            "service_name": service_name,
-            "custom_url": custom_url,
-            "token": token,
-            "endpoint_type": endpoint_type,
-            "instances": None if instances is None else tuple(instances),
-            "config": config or ClientConfig(init_timeout_s=_FIRST_LIST_WITHIN_S),
-        }
-        self._said: list[tuple[str, tuple[Any, ...]]] = []
+        try:
+            super().__init__(
+                endpoint,
+                service_name,
+                custom_url,
+                token=token,
+                endpoint_type=endpoint_type,
+                instances=instances,
+                config=config or ClientConfig(init_timeout_s=_FIRST_LIST_WITHIN_S),
+            )
+        except EasError as error:
+            raise as_predict_exception(error) from error
         self._given = None if reactor is None else Loop(reactor)
         self._loop = self._given or own_loop()
-        self._client = self._made(self._loop)
+        self._client = self._make(self._loop.reactor)
 
     def __repr__(self) -> str:
         return f"<blocking {self._client!r}>"
@@ -84,44 +87,6 @@ class PredictClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.destroy()
-
-    # -- the official SDK's setters
-
-    def set_endpoint(self, endpoint: str) -> None:
-        """Set the endpoint; before `init`."""
-        self._say("set_endpoint", endpoint)
-
-    def set_service_name(self, service_name: str) -> None:
-        """Set the service; before `init`."""
-        self._say("set_service_name", service_name)
-
-    def set_endpoint_type(self, endpoint_type: str) -> None:
-        """Set the endpoint type; before `init`."""
-        self._say("set_endpoint_type", endpoint_type)
-
-    def set_token(self, token: str) -> None:
-        """Set the token; applies to the next call."""
-        self._say("set_token", token)
-
-    def set_content_type(self, content_type: str) -> None:
-        """Set the Content-Type of requests; applies to the next call."""
-        self._say("set_content_type", content_type)
-
-    def add_extra_headers(self, headers: Mapping[str, str]) -> None:
-        """Send these headers with every request from now on."""
-        self._say("add_extra_headers", dict(headers))
-
-    def set_retry_count(self, count: int) -> None:
-        """Set how many attempts a call may take, ≥ 1; before `init`."""
-        self._say("set_retry_count", count)
-
-    def set_max_connection_count(self, count: int) -> None:
-        """Set the most connections to one instance, ≥ 1; before `init`."""
-        self._say("set_max_connection_count", count)
-
-    def set_timeout(self, timeout: float) -> None:
-        """Set the deadline of calls in **milliseconds**; applies to the next call."""
-        self._say("set_timeout", timeout)
 
     def set_log_level(self, log_level: int | str) -> None:
         """Set the level of the `eas_tw` logger of `logging`."""
@@ -193,13 +158,14 @@ class PredictClient:
 
     # -- threads and processes
 
+    def _tell(self) -> eas_tw.PredictClient:
+        return self._client_here()
+
     def _say(self, what: str, *arguments: Any) -> None:
-        """Tell the client, and remember it for the next one."""
         try:
-            getattr(self._client_here(), what)(*arguments)
+            super()._say(what, *arguments)
         except EasError as error:
             raise as_predict_exception(error) from error
-        self._said.append((what, arguments))
 
     def _run(self, work: Callable[[], Deferred[Any]]) -> None:
         try:
@@ -213,18 +179,9 @@ class PredictClient:
         if self._loop is not loop:
             with loop.lock:
                 if self._loop is not loop:
-                    self._client = self._made(loop)
+                    self._client = self._make(loop.reactor)
                     self._loop = loop
         return self._client
-
-    def _made(self, loop: Loop) -> eas_tw.PredictClient:
-        try:
-            client = eas_tw.PredictClient(**self._arguments, reactor=loop.reactor)
-            for what, arguments in self._said:
-                getattr(client, what)(*arguments)
-        except EasError as error:
-            raise as_predict_exception(error) from error
-        return client
 
 
 class _Body:

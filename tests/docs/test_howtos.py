@@ -36,3 +36,9 @@ def test_the_official_sdks_program_runs_with_another_import(served: Served) -> N
     assert (ended.returncode, ended.stderr) == (0, "")
     text = repr(b'[{"money_credit": 3000000}]')
     assert ended.stdout.splitlines() == [text, text, text, "[1, 10]", "401"]
+
+
+def test_the_asyncio_example_adds_up(served: Served) -> None:
+    """Twenty tasks, one instance dead."""
+    ended = run("asyncio_client.py", served.ready["url"], "scorecard_pmml_example")
+    assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", "190\n")
