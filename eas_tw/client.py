@@ -14,8 +14,8 @@ from eas_tw.body.request import as_request
 from eas_tw.config import ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_FIXED, ClientConfig
 from eas_tw.errors import ClientClosed, ConfigError, NoInstances
 from eas_tw.net.call import Call
-from eas_tw.net.http1 import text_headers
 from eas_tw.net.discovery import DiscoveryStatus
+from eas_tw.net.http1 import text_headers
 from eas_tw.outgoing import Envelope
 from eas_tw.session import Family, Session
 from eas_tw.target import Target, fixed_list
