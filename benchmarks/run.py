@@ -20,12 +20,14 @@ from neutral import nginx
 
 HERE = Path(__file__).parent
 PEERS = {
-    # name: (driver, what its environment needs beyond Python; None for this environment, share of the calls)
+    # name: (driver and its options, what its environment needs beyond Python; None for this one, share of the calls)
     "ours": ("ours.py", None, 1.0),
     "bare": ("bare.py", None, 1.0),
     "treq": ("treq_pool.py", None, 0.25),
     "aiohttp": ("aiohttp_uvloop.py", ["aiohttp", "uvloop"], 0.5),
     "official": ("official_python.py", ["eas-prediction==0.36", "protobuf==3.20.3"], 0.15),
+    "official-16": ("official_python.py --threads 16", ["eas-prediction==0.36", "protobuf==3.20.3"], 0.15),
+    "blocking-16": ("official_python.py --threads 16 --module eas_tw.blocking", None, 0.5),
 }
 SAYS = {
     "ours": "eas_tw, everything on",
@@ -33,6 +35,8 @@ SAYS = {
     "treq": "treq with a pool",
     "aiohttp": "aiohttp + uvloop",
     "official": "official Python SDK, 8 threads",
+    "official-16": "official Python SDK, 16 threads",
+    "blocking-16": "eas_tw.blocking, 16 threads",
 }
 
 
@@ -87,7 +91,8 @@ def _python(environments: Path, name: str) -> str:
 
 def _measure(python: str, name: str, ports: list[int], calls: int, core: int) -> dict[str, float]:
     driver, _, share = PEERS[name]
-    command = [python, str(HERE / "drivers" / driver), f"127.0.0.1:{ports[0]}", ",".join(map(str, ports))]
+    program, *options = driver.split()
+    command = [python, str(HERE / "drivers" / program), f"127.0.0.1:{ports[0]}", ",".join(map(str, ports)), *options]
     command += ["--calls", str(int(calls * share))]
     done = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {core})

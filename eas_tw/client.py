@@ -15,6 +15,7 @@ from eas_tw.config import ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_FIXED, ClientConf
 from eas_tw.errors import ClientClosed, ConfigError, NoInstances
 from eas_tw.net.call import Call
 from eas_tw.net.discovery import DiscoveryStatus
+from eas_tw.net.http1 import text_headers
 from eas_tw.outgoing import Envelope
 from eas_tw.session import Family, Session
 from eas_tw.target import Target, fixed_list
@@ -197,7 +198,8 @@ class PredictClient:
 
         Args:
             request: A request of this package, `str`, `bytes` or any buffer, or any object with `to_string()` and
-                `parse_response(bytes)`, such as those of the official SDK.
+                `parse_response(bytes)`, such as those of the official SDK. If it has `parse_answer(headers, bytes)`
+                too, that is called instead; names of headers are in lower case.
             timeout_s: The call's one deadline in seconds, > 0; `None` for the client's.
             path: Below the service's path, percent-encoded.
             query: Fields, or an encoded query.
@@ -231,6 +233,11 @@ class PredictClient:
         return self._session is not None and self._session.is_ready
 
     @property
+    def service_name(self) -> str:
+        """The service, as `service` or `group/service`; empty while it is not set, and with a custom URL."""
+        return self._target.service
+
+    @property
     def instances(self) -> tuple[Instance, ...]:
         """The list of instances in the cache; empty for the gateway."""
         return self._session.instances if self._session else ()
@@ -244,6 +251,11 @@ class PredictClient:
     def discovery(self) -> DiscoveryStatus:
         """Polls, age of the list, rejections by reason."""
         return self._session.discovery if self._session else DiscoveryStatus()
+
+    @property
+    def reactor(self) -> Any:
+        """Whose time and network it uses."""
+        return self._reactor
 
     @property
     def config(self) -> ClientConfig:
@@ -319,9 +331,10 @@ class PredictClient:
             await self._session.close(ClientClosed("the client was closed"))
 
 
-def _read(request: Any, _head: bytes, body: bytes) -> Any:
-    """The answer to a request."""
-    return request.parse_response(body)
+def _read(request: Any, head: bytes, body: bytes) -> Any:
+    """The answer to a request; one that has `parse_answer`, such as a proxy's, makes it of the headers, too."""
+    parse_answer = getattr(request, "parse_answer", None)
+    return request.parse_response(body) if parse_answer is None else parse_answer(text_headers(head), body)
 
 
 def _checked_timeout(timeout_s: float) -> float:

@@ -19,6 +19,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--warm-up", type=int, default=2_000)
     parser.add_argument("--in-flight", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=8, help="of a blocking client")
+    parser.add_argument("--module", default="eas_prediction", help="of a blocking client")
     return parser.parse_args()
 
 

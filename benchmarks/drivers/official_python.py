@@ -1,26 +1,28 @@
-"""The official Python SDK, eight threads on one client, direct connection, token set."""
+"""A blocking client, many threads on it, direct connection, token set: the official Python SDK.
 
+With `--module eas_tw.blocking` it is ours: the same program but for its import line.
+"""
+
+import importlib
 import threading
 
-from eas_prediction import ENDPOINT_TYPE_DIRECT, PredictClient, StringRequest
 from measuring import BODY, Account, options
-
-THREADS = 8
 
 
 def main() -> None:
     given = options()
-    client = PredictClient(f"http://{given.endpoint}", "bench")
+    sdk = importlib.import_module(given.module)
+    client = sdk.PredictClient(f"http://{given.endpoint}", "bench")
     client.set_token("0123456789abcdef")
-    client.set_endpoint_type(ENDPOINT_TYPE_DIRECT)
+    client.set_endpoint_type(sdk.ENDPOINT_TYPE_DIRECT)
     client.init()
 
     def caller(calls: int) -> None:
         for _ in range(calls):
-            client.predict(StringRequest(BODY.decode()))
+            client.predict(sdk.StringRequest(BODY.decode()))
 
     def batch(calls: int) -> None:
-        threads = [threading.Thread(target=caller, args=(calls // THREADS,)) for _ in range(THREADS)]
+        threads = [threading.Thread(target=caller, args=(calls // given.threads,)) for _ in range(given.threads)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -29,7 +31,7 @@ def main() -> None:
     batch(given.warm_up)
     account = Account()
     batch(given.calls)
-    account.report(given.calls // THREADS * THREADS)
+    account.report(given.calls // given.threads * given.threads)
     client.destroy()
 
 

@@ -221,6 +221,8 @@ class Call:
         if instance is None:
             self._fail(nobody(self.history))
             return
+        if self._tried and instance.key != self._tried[-1] and not busy:
+            calls.counters.failovers += 1
         line = fleet.pool_of(instance)
         leg = Leg(self, instance, line, now)
         self._legs = (*self._legs, leg) if busy else (leg,)

@@ -19,6 +19,7 @@ class Counters:
         failures: Attempts that did not end with a 200, by how they ended.
         failures_at: The same, by the instance's address.
         retries: Attempts after the first of their call, by what ended the one before.
+        failovers: Those of them that went to another instance than the one before.
         hedges: Attempts beside another one of the same call that took long.
         ejections: Instances left out for a while, by address.
     """
@@ -30,5 +31,6 @@ class Counters:
     failures: Counter[str] = field(factory=Counter)
     failures_at: Counter[str] = field(factory=Counter)
     retries: Counter[str] = field(factory=Counter)
+    failovers: int = 0
     hedges: int = 0
     ejections: Counter[str] = field(factory=Counter)

@@ -71,7 +71,7 @@ class VirtualTransport:
         """Send all (`ITransport`)."""
         self.write(b"".join(data))
 
-    def loseConnection(self, _connDone: Any = None) -> None:  # noqa: N802, N803
+    def loseConnection(self, _connDone: Any = None) -> None:  # noqa: N803
         """Close when everything is written (`ITransport`)."""
         if self.connected and not self.disconnecting:
             self.disconnecting = True
@@ -82,7 +82,7 @@ class VirtualTransport:
         if self.connected and not self._fin_sent:
             self._network.later(self._send_fin)
 
-    def abortConnection(self) -> None:  # noqa: N802
+    def abortConnection(self) -> None:
         """Cut the connection, with a reset (`ITCPTransport`)."""
         if self.connected and not self.disconnected:
             self.disconnected = True
@@ -90,7 +90,7 @@ class VirtualTransport:
             self._network.carry(self, "rst")
             self._network.later(self._lost, error.ConnectionAborted())
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: FBT001, N802
+    def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: FBT001
         """Somebody who writes piece by piece (`IConsumer`)."""
         if self._producer is not None:
             raise RuntimeError("a producer is registered already")
@@ -101,7 +101,7 @@ class VirtualTransport:
         if not streaming:
             producer.resumeProducing()
 
-    def unregisterProducer(self) -> None:  # noqa: N802
+    def unregisterProducer(self) -> None:
         """No more of that (`IConsumer`)."""
         self._producer = None
         if self.disconnecting:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from twisted.internet import reactor
 
 from tests.simulator.serving import Served
 
@@ -28,3 +29,16 @@ def served(running: Served) -> Served:
     status, _ = running.admin("POST", "/v1/reset", {})
     assert status == 200
     return running
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """After each test the reactor has the sockets and timers it had before."""
+
+    def held() -> list[set[Any]]:
+        readers = set(reactor.getReaders()) - reactor._internalReaders
+        return [readers, set(reactor.getWriters()), set(reactor.getDelayedCalls())]
+
+    before = held()
+    yield
+    assert held() == before

@@ -72,19 +72,6 @@ def when(count: int, calls: list[Deferred[Any]]) -> Deferred[None]:
     return enough
 
 
-@pytest.fixture(autouse=True)
-def _nothing_left() -> Iterator[None]:
-    """After each test the reactor has the sockets and timers it had before."""
-
-    def held() -> list[set[Any]]:
-        readers = set(reactor.getReaders()) - reactor._internalReaders
-        return [readers, set(reactor.getWriters()), set(reactor.getDelayedCalls())]
-
-    before = held()
-    yield
-    assert held() == before
-
-
 @pytest.mark.parametrize("kind", ENDPOINT_TYPES)
 @pytest_twisted.ensureDeferred
 async def test_every_way_to_the_service_answers(served: Served, kind: str) -> None:

@@ -403,5 +403,6 @@ def test_counters_add_up() -> None:
     assert (counters.calls, counters.answered) == (1, 1)
     assert counters.attempts.total() == 2
     assert counters.failures == counters.retries == {"connect_refused": 1}
+    assert counters.failovers == 1
     assert counters.ejections.total() == 1
     house.assert_clean()

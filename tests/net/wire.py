@@ -21,11 +21,11 @@ class Wire(StringTransport):
     def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: FBT001, N802
         self.no_delay = enabled
 
-    def loseConnection(self) -> None:  # noqa: N802
+    def loseConnection(self) -> None:
         super().loseConnection()
         self.lose(ConnectionDone())
 
-    def abortConnection(self) -> None:  # noqa: N802
+    def abortConnection(self) -> None:
         self.aborted = True
         self.lose(ConnectionLost())
 

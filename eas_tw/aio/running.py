@@ -1,0 +1,142 @@
+"""A reactor for the running asyncio loop.
+
+`asyncio.run` never starts a reactor, so the first client on a loop does: without a start there is no name resolution
+and no `callWhenRunning`. Owns which reactor belongs to which loop; nothing here knows of clients or calls.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+from attrs import define
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IHostnameResolver, IHostResolution
+from zope.interface import implementer
+
+from eas_tw import ConfigError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    from twisted.internet.interfaces import IAddress, IResolutionReceiver
+
+_FAMILIES = {
+    frozenset({IPv4Address}): socket.AF_INET,
+    frozenset({IPv6Address}): socket.AF_INET6,
+}
+
+
+@define
+class _Running:
+    """A loop's reactor, and how many clients use it."""
+
+    reactor: Any
+    is_installed: bool
+    users: int = 0
+
+
+_running: dict[asyncio.AbstractEventLoop, _Running] = {}
+
+
+def enter(loop: asyncio.AbstractEventLoop) -> Any:
+    """The reactor of this loop, running, for one more user.
+
+    Raises:
+        ConfigError: The program has installed another kind of reactor, which will never run here.
+    """
+    running = _running.get(loop)
+    if running is None:
+        reactor, is_installed = _find(loop)
+        running = _running[loop] = _Running(reactor, is_installed)
+        if not reactor.running:
+            # Names are looked up by the loop, whose threads end with it; the reactor's own would outlive it.
+            reactor.installNameResolver(_LoopResolver(loop))
+            reactor.startRunning(installSignalHandlers=False)
+    running.users += 1
+    return running.reactor
+
+
+def leave(loop: asyncio.AbstractEventLoop) -> None:
+    """One user fewer; after the last, a reactor that nobody else can know gives back what it holds."""
+    running = _running[loop]
+    running.users -= 1
+    if running.users:
+        return
+    del _running[loop]
+    if not running.is_installed:
+        reactor = running.reactor
+        for waker in list(reactor._internalReaders):  # noqa: SLF001  Twisted closes them with the process only
+            reactor.removeReader(waker)
+            waker.connectionLost(None)
+
+
+def _find(loop: asyncio.AbstractEventLoop) -> tuple[Any, bool]:
+    """The program's reactor if it is this loop's, and whether it is installed; a new one otherwise."""
+    from twisted.internet import asyncioreactor  # noqa: PLC0415  imports nothing that installs
+
+    installed: Any = sys.modules.get("twisted.internet.reactor")
+    if installed is None:
+        asyncioreactor.install(loop)
+        return sys.modules["twisted.internet.reactor"], True
+    if not isinstance(installed, asyncioreactor.AsyncioSelectorReactor):
+        raise ConfigError(
+            f"eas_tw.aio needs Twisted's asyncio reactor, but this program has installed {type(installed).__name__} "
+            "already, by importing twisted.internet.reactor before the loop ran: import that later, or not at all"
+        )
+    if installed._asyncioEventloop is loop:  # noqa: SLF001  there is no public way to ask
+        return installed, True
+    # A reactor lives as long as its loop: a second asyncio.run, or a test's loop, takes one of its own.
+    return asyncioreactor.AsyncioSelectorReactor(loop), False
+
+
+@implementer(IHostResolution)
+class _Resolution:
+    """A look-up under way (`IHostResolution`)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.task: Deferred[Any] = Deferred()
+
+    def cancel(self) -> None:
+        """Give up (`IHostResolution`)."""
+        self.task.cancel()
+
+
+@implementer(IHostnameResolver)
+class _LoopResolver:
+    """Names, looked up by the loop's own `getaddrinfo` (`IHostnameResolver`)."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def resolveHostName(  # noqa: N802
+        self,
+        resolutionReceiver: IResolutionReceiver,  # noqa: N803
+        hostName: str,  # noqa: N803
+        portNumber: int = 0,  # noqa: N803
+        addressTypes: Sequence[type[IAddress]] | None = None,  # noqa: N803
+        transportSemantics: str = "TCP",  # noqa: ARG002, N803  we look up nothing for datagrams
+    ) -> IHostResolution:
+        """Look a name up (`IHostnameResolver`)."""
+        resolution = _Resolution(hostName)
+        resolutionReceiver.resolutionBegan(resolution)
+        family = _FAMILIES.get(frozenset(addressTypes or ()), socket.AF_UNSPEC)
+        looking = self._loop.create_task(
+            self._loop.getaddrinfo(hostName, portNumber, family=family, type=socket.SOCK_STREAM)
+        )
+        resolution.task = Deferred.fromFuture(looking)
+
+        def found(rows: list[Any]) -> None:
+            for row_family, _, _, _, address in rows:
+                made = IPv4Address if row_family == socket.AF_INET else IPv6Address
+                resolutionReceiver.addressResolved(made("TCP", *address))
+
+        resolution.task.addCallback(found)
+        # A name that is unknown is an answer without addresses.
+        resolution.task.addErrback(lambda failure: failure.trap(OSError, CancelledError))
+        resolution.task.addBoth(lambda _: resolutionReceiver.resolutionComplete())
+        return resolution

@@ -1,0 +1,208 @@
+"""`PredictClient` for threads: the same arguments as the Deferred one, the official SDK's behaviour.
+
+A shell around an `eas_tw.PredictClient` that lives on the loop's reactor. Remembers what it was told, so that it can be
+made anew in a forked child.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from twisted.internet.defer import succeed
+from twisted.python.failure import Failure
+
+import eas_tw
+from eas_tw import ClientConfig, EasError
+from eas_tw.blocking.errors import as_predict_exception
+from eas_tw.blocking.logs import LOGGER
+from eas_tw.blocking.loop import Loop, own_loop
+from eas_tw.blocking.text import StringRequest
+from eas_tw.told import Told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+
+    from twisted.internet.defer import Deferred
+
+    from eas_tw import Instance
+
+_FIRST_LIST_WITHIN_S = 5.0
+"""How long the official SDK's first call waits for the list of instances."""
+
+
+class PredictClient(Told):
+    """Calls one service of PAI-EAS and waits for the answer; may be shared by any number of threads.
+
+    Args:
+        endpoint: As for `eas_tw.PredictClient`, like all others but the last.
+        service_name: `service` or `group/service`.
+        custom_url: The whole URL that answers predictions, instead of endpoint and service.
+        token: The service's token; empty for none.
+        endpoint_type: `ENDPOINT_TYPE_DEFAULT` (gateway), `_DIRECT`, `_VIPSERVER` or `_FIXED`.
+        instances: The list for `ENDPOINT_TYPE_FIXED`.
+        config: The knobs.
+        reactor: One that runs in another thread of this program, to use instead of eas_tw's own thread.
+
+    Raises:
+        PredictException: An argument is wrong; here and in every method, it is the only exception.
+    """
+
+    def __init__(
+        self,
+        endpoint: str = "",
+        service_name: str = "",
+        custom_url: str = "",
+        *,
+        token: str = "",
+        endpoint_type: str | None = None,
+        instances: Iterable[Any] | None = None,
+        config: ClientConfig | None = None,
+        reactor: Any = None,
+    ) -> None:
+        try:
+            super().__init__(
+                endpoint,
+                service_name,
+                custom_url,
+                token=token,
+                endpoint_type=endpoint_type,
+                instances=instances,
+                config=config or ClientConfig(init_timeout_s=_FIRST_LIST_WITHIN_S),
+            )
+        except EasError as error:
+            raise as_predict_exception(error) from error
+        self._given = None if reactor is None else Loop(reactor)
+        self._loop = self._given or own_loop()
+        self._client = self._make(self._loop.reactor)
+
+    def __repr__(self) -> str:
+        return f"<blocking {self._client!r}>"
+
+    def __enter__(self) -> Self:
+        self.init()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.destroy()
+
+    def set_log_level(self, log_level: int | str) -> None:
+        """Set the level of the `eas_tw` logger of `logging`."""
+        LOGGER.setLevel(log_level)
+
+    # -- life
+
+    def init(self) -> None:
+        """Start discovery. The first call waits for the first list of instances, for 5 s at most.
+
+        Raises:
+            PredictException: Endpoint or service is missing or wrong.
+        """
+        client = self._client_here()
+        self._run(lambda: _begun(client))
+
+    def destroy(self) -> None:
+        """Take no more calls, let those in flight finish, and wait until every socket is gone. Twice is fine."""
+        client = self._client_here()
+        self._run(client.close)
+
+    close = destroy
+
+    # -- work
+
+    def predict(
+        self,
+        req: Any,
+        *,
+        timeout_s: float | None = None,
+        path: str = "",
+        query: Mapping[str, str] | str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Call the service and wait.
+
+        Args:
+            req: A request of this package or of the official SDK, `str`, `bytes` or any buffer.
+            timeout_s: The call's one deadline in seconds; `None` for the client's.
+            path: Below the service's path, percent-encoded.
+            query: Fields, or an encoded query.
+            headers: Of this call only.
+
+        Returns:
+            The response.
+
+        Raises:
+            PredictException: There is none; `code`, `message` and `attempts` say why.
+            RuntimeError: Called in the reactor's own thread.
+        """
+        try:
+            # Made and read in the calling thread: the reactor's has better things to do.
+            request = req if hasattr(req, "to_string") else StringRequest(req)
+            body = _Body(request.to_string())
+            client = self._client_here()
+            if not client.is_ready:
+                self._loop.run(client.init)
+            content = self._loop.run(
+                lambda: client.predict(body, timeout_s=timeout_s, path=path, query=query, headers=headers)
+            )
+            return request.parse_response(content)
+        except EasError as error:
+            raise as_predict_exception(error) from error
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """The list of instances in the cache."""
+        return self._client_here().instances
+
+    # -- threads and processes
+
+    def _tell(self) -> eas_tw.PredictClient:
+        return self._client_here()
+
+    def _say(self, what: str, *arguments: Any) -> None:
+        try:
+            super()._say(what, *arguments)
+        except EasError as error:
+            raise as_predict_exception(error) from error
+
+    def _run(self, work: Callable[[], Deferred[Any]]) -> None:
+        try:
+            self._loop.run(work)
+        except EasError as error:
+            raise as_predict_exception(error) from error
+
+    def _client_here(self) -> eas_tw.PredictClient:
+        """The client; a new one, told the same, when this process is a fork of the one that made it."""
+        loop = self._given or own_loop()
+        if self._loop is not loop:
+            with loop.lock:
+                if self._loop is not loop:
+                    self._client = self._make(loop.reactor)
+                    self._loop = loop
+        return self._client
+
+
+class _Body:
+    """Bytes to send, and bytes that come back."""
+
+    __slots__ = ("_content",)
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def to_string(self) -> bytes:
+        return self._content
+
+    def parse_response(self, content: bytes) -> bytes:
+        return content
+
+
+def _begun(client: eas_tw.PredictClient) -> Deferred[None]:
+    """Start discovery without waiting for it; a mistake is known at once."""
+    ready = client.init()
+    if ready.called and isinstance(ready.result, Failure):
+        return ready.addCallback(lambda _: None)
+    ready.addErrback(lambda failure: LOGGER.warning("%s", failure.getErrorMessage()))
+    return succeed(None)

@@ -1,0 +1,38 @@
+"""Scoring scraped items with a PAI-EAS service, as a Scrapy add-on.
+
+    ADDONS = {"eas_tw.scrapy.Addon": 500}
+    EAS_ENDPOINT = "http://pai-eas-vpc.cn-shanghai.aliyuncs.com"
+    EAS_SERVICE = "scorecard_pmml_example"
+    EAS_SCORER = "myproject.scoring.MyScorer"
+
+The client runs on Scrapy's own reactor, whichever that is. Spiders and other components reach it with `get_client`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scrapy.exceptions import NotConfigured
+
+from eas_tw.scrapy.addon import Addon
+from eas_tw.scrapy.extension import ClientExtension, CrawlClient
+from eas_tw.scrapy.pipeline import ScoringPipeline
+from eas_tw.scrapy.scorer import Scorer
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
+
+__all__ = ["Addon", "ClientExtension", "CrawlClient", "Scorer", "ScoringPipeline", "get_client"]
+
+
+def get_client(crawler: Crawler) -> CrawlClient:
+    """The crawl's client, for spiders, middlewares and pipelines; ready by the time a spider's `start` is asked.
+
+    Raises:
+        NotConfigured: The add-on is not enabled, or not configured.
+    """
+    extension = crawler.get_extension(ClientExtension)
+    if extension is None:
+        raise NotConfigured('eas_tw is not configured: set ADDONS = {"eas_tw.scrapy.Addon": 500} and EAS_ENDPOINT')
+    client: CrawlClient = extension.client
+    return client

@@ -1,0 +1,81 @@
+"""Scores each item on its way through the pipelines."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any, Self
+
+from scrapy.exceptions import DropItem, NotConfigured
+from scrapy.utils.defer import maybe_deferred_to_future
+from scrapy.utils.misc import build_from_crawler
+
+from eas_tw.scrapy.config import CrawlConfig
+from eas_tw.scrapy.extension import ClientExtension
+from eas_tw.scrapy.stats import ITEM_ERRORS, SCORED
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
+
+    from eas_tw.scrapy.extension import CrawlClient
+
+_log = logging.getLogger("eas_tw.scrapy")
+
+
+class ScoringPipeline:
+    """Sends items to the service and lets the `Scorer` apply the answers (Scrapy item pipeline)."""
+
+    def __init__(self, crawler: Crawler, config: CrawlConfig, client: CrawlClient) -> None:
+        self._crawler = crawler
+        self._item_error = config.item_error
+        self._client = client
+        self._scorer: Any = build_from_crawler(config.scorer, crawler)
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        """For this crawler (Scrapy).
+
+        Raises:
+            NotConfigured: The add-on is not enabled.
+        """
+        extension = crawler.get_extension(ClientExtension)
+        if extension is None:
+            raise NotConfigured("eas_tw.scrapy.Addon is not enabled")
+        return cls(crawler, CrawlConfig.from_settings(crawler.settings), extension.client)
+
+    # Scrapy 2.13 passes the spider, too, whether it is wanted or not.
+    async def process_item(self, item: Any, *_: object) -> Any:
+        """The item with its score (Scrapy).
+
+        Raises:
+            DropItem: It could not be scored, and `EAS_ITEM_ERROR` is `drop`; or the scorer said so.
+        """
+        if not self._scorer.accepts(item):
+            return item
+        try:
+            response = await maybe_deferred_to_future(self._client.predict(_request(self._scorer.encode(item))))
+            scored = self._scorer.apply(item, response)
+        except DropItem:
+            raise
+        except Exception as error:  # noqa: BLE001  EAS_ITEM_ERROR says what becomes of it
+            return self._not_scored(item, error)
+        self._crawler.stats.inc_value(SCORED)
+        return item if scored is None else scored
+
+    def _not_scored(self, item: Any, error: Exception) -> Any:
+        kind = type(error).__name__
+        self._crawler.stats.inc_value(ITEM_ERRORS)
+        self._crawler.stats.inc_value(f"{ITEM_ERRORS}/{kind}")
+        if self._item_error == "raise":
+            raise error
+        if self._item_error == "drop":
+            raise DropItem(f"not scored: {kind}: {error}") from error
+        _log.warning("Not scored, and kept as it was: %s: %s", kind, error, extra={"spider": self._crawler.spider})
+        return item
+
+
+def _request(encoded: Any) -> Any:
+    """What a client takes: requests, text and bytes as they are, everything else as JSON."""
+    if isinstance(encoded, str | bytes | bytearray | memoryview) or hasattr(encoded, "to_string"):
+        return encoded
+    return json.dumps(encoded, ensure_ascii=False)

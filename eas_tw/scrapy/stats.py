@@ -1,0 +1,65 @@
+"""A client's counters under the names Scrapy's own downloader and retry middleware would give them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+if TYPE_CHECKING:
+    from eas_tw import PredictClient
+
+SCORED = "eas/item_scored_count"
+ITEM_ERRORS = "eas/item_error_count"
+
+
+@define
+class Latency:
+    """Seconds from a call's beginning to its answer; of answered calls."""
+
+    count: int = 0
+    total_s: float = 0.0
+    max_s: float = 0.0
+
+    def record(self, elapsed_s: float) -> None:
+        """One call more."""
+        self.count += 1
+        self.total_s += elapsed_s
+        self.max_s = max(self.max_s, elapsed_s)
+
+
+def crawl_stats(client: PredictClient, latency: Latency, peak: int) -> dict[str, float]:
+    """The stats of a crawl.
+
+    Args:
+        client: Whose counters.
+        latency: Of its calls.
+        peak: The most calls that were in flight at a time.
+    """
+    counters, discovery = client.counters, client.discovery
+    statuses = {reason: count for reason, count in counters.failures.items() if reason.isdigit()}
+    exceptions = {reason: count for reason, count in counters.failures.items() if not reason.isdigit()}
+    ok = counters.attempts.total() - counters.failures.total()
+    stats: dict[str, float] = {
+        "eas/request_count": counters.attempts.total(),
+        "eas/response_count": ok + sum(statuses.values()),
+        "eas/retry_count": counters.retries.total(),
+        "eas/failover_count": counters.failovers,
+        "eas/ejection_count": counters.ejections.total(),
+        "eas/in_flight/max": peak,
+        "eas/discovery/instances": len(client.instances),
+        "eas/discovery/poll_count": discovery.polls,
+    }
+    for status, count in {"200": ok, **statuses}.items():
+        if count:
+            stats[f"eas/response_status_count/{status}"] = count
+    if exceptions:
+        stats["eas/exception_count"] = sum(exceptions.values())
+    for reason, count in exceptions.items():
+        stats[f"eas/exception_type_count/{reason}"] = count
+    for reason, count in counters.retries.items():
+        stats[f"eas/retry/reason_count/{reason}"] = count
+    if latency.count:
+        stats["eas/latency/mean_seconds"] = latency.total_s / latency.count
+        stats["eas/latency/max_seconds"] = latency.max_s
+    return stats

@@ -1,0 +1,44 @@
+"""The programs of the how-to pages, run as a reader would, against a simulator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.docs.test_examples import EXAMPLES, run
+from tests.simulator.serving import Served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the built package's tests have no docs beside them")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    services = ("--service", "scorecard_pmml_example=3", "--service", "mnist_saved_model_example=3")
+    with Served(tmp_path_factory.mktemp("howtos"), *services, "--token", "t0ken") as running:
+        running.patch("scorecard_pmml_example", "scorecard_pmml_example-0", state="crashed")
+        yield running
+
+
+def test_the_agent_example_speaks_json(served: Served) -> None:
+    """To a service by its URL."""
+    ended = run("treq_agent.py", served.ready["url"], "scorecard_pmml_example")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == "200 [{'money_credit': 3000000}]\n"
+
+
+def test_the_official_sdks_program_runs_with_another_import(served: Served) -> None:
+    """It prints bytes, a shape, and the code of its error."""
+    ended = run("official_script.py", served.ready["url"])
+    assert (ended.returncode, ended.stderr) == (0, "")
+    text = repr(b'[{"money_credit": 3000000}]')
+    assert ended.stdout.splitlines() == [text, text, text, "[1, 10]", "401"]
+
+
+def test_the_asyncio_example_adds_up(served: Served) -> None:
+    """Twenty tasks, one instance dead."""
+    ended = run("asyncio_client.py", served.ready["url"], "scorecard_pmml_example")
+    assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", "190\n")

@@ -1,0 +1,37 @@
+"""Programs as a user writes them, in processes of their own, with warnings as errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+from tests.integration.conftest import TOKEN
+from tests.simulator.serving import Served, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def program(
+    served: Served, text: str, *arguments: str, python: str = sys.executable, also: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end.
+
+    Args:
+        served: Its URL and token are the program's `EAS_ENDPOINT` and `EAS_TOKEN`.
+        text: The program.
+        arguments: Of the interpreter and of the program.
+        python: The interpreter.
+        also: More of the environment.
+    """
+    variables = {**environment(), "EAS_ENDPOINT": served.ready["url"], "EAS_TOKEN": TOKEN, **(also or {})}
+    command = [python, *arguments, "-c", textwrap.dedent(text)]
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+
+
+def printed(ended: subprocess.CompletedProcess[str]) -> list[str]:
+    """The lines a program that ended well has printed."""
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stderr
+    return ended.stdout.splitlines()

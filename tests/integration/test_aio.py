@@ -1,0 +1,217 @@
+"""Plain asyncio programs, against a simulator in a process of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from eas_tw import ConfigError, NoInstances
+from eas_tw.aio import PredictClient
+from tests.integration.programs import printed, program
+
+if TYPE_CHECKING:
+    from tests.simulator.serving import Served
+
+BEGIN = """
+    import asyncio, os, sys, threading
+    import eas_tw
+    from eas_tw.aio import PredictClient
+    assert "twisted.internet.reactor" not in sys.modules
+    def client_of(service="echo", endpoint=os.environ["EAS_ENDPOINT"], **settings):
+        return PredictClient(
+            endpoint, service, token=os.environ["EAS_TOKEN"], endpoint_type=eas_tw.ENDPOINT_TYPE_DIRECT,
+            config=eas_tw.ClientConfig(**settings),
+        )
+    def run(main):
+        async def patient():  # debug mode complains of a busy machine, too
+            asyncio.get_running_loop().slow_callback_duration = 30
+            return await main
+        return asyncio.run(patient(), debug=True)
+"""
+DEBUG = ("-X", "dev")
+
+
+def test_calls_are_futures_and_survive_a_crash(served: Served) -> None:
+    """Under `asyncio.run` in debug mode: gathered, and one instance dead from the start."""
+    served.patch("echo", "echo-0", state="crashed")
+    ended = program(
+        served,
+        BEGIN
+        + """
+    async def main():
+        async with client_of() as client:
+            calls = [client.predict(f"[{number}]") for number in range(30)]
+            print(isinstance(calls[0], asyncio.Future))
+            answers = await asyncio.gather(*calls)
+            print([str(answer) for answer in answers] == [f"[{number}]" for number in range(30)])
+            print(client.client.counters.failures["connect_refused"] > 0, len(client.instances))
+    run(main())
+""",
+        *DEBUG,
+    )
+    assert printed(ended) == ["True", "True", "True 3"]
+
+
+def test_names_are_resolved_and_no_thread_is_left(served: Served) -> None:
+    """The reactor was started, or a name would hang; the loop's own threads end with the loop. Runs may follow runs."""
+    ended = program(
+        served,
+        BEGIN
+        + """
+    async def main():
+        endpoint = os.environ["EAS_ENDPOINT"].replace("127.0.0.1", "localhost")
+        async with client_of(endpoint=endpoint) as client:
+            return str(await client.predict("[1]"))
+    for _ in range(3):
+        print(run(main()), len(os.listdir("/proc/self/fd")), threading.active_count())
+""",
+        *DEBUG,
+    )
+    lines = printed(ended)
+    assert lines[0].startswith("[1] ")
+    assert lines[0].endswith(" 1")
+    assert lines[1:] == [lines[1]] * 2
+
+
+def test_a_name_that_is_unknown_is_an_error_in_time(served: Served) -> None:
+    """`init` says what discovery said."""
+    ended = program(
+        served,
+        BEGIN
+        + """
+    async def main():
+        try:
+            async with client_of(endpoint="http://no-such-host.invalid", init_timeout_s=0.5):
+                pass
+        except eas_tw.DiscoveryError as error:
+            print(error)
+    run(main())
+""",
+        *DEBUG,
+    )
+    (line,) = printed(ended)
+    assert "no usable list of instances of echo from http://no-such-host.invalid" in line
+
+
+def test_cancelling_a_task_cancels_its_call(served: Served) -> None:
+    """`asyncio.timeout` too; the connection is closed, and errors arrive as they are."""
+    for number in range(3):
+        served.patch("echo", f"echo-{number}", state="hung")
+    ended = program(
+        served,
+        BEGIN
+        + """
+    async def main():
+        async with client_of(timeout_s=0.3) as client:
+            task = asyncio.create_task(one(client))
+            await asyncio.sleep(0.05)
+            print(sum(client.client.connections(instance) for instance in client.instances))
+            task.cancel()
+            try:
+                await task
+            except asyncio.CancelledError:
+                print("cancelled", client.client.counters.failed["CancelledError"])
+            try:
+                async with asyncio.timeout(0.05):
+                    await client.predict("[]")
+            except TimeoutError:
+                print("timed out", client.client.counters.failed["CancelledError"])
+            try:
+                await client.predict("[]")
+            except eas_tw.DeadlineExceeded as error:
+                print(len(error.attempts))
+    async def one(client):
+        await client.predict("[]")
+    run(main())
+""",
+        *DEBUG,
+    )
+    assert printed(ended) == ["1", "cancelled 1", "timed out 2", "1"]
+
+
+def test_an_asyncio_reactor_that_runs_is_used(served: Served) -> None:
+    """A Twisted program on asyncioreactor may use either front; the reactor stays its own."""
+    ended = program(
+        served,
+        BEGIN
+        + """
+    from twisted.internet import asyncioreactor
+    asyncioreactor.install()
+    from twisted.internet import reactor
+    from twisted.internet.defer import Deferred
+    from twisted.internet.task import react
+    async def main():
+        async with client_of() as one, client_of("mnist") as two:
+            print(one.client.reactor is reactor, two.client.reactor is reactor)
+            return str(await one.predict("[1]"))
+    async def under_twisted():
+        print(await Deferred.fromFuture(asyncio.ensure_future(main())), reactor.running)
+    react(lambda reactor: Deferred.fromCoroutine(under_twisted()))
+""",
+    )
+    assert printed(ended) == ["True True", "[1] True"]
+
+
+def test_a_foreign_reactor_is_named_in_one_line(served: Served) -> None:
+    """It would never run here, and says so instead of hanging."""
+    ended = program(
+        served,
+        BEGIN
+        + """
+    from twisted.internet import epollreactor
+    epollreactor.install()
+    async def main():
+        try:
+            await client_of().init()
+        except eas_tw.ConfigError as error:
+            print(error)
+    asyncio.run(main())
+""",
+    )
+    (line,) = printed(ended)
+    assert line.startswith("eas_tw.aio needs Twisted's asyncio reactor, but this program has installed EPollReactor")
+
+
+def test_a_client_made_before_the_loop_is_checked_at_once() -> None:
+    """Settings are told to a client that is made later; mistakes are told now."""
+    client = PredictClient("127.0.0.1:1", "echo")
+    client.set_timeout(250)
+    with pytest.raises(ConfigError, match="endpoint_type must be one of"):
+        client.set_endpoint_type("direct")
+    with pytest.raises(ConfigError, match="service_name"):
+        PredictClient("127.0.0.1:1", "a service")
+    with pytest.raises(NoInstances, match=r"init\(\) has not been called"):
+        client.predict("[]")
+    assert repr(client) == "<asyncio <PredictClient echo at 127.0.0.1:1 default new instances=0>>"
+    assert client.instances == ()
+
+
+def test_closing(served: Served) -> None:
+    """Calls in flight are drained, then cut off; closing twice is fine; a closed client stays closed."""
+    for number in range(3):
+        served.patch("echo", f"echo-{number}", state="hung")
+    ended = program(
+        served,
+        BEGIN
+        + """
+    async def main():
+        client = client_of(drain_timeout_s=0.1)
+        client.set_token(os.environ["EAS_TOKEN"])
+        await client.init()
+        call = client.predict("[]")
+        await asyncio.gather(client.close(), client.close())
+        try:
+            await call
+        except eas_tw.ClientClosed as error:
+            print(error)
+        try:
+            await client.init()
+        except eas_tw.ClientClosed as error:
+            print(error)
+        await PredictClient().close()
+    run(main())
+""",
+        *DEBUG,
+    )
+    assert printed(ended) == ["the client was closed", "the client is closed; make a new one"]

@@ -1,0 +1,307 @@
+"""Programs with threads and no event loop, against a simulator in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from eas_tw import ConnectionFailed, StatusError
+from eas_tw.blocking import (
+    ENDPOINT_TYPE_DEFAULT,
+    ENDPOINT_TYPE_DIRECT,
+    ClientConfig,
+    PredictClient,
+    PredictException,
+    StringRequest,
+    TFRequest,
+)
+from tests.integration.conftest import TOKEN
+from tests.integration.programs import printed, program
+from tests.simulator.serving import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.simulator.serving import Served
+
+BEGIN = """
+    import os, sys, threading
+    from eas_tw.blocking import *
+    client = PredictClient(os.environ["EAS_ENDPOINT"], "echo")
+    client.set_token(os.environ["EAS_TOKEN"])
+    client.set_endpoint_type(ENDPOINT_TYPE_DIRECT)
+"""
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[PredictClient]:
+    """The way a program of the official SDK makes one."""
+    made = PredictClient(served.ready["url"], "echo")
+    made.set_token(TOKEN)
+    made.set_endpoint_type(ENDPOINT_TYPE_DIRECT)
+    made.init()
+    yield made
+    made.destroy()
+
+
+def test_threads_share_a_client_while_an_instance_dies(served: Served, client: PredictClient) -> None:
+    """Sixteen threads, an instance killed under them: every call has its own answer."""
+    wrong: list[Any] = []
+    half = threading.Barrier(17, timeout=20)
+
+    def caller(number: int) -> None:
+        try:
+            for turn in range(40):
+                if turn == 20:
+                    half.wait()
+                body = f"[{number}, {turn}]"
+                answer = str(client.predict(StringRequest(body)))
+                if answer != body:
+                    wrong.append((body, answer))
+        except Exception as error:  # noqa: BLE001  a thread's error is the test's
+            wrong.append(error)
+
+    threads = [threading.Thread(target=caller, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    half.wait()
+    served.patch("echo", "echo-0", state="crashed")
+    for thread in threads:
+        thread.join(30)
+    assert wrong == []
+    assert client._client.counters.answered == 640
+    assert client._client.counters.retries.total() > 0
+
+
+def test_errors_are_the_official_exception(served: Served, client: PredictClient) -> None:
+    """Code and message as the official SDK has them; the typed error is the cause."""
+    client.set_token("wr0ng")
+    with pytest.raises(PredictException) as caught:
+        client.predict("[]")
+    error = caught.value
+    assert (error.code, error.message) == (401, b"Unauthorized: the token is missing or wrong")
+    assert str(error) == "Code: 401, Message: b'Unauthorized: the token is missing or wrong'"
+    assert isinstance(error.__cause__, StatusError)
+    assert len(error.attempts) == 1
+    client.set_token(TOKEN)
+    for number in range(3):
+        served.patch("echo", f"echo-{number}", state="crashed")
+    with pytest.raises(PredictException) as caught:
+        client.predict("[]")
+    assert caught.value.code == 500
+    assert "connect_refused" in caught.value.message
+    assert isinstance(caught.value.__cause__, ConnectionFailed)
+    assert len(caught.value.attempts) == 3
+
+
+def test_a_timeout_is_in_milliseconds_and_of_the_whole_call(served: Served, client: PredictClient) -> None:
+    """As the official setter has it, but for all attempts together."""
+    client.set_timeout(100)
+    for number in range(3):
+        served.patch("echo", f"echo-{number}", state="hung")
+    with pytest.raises(PredictException, match=r"Code: 500, Message: the deadline of 0\.1 s passed"):
+        client.predict("[]")
+    with pytest.raises(PredictException, match=r"deadline of 0\.05 s"):
+        client.predict("[]", timeout_s=0.05)
+
+
+def test_mistakes_are_told_where_they_are_made(served: Served) -> None:
+    """By setters, by `init`, and by `predict`."""
+    client = PredictClient(served.ready["url"])
+    with pytest.raises(PredictException, match="endpoint_type must be one of"):
+        client.set_endpoint_type("direct")
+    with pytest.raises(PredictException, match="service_name is not set"):
+        client.init()
+    client.set_service_name("echo")
+    client.set_endpoint_type(ENDPOINT_TYPE_DEFAULT)
+    client.init()
+    with pytest.raises(PredictException, match="must be set before init"):
+        client.set_endpoint("elsewhere")
+    with pytest.raises(PredictException, match="StringRequest takes str, bytes or a buffer"):
+        client.predict({"a": "dict"})
+    client.destroy()
+    client.destroy()
+    with pytest.raises(PredictException, match="closed"):
+        client.predict("[]")
+
+
+def test_init_does_not_wait_and_a_call_without_a_list_says_why(served: Served) -> None:
+    """As the official SDK: the first call waits for the list, within a bound."""
+    config = ClientConfig(init_timeout_s=0.3)
+    client = PredictClient(
+        served.ready["url"], "nosuch", token=TOKEN, endpoint_type=ENDPOINT_TYPE_DIRECT, config=config
+    )
+    client.init()
+    with pytest.raises(PredictException, match="Code: 500, Message: no usable list of instances of nosuch"):
+        client.predict("[]")
+    client.destroy()
+
+
+def test_tensors_paths_and_context_managers(served: Served) -> None:
+    """What the Deferred client can, this can."""
+    with PredictClient(served.ready["url"], "mnist", token=TOKEN, endpoint_type=ENDPOINT_TYPE_DIRECT) as client:
+        request = TFRequest("predict_images")
+        request.add_feed("images", [1, 784], TFRequest.DT_FLOAT, [1] * 784)
+        response = client.predict(request, path="/v2", query={"uid": "7"}, headers={"X-Trace": "1"})
+        assert response.get_tensor_shape("scores") == [1, 10]
+        assert len(client.instances) == 2
+        assert repr(client).startswith("<blocking <PredictClient mnist at http")
+    (row,) = served.admin("GET", "/v1/requests")[1]["requests"]
+    assert row["path"] == "/api/predict/mnist/v2?uid=7"
+
+
+def test_the_interpreter_ends_with_no_thread_left(served: Served) -> None:
+    """Though nobody destroyed the client and daemon threads wait for calls that hang for a minute."""
+    for number in range(3):
+        served.patch("echo", f"echo-{number}", state="hung")
+    ended = program(
+        served,
+        """
+    import atexit, threading
+    @atexit.register  # before eas_tw is imported, so it runs after eas_tw's own
+    def look():
+        print([thread.name for thread in threading.enumerate() if "eas_tw" in thread.name])
+"""
+        + BEGIN
+        + """
+    client.set_timeout(60000)
+    client.init()
+    def call():
+        try:
+            client.predict("[]")
+        except PredictException:
+            pass  # the reactor has stopped
+    threads = [threading.Thread(target=call, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while client._client.counters.calls < 3:
+        pass
+""",
+    )
+    assert printed(ended) == ["[]"]
+
+
+def test_a_forked_child_has_a_working_client(served: Served) -> None:
+    """As under gunicorn's preload: made, set and used in the parent, used by children and parent afterwards."""
+    ended = program(
+        served,
+        BEGIN
+        + """
+    client.set_timeout(3000)
+    client.init()
+    print(client.predict("parent"))
+    sys.stdout.flush()
+    for number in range(2):
+        pid = os.fork()
+        if pid == 0:
+            threads = [threading.Thread(target=client.predict, args=("[]",)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            print(client.predict(f"child {number}"))
+            sys.exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+    print(client.predict("parent again"))
+""",
+    )
+    assert printed(ended) == ["parent", "child 0", "child 1", "parent again"]
+
+
+def test_a_reactor_of_the_program_is_shared_and_its_thread_is_warned(served: Served) -> None:
+    """`reactor=` uses the running one; calls in its own thread, in a fork, and after its end are clear errors."""
+    ended = program(
+        served,
+        BEGIN
+        + """
+    from twisted.internet import reactor
+    thread = threading.Thread(target=reactor.run, kwargs={"installSignalHandlers": False})
+    thread.start()
+    client = PredictClient(os.environ["EAS_ENDPOINT"], "echo", token=os.environ["EAS_TOKEN"],
+                           endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor)
+    print(client.predict("[1]"))
+    from twisted.internet.threads import blockingCallFromThread
+    try:
+        blockingCallFromThread(reactor, client.predict, "[2]")
+    except RuntimeError as error:
+        print(error)
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            client.predict("[3]")
+        except RuntimeError as error:
+            print(error)
+        sys.stdout.flush()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    reactor.callFromThread(reactor.stop)
+    thread.join()
+    try:
+        client.predict("[4]")
+    except PredictException as error:
+        print(error)
+""",
+    )
+    one, two, three, four = printed(ended)
+    assert one == "[1]"
+    assert "would wait for itself" in two
+    assert "runs in the parent process only" in three
+    assert four == "Code: 500, Message: the reactor has stopped"
+
+
+def test_ctrl_c_ends_a_waiting_call(served: Served) -> None:
+    """The call is cancelled, its connection closed, and the program ends as Python does."""
+    for number in range(3):
+        served.patch("echo", f"echo-{number}", state="hung")
+    text = textwrap.dedent(
+        BEGIN
+        + """
+    client.set_timeout(60000)
+    client.init()
+    while not client.instances:
+        pass
+    print("waiting", flush=True)
+    try:
+        client.predict("[]")
+    finally:
+        print(client._client.counters.calls)
+"""
+    )
+    variables = {**environment(), "EAS_ENDPOINT": served.ready["url"], "EAS_TOKEN": TOKEN}
+    with subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", text], env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        while not served.admin("GET", "/v1/connections")[1]["connections"]:
+            pass
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGINT
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_what_is_logged_is_found_in_logging(served: Served) -> None:
+    """Under `eas_tw`, at a level of one's own; never a token."""
+    ended = program(
+        served,
+        BEGIN
+        + """
+    import logging
+    logging.basicConfig(level=logging.WARNING, format="%(name)s %(levelname)s %(message)s", stream=sys.stdout)
+    client.set_log_level("INFO")
+    client.init()
+    client.predict("[]")
+    client.destroy()
+""",
+    )
+    lines = printed(ended)
+    assert any(line.startswith("eas_tw.upstream INFO list of instances changed: +127.0.0.1:") for line in lines)
+    assert TOKEN not in ended.stdout

@@ -1,0 +1,283 @@
+"""Crawls in processes of their own, one for each reactor, against a simulator."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import scrapy
+
+from tests.simulator.serving import Served, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TOKEN = "t0ken-nobody-may-see"
+PROGRAM = Path(__file__).parent / "crawl.py"
+EPOLL, SELECT = "twisted.internet.epollreactor.EPollReactor", "twisted.internet.selectreactor.SelectReactor"
+ASYNCIO = "twisted.internet.asyncioreactor.AsyncioSelectorReactor"
+REACTORS: dict[str, tuple[dict[str, Any], str, str]] = {
+    # name: (settings, the reactor, the asyncio loop under it)
+    "asyncio": ({"TWISTED_REACTOR": ASYNCIO}, "AsyncioSelectorReactor", "asyncio."),
+    "uvloop": ({"TWISTED_REACTOR": ASYNCIO, "ASYNCIO_EVENT_LOOP": "uvloop.Loop"}, "AsyncioSelectorReactor", "uvloop."),
+    "epoll": ({"TWISTED_REACTOR": EPOLL}, "EPollReactor", ""),
+    "select": ({"TWISTED_REACTOR": SELECT}, "SelectReactor", ""),
+}
+HAS_ASYNC_PROCESS = tuple(int(part) for part in scrapy.__version__.split(".")[:2]) >= (2, 14)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with Served(tmp_path_factory.mktemp("simulator"), "--service", "echo=3", "--token", TOKEN, "--seed", "7") as served:
+        yield served
+
+
+@pytest.fixture
+def served(running: Served) -> Served:
+    assert running.admin("POST", "/v1/reset", {})[0] == 200
+    return running
+
+
+def settings_of(served: Served, **changes: Any) -> dict[str, Any]:
+    """A project's settings."""
+    return {
+        "ADDONS": {"eas_tw.scrapy.Addon": 500},
+        "EAS_ENDPOINT": served.ready["url"],
+        "EAS_SERVICE": "echo",
+        "EAS_TOKEN": TOKEN,
+        "EAS_SCORER": "tests.scrapy.crawl.Score",
+    } | changes
+
+
+def begin(settings: dict[str, Any], *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(PROGRAM), json.dumps(settings), *arguments]
+    if "ASYNCIO_EVENT_LOOP" in settings:
+        # Scrapy leaves the loop that it replaces unclosed, with our add-on or without.
+        command[1:1] = ["-W", "ignore::ResourceWarning"]
+    return subprocess.Popen(  # noqa: S603
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path.cwd()
+    )
+
+
+def crawl(settings: dict[str, Any], *arguments: str) -> tuple[dict[str, Any], str]:
+    """What a crawl told at its end, and its log."""
+    with begin(settings, *arguments) as process:
+        output, log = process.communicate(timeout=60)
+    assert process.returncode == 0, log
+    assert TOKEN not in log
+    return json.loads(output.splitlines()[-1]), log
+
+
+def journal(served: Served) -> list[dict[str, Any]]:
+    return served.admin("GET", "/v1/requests?limit=10000")[1]["requests"]  # type: ignore[no-any-return]
+
+
+def complaints(log: str) -> list[str]:
+    """Lines of the log that are not well."""
+    signs = ("] WARNING: ", "] ERROR: ", "] CRITICAL: ", "Traceback", "Warning:")
+    return [line for line in log.splitlines() if any(sign in line for sign in signs)]
+
+
+WAYS = [(name, ()) for name in REACTORS]
+WAYS += [("asyncio", ("async",)), ("uvloop", ("async",))] if HAS_ASYNC_PROCESS else []
+
+
+@pytest.mark.parametrize(("reactor", "how"), WAYS)
+def test_every_item_is_scored_once(served: Served, reactor: str, how: tuple[str, ...]) -> None:
+    """A hundred items; the journal, the dumped stats and the items agree; nothing is left, and nothing complains."""
+    served.admin("POST", "/v1/faults", latency(20))
+    changes, reactor_name, loop = REACTORS[reactor]
+    told, log = crawl(settings_of(served, EAS_CONCURRENT_REQUESTS=8, **changes), *how)
+    assert (told["reactor"], told["left"]) == (reactor_name, [])
+    assert told["loop"].startswith(loop)
+    assert sorted(item["score"] for item in told["items"]) == list(range(100))
+    assert all(item["score"] == item["number"] for item in told["items"])
+    rows = journal(served)
+    assert [row["status"] for row in rows] == [200] * 100
+    stats = told["stats"]
+    assert stats["eas/request_count"] == stats["eas/response_status_count/200"] == len(rows)
+    assert stats["eas/item_scored_count"] == stats["item_scraped_count"] == 100
+    assert (stats["eas/retry_count"], stats["eas/failover_count"], stats["eas/discovery/instances"]) == (0, 0, 3)
+    assert "eas/item_error_count" not in stats
+    assert stats["eas/in_flight/max"] == 8
+    assert 0.02 <= stats["eas/latency/mean_seconds"] <= stats["eas/latency/max_seconds"] < 5
+    assert peak(rows) <= 8
+    assert complaints(log) == []
+    # The dump is the log's, too: the client was closed before it.
+    assert "'eas/request_count': 100" in log
+
+
+def latency(milliseconds: int) -> dict[str, Any]:
+    return {"type": "latency", "target": {"service": "echo"}, "attributes": {"latency": milliseconds}}
+
+
+def peak(rows: list[dict[str, Any]]) -> int:
+    """The most requests that were at the instances at a time, by the journal's times."""
+    events = [(row["at"] - row["elapsed_s"], 1) for row in rows] + [(row["at"], -1) for row in rows]
+    here = most = 0
+    for _, change in sorted(events):
+        here += change
+        most = max(most, here)
+    return most
+
+
+def test_a_dead_instance_costs_retries_and_no_item(served: Served) -> None:
+    """Its share goes to the others; the stats say how often, and why."""
+    served.patch("echo", "echo-0", state="crashed")
+    told, _ = crawl(settings_of(served))
+    assert sorted(item["score"] for item in told["items"]) == list(range(100))
+    assert len(journal(served)) == 100
+    stats = told["stats"]
+    assert (
+        stats["eas/retry_count"] == stats["eas/failover_count"] == stats["eas/retry/reason_count/connect_refused"] > 0
+    )
+    assert stats["eas/request_count"] == 100 + stats["eas/exception_type_count/connect_refused"]
+    assert stats["eas/response_status_count/200"] == 100
+    assert stats["eas/ejection_count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "scraped", "dropped", "levels"),
+    [("drop", 0, 100, {"WARNING"}), ("keep", 100, 0, {"WARNING"}), ("raise", 0, 0, {"ERROR"})],
+)
+def test_items_that_cannot_be_scored(served: Served, policy: str, scraped: int, dropped: int, levels: set[str]) -> None:
+    """Dropped, kept without a score, or an error, as the setting says; counted in any case."""
+    fault = {"type": "http_status", "target": {"service": "echo"}, "attributes": {"code": 400, "body": "bad column"}}
+    served.admin("POST", "/v1/faults", fault)
+    told, log = crawl(settings_of(served, EAS_ITEM_ERROR=policy))
+    stats = told["stats"]
+    assert stats["eas/item_error_count"] == stats["eas/item_error_count/StatusError"] == 100
+    assert stats.get("item_scraped_count", 0) == scraped
+    assert stats.get("item_dropped_count", 0) == dropped
+    assert stats["eas/response_status_count/400"] == 100
+    assert [item for item in told["items"] if "score" in item] == []
+    assert {level for level in ("WARNING", "ERROR") if f" {level}: " in log} == levels
+    assert "bad column" in log
+    assert told["left"] == []
+
+
+def test_a_spider_may_ask_the_service_itself(served: Served) -> None:
+    """`get_client` from a callback; items that the scorer does not accept pass as they are."""
+    told, log = crawl(settings_of(served, SPIDER="asking", EAS_CONCURRENT_REQUESTS=2))
+    assert sorted(item["pass"] for item in told["items"]) == [str(page) for page in range(10)]
+    assert told["stats"]["eas/request_count"] == 10
+    assert told["stats"]["eas/in_flight/max"] <= 2
+    assert "eas/item_scored_count" not in told["stats"]
+    assert complaints(log) == []
+
+
+def test_not_configured_is_not_enabled() -> None:
+    """Without any EAS_ setting the add-on is off, says so, and the crawl goes on without it."""
+    told, log = crawl({"ADDONS": {"eas_tw.scrapy.Addon": 500}})
+    assert told["stats"]["item_scraped_count"] == 100
+    assert "Disabled eas_tw.scrapy.Addon: EAS_ENDPOINT is not set" in log
+    assert not [name for name in told["stats"] if name.startswith("eas/")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"EAS_SERVICE": ""}, "EAS_SERVICE is not set"),
+        ({"EAS_ENDPOINT": ""}, "EAS_ENDPOINT is not set"),
+        ({"EAS_ENDPOINT": "http://a b"}, "EAS_ENDPOINT, EAS_SERVICE or EAS_TOKEN: endpoint must look like"),
+        (
+            {"EAS_ENDPOINT_TYPE": "straight"},
+            "EAS_ENDPOINT_TYPE must be one of direct, gateway, vipserver, got 'straight'",
+        ),
+        ({"EAS_CONCURRENT_REQUESTS": 0}, "EAS_CONCURRENT_REQUESTS must be a whole number ≥ 1, got 0"),
+        ({"EAS_CONCURRENT_REQUESTS": "many"}, "EAS_CONCURRENT_REQUESTS must be a whole number ≥ 1, got 'many'"),
+        ({"EAS_TIMEOUT": "0"}, "EAS_TIMEOUT must be a number of seconds > 0, got '0'"),
+        ({"EAS_RETRY_TIMES": 1.5}, "EAS_RETRY_TIMES must be a whole number ≥ 0, got 1.5"),
+        ({"EAS_ITEM_ERROR": "ignore"}, "EAS_ITEM_ERROR must be one of drop, keep, raise, got 'ignore'"),
+        ({"EAS_SCORER": "no.such.Scorer"}, "EAS_SCORER 'no.such.Scorer' cannot be imported: ModuleNotFoundError"),
+        ({"EAS_SCORER": "eas_tw.scrapy.Scorer"}, "EAS_SCORER Scorer lacks apply"),
+        ({"EAS_SCORER": "json.JSONDecoder"}, "EAS_SCORER JSONDecoder lacks accepts and encode and apply"),
+    ],
+)
+def test_a_mistake_is_one_line_and_no_crawl(served: Served, changes: dict[str, Any], says: str) -> None:
+    """Items that pass unscored would be lost."""
+    told, log = crawl(settings_of(served, **changes))
+    (line,) = complaints(log)
+    assert "[eas_tw.scrapy] ERROR: " in line
+    assert says in line
+    assert line.endswith("; nothing is crawled, since its items would pass unscored")
+    stats = told["stats"]
+    assert (stats["finish_reason"], told["failed"]) == ("eas_misconfigured", True)
+    assert "downloader/request_count" not in stats
+    assert (told["items"], told["left"]) == ([], [])
+
+
+@pytest.mark.parametrize("reactor", ["asyncio", "epoll"])
+def test_a_mistake_closes_spiders_that_others_keep_open(served: Served, reactor: str) -> None:
+    """One that reads a queue whenever it is idle, and never ends by itself, crawls nothing either."""
+    told, log = crawl(settings_of(served, EAS_TIMEOUT=0, SPIDER="reading", **REACTORS[reactor][0]))
+    assert len(complaints(log)) == 1
+    assert told["stats"]["finish_reason"] == "eas_misconfigured"
+    # Scrapy's own wake-up for the request that this spider made at the last moment.
+    left = [thing for thing in told["left"] if "scrapy.utils.reactor.CallLaterOnce" not in thing]
+    assert (told["items"], left) == ([], [])
+
+
+def test_no_instances_is_one_line_and_no_crawl(served: Served) -> None:
+    """The control plane knows no such service: the line says what it answered."""
+    told, log = crawl(settings_of(served, EAS_SERVICE="nosuch", EAS_TIMEOUT=0.5))
+    (line,) = complaints(log)
+    assert "no usable list of instances of nosuch" in line
+    assert told["stats"]["finish_reason"] == "eas_not_ready"
+    assert (told["items"], told["left"], told["failed"]) == ([], [], True)
+
+
+@pytest.mark.skipif(not HAS_ASYNC_PROCESS, reason="this Scrapy has no mode without a reactor")
+def test_the_mode_without_a_reactor_is_one_line_and_no_crawl(served: Served) -> None:
+    """It could not carry the client."""
+    told, log = crawl(settings_of(served, TWISTED_REACTOR_ENABLED=False), "async")
+    lines = [line for line in complaints(log) if "eas_tw" in line]
+    assert len(lines) == 1
+    assert "eas_tw.scrapy needs Scrapy's Twisted reactor" in lines[0]
+    assert (told["stats"]["finish_reason"], told["items"]) == ("eas_misconfigured", [])
+
+
+@pytest.mark.parametrize("reactor", REACTORS)
+def test_an_interrupted_crawl_ends_in_time_though_an_instance_hangs(served: Served, reactor: str) -> None:
+    """Within `EAS_TIMEOUT` and a second, with far more items waiting than may be in flight."""
+    for number in range(3):
+        served.patch("echo", f"echo-{number}", state="hung")
+    timeout_s = 2.0
+    changes = {"EAS_TIMEOUT": timeout_s, "EAS_CONCURRENT_REQUESTS": 4, "CONCURRENT_ITEMS": 50, **REACTORS[reactor][0]}
+    with begin(settings_of(served, **changes)) as process:
+        while len(served.admin("GET", "/v1/connections")[1]["connections"]) < 4:
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        output, log = process.communicate(timeout=30)
+        took_s = time.monotonic() - began
+    assert process.returncode == 0, log
+    assert took_s < timeout_s + 1
+    told = json.loads(output.splitlines()[-1])
+    assert told["stats"]["finish_reason"] == "shutdown"
+    assert told["stats"]["eas/item_error_count"] > 4
+    assert told["left"] == []
+    assert " ERROR: " not in log
+
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "scrapy_project" / "loans.py"
+
+
+@pytest.mark.skipif(not EXAMPLE.is_file(), reason="the built package's tests have no docs beside them")
+def test_the_how_tos_project_scores_its_items(tmp_path: Path) -> None:
+    """As its reader runs it."""
+    with Served(tmp_path, "--service", "scorecard_pmml_example=2", "--token", TOKEN) as served:
+        variables = {**environment(), "EAS_ENDPOINT": served.ready["url"], "EAS_TOKEN": TOKEN}
+        command = [sys.executable, str(EXAMPLE)]
+        ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    assert ended.returncode == 0
+    for amount in (1000, 2000, 3000):
+        assert f"{{'money_credit': {amount}, 'score': {amount / 1000}}}" in ended.stderr
+    assert "'eas/item_scored_count': 3" in ended.stderr
+    assert TOKEN not in ended.stderr
