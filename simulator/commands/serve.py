@@ -7,12 +7,18 @@ import random
 import secrets
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import evolve
 
 from simulator import scenario
 from simulator.commands import BAD_SCENARIO, say
 from simulator.durations import Duration, DurationError
 from simulator.processors import ProcessorError, find
 from simulator.service_spec import KEEPALIVE_S, QUEUE, WORKERS, ServiceSpec, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _PROCESSING_HELP = "how long a request takes, constant or a distribution: uniform, exponential, lognormal"
 
@@ -59,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     token_is_ours = options.token is None
     token = secrets.token_hex(16) if token_is_ours else options.token
     try:
-        services = story.services or _specs(options, token)
+        services = _told(story.services, options.token or "") or _specs(options, token)
         for spec in services:
             find(spec.processor, spec.name)
     except (SpecError, ProcessorError) as error:
@@ -68,7 +74,12 @@ def run(options: argparse.Namespace) -> int:
     # Imported here: a mistake in the command line should not wait for Twisted.
     from simulator.serving import serve  # noqa: PLC0415
 
-    return serve(options, services, story.timeline, seed=seed, show_token=token_is_ours)
+    return serve(options, services, story.timeline, seed=seed, show_token=token_is_ours and not story.services)
+
+
+def _told(services: Sequence[ServiceSpec], token: str) -> tuple[ServiceSpec, ...]:
+    """A scenario's services; those without a token have that of the command line."""
+    return tuple(evolve(spec, token=spec.token or token) for spec in services)
 
 
 def _specs(options: argparse.Namespace, token: str) -> tuple[ServiceSpec, ...]:

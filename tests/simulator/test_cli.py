@@ -220,6 +220,7 @@ class TestOverRealSockets:
             ("PUT", "/v1/services/echo/instances/echo-0", {"weight": 1}, 405),
             ("POST", "/v1/faults", {"type": "latency", "target": {"service": "none"}}, 422),
             ("POST", "/v1/faults", {"type": "latency", "target": {"service": "echo", "instance": "x"}}, 422),
+            ("POST", "/v1/faults", {"type": "latency", "target": {"service": "echo", "zone": "x"}}, 422),
             ("POST", "/v1/faults", {"type": "latency"}, 422),
             ("DELETE", "/v1/faults/none", None, 404),
             ("GET", "/v1/requests?limit=x", None, 400),

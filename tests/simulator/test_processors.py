@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 
 from simulator import ServiceSpec
 from simulator.processors import BUILT_IN, CODECS, Later, ProcessorError, Tensor, UserProcessor, find
+from simulator.processors.arrays import decode, make
 from tests.simulator.raw import SILENCE, Raw, request
 from tests.simulator.room import Room
 from tests.simulator.serving import Served
@@ -165,6 +166,28 @@ def test_named_tensors() -> None:
     wire = room.ask(b"\xff\xff")
     room.wait(0.1)
     assert (wire.status, wire.body[:36]) == (400, b"the body is not a PredictRequest: Er")
+    room.close()
+
+
+def test_messages_of_every_other_kind() -> None:
+    """Decoded by protobuf for the callable, which answers a message; what is none is a 400."""
+
+    def rank(request: Any) -> Any:
+        response = make("easyrec.PBResponse")
+        for item in request.item_ids:
+            response.results[item].scores.append(len(item))
+        return response
+
+    room = Room(ServiceSpec("s", processor=UserProcessor(rank, CODECS["easyrec"])))
+    asked = make("easyrec.PBRequest")
+    asked.item_ids.extend(["a", "abc"])
+    wire = room.ask(asked.SerializeToString())
+    room.wait(0.1)
+    answer = decode("easyrec.PBResponse", wire.body)
+    assert {item: list(found.scores) for item, found in answer.results.items()} == {"a": [1.0], "abc": [3.0]}
+    for name in ("torch", "blade", "caffe", "onnx", "easyrec", "torchrec"):
+        with pytest.raises(ValueError, match=f"the body is not a {name}"):
+            CODECS[name].decode(b"\xff\xff")
     room.close()
 
 

@@ -160,6 +160,12 @@ def test_what_is_wrong_is_said_by_its_path(tmp_path: Path, text: str, says: str)
     assert says in str(caught.value)
 
 
+def test_a_name_that_is_nobodys_says_whose_there_are(tmp_path: Path) -> None:
+    """Neither a file nor a story."""
+    with pytest.raises(ScenarioError, match=r"no such file, and no such story in the gallery \(cold_start, everything"):
+        read(tmp_path / "nope")
+
+
 def test_added_instances_exist_from_then_on(tmp_path: Path) -> None:
     """By the numbers they will have; replaced ones exist no longer."""
     steps = [

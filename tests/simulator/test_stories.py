@@ -107,6 +107,19 @@ def test_a_served_story_is_told_and_begins_again_with_a_reset(tmp_path: Path) ->
     assert "heal first" in served.output
 
 
+def test_a_storys_token_is_its_users(tmp_path: Path) -> None:
+    """The banner shows it as $EAS_TOKEN; one of the command line is for services that have none."""
+    path = tmp_path / "story.toml"
+    path.write_text(STORY.replace('"t"', '"s3cret"'))
+    with Served(tmp_path, "--scenario", str(path)) as served:
+        assert served.ready["services"][0]["token"] == "s3cret"
+    assert "s3cret" not in served.output
+    assert "$EAS_TOKEN" in served.output
+    path.write_text('[[services]]\nname = "a"\ntoken = "own"\n[[services]]\nname = "b"\n')
+    with Served(tmp_path, "--scenario", str(path), "--token", "given") as served:
+        assert [service["token"] for service in served.ready["services"]] == ["own", "given"]
+
+
 def test_every_instance_on_an_address_of_its_own(tmp_path: Path) -> None:
     """127.x.y.z:50000, as in the documents; crash and restart keep it; two simulators do not meet."""
     options = ("--service", "echo=3", "--service", "other=1", "--token", "", "--spread-ips")

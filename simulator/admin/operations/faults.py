@@ -73,6 +73,8 @@ class FaultOperations:
             raise FaultError(f"$.target.service: no service {target.service!r}")
         if target.instance and target.instance not in self._world.services[target.service].instances:
             raise FaultError(f"$.target.instance: no instance {target.instance!r} in service {target.service!r}")
+        if target.zone and target.zone not in self._world.services[target.service].spec.zones:
+            raise FaultError(f"$.target.zone: no zone {target.zone!r} in service {target.service!r}")
 
     def _remove(self, asked: Asked) -> Deferred[None]:
         self._world.faults.remove(self._fault(asked).name)
