@@ -34,6 +34,8 @@ class Way:
         segment_bytes: The most that arrives at once; 0 for no bound.
         is_hole: Whether nothing gets through.
         drops_syn: Whether handshakes are not answered.
+        handshake_ns: How much later a handshake is taken up.
+        is_plain: Whether it only delays.
     """
 
     def __init__(self, scheduler: Scheduler, rng: Random, latency_ns: int, jitter_ns: int) -> None:
@@ -46,12 +48,15 @@ class Way:
         self.tail = self.loss = 0.0
         self.tail_ns = 0
         self.bytes_per_s = self.segment_bytes = 0
+        self.handshake_ns = 0
         self.is_hole = self.drops_syn = False
+        self.is_plain = True
 
     def set(self, **weather: Any) -> None:
         """Change some of it."""
         for name, value in weather.items():
             setattr(self, name, value)
+        self.is_plain = not (self.is_hole or self.drops_syn or self.handshake_ns or self.segment_bytes)
 
     def delay_ns(self, size: int) -> int:
         """How long a packet of that size takes, sent now."""

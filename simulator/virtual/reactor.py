@@ -115,8 +115,8 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         bindAddress: Any = None,  # noqa: N803
     ) -> VirtualConnector:
         """Open a connection (`IReactorTCP`)."""
-        connector = VirtualConnector(host, port, factory, timeout, bindAddress, self)  # type: ignore[no-untyped-call]
-        connector.connect()  # type: ignore[no-untyped-call]
+        connector = VirtualConnector(host, port, factory, timeout, bindAddress, self)
+        connector.connect()
         return connector
 
     def installNameResolver(self, resolver: Any) -> Any:  # noqa: N802
@@ -179,7 +179,7 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
 
     @staticmethod
     def _interest(socket: VirtualSocket) -> int:
-        """What epoll would report: nothing for a socket that is not registered, trouble whatever it is registered for."""
+        """What epoll would report: nothing for a socket that is not registered, and trouble always."""
         if socket.is_reading:
             wanted = EPOLLIN | EPOLLOUT | _TROUBLE if socket.is_writing else EPOLLIN | _TROUBLE
         elif socket.is_writing:

@@ -49,12 +49,13 @@ class VirtualSocket:
         clogged: What waits to be sent while the connection is clogged; `None` when it is not.
         is_closed: Whether the program has closed it.
         is_dead: Whether the connection was reset, from either end.
+        is_full: Whether a listening socket takes no more connections for now.
     """
 
     __slots__ = (
         "_backlog", "_error", "_fin_in", "_fin_out", "_fin_sent", "_inbox", "_is_connecting", "_is_listening",
         "_lingers_not", "_network", "_out", "_out_bytes", "_unread_bytes", "accepting", "clogged", "due_ns", "fileno",
-        "here", "is_client", "is_closed", "is_dead", "is_queued", "is_reading", "is_writing", "peer", "reactor",
+        "here", "is_client", "is_closed", "is_dead", "is_full", "is_queued", "is_reading", "is_writing", "peer", "reactor",
         "received_bytes", "selectable", "serial", "there", "way",
     )  # fmt: skip
 
@@ -72,7 +73,7 @@ class VirtualSocket:
         # What the program asked to be told of.
         self.selectable: Any = None
         self.is_reading = self.is_writing = self.is_queued = False
-        self.is_client = self.is_closed = self.is_dead = False
+        self.is_client = self.is_closed = self.is_dead = self.is_full = False
         self.received_bytes = 0
         self.accepting: deque[VirtualSocket] = deque()
         self._backlog = 0
@@ -195,7 +196,7 @@ class VirtualSocket:
             return found
         return 0
 
-    def setsockopt(self, level: int, option: int, value: object) -> None:
+    def setsockopt(self, level: int, option: int, value: object) -> None:  # noqa: ARG002
         """Only lingering makes a difference here."""
         if (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER):
             self._lingers_not = True
@@ -242,7 +243,7 @@ class VirtualSocket:
 
     def accept_from(self, near: VirtualSocket) -> VirtualSocket | None:
         """A SYN for this listening socket: the far end of a new connection, or `None` when the queue is full."""
-        if len(self.accepting) >= self._backlog:
+        if self.is_full or len(self.accepting) >= self._backlog:
             return None
         far = VirtualSocket(self._network, self.reactor)
         far.here, far.there = self.here, near.here

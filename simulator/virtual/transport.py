@@ -6,26 +6,21 @@ what a close inside `dataReceived` does) is Twisted's code, unchanged; only the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet import tcp
 
 from simulator.virtual.sockets import VirtualSocket
 
-if TYPE_CHECKING:
-    from simulator.virtual.reactor import VirtualReactor
-
 
 class VirtualServer(tcp.Server):
     """The accepted end of a connection."""
-
-    reactor: VirtualReactor
 
 
 class VirtualClient(tcp.Client):
     """The connecting end of a connection."""
 
-    reactor: VirtualReactor
+    reactor: Any
 
     def createInternetSocket(self) -> Any:  # noqa: N802
         """A socket of the host's network."""
@@ -44,7 +39,7 @@ class VirtualConnector(tcp.Connector):
     """A connection being opened, then open, as its factory sees it."""
 
     def _makeTransport(self) -> VirtualClient:  # noqa: N802
-        return VirtualClient(self.host, self.port, self.bindAddress, self, self.reactor)
+        return VirtualClient(self.host, self.port, self.bindAddress, self, self.reactor)  # type: ignore[no-untyped-call]
 
 
 class VirtualPort(tcp.Port):
@@ -54,4 +49,5 @@ class VirtualPort(tcp.Port):
 
     def createInternetSocket(self) -> Any:  # noqa: N802
         """A socket of the host's network."""
-        return VirtualSocket(self.reactor.network, self.reactor)
+        reactor: Any = self.reactor
+        return VirtualSocket(reactor.network, reactor)

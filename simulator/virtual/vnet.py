@@ -98,6 +98,12 @@ class Network:
         self._holes.pop(ip, None)
         self._apply_to(self._ways_of(ip), is_hole=False)
 
+    def close_queue(self, address: Address, *, closed: bool) -> None:
+        """Let a listener's queue of connections be full, or have room again."""
+        listening = self._listening.get(address)
+        if listening is not None:
+            listening.is_full = closed
+
     def clog(self, socket: VirtualSocket) -> None:
         """Let nothing more out of this socket, until `unclog`."""
         if socket.clogged is None:
@@ -171,14 +177,11 @@ class Network:
             return
         if sender.clogged is not None:
             sender.clogged.append((kind, data))
-        elif way.is_hole or way.drops_syn or way.segment_bytes:
+        elif not way.is_plain:
             self._carry_badly(sender, way, kind, data)
         else:
             scheduler = self.scheduler
-            due_ns = scheduler.now_ns + way.delay_ns(len(data))
-            if due_ns < sender.due_ns:
-                due_ns = sender.due_ns
-            sender.due_ns = due_ns
+            sender.due_ns = due_ns = max(sender.due_ns, scheduler.now_ns + way.delay_ns(len(data)))
             scheduler.at(due_ns, self._deliver, sender, way, kind, data)
 
     def _carry_badly(self, sender: VirtualSocket, way: Way, kind: int, data: bytes) -> None:
@@ -191,14 +194,14 @@ class Network:
             self._send(sender, way, kind, data, self.scheduler.now_ns)
 
     def _send(self, sender: VirtualSocket, way: Way, kind: int, data: bytes, at_ns: int) -> None:
-        sender.due_ns = max(sender.due_ns, at_ns + way.delay_ns(len(data)))
+        slow_ns = way.handshake_ns if kind == SYN else 0
+        sender.due_ns = max(sender.due_ns, at_ns + slow_ns + way.delay_ns(len(data)))
         self.scheduler.at(sender.due_ns, self._deliver, sender, way, kind, data)
 
     def _deliver(self, sender: VirtualSocket, way: Way, kind: int, data: bytes) -> None:
-        if way.is_hole or way.drops_syn:
-            if way.swallows(kind):
-                way.hold(sender, kind, data)
-                return
+        if not way.is_plain and way.swallows(kind):
+            way.hold(sender, kind, data)
+            return
         self.scheduler.trace(sender.serial, len(data) if kind == DATA else -kind)
         peer = sender.peer
         if kind == SYN:
