@@ -55,8 +55,8 @@ class VirtualSocket:
     __slots__ = (
         "_backlog", "_error", "_fin_in", "_fin_out", "_fin_sent", "_inbox", "_is_connecting", "_is_listening",
         "_lingers_not", "_network", "_out", "_out_bytes", "_unread_bytes", "accepting", "clogged", "due_ns", "fileno",
-        "here", "is_client", "is_closed", "is_dead", "is_full", "is_queued", "is_reading", "is_writing", "peer", "reactor",
-        "received_bytes", "selectable", "serial", "there", "way",
+        "here", "is_client", "is_closed", "is_dead", "is_full", "is_queued", "is_reading", "is_writing", "peer",
+        "reactor", "received_bytes", "selectable", "serial", "there", "way",
     )  # fmt: skip
 
     def __init__(self, network: Network, reactor: VirtualReactor) -> None:
