@@ -6,6 +6,7 @@ Verbs come in pairs: `blackhole` and `restore`, `clog` and `unclog`. Each direct
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from simulator.virtual.links import Link, Way, is_cut
@@ -33,6 +34,8 @@ class Network:
 
     Attributes:
         sockets: Those that programs have open, but for listening ones.
+        dialled: How many of them a host has opened, or is opening, to an address.
+        on_syn: Told of each handshake that arrives at a host.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Network:
         self._next_port = _FIRST_LISTENING_PORT
         self._next_ephemeral = 0
         self.sockets: dict[VirtualSocket, None] = {}
+        self.dialled: Counter[tuple[str, Address | None]] = Counter()
         self.on_syn: Callable[[VirtualSocket], None] | None = None
 
     @property
@@ -149,6 +153,7 @@ class Network:
     def ephemeral(self, socket: VirtualSocket) -> Address:
         """An address for the near end of a connection."""
         self.sockets[socket] = None
+        self.dialled[socket.here[0], socket.there] += 1
         self._next_ephemeral = (self._next_ephemeral + 1) % len(_EPHEMERAL_PORTS)
         return socket.here[0], _EPHEMERAL_PORTS[self._next_ephemeral]
 
@@ -158,7 +163,10 @@ class Network:
 
     def closed(self, socket: VirtualSocket) -> None:
         """A program has closed a socket."""
-        self.sockets.pop(socket, None)
+        if socket in self.sockets:
+            del self.sockets[socket]
+            if socket.is_client:
+                self.dialled[socket.here[0], socket.there] -= 1
         if self._listening.get(socket.here) is socket:
             del self._listening[socket.here]
 

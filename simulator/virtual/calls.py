@@ -1,0 +1,199 @@
+"""What is checked about every call: it ends once and in time, with its own answer, after fair attempts, and it fails
+only where faults explain each attempt and the decision to give up."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from simulator.virtual.troubles import STALE, STATUS, WRONG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from simulator.virtual.explanations import Explanations
+    from simulator.virtual.sockets import Address
+    from simulator.virtual.subject import Subject
+
+    Report = Callable[[str, str], None]
+
+_SLACK_S = 0.002
+_BUDGET_WINDOW_S = 11.0
+_KNOWN = frozenset({"DeadlineExceeded", "ConnectionFailed", "StatusError", "ProtocolViolation", "Overloaded"})
+
+
+@define(eq=False)
+class Record:
+    """A call in flight.
+
+    Attributes:
+        subject: Whose call.
+        name: `client.number`.
+        body: What must come back.
+        began_s: When.
+        timeout_s: Its deadline.
+        arrivals: Address and whether the connection had carried a request before, of each time it reached an instance.
+        is_cancelled: Whether the program has cancelled it.
+    """
+
+    subject: Subject
+    name: str
+    body: str
+    began_s: float
+    timeout_s: float
+    arrivals: list[tuple[Address, bool]] = field(factory=list)
+    is_cancelled: bool = False
+
+
+class CallChecker:
+    """Checks (a), (b), (c) and (f).
+
+    Args:
+        seconds: Virtual time.
+        explanations: Of the faults at work.
+        report: Takes a checker's name and what it found.
+    """
+
+    def __init__(self, seconds: Callable[[], float], explanations: Explanations, report: Report) -> None:
+        self._seconds = seconds
+        self._explanations = explanations
+        self._report = report
+        self._retries: dict[int, deque[tuple[float, int]]] = {}
+        self.in_flight: dict[str, Record] = {}
+
+    def begin(self, record: Record) -> None:
+        """A call begins."""
+        self.in_flight[record.name] = record
+
+    def arrived(self, name: str, address: Address, *, is_reused: bool) -> None:
+        """A call's request is complete at an instance."""
+        record = self.in_flight.get(name)
+        if record is None:
+            return
+        before = [reused for known, reused in record.arrivals if known == address]
+        record.arrivals.append((address, is_reused))
+        limit = record.subject.attempts
+        if len(record.arrivals) > limit:
+            self._report("c", f"call {name} reached instances {len(record.arrivals)} times, of at most {limit}")
+        others = record.subject.steady_since(record.began_s) - {address}
+        if not before or not others:
+            return
+        if len(others) + 2 > limit:
+            self._report("c", f"call {name} came to {address} again, while others had not been tried")
+        elif not before[0]:
+            self._report("c", f"call {name} came to {address} again, where it had failed on a new connection")
+
+    def answered(self, record: Record, answer: str) -> None:
+        """A call ends with a response."""
+        now_s = self._end(record)
+        if record.is_cancelled:
+            self._report("a", f"call {record.name} was answered after it was cancelled")
+        if answer != record.body:
+            window = (record.began_s, now_s)
+            explained = any(
+                self._explanations.explain(address, WRONG, 0, record.subject.number, window)
+                for address, _ in record.arrivals
+            )
+            if not explained:
+                self._report("b", f"call {record.name} got another answer than its own: {answer[:60]!r}")
+
+    def failed(self, record: Record, error: BaseException) -> str:
+        """A call ends with an error.
+
+        Returns:
+            What became of it, in a line.
+        """
+        now_s = self._end(record)
+        name = type(error).__name__
+        attempts = [
+            (a.instance.key, str(a.outcome.condition), a.outcome.status, a.outcome.retry_after_s or 0.0)
+            for a in getattr(error, "attempts", ())
+        ]
+        trail = ", ".join(f"{ip}:{port} {condition} {status or ''}".strip() for (ip, port), condition, status, _ in attempts)
+        if record.is_cancelled:
+            if name != "CancelledError":
+                self._report("a", f"call {record.name} was cancelled and ended as {name}")
+        elif name not in _KNOWN:
+            self._report("f", f"call {record.name} failed as {name}: {error}")
+        else:
+            self._check_attempts(record, attempts, now_s)
+            self._check_giving_up(record, name, attempts, now_s)
+        return f"{name} after {now_s - record.began_s:.3f} s: {trail or 'no attempt'}"
+
+    def overdue(self) -> None:
+        """Look for calls that should have ended."""
+        now_s = self._seconds()
+        for record in list(self.in_flight.values()):
+            if now_s > record.began_s + record.timeout_s + 1.0 and not self._is_disturbed(record, now_s):
+                del self.in_flight[record.name]
+                self._report("a", f"call {record.name} has not ended {now_s - record.began_s:.1f} s after it began")
+
+    def sample(self, subject: Subject) -> None:
+        """Keep account of a client's retries, for its budget."""
+        kept = self._retries.setdefault(subject.number, deque())
+        now_s = self._seconds()
+        kept.append((now_s, subject.retries))
+        while kept[0][0] < now_s - _BUDGET_WINDOW_S and len(kept) > 1:
+            kept.popleft()
+
+    # -- how it checks
+
+    def _end(self, record: Record) -> float:
+        now_s = self._seconds()
+        if self.in_flight.pop(record.name, None) is None:
+            self._report("a", f"call {record.name} ended more than once, or after it was overdue")
+        late_s = now_s - record.began_s - record.timeout_s
+        if late_s > _SLACK_S and not self._is_disturbed(record, now_s):
+            self._report("a", f"call {record.name} ended {late_s:.3f} s after its deadline")
+        return now_s
+
+    def _is_disturbed(self, record: Record, now_s: float) -> bool:
+        return self._explanations.disturbs_client(record.subject.number, record.began_s, now_s)
+
+    def _check_attempts(self, record: Record, attempts: list[Any], now_s: float) -> None:
+        subject, window = record.subject, (record.began_s, now_s)
+        if len(attempts) > subject.attempts:
+            self._report("c", f"call {record.name} took {len(attempts)} attempts, of at most {subject.attempts}")
+        steady = subject.steady_since(record.began_s)
+        seen: dict[Address, str] = {}
+        for address, condition, status, _ in attempts:
+            if address in seen and len(steady | {address}) > 1 and (seen[address] != STALE or steady - seen.keys()):
+                self._report("c", f"call {record.name} tried {address} twice, the first time {seen[address]}")
+            seen[address] = condition
+            if not self._explanations.explain(address, condition, status, subject.number, window):
+                self._report(
+                    "f", f"call {record.name}: nothing explains {condition} {status or ''} at {address[0]}:{address[1]}"
+                )
+
+    def _check_giving_up(self, record: Record, name: str, attempts: list[Any], now_s: float) -> None:
+        subject = record.subject
+        spent_s = now_s - record.began_s
+        if name == "DeadlineExceeded":
+            if spent_s < record.timeout_s - _SLACK_S and not self._is_disturbed(record, now_s):
+                self._report("a", f"call {record.name} ran out of time {spent_s:.3f} s after it began")
+            return
+        if not attempts:
+            self._report("f", f"call {record.name} failed as {name} without an attempt")
+            return
+        _, condition, status, asked_s = attempts[-1]
+        is_retried = (status if condition == STATUS else condition) in subject.retry_on or (
+            status == 429 and asked_s is not None  # noqa: PLR2004  Too Many Requests
+        )
+        steady = subject.steady_since(record.began_s)
+        excuses = (
+            not is_retried,
+            len(attempts) >= subject.attempts,
+            not steady - {address for address, *_ in attempts},
+            record.timeout_s - spent_s <= max(asked_s, subject.backoff_max_s) + _SLACK_S,
+            self._recent_retries(subject, now_s) >= subject.budget_floor - 1,
+            self._is_disturbed(record, now_s),
+        )
+        if not any(excuses):
+            left = ", ".join(f"{ip}:{port}" for ip, port in sorted(steady - {a for a, *_ in attempts}))
+            self._report("f", f"call {record.name} gave up after {len(attempts)} attempts with {left} untried")
+
+    def _recent_retries(self, subject: Subject, now_s: float) -> int:
+        kept = self._retries.get(subject.number)
+        return subject.retries - kept[0][1] if kept and kept[0][0] > now_s - 2 * _BUDGET_WINDOW_S else 0
