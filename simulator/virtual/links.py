@@ -56,7 +56,7 @@ class Way:
         """Change some of it."""
         for name, value in weather.items():
             setattr(self, name, value)
-        self.is_plain = not (self.is_hole or self.drops_syn or self.handshake_ns or self.segment_bytes)
+        self.is_plain = not (self.is_hole or self.drops_syn or self.handshake_ns or self.segment_bytes or self.loss)
 
     def delay_ns(self, size: int) -> int:
         """How long a packet of that size takes, sent now."""
@@ -65,16 +65,19 @@ class Way:
             delay_ns += int(self._random() * self.jitter_ns)
         if self.tail and self._random() < self.tail:
             delay_ns += int(self._random() * self.tail_ns)
-        if self.loss:
-            resend_ns = _RESEND_NS
-            while self._random() < self.loss and resend_ns < _LONGEST_RESEND_NS:
-                delay_ns += resend_ns
-                resend_ns *= 2
         if self.bytes_per_s and size:
             now_ns = self._scheduler.now_ns
             self._busy_until_ns = max(self._busy_until_ns, now_ns) + size * NS // self.bytes_per_s
             delay_ns += self._busy_until_ns - now_ns
         return delay_ns
+
+    def lost_ns(self, kind: int) -> int:
+        """How much later a packet comes for having been lost, perhaps several times."""
+        late_ns, resend_ns = 0, _RESEND_SYN_NS if kind == SYN else _RESEND_NS
+        while self._random() < self.loss and resend_ns < _LONGEST_RESEND_NS:
+            late_ns += resend_ns
+            resend_ns *= 2
+        return late_ns
 
     def swallows(self, kind: int) -> bool:
         """Whether a packet does not get through now."""

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from simulator.virtual.links import Link, Way, is_cut
-from simulator.virtual.sockets import ACK, DATA, SYN, SYN_ACK, WINDOW
+from simulator.virtual.sockets import ACK, DATA, RST, SYN, SYN_ACK, WINDOW
 from simulator.virtual.vtime import NS
 
 if TYPE_CHECKING:
@@ -203,8 +203,15 @@ class Network:
 
     def _send(self, sender: VirtualSocket, way: Way, kind: int, data: bytes, at_ns: int) -> None:
         slow_ns = way.handshake_ns if kind == SYN else 0
-        sender.due_ns = max(sender.due_ns, at_ns + slow_ns + way.delay_ns(len(data)))
-        self.scheduler.at(sender.due_ns, self._deliver, sender, way, kind, data)
+        lost_ns = way.lost_ns(kind) if way.loss else 0
+        sender.due_ns = max(sender.due_ns, at_ns + slow_ns + lost_ns + way.delay_ns(len(data)))
+        deliver = self._deliver_again if lost_ns else self._deliver
+        self.scheduler.at(sender.due_ns, deliver, sender, way, kind, data)
+
+    def _deliver_again(self, sender: VirtualSocket, way: Way, kind: int, data: bytes) -> None:
+        """What had been lost comes at last, unless its sender has forgotten it; nobody sends a reset twice."""
+        if not sender.is_dead and kind != RST:
+            self._deliver(sender, way, kind, data)
 
     def _deliver(self, sender: VirtualSocket, way: Way, kind: int, data: bytes) -> None:
         if not way.is_plain and way.swallows(kind):

@@ -204,8 +204,8 @@ class Scheduler:
 
     def shift(self, host: Host, by_ns: int) -> None:
         """Let all events of a host happen so much later (earlier when negative)."""
-        for _, _, act, event in sorted(self._heap, key=lambda entry: entry[:2]):
-            if act is None and event.host is host and event.active():
+        for event in dict.fromkeys(self.pending):
+            if event.host is host:
                 self.move(event, event.at_ns + by_ns)
 
     def drop(self, host: Host) -> None:
