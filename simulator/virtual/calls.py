@@ -111,7 +111,9 @@ class CallChecker:
             (a.instance.key, str(a.outcome.condition), a.outcome.status, a.outcome.retry_after_s or 0.0)
             for a in getattr(error, "attempts", ())
         ]
-        trail = ", ".join(f"{ip}:{port} {condition} {status or ''}".strip() for (ip, port), condition, status, _ in attempts)
+        trail = ", ".join(
+            f"{ip}:{port} {condition} {status or ''}".strip() for (ip, port), condition, status, _ in attempts
+        )
         if record.is_cancelled:
             if name != "CancelledError":
                 self._report("a", f"call {record.name} was cancelled and ended as {name}")

@@ -77,9 +77,7 @@ class Explanations:
             if touch.kind.scope in kinds:
                 touch.until_s = max(touch.until_s, to_s)
 
-    def explain(
-        self, address: Address, condition: str, status: int, client: int, window: tuple[float, float]
-    ) -> bool:
+    def explain(self, address: Address, condition: str, status: int, client: int, window: tuple[float, float]) -> bool:
         """Whether an attempt on an address may have ended like that."""
         if condition in (STALE, "retired") or (address not in self.alive and condition in _GONE):
             return True

@@ -50,7 +50,10 @@ def _chaos(seed: int, rng: Random, length_s: float) -> Plan:
 def _discovery(seed: int, rng: Random, length_s: float) -> Plan:
     """The control plane at its worst, and a fleet that changes meanwhile; the data plane is well."""
     plan = _world(seed, "discovery", rng, length_s, poll_interval_s=rng.choice((1.0, 2.0, 5.0)))
-    kinds = [*rng.sample([name for name in ON_CONTROL if name in KINDS], 6), *rng.sample(("add", "replace", "reweigh", "remove", "replace_all"), 2)]
+    kinds = [
+        *rng.sample([name for name in ON_CONTROL if name in KINDS], 6),
+        *rng.sample(("add", "replace", "reweigh", "remove", "replace_all"), 2),
+    ]
     return plan.but(steps=_schedule(rng, plan, kinds, length_s, 8.0))
 
 

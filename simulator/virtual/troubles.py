@@ -197,7 +197,9 @@ ON_CLIENTS: dict[str, Kind] = {
 
 
 def _control(says: str, fault: str, **draws: Draw) -> Kind:
-    return Kind(says, Scope.CONTROL, lasts_s=(5.0, 120.0), fault=fault, draws={"probability": _choice(0.3, 1.0), **draws})
+    return Kind(
+        says, Scope.CONTROL, lasts_s=(5.0, 120.0), fault=fault, draws={"probability": _choice(0.3, 1.0), **draws}
+    )
 
 
 ON_CONTROL: dict[str, Kind] = {
@@ -245,7 +247,9 @@ OPERATED: dict[str, Kind] = {
 
 def _is_there(kind: Kind) -> bool:
     known = faults.ON_DISCOVERY if kind.scope is Scope.CONTROL else faults.ON_INSTANCES
-    return not kind.fault or (kind.fault in known and set(kind.draws) - {"probability"} <= set(known[kind.fault].attributes))
+    return not kind.fault or (
+        kind.fault in known and set(kind.draws) - {"probability"} <= set(known[kind.fault].attributes)
+    )
 
 
 _ALL: dict[str, Kind] = {**SERVED, **NETWORKED, **ZONED, **ON_CLIENTS, **ON_CONTROL, **OPERATED}

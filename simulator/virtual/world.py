@@ -135,9 +135,7 @@ class World:
         self.network.on_syn = self.oracle.dialled
         self._server = VirtualReactor(self.network, SERVER_IP)
         self._token = TOKEN if plan.has_token else ""
-        self.simulator = Simulator(
-            self._server, seed=plan.seed, host=SERVER_IP, services=[self._spec()]
-        )
+        self.simulator = Simulator(self._server, seed=plan.seed, host=SERVER_IP, services=[self._spec()])
         self._service = self.simulator.services[SERVICE]
         self._undoes: dict[int, Callable[[], None]] = {}
         self._begun = 0
@@ -160,7 +158,9 @@ class World:
 
     def _spec(self) -> ServiceSpec:
         plan = self.plan
-        return ServiceSpec(SERVICE, plan.instances, tuple(plan.weights), self._token, self._work if plan.work_s else "echo")
+        return ServiceSpec(
+            SERVICE, plan.instances, tuple(plan.weights), self._token, self._work if plan.work_s else "echo"
+        )
 
     def _work(self, body: bytes) -> Deferred[bytes]:
         """Echo, after a while."""
@@ -249,9 +249,7 @@ class World:
         for subject in self.subjects:
             self._wait(subject.ready, f"init of client {subject.number}", 10.0)
         if self._application is not None:
-            started = self._application.start(
-                self._application_host, self.simulator.url, SERVICE, self._token
-            )
+            started = self._application.start(self._application_host, self.simulator.url, SERVICE, self._token)
             self._wait(started, "the start of the application", 30.0)
         for traffic in self.traffic:
             traffic.start()
