@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SLACK_S = 0.002
 _BUDGET_WINDOW_S = 11.0
+_OUT_OF_TIME, _SHORT_S = ("deadline", "waited"), 0.25
 _KNOWN = frozenset({"DeadlineExceeded", "ConnectionFailed", "StatusError", "ProtocolViolation", "Overloaded"})
 
 
@@ -160,10 +161,13 @@ class CallChecker:
             self._report("c", f"call {record.name} took {len(attempts)} attempts, of at most {subject.attempts}")
         steady = subject.steady_since(record.began_s)
         seen: dict[Address, str] = {}
-        for address, condition, status, _ in attempts:
+        for at, (address, condition, status, _, elapsed_s) in enumerate(attempts):
             if address in seen and len(steady | {address}) > 1 and (seen[address] != STALE or steady - seen.keys()):
                 self._report("c", f"call {record.name} tried {address} twice, the first time {seen[address]}")
             seen[address] = condition
+            if at and condition in _OUT_OF_TIME and elapsed_s < _SHORT_S:
+                # Those before it left it no time.
+                continue
             if not self._explanations.explain(address, condition, status, subject.number, window):
                 self._report(
                     "f", f"call {record.name}: nothing explains {condition} {status or ''} at {address[0]}:{address[1]}"
@@ -179,7 +183,7 @@ class CallChecker:
         if not attempts:
             self._report("f", f"call {record.name} failed as {name} without an attempt")
             return
-        _, condition, status, asked_s = attempts[-1]
+        _, condition, status, asked_s, _ = attempts[-1]
         is_retried = (status if condition == STATUS else condition) in subject.retry_on or (
             status == 429 and asked_s is not None  # noqa: PLR2004  Too Many Requests
         )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PROFILES = ("calm", "chaos", "discovery", "rolling", "overload", "big", "storm")
 _TABLES = ("client", "steps")
+_WORKERS = 5
 
 
 class PlanError(ValueError):
@@ -88,6 +89,12 @@ class Plan:
     jitter_s: float = 0.0005
     client: Mapping[str, Any] = field(factory=dict)
     steps: Sequence[Step] = ()
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the connections to the fleet that is busy on average; near 1 there are queues."""
+        limit = min(self.client.get("max_connections_per_instance", 100), _WORKERS)
+        return self.per_s * self.clients * (self.work_s + 4 * self.latency_s) / max(1, self.instances * limit)
 
     def but(self, **changes: Any) -> Plan:
         """A copy with some of it changed."""

@@ -121,6 +121,9 @@ class VirtualSocket:
 
     def send(self, data: Any) -> int:
         """Take as much of `data` as the buffer has room for; how much that was."""
+        if self.is_closed:
+            self.reactor.written_after_loss += 1
+            raise OSError(errno.EBADF, "the socket is closed")
         if self._error:
             raise self._take_error()
         if self._fin_out or self.is_dead:

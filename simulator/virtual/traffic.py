@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LARGE_BYTES = 200_000
 _LATEST_CANCEL_S = 0.02
+_QUIET_PER_S = 2.0
 
 
 class Traffic:
@@ -40,11 +41,16 @@ class Traffic:
         self._scheduler = scheduler
         self._chance: Random = scheduler.stream(f"traffic/{subject.number}")
         self._next: Any = None
+        self._per_s, self._burst = plan.per_s, plan.burst
         self.ended = self.failed = 0
 
     def start(self) -> None:
         """Call, from now on."""
-        self._next = self._subject.reactor.callLater(self._chance.random() / self._plan.per_s, self._again)
+        self._next = self._subject.reactor.callLater(self._chance.random() / self._per_s, self._again)
+
+    def slow_down(self) -> None:
+        """No more than a quiet rate from now on."""
+        self._per_s, self._burst = min(self._per_s, _QUIET_PER_S), 1
 
     def stop(self) -> None:
         """Begin no more calls."""
@@ -77,10 +83,9 @@ class Traffic:
         return done
 
     def _again(self) -> None:
-        self._next = self._subject.reactor.callLater(
-            (0.5 + self._chance.random()) / self._plan.per_s * self._plan.burst, self._again
-        )
-        self.burst(self._plan.burst)
+        pause_s = (0.5 + self._chance.random()) / self._per_s * self._burst
+        self._next = self._subject.reactor.callLater(pause_s, self._again)
+        self.burst(self._burst)
 
     def _cancel(self, record: Record, answered: Deferred[Any]) -> None:
         if record.name in self._oracle.calls.in_flight:

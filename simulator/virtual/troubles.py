@@ -244,6 +244,11 @@ OPERATED: dict[str, Kind] = {
     ),
 }  # fmt: skip
 
+OVERLOAD = Kind(
+    "more calls than the fleet has room for", Scope.FLEET, LATE | {STATUS, "overloaded"}, statuses=(450,), lingers_s=10.0
+)
+"""Not a fault of the schedule: what a plan does all the time when it asks for too much."""
+
 
 def _is_there(kind: Kind) -> bool:
     known = faults.ON_DISCOVERY if kind.scope is Scope.CONTROL else faults.ON_INSTANCES

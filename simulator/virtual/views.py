@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _SLACK_S = 0.1
 _OK, _NOT_FOUND = 200, 404
 
 
+@lru_cache(maxsize=64)
 def good_view(status: int, body: bytes) -> View | None:
     """The list a reply tells, by an eye of our own; `None` for a reply that must change nothing."""
     if status != _OK:
@@ -67,6 +69,7 @@ class _Account:
         self.applied = 0
         self.asked_at_s: float | None = None
         self.last_status = _OK
+        self.seen: View = {}
 
 
 class ViewChecker:
@@ -111,6 +114,10 @@ class ViewChecker:
         if not view:
             self._report("e", f"client {subject.number} has lost its list")
             return
+        if account.applied == account.good and view is account.seen:
+            self._check_polling(subject, account, now_s)
+            return
+        account.seen = view
         fits = [number for _, number, told in account.replies if told == view and number >= account.applied]
         if fits:
             account.applied = fits[-1]
@@ -121,6 +128,9 @@ class ViewChecker:
                 if number > account.applied and not self._is_disturbed(subject, at_s - _FOLLOWS_WITHIN_S):
                     self._report("e", f"client {subject.number} has not followed the reply of {now_s - at_s:.1f} s ago")
                 break
+        self._check_polling(subject, account, now_s)
+
+    def _check_polling(self, subject: Subject, account: _Account, now_s: float) -> None:
         asked_at_s = account.asked_at_s
         if (
             asked_at_s is not None

@@ -25,7 +25,7 @@ from simulator.virtual.oracle import Oracle
 from simulator.virtual.reactor import VirtualReactor
 from simulator.virtual.subject import Subject
 from simulator.virtual.traffic import Traffic
-from simulator.virtual.troubles import KINDS, Scope
+from simulator.virtual.troubles import KINDS, OVERLOAD, Scope
 from simulator.virtual.vnet import Network
 from simulator.virtual.vtime import Scheduler
 
@@ -41,6 +41,7 @@ SERVICE, SERVER_IP = "echo", "10.0.0.1"
 TOKEN = "a-token-nobody-may-see"  # noqa: S105
 _WARM_UP_S = 5.0
 _QUIET_CALLS = 60
+_BUSY = 0.2
 _LONGEST_S = 600.0
 
 
@@ -139,6 +140,7 @@ class World:
         self._service = self.simulator.services[SERVICE]
         self._undoes: dict[int, Callable[[], None]] = {}
         self._begun = 0
+        self._load_touch: Touch | None = None
         self.subjects = [self._make_subject(number) for number in range(plan.clients)]
         self.oracle.subjects = {subject.reactor.ip: subject for subject in self.subjects}
         self.traffic = [Traffic(subject, plan, self.oracle, self.scheduler) for subject in self.subjects]
@@ -241,6 +243,9 @@ class World:
     # -- the phases
 
     def _warm_up(self) -> None:
+        if self.plan.utilisation > _BUSY or self.plan.burst > 1:
+            self._load_touch = Touch(OVERLOAD, "load", None, None, OVERLOAD.statuses, 0.0)
+            self.oracle.explanations.add(self._load_touch)
         taps.install(self.simulator, self._service, self.oracle)
         self.simulator.start()
         self._learn_addresses()
@@ -304,6 +309,10 @@ class World:
         for end in list(self._undoes.values()):
             end()
         self.simulator.faults.clear()
+        for traffic in self.traffic:
+            traffic.slow_down()
+        if self._load_touch is not None:
+            self._load_touch.end(self.scheduler.elapsed_s)
         for instance in list(self._service.instances.values()):
             if instance.registered and instance.state is not State.RUNNING:
                 instance.set_state(State.RUNNING)
