@@ -4,7 +4,7 @@ only where faults explain each attempt and the decision to give up."""
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import define, field
 
@@ -46,6 +46,31 @@ class Record:
     timeout_s: float
     arrivals: list[tuple[Address, bool]] = field(factory=list)
     is_cancelled: bool = False
+
+
+class Tried(NamedTuple):
+    """An attempt of a failed call, as its error tells."""
+
+    address: Address
+    condition: str
+    status: int
+    asked_s: float
+    elapsed_s: float
+
+    @classmethod
+    def of(cls, attempt: Any) -> Tried:
+        """The attempt of an error."""
+        outcome = attempt.outcome
+        return cls(
+            attempt.instance.key,
+            str(outcome.condition),
+            outcome.status,
+            outcome.retry_after_s or 0.0,
+            attempt.elapsed_s,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.address[0]}:{self.address[1]} {self.condition}{f' {self.status}' if self.status else ''}"
 
 
 class CallChecker:
@@ -108,13 +133,7 @@ class CallChecker:
         """
         now_s = self._end(record)
         name = type(error).__name__
-        attempts = [
-            (a.instance.key, str(a.outcome.condition), a.outcome.status, a.outcome.retry_after_s or 0.0)
-            for a in getattr(error, "attempts", ())
-        ]
-        trail = ", ".join(
-            f"{ip}:{port} {condition} {status or ''}".strip() for (ip, port), condition, status, _ in attempts
-        )
+        attempts = [Tried.of(attempt) for attempt in getattr(error, "attempts", ())]
         if record.is_cancelled:
             if name != "CancelledError":
                 self._report("a", f"call {record.name} was cancelled and ended as {name}")
@@ -123,7 +142,8 @@ class CallChecker:
         else:
             self._check_attempts(record, attempts, now_s)
             self._check_giving_up(record, name, attempts, now_s)
-        return f"{name} after {now_s - record.began_s:.3f} s: {trail or 'no attempt'}"
+        trail = ", ".join(map(str, attempts)) or "no attempt"
+        return f"{name} after {now_s - record.began_s:.3f} s: {trail}"
 
     def overdue(self) -> None:
         """Look for calls that should have ended."""
@@ -155,25 +175,24 @@ class CallChecker:
     def _is_disturbed(self, record: Record, now_s: float) -> bool:
         return self._explanations.disturbs_client(record.subject.number, record.began_s, now_s)
 
-    def _check_attempts(self, record: Record, attempts: list[Any], now_s: float) -> None:
+    def _check_attempts(self, record: Record, attempts: list[Tried], now_s: float) -> None:
         subject, window = record.subject, (record.began_s, now_s)
         if len(attempts) > subject.attempts:
             self._report("c", f"call {record.name} took {len(attempts)} attempts, of at most {subject.attempts}")
         steady = subject.steady_since(record.began_s)
         seen: dict[Address, str] = {}
-        for at, (address, condition, status, _, elapsed_s) in enumerate(attempts):
+        for at, tried in enumerate(attempts):
+            address, condition = tried.address, tried.condition
             if address in seen and len(steady | {address}) > 1 and (seen[address] != STALE or steady - seen.keys()):
                 self._report("c", f"call {record.name} tried {address} twice, the first time {seen[address]}")
             seen[address] = condition
-            if at and condition in _OUT_OF_TIME and elapsed_s < _SHORT_S:
+            if at and condition in _OUT_OF_TIME and tried.elapsed_s < _SHORT_S:
                 # Those before it left it no time.
                 continue
-            if not self._explanations.explain(address, condition, status, subject.number, window):
-                self._report(
-                    "f", f"call {record.name}: nothing explains {condition} {status or ''} at {address[0]}:{address[1]}"
-                )
+            if not self._explanations.explain(address, condition, tried.status, subject.number, window):
+                self._report("f", f"call {record.name}: nothing explains {tried}")
 
-    def _check_giving_up(self, record: Record, name: str, attempts: list[Any], now_s: float) -> None:
+    def _check_giving_up(self, record: Record, name: str, attempts: list[Tried], now_s: float) -> None:
         subject = record.subject
         spent_s = now_s - record.began_s
         if name == "DeadlineExceeded":
@@ -183,22 +202,20 @@ class CallChecker:
         if not attempts:
             self._report("f", f"call {record.name} failed as {name} without an attempt")
             return
-        _, condition, status, asked_s, _ = attempts[-1]
-        is_retried = (status if condition == STATUS else condition) in subject.retry_on or (
-            status == 429 and asked_s is not None  # noqa: PLR2004  Too Many Requests
-        )
-        steady = subject.steady_since(record.began_s)
+        last = attempts[-1]
+        is_retried = (last.status if last.condition == STATUS else last.condition) in subject.retry_on
+        left = subject.steady_since(record.began_s) - {tried.address for tried in attempts}
         excuses = (
             not is_retried,
             len(attempts) >= subject.attempts,
-            not steady - {address for address, *_ in attempts},
-            record.timeout_s - spent_s <= max(asked_s, subject.backoff_max_s) + _SLACK_S,
+            not left,
+            record.timeout_s - spent_s <= max(last.asked_s, subject.backoff_max_s) + _SLACK_S,
             self._recent_retries(subject, now_s) >= subject.budget_floor - 1,
             self._is_disturbed(record, now_s),
         )
         if not any(excuses):
-            left = ", ".join(f"{ip}:{port}" for ip, port in sorted(steady - {a for a, *_ in attempts}))
-            self._report("f", f"call {record.name} gave up after {len(attempts)} attempts with {left} untried")
+            untried = ", ".join(f"{ip}:{port}" for ip, port in sorted(left))
+            self._report("f", f"call {record.name} gave up after {len(attempts)} attempts with {untried} untried")
 
     def _recent_retries(self, subject: Subject, now_s: float) -> int:
         kept = self._retries.get(subject.number)
