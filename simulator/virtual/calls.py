@@ -31,6 +31,7 @@ class Record:
 
     Attributes:
         subject: Whose call.
+        number: Of the client's calls.
         name: `client.number`.
         body: What must come back.
         began_s: When.
@@ -40,6 +41,7 @@ class Record:
     """
 
     subject: Subject
+    number: int
     name: str
     body: str
     began_s: float
@@ -98,8 +100,11 @@ class CallChecker:
         record = self.in_flight.get(name)
         if record is None:
             return
-        before = [reused for known, reused in record.arrivals if known == address]
+        earlier = tuple(record.arrivals)
         record.arrivals.append((address, is_reused))
+        if not earlier:
+            return
+        before = [reused for known, reused in earlier if known == address]
         limit = record.subject.attempts
         if len(record.arrivals) > limit:
             self._report("c", f"call {name} reached instances {len(record.arrivals)} times, of at most {limit}")

@@ -109,7 +109,7 @@ _DRAWERS = {
 def _world(seed: int, profile: str, rng: Random, chaos_s: float, **client: Any) -> Plan:
     instances = client.pop("instances", 0) or rng.choice((1, 2, 3, 3, 5, 5, 8))
     settings = {
-        "poll_interval_s": rng.choice((2.0, 5.0, 5.0, 10.0, 20.0)),
+        "poll_interval_s": rng.choice((5.0, 5.0, 10.0, 10.0, 20.0)),
         "discovery_timeout_s": rng.choice((1.0, 3.0)),
         "timeout_s": rng.choice((1.0, 5.0, 5.0)),
         "connect_timeout_s": rng.choice((0.3, 1.0)),
@@ -131,7 +131,7 @@ def _world(seed: int, profile: str, rng: Random, chaos_s: float, **client: Any) 
         weights=tuple(rng.choice((1, 1, 1, 2, 3)) for _ in range(min(instances, 10))) if rng.random() < 0.5 else (),  # noqa: PLR2004
         zones=rng.choice((2, 3)),
         clients=rng.choice((1, 1, 1, 2)),
-        per_s=rng.choice((2.0, 2.0, 2.0, 10.0)),
+        per_s=rng.choice((2.0, 2.0, 2.0, 2.0, 2.0, 10.0)),
         has_token=rng.random() < 0.5,  # noqa: PLR2004
         large=rng.choice((0.0, 0.0, 0.0, 0.02)),
         cancelled=rng.choice((0.0, 0.02)),

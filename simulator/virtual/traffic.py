@@ -26,6 +26,18 @@ _LATEST_CANCEL_S = 0.02
 _QUIET_PER_S = 2.0
 
 
+class _Trail:
+    """Where a call has been, when somebody asks."""
+
+    __slots__ = ("_arrivals",)
+
+    def __init__(self, arrivals: list[tuple[Any, bool]]) -> None:
+        self._arrivals = arrivals
+
+    def __str__(self) -> str:
+        return " then ".join(f"{ip}:{port}" for (ip, port), _ in self._arrivals)
+
+
 class Traffic:
     """The calls of one client.
 
@@ -71,7 +83,7 @@ class Traffic:
         body = f"{name}|"
         if plan.large and self._chance.random() < plan.large:
             body += "x" * _LARGE_BYTES
-        record = Record(subject, name, body, self._scheduler.elapsed_s, subject.timeout_s)
+        record = Record(subject, subject.calls, name, body, self._scheduler.elapsed_s, subject.timeout_s)
         self._oracle.calls.begin(record)
         answered: Deferred[Any] = subject.client.predict(body)
         if may_cancel and plan.cancelled and self._chance.random() < plan.cancelled:
@@ -96,8 +108,9 @@ class Traffic:
         self.ended += 1
         self._oracle.calls.answered(record, str(response))
         spent_ms = (self._scheduler.elapsed_s - record.began_s) * 1000
-        at = " then ".join(f"{ip}:{port}" for (ip, port), _ in record.arrivals)
-        self._scheduler.log(f"call {record.name} ok from {at} in {spent_ms:.1f} ms")
+        self._scheduler.log_often(
+            record.number, "call %s ok from %s in %.1f ms", record.name, _Trail(record.arrivals), spent_ms
+        )
 
     def _failed(self, failure: Failure, record: Record) -> None:
         self.ended += 1

@@ -113,14 +113,13 @@ class Scheduler:
     Attributes:
         now_ns: Nanoseconds since the epoch.
         errors: What events have raised.
-        tail: The last lines of the log.
     """
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self.now_ns = _EPOCH_NS
         self.errors: list[BaseException] = []
-        self.tail: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._tail: deque[tuple[int, str, tuple[Any, ...]]] = deque(maxlen=_KEPT_LINES)
         self._heap: list[tuple[int, int, Callable[..., Any] | None, Any]] = []
         self._made = 0
         self._streams: dict[str, Random] = {}
@@ -146,9 +145,18 @@ class Scheduler:
 
     def log(self, what: str) -> None:
         """Write a line into the log: part of its hash for ever, readable for a while."""
-        line = f"{(self.now_ns - _EPOCH_NS) / NS:.6f} {what}"
-        self._hash.update(line.encode() + b"\n")
-        self.tail.append(line)
+        self._hash.update(f"{self.now_ns} {what}\n".encode())
+        self._tail.append((self.now_ns, "%s", (what,)))
+
+    def log_often(self, number: int, what: str, *arguments: Any) -> None:
+        """Write a line of which there are very many: it is put together when it is read, and `number` is hashed."""
+        self.trace(number, len(arguments))
+        self._tail.append((self.now_ns, what, arguments))
+
+    @property
+    def tail(self) -> list[str]:
+        """The last lines of the log."""
+        return [f"{(at_ns - _EPOCH_NS) / NS:.6f} {what % arguments}" for at_ns, what, arguments in self._tail]
 
     def trace(self, who: int, what: int) -> None:
         """Two numbers more for the hash, too many to be lines."""

@@ -190,6 +190,8 @@ class World:
         """Live through the whole plan, or until the first violation."""
         had_gc = gc.isenabled()
         gc.disable()
+        # What is there already is nobody's business, and would be looked through at the end of every run.
+        gc.freeze()
         self.oracle.watch_log()
         try:
             with tripwire.armed():
@@ -197,6 +199,7 @@ class World:
                 self._forget()
         finally:
             self.oracle.unwatch_log()
+            gc.unfreeze()
             if had_gc:
                 gc.enable()
         return self._result()
