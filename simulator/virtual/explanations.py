@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from simulator.virtual.troubles import Kind
 
 _AFTERWARDS_S = 1.0
+_REQUEST_TIMEOUT = 408
 _FORGOTTEN_AFTER_S = 120.0
 _GONE = frozenset({REFUSED, TIMED_OUT, "retired"}) | BROKEN
 
@@ -81,6 +82,9 @@ class Explanations:
         """Whether an attempt on an address may have ended like that."""
         if condition in (STALE, "retired") or (address not in self.alive and condition in _GONE):
             return True
+        if condition == STATUS and status == _REQUEST_TIMEOUT:
+            # An instance's own word for a request that it has had for too long.
+            condition, status = "deadline", 0
         return any(
             condition in touch.kind.explains and (condition != STATUS or status in touch.statuses)
             for touch in self._on(client, window)

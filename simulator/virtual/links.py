@@ -12,6 +12,7 @@ from simulator.virtual.sockets import DATA, RST, SYN
 from simulator.virtual.vtime import NS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from random import Random
 
     from simulator.virtual.sockets import VirtualSocket
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _RESEND_NS = NS // 5
 _RESEND_SYN_NS = NS
 _LONGEST_RESEND_NS = 120 * NS
+_MOST_SEGMENTS = 300
 
 
 class Way:
@@ -121,3 +123,12 @@ def _next_try_ns(sent_ns: int, now_ns: int, kind: int) -> int:
 def is_cut(way: Way, kind: int, data: bytes) -> bool:
     """Whether a packet travels in pieces."""
     return kind == DATA and 0 < way.segment_bytes < len(data)
+
+
+def pieces(data: bytes, size: int) -> Iterator[bytes]:
+    """What travels by itself: the first few hundred segments are small, the rest of much data is not."""
+    small = min(len(data), size * _MOST_SEGMENTS)
+    for at in range(0, small, size):
+        yield data[at : min(at + size, small)]
+    if small < len(data):
+        yield data[small:]

@@ -51,7 +51,7 @@ def _discovery(seed: int, rng: Random, length_s: float) -> Plan:
     """The control plane at its worst, and a fleet that changes meanwhile; the data plane is well."""
     plan = _world(seed, "discovery", rng, length_s, poll_interval_s=rng.choice((1.0, 2.0, 5.0)))
     kinds = [
-        *rng.sample([name for name in ON_CONTROL if name in KINDS], 6),
+        *rng.sample(list(ON_CONTROL), 6),
         *rng.sample(("add", "replace", "reweigh", "remove", "replace_all"), 2),
     ]
     return plan.but(steps=_schedule(rng, plan, kinds, length_s, 8.0))
@@ -72,7 +72,7 @@ def _overload(seed: int, rng: Random, length_s: float) -> Plan:
         seed, "overload", rng, length_s / 4, instances=rng.randint(2, 4), max_connections_per_instance=rng.choice((1, 2, 8)),
         timeout_s=2.0,
     ).but(per_s=rng.choice((20.0, 60.0)), burst=rng.choice((1, 10)), work_s=rng.choice((0.02, 0.1)), large=0.0)  # fmt: skip
-    kinds = ["burst", *rng.sample(("unavailable", "limited", "grey", "crash", "narrow"), 3)]
+    kinds = ["burst", *rng.sample(("unavailable", "limited", "grey", "crash", "slow_work", "narrow"), 3)]
     return plan.but(steps=_schedule(rng, plan, kinds, length_s / 4, 8.0))
 
 

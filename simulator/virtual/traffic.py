@@ -106,7 +106,7 @@ class Traffic:
 
     def _answered(self, response: Any, record: Record) -> None:
         self.ended += 1
-        self._oracle.calls.answered(record, str(response))
+        self._oracle.calls.answered(record, response.content.decode("latin-1"))
         spent_ms = (self._scheduler.elapsed_s - record.began_s) * 1000
         self._scheduler.log_often(
             record.number, "call %s ok from %s in %.1f ms", record.name, _Trail(record.arrivals), spent_ms

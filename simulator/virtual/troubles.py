@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from simulator import faults
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from random import Random
@@ -218,7 +216,7 @@ ON_CONTROL: dict[str, Kind] = {
     "list_duplicates": _control("every row several times", "duplicates", copies=_choice(2, 5)),
     "list_flapping": _control("instances come and go", "flapping", missing=_choice(0.3, 0.9)),
     "list_strangers": _control("a list of addresses where nobody listens", "strangers"),
-    "list_huge": _control("the list, and padding", "huge", bytes=_choice(1000, 300_000)),
+    "list_huge": _control("the list, and padding", "huge", bytes=_choice(1000, 100_000)),
     "list_unreachable": _control("connections to discovery are reset", "unreachable"),
     "list_cut": _control("the reply ends early", "limit_data", bytes=_whole(0, 400)),
     "list_malformed": _control("the reply breaks HTTP", "malformed_response", how=_choice(*_MALFORMED)),
@@ -245,17 +243,13 @@ OPERATED: dict[str, Kind] = {
 }  # fmt: skip
 
 OVERLOAD = Kind(
-    "more calls than the fleet has room for", Scope.FLEET, LATE | {STATUS, "overloaded"}, statuses=(450,), lingers_s=10.0
+    "more calls than the fleet has room for",
+    Scope.FLEET,
+    LATE | {STATUS, "overloaded"},
+    statuses=(450,),
+    lingers_s=10.0,
 )
 """Not a fault of the schedule: what a plan does all the time when it asks for too much."""
 
 
-def _is_there(kind: Kind) -> bool:
-    known = faults.ON_DISCOVERY if kind.scope is Scope.CONTROL else faults.ON_INSTANCES
-    return not kind.fault or (
-        kind.fault in known and set(kind.draws) - {"probability"} <= set(known[kind.fault].attributes)
-    )
-
-
-_ALL: dict[str, Kind] = {**SERVED, **NETWORKED, **ZONED, **ON_CLIENTS, **ON_CONTROL, **OPERATED}
-KINDS: dict[str, Kind] = {name: kind for name, kind in _ALL.items() if _is_there(kind)}
+KINDS: dict[str, Kind] = {**SERVED, **NETWORKED, **ZONED, **ON_CLIENTS, **ON_CONTROL, **OPERATED}

@@ -9,7 +9,7 @@ import errno
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from simulator.virtual.links import Link, Way, is_cut
+from simulator.virtual.links import Link, Way, is_cut, pieces
 from simulator.virtual.sockets import ACK, DATA, RST, SYN, SYN_ACK, WINDOW
 from simulator.virtual.vtime import NS
 
@@ -196,8 +196,8 @@ class Network:
         if way.swallows(kind):
             way.hold(sender, kind, data)
         elif is_cut(way, kind, data):
-            for at in range(0, len(data), way.segment_bytes):
-                self._send(sender, way, kind, data[at : at + way.segment_bytes], self.scheduler.now_ns)
+            for piece in pieces(data, way.segment_bytes):
+                self._send(sender, way, kind, piece, self.scheduler.now_ns)
         else:
             self._send(sender, way, kind, data, self.scheduler.now_ns)
 

@@ -58,7 +58,7 @@ def timed_out_connection_returned_to_the_pool(patch: Patch) -> None:
     patch(ClientConnection, "abandon", abandon)
 
 
-@bug("afh")
+@bug("adfh")
 def dead_connection_kept(patch: Patch) -> None:
     def connection_lost(self: Pool, connection: ClientConnection) -> None:
         self._open.pop(connection, None)
@@ -372,4 +372,3 @@ def error_nobody_takes(patch: Patch) -> None:
         discovery.Deferred().errback(ArithmeticError(math.pi))
 
     patch(Call, "_attempt_ended", ended)
-
