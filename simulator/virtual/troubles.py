@@ -133,7 +133,7 @@ SERVED: dict[str, Kind] = {
         "the length does not agree with the body", VIOLATION, *BROKEN, *LATE, WRONG, fault="wrong_content_length",
         draws={**_OFTEN, "difference": _choice(-3, 10), "close": _choice(True, True, False)},
     ),
-    "slow_close": _instance("the FIN is late", *BROKEN, fault="slow_close", draws={"delay": _choice(20, 1000)}),
+    "slow_close": _instance("the FIN is late", *LATE, *BROKEN, fault="slow_close", draws={"delay": _choice(20, 1000)}),
     "close_idle": _instance(
         "kept connections close when the next request comes", *BROKEN, fault="close_idle",
         draws={"race": _choice(True, True, False), "idle": _choice(0, 500), "reset": _choice(False, True)},

@@ -246,7 +246,7 @@ class World:
     # -- the phases
 
     def _warm_up(self) -> None:
-        if self.plan.utilisation > _BUSY or self.plan.burst > 1:
+        if self.plan.utilisation > _BUSY or self.plan.burst > 1 or self.plan.profile == "storm":
             self._load_touch = Touch(OVERLOAD, "load", None, None, OVERLOAD.statuses, 0.0)
             self.oracle.explanations.add(self._load_touch)
         taps.install(self.simulator, self._service, self.oracle)
