@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SLACK_S = 0.002
 _BUDGET_WINDOW_S = 11.0
+_NO_FAILURE = (STALE, "unsent")
 _OUT_OF_TIME, _SHORT_S = ("deadline", "waited"), 0.25
 _KNOWN = frozenset({"DeadlineExceeded", "ConnectionFailed", "StatusError", "ProtocolViolation", "Overloaded"})
 
@@ -188,7 +189,11 @@ class CallChecker:
         seen: dict[Address, str] = {}
         for at, tried in enumerate(attempts):
             address, condition = tried.address, tried.condition
-            if address in seen and len(steady | {address}) > 1 and (seen[address] != STALE or steady - seen.keys()):
+            if (
+                address in seen
+                and len(steady | {address}) > 1
+                and (seen[address] not in _NO_FAILURE or steady - seen.keys())
+            ):
                 self._report("c", f"call {record.name} tried {address} twice, the first time {seen[address]}")
             seen[address] = condition
             if at and condition in _OUT_OF_TIME and tried.elapsed_s < _SHORT_S:

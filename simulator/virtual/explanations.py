@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _AFTERWARDS_S = 1.0
 _REQUEST_TIMEOUT = 408
+_ALWAYS = frozenset({STALE, "unsent", "retired"})
+"""Servers close idle connections and operators change lists whenever they like."""
 _FORGOTTEN_AFTER_S = 120.0
 _GONE = frozenset({REFUSED, TIMED_OUT, "retired"}) | BROKEN
 
@@ -80,7 +82,7 @@ class Explanations:
 
     def explain(self, address: Address, condition: str, status: int, client: int, window: tuple[float, float]) -> bool:
         """Whether an attempt on an address may have ended like that."""
-        if condition in (STALE, "retired") or (address not in self.alive and condition in _GONE):
+        if condition in _ALWAYS or (address not in self.alive and condition in _GONE):
             return True
         if condition == STATUS and status == _REQUEST_TIMEOUT:
             # An instance's own word for a request that it has had for too long.

@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 from twisted.internet.error import ConnectionDone
 
 from eas_tw.client import PredictClient
-from eas_tw.net import discovery, pool, upstream
+from eas_tw.net import discovery, pool
 from eas_tw.net.call import Call, Calls
 from eas_tw.net.discovery import Poller
 from eas_tw.net.http1 import ClientConnection
 from eas_tw.net.pool import Pool
 from eas_tw.net.upstream import Upstream
 from eas_tw.policy import instances
+from eas_tw.policy.cluster import Cluster
 from eas_tw.policy.health import Health
-from eas_tw.policy.instances import Reweighted, Snapshot
+from eas_tw.policy.instances import Snapshot
 from eas_tw.policy.outcomes import Condition, Outcome
 from eas_tw.policy.pooling import Plan
 from eas_tw.policy.retry import RetryBudget, RetryPolicy
@@ -95,7 +96,7 @@ def waiting_calls_forgotten_when_a_dial_fails(patch: Patch) -> None:
     patch(Pool, "dial_failed", dial_failed)
 
 
-@bug("b", seeds=30)
+@bug("bf", seeds=30)
 def cut_body_taken_for_whole(patch: Patch) -> None:
     lost = ClientConnection.connectionLost
 
@@ -146,14 +147,15 @@ def no_deadline(patch: Patch) -> None:
     patch(Calls, "begin", begin)
 
 
-@bug("a")
+@bug("a", seeds=20)
 def each_attempt_gets_the_whole_deadline(patch: Patch) -> None:
     again = Call._try
 
-    def renew(self: Call, now: float) -> None:
+    def renew(self: Call, now: float, *given: Any) -> None:
         self._calls._in_flight.clear(self, self._timeout_s)
         self._calls._in_flight.set(self, now, self._timeout_s)
-        again(self, now)
+        self.deadline = now + self._timeout_s
+        again(self, now, *given)
 
     patch(Call, "_try", renew)
 
@@ -192,7 +194,7 @@ def retried_on_the_same_instance(patch: Patch) -> None:
     choose = Upstream.choose
 
     def again(self: Upstream, tried: Any, failed: Any, now: float) -> Any:
-        return self._pickable.get(tried[-1]) if tried else choose(self, tried, failed, now)
+        return self._cluster._known.get(tried[-1]) if tried else choose(self, tried, failed, now)
 
     patch(Upstream, "choose", again)
 
@@ -237,43 +239,43 @@ def ejection_never_expires(patch: Patch) -> None:
     patch(Health, "returning", lambda self, now: ())
 
 
-@bug("fi")
+@bug("fi", seeds=20)
 def ejected_means_gone(patch: Patch) -> None:
     """Whoever is ejected is no last resort either."""
-    patch(Upstream, "_last_resort", lambda self, tried, failed: None)
+    patch(Cluster, "_last_resort", lambda self, tried, failed, now: None)
 
 
 @bug("egh", "discovery")
 def removed_instance_keeps_its_turn(patch: Patch) -> None:
-    def rotate(self: Upstream, removed: Any, joined: Any) -> None:
-        back = self._health.set_fleet(self._pickable)
-        self._rotation.add([*joined, *(self._pickable[key] for key in back)])
-
-    patch(Upstream, "_rotate", rotate)
+    patch(Rotation, "remove", lambda self, keys: None)
 
 
 @bug("g", "discovery", 20)
 def new_weight_ignored(patch: Patch) -> None:
-    changes = instances.changes
-    patch(upstream, "changes", lambda *lists: tuple(c for c in changes(*lists) if not isinstance(c, Reweighted)))
-
-
-@bug("g", "discovery", 40)
-def weight_nought_gets_calls(patch: Patch) -> None:
     add = Rotation.add
+    patch(
+        Rotation, "add", lambda self, given, shares: add(self, [i for i in given if i.key not in self._turns], shares)
+    )
 
-    def all_of_them(self: Rotation, given: Any) -> None:
-        add(self, [i if i.weight > 0 else i._replace(weight=1) for i in given])
 
-    patch(Rotation, "add", all_of_them)
+@bug("gh", "discovery", 40)
+def weight_nought_gets_calls(patch: Patch) -> None:
+    apply = Cluster.apply
+
+    def all_of_them(self: Cluster, given: Any, now: float) -> Any:
+        found = apply(self, [i if i.weight > 0 else i._replace(weight=1) for i in given], now)
+        self.instances = tuple(given)
+        return found
+
+    patch(Cluster, "apply", all_of_them)
 
 
 @bug("g", "calm", 4)
 def rotation_starts_over_with_each_list(patch: Patch) -> None:
     def apply(self: Upstream, given: Any) -> Any:
         result = real(self, given)
-        self._rotation = Rotation(self._rotation._rng)
-        self._rotation.add(given)
+        balancer = self._cluster._balancer = Rotation(self._cluster._balancer._rng)
+        balancer.add(given)
         return result
 
     real = Upstream.apply
@@ -341,14 +343,14 @@ def polling_with_the_traffic(patch: Patch) -> None:
 
     def poll_too(self: PredictClient, *given: Any, **named: Any) -> Any:
         if self.counters.calls % 5 == 4:
-            self._poller._next.cancel()
-            self._poller.start()
+            self._session._poller._next.cancel()
+            self._session._poller.start()
         return predict(self, *given, **named)
 
     patch(PredictClient, "predict", poll_too)
 
 
-@bug("e", "discovery", 20)
+@bug("ei", "discovery", 20)
 def only_the_first_good_list_counts(patch: Patch) -> None:
     accept = Poller._accept
     patch(Poller, "_accept", lambda self, snapshot: None if self._good_at else accept(self, snapshot))
@@ -365,10 +367,10 @@ def poll_timer_left_at_close(patch: Patch) -> None:
 @bug("h")
 def error_nobody_takes(patch: Patch) -> None:
     """A Deferred that fails while nobody listens."""
-    attempt_ended = Call._attempt_ended
+    leg_ended = Call._leg_ended
 
-    def ended(self: Call, outcome: Outcome) -> None:
-        attempt_ended(self, outcome)
+    def ended(self: Call, leg: Any, outcome: Outcome) -> None:
+        leg_ended(self, leg, outcome)
         discovery.Deferred().errback(ArithmeticError(math.pi))
 
-    patch(Call, "_attempt_ended", ended)
+    patch(Call, "_leg_ended", ended)

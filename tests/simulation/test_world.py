@@ -68,7 +68,7 @@ def test_the_json_has_what_the_contract_names() -> None:
 
 def test_an_instance_that_is_down_for_long_comes_back() -> None:
     """Ejected again and again for up to a minute, and in its place after the heal."""
-    plan = Plan(1, chaos_s=300.0, steps=(Step(1.0, "crash", 0, 250.0), Step(20.0, "power_loss", 1, 30.0)))
+    plan = Plan(1, chaos_s=300.0, steps=(Step(1.0, "crash", 0, 250.0), Step(20.0, "crash", 1, 30.0)))
     result = World(plan).run()
     assert result.violations == ()
     assert result.failed == 0
