@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SLACK_S = 0.002
 _BUDGET_WINDOW_S = 11.0
 _NO_FAILURE = (STALE, "unsent")
-_OUT_OF_TIME, _SHORT_S = ("deadline", "waited"), 0.25
+_OUT_OF_TIME, _SHORT_S = ("deadline", "waited", "overloaded"), 0.25
 _KNOWN = frozenset({"DeadlineExceeded", "ConnectionFailed", "StatusError", "ProtocolViolation", "Overloaded"})
 
 
@@ -197,7 +197,7 @@ class CallChecker:
                 self._report("c", f"call {record.name} tried {address} twice, the first time {seen[address]}")
             seen[address] = condition
             if at and condition in _OUT_OF_TIME and tried.elapsed_s < _SHORT_S:
-                # Those before it left it no time.
+                # Those before it left it no time, or came here all together.
                 continue
             if not self._explanations.explain(address, condition, tried.status, subject.number, window):
                 self._report("f", f"call {record.name}: nothing explains {tried}")

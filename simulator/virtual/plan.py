@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, evolve, field, frozen
 
+from simulator.virtual.troubles import KINDS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -133,10 +135,9 @@ class Plan:
         if not isinstance(rows, list):
             raise PlanError("steps: expected [[steps]] tables")
         try:
-            steps = tuple(_step(row) for row in rows)
-            return cls(**{**given, "steps": steps})
+            return cls(**{**given, "steps": tuple(_step(row) for row in rows)})
         except TypeError as error:
-            raise PlanError(str(error).partition("() ")[2] or str(error)) from error
+            raise PlanError(str(error)) from error
 
     @classmethod
     def read(cls, path: Path) -> Plan:
@@ -154,7 +155,10 @@ class Plan:
 def _step(row: Any) -> Step:
     if not isinstance(row, dict):
         raise PlanError("steps: expected [[steps]] tables")
-    return Step(**{{"with": "with_"}.get(name, name): value for name, value in row.items()})
+    step = Step(**{("with_" if name == "with" else str(name)): value for name, value in row.items()})
+    if step.kind not in KINDS:
+        raise PlanError(f"steps: there is no fault of the kind {step.kind!r}; there are {', '.join(KINDS)}")
+    return step
 
 
 def _toml(value: Any) -> str:

@@ -10,8 +10,8 @@ from eas_tw.policy.outcomes import Condition
 from simulator.virtual.soaking import Sum, soak
 from simulator.virtual.troubles import KINDS
 
-SEEDS = range(120)
-_NEVER_IN_A_BATCH = {"answered", "status", "cancelled", "overloaded", "connect_failed"}
+SEEDS = range(90)
+_NEVER_IN_A_BATCH = {"answered", "status", "cancelled", "overloaded", "connect_failed", "unsent"}
 """Conditions that no attempt ends in, or only with settings that the nemesis does not draw."""
 
 
