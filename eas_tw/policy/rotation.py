@@ -99,8 +99,8 @@ class Rotation:
     def pick(self, tried: Collection[Key] = (), now: float = 0.0) -> Instance | None:  # noqa: ARG002  as every balancer
         """The next instance that is not in `tried`; `None` when there is none.
 
-        Those passed over keep their turn, but one only: with every turn kept, an instance whose calls all went elsewhere
-        for a while would then get all calls, until it had caught up.
+        Those passed over keep their turn, but one only: with every turn kept, an instance whose calls all went
+        elsewhere for a while would then get all calls, until it had caught up.
         """
         heap = self._heap
         if not tried:

@@ -100,8 +100,7 @@ class Actor:
         return self._all(self._worsen(self._link(instance), step) for instance in instances)
 
     def _all(self, undoes: Iterable[Undo]) -> Undo:
-        found = list(undoes)
-        return lambda: [undo() for undo in found] and None
+        return _Each([(undo, ()) for undo in undoes])
 
     def _fault(self, step: Step, type_: str, instances: Sequence[SimulatedInstance]) -> Undo:
         taken = {name: value for name, value in step.with_.items() if name != "probability"}
@@ -119,7 +118,7 @@ class Actor:
                     probability=step.with_.get("probability", 1.0),
                 )
             )
-        return lambda: [self._simulator.faults.remove(name) for name in names] and None
+        return _Each([(self._simulator.faults.remove, (name,)) for name in names])
 
     def _be(self, instance: SimulatedInstance, state: State) -> Undo:
         marks = self._states.setdefault(instance, [])
@@ -177,8 +176,8 @@ class Actor:
     def _full_queue(self, _: Step, instances: Sequence[SimulatedInstance]) -> Undo:
         addresses = [(instance.ip, instance.port) for instance in instances]
         for address in addresses:
-            self._network.close_queue(address, closed=True)
-        return lambda: [self._network.close_queue(address, closed=False) for address in addresses] and None
+            self._network.close_queue(address)
+        return _Each([(self._network.open_queue, (address,)) for address in addresses])
 
     def _power_loss(self, _: Step, instances: Sequence[SimulatedInstance]) -> Undo:
         """Its last words, the resets, get nowhere."""
@@ -196,34 +195,28 @@ class Actor:
 
     # -- on connections
 
-    def _repeat(self, every_s: float, act: Callable[[], None]) -> Undo:
+    def _repeat(self, step: Step, instances: Sequence[SimulatedInstance], verb: str, *, idle: bool) -> Undo:
+        """End the connections that are idle, or those that are not, again and again."""
         ended: list[bool] = []
 
         def again() -> None:
-            if not ended:
-                act()
-                self._network.scheduler.call_later(every_s * (0.5 + self._chance.random()), again)
+            if ended:
+                return
+            for connection in [c for i in instances for c in list(i.server.connections) if c.is_idle is idle]:
+                getattr(connection, verb)()
+            self._network.scheduler.call_later(step.with_["every_s"] * (0.5 + self._chance.random()), again)
 
         again()
         return lambda: ended.append(True)
 
-    def _connections(self, instances: Sequence[SimulatedInstance], *, idle: bool) -> list[Any]:
-        return [c for i in instances for c in list(i.server.connections) if c.is_idle is idle]
-
     def _idle_fin(self, step: Step, instances: Sequence[SimulatedInstance]) -> Undo:
-        return self._repeat(
-            step.with_["every_s"], lambda: [c.close() for c in self._connections(instances, idle=True)] and None
-        )
+        return self._repeat(step, instances, "close", idle=True)
 
     def _idle_rst(self, step: Step, instances: Sequence[SimulatedInstance]) -> Undo:
-        return self._repeat(
-            step.with_["every_s"], lambda: [c.reset() for c in self._connections(instances, idle=True)] and None
-        )
+        return self._repeat(step, instances, "reset", idle=True)
 
     def _busy_rst(self, step: Step, instances: Sequence[SimulatedInstance]) -> Undo:
-        return self._repeat(
-            step.with_["every_s"], lambda: [c.reset() for c in self._connections(instances, idle=False)] and None
-        )
+        return self._repeat(step, instances, "reset", idle=False)
 
     def _clog(self, _: Step, instances: Sequence[SimulatedInstance]) -> Undo:
         """FoundationDB's swizzle: some stop, one after the other, and go on in another order."""
@@ -308,3 +301,14 @@ class Actor:
 
 def _nothing() -> None:
     """There is nothing to take back."""
+
+
+class _Each:
+    """Several things to take back."""
+
+    def __init__(self, acts: Sequence[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
+        self._acts = acts
+
+    def __call__(self) -> None:
+        for act, arguments in self._acts:
+            act(*arguments)

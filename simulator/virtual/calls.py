@@ -1,5 +1,8 @@
-"""What is checked about every call: it ends once and in time, with its own answer, after fair attempts, and it fails
-only where faults explain each attempt and the decision to give up."""
+"""What is checked about every call.
+
+It ends once and in time, with its own answer, after fair attempts, and it fails only where faults explain each attempt
+and the decision to give up.
+"""
 
 from __future__ import annotations
 

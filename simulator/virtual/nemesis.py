@@ -69,9 +69,17 @@ def _rolling(seed: int, rng: Random, length_s: float) -> Plan:
 def _overload(seed: int, rng: Random, length_s: float) -> Plan:
     """More calls than connections and workers: lines, queues, 450 and 429."""
     plan = _world(
-        seed, "overload", rng, length_s / 4, instances=rng.randint(2, 4), max_connections_per_instance=rng.choice((1, 2, 8)),
+        seed,
+        "overload",
+        rng,
+        length_s / 4,
+        instances=rng.randint(2, 4),
+        max_connections_per_instance=rng.choice((1, 2, 8)),
         timeout_s=2.0,
-    ).but(per_s=rng.choice((20.0, 60.0)), burst=rng.choice((1, 10)), work_s=rng.choice((0.02, 0.1)), large=0.0)  # fmt: skip
+    )
+    plan = plan.but(
+        per_s=rng.choice((20.0, 60.0)), burst=rng.choice((1, 10)), work_s=rng.choice((0.02, 0.1)), large=0.0
+    )
     kinds = ["burst", *rng.sample(("unavailable", "limited", "grey", "crash", "slow_work", "narrow"), 3)]
     return plan.but(steps=_schedule(rng, plan, kinds, length_s / 4, 8.0))
 
@@ -142,7 +150,8 @@ def _world(seed: int, profile: str, rng: Random, chaos_s: float, **client: Any) 
 
 
 def _schedule(rng: Random, plan: Plan, kinds: Sequence[str], length_s: float, every_s: float) -> tuple[Step, ...]:
-    steps, at_s = [], 0.0
+    steps: list[Step] = []
+    at_s = 0.0
     while True:
         at_s += rng.expovariate(1 / every_s)
         if at_s > length_s - _LAST_S:

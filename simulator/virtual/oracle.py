@@ -1,9 +1,9 @@
 """The judge of a run: hears of everything, and says what should not have been.
 
-Checkers, by letter: (a) every call ends once, by its deadline; (b) with its own answer; (c) after fair attempts; (d)
-connections are used as they should be; (e) the list is the last good reply, and polling is its own business; (f) no call
-fails but by faults; (g) shares are exact in quiet times; (h) nothing is left at the end; (i) after the heal everything
-is well again within a bound. What it finds stops the run.
+Checkers, by letter: (a) every call ends once, by its deadline; (b) with its own answer; (c) after fair attempts;
+(d) connections are used as they should be; (e) the list is the last good reply, and polling is its own business;
+(f) no call fails but by faults; (g) shares are exact in quiet times; (h) nothing is left at the end; (i) after the heal
+everything is well again within a bound. What it finds stops the run.
 """
 
 from __future__ import annotations
@@ -76,8 +76,9 @@ class Oracle:
         self.subjects: dict[str, Subject] = {}
         self._answered_ns: dict[Any, int] = {}
         self._counting: dict[int, dict[Address, int]] | None = None
-        self._logged: list[Mapping[str, Any]] = []
+        self._logged: list[dict[str, Any]] = []
         self._seen_errors = 0
+        self._ear: Any = self._hear
 
     # -- what it hears
 
@@ -90,11 +91,11 @@ class Oracle:
 
     def watch_log(self) -> None:
         """From now on whatever is logged as an error counts."""
-        globalLogPublisher.addObserver(self._hear)
+        globalLogPublisher.addObserver(self._ear)
 
     def unwatch_log(self) -> None:
         """No more of that."""
-        globalLogPublisher.removeObserver(self._hear)
+        globalLogPublisher.removeObserver(self._ear)
 
     def reached(self, address: Address, connection: Any, call: str, host: str) -> None:
         """A request is complete at an instance."""
@@ -123,7 +124,7 @@ class Oracle:
         if n > subject.max_connections and subject.changed_at_s < self._scheduler.elapsed_s - 2 * subject.timeout_s:
             self.report("d", f"client {subject.number} has {n} connections to {address}, of {subject.max_connections}")
 
-    def _hear(self, event: Mapping[str, Any]) -> None:
+    def _hear(self, event: dict[str, Any]) -> None:
         if event.get("log_level", LogLevel.info) >= LogLevel.error:
             self._logged.append(event)
 

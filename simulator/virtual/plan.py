@@ -95,7 +95,7 @@ class Plan:
     @property
     def utilisation(self) -> float:
         """Share of the connections to the fleet that is busy on average; near 1 there are queues."""
-        limit = min(self.client.get("max_connections_per_instance", 100), _WORKERS)
+        limit: int = min(self.client.get("max_connections_per_instance", 100), _WORKERS)
         return self.per_s * self.clients * (self.work_s + 4 * self.latency_s) / max(1, self.instances * limit)
 
     def but(self, **changes: Any) -> Plan:

@@ -1,7 +1,7 @@
 """The smallest plan that still fails: delta debugging over the schedule of faults, then over the size of the world.
 
-Zeller's ddmin: drop halves, then quarters, and so on, as long as the same checker still finds something. A fault more or
-less changes nothing about when the others come, so what is left is what it takes.
+Zeller's ddmin: drop halves, then quarters, and so on, as long as the same checker still finds something. A fault more
+or less changes nothing about when the others come, so what is left is what it takes.
 """
 
 from __future__ import annotations

@@ -26,8 +26,7 @@ def replay_line(plan: Plan, hours: float = DEFAULT_HOURS) -> str:
 
 
 def tail(result: Result, lines: int = LINES) -> list[str]:
-    """The end of the event log: faults, failures and the calls that a violation names; what went well in a row is one
-    line."""
+    """The end of the event log: faults, failures, and calls that a violation names; what went well is summed up."""
     named = {name for violation in result.violations for name in _CALL.findall(violation.says)}
     told: list[str] = []
     well = 0
@@ -47,9 +46,12 @@ def tail(result: Result, lines: int = LINES) -> list[str]:
 
 def account(result: Result) -> list[str]:
     """How it went, in a few lines."""
-    return [
+    how = (
         f"seed {result.plan.seed}, {result.plan.profile}: {result.simulated_s / 3600:.3f} h simulated, {result.calls} "
-        f"calls, {result.failed} failed by faults, {result.lost} lost, {sum(result.faults.values())} faults",
+        f"calls, {result.failed} failed by faults, {result.lost} lost, {sum(result.faults.values())} faults"
+    )
+    return [
+        how,
         f"faults: {_counts(result.faults.items())}",
         f"attempts that failed: {_counts(result.conditions.items())}; retries: {_counts(result.retries.items())}",
         "; ".join(f"{name} {value:g}" for name, value in result.load.items()) or "no load figures",

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from simulator.fleet import Service
-    from simulator.messages import Answer, Request
     from simulator.instance import SimulatedInstance
+    from simulator.messages import Answer, Request
     from simulator.simulator import Simulator
     from simulator.virtual.oracle import Oracle
 
@@ -56,7 +56,7 @@ def _at_instance(instance: SimulatedInstance, oracle: Oracle) -> None:
         address = (instance.ip, instance.port)
         connection = request.connection
         name = request.body[: request.body.find(b"|")].decode("ascii", "replace")
-        oracle.reached(address, connection, name, connection.transport.client[0])  # type: ignore[attr-defined]
+        oracle.reached(address, connection, name, connection.transport.client[0])
         answer = handle(request)
         if isinstance(answer, Deferred):
             answer.addCallback(_and_tell, oracle, connection)
@@ -87,7 +87,7 @@ def _at_control_plane(simulator: Simulator, oracle: Oracle) -> None:
     handle = server.handle
 
     def listen(request: Request) -> Answer | Deferred[Answer]:
-        subject = oracle.subjects.get(request.connection.transport.client[0])  # type: ignore[attr-defined]
+        subject = oracle.subjects.get(request.connection.transport.client[0])
         if subject is None:
             return handle(request)
         oracle.views.asked(subject)

@@ -115,4 +115,5 @@ class Traffic:
     def _failed(self, failure: Failure, record: Record) -> None:
         self.ended += 1
         self.failed += not record.is_cancelled
-        self._scheduler.log(f"call {record.name} {self._oracle.calls.failed(record, failure.value)}")
+        error = failure.value or AssertionError("a failure without an error")
+        self._scheduler.log(f"call {record.name} {self._oracle.calls.failed(record, error)}")

@@ -11,7 +11,8 @@ import twisted.internet
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_NAME = "twisted.internet.reactor"
+_ATTRIBUTE = "reactor"
+_NAME = f"twisted.internet.{_ATTRIBUTE}"
 
 
 class GlobalReactorUsedError(RuntimeError):
@@ -31,11 +32,11 @@ class Tripwire:
 def armed() -> Iterator[None]:
     """The global reactor cannot be used inside this block."""
     before = sys.modules.get(_NAME)
-    missing = object()
-    attribute = getattr(twisted.internet, "reactor", missing)
+    package: Any = twisted.internet
+    attribute = getattr(package, _ATTRIBUTE, None)
     wire: Any = Tripwire()
     sys.modules[_NAME] = wire
-    twisted.internet.reactor = wire  # type: ignore[attr-defined]
+    setattr(package, _ATTRIBUTE, wire)
     try:
         yield
     finally:
@@ -43,7 +44,7 @@ def armed() -> Iterator[None]:
             del sys.modules[_NAME]
         else:
             sys.modules[_NAME] = before
-        if attribute is missing:
-            del twisted.internet.reactor  # type: ignore[attr-defined]
+        if attribute is None:
+            delattr(package, _ATTRIBUTE)
         else:
-            twisted.internet.reactor = attribute  # type: ignore[attr-defined]
+            setattr(package, _ATTRIBUTE, attribute)

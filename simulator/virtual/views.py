@@ -1,5 +1,8 @@
-"""What is checked about discovery: the list is the last good reply, a bad one changes nothing, polls come on their own
-schedule whatever the traffic, and after a good reply on a good day the list has followed."""
+"""What is checked about discovery.
+
+The list is the last good reply, a bad one changes nothing, polls come on their own schedule whatever the traffic, and
+after a good reply on a good day the list has followed.
+"""
 
 from __future__ import annotations
 

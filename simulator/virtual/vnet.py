@@ -1,6 +1,7 @@
 """A network in memory: who listens where, what is on its way, and what the weather does to it.
 
-Verbs come in pairs: `blackhole` and `restore`, `clog` and `unclog`. Each direction of a connection is in order.
+Verbs come in pairs: `blackhole` and `restore`, `clog` and `unclog`, `close_queue` and `open_queue`. Each direction of a
+connection is in order.
 """
 
 from __future__ import annotations
@@ -102,11 +103,15 @@ class Network:
         self._holes.pop(ip, None)
         self._apply_to(self._ways_of(ip), is_hole=False)
 
-    def close_queue(self, address: Address, *, closed: bool) -> None:
-        """Let a listener's queue of connections be full, or have room again."""
-        listening = self._listening.get(address)
-        if listening is not None:
-            listening.is_full = closed
+    def close_queue(self, address: Address) -> None:
+        """Let a listener's queue of connections be full."""
+        if address in self._listening:
+            self._listening[address].is_full = True
+
+    def open_queue(self, address: Address) -> None:
+        """Let there be room in it again."""
+        if address in self._listening:
+            self._listening[address].is_full = False
 
     def clog(self, socket: VirtualSocket) -> None:
         """Let nothing more out of this socket, until `unclog`."""

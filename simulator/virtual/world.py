@@ -32,7 +32,6 @@ from simulator.virtual.vtime import Scheduler
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from simulator.instance import SimulatedInstance
     from simulator.virtual.oracle import Violation
     from simulator.virtual.plan import Plan, Step
     from simulator.virtual.sockets import Address
@@ -151,7 +150,7 @@ class World:
             self._service,
             [subject.reactor for subject in self.subjects],
             plan.zones,
-            on_burst=lambda calls: [traffic.burst(calls) for traffic in self.traffic] and None,
+            on_burst=self._burst,
         )
         self._actor.good_weather(plan.latency_s, plan.jitter_s)
         self._application = application() if application else None
@@ -167,11 +166,15 @@ class World:
 
     def _work(self, body: bytes) -> Deferred[bytes]:
         """Echo, after a while."""
-        done: Deferred[bytes] = Deferred(lambda _: timer.active() and timer.cancel())
+        done: Deferred[bytes] = Deferred(lambda _: timer.cancel())
         timer = self._server.callLater(
             self.plan.work_s * (0.5 + self.scheduler.stream("work").random()), done.callback, body
         )
         return done
+
+    def _burst(self, calls: int) -> None:
+        for traffic in self.traffic:
+            traffic.burst(calls)
 
     def _make_subject(self, number: int) -> Subject:
         reactor = VirtualReactor(self.network, f"10.1.{number // 250}.{number % 250 + 1}")
@@ -392,7 +395,7 @@ class World:
             "amplification": round(counts.total() / max(1, sum(subject.calls for subject in self.subjects)), 3),
         }
 
-    _load: Mapping[str, float] = {}  # noqa: RUF012  replaced, never changed
+    _load: Mapping[str, float] = {}
 
     def _result(self) -> Result:
         totals: dict[str, Counter[str]] = {"failures": Counter(), "retries": Counter()}

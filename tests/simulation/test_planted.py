@@ -22,7 +22,7 @@ def test_there_are_enough_of_them() -> None:
 def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within its number of seeds, by one of its checkers."""
     bug = BUGS[name]
-    bug.plant(lambda where, attribute, value: monkeypatch.setattr(where, attribute, value))
+    bug.plant(monkeypatch.setattr)
     found: list[Any] = []
     for seed in range(bug.seeds):
         found = list(World(draw(seed, bug.profile)).run().violations)

@@ -19,10 +19,11 @@ from tests.simulation.planted import BUGS
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that takes one attempt more than it may."""
-    BUGS["one_attempt_too_many"].plant(lambda *given: monkeypatch.setattr(*given))
+    BUGS["one_attempt_too_many"].plant(monkeypatch.setattr)
 
 
-def test_a_failing_seed_shrinks_to_the_faults_it_takes(planted: None) -> None:
+@pytest.mark.usefixtures("planted")
+def test_a_failing_seed_shrinks_to_the_faults_it_takes() -> None:
     """Of dozens of faults at most two are left, the same checker still fails, and the log explains it in 100 lines."""
     plan = next(
         plan for plan in (draw(seed) for seed in range(60)) if len(plan.steps) > 5 and World(plan).run().violations
@@ -42,8 +43,9 @@ def test_what_does_not_fail_cannot_shrink() -> None:
         Shrinker(lambda plan: World(plan).run()).shrink(draw(1, "calm", 0.02))
 
 
+@pytest.mark.usefixtures("planted")
 def test_shrink_writes_what_replay_runs(
-    planted: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file fails with the bug, and is well without it."""
     path = tmp_path / "small.toml"
@@ -94,7 +96,8 @@ def test_a_wrong_command_line_is_usage(arguments: list[str]) -> None:
     assert code == 2
 
 
-def test_a_violation_ends_with_exit_code_1(planted: None, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("planted")
+def test_a_violation_ends_with_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     """And with the line that shows it again."""
     seed = next(seed for seed in range(20) if World(draw(seed)).run().violations)
     assert main(["simulate", "--seed", str(seed)]) == 1
