@@ -25,6 +25,10 @@ COMMANDS = {
     "requests": "what reached the instances",
     "reset": "a running simulator back to its beginning",
     "openapi": "print the admin API's document",
+    "simulate": "one seed of the virtual world",
+    "soak": "many seeds, on several processes",
+    "replay": "a plan from a file",
+    "shrink": "the smallest plan with which a seed fails",
 }
 
 

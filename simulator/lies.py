@@ -65,9 +65,12 @@ class Lies:
         """
         if fault.type == "stale":
             return [row for row in self._stale.get(fault.name, []) if row["service"] in services]
+        # What another lie has put in is no row of an instance, and stays as it is.
+        true = [row for row in rows if _is_true(row)]
+        others = [row for row in rows if not _is_true(row)]
         if fault.type == "flapping":
-            return self._flapping[fault.name].rows(rows, self._seconds(), self._rng)
-        return _LIES[fault.type](fault, rows)
+            return [*others, *self._flapping[fault.name].rows(true, self._seconds(), self._rng)]
+        return _LIES[fault.type](fault, true, others)
 
 
 class _Flapping:
@@ -91,19 +94,24 @@ class _Flapping:
         return [row for row in rows if _address(row) not in self._missing]
 
 
+def _is_true(row: Any) -> bool:
+    return isinstance(row, dict) and "service" in row
+
+
 def _address(row: Row) -> tuple[str, int]:
     return row["ip"], row["port"]
 
 
-def _weigh(fault: Fault, rows: list[Row]) -> list[Any]:
-    return [{**row, "weight": fault.get("weight")} for row in rows]
+def _weigh(fault: Fault, rows: list[Row], others: list[Any]) -> list[Any]:
+    return [*others, *({**row, "weight": fault.get("weight")} for row in rows)]
 
 
-def _double(fault: Fault, rows: list[Row]) -> list[Any]:
-    return [{**row, "weight": row["weight"] + copy} for row in rows for copy in range(fault.get("copies"))]
+def _double(fault: Fault, rows: list[Row], others: list[Any]) -> list[Any]:
+    copies = [{**row, "weight": row["weight"] + copy} for row in rows for copy in range(fault.get("copies"))]
+    return [*others, *copies]
 
 
-def _strangers(fault: Fault, rows: list[Row]) -> list[Any]:
+def _strangers(fault: Fault, rows: list[Row], _: list[Any]) -> list[Any]:
     """Ports below 1024 of the loopback net, where nobody listens."""
     like = rows[0] if rows else {"app": "stranger", "service": ""}
     return [
@@ -112,9 +120,9 @@ def _strangers(fault: Fault, rows: list[Row]) -> list[Any]:
     ]
 
 
-_LIES: dict[str, Callable[[Fault, list[Row]], list[Any]]] = {
-    "empty_list": lambda _, __: [],
-    "bad_rows": lambda _, rows: [*BAD_ROWS, *rows],
+_LIES: dict[str, Callable[[Fault, list[Row], list[Any]], list[Any]]] = {
+    "empty_list": lambda *_: [],
+    "bad_rows": lambda _, rows, others: [*BAD_ROWS, *others, *rows],
     "zero_weights": _weigh,
     "duplicates": _double,
     "strangers": _strangers,

@@ -33,13 +33,15 @@ class Address:
         self._reactor = reactor
         self._listening: IListeningPort | None = None
         self._holder: socket.socket | None = None
+        self._wanted: Factory | None = None
+        self._is_stopping = False
         self.ip = ip
         self.port = port
 
     @property
     def is_listening(self) -> bool:
-        """Whether connections are accepted."""
-        return self._listening is not None
+        """Whether connections are accepted, or will be as soon as the address is free."""
+        return self._wanted is not None
 
     def listen(self, factory: Factory) -> None:
         """Accept connections.
@@ -47,7 +49,8 @@ class Address:
         Raises:
             CannotListenError: Somebody else has the address.
         """
-        if self._listening is None:
+        self._wanted = factory
+        if self._listening is None and not self._is_stopping:
             self._release()
             self._listening = self._reactor.listenTCP(self.port, factory, backlog=_BACKLOG, interface=self.ip)
             host: Any = self._listening.getHost()
@@ -55,12 +58,14 @@ class Address:
 
     def refuse(self) -> Deferred[None]:
         """Refuse connections, and keep the address; fires when that is in effect."""
+        self._wanted = None
         if self._listening is None:
             return succeed(None)
         return self._stop().addCallback(lambda _: self._hold())
 
     def give_up(self) -> Deferred[None]:
         """Let the address go; fires when it is free."""
+        self._wanted = None
         self._release()
         return self._stop()
 
@@ -68,8 +73,15 @@ class Address:
         listening, self._listening = self._listening, None
         if listening is None:
             return succeed(None)
+        self._is_stopping = True
         stopping: Deferred[None] = maybeDeferred(listening.stopListening)  # type: ignore[call-overload]
-        return stopping
+        return stopping.addCallback(self._stopped)
+
+    def _stopped(self, _: object) -> None:
+        """Only now is the address free: whoever wanted to listen meanwhile gets it."""
+        self._is_stopping = False
+        if self._wanted is not None:
+            self.listen(self._wanted)
 
     def _hold(self) -> None:
         if not IReactorFDSet.providedBy(self._reactor) or self._listening is not None:

@@ -40,6 +40,12 @@ class _Turn:
         cycle, rest = now
         self.turn = max(0, math.ceil(cycle * self.weight + rest * self.weight - self.phase))
 
+    def forgive(self, now: tuple[float, float]) -> None:
+        """Keep at most one deadline that has passed."""
+        kept = self.turn
+        self.join(now)
+        self.turn = max(kept, self.turn - 1)
+
     def due(self) -> tuple[float, float]:
         cycle, rest = divmod(self.turn, self.weight)
         return cycle, (rest + self.phase) / self.weight
@@ -91,7 +97,11 @@ class Rotation:
         self._rebuild()
 
     def pick(self, tried: Collection[Key] = (), now: float = 0.0) -> Instance | None:  # noqa: ARG002  as every balancer
-        """The next instance that is not in `tried`; `None` when there is none. Those passed over keep their turn."""
+        """The next instance that is not in `tried`; `None` when there is none.
+
+        Those passed over keep their turn, but one only: with every turn kept, an instance whose calls all went
+        elsewhere for a while would then get all calls, until it had caught up.
+        """
         heap = self._heap
         if not tried:
             return self._take(heap) if heap else None
@@ -99,8 +109,9 @@ class Rotation:
         while heap and heap[0][2].instance.key in tried:
             passed.append(heappop(heap))
         picked = self._take(heap) if heap else None
-        for entry in passed:
-            heappush(heap, entry)
+        for _, order, turn in passed:
+            turn.forgive(self._now)
+            heappush(heap, (turn.due(), order, turn))
         return picked
 
     def _take(self, heap: list[_Entry]) -> Instance:

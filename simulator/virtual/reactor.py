@@ -1,7 +1,11 @@
-"""A host's reactor on virtual time: as much of Twisted's interfaces as client and simulator use."""
+"""A host's reactor on virtual time: as much of Twisted's interfaces as client and simulator use.
+
+Events of sockets are handled by the code of Twisted's epoll reactor, from what the sockets say epoll would report.
+"""
 
 from __future__ import annotations
 
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import IPv4Address
@@ -12,51 +16,95 @@ from twisted.internet.interfaces import (
     IReactorTCP,
     IReactorTime,
 )
+from twisted.internet.posixbase import _DisconnectSelectableMixin, _PollLikeMixin
 from zope.interface import implementer
 
-from simulator.virtual.vnet import VirtualConnector
+from simulator.virtual.transport import VirtualConnector, VirtualPort
+from simulator.virtual.vtime import NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from simulator.virtual.vnet import Network, VirtualPort
+    from simulator.virtual.sockets import VirtualSocket
+    from simulator.virtual.vnet import Network
     from simulator.virtual.vtime import Event
+
+_TROUBLE = EPOLLHUP | EPOLLERR
+
+
+class _Reading:
+    """Which sockets are read, as Twisted's code asks."""
+
+    def __contains__(self, socket: object) -> bool:
+        return socket.is_reading  # type: ignore[attr-defined, no-any-return]
 
 
 @implementer(IReactorTime, IReactorTCP, IReactorPluggableNameResolver)
-class VirtualReactor:
+class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
     """The reactor of one host.
 
     Args:
         network: What it is connected to.
         ip: Its address.
+
+    Attributes:
+        stalled_until_ns: Until then the program is busy, or the machine asleep: nothing of it happens.
+        clock_offset_ns: How far the host's wall clock is ahead.
+        written_after_loss: How often a protocol wrote on a transport it had been told is lost.
     """
 
     running = True
+    _POLL_DISCONNECTED = _TROUBLE
+    _POLL_IN = EPOLLIN
+    _POLL_OUT = EPOLLOUT
+    _reads = _Reading()
 
     def __init__(self, network: Network, ip: str) -> None:
-        self._network = network
+        self.network = network
         self._scheduler = network.scheduler
         self.ip = ip
-        self.seconds = self._scheduler.seconds
         self.nameResolver = _Resolver()
+        self.stalled_until_ns = 0
+        self.clock_offset_ns = 0
+        self.written_after_loss = 0
 
-    def installNameResolver(self, resolver: Any) -> Any:  # noqa: N802
-        """Resolve names by this from now on (`IReactorPluggableNameResolver`)."""
-        before, self.nameResolver = self.nameResolver, resolver
-        return before
+    # -- faults of a host
+
+    def stall(self, seconds: float) -> None:
+        """Let nothing of this host happen for a while; then everything that is due."""
+        self.stalled_until_ns = max(self.stalled_until_ns, self._scheduler.now_ns + round(seconds * NS))
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock forward (back when negative). Twisted's timers go by it, so they come early (late)."""
+        by_ns = round(seconds * NS)
+        self.clock_offset_ns += by_ns
+        self._scheduler.shift(self, -by_ns)
+
+    # -- time
+
+    def seconds(self) -> float:
+        """The host's wall clock (`IReactorTime`)."""
+        return (self._scheduler.now_ns + self.clock_offset_ns) / NS
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kw: Any) -> Event:  # noqa: A002, N802
         """Call after `delay` seconds (`IReactorTime`)."""
-        return self._scheduler.call_later(delay, callable, *args, **kw)
+        return self._scheduler.call_for(self, delay, callable, args, kw)
 
     def getDelayedCalls(self) -> Sequence[Event]:  # noqa: N802
-        """What is still to be called, on every host (`IReactorTime`)."""
-        return self._scheduler.pending
+        """What is still to be called on this host (`IReactorTime`)."""
+        return [event for event in self._scheduler.pending if event.host is self]
 
-    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> VirtualPort:  # noqa: ARG002, N802
+    def callFromThread(self, *_: Any) -> None:  # noqa: N802
+        """There are no threads here."""
+        raise RuntimeError("a thread in virtual time")
+
+    # -- connections
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> VirtualPort:  # noqa: N802
         """Accept connections (`IReactorTCP`)."""
-        return self._network.listen(self, interface or self.ip, port, factory)
+        listening = VirtualPort(port, factory, backlog, interface or self.ip, self)
+        listening.startListening()
+        return listening
 
     def connectTCP(  # noqa: N802
         self,
@@ -64,16 +112,81 @@ class VirtualReactor:
         port: int,
         factory: Any,
         timeout: float = 30,
-        bindAddress: Any = None,  # noqa: ARG002, N803
+        bindAddress: Any = None,  # noqa: N803
     ) -> VirtualConnector:
         """Open a connection (`IReactorTCP`)."""
-        connector = VirtualConnector(self._network, self, (host, port), factory, timeout)
+        connector = VirtualConnector(host, port, factory, timeout, bindAddress, self)
         connector.connect()
         return connector
 
-    def callFromThread(self, *_: Any) -> None:  # noqa: N802
-        """There are no threads here."""
-        raise RuntimeError("a thread in virtual time")
+    def installNameResolver(self, resolver: Any) -> Any:  # noqa: N802
+        """Resolve names by this from now on (`IReactorPluggableNameResolver`)."""
+        before, self.nameResolver = self.nameResolver, resolver
+        return before
+
+    # -- sockets, as Twisted's transports ask to be told of them
+
+    def addReader(self, reader: Any) -> None:  # noqa: N802
+        """Tell of readability."""
+        socket: VirtualSocket = reader.socket
+        socket.selectable = reader
+        socket.is_reading = True
+        self._soon(socket)
+
+    def addWriter(self, writer: Any) -> None:  # noqa: N802
+        """Tell of writability."""
+        socket: VirtualSocket = writer.socket
+        socket.selectable = writer
+        socket.is_writing = True
+        self._soon(socket)
+
+    def removeReader(self, reader: Any) -> None:  # noqa: N802
+        """Tell no more of readability."""
+        socket = getattr(reader, "socket", None)
+        if socket is not None:
+            socket.is_reading = False
+
+    def removeWriter(self, writer: Any) -> None:  # noqa: N802
+        """Tell no more of writability."""
+        socket = getattr(writer, "socket", None)
+        if socket is not None:
+            socket.is_writing = False
+
+    def ready(self, socket: VirtualSocket) -> None:
+        """Something has come for a socket, or become of it: tell the program, unless it is too busy."""
+        if self.stalled_until_ns > self._scheduler.now_ns:
+            if not socket.is_queued:
+                socket.is_queued = True
+                self._scheduler.at(self.stalled_until_ns, self._tell, socket)
+        elif not socket.is_queued:
+            self._tell(socket)
+
+    def _soon(self, socket: VirtualSocket) -> None:
+        """Look at a socket in a turn of its own: never inside whatever is happening."""
+        if not socket.is_queued and self._interest(socket):
+            socket.is_queued = True
+            self._scheduler.at(self._scheduler.now_ns, self._tell, socket)
+
+    def _tell(self, socket: VirtualSocket) -> None:
+        socket.is_queued = False
+        if self.stalled_until_ns > self._scheduler.now_ns:
+            self.ready(socket)
+            return
+        event = self._interest(socket)
+        if event:
+            self._doReadOrWrite(socket.selectable, socket, event)  # type: ignore[no-untyped-call]
+            self._soon(socket)
+
+    @staticmethod
+    def _interest(socket: VirtualSocket) -> int:
+        """What epoll would report: nothing for a socket that is not registered, and trouble always."""
+        if socket.is_reading:
+            wanted = EPOLLIN | EPOLLOUT | _TROUBLE if socket.is_writing else EPOLLIN | _TROUBLE
+        elif socket.is_writing:
+            wanted = EPOLLOUT | _TROUBLE
+        else:
+            return 0
+        return socket.readiness() & wanted
 
 
 @implementer(IHostnameResolver)

@@ -1,28 +1,27 @@
 """A network in memory: who listens where, what is on its way, and what the weather does to it.
 
-Verbs come in pairs: `blackhole` and `restore`, `set_latency` any time. Each direction of a connection is in order; its
-delay is the network's, with jitter from a stream of its own.
+Verbs come in pairs: `blackhole` and `restore`, `clog` and `unclog`, `close_queue` and `open_queue`. Each direction of a
+connection is in order.
 """
 
 from __future__ import annotations
 
+import errno
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet import error
-from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConnector, IListeningPort
-from twisted.python.failure import Failure
-from zope.interface import implementer
-
-from simulator.virtual.transport import VirtualTransport
+from simulator.virtual.links import Link, Way, is_cut, pieces
+from simulator.virtual.sockets import ACK, DATA, RST, SYN, SYN_ACK, WINDOW
 from simulator.virtual.vtime import NS
 
 if TYPE_CHECKING:
-    from simulator.virtual.reactor import VirtualReactor
+    from collections.abc import Callable, Iterable
+
+    from simulator.virtual.sockets import Address, VirtualSocket
     from simulator.virtual.vtime import Scheduler
 
-_FIRST_FREE_PORT = 40_000
+_FIRST_LISTENING_PORT = 40_000
+_EPHEMERAL_PORTS = range(10_000, 40_000)
 
 
 class Network:
@@ -31,244 +30,235 @@ class Network:
     Args:
         scheduler: The world's clock.
         latency_s: One way.
-        jitter_s: Up to so much more, drawn for each segment.
+        jitter_s: Up to so much more, drawn for each packet.
         segment_bytes: The most that arrives at once; 0 for no bound.
+
+    Attributes:
+        sockets: Those that programs have open, but for listening ones.
+        dialled: How many of them a host has opened, or is opening, to an address.
+        on_syn: Told of each handshake that arrives at a host.
     """
 
     def __init__(
         self, scheduler: Scheduler, *, latency_s: float = 0.0002, jitter_s: float = 0.0, segment_bytes: int = 0
     ) -> None:
         self.scheduler = scheduler
-        self._latency_s, self._jitter_s = latency_s, jitter_s
+        self._latency_ns, self._jitter_ns = round(latency_s * NS), round(jitter_s * NS)
         self._segment_bytes = segment_bytes
-        self._rng = scheduler.stream("network")
-        self._ports: dict[tuple[str, int], VirtualPort] = {}
-        self._next_port = _FIRST_FREE_PORT
+        self._listening: dict[Address, VirtualSocket] = {}
+        self._links: dict[Address, Link] = {}
         self._holes: dict[str, None] = {}
-        self._due_ns: dict[VirtualTransport, int] = {}
-        self.transports: dict[VirtualTransport, None] = {}
+        self._numbered = 0
+        self._next_port = _FIRST_LISTENING_PORT
+        self._next_ephemeral = 0
+        self.sockets: dict[VirtualSocket, None] = {}
+        self.dialled: Counter[tuple[str, Address | None]] = Counter()
+        self.on_syn: Callable[[VirtualSocket], None] | None = None
+
+    @property
+    def transports(self) -> list[VirtualSocket]:
+        """Ends of connections that programs have open."""
+        return list(self.sockets)
 
     # -- weather
 
+    def link(self, address: Address) -> Link:
+        """What is between a server address and everybody."""
+        found = self._links.get(address)
+        if found is None:
+            name = f"network/{address[0]}:{address[1]}"
+            up, down = (
+                Way(self.scheduler, self.scheduler.stream(f"{name}/{way}"), self._latency_ns, self._jitter_ns)
+                for way in ("up", "down")
+            )
+            found = self._links[address] = Link(up, down)
+            self._apply_to(found.ways, segment_bytes=self._segment_bytes, is_hole=address[0] in self._holes)
+        return found
+
     def set_latency(self, latency_s: float, jitter_s: float = 0.0) -> None:
-        """One way, from now on."""
-        self._latency_s, self._jitter_s = latency_s, jitter_s
+        """One way, everywhere, from now on."""
+        self._latency_ns, self._jitter_ns = round(latency_s * NS), round(jitter_s * NS)
+        for link in self._links.values():
+            self._apply_to(link.ways, latency_ns=self._latency_ns, jitter_ns=self._jitter_ns)
 
     def set_segments(self, size_bytes: int) -> None:
-        """The most that arrives at once, from now on; 0 for no bound."""
+        """The most that arrives at once, everywhere, from now on; 0 for no bound."""
         self._segment_bytes = size_bytes
+        for link in self._links.values():
+            self._apply_to(link.ways, segment_bytes=size_bytes)
+
+    def set(self, ways: Iterable[Way], **weather: Any) -> None:
+        """Change the weather on some ways; what a hole has held back is sent again once it is none any more."""
+        self._apply_to(ways, **weather)
 
     def blackhole(self, ip: str) -> None:
-        """What is sent to or from this host is lost, silently."""
+        """Nothing gets to or from the addresses of this host."""
         self.scheduler.log(f"blackhole {ip}")
         self._holes[ip] = None
+        self._apply_to(self._ways_of(ip), is_hole=True)
 
     def restore(self, ip: str) -> None:
-        """The host is there again; what was lost stays lost."""
+        """The host can be reached again."""
         self.scheduler.log(f"restore {ip}")
         self._holes.pop(ip, None)
+        self._apply_to(self._ways_of(ip), is_hole=False)
 
-    # -- listening and connecting
+    def close_queue(self, address: Address) -> None:
+        """Let a listener's queue of connections be full."""
+        if address in self._listening:
+            self._listening[address].is_full = True
 
-    def listen(self, reactor: VirtualReactor, ip: str, port: int, factory: Any) -> VirtualPort:
-        """Accept connections at an address; port 0 picks.
+    def open_queue(self, address: Address) -> None:
+        """Let there be room in it again."""
+        if address in self._listening:
+            self._listening[address].is_full = False
+
+    def clog(self, socket: VirtualSocket) -> None:
+        """Let nothing more out of this socket, until `unclog`."""
+        if socket.clogged is None:
+            socket.clogged = []
+
+    def unclog(self, socket: VirtualSocket) -> None:
+        """Let out what has piled up."""
+        held, socket.clogged = socket.clogged or [], None
+        for kind, data in held:
+            self.carry(socket, kind, data)
+
+    def _ways_of(self, ip: str) -> list[Way]:
+        return [way for address, link in self._links.items() if address[0] == ip for way in link.ways]
+
+    def _apply_to(self, ways: Iterable[Way], **weather: Any) -> None:
+        for way in ways:
+            way.set(**weather)
+            if not (way.is_hole or way.drops_syn):
+                for sender, kind, data, at_ns in way.resend():
+                    self._send(sender, way, kind, data, at_ns)
+
+    # -- what sockets ask for
+
+    def number(self) -> int:
+        """A number of its own for a socket."""
+        self._numbered += 1
+        return self._numbered
+
+    def bind(self, socket: VirtualSocket, address: Address) -> Address:
+        """Give a socket an address to listen at; port 0 picks.
 
         Raises:
-            CannotListenError: Somebody listens there.
+            OSError: Somebody listens there.
         """
-        if not port:
-            port = self._next_port
+        if not address[1]:
+            address = (address[0], self._next_port)
             self._next_port += 1
-        if (ip, port) in self._ports:
-            raise error.CannotListenError(ip, port, OSError(98, "Address already in use"))
-        listening = self._ports[ip, port] = VirtualPort(self, reactor, (ip, port), factory)
-        factory.doStart()
-        return listening
+        if address in self._listening:
+            raise OSError(errno.EADDRINUSE, "Address already in use")
+        self._listening[address] = socket
+        return address
 
-    def close_port(self, address: tuple[str, int]) -> None:
-        """Accept no more connections there."""
-        self._ports.pop(address, None)
+    def ephemeral(self, socket: VirtualSocket) -> Address:
+        """An address for the near end of a connection."""
+        self.sockets[socket] = None
+        self.dialled[socket.here[0], socket.there] += 1
+        self._next_ephemeral = (self._next_ephemeral + 1) % len(_EPHEMERAL_PORTS)
+        return socket.here[0], _EPHEMERAL_PORTS[self._next_ephemeral]
 
-    def dial(self, connector: VirtualConnector) -> None:
-        """A SYN goes out."""
-        if not self._is_lost(connector.here[0], connector.address[0]):
-            self.scheduler.call_later(self._delay_s(), self._syn_arrives, connector)
+    def opened(self, socket: VirtualSocket) -> None:
+        """A connection is established at this end."""
+        self.sockets[socket] = None
 
-    def _syn_arrives(self, connector: VirtualConnector) -> None:
-        listening = self._ports.get(connector.address)
-        if self._is_lost(connector.here[0], connector.address[0]):
-            return
-        if listening is None:
-            self.scheduler.call_later(self._delay_s(), connector.refused)
-            return
-        near = VirtualTransport(self, connector.here, connector.address)
-        far = VirtualTransport(self, connector.address, connector.here)
-        near.peer, far.peer = far, near
-        self.transports[far] = None
-        protocol = listening.factory.buildProtocol(IPv4Address("TCP", *connector.here))
-        due_ns = self._due(far)
-        if protocol is None:
-            far.abortConnection()
-        else:
-            far.protocol = protocol
-            protocol.makeConnection(far)
-        self.scheduler.call_at(due_ns, connector.established, near)
+    def closed(self, socket: VirtualSocket) -> None:
+        """A program has closed a socket."""
+        if socket in self.sockets:
+            del self.sockets[socket]
+            if socket.is_client:
+                self.dialled[socket.here[0], socket.there] -= 1
+        if self._listening.get(socket.here) is socket:
+            del self._listening[socket.here]
+
+    def window_opens(self, reader: VirtualSocket, size: int) -> None:
+        """A program has read; the writer hears of it if it waits for that."""
+        writer = reader.peer
+        if writer is not None and writer.read_by_peer(size):
+            self.carry(reader, WINDOW, size.to_bytes(4, "big"))
 
     # -- carrying
 
-    def later(self, act: Any, *arguments: Any) -> None:
-        """Let something happen now, but not inside whatever is happening."""
-        self.scheduler.call_later(0.0, act, *arguments)
+    def carry(self, sender: VirtualSocket, kind: int, data: bytes = b"") -> None:
+        """A packet goes to the other end, behind what went before."""
+        way = sender.way
+        if way is None:
+            return
+        if sender.clogged is not None:
+            sender.clogged.append((kind, data))
+        elif not way.is_plain:
+            self._carry_badly(sender, way, kind, data)
+        else:
+            scheduler = self.scheduler
+            sender.due_ns = due_ns = max(sender.due_ns, scheduler.now_ns + way.delay_ns(len(data)))
+            scheduler.at(due_ns, self._deliver, sender, way, kind, data)
 
-    def carry(self, sender: VirtualTransport, what: bytes | str) -> None:
-        """Data, `fin` or `rst` goes to the other end, behind what went before."""
+    def _carry_badly(self, sender: VirtualSocket, way: Way, kind: int, data: bytes) -> None:
+        if way.swallows(kind):
+            way.hold(sender, kind, data)
+        elif is_cut(way, kind, data):
+            for piece in pieces(data, way.segment_bytes):
+                self._send(sender, way, kind, piece, self.scheduler.now_ns)
+        else:
+            self._send(sender, way, kind, data, self.scheduler.now_ns)
+
+    def _send(self, sender: VirtualSocket, way: Way, kind: int, data: bytes, at_ns: int) -> None:
+        slow_ns = way.handshake_ns if kind == SYN else 0
+        lost_ns = way.lost_ns(kind) if way.loss else 0
+        sender.due_ns = max(sender.due_ns, at_ns + slow_ns + lost_ns + way.delay_ns(len(data)))
+        deliver = self._deliver_again if lost_ns else self._deliver
+        self.scheduler.at(sender.due_ns, deliver, sender, way, kind, data)
+
+    def _deliver_again(self, sender: VirtualSocket, way: Way, kind: int, data: bytes) -> None:
+        """What had been lost comes at last, unless its sender has forgotten it; nobody sends a reset twice."""
+        if not sender.is_dead and kind != RST:
+            self._deliver(sender, way, kind, data)
+
+    def _deliver(self, sender: VirtualSocket, way: Way, kind: int, data: bytes) -> None:
+        if not way.is_plain and way.swallows(kind):
+            way.hold(sender, kind, data)
+            return
+        self.scheduler.trace(sender.serial, len(data) if kind == DATA else -kind)
         peer = sender.peer
-        if peer is None or self._is_lost(sender.here[0], sender.there[0]):
+        if kind == SYN:
+            if not sender.is_closed:
+                self._syn(sender, way)
+        elif kind == ACK:
+            self._ack(sender)
+        elif peer is not None:
+            peer.arrive(kind, data)
+
+    def _syn(self, near: VirtualSocket, way: Way) -> None:
+        if self.on_syn is not None:
+            self.on_syn(near)
+        listening = self._listening.get(near.there or ("", 0))
+        if listening is None:
+            down = self.link(near.there or ("", 0)).down
+            if down.is_hole:
+                self._try_again(near, way)
+            else:
+                self.scheduler.at(self.scheduler.now_ns + down.delay_ns(0), near.refused)
             return
-        pieces = [what] if isinstance(what, str) or not self._segment_bytes else self._cut(what)
-        for piece in pieces:
-            self.scheduler.call_at(self._due(sender), self._deliver, peer, piece)
+        far = listening.accept_from(near)
+        if far is None:
+            # The queue is full: as if the SYN had never come.
+            self._try_again(near, way)
+        else:
+            self.carry(far, SYN_ACK)
 
-    def forget(self, transport: VirtualTransport) -> None:
-        """An end is closed."""
-        self.transports.pop(transport, None)
+    def _try_again(self, near: VirtualSocket, way: Way) -> None:
+        self.scheduler.at(self.scheduler.now_ns + NS, self._deliver, near, way, SYN, b"")
 
-    def _deliver(self, to: VirtualTransport, what: bytes | str) -> None:
-        if not self._is_lost(to.there[0], to.here[0]):
-            size = len(what) if isinstance(what, bytes) else what
-            self.scheduler.log(f"{to.there[0]}:{to.there[1]} > {to.here[0]}:{to.here[1]} {size}")
-            to.arrive(what)
-
-    def _cut(self, data: bytes) -> list[bytes | str]:
-        return [data[at : at + self._segment_bytes] for at in range(0, len(data), self._segment_bytes)]
-
-    def _due(self, sender: VirtualTransport) -> int:
-        """When what is sent now arrives: after the delay, and never before what went before."""
-        due_ns = self.scheduler.now_ns + round(self._delay_s() * NS)
-        due_ns = max(due_ns, self._due_ns.get(sender, 0))
-        self._due_ns[sender] = due_ns
-        return due_ns
-
-    def _delay_s(self) -> float:
-        return self._latency_s + (self._rng.random() * self._jitter_s if self._jitter_s else 0.0)
-
-    def _is_lost(self, a: str, b: str) -> bool:
-        return a in self._holes or b in self._holes
-
-    def ephemeral_port(self) -> int:
-        """A port for the near end of a connection."""
-        self._next_port += 1
-        return self._next_port - 1
-
-
-@implementer(IListeningPort)
-class VirtualPort:
-    """An address where connections are accepted."""
-
-    def __init__(self, network: Network, reactor: VirtualReactor, address: tuple[str, int], factory: Any) -> None:
-        self._network = network
-        self._reactor = reactor
-        self.address = address
-        self.factory = factory
-        self._is_open = True
-
-    def startListening(self) -> None:  # noqa: N802
-        """It does already (`IListeningPort`)."""
-
-    def stopListening(self) -> Deferred[None]:  # noqa: N802
-        """Accept no more; fires a turn later (`IListeningPort`)."""
-        stopped: Deferred[None] = Deferred()
-        if self._is_open:
-            self._is_open = False
-            self._network.close_port(self.address)
-            self.factory.doStop()
-        self._reactor.callLater(0, stopped.callback, None)
-        return stopped
-
-    def getHost(self) -> IPv4Address:  # noqa: N802
-        """The address (`IListeningPort`)."""
-        return IPv4Address("TCP", *self.address)
-
-
-@implementer(IConnector)
-class VirtualConnector:
-    """A connection being opened, then open, as its factory sees it."""
-
-    def __init__(
-        self, network: Network, reactor: VirtualReactor, address: tuple[str, int], factory: Any, timeout_s: float
-    ) -> None:
-        self._network = network
-        self._reactor = reactor
-        self.address = address
-        self.here = (reactor.ip, network.ephemeral_port())
-        self._factory = factory
-        self._timeout_s = timeout_s
-        self._timer: Any = None
-        self._transport: VirtualTransport | None = None
-        self.state = "disconnected"
-
-    def connect(self) -> None:
-        """Begin to connect (`IConnector`)."""
-        self.state = "connecting"
-        self._factory.doStart()
-        self._factory.startedConnecting(self)
-        if self.state != "connecting":
+    def _ack(self, near: VirtualSocket) -> None:
+        far = near.peer
+        listening = self._listening.get(near.there or ("", 0))
+        if far is None:
             return
-        self._timer = self._reactor.callLater(self._timeout_s, self._fail, error.TimeoutError())
-        self._network.dial(self)
-
-    def stopConnecting(self) -> None:  # noqa: N802
-        """Give up (`IConnector`)."""
-        if self.state != "connecting":
-            raise error.NotConnectingError("we're not trying to connect")
-        self._fail(error.UserError())
-
-    def disconnect(self) -> None:
-        """Close, or give up (`IConnector`)."""
-        if self.state == "connecting":
-            self.stopConnecting()
-        elif self.state == "connected" and self._transport is not None:
-            self._transport.loseConnection()
-
-    def getDestination(self) -> IPv4Address:  # noqa: N802
-        """Where it goes (`IConnector`)."""
-        return IPv4Address("TCP", *self.address)
-
-    def refused(self) -> None:
-        """Nobody listens there."""
-        if self.state == "connecting":
-            self._fail(error.ConnectionRefusedError())
-
-    def established(self, transport: VirtualTransport) -> None:
-        """The other end took the connection."""
-        if self.state != "connecting":
-            # Nobody wants it any more: what is sent to it is answered by a reset.
-            transport.connected = False
-            self._network.carry(transport, "rst")
-            return
-        self.state = "connected"
-        self._timer.cancel()
-        self._network.transports[transport] = None
-        self._transport = transport
-        protocol = self._factory.buildProtocol(self.getDestination())
-        if protocol is None:
-            transport.abortConnection()
-            return
-        transport.protocol = protocol
-        transport.on_lost = self.lost
-        protocol.makeConnection(transport)
-
-    def lost(self, reason: Failure) -> None:
-        """The connection is over."""
-        self.state = "disconnected"
-        self._factory.clientConnectionLost(self, reason)
-        if self.state == "disconnected":
-            self._factory.doStop()
-
-    def _fail(self, why: Exception) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self.state = "disconnected"
-        self._factory.clientConnectionFailed(self, Failure(why))
-        if self.state == "disconnected":
-            self._factory.doStop()
+        if listening is None:
+            far.close_by_reset()
+        else:
+            listening.join(far)

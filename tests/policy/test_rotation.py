@@ -85,6 +85,14 @@ def test_tried_instances_are_passed_over_and_keep_their_turn() -> None:
     assert ports(turning, 2) == [first, third]
 
 
+def test_those_passed_over_many_times_do_not_then_get_every_call() -> None:
+    """A hundred retries went past one instance; of the next calls it gets its share, and one more at most."""
+    turning = rotation(fleet(1, 1, 1, 1))
+    for _ in range(100):
+        turning.pick({("10.0.0.1", 1)})
+    assert 10 <= ports(turning, 40).count(1) <= 11
+
+
 def test_all_tried_is_nobody() -> None:
     """When every instance has been tried there is nobody left."""
     turning = rotation(fleet(1, 9))

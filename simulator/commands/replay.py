@@ -1,0 +1,29 @@
+"""`replay`: a plan from a file, as `shrink` writes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simulator.commands import BAD_SCENARIO, say
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="a plan")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the plan; 1 on a violation."""
+    from simulator.commands.simulate import play  # noqa: PLC0415
+    from simulator.virtual.plan import Plan, PlanError  # noqa: PLC0415
+
+    try:
+        plan = Plan.read(options.file)
+    except PlanError as error:
+        return say(error, BAD_SCENARIO)
+    return play(plan, f"python -m simulator replay {options.file}", as_json=options.json)

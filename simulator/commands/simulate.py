@@ -1,0 +1,75 @@
+"""`simulate`: one seed of the virtual world, from the nemesis' draw to the verdict."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from simulator.commands import FAILED, USAGE, say
+
+if TYPE_CHECKING:
+    import argparse
+
+    from simulator.virtual.plan import Plan
+    from simulator.virtual.world import World
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument("--seed", type=int, required=True, help="any whole number; it decides everything")
+    add_choice(parser)
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+
+
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """What chooses a run, beside its seed."""
+    parser.add_argument("--profile", default="chaos", help="calm, chaos, discovery, rolling, overload, big or storm")
+    parser.add_argument(
+        "--hours", type=_hours, default=0.1, help="length of a run in virtual time, about (default: %(default)s)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the seed; 1 on a violation."""
+    # Imported here: a mistake in the command line should not wait for Twisted.
+    from simulator.virtual.nemesis import draw  # noqa: PLC0415
+    from simulator.virtual.story import replay_line  # noqa: PLC0415
+
+    try:
+        plan = draw(options.seed, options.profile, options.hours)
+    except ValueError as error:
+        return say(error, USAGE)
+    return play(plan, replay_line(plan, options.hours), as_json=options.json)
+
+
+def play(plan: Plan, replay: str, *, as_json: bool) -> int:
+    """Run a plan and tell how it went; 1 on a violation."""
+    from simulator.virtual.story import account, explain  # noqa: PLC0415
+    from simulator.virtual.world import World  # noqa: PLC0415
+
+    live = sys.stdout.isatty()
+    result = World(plan, progress=_show if live else None).run()
+    if live:
+        print("\r\x1b[2K", end="")
+    if result.violations:
+        print("\n".join(explain(result, replay)))
+    print("\n".join(account(result)))
+    if as_json:
+        print(json.dumps(result.to_json()))
+    return FAILED if result.violations else 0
+
+
+def _show(phase: str, world: World) -> None:
+    now_s: Any = world.scheduler.elapsed_s
+    calls = sum(subject.calls for subject in world.subjects)
+    retries = sum(subject.retries for subject in world.subjects)
+    line = f"{phase:<9} {now_s:8.0f} s   {calls} calls   {retries} retries   {sum(world.faults.values())} faults"
+    print(f"\r\x1b[2K{line}", end="", flush=True)
+
+
+def _hours(text: str) -> float:
+    hours = float(text)
+    if not 0 < hours < 10_000:  # noqa: PLR2004  a year and more
+        raise ValueError(text)
+    return hours

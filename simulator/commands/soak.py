@@ -1,0 +1,91 @@
+"""`soak`: many seeds on several processes, until the first violation or to the end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from time import monotonic  # noqa: TID251  a progress bar is about real time
+from typing import TYPE_CHECKING
+
+from simulator.commands import FAILED, USAGE, say
+from simulator.commands.simulate import add_choice
+
+if TYPE_CHECKING:
+    from simulator.virtual.soaking import Sum
+
+_BAR = 30
+_LINES_APART_S = 10.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument("--seeds", type=_seeds, required=True, metavar="A..B", help="from A up to B, both included")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
+    parser.add_argument("--collect", action="store_true", help="go on after a violation, and list them all")
+    add_choice(parser)
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the seeds; 1 on a violation."""
+    from simulator.virtual.plan import PROFILES  # noqa: PLC0415
+    from simulator.virtual.soaking import soak  # noqa: PLC0415
+
+    if options.profile not in PROFILES:
+        return say(f"profile must be one of {', '.join(PROFILES)}, got {options.profile!r}", USAGE)
+    bar = _Bar(len(options.seeds))
+    total = soak(
+        options.seeds,
+        options.profile,
+        options.hours,
+        jobs=max(1, options.jobs),
+        collect=options.collect,
+        progress=bar.show,
+    )
+    bar.end()
+    for violation in total.violations:
+        print(f"seed {violation['seed']}: ({violation['checker']}) {violation['says']}\n  {violation['replay']}")
+    print(
+        f"{total.seeds} seeds, {total.simulated_s / 3600:.1f} h simulated, {total.calls} calls, {total.failed} failed "
+        f"by faults, {total.lost} lost, {sum(total.faults.values())} faults, {len(total.violations)} violations"
+    )
+    if options.json:
+        print(json.dumps(total.to_json()))
+    return FAILED if total.violations else 0
+
+
+class _Bar:
+    """A bar with rate and ETA; on no terminal a line now and then."""
+
+    def __init__(self, seeds: int) -> None:
+        self._seeds = seeds
+        self._began = self._shown_at = monotonic()
+        self._live = sys.stderr.isatty()
+
+    def show(self, total: Sum) -> None:
+        """So far."""
+        now = monotonic()
+        if not self._live and now - self._shown_at < _LINES_APART_S:
+            return
+        self._shown_at = now
+        rate = total.seeds / max(0.001, now - self._began)
+        left_s = int((self._seeds - total.seeds) / max(0.001, rate))
+        done = _BAR * total.seeds // self._seeds
+        line = (
+            f"[{'#' * done}{'.' * (_BAR - done)}] {total.seeds}/{self._seeds} seeds  {rate:.1f}/s  "
+            f"ETA {left_s // 60}:{left_s % 60:02}  {len(total.violations)} violations"
+        )
+        print(f"\r\x1b[2K{line}" if self._live else line, end="" if self._live else "\n", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Leave the terminal as it was."""
+        if self._live:
+            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+
+
+def _seeds(text: str) -> range:
+    first, dots, last = text.partition("..")
+    if dots and first.isascii() and first.isdigit() and last.isascii() and last.isdigit() and int(first) <= int(last):
+        return range(int(first), int(last) + 1)
+    raise argparse.ArgumentTypeError(f"must look like A..B with A ≤ B, such as 1..1000, got {text!r}")

@@ -1,0 +1,314 @@
+"""How the faults of a schedule are carried out and taken back, on the network, the fleet and the clients' hosts.
+
+Faults overlap: each leaves its mark in a list of its instance or way, and what holds is what the last marks say, so
+that the end of one never ends another.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from simulator.faults import Fault, Target
+from simulator.instance import State
+from simulator.virtual.troubles import KINDS, Scope
+from simulator.virtual.vtime import NS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from simulator.fleet import Service
+    from simulator.instance import SimulatedInstance
+    from simulator.simulator import Simulator
+    from simulator.virtual.links import Link, Way
+    from simulator.virtual.plan import Step
+    from simulator.virtual.reactor import VirtualReactor
+    from simulator.virtual.vnet import Network
+
+    Undo = Callable[[], None]
+
+_GOOD = {
+    "tail": 0.0, "tail_ns": 0, "loss": 0.0, "bytes_per_s": 0, "segment_bytes": 0, "handshake_ns": 0, "is_hole": False,
+    "drops_syn": False,
+}  # fmt: skip
+_DRAINS_S = 2.0
+_STATES = {"crash": State.CRASHED, "hang": State.HUNG, "drain": State.DRAINING}
+
+
+class Actor:
+    """Carries out steps.
+
+    Args:
+        network: Of the world.
+        simulator: The fleet and its control plane.
+        service: Whose instances suffer.
+        hosts: The clients' reactors.
+        zones: Instance i is in zone i modulo this.
+        on_burst: Told to begin so many calls at once.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        simulator: Simulator,
+        service: Service,
+        hosts: Sequence[VirtualReactor],
+        zones: int,
+        *,
+        on_burst: Callable[[int], None],
+    ) -> None:
+        self._network = network
+        self._simulator = simulator
+        self._service = service
+        self._hosts = hosts
+        self._zones = zones
+        self._on_burst = on_burst
+        self._weather: dict[Way, list[dict[str, Any]]] = {}
+        self._states: dict[SimulatedInstance, list[State]] = {}
+        self._chance = network.scheduler.stream("acts")
+        self._base = {"latency_ns": 0, "jitter_ns": 0}
+        self._names = 0
+
+    def good_weather(self, latency_s: float, jitter_s: float) -> None:
+        """What holds on every way that nothing troubles."""
+        self._base = {"latency_ns": round(latency_s * NS), "jitter_ns": round(jitter_s * NS)}
+
+    # -- who is struck
+
+    def struck(self, step: Step) -> list[SimulatedInstance]:
+        """The instances a step is about, of those there are now."""
+        there = list(self._service.instances.values())
+        scope = KINDS[step.kind].scope
+        if scope is Scope.ZONE:
+            return [instance for at, instance in enumerate(there) if at % self._zones == step.where % self._zones]
+        if scope in (Scope.CLIENT, Scope.CONTROL) or not there:
+            return []
+        return there if step.where < 0 else [there[step.where % len(there)]]
+
+    # -- carrying out
+
+    def begin(self, step: Step) -> Undo:
+        """Carry out a step; what takes it back is returned."""
+        kind, instances = KINDS[step.kind], self.struck(step)
+        if kind.fault:
+            return self._fault(step, kind.fault, instances)
+        act = getattr(self, f"_{step.kind}", None)
+        if act is not None:
+            found: Undo | None = act(step, instances)
+            return found or _nothing
+        if step.kind in _STATES:
+            return self._all(self._be(instance, _STATES[step.kind]) for instance in instances)
+        return self._all(self._worsen(self._link(instance), step) for instance in instances)
+
+    def _all(self, undoes: Iterable[Undo]) -> Undo:
+        return _Each([(undo, ()) for undo in undoes])
+
+    def _fault(self, step: Step, type_: str, instances: Sequence[SimulatedInstance]) -> Undo:
+        taken = {name: value for name, value in step.with_.items() if name != "probability"}
+        targets = [Target(self._service.name, instance.id) for instance in instances] or [Target(discovery=True)]
+        names = []
+        for target in targets:
+            self._names += 1
+            names.append(f"{step.kind}-{self._names}")
+            self._simulator.faults.add(
+                Fault(
+                    type_,
+                    target=target,
+                    attributes=taken,
+                    name=names[-1],
+                    probability=step.with_.get("probability", 1.0),
+                )
+            )
+        return _Each([(self._simulator.faults.remove, (name,)) for name in names])
+
+    def _be(self, instance: SimulatedInstance, state: State) -> Undo:
+        marks = self._states.setdefault(instance, [])
+        marks.append(state)
+        instance.set_state(state)
+
+        def undo() -> None:
+            marks.remove(state)
+            if instance.id in self._service.instances:
+                instance.set_state(marks[-1] if marks else State.RUNNING)
+
+        return undo
+
+    # -- on the way
+
+    def _link(self, instance: SimulatedInstance) -> Link:
+        return self._network.link((instance.ip, instance.port))
+
+    def _mark(self, ways: Sequence[Way], weather: dict[str, Any]) -> Undo:
+        for way in ways:
+            self._weather.setdefault(way, []).append(weather)
+            self._renew(way)
+
+        def undo() -> None:
+            for way in ways:
+                # By identity: two faults may look the same.
+                self._weather[way] = [mark for mark in self._weather[way] if mark is not weather]
+                self._renew(way)
+
+        return undo
+
+    def _renew(self, way: Way) -> None:
+        merged = {**_GOOD, **self._base}
+        for mark in self._weather[way]:
+            merged |= mark
+        self._network.set([way], **merged)
+
+    def _worsen(self, link: Link, step: Step) -> Undo:
+        """Whatever of the weather a step is drawn with; names that end in `_s` are seconds."""
+        if step.kind.startswith("blackhole"):
+            ways = {"blackhole_up": [link.up], "blackhole_down": [link.down]}.get(step.kind, list(link.ways))
+            return self._mark(ways, {"is_hole": True})
+        if step.kind == "syn_unanswered":
+            return self._mark([link.up], {"drops_syn": True})
+        weather = {
+            (name[:-2] + "_ns" if name.endswith("_s") and name != "bytes_per_s" else name): (
+                round(value * NS) if name.endswith("_s") and name != "bytes_per_s" else value
+            )
+            for name, value in step.with_.items()
+        }
+        if weather.get("tail"):
+            weather["tail_ns"] = NS
+        return self._mark(link.ways, weather)
+
+    def _full_queue(self, _: Step, instances: Sequence[SimulatedInstance]) -> Undo:
+        addresses = [(instance.ip, instance.port) for instance in instances]
+        for address in addresses:
+            self._network.close_queue(address)
+        return _Each([(self._network.open_queue, (address,)) for address in addresses])
+
+    def _power_loss(self, _: Step, instances: Sequence[SimulatedInstance]) -> Undo:
+        """Its last words, the resets, get nowhere."""
+        return self._all(
+            undo
+            for instance in instances
+            for undo in (self._mark(self._link(instance).ways, {"is_hole": True}), self._be(instance, State.CRASHED))
+        )
+
+    def _zone_loss(self, _: Step, instances: Sequence[SimulatedInstance]) -> Undo:
+        return self._all(self._be(instance, State.CRASHED) for instance in instances)
+
+    def _zone_hole(self, _: Step, instances: Sequence[SimulatedInstance]) -> Undo:
+        return self._all(self._mark(self._link(instance).ways, {"is_hole": True}) for instance in instances)
+
+    # -- on connections
+
+    def _repeat(self, step: Step, instances: Sequence[SimulatedInstance], verb: str, *, idle: bool) -> Undo:
+        """End the connections that are idle, or those that are not, again and again."""
+        ended: list[bool] = []
+
+        def again() -> None:
+            if ended:
+                return
+            for connection in [c for i in instances for c in list(i.server.connections) if c.is_idle is idle]:
+                getattr(connection, verb)()
+            self._network.scheduler.call_later(step.with_["every_s"] * (0.5 + self._chance.random()), again)
+
+        again()
+        return lambda: ended.append(True)
+
+    def _idle_fin(self, step: Step, instances: Sequence[SimulatedInstance]) -> Undo:
+        return self._repeat(step, instances, "close", idle=True)
+
+    def _idle_rst(self, step: Step, instances: Sequence[SimulatedInstance]) -> Undo:
+        return self._repeat(step, instances, "reset", idle=True)
+
+    def _busy_rst(self, step: Step, instances: Sequence[SimulatedInstance]) -> Undo:
+        return self._repeat(step, instances, "reset", idle=False)
+
+    def _clog(self, _: Step, instances: Sequence[SimulatedInstance]) -> Undo:
+        """FoundationDB's swizzle: some stop, one after the other, and go on in another order."""
+        addresses = {(instance.ip, instance.port) for instance in instances}
+        sockets = [s for s in self._network.sockets if s.here in addresses or s.there in addresses]
+        chosen = [socket for socket in sockets if self._chance.random() < 0.7]  # noqa: PLR2004  most of them
+        for socket in chosen:
+            self._network.clog(socket)
+
+        def undo() -> None:
+            self._chance.shuffle(chosen)
+            for at, socket in enumerate(chosen):
+                self._network.scheduler.call_later(at * 0.01, self._network.unclog, socket)
+
+        return undo
+
+    # -- on clients and the control plane
+
+    def _chosen_hosts(self, step: Step) -> Sequence[VirtualReactor]:
+        return self._hosts if step.where < 0 else [self._hosts[step.where % len(self._hosts)]]
+
+    def _stall(self, step: Step, _: Any) -> None:
+        for host in self._chosen_hosts(step):
+            host.stall(step.for_s)
+
+    def _jump_ahead(self, step: Step, _: Any) -> None:
+        for host in self._chosen_hosts(step):
+            host.jump(step.with_["by_s"])
+
+    def _jump_back(self, step: Step, _: Any) -> None:
+        for host in self._chosen_hosts(step):
+            host.jump(-step.with_["by_s"])
+
+    def _control_link(self) -> Link:
+        host, _, port = self._simulator.authority.rpartition(":")
+        return self._network.link((host, int(port)))
+
+    def _control_hole(self, _: Step, __: Any) -> Undo:
+        return self._mark(self._control_link().ways, {"is_hole": True})
+
+    def _control_slow(self, step: Step, _: Any) -> Undo:
+        return self._worsen(self._control_link(), step)
+
+    # -- what operators do
+
+    def _add(self, _: Step, __: Any) -> None:
+        self._service.add_instance()
+
+    def _remove(self, _: Step, instances: Sequence[SimulatedInstance]) -> None:
+        if len(self._service.listed()) > len(instances):
+            for instance in instances:
+                self._retire(instance)
+
+    def _replace(self, _: Step, instances: Sequence[SimulatedInstance]) -> None:
+        for instance in instances:
+            self._service.add_instance(weight=instance.weight or 100)
+            self._retire(instance)
+
+    def _replace_all(self, step: Step, _: Any) -> None:
+        self._replace(step, list(self._service.instances.values()))
+
+    def _retire(self, instance: SimulatedInstance) -> None:
+        """Leaves the list, later drains, and ends."""
+        instance.registered = False
+        later = self._network.scheduler.call_later
+        later(_DRAINS_S, lambda: instance.id in self._service.instances and instance.drain())
+        later(
+            2 * _DRAINS_S,
+            lambda: instance.id in self._service.instances and self._service.remove_instance(instance.id),
+        )
+
+    def _reweigh(self, step: Step, instances: Sequence[SimulatedInstance]) -> None:
+        weight = step.with_["weight"]
+        others = [i for i in self._service.listed() if i not in instances and i.weight > 0]
+        if weight or others:
+            for instance in instances:
+                instance.weight = weight
+
+    def _burst(self, step: Step, _: Any) -> None:
+        self._on_burst(step.with_["calls"])
+
+
+def _nothing() -> None:
+    """There is nothing to take back."""
+
+
+class _Each:
+    """Several things to take back."""
+
+    def __init__(self, acts: Sequence[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
+        self._acts = acts
+
+    def __call__(self) -> None:
+        for act, arguments in self._acts:
+            act(*arguments)

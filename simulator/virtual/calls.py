@@ -1,0 +1,242 @@
+"""What is checked about every call.
+
+It ends once and in time, with its own answer, after fair attempts, and it fails only where faults explain each attempt
+and the decision to give up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from attrs import define, field
+
+from simulator.virtual.troubles import STALE, STATUS, WRONG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from simulator.virtual.explanations import Explanations
+    from simulator.virtual.sockets import Address
+    from simulator.virtual.subject import Subject
+
+    Report = Callable[[str, str], None]
+
+_SLACK_S = 0.002
+_BUDGET_WINDOW_S = 11.0
+_NO_FAILURE = (STALE, "unsent")
+_OUT_OF_TIME, _SHORT_S = ("deadline", "waited", "overloaded"), 0.25
+_KNOWN = frozenset({"DeadlineExceeded", "ConnectionFailed", "StatusError", "ProtocolViolation", "Overloaded"})
+
+
+@define(eq=False)
+class Record:
+    """A call in flight.
+
+    Attributes:
+        subject: Whose call.
+        number: Of the client's calls.
+        name: `client.number`.
+        body: What must come back.
+        began_s: When.
+        timeout_s: Its deadline.
+        arrivals: Address and whether the connection had carried a request before, of each time it reached an instance.
+        is_cancelled: Whether the program has cancelled it.
+    """
+
+    subject: Subject
+    number: int
+    name: str
+    body: str
+    began_s: float
+    timeout_s: float
+    arrivals: list[tuple[Address, bool]] = field(factory=list)
+    is_cancelled: bool = False
+
+
+class Tried(NamedTuple):
+    """An attempt of a failed call, as its error tells."""
+
+    address: Address
+    condition: str
+    status: int
+    asked_s: float
+    elapsed_s: float
+
+    @classmethod
+    def of(cls, attempt: Any) -> Tried:
+        """The attempt of an error."""
+        outcome = attempt.outcome
+        return cls(
+            attempt.instance.key,
+            str(outcome.condition),
+            outcome.status,
+            outcome.retry_after_s or 0.0,
+            attempt.elapsed_s,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.address[0]}:{self.address[1]} {self.condition}{f' {self.status}' if self.status else ''}"
+
+
+class CallChecker:
+    """Checks (a), (b), (c) and (f).
+
+    Args:
+        seconds: Virtual time.
+        explanations: Of the faults at work.
+        report: Takes a checker's name and what it found.
+    """
+
+    def __init__(self, seconds: Callable[[], float], explanations: Explanations, report: Report) -> None:
+        self._seconds = seconds
+        self._explanations = explanations
+        self._report = report
+        self._retries: dict[int, deque[tuple[float, int]]] = {}
+        self.in_flight: dict[str, Record] = {}
+
+    def begin(self, record: Record) -> None:
+        """A call begins."""
+        self.in_flight[record.name] = record
+
+    def arrived(self, name: str, address: Address, *, is_reused: bool) -> None:
+        """A call's request is complete at an instance."""
+        record = self.in_flight.get(name)
+        if record is None:
+            return
+        earlier = tuple(record.arrivals)
+        record.arrivals.append((address, is_reused))
+        if not earlier:
+            return
+        before = [reused for known, reused in earlier if known == address]
+        # A kept connection that closed under the request may have brought it all the same, and costs no attempt.
+        limit = record.subject.attempts + any(reused for _, reused in earlier)
+        if len(record.arrivals) > limit:
+            self._report("c", f"call {name} reached instances {len(record.arrivals)} times, of at most {limit}")
+        others = record.subject.steady_since(record.began_s) - {address}
+        if not before or not others:
+            return
+        if len(others) + 2 > limit:
+            self._report("c", f"call {name} came to {address} again, while others had not been tried")
+        elif not before[0]:
+            self._report("c", f"call {name} came to {address} again, where it had failed on a new connection")
+
+    def answered(self, record: Record, answer: str) -> None:
+        """A call ends with a response."""
+        now_s = self._end(record)
+        if record.is_cancelled:
+            self._report("a", f"call {record.name} was answered after it was cancelled")
+        if answer != record.body:
+            window = (record.began_s, now_s)
+            explained = any(
+                self._explanations.explain(address, WRONG, 0, record.subject.number, window)
+                for address, _ in record.arrivals
+            )
+            if not explained:
+                self._report("b", f"call {record.name} got another answer than its own: {answer[:60]!r}")
+
+    def failed(self, record: Record, error: BaseException) -> str:
+        """A call ends with an error.
+
+        Returns:
+            What became of it, in a line.
+        """
+        now_s = self._end(record)
+        name = type(error).__name__
+        attempts = [Tried.of(attempt) for attempt in getattr(error, "attempts", ())]
+        if record.is_cancelled:
+            if name != "CancelledError":
+                self._report("a", f"call {record.name} was cancelled and ended as {name}")
+        elif name not in _KNOWN:
+            self._report("f", f"call {record.name} failed as {name}: {error}")
+        else:
+            self._check_attempts(record, attempts, now_s)
+            self._check_giving_up(record, name, attempts, now_s)
+        trail = ", ".join(map(str, attempts)) or "no attempt"
+        return f"{name} after {now_s - record.began_s:.3f} s: {trail}"
+
+    def overdue(self) -> None:
+        """Look for calls that should have ended."""
+        now_s = self._seconds()
+        for record in list(self.in_flight.values()):
+            if now_s > record.began_s + record.timeout_s + 1.0 and not self._is_disturbed(record, now_s):
+                del self.in_flight[record.name]
+                self._report("a", f"call {record.name} has not ended {now_s - record.began_s:.1f} s after it began")
+
+    def sample(self, subject: Subject) -> None:
+        """Keep account of a client's retries, for its budget."""
+        kept = self._retries.setdefault(subject.number, deque())
+        now_s = self._seconds()
+        kept.append((now_s, subject.retries))
+        while kept[0][0] < now_s - _BUDGET_WINDOW_S and len(kept) > 1:
+            kept.popleft()
+
+    # -- how it checks
+
+    def _end(self, record: Record) -> float:
+        now_s = self._seconds()
+        if self.in_flight.pop(record.name, None) is None:
+            self._report("a", f"call {record.name} ended more than once, or after it was overdue")
+        late_s = now_s - record.began_s - record.timeout_s
+        if late_s > _SLACK_S and not self._is_disturbed(record, now_s):
+            self._report("a", f"call {record.name} ended {late_s:.3f} s after its deadline")
+        return now_s
+
+    def _is_disturbed(self, record: Record, now_s: float) -> bool:
+        return self._explanations.disturbs_client(record.subject.number, record.began_s, now_s)
+
+    def _check_attempts(self, record: Record, attempts: list[Tried], now_s: float) -> None:
+        subject, window = record.subject, (record.began_s, now_s)
+        spent = _spent(attempts)
+        if spent > subject.attempts:
+            self._report("c", f"call {record.name} took {spent} attempts, of at most {subject.attempts}")
+        steady = subject.steady_since(record.began_s)
+        seen: dict[Address, str] = {}
+        for at, tried in enumerate(attempts):
+            address, condition = tried.address, tried.condition
+            if (
+                address in seen
+                and len(steady | {address}) > 1
+                and (seen[address] not in _NO_FAILURE or steady - seen.keys())
+            ):
+                self._report("c", f"call {record.name} tried {address} twice, the first time {seen[address]}")
+            seen[address] = condition
+            if at and condition in _OUT_OF_TIME and tried.elapsed_s < _SHORT_S:
+                # Those before it left it no time, or came here all together.
+                continue
+            if not self._explanations.explain(address, condition, tried.status, subject.number, window):
+                self._report("f", f"call {record.name}: nothing explains {tried}")
+
+    def _check_giving_up(self, record: Record, name: str, attempts: list[Tried], now_s: float) -> None:
+        subject = record.subject
+        spent_s = now_s - record.began_s
+        if name == "DeadlineExceeded":
+            if spent_s < record.timeout_s - _SLACK_S and not self._is_disturbed(record, now_s):
+                self._report("a", f"call {record.name} ran out of time {spent_s:.3f} s after it began")
+            return
+        if not attempts:
+            self._report("f", f"call {record.name} failed as {name} without an attempt")
+            return
+        last = attempts[-1]
+        is_retried = (last.status if last.condition == STATUS else last.condition) in subject.retry_on
+        left = subject.steady_since(record.began_s) - {tried.address for tried in attempts}
+        excuses = (
+            not is_retried,
+            _spent(attempts) >= subject.attempts,
+            not left,
+            record.timeout_s - spent_s <= max(last.asked_s, subject.backoff_max_s) + _SLACK_S,
+            self._recent_retries(subject, now_s) >= subject.budget_floor - 1,
+            self._is_disturbed(record, now_s),
+        )
+        if not any(excuses):
+            untried = ", ".join(f"{ip}:{port}" for ip, port in sorted(left))
+            self._report("f", f"call {record.name} gave up after {len(attempts)} attempts with {untried} untried")
+
+    def _recent_retries(self, subject: Subject, now_s: float) -> int:
+        kept = self._retries.get(subject.number)
+        return subject.retries - kept[0][1] if kept and kept[0][0] > now_s - 2 * _BUDGET_WINDOW_S else 0
+
+
+def _spent(attempts: list[Tried]) -> int:
+    """Those that count: a stale connection costs none."""
+    return sum(tried.condition not in _NO_FAILURE for tried in attempts)

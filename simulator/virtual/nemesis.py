@@ -1,0 +1,186 @@
+"""Draws the plan of a run from its seed and profile: how large the world is, what goes wrong, when, and for how long.
+
+Swarm testing: each seed gets a few kinds of fault, not all, since faults also hide each other.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from simulator.virtual.plan import PROFILES, Plan, Step
+from simulator.virtual.troubles import KINDS, NETWORKED, ON_CLIENTS, ON_CONTROL, OPERATED, SERVED, ZONED, Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from simulator.virtual.troubles import Kind
+
+DEFAULT_HOURS = 0.1
+_LAST_S = 2.0
+
+
+def draw(seed: int, profile: str = "chaos", hours: float = DEFAULT_HOURS) -> Plan:
+    """The plan of a seed.
+
+    Args:
+        seed: Any whole number.
+        profile: One of `PROFILES`.
+        hours: About how long the run is, in virtual time; faults may begin in two thirds of it.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
+    rng = Random(f"{seed}/nemesis/{profile}")
+    return _DRAWERS[profile](seed, rng, max(20.0, hours * 3600 * 2 / 3))
+
+
+def _calm(seed: int, rng: Random, length_s: float) -> Plan:
+    """No faults at all: shares are exact and nothing is retried."""
+    return _world(seed, "calm", rng, length_s)
+
+
+def _chaos(seed: int, rng: Random, length_s: float) -> Plan:
+    """Everything."""
+    plan = _world(seed, "chaos", rng, length_s)
+    names = list(KINDS)
+    kinds = rng.sample(names, rng.randint(2, 9))
+    return plan.but(steps=_schedule(rng, plan, kinds, length_s, rng.choice((8.0, 20.0, 40.0))))
+
+
+def _discovery(seed: int, rng: Random, length_s: float) -> Plan:
+    """The control plane at its worst, and a fleet that changes meanwhile; the data plane is well."""
+    plan = _world(seed, "discovery", rng, length_s, poll_interval_s=rng.choice((1.0, 2.0, 5.0)))
+    kinds = [
+        *rng.sample(list(ON_CONTROL), 6),
+        *rng.sample(("add", "replace", "reweigh", "remove", "replace_all"), 2),
+    ]
+    return plan.but(steps=_schedule(rng, plan, kinds, length_s, 8.0))
+
+
+def _rolling(seed: int, rng: Random, length_s: float) -> Plan:
+    """Upgrades: every instance is replaced, one after the other, again and again."""
+    plan = _world(seed, "rolling", rng, length_s, instances=rng.randint(2, 8), poll_interval_s=rng.choice((1.0, 2.0)))
+    every_s = rng.choice((4.0, 8.0, 15.0))
+    steps = [Step(round(at * every_s, 3), "replace", 0) for at in range(1, int(length_s / every_s))]
+    extra = _schedule(rng, plan, rng.sample(("reweigh", "add", "crash", "idle_fin", "list_late"), 2), length_s, 20.0)
+    return plan.but(steps=tuple(sorted([*steps, *extra], key=lambda step: step.at_s)))
+
+
+def _overload(seed: int, rng: Random, length_s: float) -> Plan:
+    """More calls than connections and workers: lines, queues, 450 and 429."""
+    plan = _world(
+        seed,
+        "overload",
+        rng,
+        length_s / 4,
+        instances=rng.randint(2, 4),
+        max_connections_per_instance=rng.choice((1, 2, 8)),
+        timeout_s=2.0,
+    )
+    plan = plan.but(
+        per_s=rng.choice((20.0, 60.0)), burst=rng.choice((1, 10)), work_s=rng.choice((0.02, 0.1)), large=0.0
+    )
+    kinds = ["burst", *rng.sample(("unavailable", "limited", "grey", "crash", "slow_work", "narrow"), 3)]
+    return plan.but(steps=_schedule(rng, plan, kinds, length_s / 4, 8.0))
+
+
+def _big(seed: int, rng: Random, length_s: float) -> Plan:
+    """1,000 instances and 100 clients: the load's balance, and what discovery costs."""
+    plan = _world(seed, "big", rng, length_s / 4, instances=1000, eject_max_s=5.0, eject_base_s=2.0).but(
+        weights=(), clients=100, per_s=2.0, large=0.0
+    )
+    kinds = rng.sample(("crash", "zone_loss", "replace", "list_empty", "list_stale", "reset"), 3)
+    return plan.but(steps=_schedule(rng, plan, kinds, length_s / 4, 5.0))
+
+
+def _storm(seed: int, rng: Random, length_s: float) -> Plan:
+    """An outage of the whole fleet under load, and the way back: how far retries amplify it."""
+    plan = _world(seed, "storm", rng, length_s / 3, instances=5, timeout_s=2.0).but(per_s=50.0, work_s=0.01, large=0.0)
+    kind = rng.choice(("error", "unavailable", "grey", "zone_loss", "reset", "hang"))
+    outage_s = round(length_s / 12, 3)
+    every = range(3) if KINDS[kind].scope is Scope.ZONE else range(5)
+    steps = tuple(Step(5.0, kind, where, outage_s, _attributes(rng, KINDS[kind], probability=1.0)) for where in every)
+    return plan.but(steps=steps)
+
+
+_DRAWERS = {
+    "calm": _calm,
+    "chaos": _chaos,
+    "discovery": _discovery,
+    "rolling": _rolling,
+    "overload": _overload,
+    "big": _big,
+    "storm": _storm,
+}
+
+
+def _world(seed: int, profile: str, rng: Random, chaos_s: float, **client: Any) -> Plan:
+    instances = client.pop("instances", 0) or rng.choice((1, 2, 3, 3, 5, 5, 8))
+    settings = {
+        "poll_interval_s": rng.choice((5.0, 5.0, 10.0, 10.0, 20.0)),
+        "discovery_timeout_s": rng.choice((1.0, 3.0)),
+        "timeout_s": rng.choice((1.0, 5.0, 5.0)),
+        "connect_timeout_s": rng.choice((0.3, 1.0)),
+        "attempts": rng.choice((2, 3, 3, 3, 5)),
+        "retry_budget_min_per_s": rng.choice((0.3, 10.0, 10.0)),
+        "eject_after": rng.choice((2, 5)),
+        "eject_base_s": rng.choice((2.0, 10.0, 30.0)),
+        "eject_max_s": rng.choice((5.0, 30.0, 60.0)),
+        "idle_timeout_s": rng.choice((0.5, 5.0, 30.0)),
+        "max_connections_per_instance": rng.choice((1, 4, 100)),
+    }
+    if rng.random() < 0.5:  # noqa: PLR2004  a half
+        settings["attempt_timeout_s"] = rng.choice((0.2, 0.5, 1.0))
+    return Plan(
+        seed=seed,
+        profile=profile,
+        chaos_s=round(chaos_s, 3),
+        instances=instances,
+        weights=tuple(rng.choice((1, 1, 1, 2, 3)) for _ in range(min(instances, 10))) if rng.random() < 0.5 else (),  # noqa: PLR2004
+        zones=rng.choice((2, 3)),
+        clients=rng.choice((1, 1, 1, 2)),
+        per_s=rng.choice((2.0, 2.0, 2.0, 2.0, 2.0, 10.0)),
+        has_token=rng.random() < 0.5,  # noqa: PLR2004
+        large=rng.choice((0.0, 0.0, 0.0, 0.02)),
+        cancelled=rng.choice((0.0, 0.02)),
+        work_s=rng.choice((0.0, 0.0, 0.005)),
+        jitter_s=rng.choice((0.0, 0.0005, 0.003)),
+        client={**settings, **client},
+    )
+
+
+def _schedule(rng: Random, plan: Plan, kinds: Sequence[str], length_s: float, every_s: float) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    at_s = 0.0
+    while True:
+        at_s += rng.expovariate(1 / every_s)
+        if at_s > length_s - _LAST_S:
+            return tuple(steps)
+        name = rng.choice(kinds)
+        kind = KINDS[name]
+        longest_s = min(kind.lasts_s[1], length_s - at_s - 1.0)
+        for_s = round(min(rng.uniform(*kind.lasts_s), longest_s), 3)
+        steps.append(Step(round(at_s, 3), name, _where(rng, plan, kind), for_s, _attributes(rng, kind)))
+
+
+def _where(rng: Random, plan: Plan, kind: Kind) -> int:
+    if kind.scope is Scope.CONTROL:
+        return -1
+    bound = {Scope.ZONE: plan.zones, Scope.CLIENT: plan.clients}.get(kind.scope, plan.instances)
+    return rng.randrange(bound)
+
+
+def _attributes(rng: Random, kind: Kind, **fixed: Any) -> Mapping[str, Any]:
+    drawn = {name: draw_one(rng) for name, draw_one in kind.draws.items()}
+    return {**drawn, **{name: value for name, value in fixed.items() if name in drawn}}
+
+
+GROUPS = {
+    "simulator": SERVED,
+    "network": NETWORKED,
+    "zones": ZONED,
+    "clients": ON_CLIENTS,
+    "discovery": ON_CONTROL,
+    "operators": OPERATED,
+}
+"""The kinds of fault, as the documentation and the coverage table group them."""

@@ -1,0 +1,200 @@
+"""The judge of a run: hears of everything, and says what should not have been.
+
+Checkers, by letter: (a) every call ends once, by its deadline; (b) with its own answer; (c) after fair attempts;
+(d) connections are used as they should be; (e) the list is the last good reply, and polling is its own business;
+(f) no call fails but by faults; (g) shares are exact in quiet times; (h) nothing is left at the end; (i) after the heal
+everything is well again within a bound. What it finds stops the run.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+
+from simulator.virtual.calls import CallChecker
+from simulator.virtual.explanations import Explanations
+from simulator.virtual.views import ViewChecker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from simulator.virtual.sockets import Address, VirtualSocket
+    from simulator.virtual.subject import Subject
+    from simulator.virtual.vnet import Network
+
+CHECKERS = {
+    "a": "every call ends exactly once, by its deadline",
+    "b": "a response belongs to its request",
+    "c": "attempts within the limit, never twice on an instance while another is eligible",
+    "d": "one request at a time on a connection, pools within their limit, no write on a lost transport",
+    "e": "the list is the last good reply, and polls come on their own schedule",
+    "f": "no call fails that no fault explains",
+    "g": "weighted shares are exact in quiet times",
+    "h": "nothing is left at the end: no timer, no connection, no logged error",
+    "i": "after the heal the view converges and every call succeeds",
+    "x": "the application's own checkers",
+}
+_MOST_VIOLATIONS = 10
+
+
+@frozen
+class Violation:
+    """What should not have been.
+
+    Attributes:
+        checker: Its letter.
+        at_s: When it was found.
+        says: One line for people.
+    """
+
+    checker: str
+    at_s: float
+    says: str
+
+    def __str__(self) -> str:
+        return f"({self.checker}) at {self.at_s:.3f} s: {self.says}"
+
+
+class Oracle:
+    """Judges one run.
+
+    Args:
+        network: Of the world.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._scheduler = network.scheduler
+        self.violations: list[Violation] = []
+        self.explanations = Explanations()
+        seconds: Callable[[], float] = lambda: self._scheduler.elapsed_s  # noqa: E731
+        self.calls = CallChecker(seconds, self.explanations, self.report)
+        self.views = ViewChecker(seconds, self.explanations, self.report)
+        self.subjects: dict[str, Subject] = {}
+        self._answered_ns: dict[Any, int] = {}
+        self._counting: dict[int, dict[Address, int]] | None = None
+        self._logged: list[dict[str, Any]] = []
+        self._seen_errors = 0
+        self._ear: Any = self._hear
+
+    # -- what it hears
+
+    def report(self, checker: str, says: str) -> None:
+        """A checker has found something."""
+        if len(self.violations) < _MOST_VIOLATIONS:
+            violation = Violation(checker, round(self._scheduler.elapsed_s, 6), says)
+            self.violations.append(violation)
+            self._scheduler.log(f"VIOLATION {violation}")
+
+    def watch_log(self) -> None:
+        """From now on whatever is logged as an error counts."""
+        globalLogPublisher.addObserver(self._ear)
+
+    def unwatch_log(self) -> None:
+        """No more of that."""
+        globalLogPublisher.removeObserver(self._ear)
+
+    def reached(self, address: Address, connection: Any, call: str, host: str) -> None:
+        """A request is complete at an instance."""
+        if self._answered_ns.get(connection) == self._scheduler.now_ns:
+            self.report("d", f"call {call} was sent to {address} before the request in front of it was answered")
+        self.calls.arrived(call, address, is_reused=connection.requests > 1)
+        if self._counting is not None and host in self.subjects:
+            counts = self._counting.setdefault(self.subjects[host].number, {})
+            counts[address] = counts.get(address, 0) + 1
+
+    def answered(self, connection: Any) -> None:
+        """An instance has answered a request."""
+        self._answered_ns[connection] = self._scheduler.now_ns
+
+    def closed(self, connection: Any) -> None:
+        """A connection of an instance is gone."""
+        self._answered_ns.pop(connection, None)
+
+    def dialled(self, near: VirtualSocket) -> None:
+        """A client opens a connection."""
+        subject = self.subjects.get(near.here[0])
+        address = near.there
+        if subject is None or address not in subject.view:
+            return
+        n = self._network.dialled[near.here[0], address]
+        if n > subject.max_connections and subject.changed_at_s < self._scheduler.elapsed_s - 2 * subject.timeout_s:
+            self.report("d", f"client {subject.number} has {n} connections to {address}, of {subject.max_connections}")
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        if event.get("log_level", LogLevel.info) >= LogLevel.error:
+            self._logged.append(event)
+
+    # -- what it looks at
+
+    def tick(self) -> None:
+        """Look at everything that can be looked at any time."""
+        for subject in self.subjects.values():
+            if subject.client.is_ready:
+                self.views.look(subject)
+            self.calls.sample(subject)
+            if subject.reactor.written_after_loss:
+                subject.reactor.written_after_loss = 0
+                self.report("d", f"client {subject.number} wrote on a transport it had been told is lost")
+        self.calls.overdue()
+        self.hear_errors()
+
+    def hear_errors(self) -> None:
+        """Report what was raised or logged meanwhile."""
+        for error in self._scheduler.errors[self._seen_errors :]:
+            self.report("h", f"a timer or a callback raised {type(error).__name__}: {error}")
+        self._seen_errors = len(self._scheduler.errors)
+        for event in self._logged:
+            failure = event.get("log_failure")
+            self.report("h", f"logged: {failure.getErrorMessage() if failure else formatEvent(event)}"[:500])
+        self._logged.clear()
+
+    def check_well(self, listed: Mapping[Address, float]) -> None:
+        """(i): the lists say what is, and nobody is left out any more."""
+        for subject in self.subjects.values():
+            if subject.view != listed:
+                self.report("i", f"client {subject.number} has {subject.view}, and discovery lists {listed}")
+            if subject.client.ejected:
+                out = ", ".join(instance.address for instance in subject.client.ejected)
+                self.report("i", f"client {subject.number} still leaves out {out}, long after the heal")
+
+    # -- shares
+
+    def begin_counting(self) -> None:
+        """Count the requests of each client at each instance."""
+        self._counting = {}
+
+    def check_shares(self, listed: Mapping[Address, float], cycles: int) -> None:
+        """(g): so many whole cycles were called; each instance got its weight's share, to the call."""
+        counts, self._counting = self._counting or {}, None
+        unit = gcd(*(int(weight) for weight in listed.values())) or 1
+        want = {address: int(weight) // unit * cycles for address, weight in listed.items() if weight > 0}
+        for subject in self.subjects.values():
+            got = counts.get(subject.number, {})
+            if subject.balancer == "wrr" and got != want:
+                off = {a: f"{got.get(a, 0)} of {n}" for a, n in want.items() if got.get(a, 0) != n}
+                self.report("g", f"client {subject.number}: the shares are not exact: {off}")
+
+    # -- the end
+
+    def check_closed(self, subject: Subject) -> None:
+        """(h): a client has closed."""
+        if subject.number_of_timers():
+            left = ", ".join(map(repr, subject.reactor.getDelayedCalls()))
+            self.report("h", f"client {subject.number} has closed and left timers: {left}")
+        mine = [socket for socket in self._network.transports if socket.here[0] == subject.reactor.ip]
+        if mine:
+            self.report("h", f"client {subject.number} has closed and left connections: {mine}")
+
+    def check_empty(self) -> None:
+        """(h): everything has ended."""
+        for name in self.calls.in_flight:
+            self.report("a", f"call {name} has never ended")
+        if self._network.transports:
+            self.report("h", f"connections are left: {self._network.transports}")
+        if self._scheduler.pending:
+            self.report("h", f"timers are left: {self._scheduler.pending}")
+        self.hear_errors()

@@ -1,0 +1,172 @@
+"""What a run of the virtual world is made of: everything the nemesis has drawn, as a value, and as a TOML file.
+
+A run is a function of its plan alone. The schedule of faults is part of it, drawn beforehand, so that taking one fault
+out changes nothing about the others: that is what lets `shrink` find the few that matter.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from attrs import asdict, evolve, field, frozen
+
+from simulator.virtual.troubles import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+PROFILES = ("calm", "chaos", "discovery", "rolling", "overload", "big", "storm")
+_TABLES = ("client", "steps")
+_WORKERS = 5
+
+
+class PlanError(ValueError):
+    """A file that is no plan; the text says where and why."""
+
+
+@frozen
+class Step:
+    """One fault of the schedule.
+
+    Attributes:
+        at_s: When it begins, in seconds after the warm-up.
+        kind: A key of `troubles.KINDS`.
+        where: Number of the instance, zone or client; -1 for all, or where there is nothing to choose.
+        for_s: How long it lasts.
+        with_: What the kind takes.
+    """
+
+    at_s: float
+    kind: str
+    where: int = -1
+    for_s: float = 0.0
+    with_: Mapping[str, Any] = field(factory=dict)
+
+    def __str__(self) -> str:
+        where = "" if self.where < 0 else f" on {self.where}"
+        extra = "".join(f" {name}={value}" for name, value in self.with_.items())
+        return f"{self.kind}{where} at {self.at_s:g} s for {self.for_s:g} s{extra}"
+
+
+@frozen
+class Plan:
+    """A run.
+
+    Attributes:
+        seed: Of all chance inside the run.
+        profile: What drew it.
+        chaos_s: How long faults may begin.
+        instances: How many, at first.
+        weights: Of the first, second, … instance; 100 for those not named.
+        zones: Instance i is in zone i modulo this.
+        clients: How many, each a host of its own.
+        per_s: Calls a second of each.
+        burst: Calls that begin together.
+        has_token: Whether calls are signed.
+        large: Share of calls with a body of 200 KB.
+        cancelled: Share of calls that are cancelled by the program.
+        work_s: How long an instance takes to answer.
+        latency_s: One way, on a good day.
+        jitter_s: Up to so much more.
+        client: Settings of the clients (`ClientConfig`).
+        steps: The faults.
+    """
+
+    seed: int
+    profile: str = "chaos"
+    chaos_s: float = 240.0
+    instances: int = 3
+    weights: Sequence[int] = ()
+    zones: int = 3
+    clients: int = 1
+    per_s: float = 2.0
+    burst: int = 1
+    has_token: bool = True
+    large: float = 0.0
+    cancelled: float = 0.0
+    work_s: float = 0.0
+    latency_s: float = 0.0002
+    jitter_s: float = 0.0005
+    client: Mapping[str, Any] = field(factory=dict)
+    steps: Sequence[Step] = ()
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the connections to the fleet that is busy on average; near 1 there are queues."""
+        limit: int = min(self.client.get("max_connections_per_instance", 100), _WORKERS)
+        return self.per_s * self.clients * (self.work_s + 4 * self.latency_s) / max(1, self.instances * limit)
+
+    def but(self, **changes: Any) -> Plan:
+        """A copy with some of it changed."""
+        return evolve(self, **changes)
+
+    def expanded(self) -> list[str]:
+        """Everything about it, in lines for people."""
+        values = asdict(self, filter=lambda attribute, _: attribute.name not in _TABLES)
+        settings = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        client = ", ".join(f"{name}={value!r}" for name, value in self.client.items()) or "defaults"
+        return [f"plan: {settings}", f"client: {client}", *(f"fault: {step}" for step in self.steps)]
+
+    def to_toml(self) -> str:
+        """As a file that `replay` runs."""
+        values = asdict(self, filter=lambda attribute, _: attribute.name not in _TABLES)
+        lines = [f"{name} = {_toml(value)}" for name, value in values.items()]
+        lines += ["", "[client]", *(f"{name} = {_toml(value)}" for name, value in self.client.items())]
+        for step in self.steps:
+            lines += ["", "[[steps]]"]
+            lines += [f"{name} = {_toml(getattr(step, name))}" for name in ("at_s", "kind", "where", "for_s")]
+            lines += [f"with.{name} = {_toml(value)}" for name, value in step.with_.items()]
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def from_toml(cls, text: str) -> Plan:
+        """The plan in a file's text.
+
+        Raises:
+            PlanError: It is none.
+        """
+        try:
+            given = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise PlanError(str(error)) from error
+        rows = given.pop("steps", [])
+        if not isinstance(rows, list):
+            raise PlanError("steps: expected [[steps]] tables")
+        try:
+            return cls(**{**given, "steps": tuple(_step(row) for row in rows)})
+        except TypeError as error:
+            raise PlanError(str(error)) from error
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """The plan in a file.
+
+        Raises:
+            PlanError: There is no such file, or it is none.
+        """
+        try:
+            return cls.from_toml(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, PlanError) as error:
+            raise PlanError(f"{path}: {error}") from error
+
+
+def _step(row: Any) -> Step:
+    if not isinstance(row, dict):
+        raise PlanError("steps: expected [[steps]] tables")
+    step = Step(**{("with_" if name == "with" else str(name)): value for name, value in row.items()})
+    if step.kind not in KINDS:
+        raise PlanError(f"steps: there is no fault of the kind {step.kind!r}; there are {', '.join(KINDS)}")
+    return step
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return repr(value)

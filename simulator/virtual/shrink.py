@@ -1,0 +1,106 @@
+"""The smallest plan that still fails: delta debugging over the schedule of faults, then over the size of the world.
+
+Zeller's ddmin: drop halves, then quarters, and so on, as long as the same checker still finds something. A fault more
+or less changes nothing about when the others come, so what is left is what it takes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from simulator.virtual.plan import Plan, Step
+    from simulator.virtual.world import Result
+
+    Run = Callable[[Plan], Result]
+
+_MOST_RUNS = 400
+
+
+class NothingToShrinkError(ValueError):
+    """The plan does not fail."""
+
+
+class Shrinker:
+    """Shrinks one failing plan.
+
+    Args:
+        run: Runs a plan.
+        progress: Told of each run: how many there were, and how many faults the smallest failing plan has.
+    """
+
+    def __init__(self, run: Run, progress: Callable[[int, int], None] | None = None) -> None:
+        self._run = run
+        self._progress = progress
+        self.runs = 0
+
+    def shrink(self, plan: Plan) -> tuple[Plan, Result]:
+        """The smallest failing plan found, and its result.
+
+        Raises:
+            NothingToShrinkError: The plan does not fail.
+        """
+        self._best = self._run(plan)
+        if not self._best.violations:
+            raise NothingToShrinkError(f"seed {plan.seed} of profile {plan.profile} fails no checker")
+        self._checker = self._best.violations[0].checker
+        self._cut_the_end()
+        self._drop_steps()
+        for change in _simplifications(self._best.plan):
+            self._fails(self._best.plan.but(**change))
+        self._drop_steps()
+        return self._best.plan, self._best
+
+    def _fails(self, plan: Plan) -> bool:
+        """Whether a smaller plan fails the same checker; it is kept if so."""
+        if self.runs >= _MOST_RUNS:
+            return False
+        self.runs += 1
+        result = self._run(plan)
+        fails = any(violation.checker == self._checker for violation in result.violations)
+        if fails:
+            self._best = result
+        if self._progress is not None:
+            self._progress(self.runs, len(self._best.plan.steps))
+        return fails
+
+    def _cut_the_end(self) -> None:
+        """What was to come after the violation has not caused it."""
+        plan = self._best.plan
+        at_s = self._best.violations[0].at_s
+        self._fails(plan.but(steps=tuple(step for step in plan.steps if step.at_s <= at_s)))
+
+    def _drop_steps(self) -> None:
+        pieces = 2
+        while len(self._best.plan.steps) >= 1:
+            for rest in _without_each(self._best.plan.steps, pieces):
+                if self._fails(self._best.plan.but(steps=rest)):
+                    pieces = max(pieces - 1, 2)
+                    break
+            else:
+                if pieces >= len(self._best.plan.steps):
+                    return
+                pieces = min(pieces * 2, len(self._best.plan.steps))
+
+
+def _without_each(steps: Sequence[Step], pieces: int) -> Iterator[tuple[Step, ...]]:
+    size = -(-len(steps) // pieces)
+    for at in range(0, len(steps), size):
+        yield (*steps[:at], *steps[at + size :])
+
+
+def _simplifications(plan: Plan) -> Iterator[dict[str, Any]]:
+    """Ways to make the world smaller, each tried once."""
+    yield {"large": 0.0, "cancelled": 0.0, "work_s": 0.0}
+    yield {"cancelled": 0.0}
+    yield {"large": 0.0}
+    yield {"clients": 1}
+    yield {"weights": ()}
+    yield {"has_token": False}
+    yield {"jitter_s": 0.0}
+    last_s = max((step.at_s + step.for_s for step in plan.steps), default=0.0)
+    yield {"chaos_s": round(last_s + 2.0, 3)}
+    for name in plan.client:
+        yield {"client": {key: value for key, value in plan.client.items() if key != name}}

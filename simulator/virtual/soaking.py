@@ -1,0 +1,138 @@
+"""Many seeds on all cores: each its own world, the results added up as they come."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from simulator.virtual.nemesis import draw
+from simulator.virtual.story import replay_line
+from simulator.virtual.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    from simulator.virtual.world import Result
+
+_WAITING_PER_JOB = 3
+
+
+@define
+class Sum:
+    """What many seeds came to."""
+
+    seeds: int = 0
+    simulated_s: float = 0.0
+    calls: int = 0
+    failed: int = 0
+    lost: int = 0
+    violations: list[dict[str, Any]] = field(factory=list)
+    faults: Counter[str] = field(factory=Counter)
+    conditions: Counter[str] = field(factory=Counter)
+    retries: Counter[str] = field(factory=Counter)
+
+    def add(self, result: Result, hours: float) -> None:
+        """One seed more."""
+        self.seeds += 1
+        self.simulated_s += result.simulated_s
+        self.calls += result.calls
+        self.failed += result.failed
+        self.lost += result.lost
+        self.faults += result.faults
+        self.conditions += result.conditions
+        self.retries += result.retries
+        self.violations += [
+            {
+                "seed": result.plan.seed,
+                "checker": violation.checker,
+                "says": violation.says,
+                "replay": replay_line(result.plan, hours),
+            }
+            for violation in result.violations[:1]
+        ]
+
+    def merge(self, other: Sum) -> None:
+        """What another process has added up."""
+        for name in ("seeds", "simulated_s", "calls", "failed", "lost"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.violations += other.violations
+        self.faults += other.faults
+        self.conditions += other.conditions
+        self.retries += other.retries
+
+    def to_json(self) -> dict[str, Any]:
+        """The last line of `soak --json`."""
+        return {
+            "seeds": self.seeds,
+            "simulated_s": round(self.simulated_s, 3),
+            "calls": self.calls,
+            "lost": self.lost,
+            "violations": self.violations,
+            "failed": self.failed,
+            "faults": dict(self.faults),
+            "conditions": dict(self.conditions),
+            "retries": dict(self.retries),
+        }
+
+
+def run_seeds(seeds: Sequence[int], profile: str, hours: float) -> Sum:
+    """Some seeds, one after the other, in this process."""
+    total = Sum()
+    for seed in seeds:
+        total.add(World(draw(seed, profile, hours)).run(), hours)
+    return total
+
+
+def soak(
+    seeds: range,
+    profile: str,
+    hours: float,
+    *,
+    jobs: int,
+    chunk: int = 4,
+    collect: bool = False,
+    progress: Callable[[Sum], None] | None = None,
+) -> Sum:
+    """All seeds, on `jobs` processes.
+
+    Args:
+        seeds: Which.
+        profile: As `nemesis.draw` takes it.
+        hours: The same.
+        jobs: How many processes.
+        chunk: Seeds a process takes at a time.
+        collect: Whether to go on after a violation.
+        progress: Told of the sum whenever it grows.
+    """
+    total = Sum()
+    chunks = iter([seeds[at : at + chunk] for at in range(0, len(seeds), chunk)])
+    # Spawned, not forked: each process begins as a command would, whatever this one has imported or started.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        running = set(_submit(pool, chunks, jobs * _WAITING_PER_JOB, profile, hours))
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                total.merge(future.result())
+            if progress is not None:
+                progress(total)
+            if total.violations and not collect:
+                for future in running:
+                    future.cancel()
+                break
+            running |= set(_submit(pool, chunks, len(done), profile, hours))
+    total.violations.sort(key=lambda violation: violation["seed"])
+    return total
+
+
+def _submit(
+    pool: ProcessPoolExecutor, chunks: Iterator[range], count: int, profile: str, hours: float
+) -> Iterator[Future[Sum]]:
+    for _ in range(count):
+        chunk = next(chunks, None)
+        if chunk is not None:
+            yield pool.submit(run_seeds, chunk, profile, hours)

@@ -1,0 +1,92 @@
+"""A client under test, as the oracle sees it: its settings as plain numbers, its public face, and no line of its code.
+
+Whatever is read here is public: the list of instances, counters, the account of discovery.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from simulator.virtual.reactor import VirtualReactor
+    from simulator.virtual.sockets import Address
+
+_KEPT_VIEWS = 50
+
+
+class Subject:
+    """One client.
+
+    Args:
+        number: Of the client, from 0.
+        client: The real one.
+        reactor: Its host.
+        seconds: Virtual time, which is not what its wall clock says.
+    """
+
+    def __init__(self, number: int, client: Any, reactor: VirtualReactor, seconds: Callable[[], float]) -> None:
+        self.number = number
+        self.client = client
+        self.reactor = reactor
+        self._seconds = seconds
+        config = client.config
+        self.attempts: int = config.attempts
+        self.timeout_s: float = config.timeout_s
+        self.backoff_max_s: float = config.backoff_max_s
+        self.budget_floor: float = config.retry_budget_min_per_s * 10
+        self.poll_s: tuple[float, float] = (
+            config.poll_interval_s * (1 - config.poll_jitter),
+            config.poll_interval_s * (1 + config.poll_jitter),
+        )
+        self.discovery_timeout_s: float = config.discovery_timeout_s
+        self.eject_max_s: float = max(config.eject_base_s, config.eject_max_s)
+        self.max_connections: int = config.max_connections_per_instance
+        self.retry_on = frozenset(value if isinstance(value, int) else str(value) for value in config.retry_on)
+        self.balancer: str = config.balancer
+        self.calls = 0
+        self.ready: Any = None
+        self.changed_at_s = 0.0
+        self._instances: Any = ()
+        self._views: deque[tuple[float, dict[Address, float]]] = deque([(0.0, {})], maxlen=_KEPT_VIEWS)
+
+    @property
+    def retries(self) -> int:
+        """How many it has made."""
+        return int(self.client.counters.retries.total())
+
+    def number_of_timers(self) -> int:
+        """How much its host still has to do."""
+        return len(self.reactor.getDelayedCalls())
+
+    @property
+    def view(self) -> dict[Address, float]:
+        """Its list of instances: address to weight."""
+        self.look()
+        return self._views[-1][1]
+
+    def look(self) -> bool:
+        """Take note of its list; whether it has changed."""
+        instances = self.client.instances
+        if instances is self._instances:
+            return False
+        self._instances = instances
+        view = {instance.key: instance.weight for instance in instances}
+        if view == self._views[-1][1]:
+            return False
+        self.changed_at_s = self._seconds()
+        self._views.append((self.changed_at_s, view))
+        return True
+
+    def steady_since(self, since_s: float) -> set[Address]:
+        """The addresses that were in its list, with a weight, all the time since then."""
+        self.look()
+        steady: set[Address] | None = None
+        for at_s, view in reversed(self._views):
+            there = {address for address, weight in view.items() if weight > 0}
+            steady = there if steady is None else steady & there
+            if at_s <= since_s:
+                break
+        return steady or set()

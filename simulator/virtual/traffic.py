@@ -1,0 +1,119 @@
+"""Calls at a steady rate from one client, each with a body of its own, each told to the oracle.
+
+Runs on the client's host, as the program around a client does: when the host stalls, so does this.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from simulator.virtual.calls import Record
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from twisted.python.failure import Failure
+
+    from simulator.virtual.oracle import Oracle
+    from simulator.virtual.plan import Plan
+    from simulator.virtual.subject import Subject
+    from simulator.virtual.vtime import Scheduler
+
+_LARGE_BYTES = 200_000
+_LATEST_CANCEL_S = 0.02
+_QUIET_PER_S = 2.0
+
+
+class _Trail:
+    """Where a call has been, when somebody asks."""
+
+    __slots__ = ("_arrivals",)
+
+    def __init__(self, arrivals: list[tuple[Any, bool]]) -> None:
+        self._arrivals = arrivals
+
+    def __str__(self) -> str:
+        return " then ".join(f"{ip}:{port}" for (ip, port), _ in self._arrivals)
+
+
+class Traffic:
+    """The calls of one client.
+
+    Attributes:
+        ended: How many have.
+        lost: How many of them failed.
+    """
+
+    def __init__(self, subject: Subject, plan: Plan, oracle: Oracle, scheduler: Scheduler) -> None:
+        self._subject = subject
+        self._plan = plan
+        self._oracle = oracle
+        self._scheduler = scheduler
+        self._chance: Random = scheduler.stream(f"traffic/{subject.number}")
+        self._next: Any = None
+        self._per_s, self._burst = plan.per_s, plan.burst
+        self.ended = self.failed = 0
+
+    def start(self) -> None:
+        """Call, from now on."""
+        self._next = self._subject.reactor.callLater(self._chance.random() / self._per_s, self._again)
+
+    def slow_down(self) -> None:
+        """No more than a quiet rate from now on."""
+        self._per_s, self._burst = min(self._per_s, _QUIET_PER_S), 1
+
+    def stop(self) -> None:
+        """Begin no more calls."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def burst(self, calls: int) -> None:
+        """So many calls at once."""
+        for _ in range(calls):
+            self.call()
+
+    def call(self, *, may_cancel: bool = True) -> Deferred[Any]:
+        """One call; the Deferred fires when it has ended, well or not."""
+        subject, plan = self._subject, self._plan
+        subject.calls += 1
+        name = f"{subject.number}.{subject.calls}"
+        body = f"{name}|"
+        if plan.large and self._chance.random() < plan.large:
+            body += "x" * _LARGE_BYTES
+        record = Record(subject, subject.calls, name, body, self._scheduler.elapsed_s, subject.timeout_s)
+        self._oracle.calls.begin(record)
+        answered: Deferred[Any] = subject.client.predict(body)
+        if may_cancel and plan.cancelled and self._chance.random() < plan.cancelled:
+            subject.reactor.callLater(self._chance.random() * _LATEST_CANCEL_S, self._cancel, record, answered)
+        done: Deferred[Any] = Deferred()
+        answered.addCallbacks(self._answered, self._failed, callbackArgs=(record,), errbackArgs=(record,))
+        answered.addErrback(lambda failure: self._oracle.report("h", f"the harness failed: {failure.getTraceback()}"))
+        answered.addCallback(done.callback)
+        return done
+
+    def _again(self) -> None:
+        pause_s = (0.5 + self._chance.random()) / self._per_s * self._burst
+        self._next = self._subject.reactor.callLater(pause_s, self._again)
+        self.burst(self._burst)
+
+    def _cancel(self, record: Record, answered: Deferred[Any]) -> None:
+        if record.name in self._oracle.calls.in_flight:
+            record.is_cancelled = True
+            answered.cancel()
+
+    def _answered(self, response: Any, record: Record) -> None:
+        self.ended += 1
+        self._oracle.calls.answered(record, response.content.decode("latin-1"))
+        spent_ms = (self._scheduler.elapsed_s - record.began_s) * 1000
+        self._scheduler.log_often(
+            record.number, "call %s ok from %s in %.1f ms", record.name, _Trail(record.arrivals), spent_ms
+        )
+
+    def _failed(self, failure: Failure, record: Record) -> None:
+        self.ended += 1
+        self.failed += not record.is_cancelled
+        error = failure.value or AssertionError("a failure without an error")
+        self._scheduler.log(f"call {record.name} {self._oracle.calls.failed(record, error)}")

@@ -1,0 +1,255 @@
+"""Every fault of the virtual world: whom it strikes, what it may be drawn with, and which failures it explains.
+
+The oracle is silent only where a row of this table explains what a client saw; so a row that explains too much hides
+bugs, and one that explains too little cries wolf. How a fault is carried out is in `acts`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from random import Random
+
+    Draw = Callable[[Random], Any]
+
+
+class Scope(StrEnum):
+    """Whom a fault strikes."""
+
+    INSTANCE = "instance"
+    ZONE = "zone"
+    CLIENT = "client"
+    CONTROL = "control"
+    """The control plane: what discovery answers, and the way to it."""
+    FLEET = "fleet"
+    """Who is in the list: no fault, but what operators do."""
+
+
+REFUSED, TIMED_OUT = "connect_refused", "connect_timeout"
+LOST, CUT, STALE, VIOLATION, STATUS = "lost", "cut", "stale", "violation", "status"
+LATE = frozenset({TIMED_OUT, "attempt_timeout", "waited", "deadline"})
+"""What a fault does that takes time and nothing else."""
+BROKEN = frozenset({LOST, CUT, STALE})
+WRONG = "wrong answer"
+
+
+@frozen
+class Kind:
+    """One kind of fault.
+
+    Attributes:
+        says: One line for people.
+        scope: Whom it strikes.
+        explains: Conditions of attempts (`Condition`) that it may cause.
+        statuses: HTTP statuses that it may cause; empty with `STATUS` for the one it is drawn with.
+        lasts_s: Shortest and longest.
+        draws: What it is drawn with.
+        fault: The simulator's fault that carries it out; empty when something else does.
+        lingers_s: How long after its end it still explains, beyond what every fault gets.
+        echoes: Whether it explains for as long again as it lasted: packets are sent again after ever longer pauses.
+    """
+
+    says: str
+    scope: Scope = Scope.INSTANCE
+    explains: frozenset[str] = frozenset()
+    statuses: tuple[int, ...] = ()
+    lasts_s: tuple[float, float] = (1.0, 30.0)
+    draws: Mapping[str, Draw] = field(factory=dict)
+    fault: str = ""
+    lingers_s: float = 0.0
+    echoes: bool = False
+
+
+def _choice(*values: Any) -> Draw:
+    return lambda rng: rng.choice(values)
+
+
+def _between(low: float, high: float) -> Draw:
+    return lambda rng: round(rng.uniform(low, high), 3)
+
+
+def _whole(low: int, high: int) -> Draw:
+    return lambda rng: rng.randint(low, high)
+
+
+_OFTEN = {"probability": _choice(0.05, 0.3, 1.0)}
+_MALFORMED = (
+    "not_http", "bad_status_line", "http_2_version", "no_colon", "folded_header", "two_lengths", "length_and_chunked",
+    "bad_chunk_size", "huge_header", "informational", "switching_protocols", "unsolicited", "leading_garbage",
+)  # fmt: skip
+
+
+def _instance(says: str, *explains: str, **more: Any) -> Kind:
+    return Kind(says, explains=frozenset(explains), **more)
+
+
+SERVED: dict[str, Kind] = {
+    "crash": _instance("connections are reset and the port refuses; then it is back", REFUSED, *BROKEN),
+    "hang": _instance("accepts, and answers nothing until it goes on", *LATE, *BROKEN),
+    "drain": _instance("terminates, and is back", REFUSED, *BROKEN),
+    "refuse": _instance("new connections are refused", REFUSED, fault="refuse"),
+    "reset": _instance(
+        "the connection is reset", *BROKEN, fault="reset_peer", draws={**_OFTEN, "timeout": _choice(0, 0, 50)}
+    ),
+    "swallow": _instance(
+        "requests are swallowed", *LATE, *BROKEN, fault="timeout",
+        draws={"probability": _choice(0.05, 0.2), "timeout": _choice(0, 300)},
+    ),
+    "grey": _instance(
+        "answers are slow", *LATE, fault="latency",
+        draws={**_OFTEN, "latency": _choice(100, 600, 3000), "jitter": _choice(0, 500)},
+    ),
+    "error": _instance(
+        "a status that is not 200", STATUS, fault="http_status", draws={**_OFTEN, "code": _choice(400, 404, 500, 502)}
+    ),
+    "unavailable": _instance(
+        "503 or 450: go elsewhere", STATUS, fault="http_status", draws={**_OFTEN, "code": _choice(503, 450)}
+    ),
+    "limited": _instance(
+        "429 or 503 with Retry-After", STATUS, *LATE, fault="http_status",
+        draws={**_OFTEN, "code": _choice(429, 503), "retry_after": _choice(0, 1)},
+    ),
+    "cut": _instance("the connection ends inside the answer", *BROKEN, VIOLATION, fault="limit_data", draws={
+        **_OFTEN, "bytes": _whole(0, 120), "reset": _choice(False, True),
+    }),
+    "trickle": _instance(
+        "the answer's bytes trickle", *LATE, fault="bandwidth", draws={"rate": _choice(1, 20)}, lasts_s=(1.0, 10.0)
+    ),
+    "slices": _instance(
+        "the answer comes in small segments", *LATE, fault="slicer", draws={"average_size": _choice(1, 10)}
+    ),
+    "truncated": _instance("200 with a body cut short", WRONG, fault="truncate_body", draws=_OFTEN),
+    "garbled": _instance("200 with other bytes", WRONG, fault="garble_body", draws={**_OFTEN, "bytes": _whole(1, 4)}),
+    "malformed": _instance(
+        "the answer breaks HTTP", VIOLATION, *BROKEN, *LATE, STATUS, WRONG, fault="malformed_response",
+        draws={**_OFTEN, "how": _choice(*_MALFORMED)},
+    ),
+    "wrong_length": _instance(
+        "the length does not agree with the body", VIOLATION, *BROKEN, *LATE, WRONG, fault="wrong_content_length",
+        draws={**_OFTEN, "difference": _choice(-3, 10), "close": _choice(True, True, False)},
+    ),
+    "slow_close": _instance("the FIN is late", *LATE, *BROKEN, fault="slow_close", draws={"delay": _choice(20, 1000)}),
+    "close_idle": _instance(
+        "kept connections close when the next request comes", *BROKEN, fault="close_idle",
+        draws={"race": _choice(True, True, False), "idle": _choice(0, 500), "reset": _choice(False, True)},
+    ),
+    "slow_work": _instance("computing takes longer", *LATE, STATUS, statuses=(450,), fault="slow"),
+    "reused": _instance("another service has the address: 404", STATUS, statuses=(404,), fault="reused"),
+}  # fmt: skip
+"""Strikes one instance, by the simulator itself."""
+
+NETWORKED: dict[str, Kind] = {
+    "idle_fin": _instance(
+        "idle connections get a FIN, again and again, while requests are written", *BROKEN,
+        draws={"every_s": _choice(0.05, 0.5)},
+    ),
+    "idle_rst": _instance("idle connections are reset, again and again", *BROKEN, draws={"every_s": _choice(0.1, 1.0)}),
+    "busy_rst": _instance(
+        "connections are reset while a request is on its way", *BROKEN, draws={"every_s": _choice(0.01, 0.1)},
+        lasts_s=(1.0, 10.0),
+    ),
+    "syn_unanswered": _instance("handshakes are not answered", *LATE, echoes=True),
+    "slow_handshake": _instance("handshakes take long", *LATE, draws={"handshake_s": _choice(0.3, 0.9, 2.0)}),
+    "full_queue": _instance("the queue of connections is full", *LATE, echoes=True),
+    "latency": _instance(
+        "everything takes longer", *LATE, lingers_s=5.0,
+        draws={"latency_s": _choice(0.01, 0.1, 0.8), "jitter_s": _choice(0.0, 0.05), "tail": _choice(0.0, 0.02)},
+    ),
+    "loss": _instance("packets are lost and sent again", *LATE, lingers_s=5.0, draws={"loss": _choice(0.01, 0.1, 0.3)}),
+    "narrow": _instance("little bandwidth", *LATE, lingers_s=5.0, draws={"bytes_per_s": _choice(2_000, 50_000)}),
+    "segments": _instance("small segments", draws={"segment_bytes": _choice(1, 7, 100)}),
+    "blackhole": _instance("nothing gets through, either way", *LATE, *BROKEN, echoes=True),
+    "blackhole_up": _instance("nothing gets to it", *LATE, *BROKEN, echoes=True),
+    "blackhole_down": _instance("nothing gets from it", *LATE, *BROKEN, echoes=True),
+    "power_loss": _instance("vanishes without a word; what comes back knows no connection", *LATE, *BROKEN, REFUSED,
+                            echoes=True),
+    "clog": _instance("connections stop and go on, each by itself", *LATE, *BROKEN, lingers_s=1.0),
+}  # fmt: skip
+"""Strikes one instance, on its way to the clients."""
+
+ZONED: dict[str, Kind] = {
+    "zone_loss": Kind(
+        "all instances of a zone crash", Scope.ZONE, frozenset({REFUSED, *BROKEN}), lasts_s=(5.0, 60.0)
+    ),
+    "zone_hole": Kind(
+        "nothing gets to or from a zone", Scope.ZONE, LATE | BROKEN, lasts_s=(5.0, 30.0), echoes=True
+    ),
+}  # fmt: skip
+
+ON_CLIENTS: dict[str, Kind] = {
+    "stall": Kind("a client's reactor is busy", Scope.CLIENT, LATE | BROKEN, lasts_s=(0.1, 4.0), lingers_s=1.0),
+    "jump_ahead": Kind(
+        "a client's wall clock is set ahead", Scope.CLIENT, LATE, lasts_s=(0.0, 0.0), lingers_s=1.0,
+        draws={"by_s": _choice(0.5, 3.0, 60.0)},
+    ),
+    "jump_back": Kind(
+        "a client's wall clock is set back", Scope.CLIENT, LATE, lasts_s=(0.0, 0.0), lingers_s=30.0,
+        draws={"by_s": _choice(0.5, 3.0, 20.0)},
+    ),
+}  # fmt: skip
+
+
+def _control(says: str, fault: str, **draws: Draw) -> Kind:
+    return Kind(
+        says, Scope.CONTROL, lasts_s=(5.0, 120.0), fault=fault, draws={"probability": _choice(0.3, 1.0), **draws}
+    )
+
+
+ON_CONTROL: dict[str, Kind] = {
+    "list_status": _control("discovery answers a status", "http_status", code=_choice(404, 429, 500, 503)),
+    "list_empty": _control("discovery answers an empty list", "empty_list"),
+    "list_garbage": _control("discovery answers garbage", "garbage", body=_choice(
+        "<html>busy</html>", "", "{}", "[]", "null", '{"endpoints": {"items": null}}', '{"endpoints": {"items": [[]]}}',
+        '{"endpoints": {"items": [{"ip": 7, "port": "x", "weight": "heavy"}]}}', '{"endpoints": []}', "\x00",
+    )),
+    "list_stale": _control("discovery answers what was", "stale"),
+    "list_late": _control("discovery is slow", "latency", latency=_choice(500, 2500, 4000), jitter=_choice(0, 400)),
+    "list_never": _control("discovery never answers", "timeout", timeout=_choice(0, 1000)),
+    "list_bad_rows": _control("bad rows among the good ones", "bad_rows"),
+    "list_zero": _control("every weight is 0", "zero_weights"),
+    "list_negative": _control("every weight is negative", "zero_weights", weight=_choice(-1, -100)),
+    "list_duplicates": _control("every row several times", "duplicates", copies=_choice(2, 5)),
+    "list_flapping": _control("instances come and go", "flapping", missing=_choice(0.3, 0.9)),
+    "list_strangers": _control("a list of addresses where nobody listens", "strangers"),
+    "list_huge": _control("the list, and padding", "huge", bytes=_choice(1000, 100_000)),
+    "list_unreachable": _control("connections to discovery are reset", "unreachable"),
+    "list_cut": _control("the reply ends early", "limit_data", bytes=_whole(0, 400)),
+    "list_malformed": _control("the reply breaks HTTP", "malformed_response", how=_choice(*_MALFORMED)),
+    "list_wrong_length": _control("the length is wrong", "wrong_content_length", difference=_choice(-3, 10)),
+    "control_hole": Kind("nothing gets to discovery", Scope.CONTROL, lasts_s=(5.0, 60.0), echoes=True),
+    "control_slow": Kind(
+        "the way to discovery is bad", Scope.CONTROL, lasts_s=(5.0, 60.0), lingers_s=5.0,
+        draws={"loss": _choice(0.1, 0.5), "segment_bytes": _choice(1, 50), "latency_s": _choice(0.001, 0.3)},
+    ),
+}  # fmt: skip
+
+OPERATED: dict[str, Kind] = {
+    "add": Kind("an instance joins", Scope.FLEET, lasts_s=(0.0, 0.0)),
+    "remove": Kind("an instance leaves the list, drains, and ends", Scope.FLEET, lasts_s=(0.0, 0.0)),
+    "replace": Kind("an instance is replaced by a new one", Scope.FLEET, lasts_s=(0.0, 0.0)),
+    "replace_all": Kind("the whole fleet is replaced", Scope.FLEET, lasts_s=(0.0, 0.0)),
+    "reweigh": Kind(
+        "an instance gets another weight", Scope.FLEET, lasts_s=(0.0, 0.0), draws={"weight": _choice(0, 1, 10, 50, 300)}
+    ),
+    "burst": Kind(
+        "many calls at once", Scope.FLEET, LATE | {STATUS, "overloaded"}, statuses=(450,), lasts_s=(0.0, 0.0),
+        lingers_s=5.0, draws={"calls": _choice(20, 100, 400)},
+    ),
+}  # fmt: skip
+
+OVERLOAD = Kind(
+    "more calls than the fleet has room for",
+    Scope.FLEET,
+    LATE | {STATUS, "overloaded"},
+    statuses=(450,),
+    lingers_s=10.0,
+)
+"""Not a fault of the schedule: what a plan does all the time when it asks for too much."""
+
+
+KINDS: dict[str, Kind] = {**SERVED, **NETWORKED, **ZONED, **ON_CLIENTS, **ON_CONTROL, **OPERATED}

@@ -1,0 +1,149 @@
+"""What is checked about discovery.
+
+The list is the last good reply, a bad one changes nothing, polls come on their own schedule whatever the traffic, and
+after a good reply on a good day the list has followed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from simulator.virtual.explanations import Explanations
+    from simulator.virtual.sockets import Address
+    from simulator.virtual.subject import Subject
+
+    Report = Callable[[str, str], None]
+    View = dict[Address, float]
+
+_KEPT_REPLIES = 40
+_FOLLOWS_WITHIN_S = 1.0
+_SLACK_S = 0.1
+_OK, _NOT_FOUND = 200, 404
+
+
+@lru_cache(maxsize=64)
+def good_view(status: int, body: bytes) -> View | None:
+    """The list a reply tells, by an eye of our own; `None` for a reply that must change nothing."""
+    if status != _OK:
+        return None
+    try:
+        rows = json.loads(body)["endpoints"]["items"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    view: View = {}
+    for row in rows if isinstance(rows, list) else []:
+        found = _row(row)
+        if found is not None:
+            # Of rows with one address the heaviest counts.
+            address, weight = found
+            view[address] = max(weight, view.get(address, weight))
+    return view if any(view.values()) else None
+
+
+def _row(row: Any) -> tuple[Address, float] | None:
+    if not isinstance(row, dict):
+        return None
+    ip, port, weight = row.get("ip"), row.get("port"), row.get("weight")
+    good = (
+        isinstance(ip, str)
+        and bool(ip)
+        and isinstance(port, int)
+        and not isinstance(port, bool)
+        and 0 < port < 2**16
+        and isinstance(weight, int | float)
+        and not isinstance(weight, bool)
+        and weight >= 0
+    )
+    return ((str(ip), int(port or 0)), weight) if good else None  # type: ignore[return-value]
+
+
+class _Account:
+    """What one client has asked and been told."""
+
+    def __init__(self) -> None:
+        self.replies: deque[tuple[float, int, View]] = deque(maxlen=_KEPT_REPLIES)
+        self.good = 0
+        self.applied = 0
+        self.asked_at_s: float | None = None
+        self.last_status = _OK
+        self.seen: View = {}
+
+
+class ViewChecker:
+    """Checks (e), and the part of (i) that is about the list.
+
+    Args:
+        seconds: Virtual time.
+        explanations: Of the faults at work.
+        report: Takes a checker's name and what it found.
+    """
+
+    def __init__(self, seconds: Callable[[], float], explanations: Explanations, report: Report) -> None:
+        self._seconds = seconds
+        self._explanations = explanations
+        self._report = report
+        self._accounts: dict[int, _Account] = {}
+        self.polls = 0
+
+    def asked(self, subject: Subject) -> None:
+        """A client asks for the list."""
+        account, now_s = self._account(subject), self._seconds()
+        self.polls += 1
+        before_s, account.asked_at_s = account.asked_at_s, now_s
+        if before_s is None or account.last_status == _NOT_FOUND or not account.good:
+            return
+        gap_s = now_s - before_s
+        if gap_s < subject.poll_s[0] - _SLACK_S and not self._is_disturbed(subject, before_s - subject.poll_s[1]):
+            self._report("e", f"client {subject.number} polls again after {gap_s:.3f} s")
+
+    def told(self, subject: Subject, status: int, body: bytes) -> None:
+        """A client is sent a reply."""
+        account = self._account(subject)
+        account.last_status = status
+        view = good_view(status, body)
+        if view is not None:
+            account.good += 1
+            account.replies.append((self._seconds(), account.good, view))
+
+    def look(self, subject: Subject) -> None:
+        """Compare a client's list with what it was told."""
+        account, now_s, view = self._account(subject), self._seconds(), subject.view
+        if not view:
+            self._report("e", f"client {subject.number} has lost its list")
+            return
+        if account.applied == account.good and view is account.seen:
+            self._check_polling(subject, account, now_s)
+            return
+        account.seen = view
+        fits = [number for _, number, told in account.replies if told == view and number >= account.applied]
+        if fits:
+            account.applied = fits[-1]
+        elif account.replies and account.replies[0][1] <= max(account.applied, 1):
+            self._report("e", f"client {subject.number} has a list that no good reply has told since the one it had")
+        for at_s, number, _ in reversed(account.replies):
+            if at_s <= now_s - _FOLLOWS_WITHIN_S:
+                if number > account.applied and not self._is_disturbed(subject, at_s - _FOLLOWS_WITHIN_S):
+                    self._report("e", f"client {subject.number} has not followed the reply of {now_s - at_s:.1f} s ago")
+                break
+        self._check_polling(subject, account, now_s)
+
+    def _check_polling(self, subject: Subject, account: _Account, now_s: float) -> None:
+        asked_at_s = account.asked_at_s
+        if (
+            asked_at_s is not None
+            and now_s - asked_at_s > subject.poll_s[1] + 2 * _SLACK_S
+            and not self._is_disturbed(subject, asked_at_s - subject.poll_s[1])
+        ):
+            self._report("e", f"client {subject.number} has not polled for {now_s - asked_at_s:.1f} s")
+
+    def _account(self, subject: Subject) -> _Account:
+        return self._accounts.setdefault(subject.number, _Account())
+
+    def _is_disturbed(self, subject: Subject, since_s: float) -> bool:
+        return self._explanations.disturbs_discovery(subject.number, since_s, self._seconds())

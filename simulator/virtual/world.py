@@ -1,0 +1,417 @@
+"""The virtual world: real clients and the real simulator in one process, through the phases of a plan.
+
+Warm-up, chaos, heal, liveness, quiet, shutdown. The one room of the virtual world that runs the real client; what is
+checked is the oracle's business, what goes wrong the plan's.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import field, frozen
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, PredictClient
+from simulator.fleet import ServiceSpec
+from simulator.instance import State
+from simulator.simulator import Simulator
+from simulator.virtual import taps, tripwire
+from simulator.virtual.acts import Actor
+from simulator.virtual.explanations import Touch
+from simulator.virtual.oracle import Oracle
+from simulator.virtual.reactor import VirtualReactor
+from simulator.virtual.subject import Subject
+from simulator.virtual.traffic import Traffic
+from simulator.virtual.troubles import KINDS, OVERLOAD, Scope
+from simulator.virtual.vnet import Network
+from simulator.virtual.vtime import Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from simulator.virtual.oracle import Violation
+    from simulator.virtual.plan import Plan, Step
+    from simulator.virtual.sockets import Address
+
+SERVICE, SERVER_IP = "echo", "10.0.0.1"
+TOKEN = "a-token-nobody-may-see"  # noqa: S105
+_WARM_UP_S = 5.0
+_QUIET_CALLS = 60
+_QUIET_PAUSE_S = 0.1
+_BUSY = 0.2
+_LONGEST_S = 600.0
+
+
+class Application(Protocol):
+    """A program of yours that is run in a world beside the clients, or instead of them."""
+
+    def start(self, reactor: Any, url: str, service: str, token: str) -> Deferred[Any] | None:
+        """Begin, on a host of your own; `url` is the control plane's."""
+
+    def check(self, phase: str) -> Iterable[str]:
+        """What is wrong at the moment; asked every virtual second, with the phase of the run."""
+
+    def stop(self) -> Deferred[Any] | None:
+        """End; after it nothing of yours may be left on the host."""
+
+
+@frozen
+class Result:
+    """What a run came to.
+
+    Attributes:
+        plan: What was run.
+        digest: Hash of everything that happened.
+        simulated_s: How long it took in virtual time.
+        calls: How many began.
+        failed: Calls that failed; faults explain them, or there is a violation.
+        violations: What should not have been.
+        faults: How often each kind of fault struck, and what the clients' attempts met.
+        conditions: How attempts that failed did so.
+        retries: What was tried again, by what ended the attempt before.
+        load: Requests of the busiest instance over the mean, and discovery requests a second, at the end.
+        log: The last lines of the event log.
+    """
+
+    plan: Plan
+    digest: str
+    simulated_s: float
+    calls: int
+    failed: int
+    violations: tuple[Violation, ...]
+    faults: Counter[str]
+    conditions: Counter[str]
+    retries: Counter[str]
+    load: Mapping[str, float]
+    log: Sequence[str] = field(repr=False)
+
+    @property
+    def lost(self) -> int:
+        """Calls that failed though nothing explains it."""
+        return sum(violation.checker in "abcf" for violation in self.violations)
+
+    def to_json(self) -> dict[str, Any]:
+        """The last line of `simulate --json`."""
+        return {
+            "seed": self.plan.seed,
+            "profile": self.plan.profile,
+            "hash": self.digest,
+            "simulated_s": round(self.simulated_s, 3),
+            "calls": self.calls,
+            "lost": self.lost,
+            "violations": [str(violation) for violation in self.violations],
+            "faults": dict(self.faults),
+            "failed": self.failed,
+            "retries": dict(self.retries),
+            **self.load,
+        }
+
+
+class World:
+    """One run of a plan.
+
+    Args:
+        plan: What to run.
+        application: Makes a program of yours to run in it.
+        progress: Told of the phase and of virtual time, every virtual second.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        application: Callable[[], Application] | None = None,
+        progress: Callable[[str, World], None] | None = None,
+    ) -> None:
+        self.plan = plan
+        self._progress = progress
+        self.phase = "warm-up"
+        self.faults: Counter[str] = Counter()
+        self.scheduler = Scheduler(plan.seed)
+        self.network = Network(self.scheduler, latency_s=plan.latency_s, jitter_s=plan.jitter_s)
+        self.oracle = Oracle(self.network)
+        self.network.on_syn = self.oracle.dialled
+        self._server = VirtualReactor(self.network, SERVER_IP)
+        self._token = TOKEN if plan.has_token else ""
+        self.simulator = Simulator(self._server, seed=plan.seed, host=SERVER_IP, services=[self._spec()])
+        self._service = self.simulator.services[SERVICE]
+        self._undoes: dict[int, Callable[[], None]] = {}
+        self._begun = 0
+        self._load_touch: Touch | None = None
+        self.subjects = [self._make_subject(number) for number in range(plan.clients)]
+        self.oracle.subjects = {subject.reactor.ip: subject for subject in self.subjects}
+        self.traffic = [Traffic(subject, plan, self.oracle, self.scheduler) for subject in self.subjects]
+        self._actor = Actor(
+            self.network,
+            self.simulator,
+            self._service,
+            [subject.reactor for subject in self.subjects],
+            plan.zones,
+            on_burst=self._burst,
+        )
+        self._actor.good_weather(plan.latency_s, plan.jitter_s)
+        self._application = application() if application else None
+        self._application_host = VirtualReactor(self.network, "10.2.0.1")
+
+    # -- building
+
+    def _spec(self) -> ServiceSpec:
+        plan = self.plan
+        return ServiceSpec(
+            SERVICE, plan.instances, tuple(plan.weights), self._token, self._work if plan.work_s else "echo"
+        )
+
+    def _work(self, body: bytes) -> Deferred[bytes]:
+        """Echo, after a while."""
+        done: Deferred[bytes] = Deferred(lambda _: timer.cancel())
+        timer = self._server.callLater(
+            self.plan.work_s * (0.5 + self.scheduler.stream("work").random()), done.callback, body
+        )
+        return done
+
+    def _burst(self, calls: int) -> None:
+        for traffic in self.traffic:
+            traffic.burst(calls)
+
+    def _make_subject(self, number: int) -> Subject:
+        reactor = VirtualReactor(self.network, f"10.1.{number // 250}.{number % 250 + 1}")
+        client = PredictClient(
+            f"http://{SERVER_IP}:40000",
+            SERVICE,
+            token=self._token,
+            endpoint_type=ENDPOINT_TYPE_DIRECT,
+            reactor=reactor,
+            config=ClientConfig(**{"seed": self.plan.seed * 1000 + number, **self.plan.client}),
+        )
+        return Subject(number, client, reactor, lambda: self.scheduler.elapsed_s)
+
+    # -- running
+
+    def run(self) -> Result:
+        """Live through the whole plan, or until the first violation."""
+        had_gc = gc.isenabled()
+        gc.disable()
+        # What is there already is nobody's business, and would be looked through at the end of every run.
+        gc.freeze()
+        self.oracle.watch_log()
+        try:
+            with tripwire.armed():
+                self._live()
+                self._forget()
+        finally:
+            self.oracle.unwatch_log()
+            gc.unfreeze()
+            if had_gc:
+                gc.enable()
+        return self._result()
+
+    def _live(self) -> None:
+        self._pass("warm-up", self._warm_up)
+        self._pass("chaos", self._chaos)
+        self._pass("heal", self._heal)
+        self._pass("liveness", self._liveness)
+        self._pass("quiet", self._quiet)
+        self._pass("shutdown", self._shut_down)
+
+    def _pass(self, phase: str, act: Callable[[], None]) -> None:
+        if not self.oracle.violations:
+            self.phase = phase
+            self.scheduler.log(f"-- {phase}")
+            act()
+            self.oracle.hear_errors()
+
+    def _run_for(self, seconds: float) -> None:
+        """Let time pass, looking at everything once a second."""
+        left_s = seconds
+        while left_s > 0 and not self.oracle.violations:
+            self.scheduler.run_for(min(1.0, left_s))
+            left_s -= 1.0
+            self.oracle.tick()
+            if self._application is not None:
+                for says in self._application.check(self.phase):
+                    self.oracle.report("x", says)
+            if self._progress is not None:
+                self._progress(self.phase, self)
+
+    def _wait(self, what: Deferred[Any] | None, for_what: str, timeout_s: float) -> None:
+        """Let time pass until a Deferred has fired."""
+        if what is None:
+            return
+        found: list[Any] = []
+        what.addBoth(found.append)
+        if not self.scheduler.run_until(lambda: bool(found), timeout_s):
+            self.oracle.report("i", f"{for_what} has not ended within {timeout_s:g} s")
+        elif isinstance(found[0], Failure):
+            self.oracle.report("i", f"{for_what} failed: {found[0].getErrorMessage()}")
+
+    # -- the phases
+
+    def _warm_up(self) -> None:
+        if self.plan.utilisation > _BUSY or self.plan.burst > 1 or self.plan.profile == "storm":
+            self._load_touch = Touch(OVERLOAD, "load", None, None, OVERLOAD.statuses, 0.0)
+            self.oracle.explanations.add(self._load_touch)
+        taps.install(self.simulator, self._service, self.oracle)
+        self.simulator.start()
+        self._learn_addresses()
+        for subject in self.subjects:
+            subject.ready = subject.client.init()
+        for subject in self.subjects:
+            self._wait(subject.ready, f"init of client {subject.number}", 10.0)
+        if self._application is not None:
+            started = self._application.start(self._application_host, self.simulator.url, SERVICE, self._token)
+            self._wait(started, "the start of the application", 30.0)
+        for traffic in self.traffic:
+            traffic.start()
+        self._run_for(_WARM_UP_S)
+
+    def _chaos(self) -> None:
+        for step in self.plan.steps:
+            self.scheduler.call_later(step.at_s, self._begin, step)
+        self._run_for(self.plan.chaos_s)
+
+    def _begin(self, step: Step) -> None:
+        if self.phase != "chaos":
+            return
+        kind, struck = KINDS[step.kind], self._actor.struck(step)
+        here = kind.scope is Scope.INSTANCE or kind.scope is Scope.ZONE
+        if here and not struck:
+            return
+        self.faults[step.kind] += 1
+        names = " " + ", ".join(instance.id for instance in struck) if struck else ""
+        self.scheduler.log(f"fault {step}{':' if names else ''}{names}")
+        touch = Touch(
+            kind,
+            step.kind,
+            frozenset((instance.ip, instance.port) for instance in struck) if here else None,
+            step.where % len(self.subjects) if kind.scope is Scope.CLIENT and step.where >= 0 else None,
+            kind.statuses or ((step.with_["code"],) if "code" in step.with_ else ()),
+            self.scheduler.elapsed_s,
+        )
+        self.oracle.explanations.add(touch)
+        undo = self._actor.begin(step)
+        self._learn_addresses()
+
+        number = self._begun = self._begun + 1
+
+        def end() -> None:
+            if self._undoes.pop(number, None) is not None:
+                self.scheduler.log(f"the end of {step}")
+                undo()
+                touch.end(self.scheduler.elapsed_s)
+
+        self._undoes[number] = end
+        self.scheduler.call_later(step.for_s, end)
+
+    def _learn_addresses(self) -> None:
+        self.oracle.explanations.alive = {
+            (instance.ip, instance.port): instance.id
+            for instance in self._service.instances.values()
+            if instance.registered
+        }
+
+    def _heal(self) -> None:
+        for end in list(self._undoes.values()):
+            end()
+        self.simulator.faults.clear()
+        for traffic in self.traffic:
+            traffic.slow_down()
+        if self._load_touch is not None:
+            self._load_touch.end(self.scheduler.elapsed_s)
+        for instance in list(self._service.instances.values()):
+            if instance.registered and instance.state is not State.RUNNING:
+                instance.set_state(State.RUNNING)
+        self._run_for(max(subject.poll_s[1] + subject.discovery_timeout_s for subject in self.subjects) + 2.0)
+
+    def _liveness(self) -> None:
+        """Every call succeeds from here on, and what was left out comes back, however long it had been left out for."""
+        longest_s = max(1.5 * subject.eject_max_s for subject in self.subjects)
+        self._run_for(min(longest_s + 10.0, _LONGEST_S))
+        if not self.oracle.violations:
+            self.oracle.check_well(self._listed())
+
+    def _quiet(self) -> None:
+        """Nothing but calls, one after the other, in whole cycles of the rotation."""
+        for traffic in self.traffic:
+            traffic.stop()
+        self._run_for(max(subject.timeout_s for subject in self.subjects) + 1.0)
+        listed = self._listed()
+        cycle = max(1, taps.cycle(listed.values()))
+        if cycle > 20 * _QUIET_CALLS or self.oracle.violations:
+            return
+        cycles = max(1, _QUIET_CALLS // cycle)
+        # Whoever was left out is probed by a call of its turn, and has its share from then on.
+        self._call_in_turn(cycle)
+        before = [subject.retries for subject in self.subjects]
+        self.oracle.begin_counting()
+        self._call_in_turn(cycles * cycle)
+        if self.oracle.violations:
+            return
+        self.oracle.check_shares(listed, cycles)
+        for subject, count in zip(self.subjects, before, strict=True):
+            if subject.retries != count:
+                self.oracle.report("g", f"client {subject.number} retried in quiet times")
+
+    def _call_in_turn(self, calls: int) -> None:
+        for traffic in self.traffic:
+            for _ in range(calls):
+                if not self.oracle.violations:
+                    self._wait(traffic.call(may_cancel=False), "a call in quiet times", 10.0)
+                    # Long enough that discovery is polled meanwhile.
+                    self.scheduler.run_for(_QUIET_PAUSE_S)
+
+    def _shut_down(self) -> None:
+        self._note_load()
+        if self._application is not None:
+            self._wait(self._application.stop(), "the end of the application", 60.0)
+            left = self._application_host.getDelayedCalls()
+            if left:
+                self.oracle.report("h", f"the application has ended and left timers: {left}")
+        for subject in self.subjects:
+            self._wait(subject.client.close(), f"close of client {subject.number}", 30.0)
+            self.oracle.check_closed(subject)
+        self._wait(self.simulator.stop(), "the end of the simulator", 30.0)
+        self.scheduler.run_for(200.0)
+        self.oracle.check_empty()
+
+    def _forget(self) -> None:
+        """Deferreds whose errors nobody has taken tell so when they are collected."""
+        gc.collect()
+        self.oracle.hear_errors()
+
+    # -- facts
+
+    def _listed(self) -> dict[Address, float]:
+        return {(instance.ip, instance.port): instance.weight for instance in self._service.listed()}
+
+    def _note_load(self) -> None:
+        counts = self.simulator.journal.by_instance
+        mean = counts.total() / max(1, len(counts))
+        self._load = {
+            "imbalance": round(max(counts.values(), default=0) / mean, 3) if mean else 0.0,
+            "discovery_per_s": round(self.oracle.views.polls / max(1.0, self.scheduler.elapsed_s), 3),
+            "amplification": round(counts.total() / max(1, sum(subject.calls for subject in self.subjects)), 3),
+        }
+
+    _load: Mapping[str, float] = {}
+
+    def _result(self) -> Result:
+        totals: dict[str, Counter[str]] = {"failures": Counter(), "retries": Counter()}
+        for subject in self.subjects:
+            for name, total in totals.items():
+                total.update(getattr(subject.client.counters, name))
+        return Result(
+            self.plan,
+            self.scheduler.digest,
+            self.scheduler.elapsed_s,
+            sum(subject.calls for subject in self.subjects),
+            sum(traffic.failed for traffic in self.traffic),
+            tuple(self.oracle.violations),
+            self.faults,
+            totals["failures"],
+            totals["retries"],
+            self._load,
+            tuple(self.scheduler.tail),
+        )

@@ -1,0 +1,191 @@
+"""What protocols see on the virtual network is what they see on real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.simulation.two_ends import End, HalfEnd, Story
+
+MIB = 2**20
+
+
+def write(size: int) -> Callable[[End], None]:
+    return lambda end: end.transport.write(b"x" * size)
+
+
+def lose(end: End) -> None:
+    end.transport.loseConnection()
+
+
+def abort(end: End) -> None:
+    end.transport.abortConnection()
+
+
+def pause(end: End) -> None:
+    end.transport.pauseProducing()
+
+
+def resume(end: End) -> None:
+    end.transport.resumeProducing()
+
+
+def end_writing(end: End) -> None:
+    end.transport.loseWriteConnection()
+
+
+def both(*acts: Callable[[End], None]) -> Callable[[End], None]:
+    def act(end: End) -> None:
+        for each in acts:
+            each(end)
+
+    return act
+
+
+def client(act: Callable[[End], None]) -> Callable[[Story], None]:
+    return lambda story: act(story["client"])
+
+
+def server(act: Callable[[End], None]) -> Callable[[Story], None]:
+    return lambda story: act(story["server"])
+
+
+def nothing(_: Any) -> None:
+    """Time passes."""
+
+
+def produce(end: End) -> None:
+    """4 MiB in pieces, as a push producer that stops when told to."""
+    end.transport.registerProducer(end, True)
+    left = [64]
+
+    def go_on(_: End) -> None:
+        while left[0] and not end.is_paused:
+            left[0] -= 1
+            end.transport.write(b"x" * (MIB // 16))
+        if not left[0]:
+            end.transport.unregisterProducer()
+
+    end.on = {**end.on, "resume": go_on}
+    go_on(end)
+
+
+def pull(end: End) -> None:
+    """1 MiB in pieces, as a pull producer."""
+    left = [16]
+
+    def go_on(_: End) -> None:
+        if left[0]:
+            left[0] -= 1
+            end.transport.write(b"x" * (MIB // 16))
+        else:
+            end.transport.unregisterProducer()
+
+    end.on = {**end.on, "resume": go_on}
+    end.transport.registerProducer(end, False)
+
+
+def hold_the_door(end: End) -> None:
+    """A producer that is registered while the connection is to be closed."""
+    end.transport.registerProducer(end, True)
+    end.transport.write(b"x" * 1000)
+    end.transport.loseConnection()
+
+
+def let_go(end: End) -> None:
+    end.transport.write(b"x" * 1000)
+    end.transport.unregisterProducer()
+
+
+STORIES: dict[str, Callable[[], Story]] = {
+    "the client closes": lambda: Story(client(write(100)), server(write(50)), client(lose)),
+    "the server closes": lambda: Story(client(write(100)), server(write(50)), server(lose)),
+    "the client aborts": lambda: Story(client(write(100)), client(abort)),
+    "the server aborts": lambda: Story(client(write(100)), server(abort)),
+    "both close at once": lambda: Story(lambda s: (s["client"].transport.loseConnection(), lose(s["server"]))),
+    "both abort at once": lambda: Story(lambda s: (s["client"].transport.abortConnection(), abort(s["server"]))),
+    "written and closed in one go": lambda: Story(client(both(write(3 * MIB), lose)), nothing, nothing),
+    "written after closing": lambda: Story(client(both(write(10), lose, write(20))), nothing),
+    "written after aborting": lambda: Story(client(both(write(10), abort, write(20))), nothing),
+    "written after the loss": lambda: Story(client(abort), client(write(10)), nothing),
+    "closed twice": lambda: Story(client(both(lose, lose)), nothing),
+    "aborted after closing": lambda: Story(client(both(write(10), lose, abort)), nothing),
+    "closed when made": lambda: Story(nothing, on={"client": {"made": lose}}),
+    "aborted when made": lambda: Story(nothing, on={"client": {"made": abort}}),
+    "the server closes when made": lambda: Story(nothing, on={"server": {"made": lose}}),
+    "the server aborts when made": lambda: Story(nothing, on={"server": {"made": abort}}),
+    "the server greets and closes": lambda: Story(nothing, on={"server": {"made": both(write(70_000), lose)}}),
+    "closed inside dataReceived": lambda: Story(client(write(100)), nothing, on={"server": {"data": lose}}),
+    "aborted inside dataReceived": lambda: Story(client(write(100)), nothing, on={"server": {"data": abort}}),
+    "answered and closed inside dataReceived": lambda: Story(
+        client(write(100)), nothing, on={"server": {"data": both(write(200_000), lose)}}
+    ),
+    "dataReceived raises": lambda: Story(client(write(100)), nothing, on={"server": {"data": End.raises}}),
+    "paused, then a reset: what came before it is read": lambda: Story(
+        client(pause), server(write(1000)), server(abort), nothing, client(resume), nothing
+    ),
+    "paused, then closed by the other: what came is read": lambda: Story(
+        client(pause), server(both(write(1000), lose)), nothing, client(resume), nothing
+    ),
+    "closing with unread data resets": lambda: Story(
+        client(pause), server(write(1000)), nothing, client(lose), nothing, nothing
+    ),
+    "closing with unread data resets a writer": lambda: Story(
+        client(pause), server(write(8 * MIB)), nothing, client(lose), nothing, nothing
+    ),
+    "written to an end that has closed while we did not read": lambda: Story(
+        client(pause), server(lose), nothing, client(write(10)), nothing, client(write(10)), nothing
+    ),
+    "aborted while we did not read, and we write": lambda: Story(
+        client(pause), server(abort), nothing, client(write(10)), nothing
+    ),
+    "the reader pauses, the producer of 4 MiB waits": lambda: Story(
+        client(pause), server(produce), nothing, client(resume), nothing, nothing, server(lose), nothing
+    ),
+    "a producer of 4 MiB, and the reader goes away": lambda: Story(
+        client(pause), server(produce), nothing, client(abort), nothing
+    ),
+    "a pull producer": lambda: Story(server(pull), nothing, nothing, server(lose), nothing),
+    "closing waits for the producer": lambda: Story(client(hold_the_door), nothing, client(let_go), nothing),
+    "half-close by the client": lambda: Story(
+        client(both(write(100), end_writing)), server(write(500)), server(end_writing), nothing,
+        client=HalfEnd, server=HalfEnd,
+    ),
+    "half-close towards an end that knows none": lambda: Story(
+        client(both(write(100), end_writing)), nothing, nothing, client=HalfEnd
+    ),
+    "half-close, then written in that direction": lambda: Story(
+        client(end_writing), client(write(100)), server(write(10)), server(lose), nothing,
+        client=HalfEnd, server=HalfEnd,
+    ),
+    "half-closed on both sides, then closed": lambda: Story(
+        client(end_writing), server(end_writing), client(lose), server(lose), nothing, client=HalfEnd, server=HalfEnd
+    ),
+    "refused": lambda: Story(nothing, is_listening=False),
+    "cancelled": lambda: Story(nothing, is_cancelled=True),
+    "the client's factory builds nothing": lambda: Story(nothing, nothing, client=None),
+    "the server's factory builds nothing": lambda: Story(nothing, nothing, server=None),
+    "listening ends, the connection stays": lambda: Story(
+        lambda s: s.port.stopListening(), client(write(100)), server(write(50)), client(lose)
+    ),
+    "the connector closes": lambda: Story(lambda s: s.connector.disconnect(), nothing),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_a_connection_looks_the_same_on_both_networks(name: str) -> None:
+    """Per end the same callbacks, exception types and byte counts."""
+    for_real = STORIES[name]().told_for_real()
+    assert STORIES[name]().told_virtually() == for_real
+    assert for_real["client"]
+
+
+@pytest.mark.parametrize(
+    "weather", [{"segment_bytes": 7}, {"latency_s": 0.002, "jitter_s": 0.003}], ids=["small segments", "jitter"]
+)
+@pytest.mark.parametrize("name", ["the client closes", "both close at once", "half-close by the client"])
+def test_bad_weather_changes_when_and_not_what(name: str, weather: dict[str, Any]) -> None:
+    """The same bytes and the same ends."""
+    assert STORIES[name]().told_virtually(**weather) == STORIES[name]().told_virtually()

@@ -1,0 +1,24 @@
+"""Bugs that the simulation has found, each with the plan it took; docs/simulation tells their stories."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.virtual.nemesis import draw
+from simulator.virtual.plan import Plan, Step
+from simulator.virtual.world import World
+
+
+def test_lies_of_discovery_can_be_told_together() -> None:
+    """Simulator: rows that one lie had made up broke the next one (profile discovery, seed 25)."""
+    kinds = ("list_bad_rows", "list_flapping", "list_duplicates", "list_zero")
+    steps = tuple(Step(1.0 + at, kind, -1, 30.0) for at, kind in enumerate(kinds))
+    drawn = {"list_flapping": {"missing": 0.9}, "list_duplicates": {"copies": 2}}
+    plan = Plan(1, chaos_s=40.0, steps=tuple(Step(s.at_s, s.kind, -1, 30.0, drawn.get(s.kind, {})) for s in steps))
+    assert World(plan).run().violations == ()
+
+
+@pytest.mark.parametrize("seed", [16])
+def test_an_instance_that_failed_does_not_get_every_call_afterwards(seed: int) -> None:
+    """Client: turns passed over by retries piled up, so that fifty calls in a row went where they had failed."""
+    assert World(draw(seed, "overload")).run().violations == ()

@@ -1,0 +1,33 @@
+"""An address that is given up and wanted again in the same turn, as a crash and a restart may be."""
+
+from __future__ import annotations
+
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.protocol import Factory
+
+from simulator.ports import Address
+
+
+def test_an_address_can_be_listened_at_again_at_once() -> None:
+    """On real sockets: the old listener closes a turn later, and the new one takes over then."""
+    reactor = EPollReactor()
+    seen: list[bool] = []
+    factory = Factory()
+    factory.noisy = False
+
+    def begin() -> None:
+        address = Address(reactor, "127.0.0.1")
+        address.listen(factory)
+        address.refuse()
+        address.listen(factory)
+        reactor.callLater(0.05, check, address)
+
+    def check(address: Address) -> None:
+        seen.append(address.is_listening)
+        address.give_up().addBoth(lambda _: reactor.stop())
+
+    reactor.callWhenRunning(begin)
+    reactor.run(installSignalHandlers=False)
+    reactor.removeAll()
+    reactor._poller.close()
+    assert seen == [True]

@@ -1,0 +1,104 @@
+"""From a failing seed to the few faults it takes, and to a file that shows them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from simulator.cli import main
+from simulator.virtual.nemesis import draw
+from simulator.virtual.plan import Plan, PlanError
+from simulator.virtual.shrink import NothingToShrinkError, Shrinker
+from simulator.virtual.story import LINES, explain, tail
+from simulator.virtual.world import World
+from tests.simulation.planted import BUGS
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that takes one attempt more than it may."""
+    BUGS["one_attempt_too_many"].plant(monkeypatch.setattr)
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_failing_seed_shrinks_to_the_faults_it_takes() -> None:
+    """Of dozens of faults at most two are left, the same checker still fails, and the log explains it in 100 lines."""
+    plan = next(
+        plan for plan in (draw(seed) for seed in range(60)) if len(plan.steps) > 5 and World(plan).run().violations
+    )
+    smallest, result = Shrinker(lambda smaller: World(smaller).run()).shrink(plan)
+    assert 1 <= len(smallest.steps) <= 3 < len(plan.steps)
+    assert result.violations[0].checker == "c"
+    told = explain(result, "replay FILE")
+    assert any("promised: attempts within the limit" in line for line in told)
+    assert 0 < len(tail(result)) <= LINES
+    assert "attempts, of at most" in "".join(told)
+
+
+def test_what_does_not_fail_cannot_shrink() -> None:
+    """It says so."""
+    with pytest.raises(NothingToShrinkError, match="fails no checker"):
+        Shrinker(lambda plan: World(plan).run()).shrink(draw(1, "calm", 0.02))
+
+
+@pytest.mark.usefixtures("planted")
+def test_shrink_writes_what_replay_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file fails with the bug, and is well without it."""
+    path = tmp_path / "small.toml"
+    seed = next(seed for seed in range(20) if World(draw(seed)).run().violations)
+    assert main(["shrink", "--seed", str(seed), "--out", str(path)]) == 0
+    assert "python -m simulator replay" in capsys.readouterr().out
+    assert main(["replay", str(path), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["violations"]
+    monkeypatch.undo()
+    assert main(["replay", str(path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("seed = ", "Invalid value"),
+        ("seeds = 1", "unexpected keyword argument 'seeds'"),
+        ("seed = 1\nsteps = 3", "steps"),
+        ("seed = 1\n[[steps]]\nkind = 'crash'", "at_s"),
+        ("seed = 1\n[[steps]]\nkind = 'earthquake'\nat_s = 1", "earthquake"),
+    ],
+)
+def test_a_bad_plan_is_refused(text: str, why: str, tmp_path: Path) -> None:
+    """With a sentence, and exit code 65."""
+    with pytest.raises(PlanError, match=why):
+        Plan.from_toml(text)
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    assert main(["replay", str(path)]) == 65
+
+
+def test_simulate_and_soak_answer_with_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """As the contract has it; exit code 0 when all is well."""
+    assert main(["simulate", "--seed", "1", "--profile", "calm", "--hours", "0.02", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["violations"] == []
+    assert main(["soak", "--seeds", "1..4", "--profile", "calm", "--hours", "0.02", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["seeds"] == 4
+
+
+@pytest.mark.parametrize("arguments", [["simulate", "--seed", "1", "--profile", "none"], ["soak", "--seeds", "4..1"]])
+def test_a_wrong_command_line_is_usage(arguments: list[str]) -> None:
+    """Exit code 2."""
+    try:
+        code: object = main(arguments)
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 2
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_violation_ends_with_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    """And with the line that shows it again."""
+    seed = next(seed for seed in range(20) if World(draw(seed)).run().violations)
+    assert main(["simulate", "--seed", str(seed)]) == 1
+    assert f"simulate --seed {seed} --profile chaos" in capsys.readouterr().out

@@ -1,0 +1,75 @@
+"""Whole runs: clean ones are clean, the same seed is the same run wherever it runs, and everything happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from simulator.virtual.nemesis import draw
+from simulator.virtual.plan import PROFILES, Plan, Step
+from simulator.virtual.world import World
+
+ASK = (
+    "import gc, sys; {gc}\n"
+    "from simulator.virtual.nemesis import draw\nfrom simulator.virtual.world import World\n"
+    "print(*(World(draw(seed, 'chaos', 0.05)).run().digest for seed in (1, 2, 3)))"
+)
+
+
+def digests(hash_seed: str, gc: str) -> list[str]:
+    """Of three runs, in a process of its own."""
+    asked = subprocess.run(  # noqa: S603  our own interpreter
+        [sys.executable, "-W", "error", "-c", ASK.format(gc=gc)],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return asked.stdout.split()
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    """Whatever the hash seed of Python is, and whether the collector runs or not."""
+    here = [World(draw(seed, "chaos", 0.05)).run().digest for seed in (1, 2, 3)]
+    assert digests("1", "gc.set_threshold(5)") == digests("4242", "gc.disable()") == here
+    assert len(set(here)) == 3
+
+
+@pytest.mark.parametrize("profile", [profile for profile in PROFILES if profile != "big"])
+def test_a_few_seeds_of_every_profile(profile: str) -> None:
+    """Without a violation; in the calm one without a retry either."""
+    for seed in range(3):
+        result = World(draw(seed, profile)).run()
+        assert result.violations == ()
+        assert result.calls > 100
+        assert profile != "calm" or not (result.retries or result.failed)
+        assert profile == "calm" or result.faults
+
+
+def test_a_plan_survives_its_file() -> None:
+    """Written and read it is the same plan, and the same run."""
+    plan = draw(5, "chaos", 0.03)
+    again = Plan.from_toml(plan.to_toml())
+    assert again.to_toml() == plan.to_toml()
+    assert World(again).run().digest == World(plan).run().digest
+
+
+def test_the_json_has_what_the_contract_names() -> None:
+    """And it is JSON."""
+    told = json.loads(json.dumps(World(draw(1, "calm", 0.02)).run().to_json()))
+    assert told["seed"] == 1
+    assert {"seed", "profile", "hash", "simulated_s", "calls", "lost", "violations", "faults"} <= told.keys()
+
+
+def test_an_instance_that_is_down_for_long_comes_back() -> None:
+    """Ejected again and again for up to a minute, and in its place after the heal."""
+    plan = Plan(1, chaos_s=300.0, steps=(Step(1.0, "crash", 0, 250.0), Step(20.0, "crash", 1, 30.0)))
+    result = World(plan).run()
+    assert result.violations == ()
+    assert result.failed == 0
+    assert result.retries["connect_refused"] > 3
