@@ -48,10 +48,13 @@ class Pools:
         self._leaving: dict[Pool, None] = {}
         self._waiters: list[Deferred[None]] = []
 
-    def take(self, instance: Instance) -> Pool:
-        """The instance's pool, for one more user."""
+    def take(self, instance: Instance) -> None:
+        """One user more."""
+        self._users[instance.key] += 1
+
+    def of(self, instance: Instance) -> Pool:
+        """The pool of an instance that has users; made for the first call, since a list may be long."""
         key = instance.key
-        self._users[key] += 1
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = Pool(self._reactor, instance, self._config, self._flusher, self._forget)
@@ -63,9 +66,10 @@ class Pools:
         self._users[key] -= 1
         if self._users[key] == 0:
             del self._users[key]
-            pool = self._pools.pop(key)
-            self._leaving[pool] = None
-            pool.retire()
+            pool = self._pools.pop(key, None)
+            if pool is not None:
+                self._leaving[pool] = None
+                pool.retire()
 
     def when_gone(self) -> Deferred[None]:
         """Fires when every socket of the retired pools has reported its loss."""
@@ -118,11 +122,11 @@ class Upstream:
         found = self._cluster.apply(instances, self._seconds())
         for change in found:
             if isinstance(change, Added):
-                self._members[change.instance.key] = self._pools.take(change.instance)
+                self._pools.take(change.instance)
         # Last, with the new list in place: retiring a pool sends its waiting calls elsewhere.
         for change in found:
             if isinstance(change, Removed):
-                del self._members[change.instance.key]
+                self._members.pop(change.instance.key, None)
                 self._pools.give_back(change.instance)
         if found:
             _log.info("list of instances changed: {changes}", changes=_summary(found))
@@ -136,7 +140,10 @@ class Upstream:
 
     def pool_of(self, instance: Instance) -> Pool:
         """The pool of an instance that is in the list."""
-        return self._members[instance.key]
+        pool = self._members.get(instance.key)
+        if pool is None:
+            pool = self._members[instance.key] = self._pools.of(instance)
+        return pool
 
     def has_another(self, failed: Collection[Key]) -> bool:
         """Whether an instance exists that has not failed."""

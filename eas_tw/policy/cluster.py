@@ -131,8 +131,9 @@ class Cluster:
             By weight or load one that is untried and well; else an untried one that is left out; else one that has not
             failed; else the only instance of the list; else `None`. Each one chosen must be told to `record` once.
         """
-        if self._health.returning(now):
-            self._regroup(now)
+        back = self._health.returning(now)
+        if back:
+            self._shift(back, now)
         warm = self._slow_start.due(now)
         if warm:
             self._balancer.add([self._members[key] for key in warm if key in self._balancer], self._shares(now))
@@ -143,9 +144,9 @@ class Cluster:
                 return None
         if self._health.half_open and picked.key in self._health.half_open:
             self._health.probe(picked.key)
-            self._regroup(now)
+            self._shift((picked.key,), now)
         if self.is_following:
-            self._loads.began(picked.key)
+            self._loads.began(picked.key, now)
         return picked
 
     def record(
@@ -173,7 +174,7 @@ class Cluster:
                 self._slow_start.begin([instance.key], now)
             if verdict is not Verdict.UNDECIDED:
                 judgements.append(Judgement(instance, verdict is Verdict.EJECTED, str(outcome)))
-            self._regroup(now)
+            self._shift((instance.key,), now)
         if self.is_following:
             self._follow(instance.key, outcome, now, elapsed_s or 0.0)
             judgements += self._judge_outliers(now)
@@ -190,7 +191,7 @@ class Cluster:
     def _judge_outliers(self, now: float) -> list[Judgement]:
         found = [key for key in self._outliers.sweep(now, self._known) if self._health.eject(key, now)]
         if found:
-            self._regroup(now)
+            self._shift(found, now)
         return [Judgement(self._known[key], is_ejected=True, why="worse than the others") for key in found]
 
     def _pick(self, tried: Collection[Key], now: float) -> Instance | None:
@@ -211,6 +212,19 @@ class Cluster:
         if picked is None and self.is_sole:
             return next(iter(self._known.values()))
         return picked
+
+    def _shift(self, keys: Sequence[Key], now: float) -> None:
+        """Health says something else of these; of a subset that may concern others, too."""
+        if self._subset.is_partial:
+            self._regroup(now)
+            return
+        out = [key for key in keys if self._health.is_out(key)]
+        back = [self._known[key] for key in keys if key in self._known and key not in out]
+        for key in out:
+            self._members.pop(key, None)
+        self._balancer.remove(out)
+        self._members.update((instance.key, instance) for instance in back)
+        self._balancer.add([instance for instance in back if instance.key not in self._balancer], self._shares(now))
 
     def _regroup(self, now: float) -> None:
         """Let the balancer have exactly the members that are well or half open."""

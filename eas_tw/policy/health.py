@@ -97,6 +97,11 @@ class Health:
         out = [(record.until or 0.0, key) for key, record in self._records.items() if record.is_out]
         return tuple(key for _, key in sorted(out))
 
+    def is_out(self, key: Key) -> bool:
+        """Whether an instance gets no calls at the moment."""
+        record = self._records.get(key)
+        return record is not None and record.is_out
+
     def set_fleet(self, keys: Iterable[Key]) -> tuple[Key, ...]:
         """Learn the current list; forget the rest.
 

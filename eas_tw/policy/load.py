@@ -1,7 +1,8 @@
 """What each instance has to do, and how long it takes: calls in flight, and a moving average of their latency.
 
 The average is peak-sensitive (Finagle's peak EWMA): a slower answer counts at once, faster ones win back trust over
-`DECAY_S`; what has not been seen for long is forgotten, so that an instance that was slow is tried again.
+`DECAY_S`; what has not been seen for long is forgotten, so that an instance that was slow is tried again. Silence counts
+before there is an answer: an instance that has calls and has ended none for a while is at least as slow as that.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ _FLOOR_S = 1e-4
 
 
 class _Load:
-    __slots__ = ("cost_s", "in_flight", "is_listed", "seen")
+    __slots__ = ("cost_s", "in_flight", "is_listed", "seen", "silent_since")
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.silent_since = 0.0
         self.cost_s = 0.0
         self.seen = 0.0
         self.is_listed = True
@@ -39,11 +41,13 @@ class Loads:
     def __init__(self) -> None:
         self._loads: dict[Key, _Load] = {}
 
-    def began(self, key: Key) -> None:
+    def began(self, key: Key, now: float) -> None:
         """A call goes to an instance."""
         load = self._loads.get(key)
         if load is None:
             load = self._loads[key] = _Load()
+        if not load.in_flight:
+            load.silent_since = now
         load.in_flight += 1
         load.is_listed = True
 
@@ -57,6 +61,7 @@ class Loads:
         """
         load = self._loads[key]
         load.in_flight -= 1
+        load.silent_since = now
         if elapsed_s is not None:
             decayed = load.cost_at(now)
             share = math.exp(-max(0.0, now - load.seen) / DECAY_S)
@@ -82,4 +87,7 @@ class Loads:
     def score(self, key: Key, now: float) -> float:
         """The seconds that one more call to an instance would cost: its latency for each call that it has, and one."""
         load = self._loads.get(key)
-        return max(load.cost_at(now), _FLOOR_S) * (load.in_flight + 1) if load else _FLOOR_S
+        if load is None:
+            return _FLOOR_S
+        silence_s = now - load.silent_since if load.in_flight else 0.0
+        return max(load.cost_at(now), silence_s, _FLOOR_S) * (load.in_flight + 1)

@@ -27,13 +27,14 @@ Key = tuple[str, int]
 class _Turn:
     """One instance's place in the rotation; `turn` is k of its next deadline."""
 
-    __slots__ = ("instance", "phase", "turn", "weight")
+    __slots__ = ("instance", "is_over", "phase", "turn", "weight")
 
     def __init__(self, instance: Instance, weight: float, phase: float) -> None:
         self.instance = instance
         self.weight = weight
         self.phase = phase
         self.turn = 0
+        self.is_over = False
 
     def join(self, now: tuple[float, float]) -> None:
         """Make the next deadline the first one at or after `now` (cycle, rest): no debt, no credit."""
@@ -55,7 +56,7 @@ _Entry = tuple[tuple[float, float], int, _Turn]
 
 
 class Rotation:
-    """Weighted round robin over instances that come and go; a pick is O(log n).
+    """Weighted round robin over instances that come and go; a pick is O(log n), and so is one that comes or goes.
 
     Weight 0 is never picked. Instances that stay keep their place when others come or go.
     """
@@ -64,6 +65,7 @@ class Rotation:
         self._rng = rng
         self._heap: list[_Entry] = []
         self._turns: dict[Key, _Turn] = {}
+        self._joined = 0
         self._now: tuple[float, float] = (0, 0.0)
 
     def __len__(self) -> int:
@@ -79,22 +81,25 @@ class Rotation:
             instances: Who.
             shares: Of their weight, above 0; 1 for those not in it.
         """
+        joining: list[_Entry] = []
         for instance in instances:
             known = self._turns.get(instance.key)
             weight = instance.weight * (shares or {}).get(instance.key, 1.0)
-            turn = _Turn(instance, weight, known.phase if known else self._rng.random())
+            if known is not None:
+                self._leave(instance.key)
             if weight > 0:
+                turn = _Turn(instance, weight, known.phase if known else self._rng.random())
                 turn.join(self._now)
                 self._turns[instance.key] = turn
-            elif known:
-                del self._turns[instance.key]
-        self._rebuild()
+                self._joined += 1
+                joining.append((turn.due(), self._joined, turn))
+        self._insert(joining)
 
     def remove(self, keys: Iterable[Key]) -> None:
         """Take instances out of the rotation; unknown ones are ignored."""
         for key in keys:
-            self._turns.pop(key, None)
-        self._rebuild()
+            self._leave(key)
+        self._insert([])
 
     def pick(self, tried: Collection[Key] = (), now: float = 0.0) -> Instance | None:  # noqa: ARG002  as every balancer
         """The next instance that is not in `tried`; `None` when there is none.
@@ -103,11 +108,11 @@ class Rotation:
         elsewhere for a while would then get all calls, until it had caught up.
         """
         heap = self._heap
-        if not tried:
-            return self._take(heap) if heap else None
         passed: list[_Entry] = []
-        while heap and heap[0][2].instance.key in tried:
-            passed.append(heappop(heap))
+        while heap and (heap[0][2].is_over or (tried and heap[0][2].instance.key in tried)):
+            entry = heappop(heap)
+            if not entry[2].is_over:
+                passed.append(entry)
         picked = self._take(heap) if heap else None
         for _, order, turn in passed:
             turn.forgive(self._now)
@@ -121,7 +126,17 @@ class Rotation:
         heapreplace(heap, (turn.due(), joined, turn))
         return turn.instance
 
-    def _rebuild(self) -> None:
-        """Changes are rare and may be many at once: one O(n) pass for all of them."""
-        self._heap = [(turn.due(), order, turn) for order, turn in enumerate(self._turns.values())]
-        heapify(self._heap)
+    def _leave(self, key: Key) -> None:
+        """Its entry stays in the heap until it comes up."""
+        turn = self._turns.pop(key, None)
+        if turn is not None:
+            turn.is_over = True
+
+    def _insert(self, joining: list[_Entry]) -> None:
+        """One by one while they are few, in one pass when they are many or when what is over has piled up."""
+        if len(joining) * 8 < len(self._heap) <= 2 * len(self._turns) + 8:
+            for entry in joining:
+                heappush(self._heap, entry)
+        else:
+            self._heap = [entry for entry in self._heap if not entry[2].is_over] + joining
+            heapify(self._heap)

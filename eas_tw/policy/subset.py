@@ -26,17 +26,22 @@ class Subset:
     Args:
         size: How many instances to use; `None` for all.
         seed: This process's own; another seed gives another order.
+
+    Attributes:
+        is_partial: Whether there are more instances than are used.
     """
 
     def __init__(self, size: int | None, seed: int) -> None:
         self._size = size
         self._salt = seed.to_bytes(8, "big", signed=False)
         self._order: tuple[Instance, ...] = ()
+        self.is_partial = False
 
     def set_fleet(self, instances: Iterable[Instance]) -> None:
         """Rank a new list; instances of weight 0 are in no subset."""
         usable = [instance for instance in instances if instance.weight > 0]
-        if self._size is not None and self._size < len(usable):
+        self.is_partial = self._size is not None and self._size < len(usable)
+        if self.is_partial:
             usable.sort(key=lambda instance: (-self._score(instance), instance.key))
         self._order = tuple(usable)
 

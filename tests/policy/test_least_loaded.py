@@ -33,7 +33,7 @@ def test_without_load_everybody_is_drawn() -> None:
 def test_the_slow_one_is_picked_only_when_it_is_drawn_against_nobody() -> None:
     """Of five, one that is slower loses every comparison."""
     made, loads = balancer()
-    loads.began(FLEET[0].key)
+    loads.began(FLEET[0].key, 0.0)
     loads.ended(FLEET[0].key, 1.0, 0.0)
     assert spread(made)[1] == 0
 
@@ -44,7 +44,7 @@ def test_calls_in_flight_level_out() -> None:
     for _ in range(1000):
         picked = made.pick()
         assert picked
-        loads.began(picked.key)
+        loads.began(picked.key, 0.0)
     in_flight = [loads.in_flight(instance.key) for instance in FLEET]
     assert max(in_flight) - min(in_flight) <= 6
 
@@ -56,7 +56,7 @@ def test_weight_divides_load() -> None:
     for _ in range(400):
         picked = made.pick()
         assert picked
-        loads.began(picked.key)
+        loads.began(picked.key, 0.0)
     assert abs(loads.in_flight(heavy.key) - 300) <= 3
 
 
@@ -79,5 +79,5 @@ def test_coming_going_and_reweighing() -> None:
     assert FLEET[2].key in made
     made.add([FLEET[2]], {FLEET[2].key: 0.1})
     for instance in FLEET:
-        loads.began(instance.key)
+        loads.began(instance.key, 0.0)
     assert spread(made)[3] == 0

@@ -10,7 +10,7 @@ A, B = ("10.0.0.1", 80), ("10.0.0.2", 80)
 
 
 def served(loads: Loads, elapsed_s: float | None, now: float) -> None:
-    loads.began(A)
+    loads.began(A, now)
     loads.ended(A, elapsed_s, now)
 
 
@@ -18,8 +18,8 @@ def test_every_call_in_flight_costs_another_latency() -> None:
     """Two in flight and the one to come: three times the latency."""
     loads = Loads()
     served(loads, 0.2, 1.0)
-    loads.began(A)
-    loads.began(A)
+    loads.began(A, 1.0)
+    loads.began(A, 1.0)
     assert loads.in_flight(A) == 2
     assert loads.score(A, 1.0) == pytest.approx(0.6)
 
@@ -41,6 +41,16 @@ def test_what_was_slow_long_ago_is_tried_again() -> None:
     assert loads.score(A, 1000.0) == loads.score(B, 1000.0)
 
 
+def test_silence_counts_before_there_is_an_answer() -> None:
+    """An instance that has calls and ends none is as slow as that already; an end starts the silence anew."""
+    loads = Loads()
+    loads.began(A, 10.0)
+    loads.began(A, 10.4)
+    assert loads.score(A, 10.5) == pytest.approx(0.5 * 3)
+    loads.ended(A, None, 10.5)
+    assert loads.score(A, 10.6) == pytest.approx(0.1 * 2)
+
+
 def test_an_end_that_tells_nothing_changes_no_latency() -> None:
     """A cancelled call is off the count only."""
     loads = Loads()
@@ -53,7 +63,7 @@ def test_instances_that_left_are_forgotten_with_their_last_call() -> None:
     """Nothing grows with the instances of the past."""
     loads = Loads()
     served(loads, 1.0, 0.0)
-    loads.began(A)
+    loads.began(A, 0.0)
     loads.forget([A, B])
     assert loads.in_flight(A) == 1
     loads.ended(A, 1.0, 1.0)

@@ -192,3 +192,16 @@ def test_a_pick_costs_log_n_comparisons() -> None:
     """Counted, not timed: 4,096 instances cost a pick some dozen comparisons, not thousands."""
     assert 1 <= comparisons_per_pick(4) < 10
     assert 5 < comparisons_per_pick(4096) < 4 * 12
+
+
+def test_coming_and_going_costs_little_in_a_large_fleet() -> None:
+    """What is over is left where it lies, and does not pile up."""
+    turning = rotation(fleet(*[1] * 1000))
+    for round_ in range(5000):
+        instance = Instance("10.0.0.1", round_ % 1000 + 1)
+        turning.remove([instance.key])
+        assert instance.key not in turning
+        turning.add([instance])
+    assert len(turning) == 1000
+    assert len(turning._heap) <= 2 * 1000 + 10
+    assert set(ports(turning, 1000)) == set(range(1, 1001))
