@@ -1,8 +1,8 @@
 """What each instance has to do, and how long it takes: calls in flight, and a moving average of their latency.
 
 The average is peak-sensitive (Finagle's peak EWMA): a slower answer counts at once, faster ones win back trust over
-`DECAY_S`; what has not been seen for long is forgotten, so that an instance that was slow is tried again. Silence counts
-before there is an answer: an instance that has calls and has ended none for a while is at least as slow as that.
+`DECAY_S`; what has not been seen for long is forgotten, so that an instance that was slow is tried again. Silence
+counts before there is an answer: an instance that has calls and has ended none for a while is at least as slow as that.
 """
 
 from __future__ import annotations
