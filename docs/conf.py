@@ -13,7 +13,7 @@ exclude_patterns = ["_build", "examples"]
 nitpicky = True
 nitpick_ignore_regex = [
     # Types named in annotations that belong to no page of ours: aliases, other packages, the insides of rooms.
-    (r"py:.*", r"(zope|attr|attrs|google|treq|numpy|np|twisted|typing_extensions|_typeshed|collections)\..*"),
+    (r"py:.*", r"(zope|attr|attrs|pathlib|google|treq|numpy|np|twisted|typing_extensions|_typeshed|collections)\..*"),
     (r"py:.*", r"(Event|IAgent|IReactor\w*|Deferred|Buffer|GivenInstance|Self|optional|NDArray)(\..*)?"),
     (r"py:.*", r"eas_tw\.(net|policy|body|telemetry|target|config)\..*"),
     (r"py:.*", r"(float|int|str|bytes|bool|None) .*"),

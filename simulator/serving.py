@@ -103,6 +103,7 @@ def banner(world: Simulator, *, show_token: bool) -> str:
     )
     lines += [
         "",
+        f"  open {world.admin_url}/ in a browser",
         f"  curl {world.url}/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{service.name}",
         f"  curl{header} --data-binary @body {world.url}/api/predict/{service.name}",
         "",

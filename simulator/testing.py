@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from simulator.remote import Remote, RemoteError
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Iterator
-    from pathlib import Path
 
 _START_WITHIN_S = 30.0
 _LOOK_EVERY_S = 0.01
@@ -30,7 +30,7 @@ class SimulatorFailed(RuntimeError):
 
 
 @contextmanager
-def subprocess_simulator(folder: Path, *arguments: str, seed: int = 0) -> Iterator[Remote]:
+def subprocess_simulator(folder: pathlib.Path, *arguments: str, seed: int = 0) -> Iterator[Remote]:
     """A simulator in a process of its own, on a free port, for as long as the context lasts.
 
     It ends with the process that started it, however that ends.
@@ -62,7 +62,7 @@ def subprocess_simulator(folder: Path, *arguments: str, seed: int = 0) -> Iterat
             process.stdin.close()
 
 
-def _wait_for(ready: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for(ready: pathlib.Path, process: subprocess.Popen[bytes], log: pathlib.Path) -> None:
     never = threading.Event()
     for _ in range(int(_START_WITHIN_S / _LOOK_EVERY_S)):
         if ready.exists():
@@ -115,7 +115,7 @@ class RemoteService:
 
     @property
     def endpoint(self) -> str:
-        """What a client is given: discovery, VIPServer and the gateway."""
+        """What a client is given, for discovery, VIPServer and the gateway."""
         return self.simulator.url
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +70,22 @@ def test_the_tutorial_loses_an_instance_and_no_call(tmp_path: Path) -> None:
     assert first == "3 instances"
     assert "'connect_refused': 1" in last
     assert last.endswith("lost: 0")
+
+
+def test_the_tests_of_an_application_pass(tmp_path: Path) -> None:
+    """With the plug-in named by hand, since these tests may run from a tree that is not installed."""
+    shutil.copy(EXAMPLES / "test_my_application.py", tmp_path)
+    plugins = ["-p", "simulator.pytest_plugin", "-p", "pytest_twisted"]
+    ended = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, *plugins, "test_my_application.py"],
+        cwd=tmp_path,
+        env={**environment(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "4 passed" in ended.stdout, ended.stdout + ended.stderr
 
 
 def test_a_wrong_token_ends_with_the_services_answer(served: Served) -> None:

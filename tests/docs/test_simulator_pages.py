@@ -8,15 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from simulator.cli import COMMANDS
 from simulator.expectations import METRICS
 from simulator.fault_kinds import MALFORMED, ON_DISCOVERY, ON_INSTANCES
 from simulator.faults import Fault
 from simulator.scenario import gallery, read
 from simulator.scenario_reader import parse
 from simulator.timeline import VERBS
+from tests.simulator.world import World
 
 PAGES = Path(__file__).parents[2] / "docs" / "simulator"
 pytestmark = pytest.mark.skipif(not PAGES.is_dir(), reason="the built package's tests have no docs beside them")
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
 
 
 def page(name: str) -> str:
@@ -53,6 +60,18 @@ def test_every_fault_of_the_page_is_one() -> None:
     for block in blocks:
         for fault in tomllib.loads(block)["faults"]:
             Fault.from_json(fault)
+
+
+def test_every_command_and_operation_of_the_admin_page_is_one(world: World) -> None:
+    """Addresses by the table that routes, commands by the table of the command line."""
+    text = page("admin-api.md")
+    paths = {operation.path for operation in world.simulator.admin.operations}
+    named = {re.sub(r"\{s\}", "{service}", path) for path in re.findall(r"/_eas(/v1/[a-z/-]+[a-z]|/[a-z]+z)\b", text)}
+    assert len(named) >= 8
+    assert named <= paths
+    assert set(re.findall(r"python -m simulator (\w+)", text)) <= set(COMMANDS)
+    events = set(re.findall(r"`(\w+)`", "".join(rows(text, "Listen").values()).replace("rate", "")))
+    assert {"state", "instance", "request", "tick", "discovery", "fault"} <= set(rows(text, "Listen")) | events
 
 
 def test_every_verb_and_every_metric_is_described() -> None:

@@ -59,7 +59,7 @@ def test_a_project_of_somebody_elses(tmp_path: Path) -> None:
             ended = subprocess.run(  # noqa: S603
                 [*command, *arguments], cwd=project, env=variables, capture_output=True, text=True, check=False
             )
-            assert "5 passed" in ended.stdout, ended.stdout + ended.stderr
+            assert "6 passed" in ended.stdout, ended.stdout + ended.stderr
             # The services of the tests are gone, wherever they were.
             assert [service["name"] for service in remote.services()] == ["mnist_saved_model_example"]
 

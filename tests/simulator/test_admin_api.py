@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from simulator.admin import checking
 from simulator.fault_kinds import ON_DISCOVERY, ON_INSTANCES
+from simulator.remote import Remote
+from tests.simulator.serving import Served
 from tests.simulator.world import World
 
 
@@ -135,6 +139,22 @@ class TestServices:
         world.clock.advance(30)
         assert list(world.simulator.services["echo"].instances) == ["echo-0"]
 
+    def test_an_instance_that_has_work_finishes_it(self, tmp_path: Path) -> None:
+        """Out of the list at once, draining until then; without grace it is gone."""
+        with (
+            Served(tmp_path, "--service", "echo=2", "--token", "", "--processing", "60", "--keepalive", "0") as served,
+            socket.create_connection((served.instances[1]["ip"], served.instances[1]["port"])) as busy,
+        ):
+            busy.sendall(b"POST /api/predict/echo HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+            path = "/v1/services/echo/instances/echo-1"
+            with Remote(served.ready["url"]).events() as events:
+                next(value for event, value in events if event == "tick" and value["instances"]["echo-1"][2])
+            assert served.admin("DELETE", f"{path}?grace_s=30")[0] == 204
+            assert len(served.discover("echo")) == 1
+            assert served.admin("GET", path)[1]["state"] == "draining"
+            assert served.admin("DELETE", path)[0] == 204
+            assert served.admin("GET", path)[0] == 404
+
 
 class TestJournal:
     """What is asked of the journal."""
@@ -166,6 +186,23 @@ class TestJournal:
         world.row(path="/api/predict/echo?token=s3cret")
         world.clock.advance(0.1)
         assert "s3cret" not in listener.transport.value().decode()
+
+
+class TestDiscovery:
+    """What discovery has told."""
+
+    def test_the_last_reply_as_it_was_served(self, world: World) -> None:
+        """Lies included; nothing before the first, and nothing after a reset."""
+        assert world.ask("GET", "/v1/services/echo/discovery")[0] == 404
+        world.discover("echo")
+        world.ask("POST", "/v1/faults", {"type": "garbage", "target": {"discovery": True, "service": "group/rank"}})
+        world.discover("group/rank")
+        echo, rank = world.ask("GET", "/v1/discovery")[1]["replies"]
+        assert (echo["answer"], echo["status"], json.loads(echo["body"])["correlative"]) == ("ok", 200, ["echo"])
+        assert (rank["answer"], rank["body"]) == ("garbage", "<html>busy</html>")
+        assert world.ask("GET", "/v1/services/group%2Frank/discovery")[1] == rank
+        world.ask("POST", "/v1/reset", {})
+        assert world.ask("GET", "/v1/discovery")[1] == {"replies": []}
 
 
 class TestMetrics:

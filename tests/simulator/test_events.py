@@ -151,6 +151,20 @@ def test_a_reset_is_told_as_a_new_state(world: World) -> None:
     assert (event, row["number"]) == ("request", 1)
 
 
+def test_an_emptied_journal_begins_again_from_the_first(world: World) -> None:
+    """Without a reset."""
+    listener = world.listen()
+    world.row()
+    world.row()
+    world.clock.advance(0.1)
+    listener.events()
+    world.ask("DELETE", "/v1/requests")
+    world.row(status=450)
+    world.clock.advance(0.1)
+    ((event, _, row),) = listener.events()
+    assert (event, row["number"], row["status"]) == ("request", 1, 450)
+
+
 def test_one_that_reads_slowly_misses_requests_and_no_change(world: World) -> None:
     """Nothing piles up for it."""
     listener = world.listen()

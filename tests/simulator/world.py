@@ -62,6 +62,12 @@ class World:
         assert isinstance(found, Response), found
         return found
 
+    def discover(self, service: str) -> Any:
+        """What discovery answers."""
+        connection: Any = Listener()
+        path = f"/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{service}"
+        return self.simulator.control_plane.handle(Request("GET", path, {}, b"", connection, True))
+
     def listen(self, query: str = "", last: str = "") -> Listener:
         """Open the event stream."""
         listener: Any = Listener()

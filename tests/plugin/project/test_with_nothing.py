@@ -55,6 +55,12 @@ def test_a_clean_simulator_again(eas_simulator):
     _a_clean_simulator(eas_simulator)
 
 
+def test_nothing_is_left_for_those_who_do_not_reset(eas_simulator_session):
+    """The two before have broken all of discovery, and an instance."""
+    assert eas_simulator_session.faults() == []
+    assert {instance["state"] for instance in eas_simulator_session.instances()} == {"running"}
+
+
 def _a_clean_simulator(eas_simulator):
     assert eas_simulator.faults() == []
     assert {instance["state"] for instance in eas_simulator.instances()} == {"running"}
