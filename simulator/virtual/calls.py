@@ -110,12 +110,13 @@ class CallChecker:
             return
         before = [reused for known, reused in earlier if known == address]
         limit = record.subject.attempts
-        if len(record.arrivals) > limit:
+        stale = any(reused for _, reused in earlier)
+        if len(record.arrivals) > limit + stale:
             self._report("c", f"call {name} reached instances {len(record.arrivals)} times, of at most {limit}")
         others = record.subject.steady_since(record.began_s) - {address}
         if not before or not others:
             return
-        if len(others) + 2 > limit:
+        if len(others) + 2 > limit + stale:
             self._report("c", f"call {name} came to {address} again, while others had not been tried")
         elif not before[0]:
             self._report("c", f"call {name} came to {address} again, where it had failed on a new connection")
@@ -186,8 +187,9 @@ class CallChecker:
 
     def _check_attempts(self, record: Record, attempts: list[Tried], now_s: float) -> None:
         subject, window = record.subject, (record.began_s, now_s)
-        if len(attempts) > subject.attempts:
-            self._report("c", f"call {record.name} took {len(attempts)} attempts, of at most {subject.attempts}")
+        counted = sum(tried.condition not in _NO_FAILURE for tried in attempts)
+        if counted > subject.attempts:
+            self._report("c", f"call {record.name} took {counted} attempts, of at most {subject.attempts}")
         steady = subject.steady_since(record.began_s)
         seen: dict[Address, str] = {}
         for at, tried in enumerate(attempts):
@@ -220,7 +222,7 @@ class CallChecker:
         left = subject.steady_since(record.began_s) - {tried.address for tried in attempts}
         excuses = (
             not is_retried,
-            len(attempts) >= subject.attempts,
+            sum(tried.condition not in _NO_FAILURE for tried in attempts) >= subject.attempts,
             not left,
             record.timeout_s - spent_s <= max(last.asked_s, subject.backoff_max_s) + _SLACK_S,
             self._recent_retries(subject, now_s) >= subject.budget_floor - 1,
