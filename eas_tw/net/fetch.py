@@ -115,9 +115,13 @@ class _Collector(Protocol):
             self.whole.errback(result or ConnectionError("the reply broke off"))
 
     def _abort(self) -> None:
-        abort = getattr(self.transport, "abortConnection", None)
-        if abort is not None:
-            abort()
+        # What Twisted's agent gives a body's protocol cannot abort; its loseConnection closes without waiting, since the
+        # whole request has been written by now.
+        for name in ("abortConnection", "loseConnection"):
+            end = getattr(self.transport, name, None)
+            if end is not None:
+                end()
+                return
 
 
 def _phrase(error: Exception) -> str:

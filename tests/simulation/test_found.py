@@ -18,6 +18,11 @@ def test_lies_of_discovery_can_be_told_together() -> None:
     assert World(plan).run().violations == ()
 
 
+def test_a_reply_that_stops_in_its_body_leaves_no_connection() -> None:
+    """Client: a discovery reply that came too slowly was given up, and its connection was not closed (seed 10002)."""
+    assert World(draw(10002)).run().violations == ()
+
+
 @pytest.mark.parametrize("seed", [16])
 def test_an_instance_that_failed_does_not_get_every_call_afterwards(seed: int) -> None:
     """Client: turns passed over by retries piled up, so that fifty calls in a row went where they had failed."""

@@ -1,0 +1,45 @@
+"""Programs that embed the client run in a world with checkers of their own."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.virtual.nemesis import draw
+from simulator.virtual.world import World
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "simulated_service.py"
+pytestmark = pytest.mark.skipif(not EXAMPLE.is_file(), reason="the built package's tests have no docs beside them")
+
+
+@pytest.fixture
+def example() -> dict[str, Any]:
+    """The names of the documented program."""
+    return runpy.run_path(str(EXAMPLE))
+
+
+def test_the_documented_program_survives(example: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """A few seeds of chaos, and it says how it went."""
+    for seed in (7, 8, 11):
+        assert example["main"](seed) == 0
+    assert "0 lost" in capsys.readouterr().out
+
+
+def test_its_checkers_find_its_bugs(example: dict[str, Any]) -> None:
+    """A program that forgets what failed: its own checker says so, within five seeds."""
+
+    class Forgetful(example["Scorer"]):  # type: ignore[misc]
+        async def _score(self, entry: Any) -> None:
+            await super()._score(entry)
+            if self.queue and self.queue[0] is entry:
+                self.queue.popleft()
+
+    class Simulated(example["Simulated"]):  # type: ignore[misc]
+        pass
+
+    Simulated.start.__globals__["Scorer"] = Forgetful
+    found = [World(draw(seed, "chaos", 0.05), application=Simulated).run().violations for seed in range(5, 10)]
+    assert "x" in {violation.checker for violations in found for violation in violations}
