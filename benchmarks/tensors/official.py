@@ -1,0 +1,19 @@
+"""The official Python SDK, as a black box."""
+
+import numpy as np
+from eas_prediction import TFRequest, TFResponse
+from measuring import DTYPES, main
+
+
+def write(dtype, content):
+    request = TFRequest("s")
+    request.add_feed("x", [len(content)], DTYPES[dtype][1], content)
+    return request.to_string()
+
+
+def read(dtype, body, source):
+    values = TFResponse(body).get_values("y")
+    return np.array(values, DTYPES[dtype][3]) if source == "array" else list(values)
+
+
+main(write, read)
