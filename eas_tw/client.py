@@ -348,7 +348,7 @@ def _read(request: Any, config: ClientConfig, head: bytes, body: bytes) -> Any:
     if config.decompress is not None:
         body = decompress(config.decompress, body, config.max_response_bytes)
     elif b"content-encoding:" in head.lower():
-        body = decode(text_headers(head)["content-encoding"], body, config.max_response_bytes)
+        body = decode(text_headers(head).get("content-encoding", ""), body, config.max_response_bytes)
     return request.parse_response(body)
 
 

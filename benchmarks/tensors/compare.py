@@ -14,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
-from run import machine, python_of  # noqa: E402
+from environments import machine, python_of
 
 PEERS = {
     # name: what its environment needs beyond Python; None for this environment
@@ -61,10 +61,14 @@ def _table(best: dict[str, dict[str, float]], size: str) -> list[str]:
         for dtype in DTYPES:
             case = f"{dtype} {size} {what}"
             ours, copied = best["ours"][case], best["memcpy"].get(case)
-            cells = [ours, copied, best["plain"][case], best["official"][case]]
-            figures = " | ".join("" if cell is None else f"{cell * 1e6:,.1f}" for cell in cells)
-            ratio = "" if copied is None else f"{ours / copied:.1f}"
-            lines.append(f"| {dtype} {what} | {figures} | {ratio} | {best['official'][case] / ours:,.0f} |")
+            official = best["official"].get(case)
+            cells = [ours, copied, best["plain"][case], official]
+            figures = " | ".join("–" if cell is None else f"{cell * 1e6:,.1f}" for cell in cells)
+            ratios = (
+                "–" if copied is None else f"{ours / copied:.1f}",
+                "–" if official is None else f"{official / ours:,.0f}",
+            )
+            lines.append(f"| {dtype} {what} | {figures} | {' | '.join(ratios)} |")
     return lines
 
 

@@ -65,11 +65,12 @@ def main(write, read) -> None:
         array = array_of(dtype, size)
         content = array if source == "array" else array.tolist()
         answer = response(dtype, array)
-        back = read(dtype, answer, source)
-        assert (list(back) if source == "list" else back.tolist()) == array.tolist()
         case = f"{dtype} {size} {source}"
         found[f"{case} write"] = seconds(partial(write, dtype, content), given.repeats)
-        found[f"{case} read"] = seconds(partial(read, dtype, answer, source), given.repeats)
+        back = read(dtype, answer, source)
+        if back is not None:  # the official SDK gives no values of some types
+            assert (list(back) if source == "list" else back.tolist()) == array.tolist()
+            found[f"{case} read"] = seconds(partial(read, dtype, answer, source), given.repeats)
     print(json.dumps(found))
 
 
