@@ -9,13 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
+from environments import machine, python_of
 from neutral import nginx
 
 HERE = Path(__file__).parent
@@ -43,7 +42,7 @@ SAYS = {
 def main() -> None:
     given = _options()
     names = given.only.split(",")
-    pythons = {name: _python(given.environments, name) for name in names}
+    pythons = {name: python_of(given.environments, name, PEERS[name][1]) for name in names}
     cores = sorted(os.sched_getaffinity(0))
     figures: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     with nginx(core=cores[-1]) as ports:
@@ -53,7 +52,7 @@ def main() -> None:
             print(f"run {run + 1} of {given.runs}", file=sys.stderr, flush=True)
     rows = {name: _row(runs) for name, runs in figures.items()}
     if given.json:
-        print(json.dumps({"machine": _machine(), "peers": rows}))
+        print(json.dumps({"machine": machine(), "peers": rows}))
     else:
         print("\n".join(_table(rows)))
 
@@ -72,21 +71,6 @@ def _options() -> argparse.Namespace:
     if unknown:
         parser.error(f"--only: no peer {', '.join(sorted(unknown))}; there is {', '.join(PEERS)}")
     return given
-
-
-def _python(environments: Path, name: str) -> str:
-    """The interpreter of a peer's environment, made on first use."""
-    needs = PEERS[name][1]
-    if needs is None:
-        return sys.executable
-    folder = environments / name
-    python = folder / "bin" / "python"
-    if not (folder / "ready").exists():
-        print(f"preparing the environment of {name} …", file=sys.stderr, flush=True)
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *needs], check=True)
-        (folder / "ready").touch()
-    return str(python)
 
 
 def _measure(python: str, name: str, ports: list[int], calls: int, core: int) -> dict[str, float]:
@@ -112,7 +96,7 @@ def _row(runs: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _table(rows: dict[str, dict[str, float]]) -> list[str]:
-    lines = [_machine(), "", "| client | CPU µs / request, median | minimum | requests / s | ÷ aiohttp | ÷ treq |"]
+    lines = [machine(), "", "| client | CPU µs / request, median | minimum | requests / s | ÷ aiohttp | ÷ treq |"]
     lines.append("|---|---|---|---|---|---|")
     for name, row in rows.items():
         ratios = [
@@ -124,13 +108,6 @@ def _table(rows: dict[str, dict[str, float]]) -> list[str]:
             f"| {row['requests_per_s_median']:,.0f} | {ratios[0]} | {ratios[1]} |"
         )
     return lines
-
-
-def _machine() -> str:
-    import twisted  # noqa: PLC0415
-
-    versions = f"Python {platform.python_version()}, Twisted {twisted.__version__}"
-    return f"{versions}, {os.cpu_count()} cores, {platform.machine()}"
 
 
 if __name__ == "__main__":

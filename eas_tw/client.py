@@ -10,6 +10,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 
+from eas_tw.body.compression import check_codec, compress, decode, decompress
 from eas_tw.body.request import as_request
 from eas_tw.config import ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_FIXED, ClientConfig
 from eas_tw.errors import ClientClosed, ConfigError, NoInstances
@@ -219,10 +220,13 @@ class PredictClient:
         try:
             timeout_s = self._config.timeout_s if timeout_s is None else _checked_timeout(timeout_s)
             request = as_request(request)
-            sealed = self._envelope.seal(request.to_string(), path, query, headers)
+            body = request.to_string()
+            if self._config.compress is not None:
+                body = compress(self._config.compress, body)
+            sealed = self._envelope.seal(body, path, query, headers)
         except Exception:  # noqa: BLE001  whatever is wrong with a request, the Deferred says it
             return fail()
-        finish = partial(_read, request)
+        finish = partial(_read, request, self._config)
         return Call(session.calls, session.fleet, sealed, finish, timeout_s, is_idempotent=idempotent).start()
 
     # -- what it shows
@@ -292,6 +296,8 @@ class PredictClient:
         """From here on the settings are in force; everything before this only set values."""
         config, target = self._config, self._target
         target.check_complete()
+        for codec in filter(None, (config.compress, config.decompress)):
+            check_codec(codec)
         self._thread = get_ident()
         self._feed.service = target.service
         self._envelope.address(target.path, plain=config.auth == "token" or bool(target.custom_url))
@@ -331,10 +337,19 @@ class PredictClient:
             await self._session.close(ClientClosed("the client was closed"))
 
 
-def _read(request: Any, head: bytes, body: bytes) -> Any:
-    """The answer to a request; one that has `parse_answer`, such as a proxy's, makes it of the headers, too."""
+def _read(request: Any, config: ClientConfig, head: bytes, body: bytes) -> Any:
+    """The answer to a request, decompressed where it came compressed.
+
+    One that has `parse_answer`, such as a proxy's, makes it of headers and body as they came.
+    """
     parse_answer = getattr(request, "parse_answer", None)
-    return request.parse_response(body) if parse_answer is None else parse_answer(text_headers(head), body)
+    if parse_answer is not None:
+        return parse_answer(text_headers(head), body)
+    if config.decompress is not None:
+        body = decompress(config.decompress, body, config.max_response_bytes)
+    elif b"content-encoding:" in head.lower():
+        body = decode(text_headers(head).get("content-encoding", ""), body, config.max_response_bytes)
+    return request.parse_response(body)
 
 
 def _checked_timeout(timeout_s: float) -> float:

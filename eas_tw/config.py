@@ -29,6 +29,9 @@ ENDPOINT_TYPE_FIXED = "FIXED"
 
 ENDPOINT_TYPES = (ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_VIPSERVER, ENDPOINT_TYPE_FIXED)
 
+COMPRESSIONS = ("gzip", "lz4", "lz4-block", "snappy", "zlib", "zstd")
+"""What bodies may be compressed with; `lz4` is the frame format, `lz4-block` one bare block, `snappy` bare as well."""
+
 
 def _number(
     low: float, high: float = math.inf, *, above: bool = False, whole: bool = False, none: bool = False
@@ -48,10 +51,11 @@ def _number(
     return check
 
 
-def _one_of(*allowed: str) -> Check:
+def _one_of(*allowed: str, none: bool = False) -> Check:
     def check(_: object, attribute: Attribute[Any], value: Any) -> None:
-        if value not in allowed:
-            raise ConfigError(f"{attribute.name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+        if value not in allowed and not (none and value is None):
+            rest = ", or None" if none else ""
+            raise ConfigError(f"{attribute.name} must be one of {', '.join(map(repr, allowed))}{rest}, got {value!r}")
 
     return check
 
@@ -130,12 +134,15 @@ class ClientConfig:
         idle_timeout_s: An idle connection is closed after this long (the vendor's gateway does so at 30 s).
         max_waiting: The most calls that may wait in line for one instance's connections; more go to another instance,
             or fail as `Overloaded`, at once. So do calls whose deadline would pass in the line, at the line's pace.
-        max_response_bytes: Bound on a response's body.
+        max_response_bytes: Bound on a response's body, as it comes and as it is decompressed.
         max_head_bytes: Bound on a response's head.
         drain_timeout_s: How long `close` lets calls in flight finish before it cancels them.
         auth: `"signature"` signs each request; `"token"` sends the token itself.
         trust_roots: A PEM file of the authorities to trust for https; `None` for the platform's.
         snapshot_path: A directory to keep a copy of the list in, for a start without discovery; `None` for none.
+        compress: Requests are compressed so, for a service whose `rpc.decompressor` says so, and signed as sent;
+            `None` for not at all. One of `COMPRESSIONS`; all but gzip and zlib need the extra `compression`.
+        decompress: Responses are compressed so although they do not say it; `None` goes by their Content-Encoding.
         seed: Makes the client's chance (jitter, rotation start) repeatable; `None` for true chance.
     """
 
@@ -174,6 +181,8 @@ class ClientConfig:
     auth: Literal["signature", "token"] = field(default="signature", validator=_one_of("signature", "token"))
     trust_roots: str | None = field(default=None, validator=_text_or_none)
     snapshot_path: str | None = field(default=None, validator=_text_or_none)
+    compress: str | None = field(default=None, validator=_one_of(*COMPRESSIONS, none=True))
+    decompress: str | None = field(default=None, validator=_one_of(*COMPRESSIONS, none=True))
     seed: int | None = field(default=None, validator=_number(-(2**63), 2**63, whole=True, none=True))
 
     @discovery_path.validator

@@ -1,8 +1,9 @@
 """Bodies made smaller: the codecs of a service's `rpc.decompressor`, and of a response's Content-Encoding.
 
 Functions of their arguments. What is decompressed has a limit, because a few kilobytes can stand for gigabytes; what
-cannot be decompressed is an error, never passed on as it came. gzip and zlib are the standard library's; the others
-need cramjam, the extra `compression`.
+cannot be decompressed is an error, never passed on as it came. A bare block of LZ4 has no beginning, no end and no
+checksum, so something else may pass for one; the other formats know themselves. gzip and zlib are the standard
+library's; the others need cramjam, the extra `compression`.
 """
 
 from __future__ import annotations
@@ -12,14 +13,11 @@ import zlib
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from eas_tw.errors import BodyError
+from eas_tw.config import COMPRESSIONS
+from eas_tw.errors import BodyError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-#: The codecs by name. `lz4` is the frame format. `lz4-block` is one bare block, without its size: it has no beginning,
-#: no end and no checksum, so something else may pass for one. `snappy` is bare too, as the official SDKs send it.
-CODECS = ("gzip", "lz4", "lz4-block", "snappy", "zlib", "zstd")
 
 _WINDOW_BITS = {"gzip": 31, "zlib": 15}  # as zlib.decompressobj says which header it expects
 _ZLIB_LEVEL = 1  # a request waits while it is compressed; level 6 takes three times as long for a tenth fewer bytes
@@ -27,14 +25,14 @@ _ZSTD_LEVEL = 3  # zstd's own default
 _GROWTH = 8
 _LEAST_ROOM = 1 << 16
 #: Content codings (RFC 9110 §8.4.1, and those of the wild) -> codecs. HTTP calls zlib's format deflate.
-_CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "zlib", **{codec: codec for codec in CODECS}}
+_CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "zlib", **{codec: codec for codec in COMPRESSIONS}}
 
 
 def compress(codec: str, data: bytes) -> bytes:
     """Compress a whole body; the same bytes give the same bytes.
 
     Args:
-        codec: One of `CODECS`.
+        codec: One of `COMPRESSIONS`.
         data: The body.
 
     Raises:
@@ -51,7 +49,7 @@ def decompress(codec: str, data: bytes, limit: int) -> bytes:
     """Decompress a whole body.
 
     Args:
-        codec: One of `CODECS`.
+        codec: One of `COMPRESSIONS`.
         data: The bytes as they came.
         limit: The most bytes the result may have.
 
@@ -90,10 +88,12 @@ def check_codec(codec: str) -> None:
     """See that a codec can be used.
 
     Raises:
-        BodyError: As for `compress`.
+        ConfigError: There is no such codec, or it needs cramjam, which is not installed.
     """
-    if codec not in _WINDOW_BITS:
-        _codec(codec)
+    try:
+        compress(codec, b"")
+    except BodyError as error:
+        raise ConfigError(str(error)) from error
 
 
 class _Unreadable(Exception):
@@ -143,8 +143,8 @@ Pair = tuple["Callable[[bytes], Any]", "Callable[[bytes, bytearray], int]"]
 @cache
 def _codec(name: str) -> Pair:
     """Compression, and decompression into a buffer, of a codec that cramjam has."""
-    if name not in CODECS:
-        raise BodyError(f"there is no compression {name!r}; there is {', '.join(CODECS)}")
+    if name not in COMPRESSIONS:
+        raise BodyError(f"there is no compression {name!r}; there is {', '.join(COMPRESSIONS)}")
     try:
         import cramjam  # noqa: PLC0415 - optional
     except ImportError as error:

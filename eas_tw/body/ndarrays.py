@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eas_tw.body import varints
+from eas_tw.body import carrier, varints
 from eas_tw.body.dtypes import BOOL, FLOATS, TEXT
 from eas_tw.errors import BodyError
 
@@ -75,6 +75,8 @@ def pack(values: NDArray[Any], dtype: DType, where: str) -> bytes | memoryview:
     flat = np.ascontiguousarray(values).reshape(-1)
     if dtype.code == BOOL:
         return flat.astype(np.uint8).tobytes()
+    if flat.size < carrier.worth_numpy():
+        return carrier.pack(flat.astype(dtype.code).data, dtype)
     return varints.pack(flat)
 
 
@@ -86,12 +88,15 @@ def unpack(payload: memoryview, dtype: DType) -> NDArray[Any]:
     """
     if dtype.code in FLOATS:
         return np.frombuffer(payload, f"<{dtype.code}")
-    numbers = varints.unpack(payload)
-    if dtype.code == BOOL:
-        return numbers.astype(np.bool_)
-    if dtype.code == "q":
-        return numbers.astype(np.int64)
-    return numbers.astype(np.int32)  # protobuf keeps the low 32 bits of an int32
+    whole = dtype.code if dtype.code in {BOOL, "q"} else "i"  # protobuf keeps the low 32 bits of an int32
+    raw = payload.tobytes()
+    if raw.isascii():  # every varint is one byte
+        return np.frombuffer(raw, np.uint8).astype(whole)
+    if carrier.gives_arrays():
+        return np.asarray(carrier.unpack(raw, dtype))
+    if carrier.is_compiled() and len(raw) < carrier.worth_numpy():
+        return np.array(list(carrier.unpack(raw, dtype)), whole)
+    return varints.unpack(payload).astype(whole)
 
 
 def from_raw(memory: memoryview, dtype: DType) -> NDArray[Any]:

@@ -8,8 +8,8 @@ from eas_tw.body.content import numeric
 from eas_tw.body.layout import ONNX
 from eas_tw.body.onnx_data_helper import DATA_TYPE, DIMS, NAME, RAW_DATA, assemble, check_size, encode, parts
 from eas_tw.body.outputs import TensorResponse, read_message, read_text
-from eas_tw.body.packing import from_raw, unpack
-from eas_tw.body.tensor import Encoded, check_varints, joined
+from eas_tw.body.packing import from_raw
+from eas_tw.body.tensor import Encoded, check_varints, joined, read_dims
 from eas_tw.body.wire import DELIMITED, VARINT, read_varint, scan
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from eas_tw.body.schema.onnx_processor_data_pb2 import TensorProto
 
 _TENSORS = 1
-_INT64 = ONNX.dtypes[7]
 
 
 class OnnxRequest:
@@ -163,7 +162,7 @@ class _RawTensor:
 
     @property
     def shape(self) -> list[int]:
-        return unpack(memoryview(self._dims), _INT64)
+        return read_dims(memoryview(self._dims))
 
     def values(self, where: str) -> list[Any]:
         return from_raw(self._memory, self._checked(where))

@@ -14,7 +14,7 @@ import sys
 from array import array
 from typing import TYPE_CHECKING, Any
 
-from eas_tw.body import schema
+from eas_tw.body import carrier
 from eas_tw.body.content import numeric, seen_as, vectorised
 from eas_tw.body.dtypes import BOOL, FLOATS, HALF, DType
 from eas_tw.body.wire import head, varint
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
     from eas_tw.body.content import Flat
 
-#: Any message with the repeated fields `int_val`, `int64_val` and `bool_val` can carry varints through protobuf.
-_CARRIER = "eas_tw.tf.ArrayProto"
-#: Below this many elements, or bytes, protobuf is done before numpy has begun.
-_WORTH_NUMPY = 256
 #: What rounds to infinity in 16 bits (IEEE 754: halfway past the largest number).
 _HALF_LIMIT = 65520.0
 
@@ -118,10 +114,10 @@ def unpack(payload: memoryview, dtype: DType) -> list[Any]:
     raw = payload.tobytes()
     if raw.isascii():  # every varint is one byte
         return list(map(bool, raw)) if dtype.code == BOOL else list(raw)
-    numpy_half = vectorised()
-    if numpy_half and len(raw) >= _WORTH_NUMPY:
+    numpy_half = None if carrier.is_compiled() else vectorised()
+    if numpy_half and len(raw) >= carrier.worth_numpy():
         return numpy_half.unpack(payload, dtype).tolist()  # type: ignore[no-any-return]
-    return _unpack_by_protobuf(raw, dtype)
+    return list(carrier.unpack(raw, dtype))
 
 
 def typed(values: Any, dtype: DType, where: str) -> memoryview:
@@ -188,27 +184,6 @@ def _pack_varints(values: memoryview, dtype: DType, where: str) -> bytes:
         if raw.isascii():  # every varint is one byte, the element itself
             return raw
     numpy_half = vectorised()
-    if numpy_half and len(values) >= _WORTH_NUMPY:
+    if numpy_half and len(values) >= carrier.worth_numpy():
         return numpy_half.pack_buffer(values)  # type: ignore[no-any-return]
-    return _pack_by_protobuf(values, dtype)
-
-
-def _pack_by_protobuf(values: memoryview, dtype: DType) -> bytes:
-    carrier = schema.message(_CARRIER)()
-    getattr(carrier, dtype.field).extend(values)
-    field: bytes = carrier.SerializeToString()
-    size_at = end_of_size = 1 if field else 0  # the tag is one byte
-    while field[size_at:] and field[end_of_size] & 0x80:
-        end_of_size += 1
-    return field[end_of_size + 1 :]
-
-
-def _unpack_by_protobuf(raw: bytes, dtype: DType) -> list[Any]:
-    from google.protobuf.message import DecodeError  # noqa: PLC0415 - protobuf loads with the first body that needs it
-
-    carrier = schema.message(_CARRIER)
-    number = carrier.DESCRIPTOR.fields_by_name[dtype.field].number
-    try:
-        return list(getattr(carrier.FromString(head(number, len(raw)) + raw), dtype.field))
-    except DecodeError as error:
-        raise BodyError(f"not protobuf: {dtype.field} is not a packed field") from error
+    return carrier.pack(values, dtype)

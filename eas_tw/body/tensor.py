@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from eas_tw.body.content import Flat, code_told, flatten, numeric
-from eas_tw.body.dtypes import DTYPES, FLOATS, TEXT
+from eas_tw.body.dtypes import FLOATS, TEXT
 from eas_tw.body.packing import pack, pack_strings, unpack
 from eas_tw.body.wire import DELIMITED, VARINT, delimited, head, int32, read_varint, scan, varint
 from eas_tw.errors import BodyError
@@ -166,7 +166,7 @@ class Tensor:
         Raises:
             BodyError: They are not packed integers.
         """
-        return unpack(_joined(self._dims), _INT64)
+        return read_dims(_joined(self._dims))
 
     def values(self, where: str, number: int | None = None) -> list[Any]:
         """Its elements in row-major order, as Python floats, ints, bools or bytes.
@@ -215,6 +215,19 @@ class Tensor:
         return found[0] if found else next(iter(layout.dtypes.values()))
 
 
+def read_dims(payload: memoryview) -> list[int]:
+    """The dimensions of a packed field; they are few.
+
+    Raises:
+        BodyError: It is not such a field.
+    """
+    data, at, dims = bytes(payload), 0, []
+    while at < len(data):
+        dim, at = read_varint(data, at, len(data))
+        dims.append(dim if dim < 1 << 63 else dim - (1 << 64))
+    return dims
+
+
 def fitting(shape: list[int], count: int, where: str) -> list[int]:
     """The shape of `count` elements that came with `shape`.
 
@@ -226,9 +239,6 @@ def fitting(shape: list[int], count: int, where: str) -> list[int]:
     if not shape:  # a response without a shape: elements in a row
         return [count]
     raise BodyError(f"{where}: shape {shape} and {count} elements do not fit; get_values has the elements")
-
-
-_INT64 = DTYPES[9]
 
 
 def _joined(chunks: list[memoryview]) -> memoryview:

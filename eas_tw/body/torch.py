@@ -34,7 +34,7 @@ class TorchRequest(ArrayDataTypes):
             extra `compression`. Leave it False where `ClientConfig.compress` is set.
 
     Raises:
-        BodyError: `flag` is set, and snappy is not there.
+        ConfigError: `flag` is set, and snappy is not there.
     """
 
     def __init__(self, flag: bool = False) -> None:  # noqa: FBT001, FBT002 - the official signature

@@ -24,11 +24,14 @@ FIXED32 = 5
 _MAX_VARINT_BYTES = 10
 _MAX_TAG = 2**32 - 1
 _MAX_GROUP_DEPTH = 100  # protobuf's own limit on nesting
+_ONE_BYTE = [bytes((value,)) for value in range(0x80)]
 _FIXED_SIZES = {FIXED64: 8, FIXED32: 4}
 
 
 def varint(value: int) -> bytes:
     """A non-negative integer, seven bits a byte, lowest first."""
+    if value <= 0x7F:  # noqa: PLR2004 - one byte: most of them
+        return _ONE_BYTE[value]
     out = bytearray()
     while value > 0x7F:  # noqa: PLR2004 - the seven bits
         out.append(value & 0x7F | 0x80)

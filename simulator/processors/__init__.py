@@ -1,7 +1,7 @@
 """What an instance computes.
 
 A processor is a callable of the request's body, or of what a codec makes of it. It answers bytes, text, a `Response`
-(or what the codec makes bytes of), at once, later (`Later`), or as a Deferred or coroutine; what it raises is the
+or what the codec makes bytes of; at once, later (`Later`), or as a Deferred or coroutine; what it raises is the
 caller's 400, with the exception's text. `compute` is the one way from a body to a result: built-in processors run at
 once; a user's ordinary function runs in a thread of its own, so that one which blocks holds up its worker and nothing
 else.

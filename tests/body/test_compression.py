@@ -12,16 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eas_tw import BodyError
-from eas_tw.body.compression import CODECS, check_codec, compress, decode, decompress
+from eas_tw import BodyError, ConfigError
+from eas_tw.body.compression import check_codec, compress, decode, decompress
+from eas_tw.config import COMPRESSIONS
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=40)
 LIMIT = 1 << 20
-FRAMED = [codec for codec in CODECS if codec != "lz4-block"]  # a bare block has no beginning, no end and no checksum
+FRAMED = [
+    codec for codec in COMPRESSIONS if codec != "lz4-block"
+]  # a bare block has no beginning, no end and no checksum
 PLAIN = b"the same words again and again, " * 300
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", COMPRESSIONS)
 def test_there_and_back(codec: str) -> None:
     """Any bytes, none too; the same bytes each time, since they are signed."""
 
@@ -36,13 +39,13 @@ def test_there_and_back(codec: str) -> None:
     check()
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", COMPRESSIONS)
 def test_repetition_gets_smaller(codec: str) -> None:
     """Else it would be for nothing."""
     assert len(compress(codec, PLAIN)) < len(PLAIN) / 15
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", COMPRESSIONS)
 def test_the_limit_is_exact(codec: str) -> None:
     """As large as it may be is right, one byte less room is an error."""
     packed = compress(codec, PLAIN)
@@ -51,7 +54,7 @@ def test_the_limit_is_exact(codec: str) -> None:
         decompress(codec, packed, len(PLAIN) - 1)
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", COMPRESSIONS)
 def test_a_bomb_stays_small(codec: str) -> None:
     """Sixty megabytes of nothing, refused at one."""
     bomb = compress(codec, bytes(60 << 20))
@@ -76,7 +79,7 @@ def test_what_is_something_else_is_an_error(codec: str, data: bytes) -> None:
         decompress(codec, data, LIMIT)
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", COMPRESSIONS)
 def test_any_bytes_are_data_or_a_body_error(codec: str) -> None:
     """Right ones with some bytes changed; never more than the limit."""
     packed = compress(codec, PLAIN)
@@ -125,21 +128,24 @@ def test_an_unknown_codec_says_which_there_are() -> None:
     """And known ones are fine."""
     with pytest.raises(BodyError, match="no compression 'rar'; there is gzip, lz4"):
         compress("rar", b"")
-    for codec in CODECS:
+    with pytest.raises(ConfigError, match="no compression 'rar'"):
+        check_codec("rar")
+    for codec in COMPRESSIONS:
         check_codec(codec)
 
 
 def test_without_cramjam_the_standard_librarys_are_left() -> None:
     """The others say what to install."""
     program = (
-        "import sys; sys.modules['cramjam'] = None; from eas_tw import BodyError, TorchRequest\n"
+        "import sys; sys.modules['cramjam'] = None; from eas_tw import EasError, TorchRequest\n"
         "from eas_tw.body.compression import compress\n"
         "compress('gzip', b''); compress('zlib', b''); TorchRequest()\n"
         "for call in (lambda: compress('zstd', b''), lambda: TorchRequest(flag=True)):\n"
         "    try: call()\n"
-        "    except BodyError as error: print(error)"
+        "    except EasError as error: print(type(error).__name__, error)"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603
     assert done.stdout.splitlines() == [
-        f"{codec} needs cramjam; install it with: pip install 'eas-tw[compression]'" for codec in ("zstd", "snappy")
+        f"{error} {codec} needs cramjam; install it with: pip install 'eas-tw[compression]'"
+        for error, codec in (("BodyError", "zstd"), ("ConfigError", "snappy"))
     ]

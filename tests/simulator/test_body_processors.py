@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import eas_tw
+from eas_tw import config
 from eas_tw.body import schema
-from eas_tw.body.compression import CODECS, compress, decode
+from eas_tw.body.compression import compress, decode
 from eas_tw.body.schema import easyrec_predict_pb2, torchrec_predict_pb2
 from simulator.http1 import Response
 from simulator.processors import ProcessorError, compute, find
@@ -138,10 +139,10 @@ def test_torch_gives_the_outputs_that_were_asked_for() -> None:
         process("torch", request.to_string())
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", config.COMPRESSIONS)
 def test_codecs_go_before_and_after(codec: str) -> None:
     """The simulator's own, against the client's."""
-    assert sorted(COMPRESSIONS) == sorted(CODECS)
+    assert sorted(COMPRESSIONS) == sorted(config.COMPRESSIONS)
     plain = b"something " * 50
     assert process(f"{codec}+echo", compress(codec, plain)) == plain
     answer = process(f"{codec}+echo+{codec}", compress(codec, plain))

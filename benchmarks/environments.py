@@ -1,0 +1,37 @@
+"""Where benchmarks run: each peer's interpreter, and the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+
+def python_of(environments: Path, name: str, needs: list[str] | None) -> str:
+    """The interpreter of a peer's environment, made on first use.
+
+    Args:
+        environments: The folder they are kept in.
+        name: Of the peer.
+        needs: What to install; None for the environment this runs in.
+    """
+    if needs is None:
+        return sys.executable
+    folder = environments / name
+    python = folder / "bin" / "python"
+    if not (folder / "ready").exists():
+        print(f"preparing the environment of {name} …", file=sys.stderr, flush=True)
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *needs], check=True)
+        (folder / "ready").touch()
+    return str(python)
+
+
+def machine() -> str:
+    import twisted  # noqa: PLC0415
+
+    versions = f"Python {platform.python_version()}, Twisted {twisted.__version__}"
+    return f"{versions}, {os.cpu_count()} cores, {platform.machine()}"

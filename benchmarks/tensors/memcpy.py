@@ -1,0 +1,14 @@
+"""The floor: the same memory copied, once out and once in."""
+
+import json
+
+from measuring import DTYPES, array_of, options, seconds
+
+given = options()
+found = {}
+for dtype in DTYPES:
+    for size in given.sizes:
+        array = array_of(dtype, size)
+        found[f"{dtype} {size} array write"] = seconds(array.tobytes, given.repeats)
+        found[f"{dtype} {size} array read"] = seconds(array.copy, given.repeats)
+print(json.dumps(found))
