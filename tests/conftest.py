@@ -2,6 +2,6 @@
 
 from importlib.util import find_spec
 
-_NEEDS = {"official_sdk": "eas_prediction", "scrapy": "scrapy", "telemetry/test_adapters.py": "opentelemetry"}
+_NEEDS = {"official_sdk": "eas_prediction", "scrapy": "scrapy", "integration/test_telemetry.py": "opentelemetry"}
 
 collect_ignore = [suite for suite, package in _NEEDS.items() if find_spec(package) is None]
