@@ -1,4 +1,4 @@
-"""The command line: `eas-tw predict`, `eas-tw discover`.
+"""The command line: `eas-tw predict`, `eas-tw discover`, `eas-tw perf`.
 
 | exit code | |
 |---|---|

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import BodyError, ConfigError, DeadlineExceeded, EasError, StatusError
-from eas_tw.cli import discover, predict, settings
+from eas_tw.cli import discover, perf, predict, settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, command in {"predict": predict, "discover": discover}.items():
+    for name, command in {"predict": predict, "discover": discover, "perf": perf}.items():
         sub = commands.add_parser(name, help=command.HELP, description=command.DESCRIPTION, allow_abbrev=False)
         command.add_arguments(sub)
         settings.add_arguments(sub)

@@ -20,6 +20,14 @@ DESCRIPTION = "Call a service once and print its answer. Without BODY, --file or
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """This command's flags."""
+    add_request_arguments(parser)
+    parser.add_argument(
+        "--output", choices=("pretty", "raw", "json"), default="pretty", help="raw is the answer's bytes"
+    )
+
+
+def add_request_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags that say what is sent."""
     add = parser.add_argument
     add("body", nargs="?", metavar="BODY", help="text to send as it is, such as JSON; - for stdin")
     add("--file", type=Path, metavar="PATH", help="send this file's bytes")
@@ -32,7 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--path", default="", help="below the service's path")
     add("--query", default="", help="encoded, such as a=1&b=2")
     add("--header", action="append", default=[], metavar="NAME: VALUE", help="of the request; may be repeated")
-    add("--output", choices=("pretty", "raw", "json"), default="pretty", help="raw is the answer's bytes")
 
 
 def prepare(options: argparse.Namespace) -> Any:
@@ -55,11 +62,14 @@ def prepare(options: argparse.Namespace) -> Any:
 async def run(reactor: Any, given: Given, options: argparse.Namespace, request: Any) -> None:
     """Call, and print."""
     async with given.make_client(reactor) as client:
-        response = await client.predict(
-            request, path=options.path, query=options.query, headers=dict(map(_header, options.header))
-        )
+        response = await client.predict(request, **details(options))
         instances = [instance.address for instance in client.instances]
     _show(response, options.output, instances)
+
+
+def details(options: argparse.Namespace) -> dict[str, Any]:
+    """What a call takes beside its request."""
+    return {"path": options.path, "query": options.query, "headers": dict(map(_header, options.header))}
 
 
 def _body(options: argparse.Namespace) -> bytes:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from tests.simulator.serving import Served
 
+FORKS = ("-W", "ignore:This process:DeprecationWarning")  # newer Pythons warn of every fork that has threads
 BEGIN = """
     import os, sys, threading
     from eas_tw.blocking import *
@@ -210,6 +211,7 @@ def test_a_forked_child_has_a_working_client(served: Served) -> None:
         assert os.waitpid(pid, 0)[1] == 0
     print(client.predict("parent again"))
 """,
+        *FORKS,
     )
     assert printed(ended) == ["parent", "child 0", "child 1", "parent again"]
 
@@ -248,6 +250,7 @@ def test_a_reactor_of_the_program_is_shared_and_its_thread_is_warned(served: Ser
     except PredictException as error:
         print(error)
 """,
+        *FORKS,
     )
     one, two, three, four = printed(ended)
     assert one == "[1]"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from eas_tw.cli.perf import percentile
 from tests.integration.conftest import TOKEN
 from tests.simulator.serving import Served, environment
 
@@ -129,6 +130,35 @@ class TestPredict:
         ended = eas(served, "predict", "[]", "--service", "echo", "--timeout-s", "0.2")
         assert ended.returncode == 75
         assert b"the deadline of 0.2 s passed" in ended.stderr
+
+
+class TestPerf:
+    """Many calls."""
+
+    def test_every_call_is_in_the_account(self, served: Served) -> None:
+        """With an instance dead; percentiles are in order."""
+        served.patch("echo", "echo-0", state="crashed")
+        arguments = ("perf", "[]", "--service", "echo", "--calls", "200", "--in-flight", "8")
+        told = json.loads(answer(eas(served, *arguments, "--output", "json")))
+        assert (told["answered"], told["failed"]) == (200, {})
+        assert told["retries"] >= 1
+        times = [told[name] for name in ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "p99.9_ms", "max_ms")]
+        assert times == sorted(times)
+        assert served.admin("POST", "/v1/requests/count", {"status": 200})[1] == {"count": 200}
+        assert answer(eas(served, *arguments)).splitlines()[0].split() == ["answered", "200"]
+
+    def test_percentiles_are_by_nearest_rank(self) -> None:
+        """As the name says: a time that was measured."""
+        times = [float(number) for number in range(1, 101)]
+        assert [percentile(times, share) for share in (0.5, 50, 99, 99.9, 100)] == [1, 50, 99, 100, 100]
+        assert percentile([3.0], 50) == 3.0
+
+    def test_when_nothing_is_answered_the_last_error_says_why(self, served: Served) -> None:
+        """After the account."""
+        ended = eas(served, "perf", "[]", "--service", "echo", "--calls", "3", EAS_TOKEN="wr0ng")
+        assert ended.returncode == 77
+        assert b"StatusError 3" in ended.stdout
+        assert b"status 401" in ended.stderr
 
 
 class TestSettings:
