@@ -94,6 +94,7 @@ class PredictClient(Told):
         path: str = "",
         query: Mapping[str, str] | str | None = None,
         headers: Mapping[str, str] | None = None,
+        idempotent: bool = True,
     ) -> asyncio.Future[Any]:
         """Call the service.
 
@@ -103,6 +104,7 @@ class PredictClient(Told):
             path: Below the service's path, percent-encoded.
             query: Fields, or an encoded query.
             headers: Of this call only.
+            idempotent: Whether an instance may get the call although another already had it.
 
         Returns:
             A Future of the response, which fails as the Deferred does. Cancelling it, or the task that awaits it,
@@ -110,7 +112,10 @@ class PredictClient(Told):
         """
         if self._client is None:
             raise NoInstances("init() has not been called: call it, and await it, before the first predict()")
-        return self._future(self._client.predict(request, timeout_s=timeout_s, path=path, query=query, headers=headers))
+        calling = self._client.predict(
+            request, timeout_s=timeout_s, path=path, query=query, headers=headers, idempotent=idempotent
+        )
+        return self._future(calling)
 
     # -- what it shows
 

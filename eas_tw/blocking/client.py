@@ -120,6 +120,7 @@ class PredictClient(Told):
         path: str = "",
         query: Mapping[str, str] | str | None = None,
         headers: Mapping[str, str] | None = None,
+        idempotent: bool = True,
     ) -> Any:
         """Call the service and wait.
 
@@ -129,6 +130,7 @@ class PredictClient(Told):
             path: Below the service's path, percent-encoded.
             query: Fields, or an encoded query.
             headers: Of this call only.
+            idempotent: Whether an instance may get the call although another already had it.
 
         Returns:
             The response.
@@ -145,7 +147,9 @@ class PredictClient(Told):
             if not client.is_ready:
                 self._loop.run(client.init)
             content = self._loop.run(
-                lambda: client.predict(body, timeout_s=timeout_s, path=path, query=query, headers=headers)
+                lambda: client.predict(
+                    body, timeout_s=timeout_s, path=path, query=query, headers=headers, idempotent=idempotent
+                )
             )
             return request.parse_response(content)
         except EasError as error:

@@ -1,7 +1,7 @@
 """A reactor that runs for programs that have none: in a thread of its own, shared by all blocking clients.
 
 The reactor is a private one, not `twisted.internet.reactor`: a program may still run that itself. The thread starts
-with the first client, ends with the interpreter, and does not outlive a fork: a forked child, which has no such thread,
+with the first call, ends with the interpreter, and does not outlive a fork: a forked child, which has no such thread,
 starts its own (see `own_loop`). Owns threads and their meeting; knows nothing of requests.
 """
 
@@ -156,23 +156,35 @@ class Loop:
 
 
 class OwnLoop(Loop):
-    """A loop with a reactor and a thread of its own."""
+    """A loop with a reactor and a thread of its own, which starts with the first work."""
 
     def __init__(self) -> None:
         reactor = _new_reactor()
         # Which thread does I/O is one note for the whole process (`twisted.python.threadable`), and it is not about us.
         reactor._registerAsIOThread = False  # noqa: SLF001
         super().__init__(reactor)
-        pass_logs_on()
-        self._thread = threading.Thread(
-            target=reactor.run, kwargs={"installSignalHandlers": False}, name="eas_tw.blocking", daemon=True
-        )
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+
+    def run(self, work: Callable[[], Deferred[T]]) -> T:
+        """Do `work` in the reactor's thread, as `Loop.run`."""
+        if self._thread is None:
+            with self.lock:
+                if self._thread is None:
+                    self._thread = self._started()
+        return super().run(work)
 
     def stop(self) -> None:
         """Stop the reactor and wait for its thread."""
-        self.reactor.callFromThread(self.reactor.stop)
-        self._thread.join(_STOP_WITHIN_S)
+        if self._thread is not None:
+            self.reactor.callFromThread(self.reactor.stop)
+            self._thread.join(_STOP_WITHIN_S)
+
+    def _started(self) -> threading.Thread:
+        pass_logs_on()
+        arguments = {"installSignalHandlers": False}
+        thread = threading.Thread(target=self.reactor.run, kwargs=arguments, name="eas_tw.blocking", daemon=True)
+        thread.start()
+        return thread
 
 
 _forks = 0
@@ -183,7 +195,7 @@ _left_behind: list[OwnLoop] = []
 
 
 def own_loop() -> OwnLoop:
-    """The loop of this process, started on first use."""
+    """The loop of this process, made on first use."""
     global _own  # noqa: PLW0603  one thread per process is the point
     if _own is not None:
         return _own

@@ -95,14 +95,14 @@ class Calls:
             idle, self._idle = self._idle, None
             idle.callback(None)
 
-    def tell_attempt(self, attempt: Attempt) -> None:
+    def tell_attempt(self, call: Call, attempt: Attempt) -> None:
         """Let those who listen know of an attempt."""
-        self.feed.tell(AttemptEnded(self.feed.service, *attempt))
+        self.feed.tell(AttemptEnded(self.feed.service, *attempt, call))
 
     def tell_call(self, call: Call, timeout_s: float, error: str, instance: Instance | None) -> None:
         """Let those who listen know of a call that is over."""
         elapsed_s = self.seconds() - (call.deadline - timeout_s)
-        self.feed.tell(CallEnded(self.feed.service, elapsed_s, error, call.history, instance))
+        self.feed.tell(CallEnded(self.feed.service, elapsed_s, error, call.history, instance, call))
 
     async def drain(self, within_s: float, error: Exception) -> None:
         """Wait until no call is in flight; end those left after `within_s` with `error`."""
@@ -247,7 +247,7 @@ class Call:
         if calls.attempt_timeout_s is not None:
             calls.leg_deadlines.clear(leg, calls.attempt_timeout_s)
         if calls.feed.is_heard:
-            calls.tell_attempt(attempt)
+            calls.tell_attempt(self, attempt)
         self._fleet.record(instance, outcome, leg.began)
 
     def _go_on(self, answer: tuple[bytes, bytes] | None) -> None:
@@ -305,7 +305,7 @@ class Call:
         if len(legs) > 1:
             self._drop([other for other in legs if other is not leg])
         if calls.feed.is_heard:
-            calls.tell_attempt(Attempt(leg.instance, ANSWERED, calls.seconds() - leg.began))
+            calls.tell_attempt(self, Attempt(leg.instance, ANSWERED, calls.seconds() - leg.began))
         try:
             result = self._finish(head, body)
         except Exception as error:  # noqa: BLE001  the caller's parser; its error is the call's result

@@ -12,7 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scrapy.exceptions import NotConfigured
+try:
+    from scrapy.exceptions import NotConfigured
+except ImportError as error:
+    raise ImportError("eas_tw.scrapy needs Scrapy: pip install 'eas-tw[scrapy]'") from error
 
 from eas_tw.scrapy.addon import Addon
 from eas_tw.scrapy.extension import ClientExtension, CrawlClient

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.logger import Logger
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class CallEnded:
         error: The name of its error's class; empty for a response.
         failed: The attempts that did not end with a 200.
         instance: Who answered; `None` when nobody did.
+        call: The same object in every event of a call, for those who put them together; nothing else is said of it.
     """
 
     service: str
@@ -39,16 +40,18 @@ class CallEnded:
     error: str
     failed: tuple[Attempt, ...]
     instance: Instance | None
+    call: object = field(default=None, eq=False, repr=False)
 
 
 @frozen
 class AttemptEnded:
-    """An attempt is over; every call has one or more."""
+    """An attempt is over; every call has one or more. `call` is that of `CallEnded`."""
 
     service: str
     instance: Instance
     outcome: Outcome
     elapsed_s: float
+    call: object = field(default=None, eq=False, repr=False)
 
 
 @frozen

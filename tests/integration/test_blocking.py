@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from tests.simulator.serving import Served
 
+FORKS = ("-W", "ignore:This process:DeprecationWarning")  # newer Pythons warn of every fork that has threads
 BEGIN = """
     import os, sys, threading
     from eas_tw.blocking import *
@@ -210,6 +211,7 @@ def test_a_forked_child_has_a_working_client(served: Served) -> None:
         assert os.waitpid(pid, 0)[1] == 0
     print(client.predict("parent again"))
 """,
+        *FORKS,
     )
     assert printed(ended) == ["parent", "child 0", "child 1", "parent again"]
 
@@ -248,6 +250,7 @@ def test_a_reactor_of_the_program_is_shared_and_its_thread_is_warned(served: Ser
     except PredictException as error:
         print(error)
 """,
+        *FORKS,
     )
     one, two, three, four = printed(ended)
     assert one == "[1]"
@@ -305,3 +308,20 @@ def test_what_is_logged_is_found_in_logging(served: Served) -> None:
     lines = printed(ended)
     assert any(line.startswith("eas_tw.upstream INFO list of instances changed: +127.0.0.1:") for line in lines)
     assert TOKEN not in ended.stdout
+
+
+def test_every_name_of_the_official_sdk_but_its_queue_is_there() -> None:
+    """So that changing an import line is enough."""
+    import eas_tw.blocking  # noqa: PLC0415
+
+    official = """
+        BladeRequest BladeResponse ENDPOINT_TYPE_DEFAULT ENDPOINT_TYPE_DIRECT ENDPOINT_TYPE_VIPSERVER OnnxData
+        OnnxDataHelper OnnxRequest OnnxResponse PredictClient PredictException StringRequest StringResponse TFRequest
+        TFResponse TorchRequest TorchResponse
+    """
+    assert set(official.split()) <= set(eas_tw.blocking.__all__)
+    setters = (
+        "endpoint service_name endpoint_type token content_type retry_count max_connection_count timeout log_level"
+    )
+    names = [*(f"set_{name}" for name in setters.split()), "add_extra_headers", "init", "predict", "destroy"]
+    assert all(callable(getattr(PredictClient, name)) for name in names)

@@ -1,0 +1,8 @@
+"""`python -m eas_tw.cli`, the same as `eas-tw`."""
+
+import sys
+
+from eas_tw.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

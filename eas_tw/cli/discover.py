@@ -1,0 +1,80 @@
+"""`eas-tw discover`: the list of instances, once or as it changes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from eas_tw import ConfigError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from eas_tw import Instance, PredictClient
+    from eas_tw.cli.settings import Given
+
+HELP = "show a service's instances"
+DESCRIPTION = "Show a service's instances as discovery tells them; with --watch every change until interrupted."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """This command's flags."""
+    parser.add_argument("--watch", action="store_true", help="go on, and show what changes")
+    parser.add_argument("--interval-s", type=float, default=5.0, help="between polls (default: %(default)s)")
+    parser.add_argument("--output", choices=("pretty", "json"), default="pretty", help="json is one object a line")
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """Nothing to read before."""
+
+
+async def run(reactor: Any, given: Given, options: argparse.Namespace, _: None) -> None:
+    """Print the list, and what becomes of it."""
+    if given.is_gateway:
+        raise ConfigError("a gateway has no list of instances: discover takes --endpoint-type direct or vipserver")
+    client = given.make_client(reactor, poll_interval_s=options.interval_s)
+    printer = _Printer(options.output)
+    async with client:
+        printer.show(client.instances)
+        if options.watch:
+            # Events tell of changes as they happen; they name the rooms below, so only the moment is taken from them.
+            client.listen(lambda event: printer.heard(client, event))
+            await Deferred()
+
+
+class _Printer:
+    def __init__(self, output: str) -> None:
+        self._is_json = output == "json"
+        self._shown: dict[tuple[str, int], Instance] = {}
+
+    def show(self, instances: tuple[Instance, ...]) -> None:
+        """The whole list."""
+        self._shown = {instance.key: instance for instance in instances}
+        for instance in instances:
+            self._line("", instance)
+
+    def heard(self, client: PredictClient, event: object) -> None:
+        """Something happened: a changed list, or a reply that was refused."""
+        now = {instance.key: instance for instance in client.instances}
+        before, self._shown = self._shown, now
+        for key, instance in now.items():
+            if key not in before:
+                self._line("+", instance)
+            elif instance.weight != before[key].weight:
+                self._line("~", instance)
+        for key, instance in before.items():
+            if key not in now:
+                self._line("-", instance)
+        refusal = getattr(event, "error", "") if type(event).__name__ == "PollRefused" else ""
+        if refusal:
+            self._say({"refused": refusal}, f"! {refusal}")
+
+    def _line(self, sign: str, instance: Instance) -> None:
+        row = {"ip": instance.ip, "port": instance.port, "weight": instance.weight}
+        change = {"change": {"+": "added", "-": "removed", "~": "reweighted"}[sign]} if sign else {}
+        self._say(change | row, f"{sign + ' ' if sign else ''}{instance.address}  weight {instance.weight:g}")
+
+    def _say(self, value: dict[str, Any], text: str) -> None:
+        print(json.dumps(value) if self._is_json else text, flush=True)

@@ -1,0 +1,113 @@
+"""Reads the command line, runs a command on a reactor, and turns how it ended into an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from eas_tw import BodyError, ConfigError, DeadlineExceeded, EasError, StatusError
+from eas_tw.cli import discover, perf, predict, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+USAGE = 2
+BAD_DATA, NO_INPUT, UNAVAILABLE, TOO_LATE, BAD_STATUS, NO_PERMISSION = 65, 66, 69, 75, 76, 77  # sysexits.h
+INTERRUPTED = 130
+_REFUSALS = (401, 403)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: Of the command line; `None` for this process's.
+
+    Returns:
+        The exit code.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough of it, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if isinstance(error, EasError):
+            return _say(error, _code(error))
+        return _say(f"{error.filename}: {error.strerror}" if error.filename else error, NO_INPUT)
+    except EasError as error:
+        return _say(error, _code(error))
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run the command's coroutine on the platform's reactor."""
+    given = settings.read(options)
+    prepared = options.prepare(options)
+    # Imported here: a mistake in the command line should not wait for Twisted.
+    from twisted.internet import reactor, task  # noqa: PLC0415, TID251  an entry module
+    from twisted.internet.defer import Deferred  # noqa: PLC0415
+
+    if options.verbose:
+        _log_to_stderr()
+    ended: list[Any] = []
+
+    def begin(_: object) -> Deferred[None]:
+        running = Deferred.fromCoroutine(options.run(reactor, given, options, prepared))
+        return running.addBoth(ended.append)
+
+    with contextlib.suppress(SystemExit):  # its exit code is 0 or 1; ours say more
+        task.react(begin, (), reactor)
+    if not ended:
+        return INTERRUPTED
+    error = getattr(ended[0], "value", None)
+    if error is None:
+        return 0
+    if type(error).__name__ == "CancelledError":
+        return INTERRUPTED
+    raise error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="eas-tw",
+        description="Call PAI-EAS services over the VPC direct connection.",
+        epilog="Settings come from flags, then from EAS_… in the environment, then from a profile. "
+        "The token comes from EAS_TOKEN, --token-file or the profile's token_file, and is never printed.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command in {"predict": predict, "discover": discover, "perf": perf}.items():
+        sub = commands.add_parser(name, help=command.HELP, description=command.DESCRIPTION, allow_abbrev=False)
+        command.add_arguments(sub)
+        settings.add_arguments(sub)
+        sub.set_defaults(run=command.run, prepare=command.prepare)
+    return parser
+
+
+def _log_to_stderr() -> None:
+    from twisted.logger import globalLogBeginner, textFileLogObserver  # noqa: PLC0415
+
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+
+
+def _say(error: object, code: int) -> int:
+    print(f"eas-tw: {error}", file=sys.stderr)
+    return code
+
+
+def _code(error: EasError) -> int:
+    if isinstance(error, ConfigError):
+        return USAGE
+    if isinstance(error, BodyError):
+        return BAD_DATA
+    if isinstance(error, StatusError):
+        return NO_PERMISSION if error.status in _REFUSALS else BAD_STATUS
+    return TOO_LATE if isinstance(error, DeadlineExceeded) else UNAVAILABLE

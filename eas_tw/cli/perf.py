@@ -1,0 +1,106 @@
+"""`eas-tw perf`: many calls, and how long they took."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, gatherResults
+
+from eas_tw import ConfigError, EasError
+from eas_tw.cli.predict import add_request_arguments, details, prepare
+
+if TYPE_CHECKING:
+    import argparse
+
+    from eas_tw.cli.settings import Given
+
+__all__ = ["DESCRIPTION", "HELP", "add_arguments", "prepare", "run"]
+
+HELP = "call a service many times"
+DESCRIPTION = "Call a service many times at once, and say how long the calls took. It loads the service: be sure."
+
+_PERCENTILES = (50, 90, 95, 99, 99.9)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """This command's flags."""
+    add_request_arguments(parser)
+    parser.add_argument("--calls", type=int, default=1000, help="how many (default: %(default)s)")
+    parser.add_argument("--in-flight", type=int, default=16, help="how many at a time (default: %(default)s)")
+    parser.add_argument("--output", choices=("pretty", "json"), default="pretty")
+
+
+@define
+class Account:
+    """What came of the calls: seconds of the answered ones, the others by the name of their error."""
+
+    answered_s: list[float] = field(factory=list)
+    failed: Counter[str] = field(factory=Counter)
+    elapsed_s: float = 0.0
+
+    def summary(self, retries: int) -> dict[str, Any]:
+        """As one value; times in milliseconds, and no percentile when nothing was answered."""
+        times = sorted(self.answered_s)
+        told: dict[str, Any] = {
+            "answered": len(times),
+            "failed": dict(self.failed),
+            "retries": retries,
+            "elapsed_s": round(self.elapsed_s, 3),
+            "calls_per_s": round(len(times) / self.elapsed_s, 1) if self.elapsed_s else 0.0,
+        }
+        if times:
+            told["mean_ms"] = round(sum(times) / len(times) * 1000, 3)
+            told |= {f"p{share:g}_ms": round(percentile(times, share) * 1000, 3) for share in _PERCENTILES}
+            told["max_ms"] = round(times[-1] * 1000, 3)
+        return told
+
+
+def percentile(times: list[float], share: float) -> float:
+    """The smallest of the sorted `times` that at least `share` per cent of them do not exceed (nearest rank)."""
+    rank = -(-len(times) * share // 100)
+    return times[max(0, int(rank) - 1)]
+
+
+async def run(reactor: Any, given: Given, options: argparse.Namespace, request: Any) -> None:
+    """Call, and sum up.
+
+    Raises:
+        EasError: Not one call was answered.
+    """
+    if options.calls < 1 or options.in_flight < 1:
+        raise ConfigError("--calls and --in-flight must be at least 1")
+    account, last, left = Account(), EasError("no call was answered"), iter(range(options.calls))
+    async with given.make_client(reactor) as client:
+
+        async def caller() -> None:
+            nonlocal last
+            for _ in left:
+                began = reactor.seconds()
+                try:
+                    await client.predict(request, **details(options))
+                except EasError as error:
+                    account.failed[type(error).__name__] += 1
+                    last = error
+                else:
+                    account.answered_s.append(reactor.seconds() - began)
+
+        began = reactor.seconds()
+        await gatherResults([Deferred.fromCoroutine(caller()) for _ in range(min(options.in_flight, options.calls))])
+        account.elapsed_s = reactor.seconds() - began
+        summary = account.summary(client.counters.retries.total())
+    if options.output == "json":
+        print(json.dumps(summary))
+    else:
+        width = max(map(len, summary))
+        print("\n".join(f"{name:{width}}  {_shown(value)}" for name, value in summary.items()))
+    if not account.answered_s:
+        raise last
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {count}" for name, count in value.items()) or "0"
+    return str(value)

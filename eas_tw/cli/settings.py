@@ -1,0 +1,153 @@
+"""Where a command calls and how: flags, then `EAS_…` in the environment, then a profile of a TOML file."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+import eas_tw
+from eas_tw import (
+    ENDPOINT_TYPE_DEFAULT,
+    ENDPOINT_TYPE_DIRECT,
+    ENDPOINT_TYPE_VIPSERVER,
+    ClientConfig,
+    ConfigError,
+    PredictClient,
+)
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+_TYPES = {
+    "direct": ENDPOINT_TYPE_DIRECT,
+    "gateway": ENDPOINT_TYPE_DEFAULT,
+    "vipserver": ENDPOINT_TYPE_VIPSERVER,
+}
+_KEYS = ("endpoint", "endpoint_type", "service", "token_file", "timeout_s", "retry_times", "trust_roots")
+
+
+@frozen
+class Given:
+    """What a command needs to make a client; the token is shown nowhere."""
+
+    endpoint: str
+    endpoint_type: str
+    service: str
+    token: str
+    timeout_s: float
+    attempts: int
+    trust_roots: str | None
+
+    def __repr__(self) -> str:
+        return f"<Given {self.service} at {self.endpoint}>"
+
+    @property
+    def is_gateway(self) -> bool:
+        """Whether there is no list of instances."""
+        return self.endpoint_type == ENDPOINT_TYPE_DEFAULT
+
+    def make_client(self, reactor: Any, **changes: Any) -> PredictClient:
+        """A client, not yet initialised; `changes` are settings of `ClientConfig`."""
+        config = ClientConfig(
+            timeout_s=self.timeout_s,
+            init_timeout_s=self.timeout_s,
+            attempts=self.attempts,
+            trust_roots=self.trust_roots,
+        )
+        return eas_tw.PredictClient(
+            self.endpoint,
+            self.service,
+            token=self.token,
+            endpoint_type=self.endpoint_type,
+            reactor=reactor,
+            config=config.but(**changes),
+        )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that all commands share."""
+    add = parser.add_argument_group("where and how").add_argument
+    add("--endpoint", metavar="URL", help="the region's VPC endpoint, a gateway, a simulator (EAS_ENDPOINT)")
+    add(
+        "--endpoint-type", choices=tuple(_TYPES), help="how to reach the service; direct by default (EAS_ENDPOINT_TYPE)"
+    )
+    add("--service", metavar="NAME", help="service, or group/service (EAS_SERVICE)")
+    add("--token-file", metavar="PATH", help="a file with the token (EAS_TOKEN_FILE; the token itself: EAS_TOKEN)")
+    add("--timeout-s", metavar="SECONDS", help="the deadline of a call, and of discovery; 5 by default (EAS_TIMEOUT_S)")
+    add("--retry-times", metavar="N", help="more attempts of a call; 2 by default (EAS_RETRY_TIMES)")
+    add("--trust-roots", metavar="PEM", help="authorities to trust for https (EAS_TRUST_ROOTS)")
+    add("--config", metavar="FILE.toml", help="profiles; ~/.config/eas-tw.toml by default (EAS_CONFIG)")
+    add("--profile", metavar="NAME", help='a table of that file; "default" by default (EAS_PROFILE)')
+    add("-v", "--verbose", action="store_true", help="log to stderr")
+
+
+def read(options: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> Given:
+    """All settings, checked.
+
+    Raises:
+        ConfigError: One is missing or wrong; the text says which, and where it can be given.
+        OSError: A file cannot be read.
+    """
+    profile = _profile(options, environment)
+
+    def first(key: str, default: Any = None) -> Any:
+        found = (getattr(options, key, None), environment.get(f"EAS_{key.upper()}"), profile.get(key))
+        return next((value for value in found if value not in (None, "")), default)
+
+    for key in ("endpoint", "service"):
+        if not first(key):
+            raise ConfigError(f"no {key}: give --{key}, set EAS_{key.upper()}, or write {key} = … into a profile")
+    endpoint_type = first("endpoint_type", "direct")
+    if endpoint_type not in _TYPES:
+        raise ConfigError(f"endpoint_type must be one of {', '.join(_TYPES)}, got {endpoint_type!r}")
+    token_file = first("token_file")
+    named_by_flag = getattr(options, "token_file", None)
+    token = environment.get("EAS_TOKEN", "")
+    if token_file and (named_by_flag or not token):
+        token = Path(token_file).expanduser().read_text().strip()
+    return Given(
+        endpoint=first("endpoint"),
+        endpoint_type=_TYPES[endpoint_type],
+        service=first("service"),
+        token=token,
+        timeout_s=_number("timeout_s", first("timeout_s", 5.0), float),
+        attempts=1 + _number("retry_times", first("retry_times", 2), int),
+        trust_roots=first("trust_roots"),
+    )
+
+
+def _profile(options: argparse.Namespace, environment: Mapping[str, str]) -> dict[str, Any]:
+    named = options.config or environment.get("EAS_CONFIG")
+    name = options.profile or environment.get("EAS_PROFILE")
+    file = Path(named).expanduser() if named else Path("~/.config/eas-tw.toml").expanduser()
+    if not named and not file.is_file():
+        if name:
+            raise ConfigError(f"there is no profile {name!r}, since there is no {file}; --config names another file")
+        return {}
+    try:
+        tables = tomllib.loads(file.read_text())
+    except ValueError as error:
+        raise ConfigError(f"{file}: {error}") from None
+    profile = tables.get(name or "default", None if name else {})
+    if not isinstance(profile, dict):
+        raise ConfigError(f"{file} has no table [{name}]; it has {', '.join(tables) or 'none'}")
+    unknown = sorted(set(profile) - set(_KEYS))
+    if unknown:
+        hint = "; a token belongs into a file of its own, named by token_file" if "token" in unknown else ""
+        raise ConfigError(f"{file}: unknown {', '.join(unknown)}; known are {', '.join(_KEYS)}{hint}")
+    return profile
+
+
+def _number(name: str, value: Any, kind: type) -> Any:
+    try:
+        found = kind(value)
+    except (TypeError, ValueError):
+        found = -1
+    if isinstance(value, bool) or found < 0 or found == float("inf"):
+        raise ConfigError(f"{name} must be a {'whole ' if kind is int else ''}number ≥ 0, got {value!r}")
+    return found

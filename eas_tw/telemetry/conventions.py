@@ -1,0 +1,20 @@
+"""The words OpenTelemetry's HTTP client conventions have for what happens, shared by the adapters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eas_tw.policy.outcomes import Condition
+
+if TYPE_CHECKING:
+    from eas_tw.policy.outcomes import Outcome
+
+DURATION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+"""The bounds that the conventions advise for `http.client.request.duration`."""
+
+
+def error_type(outcome: Outcome) -> str:
+    """The `error.type` of an attempt: the status as text when there was one, else a word; empty for none."""
+    if outcome.condition is Condition.ANSWERED:
+        return ""
+    return str(outcome.status) if outcome.condition is Condition.STATUS else outcome.condition.value

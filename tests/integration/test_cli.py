@@ -1,0 +1,224 @@
+"""`eas-tw` as its users run it: processes, exit codes, and an instance that dies."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from eas_tw.cli.perf import percentile
+from tests.integration.conftest import TOKEN
+from tests.simulator.serving import Served, environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMAND = [sys.executable, "-m", "eas_tw.cli"]
+
+
+def variables(served: Served, **changes: str) -> dict[str, str]:
+    mine = {name: value for name, value in environment().items() if not name.startswith("EAS_")}
+    return {**mine, "HOME": "/nonexistent", "EAS_ENDPOINT": served.ready["url"], "EAS_TOKEN": TOKEN, **changes}
+
+
+def eas(served: Served, *arguments: str, stdin: bytes = b"", **changes: str) -> subprocess.CompletedProcess[bytes]:
+    ended = subprocess.run(  # noqa: S603
+        [*COMMAND, *arguments],
+        env=variables(served, **changes),
+        input=stdin,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert TOKEN.encode() not in ended.stdout + ended.stderr
+    assert b"Traceback" not in ended.stderr
+    return ended
+
+
+def answer(ended: subprocess.CompletedProcess[bytes]) -> str:
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    return ended.stdout.decode()
+
+
+class TestPredict:
+    """One call."""
+
+    def test_bodies_come_from_an_argument_a_file_or_stdin(self, served: Served, tmp_path: Path) -> None:
+        """And the answer is for people, unless asked for otherwise; one instance is dead."""
+        served.patch("echo", "echo-0", state="crashed")
+        (tmp_path / "body").write_bytes(b"\xff\x00raw")
+        for _ in range(3):
+            assert answer(eas(served, "predict", "--service", "echo", '[{"a": "名"}]')) == (
+                '[\n  {\n    "a": "名"\n  }\n]\n'
+            )
+        raw = eas(served, "predict", "--service", "echo", "--file", str(tmp_path / "body"), "--output", "raw")
+        assert (raw.returncode, raw.stdout) == (0, b"\xff\x00raw")
+        told = json.loads(answer(eas(served, "predict", "--service", "echo", "--output", "json", stdin=b'{"x": 1}')))
+        assert told["response"] == {"x": 1}
+        assert len(told["instances"]) == 3
+        assert answer(eas(served, "predict", "--service", "echo", "-", stdin=b"plain text")) == "plain text\n"
+
+    def test_tensors_come_from_npy_and_csv(self, served: Served, tmp_path: Path) -> None:
+        """Both give the model's scores."""
+        image = np.linspace(0, 1, 784, dtype=np.float32).reshape(1, 784)
+        np.save(tmp_path / "image.npy", image)
+        np.savetxt(tmp_path / "image.csv", image, delimiter=",", fmt="%.9g")
+        told = []
+        for name in ("image.npy", "image.csv"):
+            arguments = ("--signature", "predict_images", "--tensor", f"images={tmp_path / name}", "--fetch", "scores")
+            told.append(answer(eas(served, "predict", "--service", "mnist", *arguments, "--output", "json")))
+        assert told[0] == told[1]
+        scores = json.loads(told[0])["outputs"]["scores"]
+        assert (scores["shape"], len(scores["values"])) == ([1, 10], 10)
+        pretty = answer(eas(served, "predict", "--service", "mnist", *arguments)).splitlines()
+        assert pretty[0] == "scores [1, 10]"
+        assert [float(text) for text in pretty[1].split()] == pytest.approx(scores["values"], rel=1e-4)
+
+    def test_path_query_and_headers_arrive(self, served: Served) -> None:
+        """As given."""
+        arguments = ("--path", "/v2", "--query", "uid=7", "--header", "X-Trace: 1")
+        answer(eas(served, "predict", "--service", "echo", "[]", *arguments))
+        (row,) = served.admin("GET", "/v1/requests")[1]["requests"]
+        assert row["path"] == "/api/predict/echo/v2?uid=7"
+
+    @pytest.mark.parametrize(
+        ("arguments", "changes", "code", "says"),
+        [
+            (["predict"], {}, 2, "no service: give --service, set EAS_SERVICE, or write"),
+            (["predict", "[]", "--service", "a b"], {}, 2, "service_name must be"),
+            (["predict", "[]", "--file", "x", "--service", "echo"], {}, 2, "give one of BODY, --file and --tensor"),
+            (["predict", "[]", "--service", "echo", "--fetch", "y"], {}, 2, "belong to --tensor"),
+            (["predict", "--service", "echo", "--tensor", "images"], {}, 2, "must look like NAME=FILE.npy"),
+            (["predict", "--service", "echo", "--tensor", "a=b.txt"], {}, 2, "takes .npy and .csv files"),
+            (["predict", "[]", "--service", "echo", "--header", "X"], {}, 2, '"Name: value"'),
+            (["predict", "[]", "--service", "echo", "--timeout-s", "soon"], {}, 2, "timeout_s must be a number"),
+            (
+                ["predict", "[]", "--service", "echo"],
+                {"EAS_ENDPOINT_TYPE": "straight"},
+                2,
+                "direct, gateway, vipserver",
+            ),
+            (["predict", "[]", "--service", "echo", "--profile", "x"], {}, 2, "there is no profile 'x'"),
+            (["predict", "{", "--json", "--service", "echo"], {}, 65, "the body is not JSON"),
+            (["predict", "--service", "echo", "--file", "/no/such"], {}, 66, "/no/such: No such file"),
+            (["predict", "[]", "--service", "echo", "--token-file", "/no/such"], {}, 66, "/no/such: No such file"),
+            (["predict", "[]", "--service", "nosuch", "--timeout-s", "0.3"], {}, 69, "no usable list of instances"),
+            (["predict", "[]", "--service", "mnist"], {}, 76, "status 400"),
+            (["predict", "[]", "--service", "echo"], {"EAS_TOKEN": "wr0ng"}, 77, "status 401"),
+            (["discover", "--service", "echo", "--endpoint-type", "gateway"], {}, 2, "a gateway has no list"),
+        ],
+    )
+    def test_what_goes_wrong_is_one_line_and_a_code(
+        self, served: Served, arguments: list[str], changes: dict[str, str], code: int, says: str
+    ) -> None:
+        """That scripts can tell apart."""
+        ended = eas(served, *arguments, **changes)
+        (line,) = ended.stderr.decode().splitlines()
+        assert line.startswith("eas-tw: ")
+        assert says in line
+        assert (ended.returncode, ended.stdout) == (code, b"")
+
+    def test_a_deadline_that_passes_is_75(self, served: Served) -> None:
+        """Whatever hangs."""
+        for number in range(3):
+            served.patch("echo", f"echo-{number}", state="hung")
+        ended = eas(served, "predict", "[]", "--service", "echo", "--timeout-s", "0.2")
+        assert ended.returncode == 75
+        assert b"the deadline of 0.2 s passed" in ended.stderr
+
+
+class TestPerf:
+    """Many calls."""
+
+    def test_every_call_is_in_the_account(self, served: Served) -> None:
+        """With an instance dead; percentiles are in order."""
+        served.patch("echo", "echo-0", state="crashed")
+        arguments = ("perf", "[]", "--service", "echo", "--calls", "200", "--in-flight", "8")
+        told = json.loads(answer(eas(served, *arguments, "--output", "json")))
+        assert (told["answered"], told["failed"]) == (200, {})
+        assert told["retries"] >= 1
+        times = [told[name] for name in ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "p99.9_ms", "max_ms")]
+        assert times == sorted(times)
+        assert served.admin("POST", "/v1/requests/count", {"status": 200})[1] == {"count": 200}
+        assert answer(eas(served, *arguments)).splitlines()[0].split() == ["answered", "200"]
+
+    def test_percentiles_are_by_nearest_rank(self) -> None:
+        """As the name says: a time that was measured."""
+        times = [float(number) for number in range(1, 101)]
+        assert [percentile(times, share) for share in (0.5, 50, 99, 99.9, 100)] == [1, 50, 99, 100, 100]
+        assert percentile([3.0], 50) == 3.0
+
+    def test_when_nothing_is_answered_the_last_error_says_why(self, served: Served) -> None:
+        """After the account."""
+        ended = eas(served, "perf", "[]", "--service", "echo", "--calls", "3", EAS_TOKEN="wr0ng")
+        assert ended.returncode == 77
+        assert b"StatusError 3" in ended.stdout
+        assert b"status 401" in ended.stderr
+
+
+class TestSettings:
+    """Flags, then the environment, then a profile."""
+
+    def test_a_profile_says_everything_and_flags_say_more(self, served: Served, tmp_path: Path) -> None:
+        """The token is in a file that the profile names."""
+        (tmp_path / "token").write_text(TOKEN + "\n")
+        file = tmp_path / "eas.toml"
+        file.write_text(
+            f'[default]\nendpoint = "{served.ready["url"]}"\nservice = "nosuch"\ntoken_file = "{tmp_path / "token"}"\n'
+            f'[mnist]\nendpoint = "{served.ready["url"]}"\nservice = "mnist"\nendpoint_type = "vipserver"\n'
+        )
+        without = {"EAS_ENDPOINT": "", "EAS_TOKEN": "", "EAS_CONFIG": str(file)}
+        assert answer(eas(served, "predict", "[1]", "--service", "echo", "--output", "raw", **without)) == "[1]"
+        assert answer(eas(served, "predict", "[1]", EAS_SERVICE="echo", **without)) == "[\n  1\n]\n"
+        assert len(answer(eas(served, "discover", "--profile", "mnist", **without)).splitlines()) == 2
+
+    def test_a_token_in_a_profile_is_refused(self, served: Served, tmp_path: Path) -> None:
+        """It belongs into a file that is not shown around; so it is not shown here either."""
+        file = tmp_path / "eas.toml"
+        file.write_text(f'[default]\ntoken = "{TOKEN}"\n')
+        ended = eas(served, "discover", "--config", str(file))
+        assert ended.returncode == 2
+        assert b"unknown token; known are" in ended.stderr
+
+
+class TestDiscover:
+    """The list."""
+
+    def test_shows_the_list(self, served: Served) -> None:
+        """For people, and as one object a line."""
+        lines = answer(eas(served, "discover", "--service", "echo")).splitlines()
+        wanted = [f"{row['ip']}:{row['port']}  weight 100" for row in served.instances]
+        assert sorted(lines) == sorted(wanted)
+        rows = [
+            json.loads(line)
+            for line in answer(eas(served, "discover", "--service", "echo", "--output", "json")).splitlines()
+        ]
+        assert sorted(row["port"] for row in rows) == sorted(row["port"] for row in served.instances)
+
+    def test_watches_it_change(self, served: Served) -> None:
+        """Line by line, until interrupted."""
+        command = [*COMMAND, "discover", "--service", "echo", "--watch", "--interval-s", "0.05"]
+        with subprocess.Popen(command, env=variables(served), stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+            assert process.stdout is not None
+
+            def line() -> Any:
+                return process.stdout.readline().rstrip()  # type: ignore[union-attr]
+
+            assert len({line() for _ in range(3)}) == 3
+            first = served.instances[0]
+            address = f"{first['ip']}:{first['port']}"
+            served.patch("echo", "echo-0", weight=50)
+            assert line() == f"~ {address}  weight 50"
+            served.patch("echo", "echo-0", registered=False)
+            assert line() == f"- {address}  weight 50"
+            served.patch("echo", "echo-0", registered=True, weight=100)
+            assert line() == f"+ {address}  weight 100"
+            served.admin("POST", "/v1/faults", {"type": "empty_list", "target": {"discovery": True}, "times": 1})
+            assert line().startswith("! ")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 130

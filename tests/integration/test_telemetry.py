@@ -1,0 +1,227 @@
+"""The adapters for Prometheus and OpenTelemetry, on real calls of which some fail over."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
+
+import pytest
+import pytest_twisted
+from opentelemetry import trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client import CollectorRegistry, generate_latest
+from twisted.internet import reactor
+
+from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, ConfigError, PredictClient, StatusError
+from eas_tw.telemetry.opentelemetry import OpenTelemetry
+from eas_tw.telemetry.prometheus import PrometheusMetrics
+from tests.integration.conftest import TOKEN
+from tests.simulator.serving import Served, environment
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "metrics.py"
+
+
+def client_of(served: Served, service: str = "echo", **settings: Any) -> PredictClient:
+    return PredictClient(
+        served.ready["url"],
+        service,
+        token=TOKEN,
+        endpoint_type=ENDPOINT_TYPE_DIRECT,
+        reactor=reactor,
+        config=ClientConfig(**settings),
+    )
+
+
+def samples(text: str) -> dict[str, float]:
+    """The samples of a scrape, but for the moments at which series were made."""
+    lines = [line for line in text.splitlines() if not line.startswith("#") and "_created" not in line]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+class TestPrometheus:
+    """What a scrape says."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_counts_what_happened(self, served: Served) -> None:
+        """Calls, attempts by status and error, retries, the list; no address anywhere."""
+        registry = CollectorRegistry()
+        metrics = PrometheusMetrics(registry)
+        served.patch("echo", "echo-0", state="crashed")
+        async with client_of(served) as client, client_of(served, "mnist") as other:
+            stop = metrics.watch(client)
+            metrics.watch(other)
+            for number in range(12):
+                await client.predict(f"[{number}]")
+            with pytest.raises(StatusError):
+                await other.predict("not a tensor")
+            told = generate_latest(registry).decode()
+            found = samples(told)
+            retries = client.counters.retries["connect_refused"]
+            assert retries >= 1
+            attempt = 'http_request_method="POST",http_response_status_code'
+            count = "http_client_request_duration_seconds_count"
+            assert found[f'{count}{{error_type="",{attempt}="200",service="echo"}}'] == 12
+            assert found[f'{count}{{error_type="connect_refused",{attempt}="",service="echo"}}'] == retries
+            assert found[f'{count}{{error_type="400",{attempt}="400",service="mnist"}}'] == 1
+            assert found['eas_client_call_duration_seconds_count{error_type="",service="echo"}'] == 12
+            assert found['eas_client_call_duration_seconds_count{error_type="StatusError",service="mnist"}'] == 1
+            assert found['eas_client_retries_total{reason="connect_refused",service="echo"}'] == retries
+            assert found['eas_client_failovers_total{service="echo"}'] == retries
+            assert found['eas_client_instances{service="echo"}'] == 3
+            assert found['eas_client_instances{service="mnist"}'] == 2
+            assert found['eas_client_ejected_instances{service="echo"}'] == 1
+            assert found['eas_client_discovery_polls_total{service="echo"}'] == 1
+            assert "127.0.0.1" not in told
+            assert TOKEN not in told
+            stop()
+            assert 'eas_client_instances{service="echo"}' not in samples(generate_latest(registry).decode())
+
+    @pytest_twisted.ensureDeferred
+    async def test_addresses_are_labels_when_asked_for(self, served: Served) -> None:
+        """`instances=True`, for fleets that hardly change."""
+        registry = CollectorRegistry()
+        async with client_of(served) as client:
+            PrometheusMetrics(registry, instances=True).watch(client)
+            await client.predict("[]")
+        assert 'server_address="127.0.0.1"' in generate_latest(registry).decode()
+
+    @pytest.mark.skipif(not EXAMPLE.is_file(), reason="the built package's tests have no docs beside them")
+    def test_the_how_tos_application_is_scraped(self, served: Served) -> None:
+        """Over HTTP, as Prometheus does."""
+        served.patch("echo", "echo-0", state="crashed")
+        command = [sys.executable, str(EXAMPLE), served.ready["url"], "tcp:0:interface=127.0.0.1"]
+        variables = {**environment(), "EAS_TOKEN": TOKEN}
+        with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            assert process.stdout.readline() == "30 calls\n"
+            with urlopen(url, timeout=10) as response:  # noqa: S310  the address the example printed
+                found = samples(response.read().decode())
+            process.terminate()
+        assert found['eas_client_call_duration_seconds_count{error_type="",service="echo"}'] == 30
+        assert found['eas_client_instances{service="mnist"}'] == 2
+
+
+class Collected:
+    """What an OpenTelemetry SDK collects."""
+
+    def __init__(self) -> None:
+        self._spans = InMemorySpanExporter()
+        self.tracer_provider = TracerProvider()
+        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._spans))
+        self._reader = InMemoryMetricReader()
+        self.meter_provider = MeterProvider([self._reader])
+        self.telemetry = OpenTelemetry(self.tracer_provider, self.meter_provider)
+
+    @property
+    def spans(self) -> list[ReadableSpan]:
+        return list(self._spans.get_finished_spans())
+
+    def points(self, name: str) -> list[tuple[dict[str, Any], Any]]:
+        """Attributes and values of a metric."""
+        data = self._reader.get_metrics_data()
+        assert data is not None
+        return [
+            (dict(point.attributes or {}), getattr(point, "count", getattr(point, "value", None)))
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+            for point in metric.data.data_points
+        ]
+
+
+class TestOpenTelemetry:
+    """Spans and metrics."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_span_for_each_attempt_under_one_for_its_call(self, served: Served) -> None:
+        """A call that fails over: its span under the program's, two attempts under it, in order and inside it."""
+        collected = Collected()
+        served.patch("echo", "echo-0", state="crashed")
+        tracer = collected.tracer_provider.get_tracer("program")
+        async with client_of(served) as plain:
+            client = collected.telemetry.instrument(plain)
+            while not plain.counters.failovers:
+                with tracer.start_as_current_span("program"):
+                    calling = client.predict("[1]")
+                assert str(await calling) == "[1]"
+        program, first, second, call = collected.spans[-4:]
+        assert [span.name for span in (program, call, first, second)] == ["program", "predict echo", "POST", "POST"]
+        assert call.parent.span_id == program.context.span_id
+        assert first.parent.span_id == second.parent.span_id == call.context.span_id
+        assert dict(first.attributes) == {
+            "http.request.method": "POST",
+            "eas.service": "echo",
+            "error.type": "connect_refused",
+            "server.address": "127.0.0.1",
+            "server.port": served.instances[0]["port"],
+        }
+        assert first.status.status_code is trace.StatusCode.ERROR
+        assert second.attributes["http.response.status_code"] == 200
+        assert second.attributes["http.request.resend_count"] == 1
+        assert second.kind is trace.SpanKind.CLIENT
+        assert first.start_time <= first.end_time <= second.start_time <= second.end_time
+        assert TOKEN not in str([span.to_json() for span in collected.spans])
+
+    @pytest_twisted.ensureDeferred
+    async def test_metrics_of_attempts_and_calls(self, served: Served) -> None:
+        """Seconds, in histograms, by status and error; without addresses."""
+        collected = Collected()
+        async with client_of(served) as plain:
+            client = collected.telemetry.instrument(plain)
+            for _ in range(5):
+                await client.predict("[]")
+            fault = {"type": "http_status", "target": {"service": "echo"}, "attributes": {"code": 400}}
+            served.admin("POST", "/v1/faults", fault)
+            with pytest.raises(StatusError):
+                await client.predict("[]")
+            post = {"http.request.method": "POST", "eas.service": "echo"}
+            assert collected.points("http.client.request.duration") == [
+                (post | {"http.response.status_code": 200}, 5),
+                (post | {"http.response.status_code": 400, "error.type": "400"}, 1),
+            ]
+            assert collected.points("eas.client.call.duration") == [
+                ({"eas.service": "echo"}, 5),
+                ({"eas.service": "echo", "error.type": "StatusError"}, 1),
+            ]
+            assert collected.points("eas.client.instances") == [({"eas.service": "echo"}, 3)]
+
+    @pytest_twisted.ensureDeferred
+    async def test_calls_in_parallel_keep_their_attempts_apart(self, served: Served) -> None:
+        """Twenty calls at once, some of which fail over: every attempt is under its own call, and none is lost."""
+        collected = Collected()
+        served.patch("echo", "echo-0", state="crashed")
+        async with client_of(served) as plain:
+            client = collected.telemetry.instrument(plain)
+            calls = [client.predict(f"[{number}]") for number in range(20)]
+            for call in calls:
+                await call
+            attempts = plain.counters.attempts.total()
+        parents = {span.context.span_id for span in collected.spans if span.name == "predict echo"}
+        children = [span for span in collected.spans if span.name == "POST"]
+        assert len(parents) == 20
+        assert len(children) == attempts
+        answered = [span.parent.span_id for span in children if "error.type" not in span.attributes]
+        assert sorted(answered) == sorted(parents)
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_is_never_sent_has_a_span_without_attempts(self, served: Served) -> None:
+        """And everything but `predict` is the client's own."""
+        collected = Collected()
+        async with collected.telemetry.instrument(client_of(served)) as client:
+            assert len(client.instances) == 3
+            with pytest.raises(ConfigError):
+                await client.predict("[]", path="a b")
+        (span,) = collected.spans
+        assert (span.name, span.attributes["error.type"]) == ("predict echo", "ConfigError")
