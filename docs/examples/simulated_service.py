@@ -1,6 +1,6 @@
 """A program of yours in the virtual world: real client, simulated region, faults from one seed, checkers of your own.
 
-    python docs/examples/simulated_service.py [SEED]
+python docs/examples/simulated_service.py [SEED]
 """
 
 from __future__ import annotations

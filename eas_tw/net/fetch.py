@@ -115,8 +115,8 @@ class _Collector(Protocol):
             self.whole.errback(result or ConnectionError("the reply broke off"))
 
     def _abort(self) -> None:
-        # What Twisted's agent gives a body's protocol cannot abort; its loseConnection closes without waiting, since the
-        # whole request has been written by now.
+        # What Twisted's agent gives a body's protocol cannot abort; its loseConnection closes without waiting, since
+        # the whole request has been written by now.
         for name in ("abortConnection", "loseConnection"):
             end = getattr(self.transport, name, None)
             if end is not None:
