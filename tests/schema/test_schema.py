@@ -33,7 +33,7 @@ EXAMPLES = settings(
 @pytest.fixture(scope="module")
 def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
     services = ("--service", "echo=2", "--service", "group/rank=1")
-    with Served(tmp_path_factory.mktemp("served"), *services, "--token", "t0ken") as served:
+    with Served(tmp_path_factory.mktemp("served"), *services, "--zones", "a", "--token", "t0ken") as served:
         yield Remote(served.ready["url"])
 
 
@@ -76,10 +76,10 @@ def test_answers_are_what_the_document_says(remote: Remote, path: str, method: s
 
 
 def _mean(path: str, body: Any) -> None:
-    """What no schema can say: that a service exists, that there are no more weights than instances."""
+    """What no schema can say: that a service and a zone exist, that there are no more weights than instances."""
     if path == "/v1/faults":
         body.pop("name", None)
-        known = {"service": "echo", "instance": "echo-0"}
+        known = {"service": "echo", "instance": "echo-0", "zone": "a"}
         body["target"] = {name: known.get(name, value) for name, value in body["target"].items()}
     if path == "/v1/services":
         body["instances"] = min(int(body.get("instances", 3)), 5)
@@ -91,7 +91,7 @@ def _restore(remote: Remote) -> None:
     remote.reset(seed=7)
     names = {service["name"] for service in remote.services()}
     for name in {"echo", "group/rank"} - names:
-        remote.add_service(name, instances=2)
+        remote.add_service(name, instances=2, zones=["a"])
     for name in names - {"echo", "group/rank"}:
         remote.remove_service(name)
 
