@@ -131,12 +131,8 @@ class Cluster:
             By weight or load one that is untried and well; else an untried one that is left out; else one that has not
             failed; else the only instance of the list; else `None`. Each one chosen must be told to `record` once.
         """
-        back = self._health.returning(now)
-        if back:
-            self._shift(back, now)
-        warm = self._slow_start.due(now)
-        if warm:
-            self._balancer.add([self._members[key] for key in warm if key in self._balancer], self._shares(now))
+        if self._is_due(now):
+            self._catch_up(now)
         picked = self._pick(tried, now) if self._limit else self._balancer.pick(tried, now)
         if picked is None:
             picked = self._last_resort(tried, failed, now)
@@ -148,6 +144,17 @@ class Cluster:
         if self.is_following:
             self._loads.began(picked.key, now)
         return picked
+
+    def _is_due(self, now: float) -> bool:
+        """Whether time alone has changed something."""
+        ends, steps = self._health.next_return, self._slow_start.next_step
+        return (ends is not None and now >= ends) or (steps is not None and now >= steps)
+
+    def _catch_up(self, now: float) -> None:
+        self._shift(self._health.returning(now), now)
+        warm = [self._members[key] for key in self._slow_start.due(now) if key in self._balancer]
+        if warm:
+            self._balancer.add(warm, self._shares(now))
 
     def record(
         self, instance: Instance, outcome: Outcome, now: float, elapsed_s: float | None = None
@@ -190,8 +197,7 @@ class Cluster:
 
     def _judge_outliers(self, now: float) -> list[Judgement]:
         found = [key for key in self._outliers.sweep(now, self._known) if self._health.eject(key, now)]
-        if found:
-            self._shift(found, now)
+        self._shift(found, now)
         return [Judgement(self._known[key], is_ejected=True, why="worse than the others") for key in found]
 
     def _pick(self, tried: Collection[Key], now: float) -> Instance | None:
@@ -215,6 +221,8 @@ class Cluster:
 
     def _shift(self, keys: Sequence[Key], now: float) -> None:
         """Health says something else of these; of a subset that may concern others, too."""
+        if not keys:
+            return
         if self._subset.is_partial:
             self._regroup(now)
             return

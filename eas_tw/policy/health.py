@@ -81,6 +81,7 @@ class Health:
 
     Attributes:
         half_open: Instances whose ejection is over and whose probe has not been sent; nothing when all is well.
+        next_return: When the next ejection ends; `None` when nobody is ejected.
     """
 
     def __init__(self, policy: HealthPolicy, rng: Random) -> None:
@@ -89,7 +90,7 @@ class Health:
         self._rng = rng
         self._fleet: dict[Key, None] = {}
         self._records: dict[Key, _Record] = {}
-        self._next_return: float | None = None
+        self.next_return: float | None = None
 
     @property
     def left_out(self) -> tuple[Key, ...]:
@@ -140,7 +141,7 @@ class Health:
 
     def returning(self, now: float) -> tuple[Key, ...]:
         """The instances whose ejection has ended by `now`, half open from here on; each is named once."""
-        if self._next_return is None or now < self._next_return:
+        if self.next_return is None or now < self.next_return:
             return ()
         return self._bring_back(
             [key for key, record in self._records.items() if record.until is not None and record.until <= now]
@@ -188,7 +189,7 @@ class Health:
 
     def _schedule(self) -> None:
         ends = [record.until for record in self._records.values() if record.until is not None]
-        self._next_return = min(ends, default=None)
+        self.next_return = min(ends, default=None)
 
     def _allowed(self) -> int:
         fleet = len(self._fleet)

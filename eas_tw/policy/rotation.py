@@ -108,6 +108,8 @@ class Rotation:
         elsewhere for a while would then get all calls, until it had caught up.
         """
         heap = self._heap
+        if not tried and heap and not heap[0][2].is_over:
+            return self._take(heap)
         passed: list[_Entry] = []
         while heap and (heap[0][2].is_over or (tried and heap[0][2].instance.key in tried)):
             entry = heappop(heap)
@@ -121,7 +123,8 @@ class Rotation:
 
     def _take(self, heap: list[_Entry]) -> Instance:
         due, joined, turn = heap[0]
-        self._now = max(self._now, due)
+        if due > self._now:  # noqa: PLR1730  max() would be a call for each pick
+            self._now = due
         turn.turn += 1
         heapreplace(heap, (turn.due(), joined, turn))
         return turn.instance

@@ -21,12 +21,15 @@ class SlowStart:
 
     Args:
         window_s: How long it takes; 0 for no slow start.
+
+    Attributes:
+        next_step: When the next share changes; `None` when nobody is warming up.
     """
 
     def __init__(self, window_s: float) -> None:
         self._window_s = window_s
         self._began: dict[Key, float] = {}
-        self._next_step: float | None = None
+        self.next_step: float | None = None
 
     def begin(self, keys: Iterable[Key], now: float) -> None:
         """These are new, or back after an ejection."""
@@ -46,7 +49,7 @@ class SlowStart:
 
     def due(self, now: float) -> tuple[Key, ...]:
         """Those whose share has changed since the last time; each is done when its share is whole."""
-        if self._next_step is None or now < self._next_step:
+        if self.next_step is None or now < self.next_step:
             return ()
         changed = tuple(self._began)
         for key in [key for key, began in self._began.items() if now - began >= self._window_s]:
@@ -59,4 +62,4 @@ class SlowStart:
         return min(max(step, 1), STEPS) / STEPS
 
     def _schedule(self, now: float) -> None:
-        self._next_step = now + self._window_s / STEPS if self._began else None
+        self.next_step = now + self._window_s / STEPS if self._began else None
