@@ -123,14 +123,13 @@ def _count(admin: str) -> int:
 def _write(stories: list[Path], figures: dict[str, dict[str, Any]]) -> None:
     PAGE.mkdir(parents=True, exist_ok=True)
     lines = [(HERE / "page.md").read_text().rstrip(), "", _machine(), ""]
-    lines += ["| story | client | calls | lost | p50 | p99 | requests / call |", "|---|---|---|---|---|---|---|"]
+    names = list(next(iter(figures.values())))
+    lines += [f"| lost · p99 · requests / call | {' | '.join(SAYS[name] for name in names)} |"]
+    lines += ["|" + "---|" * (len(names) + 1)]
     for story in stories:
-        for at, (name, row) in enumerate(figures[story.stem].items()):
-            title = f"[{tomllib.loads(story.read_text())['title']}](#{story.stem.replace('_', '-')})" if not at else ""
-            lines.append(
-                f"| {title} | {SAYS[name]} | {row['calls']:,} | {row['lost']:,} | {_ms(row['p50_s'])} "
-                f"| {_ms(row['p99_s'])} | {row['amplification']:.2f} |"
-            )
+        title = f"[{tomllib.loads(story.read_text())['title']}](#{story.stem.replace('_', '-')})"
+        cells = (_cell(figures[story.stem][name]) for name in names)
+        lines.append(f"| {title} | {' | '.join(cells)} |")
     for story in stories:
         told = tomllib.loads(story.read_text())
         (PAGE / f"{story.stem}.svg").write_text(chart(figures[story.stem], SAYS), "utf-8")
@@ -142,6 +141,10 @@ def _write(stories: list[Path], figures: dict[str, dict[str, Any]]) -> None:
                 lines.append(f"- {SAYS[name]} lost: {what}")
     (PAGE / "index.md").write_text("\n".join(lines) + "\n", "utf-8")
     print(f"written: {PAGE / 'index.md'}")
+
+
+def _cell(row: dict[str, Any]) -> str:
+    return f"**{row['lost']:,}** · {_ms(row['p99_s'])} · {row['amplification']:.2f}"
 
 
 def _ms(seconds: float | None) -> str:
