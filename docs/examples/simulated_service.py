@@ -11,7 +11,7 @@ from collections import deque
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
-from eas_tw import ENDPOINT_TYPE_DIRECT, PredictClient
+from eas_tw import ENDPOINT_TYPE_DIRECT, EasError, PredictClient
 from simulator.virtual.nemesis import draw
 from simulator.virtual.story import account, explain, replay_line
 from simulator.virtual.world import World
@@ -37,13 +37,12 @@ class Scorer:
         return self.reactor.seconds() - self.queue[0][0] if self.queue else 0.0
 
     def _score_next(self):
-        if self.queue:
-            return Deferred.fromCoroutine(self._score(self.queue.popleft()))
+        return Deferred.fromCoroutine(self._score(self.queue.popleft())) if self.queue else None
 
     async def _score(self, entry):
         try:
             await self.client.predict(entry[1], timeout_s=2.0)
-        except Exception:
+        except EasError:
             self.queue.appendleft(entry)
         else:
             self.scored += 1
