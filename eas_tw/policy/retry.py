@@ -171,8 +171,10 @@ class RetryPolicy:
             return "is not retried"
         if not options.is_idempotent and last.condition not in NEVER_SENT:
             return "may have reached the instance, and the call is not idempotent"
-        # A stale connection costs none: a call meets one at most, since it takes a new connection from there on.
-        spent = sum(attempt.outcome.condition not in NOT_ITS_FAULT for attempt in history)
+        # The first stale connection costs none. A call that waits in line for a new one may be served by a kept one
+        # that came free, and meet another: those count, so that attempts have a bound whatever happens.
+        stale = sum(attempt.outcome.condition in NOT_ITS_FAULT for attempt in history)
+        spent = len(history) - min(stale, 1)
         return f"was the last of {self.attempts} attempts" if spent >= self.attempts else ""
 
     def _is_retried(self, outcome: Outcome) -> bool:

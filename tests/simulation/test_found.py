@@ -23,6 +23,16 @@ def test_a_reply_that_stops_in_its_body_leaves_no_connection() -> None:
     assert World(draw(10002)).run().violations == ()
 
 
+@pytest.mark.parametrize("seed", [20163, 20184, 20250])
+def test_seeds_that_once_failed(seed: int) -> None:
+    """Client: every stale connection was free, so that attempts had no bound (20163).
+
+    Simulator: a flapping list whose fault ended while the reply was delayed (20250). Checker: lines of calls are too
+    long when every instance hangs (20184).
+    """
+    assert World(draw(seed)).run().violations == ()
+
+
 @pytest.mark.parametrize("seed", [16])
 def test_an_instance_that_failed_does_not_get_every_call_afterwards(seed: int) -> None:
     """Client: turns passed over by retries piled up, so that fifty calls in a row went where they had failed."""
