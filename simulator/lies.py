@@ -69,6 +69,9 @@ class Lies:
         true = [row for row in rows if _is_true(row)]
         others = [row for row in rows if not _is_true(row)]
         if fault.type == "flapping":
+            if fault.name not in self._flapping:
+                # The fault ended while this reply was delayed.
+                return rows
             return [*others, *self._flapping[fault.name].rows(true, self._seconds(), self._rng)]
         return _LIES[fault.type](fault, true, others)
 
