@@ -238,5 +238,5 @@ class CallChecker:
 
 
 def _spent(attempts: list[Tried]) -> int:
-    """Those that count: a stale connection costs none."""
-    return sum(tried.condition not in _NO_FAILURE for tried in attempts)
+    """How many attempts count towards the limit: all but the first stale connection."""
+    return len(attempts) - any(tried.condition in _NO_FAILURE for tried in attempts)

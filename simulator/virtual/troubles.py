@@ -32,7 +32,7 @@ class Scope(StrEnum):
 
 REFUSED, TIMED_OUT = "connect_refused", "connect_timeout"
 LOST, CUT, STALE, VIOLATION, STATUS = "lost", "cut", "stale", "violation", "status"
-LATE = frozenset({TIMED_OUT, "attempt_timeout", "waited", "deadline"})
+LATE = frozenset({TIMED_OUT, "attempt_timeout", "waited", "deadline", "overloaded"})
 """What a fault does that takes time and nothing else."""
 BROKEN = frozenset({LOST, CUT, STALE})
 WRONG = "wrong answer"
