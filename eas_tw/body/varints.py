@@ -28,8 +28,10 @@ _LONGEST = 10
 _MORE = 0x80
 
 _U = np.uint64
-#: The smallest number that needs 2, 3, … 10 bytes.
-_LIMITS = [_U(1 << 7 * size) for size in range(1, _LONGEST)]
+#: The smallest number of three bytes, and one that is larger than all.
+_THREE_BYTES, _HUGE = 1 << 14, 1 << 64
+#: By a double's exponent, with its offset of 1023: how many groups of seven bits the integer before it has.
+_SIZE_BY_EXPONENT = np.array([1] * 1023 + [bits // 7 + 1 for bits in range(64)], np.uint8)
 #: The largest number a step can be left out for, and the step: bits that stay, bits that move, how far.
 _STEPS = [
     (_U(0x0FFFFFFF), _U(0x000000000FFFFFFF), _U(0x00FFFFFFF0000000), _U(4)),
@@ -50,8 +52,11 @@ def pack(values: NDArray[Any]) -> bytes:
     Returns:
         The payload of a packed field.
     """
-    if values.size and values.min() >= 0 and values.max() < _MORE:  # one byte each
+    largest = values.max() if values.size and values.min() >= 0 else _HUGE
+    if largest < _MORE:  # one byte each
         return values.astype(np.uint8).tobytes()
+    if largest < _THREE_BYTES:
+        return _pack_short(values)
     out = np.empty(values.size * _LONGEST + _WORD, np.uint8)
     end = 0
     for at in range(0, values.size, _BLOCK):
@@ -82,6 +87,18 @@ def unpack(payload: memoryview) -> Words:
         raise _broken()
     return np.concatenate([_unpack_block(raw, starts[at : at + _BLOCK], sizes[at : at + _BLOCK])
                            for at in range(0, max(starts.size, 1), _BLOCK)])  # fmt: skip
+
+
+def _pack_short(values: NDArray[Any]) -> bytes:
+    """Numbers of one or two bytes, such as pixels: pairs of bytes, without the second ones that are nothing."""
+    words = values.astype("<u2")
+    high = words & np.uint16(0x3F80)
+    is_long = high != 0
+    words += high
+    words |= is_long.astype(np.uint16) << np.uint16(7)
+    kept = np.empty(2 * words.size, np.bool_)
+    kept[::2], kept[1::2] = True, is_long
+    return words.view(np.uint8).compress(kept).tobytes()
 
 
 def _pack_block(values: NDArray[Any], out: NDArray[np.uint8]) -> int:
@@ -119,13 +136,13 @@ def _unpack_block(raw: NDArray[np.uint8], starts: NDArray[np.intp], sizes: NDArr
 
 
 def _sizes(numbers: Words) -> NDArray[np.uint8]:
-    sizes = np.ones(numbers.size, np.uint8)
-    largest = numbers.max()
-    for limit in _LIMITS:
-        if largest < limit:
-            break
-        sizes += numbers >= limit
-    return sizes
+    """Bytes of each; a double's exponent is the place of the top bit, if rounding cannot carry into it."""
+    top = numbers >> _U(1)
+    np.invert(top, out=top)
+    top &= numbers  # without the bit below the top one, so nothing is rounded up to the next power of two
+    exponents = top.astype(np.float64).view(_U)
+    exponents >>= _U(52)
+    return _SIZE_BY_EXPONENT.take(exponents.view(np.int64))
 
 
 def _spread(numbers: Words) -> Words:

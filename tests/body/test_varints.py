@@ -61,3 +61,22 @@ def test_a_broken_payload_is_refused(payload: bytes) -> None:
     """Cut inside a number, or a number of more than 64 bits."""
     with pytest.raises(BodyError):
         varints.unpack(memoryview(payload))
+
+
+def test_every_number_of_one_and_two_bytes() -> None:
+    """Among themselves, which is a way of its own, and with a longer one behind."""
+    short = np.arange(1 << 14)
+    expected = b"".join(map(varint, short.tolist()))
+    for kind in (np.int64, np.int32, np.uint16, np.dtype(">i4")):
+        assert varints.pack(short.astype(kind)) == expected
+    assert varints.pack(np.append(short, 1 << 14)) == expected + varint(1 << 14)
+    pixels = np.arange(256, dtype=np.uint8)
+    assert varints.pack(pixels) == b"".join(map(varint, range(256)))
+
+
+def test_every_power_of_two_and_its_neighbours() -> None:
+    """Where a number gets a bit, and perhaps a byte, more."""
+    values = [2**bits + offset for bits in range(63) for offset in (-1, 0, 1)] + [2**63 - 1, -1, -(2**63)]
+    assert varints.pack(np.array(values, np.int64)) == b"".join(varint(value % 2**64) for value in values)
+    unsigned = [2**63, 2**64 - 1, 2**63 + 1]
+    assert varints.pack(np.array(unsigned, np.uint64)) == b"".join(map(varint, unsigned))
