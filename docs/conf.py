@@ -17,6 +17,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(Event|IAgent|IReactor\w*|Deferred|Buffer|GivenInstance|Self|optional|NDArray)(\..*)?"),
     (r"py:.*", r"eas_tw\.(net|policy|body|telemetry|target|config)\..*"),
     (r"py:.*", r"(float|int|str|bytes|bool|None) .*"),
+    (r"py:.*", r"(PBRequest|PBResponse|PBFeature|TensorProto)"),  # made by protobuf
 ]
 
 myst_enable_extensions = ["colon_fence", "deflist"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +19,7 @@ from simulator.processors import ProcessorError, compute, find
 from simulator.processors.compressed import COMPRESSIONS
 from simulator.processors.echoes import ECHOES
 from tests.simulator.kinds import CASES
+from tests.simulator.serving import Served
 
 SDK = SimpleNamespace(
     **{name: getattr(eas_tw, name) for name in eas_tw.__all__},
@@ -157,3 +160,14 @@ def test_an_unknown_codec_or_processor_is_an_error(name: str) -> None:
     """With those there are."""
     with pytest.raises(ProcessorError, match="processor"):
         find(name, "")
+
+
+def test_codecs_and_compressions_go_together(tmp_path: Path) -> None:
+    """A user's callable, of values, behind compressed bodies; in a thread of its own as without them."""
+    (tmp_path / "mine.py").write_text("def double(values):\n    return [2 * value for value in values]\n")
+    arguments = ("--service", "s=1", "--token", "", "--processor", "zstd+json+mine:double+gzip")
+    with Served(tmp_path, *arguments) as served:
+        status, body = served.predict("s", compress("zstd", b"[1, 2]"))
+        assert (status, gzip.decompress(body)) == (200, b"[2, 4]")
+        status, body = served.predict("s", b"[1, 2]")
+        assert (status, body[:20]) == (400, b"the body is not zstd")
