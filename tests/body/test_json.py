@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from typing import Any
@@ -61,6 +62,14 @@ def test_what_is_no_json_is_a_body_error(content: bytes) -> None:
     """Cut short, another kind, another encoding, deeper or longer than Python reads."""
     with pytest.raises(BodyError, match=r"no JSON body \(\d+ bytes"):
         JsonResponse(content)
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(st.binary(max_size=20) | st.text('[]{}",:0123456789eE.-tfn', max_size=12).map(str.encode))
+def test_any_bytes_are_json_or_a_body_error(content: bytes) -> None:
+    """Random ones, and ones made of what JSON is made of."""
+    with contextlib.suppress(BodyError):
+        assert str(JsonResponse(content)).encode() == content
 
 
 def test_a_response_is_data_and_text() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from array import array
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eas_tw import BodyError, EasyRecRequest, EasyRecResponse, TorchRecRequest, TorchRecResponse
 from eas_tw.body import schema
@@ -70,10 +73,10 @@ def test_maps(key: str, name: str) -> None:
     """Of every key and value; keys that came as text, as from JSON, become numbers."""
     (key_kind, key_value), (kind, value, wrong) = KEYS[key], SCALARS[name]
     field = f"{key_kind}_{kind}_map"
-    for given in ({}, {key_value: value}, {str(key_value): value}):
-        read = feature(given, f"MAP<{key}, {name}>")
+    for mapping in ({}, {key_value: value}, {str(key_value): value}):
+        read = feature(mapping, f"MAP<{key}, {name}>")
         assert read.WhichOneof("value") == field
-        assert dict(getattr(read, field).map_field) == ({key_value: value} if given else {})
+        assert dict(getattr(read, field).map_field) == ({key_value: value} if mapping else {})
     with pytest.raises(BodyError, match="user feature 'k': key"):
         feature({key_value: wrong}, f"MAP<{key},{name}>")
     with pytest.raises(BodyError, match="user feature 'k': key"):
@@ -276,6 +279,30 @@ def test_tensors_of_torchrec() -> None:
     assert response.get_values("logits") == list(response.map_outputs["logits"].int64_val) == [-1]
     with pytest.raises(BodyError, match=r"no output 'x'; the response has \['logits'\]"):
         response.get_values("x")
+
+
+@pytest.mark.parametrize("kind", [EasyRecRequest, TorchRecRequest])
+def test_a_damaged_response_is_a_response_or_a_body_error(kind: Any) -> None:
+    """Right ones with some bytes changed; whatever the installed protobuf makes of them."""
+    module, field = (easyrec, "tf_outputs") if kind is EasyRecRequest else (torchrec, "map_outputs")
+    message = module.PBResponse(item_ids=["a"])
+    getattr(message, field)["y"].dtype = 9
+    getattr(message, field)["y"].int64_val.extend([1, -1])
+    body = message.SerializeToString()
+
+    @settings(derandomize=True, deadline=None, max_examples=200)
+    @given(st.lists(st.tuples(st.integers(0, len(body) - 1), st.integers(0, 255)), min_size=1, max_size=3))
+    def check(damages: list[tuple[int, int]]) -> None:
+        damaged = bytearray(body)
+        for at, byte in damages:
+            damaged[at] = byte
+        with contextlib.suppress(BodyError):
+            response = kind().parse_response(damaged)
+            str(response)
+            for name in response.output_names:
+                response.get_values(name)
+
+    check()
 
 
 def test_a_response_cut_short_is_a_body_error() -> None:
