@@ -55,10 +55,10 @@ def with_remote(options: argparse.Namespace, work: Callable[[Remote], Any]) -> i
 def show(options: argparse.Namespace, value: Any, lines: Callable[[], Iterable[str]]) -> None:
     """Print a value as JSON or as people like it."""
     if options.json:
-        print(json.dumps(value, ensure_ascii=False))
+        print(json.dumps(value, ensure_ascii=False), flush=True)
         return
     for line in lines():
-        print(line)
+        print(line, flush=True)
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:

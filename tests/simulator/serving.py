@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 def environment() -> dict[str, str]:
-    """Ours, with this process's import path and warnings as errors."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONWARNINGS": "error"}
+    """Ours, with this process's import path and warnings as errors; output is buffered, as a user's pipe has it."""
+    ours = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return {**ours, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONWARNINGS": "error"}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
