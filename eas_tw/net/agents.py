@@ -22,7 +22,7 @@ from zope.interface import implementer
 from eas_tw.errors import ConfigError
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IProtocol, IProtocolFactory
+    from twisted.internet.interfaces import IProtocol, IProtocolFactory, ITCPTransport
     from twisted.python.failure import Failure
     from twisted.web.client import URI
     from twisted.web.iweb import IAgent
@@ -67,12 +67,14 @@ class Agents:
         self.agent: IAgent = agent or Agent.usingEndpointFactory(reactor, self._endpoints, pool)
 
     def close(self) -> Deferred[Any]:
-        """Close kept connections.
+        """Close every connection; to be called when nothing is asked any more.
 
         Returns:
             Fires when every socket is gone.
         """
+        # Begun first, so that the pool forgets them; over TLS it would wait for the other end, which may be silent.
         closing: Deferred[Any] = self._pool.closeCachedConnections()
+        self._endpoints.abort()
         return closing.addBoth(lambda _: self._endpoints.when_gone())
 
 
@@ -84,7 +86,7 @@ class _CountedEndpoints:
         self._reactor = reactor
         self._connect_timeout_s = connect_timeout_s
         self._policy = policy
-        self._open = 0
+        self._open: dict[_CountingProtocol, None] = {}
         self._waiters: list[Deferred[None]] = []
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
@@ -98,17 +100,22 @@ class _CountedEndpoints:
             self._policy = BrowserLikePolicyForHTTPS()
         return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), counted)
 
-    def opened(self) -> None:
+    def opened(self, connection: _CountingProtocol) -> None:
         """A socket more."""
-        self._open += 1
+        self._open[connection] = None
 
-    def lost(self) -> None:
+    def lost(self, connection: _CountingProtocol) -> None:
         """A socket fewer."""
-        self._open -= 1
+        self._open.pop(connection, None)
         if not self._open:
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:
                 waiter.callback(None)
+
+    def abort(self) -> None:
+        """Cut every connection, whatever the other end does."""
+        for connection in list(self._open):
+            connection.abort()
 
     def when_gone(self) -> Deferred[None]:
         """Fires when no socket is open."""
@@ -146,13 +153,18 @@ class _CountedEndpoint:
 
 
 class _CountingProtocol(ProtocolWrapper):
+    transport: ITCPTransport
+
+    def abort(self) -> None:
+        self.transport.abortConnection()
+
     def makeConnection(self, transport: Any) -> None:
-        self.factory.count.opened()
+        self.factory.count.opened(self)
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
-        self.factory.count.lost()
+        self.factory.count.lost(self)
 
 
 class _CountingFactory(WrappingFactory):
