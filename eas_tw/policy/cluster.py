@@ -128,7 +128,8 @@ class Cluster:
             now: Seconds of the caller's clock.
 
         Returns:
-            By weight or load one that is untried and well; else an untried one that is left out; else one that has not
+            By weight or load one of the subset that is untried and well; else the next in the subset's order; else an
+            untried one that is left out; else one that has not
             failed; else the only instance of the list; else `None`. Each one chosen must be told to `record` once.
         """
         if self._is_due(now):
@@ -208,7 +209,12 @@ class Cluster:
         return picked if picked is not None else self._balancer.pick(tried, now)
 
     def _last_resort(self, tried: Collection[Key], failed: Collection[Key], now: float) -> Instance | None:
-        for key in self._health.left_out:
+        left_out = self._health.left_out
+        if self._subset.is_partial:
+            stand_ins = self._subset.members((*left_out, *tried))
+            if stand_ins:
+                return stand_ins[0]
+        for key in left_out:
             if key not in tried and key in self._known:
                 return self._known[key]
         for instance in self._known.values():

@@ -47,10 +47,13 @@ class _Account:
 
     def well(self, tried: Collection[Address]) -> list[Address]:
         """Who could be picked: in the list, not left out, not tried."""
+        subject = self.subject
+        # Without a listener nobody but the client itself says who is left out.
+        out = self.out if subject.is_heard else {instance.key for instance in subject.client.ejected}
         return [
             address
-            for address, weight in self.subject.view.items()
-            if weight > 0 and address not in self.out and address not in tried
+            for address, weight in subject.view.items()
+            if weight > 0 and address not in out and address not in tried
         ]
 
 
