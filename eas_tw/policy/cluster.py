@@ -6,6 +6,7 @@ Answers with values; `net.upstream` acts on them. Time and chance are arguments.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from attrs import field, frozen
@@ -140,7 +141,7 @@ class Cluster:
             if picked is None:
                 return None
         if self._health.half_open and picked.key in self._health.half_open:
-            self._health.probe(picked.key)
+            self._health.probe(picked.key, now)
             self._shift((picked.key,), now)
         if self.is_following:
             self._loads.began(picked.key, now)
@@ -158,7 +159,7 @@ class Cluster:
             self._balancer.add(warm, self._shares(now))
 
     def record(
-        self, instance: Instance, outcome: Outcome, now: float, elapsed_s: float | None = None
+        self, instance: Instance, outcome: Outcome, now: float, began: float = math.inf
     ) -> Sequence[Judgement]:
         """Take note of how an attempt ended.
 
@@ -166,15 +167,15 @@ class Cluster:
             instance: Where it went.
             outcome: How it ended.
             now: Seconds of the caller's clock.
-            elapsed_s: How long it took; needed when `is_following`.
+            began: When it began; needed for all that are not answered, and when `is_following`.
         """
-        verdict = self._health.record(instance.key, outcome, now)
+        verdict = self._health.record(instance.key, outcome, now, began)
         if verdict is None and not self.is_following:
             return ()
-        return self._conclude(instance, outcome, now, elapsed_s, verdict)
+        return self._conclude(instance, outcome, now, now - began, verdict)
 
     def _conclude(
-        self, instance: Instance, outcome: Outcome, now: float, elapsed_s: float | None, verdict: Verdict | None
+        self, instance: Instance, outcome: Outcome, now: float, elapsed_s: float, verdict: Verdict | None
     ) -> list[Judgement]:
         judgements: list[Judgement] = []
         if verdict is not None:
@@ -184,7 +185,7 @@ class Cluster:
                 judgements.append(Judgement(instance, verdict is Verdict.EJECTED, str(outcome)))
             self._shift((instance.key,), now)
         if self.is_following:
-            self._follow(instance.key, outcome, now, elapsed_s or 0.0)
+            self._follow(instance.key, outcome, now, max(0.0, elapsed_s))
             judgements += self._judge_outliers(now)
         return judgements
 
@@ -216,10 +217,8 @@ class Cluster:
                 return stand_ins[0]
         for key in left_out:
             if key not in tried and key in self._known:
+                self._health.resort(key)
                 return self._known[key]
-        for instance in self._known.values():
-            if instance.key not in tried:
-                return instance
         picked = self._balancer.pick(failed, now)
         if picked is None and self.is_sole:
             return next(iter(self._known.values()))

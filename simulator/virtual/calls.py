@@ -175,7 +175,7 @@ class CallChecker:
 
     def sample(self, subject: Subject) -> None:
         """Keep account of a client's retries, for its budget."""
-        kept = self._retries.setdefault(subject.number, deque())
+        kept = self._retries.setdefault(subject.number, deque([(0.0, 0)]))
         now_s = self._seconds()
         kept.append((now_s, subject.retries + subject.hedges))
         while kept[0][0] < now_s - _BUDGET_WINDOW_S and len(kept) > 1:
@@ -196,7 +196,7 @@ class CallChecker:
         return self._explanations.disturbs_client(record.subject.number, record.began_s, now_s)
 
     def _check_attempts(self, record: Record, attempts: list[Tried], now_s: float) -> None:
-        subject, window = record.subject, (record.began_s, now_s)
+        subject = record.subject
         spent = _spent(attempts)
         if spent > subject.attempts:
             self._report("c", f"call {record.name} took {spent} attempts, of at most {subject.attempts}")
@@ -214,7 +214,9 @@ class CallChecker:
             if at and condition in _OUT_OF_TIME and tried.elapsed_s < _SHORT_S:
                 # Those before it left it no time, or came here all together.
                 continue
-            if not self._explanations.explain(address, condition, tried.status, subject.number, window):
+            # A line that is full has been growing for as long as its first call may take.
+            since_s = record.began_s - (record.timeout_s if condition == "overloaded" else 0.0)
+            if not self._explanations.explain(address, condition, tried.status, subject.number, (since_s, now_s)):
                 self._report("f", f"call {record.name}: nothing explains {tried}")
 
     def _check_once(self, record: Record, attempts: list[Tried]) -> None:
