@@ -167,7 +167,7 @@ class Upstream:
             judgements = cluster.record(instance, outcome, began)
         else:
             now = self._seconds()
-            judgements = cluster.record(instance, outcome, now, now - began)
+            judgements = cluster.record(instance, outcome, now, began)
         for judgement in judgements:
             self._tell(judgement)
 

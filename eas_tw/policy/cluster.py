@@ -6,6 +6,7 @@ Answers with values; `net.upstream` acts on them. Time and chance are arguments.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from attrs import field, frozen
@@ -128,7 +129,8 @@ class Cluster:
             now: Seconds of the caller's clock.
 
         Returns:
-            By weight or load one that is untried and well; else an untried one that is left out; else one that has not
+            By weight or load one of the subset that is untried and well; else the next in the subset's order; else an
+            untried one that is left out; else one that has not
             failed; else the only instance of the list; else `None`. Each one chosen must be told to `record` once.
         """
         if self._is_due(now):
@@ -139,7 +141,7 @@ class Cluster:
             if picked is None:
                 return None
         if self._health.half_open and picked.key in self._health.half_open:
-            self._health.probe(picked.key)
+            self._health.probe(picked.key, now)
             self._shift((picked.key,), now)
         if self.is_following:
             self._loads.began(picked.key, now)
@@ -156,24 +158,22 @@ class Cluster:
         if warm:
             self._balancer.add(warm, self._shares(now))
 
-    def record(
-        self, instance: Instance, outcome: Outcome, now: float, elapsed_s: float | None = None
-    ) -> Sequence[Judgement]:
+    def record(self, instance: Instance, outcome: Outcome, now: float, began: float = math.inf) -> Sequence[Judgement]:
         """Take note of how an attempt ended.
 
         Args:
             instance: Where it went.
             outcome: How it ended.
             now: Seconds of the caller's clock.
-            elapsed_s: How long it took; needed when `is_following`.
+            began: When it began; needed for all that are not answered, and when `is_following`.
         """
-        verdict = self._health.record(instance.key, outcome, now)
+        verdict = self._health.record(instance.key, outcome, now, began)
         if verdict is None and not self.is_following:
             return ()
-        return self._conclude(instance, outcome, now, elapsed_s, verdict)
+        return self._conclude(instance, outcome, now, now - began, verdict)
 
     def _conclude(
-        self, instance: Instance, outcome: Outcome, now: float, elapsed_s: float | None, verdict: Verdict | None
+        self, instance: Instance, outcome: Outcome, now: float, elapsed_s: float, verdict: Verdict | None
     ) -> list[Judgement]:
         judgements: list[Judgement] = []
         if verdict is not None:
@@ -183,7 +183,7 @@ class Cluster:
                 judgements.append(Judgement(instance, verdict is Verdict.EJECTED, str(outcome)))
             self._shift((instance.key,), now)
         if self.is_following:
-            self._follow(instance.key, outcome, now, elapsed_s or 0.0)
+            self._follow(instance.key, outcome, now, max(0.0, elapsed_s))
             judgements += self._judge_outliers(now)
         return judgements
 
@@ -208,12 +208,15 @@ class Cluster:
         return picked if picked is not None else self._balancer.pick(tried, now)
 
     def _last_resort(self, tried: Collection[Key], failed: Collection[Key], now: float) -> Instance | None:
-        for key in self._health.left_out:
+        left_out = self._health.left_out
+        if self._subset.is_partial:
+            stand_ins = self._subset.members((*left_out, *tried))
+            if stand_ins:
+                return stand_ins[0]
+        for key in left_out:
             if key not in tried and key in self._known:
+                self._health.resort(key)
                 return self._known[key]
-        for instance in self._known.values():
-            if instance.key not in tried:
-                return instance
         picked = self._balancer.pick(failed, now)
         if picked is None and self.is_sole:
             return next(iter(self._known.values()))

@@ -12,6 +12,7 @@ State is kept by ip and port, so it survives polls. Knows no rotation: it answer
 
 from __future__ import annotations
 
+import math
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -59,17 +60,19 @@ class Verdict(Enum):
     RETURNED = auto()
     """Its probe came back well: it takes part like any other."""
     UNDECIDED = auto()
-    """Its probe told nothing: it gets another."""
+    """Its probe told nothing, nor did who came to it meanwhile: it gets another."""
 
 
 class _Record:
-    __slots__ = ("ejections", "failures", "is_probing", "until")
+    __slots__ = ("ejections", "failures", "is_probing", "probed_at", "probes", "until")
 
     def __init__(self) -> None:
         self.failures = 0
         self.ejections = 0
         self.until: float | None = None
         self.is_probing = False
+        self.probed_at = 0.0
+        self.probes = 0
 
     @property
     def is_out(self) -> bool:
@@ -117,8 +120,8 @@ class Health:
         surplus = len(out) - self._allowed()
         return self._bring_back(out[:surplus]) if surplus > 0 else ()
 
-    def record(self, key: Key, outcome: Outcome, now: float) -> Verdict | None:
-        """Take note of how an attempt ended; what that changed, if anything."""
+    def record(self, key: Key, outcome: Outcome, now: float, began: float = math.inf) -> Verdict | None:
+        """Take note of how an attempt that began then ended; what that changed, if anything."""
         if outcome is ANSWERED and not self._records:
             return None
         record = self._records.get(key)
@@ -128,16 +131,17 @@ class Health:
             return None
         if _speaks_for(outcome) and record.until is None:
             return self._forgive(key)
-        if record.is_probing:
-            record.is_probing = False
-            self.half_open[key] = None
-            return Verdict.UNDECIDED
+        if record.is_probing and began >= record.probed_at:
+            return self._end_probe(key, record)
         return None
 
     def eject(self, key: Key, now: float) -> bool:
         """Leave an instance out for another reason than failures in a row; whether that is allowed."""
         record = self._records.setdefault(key, _Record())
-        return not record.is_out and self._eject(record, self._policy.eject_base_s, now)
+        if record.is_out or not self._eject(record, self._policy.eject_base_s, now):
+            return False
+        self.half_open.pop(key, None)
+        return True
 
     def returning(self, now: float) -> tuple[Key, ...]:
         """The instances whose ejection has ended by `now`, half open from here on; each is named once."""
@@ -147,21 +151,37 @@ class Health:
             [key for key, record in self._records.items() if record.until is not None and record.until <= now]
         )
 
-    def probe(self, key: Key) -> None:
+    def probe(self, key: Key, now: float) -> None:
         """A half-open instance has been given its call."""
         del self.half_open[key]
-        self._records[key].is_probing = True
+        record = self._records[key]
+        record.is_probing, record.probed_at, record.probes = True, now, 1
+
+    def resort(self, key: Key) -> None:
+        """An instance that is left out has been given a call that has nowhere else to go; it may tell as much."""
+        self._records[key].probes += 1
 
     def _blame(self, key: Key, outcome: Outcome, now: float) -> Verdict | None:
         record = self._records.setdefault(key, _Record())
-        was_probing, record.is_probing = record.is_probing, False
+        was_doubtful, record.is_probing = record.is_probing or key in self.half_open, False
         record.failures += 1
         refused = outcome.condition in CONNECT_FAILURES
         if record.until is None and (refused or record.ejections > 0 or record.failures >= self._policy.eject_after):
             self.half_open.pop(key, None)
             if self._eject(record, _CONNECT_BASE_S if refused else self._policy.eject_base_s, now):
                 return Verdict.EJECTED
-        return Verdict.RETURNED if was_probing else None
+            # Too few would be left: it takes part like any other.
+            return Verdict.RETURNED if was_doubtful else None
+        return None
+
+    def _end_probe(self, key: Key, record: _Record) -> Verdict | None:
+        """One that was sent since it is half open told nothing."""
+        record.probes -= 1
+        if record.probes > 0:
+            return None
+        record.is_probing = False
+        self.half_open[key] = None
+        return Verdict.UNDECIDED
 
     def _eject(self, record: _Record, base_s: float, now: float) -> bool:
         if len(self.left_out) >= self._allowed():
@@ -173,9 +193,9 @@ class Health:
         return True
 
     def _forgive(self, key: Key) -> Verdict | None:
-        was_out = self._records.pop(key).is_probing
+        was_doubtful = self._records.pop(key).is_probing or key in self.half_open
         self.half_open.pop(key, None)
-        return Verdict.RETURNED if was_out else None
+        return Verdict.RETURNED if was_doubtful else None
 
     def _bring_back(self, keys: Iterable[Key]) -> tuple[Key, ...]:
         back = tuple(keys)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _SLACK_S = 0.002
 _BUDGET_WINDOW_S = 11.0
 _NO_FAILURE = (STALE, "unsent")
+_NEVER_SENT = frozenset(
+    {"connect_refused", "connect_timeout", "connect_failed", "unsent", "retired", "waited", "overloaded"}
+)
 _OUT_OF_TIME, _SHORT_S = ("deadline", "waited", "overloaded"), 0.25
 _KNOWN = frozenset({"DeadlineExceeded", "ConnectionFailed", "StatusError", "ProtocolViolation", "Overloaded"})
 
@@ -42,6 +45,7 @@ class Record:
         timeout_s: Its deadline.
         arrivals: Address and whether the connection had carried a request before, of each time it reached an instance.
         is_cancelled: Whether the program has cancelled it.
+        is_once: Whether it must not reach an instance twice.
     """
 
     subject: Subject
@@ -52,6 +56,7 @@ class Record:
     timeout_s: float
     arrivals: list[tuple[Address, bool]] = field(factory=list)
     is_cancelled: bool = False
+    is_once: bool = False
 
 
 class Tried(NamedTuple):
@@ -80,7 +85,7 @@ class Tried(NamedTuple):
 
 
 class CallChecker:
-    """Checks (a), (b), (c) and (f).
+    """Checks (a), (b), (c), (f) and (k).
 
     Args:
         seconds: Virtual time.
@@ -108,9 +113,13 @@ class CallChecker:
         record.arrivals.append((address, is_reused))
         if not earlier:
             return
+        if record.is_once:
+            self._report("k", f"call {name} is not idempotent, and reached {earlier[-1][0]} and then {address}")
         before = [reused for known, reused in earlier if known == address]
         # A kept connection that closed under the request may have brought it all the same, and costs no attempt.
-        limit = record.subject.attempts + any(reused for _, reused in earlier)
+        # Two attempts side by side may both meet one.
+        most_stale = 1 if record.subject.hedge_after_s is None else 2
+        limit = record.subject.attempts + min(most_stale, sum(reused for _, reused in earlier))
         if len(record.arrivals) > limit:
             self._report("c", f"call {name} reached instances {len(record.arrivals)} times, of at most {limit}")
         others = record.subject.steady_since(record.began_s) - {address}
@@ -151,6 +160,7 @@ class CallChecker:
             self._report("f", f"call {record.name} failed as {name}: {error}")
         else:
             self._check_attempts(record, attempts, now_s)
+            self._check_once(record, attempts)
             self._check_giving_up(record, name, attempts, now_s)
         trail = ", ".join(map(str, attempts)) or "no attempt"
         return f"{name} after {now_s - record.began_s:.3f} s: {trail}"
@@ -165,9 +175,9 @@ class CallChecker:
 
     def sample(self, subject: Subject) -> None:
         """Keep account of a client's retries, for its budget."""
-        kept = self._retries.setdefault(subject.number, deque())
+        kept = self._retries.setdefault(subject.number, deque([(0.0, 0)]))
         now_s = self._seconds()
-        kept.append((now_s, subject.retries))
+        kept.append((now_s, subject.retries + subject.hedges))
         while kept[0][0] < now_s - _BUDGET_WINDOW_S and len(kept) > 1:
             kept.popleft()
 
@@ -186,7 +196,7 @@ class CallChecker:
         return self._explanations.disturbs_client(record.subject.number, record.began_s, now_s)
 
     def _check_attempts(self, record: Record, attempts: list[Tried], now_s: float) -> None:
-        subject, window = record.subject, (record.began_s, now_s)
+        subject = record.subject
         spent = _spent(attempts)
         if spent > subject.attempts:
             self._report("c", f"call {record.name} took {spent} attempts, of at most {subject.attempts}")
@@ -204,8 +214,15 @@ class CallChecker:
             if at and condition in _OUT_OF_TIME and tried.elapsed_s < _SHORT_S:
                 # Those before it left it no time, or came here all together.
                 continue
-            if not self._explanations.explain(address, condition, tried.status, subject.number, window):
+            # A line that is full has been growing for as long as its first call may take.
+            since_s = record.began_s - (record.timeout_s if condition == "overloaded" else 0.0)
+            if not self._explanations.explain(address, condition, tried.status, subject.number, (since_s, now_s)):
                 self._report("f", f"call {record.name}: nothing explains {tried}")
+
+    def _check_once(self, record: Record, attempts: list[Tried]) -> None:
+        sent = [tried for tried in attempts[:-1] if tried.condition not in _NEVER_SENT]
+        if record.is_once and sent:
+            self._report("k", f"call {record.name} is not idempotent, and went on after {sent[0]}")
 
     def _check_giving_up(self, record: Record, name: str, attempts: list[Tried], now_s: float) -> None:
         subject = record.subject
@@ -222,6 +239,7 @@ class CallChecker:
         left = subject.steady_since(record.began_s) - {tried.address for tried in attempts}
         excuses = (
             not is_retried,
+            record.is_once and last.condition not in _NEVER_SENT,
             _spent(attempts) >= subject.attempts,
             not left,
             record.timeout_s - spent_s <= max(last.asked_s, subject.backoff_max_s) + _SLACK_S,
@@ -234,7 +252,9 @@ class CallChecker:
 
     def _recent_retries(self, subject: Subject, now_s: float) -> int:
         kept = self._retries.get(subject.number)
-        return subject.retries - kept[0][1] if kept and kept[0][0] > now_s - 2 * _BUDGET_WINDOW_S else 0
+        return (
+            subject.retries + subject.hedges - kept[0][1] if kept and kept[0][0] > now_s - 2 * _BUDGET_WINDOW_S else 0
+        )
 
 
 def _spent(attempts: list[Tried]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from simulator.virtual.options import with_options
 from simulator.virtual.plan import PROFILES, Plan, Step
 from simulator.virtual.troubles import KINDS, NETWORKED, ON_CLIENTS, ON_CONTROL, OPERATED, SERVED, ZONED, Scope
 
@@ -31,7 +32,8 @@ def draw(seed: int, profile: str = "chaos", hours: float = DEFAULT_HOURS) -> Pla
     if profile not in PROFILES:
         raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
     rng = Random(f"{seed}/nemesis/{profile}")
-    return _DRAWERS[profile](seed, rng, max(20.0, hours * 3600 * 2 / 3))
+    plan = _DRAWERS[profile](seed, rng, max(20.0, hours * 3600 * 2 / 3))
+    return with_options(plan, Random(f"{seed}/options/{profile}"))
 
 
 def _calm(seed: int, rng: Random, length_s: float) -> Plan:

@@ -3,7 +3,8 @@
 Checkers, by letter: (a) every call ends once, by its deadline; (b) with its own answer; (c) after fair attempts;
 (d) connections are used as they should be; (e) the list is the last good reply, and polling is its own business;
 (f) no call fails but by faults; (g) shares are exact in quiet times; (h) nothing is left at the end; (i) after the heal
-everything is well again within a bound. What it finds stops the run.
+everything is well again within a bound; (j) whoever is left out gets a probe and no more; (k) what must not be done
+twice is sent once; (l) hedges are fair; (m) subsets and bounds hold. What it finds stops the run.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from attrs import frozen
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 from simulator.virtual.calls import CallChecker
+from simulator.virtual.choices import ChoiceChecker
 from simulator.virtual.explanations import Explanations
+from simulator.virtual.legs import LegChecker
 from simulator.virtual.views import ViewChecker
 
 if TYPE_CHECKING:
@@ -35,9 +38,14 @@ CHECKERS = {
     "g": "weighted shares are exact in quiet times",
     "h": "nothing is left at the end: no timer, no connection, no logged error",
     "i": "after the heal the view converges and every call succeeds",
+    "j": "who is left out gets one call, the probe, until its end is known, and no other while somebody is well",
+    "k": "a call that is not idempotent reaches an instance once at most",
+    "l": "hedges go elsewhere, count as attempts and against the budget, and one answer is taken",
+    "m": "a subset stays within its size, and calls in flight within their bound while another has room",
     "x": "the application's own checkers",
 }
 _MOST_VIOLATIONS = 10
+_NO_WHOLE_CYCLES = 2
 
 
 @frozen
@@ -73,9 +81,12 @@ class Oracle:
         seconds: Callable[[], float] = lambda: self._scheduler.elapsed_s  # noqa: E731
         self.calls = CallChecker(seconds, self.explanations, self.report)
         self.views = ViewChecker(seconds, self.explanations, self.report)
+        self.choices = ChoiceChecker(seconds, self.explanations, self.report)
+        self.legs = LegChecker(seconds, self.explanations, self.report)
         self.subjects: dict[str, Subject] = {}
         self._answered_ns: dict[Any, int] = {}
         self._counting: dict[int, dict[Address, int]] | None = None
+        self._hedges: dict[int, int] = {}
         self._logged: list[dict[str, Any]] = []
         self._seen_errors = 0
         self._ear: Any = self._hear
@@ -88,6 +99,16 @@ class Oracle:
             violation = Violation(checker, round(self._scheduler.elapsed_s, 6), says)
             self.violations.append(violation)
             self._scheduler.log(f"VIOLATION {violation}")
+
+    def listen(self, subject: Subject) -> None:
+        """From now on hear the events of a client."""
+        subject.is_heard = True
+
+        def hear(event: Any) -> None:
+            self.choices.heard(subject, event)
+            self.legs.heard(subject, event)
+
+        subject.client.listen(hear)
 
     def watch_log(self) -> None:
         """From now on whatever is logged as an error counts."""
@@ -136,6 +157,7 @@ class Oracle:
             if subject.client.is_ready:
                 self.views.look(subject)
             self.calls.sample(subject)
+            self.legs.sample(subject)
             if subject.reactor.written_after_loss:
                 subject.reactor.written_after_loss = 0
                 self.report("d", f"client {subject.number} wrote on a transport it had been told is lost")
@@ -166,6 +188,7 @@ class Oracle:
     def begin_counting(self) -> None:
         """Count the requests of each client at each instance."""
         self._counting = {}
+        self._hedges = {subject.number: subject.hedges for subject in self.subjects.values()}
 
     def check_shares(self, listed: Mapping[Address, float], cycles: int) -> None:
         """(g): so many whole cycles were called; each instance got its weight's share, to the call."""
@@ -174,11 +197,30 @@ class Oracle:
         want = {address: int(weight) // unit * cycles for address, weight in listed.items() if weight > 0}
         for subject in self.subjects.values():
             got = counts.get(subject.number, {})
-            if subject.balancer == "wrr" and got != want:
+            if subject.subset_size is not None and subject.subset_size < len(want):
+                self._check_part(subject, got, listed)
+            elif subject.balancer == "wrr" and got != want and subject.hedges == self._hedges[subject.number]:
                 off = {a: f"{got.get(a, 0)} of {n}" for a, n in want.items() if got.get(a, 0) != n}
                 self.report("g", f"client {subject.number}: the shares are not exact: {off}")
 
+    def _check_part(self, subject: Subject, got: Mapping[Address, int], listed: Mapping[Address, float]) -> None:
+        """(g), (m): of a part of the fleet each got its share, to a call, since these are no whole cycles."""
+        size, hedges = subject.subset_size or 0, subject.hedges - self._hedges[subject.number]
+        if len(got) > size and not hedges:
+            self.report("m", f"client {subject.number} used {len(got)} instances in quiet times, of at most {size}")
+        calls, weights = sum(got.values()), sum(listed[address] for address in got)
+        off = {a: n for a, n in got.items() if abs(n - calls * listed[a] / weights) > _NO_WHOLE_CYCLES}
+        if off and subject.balancer == "wrr" and not hedges:
+            self.report("g", f"client {subject.number}: the shares of its subset are not what weights say: {off}")
+
     # -- the end
+
+    def check_idle(self, subject: Subject) -> None:
+        """(h): a client has no call any more."""
+        self.choices.check_over(subject)
+        self.legs.check_over(subject)
+        for kept in subject.open_inside():
+            self.report("h", f"client {subject.number} has no call any more, and keeps {kept}")
 
     def check_closed(self, subject: Subject) -> None:
         """(h): a client has closed."""

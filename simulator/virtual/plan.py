@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROFILES = ("calm", "chaos", "discovery", "rolling", "overload", "big", "storm")
-_TABLES = ("client", "steps")
+_TABLES = ("client", "own", "steps")
 _WORKERS = 5
 
 
@@ -67,10 +67,13 @@ class Plan:
         has_token: Whether calls are signed.
         large: Share of calls with a body of 200 KB.
         cancelled: Share of calls that are cancelled by the program.
+        once: Share of calls that are not idempotent.
+        is_heard: Whether somebody listens to the clients' events.
         work_s: How long an instance takes to answer.
         latency_s: One way, on a good day.
         jitter_s: Up to so much more.
         client: Settings of the clients (`ClientConfig`).
+        own: Further settings of the first, second, … client, and from the first on again.
         steps: The faults.
     """
 
@@ -89,7 +92,10 @@ class Plan:
     work_s: float = 0.0
     latency_s: float = 0.0002
     jitter_s: float = 0.0005
+    once: float = 0.0
+    is_heard: bool = False
     client: Mapping[str, Any] = field(factory=dict)
+    own: Sequence[Mapping[str, Any]] = ()
     steps: Sequence[Step] = ()
 
     @property
@@ -97,6 +103,10 @@ class Plan:
         """Share of the connections to the fleet that is busy on average; near 1 there are queues."""
         limit: int = min(self.client.get("max_connections_per_instance", 100), _WORKERS)
         return self.per_s * self.clients * (self.work_s + 4 * self.latency_s) / max(1, self.instances * limit)
+
+    def settings_of(self, number: int) -> dict[str, Any]:
+        """Of a client."""
+        return {**self.client, **(self.own[number % len(self.own)] if self.own else {})}
 
     def but(self, **changes: Any) -> Plan:
         """A copy with some of it changed."""
@@ -106,14 +116,20 @@ class Plan:
         """Everything about it, in lines for people."""
         values = asdict(self, filter=lambda attribute, _: attribute.name not in _TABLES)
         settings = ", ".join(f"{name}={value!r}" for name, value in values.items())
-        client = ", ".join(f"{name}={value!r}" for name, value in self.client.items()) or "defaults"
-        return [f"plan: {settings}", f"client: {client}", *(f"fault: {step}" for step in self.steps)]
+        return [
+            f"plan: {settings}",
+            f"client: {_pairs(self.client) or 'defaults'}",
+            *(f"client {number}, too: {_pairs(own) or 'nothing'}" for number, own in enumerate(self.own)),
+            *(f"fault: {step}" for step in self.steps),
+        ]
 
     def to_toml(self) -> str:
         """As a file that `replay` runs."""
         values = asdict(self, filter=lambda attribute, _: attribute.name not in _TABLES)
         lines = [f"{name} = {_toml(value)}" for name, value in values.items()]
         lines += ["", "[client]", *(f"{name} = {_toml(value)}" for name, value in self.client.items())]
+        for own in self.own:
+            lines += ["", "[[own]]", *(f"{name} = {_toml(value)}" for name, value in own.items())]
         for step in self.steps:
             lines += ["", "[[steps]]"]
             lines += [f"{name} = {_toml(getattr(step, name))}" for name in ("at_s", "kind", "where", "for_s")]
@@ -159,6 +175,10 @@ def _step(row: Any) -> Step:
     if step.kind not in KINDS:
         raise PlanError(f"steps: there is no fault of the kind {step.kind!r}; there are {', '.join(KINDS)}")
     return step
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())
 
 
 def _toml(value: Any) -> str:

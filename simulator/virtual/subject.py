@@ -37,16 +37,24 @@ class Subject:
         self.timeout_s: float = config.timeout_s
         self.backoff_max_s: float = config.backoff_max_s
         self.budget_floor: float = config.retry_budget_min_per_s * 10
+        self.budget_ratio: float = config.retry_budget_ratio
         self.poll_s: tuple[float, float] = (
             config.poll_interval_s * (1 - config.poll_jitter),
             config.poll_interval_s * (1 + config.poll_jitter),
         )
         self.discovery_timeout_s: float = config.discovery_timeout_s
+        self.eject_base_s: float = config.eject_base_s
+        self.max_ejected_ratio: float = config.max_ejected_ratio
         self.eject_max_s: float = max(config.eject_base_s, config.eject_max_s)
         self.max_connections: int = config.max_connections_per_instance
         self.retry_on = frozenset(value if isinstance(value, int) else str(value) for value in config.retry_on)
         self.balancer: str = config.balancer
+        self.subset_size: int | None = config.subset_size
+        self.most_in_flight: int | None = config.max_in_flight_per_instance
+        self.slow_start_s: float = config.slow_start_s
+        self.hedge_after_s: float | str | None = config.hedge_after_s
         self.calls = 0
+        self.is_heard = False
         self.ready: Any = None
         self.changed_at_s = 0.0
         self._instances: Any = ()
@@ -56,6 +64,20 @@ class Subject:
     def retries(self) -> int:
         """How many it has made."""
         return int(self.client.counters.retries.total())
+
+    @property
+    def hedges(self) -> int:
+        """How many it has sent."""
+        return int(self.client.counters.hedges)
+
+    def open_inside(self) -> list[str]:
+        """What it still keeps account of, of calls that have all ended; the one look that is not at its face."""
+        session = self.client._session  # noqa: SLF001  nothing public says what it has forgotten to forget
+        calls = session.calls
+        deadlines = {"calls": calls._in_flight, "attempts": calls.leg_deadlines, "hedges": calls.hedges}  # noqa: SLF001
+        loads = session.fleet._cluster._loads._loads.values()  # noqa: SLF001
+        found = [f"deadlines of {name}" for name, kept in deadlines.items() if kept]
+        return [*found, *(["calls in flight"] if any(load.in_flight for load in loads) else [])]
 
     def number_of_timers(self) -> int:
         """How much its host still has to do."""

@@ -1,6 +1,7 @@
-"""Where the oracle listens in the simulator: at the doors of the instances and of the control plane.
+"""Where the oracle listens: at the doors of the simulated instances and of the control plane.
 
-The simulator's own code is not changed; its doors are given a listener. The client is not touched at all.
+The simulator's own code is not changed; its doors are given a listener. So is the client's seam between calls and
+fleet, and nothing else of it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from simulator.messages import Answer, Request
     from simulator.simulator import Simulator
     from simulator.virtual.oracle import Oracle
+    from simulator.virtual.subject import Subject
 
 
 _OK = 200
@@ -40,6 +42,11 @@ def install(simulator: Simulator, service: Service, oracle: Oracle) -> None:
 
     service.add_instance = add_and_listen  # type: ignore[method-assign]
     _at_control_plane(simulator, oracle)
+
+
+def at_fleet(subject: Subject, oracle: Oracle) -> None:
+    """Let the oracle hear where a client that has been opened sends its calls."""
+    oracle.choices.watch(subject, subject.client._session.fleet)  # noqa: SLF001  the seam between calls and fleet
 
 
 def cycle(weights: Iterable[float]) -> int:

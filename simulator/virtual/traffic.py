@@ -52,6 +52,8 @@ class Traffic:
         self._oracle = oracle
         self._scheduler = scheduler
         self._chance: Random = scheduler.stream(f"traffic/{subject.number}")
+        # A stream of its own, so that plans without such calls are the same runs as ever.
+        self._once: Random = scheduler.stream(f"once/{subject.number}")
         self._next: Any = None
         self._per_s, self._burst = plan.per_s, plan.burst
         self.ended = self.failed = 0
@@ -84,8 +86,9 @@ class Traffic:
         if plan.large and self._chance.random() < plan.large:
             body += "x" * _LARGE_BYTES
         record = Record(subject, subject.calls, name, body, self._scheduler.elapsed_s, subject.timeout_s)
+        record.is_once = bool(plan.once) and self._once.random() < plan.once
         self._oracle.calls.begin(record)
-        answered: Deferred[Any] = subject.client.predict(body)
+        answered: Deferred[Any] = subject.client.predict(body, idempotent=not record.is_once)
         if may_cancel and plan.cancelled and self._chance.random() < plan.cancelled:
             subject.reactor.callLater(self._chance.random() * _LATEST_CANCEL_S, self._cancel, record, answered)
         done: Deferred[Any] = Deferred()

@@ -33,7 +33,7 @@ class Scope(StrEnum):
 REFUSED, TIMED_OUT = "connect_refused", "connect_timeout"
 LOST, CUT, STALE, VIOLATION, STATUS = "lost", "cut", "stale", "violation", "status"
 LATE = frozenset({TIMED_OUT, "attempt_timeout", "waited", "deadline", "overloaded"})
-"""What a fault does that takes time and nothing else."""
+"""What a fault does that takes time and nothing else: calls wait, and lines grow."""
 BROKEN = frozenset({LOST, CUT, STALE})
 WRONG = "wrong answer"
 
@@ -237,7 +237,7 @@ OPERATED: dict[str, Kind] = {
         "an instance gets another weight", Scope.FLEET, lasts_s=(0.0, 0.0), draws={"weight": _choice(0, 1, 10, 50, 300)}
     ),
     "burst": Kind(
-        "many calls at once", Scope.FLEET, LATE | {STATUS, "overloaded"}, statuses=(450,), lasts_s=(0.0, 0.0),
+        "many calls at once", Scope.FLEET, LATE | {STATUS}, statuses=(450,), lasts_s=(0.0, 0.0),
         lingers_s=5.0, draws={"calls": _choice(20, 100, 400)},
     ),
 }  # fmt: skip
@@ -245,7 +245,7 @@ OPERATED: dict[str, Kind] = {
 OVERLOAD = Kind(
     "more calls than the fleet has room for",
     Scope.FLEET,
-    LATE | {STATUS, "overloaded"},
+    LATE | {STATUS},
     statuses=(450,),
     lingers_s=10.0,
 )

@@ -132,7 +132,7 @@ class World:
             token=self._token,
             endpoint_type=ENDPOINT_TYPE_DIRECT,
             reactor=reactor,
-            config=ClientConfig(**{"seed": self.plan.seed * 1000 + number, **self.plan.client}),
+            config=ClientConfig(**{"seed": self.plan.seed * 1000 + number, **self.plan.settings_of(number)}),
         )
         return Subject(number, client, reactor, lambda: self.scheduler.elapsed_s)
 
@@ -205,7 +205,10 @@ class World:
         self.simulator.start()
         self._learn_addresses()
         for subject in self.subjects:
+            if self.plan.is_heard:
+                self.oracle.listen(subject)
             subject.ready = subject.client.init()
+            taps.at_fleet(subject, self.oracle)
         for subject in self.subjects:
             self._wait(subject.ready, f"init of client {subject.number}", 10.0)
         if self._application is not None:
@@ -292,6 +295,8 @@ class World:
         cycles = max(1, _QUIET_CALLS // cycle)
         # Whoever was left out is probed by a call of its turn, and has its share from then on.
         self._call_in_turn(cycle)
+        # … once it is warm.
+        self.scheduler.run_for(max(subject.slow_start_s for subject in self.subjects) + 1.0)
         before = [subject.retries for subject in self.subjects]
         self.oracle.begin_counting()
         self._call_in_turn(cycles * cycle)
@@ -301,6 +306,7 @@ class World:
         for subject, count in zip(self.subjects, before, strict=True):
             if subject.retries != count:
                 self.oracle.report("g", f"client {subject.number} retried in quiet times")
+            self.oracle.check_idle(subject)
 
     def _call_in_turn(self, calls: int) -> None:
         """So many calls of every client, each client's one after the other."""

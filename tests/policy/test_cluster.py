@@ -31,7 +31,7 @@ def picks(made: Cluster, count: int = 60, now: float = 0.0, outcome: Outcome = A
     for _ in range(count):
         picked = made.choose((), (), now)
         assert picked is not None
-        made.record(picked, outcome, now, 0.01)
+        made.record(picked, outcome, now + 0.01, now)
         found[picked.port] += 1
     return found
 
@@ -92,6 +92,21 @@ def test_the_only_instance_is_always_it() -> None:
     assert made.ejected == ()
 
 
+def test_outside_its_subset_a_call_goes_to_the_next_that_is_well() -> None:
+    """And to those left out when nobody else is left."""
+    made = cluster(subset_size=1)
+    (first,) = (instance for instance in FLEET if instance.port in picks(made))
+    made.record(first, REFUSED, 0.0)
+    tried: list[tuple[str, int]] = []
+    for _ in FLEET:
+        picked = made.choose(tried, tried, 0.0)
+        assert picked is not None
+        made.record(picked, CANCELLED, 0.0, 0.0)
+        tried.append(picked.key)
+    assert len(set(tried)) == len(FLEET)
+    assert tried[-1] == first.key
+
+
 def test_a_subset_is_used_until_it_fails() -> None:
     """Then the next in the order steps in, and a call that has tried them all goes outside."""
     made = cluster(subset_size=2)
@@ -114,8 +129,8 @@ def test_full_instances_are_passed_over_while_another_has_room() -> None:
     chosen = [made.choose((), (), 0.0) for _ in range(12)]
     assert Counter(chosen) == dict.fromkeys(FLEET, 2)
     assert made.choose((), (), 0.0) in FLEET
-    made.record(FLEET[3], ANSWERED, 0.0, 0.1)
-    made.record(FLEET[3], ANSWERED, 0.0, 0.1)
+    made.record(FLEET[3], ANSWERED, 0.0, -0.1)
+    made.record(FLEET[3], ANSWERED, 0.0, -0.1)
     assert made.choose((), (), 0.0) == FLEET[3]
 
 
@@ -148,7 +163,7 @@ def test_the_grey_one_is_ejected() -> None:
         assert picked is not None
         is_bad = picked == FLEET[4] and call % 3
         outcome = Outcome(Condition.STATUS, 500) if is_bad else ANSWERED
-        judged += made.record(picked, outcome, now, 0.01)
+        judged += made.record(picked, outcome, now + 0.01, now)
     assert judged[0].instance == FLEET[4]
     assert judged[0].is_ejected
 
@@ -162,7 +177,7 @@ def test_with_two_choices_the_slow_one_gets_little() -> None:
         now = call * 0.01
         for end, instance, began in [entry for entry in running if entry[0] <= now]:
             running.remove((end, instance, began))
-            made.record(instance, ANSWERED, end, end - began)
+            made.record(instance, ANSWERED, end, began)
         picked = made.choose((), (), now)
         assert picked is not None
         found[picked.port] += 1
@@ -200,6 +215,6 @@ def test_whatever_happens_somebody_is_picked(
         tried: list[tuple[str, int]] = []
         while (picked := made.choose(tried, tried, now)) is not None and picked.key not in tried:
             tried.append(picked.key)
-            made.record(picked, outcomes[(which + what + len(tried)) % 5], now, 0.05)
+            made.record(picked, outcomes[(which + what + len(tried)) % 5], now + 0.05, now)
         assert len(tried) == len(made.instances)
         assert len(made.ejected) <= len(made.instances) // 2

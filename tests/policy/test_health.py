@@ -66,11 +66,11 @@ def test_the_probe_decides() -> None:
     made = health()
     made.record(KEYS[0], REFUSED, 0.0)
     made.returning(2.0)
-    made.probe(KEYS[0])
+    made.probe(KEYS[0], 0.0)
     assert made.record(KEYS[0], REFUSED, 2.0) is Verdict.EJECTED
     assert made.returning(3.9) == ()
     assert made.returning(5.1) == (KEYS[0],)
-    made.probe(KEYS[0])
+    made.probe(KEYS[0], 0.0)
     assert made.record(KEYS[0], ANSWERED, 6.0) is Verdict.RETURNED
     made.record(KEYS[0], REFUSED, 7.0)
     assert made.returning(8.6) == (KEYS[0],)
@@ -83,15 +83,54 @@ def test_one_probe_at_a_time() -> None:
     made.returning(2.0)
     assert list(made.half_open) == [KEYS[0]]
     assert made.left_out == ()
-    made.probe(KEYS[0])
+    made.probe(KEYS[0], 0.0)
     assert not made.half_open
     assert made.left_out == (KEYS[0],)
     for outcome in (Outcome(Condition.CANCELLED), Outcome(Condition.WAITED), Outcome(Condition.STALE)):
         assert made.record(KEYS[0], outcome, 3.0) is Verdict.UNDECIDED
         assert list(made.half_open) == [KEYS[0]]
-        made.probe(KEYS[0])
+        made.probe(KEYS[0], 0.0)
     assert made.record(KEYS[0], status(450), 4.0) is Verdict.RETURNED
     assert made.left_out == ()
+
+
+def test_only_those_sent_since_it_is_half_open_end_the_probe() -> None:
+    """An older call that is given up says nothing; one that had nowhere else to go may still tell."""
+    made = health()
+    made.record(KEYS[0], REFUSED, 0.0)
+    made.returning(2.0)
+    made.probe(KEYS[0], 2.0)
+    cancelled = Outcome(Condition.CANCELLED)
+    assert made.record(KEYS[0], cancelled, 2.5, began=0.5) is None
+    made.resort(KEYS[0])
+    assert made.record(KEYS[0], Outcome(Condition.OVERLOADED), 2.6, began=2.6) is None
+    assert made.left_out == (KEYS[0],)
+    assert made.record(KEYS[0], cancelled, 2.7, began=2.0) is Verdict.UNDECIDED
+    assert list(made.half_open) == [KEYS[0]]
+
+
+def test_an_older_call_may_tell_before_the_probe_is_sent() -> None:
+    """Its good answer brings the instance back, and is told; so does a failure when too few would be left."""
+    made = health(2)
+    made.record(KEYS[0], REFUSED, 0.0)
+    made.returning(2.0)
+    assert made.record(KEYS[0], ANSWERED, 2.0, began=0.0) is Verdict.RETURNED
+    assert not made.half_open
+    made.record(KEYS[0], REFUSED, 3.0)
+    made.returning(5.0)
+    made.record(KEYS[1], REFUSED, 5.0)
+    assert made.record(KEYS[0], REFUSED, 5.0, began=2.9) is Verdict.RETURNED
+    assert not made.half_open
+
+
+def test_a_half_open_outlier_is_half_open_no_more() -> None:
+    """It is left out, and gets its probe after that."""
+    made = health(4)
+    made.record(KEYS[0], REFUSED, 0.0)
+    made.returning(2.0)
+    assert made.eject(KEYS[0], 2.0)
+    assert not made.half_open
+    assert made.left_out == (KEYS[0],)
 
 
 def test_a_probe_keeps_its_place_among_those_left_out() -> None:
@@ -100,7 +139,7 @@ def test_a_probe_keeps_its_place_among_those_left_out() -> None:
     for key in KEYS[:2]:
         made.record(key, REFUSED, 0.0)
     made.returning(2.0)
-    made.probe(KEYS[0])
+    made.probe(KEYS[0], 0.0)
     assert made.record(KEYS[2], REFUSED, 2.0) is Verdict.EJECTED
     assert made.record(KEYS[3], REFUSED, 2.0) is None
     assert made.record(KEYS[0], REFUSED, 2.0) is Verdict.EJECTED

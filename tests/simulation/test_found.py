@@ -33,6 +33,16 @@ def test_seeds_that_once_failed(seed: int) -> None:
     assert World(draw(seed)).run().violations == ()
 
 
+def test_a_call_that_has_tried_its_subset_goes_to_one_that_is_well() -> None:
+    """Client: it went to an instance that was left out, while others of the fleet were well (chaos, seed 10)."""
+    assert World(draw(10)).run().violations == ()
+
+
+def test_only_a_probe_ends_a_probe() -> None:
+    """Client: another call's end let a second one in before the first was known (overload, seed 15)."""
+    assert World(draw(15, "overload")).run().violations == ()
+
+
 @pytest.mark.parametrize("seed", [16])
 def test_an_instance_that_failed_does_not_get_every_call_afterwards(seed: int) -> None:
     """Client: turns passed over by retries piled up, so that fifty calls in a row went where they had failed."""

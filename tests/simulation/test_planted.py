@@ -8,13 +8,14 @@ import pytest
 
 from simulator.virtual.nemesis import draw
 from simulator.virtual.world import World
+from tests.simulation import planted_options  # noqa: F401  plants, too
 from tests.simulation.planted import BUGS
 
 
 def test_there_are_enough_of_them() -> None:
     """At least twenty, and every checker but the application's own has at least one to find."""
     assert len(BUGS) >= 20
-    assert set("".join(bug.checkers for bug in BUGS.values())) >= set("abcdefghi")
+    assert set("".join(bug.checkers for bug in BUGS.values())) >= set("abcdefghijklm")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

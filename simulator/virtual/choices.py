@@ -1,0 +1,192 @@
+"""What is checked about where a client sends its attempts.
+
+Whoever is left out gets nothing while somebody is well, then one call, the probe, and no second before its end is
+known; nobody has more calls in flight than the bound while another has room; a subset has no more members than its
+size. Heard at the client's own seam between calls and fleet (`choose` and `record`), and in its events; the account is
+our own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from simulator.virtual.explanations import Explanations
+    from simulator.virtual.sockets import Address
+    from simulator.virtual.subject import Subject
+
+    Report = Callable[[str, str], None]
+
+_SHORTEST_S = 1.0
+"""A failed connect leaves an instance out for so long at least."""
+_SLACK_S = 0.001
+
+
+class _Out:
+    """An instance that was ejected and has not returned."""
+
+    __slots__ = ("probing", "since_s")
+
+    def __init__(self, since_s: float) -> None:
+        self.since_s = since_s
+        self.probing: float | None = None
+
+
+class _Account:
+    """Where the calls of one client are, and whom it leaves out."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.in_flight: Counter[Address] = Counter()
+        self.out: dict[Address, _Out] = {}
+        self.members: dict[Address, None] = {}
+        self.seen: object = None
+
+    def well(self, tried: Collection[Address]) -> list[Address]:
+        """Who could be picked: in the list, not left out, not tried."""
+        subject = self.subject
+        # Without a listener nobody but the client itself says who is left out.
+        out = self.out if subject.is_heard else {instance.key for instance in subject.client.ejected}
+        return [
+            address
+            for address, weight in subject.view.items()
+            if weight > 0 and address not in out and address not in tried
+        ]
+
+
+class ChoiceChecker:
+    """Checks (j) and (m), and the part of (h) that is about calls in flight.
+
+    Args:
+        seconds: Virtual time.
+        explanations: Of the faults at work.
+        report: Takes a checker's name and what it found.
+    """
+
+    def __init__(self, seconds: Callable[[], float], explanations: Explanations, report: Report) -> None:
+        self._seconds = seconds
+        self._explanations = explanations
+        self._report = report
+        self._accounts: dict[int, _Account] = {}
+
+    def watch(self, subject: Subject, fleet: Any) -> None:
+        """Hear of every choice of a client from now on.
+
+        Args:
+            subject: Whose.
+            fleet: Where its calls go: `choose` and `record` are listened to.
+        """
+        account = self._accounts[subject.number] = _Account(subject)
+        choose, record = fleet.choose, fleet.record
+
+        def choose_and_tell(tried: Collection[Address], failed: Collection[Address], now: float) -> Any:
+            picked = choose(tried, failed, now)
+            if picked is not None:
+                self._chosen(account, picked.key, tried, now)
+            return picked
+
+        def record_and_tell(instance: Any, outcome: Any, began: float) -> None:
+            self._ended(account, instance.key, began)
+            record(instance, outcome, began)
+
+        fleet.choose, fleet.record = choose_and_tell, record_and_tell
+
+    def heard(self, subject: Subject, event: Any) -> None:
+        """A client tells an event."""
+        account = self._accounts.get(subject.number)
+        name = type(event).__name__
+        if account is None or name not in ("Ejected", "Returned", "ListChanged"):
+            return
+        account.members.clear()
+        if name == "Ejected":
+            account.out[event.instance.key] = _Out(self._seconds())
+            self._check_share(account)
+        elif name == "Returned":
+            account.out.pop(event.instance.key, None)
+        else:
+            self._change(account)
+
+    def check_over(self, subject: Subject) -> None:
+        """(h): every call has ended, and so has every attempt."""
+        account = self._accounts.get(subject.number)
+        left = {address: n for address, n in account.in_flight.items() if n} if account else {}
+        if left:
+            self._report("h", f"client {subject.number} has no call any more, and attempts: {left}")
+
+    # -- how it checks
+
+    def _change(self, account: _Account) -> None:
+        """Another list: who left it is forgotten, and fewer may be left out of a shorter one."""
+        view = account.subject.view
+        account.out = {address: out for address, out in account.out.items() if view.get(address, 0) > 0}
+        for out in account.out.values():
+            out.since_s, out.probing = -1.0, None
+
+    def _chosen(self, account: _Account, address: Address, tried: Collection[Address], now: float) -> None:
+        subject = account.subject
+        out = account.out.get(address)
+        if out is not None:
+            self._check_left_out(account, address, out, tried, now)
+        limit = subject.most_in_flight
+        if limit is not None and account.in_flight[address] >= limit and not self._is_partial(account):
+            room = [other for other in account.well(tried) if account.in_flight[other] < limit]
+            if room and room != [address]:
+                self._report(
+                    "m", f"client {subject.number} sends {address} a call more than {limit}, and {room[0]} has room"
+                )
+        account.in_flight[address] += 1
+        if not tried and subject.is_heard and self._is_partial(account):
+            self._check_subset(account, address)
+
+    def _ended(self, account: _Account, address: Address, began: float) -> None:
+        account.in_flight[address] -= 1
+        if account.in_flight[address] < 0:
+            self._report("h", f"client {account.subject.number} has ended an attempt at {address} twice")
+        out = account.out.get(address)
+        if out is not None and out.probing == began:
+            out.probing = None
+
+    def _check_left_out(
+        self, account: _Account, address: Address, out: _Out, tried: Collection[Address], now: float
+    ) -> None:
+        subject = account.subject
+        well = account.well(tried)
+        if not well or self._explanations.disturbs_client(subject.number, out.since_s, self._seconds()):
+            # The last resort of a call that has nobody else; or the client's clock says something else.
+            return
+        out_s = self._seconds() - out.since_s
+        if out_s < min(_SHORTEST_S, subject.eject_base_s) - _SLACK_S:
+            self._report(
+                "j",
+                f"client {subject.number} sends a call to {address}, left out {out_s:.3f} s ago, and {well[0]} is well",
+            )
+        elif out.probing is not None:
+            self._report("j", f"client {subject.number} sends {address} a second call before its probe has ended")
+        else:
+            out.probing = now
+
+    def _check_share(self, account: _Account) -> None:
+        """No more may be left out at a time."""
+        subject = account.subject
+        fleet = sum(weight > 0 for weight in subject.view.values())
+        out = len(subject.client.ejected)
+        if out > int(fleet * subject.max_ejected_ratio):
+            self._report("j", f"client {subject.number} leaves out {out} of {fleet}")
+
+    def _check_subset(self, account: _Account, address: Address) -> None:
+        subject = account.subject
+        if subject.view is not account.seen:
+            account.seen = subject.view
+            account.members.clear()
+        account.members[address] = None
+        most = (subject.subset_size or 0) + len(account.out)
+        if len(account.members) > most:
+            self._report("m", f"client {subject.number} uses {len(account.members)} instances, of at most {most}")
+
+    @staticmethod
+    def _is_partial(account: _Account) -> bool:
+        size = account.subject.subset_size
+        return size is not None and size < sum(weight > 0 for weight in account.subject.view.values())

@@ -1,0 +1,125 @@
+"""What is checked about the attempts of a call side by side: hedges.
+
+Heard in the events of a client, when there is a listener. A hedge goes to another instance than the attempt beside
+which it runs, counts as an attempt, costs the retry budget, and of all attempts one is answered.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from simulator.virtual.explanations import Explanations
+    from simulator.virtual.sockets import Address
+    from simulator.virtual.subject import Subject
+
+    Report = Callable[[str, str], None]
+
+_SLACK_S = 1e-5
+"""Two floats of a clock that counts from 1970 say no more."""
+_WINDOW_S = 9.0
+"""The budget's 10 s are whole seconds of its own, of which the first and the last are not whole."""
+_KEPT_S = 21.0
+"""What was spent nine seconds ago was earned by the calls of the ten, or eleven, before."""
+_SIDE_BY_SIDE = 2
+_NO_FAILURE = frozenset({"stale", "unsent"})
+_COSTS_NOTHING = frozenset(
+    {"connect_refused", "connect_timeout", "connect_failed", "unsent", "retired", "waited", "overloaded"}
+)
+"""A retry after one of these is not counted against the budget: nobody had the request."""
+
+
+class _Leg(NamedTuple):
+    address: Address
+    condition: str
+    began_s: float
+    ended_s: float
+
+
+class _Spent(NamedTuple):
+    at_s: float
+    calls: int
+    retries: int
+
+
+class LegChecker:
+    """Checks (l).
+
+    Args:
+        seconds: Virtual time.
+        explanations: Of the faults at work.
+        report: Takes a checker's name and what it found.
+    """
+
+    def __init__(self, seconds: Callable[[], float], explanations: Explanations, report: Report) -> None:
+        self._seconds = seconds
+        self._explanations = explanations
+        self._report = report
+        self._legs: dict[object, list[_Leg]] = {}
+        self._spent: dict[int, deque[_Spent]] = {}
+
+    def heard(self, subject: Subject, event: Any) -> None:
+        """A client tells an event."""
+        name = type(event).__name__
+        if name == "AttemptEnded":
+            now_s = self._seconds()
+            leg = _Leg(event.instance.key, str(event.outcome.condition), now_s - event.elapsed_s, now_s)
+            self._legs.setdefault(event.call, []).append(leg)
+        elif name == "CallEnded":
+            legs = self._legs.pop(event.call, [])
+            if legs:
+                self._check(subject, legs, error=event.error)
+
+    def sample(self, subject: Subject) -> None:
+        """Look at what the budget was spent on, once a second."""
+        counters = subject.client.counters
+        free = sum(counters.retries[label] for label in _COSTS_NOTHING)
+        now = _Spent(self._seconds(), counters.calls, counters.retries.total() - free + counters.hedges)
+        kept = self._spent.setdefault(subject.number, deque([_Spent(0.0, 0, 0)]))
+        kept.append(now)
+        while kept[0].at_s < now.at_s - _KEPT_S and len(kept) > 1:
+            kept.popleft()
+        inner = next(spent for spent in kept if spent.at_s >= now.at_s - _WINDOW_S)
+        retries, calls = now.retries - inner.retries, now.calls - kept[0].calls
+        most = subject.budget_floor + subject.budget_ratio * calls
+        if retries > most + 1 and not self._explanations.disturbs_client(subject.number, kept[0].at_s, now.at_s):
+            self._report("l", f"client {subject.number} spent {retries} retries and hedges in 9 s, of at most {most:g}")
+
+    def check_over(self, subject: Subject) -> None:
+        """Every call has ended, and so has every attempt that was told."""
+        if self._legs:
+            self._report("l", f"client {subject.number} has told attempts of {len(self._legs)} calls that never ended")
+            self._legs.clear()
+
+    # -- how it checks
+
+    def _check(self, subject: Subject, legs: list[_Leg], *, error: str) -> None:
+        spent = sum(leg.condition not in _NO_FAILURE for leg in legs)
+        if spent > subject.attempts:
+            self._report("l", f"client {subject.number}: a call took {spent} attempts, of at most {subject.attempts}")
+        answers = sum(leg.condition == "answered" for leg in legs)
+        if answers > 1 or (not error and not answers):
+            self._report("l", f"client {subject.number}: a call had {answers} answers")
+        if len(legs) < _SIDE_BY_SIDE or self._is_disturbed(subject, legs):
+            return
+        for at, leg in enumerate(legs):
+            beside = [other for other in legs[at + 1 :] if _overlap(leg, other)]
+            if len(beside) >= _SIDE_BY_SIDE:
+                self._report("l", f"client {subject.number}: a call had {len(beside) + 1} attempts side by side")
+            if beside and subject.hedge_after_s is None:
+                self._report("l", f"client {subject.number} hedged a call, and was not told to")
+            for other in beside:
+                if other.address == leg.address:
+                    self._report("l", f"client {subject.number}: a call was twice at {leg.address} at the same time")
+
+    def _is_disturbed(self, subject: Subject, legs: list[_Leg]) -> bool:
+        began_s = min(leg.began_s for leg in legs)
+        return self._explanations.disturbs_client(subject.number, began_s, self._seconds())
+
+
+def _overlap(one: _Leg, other: _Leg) -> bool:
+    """Whether both ran at the same time."""
+    return min(one.ended_s, other.ended_s) - max(one.began_s, other.began_s) > _SLACK_S

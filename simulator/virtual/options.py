@@ -1,0 +1,52 @@
+"""Draws the clients' options of resilience, each client its own, from a stream of their own.
+
+So the world and its faults are those that the seed had before there were options. Many clients get none: the defaults
+are what most programs run with.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from random import Random
+
+    from simulator.virtual.plan import Plan
+
+_PLAIN, _OFTEN, _SELDOM, _HEARD = 0.3, 0.35, 0.2, 0.75
+_FEW = 3
+_COMPARED_PER_S = 10.0
+"""Calls a second with which a client can tell three instances apart."""
+_MANY = 100
+
+_CHOICES: Mapping[str, tuple[float, tuple[Any, ...]]] = {
+    "balancer": (_OFTEN, ("p2c",)),
+    "subset_size": (_OFTEN, (1, 2, 3)),
+    "max_in_flight_per_instance": (_OFTEN, (1, 2, 5)),
+    "slow_start_s": (_OFTEN, (2.0, 20.0)),
+    "outlier_success_gap": (_SELDOM, (0.1, 0.3)),
+    "outlier_latency_ratio": (_SELDOM, (3.0, 5.0)),
+    "hedge_after_s": (0.5, (0.02, 0.1, 0.4, "p95")),
+    "max_waiting": (_SELDOM, (3, 10, 50)),
+    "max_ejected_ratio": (_SELDOM, (0.3, 0.7, 1.0)),
+}
+"""How often each option is drawn, and as what."""
+
+
+def with_options(plan: Plan, rng: Random) -> Plan:
+    """The plan, with options for each client and calls that are not idempotent."""
+    once, is_heard = rng.choice((0.0, 0.1, 0.5)), rng.random() < _HEARD
+    own = tuple(_drawn(rng, plan) for _ in range(min(plan.clients, 2)))
+    compares = any("outlier_success_gap" in mine or "outlier_latency_ratio" in mine for mine in own)
+    per_s = max(plan.per_s, _COMPARED_PER_S) if compares and plan.instances == _FEW else plan.per_s
+    return plan.but(once=once, is_heard=is_heard, own=own if any(own) else (), per_s=per_s)
+
+
+def _drawn(rng: Random, plan: Plan) -> Mapping[str, Any]:
+    if rng.random() < _PLAIN:
+        return {}
+    drawn = {name: rng.choice(values) for name, (share, values) in _CHOICES.items() if rng.random() < share}
+    if plan.instances >= _MANY and "subset_size" in drawn:
+        drawn["subset_size"] *= 10
+    return drawn

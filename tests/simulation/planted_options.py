@@ -1,0 +1,219 @@
+"""Bugs planted in the options of resilience: probes, hedges, subsets, bounds, and calls that are not idempotent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+
+from eas_tw.net.call import Call
+from eas_tw.net.leg import Leg
+from eas_tw.policy import retry
+from eas_tw.policy.cluster import Cluster
+from eas_tw.policy.health import Health, Verdict
+from eas_tw.policy.load import Loads
+from eas_tw.policy.outcomes import NEVER_SENT, Condition, Outcome
+from eas_tw.policy.retry import RetryBudget, RetryPolicy
+from eas_tw.policy.slow_start import SlowStart
+from eas_tw.policy.subset import Subset
+from tests.simulation.planted import Patch, bug
+
+# -- who is left out
+
+
+@bug("j", seeds=20)
+def half_open_means_open(patch: Patch) -> None:
+    """The way of most clients: when the time is over everybody may call at once."""
+    patch(Health, "probe", lambda self, key: self.half_open.pop(key))
+
+
+@bug("j", seeds=20)
+def returned_without_a_probe(patch: Patch) -> None:
+    """Half the time is thought to be enough."""
+    eject = Health._eject
+
+    def shortly(self: Health, record: Any, base_s: float, now: float) -> bool:
+        return eject(self, record, base_s / 8, now)
+
+    patch(Health, "_eject", shortly)
+
+
+@bug("j", seeds=20)
+def everybody_may_be_left_out(patch: Patch) -> None:
+    patch(Health, "_allowed", lambda self: len(self._fleet))
+
+
+@bug("fij", seeds=20)
+def probe_that_tells_nothing_is_the_last(patch: Patch) -> None:
+    """Its end is not noticed, so the instance stays out."""
+    record = Health.record
+
+    def deaf(self: Health, key: Any, outcome: Outcome, now: float) -> Verdict | None:
+        known = self._records.get(key)
+        return None if known is not None and known.is_probing else record(self, key, outcome, now)
+
+    patch(Health, "record", deaf)
+
+
+# -- calls that are not idempotent
+
+
+@bug("k")
+def not_idempotent_and_tried_again(patch: Patch) -> None:
+    refusal = RetryPolicy._refusal
+    patch(
+        RetryPolicy,
+        "_refusal",
+        lambda self, history, options: refusal(self, history, evolve(options, is_idempotent=True)),
+    )
+
+
+@bug("k", seeds=40)
+def stale_taken_for_unsent(patch: Patch) -> None:
+    """A connection that closed under the request may have brought it all the same."""
+    patch(retry, "NEVER_SENT", NEVER_SENT | {Condition.STALE})
+
+
+@bug("k", seeds=20)
+def not_idempotent_and_hedged(patch: Patch) -> None:
+    start = Call.start
+
+    def hedged(self: Call) -> Any:
+        wanted, self._is_idempotent = self._is_idempotent, True
+        done = start(self)
+        self._is_idempotent = wanted
+        return done
+
+    patch(Call, "start", hedged)
+
+
+# -- hedges
+
+
+@bug("cl", seeds=20)
+def hedged_on_the_same_instance(patch: Patch) -> None:
+    try_ = Call._try
+
+    def again(self: Call, now: float, busy: tuple[Any, ...] = ()) -> None:
+        if busy:
+            self._tried = tuple(key for key in self._fleet._cluster._known if key not in busy)
+            try_(self, now, (("nobody", 0),))
+        else:
+            try_(self, now)
+
+    patch(Call, "_try", again)
+
+
+@bug("cl", seeds=20)
+def hedges_are_no_attempts(patch: Patch) -> None:
+    decide, hedge = RetryPolicy.decide, Call.hedge
+
+    def hedge_and_note(self: Call) -> None:
+        before = self._legs
+        hedge(self)
+        HEDGED.update(leg.instance.key for leg in self._legs if leg not in before)
+
+    def forgetful(self: RetryPolicy, history: Any, *given: Any, **named: Any) -> Any:
+        counted = [attempt for attempt in history if attempt.instance.key not in HEDGED]
+        HEDGED.clear()
+        return decide(self, counted or history[-1:], *given, **named)
+
+    HEDGED: set[Any] = set()
+    patch(Call, "hedge", hedge_and_note)
+    patch(RetryPolicy, "decide", forgetful)
+
+
+@bug("l", "storm", 10)
+def hedges_cost_nothing(patch: Patch) -> None:
+    """Of the budget, so they go on when all is slow."""
+
+    def hedge(self: Call) -> None:
+        budget, self._calls.budget = self._calls.budget, RetryBudget(1.0, 1e9)
+        real(self)
+        self._calls.budget = budget
+
+    real = Call.hedge
+    patch(Call, "hedge", hedge)
+
+
+@bug("dhl", seeds=20)
+def slower_leg_runs_on(patch: Patch) -> None:
+    patch(Call, "_drop", lambda self, legs: None)
+
+
+@bug("l", seeds=20)
+def hedged_while_a_hedge_runs(patch: Patch) -> None:
+    """The bound of two is forgotten, and the next hedge comes after the same time again."""
+    hedge = Call.hedge
+
+    def again(self: Call) -> None:
+        calls, now = self._calls, self._calls.seconds()
+        if len(self._legs) < 2:
+            hedge(self)
+        else:
+            self._try(now, tuple(leg.instance.key for leg in self._legs))
+        if self._hedge_s is not None:
+            calls.hedges.set(self, now, self._hedge_s)
+
+    patch(Call, "hedge", again)
+
+
+@bug("h", seeds=10)
+def deadline_of_a_hedge_left(patch: Patch) -> None:
+    """Of a call that was answered before."""
+
+    def end(self: Call) -> None:
+        self._calls.end(self, self._timeout_s)
+        self._hedge_s = None
+
+    patch(Call, "_end", end)
+
+
+# -- subsets, bounds, shares
+
+
+@bug("m", seeds=10)
+def stand_in_stays(patch: Patch) -> None:
+    """Who has come into the subset for one that was left out never goes again."""
+    members = Subset.members
+
+    def growing(self: Subset, out: Any = ()) -> Any:
+        kept = self.__dict__.setdefault("kept", {})
+        kept.update((instance.key, instance) for instance in members(self, out))
+        return tuple(instance for instance in self._order if instance.key in kept and instance.key not in out)
+
+    patch(Subset, "members", growing)
+
+
+@bug("m", "overload", 10)
+def bound_of_calls_in_flight_ignored(patch: Patch) -> None:
+    patch(Cluster, "_pick", lambda self, tried, now: self._balancer.pick(tried, now))
+
+
+@bug("m", "overload", 10)
+def bound_of_calls_in_flight_off_by_one(patch: Patch) -> None:
+    in_flight = Loads.in_flight
+    patch(Loads, "in_flight", lambda self, key: in_flight(self, key) - 1)
+
+
+@bug("h", seeds=10)
+def cancelled_calls_stay_in_flight(patch: Patch) -> None:
+    """So that the instance looks busy for ever."""
+    ended = Loads.ended
+    patch(Loads, "ended", lambda self, key, elapsed_s, now: elapsed_s is None or ended(self, key, elapsed_s, now))
+
+
+@bug("g", seeds=20)
+def slow_start_without_end(patch: Patch) -> None:
+    patch(SlowStart, "_share", lambda self, began, now: 0.5)
+
+
+@bug("af", "overload", 10)
+def time_of_an_attempt_never_stops(patch: Patch) -> None:
+    """The time of an attempt that has ended takes down the call's next one."""
+
+    def timed_out(self: Leg) -> None:
+        for leg in self._call._legs:
+            self._call.leg_broke(leg, leg.let_go(Condition.ATTEMPT_TIMEOUT))
+
+    patch(Leg, "timed_out", timed_out)
