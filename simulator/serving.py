@@ -24,7 +24,8 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
-from simulator.commands import UNAVAILABLE
+from simulator.commands import UNAVAILABLE, USAGE, say
+from simulator.processors import find, mnist
 from simulator.simulator import Simulator
 from simulator.timeline import Timeline
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from simulator.fleet import ServiceSpec
+    from simulator.fleet import Service, ServiceSpec
     from simulator.timeline import Step
 
 _LOOPBACK = ("127.", "localhost", "::1")
@@ -52,6 +53,8 @@ def serve(
     """Run a simulator until INT or TERM; the exit code."""
     from twisted.internet import reactor  # noqa: PLC0415, TID251  an entry module
 
+    if options.ready_file and (wrong := _why_unwritable(options.ready_file)):
+        return say(f"cannot write the ready file {options.ready_file}: {wrong}", USAGE)
     _begin_log(options.log_format)
     _allow_many_connections()
     world = Simulator(
@@ -60,8 +63,7 @@ def serve(
     try:
         world.start()
     except (CannotListenError, OSError) as error:
-        print(f"simulator: cannot listen on {options.host}:{options.port}: {_why(error)}", file=sys.stderr)
-        return UNAVAILABLE
+        return say(f"cannot listen on {options.host}:{options.port}: {_why(error)}", UNAVAILABLE)
     if not options.host.startswith(_LOOPBACK):
         print(f"simulator: WARNING: {options.host} is not loopback; others can reach it", file=sys.stderr)
 
@@ -96,23 +98,47 @@ def banner(world: Simulator, *, show_token: bool) -> str:
         where = ", ".join(f"{i.ip}:{i.port} (weight {i.weight:g})" for i in service.instances.values())
         lines.append(f"  {service.name}: {where or 'no instances'}")
     service = next(iter(world.services.values()))
-    token = "" if not service.token else service.token if show_token else "$EAS_TOKEN"
-    python = repr(token) if show_token else 'os.environ["EAS_TOKEN"]'
-    header = (
-        f" -H 'Authorization: {token}'" if token and show_token else f' -H "Authorization: {token}"' if token else ""
-    )
     lines += [
         "",
         f"  open {world.admin_url}/ in a browser",
         f"  curl {world.url}/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{service.name}",
-        f"  curl{header} --data-binary @body {world.url}/api/predict/{service.name}",
-        "",
-        "  from eas_tw import ENDPOINT_TYPE_DIRECT, PredictClient",
-        f'  client = PredictClient("{world.url}", "{service.name}", token={python},',
-        "                         endpoint_type=ENDPOINT_TYPE_DIRECT)",
+        *_how_to_call(world.url, service, show_token=show_token),
         "",
     ]
     return "\n".join(lines)
+
+
+_CALL_MODEL = """
+  from eas_tw import TFRequest
+  request = TFRequest("predict_images")
+  request.add_feed("images", [1, 784], TFRequest.DT_FLOAT, [1] * 784)
+  print(client.predict(request).get_values("scores"))
+  _ = open("images.pb", "wb").write(request.to_string())
+"""
+
+
+def _how_to_call(url: str, service: Service, *, show_token: bool) -> list[str]:
+    """For a shell, and for Python's prompt, where a blocking client is the one that can be typed."""
+    token = service.token if show_token else "$EAS_TOKEN"
+    quote = "'" if show_token else '"'
+    header = f" -H {quote}Authorization: {token}{quote}" if service.token else ""
+    given = repr(service.token) if show_token or not service.token else 'os.environ["EAS_TOKEN"]'
+    is_model = find(service.spec.processor, service.name) is mnist
+    body = "--data-binary @images.pb" if is_model else "-d '[1]'"
+    curl = f"  curl{header} {body} {url}/api/predict/{service.name}"
+    python = [
+        "",
+        *(["  import os"] if given.startswith("os.") else []),
+        "  from eas_tw.blocking import ENDPOINT_TYPE_DIRECT, PredictClient",
+        f'  client = PredictClient("{url}", "{service.name}")',
+        f"  client.set_token({given})",
+        "  client.set_endpoint_type(ENDPOINT_TYPE_DIRECT)",
+        "  client.init()",
+    ]
+    # A tensor is not typed into a shell: Python writes it first.
+    if is_model:
+        return [*python, *_CALL_MODEL.splitlines()[1:], "", curl]
+    return [curl, *python, '  print(client.predict("[1]"))']
 
 
 def ready(world: Simulator) -> dict[str, Any]:
@@ -137,10 +163,26 @@ def ready(world: Simulator) -> dict[str, Any]:
 
 def _write_ready_file(path: Path, world: Simulator) -> None:
     """Whole, by rename: whoever sees the file can read it."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = _draft(path)
     draft.touch(mode=0o600)
     draft.write_text(json.dumps(ready(world)) + "\n", "utf-8")
     draft.replace(path)
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def _why_unwritable(path: Path) -> str:
+    """Asked before anything listens: who waits for the file would wait for ever."""
+    if path.is_dir():
+        return "it is a directory"
+    try:
+        _draft(path).touch(mode=0o600)
+        _draft(path).unlink()
+    except OSError as error:
+        return _why(error)
+    return ""
 
 
 def _end_with_stdin() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -9,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from simulator.commands import FAILED, USAGE, say
 
 if TYPE_CHECKING:
-    import argparse
-
     from simulator.virtual.plan import Plan
     from simulator.virtual.world import World
+
+_MAX_HOURS = 10_000  # a year and more
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +71,7 @@ def _show(phase: str, world: World) -> None:
 
 
 def _hours(text: str) -> float:
-    hours = float(text)
-    if not 0 < hours < 10_000:  # noqa: PLR2004  a year and more
-        raise ValueError(text)
-    return hours
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < _MAX_HOURS:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"must be a number > 0 and < {_MAX_HOURS}, got {text!r}")

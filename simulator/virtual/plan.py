@@ -164,7 +164,9 @@ class Plan:
         """
         try:
             return cls.from_toml(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, PlanError) as error:
+        except OSError as error:
+            raise PlanError(f"{path}: {error.strerror}") from error
+        except (UnicodeDecodeError, PlanError) as error:
             raise PlanError(f"{path}: {error}") from error
 
 

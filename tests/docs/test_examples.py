@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
-def run(name: str, *arguments: str, token: str = "t0ken") -> subprocess.CompletedProcess[str]:
+def run(name: str | Path, *arguments: str, token: str = "t0ken") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(EXAMPLES / name), *arguments]
     variables = {**environment(), "EAS_TOKEN": token}
     return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
@@ -61,10 +62,16 @@ def test_the_five_lines_of_the_readme_run(served: Served) -> None:
 
 
 def test_the_tutorial_loses_an_instance_and_no_call(tmp_path: Path) -> None:
-    """Its two commands, its program, its crash."""
+    """Its two commands, its program as the page shows it, its crash."""
+    page = (EXAMPLES.parent / "tutorial.md").read_text("utf-8")
+    shown = re.search(r"\{literalinclude\} examples/tutorial.py\n:language: python\n:start-at: (.+)\n```", page)
+    assert shown is not None
+    _, first_line, rest = (EXAMPLES / "tutorial.py").read_text("utf-8").partition(f"{shown[1]}\n")
+    saved = tmp_path / "tutorial.py"
+    saved.write_text(first_line + rest, "utf-8")
     with Served(tmp_path, "--service", "greeter=3", "--token", "t0ken", "--seed", "7") as running:
         running.patch("greeter", "greeter-0", state="crashed")
-        ended = run("tutorial.py", running.ready["url"], "1")
+        ended = run(saved, running.ready["url"], "1")
     assert (ended.returncode, ended.stderr) == (0, "")
     first, last = ended.stdout.splitlines()
     assert first == "3 instances"
