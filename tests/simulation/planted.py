@@ -179,7 +179,7 @@ def cancelled_call_goes_on(patch: Patch) -> None:
     patch(Call, "_cancelled", cancelled)
 
 
-@bug("c")
+@bug("cl")
 def one_attempt_too_many(patch: Patch) -> None:
     decide = RetryPolicy.decide
 
