@@ -22,7 +22,8 @@ _SLACK_S = 1e-5
 """Two floats of a clock that counts from 1970 say no more."""
 _WINDOW_S = 9.0
 """The budget's 10 s are whole seconds of its own, of which the first and the last are not whole."""
-_KEPT_S = 21.0
+_EARNS_S = 11.0
+_KEPT_S = 22.0
 """What was spent nine seconds ago was earned by the calls of the ten, or eleven, before."""
 _SIDE_BY_SIDE = 2
 _NO_FAILURE = frozenset({"stale", "unsent"})
@@ -82,9 +83,11 @@ class LegChecker:
         kept.append(now)
         while kept[0].at_s < now.at_s - _KEPT_S and len(kept) > 1:
             kept.popleft()
-        inner = next(spent for spent in kept if spent.at_s >= now.at_s - _WINDOW_S)
-        retries, calls = now.retries - inner.retries, now.calls - kept[0].calls
-        most = subject.budget_floor + subject.budget_ratio * calls
+        lately = [spent for spent in kept if spent.at_s >= now.at_s - _WINDOW_S]
+        retries = now.retries - lately[0].retries
+        if retries <= subject.budget_floor + 1:
+            return
+        most = subject.budget_floor + subject.budget_ratio * max(_earning(kept, spent) for spent in lately)
         if retries > most + 1 and not self._explanations.disturbs_client(subject.number, kept[0].at_s, now.at_s):
             self._report("l", f"client {subject.number} spent {retries} retries and hedges in 9 s, of at most {most:g}")
 
@@ -118,6 +121,12 @@ class LegChecker:
     def _is_disturbed(self, subject: Subject, legs: list[_Leg]) -> bool:
         began_s = min(leg.began_s for leg in legs)
         return self._explanations.disturbs_client(subject.number, began_s, self._seconds())
+
+
+def _earning(kept: deque[_Spent], now: _Spent) -> int:
+    """Calls of the 10 s, or 12, before a moment."""
+    before = [spent for spent in kept if spent.at_s <= now.at_s - _EARNS_S]
+    return now.calls - (before[-1] if before else kept[0]).calls
 
 
 def _overlap(one: _Leg, other: _Leg) -> bool:

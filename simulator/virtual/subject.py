@@ -70,6 +70,11 @@ class Subject:
         """How many it has sent."""
         return int(self.client.counters.hedges)
 
+    @property
+    def ejections(self) -> int:
+        """How often it has left an instance out."""
+        return int(self.client.counters.ejections.total())
+
     def open_inside(self) -> list[str]:
         """What it still keeps account of, of calls that have all ended; the one look that is not at its face."""
         session = self.client._session  # noqa: SLF001  nothing public says what it has forgotten to forget

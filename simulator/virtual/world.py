@@ -307,6 +307,8 @@ class World:
             if subject.retries != count:
                 self.oracle.report("g", f"client {subject.number} retried in quiet times")
             self.oracle.check_idle(subject)
+            if not self.plan.steps and subject.ejections:
+                self.oracle.report("g", f"client {subject.number} left somebody out, and nothing was wrong")
 
     def _call_in_turn(self, calls: int) -> None:
         """So many calls of every client, each client's one after the other."""

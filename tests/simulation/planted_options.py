@@ -7,12 +7,14 @@ from typing import Any
 from attrs import evolve
 
 from eas_tw.net.call import Call
+from eas_tw.net.deadlines import Deadlines
 from eas_tw.net.leg import Leg
 from eas_tw.policy import retry
 from eas_tw.policy.cluster import Cluster
 from eas_tw.policy.health import Health, Verdict
 from eas_tw.policy.load import Loads
 from eas_tw.policy.outcomes import NEVER_SENT, Condition, Outcome
+from eas_tw.policy.outliers import Outliers
 from eas_tw.policy.retry import RetryBudget, RetryPolicy
 from eas_tw.policy.slow_start import SlowStart
 from eas_tw.policy.subset import Subset
@@ -24,7 +26,7 @@ from tests.simulation.planted import Patch, bug
 @bug("j", seeds=20)
 def half_open_means_open(patch: Patch) -> None:
     """The way of most clients: when the time is over everybody may call at once."""
-    patch(Health, "probe", lambda self, key: self.half_open.pop(key))
+    patch(Health, "probe", lambda self, key, now: self.half_open.pop(key))
 
 
 @bug("j", seeds=20)
@@ -46,13 +48,7 @@ def everybody_may_be_left_out(patch: Patch) -> None:
 @bug("fij", seeds=20)
 def probe_that_tells_nothing_is_the_last(patch: Patch) -> None:
     """Its end is not noticed, so the instance stays out."""
-    record = Health.record
-
-    def deaf(self: Health, key: Any, outcome: Outcome, now: float) -> Verdict | None:
-        known = self._records.get(key)
-        return None if known is not None and known.is_probing else record(self, key, outcome, now)
-
-    patch(Health, "record", deaf)
+    patch(Health, "_end_probe", lambda self, key, record: None)
 
 
 # -- calls that are not idempotent
@@ -104,26 +100,19 @@ def hedged_on_the_same_instance(patch: Patch) -> None:
     patch(Call, "_try", again)
 
 
-@bug("cl", seeds=20)
+@bug("cl", "storm", 20)
 def hedges_are_no_attempts(patch: Patch) -> None:
-    decide, hedge = RetryPolicy.decide, Call.hedge
+    hedge = Call.hedge
 
-    def hedge_and_note(self: Call) -> None:
-        before = self._legs
+    def one_more(self: Call) -> None:
+        policy, self._calls.policy = self._calls.policy, evolve(self._calls.policy, attempts=99)
         hedge(self)
-        HEDGED.update(leg.instance.key for leg in self._legs if leg not in before)
+        self._calls.policy = policy
 
-    def forgetful(self: RetryPolicy, history: Any, *given: Any, **named: Any) -> Any:
-        counted = [attempt for attempt in history if attempt.instance.key not in HEDGED]
-        HEDGED.clear()
-        return decide(self, counted or history[-1:], *given, **named)
-
-    HEDGED: set[Any] = set()
-    patch(Call, "hedge", hedge_and_note)
-    patch(RetryPolicy, "decide", forgetful)
+    patch(Call, "hedge", one_more)
 
 
-@bug("l", "storm", 10)
+@bug("l", "overload", 10)
 def hedges_cost_nothing(patch: Patch) -> None:
     """Of the budget, so they go on when all is slow."""
 
@@ -158,15 +147,16 @@ def hedged_while_a_hedge_runs(patch: Patch) -> None:
     patch(Call, "hedge", again)
 
 
-@bug("h", seeds=10)
-def deadline_of_a_hedge_left(patch: Patch) -> None:
-    """Of a call that was answered before."""
+@bug("h")
+def time_of_an_attempt_left(patch: Patch) -> None:
+    """Of an attempt that has ended before."""
+    clear = Deadlines.clear
 
-    def end(self: Call) -> None:
-        self._calls.end(self, self._timeout_s)
-        self._hedge_s = None
+    def forget(self: Deadlines[Any], who: Any, after_s: float) -> None:
+        if not isinstance(who, Leg):
+            clear(self, who, after_s)
 
-    patch(Call, "_end", end)
+    patch(Deadlines, "clear", forget)
 
 
 # -- subsets, bounds, shares
@@ -203,17 +193,18 @@ def cancelled_calls_stay_in_flight(patch: Patch) -> None:
     patch(Loads, "ended", lambda self, key, elapsed_s, now: elapsed_s is None or ended(self, key, elapsed_s, now))
 
 
-@bug("g", seeds=20)
+@bug("g", "discovery", 20)
 def slow_start_without_end(patch: Patch) -> None:
-    patch(SlowStart, "_share", lambda self, began, now: 0.5)
+    patch(SlowStart, "due", lambda self, now: ())
 
 
-@bug("af", "overload", 10)
-def time_of_an_attempt_never_stops(patch: Patch) -> None:
-    """The time of an attempt that has ended takes down the call's next one."""
+@bug("g", "calm", 20)
+def everybody_slower_than_the_median_is_an_outlier(patch: Patch) -> None:
+    slow = Outliers._slow
 
-    def timed_out(self: Leg) -> None:
-        for leg in self._call._legs:
-            self._call.leg_broke(leg, leg.let_go(Condition.ATTEMPT_TIMEOUT))
+    def strict(self: Outliers, tallies: Any) -> Any:
+        if self._latency_ratio is not None:
+            self._latency_ratio = 1.0
+        return slow(self, tallies)
 
-    patch(Leg, "timed_out", timed_out)
+    patch(Outliers, "_slow", strict)
