@@ -339,7 +339,20 @@ def test_close_lets_calls_finish() -> None:
     assert isinstance(house.call().error, ClientClosed)
     says(wire, response())
     assert str(call.value) == "ok"
+    house.reactor.advance(0)
     assert closing.fired
+    house.assert_clean()
+
+
+def test_close_fires_after_the_last_call_has_its_answer() -> None:
+    """Even if no socket is left to wait for: a program may end when `close` fires."""
+    house = House(1, attempts=1)
+    told: list[str] = []
+    house.client.predict("hello").addBoth(lambda _: told.append("call"))
+    house.client.close().addBoth(lambda _: told.append("closed"))
+    house.accept().lose(ConnectionError())
+    house.reactor.advance(0)
+    assert told == ["call", "closed"]
     house.assert_clean()
 
 
