@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from simulator.virtual.plan import Plan, Step
-    from simulator.virtual.world import Result
+    from simulator.virtual.result import Result
 
     Run = Callable[[Plan], Result]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from simulator.virtual.world import Result
+    from simulator.virtual.result import Result
 
 _WAITING_PER_JOB = 3
 

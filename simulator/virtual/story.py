@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from simulator.virtual.plan import Plan
-    from simulator.virtual.world import Result
+    from simulator.virtual.result import Result
 
 LINES = 100
 _WELL = re.compile(r"\S+ call (\S+) ok ")

@@ -10,7 +10,6 @@ import gc
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -23,6 +22,7 @@ from simulator.virtual.acts import Actor
 from simulator.virtual.explanations import Touch
 from simulator.virtual.oracle import Oracle
 from simulator.virtual.reactor import VirtualReactor
+from simulator.virtual.result import Result
 from simulator.virtual.subject import Subject
 from simulator.virtual.traffic import Traffic
 from simulator.virtual.troubles import KINDS, OVERLOAD, Scope
@@ -30,9 +30,8 @@ from simulator.virtual.vnet import Network
 from simulator.virtual.vtime import Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
-    from simulator.virtual.oracle import Violation
     from simulator.virtual.plan import Plan, Step
     from simulator.virtual.sockets import Address
 
@@ -57,58 +56,6 @@ class Application(Protocol):
 
     def stop(self) -> Deferred[Any] | None:
         """End; after it nothing of yours may be left on the host."""
-
-
-@frozen
-class Result:
-    """What a run came to.
-
-    Attributes:
-        plan: What was run.
-        digest: Hash of everything that happened.
-        simulated_s: How long it took in virtual time.
-        calls: How many began.
-        failed: Calls that failed; faults explain them, or there is a violation.
-        violations: What should not have been.
-        faults: How often each kind of fault struck, and what the clients' attempts met.
-        conditions: How attempts that failed did so.
-        retries: What was tried again, by what ended the attempt before.
-        load: Requests of the busiest instance over the mean, and discovery requests a second, at the end.
-        log: The last lines of the event log.
-    """
-
-    plan: Plan
-    digest: str
-    simulated_s: float
-    calls: int
-    failed: int
-    violations: tuple[Violation, ...]
-    faults: Counter[str]
-    conditions: Counter[str]
-    retries: Counter[str]
-    load: Mapping[str, float]
-    log: Sequence[str] = field(repr=False)
-
-    @property
-    def lost(self) -> int:
-        """Calls that failed though nothing explains it."""
-        return sum(violation.checker in "abcf" for violation in self.violations)
-
-    def to_json(self) -> dict[str, Any]:
-        """The last line of `simulate --json`."""
-        return {
-            "seed": self.plan.seed,
-            "profile": self.plan.profile,
-            "hash": self.digest,
-            "simulated_s": round(self.simulated_s, 3),
-            "calls": self.calls,
-            "lost": self.lost,
-            "violations": [str(violation) for violation in self.violations],
-            "faults": dict(self.faults),
-            "failed": self.failed,
-            "retries": dict(self.retries),
-            **self.load,
-        }
 
 
 class World:

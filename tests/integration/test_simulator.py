@@ -1,4 +1,4 @@
-"""The simulator in the process of a test, as the pages describe it: a context manager, and a service of an application."""
+"""The simulator in the process of a test, as a context manager and as a service of an application."""
 
 from __future__ import annotations
 

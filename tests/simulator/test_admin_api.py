@@ -216,9 +216,10 @@ class TestStrikes:
             world.ask("POST", "/v1/faults", {"name": name, "type": type_, "target": {"discovery": True}})
         world.discover("echo")
         world.discover("group/rank")
-        names = lambda query: [
-            s["fault"] + s["service"][0] for s in world.ask("GET", f"/v1/strikes?{query}")[1]["strikes"]
-        ]  # noqa: E731
+
+        def names(query: str) -> list[str]:
+            return [s["fault"] + s["service"][0] for s in world.ask("GET", f"/v1/strikes?{query}")[1]["strikes"]]
+
         assert names("") == ["ae", "be", "ag", "bg"]
         assert names("fault=a") == names("type=empty_list") == ["ae", "ag"]
         assert names("service=echo") == ["ae", "be"]
