@@ -244,7 +244,7 @@ def test_closing(served: Served) -> None:
             await client.init()
         except eas_tw.ClientClosed as error:
             print(error)
-        await PredictClient().close()
+        await PredictClient().destroy()
     run(main())
 """,
         *DEBUG,

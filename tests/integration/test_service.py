@@ -218,7 +218,7 @@ class TestEasAgent:
     def test_services_a_url_cannot_tell_apart_are_refused(self, served: Served) -> None:
         """Hosts have no underscores."""
         with pytest.raises(ConfigError, match="a_b"):
-            EasAgent(client_of(served, "a-b"), client_of(served, service="a_b"))
+            EasAgent(client_of(served, service="a-b"), client_of(served, service="a_b"))
 
     @pytest.mark.parametrize(
         ("method", "url", "says"),
