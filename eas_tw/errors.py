@@ -65,7 +65,7 @@ class ProtocolViolation(RequestFailed):
 
 
 class Overloaded(RequestFailed):
-    """This process already has `max_waiting` calls waiting for a connection; nothing was sent."""
+    """This process already has as many calls in line for each instance as `max_waiting` says; nothing was sent."""
 
 
 class StatusError(RequestFailed):

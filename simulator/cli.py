@@ -8,6 +8,7 @@ listens.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -38,7 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help")):
         given.insert(0, "serve")
     options = _parser(given[0]).parse_args(given)
-    return int(options.run(options) or 0)
+    try:
+        code = int(options.run(options) or 0)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has enough of it, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
 
 
 def _parser(chosen: str) -> argparse.ArgumentParser:

@@ -174,6 +174,10 @@ class Remote:
         """End all faults."""
         self.ask("DELETE", "/v1/faults")
 
+    def strikes(self, limit: int = 100, **equal: Any) -> Any:
+        """The newest applications of faults that have this `fault`, `type`, `service`, `instance`, oldest first."""
+        return self.ask("GET", "/v1/strikes", limit=limit, **equal)["strikes"]
+
     # -- what happened
 
     def requests(self, limit: int = 100, **equal: Any) -> Any:

@@ -84,6 +84,8 @@ class PredictClient(Told):
             self._closing = asyncio.ensure_future(self._close())
         await asyncio.shield(self._closing)
 
+    destroy = close
+
     # -- work
 
     def predict(

@@ -40,8 +40,12 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, _: None) 
         printer.show(client.instances)
         if options.watch:
             # Events tell of changes as they happen; they name the rooms below, so only the moment is taken from them.
-            client.listen(lambda event: printer.heard(client, event))
-            await Deferred()
+            stop = client.listen(lambda event: printer.heard(client, event))
+            try:
+                await Deferred()
+            finally:
+                # What is taken apart at the end is not what happened to the service.
+                stop()
 
 
 class _Printer:

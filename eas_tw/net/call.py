@@ -92,6 +92,11 @@ class Calls:
         """The call is over."""
         self._in_flight.clear(call, timeout_s)
         if self._idle is not None and not self._in_flight:
+            # A turn later: who waits for the call hears of its end before who waits for all of them.
+            self.reactor.callLater(0, self._become_idle)
+
+    def _become_idle(self) -> None:
+        if self._idle is not None:
             idle, self._idle = self._idle, None
             idle.callback(None)
 
@@ -108,11 +113,10 @@ class Calls:
         """Wait until no call is in flight; end those left after `within_s` with `error`."""
         if self._in_flight and within_s > 0:
             idle = self._idle = Deferred()
-            timer = self.reactor.callLater(within_s, idle.callback, None)
+            timer = self.reactor.callLater(within_s, self._become_idle)
             await idle
             if timer.active():
                 timer.cancel()
-        self._idle = None
         for call in self._in_flight:
             call.abort(error)
         for deadlines in (self._in_flight, self.leg_deadlines, self.hedges):

@@ -69,6 +69,10 @@ class Parameter:
         return value
 
 
+COUNT = {"type": "integer", "minimum": 0, "maximum": _MAX_EXACT}
+LIMIT = Parameter("limit", "How many at most; the newest are given", COUNT, 100)
+
+
 @frozen
 class Operation:
     """One row of the table.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator import faults
 from simulator.durations import MAX_S
+from simulator.fault_book import Strike
 from simulator.instance import State
 from simulator.journal import FIELDS, Row
 from simulator.processors import BUILT_IN
@@ -230,6 +231,7 @@ COMPONENTS: dict[str, Schema] = {
             "attributes": listed("What it takes", _ATTRIBUTE),
         },
     ),
+    "Strike": _values(Strike, {"at": float} | dict.fromkeys(("fault", "type", "service", "instance"), str)),
     "Request": _values(Row, FIELDS, number=whole("Place in the journal, from 1")),
     "Connection": shape(
         "An open connection of an instance",

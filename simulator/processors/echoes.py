@@ -83,6 +83,14 @@ def onnx(body: bytes) -> bytes:
     return _bytes(request)
 
 
+def _put_scores(outputs: Any, items: Any) -> None:
+    if items:
+        array = outputs["scores"]
+        array.dtype = FLOAT
+        array.array_shape.dim.append(len(items))
+        array.float_val.extend(map(score, items))
+
+
 def easyrec(body: bytes) -> bytes:
     """Items with their scores; features and the request's numbers as text in `generate_features`."""
     request = decode("easyrec.PBRequest", body)
@@ -93,11 +101,7 @@ def easyrec(body: bytes) -> bytes:
     for name in request.context_features:
         response.context_features[name].CopyFrom(request.context_features[name])
     _describe(request, response)
-    if request.item_ids:
-        array = response.tf_outputs["scores"]
-        array.dtype = FLOAT
-        array.array_shape.dim.append(len(request.item_ids))
-        array.float_val.extend(map(score, request.item_ids))
+    _put_scores(response.tf_outputs, request.item_ids)
     return _bytes(response)
 
 
@@ -114,11 +118,7 @@ def torchrec(body: bytes) -> bytes:
             response.raw_features[f"{kind}:{name}"] = text
     for name, value in request.meta_data.items():
         response.pass_through_data[name] = value
-    if request.item_ids:
-        array = response.map_outputs["scores"]
-        array.dtype = FLOAT
-        array.array_shape.dim.append(len(request.item_ids))
-        array.float_val.extend(map(score, request.item_ids))
+    _put_scores(response.map_outputs, request.item_ids)
     return _bytes(response)
 
 

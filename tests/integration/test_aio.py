@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +52,40 @@ def test_calls_are_futures_and_survive_a_crash(served: Served) -> None:
         *DEBUG,
     )
     assert printed(ended) == ["True", "True", "True 3"]
+
+
+@pytest.mark.parametrize("loop", ["asyncio", *(["uvloop"] if find_spec("uvloop") else [])])
+def test_any_loop_will_do(served: Served, loop: str) -> None:
+    """A call, a failover, a name, a cancelled task, on the loop that the program runs; tox installs uvloop."""
+    served.patch("echo", "echo-0", state="crashed")
+    ended = program(
+        served,
+        f"""
+    import asyncio, os, {loop}
+    import eas_tw
+    from eas_tw.aio import PredictClient
+    async def main():
+        print(type(asyncio.get_running_loop()).__module__.partition(".")[0])
+        endpoint = os.environ["EAS_ENDPOINT"].replace("127.0.0.1", "localhost")
+        client = PredictClient(
+            endpoint, "echo", token=os.environ["EAS_TOKEN"], endpoint_type=eas_tw.ENDPOINT_TYPE_DIRECT,
+        )
+        async with client:
+            answers = await asyncio.gather(*[client.predict(f"[{{number}}]") for number in range(30)])
+            print([str(answer) for answer in answers] == [f"[{{number}}]" for number in range(30)])
+            print(client.client.counters.failures["connect_refused"] > 0)
+            call = client.predict("[]")
+            call.cancel()
+            try:
+                await call
+            except asyncio.CancelledError:
+                print("cancelled")
+    with asyncio.Runner(loop_factory={loop}.new_event_loop) as runner:
+        runner.run(main())
+""",
+        *DEBUG,
+    )
+    assert printed(ended) == [loop, "True", "True", "cancelled"]
 
 
 def test_names_are_resolved_and_no_thread_is_left(served: Served) -> None:
@@ -209,7 +244,7 @@ def test_closing(served: Served) -> None:
             await client.init()
         except eas_tw.ClientClosed as error:
             print(error)
-        await PredictClient().close()
+        await PredictClient().destroy()
     run(main())
 """,
         *DEBUG,

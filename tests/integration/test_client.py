@@ -24,6 +24,7 @@ from eas_tw import (
     StatusError,
     TFRequest,
 )
+from tests.integration.clients import client_of
 from tests.integration.conftest import TOKEN
 from tests.integration.tls import TlsFront
 
@@ -33,21 +34,6 @@ if TYPE_CHECKING:
     from tests.simulator.serving import Served
 
 ENDPOINT_TYPES = (ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_VIPSERVER, ENDPOINT_TYPE_FIXED)
-
-
-def client_of(served: Served, kind: str = ENDPOINT_TYPE_DIRECT, service: str = "echo", **settings: Any) -> Any:
-    """A client of the simulator's service, reached in one of the ways."""
-    rows = [(i["ip"], i["port"], i["weight"]) for i in served.instances] if kind == ENDPOINT_TYPE_FIXED else None
-    token = settings.pop("token", TOKEN)
-    return PredictClient(
-        served.ready["url"],
-        service,
-        token=token,
-        endpoint_type=kind,
-        instances=rows,
-        reactor=reactor,
-        config=ClientConfig(**settings),
-    )
 
 
 def journal(served: Served) -> list[dict[str, Any]]:

@@ -11,27 +11,24 @@ import sys
 import threading
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import pytest_twisted
 from treq.client import HTTPClient
 from twisted.application.service import MultiService
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, gatherResults
 from twisted.web.client import FileBodyProducer, readBody
 from twisted.web.http_headers import Headers
 
 from eas_tw import (
-    ENDPOINT_TYPE_DIRECT,
     ClientClosed,
-    ClientConfig,
     ConfigError,
     DeadlineExceeded,
-    PredictClient,
     TFRequest,
 )
 from eas_tw.service import ClientService, EasAgent
+from tests.integration.clients import client_of
 from tests.integration.conftest import TOKEN
 from tests.simulator.serving import Served, environment
 
@@ -41,17 +38,6 @@ if TYPE_CHECKING:
 TWISTD = "from twisted.scripts.twistd import run; run()"
 ENDED_BY_TERM = -signal.SIGTERM  # after a clean end, twistd passes on what ended it
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "twisted_application.py"
-
-
-def client_of(served: Served, service: str = "echo", **settings: Any) -> PredictClient:
-    return PredictClient(
-        served.ready["url"],
-        service,
-        token=TOKEN,
-        endpoint_type=ENDPOINT_TYPE_DIRECT,
-        reactor=reactor,
-        config=ClientConfig(**settings),
-    )
 
 
 class Application:
@@ -145,7 +131,7 @@ class TestClientService:
     async def test_several_live_and_end_with_their_parent(self, served: Served) -> None:
         """Started and stopped together; what hangs at the end is cut off after the bound."""
         parent = MultiService()
-        services = [ClientService(client_of(served, name, drain_timeout_s=0.1)) for name in ("echo", "mnist")]
+        services = [ClientService(client_of(served, service=name, drain_timeout_s=0.1)) for name in ("echo", "mnist")]
         for service in services:
             service.setServiceParent(parent)
         parent.startService()
@@ -169,7 +155,7 @@ class TestClientService:
 
     def test_a_client_without_a_service_does_not_start(self, served: Served) -> None:
         """The mistake is raised where the application starts."""
-        service = ClientService(client_of(served, ""))
+        service = ClientService(client_of(served, service=""))
         with pytest.raises(ConfigError, match="service_name is not set"):
             service.startService()
         assert not service.running
@@ -221,7 +207,7 @@ class TestEasAgent:
         """The host of the URL says which; Twisted's own producers and readers work, without treq."""
         request = TFRequest("predict_images")
         request.add_feed("images", [1, 784], TFRequest.DT_FLOAT, [1] * 784)
-        async with client_of(served) as echo, client_of(served, "mnist") as mnist:
+        async with client_of(served) as echo, client_of(served, service="mnist") as mnist:
             agent = EasAgent(echo, mnist)
             body = FileBodyProducer(io.BytesIO(request.to_string()))
             response = await agent.request(b"POST", b"eas://mnist", Headers({"Host": ["mnist"]}), body)
@@ -232,7 +218,7 @@ class TestEasAgent:
     def test_services_a_url_cannot_tell_apart_are_refused(self, served: Served) -> None:
         """Hosts have no underscores."""
         with pytest.raises(ConfigError, match="a_b"):
-            EasAgent(client_of(served, "a-b"), client_of(served, "a_b"))
+            EasAgent(client_of(served, service="a-b"), client_of(served, service="a_b"))
 
     @pytest.mark.parametrize(
         ("method", "url", "says"),

@@ -17,11 +17,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry, generate_latest
-from twisted.internet import reactor
 
-from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, ConfigError, PredictClient, StatusError
+from eas_tw import ConfigError, StatusError
 from eas_tw.telemetry.opentelemetry import OpenTelemetry
 from eas_tw.telemetry.prometheus import PrometheusMetrics
+from tests.integration.clients import client_of
 from tests.integration.conftest import TOKEN
 from tests.simulator.serving import Served, environment
 
@@ -29,17 +29,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "metrics.py"
-
-
-def client_of(served: Served, service: str = "echo", **settings: Any) -> PredictClient:
-    return PredictClient(
-        served.ready["url"],
-        service,
-        token=TOKEN,
-        endpoint_type=ENDPOINT_TYPE_DIRECT,
-        reactor=reactor,
-        config=ClientConfig(**settings),
-    )
 
 
 def samples(text: str) -> dict[str, float]:
@@ -57,7 +46,7 @@ class TestPrometheus:
         registry = CollectorRegistry()
         metrics = PrometheusMetrics(registry)
         served.patch("echo", "echo-0", state="crashed")
-        async with client_of(served) as client, client_of(served, "mnist") as other:
+        async with client_of(served) as client, client_of(served, service="mnist") as other:
             stop = metrics.watch(client)
             metrics.watch(other)
             for number in range(12):

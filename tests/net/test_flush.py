@@ -14,7 +14,8 @@ from twisted.python.failure import Failure
 
 from eas_tw.net.flush import Flusher
 from eas_tw.net.http1 import ClientConnection
-from eas_tw.policy.outcomes import Condition, Outcome
+from eas_tw.policy.outcomes import Condition
+from tests.net.wire import Witness
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 LARGE = 60_000
@@ -41,12 +42,12 @@ class HandReactor(Clock):
         self.writers = [other for other in self.writers if other is not writer]
 
 
-class Line:
+class Line(Witness):
     """A connection over a socket pair: owner and exchange on this side, plain bytes on the other."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.reactor = HandReactor()
-        self.events: list[Any] = []
         with socket.create_server(("127.0.0.1", 0)) as server:
             self.near = socket.create_connection(server.getsockname())
             self.far, _ = server.accept()
@@ -57,21 +58,7 @@ class Line:
         self.transport.logstr = "line"
         self.transport.startReading()
         self.connection.makeConnection(self.transport)
-
-    def connection_made(self, connection: ClientConnection) -> None:
-        pass
-
-    def connection_free(self, connection: ClientConnection) -> None:
-        self.events.append("free")
-
-    def connection_lost(self, connection: ClientConnection) -> None:
-        self.events.append("gone")
-
-    def answered(self, status: int, head: bytes, body: bytes) -> None:
-        self.events.append((status, body))
-
-    def broke(self, outcome: Outcome) -> None:
-        self.events.append(outcome.condition)
+        assert self.events.pop() == "made"
 
     def ask(self, body: bytes = b"") -> None:
         self.connection.send(b"HEAD", body, self)

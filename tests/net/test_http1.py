@@ -12,32 +12,10 @@ from twisted.internet.task import Clock
 
 from eas_tw.net.flush import Flusher
 from eas_tw.net.http1 import ClientConnection, text_headers
-from eas_tw.policy.outcomes import Condition, Outcome
-from tests.net.wire import Wire
+from eas_tw.policy.outcomes import Condition
+from tests.net.wire import Wire, Witness
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
-
-
-class Witness:
-    """Owner and exchange at once: writes down what it is told."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-
-    def connection_made(self, connection: ClientConnection) -> None:
-        self.events.append("made")
-
-    def connection_free(self, connection: ClientConnection) -> None:
-        self.events.append("free")
-
-    def connection_lost(self, connection: ClientConnection) -> None:
-        self.events.append("gone")
-
-    def answered(self, status: int, head: bytes, body: bytes) -> None:
-        self.events.append((status, body))
-
-    def broke(self, outcome: Outcome) -> None:
-        self.events.append(outcome.condition)
 
 
 class Peer:

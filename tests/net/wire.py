@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+
+if TYPE_CHECKING:
+    from eas_tw.net.http1 import ClientConnection
+    from eas_tw.policy.outcomes import Outcome
 
 
 class Wire(StringTransport):
@@ -40,3 +46,25 @@ class Wire(StringTransport):
         written = self.value()
         self.clear()
         return written
+
+
+class Witness:
+    """Owner and exchange at once: writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def connection_made(self, connection: ClientConnection) -> None:
+        self.events.append("made")
+
+    def connection_free(self, connection: ClientConnection) -> None:
+        self.events.append("free")
+
+    def connection_lost(self, connection: ClientConnection) -> None:
+        self.events.append("gone")
+
+    def answered(self, status: int, head: bytes, body: bytes) -> None:
+        self.events.append((status, body))
+
+    def broke(self, outcome: Outcome) -> None:
+        self.events.append(outcome.condition)

@@ -60,6 +60,7 @@ class TestDocument:
             ("/v1/discovery", None),
             ("/v1/fault-types", None),
             ("/v1/requests", None),
+            ("/v1/strikes", None),
             ("/v1/connections", None),
         ],
     )
@@ -186,6 +187,45 @@ class TestJournal:
         world.row(path="/api/predict/echo?token=s3cret")
         world.clock.advance(0.1)
         assert "s3cret" not in listener.transport.value().decode()
+
+
+class TestStrikes:
+    """Every application of a fault, of one that is over too."""
+
+    def test_discovery_has_no_journal_but_its_strikes(self, world: World) -> None:
+        """A fault that has struck often enough is gone; what it did is not, until a reset."""
+        wanted = {"name": "lie", "type": "empty_list", "target": {"discovery": True}, "times": 2}
+        assert world.ask("POST", "/v1/faults", wanted)[0] == 201
+        world.discover("echo")
+        assert world.ask("GET", "/v1/faults/lie")[1]["struck"] == 1
+        world.discover("group/rank")
+        world.discover("echo")
+        assert world.ask("GET", "/v1/faults/lie")[0] == 404
+        found = world.ask("GET", "/v1/strikes")[1]
+        assert found["total"] == 2
+        assert [(s["fault"], s["type"], s["service"], s["instance"]) for s in found["strikes"]] == [
+            ("lie", "empty_list", "echo", ""),
+            ("lie", "empty_list", "group/rank", ""),
+        ]
+        world.ask("POST", "/v1/reset", {})
+        assert world.ask("GET", "/v1/strikes")[1] == {"strikes": [], "total": 0}
+
+    def test_filters(self, world: World) -> None:
+        """By fault, type, service and instance; the newest of them; a misspelt one is refused."""
+        for name, type_ in (("a", "empty_list"), ("b", "garbage")):
+            world.ask("POST", "/v1/faults", {"name": name, "type": type_, "target": {"discovery": True}})
+        world.discover("echo")
+        world.discover("group/rank")
+
+        def names(query: str) -> list[str]:
+            return [s["fault"] + s["service"][0] for s in world.ask("GET", f"/v1/strikes?{query}")[1]["strikes"]]
+
+        assert names("") == ["ae", "be", "ag", "bg"]
+        assert names("fault=a") == names("type=empty_list") == ["ae", "ag"]
+        assert names("service=echo") == ["ae", "be"]
+        assert names("fault=b&limit=1") == ["bg"]
+        assert names("limit=0") == names("instance=echo-0") == []
+        assert world.ask("GET", "/v1/strikes?falt=a")[0] == 400
 
 
 class TestDiscovery:

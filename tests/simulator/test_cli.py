@@ -120,6 +120,19 @@ def test_bad_usage_is_one_clear_line_and_its_exit_code(arguments: list[str], cod
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("arguments", [["openapi"], ["check", "everything"]])
+def test_a_reader_may_have_enough(arguments: list[str]) -> None:
+    """As with `| head -1`: no traceback, and nothing has failed."""
+    command = [sys.executable, "-m", "simulator", *arguments]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as full:
+        ended = subprocess.run(  # noqa: S603
+            command, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_a_port_that_is_taken_is_69() -> None:
     """With the address in the message."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

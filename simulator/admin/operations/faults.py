@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from attrs import asdict
+
 from simulator.admin import schemas, views
-from simulator.admin.routing import Asked, Operation, Problem
+from simulator.admin.routing import LIMIT, Asked, Operation, Parameter, Problem
 from simulator.fault_kinds import ON_DISCOVERY, ON_INSTANCES
 from simulator.faults import Fault, FaultError
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 _FAULTS = "/v1/faults"
 _FAULT = f"{_FAULTS}/{{name}}"
+_STRIKE_FIELDS = (
+    LIMIT,
+    *(Parameter(name, f"Only of this {name}") for name in ("fault", "type", "service", "instance")),
+)
 
 
 class FaultOperations:
@@ -53,7 +59,25 @@ class FaultOperations:
                 "What can go wrong: every type of fault and what it takes",
                 schemas.collection("fault_types", "FaultType"),
             ),
+            Operation(
+                "GET",
+                "/v1/strikes",
+                self._strikes,
+                "The newest applications of faults, on instances and on discovery, oldest first",
+                schemas.collection("strikes", "Strike", total=schemas.whole("Kept ones that match, limit or not")),
+                query=_STRIKE_FIELDS,
+            ),
         )
+
+    def _strikes(self, asked: Asked) -> Any:
+        wanted = {name: asked.query[name] for name in ("fault", "type", "service", "instance") if asked.query[name]}
+        limit = asked.query["limit"]
+        found = [
+            asdict(strike)
+            for strike in self._world.faults.strikes
+            if all(getattr(strike, name) == value for name, value in wanted.items())
+        ]
+        return {"strikes": found[-limit:] if limit else [], "total": len(found)}
 
     def _faults(self, _: Asked) -> Any:
         return {"faults": [views.fault(self._world, fault) for fault in self._world.faults]}

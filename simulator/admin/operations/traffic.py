@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.admin import schemas, views
 from simulator.admin.events import MAX_RATE, Hub
 from simulator.admin.operations.fleet import find_service
-from simulator.admin.routing import Asked, Operation, Parameter, Problem
+from simulator.admin.routing import COUNT, LIMIT, Asked, Operation, Parameter, Problem
 from simulator.journal import FIELDS, MAX_ROWS, Matcher, MatchError
 
 if TYPE_CHECKING:
@@ -16,13 +16,11 @@ if TYPE_CHECKING:
     from simulator.http1 import Answer
     from simulator.simulator import Simulator
 
-_COUNT = {"type": "integer", "minimum": 0, "maximum": 2**53}
-_LIMIT = Parameter("limit", "How many at most; the newest are given", _COUNT, 100)
 _SERVICE = Parameter("service", "Only of this service")
 _INSTANCE = Parameter("instance", "Only of this instance")
 _ROW_FIELDS = (
-    _LIMIT,
-    Parameter("after", "Only rows with a greater number", _COUNT, 0),
+    LIMIT,
+    Parameter("after", "Only rows with a greater number", COUNT, 0),
     Parameter(
         "status",
         "Only with this status, such as 450, or of this class, such as 5xx; 0 is no answer",

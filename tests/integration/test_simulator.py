@@ -1,0 +1,73 @@
+"""The simulator in the process of a test, as a context manager and as a service of an application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest_twisted
+from twisted.application.service import IServiceCollection, MultiService
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from zope.interface.verify import verifyObject
+
+from eas_tw import ENDPOINT_TYPE_DIRECT, ConnectionFailed, PredictClient
+from simulator import Fault, ServiceSpec, Simulator, Target
+
+
+def client_of(simulator: Simulator) -> PredictClient:
+    return PredictClient(simulator.url, "echo", endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_service_of_an_application_listens_while_it_runs() -> None:
+    """Started and stopped by its parent; twice, since an application may; no port stays open."""
+    application: Any = MultiService()
+    verifyObject(IServiceCollection, application)
+    simulator = Simulator(reactor, services=[ServiceSpec("echo", 3)], seed=7)
+    simulator.setServiceParent(application)
+    assert not simulator.running
+    for _ in range(2):
+        application.startService()
+        assert simulator.running
+        async with client_of(simulator) as client:
+            assert str(await client.predict("hello")) == "hello"
+        await application.stopService()
+        assert not simulator.running
+    assert simulator.journal.total == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_stops_whatever_is_connected() -> None:
+    """Calls in flight are cut off, and `stopService` fires when their connections are gone."""
+    arrived: Deferred[None] = Deferred()
+
+    async def ponder(_: bytes) -> bytes:
+        arrived.callback(None)
+        return await Deferred()
+
+    simulator = Simulator(reactor, services=[ServiceSpec("echo", 1, processor=ponder)])
+    simulator.startService()
+    client = client_of(simulator)
+    await client.init()
+    ended: list[Any] = []
+    client.predict("hello").addBoth(ended.append)
+    await arrived
+    assert len(simulator.instance("echo-0").server.connections) == 1
+    await simulator.stopService()
+    assert not simulator.connections
+    assert not simulator.instance("echo-0").server.connections
+    await client.close()
+    assert [type(failure.value) for failure in ended] == [ConnectionFailed]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_context_manager_with_faults() -> None:
+    """The lines of the page."""
+    async with Simulator(reactor, services=[ServiceSpec("echo", 3)], seed=7) as simulator:
+        simulator.faults.add(Fault("latency", Target("echo"), {"latency": 1}))
+        simulator.instance("echo-0").crash()
+        async with client_of(simulator) as client:
+            for _ in range(10):
+                assert str(await client.predict("[]")) == "[]"
+        assert simulator.journal.total == 10
+        assert {strike.type for strike in simulator.faults.strikes} == {"latency"}
