@@ -10,8 +10,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.abstract import isIPAddress
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
@@ -92,7 +93,9 @@ class _CountedEndpoints:
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """The endpoint for a URI (`IAgentEndpointFactory`)."""
         host = uri.host.decode("ascii")
-        endpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=self._connect_timeout_s)
+        # An address needs no resolver, its thread, and no race between several: half of what a connection costs.
+        kind = TCP4ClientEndpoint if isIPAddress(host) else HostnameEndpoint
+        endpoint = kind(self._reactor, host, uri.port, timeout=self._connect_timeout_s)
         counted = _CountedEndpoint(endpoint, self)
         if uri.scheme != b"https":
             return counted

@@ -64,11 +64,6 @@ class Event:
         self._cancelled = self._done = False
         self.at_ns = at_ns
 
-    def run(self) -> None:
-        """Happen."""
-        self._done = True
-        self.act(*self.arguments, **self.named)
-
     def getTime(self) -> float:  # noqa: N802
         """When, in seconds of its host (`IDelayedCall`)."""
         return (self.at_ns + (self.host.clock_offset_ns if self.host else 0)) / NS
@@ -124,7 +119,7 @@ class Scheduler:
         self._made = 0
         self._streams: dict[str, Random] = {}
         self._hash = blake2b(digest_size=16)
-        self._traced = array("q")
+        self._traced: list[int] = []
 
     def seconds(self) -> float:
         """The time in seconds since the epoch."""
@@ -161,16 +156,16 @@ class Scheduler:
     def trace(self, who: int, what: int) -> None:
         """Two numbers more for the hash, too many to be lines."""
         traced = self._traced
-        traced.extend((self.now_ns, who, what))
+        traced += (self.now_ns, who, what)
         if len(traced) >= _TRACE_NUMBERS:
-            self._hash.update(traced.tobytes())
-            del traced[:]
+            self._hash.update(array("q", traced))
+            traced.clear()
 
     @property
     def digest(self) -> str:
         """The hash of the log and the trace so far."""
         whole = self._hash.copy()
-        whole.update(self._traced.tobytes())
+        whole.update(array("q", self._traced))
         return whole.hexdigest()
 
     # -- events
@@ -196,14 +191,16 @@ class Scheduler:
         """Let something happen on a host after `delay_s` seconds."""
         if delay_s < 0:
             raise ValueError(f"a delay must be ≥ 0, got {delay_s!r}")
-        event = Event(self, self.now_ns + round(delay_s * NS), act, arguments, named, host)
-        self._push(event)
+        at_ns = self.now_ns + round(delay_s * NS) if delay_s else self.now_ns
+        event = Event(self, at_ns, act, arguments, named, host)
+        self._made = made = self._made + 1
+        heappush(self._heap, (at_ns, made, None, event))
         return event
 
     def at(self, at_ns: int, act: Callable[..., Any], *arguments: Any) -> None:
         """Let something happen at a time that has not passed; it cannot be cancelled, and costs less."""
-        self._made += 1
-        heappush(self._heap, (at_ns, self._made, act, arguments))
+        self._made = made = self._made + 1
+        heappush(self._heap, (at_ns, made, act, arguments))
 
     def move(self, event: Event, at_ns: int) -> None:
         """Let an event happen at another time."""
@@ -223,27 +220,7 @@ class Scheduler:
 
     def step(self, end_ns: int = _NEVER_NS) -> bool:
         """Let the next event happen; `False` when there is none until `end_ns`."""
-        heap = self._heap
-        while heap and heap[0][0] <= end_ns:
-            at_ns, _, act, what = heappop(heap)
-            if act is None:
-                # A moved event has left its old entry behind.
-                if what._cancelled or what._done or what.at_ns != at_ns:  # noqa: SLF001  the scheduler's own
-                    continue
-                host = what.host
-                if host is not None and host.stalled_until_ns > at_ns:
-                    self.move(what, host.stalled_until_ns)
-                    continue
-            self.now_ns = at_ns
-            try:
-                if act is None:
-                    what.run()
-                else:
-                    act(*what)
-            except Exception as error:  # noqa: BLE001  kept, not swallowed
-                self.errors.append(error)
-            return True
-        return False
+        return self._happen(end_ns, only_one=True)
 
     def run_until(self, done: Callable[[], bool], timeout_s: float) -> bool:
         """Let events happen until `done()`; `False` when `timeout_s` has passed or nothing is left to happen."""
@@ -257,10 +234,39 @@ class Scheduler:
     def run_for(self, seconds: float) -> None:
         """Let everything of the next `seconds` happen."""
         end_ns = self.now_ns + round(seconds * NS)
-        step = self.step
-        while step(end_ns):
-            pass
+        self._happen(end_ns, only_one=False)
         self.now_ns = max(self.now_ns, end_ns)
+
+    def _happen(self, end_ns: int, *, only_one: bool) -> bool:
+        """Let the next event happen, or all until `end_ns`; whether there was one.
+
+        The loop everything runs in, so nothing is called here that can be written out.
+        """
+        found = False
+        # Asked anew each time: an event may drop a host, which makes a new heap.
+        while (heap := self._heap) and heap[0][0] <= end_ns:
+            at_ns, _, act, what = heappop(heap)
+            if act is None:
+                # A moved event has left its old entry behind.
+                if what._cancelled or what._done or what.at_ns != at_ns:  # noqa: SLF001  the scheduler's own
+                    continue
+                host = what.host
+                if host is not None and host.stalled_until_ns > at_ns:
+                    self.move(what, host.stalled_until_ns)
+                    continue
+            self.now_ns = at_ns
+            found = True
+            try:
+                if act is None:
+                    what._done = True  # noqa: SLF001
+                    what.act(*what.arguments, **what.named)
+                else:
+                    act(*what)
+            except Exception as error:  # noqa: BLE001  kept, not swallowed
+                self.errors.append(error)
+            if only_one:
+                break
+        return found
 
     def _push(self, event: Event) -> None:
         self._made += 1
