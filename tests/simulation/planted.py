@@ -270,7 +270,7 @@ def weight_nought_gets_calls(patch: Patch) -> None:
     patch(Cluster, "apply", all_of_them)
 
 
-@bug("g", "calm", 4)
+@bug("gm", "calm", 4)
 def rotation_starts_over_with_each_list(patch: Patch) -> None:
     def apply(self: Upstream, given: Any) -> Any:
         result = real(self, given)
