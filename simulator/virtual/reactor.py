@@ -148,12 +148,17 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         socket = getattr(reader, "socket", None)
         if socket is not None:
             socket.wanted = _WRITE if socket.wanted & EPOLLOUT else 0
+            if not socket.wanted:
+                # No circle is left for the collector when it closes now.
+                socket.selectable = None
 
     def removeWriter(self, writer: Any) -> None:  # noqa: N802
         """Tell no more of writability."""
         socket = getattr(writer, "socket", None)
         if socket is not None:
             socket.wanted = _READ if socket.wanted & EPOLLIN else 0
+            if not socket.wanted:
+                socket.selectable = None
 
     def ready(self, socket: VirtualSocket) -> None:
         """Something has come for a socket, or become of it: tell the program, unless it is too busy."""
