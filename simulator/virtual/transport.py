@@ -38,10 +38,10 @@ class VirtualClient(tcp.Client):
 class VirtualConnector(tcp.Connector):
     """A connection being opened, then open, as its factory sees it."""
 
-    def connectionLost(self, reason: Any) -> None:  # noqa: N802
+    def connectionLost(self, reason: Any) -> None:
         """It was open, and is no more; the circle with its transport is cut, to spare the collector."""
         lost = self.transport
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        super().connectionLost(reason)
         if self.transport is lost:
             self.transport = None
 

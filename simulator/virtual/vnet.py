@@ -194,11 +194,7 @@ class Network:
             self._carry_badly(sender, way, kind, data)
         else:
             scheduler = self.scheduler
-            due_ns = scheduler.now_ns + way.delay_ns(len(data))
-            # Nothing sent later arrives before.
-            if due_ns < sender.due_ns:
-                due_ns = sender.due_ns
-            sender.due_ns = due_ns
+            sender.due_ns = due_ns = max(sender.due_ns, scheduler.now_ns + way.delay_ns(len(data)))
             scheduler.at(due_ns, self._deliver, sender, way, kind, data)
 
     def _carry_badly(self, sender: VirtualSocket, way: Way, kind: int, data: bytes) -> None:
