@@ -29,7 +29,7 @@ def is_authorized(request: Request, token: str) -> bool:
 def _signature(request: Request, token: str) -> str:
     fields = (request.headers.get(name, "") for name in ("content-md5", "content-type", "date"))
     text = "\n".join(("POST", *fields, request.target))
-    return base64.b64encode(hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()).decode()
+    return base64.b64encode(hmac.digest(token.encode(), text.encode(), "sha1")).decode()
 
 
 def _md5_is_right(request: Request) -> bool:

@@ -189,6 +189,7 @@ class Exchange:
 
     def _end(self, answer: Answer, status: int, size: int) -> None:
         self._is_over = True
+        self._job = None
         self._stop_limit()
         self._note(status, size)
         if self._waiting is None:

@@ -122,6 +122,8 @@ class ServerConnection(Protocol):
         if answering is not None:
             answering.cancel()
         self.server.closed(self)
+        # It holds this connection's methods: without the circle both are gone at once, and need no collector.
+        del self._parser
 
     # -- what the parser calls
 

@@ -187,6 +187,8 @@ class ClientConnection(TwistedProtocol):
         """The socket is gone (`IProtocol`)."""
         self.is_lost = True
         exchange, self._exchange = self._exchange, None
+        # It holds this connection's methods: without the circle both are gone at once, and need no collector.
+        del self._parser
         # The owner first: whoever takes the answer may ask the pool for another connection at once.
         self._owner.connection_lost(self)
         if exchange is None:

@@ -30,13 +30,16 @@ if TYPE_CHECKING:
     from simulator.virtual.vtime import Event
 
 _TROUBLE = EPOLLHUP | EPOLLERR
+# What epoll reports of a socket that is read, that is written: trouble always.
+_READ = EPOLLIN | _TROUBLE
+_WRITE = EPOLLOUT | _TROUBLE
 
 
 class _Reading:
     """Which sockets are read, as Twisted's code asks."""
 
     def __contains__(self, socket: object) -> bool:
-        return socket.is_reading  # type: ignore[attr-defined, no-any-return]
+        return bool(socket.wanted & EPOLLIN)  # type: ignore[attr-defined]
 
 
 @implementer(IReactorTime, IReactorTCP, IReactorPluggableNameResolver)
@@ -130,63 +133,56 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         """Tell of readability."""
         socket: VirtualSocket = reader.socket
         socket.selectable = reader
-        socket.is_reading = True
+        socket.wanted |= _READ
         self._soon(socket)
 
     def addWriter(self, writer: Any) -> None:  # noqa: N802
         """Tell of writability."""
         socket: VirtualSocket = writer.socket
         socket.selectable = writer
-        socket.is_writing = True
+        socket.wanted |= _WRITE
         self._soon(socket)
 
     def removeReader(self, reader: Any) -> None:  # noqa: N802
         """Tell no more of readability."""
         socket = getattr(reader, "socket", None)
         if socket is not None:
-            socket.is_reading = False
+            socket.wanted = _WRITE if socket.wanted & EPOLLOUT else 0
+            if not socket.wanted:
+                # No circle is left for the collector when it closes now.
+                socket.selectable = None
 
     def removeWriter(self, writer: Any) -> None:  # noqa: N802
         """Tell no more of writability."""
         socket = getattr(writer, "socket", None)
         if socket is not None:
-            socket.is_writing = False
+            socket.wanted = _READ if socket.wanted & EPOLLIN else 0
+            if not socket.wanted:
+                socket.selectable = None
 
     def ready(self, socket: VirtualSocket) -> None:
         """Something has come for a socket, or become of it: tell the program, unless it is too busy."""
-        if self.stalled_until_ns > self._scheduler.now_ns:
-            if not socket.is_queued:
-                socket.is_queued = True
-                self._scheduler.at(self.stalled_until_ns, self._tell, socket)
-        elif not socket.is_queued:
+        if not socket.is_queued:
             self._tell(socket)
 
     def _soon(self, socket: VirtualSocket) -> None:
         """Look at a socket in a turn of its own: never inside whatever is happening."""
-        if not socket.is_queued and self._interest(socket):
+        if not socket.is_queued and socket.readiness() & socket.wanted:
             socket.is_queued = True
-            self._scheduler.at(self._scheduler.now_ns, self._tell, socket)
+            scheduler = self._scheduler
+            scheduler.at(scheduler.now_ns, self._tell, socket)
 
     def _tell(self, socket: VirtualSocket) -> None:
-        socket.is_queued = False
         if self.stalled_until_ns > self._scheduler.now_ns:
-            self.ready(socket)
+            socket.is_queued = True
+            self._scheduler.at(self.stalled_until_ns, self._tell, socket)
             return
-        event = self._interest(socket)
+        socket.is_queued = False
+        event = socket.readiness() & socket.wanted
         if event:
             self._doReadOrWrite(socket.selectable, socket, event)  # type: ignore[no-untyped-call]
-            self._soon(socket)
-
-    @staticmethod
-    def _interest(socket: VirtualSocket) -> int:
-        """What epoll would report: nothing for a socket that is not registered, and trouble always."""
-        if socket.is_reading:
-            wanted = EPOLLIN | EPOLLOUT | _TROUBLE if socket.is_writing else EPOLLIN | _TROUBLE
-        elif socket.is_writing:
-            wanted = EPOLLOUT | _TROUBLE
-        else:
-            return 0
-        return socket.readiness() & wanted
+            if socket.wanted:
+                self._soon(socket)
 
 
 @implementer(IHostnameResolver)

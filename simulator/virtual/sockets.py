@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections import deque
 from functools import cache
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from typing import TYPE_CHECKING, Any
@@ -47,6 +46,7 @@ class VirtualSocket:
         way: What is sent travels on it.
         due_ns: When the last thing sent arrives; nothing sent later arrives before.
         clogged: What waits to be sent while the connection is clogged; `None` when it is not.
+        wanted: What the program asked to be told of, as epoll takes it.
         is_closed: Whether the program has closed it.
         is_dead: Whether the connection was reset, from either end.
         is_full: Whether a listening socket takes no more connections for now.
@@ -55,8 +55,8 @@ class VirtualSocket:
     __slots__ = (
         "_backlog", "_error", "_fin_in", "_fin_out", "_fin_sent", "_inbox", "_is_connecting", "_is_listening",
         "_lingers_not", "_network", "_out", "_out_bytes", "_unread_bytes", "accepting", "clogged", "due_ns", "fileno",
-        "here", "is_client", "is_closed", "is_dead", "is_full", "is_queued", "is_reading", "is_writing", "peer",
-        "reactor", "received_bytes", "selectable", "serial", "there", "way",
+        "here", "is_client", "is_closed", "is_dead", "is_full", "is_queued", "peer",
+        "reactor", "received_bytes", "selectable", "serial", "there", "wanted", "way",
     )  # fmt: skip
 
     def __init__(self, network: Network, reactor: VirtualReactor) -> None:
@@ -70,18 +70,19 @@ class VirtualSocket:
         self.due_ns = 0
         self.clogged: list[tuple[int, bytes]] | None = None
         self.fileno = _any_descriptor
-        # What the program asked to be told of.
         self.selectable: Any = None
-        self.is_reading = self.is_writing = self.is_queued = False
+        self.wanted = 0
+        self.is_queued = False
         self.is_client = self.is_closed = self.is_dead = self.is_full = False
         self.received_bytes = 0
-        self.accepting: deque[VirtualSocket] = deque()
+        # Lists, not deques: hardly ever longer than one, and an empty deque is 600 bytes.
+        self.accepting: list[VirtualSocket] = []
         self._backlog = 0
         self._is_listening = self._is_connecting = False
         self._error = 0
         self._fin_in = self._fin_out = self._fin_sent = self._lingers_not = False
-        self._inbox: deque[bytes] = deque()
-        self._out: deque[bytes] = deque()
+        self._inbox: list[bytes] = []
+        self._out: list[bytes] = []
         self._out_bytes = self._unread_bytes = 0
 
     def __repr__(self) -> str:
@@ -105,7 +106,7 @@ class VirtualSocket:
         """The next connection."""
         if not self.accepting:
             raise BlockingIOError(errno.EAGAIN, "no connection is waiting")
-        taken = self.accepting.popleft()
+        taken = self.accepting.pop(0)
         return taken, taken.there or ("", 0)
 
     def connect_ex(self, address: Address) -> int:
@@ -145,7 +146,7 @@ class VirtualSocket:
         """What has come; nothing at the end of the stream. A reset shows after what came before it."""
         inbox = self._inbox
         if inbox:
-            data = inbox.popleft() if len(inbox) == 1 else b"".join(inbox)
+            data = inbox[0] if len(inbox) == 1 else b"".join(inbox)
             inbox.clear()
             if len(data) > size:
                 inbox.append(data[size:])
@@ -175,7 +176,7 @@ class VirtualSocket:
         self.is_closed = True
         self._network.closed(self)
         while self.accepting:
-            self.accepting.popleft().close_by_reset()
+            self.accepting.pop(0).close_by_reset()
         if self.way is None or self.is_dead or self._is_connecting:
             return
         if self._lingers_not or self._inbox:
@@ -265,7 +266,7 @@ class VirtualSocket:
 
     def read_by_peer(self, size: int) -> bool:
         """The other program has read so much; whether this end is waiting to hear of it."""
-        if self._out or (self.is_writing and self._out_bytes):
+        if self._out or (self._out_bytes and self.wanted & EPOLLOUT):
             return True
         self._unread_bytes -= size
         return False
@@ -332,10 +333,10 @@ class VirtualSocket:
         """Send what the window allows, and the FIN behind the last of it."""
         out = self._out
         while out and self._unread_bytes < RECEIVE_WINDOW_BYTES:
-            data = out.popleft()
+            data = out.pop(0)
             room = RECEIVE_WINDOW_BYTES - self._unread_bytes
             if len(data) > room:
-                out.appendleft(data[room:])
+                out.insert(0, data[room:])
                 data = data[:room]
             self._out_bytes -= len(data)
             self._unread_bytes += len(data)

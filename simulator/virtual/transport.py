@@ -38,6 +38,13 @@ class VirtualClient(tcp.Client):
 class VirtualConnector(tcp.Connector):
     """A connection being opened, then open, as its factory sees it."""
 
+    def connectionLost(self, reason: Any) -> None:
+        """It was open, and is no more; the circle with its transport is cut, to spare the collector."""
+        lost = self.transport
+        super().connectionLost(reason)
+        if self.transport is lost:
+            self.transport = None
+
     def _makeTransport(self) -> VirtualClient:  # noqa: N802
         return VirtualClient(self.host, self.port, self.bindAddress, self, self.reactor)  # type: ignore[no-untyped-call]
 
