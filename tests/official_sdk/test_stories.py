@@ -1,0 +1,381 @@
+"""Bad days of a fleet, told to the official Python SDK and to our client, each with a service of its own.
+
+The official SDK is unmodified and a black box. Where it fails by its own bug the test's docstring says so, and our
+client in the same story does the right thing. The simulator is a process; what the official SDK learns, it learns from
+polls that are three seconds apart, and the strikes of a fault count them.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING, Any
+
+import eas_prediction
+import pytest
+
+from eas_tw import blocking
+from simulator.remote import Remote
+from simulator.testing import RemoteService, start_service
+from tests.simulator.serving import Served, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+OFFICIAL, OURS = eas_prediction, blocking
+BOTH = pytest.mark.parametrize("sdk", [OFFICIAL, OURS], ids=["official", "ours"])
+# Sooner than by default, so that a story is short; the official SDK's interval is fixed.
+QUICK = blocking.ClientConfig(poll_interval_s=0.2, discovery_timeout_s=0.5, init_timeout_s=5)
+LOOK_EVERY_S, WITHIN_S = 0.05, 15.0
+
+
+class Caller:
+    """One SDK's client of one service."""
+
+    def __init__(self, sdk: Any, service: RemoteService, kind: str = "DIRECT", timeout_ms: int = 5000) -> None:
+        self.sdk, self.service = sdk, service
+        more = {"config": QUICK} if sdk is OURS else {}
+        self.client = sdk.PredictClient(service.endpoint, service.name, **more)
+        self.client.set_token(service.token)
+        self.client.set_endpoint_type(getattr(sdk, f"ENDPOINT_TYPE_{kind}"))
+        self.client.set_timeout(timeout_ms)
+        self.client.init()
+
+    def told(self, body: str = "hello") -> bytes | int:
+        """The answer, or the code of the error."""
+        try:
+            return self.call(body)
+        except self.sdk.PredictException as error:
+            return int(error.code)
+
+    def call(self, body: str = "hello") -> bytes:
+        return bytes(self.client.predict(self.sdk.StringRequest(body)).response_data)
+
+    def many(self, calls: int = 20) -> set[bytes | int]:
+        return {self.told() for _ in range(calls)}
+
+    def statuses(self) -> list[int]:
+        return [row["status"] for row in self.service.requests()]
+
+    def struck(self, name: str) -> int:
+        return next(fault["struck"] for fault in self.service.simulator.faults() if fault["name"] == name)
+
+    def told_by_discovery(self, fault: str, polls: int = 1, **attributes: Any) -> str:
+        """Break discovery, and wait until the client has asked so often; the fault's name.
+
+        When it asks the second time it has done with the first answer.
+        """
+        name = str(self.service.discovery_fault(fault, **attributes)["name"])
+        eventually(lambda: self.struck(name) >= polls)
+        return name
+
+    def used(self, number: int) -> int:
+        return int(self.service.count(number))
+
+
+def eventually(holds: Callable[[], object]) -> None:
+    """Look again until it holds; a bounded time."""
+    never = threading.Event()
+    for _ in range(int(WITHIN_S / LOOK_EVERY_S)):
+        if holds():
+            return
+        never.wait(LOOK_EVERY_S)
+    raise AssertionError(f"not within {WITHIN_S} s: {holds}")
+
+
+class Stage:
+    """Where services and clients are made, and cleared away."""
+
+    def __init__(self, simulator: Remote, leaving: ExitStack) -> None:
+        self._simulator, self._leaving = simulator, leaving
+
+    def service(self, **how: Any) -> RemoteService:
+        return self._leaving.enter_context(start_service(self._simulator, **{"instances": 2, **how}))
+
+    def caller(self, sdk: Any, service: RemoteService | None = None, **how: Any) -> Caller:
+        caller = Caller(sdk, service or self.service(), **how)
+        self._leaving.callback(caller.client.destroy)
+        return caller
+
+    def met(self, sdk: Any, **how: Any) -> Caller:
+        """A client that has been answered by all its instances; the journal begins after that."""
+        caller = self.caller(sdk, self.service(**how))
+        count = len(caller.service.instances)
+        assert caller.many(2 * count) == {b"hello"}
+        assert all(caller.used(number) for number in range(count))
+        self._simulator.ask("DELETE", "/v1/requests")
+        return caller
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
+    with Served(tmp_path_factory.mktemp("stories")) as served:
+        yield Remote(served.ready["url"])
+
+
+@pytest.fixture
+def stage(simulator: Remote) -> Iterator[Stage]:
+    with ExitStack() as leaving:
+        yield Stage(simulator, leaving)
+
+
+# -- instances
+
+
+@BOTH
+def test_one_of_two_crashes(stage: Stage, sdk: Any) -> None:
+    """Every call is answered by the other one."""
+    caller = stage.met(sdk)
+    caller.service.crash(0)
+    assert caller.many() == {b"hello"}
+    assert caller.used(1) == 20
+
+
+@pytest.mark.parametrize(("sdk", "told"), [(OFFICIAL, 500), (OURS, b"hello")], ids=["official", "ours"])
+def test_a_dead_instance_outweighs_a_live_one(stage: Stage, sdk: Any, told: object) -> None:
+    """1000 beside 1. A bug of the official SDK: all five attempts of a call go to the dead one."""
+    service = stage.service(weights=[1000, 1])
+    service.crash(0)
+    assert stage.caller(sdk, service).many(5) == {told}
+    assert service.count(1) == (5 if told == b"hello" else 0)
+
+
+@pytest.mark.parametrize("code", [450, 503])
+def test_one_of_two_refuses_the_work(stage: Stage, code: int) -> None:
+    """Its queue is full, or it is unavailable. The official SDK never asks the other one: half the calls fail."""
+    theirs, ours = stage.met(OFFICIAL), stage.met(OURS)
+    for caller in (theirs, ours):
+        caller.service.fault("http_status", 0, code=code)
+    told = [theirs.told() for _ in range(20)]
+    assert told.count(code) == told.count(b"hello") == 10
+    assert ours.many() == {b"hello"}
+
+
+@pytest.mark.parametrize(("sdk", "attempts"), [(OFFICIAL, 5), (OURS, 1)], ids=["official", "ours"])
+def test_the_users_code_fails_with_500(stage: Stage, sdk: Any, attempts: int) -> None:
+    """The official SDK has sent the request five times by then, ours once: it may have effects."""
+    caller = stage.met(sdk)
+    caller.service.fault("http_status", code=500)
+    assert caller.told() == 500
+    assert caller.statuses() == [500] * attempts
+
+
+@BOTH
+@pytest.mark.parametrize("code", [408, 429])
+def test_limits_are_told_at_once(stage: Stage, sdk: Any, code: int) -> None:
+    """The instance's time limit and its rate limit: one attempt."""
+    caller = stage.met(sdk)
+    caller.service.fault("http_status", code=code)
+    assert caller.told() == code
+    assert caller.statuses() == [code]
+
+
+@BOTH
+def test_an_instance_takes_longer_than_it_may(stage: Stage, sdk: Any) -> None:
+    """408 by the instance's own clock; it closes the connection, and the next call does not stumble over that."""
+    service = stage.service(keepalive_s=0.2, processor="sleep", workers=2)
+    caller = stage.caller(sdk, service)
+    assert [caller.told("0"), caller.told("1"), caller.told("0"), caller.told("0")] == [b"0", 408, b"0", b"0"]
+    assert caller.statuses() == [200, 408, 200, 200]
+
+
+@BOTH
+def test_a_processor_raises(stage: Stage, sdk: Any) -> None:
+    """400 at once, with the processor's text."""
+    caller = stage.caller(sdk, stage.service(processor="echo-json"))
+    with pytest.raises(sdk.PredictException, match="Expecting") as raised:
+        caller.call("{not json")
+    assert raised.value.code == 400
+    assert caller.statuses() == [400]
+
+
+@BOTH
+def test_the_token_is_wrong(stage: Stage, sdk: Any) -> None:
+    """401 at once."""
+    caller = stage.met(sdk)
+    caller.client.set_token("wrong")
+    assert caller.told() == 401
+    assert caller.statuses() == [401]
+
+
+@BOTH
+def test_an_address_belongs_to_another_service_now(stage: Stage, sdk: Any) -> None:
+    """404 from that one, as often as it is asked; the other one answers."""
+    caller = stage.met(sdk)
+    caller.service.fault("reused", 0)
+    assert caller.many(4) == {404, b"hello"}
+
+
+@pytest.mark.parametrize(("sdk", "attempts"), [(OFFICIAL, 5), (OURS, 1)], ids=["official", "ours"])
+def test_all_instances_hang(stage: Stage, sdk: Any, attempts: int) -> None:
+    """The call fails. The official SDK has no total deadline: 300 ms is waited for five times over."""
+    caller = stage.caller(sdk, timeout_ms=300)
+    assert caller.told() == b"hello"
+    for number in range(2):
+        caller.service.hang(number)
+    assert caller.told() == 500
+    eventually(lambda: len(caller.statuses()) == 1 + attempts)
+    assert caller.statuses() == [200] + [499] * attempts
+
+
+@BOTH
+def test_kept_connections_close_under_a_request(stage: Stage, sdk: Any) -> None:
+    """As a server may at any time; every call is answered."""
+    caller = stage.met(sdk)
+    caller.service.fault("close_idle", race=True)
+    assert caller.many() == {b"hello"}
+
+
+@BOTH
+def test_a_rolling_upgrade(stage: Stage, sdk: Any) -> None:
+    """New instances join, old ones leave by grace; no call fails, before the client has heard of it or after."""
+    caller = stage.met(sdk)
+    simulator, old = caller.service.simulator, [one["id"] for one in caller.service.instances]
+    for _ in old:
+        caller.service.add_instance()
+    caller.told_by_discovery("latency", latency=0)
+    eventually(lambda: caller.told() == b"hello" and caller.used(2) and caller.used(3))
+    for instance in old:
+        simulator.remove_instance(instance, grace_s=30)
+    assert caller.many() == {b"hello"}
+    assert all(row["instance"] not in old for row in caller.service.requests(limit=20))
+
+
+@BOTH
+def test_the_gateway_finds_nobody_alive(stage: Stage, sdk: Any) -> None:
+    """Its 502 is told; its answers are, while instances live."""
+    caller = stage.caller(sdk, kind="DEFAULT")
+    assert caller.told() == b"hello"
+    for number in range(2):
+        caller.service.crash(number)
+    assert caller.told() == 502
+
+
+# -- discovery
+
+
+BROKEN: dict[str, dict[str, Any]] = {"http_status": {"code": 500}, "garbage": {}, "unreachable": {}}
+
+
+@BOTH
+def test_discovery_that_fails_changes_nothing(stage: Stage, sdk: Any) -> None:
+    """Status 500, text that is not JSON, a reset connection: the list stays as it was."""
+    callers = {fault: stage.met(sdk) for fault in BROKEN}
+    names = {fault: caller.service.discovery_fault(fault, **BROKEN[fault])["name"] for fault, caller in callers.items()}
+    for fault, caller in callers.items():
+        eventually(lambda caller=caller, name=names[fault]: caller.struck(name) >= 2)
+        assert caller.many() == {b"hello"}
+        assert caller.used(0) == caller.used(1) == 10
+
+
+def test_discovery_says_nobody(stage: Stage) -> None:
+    """200 and an empty list. A bug of the official SDK: it believes it, and every call fails while instances live."""
+    theirs, ours = stage.met(OFFICIAL), stage.met(OURS)
+    ours.told_by_discovery("empty_list", polls=2)
+    theirs.told_by_discovery("empty_list")
+    eventually(lambda: theirs.told() == 500)
+    assert theirs.many() == {500}
+    assert ours.many() == {b"hello"}
+
+
+@pytest.mark.parametrize(("sdk", "learns"), [(OFFICIAL, False), (OURS, True)], ids=["official", "ours"])
+def test_bad_rows_among_good_ones(stage: Stage, sdk: Any, learns: bool) -> None:  # noqa: FBT001
+    """A bug of the official SDK: one bad row discards the good ones, and it never hears of a new instance."""
+    caller = stage.met(sdk)
+    name = caller.service.discovery_fault("bad_rows")["name"]
+    caller.service.add_instance()
+    seen = caller.struck(name)  # a poll may have come before the instance
+    eventually(lambda: caller.struck(name) >= seen + 2)
+    assert caller.many(30) == {b"hello"}
+    assert (caller.used(2) > 0) is learns
+
+
+def test_discovery_falls_silent_once(stage: Stage) -> None:
+    """A bug of the official SDK: it has no timeout for discovery, and one silent reply ends its polling for good.
+
+    Another client of the official SDK, which nothing happened to, tells how long for good is: two more polls.
+    """
+    theirs, ours, witness = stage.met(OFFICIAL), stage.met(OURS), stage.met(OFFICIAL)
+    for caller in (theirs, ours):
+        silence = caller.told_by_discovery("timeout")
+        caller.service.simulator.remove_fault(silence)
+        caller.service.add_instance()
+    asked = [caller.service.discovery_fault("latency", latency=0)["name"] for caller in (theirs, ours)]
+    witness.told_by_discovery("latency", polls=2, latency=0)
+    assert theirs.struck(asked[0]) == 0
+    assert ours.struck(asked[1]) > 0
+    assert theirs.many(30) == ours.many(30) == {b"hello"}
+    assert (theirs.used(2), ours.used(2) > 0) == (0, True)
+
+
+def test_discovery_gives_everybody_weight_zero(stage: Stage) -> None:
+    """A bug of the official SDK: calls fail for want of a backend. Ours keeps the list it had."""
+    theirs, ours = stage.met(OFFICIAL), stage.met(OURS)
+    ours.told_by_discovery("zero_weights", polls=2)
+    theirs.told_by_discovery("zero_weights")
+    eventually(lambda: theirs.told() == 500)
+    assert ours.many() == {b"hello"}
+
+
+# -- the client itself
+
+
+@pytest.mark.parametrize(("sdk", "told"), [(OFFICIAL, b"hello"), (OURS, 401)], ids=["official", "ours"])
+def test_a_token_that_is_cleared(stage: Stage, sdk: Any, told: object) -> None:
+    """A bug of the official SDK: all its calls share one dict of headers, and the last Authorization stays in it."""
+    caller = stage.met(sdk)
+    caller.client.set_token("")
+    assert caller.told() == told
+
+
+@pytest.mark.parametrize(("sdk", "told"), [(OFFICIAL, b"hello"), (OURS, 500)], ids=["official", "ours"])
+def test_a_client_that_is_destroyed(stage: Stage, sdk: Any, told: object) -> None:
+    """A bug of the official SDK: it goes on with connections that stayed open. Ours says that it is closed."""
+    caller = stage.met(sdk)
+    caller.client.destroy()
+    assert caller.told() == told
+
+
+class Dates(BaseHTTPRequestHandler):
+    """Answers its own Date, then the request's."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = f"{self.date_time_string()}|{self.headers['Date']}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+DATES = """
+import sys
+from email.utils import parsedate_to_datetime as parsed
+from {sdk} import PredictClient, StringRequest
+client = PredictClient(sys.argv[1], "s")
+client.set_token("t")
+client.init()
+now, sent = (parsed(text) for text in client.predict(StringRequest("x")).response_data.decode().split("|"))
+client.destroy()
+print(round((sent - now).total_seconds() / 3600))
+"""
+
+
+@pytest.mark.parametrize(("sdk", "hours"), [("eas_prediction", 8), ("eas_tw.blocking", 0)], ids=["official", "ours"])
+def test_the_date_of_a_signature(sdk: str, hours: int) -> None:
+    """In Shanghai. A bug of the official SDK: local time, labelled GMT, so eight hours ahead."""
+    with HTTPServer(("127.0.0.1", 0), Dates) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command = [sys.executable, "-c", DATES.format(sdk=sdk), f"http://127.0.0.1:{server.server_port}"]
+        # As POSIX writes a zone that is 8 h east, so that no database of zones is needed.
+        variables = {**environment(), "TZ": "CST-8", "PYTHONWARNINGS": "ignore"}
+        ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+        server.shutdown()
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout) == hours
