@@ -11,9 +11,9 @@ from eas_tw.net.deadlines import Deadlines
 from eas_tw.net.leg import Leg
 from eas_tw.policy import retry
 from eas_tw.policy.cluster import Cluster
-from eas_tw.policy.health import Health, Verdict
+from eas_tw.policy.health import Health
 from eas_tw.policy.load import Loads
-from eas_tw.policy.outcomes import NEVER_SENT, Condition, Outcome
+from eas_tw.policy.outcomes import NEVER_SENT, Condition
 from eas_tw.policy.outliers import Outliers
 from eas_tw.policy.retry import RetryBudget, RetryPolicy
 from eas_tw.policy.slow_start import SlowStart
@@ -193,7 +193,7 @@ def cancelled_calls_stay_in_flight(patch: Patch) -> None:
     patch(Loads, "ended", lambda self, key, elapsed_s, now: elapsed_s is None or ended(self, key, elapsed_s, now))
 
 
-@bug("g", "discovery", 20)
+@bug("g", "chaos", 30)
 def slow_start_without_end(patch: Patch) -> None:
     patch(SlowStart, "due", lambda self, now: ())
 
