@@ -16,6 +16,7 @@ from eas_tw.policy.load import Loads
 from eas_tw.policy.outcomes import NEVER_SENT, Condition
 from eas_tw.policy.outliers import Outliers
 from eas_tw.policy.retry import RetryBudget, RetryPolicy
+from eas_tw.policy.slow_start import SlowStart
 from eas_tw.policy.subset import Subset
 from tests.simulation.planted import Patch, bug
 
@@ -190,6 +191,11 @@ def cancelled_calls_stay_in_flight(patch: Patch) -> None:
     """So that the instance looks busy for ever."""
     ended = Loads.ended
     patch(Loads, "ended", lambda self, key, elapsed_s, now: elapsed_s is None or ended(self, key, elapsed_s, now))
+
+
+@bug("g", "chaos", 30)
+def slow_start_without_end(patch: Patch) -> None:
+    patch(SlowStart, "due", lambda self, now: ())
 
 
 @bug("g", "calm", 20)

@@ -3,22 +3,53 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 
 from eas_tw.policy.outcomes import Condition
-from simulator.virtual.soaking import Sum, soak
+from simulator.virtual.soaking import Sum
 from simulator.virtual.troubles import KINDS
+from tests.simulation.reached import Lines, lines_of, reached, text_of
 
 SEEDS = range(90)
-_NEVER_IN_A_BATCH = {"answered", "status", "cancelled", "overloaded", "connect_failed", "unsent"}
-"""Conditions that no attempt ends in, or only with settings that the nemesis does not draw."""
+_HOURS, _CHUNK = 0.07, 10
+_NEVER_IN_A_BATCH = {"answered", "status", "connect_failed", "unsent"}
+"""Conditions that no attempt ends in, or only by a race of one turn of the reactor."""
+
+_FILES = [
+    *(f"policy/{name}.py" for name in ("cluster", "health", "hedging", "least_loaded", "load", "outliers", "retry")),
+    *(f"policy/{name}.py" for name in ("rotation", "slow_start", "subset")),
+    "net/deadlines.py",
+]
+_NEVER_RUN = {
+    "policy/cluster.py": {"return None"},
+    "policy/least_loaded.py": {"return len(self._order)", "self._weights.pop(instance.key, None)"},
+    "policy/rotation.py": {"return len(self._turns)", "heappush(self._heap, entry)"},
+}
+"""What is there for others: nobody is left when the list is empty, which a client with a list has never; weight 0 never
+gets as far as the balancer; lengths are asked in tests; one by one instances join large fleets (profile `big`)."""
 
 
 @pytest.fixture(scope="module")
-def batch() -> Sum:
-    """The seeds, on two processes."""
-    return soak(SEEDS, "chaos", 0.07, jobs=min(2, os.cpu_count() or 1), chunk=10, collect=True)
+def traced() -> tuple[Sum, Lines]:
+    """The seeds, on two processes, and the lines that they ran."""
+    total, lines = Sum(), {name: set[int]() for name in _FILES}
+    with ProcessPoolExecutor(min(2, os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
+        chunks = [SEEDS[at : at + _CHUNK] for at in range(0, len(SEEDS), _CHUNK)]
+        for future in [pool.submit(reached, chunk, "chaos", _HOURS, _FILES) for chunk in chunks]:
+            some, seen = future.result()
+            total.merge(some)
+            for name in _FILES:
+                lines[name] |= seen[name]
+    return total, lines
+
+
+@pytest.fixture(scope="module")
+def batch(traced: tuple[Sum, Lines]) -> Sum:
+    """What they came to."""
+    return traced[0]
 
 
 def test_the_batch_finds_nothing(batch: Sum) -> None:
@@ -39,3 +70,13 @@ def test_every_branch_of_the_retry_policy_was_taken(batch: Sum) -> None:
     retried = {"connect_refused", "connect_timeout", "stale", "lost", "cut", "attempt_timeout", "waited", "450", "503"}
     assert retried - set(batch.retries) == set()
     assert {"400", "404", "500", "502"} & met
+
+
+def test_every_line_of_the_policy_has_run(traced: tuple[Sum, Lines]) -> None:
+    """Whoever adds a branch adds what makes it happen: an option to draw, a fault; or says above why nothing does."""
+    seen = traced[1]
+    missed = {
+        name: {text_of(name, line) for line in lines - seen[name]} - _NEVER_RUN.get(name, set())
+        for name, lines in lines_of(_FILES).items()
+    }
+    assert {name: lines for name, lines in missed.items() if lines} == {}
