@@ -71,6 +71,8 @@ class Deadlines(Generic[Who]):
         self._queues.clear()
 
     def _sweep(self, after_s: float, queue: _Queue[Who]) -> None:
+        # It has this queue among its arguments: without the circle both are gone at once, and need no collector.
+        queue.timer = None
         now = self._clock.seconds()
         while queue.pending:
             who, due = next(iter(queue.pending.items()))

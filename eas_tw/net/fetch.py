@@ -72,8 +72,7 @@ class DirectFetcher:
         endpoint = self._endpoints.tcp(host, port)
         if parts.scheme == "https":
             endpoint = self._endpoints.secured(endpoint, host, port)
-        getting.begin(endpoint.connect(getting))
-        return getting.done
+        return getting.begin(endpoint.connect(getting))
 
     def close(self) -> Deferred[None]:
         """Cut what is open; fires when every socket is gone."""
@@ -108,18 +107,20 @@ class _Get(Factory):
     noisy = False
 
     def __init__(self, fetcher: DirectFetcher, head: bytes) -> None:
-        self.done: Deferred[bytes] = Deferred(self._cancelled)
         self._fetcher = fetcher
         self._head = head
+        self._done: Deferred[bytes] | None = None
         self._connecting: Deferred[Any] | None = None
         self._connection: ClientConnection | None = None
         self._timer: IDelayedCall | None = None
 
-    def begin(self, connecting: Deferred[Any]) -> None:
-        """The connection is being opened."""
+    def begin(self, connecting: Deferred[Any]) -> Deferred[bytes]:
+        """The connection is being opened; fires with the document."""
+        done = self._done = Deferred(self._cancelled)
         self._timer = self._fetcher.reactor.callLater(self._fetcher.timeout_s, self._out_of_time)
         self._connecting = connecting
         connecting.addErrback(self._not_connected)
+        return done
 
     def buildProtocol(self, addr: IAddress | None) -> ClientConnection:  # noqa: ARG002
         """It is open (`IProtocolFactory`)."""
@@ -139,6 +140,7 @@ class _Get(Factory):
 
     def connection_lost(self, connection: ClientConnection) -> None:
         """The socket is gone."""
+        self._connection = None
         self._fetcher.lost(connection)
 
     def answered(self, status: int, head: bytes, body: bytes) -> None:  # noqa: ARG002
@@ -153,6 +155,7 @@ class _Get(Factory):
     # -- how it ends
 
     def _not_connected(self, failure: Failure) -> None:
+        self._connecting = None
         reason = Refusal.TIMEOUT if failure.check(TimeoutError) else Refusal.CONNECTION
         self._end(RefusedReplyError(reason, f"no reply: {failure.getErrorMessage()}"))
 
@@ -172,14 +175,15 @@ class _Get(Factory):
 
     def _end(self, result: bytes | RefusedReplyError) -> None:
         """The document, or why there is none; what comes after it is of no interest."""
-        if self.done.called:
+        done, self._done = self._done, None
+        if done is None:
             return
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         if isinstance(result, bytes):
-            self.done.callback(result)
+            done.callback(result)
         else:
-            self.done.errback(result)
+            done.errback(result)
 
 
 def _head(parts: SplitResult) -> bytes:
