@@ -141,7 +141,7 @@ def idle_connections_left_at_close(patch: Patch) -> None:
 @bug("a")
 def no_deadline(patch: Patch) -> None:
     def begin(self: Calls, call: Call, now: float, timeout_s: float) -> None:
-        self.counters.calls += 1
+        self.record.call_began()
         self.budget.record_call(now)
 
     patch(Calls, "begin", begin)
