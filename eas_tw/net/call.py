@@ -217,12 +217,8 @@ class Call:
             self._fail(nobody(self.history))
             return
         line = fleet.pool_of(instance)
-        if busy:
-            leg = Leg(self, instance, line, now, None, is_hedge=True)
-            self._legs = (*self._legs, leg)
-        else:
-            leg = Leg(self, instance, line, now, self.history[-1] if self.history else None, is_hedge=False)
-            self._legs = (leg,)
+        leg = Leg(self, instance, line, now, self.history[-1] if self.history and not busy else None, busy)
+        self._legs = (*self._legs, leg) if busy else (leg,)
         if calls.attempt_timeout_s is not None:
             calls.leg_deadlines.set(leg, now, calls.attempt_timeout_s)
         calls.record.attempt_began(leg, line.address)

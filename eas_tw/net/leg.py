@@ -63,13 +63,19 @@ class Leg:
         began: When, in the reactor's seconds.
         deadline: When its call must be over.
         retry_of: The attempt before, if this is a retry.
-        is_hedge: Whether it runs beside another one.
+        beside: The instances that had the call already and had not answered when this one was sent as a hedge.
     """
 
-    __slots__ = ("_call", "_connection", "_line", "began", "instance", "is_hedge", "retry_of")
+    __slots__ = ("_call", "_connection", "_line", "began", "beside", "instance", "retry_of")
 
     def __init__(
-        self, call: Call, instance: Instance, line: Line, began: float, retry_of: Attempt | None, *, is_hedge: bool
+        self,
+        call: Call,
+        instance: Instance,
+        line: Line,
+        began: float,
+        retry_of: Attempt | None,
+        beside: tuple[tuple[str, int], ...],
     ) -> None:
         self._call = call
         self._line = line
@@ -77,7 +83,7 @@ class Leg:
         self.instance = instance
         self.began = began
         self.retry_of = retry_of
-        self.is_hedge = is_hedge
+        self.beside = beside
 
     @property
     def request(self) -> Request:

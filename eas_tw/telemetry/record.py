@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from eas_tw.policy.instances import Change, Instance
-    from eas_tw.policy.outcomes import Attempt
+    from eas_tw.policy.outcomes import Attempt, Outcome
     from eas_tw.telemetry.events import Event, Listener
 
 _log = Logger(namespace="eas_tw.telemetry")
@@ -47,13 +47,13 @@ class AttemptTold(Protocol):
         instance: Where it goes.
         began: When, in the clock's seconds.
         retry_of: The attempt before, if this is a retry.
-        is_hedge: Whether it was sent beside another one that took long.
+        beside: The instances that had the call already when this one was sent as a hedge; empty otherwise.
     """
 
     instance: Instance
     began: float
     retry_of: Attempt | None
-    is_hedge: bool
+    beside: tuple[tuple[str, int], ...]
 
 
 class Record:
@@ -116,16 +116,13 @@ class Record:
         if before is not None:
             counters.retries[before.outcome.label] += 1
             counters.failovers += before.instance.key != attempt.instance.key
-        elif attempt.is_hedge:
+        elif attempt.beside:
             counters.hedges += 1
 
     def attempt_answered(self, attempt: AttemptTold, call: CallTold) -> None:
         """An attempt ended with a 200."""
         if self._listeners:
-            instance, elapsed_s = attempt.instance, self._seconds() - attempt.began
-            self._tell(
-                AttemptEnded(self.service, instance, ANSWERED, elapsed_s, call, attempt.retry_of, attempt.is_hedge)
-            )
+            self._tell_attempt(attempt, call, (attempt.instance, ANSWERED, self._seconds() - attempt.began))
 
     def attempt_failed(self, attempt: AttemptTold, call: CallTold, ended: Attempt) -> None:
         """An attempt ended in another way."""
@@ -133,7 +130,7 @@ class Record:
         counters.failures[ended.outcome.label] += 1
         counters.failures_at[ended.instance.address] += 1
         if self._listeners:
-            self._tell(AttemptEnded(self.service, *ended, call, attempt.retry_of, attempt.is_hedge))
+            self._tell_attempt(attempt, call, ended)
 
     # -- the fleet
 
@@ -159,6 +156,9 @@ class Record:
             self._tell(PollRefused(self.service, reason, error))
 
     # -- how it tells
+
+    def _tell_attempt(self, attempt: AttemptTold, call: CallTold, ended: tuple[Instance, Outcome, float]) -> None:
+        self._tell(AttemptEnded(self.service, *ended, call, attempt.retry_of, bool(attempt.beside)))
 
     def _tell_call(self, call: CallTold, error: str, instance: Instance | None) -> None:
         self._tell(CallEnded(self.service, self._seconds() - call.began, error, call.history, instance, call))
