@@ -87,7 +87,7 @@ class Outcome(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The outcome as counters and metrics have it: the status, or the condition."""
+        """Its name in counters and metrics, which is the status where there is one, and the condition otherwise."""
         return str(self.status) if self.condition is Condition.STATUS else self.condition.value
 
     def __str__(self) -> str:

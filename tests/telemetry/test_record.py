@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from attrs import asdict
 
 from eas_tw import Condition, Instance
@@ -13,8 +12,6 @@ from eas_tw.telemetry.counters import Counters
 from eas_tw.telemetry.events import AttemptEnded, CallEnded, Ejected, ListChanged, PollRefused
 from eas_tw.telemetry.record import Record
 from simulator.virtual.books import Books
-from simulator.virtual.nemesis import draw
-from simulator.virtual.world import World
 from tests.net.calling import House, Result, response, says
 from tests.net.wire import Wire
 from tests.simulation.house import House as Town
@@ -222,18 +219,3 @@ def test_a_bad_day_of_a_fleet_adds_up() -> None:
     assert all(value if isinstance(value, int) else sum(value.values()) for value in asdict(counters).values())
     assert books.differences(counters) == []
     town.assert_clean()
-
-
-def test_the_simulation_notices_what_is_counted_and_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its checker (n) adds up what it hears, in every run that has a listener."""
-    began = Record.attempt_began
-
-    def twice(self: Record, attempt: Any, address: str) -> None:
-        began(self, attempt, address)
-        self.counters.failovers += attempt.retry_of is not None
-
-    monkeypatch.setattr(Record, "attempt_began", twice)
-    found = (World(draw(seed, "rolling")).run().violations for seed in range(10))
-    first = next(violations for violations in found if violations)
-    assert first[0].checker == "n"
-    assert "failovers" in first[0].says
