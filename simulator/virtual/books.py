@@ -74,14 +74,16 @@ class BookChecker:
         self._report = report
         self._books: dict[int, Books] = {}
 
-    def heard(self, subject: Subject, event: Any) -> None:
-        """A client tells an event; it has been heard from its first on."""
-        self._books.setdefault(subject.number, Books()).heard(event)
+    def open(self, subject: Subject) -> Callable[[Any], None]:
+        """Keep the books of a client from here on; what is returned hears its events, from the first on."""
+        books = self._books[subject.number] = Books()
+        return books.heard
 
     def check_over(self, subject: Subject) -> None:
         """No call of a client is in flight."""
-        if subject.is_heard:
-            for found in self._books.get(subject.number, Books()).differences(subject.client.counters):
+        books = self._books.get(subject.number)
+        if books is not None:
+            for found in books.differences(subject.client.counters):
                 self._report("n", f"client {subject.number} has not counted what it has told: {found}")
 
 

@@ -107,11 +107,11 @@ class Oracle:
     def listen(self, subject: Subject) -> None:
         """From now on hear the events of a client."""
         subject.is_heard = True
+        subject.client.listen(self.books.open(subject))
 
         def hear(event: Any) -> None:
             self.choices.heard(subject, event)
             self.legs.heard(subject, event)
-            self.books.heard(subject, event)
 
         subject.client.listen(hear)
 
