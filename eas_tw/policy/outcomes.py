@@ -85,6 +85,11 @@ class Outcome(NamedTuple):
     detail: str = ""
     retry_after_s: float | None = None
 
+    @property
+    def label(self) -> str:
+        """Its name in counters and metrics, which is the status where there is one, and the condition otherwise."""
+        return str(self.status) if self.condition is Condition.STATUS else self.condition.value
+
     def __str__(self) -> str:
         if self.condition is Condition.STATUS:
             return f"status {self.status}"
