@@ -1,4 +1,7 @@
-"""CPU time of a simulated hour: one client as it comes, five instances, 2 calls a second, faults all the time.
+"""CPU time of a simulated hour: one client as it comes, five instances, 2 calls a second, about a fault a minute.
+
+The faults are those of the chaos profile, each seed with kinds of its own, for as long as they are drawn; of a denser
+schedule every second or third is taken. `--dense` takes them all: one every twenty seconds, on average.
 
     python benchmarks/simulated_hours.py --hours 1000 --jobs 2
 
@@ -11,6 +14,7 @@ import argparse
 import gc
 import json
 import sys
+from functools import partial
 from multiprocessing import get_context
 from time import process_time
 from typing import NamedTuple
@@ -18,7 +22,7 @@ from typing import NamedTuple
 from simulator.virtual.nemesis import draw
 from simulator.virtual.world import World
 
-INSTANCES, PER_S = 5, 2.0
+INSTANCES, PER_S, FAULTS_PER_H = 5, 2.0, 60
 _HOURS_A_RUN = 1.0
 _OVERHEAD = 3 / 2
 """Of the hours given to `draw`, faults begin in two thirds."""
@@ -36,10 +40,14 @@ class Share(NamedTuple):
     violations: int
 
 
-def run(seed: int) -> Share:
+def run(seed: int, *, is_dense: bool = False) -> Share:
     """One run: the faults of a chaos seed, on a world of the usual size."""
     drawn = draw(seed, "chaos", _HOURS_A_RUN * _OVERHEAD)
-    plan = drawn.but(instances=INSTANCES, weights=(), clients=1, per_s=PER_S, burst=1, large=0.0, client={}, own=())
+    every = 1 if is_dense else max(1, round(len(drawn.steps) / (FAULTS_PER_H * _HOURS_A_RUN)))
+    plan = drawn.but(
+        instances=INSTANCES, weights=(), clients=1, per_s=PER_S, burst=1, large=0.0, client={}, own=(),
+        steps=drawn.steps[::every],
+    )  # fmt: skip
     began = process_time()
     result = World(plan).run()
     cpu_s = process_time() - began
@@ -52,11 +60,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=float, default=40.0, help="to simulate (default: %(default)g)")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
+    parser.add_argument("--dense", action="store_true", help="take every fault that is drawn")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead")
     options = parser.parse_args()
     seeds = range(max(1, round(options.hours / _HOURS_A_RUN)))
     with get_context("spawn").Pool(options.jobs, gc.freeze) as pool:
-        shares = list(pool.imap_unordered(run, seeds))
+        shares = list(pool.imap_unordered(partial(run, is_dense=options.dense), seeds))
     cpu_s, simulated_s, calls, failed, faults, violations = (
         sum(column) for column in list(zip(*shares, strict=True))[1:]
     )

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
-
 from simulator.virtual.calls import Record
 
 if TYPE_CHECKING:
     from random import Random
 
+    from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
     from simulator.virtual.oracle import Oracle

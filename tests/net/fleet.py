@@ -56,7 +56,7 @@ class PuppetReactor(Clock):
         port: int,
         factory: Any,
         timeout: float = 30,
-        bindAddress: Any = None,  # noqa: ARG002, N803
+        bindAddress: Any = None,  # noqa: N803
     ) -> Dial:
         dial = Dial(self, (host, port), factory, timeout)
         self.dials.append(dial)
