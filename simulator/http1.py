@@ -239,9 +239,7 @@ class ServerConnection(Protocol):
             self.close()
 
     def _write(self, data: bytes) -> None:
-        """Send at once, which spares asking whether the socket is writable; what it does not take, and every error, is
-        the transport's.
-        """
+        """Send at once, without asking whether the socket is writable; the rest and every error are the transport's."""
         write_to_socket = self._write_to_socket
         if write_to_socket is not None:
             try:

@@ -75,7 +75,7 @@ class Calls:
         self.attempt_timeout_s = attempt_timeout_s
         self.leg_deadlines: Deadlines[Leg] = Deadlines(reactor, Leg.timed_out)
         self.hedges: Deadlines[Call] = Deadlines(reactor, Call.hedge)
-        self._in_flight: Deadlines[Call] = Deadlines(reactor, Call.deadline_passed)
+        self._in_flight: Deadlines[Call] = Deadlines(reactor, Call.deadline_passed, hedging.marks, Call.mark_passed)
         self._idle: Deferred[None] | None = None
 
     def begin(self, call: Call, now: float, timeout_s: float) -> None:
@@ -162,7 +162,7 @@ class Call:
         self.deadline = now + self._timeout_s
         calls.begin(self, now, self._timeout_s)
         delay_s = calls.hedging.delay_s
-        if delay_s is not None and self._is_idempotent:
+        if delay_s is not None:
             self._hedge_s = delay_s
             calls.hedges.set(self, now, delay_s)
         self._try(now)
@@ -195,12 +195,19 @@ class Call:
         self._let_go(Condition.DEADLINE)
         self._fail(too_late(self._timeout_s, self.history))
 
+    def mark_passed(self) -> None:
+        """Much of its time is over: who has it may be gone without a word."""
+        if self._legs:
+            waited_s = self._calls.seconds() - self._legs[-1].began
+            if self._calls.hedging.is_late(waited_s, self._timeout_s):
+                self.hedge()
+
     def hedge(self) -> None:
-        """Most calls would have been answered by now: send it to a second instance, if there is one to send to."""
+        """Somebody else would have answered by now: send it to one instance more, if there is one to send to."""
         calls, now = self._calls, self._calls.seconds()
         busy = tuple(leg.instance.key for leg in self._legs)
-        has_one_left = len(busy) == 1 and len(self.history) + 1 < calls.policy.attempts
-        if has_one_left and self._fleet.has_another((*self._tried, *busy)) and calls.budget.spend(now):
+        may = self._is_idempotent and busy and len(self.history) + len(busy) < calls.policy.attempts
+        if may and self._fleet.has_another((*self._tried, *busy)) and calls.budget.spend(now):
             self._try(now, busy)
 
     def abort(self, error: Exception) -> None:
@@ -292,7 +299,7 @@ class Call:
         self._fleet.record(leg.instance, ANSWERED, leg.began)
         legs, self._legs = self._legs, ()
         if len(legs) > 1:
-            self._drop([other for other in legs if other is not leg])
+            self._drop([other for other in legs if other is not leg], leg.began)
         calls.record.attempt_answered(leg, self)
         try:
             result = self._finish(head, body)
@@ -303,10 +310,12 @@ class Call:
         calls.record.call_answered(self, leg.instance)
         self.done.callback(result)
 
-    def _drop(self, legs: list[Leg]) -> None:
-        """Another leg was faster."""
+    def _drop(self, legs: list[Leg], winner_began: float) -> None:
+        """Another leg was faster; of one that was asked later that tells something."""
+        now = self._calls.seconds()
         for leg in legs:
-            self._leg_ended(leg, leg.let_go(Condition.CANCELLED))
+            is_late = leg.began < winner_began and self._calls.hedging.is_late(now - leg.began, self._timeout_s)
+            self._leg_ended(leg, leg.let_go(Condition.LATE if is_late else Condition.CANCELLED))
 
     def _fail(self, error: Exception) -> None:
         self._end()

@@ -37,6 +37,8 @@ class Condition(StrEnum):
     """The connection was lost inside the response."""
     ATTEMPT_TIMEOUT = "attempt_timeout"
     """`attempt_timeout_s` passed."""
+    LATE = "late"
+    """It was silent for far longer than answers take, and an instance that was asked later has answered the call."""
     WAITED = "waited"
     """The attempt's or the call's time passed in the line for a connection; nothing was sent."""
     RETIRED = "retired"
