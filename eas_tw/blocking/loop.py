@@ -133,7 +133,7 @@ class Loop:
                 self._end()
             job.wait()
         except BaseException:  # Ctrl-C, at any moment from here on
-            self.reactor.callFromThread(job.cancel)
+            self.reactor.callFromThread(self._withdraw, job)
             raise
         return job.result()
 
@@ -148,6 +148,11 @@ class Loop:
             job = queue.popleft()
             self._jobs.add(job)
             job.start().addBoth(self._over, job)
+
+    def _withdraw(self, job: _Job[Any]) -> None:
+        job.cancel()
+        # Whoever was interrupted may have been about to see to this.
+        self._take()
 
     def _over(self, _: object, job: _Job[Any]) -> None:
         self._jobs.discard(job)
