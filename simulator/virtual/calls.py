@@ -28,6 +28,11 @@ _NO_FAILURE = (STALE, "unsent")
 _NEVER_SENT = frozenset(
     {"connect_refused", "connect_timeout", "connect_failed", "unsent", "retired", "waited", "overloaded"}
 )
+_USUAL_SHARE = 0.125
+"""Of a call's time: a client takes silence for a sign when most answers take less than this."""
+_LAST_CHANCE_SHARE = 0.4
+"""Of a call's time, before its end: whoever had it for so long had it when the client looked for the last time."""
+_ENOUGH, _LATELY, _SELDOM = 64, 300, 8
 _OUT_OF_TIME, _SHORT_S = ("deadline", "waited", "overloaded"), 0.25
 _KNOWN = frozenset({"DeadlineExceeded", "ConnectionFailed", "StatusError", "ProtocolViolation", "Overloaded"})
 
@@ -84,8 +89,28 @@ class Tried(NamedTuple):
         return f"{self.address[0]}:{self.address[1]} {self.condition}{f' {self.status}' if self.status else ''}"
 
 
+class _Slow:
+    """Whether calls of a client are slow now and then only."""
+
+    def __init__(self) -> None:
+        self._answers = 0
+        self._slow: deque[int] = deque(maxlen=_SELDOM + 1)
+
+    def answered(self, *, is_slow: bool) -> None:
+        """A call was answered."""
+        self._answers += 1
+        if is_slow:
+            self._slow.append(self._answers)
+
+    @property
+    def is_usually_fast(self) -> bool:
+        """Whether hardly any of the last few hundred was slow, whichever of them the client may have looked at."""
+        lately = sum(number > self._answers - _LATELY for number in self._slow)
+        return self._answers >= _ENOUGH and lately <= _SELDOM
+
+
 class CallChecker:
-    """Checks (a), (b), (c), (f) and (k).
+    """Checks (a), (b), (c), (f), (k) and (o).
 
     Args:
         seconds: Virtual time.
@@ -98,6 +123,7 @@ class CallChecker:
         self._explanations = explanations
         self._report = report
         self._retries: defaultdict[int, deque[tuple[float, int]]] = defaultdict(lambda: deque([(0.0, 0)]))
+        self._slow: defaultdict[int, _Slow] = defaultdict(_Slow)
         self.in_flight: dict[str, Record] = {}
 
     def begin(self, record: Record) -> None:
@@ -135,6 +161,7 @@ class CallChecker:
         now_s = self._end(record)
         if record.is_cancelled:
             self._report("a", f"call {record.name} was answered after it was cancelled")
+        self._slow[record.subject.number].answered(is_slow=now_s - record.began_s > record.timeout_s * _USUAL_SHARE)
         if answer != record.body:
             window = (record.began_s, now_s)
             explained = any(
@@ -230,6 +257,7 @@ class CallChecker:
         if name == "DeadlineExceeded":
             if spent_s < record.timeout_s - _SLACK_S and not self._is_disturbed(record, now_s):
                 self._report("a", f"call {record.name} ran out of time {spent_s:.3f} s after it began")
+            self._check_second_chance(record, attempts, now_s)
             return
         if not attempts:
             self._report("f", f"call {record.name} failed as {name} without an attempt")
@@ -249,6 +277,24 @@ class CallChecker:
         if not any(excuses):
             untried = ", ".join(f"{ip}:{port}" for ip, port in sorted(left))
             self._report("f", f"call {record.name} gave up after {len(attempts)} attempts with {untried} untried")
+
+    def _check_second_chance(self, record: Record, attempts: list[Tried], now_s: float) -> None:
+        """(o): a call ran out of time; where silence is unusual it went to somebody else before."""
+        subject = record.subject
+        left = subject.steady_since(record.began_s) - {tried.address for tried in attempts}
+        excuses = (
+            subject.hedge_after_s is None,
+            record.is_once,
+            not attempts or len(attempts) >= subject.attempts,
+            attempts and attempts[-1].elapsed_s < record.timeout_s * _LAST_CHANCE_SHARE,
+            not left,
+            not self._slow[subject.number].is_usually_fast,
+            self._recent_retries(subject, now_s) > subject.budget_floor / 2,
+            self._is_disturbed(record, now_s),
+        )
+        if not any(excuses):
+            untried = ", ".join(f"{ip}:{port}" for ip, port in sorted(left))
+            self._report("o", f"call {record.name} waited in silence to its end, with {untried} untried")
 
     def _recent_retries(self, subject: Subject, now_s: float) -> int:
         kept = self._retries.get(subject.number)

@@ -72,7 +72,7 @@ class LegChecker:
         elif name == "CallEnded":
             legs = self._legs.pop(event.call, [])
             if legs:
-                self._check(subject, legs, error=event.error)
+                self._check(subject, legs, self._seconds() - event.elapsed_s, error=event.error)
 
     def sample(self, subject: Subject) -> None:
         """Look at what the budget was spent on, once a second."""
@@ -105,7 +105,7 @@ class LegChecker:
         if retries > most + 1 and not self._explanations.disturbs_client(subject.number, kept[0].at_s, now.at_s):
             self._report("l", f"client {subject.number} spent {retries} retries and hedges in 9 s, of at most {most:g}")
 
-    def _check(self, subject: Subject, legs: list[_Leg], *, error: str) -> None:
+    def _check(self, subject: Subject, legs: list[_Leg], began_s: float, *, error: str) -> None:
         spent = sum(leg.condition not in _NO_FAILURE for leg in legs)
         if spent > subject.attempts:
             self._report("l", f"client {subject.number}: a call took {spent} attempts, of at most {subject.attempts}")
@@ -114,15 +114,23 @@ class LegChecker:
             self._report("l", f"client {subject.number}: a call had {answers} answers")
         if len(legs) < _SIDE_BY_SIDE or self._is_disturbed(subject, legs):
             return
-        for at, leg in enumerate(legs):
-            beside = [other for other in legs[at + 1 :] if _overlap(leg, other)]
-            if len(beside) >= _SIDE_BY_SIDE:
-                self._report("l", f"client {subject.number}: a call had {len(beside) + 1} attempts side by side")
-            if beside and subject.hedge_after_s is None:
-                self._report("l", f"client {subject.number} hedged a call, and was not told to")
-            for other in beside:
-                if other.address == leg.address:
-                    self._report("l", f"client {subject.number}: a call was twice at {leg.address} at the same time")
+        for leg in legs:
+            beside = [other for other in legs if other is not leg and _runs_beside(leg, other)]
+            if beside:
+                self._check_hedge(
+                    subject, leg, beside, is_late=leg.began_s >= began_s + subject.timeout_s / 2 - _SLACK_S
+                )
+
+    def _check_hedge(self, subject: Subject, leg: _Leg, beside: list[_Leg], *, is_late: bool) -> None:
+        """A leg began while others ran: after a delay beside one, or late; and somewhere else."""
+        if subject.hedge_after_s is None:
+            self._report("l", f"client {subject.number} hedged a call, and was not told to")
+        elif not is_late and subject.hedge_after_s == "late":
+            self._report("l", f"client {subject.number} hedged a call that was not late")
+        elif not is_late and len(beside) > 1:
+            self._report("l", f"client {subject.number}: a call had {len(beside) + 1} attempts side by side")
+        if any(other.address == leg.address for other in beside):
+            self._report("l", f"client {subject.number}: a call was twice at {leg.address} at the same time")
 
     def _is_disturbed(self, subject: Subject, legs: list[_Leg]) -> bool:
         began_s = min(leg.began_s for leg in legs)
@@ -135,6 +143,6 @@ def _earning(kept: deque[_Spent], now: _Spent) -> int:
     return now.calls - (before[-1] if before else kept[0]).calls
 
 
-def _overlap(one: _Leg, other: _Leg) -> bool:
-    """Whether both ran at the same time."""
-    return min(one.ended_s, other.ended_s) - max(one.began_s, other.began_s) > _SLACK_S
+def _runs_beside(leg: _Leg, other: _Leg) -> bool:
+    """Whether the other one was running when this one began."""
+    return other.began_s < leg.began_s - _SLACK_S and other.ended_s > leg.began_s + _SLACK_S

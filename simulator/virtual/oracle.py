@@ -4,8 +4,8 @@ Checkers, by letter: (a) every call ends once, by its deadline; (b) with its own
 (d) connections are used as they should be; (e) the list is the last good reply, and polling is its own business;
 (f) no call fails but by faults; (g) shares are exact in quiet times; (h) nothing is left at the end; (i) after the heal
 everything is well again within a bound; (j) whoever is left out gets a probe and no more; (k) what must not be done
-twice is sent once; (l) hedges are fair; (m) subsets and bounds hold; (n) what is counted is what is told. What it finds
-stops the run.
+twice is sent once; (l) hedges are fair; (m) subsets and bounds hold; (n) what is counted is what is told; (o) silence
+of one instance costs no call its time. What it finds stops the run.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ CHECKERS = {
     "l": "hedges go elsewhere, count as attempts and against the budget, and one answer is taken",
     "m": "a subset stays within its size, and calls in flight within their bound while another has room",
     "n": "what a client has counted is what it has told its listeners",
+    "o": "a call whose instance is silent gets a second chance before its time is over",
     "x": "the application's own checkers",
 }
 _MOST_VIOLATIONS = 10

@@ -149,7 +149,7 @@ def no_deadline(patch: Patch) -> None:
     patch(Calls, "begin", begin)
 
 
-@bug("a", seeds=20)
+@bug("al", seeds=20)
 def each_attempt_gets_the_whole_deadline(patch: Patch) -> None:
     again = Call._try
 
@@ -162,7 +162,7 @@ def each_attempt_gets_the_whole_deadline(patch: Patch) -> None:
     patch(Call, "_try", renew)
 
 
-@bug("a")
+@bug("al")
 def deadline_in_half_the_time(patch: Patch) -> None:
     start = Call.start
 

@@ -12,6 +12,7 @@ from eas_tw.net.leg import Leg
 from eas_tw.policy import retry
 from eas_tw.policy.cluster import Cluster
 from eas_tw.policy.health import Health
+from eas_tw.policy.hedging import Hedging
 from eas_tw.policy.load import Loads
 from eas_tw.policy.outcomes import NEVER_SENT, Condition
 from eas_tw.policy.outliers import Outliers
@@ -72,15 +73,14 @@ def stale_taken_for_unsent(patch: Patch) -> None:
 
 @bug("k", seeds=20)
 def not_idempotent_and_hedged(patch: Patch) -> None:
-    start = Call.start
+    hedge = Call.hedge
 
-    def hedged(self: Call) -> Any:
+    def hedged(self: Call) -> None:
         wanted, self._is_idempotent = self._is_idempotent, True
-        done = start(self)
+        hedge(self)
         self._is_idempotent = wanted
-        return done
 
-    patch(Call, "start", hedged)
+    patch(Call, "hedge", hedged)
 
 
 # -- hedges
@@ -127,7 +127,7 @@ def hedges_cost_nothing(patch: Patch) -> None:
 
 @bug("dhl", seeds=20)
 def slower_leg_runs_on(patch: Patch) -> None:
-    patch(Call, "_drop", lambda self, legs: None)
+    patch(Call, "_drop", lambda self, legs, began: None)
 
 
 @bug("l", seeds=20)
@@ -145,6 +145,25 @@ def hedged_while_a_hedge_runs(patch: Patch) -> None:
             calls.hedges.set(self, now, self._hedge_s)
 
     patch(Call, "hedge", again)
+
+
+@bug("o", seeds=20)
+def no_second_chance(patch: Patch) -> None:
+    """As long as the instance is silent, so is the call, to its end."""
+    patch(Call, "mark_passed", lambda self: None)
+
+
+@bug("l", seeds=20)
+def everybody_is_late(patch: Patch) -> None:
+    """A second chance for whoever has waited a little: twice the load when all is slow."""
+
+    def hasty(self: Hedging, after: Any) -> None:
+        init(self, after)
+        self.marks = (0.05, 0.1) if self.marks else ()
+
+    init = Hedging.__init__
+    patch(Hedging, "__init__", hasty)
+    patch(Hedging, "is_late", lambda self, waited_s, timeout_s: True)
 
 
 @bug("h")
