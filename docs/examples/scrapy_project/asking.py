@@ -1,0 +1,19 @@
+"""A spider that asks the service itself: SCRAPY_SETTINGS_MODULE=settings EAS_TOKEN=… scrapy runspider asking.py ."""
+
+import scrapy
+from scrapy.utils.defer import maybe_deferred_to_future
+
+from eas_tw.scrapy import get_client
+
+
+class Asking(scrapy.Spider):
+    """Yields what the service says."""
+
+    name = "asking"
+
+    async def start(self):
+        yield scrapy.Request("data:,[4000]")
+
+    async def parse(self, response):
+        answer = await maybe_deferred_to_future(get_client(self.crawler).predict(response.text))
+        yield {"answer": str(answer)}
