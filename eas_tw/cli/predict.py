@@ -106,7 +106,7 @@ def _array(file: Path) -> Any:
     try:
         import numpy as np  # noqa: PLC0415  only tensors need it
     except ImportError:
-        raise ConfigError("--tensor needs numpy: pip install 'eas-tw[numpy]'") from None
+        raise ConfigError("--tensor needs numpy: pip install 'eas-tw[cli]'") from None
     try:
         if file.suffix == ".npy":
             return np.load(file, allow_pickle=False)

@@ -46,7 +46,7 @@ def console(running: Served, tmp_path: Path) -> Iterator[Console]:
 
 @pytest.mark.parametrize("page", CONSOLES)
 def test_every_command_of_a_page_works(console: Console, page: str) -> None:
-    """It ends well, or goes on until it is interrupted; each says something that can be said here."""
+    """It ends well, or goes on until it is ended; each says something that can be said here."""
     if shutil.which("curl") is None and "curl" in str(CONSOLES[page]):
         pytest.skip("curl is not installed")
     for block in CONSOLES[page]:
