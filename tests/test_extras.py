@@ -9,17 +9,18 @@ import pytest
 
 from tests.simulator.serving import environment
 
+MODULES = {
+    # extra: the module that needs it, and the package it brings
+    "scrapy": ("eas_tw.scrapy", "scrapy"),
+    "prometheus": ("eas_tw.telemetry.prometheus", "prometheus_client"),
+    "opentelemetry": ("eas_tw.telemetry.opentelemetry", "opentelemetry"),
+}
 
-@pytest.mark.parametrize(
-    ("module", "package", "extra"),
-    [
-        ("eas_tw.scrapy", "scrapy", "scrapy"),
-        ("eas_tw.telemetry.prometheus", "prometheus_client", "prometheus"),
-        ("eas_tw.telemetry.opentelemetry", "opentelemetry", "opentelemetry"),
-    ],
-)
-def test_a_module_says_what_to_install(module: str, package: str, extra: str) -> None:
+
+@pytest.mark.parametrize("extra", MODULES)
+def test_a_module_says_what_to_install(extra: str) -> None:
     """When it is imported."""
+    module, package = MODULES[extra]
     code, said = without(package, f"import {module}")
     assert (code, said.endswith(f"pip install 'eas-tw[{extra}]'")) == (1, True)
 
