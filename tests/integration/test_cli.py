@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +44,11 @@ def eas(served: Served, *arguments: str, stdin: bytes = b"", **changes: str) -> 
 def answer(ended: subprocess.CompletedProcess[bytes]) -> str:
     assert (ended.returncode, ended.stderr) == (0, b"")
     return ended.stdout.decode()
+
+
+def test_the_version_is_told(served: Served) -> None:
+    """One line, without settings."""
+    assert answer(eas(served, "--version")) == f"eas-tw {version('eas-tw')}\n"
 
 
 class TestPredict:
