@@ -1,4 +1,7 @@
-"""A spider that asks the service itself: SCRAPY_SETTINGS_MODULE=settings EAS_TOKEN=… scrapy runspider asking.py ."""
+"""A spider that asks the service itself.
+
+EAS_TOKEN=… scrapy crawl asking
+"""
 
 import scrapy
 from scrapy.utils.defer import maybe_deferred_to_future

@@ -2,6 +2,8 @@
 
 import os
 
+SPIDER_MODULES = ["loans", "asking"]
+
 ADDONS = {"eas_tw.scrapy.Addon": 500}
 EAS_ENDPOINT = "http://pai-eas-vpc.cn-shanghai.aliyuncs.com"
 EAS_SERVICE = "scorecard_pmml_example"
