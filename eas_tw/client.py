@@ -20,8 +20,7 @@ from eas_tw.net.http1 import text_headers
 from eas_tw.outgoing import Envelope
 from eas_tw.session import Family, Session
 from eas_tw.target import Target, fixed_list
-from eas_tw.telemetry.counters import Counters
-from eas_tw.telemetry.events import Feed
+from eas_tw.telemetry.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -76,8 +75,8 @@ class PredictClient:
         self._config = config or ClientConfig()
         self._agent = agent
         self._envelope = Envelope(self._reactor.seconds)
-        self.counters = Counters()
-        self._feed = Feed()
+        self._record = Record(self._reactor.seconds)
+        self.counters = self._record.counters
         self._family = Family(self._reactor)
         self._session: Session | None = None
         self._thread = 0
@@ -279,7 +278,7 @@ class PredictClient:
         Returns:
             Call it to hear no more.
         """
-        return self._feed.listen(listener)
+        return self._record.listen(listener)
 
     # -- how it runs
 
@@ -299,15 +298,14 @@ class PredictClient:
         for codec in filter(None, (config.compress, config.decompress)):
             check_codec(codec)
         self._thread = get_ident()
-        self._feed.service = target.service
+        self._record.service = target.service
         self._envelope.address(target.path, plain=config.auth == "token" or bool(target.custom_url))
         self._session = Session(
             self._reactor,
             config,
             target,
             family=self._family,
-            counters=self.counters,
-            feed=self._feed,
+            record=self._record,
             agent=self._agent,
         )
         self._session.start()

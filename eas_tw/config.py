@@ -85,8 +85,8 @@ def _text_or_none(_: object, attribute: Attribute[Any], value: Any) -> None:
 
 def _hedge_after(_: object, attribute: Attribute[Any], value: Any) -> None:
     if isinstance(value, str):
-        if value != "p95":
-            raise ConfigError(f'{attribute.name} must be a number > 0, "p95" or None, got {value!r}')
+        if value not in ("p95", "late"):
+            raise ConfigError(f'{attribute.name} must be a number > 0, "p95", "late" or None, got {value!r}')
     else:
         _positive_or_none(_, attribute, value)
 
@@ -108,7 +108,9 @@ class ClientConfig:
             but the call's deadline.
         attempts: The most attempts of one call, the first included.
         hedge_after_s: A call without an answer after this long is sent to a second instance, too, and the first good
-            answer wins; `"p95"` takes the running 95th percentile of latencies, `None` sends to one at a time. Hedges
+            answer wins; `"p95"` takes the running 95th percentile of latencies. Late calls get a second chance with
+            either, and with `"late"` only they do: when half of `timeout_s` is over without a word, and again at three
+            quarters, of a service that usually answers within an eighth of it. `None` sends to one at a time. Hedges
             are attempts, and use up the retry budget.
         retry_on: Conditions (by name) and statuses (by number) that are tried on another instance.
         retry_budget_ratio: Retries may be this share of the calls of the last 10 s, …
@@ -156,7 +158,7 @@ class ClientConfig:
     connect_timeout_s: float = field(default=1.0, validator=_positive)
     attempt_timeout_s: float | None = field(default=None, validator=_positive_or_none)
     attempts: int = field(default=3, validator=_count)
-    hedge_after_s: float | Literal["p95"] | None = field(default=None, validator=_hedge_after)
+    hedge_after_s: float | Literal["p95", "late"] | None = field(default="late", validator=_hedge_after)
     retry_on: frozenset[Condition | int] = field(default=DEFAULT_RETRY_ON, converter=_retry_on)
     retry_budget_ratio: float = field(default=0.2, validator=_number(0))
     retry_budget_min_per_s: float = field(default=10.0, validator=_number(0))

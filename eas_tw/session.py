@@ -19,7 +19,6 @@ from eas_tw.net.upstream import Pools, Upstream
 from eas_tw.net.waiting import WaitingRoom
 from eas_tw.policy.hedging import Hedging
 from eas_tw.policy.retry import RetryBudget, RetryPolicy
-from eas_tw.telemetry.events import PollRefused
 
 if TYPE_CHECKING:
     from twisted.web.iweb import IAgent
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.instances import Instance, RefusedReplyError, Snapshot
     from eas_tw.target import Target
-    from eas_tw.telemetry.counters import Counters
-    from eas_tw.telemetry.events import Feed
+    from eas_tw.telemetry.record import Record
 
 _log = Logger(namespace="eas_tw.client")
 
@@ -63,8 +61,7 @@ class Session:
         config: The settings, which do not change any more.
         target: What the client is aimed at; complete.
         family: Shared with children.
-        counters: Counted into.
-        feed: Told into.
+        record: Told what happens.
         agent: Another way to reach the control plane and the gateway.
 
     Attributes:
@@ -79,14 +76,13 @@ class Session:
         target: Target,
         *,
         family: Family,
-        counters: Counters,
-        feed: Feed,
+        record: Record,
         agent: IAgent | None,
     ) -> None:
         self._reactor = reactor
         self._config = config
         self._target = target
-        self._feed = feed
+        self._record = record
         self._agent = agent
         self._waiting = WaitingRoom(reactor)
         self._poller: Poller | None = None
@@ -100,10 +96,9 @@ class Session:
             Hedging(config.hedge_after_s),
             attempt_timeout_s=config.attempt_timeout_s,
             rng=self._stream("retry"),
-            counters=counters,
-            feed=feed,
+            record=record,
         )
-        self.fleet: Upstream | Gateway = self._gateway() if target.is_gateway else self._upstream(counters)
+        self.fleet: Upstream | Gateway = self._gateway() if target.is_gateway else self._upstream()
 
     @property
     def is_ready(self) -> bool:
@@ -165,11 +160,9 @@ class Session:
 
         return Gateway(self._reactor, self._target.gateway_url, self._config, self._agent)
 
-    def _upstream(self, counters: Counters) -> Upstream:
+    def _upstream(self) -> Upstream:
         config, target = self._config, self._target
-        upstream = Upstream(
-            self._reactor, self._pools, config, counters=counters, feed=self._feed, rng=self._stream("rotation")
-        )
+        upstream = Upstream(self._reactor, self._pools, config, record=self._record, rng=self._stream("rotation"))
         source = target.make_source(self._reactor, config, self._stream("source"), self._agent)
         if source is None:
             upstream.apply(target.instances)
@@ -204,8 +197,7 @@ class Session:
             self._disk_copy.save(snapshot.instances, self._reactor.seconds())
 
     def _got_refusal(self, error: RefusedReplyError) -> None:
-        if self._feed.is_heard:
-            self._feed.tell(PollRefused(self._target.service, error.reason.value, str(error)))
+        self._record.poll_refused(error.reason.value, str(error))
 
     def _take_over(self, instances: tuple[Instance, ...]) -> None:
         if isinstance(self.fleet, Upstream):

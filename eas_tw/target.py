@@ -21,6 +21,7 @@ from eas_tw.config import (
     ClientConfig,
 )
 from eas_tw.errors import ConfigError
+from eas_tw.net.discovery import PATHS, UpstreamsSource, VipServerSource
 from eas_tw.outgoing import check_endpoint, check_service
 from eas_tw.policy.instances import BadRowError, Instance, checked_instance
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from twisted.web.iweb import IAgent
 
-    from eas_tw.net.discovery import Source
+    from eas_tw.net.discovery import Fetcher, Source
     from eas_tw.net.pool import Reactor
 
 _ADDRESS_SERVER = "http://jmenv.tbsite.net:8080"
@@ -108,13 +109,7 @@ class Target:
         """Who is asked for the list of instances; `None` for a fixed list."""
         if self.endpoint_type == ENDPOINT_TYPE_FIXED:
             return None
-        # Imported here: treq and what it needs cost as much as the rest of eas_tw together.
-        from eas_tw.net.discovery import PATHS, UpstreamsSource, VipServerSource  # noqa: PLC0415
-        from eas_tw.net.fetch import Fetcher  # noqa: PLC0415
-
-        fetcher = Fetcher(
-            reactor, timeout_s=config.discovery_timeout_s, max_bytes=config.max_discovery_bytes, agent=agent
-        )
+        fetcher = _fetcher(reactor, config, agent)
         name = self.service.partition("/")[0]
         if self.endpoint_type == ENDPOINT_TYPE_VIPSERVER:
             server, domain = self._vipserver(name)
@@ -128,6 +123,18 @@ class Target:
         if "://" in self.endpoint or ":" in self.endpoint:
             return check_endpoint(self.endpoint), service
         return _ADDRESS_SERVER, self.endpoint
+
+
+def _fetcher(reactor: Reactor, config: ClientConfig, agent: IAgent | None) -> Fetcher:
+    # Imported here: each costs a program that does without it milliseconds, treq as much as the rest of eas_tw.
+    if agent is None:
+        from eas_tw.net.fetch import DirectFetcher  # noqa: PLC0415
+
+        return DirectFetcher(reactor, config)
+    from eas_tw.net.agent_fetch import AgentFetcher  # noqa: PLC0415
+
+    timeout_s, max_bytes = config.discovery_timeout_s, config.max_discovery_bytes
+    return AgentFetcher(reactor, agent, timeout_s=timeout_s, max_bytes=max_bytes)
 
 
 def fixed_list(given: Iterable[GivenInstance]) -> tuple[Instance, ...]:

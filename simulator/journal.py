@@ -8,9 +8,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, deque
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
-from attrs import asdict, define, field, fields, frozen
+from attrs import define, field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,12 +23,7 @@ BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 """Upper bounds of the histogram of answer times."""
 
 
-def _cut(path: str) -> str:
-    return path if len(path) <= MAX_PATH else f"{path[:MAX_PATH]}…"
-
-
-@frozen
-class Row:
+class Row(NamedTuple):
     """One request that reached an instance.
 
     Attributes:
@@ -48,7 +43,7 @@ class Row:
     service: str
     instance: str
     method: str
-    path: str = field(converter=_cut)
+    path: str
     status: int
     fault: str
     bytes_in: int
@@ -61,9 +56,7 @@ class Row:
         return 200 <= self.status < 300  # noqa: PLR2004
 
 
-FIELDS: Mapping[str, type] = {
-    attribute.name: {"str": str, "int": int, "float": float}[str(attribute.type)] for attribute in fields(Row)
-}
+FIELDS: Mapping[str, type] = get_type_hints(Row)
 """The fields of a row, each with the type of its values."""
 
 
@@ -173,7 +166,9 @@ class Journal:
         return self.accounts.get(instance) or Account("")
 
     def write(self, row: Row) -> None:
-        """One row more."""
+        """One row more; a long path is cut."""
+        if len(row.path) > MAX_PATH:
+            row = row._replace(path=f"{row.path[:MAX_PATH]}…")
         self.rows.append(row)
         self.total += 1
         account = self.accounts.get(row.instance)
@@ -202,4 +197,4 @@ class Journal:
 
 def to_json(number: int, row: Row) -> dict[str, Any]:
     """A row as a JSON value."""
-    return {"number": number, **asdict(row)}
+    return {"number": number, **row._asdict()}

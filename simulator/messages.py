@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import field, frozen
 
@@ -26,8 +26,7 @@ class Silence(Enum):
 HANG = Silence.HANG
 
 
-@frozen
-class Request:
+class Request(NamedTuple):
     """A whole request.
 
     Attributes:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _STOP_WITHIN_S = 5.0
+_SLEEPS_AT_MOST_S = 1.0
 
 
 class _Job(Generic[T]):
@@ -57,7 +58,9 @@ class _Job(Generic[T]):
             self._running.cancel()
 
     def wait(self) -> None:
-        self._done.acquire()
+        # Looking up now and then: a signal that comes just before the thread falls asleep does not wake it.
+        while not self._done.acquire(timeout=_SLEEPS_AT_MOST_S):
+            pass
 
     def result(self) -> T:
         if self._error is not None:
@@ -120,17 +123,17 @@ class Loop:
                 "leave out reactor="
             )
         job = _Job(work)
-        self._queue.append(job)
-        # Many threads, one wake-up: the reactor takes all that is queued. A wake-up too many does no harm.
-        if not self._is_woken:
-            self._is_woken = True
-            self.reactor.callFromThread(self._take)
-        if self._is_over:
-            self._end()
         try:
+            self._queue.append(job)
+            # Many threads, one wake-up: the reactor takes all that is queued. A wake-up too many does no harm.
+            if not self._is_woken:
+                self._is_woken = True
+                self.reactor.callFromThread(self._take)
+            if self._is_over:
+                self._end()
             job.wait()
-        except BaseException:  # Ctrl-C
-            self.reactor.callFromThread(job.cancel)
+        except BaseException:  # Ctrl-C, at any moment from here on
+            self.reactor.callFromThread(self._withdraw, job)
             raise
         return job.result()
 
@@ -145,6 +148,11 @@ class Loop:
             job = queue.popleft()
             self._jobs.add(job)
             job.start().addBoth(self._over, job)
+
+    def _withdraw(self, job: _Job[Any]) -> None:
+        job.cancel()
+        # Whoever was interrupted may have been about to see to this.
+        self._take()
 
     def _over(self, _: object, job: _Job[Any]) -> None:
         self._jobs.discard(job)

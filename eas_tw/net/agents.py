@@ -6,21 +6,17 @@ reported its loss.
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.abstract import isIPAddress
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from eas_tw.errors import ConfigError
+from eas_tw.net.endpoints import Endpoints
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocol, IProtocolFactory, ITCPTransport
@@ -29,9 +25,6 @@ if TYPE_CHECKING:
     from twisted.web.iweb import IAgent
 
     from eas_tw.net.pool import Reactor
-
-
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 
 
 class Agents:
@@ -63,8 +56,7 @@ class Agents:
         pool.retryAutomatically = False
         pool.maxPersistentPerHost = keep
         pool.cachedConnectionTimeout = idle_timeout_s  # type: ignore[assignment]
-        policy = _https_policy(trust_roots) if trust_roots else None
-        self._endpoints = _CountedEndpoints(reactor, connect_timeout_s, policy)
+        self._endpoints = _CountedEndpoints(Endpoints(reactor, connect_timeout_s, trust_roots))
         self.agent: IAgent = agent or Agent.usingEndpointFactory(reactor, self._endpoints, pool)
 
     def close(self) -> Deferred[Any]:
@@ -83,25 +75,16 @@ class Agents:
 class _CountedEndpoints:
     """Endpoints for URIs (`IAgentEndpointFactory`), whose connections are counted."""
 
-    def __init__(self, reactor: Reactor, connect_timeout_s: float, policy: BrowserLikePolicyForHTTPS | None) -> None:
-        self._reactor = reactor
-        self._connect_timeout_s = connect_timeout_s
-        self._policy = policy
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
         self._open: dict[_CountingProtocol, None] = {}
         self._waiters: list[Deferred[None]] = []
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """The endpoint for a URI (`IAgentEndpointFactory`)."""
         host = uri.host.decode("ascii")
-        # An address needs no resolver, its thread, and no race between several: half of what a connection costs.
-        kind = TCP4ClientEndpoint if isIPAddress(host) else HostnameEndpoint
-        endpoint = kind(self._reactor, host, uri.port, timeout=self._connect_timeout_s)
-        counted = _CountedEndpoint(endpoint, self)
-        if uri.scheme != b"https":
-            return counted
-        if self._policy is None:
-            self._policy = BrowserLikePolicyForHTTPS()
-        return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), counted)
+        counted = _CountedEndpoint(self._endpoints.tcp(host, uri.port), self)
+        return self._endpoints.secured(counted, host, uri.port) if uri.scheme == b"https" else counted
 
     def opened(self, connection: _CountingProtocol) -> None:
         """A socket more."""
@@ -127,21 +110,6 @@ class _CountedEndpoints:
         waiter: Deferred[None] = Deferred()
         self._waiters.append(waiter)
         return waiter
-
-
-def _https_policy(trust_roots: str) -> BrowserLikePolicyForHTTPS:
-    """Trust these authorities; there is no way to trust everybody."""
-    # Imported here: it takes the tls extra, and most clients never meet https.
-    from twisted.internet.ssl import Certificate, trustRootFromCertificates  # noqa: PLC0415
-
-    try:
-        blocks = _CERTIFICATE.findall(Path(trust_roots).read_text("ascii"))
-        certificates = [Certificate.loadPEM(block) for block in blocks]
-    except Exception as error:  # OpenSSL's errors have no base class of their own
-        raise ConfigError(f"trust_roots: {trust_roots} cannot be read: {error}") from error
-    if not certificates:
-        raise ConfigError(f"trust_roots: {trust_roots} has no certificate; it must be a PEM file")
-    return BrowserLikePolicyForHTTPS(trustRootFromCertificates(certificates))
 
 
 @implementer(IStreamClientEndpoint)

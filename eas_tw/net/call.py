@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.internet.defer import Deferred
 
 from eas_tw.net.deadlines import Deadlines
-from eas_tw.net.endings import gave_up, label, nobody, outcome_of, too_late
+from eas_tw.net.endings import gave_up, nobody, outcome_of, too_late
 from eas_tw.net.leg import Leg, Line, Request
 from eas_tw.policy.outcomes import ANSWERED, NOT_ITS_FAULT, OK_STATUS, Attempt, Condition, Outcome
 from eas_tw.policy.retry import GiveUp, Options, Retry, RetryBudget, RetryPolicy
-from eas_tw.telemetry.events import AttemptEnded, CallEnded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.hedging import Hedging
     from eas_tw.policy.instances import Instance
-    from eas_tw.telemetry.counters import Counters
-    from eas_tw.telemetry.events import Feed
+    from eas_tw.telemetry.record import Record
 
     Key = tuple[str, int]
 
@@ -54,7 +52,7 @@ class Fleet(Protocol):
 
 
 class Calls:
-    """All calls of a client, and what they share: policy, budget, clock, chance and counters."""
+    """All calls of a client, and what they share: policy, budget, clock, chance and record."""
 
     def __init__(
         self,
@@ -65,8 +63,7 @@ class Calls:
         *,
         attempt_timeout_s: float | None,
         rng: Random,
-        counters: Counters,
-        feed: Feed,
+        record: Record,
     ) -> None:
         self.reactor = reactor
         self.seconds = reactor.seconds
@@ -74,17 +71,16 @@ class Calls:
         self.budget = budget
         self.hedging = hedging
         self.rng = rng
-        self.counters = counters
-        self.feed = feed
+        self.record = record
         self.attempt_timeout_s = attempt_timeout_s
         self.leg_deadlines: Deadlines[Leg] = Deadlines(reactor, Leg.timed_out)
         self.hedges: Deadlines[Call] = Deadlines(reactor, Call.hedge)
-        self._in_flight: Deadlines[Call] = Deadlines(reactor, Call.deadline_passed)
+        self._in_flight: Deadlines[Call] = Deadlines(reactor, Call.deadline_passed, hedging.marks, Call.mark_passed)
         self._idle: Deferred[None] | None = None
 
     def begin(self, call: Call, now: float, timeout_s: float) -> None:
-        """Count a call and watch its deadline."""
-        self.counters.calls += 1
+        """Take note of a call and watch its deadline."""
+        self.record.call_began()
         self.budget.record_call(now)
         self._in_flight.set(call, now, timeout_s)
 
@@ -99,15 +95,6 @@ class Calls:
         if self._idle is not None:
             idle, self._idle = self._idle, None
             idle.callback(None)
-
-    def tell_attempt(self, call: Call, attempt: Attempt) -> None:
-        """Let those who listen know of an attempt."""
-        self.feed.tell(AttemptEnded(self.feed.service, *attempt, call))
-
-    def tell_call(self, call: Call, timeout_s: float, error: str, instance: Instance | None) -> None:
-        """Let those who listen know of a call that is over."""
-        elapsed_s = self.seconds() - (call.deadline - timeout_s)
-        self.feed.tell(CallEnded(self.feed.service, elapsed_s, error, call.history, instance, call))
 
     async def drain(self, within_s: float, error: Exception) -> None:
         """Wait until no call is in flight; end those left after `within_s` with `error`."""
@@ -175,11 +162,16 @@ class Call:
         self.deadline = now + self._timeout_s
         calls.begin(self, now, self._timeout_s)
         delay_s = calls.hedging.delay_s
-        if delay_s is not None and self._is_idempotent:
+        if delay_s is not None:
             self._hedge_s = delay_s
             calls.hedges.set(self, now, delay_s)
         self._try(now)
         return self.done
+
+    @property
+    def began(self) -> float:
+        """When, in the reactor's seconds."""
+        return self.deadline - self._timeout_s
 
     # -- what its legs report
 
@@ -203,13 +195,19 @@ class Call:
         self._let_go(Condition.DEADLINE)
         self._fail(too_late(self._timeout_s, self.history))
 
+    def mark_passed(self) -> None:
+        """Much of its time is over: who has it may be gone without a word."""
+        if self._legs:
+            waited_s = self._calls.seconds() - self._legs[-1].began
+            if self._calls.hedging.is_late(waited_s, self._timeout_s):
+                self.hedge()
+
     def hedge(self) -> None:
-        """Most calls would have been answered by now: send it to a second instance, if there is one to send to."""
+        """Somebody else would have answered by now: send it to one instance more, if there is one to send to."""
         calls, now = self._calls, self._calls.seconds()
         busy = tuple(leg.instance.key for leg in self._legs)
-        has_one_left = len(busy) == 1 and len(self.history) + 1 < calls.policy.attempts
-        if has_one_left and self._fleet.has_another((*self._tried, *busy)) and calls.budget.spend(now):
-            calls.counters.hedges += 1
+        may = self._is_idempotent and busy and len(self.history) + len(busy) < calls.policy.attempts
+        if may and self._fleet.has_another((*self._tried, *busy)) and calls.budget.spend(now):
             self._try(now, busy)
 
     def abort(self, error: Exception) -> None:
@@ -225,14 +223,12 @@ class Call:
         if instance is None:
             self._fail(nobody(self.history))
             return
-        if self._tried and instance.key != self._tried[-1] and not busy:
-            calls.counters.failovers += 1
         line = fleet.pool_of(instance)
-        leg = Leg(self, instance, line, now)
+        leg = Leg(self, instance, line, now, self.history[-1] if self.history and not busy else None, busy)
         self._legs = (*self._legs, leg) if busy else (leg,)
         if calls.attempt_timeout_s is not None:
             calls.leg_deadlines.set(leg, now, calls.attempt_timeout_s)
-        calls.counters.attempts[line.address] += 1
+        calls.record.attempt_began(leg, line.address)
         line.submit(leg, fresh=self._fresh)
 
     def _leg_ended(self, leg: Leg, outcome: Outcome) -> None:
@@ -246,12 +242,9 @@ class Call:
             self._fresh = True
         else:
             self._failed = (*self._failed, instance.key)
-        calls.counters.failures[label(outcome)] += 1
-        calls.counters.failures_at[instance.address] += 1
         if calls.attempt_timeout_s is not None:
             calls.leg_deadlines.clear(leg, calls.attempt_timeout_s)
-        if calls.feed.is_heard:
-            calls.tell_attempt(self, attempt)
+        calls.record.attempt_failed(leg, self, attempt)
         self._fleet.record(instance, outcome, leg.began)
 
     def _go_on(self, answer: tuple[bytes, bytes] | None) -> None:
@@ -273,7 +266,6 @@ class Call:
             self._retry(decision, now)
 
     def _retry(self, decision: Retry, now: float) -> None:
-        self._calls.counters.retries[label(self.history[-1].outcome)] += 1
         if decision.after_s > 0:
             self._pause = self._calls.reactor.callLater(decision.after_s, self._after_pause)
         else:
@@ -307,38 +299,30 @@ class Call:
         self._fleet.record(leg.instance, ANSWERED, leg.began)
         legs, self._legs = self._legs, ()
         if len(legs) > 1:
-            self._drop([other for other in legs if other is not leg])
-        if calls.feed.is_heard:
-            calls.tell_attempt(self, Attempt(leg.instance, ANSWERED, calls.seconds() - leg.began))
+            self._drop([other for other in legs if other is not leg], leg.began)
+        calls.record.attempt_answered(leg, self)
         try:
             result = self._finish(head, body)
         except Exception as error:  # noqa: BLE001  the caller's parser; its error is the call's result
-            self._account(type(error).__name__, leg.instance)
+            calls.record.call_failed(self, type(error).__name__, leg.instance)
             self.done.errback(error)
             return
-        calls.counters.answered += 1
-        if calls.feed.is_heard:
-            calls.tell_call(self, self._timeout_s, "", leg.instance)
+        calls.record.call_answered(self, leg.instance)
         self.done.callback(result)
 
-    def _drop(self, legs: list[Leg]) -> None:
-        """Another leg was faster."""
+    def _drop(self, legs: list[Leg], winner_began: float) -> None:
+        """Another leg was faster; of one that was asked later that tells something."""
+        now = self._calls.seconds()
         for leg in legs:
-            self._leg_ended(leg, leg.let_go(Condition.CANCELLED))
+            is_late = leg.began < winner_began and self._calls.hedging.is_late(now - leg.began, self._timeout_s)
+            self._leg_ended(leg, leg.let_go(Condition.LATE if is_late else Condition.CANCELLED))
 
     def _fail(self, error: Exception) -> None:
         self._end()
-        self._account(type(error).__name__)
+        self._calls.record.call_failed(self, type(error).__name__, None)
         self.done.errback(error)
 
     def _cancelled(self, _: Deferred[Any]) -> None:
         self._end()
         self._let_go(Condition.CANCELLED)
-        self._account("CancelledError")
-
-    def _account(self, error: str, instance: Instance | None = None) -> None:
-        """The call has failed."""
-        calls = self._calls
-        calls.counters.failed[error] += 1
-        if calls.feed.is_heard:
-            calls.tell_call(self, self._timeout_s, error, instance)
+        self._calls.record.call_failed(self, "CancelledError", None)

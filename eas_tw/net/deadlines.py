@@ -18,13 +18,19 @@ Who = TypeVar("Who")
 
 
 class _Queue(Generic[Who]):
-    """The deadlines of one duration, in the order in which they pass."""
+    """Everything pending of one duration, by how much of it is over; in each stage in the order of beginning."""
 
-    __slots__ = ("pending", "timer")
+    __slots__ = ("first", "later", "timer")
 
-    def __init__(self) -> None:
-        self.pending: dict[Who, float] = {}
+    def __init__(self, stages: int) -> None:
+        self.first: dict[Who, float] = {}
+        self.later: tuple[dict[Who, float], ...] = tuple({} for _ in range(stages - 1))
         self.timer: IDelayedCall | None = None
+
+    @property
+    def stages(self) -> tuple[dict[Who, float], ...]:
+        """From those that began last to those that are due next; each with when it began."""
+        return (self.first, *self.later)
 
 
 class Deadlines(Generic[Who]):
@@ -33,51 +39,92 @@ class Deadlines(Generic[Who]):
     Args:
         clock: Whose seconds count.
         expire: Called with each one whose deadline has passed.
+        marks: Shares of the time, ascending, < 1.
+        on_mark: Called with each one that is still pending when such a share of its time is over.
     """
 
-    def __init__(self, clock: IReactorTime, expire: Callable[[Who], None]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        expire: Callable[[Who], None],
+        marks: tuple[float, ...] = (),
+        on_mark: Callable[[Who], None] | None = None,
+    ) -> None:
         self._clock = clock
         self._expire = expire
+        self._on_mark = on_mark or expire
+        self._shares = (*marks, 1.0)
         self._queues: dict[float, _Queue[Who]] = {}
 
     def __bool__(self) -> bool:
         """Whether anything is pending."""
-        return any(queue.pending for queue in self._queues.values())
+        return any(stage for queue in self._queues.values() for stage in queue.stages)
 
     def __iter__(self) -> Iterator[Who]:
         """Everything pending."""
         for queue in list(self._queues.values()):
-            yield from list(queue.pending)
+            for stage in reversed(queue.stages):
+                yield from list(stage)
 
     def set(self, who: Who, now: float, after_s: float) -> None:
         """Let `who` expire at `now + after_s`; `now` is the clock's time."""
         queue = self._queues.get(after_s)
         if queue is None:
-            queue = self._queues[after_s] = _Queue()
-            queue.timer = self._clock.callLater(after_s, self._sweep, after_s, queue)
-        queue.pending[who] = now + after_s
+            queue = self._queues[after_s] = _Queue(len(self._shares))
+            queue.timer = self._clock.callLater(self._shares[0] * after_s, self._sweep, after_s, queue)
+        queue.first[who] = now
 
     def clear(self, who: Who, after_s: float) -> None:
         """Forget `who`'s deadline, set before with the same `after_s`; none is fine too."""
         queue = self._queues.get(after_s)
-        if queue is not None:
-            queue.pending.pop(who, None)
+        if queue is not None and queue.first.pop(who, None) is None:
+            for stage in queue.later:
+                stage.pop(who, None)
 
     def stop(self) -> None:
         """Forget everything and cancel the timers."""
         for queue in self._queues.values():
             if queue.timer is not None and queue.timer.active():
                 queue.timer.cancel()
+            for stage in queue.stages:
+                stage.clear()
         self._queues.clear()
 
     def _sweep(self, after_s: float, queue: _Queue[Who]) -> None:
+        # It has this queue among its arguments: without the circle both are gone at once, and need no collector.
+        queue.timer = None
         now = self._clock.seconds()
-        while queue.pending:
-            who, due = next(iter(queue.pending.items()))
-            if due > now:
-                queue.timer = self._clock.callLater(due - now, self._sweep, after_s, queue)
-                return
-            del queue.pending[who]
-            self._expire(who)
-        if self._queues.get(after_s) is queue:
+        stages = queue.stages
+        for number in reversed(range(len(stages))):
+            self._advance(stages[number], stages[number + 1 : number + 2], self._shares[number] * after_s, after_s, now)
+        if self._queues.get(after_s) is not queue:
+            return
+        next_s = [
+            next(iter(stage.values())) + share * after_s
+            for stage, share in zip(stages, self._shares, strict=True)
+            if stage
+        ]
+        if next_s:
+            queue.timer = self._clock.callLater(max(0.0, min(next_s) - now), self._sweep, after_s, queue)
+        else:
             del self._queues[after_s]
+
+    def _advance(
+        self,
+        stage: dict[Who, float],
+        following: tuple[dict[Who, float], ...],
+        mark_s: float,
+        after_s: float,
+        now: float,
+    ) -> None:
+        """Tell of those in a stage whose mark has come: of the deadline if that has come too, however late it is."""
+        while stage:
+            who, began = next(iter(stage.items()))
+            if began + mark_s > now:
+                return
+            del stage[who]
+            if following and began + after_s > now:
+                following[0][who] = began
+                self._on_mark(who)
+            else:
+                self._expire(who)

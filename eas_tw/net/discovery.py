@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-    from eas_tw.net.fetch import Fetcher
 
 _log = Logger(namespace="eas_tw.discovery")
 
@@ -34,6 +33,16 @@ PATHS = (DOCUMENTED_PATH, NEWER_PATH)
 _NOT_FOUND = 404
 _FIRST_RETRY_S = 0.1
 _REASONS_KEPT = 100
+
+
+class Fetcher(Protocol):
+    """Gets documents: `net.fetch`, or `net.agent_fetch` by an agent of the user's."""
+
+    def get(self, url: str) -> Deferred[bytes]:
+        """The document at `url`; fails with a `RefusedReplyError`."""
+
+    def close(self) -> Deferred[Any]:
+        """Fires when its sockets are gone."""
 
 
 class Source(Protocol):

@@ -57,11 +57,6 @@ def outcome_of(status: int, head: bytes) -> Outcome:
     return Outcome(Condition.STATUS, status, retry_after_s=_retry_after_s(text_headers(head)))
 
 
-def label(outcome: Outcome) -> str:
-    """An outcome as a counter has it: the status, or the condition."""
-    return str(outcome.status) if outcome.condition is Condition.STATUS else outcome.condition.value
-
-
 def _trail(history: History) -> str:
     return "; attempts: " + ", ".join(map(str, history)) if history else ""
 

@@ -1,129 +1,194 @@
-"""One bounded GET of the control plane, by treq: no redirects, no hidden retry, a limit on time and on size.
+"""One bounded GET of the control plane, on a connection of its own: no redirects, a limit on time and on size.
 
-Every way to fail becomes a `RefusedReplyError` with its reason, so the poller has one thing to catch.
+The connection is that of the data plane (`net.http1`), so a control plane that misbehaves meets the same checks as an
+instance that does, and a client of direct connections needs no other HTTP. Every way to fail becomes a
+`RefusedReplyError` with its reason, so the poller has one thing to catch.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
-from treq.client import HTTPClient
-from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.web.client import ResponseDone
-from twisted.web.http import PotentialDataLoss
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import TimeoutError  # noqa: A004
+from twisted.internet.protocol import Factory
 
-from eas_tw.net.agents import Agents
+from eas_tw.net.endpoints import Endpoints
+from eas_tw.net.flush import Flusher
+from eas_tw.net.http1 import ClientConnection
 from eas_tw.policy.instances import BadStatusError, Refusal, RefusedReplyError
+from eas_tw.policy.outcomes import OK_STATUS, Condition
 
 if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+    from twisted.internet.interfaces import IAddress, IDelayedCall
     from twisted.python.failure import Failure
-    from twisted.web.iweb import IAgent, IResponse
 
+    from eas_tw.config import ClientConfig
     from eas_tw.net.pool import Reactor
+    from eas_tw.policy.outcomes import Outcome
 
-_OK = 200
+_PORTS = {"http": 80, "https": 443}
+_AS_IT_IS = "/%:=&?~#+!$,;'@()*[]"
 
 
-class Fetcher:
+class DirectFetcher:
     """GETs documents within bounds.
+
+    One connection a document: with seconds between two of them a kept one would only be one more thing to go stale.
 
     Args:
         reactor: Clock and network.
-        timeout_s: Bound on one document, from the first byte out to the last byte in.
-        max_bytes: Bound on its size, after decompression.
-        agent: Another way to reach the control plane, such as a proxy; `None` connects to it.
-
-    One connection a document: with seconds between two of them a kept one would only be one more thing to go stale.
+        config: `discovery_timeout_s` from the first packet out to the last byte in, `max_discovery_bytes`,
+            `max_head_bytes`, `trust_roots`.
     """
 
-    def __init__(self, reactor: Reactor, *, timeout_s: float, max_bytes: int, agent: IAgent | None = None) -> None:
-        self._reactor = reactor
-        self._timeout_s = timeout_s
-        self._max_bytes = max_bytes
-        self._agents = Agents(reactor, connect_timeout_s=timeout_s, agent=agent)
-        self._client = HTTPClient(self._agents.agent)
+    def __init__(self, reactor: Reactor, config: ClientConfig) -> None:
+        self.reactor = reactor
+        self.timeout_s = config.discovery_timeout_s
+        self._max_head_bytes = config.max_head_bytes
+        self._max_body_bytes = config.max_discovery_bytes
+        self._endpoints = Endpoints(reactor, config.discovery_timeout_s, config.trust_roots)
+        self._flusher = Flusher(reactor)
+        self._open: dict[ClientConnection, None] = {}
+        self._waiters: list[Deferred[None]] = []
 
-    def close(self) -> Deferred[Any]:
-        """Fires when every socket is gone."""
-        return self._agents.close()
-
-    async def get(self, url: str) -> bytes:
+    def get(self, url: str) -> Deferred[bytes]:
         """The document at `url`.
 
-        Raises:
-            RefusedReplyError: No whole document with status 200 came; as `BadStatusError` when the status was another.
+        Returns:
+            Fires with it. Fails with a `RefusedReplyError` when no whole document with status 200 came, as
+            `BadStatusError` when the status was another. Cancelling it closes the connection.
         """
-        getting = Deferred.fromCoroutine(self._get(url))
-        timer = self._reactor.callLater(self._timeout_s, getting.cancel)
         try:
-            return await getting
-        except RefusedReplyError:
-            raise
-        except Exception as error:
-            # Asked of the timer, since a cancelled request fails with whatever it was in the middle of.
-            if not timer.active():
-                raise RefusedReplyError(Refusal.TIMEOUT, f"no whole reply within {self._timeout_s:g} s") from error
-            raise RefusedReplyError(Refusal.CONNECTION, f"no reply: {_phrase(error)}") from error
-        finally:
-            if timer.active():
-                timer.cancel()
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+            getting = _Get(self, _head(parts))
+        except ValueError as error:
+            # An address server has named something that is no address.
+            return fail(RefusedReplyError(Refusal.CONNECTION, f"no reply: {url!r} is no URL: {error}"))
+        endpoint = self._endpoints.tcp(host, port)
+        if parts.scheme == "https":
+            endpoint = self._endpoints.secured(endpoint, host, port)
+        return getting.begin(endpoint.connect(getting))
 
-    async def _get(self, url: str) -> bytes:
-        response = await self._client.get(url, allow_redirects=False, unbuffered=True)
-        body = await collect(response, self._max_bytes)
-        if response.code != _OK:
-            raise BadStatusError(response.code)
-        return body
+    def close(self) -> Deferred[None]:
+        """Cut what is open; fires when every socket is gone."""
+        for connection in list(self._open):
+            connection.abandon()
+        if not self._open:
+            return succeed(None)
+        waiter: Deferred[None] = Deferred()
+        self._waiters.append(waiter)
+        return waiter
+
+    def connection_for(self, getting: _Get) -> ClientConnection:
+        """A connection has been opened."""
+        connection = ClientConnection(
+            getting, self._flusher, max_head_bytes=self._max_head_bytes, max_body_bytes=self._max_body_bytes
+        )
+        self._open[connection] = None
+        return connection
+
+    def lost(self, connection: ClientConnection) -> None:
+        """A socket is gone."""
+        self._open.pop(connection, None)
+        if not self._open:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                waiter.callback(None)
 
 
-def collect(response: IResponse, limit: int) -> Deferred[bytes]:
-    """The body of a response; fails with a `RefusedReplyError` (`TOO_LARGE`) when it is longer than `limit` bytes."""
-    collector = _Collector(limit)
-    response.deliverBody(collector)
-    return collector.whole
+class _Get(Factory):
+    """A document on its way: opens a connection, owns it, and is the one exchange on it."""
 
+    noisy = False
 
-class _Collector(Protocol):
-    """A body, up to a limit."""
+    def __init__(self, fetcher: DirectFetcher, head: bytes) -> None:
+        self._fetcher = fetcher
+        self._head = head
+        self._done: Deferred[bytes] | None = None
+        self._connecting: Deferred[Any] | None = None
+        self._connection: ClientConnection | None = None
+        self._timer: IDelayedCall | None = None
 
-    def __init__(self, limit: int) -> None:
-        self.whole: Deferred[bytes] = Deferred(lambda _: self._abort())
-        self._limit = limit
-        self._size = 0
-        self._parts: list[bytes] = []
+    def begin(self, connecting: Deferred[Any]) -> Deferred[bytes]:
+        """The connection is being opened; fires with the document."""
+        done = self._done = Deferred(self._cancelled)
+        self._timer = self._fetcher.reactor.callLater(self._fetcher.timeout_s, self._out_of_time)
+        self._connecting = connecting
+        connecting.addErrback(self._not_connected)
+        return done
 
-    def dataReceived(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size > self._limit:
-            self._end(RefusedReplyError(Refusal.TOO_LARGE, f"the reply is larger than {self._limit} bytes"))
-            self._abort()
-        else:
-            self._parts.append(data)
+    def buildProtocol(self, addr: IAddress | None) -> ClientConnection:  # noqa: ARG002
+        """It is open (`IProtocolFactory`)."""
+        self._connection = self._fetcher.connection_for(self)
+        return self._connection
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        # PotentialDataLoss: a body that ends with the connection, as HTTP/1.0 servers send it.
-        whole = reason.check(ResponseDone, PotentialDataLoss)
-        self._end(b"".join(self._parts) if whole else reason.value)
+    # -- what its connection reports
 
-    def _end(self, result: bytes | BaseException | None) -> None:
-        if self.whole.called:
+    def connection_made(self, connection: ClientConnection) -> None:
+        """It takes the request."""
+        self._connecting = None
+        connection.send(self._head, b"", self)
+
+    def connection_free(self, connection: ClientConnection) -> None:
+        """The server would keep it."""
+        connection.close()
+
+    def connection_lost(self, connection: ClientConnection) -> None:
+        """The socket is gone."""
+        self._connection = None
+        self._fetcher.lost(connection)
+
+    def answered(self, status: int, head: bytes, body: bytes) -> None:  # noqa: ARG002
+        """A whole reply came."""
+        self._end(body if status == OK_STATUS else BadStatusError(status))
+
+    def broke(self, outcome: Outcome) -> None:
+        """No whole reply will come."""
+        reason = Refusal.VIOLATION if outcome.condition is Condition.VIOLATION else Refusal.CONNECTION
+        self._end(RefusedReplyError(reason, f"no reply: {outcome.detail or outcome.condition}"))
+
+    # -- how it ends
+
+    def _not_connected(self, failure: Failure) -> None:
+        self._connecting = None
+        reason = Refusal.TIMEOUT if failure.check(TimeoutError) else Refusal.CONNECTION
+        self._end(RefusedReplyError(reason, f"no reply: {failure.getErrorMessage()}"))
+
+    def _out_of_time(self) -> None:
+        self._give_up(Refusal.TIMEOUT, f"no whole reply within {self._fetcher.timeout_s:g} s")
+
+    def _cancelled(self, _: Deferred[bytes]) -> None:
+        self._give_up(Refusal.CONNECTION, "no reply: cancelled")
+
+    def _give_up(self, reason: Refusal, detail: str) -> None:
+        # In this order: a connection that is given up may say so at once.
+        self._end(RefusedReplyError(reason, detail))
+        if self._connecting is not None:
+            self._connecting.cancel()
+        elif self._connection is not None:
+            self._connection.abandon()
+
+    def _end(self, result: bytes | RefusedReplyError) -> None:
+        """The document, or why there is none; what comes after it is of no interest."""
+        done, self._done = self._done, None
+        if done is None:
             return
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
         if isinstance(result, bytes):
-            self.whole.callback(result)
+            done.callback(result)
         else:
-            self.whole.errback(result or ConnectionError("the reply broke off"))
-
-    def _abort(self) -> None:
-        # What Twisted's agent gives a body's protocol cannot abort; its loseConnection closes without waiting, since
-        # the whole request has been written by now.
-        for name in ("abortConnection", "loseConnection"):
-            end = getattr(self.transport, name, None)
-            if end is not None:
-                end()
-                return
+            done.errback(result)
 
 
-def _phrase(error: Exception) -> str:
-    inner = getattr(error, "reasons", None)
-    return str(inner[0].value) if inner else str(error) or type(error).__name__
+def _head(parts: SplitResult) -> bytes:
+    """The request: of a reply that is compressed all the same nothing would be understood."""
+    target = quote(f"{parts.path}?{parts.query}" if parts.query else parts.path, safe=_AS_IT_IS)
+    authority = parts.netloc.rpartition("@")[2]
+    lines = (f"GET {target} HTTP/1.1", f"Host: {authority}", "Accept-Encoding: identity", "Connection: close", "", "")
+    return "\r\n".join(lines).encode("ascii")

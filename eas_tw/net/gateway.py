@@ -19,8 +19,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
+from eas_tw.net.agent_fetch import collect
 from eas_tw.net.agents import Agents
-from eas_tw.net.fetch import collect
 from eas_tw.policy.instances import Instance, RefusedReplyError
 from eas_tw.policy.outcomes import Condition, Outcome
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionClosed, ConnectionDone
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
@@ -321,7 +321,11 @@ class ClientConnection(TwistedProtocol):
 
 
 def _phrase(reason: Failure) -> str:
-    return "closed" if reason.check(ConnectionDone) else type(reason.value).__name__
+    if reason.check(ConnectionDone):
+        return "closed"
+    error = reason.value
+    # The names of Twisted's errors say what happened; OpenSSL's are all called the same.
+    return type(error).__name__ if isinstance(error, ConnectionClosed) else f"{type(error).__name__}: {error}"
 
 
 def _field(head: bytes, name: bytes) -> bytes | None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from eas_tw.net.call import Call
     from eas_tw.net.http1 import ClientConnection
     from eas_tw.policy.instances import Instance
+    from eas_tw.policy.outcomes import Attempt
 
 
 class Request(NamedTuple):
@@ -61,16 +62,28 @@ class Leg:
         instance: Where it goes.
         began: When, in the reactor's seconds.
         deadline: When its call must be over.
+        retry_of: The attempt before, if this is a retry.
+        beside: The instances that had the call already and had not answered when this one was sent as a hedge.
     """
 
-    __slots__ = ("_call", "_connection", "_line", "began", "instance")
+    __slots__ = ("_call", "_connection", "_line", "began", "beside", "instance", "retry_of")
 
-    def __init__(self, call: Call, instance: Instance, line: Line, began: float) -> None:
+    def __init__(
+        self,
+        call: Call,
+        instance: Instance,
+        line: Line,
+        began: float,
+        retry_of: Attempt | None,
+        beside: tuple[tuple[str, int], ...],
+    ) -> None:
         self._call = call
         self._line = line
         self._connection: ClientConnection | None = None
         self.instance = instance
         self.began = began
+        self.retry_of = retry_of
+        self.beside = beside
 
     @property
     def request(self) -> Request:

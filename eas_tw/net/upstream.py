@@ -18,7 +18,6 @@ from eas_tw.policy.cluster import Cluster, ClusterPolicy
 from eas_tw.policy.health import HealthPolicy
 from eas_tw.policy.instances import Added, Change, Instance, Removed, Reweighted
 from eas_tw.policy.outcomes import ANSWERED
-from eas_tw.telemetry.events import Ejected, ListChanged, Returned
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.cluster import Judgement
     from eas_tw.policy.outcomes import Outcome
-    from eas_tw.telemetry.counters import Counters
-    from eas_tw.telemetry.events import Feed
+    from eas_tw.telemetry.record import Record
 
     Key = tuple[str, int]
 
@@ -97,15 +95,12 @@ class Pools:
 class Upstream:
     """The instances of one service, each with its pool."""
 
-    def __init__(
-        self, reactor: Reactor, pools: Pools, config: ClientConfig, *, counters: Counters, feed: Feed, rng: Random
-    ) -> None:
+    def __init__(self, reactor: Reactor, pools: Pools, config: ClientConfig, *, record: Record, rng: Random) -> None:
         self._seconds = reactor.seconds
         self._pools = pools
         self._members: dict[Key, Pool] = {}
         self._cluster = Cluster(_policy(config), rng)
-        self._counters = counters
-        self._feed = feed
+        self._record = record
 
     @property
     def instances(self) -> tuple[Instance, ...]:
@@ -130,8 +125,7 @@ class Upstream:
                 self._pools.give_back(change.instance)
         if found:
             _log.info("list of instances changed: {changes}", changes=_summary(found))
-            if self._feed.is_heard:
-                self._feed.tell(ListChanged(self._feed.service, found))
+            self._record.list_changed(found)
         return found
 
     def choose(self, tried: Collection[Key], failed: Collection[Key], now: float) -> Instance | None:
@@ -176,15 +170,13 @@ class Upstream:
         self.apply(())
 
     def _tell(self, judgement: Judgement) -> None:
-        address, service = judgement.instance.address, self._feed.service
-        if self._feed.is_heard:
-            event = Ejected(service, judgement.instance, judgement.why) if judgement.is_ejected else None
-            self._feed.tell(event or Returned(service, judgement.instance))
+        instance, why = judgement.instance, judgement.why
         if judgement.is_ejected:
-            self._counters.ejections[address] += 1
-            _log.warn("ejected {instance}: {why}", instance=address, why=judgement.why)
+            self._record.ejected(instance, why)
+            _log.warn("ejected {instance}: {why}", instance=instance.address, why=why)
         else:
-            _log.info("{instance} is back: {why}", instance=address, why=judgement.why)
+            self._record.returned(instance)
+            _log.info("{instance} is back: {why}", instance=instance.address, why=why)
 
 
 def _policy(config: ClientConfig) -> ClusterPolicy:

@@ -258,4 +258,4 @@ class Cluster:
 
 
 def _took_its_time(outcome: Outcome) -> bool:
-    return outcome.condition in (Condition.ATTEMPT_TIMEOUT, Condition.DEADLINE)
+    return outcome.condition in (Condition.ATTEMPT_TIMEOUT, Condition.LATE, Condition.DEADLINE)

@@ -32,6 +32,7 @@ FAILURES = CONNECT_FAILURES | {
     Condition.LOST,
     Condition.CUT,
     Condition.ATTEMPT_TIMEOUT,
+    Condition.LATE,
     Condition.DEADLINE,
     Condition.VIOLATION,
 }

@@ -53,7 +53,7 @@ class Refusal(StrEnum):
     HTTP_STATUS = "http_status"
     TIMEOUT = "timeout"
     CONNECTION = "connection"
-    TOO_LARGE = "too_large"
+    VIOLATION = "violation"
     NOT_JSON = "not_json"
     WRONG_SHAPE = "wrong_shape"
     EMPTY_LIST = "empty_list"

@@ -37,6 +37,8 @@ class Condition(StrEnum):
     """The connection was lost inside the response."""
     ATTEMPT_TIMEOUT = "attempt_timeout"
     """`attempt_timeout_s` passed."""
+    LATE = "late"
+    """It was silent for far longer than answers take, and an instance that was asked later has answered the call."""
     WAITED = "waited"
     """The attempt's or the call's time passed in the line for a connection; nothing was sent."""
     RETIRED = "retired"
@@ -84,6 +86,11 @@ class Outcome(NamedTuple):
     status: int = 0
     detail: str = ""
     retry_after_s: float | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name in counters and metrics, which is the status where there is one, and the condition otherwise."""
+        return str(self.status) if self.condition is Condition.STATUS else self.condition.value
 
     def __str__(self) -> str:
         if self.condition is Condition.STATUS:

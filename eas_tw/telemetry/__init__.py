@@ -1,1 +1,1 @@
-"""What happened, as counters."""
+"""What happened: told once, counted, and heard by whoever listens."""

@@ -15,6 +15,4 @@ DURATION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0
 
 def error_type(outcome: Outcome) -> str:
     """The `error.type` of an attempt: the status as text when there was one, else a word; empty for none."""
-    if outcome.condition is Condition.ANSWERED:
-        return ""
-    return str(outcome.status) if outcome.condition is Condition.STATUS else outcome.condition.value
+    return "" if outcome.condition is Condition.ANSWERED else outcome.label

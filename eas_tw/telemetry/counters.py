@@ -1,4 +1,4 @@
-"""Plain counts of what a client did; cheap enough to be always on."""
+"""Plain counts of what a client did; cheap enough to be always on. `record` keeps them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attrs import define, field
 
 @define
 class Counters:
-    """Counts since the client was made.
+    """Counts since the client was made; when no call is in flight, the sum of its events.
 
     Attributes:
         calls: Calls begun.

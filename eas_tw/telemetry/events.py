@@ -1,7 +1,7 @@
 """What happens in a client, as values, for whoever listens.
 
-Counters are always on and cost next to nothing; these are made only while somebody listens. Names follow the
-vocabulary of `policy.outcomes`; adapters translate them (OpenTelemetry, Prometheus). A token is in none of them.
+`record` makes them, only while somebody listens, of what it counts. Names follow the vocabulary of `policy.outcomes`;
+adapters translate them (OpenTelemetry, Prometheus). A token is in none of them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
-from twisted.logger import Logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from eas_tw.policy.outcomes import Attempt, Outcome
 
     Listener = Callable[["Event"], None]
-
-_log = Logger(namespace="eas_tw.telemetry")
 
 
 @frozen
@@ -45,13 +42,26 @@ class CallEnded:
 
 @frozen
 class AttemptEnded:
-    """An attempt is over; every call has one or more. `call` is that of `CallEnded`."""
+    """An attempt is over; a call has one or more, unless it ended before there was anywhere to go.
+
+    Attributes:
+        service: The service's name.
+        instance: Where it went.
+        outcome: How it ended.
+        elapsed_s: How long it took.
+        call: That of `CallEnded`.
+        retry_of: The attempt that ended before and made this one necessary; `None` for the first of a call and for
+            hedges.
+        is_hedge: Whether it was sent beside another one that took long.
+    """
 
     service: str
     instance: Instance
     outcome: Outcome
     elapsed_s: float
     call: object = field(default=None, eq=False, repr=False)
+    retry_of: Attempt | None = None
+    is_hedge: bool = False
 
 
 @frozen
@@ -89,36 +99,3 @@ class PollRefused:
 
 
 Event = CallEnded | AttemptEnded | ListChanged | Ejected | Returned | PollRefused
-
-
-class Feed:
-    """Hands events to listeners.
-
-    Attributes:
-        service: The service's name, for the makers of events.
-        is_heard: Whether anybody listens; nobody makes an event otherwise.
-    """
-
-    def __init__(self) -> None:
-        self.service = ""
-        self.is_heard = False
-        self._listeners: tuple[Listener, ...] = ()
-
-    def listen(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener` with every event from now on; what is returned ends that."""
-        self._listeners = (*self._listeners, listener)
-        self.is_heard = True
-
-        def stop() -> None:
-            self._listeners = tuple(other for other in self._listeners if other is not listener)
-            self.is_heard = bool(self._listeners)
-
-        return stop
-
-    def tell(self, event: Event) -> None:
-        """An event happened. A listener that raises is logged, and harms nobody."""
-        for listener in self._listeners:
-            try:
-                listener(event)
-            except Exception:  # noqa: BLE001  it is the listener's bug, not the call's
-                _log.failure("a listener failed on {event}", event=event)

@@ -14,7 +14,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.defer import Deferred
 
 from simulator.durations import Duration, DurationError
@@ -48,9 +48,11 @@ class UserProcessor:
         """What the callable answers: a value, or a Deferred or coroutine of one."""
         return self.function(self.codec.decode(body))
 
-    @property
-    def is_patient(self) -> bool:
-        """Whether it says itself that it never blocks: a coroutine function, or one declared to answer a Deferred."""
+    is_patient: bool = field(init=False)
+    """Whether it says itself that it never blocks: a coroutine function, or one declared to answer a Deferred."""
+
+    @is_patient.default
+    def _look_at_function(self) -> bool:
         called = self.function if inspect.isroutine(self.function) else type(self.function).__call__
         wrapped = getattr(called, "__wrapped__", called)  # `inlineCallbacks` leaves the generator function here
         declared = getattr(called, "__annotations__", {}).get("return", "")

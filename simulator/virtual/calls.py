@@ -6,7 +6,7 @@ and the decision to give up.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import define, field
@@ -97,7 +97,7 @@ class CallChecker:
         self._seconds = seconds
         self._explanations = explanations
         self._report = report
-        self._retries: dict[int, deque[tuple[float, int]]] = {}
+        self._retries: defaultdict[int, deque[tuple[float, int]]] = defaultdict(lambda: deque([(0.0, 0)]))
         self.in_flight: dict[str, Record] = {}
 
     def begin(self, record: Record) -> None:
@@ -175,7 +175,7 @@ class CallChecker:
 
     def sample(self, subject: Subject) -> None:
         """Keep account of a client's retries, for its budget."""
-        kept = self._retries.setdefault(subject.number, deque([(0.0, 0)]))
+        kept = self._retries[subject.number]
         now_s = self._seconds()
         kept.append((now_s, subject.retries + subject.hedges))
         while kept[0][0] < now_s - _BUDGET_WINDOW_S and len(kept) > 1:

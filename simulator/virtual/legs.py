@@ -6,7 +6,7 @@ which it runs, counts as an attempt, costs the retry budget, and of all attempts
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class LegChecker:
         self._explanations = explanations
         self._report = report
         self._legs: dict[object, list[_Leg]] = {}
-        self._spent: dict[int, deque[_Spent]] = {}
+        self._spent: defaultdict[int, deque[_Spent]] = defaultdict(lambda: deque([_Spent(0.0, 0, 0)]))
 
     def heard(self, subject: Subject, event: Any) -> None:
         """A client tells an event."""
@@ -76,20 +76,16 @@ class LegChecker:
 
     def sample(self, subject: Subject) -> None:
         """Look at what the budget was spent on, once a second."""
-        counters = subject.client.counters
-        free = sum(counters.retries[label] for label in _COSTS_NOTHING)
-        now = _Spent(self._seconds(), counters.calls, counters.retries.total() - free + counters.hedges)
-        kept = self._spent.setdefault(subject.number, deque([_Spent(0.0, 0, 0)]))
-        kept.append(now)
-        while kept[0].at_s < now.at_s - _KEPT_S and len(kept) > 1:
+        counters, kept = subject.client.counters, self._spent[subject.number]
+        at_s, before = self._seconds(), kept[-1].retries
+        spent = counters.retries.total() + counters.hedges
+        if spent != before:
+            spent -= sum(counters.retries[label] for label in _COSTS_NOTHING)
+        kept.append(_Spent(at_s, counters.calls, spent))
+        while kept[0].at_s < at_s - _KEPT_S and len(kept) > 1:
             kept.popleft()
-        lately = [spent for spent in kept if spent.at_s >= now.at_s - _WINDOW_S]
-        retries = now.retries - lately[0].retries
-        if retries <= subject.budget_floor + 1:
-            return
-        most = subject.budget_floor + subject.budget_ratio * max(_earning(kept, spent) for spent in lately)
-        if retries > most + 1 and not self._explanations.disturbs_client(subject.number, kept[0].at_s, now.at_s):
-            self._report("l", f"client {subject.number} spent {retries} retries and hedges in 9 s, of at most {most:g}")
+        if spent > before:
+            self._check_budget(subject, kept)
 
     def check_over(self, subject: Subject) -> None:
         """Every call has ended, and so has every attempt that was told."""
@@ -98,6 +94,16 @@ class LegChecker:
             self._legs.clear()
 
     # -- how it checks
+
+    def _check_budget(self, subject: Subject, kept: deque[_Spent]) -> None:
+        now = kept[-1]
+        lately = [spent for spent in kept if spent.at_s >= now.at_s - _WINDOW_S]
+        retries = now.retries - lately[0].retries
+        if retries <= subject.budget_floor + 1:
+            return
+        most = subject.budget_floor + subject.budget_ratio * max(_earning(kept, spent) for spent in lately)
+        if retries > most + 1 and not self._explanations.disturbs_client(subject.number, kept[0].at_s, now.at_s):
+            self._report("l", f"client {subject.number} spent {retries} retries and hedges in 9 s, of at most {most:g}")
 
     def _check(self, subject: Subject, legs: list[_Leg], *, error: str) -> None:
         spent = sum(leg.condition not in _NO_FAILURE for leg in legs)

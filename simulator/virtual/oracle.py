@@ -4,7 +4,8 @@ Checkers, by letter: (a) every call ends once, by its deadline; (b) with its own
 (d) connections are used as they should be; (e) the list is the last good reply, and polling is its own business;
 (f) no call fails but by faults; (g) shares are exact in quiet times; (h) nothing is left at the end; (i) after the heal
 everything is well again within a bound; (j) whoever is left out gets a probe and no more; (k) what must not be done
-twice is sent once; (l) hedges are fair; (m) subsets and bounds hold. What it finds stops the run.
+twice is sent once; (l) hedges are fair; (m) subsets and bounds hold; (n) what is counted is what is told. What it finds
+stops the run.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
+from simulator.virtual.books import BookChecker
 from simulator.virtual.calls import CallChecker
 from simulator.virtual.choices import ChoiceChecker
 from simulator.virtual.explanations import Explanations
@@ -42,6 +44,7 @@ CHECKERS = {
     "k": "a call that is not idempotent reaches an instance once at most",
     "l": "hedges go elsewhere, count as attempts and against the budget, and one answer is taken",
     "m": "a subset stays within its size, and calls in flight within their bound while another has room",
+    "n": "what a client has counted is what it has told its listeners",
     "x": "the application's own checkers",
 }
 _MOST_VIOLATIONS = 10
@@ -83,6 +86,7 @@ class Oracle:
         self.views = ViewChecker(seconds, self.explanations, self.report)
         self.choices = ChoiceChecker(seconds, self.explanations, self.report)
         self.legs = LegChecker(seconds, self.explanations, self.report)
+        self.books = BookChecker(self.report)
         self.subjects: dict[str, Subject] = {}
         self._answered_ns: dict[Any, int] = {}
         self._counting: dict[int, dict[Address, int]] | None = None
@@ -103,6 +107,7 @@ class Oracle:
     def listen(self, subject: Subject) -> None:
         """From now on hear the events of a client."""
         subject.is_heard = True
+        subject.client.listen(self.books.open(subject))
 
         def hear(event: Any) -> None:
             self.choices.heard(subject, event)
@@ -219,6 +224,7 @@ class Oracle:
         """(h): a client has no call any more."""
         self.choices.check_over(subject)
         self.legs.check_over(subject)
+        self.books.check_over(subject)
         for kept in subject.open_inside():
             self.report("h", f"client {subject.number} has no call any more, and keeps {kept}")
 

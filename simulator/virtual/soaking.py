@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from multiprocessing import get_context
@@ -82,6 +83,7 @@ class Sum:
 
 def run_seeds(seeds: Sequence[int], profile: str, hours: float) -> Sum:
     """Some seeds, one after the other, in this process."""
+    gc.freeze()
     total = Sum()
     for seed in seeds:
         total.add(World(draw(seed, profile, hours)).run(), hours)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
-
 from simulator.virtual.calls import Record
 
 if TYPE_CHECKING:
     from random import Random
 
+    from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
     from simulator.virtual.oracle import Oracle
@@ -75,10 +74,13 @@ class Traffic:
     def burst(self, calls: int) -> None:
         """So many calls at once."""
         for _ in range(calls):
-            self.call()
+            self._begin(may_cancel=True)
 
-    def call(self, *, may_cancel: bool = True) -> Deferred[Any]:
-        """One call; the Deferred fires when it has ended, well or not."""
+    def call(self) -> Deferred[Any]:
+        """One call that nobody cancels; the Deferred fires when it has ended, well or not."""
+        return self._begin(may_cancel=False)
+
+    def _begin(self, *, may_cancel: bool) -> Deferred[Any]:
         subject, plan = self._subject, self._plan
         subject.calls += 1
         name = f"{subject.number}.{subject.calls}"
@@ -88,14 +90,11 @@ class Traffic:
         record = Record(subject, subject.calls, name, body, self._scheduler.elapsed_s, subject.timeout_s)
         record.is_once = bool(plan.once) and self._once.random() < plan.once
         self._oracle.calls.begin(record)
-        answered: Deferred[Any] = subject.client.predict(body, idempotent=not record.is_once)
+        calling: Deferred[Any] = subject.client.predict(body, idempotent=not record.is_once)
         if may_cancel and plan.cancelled and self._chance.random() < plan.cancelled:
-            subject.reactor.callLater(self._chance.random() * _LATEST_CANCEL_S, self._cancel, record, answered)
-        done: Deferred[Any] = Deferred()
-        answered.addCallbacks(self._answered, self._failed, callbackArgs=(record,), errbackArgs=(record,))
-        answered.addErrback(lambda failure: self._oracle.report("h", f"the harness failed: {failure.getTraceback()}"))
-        answered.addCallback(done.callback)
-        return done
+            subject.reactor.callLater(self._chance.random() * _LATEST_CANCEL_S, self._cancel, record, calling)
+        calling.addCallbacks(self._answered, self._failed, callbackArgs=(record,), errbackArgs=(record,))
+        return calling.addErrback(self._broke)
 
     def _again(self) -> None:
         pause_s = (0.5 + self._chance.random()) / self._per_s * self._burst
@@ -114,6 +113,9 @@ class Traffic:
         self._scheduler.log_often(
             record.number, "call %s ok from %s in %.1f ms", record.name, _Trail(record.arrivals), spent_ms
         )
+
+    def _broke(self, failure: Failure) -> None:
+        self._oracle.report("h", f"the harness failed: {failure.getTraceback()}")
 
     def _failed(self, failure: Failure, record: Record) -> None:
         self.ended += 1

@@ -39,11 +39,11 @@ class VirtualConnector(tcp.Connector):
     """A connection being opened, then open, as its factory sees it."""
 
     def connectionLost(self, reason: Any) -> None:
-        """It was open, and is no more; the circle with its transport is cut, to spare the collector."""
+        """It was open, and is no more; the circles with transport and factory are cut, to spare the collector."""
         lost = self.transport
         super().connectionLost(reason)
         if self.transport is lost:
-            self.transport = None
+            self.transport = self.factory = None
 
     def _makeTransport(self) -> VirtualClient:  # noqa: N802
         return VirtualClient(self.host, self.port, self.bindAddress, self, self.reactor)  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ after a good reply on a good day the list has followed.
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import defaultdict, deque
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -88,12 +88,12 @@ class ViewChecker:
         self._seconds = seconds
         self._explanations = explanations
         self._report = report
-        self._accounts: dict[int, _Account] = {}
+        self._accounts: defaultdict[int, _Account] = defaultdict(_Account)
         self.polls = 0
 
     def asked(self, subject: Subject) -> None:
         """A client asks for the list."""
-        account, now_s = self._account(subject), self._seconds()
+        account, now_s = self._accounts[subject.number], self._seconds()
         self.polls += 1
         before_s, account.asked_at_s = account.asked_at_s, now_s
         if before_s is None or account.last_status == _NOT_FOUND or not account.good:
@@ -104,7 +104,7 @@ class ViewChecker:
 
     def told(self, subject: Subject, status: int, body: bytes) -> None:
         """A client is sent a reply."""
-        account = self._account(subject)
+        account = self._accounts[subject.number]
         account.last_status = status
         view = good_view(status, body)
         if view is not None:
@@ -113,7 +113,7 @@ class ViewChecker:
 
     def look(self, subject: Subject) -> None:
         """Compare a client's list with what it was told."""
-        account, now_s, view = self._account(subject), self._seconds(), subject.view
+        account, now_s, view = self._accounts[subject.number], self._seconds(), subject.view
         if not view:
             self._report("e", f"client {subject.number} has lost its list")
             return
@@ -141,9 +141,6 @@ class ViewChecker:
             and not self._is_disturbed(subject, asked_at_s - subject.poll_s[1])
         ):
             self._report("e", f"client {subject.number} has not polled for {now_s - asked_at_s:.1f} s")
-
-    def _account(self, subject: Subject) -> _Account:
-        return self._accounts.setdefault(subject.number, _Account())
 
     def _is_disturbed(self, subject: Subject, since_s: float) -> bool:
         return self._explanations.disturbs_discovery(subject.number, since_s, self._seconds())

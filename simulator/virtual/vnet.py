@@ -174,6 +174,10 @@ class Network:
                 self.dialled[socket.here[0], socket.there] -= 1
         if self._listening.get(socket.here) is socket:
             del self._listening[socket.here]
+        peer = socket.peer
+        if peer is not None and peer.is_closed:
+            # Whatever is still on its way, no program will see anything of it; no circle is left for the collector.
+            socket.peer = peer.peer = None
 
     def window_opens(self, reader: VirtualSocket, size: int) -> None:
         """A program has read; the writer hears of it if it waits for that."""

@@ -142,7 +142,11 @@ class World:
         """Live through the whole plan, or until the first violation."""
         had_gc = gc.isenabled()
         gc.disable()
-        # What is there already is nobody's business, and would be looked through at the end of every run.
+        # The world before this one is one large circle; frozen it would stay for ever.
+        gc.collect()
+        # What is there already is nobody's business, and would be looked through at the end of every run. Whoever
+        # runs many worlds has frozen it before, for good.
+        is_frozen = gc.get_freeze_count() > 0
         gc.freeze()
         self.oracle.watch_log()
         try:
@@ -151,7 +155,8 @@ class World:
                 self._forget()
         finally:
             self.oracle.unwatch_log()
-            gc.unfreeze()
+            if not is_frozen:
+                gc.unfreeze()
             if had_gc:
                 gc.enable()
         return self._result()
@@ -313,7 +318,7 @@ class World:
     def _call_in_turn(self, calls: int) -> None:
         """So many calls of every client, each client's one after the other."""
         for _ in range(calls):
-            ended = [traffic.call(may_cancel=False) for traffic in self.traffic]
+            ended = [traffic.call() for traffic in self.traffic]
             for one in ended:
                 self._wait(one, "a call in quiet times", 10.0)
             if self.oracle.violations:

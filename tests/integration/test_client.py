@@ -20,6 +20,7 @@ from eas_tw import (
     ConfigError,
     ConnectionFailed,
     DeadlineExceeded,
+    DiscoveryError,
     PredictClient,
     StatusError,
     TFRequest,
@@ -220,6 +221,43 @@ class TestHttpsGateway:
             with pytest.raises(ConnectionFailed, match="certificate verify failed"):
                 await client.predict("[]")
         assert journal(served) == []
+
+
+class TestHttpsDiscovery:
+    """The control plane behind TLS; the instances are as they always are."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_brings_the_list_when_its_authority_is_configured(self, served: Served, tls: TlsFront) -> None:
+        """Through a connection of our own, poll after poll."""
+        config = ClientConfig(trust_roots=str(tls.authority_file), poll_interval_s=0.05)
+        async with PredictClient(
+            tls.url, "echo", token=TOKEN, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor, config=config
+        ) as client:
+            assert len(client.instances) == len(served.instances)
+            while client.discovery.accepted < 3:
+                await _pass(0.02)
+            assert str(await client.predict("[1]")) == "[1]"
+        assert client.discovery.rejections == {}
+
+    @pytest_twisted.ensureDeferred
+    async def test_brings_the_list_through_an_agent(self, served: Served, tls: TlsFront) -> None:
+        """Of the user's, which trusts it."""
+        pool = HTTPConnectionPool(reactor)
+        agent = Agent(reactor, BrowserLikePolicyForHTTPS(trustRootFromCertificates([tls.authority])), pool=pool)
+        async with PredictClient(
+            tls.url, "echo", token=TOKEN, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor, agent=agent
+        ) as client:
+            assert len(client.instances) == len(served.instances)
+        await pool.closeCachedConnections()
+
+    @pytest_twisted.ensureDeferred
+    async def test_brings_nothing_from_somebody_unknown(self, tls: TlsFront) -> None:
+        """And the error says why."""
+        config = ClientConfig(init_timeout_s=0.3)
+        client = PredictClient(tls.url, "echo", endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor, config=config)
+        with pytest.raises(DiscoveryError, match="certificate verify failed"):
+            await client.init()
+        await client.close()
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionRefusedError, UserError  # noqa: A004
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -34,6 +35,9 @@ class Dial:
         self.reactor.dials.remove(self)
         self.factory.clientConnectionFailed(self, Failure(error or ConnectionRefusedError()))
 
+    def getDestination(self) -> IPv4Address:  # noqa: N802
+        return IPv4Address("TCP", *self.address)
+
     def stopConnecting(self) -> None:  # noqa: N802
         self.fail(UserError())
 
@@ -46,7 +50,14 @@ class PuppetReactor(Clock):
         self.dials: list[Dial] = []
         self.wires: list[Wire] = []
 
-    def connectTCP(self, host: str, port: int, factory: Any, timeout: float = 30) -> Dial:  # noqa: N802
+    def connectTCP(  # noqa: N802
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float = 30,
+        bindAddress: Any = None,  # noqa: N803
+    ) -> Dial:
         dial = Dial(self, (host, port), factory, timeout)
         self.dials.append(dial)
         factory.startedConnecting(dial)

@@ -153,3 +153,140 @@ def test_the_percentile_is_learned_from_calls() -> None:
     assert house.client.counters.hedges == 1
     slow.deferred.cancel()
     house.assert_clean()
+
+
+class Late:
+    """A client that knows that answers come in 10 ms, and a call to an instance that has gone silent."""
+
+    def __init__(self, n: int = 3, **settings: Any) -> None:
+        self.house = House(n, **settings)
+        self.counters = self.house.client.counters
+        for _ in range(n):
+            call = self.house.call()
+            wire = self.house.accept()
+            self.house.reactor.advance(0.01)
+            says(wire, response())
+            assert str(call.value) == "ok"
+
+    def silent(self, **options: Any) -> tuple[Result, Wire]:
+        """A call, and where it went."""
+        call = self.house.call(**options)
+        self.house.reactor.advance(0)
+        return call, self.newest()
+
+    def newest(self, *others: Wire) -> Wire:
+        """Where the call is besides."""
+        (wire,) = [
+            wire
+            for wire in self.house.reactor.wires
+            if wire.is_open and wire.protocol.is_busy and not any(wire is other for other in others)
+        ]
+        return wire
+
+
+def test_a_late_call_gets_a_second_chance_and_a_third() -> None:
+    """At half its time and at three quarters, each on another instance; the first answer is its answer."""
+    late = Late()
+    call, first = late.silent()
+    late.house.reactor.advance(2.49)
+    assert late.counters.hedges == 0
+    late.house.reactor.advance(0.02)
+    second = late.newest(first)
+    late.house.reactor.advance(1.25)
+    third = late.newest(first, second)
+    assert late.counters.hedges == 2
+    says(third, response(body=b"third"))
+    assert str(call.value) == "third"
+    assert first.aborted
+    assert second.aborted
+    late.house.assert_clean()
+
+
+def test_silence_speaks_against_who_was_asked_earlier() -> None:
+    """The silent ones have been late, and the fifth time in a row one is left out; who was merely slower is not."""
+    late = Late(5, eject_after=1)
+    call, first = late.silent()
+    late.house.reactor.advance(2.51)
+    second = late.newest(first)
+    late.house.reactor.advance(0.01)
+    says(second, response())
+    assert str(call.value) == "ok"
+    assert late.counters.failures == {"late": 1}
+    assert len(late.house.client.ejected) == 1
+    # The other way round: the first comes back at last, and nothing is held against the second.
+    call, first = late.silent()
+    late.house.reactor.advance(2.51)
+    second = late.newest(first)
+    says(first, response(body=b"at last"))
+    assert str(call.value) == "at last"
+    assert late.counters.failures == {"late": 1, "cancelled": 1}
+    assert len(late.house.client.ejected) == 1
+    late.house.assert_clean()
+
+
+def test_a_service_that_thinks_for_long_is_left_to_think() -> None:
+    """Answers take a second of five: silence for half the time says nothing."""
+    house = House(3)
+    for _ in range(3):
+        call = house.call()
+        wire = house.accept()
+        house.reactor.advance(1.0)
+        says(wire, response())
+        assert str(call.value) == "ok"
+    call = house.call()
+    house.reactor.advance(4.9)
+    assert house.client.counters.hedges == 0
+    says(house.busy, response())
+    assert str(call.value) == "ok"
+    house.assert_clean()
+
+
+def test_before_anything_has_answered_nobody_is_late() -> None:
+    """There is nothing to compare with."""
+    house = House(3)
+    call = house.call()
+    house.accept()
+    house.reactor.advance(5.0)
+    assert isinstance(call.error, DeadlineExceeded)
+    assert house.client.counters.hedges == 0
+    house.assert_clean()
+
+
+@pytest.mark.parametrize(
+    ("n", "settings", "options"),
+    [
+        (1, {}, {}),
+        (3, {"attempts": 1}, {}),
+        (3, {"hedge_after_s": None}, {}),
+        (3, {"retry_budget_ratio": 0, "retry_budget_min_per_s": 0}, {}),
+        (3, {}, {"idempotent": False}),
+    ],
+    ids=["nowhere else", "one attempt", "switched off", "no budget", "not idempotent"],
+)
+def test_when_there_is_no_second_chance(n: int, settings: dict[str, Any], options: dict[str, Any]) -> None:
+    """The call has its one instance until the deadline."""
+    late = Late(n, **settings)
+    call, first = late.silent(**options)
+    late.house.reactor.advance(5.0)
+    assert isinstance(call.error, DeadlineExceeded)
+    assert first.aborted
+    assert late.counters.hedges == 0
+    late.house.assert_clean()
+
+
+def test_a_call_that_has_just_moved_on_is_not_late() -> None:
+    """Its second instance is given time, too; at three quarters it has had it."""
+    late = Late()
+    call, first = late.silent()
+    late.house.reactor.advance(2.4)
+    first.lose()
+    late.house.reactor.advance(0)
+    # The kept connection was stale: the next is a new one, to another instance.
+    second = late.house.accept()
+    late.house.reactor.advance(0.2)
+    assert late.counters.hedges == 0
+    late.house.reactor.advance(1.2)
+    assert late.counters.hedges == 1
+    says(second, response())
+    assert str(call.value) == "ok"
+    late.house.assert_clean()

@@ -43,6 +43,7 @@ RETRIED: dict[Outcome, bool] = {
     Outcome(Condition.RETIRED): True,
     Outcome(Condition.VIOLATION): False,
     Outcome(Condition.OVERLOADED): True,
+    Outcome(Condition.LATE): False,
     Outcome(Condition.DEADLINE): False,
     Outcome(Condition.CANCELLED): False,
     status(400): False,

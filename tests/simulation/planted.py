@@ -26,6 +26,8 @@ from eas_tw.policy.outcomes import Condition, Outcome
 from eas_tw.policy.pooling import Plan
 from eas_tw.policy.retry import RetryBudget, RetryPolicy
 from eas_tw.policy.rotation import Rotation
+from eas_tw.telemetry.events import Ejected
+from eas_tw.telemetry.record import Record
 
 Patch = Callable[[Any, str, Any], None]
 
@@ -141,7 +143,7 @@ def idle_connections_left_at_close(patch: Patch) -> None:
 @bug("a")
 def no_deadline(patch: Patch) -> None:
     def begin(self: Calls, call: Call, now: float, timeout_s: float) -> None:
-        self.counters.calls += 1
+        self.record.call_began()
         self.budget.record_call(now)
 
     patch(Calls, "begin", begin)
@@ -374,3 +376,27 @@ def error_nobody_takes(patch: Patch) -> None:
         discovery.Deferred().errback(ArithmeticError(math.pi))
 
     patch(Call, "_leg_ended", ended)
+
+
+# -- telemetry
+
+
+@bug("n")
+def ejection_told_and_not_counted(patch: Patch) -> None:
+    def ejected(self: Record, instance: Any, why: str) -> None:
+        self._tell(Ejected(self.service, instance, why))
+
+    patch(Record, "ejected", ejected)
+
+
+@bug("n")
+def every_retry_counted_as_a_failover(patch: Patch) -> None:
+    """Also one on the same instance, after a stale connection or when there is no other."""
+    began = Record.attempt_began
+
+    def twice(self: Record, attempt: Any, address: str) -> None:
+        before = self.counters.failovers
+        began(self, attempt, address)
+        self.counters.failovers = before + (attempt.retry_of is not None)
+
+    patch(Record, "attempt_began", twice)

@@ -1,0 +1,83 @@
+"""CPU time of a simulated hour: one client as it comes, five instances, 2 calls a second, about a fault a minute.
+
+The faults are those of the chaos profile, each seed with kinds of its own, for as long as they are drawn; of a denser
+schedule every second or third is taken. `--dense` takes them all: one every twenty seconds, on average.
+
+    python benchmarks/simulated_hours.py --hours 1000 --jobs 2
+
+Prints the sum over all processes; a neighbour's load on the machine only adds to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import sys
+from functools import partial
+from multiprocessing import get_context
+from time import process_time
+from typing import NamedTuple
+
+from simulator.virtual.nemesis import draw
+from simulator.virtual.world import World
+
+INSTANCES, PER_S, FAULTS_PER_H = 5, 2.0, 60
+_HOURS_A_RUN = 1.0
+_OVERHEAD = 3 / 2
+"""Of the hours given to `draw`, faults begin in two thirds."""
+
+
+class Share(NamedTuple):
+    """What a run came to."""
+
+    seed: int
+    cpu_s: float
+    simulated_s: float
+    calls: int
+    failed: int
+    faults: int
+    violations: int
+
+
+def run(seed: int, *, is_dense: bool = False) -> Share:
+    """One run: the faults of a chaos seed, on a world of the usual size."""
+    drawn = draw(seed, "chaos", _HOURS_A_RUN * _OVERHEAD)
+    every = 1 if is_dense else max(1, round(len(drawn.steps) / (FAULTS_PER_H * _HOURS_A_RUN)))
+    plan = drawn.but(
+        instances=INSTANCES, weights=(), clients=1, per_s=PER_S, burst=1, large=0.0, client={}, own=(),
+        steps=drawn.steps[::every],
+    )  # fmt: skip
+    began = process_time()
+    result = World(plan).run()
+    cpu_s = process_time() - began
+    faults = sum(result.faults.values())
+    return Share(seed, cpu_s, result.simulated_s, result.calls, result.failed, faults, len(result.violations))
+
+
+def main() -> int:
+    """Run as many as the hours take, and print the sum."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hours", type=float, default=40.0, help="to simulate (default: %(default)g)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
+    parser.add_argument("--dense", action="store_true", help="take every fault that is drawn")
+    parser.add_argument("--json", action="store_true", help="one line of JSON instead")
+    options = parser.parse_args()
+    seeds = range(max(1, round(options.hours / _HOURS_A_RUN)))
+    with get_context("spawn").Pool(options.jobs, gc.freeze) as pool:
+        shares = list(pool.imap_unordered(partial(run, is_dense=options.dense), seeds))
+    cpu_s, simulated_s, calls, failed, faults, violations = (
+        sum(column) for column in list(zip(*shares, strict=True))[1:]
+    )
+    hours = simulated_s / 3600
+    found = {
+        "simulated_h": round(hours, 1), "calls": calls, "failed_by_faults": failed, "faults": faults,
+        "violations": violations, "cpu_s": round(cpu_s, 1), "cpu_s_per_h": round(cpu_s / hours, 3),
+        "us_per_call": round(cpu_s / calls * 1e6, 1), "cpu_min_per_1000_h": round(cpu_s / hours * 1000 / 60, 1),
+    }  # fmt: skip
+    print(json.dumps(found) if options.json else "\n".join(f"{name:20} {value}" for name, value in found.items()))
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

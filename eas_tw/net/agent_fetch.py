@@ -1,0 +1,123 @@
+"""The GET of a document by an agent that the user gave, such as a proxy's, through treq; and a body up to a limit.
+
+Without one the control plane is asked by `net.fetch`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+
+from eas_tw.policy.instances import BadStatusError, Refusal, RefusedReplyError
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+    from twisted.python.failure import Failure
+    from twisted.web.iweb import IAgent, IResponse
+
+_OK = 200
+
+
+class AgentFetcher:
+    """GETs documents within bounds: no redirects, a limit on time and on size.
+
+    Args:
+        clock: The reactor.
+        agent: Whose sockets are the user's business.
+        timeout_s: Bound on one document, from the first byte out to the last byte in.
+        max_bytes: Bound on its size, after decompression.
+    """
+
+    def __init__(self, clock: IReactorTime, agent: IAgent, *, timeout_s: float, max_bytes: int) -> None:
+        self._clock = clock
+        self._client = HTTPClient(agent)
+        self._timeout_s = timeout_s
+        self._max_bytes = max_bytes
+
+    def get(self, url: str) -> Deferred[bytes]:
+        """The document at `url`; fails as `net.fetch.DirectFetcher.get` does."""
+        return Deferred.fromCoroutine(self._get_in_time(url))
+
+    def close(self) -> Deferred[None]:
+        """Fires at once: there is nothing of ours to close."""
+        return succeed(None)
+
+    async def _get_in_time(self, url: str) -> bytes:
+        getting = Deferred.fromCoroutine(self._get(url))
+        timer = self._clock.callLater(self._timeout_s, getting.cancel)
+        try:
+            return await getting
+        except RefusedReplyError:
+            raise
+        except Exception as error:
+            # Asked of the timer, since a cancelled request fails with whatever it was in the middle of.
+            if not timer.active():
+                raise RefusedReplyError(Refusal.TIMEOUT, f"no whole reply within {self._timeout_s:g} s") from error
+            raise RefusedReplyError(Refusal.CONNECTION, f"no reply: {_phrase(error)}") from error
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    async def _get(self, url: str) -> bytes:
+        response = await self._client.get(url, allow_redirects=False, unbuffered=True)
+        body = await collect(response, self._max_bytes)
+        if response.code != _OK:
+            raise BadStatusError(response.code)
+        return body
+
+
+def collect(response: IResponse, limit: int) -> Deferred[bytes]:
+    """The body of a response; fails with a `RefusedReplyError` when it is longer than `limit` bytes."""
+    collector = _Collector(limit)
+    response.deliverBody(collector)
+    return collector.whole
+
+
+class _Collector(Protocol):
+    """A body, up to a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.whole: Deferred[bytes] = Deferred(lambda _: self._abort())
+        self._limit = limit
+        self._size = 0
+        self._parts: list[bytes] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > self._limit:
+            self._end(RefusedReplyError(Refusal.VIOLATION, f"the reply is larger than {self._limit} bytes"))
+            self._abort()
+        else:
+            self._parts.append(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        # PotentialDataLoss: a body that ends with the connection, as HTTP/1.0 servers send it.
+        whole = reason.check(ResponseDone, PotentialDataLoss)
+        self._end(b"".join(self._parts) if whole else reason.value)
+
+    def _end(self, result: bytes | BaseException | None) -> None:
+        if self.whole.called:
+            return
+        if isinstance(result, bytes):
+            self.whole.callback(result)
+        else:
+            self.whole.errback(result or ConnectionError("the reply broke off"))
+
+    def _abort(self) -> None:
+        # What Twisted's agent gives a body's protocol cannot abort; its loseConnection closes without waiting, since
+        # the whole request has been written by now.
+        for name in ("abortConnection", "loseConnection"):
+            end = getattr(self.transport, name, None)
+            if end is not None:
+                end()
+                return
+
+
+def _phrase(error: Exception) -> str:
+    inner = getattr(error, "reasons", None)
+    return str(inner[0].value) if inner else str(error) or type(error).__name__

@@ -1,0 +1,69 @@
+"""Ways to the control plane and the gateway: TCP to an address or a name, and TLS on it for https."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twisted.internet.abstract import isIPAddress
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
+
+from eas_tw.errors import ConfigError
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IStreamClientEndpoint
+    from twisted.web.client import BrowserLikePolicyForHTTPS
+
+    from eas_tw.net.pool import Reactor
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
+
+
+class Endpoints:
+    """Makes them.
+
+    Args:
+        reactor: Clock and network.
+        timeout_s: Bound on opening a connection.
+        trust_roots: A PEM file of the authorities to trust; `None` for the platform's.
+
+    Raises:
+        ConfigError: `trust_roots` is not what it must be.
+    """
+
+    def __init__(self, reactor: Reactor, timeout_s: float, trust_roots: str | None = None) -> None:
+        self._reactor = reactor
+        self._timeout_s = timeout_s
+        self._policy = _policy(trust_roots) if trust_roots else None
+
+    def tcp(self, host: str, port: int) -> IStreamClientEndpoint:
+        """Without TLS."""
+        # An address needs no resolver, its thread, and no race between several: half of what a connection costs.
+        kind = TCP4ClientEndpoint if isIPAddress(host) else HostnameEndpoint
+        return kind(self._reactor, host, port, timeout=self._timeout_s)
+
+    def secured(self, endpoint: IStreamClientEndpoint, host: str, port: int) -> IStreamClientEndpoint:
+        """TLS over another endpoint, which leads to that host."""
+        if self._policy is None:
+            self._policy = _policy(None)
+        return wrapClientTLS(self._policy.creatorForNetloc(host.encode("ascii"), port), endpoint)
+
+
+def _policy(trust_roots: str | None) -> BrowserLikePolicyForHTTPS:
+    """Trust these authorities; there is no way to trust everybody."""
+    # Imported here: it takes the tls extra, and most clients never meet https.
+    from twisted.web.client import BrowserLikePolicyForHTTPS  # noqa: PLC0415
+
+    if trust_roots is None:
+        return BrowserLikePolicyForHTTPS()
+    from twisted.internet.ssl import Certificate, trustRootFromCertificates  # noqa: PLC0415
+
+    try:
+        blocks = _CERTIFICATE.findall(Path(trust_roots).read_text("ascii"))
+        certificates = [Certificate.loadPEM(block) for block in blocks]
+    except Exception as error:  # OpenSSL's errors have no base class of their own
+        raise ConfigError(f"trust_roots: {trust_roots} cannot be read: {error}") from error
+    if not certificates:
+        raise ConfigError(f"trust_roots: {trust_roots} has no certificate; it must be a PEM file")
+    return BrowserLikePolicyForHTTPS(trustRootFromCertificates(certificates))

@@ -1,0 +1,172 @@
+"""The one place that is told what happens in a client.
+
+`net` says each thing once, in the past tense. Here it is counted, and made into an event if anybody listens, from the
+same facts in the same breath: counters and events cannot disagree. When a listener hears an event, it has been counted.
+
+An event costs a value or two, a count costs next to nothing; so while nobody listens, nothing but counting happens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.logger import Logger
+
+from eas_tw.policy.outcomes import ANSWERED
+from eas_tw.telemetry.counters import Counters
+from eas_tw.telemetry.events import AttemptEnded, CallEnded, Ejected, ListChanged, PollRefused, Returned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eas_tw.policy.instances import Change, Instance
+    from eas_tw.policy.outcomes import Attempt, Outcome
+    from eas_tw.telemetry.events import Event, Listener
+
+_log = Logger(namespace="eas_tw.telemetry")
+
+
+class CallTold(Protocol):
+    """A call, as far as it is told.
+
+    Attributes:
+        history: The attempts that have ended, without the answered one.
+    """
+
+    history: tuple[Attempt, ...]
+
+    @property
+    def began(self) -> float:
+        """When, in the clock's seconds."""
+
+
+class AttemptTold(Protocol):
+    """An attempt, as far as it is told.
+
+    Attributes:
+        instance: Where it goes.
+        began: When, in the clock's seconds.
+        retry_of: The attempt before, if this is a retry.
+        beside: The instances that had the call already when this one was sent as a hedge; empty otherwise.
+    """
+
+    instance: Instance
+    began: float
+    retry_of: Attempt | None
+    beside: tuple[tuple[str, int], ...]
+
+
+class Record:
+    """Counts what happens, and tells those who listen.
+
+    Args:
+        seconds: The clock, asked only for those who listen.
+
+    Attributes:
+        counters: What was counted so far.
+        service: The service's name, as events have it.
+    """
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self.counters = Counters()
+        self.service = ""
+        self._seconds = seconds
+        self._listeners: tuple[Listener, ...] = ()
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with every event from now on; what is returned ends that."""
+        self._listeners = (*self._listeners, listener)
+
+        def stop() -> None:
+            self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+        return stop
+
+    # -- calls
+
+    def call_began(self) -> None:
+        """There is a call more."""
+        self.counters.calls += 1
+
+    def call_answered(self, call: CallTold, instance: Instance) -> None:
+        """A call ended with a response."""
+        self.counters.answered += 1
+        if self._listeners:
+            self._tell_call(call, "", instance)
+
+    def call_failed(self, call: CallTold, error: str, instance: Instance | None) -> None:
+        """A call ended without one.
+
+        Args:
+            call: The call.
+            error: The name of the error's class.
+            instance: Who answered what could not be used; `None` when nobody did.
+        """
+        self.counters.failed[error] += 1
+        if self._listeners:
+            self._tell_call(call, error, instance)
+
+    # -- attempts
+
+    def attempt_began(self, attempt: AttemptTold, address: str) -> None:
+        """An attempt goes to its instance, whose address is at hand."""
+        counters = self.counters
+        counters.attempts[address] += 1
+        before = attempt.retry_of
+        if before is not None:
+            counters.retries[before.outcome.label] += 1
+            counters.failovers += before.instance.key != attempt.instance.key
+        elif attempt.beside:
+            counters.hedges += 1
+
+    def attempt_answered(self, attempt: AttemptTold, call: CallTold) -> None:
+        """An attempt ended with a 200."""
+        if self._listeners:
+            self._tell_attempt(attempt, call, (attempt.instance, ANSWERED, self._seconds() - attempt.began))
+
+    def attempt_failed(self, attempt: AttemptTold, call: CallTold, ended: Attempt) -> None:
+        """An attempt ended in another way."""
+        counters = self.counters
+        counters.failures[ended.outcome.label] += 1
+        counters.failures_at[ended.instance.address] += 1
+        if self._listeners:
+            self._tell_attempt(attempt, call, ended)
+
+    # -- the fleet
+
+    def ejected(self, instance: Instance, why: str) -> None:
+        """An instance is left out for a while."""
+        self.counters.ejections[instance.address] += 1
+        if self._listeners:
+            self._tell(Ejected(self.service, instance, why))
+
+    def returned(self, instance: Instance) -> None:
+        """An instance takes part again."""
+        if self._listeners:
+            self._tell(Returned(self.service, instance))
+
+    def list_changed(self, changes: tuple[Change, ...]) -> None:
+        """Another list is in force."""
+        if self._listeners:
+            self._tell(ListChanged(self.service, changes))
+
+    def poll_refused(self, reason: str, error: str) -> None:
+        """A discovery reply changed nothing."""
+        if self._listeners:
+            self._tell(PollRefused(self.service, reason, error))
+
+    # -- how it tells
+
+    def _tell_attempt(self, attempt: AttemptTold, call: CallTold, ended: tuple[Instance, Outcome, float]) -> None:
+        self._tell(AttemptEnded(self.service, *ended, call, attempt.retry_of, bool(attempt.beside)))
+
+    def _tell_call(self, call: CallTold, error: str, instance: Instance | None) -> None:
+        self._tell(CallEnded(self.service, self._seconds() - call.began, error, call.history, instance, call))
+
+    def _tell(self, event: Event) -> None:
+        """Each listener hears it. One that raises is logged, and harms nobody."""
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception:  # noqa: BLE001  it is the listener's bug, not the call's
+                _log.failure("a listener failed on {event}", event=event)

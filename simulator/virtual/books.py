@@ -1,0 +1,91 @@
+"""What is checked about telemetry: what a client has counted is what it has told.
+
+The events are added up here, by rules of our own; when nothing is in flight both accounts must be the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from simulator.virtual.subject import Subject
+
+    Report = Callable[[str, str], None]
+
+_ACCOUNTS = (
+    "calls", "answered", "failed", "attempts", "failures", "failures_at", "retries", "failovers", "hedges", "ejections",
+)  # fmt: skip
+
+
+class Books:
+    """The counters of a client, added up from its events."""
+
+    def __init__(self) -> None:
+        self.calls = self.answered = self.failovers = self.hedges = 0
+        self.failed: Counter[str] = Counter()
+        self.attempts: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+        self.failures_at: Counter[str] = Counter()
+        self.retries: Counter[str] = Counter()
+        self.ejections: Counter[str] = Counter()
+
+    def heard(self, event: Any) -> None:
+        """Add an event."""
+        name = type(event).__name__
+        if name == "AttemptEnded":
+            self._attempt(event)
+        elif name == "CallEnded":
+            self.calls += 1
+            if event.error:
+                self.failed[event.error] += 1
+            else:
+                self.answered += 1
+        elif name == "Ejected":
+            self.ejections[event.instance.address] += 1
+
+    def differences(self, counters: Any) -> list[str]:
+        """Where the client's own account is another, when no call is in flight."""
+        pairs = ((name, getattr(self, name), getattr(counters, name)) for name in _ACCOUNTS)
+        return [f"{name}: counted {counted}, told {told}" for name, told, counted in pairs if told != counted]
+
+    def _attempt(self, event: Any) -> None:
+        address = event.instance.address
+        self.attempts[address] += 1
+        if event.outcome.condition != "answered":
+            self.failures[_label(event.outcome)] += 1
+            self.failures_at[address] += 1
+        if event.retry_of is not None:
+            self.retries[_label(event.retry_of.outcome)] += 1
+            self.failovers += address != event.retry_of.instance.address
+        self.hedges += event.is_hedge
+
+
+class BookChecker:
+    """Checks (n).
+
+    Args:
+        report: Takes a checker's name and what it found.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._books: dict[int, Books] = {}
+
+    def open(self, subject: Subject) -> Callable[[Any], None]:
+        """Keep the books of a client from here on; what is returned hears its events, from the first on."""
+        books = self._books[subject.number] = Books()
+        return books.heard
+
+    def check_over(self, subject: Subject) -> None:
+        """No call of a client is in flight."""
+        books = self._books.get(subject.number)
+        if books is not None:
+            for found in books.differences(subject.client.counters):
+                self._report("n", f"client {subject.number} has not counted what it has told: {found}")
+
+
+def _label(outcome: Any) -> str:
+    return str(outcome.status if outcome.condition == "status" else outcome.condition)

@@ -1,0 +1,138 @@
+"""Deadlines of many on few timers, and the marks before them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+
+from eas_tw.net.deadlines import Deadlines
+
+
+class House:
+    """Deadlines with marks at a half and three quarters, and what they told and when."""
+
+    def __init__(self, marks: tuple[float, ...] = (0.5, 0.75)) -> None:
+        self.clock = Clock()
+        self.told: list[tuple[float, str, object]] = []
+        self.deadlines: Deadlines[object] = Deadlines(self.clock, self._note("end"), marks, self._note("mark"))
+
+    def _note(self, what: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        return lambda who: self.told.append((round(self.clock.seconds(), 9), what, who))
+
+    def set(self, who: object, after_s: float = 4.0) -> None:
+        self.deadlines.set(who, self.clock.seconds(), after_s)
+
+    def run(self, *steps_s: float) -> None:
+        self.clock.pump(steps_s)
+
+
+def test_marks_come_in_order_and_the_end_last() -> None:
+    """At a half, at three quarters, at the end; then no timer is left."""
+    house = House()
+    house.set("a")
+    house.run(*[0.5] * 10)
+    assert house.told == [(2.0, "mark", "a"), (3.0, "mark", "a"), (4.0, "end", "a")]
+    assert not house.clock.getDelayedCalls()
+    assert not house.deadlines
+
+
+def test_who_is_cleared_hears_nothing_more() -> None:
+    """Before the first mark, and between two."""
+    house = House()
+    house.set("a")
+    house.set("b")
+    house.run(1.0)
+    house.deadlines.clear("a", 4.0)
+    house.run(1.0)
+    house.deadlines.clear("b", 4.0)
+    house.run(5.0)
+    assert house.told == [(2.0, "mark", "b")]
+    assert not house.clock.getDelayedCalls()
+
+
+def test_after_a_stall_the_end_is_told_and_no_mark() -> None:
+    """What is over needs no second chance."""
+    house = House()
+    house.set("a")
+    house.run(60.0)
+    assert house.told == [(60.0, "end", "a")]
+
+
+def test_one_timer_serves_all_of_a_duration() -> None:
+    """A thousand deadlines, one delayed call; the oldest first."""
+    house = House(marks=())
+    for who in range(1000):
+        house.set(who)
+    assert len(house.clock.getDelayedCalls()) == 1
+    assert list(house.deadlines) == list(range(1000))
+    house.run(4.0)
+    assert [who for _, _, who in house.told] == list(range(1000))
+
+
+def test_setting_one_inside_another_is_fine() -> None:
+    """What is told may set a deadline of the same duration."""
+    house = House(marks=(0.5,))
+    again = Deadlines(house.clock, lambda who: again.set(who + 1, house.clock.seconds(), 1.0) if who < 3 else None)  # type: ignore[operator, var-annotated]
+    again.set(0, 0.0, 1.0)
+    house.run(*[1.0] * 5)
+    assert not again
+    assert not house.clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize("when", ["before", "inside"])
+def test_stopping_leaves_nothing(when: str) -> None:
+    """No timer and nobody pending, even when told to by one whose deadline passes."""
+    clock = Clock()
+    told: list[object] = []
+
+    def end(who: object) -> None:
+        told.append(who)
+        deadlines.stop()
+
+    deadlines: Deadlines[object] = Deadlines(clock, end)
+    for who in "abc":
+        deadlines.set(who, 0.0, 1.0)
+    if when == "before":
+        deadlines.stop()
+    clock.advance(5.0)
+    assert told == ([] if when == "before" else ["a"])
+    assert not deadlines
+    assert not clock.getDelayedCalls()
+
+
+@given(st.lists(st.tuples(st.sampled_from(["set", "clear", "pass"]), st.integers(0, 5), st.sampled_from([1.0, 3.0]))))
+def test_everybody_is_told_once_at_the_time(steps: list[tuple[str, int, float]]) -> None:
+    """Against one timer each."""
+    house = House()
+    pending: dict[tuple[int, float], float] = {}
+    expected: list[tuple[float, str, object]] = []
+
+    def pass_to(to_s: float) -> None:
+        due = sorted(
+            (began + share * key[1], what, key)
+            for key, began in pending.items()
+            for share, what in ((0.5, "mark"), (0.75, "mark"), (1.0, "end"))
+            if house.clock.seconds() < began + share * key[1] <= to_s
+        )
+        expected.extend(due)
+        for at_s, what, key in due:
+            if what == "end" and pending.get(key, -1.0) + key[1] == at_s:
+                del pending[key]
+        while house.clock.seconds() < to_s:
+            house.clock.advance(0.25)
+
+    for what, who, after_s in steps:
+        key = (who, after_s)
+        if what == "set" and key not in pending:
+            pending[key] = house.clock.seconds()
+            house.set(key, after_s)
+        elif what == "clear" and key in pending:
+            del pending[key]
+            house.deadlines.clear(key, after_s)
+        elif what == "pass":
+            pass_to(house.clock.seconds() + 0.5 * (who + 1))
+    pass_to(house.clock.seconds() + 4.0)
+    assert sorted(house.told, key=str) == sorted(expected, key=str)
+    assert not house.clock.getDelayedCalls()

@@ -1,0 +1,181 @@
+"""The GET of the control plane: what is sent, what is taken, and how it ends when nothing useful comes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from twisted.internet.error import TimeoutError  # noqa: A004
+
+from eas_tw import ClientConfig
+from eas_tw.net.fetch import DirectFetcher
+from eas_tw.policy.instances import BadStatusError, Refusal
+from tests.net.calling import Result, response, says
+from tests.net.fleet import PuppetReactor
+
+if TYPE_CHECKING:
+    from tests.net.wire import Wire
+
+URL = "http://10.0.0.1:8080/lists/svc?internal=true"
+
+
+class House:
+    """A fetcher in a puppet network."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.reactor = PuppetReactor()
+        self.fetcher = DirectFetcher(self.reactor, ClientConfig(**settings))  # type: ignore[arg-type]
+
+    def get(self, url: str = URL) -> Result:
+        return Result(self.fetcher.get(url))
+
+    def accept(self) -> Wire:
+        """The control plane takes the connection and reads the request."""
+        (dial,) = self.reactor.dials
+        wire = dial.accept()
+        self.reactor.advance(0)
+        return wire
+
+    def assert_nothing_left(self) -> None:
+        assert not self.reactor.dials
+        assert not [wire for wire in self.reactor.wires if wire.is_open]
+        assert not self.reactor.getDelayedCalls()
+        assert Result(self.fetcher.close()).fired == [None]
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def test_asks_for_the_document_on_a_connection_of_its_own(house: House) -> None:
+    """As it is, uncompressed, and the server may close."""
+    result = house.get()
+    (dial,) = house.reactor.dials
+    assert dial.address == ("10.0.0.1", 8080)
+    wire = house.accept()
+    assert wire.take() == (
+        b"GET /lists/svc?internal=true HTTP/1.1\r\nHost: 10.0.0.1:8080\r\n"
+        b"Accept-Encoding: identity\r\nConnection: close\r\n\r\n"
+    )
+    says(wire, response(200, b"[]"))
+    assert result.value == b"[]"
+    house.assert_nothing_left()
+
+
+def test_a_port_that_is_not_said_is_that_of_http(house: House) -> None:
+    """And the Host header does not say it either."""
+    house.get("http://10.0.0.1/list")
+    (dial,) = house.reactor.dials
+    assert dial.address == ("10.0.0.1", 80)
+    assert b"\r\nHost: 10.0.0.1\r\n" in house.accept().take()
+
+
+def test_what_a_url_cannot_have_is_encoded(house: House) -> None:
+    """A service's name may come from anywhere."""
+    house.get("http://10.0.0.1/lists/模型")
+    assert house.accept().take().startswith(b"GET /lists/%E6%A8%A1%E5%9E%8B HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.1:port/", "http://模型/", "http://[10/"])
+def test_what_is_no_url_is_a_refusal(house: House, url: str) -> None:
+    """An address server may name anything."""
+    assert house.get(url).error.reason is Refusal.CONNECTION
+    house.assert_nothing_left()
+
+
+def test_a_document_may_come_in_chunks_or_until_the_close(house: House) -> None:
+    """As any HTTP server may send it."""
+    chunked = house.get()
+    says(house.accept(), b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n")
+    until_close = house.get()
+    wire = house.accept()
+    says(wire, b"HTTP/1.0 200 OK\r\n\r\n[]")
+    wire.lose()
+    assert (chunked.value, until_close.value) == (b"[]", b"[]")
+    house.assert_nothing_left()
+
+
+@pytest.mark.parametrize("status", [204, 301, 404, 500])
+def test_another_status_is_a_refusal_that_has_it(house: House, status: int) -> None:
+    """A redirect, too: nobody follows it."""
+    result = house.get()
+    says(house.accept(), response(status, b"", b"Location: http://10.0.0.9/"))
+    assert isinstance(result.error, BadStatusError)
+    assert result.error.status == status
+    house.assert_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n", Refusal.VIOLATION),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 101, Refusal.VIOLATION),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 30_000, Refusal.VIOLATION),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", Refusal.VIOLATION),
+    ],
+    ids=["announced", "endless", "head", "foreign"],
+)
+def test_too_much_or_not_http_is_a_violation(said: bytes, reason: Refusal) -> None:
+    """And the connection is cut."""
+    house = House(max_discovery_bytes=100)
+    result = house.get()
+    wire = house.accept()
+    says(wire, said)
+    assert result.error.reason is reason
+    assert wire.aborted
+    house.assert_nothing_left()
+
+
+def test_a_connection_that_fails_is_a_refusal(house: House) -> None:
+    """Refused, timed out, or lost before the whole document came."""
+    refused = house.get()
+    house.reactor.dials[0].fail()
+    assert refused.error.reason is Refusal.CONNECTION
+    late = house.get()
+    house.reactor.dials[0].fail(TimeoutError())
+    assert late.error.reason is Refusal.TIMEOUT
+    for said in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n["):
+        lost = house.get()
+        wire = house.accept()
+        if said:
+            says(wire, said)
+        wire.lose()
+        assert lost.error.reason is Refusal.CONNECTION
+    house.assert_nothing_left()
+
+
+@pytest.mark.parametrize("heard", ["nothing", "connected", "half"])
+def test_time_is_bounded_wherever_it_stops(heard: str) -> None:
+    """While connecting, before the reply, and inside it."""
+    house = House(discovery_timeout_s=2.0)
+    result = house.get()
+    if heard != "nothing":
+        wire = house.accept()
+    if heard == "half":
+        says(wire, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[")
+    house.reactor.advance(1.9)
+    assert not result.fired
+    house.reactor.advance(0.1)
+    assert result.error.reason is Refusal.TIMEOUT
+    house.assert_nothing_left()
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_cancelling_leaves_nothing(house: House, connected: bool) -> None:  # noqa: FBT001
+    """No timer, no connection, and no error that nobody asked for."""
+    result = house.get()
+    if connected:
+        house.accept()
+    result.deferred.cancel()
+    assert result.error.reason is Refusal.CONNECTION
+    house.assert_nothing_left()
+
+
+def test_close_waits_for_the_last_socket(house: House) -> None:
+    """A server that keeps the connection open does not keep it open."""
+    house.get()
+    wire = house.accept()
+    closed = Result(house.fetcher.close())
+    assert wire.aborted
+    assert closed.fired == [None]

@@ -1,0 +1,221 @@
+"""One stream: what is told once is counted, and what listeners hear adds up to what is counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import asdict
+
+from eas_tw import Condition, Instance
+from eas_tw.policy.outcomes import Attempt, Outcome
+from eas_tw.telemetry.counters import Counters
+from eas_tw.telemetry.events import AttemptEnded, CallEnded, Ejected, ListChanged, PollRefused
+from eas_tw.telemetry.record import Record
+from simulator.virtual.books import Books
+from tests.net.calling import House, Result, response, says
+from tests.net.wire import Wire
+from tests.simulation.house import House as Town
+
+A, B = Instance("10.0.0.1", 80), Instance("10.0.0.2", 80)
+REFUSED = Attempt(A, Outcome(Condition.CONNECT_REFUSED), 0.5)
+
+
+class Told:
+    """A call or an attempt, as it is told."""
+
+    def __init__(self, instance: Instance = A, retry_of: Attempt | None = None, beside: Any = ()) -> None:
+        self.began = 1.0
+        self.history = (REFUSED,)
+        self.instance = instance
+        self.retry_of = retry_of
+        self.beside = beside
+
+
+def everything(record: Record) -> None:
+    """Tell all there is to tell."""
+    call = Told()
+    record.list_changed(())
+    record.poll_refused("empty_list", "it is empty")
+    record.call_began()
+    for attempt in (Told(), Told(B, REFUSED), Told(B, beside=(A.key,))):
+        record.attempt_began(attempt, attempt.instance.address)
+    record.attempt_failed(Told(), call, REFUSED)
+    record.ejected(A, "it refused")
+    record.attempt_failed(Told(B, beside=(A.key,)), call, Attempt(B, Outcome(Condition.STATUS, 503), 1.0))
+    record.attempt_answered(Told(B, REFUSED), call)
+    record.call_answered(call, B)
+    record.call_began()
+    record.call_failed(call, "CancelledError", None)
+    record.returned(A)
+
+
+def no_clock() -> float:
+    raise AssertionError("nobody listens, and the clock is asked")
+
+
+def test_while_nobody_listens_it_counts_and_nothing_else() -> None:
+    """Not even the clock is asked."""
+    record = Record(no_clock)
+    everything(record)
+    assert record.counters == Counters(
+        calls=2,
+        answered=1,
+        failed={"CancelledError": 1},
+        attempts={A.address: 1, B.address: 2},
+        failures={"connect_refused": 1, "503": 1},
+        failures_at={A.address: 1, B.address: 1},
+        retries={"connect_refused": 1},
+        failovers=1,
+        hedges=1,
+        ejections={A.address: 1},
+    )
+
+
+def test_listening_changes_no_count() -> None:
+    """And whoever hears of something finds it counted already."""
+    alone, heard = Record(no_clock), Record(lambda: 3.0)
+    answered_when_heard: list[int] = []
+    heard.listen(
+        lambda event: answered_when_heard.append(heard.counters.answered) if isinstance(event, CallEnded) else None
+    )
+    everything(alone)
+    everything(heard)
+    assert heard.counters == alone.counters
+    assert answered_when_heard == [1, 1]
+
+
+def test_an_attempt_says_what_it_was() -> None:
+    """The first of its call, a retry of another, or a hedge."""
+    record, found = Record(lambda: 3.0), []
+    record.listen(lambda event: found.append(event) if isinstance(event, AttemptEnded) else None)
+    everything(record)
+    assert [(event.instance, event.retry_of, event.is_hedge) for event in found] == [
+        (A, None, False),
+        (B, None, True),
+        (B, REFUSED, False),
+    ]
+    assert [event.elapsed_s for event in found] == [0.5, 1.0, 2.0]
+
+
+def test_whoever_stops_listening_hears_no_more() -> None:
+    """And the others still do."""
+    record = Record(lambda: 3.0)
+    one: list[Any] = []
+    other: list[Any] = []
+    stop = record.listen(one.append)
+    record.listen(other.append)
+    record.returned(A)
+    stop()
+    record.returned(B)
+    assert (len(one), len(other)) == (1, 2)
+
+
+def added_up(client: Any) -> Books:
+    """The counters of a client, added up from what it tells from now on."""
+    books = Books()
+    client.listen(books.heard)
+    return books
+
+
+def wire_of(house: House) -> Wire:
+    """Where the only call is, on a new connection or a kept one."""
+    return house.accept() if house.reactor.dials else house.busy
+
+
+class Picky:
+    """A request whose answers cannot be read."""
+
+    def to_string(self) -> bytes:
+        return b""
+
+    def parse_response(self, content: bytes) -> object:
+        raise KeyError(content)
+
+
+def test_every_kind_of_ending_adds_up() -> None:
+    """Answered, unreadable, refused, retried, stale, hedged, cancelled, too late, closed; and an instance ejected."""
+    house = House(3, hedge_after_s=0.1, drain_timeout_s=0)
+    books = added_up(house.client)
+    counters = house.client.counters
+
+    house.call()
+    house.dial.fail()  # which ejects
+    says(house.accept(), response())
+
+    unreadable = Result(house.client.predict(Picky()))
+    says(wire_of(house), response())
+    assert isinstance(unreadable.error, KeyError)
+
+    stale = house.call()
+    wire_of(house).lose()
+    says(wire_of(house), response())
+    assert str(stale.value) == "ok"
+
+    refused = house.call()
+    says(wire_of(house), response(400))
+    assert refused.fired
+
+    hedged = house.call()
+    house.reactor.advance(0.11)
+    assert counters.hedges == 1
+    for wire in [*(dial.accept() for dial in list(house.reactor.dials)), *house.reactor.wires]:
+        if not hedged.fired and wire.is_open and wire.protocol.is_busy:
+            says(wire, response())
+    assert str(hedged.value) == "ok"
+
+    cancelled = house.call()
+    cancelled.deferred.cancel()
+    late = house.call(timeout_s=0.05)
+    house.reactor.advance(0.06)
+    assert late.fired
+    house.call()
+    house.assert_clean()  # which closes the client under it
+
+    assert counters.failures["cancelled"] >= 2
+    assert counters.retries == {"connect_refused": 1, "stale": 1}
+    assert counters.ejections.total() >= 1
+    assert set(counters.failed) == {"KeyError", "StatusError", "CancelledError", "DeadlineExceeded", "ClientClosed"}
+    assert books.differences(counters) == []
+    assert counters.calls == counters.answered + counters.failed.total() == 8
+
+
+def test_a_retry_that_is_never_made_is_none() -> None:
+    """The call is cancelled in the pause before its third attempt: two attempts, one retry."""
+    house = House(3, backoff_base_s=1.0, backoff_max_s=1.0)
+    books = added_up(house.client)
+    call = house.call()
+    house.dial.fail()
+    house.accept().lose()
+    assert not house.reactor.dials
+    call.deferred.cancel()
+    counters = house.client.counters
+    assert (counters.attempts.total(), counters.retries) == (2, {"connect_refused": 1})
+    assert books.differences(counters) == []
+    house.assert_clean()
+
+
+def test_a_bad_day_of_a_fleet_adds_up() -> None:
+    """Crashes, hangs, resets, refusals of discovery; cancelled calls, hedges: the same by both accounts."""
+    town = Town(attempt_timeout_s=0.2, hedge_after_s=0.05, timeout_s=0.5)
+    heard: list[Any] = []
+    town.client.listen(heard.append)
+    books = added_up(town.client)
+    town.init()
+    town.traffic(1.0)
+    town.instance(0).crash()
+    town.instance(1).hang()
+    town.traffic(1.0)
+    town.lie("empty_list")
+    for _ in range(20):
+        town.client.predict("cancelled").addErrback(lambda _: None).cancel()
+        town.traffic(0.2)
+    town.instance(0).resume()
+    town.instance(1).resume()
+    town.heal()
+    town.traffic(10.0)
+    town.wait(1.0)
+    counters = town.client.counters
+    assert {ListChanged, PollRefused, Ejected, AttemptEnded, CallEnded} <= {type(event) for event in heard}
+    assert all(value if isinstance(value, int) else sum(value.values()) for value in asdict(counters).values())
+    assert books.differences(counters) == []
+    town.assert_clean()
