@@ -28,7 +28,7 @@ _TYPES = {
     "gateway": ENDPOINT_TYPE_DEFAULT,
     "vipserver": ENDPOINT_TYPE_VIPSERVER,
 }
-_KEYS = ("endpoint", "endpoint_type", "service", "token_file", "timeout_s", "retry_times", "trust_roots")
+KEYS = ("endpoint", "endpoint_type", "service", "token_file", "timeout_s", "retry_times", "trust_roots")
 _NUMBERS = ("timeout_s", "retry_times")
 
 
@@ -149,10 +149,10 @@ def _profile(options: argparse.Namespace, environment: Mapping[str, str]) -> dic
     profile = tables.get(name or "default", {})
     if not isinstance(profile, dict):
         raise ConfigError(f"{file}: {name or 'default'} must be a table, such as [default], got {profile!r}")
-    unknown = sorted(set(profile) - set(_KEYS))
+    unknown = sorted(set(profile) - set(KEYS))
     if unknown:
         hint = "; a token belongs into a file of its own, named by token_file" if "token" in unknown else ""
-        raise ConfigError(f"{file}: unknown {', '.join(unknown)}; known are {', '.join(_KEYS)}{hint}")
+        raise ConfigError(f"{file}: unknown {', '.join(unknown)}; known are {', '.join(KEYS)}{hint}")
     for key in profile:
         if key not in _NUMBERS and not isinstance(profile[key], str):
             raise ConfigError(f"{file}: {key} must be text, got {profile[key]!r}")
