@@ -7,18 +7,38 @@ author = "The eas_tw authors"
 copyright = author  # noqa: A001
 version = release = installed_version("eas-tw")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build", "examples"]
+exclude_patterns = ["_build", "examples", "inventories"]
 nitpicky = True
 nitpick_ignore_regex = [
-    # Types named in annotations that belong to no page of ours: aliases, other packages, the insides of rooms.
-    (r"py:.*", r"(zope|attr|attrs|pathlib|google|treq|numpy|np|twisted|typing_extensions|_typeshed|collections)\..*"),
-    (r"py:.*", r"(Event|IAgent|IReactor\w*|Deferred|Buffer|GivenInstance|Self|optional|NDArray)(\..*)?"),
-    (r"py:.*", r"eas_tw\.(net|policy|body|telemetry|target|config)\..*"),
-    (r"py:.*", r"(float|int|str|bytes|bool|None) .*"),
-    (r"py:.*", r"(PBRequest|PBResponse|PBFeature|TensorProto)"),  # made by protobuf
+    # Types named in annotations that belong to no page of ours: aliases, the insides of rooms.
+    (r"py:class", r"Event|GivenInstance|eas_tw\.net\.discovery\.DiscoveryStatus"),
+    (r"py:class", r"PBRequest|PBResponse"),  # made by protobuf
 ]
+
+# What others document. Their inventories lie here as the excerpts that we refer to, so that a build needs no network,
+# and a name that is in none is a warning like any other.
+intersphinx_mapping = {
+    "python": ("https://docs.python.org/3/", "inventories/python.txt"),
+    "twisted": ("https://docs.twisted.org/en/stable/api/", "inventories/twisted.txt"),
+}
+_FULL_NAMES = {
+    # as our modules import them for their annotations
+    "Buffer": "collections.abc.Buffer",
+    "Deferred": "twisted.internet.defer.Deferred",
+    "IAgent": "twisted.web.iweb.IAgent",
+}
+
+
+def setup(app):
+    """Tell short names in full, before intersphinx looks for them."""
+    app.connect("missing-reference", _tell_in_full, priority=400)
+
+
+def _tell_in_full(_app, _env, node, _shown):
+    node["reftarget"] = _FULL_NAMES.get(node["reftarget"], node["reftarget"])
+
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3

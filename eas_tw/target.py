@@ -7,6 +7,7 @@ is asked for the list of instances, and which address is the gateway's.
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -68,6 +69,7 @@ class Target:
 
     def check_complete(self) -> None:
         """Raise a `ConfigError` if something is missing to reach the service."""
+        self._check_https()
         if self.custom_url:
             return
         if not self.service:
@@ -77,6 +79,12 @@ class Target:
                 raise ConfigError("instances must name at least one instance with a weight above 0")
         elif not self.endpoint:
             raise ConfigError("endpoint is not set: give the region's VPC endpoint, or the gateway's address")
+
+    def _check_https(self) -> None:
+        """Said here: deep below, Twisted has no TLS but in the words of a connection that failed."""
+        asked = self.custom_url or self.endpoint
+        if asked.startswith("https:") and find_spec("OpenSSL") is None:
+            raise ConfigError(f"{asked} needs pyOpenSSL: pip install 'eas-tw[tls]'")
 
     @property
     def is_gateway(self) -> bool:

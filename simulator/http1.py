@@ -219,11 +219,11 @@ class ServerConnection(Protocol):
             answer = self.server.handle(request)
             if isinstance(answer, Deferred):
                 self._answering = answer
-                answer.addCallbacks(self._answer, self._failed, callbackArgs=(request.keep,))
+                answer.addCallbacks(self._answer, self._failed, callbackArgs=(request,), errbackArgs=(request,))
             else:
-                self._answer(answer, request.keep)
+                self._answer(answer, request)
 
-    def _answer(self, answer: Answer, keep: bool) -> None:  # noqa: FBT001
+    def _answer(self, answer: Answer, request: Request) -> None:
         self._answering = None
         if not self._is_open or isinstance(answer, Silence):
             return
@@ -231,8 +231,8 @@ class ServerConnection(Protocol):
             Pacer(self.server.clock, self.transport, answer, lambda: self._end(answer)).start()
             return
         self._is_busy = False
-        keep = keep and not answer.close
-        self._write(render(answer, keep=keep))
+        keep = request.keep and not answer.close
+        self._write(render(answer, keep=keep, with_body=request.method != "HEAD"))
         if keep:
             self._serve_next()
         else:
@@ -291,12 +291,11 @@ class ServerConnection(Protocol):
             self._idle_timer.cancel()
             self._idle_timer = None
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, failure: Failure, request: Request) -> None:
         if self._is_open:
             _log.failure("a handler failed by a bug", failure)
-            self._answer(
-                Response(HTTPStatus.INTERNAL_SERVER_ERROR, b"the simulator has a bug; see its log"), keep=False
-            )
+            why = b"the simulator has a bug; see its log"
+            self._answer(Response(HTTPStatus.INTERNAL_SERVER_ERROR, why, close=True), request)
 
     def _refuse(self, status: HTTPStatus, why: str) -> None:
         self._write(render(Response(status, why.encode(), "text/plain"), keep=False))

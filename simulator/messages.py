@@ -78,8 +78,8 @@ class Response:
 Answer = Response | Wire | Silence
 
 
-def render(response: Response, *, keep: bool) -> bytes:
-    """A response as bytes."""
+def render(response: Response, *, keep: bool, with_body: bool = True) -> bytes:
+    """A response as bytes; without its body as HEAD has it, with the length it would have had (RFC 9110 §9.3.2)."""
     head = f"HTTP/1.1 {response.status} {_phrase(response.status)}\r\nContent-Length: {len(response.body)}\r\n"
     if response.content_type:
         head += f"Content-Type: {response.content_type}\r\n"
@@ -87,7 +87,7 @@ def render(response: Response, *, keep: bool) -> bytes:
         head += f"{name}: {value}\r\n"
     if not keep:
         head += "Connection: close\r\n"
-    return f"{head}\r\n".encode("latin-1") + response.body
+    return f"{head}\r\n".encode("latin-1") + (response.body if with_body else b"")
 
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus} | {450: "Queue Full", 499: "Client Closed Request"}

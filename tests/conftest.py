@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 _NEEDS = {
     "official_sdk": ("eas-prediction",),
     "scrapy": ("scrapy",),
+    "extras": ("virtualenv",),
     "integration/test_telemetry.py": ("opentelemetry-sdk", "prometheus-client"),
 }
 

@@ -9,19 +9,45 @@ import pytest
 
 from tests.simulator.serving import environment
 
+MODULES = {
+    # extra: the module that needs it, and the package it brings
+    "scrapy": ("eas_tw.scrapy", "scrapy"),
+    "prometheus": ("eas_tw.telemetry.prometheus", "prometheus_client"),
+    "opentelemetry": ("eas_tw.telemetry.opentelemetry", "opentelemetry"),
+}
 
-@pytest.mark.parametrize(
-    ("module", "package", "extra"),
-    [
-        ("eas_tw.scrapy", "scrapy", "scrapy"),
-        ("eas_tw.telemetry.prometheus", "prometheus_client", "prometheus"),
-        ("eas_tw.telemetry.opentelemetry", "opentelemetry", "opentelemetry"),
-    ],
-)
-def test_the_error_says_what_to_install(module: str, package: str, extra: str) -> None:
-    """As if the package were not there."""
-    program = f"import sys; sys.modules[{package!r}] = None; import {module}"
-    command = [sys.executable, "-c", program]
+
+@pytest.mark.parametrize("extra", MODULES)
+def test_a_module_says_what_to_install(extra: str) -> None:
+    """When it is imported."""
+    module, package = MODULES[extra]
+    code, said = without(package, f"import {module}")
+    assert (code, said.endswith(f"pip install 'eas-tw[{extra}]'")) == (1, True)
+
+
+USES = {
+    "numpy": "from eas_tw.body.content import numeric; numeric()",
+    "compression": "from eas_tw.body.compression import compress; compress('zstd', b'1')",
+    "tls": "from twisted.internet.task import Clock; from eas_tw import PredictClient; failures = []; "
+    "PredictClient('https://x', 'echo', reactor=Clock()).init().addErrback(failures.append); "
+    "sys.exit(failures[0].getErrorMessage())",
+    "cli": "from eas_tw.cli import main; "
+    "sys.exit(main(['predict', '--endpoint', 'x', '--service', 'y', '--tensor', 'a=b.npy']))",
+    "simulator": "from simulator.cli import main; sys.exit(main(['--processor', 'zstd+echo']))",
+}
+PACKAGES = {"numpy": "numpy", "compression": "cramjam", "tls": "OpenSSL", "cli": "numpy", "simulator": "cramjam"}
+
+
+@pytest.mark.parametrize("extra", USES)
+def test_a_use_says_what_to_install(extra: str) -> None:
+    """At the first call that needs it; commands in one line, as a mistake of usage."""
+    code, said = without(PACKAGES[extra], USES[extra])
+    assert code == (2 if "main" in USES[extra] else 1)
+    assert said.endswith(f"pip install 'eas-tw[{extra}]'")
+
+
+def without(package: str, program: str) -> tuple[int, str]:
+    """The exit code, and the last line of what is said, as if the package were not there."""
+    command = [sys.executable, "-c", f"import sys; sys.modules[{package!r}] = None; {program}"]
     ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
-    assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].endswith(f"pip install 'eas-tw[{extra}]'")
+    return ended.returncode, ended.stderr.splitlines()[-1]

@@ -1,5 +1,6 @@
 """An application that calls EAS, and its tests: see docs/simulator/pytest.md."""
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
@@ -47,3 +48,11 @@ async def test_a_refused_call_goes_to_another_instance(eas_service):
             await client.predict("hello")
     assert eas_service.count(0, status=503) == 1
     assert eas_service.count(status=200) == 6
+
+
+# -- 4
+
+
+@pytest.mark.eas_service(instances=5, weights=[100, 100, 50], processor="mnist", workers=2, queue=4, processing=0.05)
+def test_a_small_overloaded_model(eas_service):
+    assert len(eas_service.instances) == 5

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import sys
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import BodyError, ConfigError, DeadlineExceeded, EasError, StatusError
@@ -29,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # an answer may have letters that the terminal has not
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -75,6 +80,14 @@ def _run(options: argparse.Namespace) -> int:
     raise error
 
 
+class _Version(argparse.Action):
+    """Asked for only then: the metadata of an installation are slow to read, and a source tree has none."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"eas-tw {version('eas-tw')}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="eas-tw",
@@ -83,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         "The token comes from EAS_TOKEN, --token-file or the profile's token_file, and is never printed.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command in {"predict": predict, "discover": discover, "perf": perf}.items():
         sub = commands.add_parser(name, help=command.HELP, description=command.DESCRIPTION, allow_abbrev=False)

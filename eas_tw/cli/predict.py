@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +79,10 @@ def _body(options: argparse.Namespace) -> bytes:
         content: bytes = options.file.read_bytes()
         return content
     if options.body in (None, "-"):
+        if sys.stdin is None:  # closed before we began
+            raise ConfigError("no body: give BODY, --file or --tensor; stdin is closed")
         return sys.stdin.buffer.read()
-    return str(options.body).encode()
+    return os.fsencode(options.body)  # the bytes that were typed, whatever the locale makes of them
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -106,15 +110,20 @@ def _array(file: Path) -> Any:
     try:
         import numpy as np  # noqa: PLC0415  only tensors need it
     except ImportError:
-        raise ConfigError("--tensor needs numpy: pip install 'eas-tw[numpy]'") from None
+        raise ConfigError("--tensor needs numpy: pip install 'eas-tw[cli]'") from None
+    if file.suffix not in (".npy", ".csv"):
+        raise ConfigError(f"--tensor takes .npy and .csv files, got {str(file)!r}")
     try:
-        if file.suffix == ".npy":
-            return np.load(file, allow_pickle=False)
-        if file.suffix == ".csv":
-            return np.loadtxt(file, delimiter=",", dtype=np.float32, ndmin=2)
+        with file.open("rb") as content, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a file without numbers, which is told below
+            if file.suffix == ".npy":
+                return np.lib.format.read_array(content, allow_pickle=False)
+            found = np.loadtxt(content, delimiter=",", dtype=np.float32, ndmin=2, encoding="utf-8")
     except ValueError as error:
         raise BodyError(f"{file}: {error}") from None
-    raise ConfigError(f"--tensor takes .npy and .csv files, got {str(file)!r}")
+    if not found.size:
+        raise BodyError(f"{file} has no numbers")
+    return found
 
 
 def _dtype(array: Any, file: str) -> int:

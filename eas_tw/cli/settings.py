@@ -28,7 +28,8 @@ _TYPES = {
     "gateway": ENDPOINT_TYPE_DEFAULT,
     "vipserver": ENDPOINT_TYPE_VIPSERVER,
 }
-_KEYS = ("endpoint", "endpoint_type", "service", "token_file", "timeout_s", "retry_times", "trust_roots")
+KEYS = ("endpoint", "endpoint_type", "service", "token_file", "timeout_s", "retry_times", "trust_roots")
+_NUMBERS = ("timeout_s", "retry_times")
 
 
 @frozen
@@ -109,16 +110,26 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
     named_by_flag = getattr(options, "token_file", None)
     token = environment.get("EAS_TOKEN", "")
     if token_file and (named_by_flag or not token):
-        token = Path(token_file).expanduser().read_text().strip()
+        token = _token(Path(token_file).expanduser())
     return Given(
         endpoint=first("endpoint"),
         endpoint_type=_TYPES[endpoint_type],
         service=first("service"),
         token=token,
-        timeout_s=_number("timeout_s", first("timeout_s", 5.0), float),
+        timeout_s=_number("timeout_s", first("timeout_s", 5.0), float, least="> 0"),
         attempts=1 + _number("retry_times", first("retry_times", 2), int),
         trust_roots=first("trust_roots"),
     )
+
+
+def _token(file: Path) -> str:
+    try:
+        token = file.read_text().strip()
+    except UnicodeDecodeError:
+        raise ConfigError(f"the token file {file} is not text") from None
+    if not token:
+        raise ConfigError(f"the token file {file} is empty")
+    return token
 
 
 def _profile(options: argparse.Namespace, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -133,21 +144,27 @@ def _profile(options: argparse.Namespace, environment: Mapping[str, str]) -> dic
         tables = tomllib.loads(file.read_text())
     except ValueError as error:
         raise ConfigError(f"{file}: {error}") from None
-    profile = tables.get(name or "default", None if name else {})
-    if not isinstance(profile, dict):
+    if name and name not in tables:
         raise ConfigError(f"{file} has no table [{name}]; it has {', '.join(tables) or 'none'}")
-    unknown = sorted(set(profile) - set(_KEYS))
+    profile = tables.get(name or "default", {})
+    if not isinstance(profile, dict):
+        raise ConfigError(f"{file}: {name or 'default'} must be a table, such as [default], got {profile!r}")
+    unknown = sorted(set(profile) - set(KEYS))
     if unknown:
         hint = "; a token belongs into a file of its own, named by token_file" if "token" in unknown else ""
-        raise ConfigError(f"{file}: unknown {', '.join(unknown)}; known are {', '.join(_KEYS)}{hint}")
+        raise ConfigError(f"{file}: unknown {', '.join(unknown)}; known are {', '.join(KEYS)}{hint}")
+    for key in profile:
+        if key not in _NUMBERS and not isinstance(profile[key], str):
+            raise ConfigError(f"{file}: {key} must be text, got {profile[key]!r}")
     return profile
 
 
-def _number(name: str, value: Any, kind: type) -> Any:
+def _number(name: str, value: Any, kind: type, least: str = "≥ 0") -> Any:
     try:
         found = kind(value)
     except (TypeError, ValueError):
         found = -1
-    if isinstance(value, bool) or found < 0 or found == float("inf"):
-        raise ConfigError(f"{name} must be a {'whole ' if kind is int else ''}number ≥ 0, got {value!r}")
+    is_good = 0 <= found < float("inf") and (found > 0 or least == "≥ 0")
+    if isinstance(value, bool) or not is_good:
+        raise ConfigError(f"{name} must be a {'whole ' if kind is int else ''}number {least}, got {value!r}")
     return found

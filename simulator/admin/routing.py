@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 2**20
 JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
 _MAX_EXACT = 2**53
 _WRITES = ("POST", "PUT", "PATCH")
 
@@ -145,6 +146,8 @@ def route(
     try:
         operation, names = _find(operations, request.method, path)
         asked = Asked(names, _query(operation, query), _body(operation, request), request)
+        if request.method == "HEAD" and operation.media == EVENT_STREAM:
+            return Response(operation.status, b"", operation.media)
         result = operation.run(asked)
     except Problem as problem:
         return problem_response(problem)
@@ -162,12 +165,14 @@ def problem_response(problem: Problem) -> Response:
 
 def _find(operations: Sequence[Operation], method: str, path: str) -> tuple[Operation, dict[str, str]]:
     allowed = []
+    # What can be got has a head (RFC 9110 §9.3.2): the same answer, of which the connection leaves out the body.
+    wanted = "GET" if method == "HEAD" else method
     for operation in operations:
         match = operation.pattern.fullmatch(path)
-        if match and operation.method == method:
+        if match and operation.method == wanted:
             return operation, {name: unquote(value) for name, value in match.groupdict().items()}
         if match:
-            allowed.append(operation.method)
+            allowed += ["GET", "HEAD"] if operation.method == "GET" else [operation.method]
     if allowed:
         methods = ", ".join(allowed)
         raise Problem(405, f"{method} is not allowed on {path}; {methods} is", {"Allow": methods})

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--port", type=_port, default=8780, help="of control plane and admin API; 0 picks (default: %(default)s)")
     add("--service", type=_service, action="append", metavar="NAME=INSTANCES", help="a service; may be repeated")
-    add("--weight", type=_weights, default=(), metavar="W,W,…", help="weights of each service's instances")
+    add("--weight", type=_weights, default=(), metavar="W,W,…", help="one for each of a service's instances")
     add("--token", default=None, help="token of the services; made up when not given, empty for none")
     add("--processor", default="", metavar="echo|mnist|MODULE:CALLABLE", help="what instances compute")
     add("--workers", type=int, default=WORKERS, metavar="N", help="requests computed at a time (default: %(default)s)")
@@ -84,6 +84,10 @@ def _told(services: Sequence[ServiceSpec], token: str) -> tuple[ServiceSpec, ...
 
 def _specs(options: argparse.Namespace, token: str) -> tuple[ServiceSpec, ...]:
     named = options.service or [("mnist_saved_model_example", 3)]
+    largest, most = max(named, key=lambda service: service[1])
+    if options.weight and len(options.weight) != most:
+        noun = "weight" if len(options.weight) == 1 else "weights"
+        raise SpecError(f"argument --weight: {len(options.weight)} {noun} for the {most} instances of {largest}")
     return tuple(
         ServiceSpec(
             name,

@@ -141,9 +141,7 @@ def _compressed(processor: Processor, before: str, after: str) -> Compressed:
         try:
             check(compression)
         except ImportError as error:
-            raise ProcessorError(
-                f"{compression} needs cramjam; install it with: pip install 'eas-tw[compression]'"
-            ) from error
+            raise ProcessorError(f"processor {compression} needs cramjam: pip install 'eas-tw[simulator]'") from error
     return Compressed(processor, before, after)
 
 

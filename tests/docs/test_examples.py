@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from eas_tw import TFRequest
 from simulator.processors.mnist import score
+from tests.docs.pages import EXAMPLES, blocks
 from tests.simulator.serving import Served, environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the built package's tests have no docs beside them")
 
 
@@ -92,7 +93,7 @@ def test_the_tests_of_an_application_pass(tmp_path: Path) -> None:
         timeout=60,
         check=False,
     )
-    assert "4 passed" in ended.stdout, ended.stdout + ended.stderr
+    assert "5 passed" in ended.stdout, ended.stdout + ended.stderr
 
 
 def test_a_wrong_token_ends_with_the_services_answer(served: Served) -> None:
@@ -101,3 +102,57 @@ def test_a_wrong_token_ends_with_the_services_answer(served: Served) -> None:
     assert ended.returncode == 1
     assert "401" in ended.stderr + ended.stdout
     assert "wr0ng-token" not in ended.stderr + ended.stdout
+
+
+def test_the_settings_are_in_force_and_the_listener_is_told(served: Served) -> None:
+    """A 429 is asked again, since the program says so, and both attempts are events."""
+    served.admin("POST", "/v1/reset", {})
+    limited = {"code": 429, "retry_after": 0}
+    target = {"service": "scorecard_pmml_example"}
+    served.admin("POST", "/v1/faults", {"type": "http_status", "target": target, "attributes": limited, "times": 1})
+    ended = run("configured.py", served.ready["url"], "scorecard_pmml_example")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    *events, answer = ended.stdout.splitlines()
+    assert answer == "[1]"
+    assert [line.partition("(")[0] for line in events] == ["AttemptEnded", "AttemptEnded", "CallEnded"]
+
+
+def test_a_simulator_in_the_process_of_the_test() -> None:
+    """Its assertions hold."""
+    ended = run("in_process.py")
+    # What it says at exit, if anything, is of the descriptor that Twisted keeps in reserve once it listens.
+    assert (ended.returncode, ended.stdout, "Traceback" in ended.stderr) == (0, "", False)
+
+
+def test_a_processor_of_ones_own_computes(tmp_path: Path) -> None:
+    """Sums of rows, in the answer of a model."""
+    shutil.copy(EXAMPLES / "mine.py", tmp_path)
+    with Served(tmp_path, "--service", "ranker=1", "--processor", "tf+mine:rank", "--token", "") as ranker:
+        request = TFRequest("rank")
+        request.add_feed("features", [2, 3], TFRequest.DT_FLOAT, [1, 2, 3, 4, 5, 6])
+        status, body = ranker.predict("ranker", request.to_string())
+        assert status == 200
+        assert list(request.parse_response(body).get_values("scores")) == [6, 15]
+
+
+@pytest.mark.parametrize("profile", ["default", "staging"])
+def test_the_profiles_of_the_command_line(served: Served, tmp_path: Path, profile: str) -> None:
+    """At home where the page says; only the endpoint is another here."""
+    (tmp_path / ".config").mkdir()
+    shutil.copy(EXAMPLES / "eas-tw.toml", tmp_path / ".config")
+    (tmp_path / ".config" / "eas-token").write_text("t0ken\n")
+    command = [sys.executable, "-m", "eas_tw.cli", "predict", "--endpoint", served.ready["url"], "[1]"]
+    token = {} if profile == "default" else {"EAS_TOKEN": "t0ken"}
+    variables = {**environment(), "HOME": str(tmp_path), "EAS_PROFILE": profile, **token}
+    ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", "[\n  1\n]\n")
+
+
+def test_the_requests_of_the_wire_page_are_answered(served: Served) -> None:
+    """At the endpoint, which has discovery and the gateway."""
+    asked = [block.text.split() for block in blocks() if block.language == "http"]
+    assert [method for method, _, _ in asked] == ["GET", "POST"]
+    for method, shown, _ in asked:
+        path = shown.replace("SERVICE", "scorecard_pmml_example").replace("[/PATH][?QUERY]", "/v2?uid=7")
+        body = b"" if method == "GET" else b"[1]"
+        assert served.raw(method, path, body, {"Authorization": "t0ken"})[0] == 200

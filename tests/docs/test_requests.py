@@ -28,6 +28,7 @@ PRINTED = {
     "string_request": ['[{"money_credit": 3000000}]', "27"],
     "json_request": ["[[1.0, 0.0], [0.0, 1.0]]", repr('{"rows": [[1.0, 0.0], [0.0, 1.0]], "user": "李雷"}'.encode())],
     "tf_request": ["[1, 3] [7, 8, 9]", "(1, 2, 2)"],
+    "feeds": ["True"],
     "torch_request": ["[2.0, 5.0]", "[2 0]"],
     "torchrec_request": [f"i1 {score('i1')}", f"i2 {score('i2')}"],
     "easyrec_request": [f"i1 [{score('i1')}]", f"i2 [{score('i2')}]", "int_feature: 30"],

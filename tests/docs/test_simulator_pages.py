@@ -11,10 +11,12 @@ import pytest
 from simulator.cli import COMMANDS
 from simulator.expectations import METRICS
 from simulator.fault_kinds import MALFORMED, ON_DISCOVERY, ON_INSTANCES
-from simulator.faults import Fault
-from simulator.scenario import gallery, read
-from simulator.scenario_reader import parse
+from simulator.faults import Fault, FaultError
+from simulator.scenario import ScenarioError, gallery, read
 from simulator.timeline import VERBS
+from tests.docs.pages import EXAMPLES
+from tests.docs.test_shown import shown
+from tests.simulator.test_gallery import play
 from tests.simulator.world import World
 
 PAGES = Path(__file__).parents[2] / "docs" / "simulator"
@@ -53,13 +55,14 @@ def test_every_malformed_response_is_described() -> None:
     assert set(rows(page("faults.md"), "What a malformed response can be")) == set(MALFORMED)
 
 
-def test_every_fault_of_the_page_is_one() -> None:
-    """The TOML and JSON in it are read."""
-    blocks = re.findall(r"```toml\n(.*?)```", page("faults.md"), re.DOTALL)
-    assert blocks
-    for block in blocks:
-        for fault in tomllib.loads(block)["faults"]:
-            Fault.from_json(fault)
+def test_the_fault_of_the_page_is_one() -> None:
+    """With the attributes it names, and with a bad one the error it shows."""
+    (given,) = tomllib.loads((EXAMPLES / "fault.toml").read_text("utf-8"))["faults"]
+    assert Fault.from_json(given).times == 100
+    given["attributes"]["latency"] = -5
+    with pytest.raises(FaultError) as caught:
+        Fault.from_json(given)
+    assert shown("docs/simulator/faults.md", "text") == [str(caught.value)]
 
 
 def test_every_command_and_operation_of_the_admin_page_is_one(world: World) -> None:
@@ -80,10 +83,25 @@ def test_every_verb_and_every_metric_is_described() -> None:
     assert set(rows(page("scenarios.md"), "What can be expected")) == set(METRICS)
 
 
-def test_the_pages_scenarios_are_good() -> None:
-    """Those of the text, and those of the gallery, each under its title."""
-    for block in re.findall(r"```toml\n(.*?)```", page("scenarios.md"), re.DOTALL):
-        parse(tomllib.loads(block))
+def test_the_pages_story_keeps_its_promises() -> None:
+    """To its end, in virtual time."""
+    outcome = play(EXAMPLES / "story.toml", 7)
+    assert outcome.is_good, "\n".join(map(str, outcome.verdicts))
+
+
+def test_a_mistake_in_the_story_is_said_as_the_page_shows(tmp_path: Path) -> None:
+    """A step about an instance that is gone by then."""
+    late = ('at_s = 9\ndo = "remove"\ninstance = "ranker-0"', 'at_s = 10\ndo = "restart"\ninstance = "ranker-0"')
+    steps = "".join(f"[[timeline]]\n{step}\n" for step in late)
+    story = tmp_path / "story.toml"
+    story.write_text((EXAMPLES / "story.toml").read_text("utf-8") + steps)
+    with pytest.raises(ScenarioError) as caught:
+        read(story)
+    assert [f"{tmp_path}/{line}" for line in shown("docs/simulator/scenarios.md", "text")] == [str(caught.value)]
+
+
+def test_the_gallery_is_on_the_page() -> None:
+    """Each story under its title."""
     found = rows(page("scenarios.md"), "The gallery")
     assert set(found) == {path.stem for path in gallery()}
     for path in gallery():

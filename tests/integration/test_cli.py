@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shlex
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +19,13 @@ from eas_tw.cli.perf import percentile
 from tests.integration.conftest import TOKEN
 from tests.simulator.serving import Served, environment
 
-if TYPE_CHECKING:
-    from pathlib import Path
+
+def several() -> bytes:
+    """A file of numpy's with two arrays."""
+    file = io.BytesIO()
+    np.savez(file, a=1, b=2)
+    return file.getvalue()
+
 
 COMMAND = [sys.executable, "-m", "eas_tw.cli"]
 
@@ -43,6 +52,11 @@ def eas(served: Served, *arguments: str, stdin: bytes = b"", **changes: str) -> 
 def answer(ended: subprocess.CompletedProcess[bytes]) -> str:
     assert (ended.returncode, ended.stderr) == (0, b"")
     return ended.stdout.decode()
+
+
+def test_the_version_is_told(served: Served) -> None:
+    """One line, without settings."""
+    assert answer(eas(served, "--version")) == f"eas-tw {version('eas-tw')}\n"
 
 
 class TestPredict:
@@ -96,7 +110,13 @@ class TestPredict:
             (["predict", "--service", "echo", "--tensor", "images"], {}, 2, "must look like NAME=FILE.npy"),
             (["predict", "--service", "echo", "--tensor", "a=b.txt"], {}, 2, "takes .npy and .csv files"),
             (["predict", "[]", "--service", "echo", "--header", "X"], {}, 2, '"Name: value"'),
-            (["predict", "[]", "--service", "echo", "--timeout-s", "soon"], {}, 2, "timeout_s must be a number"),
+            (["predict", "[]", "--service", "echo", "--timeout-s", "soon"], {}, 2, "timeout_s must be a number > 0"),
+            (
+                ["predict", "[]", "--service", "echo", "--timeout-s", "0"],
+                {},
+                2,
+                "eas-tw: timeout_s must be a number > 0",
+            ),
             (
                 ["predict", "[]", "--service", "echo"],
                 {"EAS_ENDPOINT_TYPE": "straight"},
@@ -122,6 +142,55 @@ class TestPredict:
         assert line.startswith("eas-tw: ")
         assert says in line
         assert (ended.returncode, ended.stdout) == (code, b"")
+
+    @pytest.mark.parametrize(
+        ("name", "content", "code", "says"),
+        [
+            ("empty.npy", b"", 65, "empty.npy: EOF: reading magic string"),
+            ("half.npy", b"\x93NUMPY\x01\x00", 65, "half.npy: EOF: reading array header"),
+            ("zip.npy", b"PK\x03\x04...", 65, "zip.npy: EOF: reading magic string"),
+            ("several.npy", several(), 65, "several.npy: the magic string is not correct"),
+            ("empty.csv", b"", 65, "empty.csv has no numbers"),
+            ("titles.csv", b"a,b\n1,2\n", 65, "titles.csv: could not convert string 'a' to float32"),
+            ("token", b"\xff\xfe", 2, "token is not text"),
+            ("empty.token", b"\n", 2, "empty.token is empty"),
+            ("lines.token", b"a\nb\n", 2, "token must be a string of visible ASCII; the one given is not"),
+            ("number.toml", b"default = 5", 2, "number.toml: default must be a table, such as [default]"),
+            ("endpoint.toml", b"[default]\nendpoint = 5", 2, "endpoint.toml: endpoint must be text, got 5"),
+            ("type.toml", b"[default]\nendpoint_type = ['direct']", 2, "endpoint_type must be text, got ['direct']"),
+            ("token.toml", b"[default]\ntoken_file = 5", 2, "token.toml: token_file must be text, got 5"),
+            ("typo.toml", b"[default]\nretries = 5", 2, "typo.toml: unknown retries; known are endpoint"),
+            ("not.toml", b"{", 2, "not.toml: Invalid statement"),
+        ],
+    )
+    def test_a_file_that_is_none_is_one_line(
+        self, served: Served, tmp_path: Path, name: str, content: bytes, code: int, says: str
+    ) -> None:
+        """Which names it, and shows nothing of a token."""
+        (tmp_path / name).write_bytes(content)
+        kind = {".npy": "--tensor=x=", ".csv": "--tensor=x=", ".toml": "--config="}.get(
+            Path(name).suffix, "--token-file="
+        )
+        body = [] if "tensor" in kind else ["[]"]
+        ended = eas(served, "predict", "--service", "echo", f"{kind}{tmp_path / name}", *body)
+        (line,) = ended.stderr.decode().splitlines()
+        assert says in line
+        assert (ended.returncode, ended.stdout) == (code, b"")
+
+    def test_bytes_are_sent_as_they_are_typed_and_shown_as_the_terminal_can(self, served: Served) -> None:
+        """Whatever the locale."""
+        plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        assert answer(eas(served, "predict", "--service", "echo", '["名"]', **plain)) == '[\n  "\\u540d"\n]\n'
+        assert answer(eas(served, "predict", "--service", "echo", "--output", "raw", '["名"]', **plain)) == '["名"]'
+
+    def test_no_stdin_is_no_body(self, served: Served) -> None:
+        """As a daemon's child has none."""
+        command = f"exec {shlex.join(COMMAND)} predict --service echo <&-"
+        ended = subprocess.run(["sh", "-c", command], env=variables(served), capture_output=True, check=False)  # noqa: S603, S607
+        assert (ended.returncode, ended.stderr) == (
+            2,
+            b"eas-tw: no body: give BODY, --file or --tensor; stdin is closed\n",
+        )
 
     def test_a_deadline_that_passes_is_75(self, served: Served) -> None:
         """Whatever hangs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,8 @@ from tests.simulator.serving import Served, environment
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "metrics.py"
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+with_examples = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the built package's tests have no docs beside them")
 
 
 def samples(text: str) -> dict[str, float]:
@@ -84,11 +86,11 @@ class TestPrometheus:
             await client.predict("[]")
         assert 'server_address="127.0.0.1"' in generate_latest(registry).decode()
 
-    @pytest.mark.skipif(not EXAMPLE.is_file(), reason="the built package's tests have no docs beside them")
+    @with_examples
     def test_the_how_tos_application_is_scraped(self, served: Served) -> None:
         """Over HTTP, as Prometheus does."""
         served.patch("echo", "echo-0", state="crashed")
-        command = [sys.executable, str(EXAMPLE), served.ready["url"], "tcp:0:interface=127.0.0.1"]
+        command = [sys.executable, str(EXAMPLES / "metrics.py"), served.ready["url"], "tcp:0:interface=127.0.0.1"]
         variables = {**environment(), "EAS_TOKEN": TOKEN}
         with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
             assert process.stdout is not None
@@ -214,3 +216,14 @@ class TestOpenTelemetry:
                 await client.predict("[]", path="a b")
         (span,) = collected.spans
         assert (span.name, span.attributes["error.type"]) == ("predict echo", "ConfigError")
+
+    @with_examples
+    def test_the_how_tos_program_writes_its_spans(self, served: Served) -> None:
+        """The call's and its attempt's, as JSON."""
+        command = [sys.executable, str(EXAMPLES / "opentelemetry_client.py"), served.ready["url"], "echo"]
+        variables = {**environment(), "EAS_TOKEN": TOKEN}
+        ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+        assert (ended.returncode, ended.stderr) == (0, "")
+        spans = json.loads("[" + ended.stdout.replace("}\n{", "},{") + "]")
+        assert [span["name"] for span in spans] == ["POST", "predict echo"]
+        assert spans[0]["parent_id"] == spans[1]["context"]["span_id"]

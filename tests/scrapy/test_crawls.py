@@ -267,18 +267,45 @@ def test_an_interrupted_crawl_ends_in_time_though_an_instance_hangs(served: Serv
     assert " ERROR: " not in log
 
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "scrapy_project" / "loans.py"
+PROJECT = Path(__file__).parents[2] / "docs" / "examples" / "scrapy_project"
 
 
-@pytest.mark.skipif(not EXAMPLE.is_file(), reason="the built package's tests have no docs beside them")
-def test_the_how_tos_project_scores_its_items(tmp_path: Path) -> None:
-    """As its reader runs it."""
-    with Served(tmp_path, "--service", "scorecard_pmml_example=2", "--token", TOKEN) as served:
-        variables = {**environment(), "EAS_ENDPOINT": served.ready["url"], "EAS_TOKEN": TOKEN}
-        command = [sys.executable, str(EXAMPLE)]
-        ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
-    assert ended.returncode == 0
-    for amount in (1000, 2000, 3000):
-        assert f"{{'money_credit': {amount}, 'score': {amount / 1000}}}" in ended.stderr
-    assert "'eas/item_scored_count': 3" in ended.stderr
-    assert TOKEN not in ended.stderr
+@pytest.fixture(scope="module")
+def scorecard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    arguments = ("--service", "scorecard_pmml_example=2", "--token", TOKEN)
+    with Served(tmp_path_factory.mktemp("scorecard"), *arguments) as served:
+        yield served
+
+
+@pytest.mark.skipif(not PROJECT.is_dir(), reason="the built package's tests have no docs beside them")
+class TestHowTo:
+    """Its programs, run as a reader does."""
+
+    def ran(self, *command: str, **variables: str) -> str:
+        """The log."""
+        ended = subprocess.run(  # noqa: S603
+            [sys.executable, *command],
+            env={**environment(), "EAS_TOKEN": TOKEN, "PYTHONDONTWRITEBYTECODE": "1", **variables},
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert TOKEN not in ended.stderr
+        return ended.stderr
+
+    def test_the_project_in_one_file_scores_its_items(self, scorecard: Served) -> None:
+        """Three of them."""
+        log = self.ran("loans.py", EAS_ENDPOINT=scorecard.ready["url"])
+        for amount in (1000, 2000, 3000):
+            assert f"{{'money_credit': {amount}, 'score': {amount / 1000}}}" in log
+        assert "'eas/item_scored_count': 3" in log
+
+    @pytest.mark.parametrize(("spider", "says"), [("loans", "'score': 3.0"), ("asking", "{'answer': '[4000]'}")])
+    def test_the_settings_are_a_projects(self, scorecard: Served, spider: str, says: str) -> None:
+        """By Scrapy's own command line; only the endpoint is another here."""
+        endpoint = f"EAS_ENDPOINT={scorecard.ready['url']}"
+        scrapy_itself = str(Path(sys.executable).parent / "scrapy")
+        assert says in self.ran(scrapy_itself, "crawl", spider, "-s", endpoint, "-s", "TELNETCONSOLE_ENABLED=0")

@@ -304,7 +304,20 @@ class TestWhoMayAsk:
     def test_a_method_that_is_not_there(self, world: World) -> None:
         """With those that are."""
         response = world.response("PUT", "/v1/faults")
-        assert (response.status, response.headers["Allow"]) == (405, "GET, POST, DELETE")
+        assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD, POST, DELETE")
+
+    @pytest.mark.parametrize("path", ["/", "/livez", "/metrics", "/openapi.json", "/v1/state", "/v1/services/echo"])
+    def test_what_can_be_got_has_a_head(self, world: World, path: str) -> None:
+        """With the fields that GET answers (RFC 9110 §9.3.2); `http1` leaves the body out."""
+        got, head = world.response("GET", path), world.response("HEAD", path)
+        assert (head.status, head.content_type, head.headers) == (200, got.content_type, got.headers)
+        assert world.response("HEAD", "/v1/reset").status == 405
+        assert world.response("HEAD", "/v1/services/nosuch").status == 404
+
+    def test_the_head_of_the_stream_is_no_stream(self, world: World) -> None:
+        """It ends at once."""
+        head = world.response("HEAD", "/v1/events")
+        assert (head.status, head.content_type, head.body) == (200, "text/event-stream", b"")
 
     def test_the_page_runs_nothing_but_itself(self, world: World) -> None:
         """By its policy; and it asks nobody else."""

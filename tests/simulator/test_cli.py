@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from http.client import HTTPConnection
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,20 @@ def test_the_ready_file_tells_everything_and_goes_with_the_process(tmp_path: Pat
         ]
     assert served.code == 0
     assert not served.ready_file.exists()
+
+
+def test_weights_are_those_of_each_services_instances(tmp_path: Path) -> None:
+    """As many as the largest has; a smaller one takes the first of them."""
+    services = ("--service", "two=2", "--service", "three=3", "--weight", "10,20,30")
+    with Served(tmp_path, *services) as served:
+        told = [[i["weight"] for i in service["instances"]] for service in served.ready["services"]]
+    assert told == [[10, 20], [10, 20, 30]]
+
+
+def test_the_version_is_told() -> None:
+    """One line; nothing is served."""
+    ended = run("--version")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"eas-simulator {version('eas-tw')}\n", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -99,6 +114,9 @@ def curled(served: Served, command: str, folder: Path) -> int:
         (["--service", "echo"], 2, "NAME=INSTANCES"),
         (["--service", "a b=1"], 2, "service name"),
         (["--weight", "1,x"], 2, "--weight"),
+        (["--weight", "1,2"], 2, "--weight: 2 weights for the 3 instances of mnist_saved_model_example"),
+        (["--weight", "1,2,3,4"], 2, "--weight: 4 weights for the 3 instances of mnist_saved_model_example"),
+        (["--service", "a=2", "--service", "b=1", "--weight", "1"], 2, "--weight: 1 weight for the 2 instances of a"),
         (["--processor", "no.such:thing"], 2, "no.such"),
         (["--processor", "nonsense"], 2, "MODULE:CALLABLE"),
         (["--log-format", "xml"], 2, "--log-format"),

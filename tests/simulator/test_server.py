@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time  # noqa: TID251  how soon a process ends is what is tested
 from typing import TYPE_CHECKING
@@ -86,6 +87,19 @@ def test_requests_that_are_wrong(data: bytes, status: int) -> None:
     room.wait(0.5)
     assert wire.status == status
     assert bool(wire.end) is (status in (400, 413))
+    room.close()
+
+
+@pytest.mark.parametrize("path", [b"/_eas/livez", b"/vipserver/serverlist", b"/no/such", b"/api/predict/echo"])
+def test_a_head_has_no_body(path: bytes) -> None:
+    """Only its length, or the next answer on the connection would begin with it."""
+    room = Room()
+    port = int(room.world.url.rpartition(":")[2]) if b"predict" not in path else 0
+    wire = room.connect(port).send(b"HEAD %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+    room.wait(0.1)
+    head, end, body = wire.received.partition(b"\r\n\r\n")
+    assert (end, body) == (b"\r\n\r\n", b"")
+    assert re.search(rb"Content-Length: [1-9]", head)
     room.close()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.admin import schemas, views
 from simulator.admin.events import MAX_RATE, Hub
 from simulator.admin.operations.fleet import find_service
-from simulator.admin.routing import COUNT, LIMIT, Asked, Operation, Parameter, Problem
+from simulator.admin.routing import COUNT, EVENT_STREAM, LIMIT, Asked, Operation, Parameter, Problem
 from simulator.journal import FIELDS, MAX_ROWS, Matcher, MatchError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class TrafficOperations:
             ),
             Operation(
                 "GET", "/v1/events", self._events, "What happens, as it happens (server-sent events)",
-                schemas.text("See docs/simulator/admin-api"), query=(_RATE, _LAST_ID), media="text/event-stream",
+                schemas.text("See docs/simulator/admin-api"), query=(_RATE, _LAST_ID), media=EVENT_STREAM,
                 problems=(503,),
             ),
         )  # fmt: skip

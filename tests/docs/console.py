@@ -1,0 +1,185 @@
+"""A reader at a console: types the commands of a page, in order, in one folder, against simulators of this machine."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from simulator.cli import _parser
+from tests.docs.pages import EXAMPLES, ROOT
+from tests.simulator.serving import Served, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TOKEN = "t0ken"
+_SIMULATOR, _APPLICATION = "127.0.0.1:8780", "127.0.0.1:8080"
+_REGION = re.compile(r"http://pai-eas-vpc\.[\w-]+\.aliyuncs\.com")
+_SERVE = re.compile(r"python -m simulator(?: serve)?(?= --(?!help))")
+
+
+class Console:
+    """Knows which commands end by themselves, which go on, and which would take too long to be run here.
+
+    Args:
+        folder: Where it stands; has what the pages say one has.
+        served: The simulator that the page takes for granted.
+    """
+
+    def __init__(self, folder: Path, served: Served) -> None:
+        self._folder = folder
+        self._opened = ExitStack()
+        self._variables = {
+            **environment(),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "HOME": str(folder),
+            "PYTHONUNBUFFERED": "1",  # as a terminal has it
+            "EAS_TOKEN": TOKEN,
+        }
+        self._use(served)
+        shutil.copytree(EXAMPLES, folder, dirs_exist_ok=True)
+        self._kinds: tuple[tuple[str, Callable[[str], str]], ...] = (
+            # pattern of a command -> what is done with it; the first that matches
+            (_SERVE.pattern, self._serve),
+            (r"python -m simulator (demo|soak|shrink|replay)\b", self._read_only),
+            (r"python tutorial\.py", self._watch),  # for half a minute
+            (r"python -m simulator requests .*--follow|eas-tw discover .*--watch|curl -N", self._watch),
+            (r"export ", self._export),
+            (r".*\btwistd ", self._run_application),
+            (r"python -m simulator |python \w+\.py|eas-tw |curl ", self._run),
+            (r"pip install ", self._install),
+            (r"make ", self._make),
+            (r"tox run -e ", self._tox),
+            (r"pytest ", self._pytest),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._opened.close()
+
+    def type(self, command: str) -> str:
+        """What it prints.
+
+        Raises:
+            AssertionError: It fails, or nobody knows what to do with it.
+        """
+        for pattern, do in self._kinds:
+            if re.match(pattern, command):
+                return do(command)
+        raise AssertionError(f"nobody runs {command!r}: say in tests/docs/console.py how")
+
+    def _use(self, served: Served) -> None:
+        self._url = served.ready["url"]
+        self._variables["EAS_SIMULATOR_URL"] = self._url
+
+    def _local(self, command: str) -> str:
+        """With the addresses of here, where the page has those of there."""
+        port = self._variables.get("LISTEN", "tcp:8080").split(":")[1]
+        text = _REGION.sub(self._url, command.replace(_SIMULATOR, self._url.removeprefix("http://")))
+        return text.replace(_APPLICATION, f"127.0.0.1:{port}").replace("EAS_TOKEN=…", f"EAS_TOKEN={TOKEN}")
+
+    def _run(self, command: str) -> str:
+        ended = subprocess.run(  # noqa: S603
+            ["bash", "-c", self._local(command)],  # noqa: S607
+            env=self._variables,
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == 0, f"{command}: {ended.returncode}: {ended.stdout}{ended.stderr}"
+        return ended.stdout
+
+    def _serve(self, command: str) -> str:
+        given = os.path.expandvars(_SERVE.sub("", command).partition(" #")[0].replace('"$EAS_TOKEN"', TOKEN))
+        folder = self._folder / f"simulator-{len(list(self._folder.glob('simulator-*')))}"
+        shutil.copytree(EXAMPLES, folder)
+        served = self._opened.enter_context(Served(folder, *shlex.split(given)))
+        self._use(served)
+        return served.output
+
+    def _start(self, command: str, until: str) -> tuple[subprocess.Popen[str], str]:
+        """A program that goes on, once it has printed `until`."""
+        process = subprocess.Popen(  # noqa: S603
+            ["bash", "-c", f"exec {self._local(command)}"],  # noqa: S607
+            env=self._variables,
+            cwd=self._folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdout is not None
+        told = ""
+        for line in process.stdout:
+            told += line
+            if until in line:
+                return process, told
+        process.stdout.close()
+        raise AssertionError(f"{command}: {process.wait(10)}: {told}")
+
+    def _watch(self, command: str) -> str:
+        process, told = self._start(command.partition(" #")[0], "")
+        _end(process)
+        return told
+
+    def _run_application(self, command: str) -> str:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            self._variables["LISTEN"] = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+        # `exec` takes no variables before the command.
+        process, told = self._start(f"env {command}", "list of instances changed")
+        self._opened.callback(_end, process)
+        return told
+
+    def _export(self, command: str) -> str:
+        for part in shlex.split(self._local(command))[1:]:
+            name, _, value = part.partition("=")
+            self._variables[name] = value
+        return ""
+
+    def _read_only(self, command: str) -> str:
+        """Minutes, or a failing seed, that nobody has here: by the parser alone. Other tests run these commands."""
+        _, _, _, name, *given = shlex.split(command, comments=True)
+        _parser(name).parse_args([name, *given])
+        return ""
+
+    def _install(self, command: str) -> str:
+        """What is installed is here already: the extra, and the packages beside it."""
+        named, *others = shlex.split(command)[2:]
+        assert re.fullmatch(r"eas-tw\[\w+\]", named), "test_blocks.py knows whether there is such an extra"
+        assert set(others) <= {"pytest", "pytest-twisted"}
+        return ""
+
+    def _make(self, command: str) -> str:
+        target = shlex.split(command, comments=True)[1]
+        ended = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603, S607
+        assert ended.returncode == 0, ended.stderr
+        return ""
+
+    def _tox(self, command: str) -> str:
+        environments = configparser.ConfigParser(interpolation=None)
+        environments.read(ROOT / "tox.ini")
+        assert f"testenv:{shlex.split(command)[3]}" in environments
+        return ""
+
+    def _pytest(self, command: str) -> str:
+        assert (self._folder / shlex.split(command)[1]).is_file(), "test_examples.py runs it"
+        return ""
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    # Not INT: a suite that runs in the background has it ignored, and its children do, too.
+    process.terminate()
+    told, _ = process.communicate(timeout=10)
+    assert "Traceback" not in told, told

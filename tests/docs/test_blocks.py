@@ -1,0 +1,67 @@
+"""No block of code is forgotten: each is a file that the tests run, or commands that the tests run."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from importlib.metadata import metadata
+
+import pytest
+
+from tests.docs.pages import EXAMPLES, ROOT, blocks, pages
+
+pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the built package's tests have no docs beside them")
+
+CONSOLE = "console"  # its commands run in test_commands.py
+SHOWN = {"text", "http", "json", "diff"}  # what is seen, not run
+DIRECTIVES = {"{literalinclude}", "{include}", "{image}", "{toctree}", "{eval-rst}"}
+
+
+def test_code_is_shown_from_files() -> None:
+    """None is typed into a page; the README, which cannot include, has whole lines of a file."""
+    files = [textwrap.dedent(path.read_text("utf-8")) for path in EXAMPLES.rglob("*.py")]
+    for block in blocks():
+        if block.language in SHOWN | DIRECTIVES | {CONSOLE}:
+            continue
+        assert block.page == "README.md", f"{block}: put this {block.language or 'code'} into a file of docs/examples"
+        assert any(is_part(block.text, text) for text in files), f"{block}: no file of docs/examples has these lines"
+
+
+def is_part(excerpt: str, text: str) -> bool:
+    """Whether these lines follow each other in `text`, all of them indented by as much."""
+    indents = {match[1] for match in re.finditer(rf"^( *){re.escape(excerpt.splitlines()[0])}$", text, re.MULTILINE)}
+    return any(f"\n{textwrap.indent(excerpt, indent)}\n" in text for indent in indents)
+
+
+def test_every_file_is_shown_and_run() -> None:
+    """Each is on a page, and named by a test or by a command that the tests run."""
+    shown = "\n".join(path.read_text("utf-8") for path in pages())
+    tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    commands = "\n".join(command for block in blocks() for command in block.commands)
+    for path in EXAMPLES.rglob("*.*"):
+        if path.suffix in (".py", ".toml"):
+            assert f"examples/{path.relative_to(EXAMPLES).as_posix()}" in shown, f"no page shows {path.name}"
+            stem, suffix = re.escape(path.stem), re.escape(path.suffix)
+            named = re.search(rf'\b{stem}{suffix}\b|"{stem}"', tests) or re.search(rf"[ +]{stem}(:|{suffix})", commands)
+            assert named, f"no test runs {path.name}"
+
+
+def test_what_is_shown_is_there() -> None:
+    """Included files exist, JSON is JSON, and a diff's new line is Python that can be imported."""
+    for block in blocks():
+        if block.language == "{literalinclude}":
+            assert block.shown_file.is_file(), block
+        if block.language == "json":
+            json.loads(block.text)
+        if block.language == "diff":
+            (new,) = re.findall(r"^\+(.*)$", block.text, re.MULTILINE)
+            exec(new)  # noqa: S102
+
+
+def test_every_extra_that_is_named_is_one() -> None:
+    """In whatever words it is to be installed."""
+    extras = set(metadata("eas-tw").get_all("Provides-Extra", []))
+    text = "\n".join(path.read_text("utf-8") for path in pages())
+    named = {name for names in re.findall(r"(?:eas-tw|\"\.)\[([\w,-]+)\]", text) for name in names.split(",")}
+    assert {"simulator", "scrapy", "prometheus"} <= named <= extras

@@ -1,0 +1,55 @@
+"""Every command at a prompt of the pages, typed in the order of its page."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.docs.console import TOKEN, Console
+from tests.docs.pages import EXAMPLES, Block, blocks
+from tests.simulator.serving import Served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the built package's tests have no docs beside them")
+SERVICES = ("echo", "ranker", "scorecard_pmml_example", "mnist_saved_model_example")
+CONSOLES: dict[str, list[Block]] = {}
+for block in blocks() if EXAMPLES.is_dir() else ():
+    if block.language == "console":
+        CONSOLES.setdefault(block.page, []).append(block)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    arguments = [part for service in SERVICES for part in ("--service", f"{service}=3")]
+    with Served(tmp_path_factory.mktemp("pages"), *arguments, "--token", TOKEN) as served:
+        yield served
+
+
+@pytest.fixture
+def console(running: Served, tmp_path: Path) -> Iterator[Console]:
+    """With the files that the pages speak of, and a request of each kind that they look for."""
+    running.admin("POST", "/v1/reset", {})
+    running.raw("POST", "/api/predict/echo", b"unauthorised", {})
+    running.admin("POST", "/v1/faults", {"type": "http_status", "target": {"service": "ranker"}, "times": 1})
+    running.raw("POST", "/api/predict/ranker", b"[]", {"Authorization": TOKEN})
+    (tmp_path / "body.json").write_text("[1]")
+    np.save(tmp_path / "image.npy", np.ones((1, 784), np.float32))
+    with Console(tmp_path, running) as console:
+        yield console
+
+
+@pytest.mark.parametrize("page", CONSOLES)
+def test_every_command_of_a_page_works(console: Console, page: str) -> None:
+    """It ends well, or goes on until it is ended; each says something that can be said here."""
+    if shutil.which("curl") is None and "curl" in str(CONSOLES[page]):
+        pytest.skip("curl is not installed")
+    for block in CONSOLES[page]:
+        assert block.commands, f"{block}: a console without a prompt"
+        for command in block.commands:
+            console.type(command)

@@ -1,0 +1,101 @@
+"""What pages show but do not run is as they show it: the wire, the house, every setting, code and metric."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from email.utils import parsedate_to_datetime
+
+import attrs
+import pytest
+from prometheus_client import CollectorRegistry
+from twisted.internet.task import Clock
+
+import eas_tw.cli
+from eas_tw import ClientConfig, PredictClient
+from eas_tw.body.signature import Signer
+from eas_tw.cli.settings import KEYS
+from eas_tw.policy.instances import read_upstreams
+from eas_tw.telemetry.prometheus import PrometheusMetrics
+from tests.docs.pages import EXAMPLES, ROOT, blocks
+
+pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the built package's tests have no docs beside them")
+
+
+def shown(page: str, language: str) -> list[str]:
+    return [block.text for block in blocks() if (block.page, block.language) == (page, language)]
+
+
+def test_the_list_of_the_page_is_a_list() -> None:
+    """The client reads it."""
+    (text,) = shown("docs/reference/wire.md", "json")
+    found = read_upstreams(text.encode())
+    assert [(i.ip, i.port, i.weight) for i in found.instances] == [
+        ("172.16.0.11", 50000, 100),
+        ("172.16.0.12", 50000, 100),
+    ]
+
+
+def test_a_signature_made_by_the_page_is_the_clients() -> None:
+    """Line by line, with the standard library."""
+    headers, lines = shown("docs/reference/wire.md", "text")
+    token, body, path = b"t0ken", b"[1]", "/api/predict/echo/v2?uid=7"
+    digest = hashlib.md5(body).hexdigest()  # noqa: S324
+    text = lines.replace("hex(md5(body))", digest).replace("/api/predict/SERVICE[/PATH][?QUERY]", path)
+    authorization = base64.b64encode(hmac.digest(token, text.encode(), "sha1")).decode()
+    by_hand = headers.replace("hex(md5(body))", digest).replace("base64(hmac-sha1(TOKEN, TEXT))", authorization)
+    fields = dict(line.split(": ", 1) for line in by_hand.splitlines())
+    signer = Signer(token, path, fields.pop("Content-Type"))
+    told = signer.lines(body, parsedate_to_datetime(fields["Date"]).timestamp()).decode()
+    assert dict(line.split(": ", 1) for line in told.splitlines()) == fields
+
+
+def test_every_room_of_the_house_is_there() -> None:
+    """Under the folder it is shown in."""
+    (tree,) = shown("docs/design/index.md", "text")
+    folder = ""
+    for line in tree.splitlines():
+        named = re.match(r" *(\w+)/ ", line)
+        if named:
+            folder = named[1] if not line.startswith(" ") else f"eas_tw/{named[1]}"
+        indent = len(line) - len(line.lstrip())
+        for name in re.findall(r"\b\w+\.py\b", line):
+            home = folder if indent > len("  ") else "eas_tw"
+            assert (ROOT / home / name).is_file(), f"{home}/{name}"
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text("utf-8")
+
+
+def test_every_knob_of_a_client_is_described() -> None:
+    """The page is made from the class's own text."""
+    described = set(re.findall(r"^        (\w+): ", str(ClientConfig.__doc__), re.MULTILINE))
+    assert {knob.name for knob in attrs.fields(ClientConfig) if knob.init} == described
+    assert ".. autoclass:: eas_tw.ClientConfig" in page("reference/configuration.md")
+
+
+def test_every_setting_of_scrapy_is_described() -> None:
+    """By name, and no other."""
+    read = set(re.findall(r"\bEAS_[A-Z_]+[A-Z]", (ROOT / "eas_tw" / "scrapy" / "config.py").read_text("utf-8")))
+    assert set(re.findall(r"^\| `(EAS_\w+)` \|", page("howto/scrapy.md"), re.MULTILINE)) == read
+
+
+def test_every_setting_and_exit_code_of_the_command_line_is_described() -> None:
+    """Keys of a profile; codes as the module's own table has them."""
+    text = page("howto/cli.md")
+    assert set(KEYS) <= set(re.findall(r"`(\w+)`", text))
+    codes = r"^\| (\d+) \|"
+    assert re.findall(codes, text, re.MULTILINE) == re.findall(codes, str(eas_tw.cli.__doc__), re.MULTILINE)
+
+
+def test_every_metric_is_described() -> None:
+    """As a scrape names it."""
+    registry = CollectorRegistry()
+    PrometheusMetrics(registry).watch(PredictClient("x", "echo", reactor=Clock()))
+    told = {f"{metric.name}{'_total' * (metric.type == 'counter')}" for metric in registry.collect()}
+    table = page("howto/metrics.md").partition("| Metric |")[2].partition("\n\n")[0]
+    names = [name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.partition(" | ")[0])]
+    assert set(names) == told

@@ -1,0 +1,75 @@
+"""What each extra brings: a program that needs it, run against a simulator with a few services."""
+
+from tests.docs.pages import EXAMPLES
+
+_CALL = """
+import os
+from eas_tw.blocking import ENDPOINT_TYPE_DIRECT, PredictClient, TFRequest
+
+def client(service, **how):
+    made = PredictClient(os.environ["EAS_ENDPOINT"], service, **how)
+    made.set_token(os.environ["EAS_TOKEN"])
+    made.set_endpoint_type(ENDPOINT_TYPE_DIRECT)
+    made.init()
+    return made
+"""
+_NUMPY = """
+import numpy as np
+request = TFRequest("predict_images")
+request.add_feed("images", content=np.ones((1, 784), np.float32))
+assert client("mnist_saved_model_example").predict(request).as_numpy("scores").shape == (1, 10)
+"""
+_COMPRESSION = """
+from eas_tw import ClientConfig
+from eas_tw.body.compression import decompress
+for codec in ("zstd", "snappy", "lz4", "lz4-block"):
+    answer = client("scorecard_pmml_example", config=ClientConfig(compress=codec)).predict("[1]")
+    assert decompress(codec, answer.content, 100) == b"[1]", codec
+"""
+_TLS = """
+from eas_tw.blocking import PredictException
+try:
+    client("x", config=__import__("eas_tw").ClientConfig(init_timeout_s=0.3)).predict("[1]")
+except PredictException as error:
+    assert "refused" in str(error), error
+"""
+_PROMETHEUS = """
+from prometheus_client import generate_latest
+from twisted.internet.task import Clock
+from eas_tw import PredictClient
+from eas_tw.telemetry.prometheus import PrometheusMetrics
+PrometheusMetrics().watch(PredictClient("x", "echo", reactor=Clock()))
+assert b"eas_client_instances" in generate_latest()
+"""
+_OPENTELEMETRY = """
+from twisted.internet.task import Clock
+from eas_tw import PredictClient
+from eas_tw.telemetry.opentelemetry import OpenTelemetry
+assert OpenTelemetry().instrument(PredictClient("x", "echo", reactor=Clock())).service_name == "echo"
+"""
+_CLI = """
+import sys
+import numpy as np
+from eas_tw.cli import main
+np.save("image.npy", np.ones((1, 784), np.float32))
+sys.exit(main(["predict", "--service", "mnist_saved_model_example", "--tensor", "images=image.npy"]))
+"""
+_SIMULATOR = """
+from simulator.processors import find
+for name in ("zstd+echo", "echo+snappy"):
+    find(name, "echo")
+"""
+
+
+def programs() -> dict[str, str]:
+    """By extra."""
+    return {
+        "numpy": _CALL + _NUMPY,
+        "compression": _CALL + _COMPRESSION,
+        "tls": _CALL.replace('os.environ["EAS_ENDPOINT"]', '"https://127.0.0.1:1"') + _TLS,
+        "scrapy": (EXAMPLES / "scrapy_project" / "loans.py").read_text("utf-8"),
+        "prometheus": _PROMETHEUS,
+        "opentelemetry": _OPENTELEMETRY,
+        "cli": _CLI,
+        "simulator": _SIMULATOR,
+    }
