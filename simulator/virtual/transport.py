@@ -43,7 +43,8 @@ class VirtualConnector(tcp.Connector):
         lost = self.transport
         super().connectionLost(reason)
         if self.transport is lost:
-            self.transport = self.factory = None
+            self.transport = None
+            self.factory = None  # type: ignore[assignment]  nobody connects it again
 
     def _makeTransport(self) -> VirtualClient:  # noqa: N802
         return VirtualClient(self.host, self.port, self.bindAddress, self, self.reactor)  # type: ignore[no-untyped-call]

@@ -1,0 +1,46 @@
+"""The simulation's pages say what its tables say: profiles, kinds of fault, checkers, planted bugs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from simulator.virtual.oracle import CHECKERS
+from simulator.virtual.plan import PROFILES
+from simulator.virtual.troubles import KINDS
+from tests.simulation.planted import BUGS
+from tests.simulation.table import row
+
+PAGES = Path(__file__).parents[2] / "docs" / "simulation"
+pytestmark = pytest.mark.skipif(not PAGES.is_dir(), reason="the built package's tests have no docs beside them")
+
+
+def section(title: str) -> str:
+    """What is under a title of the first page."""
+    return (PAGES / "index.md").read_text("utf-8").partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+def test_every_profile_is_described() -> None:
+    """By name, and no other."""
+    assert re.findall(r"^\| `(\w+)` \|", section("Phases"), re.MULTILINE) == list(PROFILES)
+
+
+def test_every_kind_of_fault_is_named() -> None:
+    """Once, and no other."""
+    rows = [line for line in section("Faults").splitlines() if line.startswith("| ")][1:]
+    assert sorted(re.findall(r"`(\w+)`", "\n".join(rows))) == sorted(KINDS)
+
+
+def test_every_checker_is_described() -> None:
+    """By its letter, and no other."""
+    assert sorted(re.findall(r"^\| \((\w)\) \|", section("Checkers"), re.MULTILINE)) == sorted(CHECKERS)
+
+
+def test_every_planted_bug_is_listed() -> None:
+    """As it is planted; where it was found is said by whoever ran `tests.simulation.table` last."""
+    page = (PAGES / "planted.md").read_text("utf-8")
+    listed = [line.rpartition(" | ")[0] for line in page.splitlines() if line.startswith("| ") and "`" in line]
+    assert listed == [row(name, bug, "").removesuffix(" |  |") for name, bug in BUGS.items()]
+    assert "–" not in page
