@@ -172,6 +172,7 @@ class Session:
         self._poller = Poller(
             self._reactor,
             source,
+            service=target.service,
             on_snapshot=self._got_list,
             on_refusal=self._got_refusal,
             interval_s=config.poll_interval_s,
@@ -210,7 +211,8 @@ class Session:
         if copy is None:
             return False
         _log.warn(
-            "discovery has not answered; using the list of {n} instances that was copied {age} s ago",
+            "{service}: discovery has not answered; using the list of {n} instances that was copied {age} s ago",
+            service=self._target.service,
             n=len(copy.instances),
             age=round(copy.age_s),
         )

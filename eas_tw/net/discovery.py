@@ -157,6 +157,7 @@ class Poller:
     Args:
         clock: The schedule.
         source: Whom to ask.
+        service: Whose list it is, for the log.
         on_snapshot: Called with each usable list.
         on_refusal: Called with the reason when a poll changes nothing.
         interval_s: From the beginning of a poll to the beginning of the next.
@@ -169,6 +170,7 @@ class Poller:
         clock: IReactorTime,
         source: Source,
         *,
+        service: str,
         on_snapshot: Callable[[Snapshot], None],
         on_refusal: Callable[[RefusedReplyError], None] = lambda _: None,
         interval_s: float,
@@ -177,6 +179,7 @@ class Poller:
     ) -> None:
         self._clock = clock
         self._source = source
+        self._service = service
         self._on_snapshot = on_snapshot
         self._on_refusal = on_refusal
         self._interval_s = interval_s
@@ -242,7 +245,9 @@ class Poller:
         self._accepted += 1
         self._good_at = self._clock.seconds()
         if self._last_error:
-            _log.info("discovery works again: {n} instances", n=len(snapshot.instances))
+            _log.info(
+                "{service}: discovery works again: {n} instances", service=self._service, n=len(snapshot.instances)
+            )
             self._last_error = ""
         self._bad_rows.update(snapshot.bad_rows)
         for reason, count in snapshot.bad_rows.items():
@@ -256,7 +261,8 @@ class Poller:
         if str(error) != self._last_error:
             self._last_error = str(error)
             _log.warn(
-                "discovery reply refused ({reason}), the list stays as it is: {error}",
+                "{service}: discovery reply refused ({reason}), the list stays as it is: {error}",
+                service=self._service,
                 reason=error.reason.value,
                 error=self._last_error,
             )
@@ -264,7 +270,7 @@ class Poller:
     def _warn_once(self, text: str) -> None:
         if text not in self._logged and len(self._logged) < _REASONS_KEPT:
             self._logged[text] = None
-            _log.warn("{text}", text=text)
+            _log.warn("{service}: {text}", service=self._service, text=text)
 
     def _schedule(self, began: float) -> None:
         if not self._is_stopped:

@@ -114,6 +114,21 @@ class Upstream:
 
     def apply(self, instances: Sequence[Instance]) -> tuple[Change, ...]:
         """Take over a new list; what changed."""
+        found = self._replace(instances)
+        if found:
+            _log.info(
+                "{service}: list of instances changed: {changes}",
+                service=self._record.service,
+                changes=_summary(found),
+            )
+            self._record.list_changed(found)
+        return found
+
+    def leave(self) -> None:
+        """Give everything back: the client closes, and nobody is told of a change."""
+        self._replace(())
+
+    def _replace(self, instances: Sequence[Instance]) -> tuple[Change, ...]:
         found = self._cluster.apply(instances, self._seconds())
         for change in found:
             if isinstance(change, Added):
@@ -123,9 +138,6 @@ class Upstream:
             if isinstance(change, Removed):
                 self._members.pop(change.instance.key, None)
                 self._pools.give_back(change.instance)
-        if found:
-            _log.info("list of instances changed: {changes}", changes=_summary(found))
-            self._record.list_changed(found)
         return found
 
     def choose(self, tried: Collection[Key], failed: Collection[Key], now: float) -> Instance | None:
@@ -165,18 +177,14 @@ class Upstream:
         for judgement in judgements:
             self._tell(judgement)
 
-    def leave(self) -> None:
-        """Give everything back: the list is empty from now on."""
-        self.apply(())
-
     def _tell(self, judgement: Judgement) -> None:
-        instance, why = judgement.instance, judgement.why
+        instance, why, service = judgement.instance, judgement.why, self._record.service
         if judgement.is_ejected:
             self._record.ejected(instance, why)
-            _log.warn("ejected {instance}: {why}", instance=instance.address, why=why)
+            _log.warn("{service}: ejected {instance}: {why}", service=service, instance=instance.address, why=why)
         else:
             self._record.returned(instance)
-            _log.info("{instance} is back: {why}", instance=instance.address, why=why)
+            _log.info("{service}: {instance} is back: {why}", service=service, instance=instance.address, why=why)
 
 
 def _policy(config: ClientConfig) -> ClusterPolicy:

@@ -306,7 +306,7 @@ def test_what_is_logged_is_found_in_logging(served: Served) -> None:
 """,
     )
     lines = printed(ended)
-    assert any(line.startswith("eas_tw.upstream INFO list of instances changed: +127.0.0.1:") for line in lines)
+    assert any(line.startswith("eas_tw.upstream INFO echo: list of instances changed: +127.0.0.1:") for line in lines)
     assert TOKEN not in ended.stdout
 
 

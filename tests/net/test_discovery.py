@@ -51,7 +51,13 @@ class House:
         self.source = Puppet()
         self.got: list[Snapshot] = []
         self.poller = Poller(
-            self.clock, self.source, on_snapshot=self.got.append, interval_s=5.0, jitter=jitter, rng=Random(1)
+            self.clock,
+            self.source,
+            service="svc",
+            on_snapshot=self.got.append,
+            interval_s=5.0,
+            jitter=jitter,
+            rng=Random(1),
         )
         self.poller.start()
 
