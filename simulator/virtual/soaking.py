@@ -83,6 +83,8 @@ class Sum:
 
 def run_seeds(seeds: Sequence[int], profile: str, hours: float) -> Sum:
     """Some seeds, one after the other, in this process."""
+    # In this order: the last world of the seeds before is garbage, which frozen would stay for ever.
+    gc.collect()
     gc.freeze()
     total = Sum()
     for seed in seeds:
