@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from eas_tw.net.deadlines import Deadlines
 from eas_tw.net.endings import gave_up, nobody, outcome_of, too_late
 from eas_tw.net.leg import Leg, Line, Request
-from eas_tw.policy.outcomes import ANSWERED, NOT_ITS_FAULT, OK_STATUS, Attempt, Condition, Outcome
+from eas_tw.policy.outcomes import ANSWERED, NEVER_SENT, NOT_ITS_FAULT, OK_STATUS, Attempt, Condition, Outcome
 from eas_tw.policy.retry import GiveUp, Options, Retry, RetryBudget, RetryPolicy
 
 if TYPE_CHECKING:
@@ -186,7 +186,12 @@ class Call:
     def leg_broke(self, leg: Leg, outcome: Outcome) -> None:
         """An attempt ended without a whole response."""
         self._leg_ended(leg, outcome)
-        self._go_on(None)
+        if self._legs and leg.beside and outcome.condition in NEVER_SENT:
+            # Beside another, and nobody had it: that was no chance, and cost nothing.
+            if self._may_hedge():
+                self._try(self._calls.seconds(), again=self.history[-1])
+        else:
+            self._go_on(None)
 
     # -- what time and others decide
 
@@ -204,11 +209,17 @@ class Call:
 
     def hedge(self) -> None:
         """Somebody else would have answered by now: send it to one instance more, if there is one to send to."""
-        calls, now = self._calls, self._calls.seconds()
-        busy = tuple(leg.instance.key for leg in self._legs)
-        may = self._is_idempotent and busy and len(self.history) + len(busy) < calls.policy.attempts
-        if may and self._fleet.has_another((*self._tried, *busy)) and calls.budget.spend(now):
-            self._try(now, busy)
+        now = self._calls.seconds()
+        if self._may_hedge() and self._calls.budget.spend(now):
+            self._try(now)
+
+    def _may_hedge(self) -> bool:
+        may = self._is_idempotent and self._legs and len(self.history) + len(self._legs) < self._calls.policy.attempts
+        return bool(may) and self._fleet.has_another((*self._tried, *self._busy()))
+
+    def _busy(self) -> tuple[Key, ...]:
+        """The instances that have it."""
+        return tuple(leg.instance.key for leg in self._legs)
 
     def abort(self, error: Exception) -> None:
         """End the call with this error, now."""
@@ -217,14 +228,18 @@ class Call:
 
     # -- how it acts
 
-    def _try(self, now: float, busy: tuple[Key, ...] = ()) -> None:
+    def _try(self, now: float, again: Attempt | None = None) -> None:
+        """Send it to one instance more: alone, or beside those that have it, or in place of the attempt `again`."""
         fleet, calls = self._fleet, self._calls
+        busy = self._busy() if self._legs else ()
         instance = fleet.choose((*self._tried, *busy) if busy else self._tried, self._failed, now)
         if instance is None:
             self._fail(nobody(self.history))
             return
         line = fleet.pool_of(instance)
-        leg = Leg(self, instance, line, now, self.history[-1] if self.history and not busy else None, busy)
+        if self.history and not busy:
+            again = self.history[-1]
+        leg = Leg(self, instance, line, now, again, busy)
         self._legs = (*self._legs, leg) if busy else (leg,)
         if calls.attempt_timeout_s is not None:
             calls.leg_deadlines.set(leg, now, calls.attempt_timeout_s)

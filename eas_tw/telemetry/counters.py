@@ -20,7 +20,8 @@ class Counters:
         failures_at: The same, by the instance's address.
         retries: Attempts after the first of their call, by what ended the one before.
         failovers: Those of them that went to another instance than the one before.
-        hedges: Attempts beside another one of the same call that took long.
+        hedges: Attempts beside another one of the same call that took long; one that reached nobody and is made again
+            counts once.
         ejections: Instances left out for a while, by address.
     """
 

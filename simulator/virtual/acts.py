@@ -266,7 +266,7 @@ class Actor:
         self._service.add_instance()
 
     def _remove(self, _: Step, instances: Sequence[SimulatedInstance]) -> None:
-        if len(self._service.listed()) > len(instances):
+        if self._others(instances):
             for instance in instances:
                 self._retire(instance)
 
@@ -290,10 +290,13 @@ class Actor:
 
     def _reweigh(self, step: Step, instances: Sequence[SimulatedInstance]) -> None:
         weight = step.with_["weight"]
-        others = [i for i in self._service.listed() if i not in instances and i.weight > 0]
-        if weight or others:
+        if weight or self._others(instances):
             for instance in instances:
                 instance.weight = weight
+
+    def _others(self, instances: Sequence[SimulatedInstance]) -> bool:
+        """Whether others would have calls; no operator leaves a service without anybody."""
+        return any(other.weight > 0 for other in self._service.listed() if other not in instances)
 
     def _burst(self, step: Step, _: Any) -> None:
         self._on_burst(step.with_["calls"])

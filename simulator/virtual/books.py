@@ -60,7 +60,7 @@ class Books:
         if event.retry_of is not None:
             self.retries[_label(event.retry_of.outcome)] += 1
             self.failovers += address != event.retry_of.instance.address
-        self.hedges += event.is_hedge
+        self.hedges += event.is_hedge and event.retry_of is None
 
 
 class BookChecker:

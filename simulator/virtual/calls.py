@@ -106,7 +106,7 @@ class _Slow:
     def is_usually_fast(self) -> bool:
         """Whether hardly any of the last few hundred was slow, whichever of them the client may have looked at."""
         lately = sum(number > self._answers - _LATELY for number in self._slow)
-        return self._answers >= _ENOUGH and lately <= _SELDOM
+        return self._answers >= _ENOUGH and lately <= _SELDOM * min(1.0, self._answers / _LATELY)
 
 
 class CallChecker:

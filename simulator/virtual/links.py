@@ -54,6 +54,11 @@ class Way:
         self.is_hole = self.drops_syn = False
         self.is_plain = True
 
+    @property
+    def backlog_s(self) -> float:
+        """How long it takes until everything that queues in front of a narrow passage is through."""
+        return max(0, self._busy_until_ns - self._scheduler.now_ns) / NS
+
     def set(self, **weather: Any) -> None:
         """Change some of it."""
         for name, value in weather.items():

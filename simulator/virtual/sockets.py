@@ -49,13 +49,14 @@ class VirtualSocket:
         wanted: What the program asked to be told of, as epoll takes it.
         is_closed: Whether the program has closed it.
         is_dead: Whether the connection was reset, from either end.
+        is_torn: Whether something that it sent is lost for ever, so that nothing behind that can be read.
         is_full: Whether a listening socket takes no more connections for now.
     """
 
     __slots__ = (
         "_backlog", "_error", "_fin_in", "_fin_out", "_fin_sent", "_inbox", "_is_connecting", "_is_listening",
         "_lingers_not", "_network", "_out", "_out_bytes", "_unread_bytes", "accepting", "clogged", "due_ns", "fileno",
-        "here", "is_client", "is_closed", "is_dead", "is_full", "is_queued", "peer",
+        "here", "is_client", "is_closed", "is_dead", "is_full", "is_queued", "is_torn", "peer",
         "reactor", "received_bytes", "selectable", "serial", "there", "wanted", "way",
     )  # fmt: skip
 
@@ -73,7 +74,7 @@ class VirtualSocket:
         self.selectable: Any = None
         self.wanted = 0
         self.is_queued = False
-        self.is_client = self.is_closed = self.is_dead = self.is_full = False
+        self.is_client = self.is_closed = self.is_dead = self.is_torn = self.is_full = False
         self.received_bytes = 0
         # Lists, not deques: hardly ever longer than one, and an empty deque is 600 bytes.
         self.accepting: list[VirtualSocket] = []

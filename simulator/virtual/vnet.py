@@ -124,6 +124,11 @@ class Network:
         for kind, data in held:
             self.carry(socket, kind, data)
 
+    @property
+    def backlog_s(self) -> float:
+        """How long it takes until nothing queues anywhere any more."""
+        return max((way.backlog_s for link in self._links.values() for way in link.ways), default=0.0)
+
     def _ways_of(self, ip: str) -> list[Way]:
         return [way for address, link in self._links.items() if address[0] == ip for way in link.ways]
 
@@ -132,7 +137,7 @@ class Network:
             way.set(**weather)
             if not (way.is_hole or way.drops_syn):
                 for sender, kind, data, at_ns in way.resend():
-                    self._send(sender, way, kind, data, at_ns)
+                    self._send(sender, way, kind, data, at_ns, is_again=True)
 
     # -- what sockets ask for
 
@@ -210,16 +215,22 @@ class Network:
         else:
             self._send(sender, way, kind, data, self.scheduler.now_ns)
 
-    def _send(self, sender: VirtualSocket, way: Way, kind: int, data: bytes, at_ns: int) -> None:
+    def _send(
+        self, sender: VirtualSocket, way: Way, kind: int, data: bytes, at_ns: int, *, is_again: bool = False
+    ) -> None:
         slow_ns = way.handshake_ns if kind == SYN else 0
         lost_ns = way.lost_ns(kind) if way.loss else 0
         sender.due_ns = max(sender.due_ns, at_ns + slow_ns + lost_ns + way.delay_ns(len(data)))
-        deliver = self._deliver_again if lost_ns else self._deliver
+        deliver = self._deliver_again if lost_ns or is_again else self._deliver
         self.scheduler.at(sender.due_ns, deliver, sender, way, kind, data)
 
     def _deliver_again(self, sender: VirtualSocket, way: Way, kind: int, data: bytes) -> None:
         """What had been lost comes at last, unless its sender has forgotten it; nobody sends a reset twice."""
-        if not sender.is_dead and kind != RST:
+        if kind == RST:
+            return
+        if sender.is_dead:
+            sender.is_torn = True
+        else:
             self._deliver(sender, way, kind, data)
 
     def _deliver(self, sender: VirtualSocket, way: Way, kind: int, data: bytes) -> None:
@@ -233,7 +244,7 @@ class Network:
                 self._syn(sender, way)
         elif kind == ACK:
             self._ack(sender)
-        elif peer is not None:
+        elif peer is not None and (kind == RST or not sender.is_torn):
             peer.arrive(kind, data)
 
     def _syn(self, near: VirtualSocket, way: Way) -> None:

@@ -279,7 +279,9 @@ class World:
         for instance in list(self._service.instances.values()):
             if instance.registered and instance.state is not State.RUNNING:
                 instance.set_state(State.RUNNING)
-        self._run_for(max(subject.poll_s[1] + subject.discovery_timeout_s for subject in self.subjects) + 2.0)
+        two_polls_s = max(subject.poll_s[1] + subject.discovery_timeout_s for subject in self.subjects) + 2.0
+        # What still queues in front of a passage that was narrow comes all the same, long after its caller has gone.
+        self._run_for(max(two_polls_s, min(self.network.backlog_s + 1.0, _LONGEST_S)))
 
     def _liveness(self) -> None:
         """Every call succeeds from here on, and what was left out comes back, however long it had been left out for."""

@@ -202,6 +202,26 @@ def test_a_late_call_gets_a_second_chance_and_a_third() -> None:
     late.house.assert_clean()
 
 
+def test_a_chance_that_reached_nobody_is_given_again_at_once() -> None:
+    """Who is asked beside the silent one refuses: the next is asked, and the budget is spent once."""
+    late = Late(4, attempts=4, retry_budget_ratio=0, retry_budget_min_per_s=0.1)
+    call, first = late.silent()
+    late.house.reactor.advance(2.4)
+    for wire in late.house.reactor.wires:
+        # Nobody has a connection that could be used: the next attempt has to open one.
+        if wire is not first and wire.is_open:
+            wire.lose()
+    late.house.reactor.advance(0.11)
+    late.house.dial.fail()
+    third = late.house.accept()
+    assert dict(late.counters.retries) == {"connect_refused": 1}
+    assert late.counters.hedges == 1
+    says(third, response())
+    assert str(call.value) == "ok"
+    assert dict(late.counters.failures) == {"connect_refused": 1, "late": 1}
+    late.house.assert_clean()
+
+
 def test_silence_speaks_against_who_was_asked_earlier() -> None:
     """The silent ones have been late, and the fifth time in a row one is left out; who was merely slower is not."""
     late = Late(5, eject_after=1)

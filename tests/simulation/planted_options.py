@@ -88,16 +88,12 @@ def not_idempotent_and_hedged(patch: Patch) -> None:
 
 @bug("cl", seeds=20)
 def hedged_on_the_same_instance(patch: Patch) -> None:
-    try_ = Call._try
+    choose = Cluster.choose
 
-    def again(self: Call, now: float, busy: tuple[Any, ...] = ()) -> None:
-        if busy:
-            self._tried = tuple(key for key in self._fleet._cluster._known if key not in busy)
-            try_(self, now, (("nobody", 0),))
-        else:
-            try_(self, now)
+    def again(self: Cluster, tried: Any, failed: Any, now: float) -> Any:
+        return choose(self, failed, failed, now)
 
-    patch(Call, "_try", again)
+    patch(Cluster, "choose", again)
 
 
 @bug("cl", "storm", 20)
@@ -140,7 +136,7 @@ def hedged_while_a_hedge_runs(patch: Patch) -> None:
         if len(self._legs) < 2:
             hedge(self)
         else:
-            self._try(now, tuple(leg.instance.key for leg in self._legs))
+            self._try(now)
         if self._hedge_s is not None:
             calls.hedges.set(self, now, self._hedge_s)
 
