@@ -44,7 +44,8 @@ class VirtualConnector(tcp.Connector):
         super().connectionLost(reason)
         if self.transport is lost:
             self.transport = None
-            self.factory = None  # type: ignore[assignment]  nobody connects it again
+            # Nobody connects it again.
+            self.factory = None  # type: ignore[assignment]
 
     def _makeTransport(self) -> VirtualClient:  # noqa: N802
         return VirtualClient(self.host, self.port, self.bindAddress, self, self.reactor)  # type: ignore[no-untyped-call]
