@@ -179,7 +179,7 @@ class TestPredict:
 
     def test_bytes_are_sent_as_they_are_typed_and_shown_as_the_terminal_can(self, served: Served) -> None:
         """Whatever the locale."""
-        plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
         assert answer(eas(served, "predict", "--service", "echo", '["名"]', **plain)) == '[\n  "\\u540d"\n]\n'
         assert answer(eas(served, "predict", "--service", "echo", "--output", "raw", '["名"]', **plain)) == '["名"]'
 
