@@ -29,8 +29,9 @@ _NEVER_RUN = {
     "policy/least_loaded.py": {"return len(self._order)", "self._weights.pop(instance.key, None)"},
     "policy/rotation.py": {"return len(self._turns)", "heappush(self._heap, entry)"},
 }
-"""What is there for others: a client is never stopped by a call whose time is up; nobody is left when the list is empty, which a client with a list has never; weight 0 never
-gets as far as the balancer; lengths are asked in tests; one by one instances join large fleets (profile `big`)."""
+"""What is there for others: a client is never stopped by a call whose time is up; nobody is left when the list is
+empty, which a client with a list has never; weight 0 never gets as far as the balancer; lengths are asked in tests; one
+by one instances join large fleets (profile `big`)."""
 
 
 @pytest.fixture(scope="module")
