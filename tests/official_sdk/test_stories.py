@@ -154,7 +154,7 @@ def test_one_of_two_refuses_the_work(stage: Stage, code: int) -> None:
     assert ours.many() == {b"hello"}
 
 
-@pytest.mark.parametrize(("sdk", "attempts"), [(OFFICIAL, 5), (OURS, 2)], ids=["official", "ours"])
+@pytest.mark.parametrize(("sdk", "attempts"), [(OFFICIAL, 5), (OURS, 1)], ids=["official", "ours"])
 def test_the_users_code_fails_with_500(stage: Stage, sdk: Any, attempts: int) -> None:
     """The official SDK has sent the request five times by then, ours once: it may have effects."""
     caller = stage.met(sdk)
@@ -209,7 +209,7 @@ def test_an_address_belongs_to_another_service_now(stage: Stage, sdk: Any) -> No
     assert caller.many(4) == {404, b"hello"}
 
 
-@pytest.mark.parametrize(("sdk", "attempts"), [(OFFICIAL, 5), (OURS, 1)], ids=["official", "ours"])
+@pytest.mark.parametrize(("sdk", "attempts"), [(OFFICIAL, 5), (OURS, 2)], ids=["official", "ours"])
 def test_all_instances_hang(stage: Stage, sdk: Any, attempts: int) -> None:
     """The call fails. The official SDK has no total deadline: 300 ms is waited for five times over.
 
