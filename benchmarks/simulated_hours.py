@@ -23,7 +23,7 @@ from simulator.virtual.nemesis import draw
 from simulator.virtual.world import World
 
 INSTANCES, PER_S, FAULTS_PER_H = 5, 2.0, 60
-_HOURS_A_RUN = 1.0
+_HOURS_A_RUN = 4.0
 _OVERHEAD = 3 / 2
 """Of the hours given to `draw`, faults begin in two thirds."""
 

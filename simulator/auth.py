@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,7 +30,15 @@ def is_authorized(request: Request, token: str) -> bool:
 def _signature(request: Request, token: str) -> str:
     fields = (request.headers.get(name, "") for name in ("content-md5", "content-type", "date"))
     text = "\n".join(("POST", *fields, request.target))
-    return base64.b64encode(hmac.digest(token.encode(), text.encode(), "sha1")).decode()
+    signing = _keyed(token).copy()
+    signing.update(text.encode())
+    return base64.b64encode(signing.digest()).decode()
+
+
+@lru_cache(maxsize=64)
+def _keyed(token: str) -> hmac.HMAC:
+    """HMAC-SHA1 with its key, which takes longer than a short text."""
+    return hmac.new(token.encode(), digestmod="sha1")
 
 
 def _md5_is_right(request: Request) -> bool:

@@ -7,7 +7,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
-from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from simulator.delivery import Ending, Wire
@@ -138,7 +137,7 @@ class ControlPlane:
         response = render(names, rows, absent)
         # Blanks before the last brace: as valid as it was, and as large as is wished.
         padding = sum(fault.get("bytes") for fault in faults if fault.type == "huge")
-        return evolve(response, body=response.body[:-1] + b" " * padding + b"}") if padding else response
+        return response._replace(body=response.body[:-1] + b" " * padding + b"}") if padding else response
 
     # -- the gateway
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from simulator.auth import is_authorized
@@ -96,10 +95,10 @@ class Exchange:
     def _say_status(self, fault: Fault) -> None:
         pause = fault.get("retry_after")
         headers = {} if pause is None else {"Retry-After": f"{pause:g}"}
-        self._respond(Response(fault.get("code"), fault.get("body").encode(), "text/plain; charset=utf-8", headers))
+        self.respond(Response(fault.get("code"), fault.get("body").encode(), "text/plain; charset=utf-8", headers))
 
     def _say_reused(self, _: Fault) -> None:
-        self._respond(_text(404, f"no such service here: {self._request.path}"))
+        self.respond(_text(404, f"no such service here: {self._request.path}"))
 
     def _say_nothing(self, fault: Fault) -> None:
         after_s = fault.get("timeout") / 1000
@@ -110,12 +109,12 @@ class Exchange:
     def _admit(self) -> None:
         problem = self._problem()
         if problem is not None:
-            self._respond(problem)
+            self.respond(problem)
             return
         spec = self._service.spec
         self._job = _Job(self)
         if not self._job.submit():
-            self._respond(_text(450, "the instance's queue is full"))
+            self.respond(_text(450, "the instance's queue is full"))
         elif not self._is_answered and spec.keepalive_s:
             self._limit = self._clock.callLater(spec.keepalive_s, self._expire)
 
@@ -130,7 +129,7 @@ class Exchange:
             return _text(401, "Unauthorized: the token is missing or wrong")
         wait_s = self._instance.rate_limit.admit() if self._instance.rate_limit else 0
         if wait_s:
-            return evolve(_text(429, "too many requests"), headers={"Retry-After": str(wait_s)})
+            return _text(429, "too many requests")._replace(headers={"Retry-After": str(wait_s)})
         return None
 
     # -- the work
@@ -148,20 +147,17 @@ class Exchange:
         """What the processor answers: bytes, or a Deferred of them; or raises."""
         return compute(self._service.processor, self._request.body, self._clock)
 
-    def computed(self, response: Response) -> None:
-        """The work is done."""
-        self._respond(response)
-
     def _expire(self) -> None:
         """The instance's own limit, queueing included; the connection is closed with it."""
         self._limit = None
         if self._job is not None:
             self._job.withdraw()
-        self._respond(evolve(_text(408, "the request took too long"), close=True))
+        self.respond(_text(408, "the request took too long")._replace(close=True))
 
     # -- the way out
 
-    def _respond(self, response: Response) -> None:
+    def respond(self, response: Response) -> None:
+        """Answer, unless that has been done or the time for it is over."""
         if self._is_over or self._is_answered:
             return
         self._is_answered = True
@@ -172,25 +168,22 @@ class Exchange:
             self._send(response)
 
     def _send(self, response: Response) -> None:
-        if self._instance.is_hung:
-            self._instance.when_running(lambda: self._sent(response))
-        else:
-            self._sent(response)
-
-    def _sent(self, response: Response) -> None:
         if self._is_over:
             return
-        if self._instance.is_draining:
-            response = evolve(response, close=True)
+        instance = self._instance
+        if instance.is_hung:
+            instance.when_running(lambda: self._send(response))
+            return
+        if instance.is_draining:
+            response = response._replace(close=True)
         answer: Answer = response
         if self._faults and any(is_tampering(fault) for fault in self._faults):
-            answer = tamper(response, self._faults, self._instance.chance, keep=self._request.keep)
+            answer = tamper(response, self._faults, instance.chance, keep=self._request.keep)
         self._end(answer, response.status, len(response.body))
 
     def _end(self, answer: Answer, status: int, size: int) -> None:
         self._is_over = True
         self._job = None
-        self._stop_limit()
         self._note(status, size)
         if self._waiting is None:
             self._answer = answer
@@ -306,7 +299,7 @@ class _Job:
         self._finish(_text(400, failure.getErrorMessage() or failure.type.__name__))
 
     def _finish(self, response: Response) -> None:
-        self._exchange.computed(response)
+        self._exchange.respond(response)
         self._workers.done()
 
 

@@ -150,7 +150,7 @@ class ServerConnection(Protocol):
 
     def on_url(self, url: bytes) -> None:
         """A piece of the target came (httptools)."""
-        self._target += url
+        self._url += url
         self._head_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -169,8 +169,10 @@ class ServerConnection(Protocol):
             return
         if "100-continue" in self._headers.get("expect", "").lower():
             self._write(_CONTINUE)
+        self._method = self._parser.get_method().decode("ascii")
+        self._target = self._url.decode("latin-1")
         if self.server.on_head is not None:
-            self.server.on_head(self, self._parser.get_method().decode("ascii"), self._target.decode("latin-1"))
+            self.server.on_head(self, self._method, self._target)
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body came (httptools)."""
@@ -185,8 +187,8 @@ class ServerConnection(Protocol):
         if self._is_too_large:
             return
         request = Request(
-            self._parser.get_method().decode("ascii"),
-            self._target.decode("latin-1"),
+            self._method,
+            self._target,
             self._headers,
             self._body[0] if len(self._body) == 1 else b"".join(self._body),
             self,
@@ -202,7 +204,8 @@ class ServerConnection(Protocol):
     # -- how it answers
 
     def _begin(self) -> None:
-        self._target = b""
+        self._url = b""
+        self._method = self._target = ""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
         self._head_bytes = self._body_bytes = self._fed_bytes = 0
@@ -233,10 +236,10 @@ class ServerConnection(Protocol):
         self._is_busy = False
         keep = request.keep and not answer.close
         self._write(render(answer, keep=keep, with_body=request.method != "HEAD"))
-        if keep:
-            self._serve_next()
-        else:
+        if not keep:
             self.close()
+        elif self._waiting:
+            self._serve_next()
 
     def _write(self, data: bytes) -> None:
         """Send at once, without asking whether the socket is writable; the rest and every error are the transport's."""

@@ -63,7 +63,7 @@ WAYS: dict[str, Callable[[bytes, Response], bytes]] = {
     "endless_headers": lambda good, _: _with_header(good, b"X-Again: and again\r\n" * _ENDLESS_HEADERS),
     "informational": lambda good, _: b"HTTP/1.1 102 Processing\r\n\r\n" * _INFORMATIONAL + good,
     "switching_protocols": lambda good, _: b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n" + good,
-    "unsolicited": lambda good, response: good + render(evolve(response, body=b"nobody asked for this"), keep=True),
+    "unsolicited": lambda good, response: good + render(response._replace(body=b"nobody asked for this"), keep=True),
     "leading_garbage": lambda good, _: b"\x00\x01\x02" + good,
 }
 _COMPLETE = ("informational", "unsolicited")

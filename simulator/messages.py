@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
-
-from attrs import field, frozen
 
 from simulator.delivery import Wire
 
@@ -56,8 +55,10 @@ class Request(NamedTuple):
         return self.target.partition("?")[2]
 
 
-@frozen
-class Response:
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+class Response(NamedTuple):
     """A whole response.
 
     Attributes:
@@ -71,7 +72,7 @@ class Response:
     status: int = 200
     body: bytes = b""
     content_type: str = "application/octet-stream"
-    headers: Mapping[str, str] = field(factory=dict)
+    headers: Mapping[str, str] = _NONE
     close: bool = False
 
 

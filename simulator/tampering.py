@@ -50,7 +50,7 @@ def tamper(response: Response, faults: Sequence[Fault], rng: Random, *, keep: bo
         keep: Whether the connection was to be kept.
     """
     for fault in _of(faults, _ON_BODIES):
-        response = evolve(response, body=_ON_BODIES[fault.type](response.body, fault, rng))
+        response = response._replace(body=_ON_BODIES[fault.type](response.body, fault, rng))
     keep = keep and not response.close and not any(fault.type == "slow_close" for fault in faults)
     data = render(response, keep=keep)
     head_bytes = len(data) - len(response.body)

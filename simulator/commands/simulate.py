@@ -63,7 +63,7 @@ def play(plan: Plan, replay: str, *, as_json: bool) -> int:
 
 
 def _show(phase: str, world: World) -> None:
-    now_s: Any = world.scheduler.elapsed_s
+    now_s: Any = world.scheduler.elapsed()
     calls = sum(subject.calls for subject in world.subjects)
     retries = sum(subject.retries for subject in world.subjects)
     line = f"{phase:<9} {now_s:8.0f} s   {calls} calls   {retries} retries   {sum(world.faults.values())} faults"

@@ -24,7 +24,7 @@ from simulator.virtual.legs import LegChecker
 from simulator.virtual.views import ViewChecker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from simulator.virtual.sockets import Address, VirtualSocket
     from simulator.virtual.subject import Subject
@@ -82,11 +82,11 @@ class Oracle:
         self._scheduler = network.scheduler
         self.violations: list[Violation] = []
         self.explanations = Explanations()
-        seconds: Callable[[], float] = lambda: self._scheduler.elapsed_s  # noqa: E731
-        self.calls = CallChecker(seconds, self.explanations, self.report)
-        self.views = ViewChecker(seconds, self.explanations, self.report)
-        self.choices = ChoiceChecker(seconds, self.explanations, self.report)
-        self.legs = LegChecker(seconds, self.explanations, self.report)
+        elapsed = self._scheduler.elapsed
+        self.calls = CallChecker(elapsed, self.explanations, self.report)
+        self.views = ViewChecker(elapsed, self.explanations, self.report)
+        self.choices = ChoiceChecker(elapsed, self.explanations, self.report)
+        self.legs = LegChecker(elapsed, self.explanations, self.report)
         self.books = BookChecker(self.report)
         self.subjects: dict[str, Subject] = {}
         self._answered_ns: dict[Any, int] = {}
@@ -101,7 +101,7 @@ class Oracle:
     def report(self, checker: str, says: str) -> None:
         """A checker has found something."""
         if len(self.violations) < _MOST_VIOLATIONS:
-            violation = Violation(checker, round(self._scheduler.elapsed_s, 6), says)
+            violation = Violation(checker, round(self._scheduler.elapsed(), 6), says)
             self.violations.append(violation)
             self._scheduler.log(f"VIOLATION {violation}")
 
@@ -148,7 +148,7 @@ class Oracle:
         if subject is None or address not in subject.view:
             return
         n = self._network.dialled[near.here[0], address]
-        if n > subject.max_connections and subject.changed_at_s < self._scheduler.elapsed_s - 2 * subject.timeout_s:
+        if n > subject.max_connections and subject.changed_at_s < self._scheduler.elapsed() - 2 * subject.timeout_s:
             self.report("d", f"client {subject.number} has {n} connections to {address}, of {subject.max_connections}")
 
     def _hear(self, event: dict[str, Any]) -> None:

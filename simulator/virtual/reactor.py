@@ -167,7 +167,7 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
 
     def _soon(self, socket: VirtualSocket) -> None:
         """Look at a socket in a turn of its own: never inside whatever is happening."""
-        if not socket.is_queued and socket.readiness() & socket.wanted:
+        if socket.wanted and not socket.is_queued and socket.readiness() & socket.wanted:
             socket.is_queued = True
             scheduler = self._scheduler
             scheduler.at(scheduler.now_ns, self._tell, socket)
@@ -181,8 +181,7 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         event = socket.readiness() & socket.wanted
         if event:
             self._doReadOrWrite(socket.selectable, socket, event)  # type: ignore[no-untyped-call]
-            if socket.wanted:
-                self._soon(socket)
+            self._soon(socket)
 
 
 @implementer(IHostnameResolver)

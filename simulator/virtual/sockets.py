@@ -152,7 +152,9 @@ class VirtualSocket:
             if len(data) > size:
                 inbox.append(data[size:])
                 data = data[:size]
-            self._network.window_opens(self, len(data))
+            writer = self.peer
+            if writer is not None and writer.read_by_peer(len(data)):
+                self._network.window_opens(self, len(data))
             return data
         if self._fin_in:
             return b""

@@ -87,7 +87,7 @@ class Traffic:
         body = f"{name}|"
         if plan.large and self._chance.random() < plan.large:
             body += "x" * _LARGE_BYTES
-        record = Record(subject, subject.calls, name, body, self._scheduler.elapsed_s, subject.timeout_s)
+        record = Record(subject, subject.calls, name, body, self._scheduler.elapsed(), subject.timeout_s)
         record.is_once = bool(plan.once) and self._once.random() < plan.once
         self._oracle.calls.begin(record)
         calling: Deferred[Any] = subject.client.predict(body, idempotent=not record.is_once)
@@ -109,7 +109,7 @@ class Traffic:
     def _answered(self, response: Any, record: Record) -> None:
         self.ended += 1
         self._oracle.calls.answered(record, response.content.decode("latin-1"))
-        spent_ms = (self._scheduler.elapsed_s - record.began_s) * 1000
+        spent_ms = (self._scheduler.elapsed() - record.began_s) * 1000
         self._scheduler.log_often(
             record.number, "call %s ok from %s in %.1f ms", record.name, _Trail(record.arrivals), spent_ms
         )

@@ -121,9 +121,10 @@ class ViewChecker:
             self._check_polling(subject, account, now_s)
             return
         account.seen = view
-        fits = [number for _, number, told in account.replies if told == view and number >= account.applied]
-        if fits:
-            account.applied = fits[-1]
+        # Newest first: it nearly always fits.
+        told = next((number for _, number, told in reversed(account.replies) if told == view), -1)
+        if told >= account.applied:
+            account.applied = told
         elif account.replies and account.replies[0][1] <= max(account.applied, 1):
             self._report("e", f"client {subject.number} has a list that no good reply has told since the one it had")
         for at_s, number, _ in reversed(account.replies):

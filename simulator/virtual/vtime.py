@@ -125,8 +125,7 @@ class Scheduler:
         """The time in seconds since the epoch."""
         return self.now_ns / NS
 
-    @property
-    def elapsed_s(self) -> float:
+    def elapsed(self) -> float:
         """The time in seconds since virtual time began."""
         return (self.now_ns - _EPOCH_NS) / NS
 

@@ -134,7 +134,7 @@ class World:
             reactor=reactor,
             config=ClientConfig(**{"seed": self.plan.seed * 1000 + number, **self.plan.settings_of(number)}),
         )
-        return Subject(number, client, reactor, lambda: self.scheduler.elapsed_s)
+        return Subject(number, client, reactor, self.scheduler.elapsed)
 
     # -- running
 
@@ -244,7 +244,7 @@ class World:
             frozenset((instance.ip, instance.port) for instance in struck) if here else None,
             step.where % len(self.subjects) if kind.scope is Scope.CLIENT and step.where >= 0 else None,
             kind.statuses or ((step.with_["code"],) if "code" in step.with_ else ()),
-            self.scheduler.elapsed_s,
+            self.scheduler.elapsed(),
         )
         self.oracle.explanations.add(touch)
         undo = self._actor.begin(step)
@@ -256,7 +256,7 @@ class World:
             if self._undoes.pop(number, None) is not None:
                 self.scheduler.log(f"the end of {step}")
                 undo()
-                touch.end(self.scheduler.elapsed_s)
+                touch.end(self.scheduler.elapsed())
 
         self._undoes[number] = end
         self.scheduler.call_later(step.for_s, end)
@@ -275,7 +275,7 @@ class World:
         for traffic in self.traffic:
             traffic.slow_down()
         if self._load_touch is not None:
-            self._load_touch.end(self.scheduler.elapsed_s)
+            self._load_touch.end(self.scheduler.elapsed())
         for instance in list(self._service.instances.values()):
             if instance.registered and instance.state is not State.RUNNING:
                 instance.set_state(State.RUNNING)
@@ -358,7 +358,7 @@ class World:
         mean = counts.total() / max(1, len(counts))
         self._load = {
             "imbalance": round(max(counts.values(), default=0) / mean, 3) if mean else 0.0,
-            "discovery_per_s": round(self.oracle.views.polls / max(1.0, self.scheduler.elapsed_s), 3),
+            "discovery_per_s": round(self.oracle.views.polls / max(1.0, self.scheduler.elapsed()), 3),
             "amplification": round(counts.total() / max(1, sum(subject.calls for subject in self.subjects)), 3),
         }
 
@@ -372,7 +372,7 @@ class World:
         return Result(
             self.plan,
             self.scheduler.digest,
-            self.scheduler.elapsed_s,
+            self.scheduler.elapsed(),
             sum(subject.calls for subject in self.subjects),
             sum(traffic.failed for traffic in self.traffic),
             tuple(self.oracle.violations),

@@ -224,6 +224,21 @@ def test_other_statuses_do_not_change_the_path() -> None:
     assert library.asked == [DOCUMENTED, DOCUMENTED, NEWER]
 
 
+def test_a_reply_that_has_not_changed_is_not_read_again() -> None:
+    """Nearly every poll brings the bytes of the one before; others, and those after an error, are what they say."""
+    library = Library({DOCUMENTED: PARTLY})
+    source = UpstreamsSource(library, "http://e", "s")  # type: ignore[arg-type]
+    first = read(source)
+    assert first.bad_rows.total() == 1
+    assert read(source) is first
+    library.documents = {DOCUMENTED: b"[]"}
+    assert read(source).value.reason is Refusal.WRONG_SHAPE
+    library.documents = {DOCUMENTED: PARTLY}
+    assert read(source) == first
+    library.documents = {DOCUMENTED: GOOD}
+    assert not read(source).bad_rows
+
+
 def test_inside_eas_the_question_says_so() -> None:
     """`?internal=true`, on either path."""
     library = Library({})
