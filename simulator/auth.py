@@ -5,9 +5,9 @@ Written from the wire contract alone, without a line of the client: a mistake mu
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
+from binascii import b2a_base64
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -28,11 +28,11 @@ def is_authorized(request: Request, token: str) -> bool:
 
 
 def _signature(request: Request, token: str) -> str:
-    fields = (request.headers.get(name, "") for name in ("content-md5", "content-type", "date"))
-    text = "\n".join(("POST", *fields, request.target))
+    field = request.headers.get
+    fields = f"{field('content-md5', '')}\n{field('content-type', '')}\n{field('date', '')}"
     signing = _keyed(token).copy()
-    signing.update(text.encode())
-    return base64.b64encode(signing.digest()).decode()
+    signing.update(f"POST\n{fields}\n{request.target}".encode())
+    return b2a_base64(signing.digest(), newline=False).decode("ascii")
 
 
 @lru_cache(maxsize=64)

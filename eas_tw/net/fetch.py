@@ -7,7 +7,8 @@ instance that does, and a client of direct connections needs no other HTTP. Ever
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -63,15 +64,14 @@ class DirectFetcher:
             `BadStatusError` when the status was another. Cancelling it closes the connection.
         """
         try:
-            parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-            getting = _Get(self, _head(parts))
+            target = _target(url)
         except ValueError as error:
             # An address server has named something that is no address.
             return fail(RefusedReplyError(Refusal.CONNECTION, f"no reply: {url!r} is no URL: {error}"))
-        endpoint = self._endpoints.tcp(host, port)
-        if parts.scheme == "https":
-            endpoint = self._endpoints.secured(endpoint, host, port)
+        endpoint = self._endpoints.tcp(target.host, target.port)
+        if target.is_secured:
+            endpoint = self._endpoints.secured(endpoint, target.host, target.port)
+        getting = _Get(self, target.head)
         return getting.begin(endpoint.connect(getting))
 
     def close(self) -> Deferred[None]:
@@ -184,6 +184,26 @@ class _Get(Factory):
             done.callback(result)
         else:
             done.errback(result)
+
+
+class _Target(NamedTuple):
+    """What a URL comes to: where to connect, and the request."""
+
+    host: str
+    port: int
+    is_secured: bool
+    head: bytes
+
+
+@lru_cache(maxsize=64)
+def _target(url: str) -> _Target:
+    """Read a URL; the same few are asked for again and again.
+
+    Raises:
+        ValueError: It is none.
+    """
+    parts = urlsplit(url)
+    return _Target(parts.hostname or "", parts.port or _PORTS[parts.scheme], parts.scheme == "https", _head(parts))
 
 
 def _head(parts: SplitResult) -> bytes:

@@ -32,26 +32,16 @@ class Books:
         self.retries: Counter[str] = Counter()
         self.ejections: Counter[str] = Counter()
 
-    def heard(self, event: Any) -> None:
-        """Add an event."""
-        name = type(event).__name__
-        if name == "AttemptEnded":
-            self._attempt(event)
-        elif name == "CallEnded":
-            self.calls += 1
-            if event.error:
-                self.failed[event.error] += 1
-            else:
-                self.answered += 1
-        elif name == "Ejected":
-            self.ejections[event.instance.address] += 1
+    def call_ended(self, event: Any) -> None:
+        """Add a call."""
+        self.calls += 1
+        if event.error:
+            self.failed[event.error] += 1
+        else:
+            self.answered += 1
 
-    def differences(self, counters: Any) -> list[str]:
-        """Where the client's own account is another, when no call is in flight."""
-        pairs = ((name, getattr(self, name), getattr(counters, name)) for name in _ACCOUNTS)
-        return [f"{name}: counted {counted}, told {told}" for name, told, counted in pairs if told != counted]
-
-    def _attempt(self, event: Any) -> None:
+    def attempt_ended(self, event: Any) -> None:
+        """Add an attempt."""
         address = event.instance.address
         self.attempts[address] += 1
         if event.outcome.condition != "answered":
@@ -61,6 +51,15 @@ class Books:
             self.retries[_label(event.retry_of.outcome)] += 1
             self.failovers += address != event.retry_of.instance.address
         self.hedges += event.is_hedge and event.retry_of is None
+
+    def ejected(self, event: Any) -> None:
+        """Add an ejection."""
+        self.ejections[event.instance.address] += 1
+
+    def differences(self, counters: Any) -> list[str]:
+        """Where the client's own account is another, when no call is in flight."""
+        pairs = ((name, getattr(self, name), getattr(counters, name)) for name in _ACCOUNTS)
+        return [f"{name}: counted {counted}, told {told}" for name, told, counted in pairs if told != counted]
 
 
 class BookChecker:
@@ -74,10 +73,10 @@ class BookChecker:
         self._report = report
         self._books: dict[int, Books] = {}
 
-    def open(self, subject: Subject) -> Callable[[Any], None]:
-        """Keep the books of a client from here on; what is returned hears its events, from the first on."""
+    def open(self, subject: Subject) -> Books:
+        """Keep the books of a client from here on; whoever hears its events enters them, from the first on."""
         books = self._books[subject.number] = Books()
-        return books.heard
+        return books
 
     def check_over(self, subject: Subject) -> None:
         """No call of a client is in flight."""

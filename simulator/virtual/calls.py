@@ -200,11 +200,11 @@ class CallChecker:
                 del self.in_flight[record.name]
                 self._report("a", f"call {record.name} has not ended {now_s - record.began_s:.1f} s after it began")
 
-    def sample(self, subject: Subject) -> None:
-        """Keep account of a client's retries, for its budget."""
+    def sample(self, subject: Subject, spent: int) -> None:
+        """Keep account of what a client spends of its budget; `spent` is the number of retries and hedges so far."""
         kept = self._retries[subject.number]
         now_s = self._seconds()
-        kept.append((now_s, subject.retries + subject.hedges))
+        kept.append((now_s, spent))
         while kept[0][0] < now_s - _BUDGET_WINDOW_S and len(kept) > 1:
             kept.popleft()
 

@@ -94,19 +94,26 @@ class ChoiceChecker:
 
         fleet.choose, fleet.record = choose_and_tell, record_and_tell
 
-    def heard(self, subject: Subject, event: Any) -> None:
-        """A client tells an event."""
+    def ejected(self, subject: Subject, event: Any) -> None:
+        """A client tells that it leaves an instance out."""
         account = self._accounts.get(subject.number)
-        name = type(event).__name__
-        if account is None or name not in ("Ejected", "Returned", "ListChanged"):
-            return
-        account.members.clear()
-        if name == "Ejected":
+        if account is not None:
+            account.members.clear()
             account.out[event.instance.key] = _Out(self._seconds())
             self._check_share(account)
-        elif name == "Returned":
+
+    def returned(self, subject: Subject, event: Any) -> None:
+        """A client tells that an instance takes part again."""
+        account = self._accounts.get(subject.number)
+        if account is not None:
+            account.members.clear()
             account.out.pop(event.instance.key, None)
-        else:
+
+    def list_changed(self, subject: Subject, _: Any) -> None:
+        """A client tells that it has another list."""
+        account = self._accounts.get(subject.number)
+        if account is not None:
+            account.members.clear()
             self._change(account)
 
     def check_over(self, subject: Subject) -> None:

@@ -62,23 +62,22 @@ class LegChecker:
         self._legs: dict[object, list[_Leg]] = {}
         self._spent: defaultdict[int, deque[_Spent]] = defaultdict(lambda: deque([_Spent(0.0, 0, 0)]))
 
-    def heard(self, subject: Subject, event: Any) -> None:
-        """A client tells an event."""
-        name = type(event).__name__
-        if name == "AttemptEnded":
-            now_s = self._seconds()
-            leg = _Leg(event.instance.key, str(event.outcome.condition), now_s - event.elapsed_s, now_s)
-            self._legs.setdefault(event.call, []).append(leg)
-        elif name == "CallEnded":
-            legs = self._legs.pop(event.call, [])
-            if legs:
-                self._check(subject, legs, self._seconds() - event.elapsed_s, error=event.error)
+    def attempt_ended(self, event: Any) -> None:
+        """A client tells how an attempt ended."""
+        now_s = self._seconds()
+        leg = _Leg(event.instance.key, str(event.outcome.condition), now_s - event.elapsed_s, now_s)
+        self._legs.setdefault(event.call, []).append(leg)
 
-    def sample(self, subject: Subject) -> None:
-        """Look at what the budget was spent on, once a second."""
+    def call_ended(self, subject: Subject, event: Any) -> None:
+        """A client tells how a call ended."""
+        legs = self._legs.pop(event.call, [])
+        if legs:
+            self._check(subject, legs, self._seconds() - event.elapsed_s, error=event.error)
+
+    def sample(self, subject: Subject, spent: int) -> None:
+        """Look at what the budget was spent on, once a second; `spent` is the number of retries and hedges so far."""
         counters, kept = subject.client.counters, self._spent[subject.number]
         at_s, before = self._seconds(), kept[-1].retries
-        spent = counters.retries.total() + counters.hedges
         if spent != before:
             spent -= sum(counters.retries[label] for label in _COSTS_NOTHING)
         kept.append(_Spent(at_s, counters.calls, spent))

@@ -10,6 +10,7 @@ of one instance costs no call its time. What it finds stops the run.
 
 from __future__ import annotations
 
+from functools import partial
 from math import gcd
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from simulator.virtual.legs import LegChecker
 from simulator.virtual.views import ViewChecker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from simulator.virtual.sockets import Address, VirtualSocket
     from simulator.virtual.subject import Subject
@@ -108,11 +109,18 @@ class Oracle:
     def listen(self, subject: Subject) -> None:
         """From now on hear the events of a client."""
         subject.is_heard = True
-        subject.client.listen(self.books.open(subject))
+        books = self.books.open(subject)
+        ears: dict[str, tuple[Callable[[Any], None], ...]] = {
+            "AttemptEnded": (books.attempt_ended, self.legs.attempt_ended),
+            "CallEnded": (books.call_ended, partial(self.legs.call_ended, subject)),
+            "Ejected": (books.ejected, partial(self.choices.ejected, subject)),
+            "Returned": (partial(self.choices.returned, subject),),
+            "ListChanged": (partial(self.choices.list_changed, subject),),
+        }
 
         def hear(event: Any) -> None:
-            self.choices.heard(subject, event)
-            self.legs.heard(subject, event)
+            for ear in ears.get(type(event).__name__, ()):
+                ear(event)
 
         subject.client.listen(hear)
 
@@ -162,8 +170,9 @@ class Oracle:
         for subject in self.subjects.values():
             if subject.client.is_ready:
                 self.views.look(subject)
-            self.calls.sample(subject)
-            self.legs.sample(subject)
+            spent = subject.retries + subject.hedges
+            self.calls.sample(subject, spent)
+            self.legs.sample(subject, spent)
             if subject.reactor.written_after_loss:
                 subject.reactor.written_after_loss = 0
                 self.report("d", f"client {subject.number} wrote on a transport it had been told is lost")

@@ -93,8 +93,7 @@ class Traffic:
         calling: Deferred[Any] = subject.client.predict(body, idempotent=not record.is_once)
         if may_cancel and plan.cancelled and self._chance.random() < plan.cancelled:
             subject.reactor.callLater(self._chance.random() * _LATEST_CANCEL_S, self._cancel, record, calling)
-        calling.addCallbacks(self._answered, self._failed, callbackArgs=(record,), errbackArgs=(record,))
-        return calling.addErrback(self._broke)
+        return calling.addCallbacks(self._answered, self._failed, callbackArgs=(record,), errbackArgs=(record,))
 
     def _again(self) -> None:
         pause_s = (0.5 + self._chance.random()) / self._per_s * self._burst
@@ -113,9 +112,6 @@ class Traffic:
         self._scheduler.log_often(
             record.number, "call %s ok from %s in %.1f ms", record.name, _Trail(record.arrivals), spent_ms
         )
-
-    def _broke(self, failure: Failure) -> None:
-        self._oracle.report("h", f"the harness failed: {failure.getTraceback()}")
 
     def _failed(self, failure: Failure, record: Record) -> None:
         self.ended += 1

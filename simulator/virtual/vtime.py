@@ -258,7 +258,10 @@ class Scheduler:
             try:
                 if act is None:
                     what._done = True  # noqa: SLF001
-                    what.act(*what.arguments, **what.named)
+                    if what.named:
+                        what.act(*what.arguments, **what.named)
+                    else:
+                        what.act(*what.arguments)
                 else:
                     act(*what)
             except Exception as error:  # noqa: BLE001  kept, not swallowed
