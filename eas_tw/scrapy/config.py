@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import frozen
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
 _NEEDED = ("EAS_ENDPOINT", "EAS_SERVICE")
+_NAMES = (
+    *_NEEDED, "EAS_ENDPOINT_TYPE", "EAS_TOKEN", "EAS_CONCURRENT_REQUESTS", "EAS_TIMEOUT", "EAS_RETRY_TIMES",
+    "EAS_ITEM_ERROR", "EAS_SCORER",
+)  # fmt: skip
+_ALIKE = 0.85
+"""From here on a name is one of ours misspelt, unless that is set too; a crawl may have `EAS_` settings of its own."""
 _ENDPOINT_TYPES = {
     "direct": ENDPOINT_TYPE_DIRECT,
     "gateway": ENDPOINT_TYPE_DEFAULT,
@@ -75,6 +82,7 @@ class CrawlConfig:
             raise ConfigError(
                 "eas_tw.scrapy needs Scrapy's Twisted reactor: do not set TWISTED_REACTOR_ENABLED = False"
             )
+        _check_spelling(settings)
         for name in _NEEDED:
             if not settings.get(name):
                 raise ConfigError(f"{name} is not set")
@@ -111,6 +119,15 @@ class CrawlConfig:
                 drain_timeout_s=0.0,
             ),
         )
+
+
+def _check_spelling(settings: BaseSettings) -> None:
+    """A misspelt setting would be ignored, and its default be in force."""
+    for name in settings:
+        if isinstance(name, str) and name.startswith("EAS_") and name not in _NAMES:
+            meant = get_close_matches(name, _NAMES, n=1, cutoff=_ALIKE)
+            if meant and not settings.get(meant[0]):
+                raise ConfigError(f"{name} is no setting; {meant[0]} is")
 
 
 def _text(settings: BaseSettings, name: str) -> str:

@@ -93,8 +93,9 @@ SERVED: dict[str, Kind] = {
     "hang": _instance("accepts, and answers nothing until it goes on", *LATE, *BROKEN),
     "drain": _instance("terminates, and is back", REFUSED, *BROKEN),
     "refuse": _instance("new connections are refused", REFUSED, fault="refuse"),
+    # Late too: whoever stands in line behind requests that are silent for a while gets what is left of its own time.
     "reset": _instance(
-        "the connection is reset", *BROKEN, fault="reset_peer", draws={**_OFTEN, "timeout": _choice(0, 0, 50)}
+        "the connection is reset", *LATE, *BROKEN, fault="reset_peer", draws={**_OFTEN, "timeout": _choice(0, 0, 50)}
     ),
     "swallow": _instance(
         "requests are swallowed", *LATE, *BROKEN, fault="timeout",

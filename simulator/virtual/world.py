@@ -145,9 +145,10 @@ class World:
         # The world before this one is one large circle; frozen it would stay for ever.
         gc.collect()
         # What is there already is nobody's business, and would be looked through at the end of every run. Whoever
-        # runs many worlds has frozen it before, for good.
+        # runs many worlds has frozen it before, for good; frozen again with it, this one would never be collected.
         is_frozen = gc.get_freeze_count() > 0
-        gc.freeze()
+        if not is_frozen:
+            gc.freeze()
         self.oracle.watch_log()
         try:
             with tripwire.armed():

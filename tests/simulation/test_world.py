@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
 
 import pytest
 
@@ -20,10 +22,10 @@ ASK = (
 )
 
 
-def digests(hash_seed: str, gc: str) -> list[str]:
+def digests(hash_seed: str, collector: str) -> list[str]:
     """Of three runs, in a process of its own."""
     asked = subprocess.run(  # noqa: S603  our own interpreter
-        [sys.executable, "-W", "error", "-c", ASK.format(gc=gc)],
+        [sys.executable, "-W", "error", "-c", ASK.format(gc=collector)],
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
         capture_output=True,
         text=True,
@@ -38,6 +40,22 @@ def test_the_same_seed_is_the_same_run() -> None:
     here = [World(draw(seed, "chaos", 0.05)).run().digest for seed in (1, 2, 3)]
     assert digests("1", "gc.set_threshold(5)") == digests("4242", "gc.disable()") == here
     assert len(set(here)) == 3
+
+
+@pytest.mark.parametrize("is_frozen", [True, False])
+def test_a_world_that_has_been_run_can_be_forgotten(*, is_frozen: bool) -> None:
+    """Soaks freeze what they begin with and run thousands; each once stayed, a megabyte and more."""
+    if is_frozen:
+        gc.freeze()
+    try:
+        world = World(Plan(1, chaos_s=1.0))
+        gone = weakref.ref(world)
+        world.run()
+        del world
+        gc.collect()
+        assert gone() is None
+    finally:
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize("profile", [profile for profile in PROFILES if profile != "big"])
