@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from simulator.virtual.sockets import PACKETS, VirtualSocket
+from simulator.virtual.vnet import Network
 from tests.simulation.two_ends import End, HalfEnd, Story
 
 MIB = 2**20
@@ -189,3 +191,17 @@ def test_a_connection_looks_the_same_on_both_networks(name: str) -> None:
 def test_bad_weather_changes_when_and_not_what(name: str, weather: dict[str, Any]) -> None:
     """The same bytes and the same ends."""
     assert STORIES[name]().told_virtually(**weather) == STORIES[name]().told_virtually()
+
+
+def test_nothing_to_send_is_no_packet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twisted writes no bytes before it closes. An end that had closed answered them with a reset."""
+    sent: list[str] = []
+    carry = Network.carry
+
+    def note(network: Network, sender: VirtualSocket, kind: int, data: bytes = b"") -> None:
+        sent.append(PACKETS[kind])
+        carry(network, sender, kind, data)
+
+    monkeypatch.setattr(Network, "carry", note)
+    STORIES["the client closes"]().told_virtually()
+    assert sent == ["SYN", "SYN-ACK", "ACK", "data", "data", "FIN", "FIN"]
