@@ -44,8 +44,6 @@ def run(options: argparse.Namespace) -> int:
         progress=bar.show,
     )
     bar.end()
-    for violation in total.violations:
-        print(f"seed {violation['seed']}: ({violation['checker']}) {violation['says']}\n  {violation['replay']}")
     print(
         f"{total.seeds} seeds, {total.simulated_s / 3600:.1f} h simulated, {total.calls} calls, {total.failed} failed "
         f"by faults, {total.lost} lost, {sum(total.faults.values())} faults, {len(total.violations)} violations"
@@ -56,15 +54,21 @@ def run(options: argparse.Namespace) -> int:
 
 
 class _Bar:
-    """A bar with rate and ETA; on no terminal a line now and then."""
+    """Violations as they are found, and a bar with rate and ETA; on no terminal a line now and then."""
 
     def __init__(self, seeds: int) -> None:
         self._seeds = seeds
+        self._told = 0
         self._began = self._shown_at = monotonic()
         self._live = sys.stderr.isatty()
 
     def show(self, total: Sum) -> None:
         """So far."""
+        if len(total.violations) > self._told:
+            self.end()
+            for found in total.violations[self._told :]:
+                print(f"seed {found['seed']}: ({found['checker']}) {found['says']}\n  {found['replay']}", flush=True)
+            self._told = len(total.violations)
         now = monotonic()
         if not self._live and now - self._shown_at < _LINES_APART_S:
             return

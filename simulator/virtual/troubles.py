@@ -92,7 +92,8 @@ SERVED: dict[str, Kind] = {
     "crash": _instance("connections are reset and the port refuses; then it is back", REFUSED, *BROKEN),
     "hang": _instance("accepts, and answers nothing until it goes on", *LATE, *BROKEN),
     "drain": _instance("terminates, and is back", REFUSED, *BROKEN),
-    "refuse": _instance("new connections are refused", REFUSED, fault="refuse"),
+    # Lost too: the kernel resets a connection whose handshake is under way when the port closes.
+    "refuse": _instance("new connections are refused", REFUSED, LOST, fault="refuse"),
     # Late too: whoever stands in line behind requests that are silent for a while gets what is left of its own time.
     "reset": _instance(
         "the connection is reset", *LATE, *BROKEN, fault="reset_peer", draws={**_OFTEN, "timeout": _choice(0, 0, 50)}
