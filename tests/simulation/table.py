@@ -13,13 +13,12 @@ import pytest
 from simulator.virtual.nemesis import draw
 from simulator.virtual.oracle import Violation
 from simulator.virtual.world import World
-from tests.simulation import planted_options  # noqa: F401  plants, too
 from tests.simulation.planted import BUGS, Bug
 
 PAGE = Path(__file__).parents[2] / "docs" / "simulation" / "planted.md"
 _HEAD = """# Planted bugs
 
-{count} patches to the client, each of the kind that people make (`tests/simulation/planted.py`, `planted_options.py`).
+{count} patches to the client, each of the kind that people make (`tests/simulation/planted`).
 A test plants them one by one and fails unless each is found within its number of seeds, by a checker that is named.
 
 | planted | profile | seeds allowed | by checkers | found at |

@@ -8,7 +8,6 @@ import pytest
 
 from simulator.virtual.nemesis import draw
 from simulator.virtual.world import World
-from tests.simulation import planted_options  # noqa: F401  plants, too
 from tests.simulation.planted import BUGS
 
 

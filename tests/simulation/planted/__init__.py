@@ -1,0 +1,9 @@
+"""Bugs, planted in the client at run time: small changes of the kind that people make.
+
+Each says in which profile it is looked for, within how many seeds it must be found, and by which checkers.
+"""
+
+from tests.simulation.planted import calls, connections, discovery, fleet, hedges, once, telemetry  # noqa: F401  plant
+from tests.simulation.planted.bugs import BUGS, Bug
+
+__all__ = ["BUGS", "Bug"]

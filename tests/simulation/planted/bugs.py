@@ -1,0 +1,25 @@
+"""What a planted bug is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+Patch = Callable[[Any, str, Any], None]
+
+
+class Bug(NamedTuple):
+    plant: Callable[[Patch], None]
+    profile: str
+    seeds: int
+    checkers: str
+
+
+BUGS: dict[str, Bug] = {}
+
+
+def bug(checkers: str, profile: str = "chaos", seeds: int = 10) -> Callable[[Callable[[Patch], None]], None]:
+    def keep(plant: Callable[[Patch], None]) -> None:
+        BUGS[plant.__name__] = Bug(plant, profile, seeds, checkers)
+
+    return keep

@@ -1,0 +1,104 @@
+"""Bugs of a call: its time, its attempts, its retries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eas_tw.net.call import Call, Calls
+from eas_tw.net.upstream import Upstream
+from eas_tw.policy.outcomes import Condition
+from eas_tw.policy.retry import RetryBudget, RetryPolicy
+from tests.simulation.planted.bugs import Patch, bug
+
+
+@bug("a")
+def no_deadline(patch: Patch) -> None:
+    def begin(self: Calls, call: Call, now: float, timeout_s: float) -> None:
+        self.record.call_began()
+        self.budget.record_call(now)
+
+    patch(Calls, "begin", begin)
+
+
+@bug("al", seeds=20)
+def each_attempt_gets_the_whole_deadline(patch: Patch) -> None:
+    again = Call._try
+
+    def renew(self: Call, now: float, *given: Any) -> None:
+        self._calls._in_flight.clear(self, self._timeout_s)
+        self._calls._in_flight.set(self, now, self._timeout_s)
+        self.deadline = now + self._timeout_s
+        again(self, now, *given)
+
+    patch(Call, "_try", renew)
+
+
+@bug("al")
+def deadline_in_half_the_time(patch: Patch) -> None:
+    start = Call.start
+
+    def hurry(self: Call) -> Any:
+        self._timeout_s /= 2
+        return start(self)
+
+    patch(Call, "start", hurry)
+
+
+@bug("ch", seeds=20)
+def cancelled_call_goes_on(patch: Patch) -> None:
+    def cancelled(self: Call, _: Any) -> None:
+        self._calls.end(self, self._timeout_s)
+
+    patch(Call, "_cancelled", cancelled)
+
+
+@bug("cl")
+def one_attempt_too_many(patch: Patch) -> None:
+    decide = RetryPolicy.decide
+
+    def generous(self: RetryPolicy, history: Any, *given: Any, **named: Any) -> Any:
+        return decide(self, history[1:] or history, *given, **named)
+
+    patch(RetryPolicy, "decide", generous)
+
+
+@bug("c")
+def retried_on_the_same_instance(patch: Patch) -> None:
+    choose = Upstream.choose
+
+    def again(self: Upstream, tried: Any, failed: Any, now: float) -> Any:
+        return self._cluster._known.get(tried[-1]) if tried else choose(self, tried, failed, now)
+
+    patch(Upstream, "choose", again)
+
+
+@bug("f")
+def refused_connect_not_retried(patch: Patch) -> None:
+    is_retried = RetryPolicy._is_retried
+    patch(
+        RetryPolicy,
+        "_is_retried",
+        lambda self, last: last.condition is not Condition.CONNECT_REFUSED and is_retried(self, last),
+    )
+
+
+@bug("f")
+def stale_connection_is_the_callers_problem(patch: Patch) -> None:
+    is_retried = RetryPolicy._is_retried
+    patch(
+        RetryPolicy, "_is_retried", lambda self, last: last.condition is not Condition.STALE and is_retried(self, last)
+    )
+
+
+@bug("f")
+def budget_never_refilled(patch: Patch) -> None:
+    def spend(self: RetryBudget, now: float) -> bool:
+        self._used = getattr(self, "_used", 0) + 1
+        return self._used < 5
+
+    patch(RetryBudget, "spend", spend)
+
+
+@bug("f", seeds=20)
+def pause_longer_than_the_call(patch: Patch) -> None:
+    patch(RetryPolicy, "_after_s", lambda self, where, history, rng: 1.0 if len(history) > 1 else 0.0)

@@ -1,0 +1,106 @@
+"""Bugs of discovery."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from eas_tw.client import PredictClient
+from eas_tw.net import discovery
+from eas_tw.net.call import Call
+from eas_tw.net.discovery import Poller
+from eas_tw.policy import instances
+from eas_tw.policy.instances import Snapshot
+from eas_tw.policy.outcomes import Outcome
+from tests.simulation.planted.bugs import Patch, bug
+
+
+@bug("ef", "discovery")
+def bad_reply_empties_the_list(patch: Patch) -> None:
+    refuse = Poller._refuse
+
+    def clear(self: Poller, error: Any) -> None:
+        refuse(self, error)
+        self._on_snapshot(Snapshot((), {}))
+
+    patch(Poller, "_refuse", clear)
+
+
+@bug("efh", "discovery")
+def empty_list_accepted(patch: Patch) -> None:
+    read = instances.read_upstreams
+
+    def lenient(body: bytes) -> Snapshot:
+        try:
+            return read(body)
+        except instances.RefusedReplyError as error:
+            if error.reason is instances.Refusal.EMPTY_LIST:
+                return Snapshot((), {})
+            raise
+
+    patch(discovery, "read_upstreams", lenient)
+
+
+@bug("efgi", "discovery")
+def zero_weights_accepted(patch: Patch) -> None:
+    read = instances.read_upstreams
+
+    def lenient(body: bytes) -> Snapshot:
+        try:
+            return read(body)
+        except instances.RefusedReplyError as error:
+            if error.reason is instances.Refusal.ZERO_WEIGHTS:
+                return Snapshot(read(body.replace(b'"weight": 0', b'"weight": 1')).instances, {})
+            raise
+
+    patch(discovery, "read_upstreams", lenient)
+
+
+@bug("ei", "discovery")
+def polling_ends_at_the_first_bad_reply(patch: Patch) -> None:
+    refuse = Poller._refuse
+
+    def give_up(self: Poller, error: Any) -> None:
+        refuse(self, error)
+        self._is_stopped = True
+
+    patch(Poller, "_refuse", give_up)
+
+
+@bug("e", "calm", 2)
+def polling_with_the_traffic(patch: Patch) -> None:
+    predict = PredictClient.predict
+
+    def poll_too(self: PredictClient, *given: Any, **named: Any) -> Any:
+        if self.counters.calls % 5 == 4:
+            self._session._poller._next.cancel()
+            self._session._poller.start()
+        return predict(self, *given, **named)
+
+    patch(PredictClient, "predict", poll_too)
+
+
+@bug("ei", "discovery", 20)
+def only_the_first_good_list_counts(patch: Patch) -> None:
+    accept = Poller._accept
+    patch(Poller, "_accept", lambda self, snapshot: None if self._good_at else accept(self, snapshot))
+
+
+@bug("hi", "calm", 2)
+def poll_timer_left_at_close(patch: Patch) -> None:
+    def stop(self: Poller) -> Any:
+        return self._source.close()
+
+    patch(Poller, "stop", stop)
+
+
+@bug("h")
+def error_nobody_takes(patch: Patch) -> None:
+    """A Deferred that fails while nobody listens."""
+    leg_ended = Call._leg_ended
+
+    def ended(self: Call, leg: Any, outcome: Outcome) -> None:
+        leg_ended(self, leg, outcome)
+        discovery.Deferred().errback(ArithmeticError(math.pi))
+
+    patch(Call, "_leg_ended", ended)

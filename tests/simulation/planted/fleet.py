@@ -1,0 +1,147 @@
+"""Bugs of the fleet: who is in the list, whose turn it is, who is left out, who is bounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eas_tw.net.upstream import Upstream
+from eas_tw.policy.cluster import Cluster
+from eas_tw.policy.health import Health
+from eas_tw.policy.load import Loads
+from eas_tw.policy.outliers import Outliers
+from eas_tw.policy.rotation import Rotation
+from eas_tw.policy.slow_start import SlowStart
+from eas_tw.policy.subset import Subset
+from tests.simulation.planted.bugs import Patch, bug
+
+# -- the fleet
+
+
+@bug("i")
+def ejection_never_expires(patch: Patch) -> None:
+    patch(Health, "returning", lambda self, now: ())
+
+
+@bug("fi", seeds=20)
+def ejected_means_gone(patch: Patch) -> None:
+    """Whoever is ejected is no last resort either."""
+    patch(Cluster, "_last_resort", lambda self, tried, failed, now: None)
+
+
+@bug("egh", "discovery")
+def removed_instance_keeps_its_turn(patch: Patch) -> None:
+    patch(Rotation, "remove", lambda self, keys: None)
+
+
+@bug("g", "discovery", 20)
+def new_weight_ignored(patch: Patch) -> None:
+    add = Rotation.add
+    patch(
+        Rotation, "add", lambda self, given, shares: add(self, [i for i in given if i.key not in self._turns], shares)
+    )
+
+
+@bug("gh", "discovery", 40)
+def weight_nought_gets_calls(patch: Patch) -> None:
+    apply = Cluster.apply
+
+    def all_of_them(self: Cluster, given: Any, now: float) -> Any:
+        found = apply(self, [i if i.weight > 0 else i._replace(weight=1) for i in given], now)
+        self.instances = tuple(given)
+        return found
+
+    patch(Cluster, "apply", all_of_them)
+
+
+@bug("gm", "calm", 4)
+def rotation_starts_over_with_each_list(patch: Patch) -> None:
+    def apply(self: Upstream, given: Any) -> Any:
+        result = real(self, given)
+        balancer = self._cluster._balancer = Rotation(self._cluster._balancer._rng)
+        balancer.add(given)
+        return result
+
+    real = Upstream.apply
+    patch(Upstream, "apply", apply)
+
+
+# -- who is left out
+
+
+@bug("j", seeds=20)
+def half_open_means_open(patch: Patch) -> None:
+    """The way of most clients: when the time is over everybody may call at once."""
+    patch(Health, "probe", lambda self, key, now: self.half_open.pop(key))
+
+
+@bug("j", seeds=20)
+def returned_without_a_probe(patch: Patch) -> None:
+    """Half the time is thought to be enough."""
+    eject = Health._eject
+
+    def shortly(self: Health, record: Any, base_s: float, now: float) -> bool:
+        return eject(self, record, base_s / 8, now)
+
+    patch(Health, "_eject", shortly)
+
+
+@bug("j", seeds=20)
+def everybody_may_be_left_out(patch: Patch) -> None:
+    patch(Health, "_allowed", lambda self: len(self._fleet))
+
+
+@bug("fij", seeds=20)
+def probe_that_tells_nothing_is_the_last(patch: Patch) -> None:
+    """Its end is not noticed, so the instance stays out."""
+    patch(Health, "_end_probe", lambda self, key, record: None)
+
+
+# -- subsets, bounds, shares
+
+
+@bug("m", seeds=10)
+def stand_in_stays(patch: Patch) -> None:
+    """Who has come into the subset for one that was left out never goes again."""
+    members = Subset.members
+
+    def growing(self: Subset, out: Any = ()) -> Any:
+        kept = self.__dict__.setdefault("kept", {})
+        kept.update((instance.key, instance) for instance in members(self, out))
+        return tuple(instance for instance in self._order if instance.key in kept and instance.key not in out)
+
+    patch(Subset, "members", growing)
+
+
+@bug("m", "overload", 10)
+def bound_of_calls_in_flight_ignored(patch: Patch) -> None:
+    patch(Cluster, "_pick", lambda self, tried, now: self._balancer.pick(tried, now))
+
+
+@bug("m", "overload", 10)
+def bound_of_calls_in_flight_off_by_one(patch: Patch) -> None:
+    in_flight = Loads.in_flight
+    patch(Loads, "in_flight", lambda self, key: in_flight(self, key) - 1)
+
+
+@bug("h", seeds=10)
+def cancelled_calls_stay_in_flight(patch: Patch) -> None:
+    """So that the instance looks busy for ever."""
+    ended = Loads.ended
+    patch(Loads, "ended", lambda self, key, elapsed_s, now: elapsed_s is None or ended(self, key, elapsed_s, now))
+
+
+@bug("g", "chaos", 30)
+def slow_start_without_end(patch: Patch) -> None:
+    patch(SlowStart, "due", lambda self, now: ())
+
+
+@bug("g", "calm", 20)
+def everybody_slower_than_the_median_is_an_outlier(patch: Patch) -> None:
+    slow = Outliers._slow
+
+    def strict(self: Outliers, tallies: Any) -> Any:
+        if self._latency_ratio is not None:
+            self._latency_ratio = 1.0
+        return slow(self, tallies)
+
+    patch(Outliers, "_slow", strict)
