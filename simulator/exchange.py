@@ -207,13 +207,13 @@ class Exchange:
         now, request = self._clock.seconds(), self._request
         self._service.world.journal.write(
             Row(
-                now,
-                self._service.name,
-                self._instance.id,
-                request.method,
-                request.target,
-                status,
-                ",".join(fault.name for fault in self._faults) if self._faults else "",
+                at=now,
+                service=self._service.name,
+                instance=self._instance.id,
+                method=request.method,
+                path=request.target,
+                status=status,
+                fault=",".join(fault.name for fault in self._faults) if self._faults else "",
                 bytes_in=len(request.body),
                 bytes_out=size,
                 elapsed_s=now - self._began,

@@ -55,7 +55,7 @@ class Request(NamedTuple):
         return self.target.partition("?")[2]
 
 
-_NONE: Mapping[str, str] = MappingProxyType({})
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Response(NamedTuple):
@@ -72,7 +72,7 @@ class Response(NamedTuple):
     status: int = 200
     body: bytes = b""
     content_type: str = "application/octet-stream"
-    headers: Mapping[str, str] = _NONE
+    headers: Mapping[str, str] = _NO_HEADERS
     close: bool = False
 
 

@@ -9,6 +9,7 @@ every failure into a line of it. What a list is worth is decided by `policy.inst
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
@@ -76,7 +77,8 @@ class UpstreamsSource:
         self._fetcher = fetcher
         query = "?internal=true" if inside else ""
         self._urls = [endpoint + path.format(service=service) + query for path in paths]
-        self._last: tuple[bytes, Snapshot] | None = None
+        # Most replies are the one before, byte for byte, and a long list takes long to read.
+        self._read = lru_cache(maxsize=1)(read_upstreams)
 
     async def read(self) -> Snapshot:
         """The list as it is now."""
@@ -95,12 +97,6 @@ class UpstreamsSource:
         """Fires when its sockets are gone."""
         return self._fetcher.close()
 
-    def _read(self, body: bytes) -> Snapshot:
-        """What a reply says; most replies are the one before, byte for byte, and a long list takes long to read."""
-        if self._last is None or self._last[0] != body:
-            self._last = (body, read_upstreams(body))
-        return self._last[1]
-
 
 class VipServerSource:
     """VIPServer: an address server names the servers, one of which names the hosts of a domain.
@@ -117,6 +113,7 @@ class VipServerSource:
         self._address_server = address_server
         self._domain = domain
         self._rng = rng
+        self._read = lru_cache(maxsize=1)(read_vipserver)
 
     async def read(self) -> Snapshot:
         """The list as it is now."""
@@ -126,7 +123,7 @@ class VipServerSource:
             raise RefusedReplyError(Refusal.EMPTY_LIST, "the address server names no server")
         server = self._rng.choice(servers)
         body = await self._fetcher.get(f"http://{server}/vipserver/api/srvIPXT?dom={self._domain}&clusters=DEFAULT")
-        return read_vipserver(body)
+        return self._read(body)
 
     def close(self) -> Deferred[Any]:
         """Fires when its sockets are gone."""

@@ -96,24 +96,21 @@ class ChoiceChecker:
 
     def ejected(self, subject: Subject, event: Any) -> None:
         """A client tells that it leaves an instance out."""
-        account = self._accounts.get(subject.number)
+        account = self._told(subject)
         if account is not None:
-            account.members.clear()
             account.out[event.instance.key] = _Out(self._seconds())
             self._check_share(account)
 
     def returned(self, subject: Subject, event: Any) -> None:
         """A client tells that an instance takes part again."""
-        account = self._accounts.get(subject.number)
+        account = self._told(subject)
         if account is not None:
-            account.members.clear()
             account.out.pop(event.instance.key, None)
 
     def list_changed(self, subject: Subject, _: Any) -> None:
         """A client tells that it has another list."""
-        account = self._accounts.get(subject.number)
+        account = self._told(subject)
         if account is not None:
-            account.members.clear()
             self._change(account)
 
     def check_over(self, subject: Subject) -> None:
@@ -124,6 +121,13 @@ class ChoiceChecker:
             self._report("h", f"client {subject.number} has no call any more, and attempts: {left}")
 
     # -- how it checks
+
+    def _told(self, subject: Subject) -> _Account | None:
+        """The account of a client that tells of its fleet; its subset may be another one from here on."""
+        account = self._accounts.get(subject.number)
+        if account is not None:
+            account.members.clear()
+        return account
 
     def _change(self, account: _Account) -> None:
         """Another list: who left it is forgotten, and fewer may be left out of a shorter one."""

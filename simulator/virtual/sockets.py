@@ -157,7 +157,7 @@ class VirtualSocket:
                 data = data[:size]
             writer = self.peer
             if writer is not None and writer.read_by_peer(len(data)):
-                self._network.window_opens(self, len(data))
+                self._network.carry(self, WINDOW, len(data).to_bytes(4, "big"))
             return data
         if self._fin_in:
             return b""

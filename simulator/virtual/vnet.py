@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from simulator.virtual.links import Link, Way, is_cut, pieces
-from simulator.virtual.sockets import ACK, DATA, RST, SYN, SYN_ACK, WINDOW
+from simulator.virtual.sockets import ACK, DATA, RST, SYN, SYN_ACK
 from simulator.virtual.vtime import NS
 
 if TYPE_CHECKING:
@@ -183,10 +183,6 @@ class Network:
         if peer is not None and peer.is_closed:
             # Whatever is still on its way, no program will see anything of it; no circle is left for the collector.
             socket.peer = peer.peer = None
-
-    def window_opens(self, reader: VirtualSocket, size: int) -> None:
-        """A program has read, and the writer waits for that."""
-        self.carry(reader, WINDOW, size.to_bytes(4, "big"))
 
     # -- carrying
 

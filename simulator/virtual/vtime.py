@@ -258,10 +258,7 @@ class Scheduler:
             try:
                 if act is None:
                     what._done = True  # noqa: SLF001
-                    if what.named:
-                        what.act(*what.arguments, **what.named)
-                    else:
-                        what.act(*what.arguments)
+                    what.act(*what.arguments, **what.named)
                 else:
                     act(*what)
             except Exception as error:  # noqa: BLE001  kept, not swallowed
