@@ -68,5 +68,5 @@ def _wait_for(port: int) -> None:
     for _ in range(100):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
-        time.sleep(0.05)
+        time.sleep(0.05)  # nginx is another program, and tells nobody that it listens
     sys.exit(f"benchmarks: nginx did not begin to listen on port {port}")

@@ -24,6 +24,7 @@ from simulator.virtual.world import World
 
 INSTANCES, PER_S, FAULTS_PER_H = 5, 2.0, 60
 _HOURS_A_RUN = 4.0
+"""Long enough that making and forgetting a world hardly counts."""
 _OVERHEAD = 3 / 2
 """Of the hours given to `draw`, faults begin in two thirds."""
 

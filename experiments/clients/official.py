@@ -28,6 +28,7 @@ def main():
     with ThreadPoolExecutor(64) as threads:
         for number in range(int(given.seconds * given.per_s)):
             due_s = number / given.per_s
+            # The official SDK blocks, in real time: its calls are begun by a thread that waits for the hour of each.
             time.sleep(max(0.0, began + due_s - time.time()))
             threads.submit(call, due_s)
     account.report()

@@ -7,11 +7,7 @@ import re
 import textwrap
 from importlib.metadata import metadata
 
-import pytest
-
 from tests.docs.pages import EXAMPLES, ROOT, blocks, pages
-
-pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the built package's tests have no docs beside them")
 
 CONSOLE = "console"  # its commands run in test_commands.py
 SHOWN = {"text", "http", "json", "diff"}  # what is seen, not run

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the built package's tests have no docs beside them")
 SERVICES = ("echo", "ranker", "scorecard_pmml_example", "mnist_saved_model_example")
 CONSOLES: dict[str, list[Block]] = {}
 for block in blocks() if EXAMPLES.is_dir() else ():

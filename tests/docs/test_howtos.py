@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs.test_examples import EXAMPLES, run
+from tests.docs.test_examples import run
 from tests.simulator.serving import Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the built package's tests have no docs beside them")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ from tests.simulator.serving import Served
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the built package's tests have no docs beside them")
 PAGES = Path(__file__).parents[2] / "docs" / "requests"
 SERVICES = {
     "echo": "echo",

@@ -20,7 +20,6 @@ from tests.simulator.test_gallery import play
 from tests.simulator.world import World
 
 PAGES = Path(__file__).parents[2] / "docs" / "simulator"
-pytestmark = pytest.mark.skipif(not PAGES.is_dir(), reason="the built package's tests have no docs beside them")
 
 
 @pytest.fixture

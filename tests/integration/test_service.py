@@ -90,7 +90,6 @@ def application(served: Served, tmp_path: Path) -> Iterator[Application]:
             running.end()
 
 
-@pytest.mark.skipif(not EXAMPLE.is_file(), reason="the built package's tests have no docs beside them")
 class TestApplication:
     """What the how-to's program does."""
 

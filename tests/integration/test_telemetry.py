@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-with_examples = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the built package's tests have no docs beside them")
 
 
 def samples(text: str) -> dict[str, float]:
@@ -86,7 +85,6 @@ class TestPrometheus:
             await client.predict("[]")
         assert 'server_address="127.0.0.1"' in generate_latest(registry).decode()
 
-    @with_examples
     def test_the_how_tos_application_is_scraped(self, served: Served) -> None:
         """Over HTTP, as Prometheus does."""
         served.patch("echo", "echo-0", state="crashed")
@@ -217,7 +215,6 @@ class TestOpenTelemetry:
         (span,) = collected.spans
         assert (span.name, span.attributes["error.type"]) == ("predict echo", "ConfigError")
 
-    @with_examples
     def test_the_how_tos_program_writes_its_spans(self, served: Served) -> None:
         """The call's and its attempt's, as JSON."""
         command = [sys.executable, str(EXAMPLES / "opentelemetry_client.py"), served.ready["url"], "echo"]

@@ -12,7 +12,6 @@ from simulator.virtual.nemesis import draw
 from simulator.virtual.world import World
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "simulated_service.py"
-pytestmark = pytest.mark.skipif(not EXAMPLE.is_file(), reason="the built package's tests have no docs beside them")
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# Programs of users, some of which never come back: the simulator must outlive them.
 MINE = """
 import time
 from twisted.internet import defer, task
