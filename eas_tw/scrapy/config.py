@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
 _NEEDED = ("EAS_ENDPOINT", "EAS_SERVICE")
-_NAMES = (
+NAMES = (
     *_NEEDED, "EAS_ENDPOINT_TYPE", "EAS_TOKEN", "EAS_CONCURRENT_REQUESTS", "EAS_TIMEOUT", "EAS_RETRY_TIMES",
     "EAS_ITEM_ERROR", "EAS_SCORER",
 )  # fmt: skip
@@ -124,8 +124,8 @@ class CrawlConfig:
 def _check_spelling(settings: BaseSettings) -> None:
     """A misspelt setting would be ignored, and its default be in force."""
     for name in settings:
-        if isinstance(name, str) and name.startswith("EAS_") and name not in _NAMES:
-            meant = get_close_matches(name, _NAMES, n=1, cutoff=_ALIKE)
+        if isinstance(name, str) and name.startswith("EAS_") and name not in NAMES:
+            meant = get_close_matches(name, NAMES, n=1, cutoff=_ALIKE)
             if meant and not settings.get(meant[0]):
                 raise ConfigError(f"{name} is no setting; {meant[0]} is")
 

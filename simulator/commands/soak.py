@@ -34,16 +34,16 @@ def run(options: argparse.Namespace) -> int:
 
     if options.profile not in PROFILES:
         return say(f"profile must be one of {', '.join(PROFILES)}, got {options.profile!r}", USAGE)
-    bar = _Bar(len(options.seeds))
+    progress = Progress(len(options.seeds))
     total = soak(
         options.seeds,
         options.profile,
         options.hours,
         jobs=max(1, options.jobs),
         collect=options.collect,
-        progress=bar.show,
+        progress=progress.show,
     )
-    bar.end()
+    progress.end()
     print(
         f"{total.seeds} seeds, {total.simulated_s / 3600:.1f} h simulated, {total.calls} calls, {total.failed} failed "
         f"by faults, {total.lost} lost, {sum(total.faults.values())} faults, {len(total.violations)} violations"
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     return FAILED if total.violations else 0
 
 
-class _Bar:
+class Progress:
     """Violations as they are found, and a bar with rate and ETA; on no terminal a line now and then."""
 
     def __init__(self, seeds: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import scrapy
 
+from eas_tw.scrapy import config
 from tests.simulator.serving import Served, environment
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 TOKEN = "t0ken-nobody-may-see"
 PROGRAM = Path(__file__).parent / "crawl.py"
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "scrapy.md"
 EPOLL, SELECT = "twisted.internet.epollreactor.EPollReactor", "twisted.internet.selectreactor.SelectReactor"
 ASYNCIO = "twisted.internet.asyncioreactor.AsyncioSelectorReactor"
 REACTORS: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -226,6 +230,13 @@ def test_a_mistake_closes_spiders_that_others_keep_open(served: Served, reactor:
     assert (told["items"], left) == ([], [])
 
 
+def test_every_setting_is_known_and_documented() -> None:
+    """One that is not known would be taken for another one misspelt."""
+    asked = re.findall(r'settings, "(EAS_\w+)"|settings\.get\("(EAS_\w+)"', inspect.getsource(config))
+    listed = re.findall(r"^\| `(EAS_\w+)` \|", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert {first or second for first, second in asked} == set(config.NAMES) == set(listed)
+
+
 def test_no_instances_is_one_line_and_no_crawl(served: Served) -> None:
     """The control plane knows no such service: the line says what it answered."""
     told, log = crawl(settings_of(served, EAS_SERVICE="nosuch", EAS_TIMEOUT=0.5))
@@ -279,7 +290,6 @@ def scorecard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield served
 
 
-@pytest.mark.skipif(not PROJECT.is_dir(), reason="the built package's tests have no docs beside them")
 class TestHowTo:
     """Its programs, run as a reader does."""
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from simulator.cli import main
+from simulator.commands.soak import Progress
 from simulator.virtual.nemesis import draw
 from simulator.virtual.plan import Plan, PlanError
 from simulator.virtual.shrink import NothingToShrinkError, Shrinker
+from simulator.virtual.soaking import Sum
 from simulator.virtual.story import LINES, explain, tail
 from simulator.virtual.world import World
 from tests.simulation.planted import BUGS
@@ -102,3 +104,18 @@ def test_a_violation_ends_with_exit_code_1(capsys: pytest.CaptureFixture[str]) -
     seed = next(seed for seed in range(20) if World(draw(seed)).run().violations)
     assert main(["simulate", "--seed", str(seed)]) == 1
     assert f"simulate --seed {seed} --profile chaos" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_soak_tells_a_violation_when_it_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    """Once, with the line that shows it again: what goes on for an hour more need not be waited for."""
+    seed = next(seed for seed in range(20) if World(draw(seed)).run().violations)
+    total = Sum()
+    total.add(World(draw(seed)).run(), 0.1)
+    progress = Progress(100)
+    for _ in range(2):
+        progress.show(total)
+    said = capsys.readouterr().out
+    assert said.startswith(f"seed {seed}: (")
+    assert said.count("\n") == 2
+    assert said.count(total.violations[0]["replay"]) == 1
