@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
-_SERVICE = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
+_NAME = r"(?!\.+(?:/|$))[A-Za-z0-9._-]+"  # dots alone would lead elsewhere: RFC 3986 §5.2.4
+_SERVICE = re.compile(rf"{_NAME}(?:/{_NAME})*")
 _PATH = re.compile(r"[!-\"$->@-~]*")  # visible ASCII without # and ?
 _QUERY = re.compile(r"[!-\"$-~]*")  # visible ASCII without #
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
@@ -31,7 +32,7 @@ def check_service(name: str) -> str:
     """`name`, or a `ConfigError`."""
     if not isinstance(name, str) or not _SERVICE.fullmatch(name):
         raise ConfigError(
-            f"service_name must be letters, digits and ._- (with / between group and service), got {name!r}"
+            f"service_name must be letters, digits and ._-, not dots alone (with / between group and service), got {name!r}"
         )
     return name
 

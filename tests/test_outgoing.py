@@ -169,7 +169,7 @@ def test_endpoints_that_are_none(given: str) -> None:
         check_endpoint(given)
 
 
-@pytest.mark.parametrize("name", ["", "a b", "/a", "a/", "a//b", "a?b", "ä", None])
+@pytest.mark.parametrize("name", ["", "a b", "/a", "a/", "a//b", "a?b", "ä", "..", "a/../b", None])
 def test_service_names_that_are_none(name: Any) -> None:
     """A service is letters, digits and ._-, with a slash after its group."""
     assert check_service("group/svc_1.2-x") == "group/svc_1.2-x"

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 _BAR = 30
 _LINES_APART_S = 10.0
+_MAX_JOBS = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     parser.add_argument("--seeds", type=_seeds, required=True, metavar="A..B", help="from A up to B, both included")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
+    parser.add_argument("--jobs", type=_jobs, default=1, help="processes (default: %(default)s)")
     parser.add_argument("--collect", action="store_true", help="go on after a violation, and list them all")
     add_choice(parser)
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         options.seeds,
         options.profile,
         options.hours,
-        jobs=max(1, options.jobs),
+        jobs=options.jobs,
         collect=options.collect,
         progress=progress.show,
     )
@@ -86,6 +87,12 @@ class Progress:
         """Leave the terminal as it was."""
         if self._live:
             print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+
+
+def _jobs(text: str) -> int:
+    if text.isascii() and text.isdigit() and 0 < int(text) <= _MAX_JOBS:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {_MAX_JOBS}, got {text!r}")
 
 
 def _seeds(text: str) -> range:

@@ -88,7 +88,14 @@ def test_simulate_and_soak_answer_with_json(capsys: pytest.CaptureFixture[str]) 
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["seeds"] == 4
 
 
-@pytest.mark.parametrize("arguments", [["simulate", "--seed", "1", "--profile", "none"], ["soak", "--seeds", "4..1"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["simulate", "--seed", "1", "--profile", "none"],
+        ["soak", "--seeds", "4..1"],
+        ["soak", "--seeds", "1..4", "--jobs", "0"],
+    ],
+)
 def test_a_wrong_command_line_is_usage(arguments: list[str]) -> None:
     """Exit code 2."""
     try:
