@@ -32,7 +32,8 @@ def check_service(name: str) -> str:
     """`name`, or a `ConfigError`."""
     if not isinstance(name, str) or not _SERVICE.fullmatch(name):
         raise ConfigError(
-            f"service_name must be letters, digits and ._-, not dots alone (with / between group and service), got {name!r}"
+            "service_name must be letters, digits and ._-, not dots alone (with / between group and service), "
+            f"got {name!r}"
         )
     return name
 
