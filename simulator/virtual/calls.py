@@ -297,10 +297,8 @@ class CallChecker:
             self._report("o", f"call {record.name} waited in silence to its end, with {untried} untried")
 
     def _recent_retries(self, subject: Subject, now_s: float) -> int:
-        kept = self._retries.get(subject.number)
-        return (
-            subject.retries + subject.hedges - kept[0][1] if kept and kept[0][0] > now_s - 2 * _BUDGET_WINDOW_S else 0
-        )
+        since_s, before = self._retries[subject.number][0]
+        return subject.retries + subject.hedges - before if since_s > now_s - 2 * _BUDGET_WINDOW_S else 0
 
 
 def _spent(attempts: list[Tried]) -> int:

@@ -60,6 +60,12 @@ def test_seeds_at_which_the_world_was_wrong(seed: int) -> None:
     assert World(draw(seed)).run().violations == ()
 
 
+@pytest.mark.parametrize("seed", [75, 100])
+def test_budgets_are_spent_from_the_first_second_on(seed: int) -> None:
+    """Checker: it knew of no retry before it had looked for the first time (overload, seeds 75 and 100)."""
+    assert World(draw(seed, "overload")).run().violations == ()
+
+
 @pytest.mark.parametrize("seed", [16])
 def test_an_instance_that_failed_does_not_get_every_call_afterwards(seed: int) -> None:
     """Client: turns passed over by retries piled up, so that fifty calls in a row went where they had failed."""
