@@ -20,6 +20,7 @@ from time import process_time
 from typing import NamedTuple
 
 from simulator.virtual.nemesis import draw
+from simulator.virtual.oracle import Violation
 from simulator.virtual.world import World
 
 INSTANCES, PER_S, FAULTS_PER_H = 5, 2.0, 60
@@ -38,7 +39,7 @@ class Share(NamedTuple):
     calls: int
     failed: int
     faults: int
-    violations: int
+    violations: tuple[Violation, ...]
 
 
 def run(seed: int, *, is_dense: bool = False) -> Share:
@@ -53,23 +54,28 @@ def run(seed: int, *, is_dense: bool = False) -> Share:
     result = World(plan).run()
     cpu_s = process_time() - began
     faults = sum(result.faults.values())
-    return Share(seed, cpu_s, result.simulated_s, result.calls, result.failed, faults, len(result.violations))
+    return Share(seed, cpu_s, result.simulated_s, result.calls, result.failed, faults, result.violations)
 
 
 def main() -> int:
     """Run as many as the hours take, and print the sum."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=float, default=40.0, help="to simulate (default: %(default)g)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
+    parser.add_argument(
+        "--jobs", type=int, choices=range(1, 65), metavar="N", default=1, help="processes (default: %(default)s)"
+    )
     parser.add_argument("--dense", action="store_true", help="take every fault that is drawn")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead")
     options = parser.parse_args()
     seeds = range(max(1, round(options.hours / _HOURS_A_RUN)))
     with get_context("spawn").Pool(options.jobs, gc.freeze) as pool:
-        shares = list(pool.imap_unordered(partial(run, is_dense=options.dense), seeds))
-    cpu_s, simulated_s, calls, failed, faults, violations = (
-        sum(column) for column in list(zip(*shares, strict=True))[1:]
-    )
+        shares = []
+        for share in pool.imap_unordered(partial(run, is_dense=options.dense), seeds):
+            shares.append(share)
+            for violation in share.violations:
+                print(f"seed {share.seed}: {violation}", file=sys.stderr, flush=True)
+    cpu_s, simulated_s, calls, failed, faults = (sum(column) for column in list(zip(*shares, strict=True))[1:-1])
+    violations = sum(len(share.violations) for share in shares)
     hours = simulated_s / 3600
     found = {
         "simulated_h": round(hours, 1), "calls": calls, "failed_by_faults": failed, "faults": faults,

@@ -7,6 +7,7 @@ retry: it reports to the exchange it carries and to its owner, the pool.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -66,6 +67,7 @@ class Owner(Protocol):
         """The socket is gone."""
 
 
+NEVER = -math.inf
 _Answer = tuple[int, bytes, bytes, bool]
 """Status, head, body, and whether the connection may be kept."""
 
@@ -81,7 +83,7 @@ class ClientConnection(TwistedProtocol):
         max_body_bytes: Of a response's body.
 
     Attributes:
-        idle_since: When the last exchange ended, in the reactor's seconds; kept by the pool.
+        idle_since: When it was put by, in the reactor's seconds; `NEVER` while it has not been. Kept by the pool.
         used: How many exchanges it has begun.
         is_lost: Whether the socket is gone.
     """
@@ -101,7 +103,7 @@ class ClientConnection(TwistedProtocol):
         self._write_to_socket: Callable[[bytes], int] | None = None
         self._is_writing = False
         self._begin_message()
-        self.idle_since = 0.0
+        self.idle_since = NEVER
         self.used = 0
         self.is_lost = False
 
@@ -310,14 +312,19 @@ class ClientConnection(TwistedProtocol):
         if exchange is not None:
             exchange.broke(Outcome(Condition.VIOLATION, detail=detail))
 
+    @property
+    def _was_kept(self) -> bool:
+        """Whether it was there before the request, used or not: it may have died since without a word."""
+        return self.used > 1 or self.idle_since > NEVER
+
     def _loss(self, reason: Failure) -> Outcome:
         if self._unsent:
-            # A kept one; a new one that closes at once is no better than one that was refused.
-            condition = Condition.CONNECT_FAILED if self.used == 1 else Condition.UNSENT
+            # A new one that closes at once is no better than one that was refused.
+            condition = Condition.UNSENT if self._was_kept else Condition.CONNECT_FAILED
             return Outcome(condition, detail=_phrase(reason))
         if self._fed_bytes:
             return Outcome(Condition.CUT, detail=f"after {self._fed_bytes} bytes of the response")
-        return Outcome(Condition.LOST if self.used == 1 else Condition.STALE, detail=_phrase(reason))
+        return Outcome(Condition.STALE if self._was_kept else Condition.LOST, detail=_phrase(reason))
 
 
 def _phrase(reason: Failure) -> str:

@@ -130,6 +130,24 @@ def test_a_connection_closed_under_a_fresh_request_is_a_retry() -> None:
     house.assert_clean()
 
 
+def test_a_connection_kept_before_its_first_use_is_as_stale_as_any() -> None:
+    """It was opened for a call that another connection served, and has waited since: that is no mark either."""
+    house = House(1)
+    calls = [house.call()]
+    wire = house.accept()
+    calls.append(house.call())
+    says(wire, response())
+    says(wire, response())
+    unused = house.accept()
+    calls.append(house.call())
+    assert unused.take()
+    unused.lose()
+    says(house.accept(), response())
+    assert [str(call.value) for call in calls] == ["ok"] * 3
+    assert house.client.counters.retries == {"stale": 1}
+    house.assert_clean()
+
+
 def test_stale_connections_to_every_instance_cost_one_attempt_each_at_most() -> None:
     """After the first stale connection the call uses new ones only."""
     house = House(2, attempts=2)
