@@ -48,7 +48,7 @@ class Record:
         body: What must come back.
         began_s: When.
         timeout_s: Its deadline.
-        arrivals: Address and whether the connection had carried a request before, of each time it reached an instance.
+        arrivals: Address and whether the connection had been kept, of each time it reached an instance.
         is_cancelled: Whether the program has cancelled it.
         is_once: Whether it must not reach an instance twice.
     """
@@ -130,22 +130,22 @@ class CallChecker:
         """A call begins."""
         self.in_flight[record.name] = record
 
-    def arrived(self, name: str, address: Address, *, is_reused: bool) -> None:
+    def arrived(self, name: str, address: Address, *, is_kept: bool) -> None:
         """A call's request is complete at an instance."""
         record = self.in_flight.get(name)
         if record is None:
             return
         earlier = tuple(record.arrivals)
-        record.arrivals.append((address, is_reused))
+        record.arrivals.append((address, is_kept))
         if not earlier:
             return
         if record.is_once:
             self._report("k", f"call {name} is not idempotent, and reached {earlier[-1][0]} and then {address}")
-        before = [reused for known, reused in earlier if known == address]
+        before = [kept for known, kept in earlier if known == address]
         # A kept connection that closed under the request may have brought it all the same, and costs no attempt.
         # Two attempts side by side may both meet one.
         most_stale = 1 if record.subject.hedge_after_s is None else 2
-        limit = record.subject.attempts + min(most_stale, sum(reused for _, reused in earlier))
+        limit = record.subject.attempts + min(most_stale, sum(kept for _, kept in earlier))
         if len(record.arrivals) > limit:
             self._report("c", f"call {name} reached instances {len(record.arrivals)} times, of at most {limit}")
         others = record.subject.steady_since(record.began_s) - {address}

@@ -136,7 +136,10 @@ class Oracle:
         """A request is complete at an instance."""
         if self._answered_ns.get(connection) == self._scheduler.now_ns:
             self.report("d", f"call {call} was sent to {address} before the request in front of it was answered")
-        self.calls.arrived(call, address, is_reused=connection.requests > 1)
+        near = connection.transport.socket.peer
+        # Kept after a request, or since it was opened: for a call that another connection served.
+        is_kept = connection.requests > 1 or (near is not None and near.lay_idle)
+        self.calls.arrived(call, address, is_kept=is_kept)
         if self._counting is not None and host in self.subjects:
             counts = self._counting.setdefault(self.subjects[host].number, {})
             counts[address] = counts.get(address, 0) + 1

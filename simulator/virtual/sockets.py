@@ -55,9 +55,9 @@ class VirtualSocket:
 
     __slots__ = (
         "_backlog", "_error", "_fin_in", "_fin_out", "_fin_sent", "_inbox", "_is_connecting", "_is_listening",
-        "_lingers_not", "_network", "_out", "_out_bytes", "_unread_bytes", "accepting", "clogged", "due_ns", "fileno",
-        "here", "is_client", "is_closed", "is_dead", "is_full", "is_queued", "is_torn", "peer",
-        "reactor", "received_bytes", "selectable", "serial", "there", "wanted", "way",
+        "_lingers_not", "_made_ns", "_network", "_out", "_out_bytes", "_spoke_ns", "_unread_bytes", "accepting",
+        "clogged", "due_ns", "fileno", "here", "is_client", "is_closed", "is_dead", "is_full", "is_queued", "is_torn",
+        "peer", "reactor", "received_bytes", "selectable", "serial", "there", "wanted", "way",
     )  # fmt: skip
 
     def __init__(self, network: Network, reactor: VirtualReactor) -> None:
@@ -76,6 +76,7 @@ class VirtualSocket:
         self.is_queued = False
         self.is_client = self.is_closed = self.is_dead = self.is_torn = self.is_full = False
         self.received_bytes = 0
+        self._made_ns = self._spoke_ns = 0
         # Lists, not deques: hardly ever longer than one, and an empty deque is 600 bytes.
         self.accepting: list[VirtualSocket] = []
         self._backlog = 0
@@ -88,6 +89,11 @@ class VirtualSocket:
 
     def __repr__(self) -> str:
         return f"<socket {self.serial} {self.here} > {self.there}>"
+
+    @property
+    def lay_idle(self) -> bool:
+        """Whether this end, a client's, was connected for a while before it sent its first bytes."""
+        return self._spoke_ns > self._made_ns
 
     # -- what a program calls, as on a `socket.socket`
 
@@ -137,6 +143,8 @@ class VirtualSocket:
         if room <= 0:
             raise BlockingIOError(errno.EAGAIN, "the send buffer is full")
         taken = bytes(data if len(data) <= room else data[:room])
+        if not self._spoke_ns:
+            self._spoke_ns = self._network.scheduler.now_ns
         if not self._out and self._unread_bytes + len(taken) <= RECEIVE_WINDOW_BYTES:
             self._unread_bytes += len(taken)
             self._network.carry(self, DATA, taken)
@@ -292,6 +300,7 @@ class VirtualSocket:
             self._network.carry(self, RST)
             return
         self._is_connecting = False
+        self._made_ns = self._network.scheduler.now_ns
         self._network.opened(self)
         self._network.carry(self, ACK)
         self.reactor.ready(self)
