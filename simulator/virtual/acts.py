@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.faults import Fault, Target
 from simulator.instance import State
+from simulator.virtual.sockets import spelled
 from simulator.virtual.troubles import KINDS, Scope
 from simulator.virtual.vtime import NS
 
@@ -31,6 +32,7 @@ _GOOD = {
     "drops_syn": False,
 }  # fmt: skip
 _DRAINS_S = 2.0
+_FEW = 8
 _STATES = {"crash": State.CRASHED, "hang": State.HUNG, "drain": State.DRAINING}
 
 
@@ -80,9 +82,20 @@ class Actor:
         scope = KINDS[step.kind].scope
         if scope is Scope.ZONE:
             return [instance for at, instance in enumerate(there) if at % self._zones == step.where % self._zones]
-        if scope in (Scope.CLIENT, Scope.CONTROL) or not there:
+        if scope in (Scope.CLIENT, Scope.CONTROL, Scope.FLEET) or not there:
             return []
         return there if step.where < 0 else [there[step.where % len(there)]]
+
+    def whom(self, step: Step) -> str:
+        """The same for people, as it follows the name of a kind."""
+        scope, struck = KINDS[step.kind].scope, self.struck(step)
+        if scope is Scope.CONTROL:
+            return " on discovery"
+        if scope is Scope.CLIENT:
+            return f" on client {step.where % len(self._hosts)}"
+        names = ", ".join(f"{one.id} {spelled((one.ip, one.port))}" for one in struck[:_FEW])
+        more = f" and {len(struck) - _FEW} more" if len(struck) > _FEW else ""
+        return f" on {names}{more}" if struck else ""
 
     # -- carrying out
 

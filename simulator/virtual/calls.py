@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import define, field
 
+from simulator.virtual.sockets import spelled
 from simulator.virtual.troubles import STALE, STATUS, WRONG
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Tried(NamedTuple):
         )
 
     def __str__(self) -> str:
-        return f"{self.address[0]}:{self.address[1]} {self.condition}{f' {self.status}' if self.status else ''}"
+        return f"{spelled(self.address)} {self.condition}{f' {self.status}' if self.status else ''}"
 
 
 class _Slow:
@@ -139,8 +140,9 @@ class CallChecker:
         record.arrivals.append((address, is_kept))
         if not earlier:
             return
+        where = spelled(address)
         if record.is_once:
-            self._report("k", f"call {name} is not idempotent, and reached {earlier[-1][0]} and then {address}")
+            self._report("k", f"call {name} is not idempotent, and reached {spelled(earlier[-1][0])} and then {where}")
         before = [kept for known, kept in earlier if known == address]
         # A kept connection that closed under the request may have brought it all the same, and costs no attempt.
         # Two attempts side by side may both meet one.
@@ -152,9 +154,9 @@ class CallChecker:
         if not before or not others:
             return
         if len(others) + 2 > limit:
-            self._report("c", f"call {name} came to {address} again, while others had not been tried")
+            self._report("c", f"call {name} came to {where} again, while others had not been tried")
         elif not before[0]:
-            self._report("c", f"call {name} came to {address} again, where it had failed on a new connection")
+            self._report("c", f"call {name} came to {where} again, where it had failed on a new connection")
 
     def answered(self, record: Record, answer: str) -> None:
         """A call ends with a response."""
@@ -189,7 +191,8 @@ class CallChecker:
             self._check_attempts(record, attempts, now_s)
             self._check_once(record, attempts)
             self._check_giving_up(record, name, attempts, now_s)
-        trail = ", ".join(map(str, attempts)) or "no attempt"
+        reached = ", ".join(spelled(address) for address, _ in record.arrivals)
+        trail = ", ".join(map(str, attempts)) or (f"it was at {reached}" if reached else "it had reached nobody")
         return f"{name} after {now_s - record.began_s:.3f} s: {trail}"
 
     def overdue(self) -> None:
@@ -236,7 +239,7 @@ class CallChecker:
                 and len(steady | {address}) > 1
                 and (seen[address] not in _NO_FAILURE or steady - seen.keys())
             ):
-                self._report("c", f"call {record.name} tried {address} twice, the first time {seen[address]}")
+                self._report("c", f"call {record.name} tried {spelled(address)} twice, the first time {seen[address]}")
             seen[address] = condition
             if at and condition in _OUT_OF_TIME and tried.elapsed_s < _SHORT_S:
                 # Those before it left it no time, or came here all together.
@@ -275,8 +278,10 @@ class CallChecker:
             self._is_disturbed(record, now_s),
         )
         if not any(excuses):
-            untried = ", ".join(f"{ip}:{port}" for ip, port in sorted(left))
-            self._report("f", f"call {record.name} gave up after {len(attempts)} attempts with {untried} untried")
+            untried = ", ".join(map(spelled, sorted(left)))
+            spent = f"{self._recent_retries(subject, now_s)} retries lately, of {subject.budget_floor:g} at least"
+            says = f"gave up after {len(attempts)} attempts with {untried} untried, and {spent}"
+            self._report("f", f"call {record.name} {says}")
 
     def _check_second_chance(self, record: Record, attempts: list[Tried], now_s: float) -> None:
         """(o): a call ran out of time; where silence is unusual it went to somebody else before."""
@@ -293,7 +298,7 @@ class CallChecker:
             self._is_disturbed(record, now_s),
         )
         if not any(excuses):
-            untried = ", ".join(f"{ip}:{port}" for ip, port in sorted(left))
+            untried = ", ".join(map(spelled, sorted(left)))
             self._report("o", f"call {record.name} waited in silence to its end, with {untried} untried")
 
     def _recent_retries(self, subject: Subject, now_s: float) -> int:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from simulator.virtual.sockets import spelled
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
@@ -116,7 +118,7 @@ class ChoiceChecker:
     def check_over(self, subject: Subject) -> None:
         """(h): every call has ended, and so has every attempt."""
         account = self._accounts.get(subject.number)
-        left = {address: n for address, n in account.in_flight.items() if n} if account else {}
+        left = {spelled(address): n for address, n in account.in_flight.items() if n} if account else {}
         if left:
             self._report("h", f"client {subject.number} has no call any more, and attempts: {left}")
 
@@ -145,9 +147,8 @@ class ChoiceChecker:
         if limit is not None and account.in_flight[address] >= limit and not self._is_partial(account):
             room = [other for other in account.well(tried) if account.in_flight[other] < limit]
             if room and room != [address]:
-                self._report(
-                    "m", f"client {subject.number} sends {address} a call more than {limit}, and {room[0]} has room"
-                )
+                says = f"sends {spelled(address)} a call more than {limit}, and {spelled(room[0])} has room"
+                self._report("m", f"client {subject.number} {says}")
         account.in_flight[address] += 1
         if not tried and subject.is_heard and self._is_partial(account):
             self._check_subset(account, address)
@@ -155,7 +156,7 @@ class ChoiceChecker:
     def _ended(self, account: _Account, address: Address, began: float) -> None:
         account.in_flight[address] -= 1
         if account.in_flight[address] < 0:
-            self._report("h", f"client {account.subject.number} has ended an attempt at {address} twice")
+            self._report("h", f"client {account.subject.number} has ended an attempt at {spelled(address)} twice")
         out = account.out.get(address)
         if out is not None and out.probing == began:
             out.probing = None
@@ -170,12 +171,11 @@ class ChoiceChecker:
             return
         out_s = self._seconds() - out.since_s
         if out_s < min(_SHORTEST_S, subject.eject_base_s) - _SLACK_S:
-            self._report(
-                "j",
-                f"client {subject.number} sends a call to {address}, left out {out_s:.3f} s ago, and {well[0]} is well",
-            )
+            says = f"sends a call to {spelled(address)}, left out {out_s:.3f} s ago, and {spelled(well[0])} is well"
+            self._report("j", f"client {subject.number} {says}")
         elif out.probing is not None:
-            self._report("j", f"client {subject.number} sends {address} a second call before its probe has ended")
+            says = f"sends {spelled(address)} a second call; its probe of {now - out.probing:.3f} s ago has not ended"
+            self._report("j", f"client {subject.number} {says}")
         else:
             out.probing = now
 
@@ -195,7 +195,8 @@ class ChoiceChecker:
         account.members[address] = None
         most = (subject.subset_size or 0) + len(account.out)
         if len(account.members) > most:
-            self._report("m", f"client {subject.number} uses {len(account.members)} instances, of at most {most}")
+            used = ", ".join(map(spelled, account.members))
+            self._report("m", f"client {subject.number} uses more than {most} instances: {used}")
 
     @staticmethod
     def _is_partial(account: _Account) -> bool:

@@ -20,9 +20,11 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from simulator.virtual.books import BookChecker
 from simulator.virtual.calls import CallChecker
 from simulator.virtual.choices import ChoiceChecker
+from simulator.virtual.diary import Diary
 from simulator.virtual.explanations import Explanations
 from simulator.virtual.legs import LegChecker
-from simulator.virtual.views import ViewChecker
+from simulator.virtual.sockets import spelled
+from simulator.virtual.views import ViewChecker, good_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,6 +91,7 @@ class Oracle:
         self.choices = ChoiceChecker(elapsed, self.explanations, self.report)
         self.legs = LegChecker(elapsed, self.explanations, self.report)
         self.books = BookChecker(self.report)
+        self.diary = Diary(self._scheduler)
         self.subjects: dict[str, Subject] = {}
         self._answered_ns: dict[Any, int] = {}
         self._counting: dict[int, dict[Address, int]] | None = None
@@ -109,13 +112,14 @@ class Oracle:
     def listen(self, subject: Subject) -> None:
         """From now on hear the events of a client."""
         subject.is_heard = True
-        books = self.books.open(subject)
+        books, diary = self.books.open(subject), self.diary.ears(subject)
         ears: dict[str, tuple[Callable[[Any], None], ...]] = {
             "AttemptEnded": (books.attempt_ended, self.legs.attempt_ended),
-            "CallEnded": (books.call_ended, partial(self.legs.call_ended, subject)),
-            "Ejected": (books.ejected, partial(self.choices.ejected, subject)),
-            "Returned": (partial(self.choices.returned, subject),),
+            "CallEnded": (diary["CallEnded"], books.call_ended, partial(self.legs.call_ended, subject)),
+            "Ejected": (diary["Ejected"], books.ejected, partial(self.choices.ejected, subject)),
+            "Returned": (diary["Returned"], partial(self.choices.returned, subject)),
             "ListChanged": (partial(self.choices.list_changed, subject),),
+            "PollRefused": (diary["PollRefused"],),
         }
 
         def hear(event: Any) -> None:
@@ -135,7 +139,7 @@ class Oracle:
     def reached(self, address: Address, connection: Any, call: str, host: str) -> None:
         """A request is complete at an instance."""
         if self._answered_ns.get(connection) == self._scheduler.now_ns:
-            self.report("d", f"call {call} was sent to {address} before the request in front of it was answered")
+            self.report("d", f"call {call} came to {spelled(address)} before the one in front of it was answered")
         near = connection.transport.socket.peer
         # Kept after a request, or since it was opened: for a call that another connection served.
         is_kept = connection.requests > 1 or (near is not None and near.lay_idle)
@@ -143,6 +147,11 @@ class Oracle:
         if self._counting is not None and host in self.subjects:
             counts = self._counting.setdefault(self.subjects[host].number, {})
             counts[address] = counts.get(address, 0) + 1
+
+    def told(self, subject: Subject, status: int, body: bytes) -> None:
+        """Discovery sends a client a reply."""
+        self.views.told(subject, status, body)
+        self.diary.answered(subject, status, good_view(status, body))
 
     def answered(self, connection: Any) -> None:
         """An instance has answered a request."""
@@ -160,7 +169,8 @@ class Oracle:
             return
         n = self._network.dialled[near.here[0], address]
         if n > subject.max_connections and subject.changed_at_s < self._scheduler.elapsed() - 2 * subject.timeout_s:
-            self.report("d", f"client {subject.number} has {n} connections to {address}, of {subject.max_connections}")
+            says = f"has {n} connections to {spelled(address)}, of {subject.max_connections}"
+            self.report("d", f"client {subject.number} {says}")
 
     def _hear(self, event: dict[str, Any]) -> None:
         if event.get("log_level", LogLevel.info) >= LogLevel.error:
@@ -173,6 +183,7 @@ class Oracle:
         for subject in self.subjects.values():
             if subject.client.is_ready:
                 self.views.look(subject)
+                self.diary.look(subject)
             spent = subject.retries + subject.hedges
             self.calls.sample(subject, spent)
             self.legs.sample(subject, spent)
@@ -196,7 +207,9 @@ class Oracle:
         """(i): the lists say what is, and nobody is left out any more."""
         for subject in self.subjects.values():
             if subject.view != listed:
-                self.report("i", f"client {subject.number} has {subject.view}, and discovery lists {listed}")
+                asked = f"it asked last {self.views.asked_s_ago(subject):.1f} s ago"
+                says = f"has {_view(subject.view)}, and discovery lists {_view(listed)}; {asked}"
+                self.report("i", f"client {subject.number} {says}")
             if subject.client.ejected:
                 out = ", ".join(instance.address for instance in subject.client.ejected)
                 self.report("i", f"client {subject.number} still leaves out {out}, long after the heal")
@@ -218,8 +231,8 @@ class Oracle:
             if subject.subset_size is not None and subject.subset_size < len(want):
                 self._check_part(subject, got, listed)
             elif subject.balancer == "wrr" and got != want and subject.hedges == self._hedges[subject.number]:
-                off = {a: f"{got.get(a, 0)} of {n}" for a, n in want.items() if got.get(a, 0) != n}
-                self.report("g", f"client {subject.number}: the shares are not exact: {off}")
+                off = (f"{spelled(a)} got {got.get(a, 0)} of {n}" for a, n in want.items() if got.get(a, 0) != n)
+                self.report("g", f"client {subject.number}: the shares are not exact: {', '.join(off)}")
 
     def _check_part(self, subject: Subject, got: Mapping[Address, int], listed: Mapping[Address, float]) -> None:
         """(g), (m): of a part of the fleet each got its share, to a call, since these are no whole cycles."""
@@ -227,7 +240,7 @@ class Oracle:
         if len(got) > size and not hedges:
             self.report("m", f"client {subject.number} used {len(got)} instances in quiet times, of at most {size}")
         calls, weights = sum(got.values()), sum(listed[address] for address in got)
-        off = {a: n for a, n in got.items() if abs(n - calls * listed[a] / weights) > _NO_WHOLE_CYCLES}
+        off = {spelled(a): n for a, n in got.items() if abs(n - calls * listed[a] / weights) > _NO_WHOLE_CYCLES}
         if off and subject.balancer == "wrr" and not hedges:
             self.report("g", f"client {subject.number}: the shares of its subset are not what weights say: {off}")
 
@@ -259,3 +272,7 @@ class Oracle:
         if self._scheduler.pending:
             self.report("h", f"timers are left: {self._scheduler.pending}")
         self.hear_errors()
+
+
+def _view(view: Mapping[Address, float]) -> str:
+    return ", ".join(f"{spelled(address)} (weight {weight:g})" for address, weight in view.items()) or "nobody"

@@ -6,12 +6,13 @@ out changes nothing about the others: that is what lets `shrink` find the few th
 
 from __future__ import annotations
 
+import math
 import tomllib
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, evolve, field, frozen
 
-from simulator.virtual.troubles import KINDS
+from simulator.virtual.troubles import KINDS, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,10 +45,16 @@ class Step:
     for_s: float = 0.0
     with_: Mapping[str, Any] = field(factory=dict)
 
+    @property
+    def how(self) -> str:
+        """For how long and with what, as it is appended to a line."""
+        lasts = f", for {self.for_s:g} s" if self.for_s else ""
+        return lasts + "".join(f", {name}={value}" for name, value in self.with_.items())
+
     def __str__(self) -> str:
-        where = "" if self.where < 0 else f" on {self.where}"
-        extra = "".join(f" {name}={value}" for name, value in self.with_.items())
-        return f"{self.kind}{where} at {self.at_s:g} s for {self.for_s:g} s{extra}"
+        scope = KINDS[self.kind].scope
+        where = "" if self.where < 0 or scope is Scope.FLEET else f" on {scope} {self.where}"
+        return f"{self.kind}{where} at {self.at_s:g} s{self.how}"
 
 
 @frozen
@@ -112,15 +119,19 @@ class Plan:
         """A copy with some of it changed."""
         return evolve(self, **changes)
 
-    def expanded(self) -> list[str]:
-        """Everything about it, in lines for people."""
+    def expanded(self, until_s: float = math.inf) -> list[str]:
+        """Everything about it, in lines for people; of the faults those that begin by then."""
         values = asdict(self, filter=lambda attribute, _: attribute.name not in _TABLES)
         settings = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        begun = [step for step in self.steps if step.at_s <= until_s]
+        later = len(self.steps) - len(begun)
         return [
             f"plan: {settings}",
             f"client: {_pairs(self.client) or 'defaults'}",
             *(f"client {number}, too: {_pairs(own) or 'nothing'}" for number, own in enumerate(self.own)),
-            *(f"fault: {step}" for step in self.steps),
+            "faults, in seconds of the chaos:",
+            *(f"  {step}" for step in begun),
+            *([f"  … and {later} later ones"] if later else []),
         ]
 
     def to_toml(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from simulator.virtual.nemesis import DEFAULT_HOURS
@@ -15,8 +16,30 @@ if TYPE_CHECKING:
     from simulator.virtual.result import Result
 
 LINES = 100
-_WELL = re.compile(r"\S+ call (\S+) ok ")
 _CALL = re.compile(r"call (\d+\.\d+)")
+_WELL = re.compile(r"\S+ call (?P<call>\S+) ok in \S+ ms from [^,]*(?:, after (?P<failed>.*))?$")
+_POLL = re.compile(r"\S+ (?P<poll>discovery answers client .*|client \d+ keeps its list: .*)$")
+_MOST_COUNTED = 6
+WORDS = {
+    "connect_refused": "nobody listens at the port",
+    "connect_timeout": "no connection within connect_timeout_s",
+    "connect_failed": "no connection, for another reason",
+    "stale": "a kept connection turned out closed under the request: no mark against the instance, and no attempt",
+    "unsent": "a kept connection turned out closed before the request had left; neither mark nor attempt",
+    "lost": "a new connection was lost before the first byte of the answer",
+    "cut": "the connection was lost inside the answer",
+    "attempt_timeout": "attempt_timeout_s passed",
+    "late": "silent for far longer than usual, while an instance that was asked later answered",
+    "waited": "the time passed in the line for a connection; nothing was sent",
+    "retired": "the instance left the list while the call waited for a connection",
+    "overloaded": "too many calls wait for the instance's connections; nothing was sent",
+    "violation": "the answer is not the HTTP/1.1 that the client accepts",
+    "deadline": "the call's time, timeout_s, passed during the attempt",
+    "CancelledError": "the program cancelled the call, which is its right",
+    "leaves out": "ejected: the instance gets no calls for a while, then one, the probe",
+    "takes back": "the probe was answered, or time has shown nothing wrong",
+}
+"""What a log says, and what it means; of attempts as `Condition` has it."""
 
 
 def replay_line(plan: Plan, hours: float = DEFAULT_HOURS) -> str:
@@ -25,22 +48,53 @@ def replay_line(plan: Plan, hours: float = DEFAULT_HOURS) -> str:
     return f"python -m simulator simulate --seed {plan.seed} --profile {plan.profile}{extra}"
 
 
+class _Fold:
+    """Lines one after the other of which only the sum is told: calls that went well, and polls."""
+
+    def __init__(self, named: set[str]) -> None:
+        self._named = named
+        self._begin()
+
+    def _begin(self) -> None:
+        self._well = self._retried = 0
+        self._failed: Counter[str] = Counter()
+        self._polls: Counter[str] = Counter()
+
+    def takes(self, line: str) -> bool:
+        """Count a line, if it is one of those."""
+        if poll := _POLL.match(line):
+            self._polls[poll["poll"]] += 1
+            return True
+        well = _WELL.match(line)
+        if well is None or well["call"] in self._named:
+            return False
+        self._well += 1
+        if well["failed"]:
+            self._retried += 1
+            self._failed.update(well["failed"].split(", "))
+        return True
+
+    def told(self) -> list[str]:
+        """What was counted, in a line, or none; it counts anew afterwards."""
+        parts = []
+        if self._well:
+            retried = f", {self._retried} of them after failed attempts: " if self._retried else ""
+            parts.append(f"{self._well} calls well answered{retried}{_most(self._failed)}")
+        if self._polls:
+            parts.append(_most(self._polls))
+        self._begin()
+        return [f"{'':>10} … {' | '.join(parts)}"] if parts else []
+
+
 def tail(result: Result, lines: int = LINES) -> list[str]:
     """The end of the event log: faults, failures, and calls that a violation names; what went well is summed up."""
-    named = {name for violation in result.violations for name in _CALL.findall(violation.says)}
+    fold = _Fold({name for violation in result.violations for name in _CALL.findall(violation.says)})
     told: list[str] = []
-    well = 0
     for line in reversed(result.log):
         if len(told) >= lines:
             break
-        match = _WELL.match(line)
-        if match and match[1] not in named:
-            well += 1
-            continue
-        if well:
-            told.append(f"{'':>10} … {well} calls well answered")
-            well = 0
-        told.append(line)
+        if not fold.takes(line):
+            told += [*fold.told(), line]
     return told[lines - 1 :: -1]
 
 
@@ -61,17 +115,27 @@ def account(result: Result) -> list[str]:
 
 def explain(result: Result, replay: str) -> list[str]:
     """Everything somebody needs who has not written the code."""
+    log = tail(result)
+    spoken = "\n".join(log)
+    words = [f"  {word}: {meaning}" for word, meaning in WORDS.items() if re.search(rf"\b{word}\b", spoken)]
     found = [f"VIOLATION {violation}\n  promised: {CHECKERS[violation.checker]}" for violation in result.violations]
     return [
-        *result.plan.expanded(),
+        *result.plan.expanded(min((violation.at_s for violation in result.violations), default=0.0)),
         "",
-        f"the last of the event log ({LINES} lines at most; times in virtual seconds):",
-        *tail(result),
+        f"the last of the event log ({LINES} lines at most; times in virtual seconds; call 0.7 is client 0's seventh):",
+        *log,
         "",
+        *(["in these words:", *words, ""] if words else []),
         *found,
         "",
         f"see it again: {replay}",
     ]
+
+
+def _most(counts: Counter[str]) -> str:
+    more = len(counts) - _MOST_COUNTED
+    told = "; ".join(f"{what} ({n})" if n > 1 else what for what, n in counts.most_common(_MOST_COUNTED))
+    return f"{told}; and {more} others" if more > 0 else told
 
 
 def _counts(pairs: Iterable[tuple[str, int]]) -> str:

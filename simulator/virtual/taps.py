@@ -101,10 +101,10 @@ def _at_control_plane(simulator: Simulator, oracle: Oracle) -> None:
 
         def told(answer: Answer) -> Answer:
             if isinstance(answer, Response):
-                oracle.views.told(subject, answer.status, answer.body)
+                oracle.told(subject, answer.status, answer.body)
             elif isinstance(answer, Wire):
                 answer = evolve(answer, pieces=tuple(answer.pieces))
-                oracle.views.told(subject, _OK, _document(b"".join(piece for _, piece in answer.pieces)))
+                oracle.told(subject, _OK, _document(b"".join(piece for _, piece in answer.pieces)))
             return answer
 
         answer = handle(request)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from simulator.virtual.calls import Record
+from simulator.virtual.calls import Record, Tried
+from simulator.virtual.sockets import spelled
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from random import Random
 
     from twisted.internet.defer import Deferred
@@ -26,15 +28,18 @@ _QUIET_PER_S = 2.0
 
 
 class _Trail:
-    """Where a call has been, when somebody asks."""
+    """Where a call has been, when somebody asks; and how those of its attempts ended that failed, when it was told."""
 
-    __slots__ = ("_arrivals",)
+    __slots__ = ("_arrivals", "_failed")
 
-    def __init__(self, arrivals: list[tuple[Any, bool]]) -> None:
+    def __init__(self, arrivals: list[tuple[Any, bool]], failed: Sequence[Any]) -> None:
         self._arrivals = arrivals
+        self._failed = failed
 
     def __str__(self) -> str:
-        return " then ".join(f"{ip}:{port}" for (ip, port), _ in self._arrivals)
+        reached = " then ".join(spelled(address) for address, _ in self._arrivals)
+        failed = ", ".join(str(Tried.of(attempt)) for attempt in self._failed)
+        return f"{reached or 'nobody'}, after {failed}" if failed else reached or "nobody"
 
 
 class Traffic:
@@ -110,7 +115,11 @@ class Traffic:
         self._oracle.calls.answered(record, response.content.decode("latin-1"))
         spent_ms = (self._scheduler.elapsed() - record.began_s) * 1000
         self._scheduler.log_often(
-            record.number, "call %s ok from %s in %.1f ms", record.name, _Trail(record.arrivals), spent_ms
+            record.number,
+            "call %s ok in %.1f ms from %s",
+            record.name,
+            spent_ms,
+            _Trail(record.arrivals, self._oracle.diary.failed_before(self._subject)),
         )
 
     def _failed(self, failure: Failure, record: Record) -> None:

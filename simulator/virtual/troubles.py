@@ -26,8 +26,10 @@ class Scope(StrEnum):
     CLIENT = "client"
     CONTROL = "control"
     """The control plane: what discovery answers, and the way to it."""
+    MEMBER = "fleet member"
+    """One of those in the list: no fault, but what operators do."""
     FLEET = "fleet"
-    """Who is in the list: no fault, but what operators do."""
+    """The fleet as a whole, likewise."""
 
 
 REFUSED, TIMED_OUT = "connect_refused", "connect_timeout"
@@ -232,11 +234,12 @@ ON_CONTROL: dict[str, Kind] = {
 
 OPERATED: dict[str, Kind] = {
     "add": Kind("an instance joins", Scope.FLEET, lasts_s=(0.0, 0.0)),
-    "remove": Kind("an instance leaves the list, drains, and ends", Scope.FLEET, lasts_s=(0.0, 0.0)),
-    "replace": Kind("an instance is replaced by a new one", Scope.FLEET, lasts_s=(0.0, 0.0)),
+    "remove": Kind("an instance leaves the list, drains, and ends", Scope.MEMBER, lasts_s=(0.0, 0.0)),
+    "replace": Kind("an instance is replaced by a new one", Scope.MEMBER, lasts_s=(0.0, 0.0)),
     "replace_all": Kind("the whole fleet is replaced", Scope.FLEET, lasts_s=(0.0, 0.0)),
     "reweigh": Kind(
-        "an instance gets another weight", Scope.FLEET, lasts_s=(0.0, 0.0), draws={"weight": _choice(0, 1, 10, 50, 300)}
+        "an instance gets another weight", Scope.MEMBER, lasts_s=(0.0, 0.0),
+        draws={"weight": _choice(0, 1, 10, 50, 300)},
     ),
     "burst": Kind(
         "many calls at once", Scope.FLEET, LATE | {STATUS}, statuses=(450,), lasts_s=(0.0, 0.0),

@@ -7,6 +7,7 @@ after a good reply on a good day the list has followed.
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict, deque
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,11 @@ class ViewChecker:
         if view is not None:
             account.good += 1
             account.replies.append((self._seconds(), account.good, view))
+
+    def asked_s_ago(self, subject: Subject) -> float:
+        """How long ago a client asked for the list."""
+        at_s = self._accounts[subject.number].asked_at_s
+        return math.inf if at_s is None else self._seconds() - at_s
 
     def look(self, subject: Subject) -> None:
         """Compare a client's list with what it was told."""

@@ -237,8 +237,9 @@ class World:
         if here and not struck:
             return
         self.faults[step.kind] += 1
-        names = " " + ", ".join(instance.id for instance in struck) if struck else ""
-        self.scheduler.log(f"fault {step}{':' if names else ''}{names}")
+        number = self._begun = self._begun + 1
+        where = self._actor.whom(step)
+        self.scheduler.log(f"fault {number}, {step.kind}{where}: {kind.says}{step.how}")
         touch = Touch(
             kind,
             step.kind,
@@ -251,11 +252,10 @@ class World:
         undo = self._actor.begin(step)
         self._learn_addresses()
 
-        number = self._begun = self._begun + 1
-
         def end() -> None:
             if self._undoes.pop(number, None) is not None:
-                self.scheduler.log(f"the end of {step}")
+                if step.for_s:
+                    self.scheduler.log(f"the end of fault {number}, {step.kind}{where}")
                 undo()
                 touch.end(self.scheduler.elapsed())
 
