@@ -192,7 +192,7 @@ class CallChecker:
             self._check_once(record, attempts)
             self._check_giving_up(record, name, attempts, now_s)
         reached = ", ".join(spelled(address) for address, _ in record.arrivals)
-        trail = ", ".join(map(str, attempts)) or (f"it was at {reached}" if reached else "it had reached nobody")
+        trail = ", ".join(map(str, attempts)) or f"it was at {reached or 'no instance yet'}"
         return f"{name} after {now_s - record.began_s:.3f} s: {trail}"
 
     def overdue(self) -> None:

@@ -60,15 +60,23 @@ class _Account:
 
 
 class ChoiceChecker:
-    """Checks (j) and (m), and the part of (h) that is about calls in flight.
+    """Checks (j) and (m), and the parts of (e) and (h) that are about where calls go and how many there are.
 
     Args:
         seconds: Virtual time.
         explanations: Of the faults at work.
         report: Takes a checker's name and what it found.
+        on_probe: Told of each probe of an instance that was left out.
     """
 
-    def __init__(self, seconds: Callable[[], float], explanations: Explanations, report: Report) -> None:
+    def __init__(
+        self,
+        seconds: Callable[[], float],
+        explanations: Explanations,
+        report: Report,
+        on_probe: Callable[[Subject, Address], None],
+    ) -> None:
+        self._on_probe = on_probe
         self._seconds = seconds
         self._explanations = explanations
         self._report = report
@@ -140,6 +148,9 @@ class ChoiceChecker:
 
     def _chosen(self, account: _Account, address: Address, tried: Collection[Address], now: float) -> None:
         subject = account.subject
+        if subject.view.get(address, 0) <= 0:
+            says = f"sends a call to {spelled(address)}, which has no weight in its list"
+            self._report("e", f"client {subject.number} {says}")
         out = account.out.get(address)
         if out is not None:
             self._check_left_out(account, address, out, tried, now)
@@ -178,6 +189,7 @@ class ChoiceChecker:
             self._report("j", f"client {subject.number} {says}")
         else:
             out.probing = now
+            self._on_probe(subject, address)
 
     def _check_share(self, account: _Account) -> None:
         """No more may be left out at a time."""
@@ -196,7 +208,8 @@ class ChoiceChecker:
         most = (subject.subset_size or 0) + len(account.out)
         if len(account.members) > most:
             used = ", ".join(map(spelled, account.members))
-            self._report("m", f"client {subject.number} uses more than {most} instances: {used}")
+            says = f"has used more than {most} instances since its fleet changed last: {used}"
+            self._report("m", f"client {subject.number} {says}")
 
     @staticmethod
     def _is_partial(account: _Account) -> bool:

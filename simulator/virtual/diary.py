@@ -66,6 +66,10 @@ class Diary:
                 self._write(subject, "client %d takes back %s", address)
             page.out = out
 
+    def probed(self, subject: Subject, address: Address) -> None:
+        """An instance that was left out is sent a call, to see."""
+        self._write(subject, "client %d sends %s a call again, the probe", spelled(address))
+
     # -- what a client tells
 
     def ears(self, subject: Subject) -> dict[str, Callable[[Any], None]]:
@@ -84,7 +88,16 @@ class Diary:
         def refused(event: Any) -> None:
             self._write(subject, "client %d keeps its list: %s", event.reason)
 
-        return {"CallEnded": ended, "Ejected": ejected, "Returned": returned, "PollRefused": refused}
+        def changed(_: Any) -> None:
+            self.look(subject)
+
+        return {
+            "CallEnded": ended,
+            "Ejected": ejected,
+            "Returned": returned,
+            "ListChanged": changed,
+            "PollRefused": refused,
+        }
 
     def failed_before(self, subject: Subject) -> tuple[Any, ...]:
         """The attempts that failed of the call that a client told the end of last: in the same breath as its answer."""

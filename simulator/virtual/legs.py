@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from simulator.virtual.sockets import spelled
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -116,20 +118,22 @@ class LegChecker:
         for leg in legs:
             beside = [other for other in legs if other is not leg and _runs_beside(leg, other)]
             if beside:
-                self._check_hedge(
-                    subject, leg, beside, is_late=leg.began_s >= began_s + subject.timeout_s / 2 - _SLACK_S
-                )
+                self._check_hedge(subject, leg, beside, began_s)
 
-    def _check_hedge(self, subject: Subject, leg: _Leg, beside: list[_Leg], *, is_late: bool) -> None:
+    def _check_hedge(self, subject: Subject, leg: _Leg, beside: list[_Leg], began_s: float) -> None:
         """A leg began while others ran: after a delay beside one, or late; and somewhere else."""
+        is_late = leg.began_s >= began_s + subject.timeout_s / 2 - _SLACK_S
+        others = ", ".join(spelled(other.address) for other in beside)
+        what = f"a call of {leg.began_s - began_s:.3f} s at {spelled(leg.address)}, beside {others}"
         if subject.hedge_after_s is None:
-            self._report("l", f"client {subject.number} hedged a call, and was not told to")
+            self._report("l", f"client {subject.number} hedged {what}, and was not told to")
         elif not is_late and subject.hedge_after_s == "late":
-            self._report("l", f"client {subject.number} hedged a call that was not late")
+            says = f"which is not late before half of its {subject.timeout_s:g} s"
+            self._report("l", f"client {subject.number} hedged {what}, {says}")
         elif not is_late and len(beside) > 1:
-            self._report("l", f"client {subject.number}: a call had {len(beside) + 1} attempts side by side")
+            self._report("l", f"client {subject.number} had {len(beside) + 1} attempts side by side: {what}")
         if any(other.address == leg.address for other in beside):
-            self._report("l", f"client {subject.number}: a call was twice at {leg.address} at the same time")
+            self._report("l", f"client {subject.number}: a call was twice at {spelled(leg.address)} at the same time")
 
     def _is_disturbed(self, subject: Subject, legs: list[_Leg]) -> bool:
         began_s = min(leg.began_s for leg in legs)

@@ -27,6 +27,7 @@ from simulator.virtual.sockets import spelled
 from simulator.virtual.views import ViewChecker, good_view
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Mapping
 
     from simulator.virtual.sockets import Address, VirtualSocket
@@ -38,7 +39,7 @@ CHECKERS = {
     "b": "a response belongs to its request",
     "c": "attempts within the limit, never twice on an instance while another is eligible",
     "d": "one request at a time on a connection, pools within their limit, no write on a lost transport",
-    "e": "the list is the last good reply, and polls come on their own schedule",
+    "e": "the list is the last good reply, calls go to nobody else, and polls come on their own schedule",
     "f": "no call fails that no fault explains",
     "g": "weighted shares are exact in quiet times",
     "h": "nothing is left at the end: no timer, no connection, no logged error",
@@ -88,14 +89,15 @@ class Oracle:
         elapsed = self._scheduler.elapsed
         self.calls = CallChecker(elapsed, self.explanations, self.report)
         self.views = ViewChecker(elapsed, self.explanations, self.report)
-        self.choices = ChoiceChecker(elapsed, self.explanations, self.report)
+        self.diary = Diary(self._scheduler)
+        self.choices = ChoiceChecker(elapsed, self.explanations, self.report, self.diary.probed)
         self.legs = LegChecker(elapsed, self.explanations, self.report)
         self.books = BookChecker(self.report)
-        self.diary = Diary(self._scheduler)
         self.subjects: dict[str, Subject] = {}
         self._answered_ns: dict[Any, int] = {}
         self._counting: dict[int, dict[Address, int]] | None = None
         self._hedges: dict[int, int] = {}
+        self._before: dict[int, tuple[int, Counter[str]]] = {}
         self._logged: list[dict[str, Any]] = []
         self._seen_errors = 0
         self._ear: Any = self._hear
@@ -118,7 +120,7 @@ class Oracle:
             "CallEnded": (diary["CallEnded"], books.call_ended, partial(self.legs.call_ended, subject)),
             "Ejected": (diary["Ejected"], books.ejected, partial(self.choices.ejected, subject)),
             "Returned": (diary["Returned"], partial(self.choices.returned, subject)),
-            "ListChanged": (partial(self.choices.list_changed, subject),),
+            "ListChanged": (diary["ListChanged"], partial(self.choices.list_changed, subject)),
             "PollRefused": (diary["PollRefused"],),
         }
 
@@ -207,7 +209,7 @@ class Oracle:
         """(i): the lists say what is, and nobody is left out any more."""
         for subject in self.subjects.values():
             if subject.view != listed:
-                asked = f"it asked last {self.views.asked_s_ago(subject):.1f} s ago"
+                asked = f"it asked last at {self.views.asked_at_s(subject):.3f} s"
                 says = f"has {_view(subject.view)}, and discovery lists {_view(listed)}; {asked}"
                 self.report("i", f"client {subject.number} {says}")
             if subject.client.ejected:
@@ -220,6 +222,7 @@ class Oracle:
         """Count the requests of each client at each instance."""
         self._counting = {}
         self._hedges = {subject.number: subject.hedges for subject in self.subjects.values()}
+        self._before = {subject.number: (subject.retries, subject.failures) for subject in self.subjects.values()}
 
     def check_shares(self, listed: Mapping[Address, float], cycles: int) -> None:
         """(g): so many whole cycles were called; each instance got its weight's share, to the call."""
@@ -243,6 +246,13 @@ class Oracle:
         off = {spelled(a): n for a, n in got.items() if abs(n - calls * listed[a] / weights) > _NO_WHOLE_CYCLES}
         if off and subject.balancer == "wrr" and not hedges:
             self.report("g", f"client {subject.number}: the shares of its subset are not what weights say: {off}")
+
+    def check_quiet(self, subject: Subject) -> None:
+        """(g): a client has retried nothing since counting began."""
+        retries, failures = self._before[subject.number]
+        if subject.retries != retries:
+            where = ", ".join(f"{n} at {address}" for address, n in (subject.failures - failures).items())
+            self.report("g", f"client {subject.number} retried in quiet times, after attempts that failed: {where}")
 
     # -- the end
 

@@ -52,9 +52,9 @@ class Step:
         return lasts + "".join(f", {name}={value}" for name, value in self.with_.items())
 
     def __str__(self) -> str:
-        scope = KINDS[self.kind].scope
-        where = "" if self.where < 0 or scope is Scope.FLEET else f" on {scope} {self.where}"
-        return f"{self.kind}{where} at {self.at_s:g} s{self.how}"
+        kind = KINDS[self.kind]
+        where = "" if self.where < 0 or kind.scope is Scope.FLEET else f" on {kind.scope} {self.where}"
+        return f"{self.kind}{where}: {kind.says}{self.how}"
 
 
 @frozen
@@ -119,18 +119,18 @@ class Plan:
         """A copy with some of it changed."""
         return evolve(self, **changes)
 
-    def expanded(self, until_s: float = math.inf) -> list[str]:
-        """Everything about it, in lines for people; of the faults those that begin by then."""
+    def expanded(self, chaos_at_s: float = 0.0, until_s: float = math.inf) -> list[str]:
+        """Everything about it, in lines for people; of the faults those that begin by then, with the log's times."""
         values = asdict(self, filter=lambda attribute, _: attribute.name not in _TABLES)
         settings = ", ".join(f"{name}={value!r}" for name, value in values.items())
-        begun = [step for step in self.steps if step.at_s <= until_s]
+        begun = [step for step in self.steps if chaos_at_s + step.at_s <= until_s]
         later = len(self.steps) - len(begun)
         return [
             f"plan: {settings}",
             f"client: {_pairs(self.client) or 'defaults'}",
             *(f"client {number}, too: {_pairs(own) or 'nothing'}" for number, own in enumerate(self.own)),
-            "faults, in seconds of the chaos:",
-            *(f"  {step}" for step in begun),
+            "faults that were drawn (times whose names do not end in _s are milliseconds):",
+            *(f"  {chaos_at_s + step.at_s:.3f} {step}" for step in begun),
             *([f"  … and {later} later ones"] if later else []),
         ]
 

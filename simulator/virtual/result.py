@@ -29,6 +29,7 @@ class Result:
         conditions: How attempts that failed did so.
         retries: What was tried again, by what ended the attempt before.
         load: Requests of the busiest instance over the mean, and discovery requests a second, at the end.
+        chaos_at_s: When the plan's faults began, whose times count from there.
         log: The last lines of the event log.
     """
 
@@ -42,6 +43,7 @@ class Result:
     conditions: Counter[str]
     retries: Counter[str]
     load: Mapping[str, float]
+    chaos_at_s: float
     log: Sequence[str] = field(repr=False)
 
     @property

@@ -29,15 +29,16 @@ WORDS = {
     "lost": "a new connection was lost before the first byte of the answer",
     "cut": "the connection was lost inside the answer",
     "attempt_timeout": "attempt_timeout_s passed",
-    "late": "silent for far longer than usual, while an instance that was asked later answered",
+    "late": "silent for far longer than usual, while an instance that was asked later, a hedge, answered",
     "waited": "the time passed in the line for a connection; nothing was sent",
     "retired": "the instance left the list while the call waited for a connection",
     "overloaded": "too many calls wait for the instance's connections; nothing was sent",
     "violation": "the answer is not the HTTP/1.1 that the client accepts",
     "deadline": "the call's time, timeout_s, passed during the attempt",
+    "cancelled": "an attempt that was not waited for: a hedge or what it stood beside, or the program gave up",
     "CancelledError": "the program cancelled the call, which is its right",
-    "leaves out": "ejected: the instance gets no calls for a while, then one, the probe",
-    "takes back": "the probe was answered, or time has shown nothing wrong",
+    "leaves out": "ejected: the instance gets no calls for a while, then one, the probe; if that fails, again",
+    "takes back": "its probe was answered, or too few would have been left without it",
 }
 """What a log says, and what it means; of attempts as `Condition` has it."""
 
@@ -102,7 +103,7 @@ def account(result: Result) -> list[str]:
     """How it went, in a few lines."""
     how = (
         f"seed {result.plan.seed}, {result.plan.profile}: {result.simulated_s / 3600:.3f} h simulated, {result.calls} "
-        f"calls, {result.failed} failed by faults, {result.lost} lost, {sum(result.faults.values())} faults"
+        f"calls, {result.failed} failed by faults, {result.lost} lost without one, {sum(result.faults.values())} faults"
     )
     return [
         how,
@@ -118,15 +119,17 @@ def explain(result: Result, replay: str) -> list[str]:
     log = tail(result)
     spoken = "\n".join(log)
     words = [f"  {word}: {meaning}" for word, meaning in WORDS.items() if re.search(rf"\b{word}\b", spoken)]
-    found = [f"VIOLATION {violation}\n  promised: {CHECKERS[violation.checker]}" for violation in result.violations]
+    first, more = result.violations[0], len(result.violations) - 1
     return [
-        *result.plan.expanded(min((violation.at_s for violation in result.violations), default=0.0)),
+        *result.plan.expanded(result.chaos_at_s, first.at_s),
         "",
         f"the last of the event log ({LINES} lines at most; times in virtual seconds; call 0.7 is client 0's seventh):",
         *log,
         "",
         *(["in these words:", *words, ""] if words else []),
-        *found,
+        f"VIOLATION {first}",
+        f"  promised: {CHECKERS[first.checker]}",
+        *([f"  and {more} more after it, in the log"] if more else []),
         "",
         f"see it again: {replay}",
     ]

@@ -5,7 +5,7 @@ Whatever is read here is public: the list of instances, counters, the account of
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,6 +64,11 @@ class Subject:
     def retries(self) -> int:
         """How many it has made."""
         return int(self.client.counters.retries.total())
+
+    @property
+    def failures(self) -> Counter[str]:
+        """How many of its attempts have failed, by the instance's address."""
+        return Counter(self.client.counters.failures_at)
 
     @property
     def hedges(self) -> int:

@@ -39,7 +39,8 @@ class _Trail:
     def __str__(self) -> str:
         reached = " then ".join(spelled(address) for address, _ in self._arrivals)
         failed = ", ".join(str(Tried.of(attempt)) for attempt in self._failed)
-        return f"{reached or 'nobody'}, after {failed}" if failed else reached or "nobody"
+        reached = reached or "nobody who had it yet"
+        return f"{reached}, after {failed}" if failed else reached
 
 
 class Traffic:

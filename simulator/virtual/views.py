@@ -7,7 +7,6 @@ after a good reply on a good day the list has followed.
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict, deque
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -112,10 +111,9 @@ class ViewChecker:
             account.good += 1
             account.replies.append((self._seconds(), account.good, view))
 
-    def asked_s_ago(self, subject: Subject) -> float:
-        """How long ago a client asked for the list."""
-        at_s = self._accounts[subject.number].asked_at_s
-        return math.inf if at_s is None else self._seconds() - at_s
+    def asked_at_s(self, subject: Subject) -> float:
+        """When a client asked for the list last."""
+        return self._accounts[subject.number].asked_at_s or 0.0
 
     def look(self, subject: Subject) -> None:
         """Compare a client's list with what it was told."""

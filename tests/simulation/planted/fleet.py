@@ -41,7 +41,7 @@ def new_weight_ignored(patch: Patch) -> None:
     )
 
 
-@bug("gh", "discovery", 40)
+@bug("egh", "discovery", 40)
 def weight_nought_gets_calls(patch: Patch) -> None:
     apply = Cluster.apply
 
