@@ -1,9 +1,9 @@
 """What is checked about where a client sends its attempts.
 
-Whoever is left out gets nothing while somebody is well, then one call, the probe, and no second before its end is
-known; nobody has more calls in flight than the bound while another has room; a subset has no more members than its
-size. Heard at the client's own seam between calls and fleet (`choose` and `record`), and in its events; the account is
-our own.
+Only those in the list get calls; whoever is left out gets nothing while somebody is well, then one call, the probe, and
+no second before its end is known; nobody has more calls in flight than the bound while another has room; a subset has
+no more members than its size. Heard at the client's own seam between calls and fleet (`choose` and `record`), and in
+its events; the account is our own.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The judge of a run: hears of everything, and says what should not have been.
 
 Checkers, by letter: (a) every call ends once, by its deadline; (b) with its own answer; (c) after fair attempts;
-(d) connections are used as they should be; (e) the list is the last good reply, and polling is its own business;
-(f) no call fails but by faults; (g) shares are exact in quiet times; (h) nothing is left at the end; (i) after the heal
-everything is well again within a bound; (j) whoever is left out gets a probe and no more; (k) what must not be done
-twice is sent once; (l) hedges are fair; (m) subsets and bounds hold; (n) what is counted is what is told; (o) silence
-of one instance costs no call its time. What it finds stops the run.
+(d) connections are used as they should be; (e) the list is the last good reply, nobody else is called, and polling is
+its own business; (f) no call fails but by faults; (g) shares are exact in quiet times; (h) nothing is left at the end;
+(i) after the heal everything is well again within a bound; (j) whoever is left out gets a probe and no more; (k) what
+must not be done twice is sent once; (l) hedges are fair; (m) subsets and bounds hold; (n) what is counted is what is
+told; (o) silence of one instance costs no call its time. What it finds stops the run.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from simulator.virtual.oracle import CHECKERS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from simulator.virtual.oracle import Violation
     from simulator.virtual.plan import Plan
     from simulator.virtual.result import Result
 
@@ -119,20 +120,27 @@ def explain(result: Result, replay: str) -> list[str]:
     log = tail(result)
     spoken = "\n".join(log)
     words = [f"  {word}: {meaning}" for word, meaning in WORDS.items() if re.search(rf"\b{word}\b", spoken)]
-    first, more = result.violations[0], len(result.violations) - 1
+    until_s = result.violations[0].at_s if result.violations else result.simulated_s
     return [
-        *result.plan.expanded(result.chaos_at_s, first.at_s),
+        *result.plan.expanded(result.chaos_at_s, until_s),
         "",
         f"the last of the event log ({LINES} lines at most; times in virtual seconds; call 0.7 is client 0's seventh):",
         *log,
         "",
         *(["in these words:", *words, ""] if words else []),
-        f"VIOLATION {first}",
-        f"  promised: {CHECKERS[first.checker]}",
-        *([f"  and {more} more after it, in the log"] if more else []),
+        *_verdict(result.violations),
         "",
         f"see it again: {replay}",
     ]
+
+
+def _verdict(violations: Sequence[Violation]) -> list[str]:
+    """The first, which most often is the cause of the others."""
+    if not violations:
+        return ["no violation"]
+    first, more = violations[0], len(violations) - 1
+    told = [f"VIOLATION {first}", f"  promised: {CHECKERS[first.checker]}"]
+    return [*told, f"  and {more} more after it, in the log"] if more else told
 
 
 def _most(counts: Counter[str]) -> str:

@@ -73,6 +73,13 @@ def test_calls_that_a_violation_names_are_told_one_by_one(monkeypatch: pytest.Mo
     assert 0 < len(log) <= LINES
 
 
+def test_of_a_run_that_went_well_everything_can_be_told_too() -> None:
+    """For whoever wants to see what a plan does."""
+    told = explain(_run(is_heard=True), "replay FILE")
+    assert "no violation" in told
+    assert not any(line.endswith(" later ones") for line in told)
+
+
 def test_there_is_a_word_for_every_way_to_fail() -> None:
     """But for those that speak for themselves."""
     assert {str(condition) for condition in Condition} - WORDS.keys() == {"answered", "status"}
