@@ -148,7 +148,7 @@ class ChoiceChecker:
 
     def _chosen(self, account: _Account, address: Address, tried: Collection[Address], now: float) -> None:
         subject = account.subject
-        if subject.view.get(address, 0) <= 0:
+        if subject.seen.get(address, 0) <= 0 and subject.view.get(address, 0) <= 0:
             says = f"sends a call to {spelled(address)}, which has no weight in its list"
             self._report("e", f"client {subject.number} {says}")
         out = account.out.get(address)

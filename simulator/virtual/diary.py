@@ -28,8 +28,8 @@ class _Page:
 
     def __init__(self) -> None:
         self.view: View = {}
+        self.ejections = 0
         self.out: frozenset[str] = frozenset()
-        self.failed: tuple[Any, ...] = ()
 
 
 class Diary:
@@ -58,7 +58,8 @@ class Diary:
         if view is not page.view:
             self._write(subject, "client %d has another list: %s", _difference(page.view, view))
             page.view = view
-        if not subject.is_heard:
+        if not subject.is_heard and (page.out or subject.ejections != page.ejections):
+            page.ejections = subject.ejections
             out = frozenset(instance.address for instance in subject.client.ejected)
             for address in sorted(out - page.out):
                 self._write(subject, "client %d leaves out %s", address)
@@ -74,10 +75,9 @@ class Diary:
 
     def ears(self, subject: Subject) -> dict[str, Callable[[Any], None]]:
         """Who is to hear which event of a client."""
-        page = self._page(subject)
 
         def ended(event: Any) -> None:
-            page.failed = event.failed
+            subject.failed_before = event.failed
 
         def ejected(event: Any) -> None:
             self._write(subject, "client %d leaves out %s: %s", event.instance.address, event.why)
@@ -98,10 +98,6 @@ class Diary:
             "ListChanged": changed,
             "PollRefused": refused,
         }
-
-    def failed_before(self, subject: Subject) -> tuple[Any, ...]:
-        """The attempts that failed of the call that a client told the end of last: in the same breath as its answer."""
-        return self._page(subject).failed
 
     # -- how it writes
 

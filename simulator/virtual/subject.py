@@ -25,6 +25,11 @@ class Subject:
         client: The real one.
         reactor: Its host.
         seconds: Virtual time, which is not what its wall clock says.
+
+    Attributes:
+        is_heard: Whether somebody listens to its events.
+        failed_before: The failed attempts of the call that it told the end of last: of the one that is answered now.
+        changed_at_s: When its list changed last.
     """
 
     def __init__(self, number: int, client: Any, reactor: VirtualReactor, seconds: Callable[[], float]) -> None:
@@ -56,6 +61,7 @@ class Subject:
         self.calls = 0
         self.is_heard = False
         self.ready: Any = None
+        self.failed_before: tuple[Any, ...] = ()
         self.changed_at_s = 0.0
         self._instances: Any = ()
         self._views: deque[tuple[float, dict[Address, float]]] = deque([(0.0, {})], maxlen=_KEPT_VIEWS)
@@ -92,6 +98,11 @@ class Subject:
     def number_of_timers(self) -> int:
         """How much its host still has to do."""
         return len(self.reactor.getDelayedCalls())
+
+    @property
+    def seen(self) -> dict[Address, float]:
+        """The list it had when somebody looked last, which is once a second at least."""
+        return self._views[-1][1]
 
     @property
     def view(self) -> dict[Address, float]:

@@ -120,7 +120,7 @@ class Traffic:
             "call %s ok in %.1f ms from %s",
             record.name,
             spent_ms,
-            _Trail(record.arrivals, self._oracle.diary.failed_before(self._subject)),
+            _Trail(record.arrivals, self._subject.failed_before),
         )
 
     def _failed(self, failure: Failure, record: Record) -> None:
