@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.faults import Fault, Target
 from simulator.instance import State
-from simulator.virtual.sockets import spelled
+from simulator.virtual.phrases import few, spelled
 from simulator.virtual.troubles import KINDS, Scope
 from simulator.virtual.vtime import NS
 
@@ -32,7 +32,6 @@ _GOOD = {
     "drops_syn": False,
 }  # fmt: skip
 _DRAINS_S = 2.0
-_FEW = 8
 _STATES = {"crash": State.CRASHED, "hang": State.HUNG, "drain": State.DRAINING}
 
 
@@ -93,9 +92,8 @@ class Actor:
             return " on discovery"
         if scope is Scope.CLIENT:
             return f" on client {step.where % len(self._hosts)}"
-        names = ", ".join(f"{one.id} {spelled((one.ip, one.port))}" for one in struck[:_FEW])
-        more = f" and {len(struck) - _FEW} more" if len(struck) > _FEW else ""
-        return f" on {names}{more}" if struck else ""
+        names = few(f"{one.id} {spelled((one.ip, one.port))}" for one in struck)
+        return f" on {names}" if names else ""
 
     # -- carrying out
 

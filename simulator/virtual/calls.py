@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import define, field
 
-from simulator.virtual.sockets import spelled
+from simulator.virtual.phrases import spelled
 from simulator.virtual.troubles import STALE, STATUS, WRONG
 
 if TYPE_CHECKING:

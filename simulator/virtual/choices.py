@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from simulator.virtual.sockets import spelled
+from simulator.virtual.phrases import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from simulator.virtual.sockets import spelled
+from simulator.virtual.phrases import few, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     View = Mapping[Address, float]
 
-_FEW = 8
 _OK = 200
 
 
@@ -118,5 +117,4 @@ def _difference(before: View, after: View) -> str:
         *(f"- {spelled(a)}" for a in before if a not in after),
         *(f"{spelled(a)} weighs {w:g} now" for a, w in after.items() if a in before and before[a] != w),
     ]
-    more = len(changes) - _FEW
-    return ", ".join(changes[:_FEW]) + (f" and {more} changes more" if more > 0 else "")
+    return few(changes)

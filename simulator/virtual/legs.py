@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from simulator.virtual.sockets import spelled
+from simulator.virtual.phrases import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,8 +23,8 @@ from simulator.virtual.choices import ChoiceChecker
 from simulator.virtual.diary import Diary
 from simulator.virtual.explanations import Explanations
 from simulator.virtual.legs import LegChecker
-from simulator.virtual.sockets import spelled
-from simulator.virtual.views import ViewChecker, good_view
+from simulator.virtual.phrases import spelled
+from simulator.virtual.views import ViewChecker
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -152,8 +152,7 @@ class Oracle:
 
     def told(self, subject: Subject, status: int, body: bytes) -> None:
         """Discovery sends a client a reply."""
-        self.views.told(subject, status, body)
-        self.diary.answered(subject, status, good_view(status, body))
+        self.diary.answered(subject, status, self.views.told(subject, status, body))
 
     def answered(self, connection: Any) -> None:
         """An instance has answered a request."""

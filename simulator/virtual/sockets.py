@@ -30,11 +30,6 @@ SYN, SYN_ACK, ACK, DATA, FIN, RST, WINDOW = range(7)
 PACKETS = ("SYN", "SYN-ACK", "ACK", "data", "FIN", "RST", "window")
 
 
-def spelled(address: Address) -> str:
-    """An address, for people."""
-    return f"{address[0]}:{address[1]}"
-
-
 @cache
 def _any_descriptor() -> int:
     """A number of a file that is open: some of Twisted's code sets flags on it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from simulator.virtual.nemesis import DEFAULT_HOURS
 from simulator.virtual.oracle import CHECKERS
+from simulator.virtual.phrases import few
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +21,6 @@ LINES = 100
 _CALL = re.compile(r"call (\d+\.\d+)")
 _WELL = re.compile(r"\S+ call (?P<call>\S+) ok in \S+ ms from [^,]*(?:, after (?P<failed>.*))?$")
 _POLL = re.compile(r"\S+ (?P<poll>discovery answers client .*|client \d+ keeps its list: .*)$")
-_MOST_COUNTED = 6
 WORDS = {
     "connect_refused": "nobody listens at the port",
     "connect_timeout": "no connection within connect_timeout_s",
@@ -144,9 +144,7 @@ def _verdict(violations: Sequence[Violation]) -> list[str]:
 
 
 def _most(counts: Counter[str]) -> str:
-    more = len(counts) - _MOST_COUNTED
-    told = "; ".join(f"{what} ({n})" if n > 1 else what for what, n in counts.most_common(_MOST_COUNTED))
-    return f"{told}; and {more} others" if more > 0 else told
+    return few((f"{what} ({n})" if n > 1 else what for what, n in counts.most_common()), "; ")
 
 
 def _counts(pairs: Iterable[tuple[str, int]]) -> str:

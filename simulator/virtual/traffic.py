@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from simulator.virtual.calls import Record, Tried
-from simulator.virtual.sockets import spelled
+from simulator.virtual.phrases import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -102,14 +102,15 @@ class ViewChecker:
         if gap_s < subject.poll_s[0] - _SLACK_S and not self._is_disturbed(subject, before_s - subject.poll_s[1]):
             self._report("e", f"client {subject.number} polls again after {gap_s:.3f} s")
 
-    def told(self, subject: Subject, status: int, body: bytes) -> None:
-        """A client is sent a reply."""
+    def told(self, subject: Subject, status: int, body: bytes) -> View | None:
+        """A client is sent a reply; the list that is in it, if it is a good one."""
         account = self._accounts[subject.number]
         account.last_status = status
         view = good_view(status, body)
         if view is not None:
             account.good += 1
             account.replies.append((self._seconds(), account.good, view))
+        return view
 
     def asked_at_s(self, subject: Subject) -> float:
         """When a client asked for the list last."""
