@@ -20,10 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the plan; 1 on a violation."""
     from simulator.commands.simulate import play  # noqa: PLC0415
-    from simulator.virtual.plan import Plan, PlanError  # noqa: PLC0415
+    from simulator.scenario import ScenarioError  # noqa: PLC0415
+    from simulator.virtual.plan_reader import read  # noqa: PLC0415
 
     try:
-        plan = Plan.read(options.file)
-    except PlanError as error:
-        return say(error, BAD_SCENARIO)
-    return play(plan, f"python -m simulator replay {options.file}", as_json=options.json)
+        return play(read(options.file), f"python -m simulator replay {options.file}", as_json=options.json)
+    except ScenarioError as error:
+        return say(f"{options.file}: {error}", BAD_SCENARIO)

@@ -7,7 +7,6 @@ out changes nothing about the others: that is what lets `shrink` find the few th
 from __future__ import annotations
 
 import math
-import tomllib
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, evolve, field, frozen
@@ -16,15 +15,10 @@ from simulator.virtual.troubles import KINDS, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 PROFILES = ("calm", "chaos", "discovery", "rolling", "overload", "big", "storm")
 _TABLES = ("client", "own", "steps")
 _WORKERS = 5
-
-
-class PlanError(ValueError):
-    """A file that is no plan; the text says where and why."""
 
 
 @frozen
@@ -135,7 +129,7 @@ class Plan:
         ]
 
     def to_toml(self) -> str:
-        """As a file that `replay` runs."""
+        """As a file that `replay` runs, and `plan_reader` reads."""
         values = asdict(self, filter=lambda attribute, _: attribute.name not in _TABLES)
         lines = [f"{name} = {_toml(value)}" for name, value in values.items()]
         lines += ["", "[client]", *(f"{name} = {_toml(value)}" for name, value in self.client.items())]
@@ -146,48 +140,6 @@ class Plan:
             lines += [f"{name} = {_toml(getattr(step, name))}" for name in ("at_s", "kind", "where", "for_s")]
             lines += [f"with.{name} = {_toml(value)}" for name, value in step.with_.items()]
         return "\n".join(lines) + "\n"
-
-    @classmethod
-    def from_toml(cls, text: str) -> Plan:
-        """The plan in a file's text.
-
-        Raises:
-            PlanError: It is none.
-        """
-        try:
-            given = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise PlanError(str(error)) from error
-        rows = given.pop("steps", [])
-        if not isinstance(rows, list):
-            raise PlanError("steps: expected [[steps]] tables")
-        try:
-            return cls(**{**given, "steps": tuple(_step(row) for row in rows)})
-        except TypeError as error:
-            raise PlanError(str(error)) from error
-
-    @classmethod
-    def read(cls, path: Path) -> Plan:
-        """The plan in a file.
-
-        Raises:
-            PlanError: There is no such file, or it is none.
-        """
-        try:
-            return cls.from_toml(path.read_text("utf-8"))
-        except OSError as error:
-            raise PlanError(f"{path}: {error.strerror}") from error
-        except (UnicodeDecodeError, PlanError) as error:
-            raise PlanError(f"{path}: {error}") from error
-
-
-def _step(row: Any) -> Step:
-    if not isinstance(row, dict):
-        raise PlanError("steps: expected [[steps]] tables")
-    step = Step(**{("with_" if name == "with" else str(name)): value for name, value in row.items()})
-    if step.kind not in KINDS:
-        raise PlanError(f"steps: there is no fault of the kind {step.kind!r}; there are {', '.join(KINDS)}")
-    return step
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -10,12 +10,15 @@ import gc
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from attrs import fields
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, PredictClient
+from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, ConfigError, PredictClient
 from simulator.fleet import ServiceSpec
 from simulator.instance import State
+from simulator.scenario import ScenarioError
+from simulator.scenario_values import known
 from simulator.simulator import Simulator
 from simulator.virtual import taps, tripwire
 from simulator.virtual.acts import Actor
@@ -65,6 +68,9 @@ class World:
         plan: What to run.
         application: Makes a program of yours to run in it.
         progress: Told of the phase and of virtual time, every virtual second.
+
+    Raises:
+        ScenarioError: The plan has settings that no client takes.
     """
 
     def __init__(
@@ -127,13 +133,19 @@ class World:
 
     def _make_subject(self, number: int) -> Subject:
         reactor = VirtualReactor(self.network, f"10.1.{number // 250}.{number % 250 + 1}")
+        settings = {"seed": self.plan.seed * 1000 + number, **self.plan.settings_of(number)}
+        known("$.client", settings, [setting.name for setting in fields(ClientConfig)], "ClientConfig")
+        try:
+            config = ClientConfig(**settings)
+        except (ConfigError, TypeError) as error:
+            raise ScenarioError(f"$.client: {error}") from error
         client = PredictClient(
             f"http://{SERVER_IP}:40000",
             SERVICE,
             token=self._token,
             endpoint_type=ENDPOINT_TYPE_DIRECT,
             reactor=reactor,
-            config=ClientConfig(**{"seed": self.plan.seed * 1000 + number, **self.plan.settings_of(number)}),
+            config=config,
         )
         return Subject(number, client, reactor, self.scheduler.elapsed)
 

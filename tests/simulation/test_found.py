@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from eas_tw.net.http1 import ClientConnection
 from simulator.virtual.nemesis import draw
 from simulator.virtual.plan import Plan, Step
+from simulator.virtual.plan_reader import read
 from simulator.virtual.world import World
 
 
@@ -21,6 +25,14 @@ def test_lies_of_discovery_can_be_told_together() -> None:
 def test_a_reply_that_stops_in_its_body_leaves_no_connection() -> None:
     """Client: a discovery reply that came too slowly was given up, and its connection was not closed (seed 10002)."""
     assert World(draw(10002)).run().violations == ()
+
+
+def test_a_connection_put_by_before_its_first_use_is_stale_like_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Client: when it had died it was a failure of its instance (simulated_hours, seed 91, shrunk to ten faults)."""
+    plan = read(Path(__file__).parent / "found" / "unused_stale.toml")
+    assert World(plan).run().violations == ()
+    monkeypatch.setattr(ClientConnection, "_was_kept", property(lambda self: self.used > 1))
+    assert World(plan).run().violations[0].checker == "f"
 
 
 @pytest.mark.parametrize("seed", [20163, 20184, 20250])

@@ -13,6 +13,7 @@ import pytest
 
 from simulator.virtual.nemesis import draw
 from simulator.virtual.plan import PROFILES, Plan, Step
+from simulator.virtual.plan_reader import parse
 from simulator.virtual.world import World
 
 ASK = (
@@ -72,7 +73,7 @@ def test_a_few_seeds_of_every_profile(profile: str) -> None:
 def test_a_plan_survives_its_file() -> None:
     """Written and read it is the same plan, and the same run."""
     plan = draw(5, "chaos", 0.03)
-    again = Plan.from_toml(plan.to_toml())
+    again = parse(plan.to_toml())
     assert again.to_toml() == plan.to_toml()
     assert World(again).run().digest == World(plan).run().digest
 
