@@ -4,42 +4,47 @@
 failed request to another instance.
 """
 
-from eas_tw.body import onnx_data_helper as OnnxDataHelper  # noqa: N812  the official SDK's name
-from eas_tw.body.blade import BladeRequest, BladeResponse
-from eas_tw.body.caffe import CaffeRequest, CaffeResponse
-from eas_tw.body.easyrec import EasyRecRequest, EasyRecResponse
-from eas_tw.body.json import JsonRequest, JsonResponse
-from eas_tw.body.onnx import OnnxRequest, OnnxResponse
-from eas_tw.body.request import Request
-from eas_tw.body.schema import onnx_processor_data_pb2 as OnnxData  # noqa: N812  the official SDK's name
-from eas_tw.body.text import StringRequest, StringResponse
-from eas_tw.body.tf import TFRequest, TFResponse
-from eas_tw.body.torch import TorchRequest, TorchResponse
-from eas_tw.body.torchrec import TorchRecRequest, TorchRecResponse
-from eas_tw.client import PredictClient
-from eas_tw.config import (
-    ENDPOINT_TYPE_DEFAULT,
-    ENDPOINT_TYPE_DIRECT,
-    ENDPOINT_TYPE_FIXED,
-    ENDPOINT_TYPE_VIPSERVER,
-    ClientConfig,
-)
-from eas_tw.errors import (
-    BodyError,
-    ClientClosed,
-    ConfigError,
-    ConnectionFailed,
-    DeadlineExceeded,
-    DiscoveryError,
-    EasError,
-    NoInstances,
-    Overloaded,
-    ProtocolViolation,
-    RequestFailed,
-    StatusError,
-)
-from eas_tw.policy.instances import Instance
-from eas_tw.policy.outcomes import Attempt, Condition, Outcome
+from typing import TYPE_CHECKING
+
+from eas_tw.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from eas_tw.body import onnx_data_helper as OnnxDataHelper  # noqa: N812  the official SDK's name
+    from eas_tw.body.blade import BladeRequest, BladeResponse
+    from eas_tw.body.caffe import CaffeRequest, CaffeResponse
+    from eas_tw.body.easyrec import EasyRecRequest, EasyRecResponse
+    from eas_tw.body.json import JsonRequest, JsonResponse
+    from eas_tw.body.onnx import OnnxRequest, OnnxResponse
+    from eas_tw.body.request import Request
+    from eas_tw.body.schema import onnx_processor_data_pb2 as OnnxData  # noqa: N812  the official SDK's name
+    from eas_tw.body.text import StringRequest, StringResponse
+    from eas_tw.body.tf import TFRequest, TFResponse
+    from eas_tw.body.torch import TorchRequest, TorchResponse
+    from eas_tw.body.torchrec import TorchRecRequest, TorchRecResponse
+    from eas_tw.client import PredictClient
+    from eas_tw.config import (
+        ENDPOINT_TYPE_DEFAULT,
+        ENDPOINT_TYPE_DIRECT,
+        ENDPOINT_TYPE_FIXED,
+        ENDPOINT_TYPE_VIPSERVER,
+        ClientConfig,
+    )
+    from eas_tw.errors import (
+        BodyError,
+        ClientClosed,
+        ConfigError,
+        ConnectionFailed,
+        DeadlineExceeded,
+        DiscoveryError,
+        EasError,
+        NoInstances,
+        Overloaded,
+        ProtocolViolation,
+        RequestFailed,
+        StatusError,
+    )
+    from eas_tw.policy.instances import Instance
+    from eas_tw.policy.outcomes import Attempt, Condition, Outcome
 
 __all__ = [  # noqa: RUF022  as sorted() has it
     "Attempt",
@@ -86,3 +91,53 @@ __all__ = [  # noqa: RUF022  as sorted() has it
     "TorchRequest",
     "TorchResponse",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "Attempt": "eas_tw.policy.outcomes",
+            "BladeRequest": "eas_tw.body.blade",
+            "BladeResponse": "eas_tw.body.blade",
+            "BodyError": "eas_tw.errors",
+            "CaffeRequest": "eas_tw.body.caffe",
+            "CaffeResponse": "eas_tw.body.caffe",
+            "ClientClosed": "eas_tw.errors",
+            "ClientConfig": "eas_tw.config",
+            "Condition": "eas_tw.policy.outcomes",
+            "ConfigError": "eas_tw.errors",
+            "ConnectionFailed": "eas_tw.errors",
+            "DeadlineExceeded": "eas_tw.errors",
+            "DiscoveryError": "eas_tw.errors",
+            "ENDPOINT_TYPE_DEFAULT": "eas_tw.config",
+            "ENDPOINT_TYPE_DIRECT": "eas_tw.config",
+            "ENDPOINT_TYPE_FIXED": "eas_tw.config",
+            "ENDPOINT_TYPE_VIPSERVER": "eas_tw.config",
+            "EasError": "eas_tw.errors",
+            "EasyRecRequest": "eas_tw.body.easyrec",
+            "EasyRecResponse": "eas_tw.body.easyrec",
+            "Instance": "eas_tw.policy.instances",
+            "JsonRequest": "eas_tw.body.json",
+            "JsonResponse": "eas_tw.body.json",
+            "NoInstances": "eas_tw.errors",
+            "OnnxData": "eas_tw.body.schema.onnx_processor_data_pb2:",
+            "OnnxDataHelper": "eas_tw.body.onnx_data_helper:",
+            "OnnxRequest": "eas_tw.body.onnx",
+            "OnnxResponse": "eas_tw.body.onnx",
+            "Outcome": "eas_tw.policy.outcomes",
+            "Overloaded": "eas_tw.errors",
+            "PredictClient": "eas_tw.client",
+            "ProtocolViolation": "eas_tw.errors",
+            "Request": "eas_tw.body.request",
+            "RequestFailed": "eas_tw.errors",
+            "StatusError": "eas_tw.errors",
+            "StringRequest": "eas_tw.body.text",
+            "StringResponse": "eas_tw.body.text",
+            "TFRequest": "eas_tw.body.tf",
+            "TFResponse": "eas_tw.body.tf",
+            "TorchRecRequest": "eas_tw.body.torchrec",
+            "TorchRecResponse": "eas_tw.body.torchrec",
+            "TorchRequest": "eas_tw.body.torch",
+            "TorchResponse": "eas_tw.body.torch",
+        },
+    )

@@ -12,7 +12,7 @@ from simulator.fault_kinds import ON_DISCOVERY, ON_INSTANCES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from simulator.remote import Remote
+    from eas_tw.testing.remote import Remote
 
 _COLUMNS = ("name", "type", "on", "attributes", "struck", "ends")
 _WHEN = {"name": str, "probability": float, "times": int, "skip": int, "duration-s": float}

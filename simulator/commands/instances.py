@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from simulator.remote import Remote
+    from eas_tw.testing.remote import Remote
 
 _CHANGES: dict[str, dict[str, Any]] = {
     "crash": {"state": "crashed"},

@@ -7,8 +7,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from eas_tw.testing.remote import DEFAULT_URL, Remote, RemoteError, Unreachable
 from simulator.commands import FAILED, UNAVAILABLE, USAGE, say
-from simulator.remote import DEFAULT_URL, Remote, RemoteError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -11,7 +11,7 @@ from simulator.commands.remotely import add_url, show, with_remote
 if TYPE_CHECKING:
     import argparse
 
-    from simulator.remote import Remote
+    from eas_tw.testing.remote import Remote
 
 _FILTERS = ("service", "instance", "status", "method", "path", "fault")
 _MOST = 100_000

@@ -9,7 +9,7 @@ from simulator.commands.remotely import add_url, show, with_remote
 if TYPE_CHECKING:
     import argparse
 
-    from simulator.remote import Remote
+    from eas_tw.testing.remote import Remote
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from attrs import evolve
 from simulator import scenario
 from simulator.commands import BAD_SCENARIO, say
 from simulator.durations import Duration, DurationError
-from simulator.processors import ProcessorError, find
+from simulator.processors import SEARCH_PATH, ProcessorError, find
 from simulator.service_spec import KEEPALIVE_S, QUEUE, WORKERS, ServiceSpec, SpecError
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--weight", type=_weights, default=(), metavar="W,W,…", help="one for each of a service's instances")
     add("--token", default=None, help="token of the services; made up when not given, empty for none")
     add("--processor", default="", metavar="echo|mnist|MODULE:CALLABLE", help="what instances compute")
+    add(
+        "--processor-path",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="look for MODULE in this folder, too, after all that is installed; may be repeated",
+    )
     add("--workers", type=int, default=WORKERS, metavar="N", help="requests computed at a time (default: %(default)s)")
     add("--queue", type=int, default=QUEUE, metavar="N", help="requests that wait; then 450 (default: %(default)s)")
     add("--processing", type=_duration, default=Duration(), metavar="S|lognormal:MEDIAN,P99", help=_PROCESSING_HELP)
@@ -56,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until a signal."""
+    SEARCH_PATH.extend(options.processor_path)
     try:
         story = scenario.read(options.scenario) if options.scenario else scenario.Scenario()
     except scenario.ScenarioError as error:

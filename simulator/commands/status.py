@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from simulator.remote import Remote
+    from eas_tw.testing.remote import Remote
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

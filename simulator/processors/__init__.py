@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,9 @@ from simulator.processors.sleep import Later, Sleep, sleep
 from simulator.processors.tensors import Tensor
 from simulator.processors.threads import in_thread
 from simulator.processors.torch import torch
+
+SEARCH_PATH: list[str] = []
+"""Folders in which modules of users' processors are looked for, after everything that is installed."""
 
 
 class ProcessorError(ValueError):
@@ -146,6 +150,8 @@ def _compressed(processor: Processor, before: str, after: str) -> Compressed:
 
 
 def _load(name: str, module: str, attribute: str) -> Callable[[Any], Any]:
+    # Last, so that a module of the user's project never takes the place of one that the simulator needs.
+    sys.path += [folder for folder in SEARCH_PATH if folder not in sys.path]
     try:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):

@@ -81,7 +81,7 @@ def test_the_tutorial_loses_an_instance_and_no_call(tmp_path: Path) -> None:
 def test_the_tests_of_an_application_pass(tmp_path: Path) -> None:
     """With the plug-in named by hand, since these tests may run from a tree that is not installed."""
     shutil.copy(EXAMPLES / "test_my_application.py", tmp_path)
-    plugins = ["-p", "simulator.pytest_plugin", "-p", "pytest_twisted"]
+    plugins = ["-p", "eas_tw.testing.pytest_plugin", "-p", "pytest_twisted"]
     ended = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, *plugins, "test_my_application.py"],
         cwd=tmp_path,

@@ -18,8 +18,7 @@ import eas_prediction
 import pytest
 
 from eas_tw import blocking
-from simulator.remote import Remote
-from simulator.testing import RemoteService, start_service
+from eas_tw.testing import Remote, RemoteService, start_service
 from tests.simulator.serving import Served, environment
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.remote import Remote
-from simulator.testing import SimulatorFailed, subprocess_simulator
+from eas_tw.testing import Remote, SimulatorFailed, subprocess_simulator
 from tests.simulator.serving import environment
 
 PROJECT = Path(__file__).parent / "project"
@@ -21,20 +20,20 @@ import sys, time
 import pytest
 before = set(sys.modules)
 began = time.perf_counter()
-import simulator.pytest_plugin
+import eas_tw.testing.pytest_plugin
 took = time.perf_counter() - began
 print(took, *sorted(set(sys.modules) - before))
 """
 
 
 def test_importing_it_costs_next_to_nothing() -> None:
-    """Two modules, no Twisted, no reactor; the best of five is below 5 ms."""
+    """No Twisted, no reactor, nothing of the simulator; the best of five is below 5 ms."""
     runs = [
         subprocess.run([sys.executable, "-c", _COST], env=environment(), capture_output=True, text=True, check=True)  # noqa: S603
         for _ in range(5)
     ]
     took, modules = min(float(run.stdout.split()[0]) for run in runs), runs[0].stdout.split()[1:]
-    assert modules == ["simulator", "simulator.pytest_plugin"]
+    assert modules == ["eas_tw", "eas_tw.lazy_exports", "eas_tw.testing", "eas_tw.testing.pytest_plugin"]
     assert took < 0.005
 
 
@@ -48,7 +47,7 @@ def test_a_project_of_somebody_elses(tmp_path: Path) -> None:
         "pytest",
         "-q",
         "-p",
-        "simulator.pytest_plugin",
+        "eas_tw.testing.pytest_plugin",
         "-c",
         os.devnull,
     ]
@@ -64,6 +63,42 @@ def test_a_project_of_somebody_elses(tmp_path: Path) -> None:
             assert [service["name"] for service in remote.services()] == ["mnist_saved_model_example"]
 
 
+@pytest.mark.parametrize("layout", ["simulator.py", "simulator/__init__.py"])
+def test_a_project_may_have_a_simulator_of_its_own(tmp_path: Path, layout: str) -> None:
+    """Its tests import theirs, the fixtures run ours, and a processor of the project is found."""
+    files = {
+        layout: "VALUE = 42\n",
+        "json.py": "raise RuntimeError('the project folder shadows the standard library')\n",
+        "mine.py": "def double(body):\n    return body * 2\n",
+        "test_mine.py": (
+            "import http.client, pytest, simulator\n"
+            "from eas_tw.testing import subprocess_simulator\n"
+            "def test_value(eas_service, tmp_path):\n"
+            "    assert simulator.VALUE == 42\n"
+            "    assert len(eas_service.instances) == 3\n"
+            "    how = ['--service=own=1', '--token=', '--processor=mine:double']\n"
+            "    with subprocess_simulator(tmp_path, *how) as remote:\n"
+            "        [instance] = remote.instances()\n"
+            "        connection = http.client.HTTPConnection(instance['ip'], instance['port'], timeout=10)\n"
+            "        connection.request('POST', '/api/predict/own', b'ab')\n"
+            "        assert connection.getresponse().read() == b'abab'\n"
+            "        connection.close()\n"
+        ),
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    # The installed program `pytest` keeps the folder off the path until its own modules are imported.
+    start = "import sys, pytest, json; sys.path.insert(0, ''); sys.exit(pytest.main(sys.argv[1:]))"
+    command = [sys.executable, "-P", "-c", start, "-q", "-p", "eas_tw.testing.pytest_plugin", "-c", os.devnull]
+    variables = {**environment(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    ended = subprocess.run(  # noqa: S603
+        [*command, f"--rootdir={tmp_path}", "test_mine.py"],
+        cwd=tmp_path, env=variables, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "1 passed" in ended.stdout, ended.stdout + ended.stderr
+
+
 def test_a_simulator_that_does_not_start_says_why(tmp_path: Path) -> None:
     """With what it printed."""
     with pytest.raises(SimulatorFailed, match="--no-such-flag"), subprocess_simulator(tmp_path, "--no-such-flag"):
@@ -73,7 +108,7 @@ def test_a_simulator_that_does_not_start_says_why(tmp_path: Path) -> None:
 def test_a_simulator_ends_with_whoever_started_it(tmp_path: Path) -> None:
     """Even if that one is killed."""
     program = (
-        "import os, pathlib, signal, sys; from simulator.testing import subprocess_simulator\n"
+        "import os, pathlib, signal, sys; from eas_tw.testing import subprocess_simulator\n"
         "with subprocess_simulator(pathlib.Path(sys.argv[1])) as remote:\n"
         "    print(remote.url, flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
     )

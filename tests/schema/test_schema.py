@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from schemathesis.generation import GenerationMode
 from twisted.internet.task import Clock
 
-from simulator.remote import Remote
+from eas_tw.testing import Remote
 from simulator.simulator import Simulator
 from tests.simulator.serving import Served
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from eas_tw.testing import Remote
 from simulator.admin import checking
 from simulator.fault_kinds import ON_DISCOVERY, ON_INSTANCES
-from simulator.remote import Remote
 from tests.simulator.serving import Served
 from tests.simulator.world import World
 

@@ -13,8 +13,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from simulator.remote import Remote
-    from simulator.testing import RemoteService
+    from eas_tw.testing.remote import Remote
+    from eas_tw.testing.service import RemoteService
 
 _MARKER = (
     "eas_service(name=None, instances=3, weights=(), token=..., processor='', workers=5, queue=64, processing=0, "
@@ -40,8 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def eas_simulator_session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
     """A simulator for all tests of the session, in whatever state they leave it."""
-    from simulator.remote import Remote  # noqa: PLC0415
-    from simulator.testing import subprocess_simulator  # noqa: PLC0415
+    from eas_tw.testing.process import subprocess_simulator  # noqa: PLC0415
+    from eas_tw.testing.remote import Remote  # noqa: PLC0415
 
     url = request.config.getoption("--eas-simulator-url")
     if url:
@@ -62,7 +62,7 @@ def eas_simulator(eas_simulator_session: Remote) -> Iterator[Remote]:
 @pytest.fixture
 def eas_service(request: pytest.FixtureRequest, eas_simulator_session: Remote) -> Iterator[RemoteService]:
     """A service of this test alone, as `@pytest.mark.eas_service(...)` says; gone after it, with its faults."""
-    from simulator.testing import start_service  # noqa: PLC0415
+    from eas_tw.testing.service import start_service  # noqa: PLC0415
 
     marker = request.node.get_closest_marker("eas_service")
     with start_service(eas_simulator_session, **(marker.kwargs if marker else {})) as service:

@@ -1,0 +1,40 @@
+"""A simulated EAS for tests: a process that runs the simulator, and its services, from any test runner.
+
+The pytest plug-in (`eas_tw.testing.pytest_plugin`) is made of these. Nothing here imports the `simulator` package: a
+project may have a module of that name, and pytest puts the project's folder on the path.
+"""
+
+from typing import TYPE_CHECKING
+
+from eas_tw.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from eas_tw.testing.process import SimulatorFailed, subprocess_simulator
+    from eas_tw.testing.remote import EventStream, Remote, RemoteError, Unreachable
+    from eas_tw.testing.service import RemoteService, start_service
+
+__all__ = [
+    "EventStream",
+    "Remote",
+    "RemoteError",
+    "RemoteService",
+    "SimulatorFailed",
+    "Unreachable",
+    "start_service",
+    "subprocess_simulator",
+]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "EventStream": "eas_tw.testing.remote",
+            "Remote": "eas_tw.testing.remote",
+            "RemoteError": "eas_tw.testing.remote",
+            "RemoteService": "eas_tw.testing.service",
+            "SimulatorFailed": "eas_tw.testing.process",
+            "Unreachable": "eas_tw.testing.remote",
+            "start_service": "eas_tw.testing.service",
+            "subprocess_simulator": "eas_tw.testing.process",
+        },
+    )

@@ -1,0 +1,96 @@
+"""The simulator in a process of its own, for as long as a test session lasts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eas_tw.testing.remote import Remote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_START_WITHIN_S = 30.0
+_POLL_S = 0.01
+_STOP_WITHIN_S = 10.0
+
+_RUN_SIMULATOR = """
+import importlib.util, sys
+folder = sys.argv.pop(1)
+spec = importlib.util.spec_from_file_location(
+    "simulator", folder + "/__init__.py", submodule_search_locations=[folder]
+)
+simulator = sys.modules["simulator"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(simulator)
+from simulator.cli import main
+sys.exit(main())
+"""
+"""Runs the `simulator` package that was installed with this one, whatever module of that name stands on the path."""
+
+
+class SimulatorFailed(RuntimeError):
+    """The simulator did not start; the text has its output."""
+
+
+def simulator_command(*arguments: str) -> list[str]:
+    """The command line that runs this installation's simulator.
+
+    Python's own `-m simulator` would take a `simulator.py` of the current folder for it. `-P` keeps the current folder
+    off the child's path, for the same reason.
+
+    Args:
+        arguments: Those of `python -m simulator`.
+    """
+    package = Path(__file__).parents[2] / "simulator"
+    return [sys.executable, "-P", "-c", _RUN_SIMULATOR, str(package), *arguments]
+
+
+@contextmanager
+def subprocess_simulator(folder: Path, *arguments: str, seed: int = 0) -> Iterator[Remote]:
+    """Run a simulator in a process of its own, on a free port, for as long as the context lasts.
+
+    It ends with the process that started it, even if that one is killed.
+
+    Args:
+        folder: For its ready file and its log.
+        arguments: More of `python -m simulator serve`.
+        seed: Seed of all its random choices.
+
+    Raises:
+        SimulatorFailed: It did not start.
+    """
+    # A name of its own: a file that an earlier process has left would be taken for this one's.
+    ready, log = folder / f"ready-{uuid.uuid4().hex}.json", folder / "simulator.log"
+    command = simulator_command("serve", "--port", "0", "--ready-file", str(ready), "--seed", str(seed))
+    # A processor given as `module:callable` may be a module of the tests' project.
+    command += ["--until-eof", "--processor-path", str(Path.cwd()), *arguments]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output)  # noqa: S603
+    try:
+        yield Remote(_wait_until_ready(ready, process, log)["url"])
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+
+
+def _wait_until_ready(ready: Path, process: subprocess.Popen[bytes], log: Path) -> Any:
+    never = threading.Event()
+    for _ in range(int(_START_WITHIN_S / _POLL_S)):
+        if ready.exists():
+            return json.loads(ready.read_text("utf-8"))
+        if process.poll() is not None:
+            break
+        never.wait(_POLL_S)
+    raise SimulatorFailed(f"the simulator did not start:\n{log.read_text('utf-8', 'replace')}")
