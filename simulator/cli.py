@@ -26,6 +26,7 @@ COMMANDS = {
     "faults": "look at the faults at work, add and remove them",
     "requests": "what reached the instances",
     "reset": "a running simulator back to its beginning",
+    "record": "forward requests to a real service, and record what passes",
     "openapi": "print the admin API's document",
     "simulate": "one seed of the virtual world",
     "soak": "many seeds, on several processes",

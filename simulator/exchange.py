@@ -16,7 +16,7 @@ from simulator.auth import is_authorized
 from simulator.delivery import Ending, Wire
 from simulator.http1 import HANG, Response
 from simulator.journal import Row
-from simulator.processors import Later, compute
+from simulator.processors import Forward, Later, compute
 from simulator.tampering import delay_s, is_tampering, tamper
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from simulator.faults import Fault
     from simulator.http1 import Answer, Request
     from simulator.instance import SimulatedInstance
+    from simulator.stubs import StubResponse
 
 CLIENT_LEFT = 499
 _NO_ANSWER = 0
@@ -40,7 +41,7 @@ class Exchange:
 
     __slots__ = (
         "_answer", "_began", "_clock", "_faults", "_instance", "_is_answered", "_is_over", "_job", "_life", "_limit",
-        "_request", "_service", "_timer", "_waiting",
+        "_request", "_sent", "_service", "_timer", "_waiting",
     )  # fmt: skip
 
     def __init__(self, instance: SimulatedInstance, request: Request) -> None:
@@ -56,6 +57,7 @@ class Exchange:
         self._timer: Any = None
         self._limit: Any = None
         self._job: _Job | None = None
+        self._sent: Response | None = None
         self._is_answered = False
         self._is_over = False
 
@@ -123,7 +125,7 @@ class Exchange:
         path = unquote(request.path) if "%" in request.target else request.path
         if not service.answers(path):
             return _text(404, f"no such service here: {path}")
-        if request.method != "POST":
+        if request.method != "POST" and not service.takes_every_method:
             return _text(405, f"{request.method} is not allowed; POST is")
         if not is_authorized(request, service.token):
             return _text(401, "Unauthorized: the token is missing or wrong")
@@ -144,8 +146,18 @@ class Exchange:
         return taken_s
 
     def compute(self) -> Any:
-        """What the processor answers: bytes, or a Deferred of them; or raises."""
-        return compute(self._service.processor, self._request.body, self._clock)
+        """What a stub or the processor answers: bytes, a response, or a Deferred of one; or raises."""
+        service, request, processor = self._service, self._request, self._service.processor
+        if service.stubs:
+            return self._canned(service.stubs.answer(request, service.below(request.path)))
+        if isinstance(processor, Forward):
+            return processor.send(self._clock, request, service.below(request.path))
+        return compute(processor, request.body, self._clock)
+
+    def _canned(self, stub: StubResponse) -> Any:
+        if stub.forward:
+            return Forward(stub.forward).send(self._clock, self._request, self._service.below(self._request.path))
+        return Later(stub.delay_s, stub.response) if stub.delay_s else stub.response
 
     def _expire(self) -> None:
         """The instance's own limit, queueing included; the connection is closed with it."""
@@ -176,6 +188,7 @@ class Exchange:
             return
         if instance.is_draining:
             response = response._replace(close=True)
+        self._sent = response
         answer: Answer = response
         if self._faults and any(is_tampering(fault) for fault in self._faults):
             answer = tamper(response, self._faults, instance.chance, keep=self._request.keep)
@@ -205,7 +218,8 @@ class Exchange:
 
     def _note(self, status: int, size: int) -> None:
         now, request = self._clock.seconds(), self._request
-        self._service.world.journal.write(
+        journal = self._service.world.journal
+        journal.write(
             Row(
                 at=now,
                 service=self._service.name,
@@ -219,6 +233,8 @@ class Exchange:
                 elapsed_s=now - self._began,
             )
         )
+        if self._service.spec.capture_bytes is not None:
+            self._service.world.captured(self._service, journal.total, request, self._sent)
 
     def _after(self, pause_s: float, then: Callable[[], None]) -> None:
         if pause_s <= 0:

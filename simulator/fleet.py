@@ -8,8 +8,9 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
 
 from simulator.instance import SimulatedInstance
-from simulator.processors import Processor, find
+from simulator.processors import Forward, Processor, find
 from simulator.service_spec import MAX_INSTANCES, ServiceSpec, SpecError, check_weight
+from simulator.stubs import Stubs
 
 if TYPE_CHECKING:
     from simulator.simulator import Simulator
@@ -32,6 +33,7 @@ class Service:
         self.name = spec.name
         self.token = spec.token
         self.processor: Processor = find(spec.processor, spec.name)
+        self.stubs = Stubs()
         self.instances: dict[str, SimulatedInstance] = {}
         self._number = number
         self._numbered = 0
@@ -46,6 +48,16 @@ class Service:
     def answers(self, path: str) -> bool:
         """Whether a request's path is this service's: `/api/predict/`, a name of it, and anything below."""
         return path in self._bases or path.startswith(self._below)
+
+    @property
+    def takes_every_method(self) -> bool:
+        """Whether something behind it decides on the method; processors take POST only."""
+        return bool(self.stubs) or isinstance(self.processor, Forward)
+
+    def below(self, path: str) -> str:
+        """The part of a request's path that follows the service's own; empty, or with a slash in front."""
+        base = max((base for base in self._bases if path == base or path.startswith(f"{base}/")), key=len, default="")
+        return path.removeprefix(base)
 
     def start(self) -> None:
         """Start the instances of the specification."""
@@ -108,6 +120,7 @@ class Service:
         ]
         kept = self.instances
         self.instances = {}
+        self.stubs.clear()
         for number in range(self.spec.instances):
             instance = kept.get(self._id(number)) or self._start(number, 100)
             instance.weight = self.spec.weight(number)

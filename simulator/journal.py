@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 from attrs import define, field, frozen
 
+from simulator.captures import Captures
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -145,9 +147,13 @@ class Journal:
     """The last `MAX_ROWS` rows, an account of each instance, and the number of all.
 
     Rows are numbered from 1, in the order in which they were written.
+
+    Attributes:
+        captures: Headers and bodies, of services that keep them.
     """
 
     def __init__(self) -> None:
+        self.captures = Captures()
         self.clear()
 
     def clear(self) -> None:
@@ -155,6 +161,7 @@ class Journal:
         self.rows: deque[Row] = deque(maxlen=MAX_ROWS)
         self.total = 0
         self.accounts: dict[str, Account] = {}
+        self.captures.clear()
 
     @property
     def by_instance(self) -> Counter[str]:

@@ -23,7 +23,7 @@ MAX_CALLS_PER_S = 100_000.0
 _FIELDS = ("title", "story", "seed", "length_s", "services", "client", "faults", "timeline", "expect")
 _SERVICE_FIELDS = (
     "name", "instances", "weights", "token", "processor", "workers", "queue", "processing", "keepalive_s", "rate_limit",
-    "zones",
+    "zones", "capture_bytes",
 )  # fmt: skip
 _EXPECT_FIELDS = ("what", "of", "min", "max", "is", "from_s", "until_s")
 

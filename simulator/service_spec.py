@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from simulator.captures import MAX_BODY_BYTES
 from simulator.durations import Duration, DurationError
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class ServiceSpec:
             for no limit.
         rate_limit: Requests an instance takes in a second; what comes then is answered 429. `None` for no limit.
         zones: Availability zones; instances are dealt out to them in turn.
+        capture_bytes: Bytes of each request's and response's body that the journal keeps, with the headers; `None` for
+            neither.
     """
 
     name: str
@@ -64,6 +67,7 @@ class ServiceSpec:
     keepalive_s: float = KEEPALIVE_S
     rate_limit: float | None = None
     zones: Sequence[str] = ()
+    capture_bytes: int | None = None
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -74,6 +78,8 @@ class ServiceSpec:
         self._check("keepalive_s", 0, 86_400, whole=False)
         if self.rate_limit is not None:
             self._check("rate_limit", 0.001, MAX_RATE, whole=False)
+        if self.capture_bytes is not None:
+            self._check("capture_bytes", 0, MAX_BODY_BYTES)
         self._check_lists()
 
     def _check_lists(self) -> None:

@@ -49,8 +49,18 @@ def serve(
     *,
     seed: int,
     show_token: bool,
+    prepare: Callable[[Simulator], object] = lambda _: None,
 ) -> int:
-    """Run a simulator until INT or TERM; the exit code."""
+    """Run a simulator until INT or TERM; the exit code.
+
+    Args:
+        options: Of the command line.
+        services: What to simulate.
+        steps: What happens when.
+        seed: Of all random choices.
+        show_token: Whether the banner may print the token.
+        prepare: Called with the simulator before it listens.
+    """
     from twisted.internet import reactor  # noqa: PLC0415, TID251  an entry module
 
     if options.ready_file and (wrong := _why_unwritable(options.ready_file)):
@@ -60,6 +70,7 @@ def serve(
     world = Simulator(
         reactor, seed=seed, host=options.host, port=options.port, services=services, spread_ips=options.spread_ips
     )
+    prepare(world)
     try:
         world.start()
     except (CannotListenError, OSError) as error:

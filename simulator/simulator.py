@@ -14,6 +14,7 @@ from twisted.internet.defer import DeferredList, succeed
 from twisted.internet.error import CannotListenError
 
 from simulator.admin.api import AdminApi
+from simulator.captures import Capture, Message
 from simulator.control_plane import ControlPlane
 from simulator.fault_book import FaultBook
 from simulator.fleet import Service
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from simulator.faults import Fault
     from simulator.http1 import Answer, Request
     from simulator.instance import SimulatedInstance
+    from simulator.messages import Response
 
 ADMIN = "/_eas"
 
@@ -88,6 +90,7 @@ class Simulator(TwistedService):
         self._known_faults: dict[str, Fault] = {}
         self._timers = Timers(reactor)
         self.on_reset: list[Callable[[], None]] = []
+        self.on_capture: list[Callable[[Service, Request, Response], None]] = []
 
     def stream(self, name: str) -> Random:
         """The stream of chance for one purpose."""
@@ -207,6 +210,19 @@ class Simulator(TwistedService):
         for tell in self.on_reset:
             tell()
         return done
+
+    def captured(self, service: Service, number: int, request: Request, response: Response | None) -> None:
+        """Keep the headers and bodies of a row of the journal, for a service that asks for it."""
+        limit = service.spec.capture_bytes or 0
+        asked = Message(request.headers, request.body[:limit], len(request.body))
+        answered = None
+        if response is not None:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            headers |= {"content-type": response.content_type} if response.content_type else {}
+            answered = Message(headers, response.body[:limit], len(response.body))
+            for listener in self.on_capture:
+                listener(service, request, response)
+        self.journal.captures.keep(number, Capture(asked, answered))
 
     def later(self, seconds: float, act: Callable[..., Any], *arguments: Any) -> None:
         """Act after a while, unless the simulator stops before."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import subprocess
 import sys
 import threading
 import uuid
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eas_tw.testing.remote import Remote
@@ -47,12 +47,12 @@ def simulator_command(*arguments: str) -> list[str]:
     Args:
         arguments: Those of `python -m simulator`.
     """
-    package = Path(__file__).parents[2] / "simulator"
+    package = pathlib.Path(__file__).parents[2] / "simulator"
     return [sys.executable, "-P", "-c", _RUN_SIMULATOR, str(package), *arguments]
 
 
 @contextmanager
-def subprocess_simulator(folder: Path, *arguments: str, seed: int = 0) -> Iterator[Remote]:
+def subprocess_simulator(folder: pathlib.Path, *arguments: str, seed: int = 0) -> Iterator[Remote]:
     """Run a simulator in a process of its own, on a free port, for as long as the context lasts.
 
     It ends with the process that started it, even if that one is killed.
@@ -69,11 +69,12 @@ def subprocess_simulator(folder: Path, *arguments: str, seed: int = 0) -> Iterat
     ready, log = folder / f"ready-{uuid.uuid4().hex}.json", folder / "simulator.log"
     command = simulator_command("serve", "--port", "0", "--ready-file", str(ready), "--seed", str(seed))
     # A processor given as `module:callable` may be a module of the tests' project.
-    command += ["--until-eof", "--processor-path", str(Path.cwd()), *arguments]
+    command += ["--until-eof", "--processor-path", str(pathlib.Path.cwd()), *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output)  # noqa: S603
     try:
-        yield Remote(_wait_until_ready(ready, process, log)["url"])
+        found = _wait_until_ready(ready, process, log)
+        yield Remote(found["url"], tokens={service["name"]: service["token"] for service in found["services"]})
     finally:
         process.terminate()
         try:
@@ -85,7 +86,7 @@ def subprocess_simulator(folder: Path, *arguments: str, seed: int = 0) -> Iterat
             process.stdin.close()
 
 
-def _wait_until_ready(ready: Path, process: subprocess.Popen[bytes], log: Path) -> Any:
+def _wait_until_ready(ready: pathlib.Path, process: subprocess.Popen[bytes], log: pathlib.Path) -> Any:
     never = threading.Event()
     for _ in range(int(_START_WITHIN_S / _POLL_S)):
         if ready.exists():

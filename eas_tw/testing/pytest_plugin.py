@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from eas_tw.testing.remote import Remote
     from eas_tw.testing.service import RemoteService
 
-_MARKER = (
-    "eas_service(name=None, instances=3, weights=(), token=..., processor='', workers=5, queue=64, processing=0, "
-    "keepalive_s=5, rate_limit=None, zones=()): what the eas_service fixture's service is like"
+_SERVICE_MARKER = (
+    "eas_service(name=None, instances=3, processor='', replay=None, verify=False, **more): the eas_service fixture's "
+    "service; more as POST /v1/services takes it, such as weights, token, workers, processing"
 )
+_SCENARIO_MARKER = "eas_scenario(file): a scenario, by file or name, for the fixtures eas_scenario and eas_service"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,8 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The marker's description."""
-    config.addinivalue_line("markers", _MARKER)
+    """Declare the markers."""
+    for marker in (_SERVICE_MARKER, _SCENARIO_MARKER):
+        config.addinivalue_line("markers", marker)
 
 
 @pytest.fixture(scope="session")
@@ -60,10 +62,35 @@ def eas_simulator(eas_simulator_session: Remote) -> Iterator[Remote]:
 
 
 @pytest.fixture
-def eas_service(request: pytest.FixtureRequest, eas_simulator_session: Remote) -> Iterator[RemoteService]:
-    """A service of this test alone, as `@pytest.mark.eas_service(...)` says; gone after it, with its faults."""
-    from eas_tw.testing.service import start_service  # noqa: PLC0415
+def eas_scenario(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
+    """A simulator of this test alone, in which the scenario of `@pytest.mark.eas_scenario(file)` begins now."""
+    from eas_tw.testing.process import subprocess_simulator  # noqa: PLC0415
 
+    marker = request.node.get_closest_marker("eas_scenario")
+    if marker is None or len(marker.args) != 1 or marker.kwargs:
+        raise pytest.UsageError("eas_scenario needs @pytest.mark.eas_scenario(FILE), a scenario's file or name")
+    scenario = str(marker.args[0])
+    # A file beside the test is meant, wherever pytest was started.
+    beside = request.node.path.parent / scenario
+    if beside.exists():
+        scenario = str(beside)
+    with subprocess_simulator(tmp_path_factory.mktemp("eas-scenario"), "--scenario", scenario) as remote:
+        yield remote
+
+
+@pytest.fixture
+def eas_service(request: pytest.FixtureRequest) -> Iterator[RemoteService]:
+    """A service of this test alone, as `@pytest.mark.eas_service(...)` says; gone after it, with its faults.
+
+    With `@pytest.mark.eas_scenario(file)` it is the first service of that scenario.
+    """
+    from eas_tw.testing.service import first_service, start_service  # noqa: PLC0415
+
+    if request.node.get_closest_marker("eas_scenario") is not None:
+        with first_service(request.getfixturevalue("eas_scenario")) as service:
+            yield service
+        return
     marker = request.node.get_closest_marker("eas_service")
-    with start_service(eas_simulator_session, **(marker.kwargs if marker else {})) as service:
+    simulator = request.getfixturevalue("eas_simulator_session")
+    with start_service(simulator, **(marker.kwargs if marker else {})) as service:
         yield service

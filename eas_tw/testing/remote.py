@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 DEFAULT_URL = "http://127.0.0.1:8780"
 TIMEOUT_S = 30.0
@@ -39,14 +39,16 @@ class Remote:
 
     Args:
         url: Its endpoint, as its ready file has it: `http://127.0.0.1:8780`.
+        tokens: Tokens of its services by name, where they are known; the admin API tells none.
     """
 
-    def __init__(self, url: str = DEFAULT_URL) -> None:
+    def __init__(self, url: str = DEFAULT_URL, *, tokens: Mapping[str, str] | None = None) -> None:
         self.url = url.rstrip("/").removesuffix("/_eas")
         parts = urlsplit(self.url)
         if parts.scheme != "http" or not parts.hostname:
             raise ValueError(f"url must look like {DEFAULT_URL}, got {url!r}")
         self.admin_url = f"{self.url}/_eas"
+        self.tokens: dict[str, str] = dict(tokens or {})
         self._where = (parts.hostname, parts.port or 80)
 
     def __repr__(self) -> str:
@@ -148,6 +150,24 @@ class Remote:
     def _path(self, instance_id: str) -> str:
         service = self.instance(instance_id)["service"]
         return f"/v1/services/{quote(service, '')}/instances/{quote(instance_id, '')}"
+
+    # -- canned answers
+
+    def stubs(self, service: str) -> Any:
+        """Return a service's canned responses with their hits, and the requests that none of them matched."""
+        return self.ask("GET", self._stubs(service))
+
+    def add_stub(self, service: str, **how: Any) -> Any:
+        """Answer matching requests with canned responses (`name`, `request`, `responses`, `times`)."""
+        return self.ask("POST", self._stubs(service), how)
+
+    def clear_stubs(self, service: str) -> None:
+        """Remove a service's canned responses."""
+        self.ask("DELETE", self._stubs(service))
+
+    @staticmethod
+    def _stubs(service: str) -> str:
+        return f"/v1/services/{quote(service, '')}/stubs"
 
     # -- faults
 

@@ -10,6 +10,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from simulator import faults
+from simulator.captures import MAX_BODY_BYTES
 from simulator.durations import MAX_S
 from simulator.fault_book import Strike
 from simulator.instance import State
@@ -17,6 +18,7 @@ from simulator.journal import FIELDS, Row
 from simulator.processors import BUILT_IN
 from simulator.replies import Reply
 from simulator.service_spec import KEEPALIVE_S, MAX_QUEUE, MAX_RATE, MAX_WORKERS, QUEUE, WORKERS
+from simulator.stubs import MAX_DELAY_S, MAX_RESPONSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +79,26 @@ def _values(kind: type, types: Mapping[str, type], **more: Any) -> Schema:
         (inspect.getdoc(kind) or "").partition("\n")[0],
         more | {name: {"type": _TYPES[type_], "description": said[name]} for name, type_ in types.items()},
     )
+
+
+def _with_content(row: Schema) -> Schema:
+    """Add what a row has only when it is asked for."""
+    message: Schema = {
+        "type": ["object", "null"],
+        "description": "Headers and body; null when none was sent whole",
+        "properties": {
+            "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+            "body_bytes": whole("Size of the whole body"),
+            "body": text("As much as was kept, where it is UTF-8"),
+            "body_base64": text("Otherwise, in base64"),
+        },
+    }
+    row["properties"]["content"] = {
+        "type": ["object", "null"],
+        "description": "With `content=1`: what was kept; null when nothing was",
+        "properties": {"request": message, "response": message},
+    }
+    return row
 
 
 WEIGHT: Schema = {
@@ -140,9 +162,64 @@ NEW_SERVICE = shape(
             "minimum": 0.001,
             "maximum": MAX_RATE,
         },
+        "capture_bytes": {
+            "type": ["integer", "null"],
+            "description": "Bytes of each body that the journal keeps, with the headers; null for neither",
+            "minimum": 0,
+            "maximum": MAX_BODY_BYTES,
+        },
         "zones": listed("Availability zones; instances are dealt out to them in turn", text("A name", minLength=1)),
     },
 ) | {"required": ["name"]}
+_ANY: Schema = {"description": "A JSON value"}
+_HEADERS: Schema = {"type": "object", "description": "Header fields", "additionalProperties": {"type": "string"}}
+_BODY = text("As text (UTF-8)")
+_BODY_BASE64 = text("In base64", pattern=r"^[A-Za-z0-9+/]*={0,2}$")
+NEW_STUB = shape(
+    "Canned responses for matching requests",
+    {
+        "name": text("Unique in the service; made up when not given", maxLength=200),
+        "request": shape(
+            "Which requests: those that have all of this",
+            {
+                "method": text("HTTP method"),
+                "path": text("Below the service's own path, such as /v1/models"),
+                "query": _HEADERS | {"description": "Fields of the query"},
+                "headers": _HEADERS,
+                "body": _BODY,
+                "body_base64": _BODY_BASE64,
+                "contains": text("What the body contains"),
+                "json": _ANY,
+            },
+            required=False,
+        ),
+        "responses": listed(
+            "One after the other; the last again and again",
+            shape(
+                "A response",
+                {
+                    "status": whole("HTTP status", minimum=200, maximum=599, default=200),
+                    "headers": _HEADERS,
+                    "content_type": text("Of the body"),
+                    "body": _BODY,
+                    "body_base64": _BODY_BASE64,
+                    "json": _ANY,
+                    "delay_s": {
+                        "type": "number",
+                        "description": "Seconds before it is sent",
+                        "minimum": 0,
+                        "maximum": MAX_DELAY_S,
+                    },
+                    "forward": text("URL on 127.0.0.1 of a program that answers instead"),
+                },
+                required=False,
+            ),
+        )
+        | {"minItems": 1, "maxItems": MAX_RESPONSES},
+        "times": {"type": ["integer", "null"], "description": "Requests it answers at most", "minimum": 1},
+    },
+    required=False,
+)
 NEW_FAULT = faults.schema()
 
 _PLACE = {
@@ -210,6 +287,7 @@ COMPONENTS: dict[str, Schema] = {
     "NewInstance": NEW_INSTANCE,
     "NewService": NEW_SERVICE,
     "NewFault": NEW_FAULT,
+    "NewStub": NEW_STUB,
     "Matcher": MATCHER,
     "Reset": RESET,
     "Fault": shape(
@@ -232,7 +310,16 @@ COMPONENTS: dict[str, Schema] = {
         },
     ),
     "Strike": _values(Strike, {"at": float} | dict.fromkeys(("fault", "type", "service", "instance"), str)),
-    "Request": _values(Row, FIELDS, number=whole("Place in the journal, from 1")),
+    "Request": _with_content(_values(Row, FIELDS, number=whole("Place in the journal, from 1"))),
+    "Stub": shape(
+        "Canned responses at work",
+        {
+            "name": text("Unique in the service"),
+            "request": text("Which requests, in words"),
+            "times": {"type": ["integer", "null"], "description": "Requests it answers at most"},
+            "hits": whole("Requests it has answered"),
+        },
+    ),
     "Connection": shape(
         "An open connection of an instance",
         {

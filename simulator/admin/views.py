@@ -12,12 +12,14 @@ from simulator.journal import to_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from simulator.captures import Capture
     from simulator.faults import Fault
     from simulator.fleet import Service
     from simulator.instance import SimulatedInstance
     from simulator.journal import Row
     from simulator.replies import Reply
     from simulator.simulator import Simulator
+    from simulator.stubs import Stub
 
 MASK = "•••"
 
@@ -101,6 +103,19 @@ def masker(world: Simulator) -> Callable[[str], str]:
 def row(mask: Callable[[str], str], number: int, found: Row) -> dict[str, Any]:
     """A row of the journal."""
     return {**to_json(number, found), "path": mask(found.path)}
+
+
+def stub(mask: Callable[[str], str], found: Stub) -> dict[str, Any]:
+    """A stub, and how often it has answered."""
+    return {"name": mask(found.name), "request": mask(str(found.request)), "times": found.times, "hits": found.hits}
+
+
+def captured(mask: Callable[[str], str], found: Capture | None) -> dict[str, Any] | None:
+    """The headers and bodies of a row, as far as they were kept."""
+    if found is None:
+        return None
+    response = found.response
+    return {"request": found.request.to_json(mask), "response": response.to_json(mask) if response else None}
 
 
 def reply(world: Simulator, found: Reply) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator import scenario
 from simulator.commands import BAD_SCENARIO, say
+from simulator.processors import SEARCH_PATH
 
 if TYPE_CHECKING:
     import argparse
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read it; 65 when it is not one."""
-    sys.path.insert(0, "")
+    SEARCH_PATH.append(os.getcwd())  # noqa: PTH109  an entry of sys.path is a string
     # Imported here: what a client can be told, the client knows.
     from simulator.demo.player import client_config  # noqa: PLC0415
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import secrets
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,14 @@ from simulator import scenario
 from simulator.commands import BAD_SCENARIO, say
 from simulator.durations import Duration, DurationError
 from simulator.processors import SEARCH_PATH, ProcessorError, find
+from simulator.recording import read_recording
 from simulator.service_spec import KEEPALIVE_S, QUEUE, WORKERS, ServiceSpec, SpecError
+from simulator.stubs import StubError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from simulator.simulator import Simulator
 
 _PROCESSING_HELP = "how long a request takes, constant or a distribution: uniform, exponential, lognormal"
 
@@ -27,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add("--port", type=_port, default=8780, help="of control plane and admin API; 0 picks (default: %(default)s)")
+    add("--port", type=port, default=8780, help="of control plane and admin API; 0 picks (default: %(default)s)")
     add("--service", type=_service, action="append", metavar="NAME=INSTANCES", help="a service; may be repeated")
     add("--weight", type=_weights, default=(), metavar="W,W,…", help="one for each of a service's instances")
     add("--token", default=None, help="token of the services; made up when not given, empty for none")
@@ -37,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FOLDER",
-        help="look for MODULE in this folder, too, after all that is installed; may be repeated",
+        help="where MODULE is looked for, after all that is installed; may be repeated (default: the current folder)",
     )
     add("--workers", type=int, default=WORKERS, metavar="N", help="requests computed at a time (default: %(default)s)")
     add("--queue", type=int, default=QUEUE, metavar="N", help="requests that wait; then 450 (default: %(default)s)")
@@ -55,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.toml|NAME",
         help="what to simulate and what happens, from a file or the gallery",
     )
+    add("--replay", type=Path, default=None, metavar="FILE.toml", help="answer with the responses of a recording")
     add("--seed", type=int, default=None, help="of everything that is left to chance")
     add("--ready-file", type=Path, default=None, metavar="PATH", help="write addresses there when all listens")
     add("--until-eof", action="store_true", help="end when standard input does: with whoever started it")
@@ -63,13 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until a signal."""
-    SEARCH_PATH.extend(options.processor_path)
     try:
         story = scenario.read(options.scenario) if options.scenario else scenario.Scenario()
     except scenario.ScenarioError as error:
         return say(error, BAD_SCENARIO)
-    # The user's own modules are found where the user stands.
-    sys.path.insert(0, "")
+    SEARCH_PATH.extend(options.processor_path or [os.getcwd()])  # noqa: PTH109  an entry of sys.path is a string
     token_is_ours = options.token is None
     token = secrets.token_hex(16) if token_is_ours else options.token
     try:
@@ -78,11 +81,26 @@ def run(options: argparse.Namespace) -> int:
             find(spec.processor, spec.name)
     except (SpecError, ProcessorError) as error:
         options.parser.error(str(error))
+    try:
+        stubs = read_recording(options.replay) if options.replay else []
+    except StubError as error:
+        return say(error, BAD_SCENARIO)
     seed = next(seed for seed in (options.seed, story.seed, random.SystemRandom().randrange(2**32)) if seed is not None)
     # Imported here: a mistake in the command line should not wait for Twisted.
     from simulator.serving import serve  # noqa: PLC0415
 
-    return serve(options, services, story.timeline, seed=seed, show_token=token_is_ours and not story.services)
+    def prepare(world: Simulator) -> None:
+        for stub in stubs:
+            next(iter(world.services.values())).stubs.add(stub)
+
+    return serve(
+        options,
+        services,
+        story.timeline,
+        seed=seed,
+        show_token=token_is_ours and not story.services,
+        prepare=prepare,
+    )
 
 
 def _told(services: Sequence[ServiceSpec], token: str) -> tuple[ServiceSpec, ...]:
@@ -114,7 +132,8 @@ def _specs(options: argparse.Namespace, token: str) -> tuple[ServiceSpec, ...]:
     )
 
 
-def _port(text: str) -> int:
+def port(text: str) -> int:
+    """A port's number, as an argument; 0 for any that is free."""
     if text.isascii() and text.isdigit() and int(text) < 2**16:
         return int(text)
     raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535, got {text!r}")

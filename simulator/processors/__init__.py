@@ -18,10 +18,11 @@ from typing import Any
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
 
-from simulator.durations import Duration, DurationError
+from simulator.durations import Duration
 from simulator.processors import echoes
 from simulator.processors.codecs import CODECS, PLAIN, Codec
 from simulator.processors.compressed import Compressed, check, split
+from simulator.processors.forward import Forward
 from simulator.processors.mnist import mnist
 from simulator.processors.sleep import Later, Sleep, sleep
 from simulator.processors.tensors import Tensor
@@ -65,10 +66,10 @@ class UserProcessor:
         )
 
 
-Processor = UserProcessor | Compressed | Callable[[bytes], Any]
+Processor = UserProcessor | Compressed | Forward | Callable[[bytes], Any]
 __all__ = [
-    "BUILT_IN", "CODECS", "PLAIN", "Codec", "Compressed", "Later", "Processor", "ProcessorError", "Sleep", "Tensor",
-    "UserProcessor", "compute", "echo", "find", "mnist", "sleep", "torch",
+    "BUILT_IN", "CODECS", "PLAIN", "Codec", "Compressed", "Forward", "Later", "Processor", "ProcessorError", "Sleep",
+    "Tensor", "UserProcessor", "compute", "echo", "find", "mnist", "sleep", "torch",
 ]  # fmt: skip
 
 
@@ -86,6 +87,8 @@ def compute(processor: Processor, body: bytes, reactor: Any) -> Any:
     """What a processor makes of a body: bytes, text, `Later` or a Deferred of them; or it raises."""
     if isinstance(processor, Compressed):
         return _then(compute(processor.inner, processor.read(body), reactor), processor.write)
+    if isinstance(processor, Forward):
+        raise ProcessorError("forward cannot stand inside another processor")
     if not isinstance(processor, UserProcessor):
         return processor(body)
     begun = processor.begin(body) if processor.is_patient else in_thread(reactor, processor.begin, body)
@@ -104,16 +107,16 @@ def find(name: str | Processor | Callable[[Any], Any], service: str) -> Processo
     """The processor of that name.
 
     Args:
-        name: A key of `BUILT_IN`; `sleep:` and a duration; `MODULE:CALLABLE`, or `CODEC+MODULE:CALLABLE` for one that
-            takes and answers values; a callable; empty for what suits the service: one whose name starts with `mnist`
-            computes scores, every other one echoes. `gzip+NAME` takes compressed requests, `NAME+gzip` compresses its
-            answers (see `compressed.COMPRESSIONS`).
+        name: A key of `BUILT_IN`; `sleep:` and a duration; `forward:` and a URL; `MODULE:CALLABLE`, or
+            `CODEC+MODULE:CALLABLE` for one that takes and answers values; a callable; empty for what suits the service:
+            one whose name starts with `mnist` computes scores, every other one echoes. `gzip+NAME` takes compressed
+            requests, `NAME+gzip` compresses its answers (see `compressed.COMPRESSIONS`).
         service: The service's name.
 
     Raises:
         ProcessorError: There is none.
     """
-    if isinstance(name, UserProcessor | Sleep | Compressed):
+    if isinstance(name, UserProcessor | Sleep | Compressed | Forward):
         return name
     if not isinstance(name, str):
         return name if name in BUILT_IN.values() else UserProcessor(name)
@@ -124,16 +127,27 @@ def find(name: str | Processor | Callable[[Any], Any], service: str) -> Processo
         name = "mnist" if service.startswith("mnist") else "echo"
     if name in BUILT_IN:
         return BUILT_IN[name]
-    head, colon, rest = name.partition(":")
-    if head == "sleep" and rest:
+    return _with_argument(name)
+
+
+_WITH_ARGUMENT: dict[str, Callable[[str], Processor]] = {
+    "sleep": lambda argument: Sleep(Duration.parse(argument)),
+    "forward": Forward,
+}
+
+
+def _with_argument(name: str) -> Processor:
+    head, _, rest = name.partition(":")
+    if head in _WITH_ARGUMENT and rest:
         try:
-            return Sleep(Duration.parse(rest))
-        except DurationError as error:
+            return _WITH_ARGUMENT[head](rest)
+        except ValueError as error:
             raise ProcessorError(f"processor {name}: {error}") from None
     codec, plus, module = head.rpartition("+")
-    if not colon or not module or not rest:
+    if not module or not rest:
         raise ProcessorError(
-            f"processor must be {', '.join(BUILT_IN)}, sleep:SECONDS or [CODEC+]MODULE:CALLABLE, got {name!r}"
+            f"processor must be {', '.join(BUILT_IN)}, sleep:SECONDS, forward:URL or [CODEC+]MODULE:CALLABLE, "
+            f"got {name!r}"
         )
     if plus and codec not in CODECS:
         raise ProcessorError(f"processor {name}: codec must be one of {', '.join(CODECS)}, got {codec!r}")

@@ -51,6 +51,7 @@ class Console:
             # pattern of a command -> what is done with it; the first that matches
             (_SERVE.pattern, self._serve),
             (r"python -m simulator (demo|soak|shrink|replay)\b", self._read_only),
+            (r"python -m simulator record ", lambda command: self._watch(f"{command} --port 0")),
             (r"python tutorial\.py", self._watch),  # for half a minute
             (r"python -m simulator requests .*--follow|eas-tw discover .*--watch|curl -N", self._watch),
             (r"export ", self._export),

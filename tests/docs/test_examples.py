@@ -78,12 +78,13 @@ def test_the_tutorial_loses_an_instance_and_no_call(tmp_path: Path) -> None:
     assert last.endswith("lost: 0")
 
 
-def test_the_tests_of_an_application_pass(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "passed"), [("test_my_application.py", 5), ("test_with_answers.py", 3)])
+def test_the_tests_of_an_application_pass(tmp_path: Path, name: str, passed: int) -> None:
     """With the plug-in named by hand, since these tests may run from a tree that is not installed."""
-    shutil.copy(EXAMPLES / "test_my_application.py", tmp_path)
+    shutil.copy(EXAMPLES / name, tmp_path)
     plugins = ["-p", "eas_tw.testing.pytest_plugin", "-p", "pytest_twisted"]
     ended = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, *plugins, "test_my_application.py"],
+        [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, *plugins, name],
         cwd=tmp_path,
         env={**environment(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
@@ -91,7 +92,7 @@ def test_the_tests_of_an_application_pass(tmp_path: Path) -> None:
         timeout=60,
         check=False,
     )
-    assert "5 passed" in ended.stdout, ended.stdout + ended.stderr
+    assert f"{passed} passed" in ended.stdout, ended.stdout + ended.stderr
 
 
 def test_a_wrong_token_ends_with_the_services_answer(served: Served) -> None:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 _SERVICE = Parameter("service", "Only of this service")
 _INSTANCE = Parameter("instance", "Only of this instance")
+_FLAG = {"type": "integer", "minimum": 0, "maximum": 1}
 _ROW_FIELDS = (
     LIMIT,
+    Parameter("content", "1: with the headers and bodies that were kept (capture_bytes)", _FLAG, 0),
     Parameter("after", "Only rows with a greater number", COUNT, 0),
     Parameter(
         "status",
@@ -79,7 +81,11 @@ class TrafficOperations:
     def _requests(self, asked: Asked) -> Any:
         journal, mask = self._world.journal, views.masker(self._world)
         found = journal.newest(min(asked.query["limit"], MAX_ROWS), _matcher(asked))
-        return {"requests": [views.row(mask, number, row) for number, row in found], "total": journal.total}
+        rows = [views.row(mask, number, row) for number, row in found]
+        if asked.query["content"]:
+            for row in rows:
+                row["content"] = views.captured(mask, journal.captures.get(row["number"]))
+        return {"requests": rows, "total": journal.total}
 
     def _count(self, asked: Asked) -> Any:
         try:

@@ -1,0 +1,58 @@
+"""Canned responses of a service: add, look at, remove."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from simulator.admin import schemas, views
+from simulator.admin.operations.fleet import find_service
+from simulator.admin.routing import Asked, Operation, Problem
+from simulator.stubs import StubError, read_stub
+
+if TYPE_CHECKING:
+    from simulator.simulator import Simulator
+
+_STUBS = "/v1/services/{service}/stubs"
+
+
+class StubOperations:
+    """The operations on stubs."""
+
+    def __init__(self, world: Simulator) -> None:
+        self._world = world
+
+    def table(self) -> tuple[Operation, ...]:
+        """Return the rows of the table."""
+        rows = schemas.collection(
+            "stubs",
+            "Stub",
+            unmatched=schemas.listed("The last requests that no stub matched", {"type": "string"}),
+            unmatched_total=schemas.whole("How many there were"),
+        )
+        return (
+            Operation("GET", _STUBS, self._list, "A service's canned responses, and how often each was sent", rows),
+            Operation(
+                "POST", _STUBS, self._add, "Answer matching requests with canned responses, before the processor",
+                schemas.ref("Stub"), takes=schemas.NEW_STUB, status=201,
+            ),
+            Operation("DELETE", _STUBS, self._clear, "Remove a service's canned responses", status=204),
+        )  # fmt: skip
+
+    def _list(self, asked: Asked) -> Any:
+        stubs, mask = find_service(self._world, asked.names["service"]).stubs, views.masker(self._world)
+        return {
+            "stubs": [views.stub(mask, stub) for stub in stubs],
+            "unmatched": [mask(text) for text in stubs.unmatched],
+            "unmatched_total": stubs.unmatched_total,
+        }
+
+    def _add(self, asked: Asked) -> Any:
+        stubs = find_service(self._world, asked.names["service"]).stubs
+        try:
+            stub = stubs.add(read_stub(asked.body, f"stub-{len(stubs)}"))
+        except StubError as error:
+            raise Problem(422, str(error)) from None
+        return views.stub(views.masker(self._world), stub)
+
+    def _clear(self, asked: Asked) -> None:
+        find_service(self._world, asked.names["service"]).stubs.clear()

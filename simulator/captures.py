@@ -1,0 +1,87 @@
+"""Headers and bodies of requests and responses, kept beside the journal's rows for services that ask for it.
+
+Opt-in, since they may be secrets and are large; bounded in bytes over all services: the oldest are dropped first.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MAX_TOTAL_BYTES = 64 * 2**20
+MAX_BODY_BYTES = 16 * 2**20
+_OVERHEAD_BYTES = 512
+
+
+@frozen
+class Message:
+    """The headers and body of a request or a response.
+
+    Attributes:
+        headers: Names in lower case.
+        body: As much of the body as is kept.
+        body_bytes: Size of the whole body.
+    """
+
+    headers: Mapping[str, str]
+    body: bytes
+    body_bytes: int
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        return len(self.body) + sum(len(name) + len(value) for name, value in self.headers.items()) + _OVERHEAD_BYTES
+
+    def to_json(self, mask: Callable[[str], str]) -> dict[str, Any]:
+        """Return it as a JSON value, without tokens: the body as text where it is UTF-8, else in base64."""
+        headers = {name: mask(value) for name, value in self.headers.items()}
+        shown: dict[str, Any] = {"headers": headers, "body_bytes": self.body_bytes}
+        try:
+            shown["body"] = mask(self.body.decode("utf-8"))
+        except UnicodeDecodeError:
+            shown["body_base64"] = base64.b64encode(self.body).decode()
+        return shown
+
+
+@frozen
+class Capture:
+    """A request and its response; `response` is `None` when none was sent whole."""
+
+    request: Message
+    response: Message | None
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        return self.request.size + (self.response.size if self.response else 0)
+
+
+class Captures:
+    """Captures by the number of their row in the journal."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[int, Capture] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, number: int) -> Capture | None:
+        """Look up the capture of a row; `None` when it was not kept, or was dropped."""
+        return self._kept.get(number)
+
+    def keep(self, number: int, capture: Capture) -> None:
+        """Keep a capture, and drop the oldest ones beyond `MAX_TOTAL_BYTES`."""
+        self._kept[number] = capture
+        self._bytes += capture.size
+        while self._bytes > MAX_TOTAL_BYTES and self._kept:
+            _, dropped = self._kept.popitem(last=False)
+            self._bytes -= dropped.size
+
+    def clear(self) -> None:
+        """Drop all captures."""
+        self._kept.clear()
+        self._bytes = 0

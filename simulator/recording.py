@@ -1,0 +1,90 @@
+"""A recording of real traffic: requests and their responses as the stubs that replay them, in a TOML file.
+
+Each exchange is appended when it is over, so that a recorder that is killed has lost nothing. No token is written:
+neither Authorization nor what contains it.
+"""
+
+from __future__ import annotations
+
+import base64
+import tomllib
+from typing import TYPE_CHECKING
+
+from simulator.stubs import Stub, StubError, read_stubs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from simulator.fleet import Service
+    from simulator.messages import Request, Response
+
+_HEADER = """\
+# Requests to a service and what it answered. Replay: python -m simulator serve --replay FILE,
+# or @pytest.mark.eas_service(replay="FILE"). Paths are below the service's own.
+"""
+_NOT_KEPT = frozenset(
+    {"date", "server", "connection", "keep-alive", "content-length", "transfer-encoding", "set-cookie"}
+)
+_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in map(chr, [*range(32), 127])} | {
+    ord('"'): '\\"', ord("\\"): "\\\\", ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t",
+}  # fmt: skip
+
+
+class Recorder:
+    """Appends exchanges to a file.
+
+    Args:
+        path: The file; must not exist, so that no recording is lost.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with path.open("x", encoding="utf-8") as file:
+            file.write(_HEADER)
+
+    def record(self, service: Service, request: Request, response: Response) -> None:
+        """Append one exchange."""
+        lines = ["", "[[stub]]", "[stub.request]", f"method = {_quoted(request.method)}"]
+        lines.append(f"path = {_quoted(service.below(request.path))}")
+        lines += _body(request.body)
+        lines += ["[[stub.responses]]", f"status = {response.status}"]
+        if response.content_type:
+            lines.append(f"content_type = {_quoted(response.content_type)}")
+        kept = {name: value for name, value in response.headers.items() if name.lower() not in _NOT_KEPT}
+        if kept:
+            pairs = ", ".join(f"{_quoted(name)} = {_quoted(value)}" for name, value in kept.items())
+            lines.append(f"headers = {{ {pairs} }}")
+        lines += _body(response.body)
+        text = "\n".join(lines) + "\n"
+        if service.token:
+            text = text.replace(service.token, "•••")
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(text)
+
+
+def read_recording(path: Path) -> list[Stub]:
+    """Read the stubs of a recording.
+
+    Raises:
+        StubError: It cannot be read, or something in it is wrong; the text begins with the file's name.
+    """
+    try:
+        return read_stubs(tomllib.loads(path.read_text("utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError, StubError) as error:
+        raise StubError(f"{path}: {error}") from None
+
+
+def _body(body: bytes) -> list[str]:
+    try:
+        return [f"body = {_quoted(body.decode('utf-8'))}"] if body else []
+    except UnicodeDecodeError:
+        return [f"body_base64 = {_quoted(base64.b64encode(body).decode())}"]
+
+
+def _quoted(text: str) -> str:
+    """A basic string of TOML."""
+    quoted = text.encode("utf-8", "replace").decode().translate(_ESCAPES)
+    return f'"{quoted}"'
