@@ -53,6 +53,8 @@ class ControlPlane:
     def handle(self, request: Request) -> Answer | Deferred[Answer]:
         """Answer a request at the endpoint."""
         # The official SDK, given an endpoint with a slash at its end, asks for //api/v1/…
+        if request.target == "*":  # OPTIONS of the server as a whole (RFC 9110 §9.3.7)
+            return Response(200, b"", "", {"Allow": "GET, HEAD, POST, OPTIONS"})
         path = "/" + unquote(request.path).lstrip("/")
         for prefix in UPSTREAMS:
             if path.startswith(prefix):
@@ -85,8 +87,8 @@ class ControlPlane:
     # -- discovery
 
     def _discover(self, request: Request, name: str, render: Renderer) -> Answer | Deferred[Answer]:
-        if request.method != "GET":
-            return Response(405, b"method not allowed\n", "text/plain")
+        if request.method not in ("GET", "HEAD"):
+            return Response(405, b"method not allowed\n", "text/plain", {"Allow": "GET, HEAD"})
         services = self.find(name)
         names = [service.name for service in services] or [name]
         faults = self._world.faults.on_discovery(*names)
@@ -115,7 +117,7 @@ class ControlPlane:
             self.replies.note(self._world.reactor.seconds(), service.name, request.target, answer, response)
         if response is None:
             return _silence(ending)
-        return tamper(response, changing, self._chance, keep=request.keep) if changing else response
+        return tamper(response, changing, self._chance, request) if changing else response
 
     def _status(self, fault: Fault) -> Response:
         if fault.type == "garbage":

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 CLIENT_LEFT = 499
 _NO_ANSWER = 0
+_ALLOW = {"Allow": "POST"}
 
 
 class Exchange:
@@ -123,10 +124,12 @@ class Exchange:
     def _problem(self) -> Response | None:
         request, service = self._request, self._service
         path = unquote(request.path) if "%" in request.target else request.path
+        if path == "*":  # OPTIONS of the server as a whole: a ping, for which no token is needed (RFC 9110 §9.3.7)
+            return Response(200, b"", "", _ALLOW)
         if not service.answers(path):
             return _text(404, f"no such service here: {path}")
         if request.method != "POST" and not service.takes_every_method:
-            return _text(405, f"{request.method} is not allowed; POST is")
+            return _text(405, f"{request.method} is not allowed; POST is")._replace(headers=_ALLOW)
         if not is_authorized(request, service.token):
             return _text(401, "Unauthorized: the token is missing or wrong")
         wait_s = self._instance.rate_limit.admit() if self._instance.rate_limit else 0
@@ -191,7 +194,7 @@ class Exchange:
         self._sent = response
         answer: Answer = response
         if self._faults and any(is_tampering(fault) for fault in self._faults):
-            answer = tamper(response, self._faults, instance.chance, keep=self._request.keep)
+            answer = tamper(response, self._faults, instance.chance, self._request)
         self._end(answer, response.status, len(response.body))
 
     def _end(self, answer: Answer, status: int, size: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 
@@ -22,8 +22,14 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 60.0
-_NOT_FORWARDED = frozenset({"host", "connection", "content-length", "transfer-encoding", "expect"})
-_NOT_RETURNED = frozenset({"connection", "content-length", "transfer-encoding", "content-type"})
+_ONE_CONNECTION = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"}
+)
+"""Fields that are about one connection and go no further than it (RFC 9110 §7.6.1)."""
+_NOT_FORWARDED = _ONE_CONNECTION | {"host", "content-length", "expect"}
+_NOT_RETURNED = _ONE_CONNECTION | {"content-length", "content-type"}
+_OK = 200
+_SWITCHING_PROTOCOLS = 101
 
 
 def forward(
@@ -83,14 +89,18 @@ class _Messenger(Protocol):
     def __init__(self, trip: _Trip) -> None:
         self._trip = trip
         self._parser = HttpResponseParser(self)
-        self._headers: dict[str, str] = {}
-        self._body: list[bytes] = []
+        self._begin()
 
     def connectionMade(self) -> None:
         """The instance took the connection (`IProtocol`)."""
         request = self._trip.request
+        named = {name.strip().lower() for name in request.headers.get("connection", "").split(",")}
         lines = [f"{request.method} {request.target} HTTP/1.1", "Host: gateway", "Connection: close"]
-        lines += [f"{name}: {value}" for name, value in request.headers.items() if name not in _NOT_FORWARDED]
+        lines += [
+            f"{name}: {value}"
+            for name, value in request.headers.items()
+            if name not in _NOT_FORWARDED and name not in named
+        ]
         lines += [f"content-length: {len(request.body)}", "", ""]
         self.transport.write("\r\n".join(lines).encode("latin-1") + request.body)
 
@@ -98,24 +108,42 @@ class _Messenger(Protocol):
         """Bytes of the response came (`IProtocol`)."""
         try:
             self._parser.feed_data(data)
-        except HttpParserError:
+        except (HttpParserError, HttpParserUpgrade):
             self._trip.end(_own(502, "the instance did not answer in HTTP"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         """The instance hung up (`IProtocol`)."""
         self._trip.end(_own(502, "the instance hung up"))
 
+    def on_message_begin(self) -> None:
+        """A response begins, perhaps after an interim one (httptools)."""
+        self._begin()
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field came (httptools)."""
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
+    def on_headers_complete(self) -> None:
+        """The head is complete; to a HEAD it is the whole response, whatever length it says (httptools)."""
+        if self._trip.request.method == "HEAD" and self._parser.get_status_code() >= _OK:
+            self._end()
+
     def on_body(self, body: bytes) -> None:
         """A piece of the body came (httptools)."""
-        self._body.append(body)
+        self._body += body
 
     def on_message_complete(self) -> None:
         """The response is complete (httptools)."""
+        status = self._parser.get_status_code()
+        if status >= _OK or status == _SWITCHING_PROTOCOLS:
+            self._end()
+
+    def _begin(self) -> None:
+        self._headers: dict[str, str] = {}
+        # One buffer that grows: the pieces may be of one byte each.
+        self._body = bytearray()
+
+    def _end(self) -> None:
         kept = {name: value for name, value in self._headers.items() if name not in _NOT_RETURNED}
-        self._trip.end(
-            Response(self._parser.get_status_code(), b"".join(self._body), self._headers.get("content-type", ""), kept)
-        )
+        media = self._headers.get("content-type", "")
+        self._trip.end(Response(self._parser.get_status_code(), bytes(self._body), media, kept))

@@ -30,11 +30,12 @@ class Request(NamedTuple):
 
     Attributes:
         method: Such as `POST`.
-        target: Path and query, as sent.
+        target: Path and query, as sent; without scheme and host, when a target in absolute form had them; or `*`.
         headers: Names in lower case; of a repeated one the last.
         body: The bytes.
         connection: Where it came in.
         keep: Whether the client lets the connection be kept.
+        version: `1.1` or `1.0`.
     """
 
     method: str
@@ -43,6 +44,7 @@ class Request(NamedTuple):
     body: bytes
     connection: ServerConnection
     keep: bool = True
+    version: str = "1.1"
 
     @property
     def path(self) -> str:
@@ -79,18 +81,33 @@ class Response(NamedTuple):
 Answer = Response | Wire | Silence
 
 
-def render(response: Response, *, keep: bool, with_body: bool = True) -> bytes:
-    """A response as bytes; without its body as HEAD has it, with the length it would have had (RFC 9110 §9.3.2)."""
-    head = f"HTTP/1.1 {response.status} {_phrase(response.status)}\r\nContent-Length: {len(response.body)}\r\n"
-    if response.content_type:
-        head += f"Content-Type: {response.content_type}\r\n"
+def render(response: Response, *, keep: bool, request: Request | None = None) -> bytes:
+    """A response as bytes.
+
+    Args:
+        response: What is answered.
+        keep: Whether the connection is kept.
+        request: What it answers: a HEAD gets no body, with the length it would have had (RFC 9110 §9.3.2), and a client
+            of HTTP/1.0 waits for the close unless it reads `keep-alive` (RFC 9112 §9.3). `None` for a GET of HTTP/1.1.
+    """
+    is_bodyless = response.status in _BODYLESS
+    head = f"HTTP/1.1 {response.status} {_phrase(response.status)}\r\n"
+    if not is_bodyless:
+        head += f"Content-Length: {len(response.body)}\r\n"
+        if response.content_type:
+            head += f"Content-Type: {response.content_type}\r\n"
     for name, value in response.headers.items():
         head += f"{name}: {value}\r\n"
     if not keep:
         head += "Connection: close\r\n"
-    return f"{head}\r\n".encode("latin-1") + (response.body if with_body else b"")
+    elif request is not None and request.version == "1.0":
+        head += "Connection: keep-alive\r\n"
+    has_body = not is_bodyless and (request is None or request.method != "HEAD")
+    return f"{head}\r\n".encode("latin-1") + (response.body if has_body else b"")
 
 
+_BODYLESS = frozenset({*range(100, 200), 204, 304})
+"""Statuses whose responses end with their head (RFC 9112 §6.3): a body would be taken for the next response."""
 _PHRASES = {status.value: status.phrase for status in HTTPStatus} | {450: "Queue Full", 499: "Client Closed Request"}
 
 

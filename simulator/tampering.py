@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from simulator.faults import Fault
+    from simulator.http1 import Request
 
 _TICK_S = 0.05
 """A trickling answer comes in pieces of this length."""
@@ -40,26 +41,26 @@ def delay_s(faults: Iterable[Fault], stream: str, rng: Random) -> float:
     return total
 
 
-def tamper(response: Response, faults: Sequence[Fault], rng: Random, *, keep: bool) -> Wire:
+def tamper(response: Response, faults: Sequence[Fault], rng: Random, request: Request) -> Wire:
     """The answer as the faults let it go out.
 
     Args:
         response: What was to be answered.
         faults: Those that struck; others than tampering ones are ignored.
         rng: Chance, for bytes and sizes.
-        keep: Whether the connection was to be kept.
+        request: What is answered.
     """
     for fault in _of(faults, _ON_BODIES):
         response = response._replace(body=_ON_BODIES[fault.type](response.body, fault, rng))
-    keep = keep and not response.close and not any(fault.type == "slow_close" for fault in faults)
-    data = render(response, keep=keep)
-    head_bytes = len(data) - len(response.body)
+    keep = request.keep and not response.close and not any(fault.type == "slow_close" for fault in faults)
+    data = render(response, keep=keep, request=request)
+    head_bytes = data.index(b"\r\n\r\n") + 4
     wire = Wire([(0.0, data)], Ending.KEEP if keep else Ending.CLOSE)
     for fault in _of(faults, _ON_BYTES):
         wire = _ON_BYTES[fault.type](response, wire, fault)
     for fault in faults:
         if _cuts_the_body(fault):
-            half = head_bytes + len(response.body) // 2
+            half = head_bytes + (len(data) - head_bytes) // 2
             wire = _cut(wire, half, Ending.RESET, fault.get("timeout") / 1000)
     for type_, step in _ON_WIRES.items():
         for fault in faults:

@@ -146,7 +146,7 @@ class TestServices:
             Served(tmp_path, "--service", "echo=2", "--token", "", "--processing", "60", "--keepalive", "0") as served,
             socket.create_connection((served.instances[1]["ip"], served.instances[1]["port"])) as busy,
         ):
-            busy.sendall(b"POST /api/predict/echo HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+            busy.sendall(b"POST /api/predict/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
             path = "/v1/services/echo/instances/echo-1"
             with Remote(served.ready["url"]).events() as events:
                 next(value for event, value in events if event == "tick" and value["instances"]["echo-1"][2])

@@ -56,7 +56,7 @@ def test_signals_end_it_cleanly_whatever_is_connected(tmp_path: Path, number: in
     with Served(tmp_path, "--service", "echo=1") as served:
         instance = served.instances[0]
         with socket.create_connection((instance["ip"], instance["port"]), 5) as hanging:
-            hanging.sendall(b"POST /api/predict/echo HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf")
+            hanging.sendall(b"POST /api/predict/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
             served.process.send_signal(number)
             assert served.process.wait(5) == 0
 

@@ -11,7 +11,7 @@ import pytest
 
 from simulator.http1 import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_WAITING
 from tests.simulator.raw import SILENCE, Raw, request
-from tests.simulator.room import Room
+from tests.simulator.room import DISCOVERY, Room
 from tests.simulator.serving import Served
 
 if TYPE_CHECKING:
@@ -72,12 +72,12 @@ def test_continue_is_said_before_the_body() -> None:
     ("data", "status"),
     [
         (b"nonsense\r\n\r\n", 400),
-        (b"POST /api/predict/echo HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nX: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n", 413),
-        (b"POST /api/predict/echo HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1), 413),
-        (b"GET /api/predict/echo HTTP/1.1\r\n\r\n", 405),
-        (b"POST /api/predict/%65cho HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 200),
-        (b"POST /api/predict/echoes HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 404),
+        (b"POST /api/predict/echo HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n", 413),
+        (b"POST /api/predict/echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1), 413),
+        (b"GET /api/predict/echo HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        (b"POST /api/predict/%65cho HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 200),
+        (b"POST /api/predict/echoes HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 404),
     ],
 )
 def test_requests_that_are_wrong(data: bytes, status: int) -> None:
@@ -106,7 +106,7 @@ def test_a_head_has_no_body(path: bytes) -> None:
 def test_a_header_line_without_an_end_is_not_kept_without_bound() -> None:
     """413 after 64 KiB, though no header is complete."""
     room = Room()
-    wire = room.connect().send(b"POST / HTTP/1.1\r\nX: ")
+    wire = room.connect().send(b"POST / HTTP/1.1\r\nHost: x\r\nX: ")
     for _ in range(100):
         wire.send(b"x" * 1000)
         room.wait(0.001)
@@ -137,7 +137,7 @@ def test_it_ends_in_time_in_every_state_at_once(tmp_path: Path) -> None:
             Raw(served.instances[5]).send(request(b"half")[:-2]),
             *(Raw(busy).send(request(b"queued", "busy")) for _ in range(5)),
             Raw(endpoint).send(request(b"x", "busy")),
-            Raw(endpoint).send(b"GET /exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/echo HTTP/1.1\r\n\r\n"),
+            Raw(endpoint).send(f"GET {DISCOVERY}echo HTTP/1.1\r\nHost: x\r\n\r\n".encode()),
             Raw(endpoint),
         ]
         assert connections[0].read(wait_s=0.2) == SILENCE

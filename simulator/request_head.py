@@ -1,0 +1,71 @@
+"""What a request's head must be for HTTP/1.1 and for this server, beyond what the parser checks. Pure."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+MAX_BODY_BYTES = 256 * 2**20
+_ABSOLUTE = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE | re.DOTALL)
+_HOST = re.compile(r"(?:\[[0-9A-Za-z:.%]+\]|[\w.~!$&'()*+,;=%-]*)(?::[0-9]*)?", re.ASCII)
+"""`uri-host [":" port]` of RFC 9110 §7.2; it may be empty."""
+
+
+class RefusedRequest(Exception):
+    """A request that is not answered by a handler.
+
+    Attributes:
+        status: HTTP status of the refusal.
+    """
+
+    def __init__(self, status: HTTPStatus, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+def check(method: str, target: str, version: str, headers: MutableMapping[str, str]) -> str:
+    """Check a head, and read its target.
+
+    Args:
+        method: Such as `POST`.
+        target: As sent: a path, an absolute form as a proxy gets it, or `*`.
+        version: Such as `1.1`.
+        headers: Names in lower case. `host` is replaced by that of a target in absolute form (RFC 9112 §3.2.2).
+
+    Returns:
+        The path and query of the target, or `*`.
+
+    Raises:
+        RefusedRequest: HTTP/1.1 forbids it, or this server cannot do it.
+    """
+    if version not in ("1.1", "1.0"):
+        raise RefusedRequest(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"HTTP/{version} is not supported")
+    if method == "CONNECT":
+        raise RefusedRequest(HTTPStatus.NOT_IMPLEMENTED, "CONNECT is not supported: this is no proxy")
+    if "transfer-encoding" in headers and headers["transfer-encoding"].strip().lower() != "chunked":
+        raise RefusedRequest(HTTPStatus.NOT_IMPLEMENTED, "the only Transfer-Encoding that is supported is chunked")
+    if int(headers.get("content-length", 0)) > MAX_BODY_BYTES:
+        raise RefusedRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes")
+    host = headers.get("host")
+    if host is None and version != "1.0":
+        raise RefusedRequest(HTTPStatus.BAD_REQUEST, "the Host header is missing")
+    if host is not None and not _HOST.fullmatch(host):
+        raise RefusedRequest(HTTPStatus.BAD_REQUEST, "the Host header is not a host and a port")
+    return target if target.startswith("/") else _path(method, target, headers)
+
+
+def _path(method: str, target: str, headers: MutableMapping[str, str]) -> str:
+    if target == "*" and method == "OPTIONS":
+        return target
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None or not _HOST.fullmatch(absolute[1]):
+        raise RefusedRequest(HTTPStatus.BAD_REQUEST, "the target is neither a path nor http://HOST/PATH")
+    headers["host"] = absolute[1]
+    path = absolute[2].partition("#")[0]
+    if not path and method == "OPTIONS":
+        return "*"
+    return path if path.startswith("/") else f"/{path}"
