@@ -101,7 +101,7 @@ class Exchange:
         self.respond(Response(fault.get("code"), fault.get("body").encode(), "text/plain; charset=utf-8", headers))
 
     def _say_reused(self, _: Fault) -> None:
-        self.respond(_text(404, f"no such service here: {self._request.path}"))
+        self.respond(_text(404, f"no such service here: {self._service.world.mask(self._request.path)}"))
 
     def _say_nothing(self, fault: Fault) -> None:
         after_s = fault.get("timeout") / 1000
@@ -127,7 +127,7 @@ class Exchange:
         if path == "*":  # OPTIONS of the server as a whole: a ping, for which no token is needed (RFC 9110 §9.3.7)
             return Response(200, b"", "", _ALLOW)
         if not service.answers(path):
-            return _text(404, f"no such service here: {path}")
+            return _text(404, f"no such service here: {service.world.mask(path)}")
         if request.method != "POST" and not service.takes_every_method:
             return _text(405, f"{request.method} is not allowed; POST is")._replace(headers=_ALLOW)
         if not is_authorized(request, service.token):

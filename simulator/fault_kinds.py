@@ -52,6 +52,8 @@ class Attribute:
             return False
         if self.choices:
             return value in self.choices
+        if isinstance(value, str) and value != value.encode("utf-8", "ignore").decode():
+            return False  # a surrogate without its pair, which no answer can carry
         size: Any = len(value) if isinstance(value, str) else value
         return (self.low is None or self.low <= size) and (self.high is None or size <= self.high)
 

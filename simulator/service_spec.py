@@ -83,8 +83,8 @@ class ServiceSpec:
         self._check_lists()
 
     def _check_lists(self) -> None:
-        if not isinstance(self.token, str):
-            raise SpecError(f"service {self.name}: token must be a string")
+        if not isinstance(self.token, str) or self.token != self.token.encode("utf-8", "ignore").decode():
+            raise SpecError(f"service {self.name}: token must be a string of characters")
         if not isinstance(self.weights, list | tuple):
             raise SpecError(f"service {self.name}: weights must be a list of numbers, got {self.weights!r}")
         if len(self.weights) > self.instances:

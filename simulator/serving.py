@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from twisted.internet.error import CannotListenError
 from twisted.logger import (
@@ -65,11 +65,11 @@ def serve(
 
     if options.ready_file and (wrong := _why_unwritable(options.ready_file)):
         return say(f"cannot write the ready file {options.ready_file}: {wrong}", USAGE)
-    _begin_log(options.log_format)
-    _allow_many_connections()
     world = Simulator(
         reactor, seed=seed, host=options.host, port=options.port, services=services, spread_ips=options.spread_ips
     )
+    _begin_log(options.log_format, world.mask)
+    _allow_many_connections()
     prepare(world)
     try:
         world.start()
@@ -86,7 +86,7 @@ def serve(
             _write_ready_file(options.ready_file, world)
         print("ready; INT or TERM ends it", flush=True)
         if steps:
-            timeline = Timeline(world, steps, lambda step: print(f"{step.at_s:7.1f} s  {step}", flush=True))
+            timeline = Timeline(world, steps, lambda step: print(world.mask(f"{step.at_s:7.1f} s  {step}"), flush=True))
             # A reset goes back to the beginning, and so does the story.
             world.on_reset.append(timeline.start)
             timeline.start()
@@ -243,8 +243,26 @@ def _run_until_signal(
     reactor.run()
 
 
-def _begin_log(log_format: str) -> None:
-    observer = (jsonFileLogObserver if log_format == "json" else textFileLogObserver)(sys.stderr)
+class _MaskedFile:
+    """What a log observer writes to, without tokens."""
+
+    def __init__(self, file: TextIO, mask: Callable[[str], str]) -> None:
+        self._file = file
+        self._mask = mask
+        self.encoding = file.encoding
+
+    def write(self, text: str) -> None:
+        """Write, masked."""
+        self._file.write(self._mask(text))
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        self._file.flush()
+
+
+def _begin_log(log_format: str, mask: Callable[[str], str]) -> None:
+    file: Any = _MaskedFile(sys.stderr, mask)
+    observer = (jsonFileLogObserver if log_format == "json" else textFileLogObserver)(file)
     quiet = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
     quiet.setLogLevelForNamespace("simulator", LogLevel.info)
     globalLogBeginner.beginLoggingTo([FilteringLogObserver(observer, [quiet])], redirectStandardIO=False)

@@ -20,6 +20,7 @@ from simulator.fault_book import FaultBook
 from simulator.fleet import Service
 from simulator.http1 import Server
 from simulator.journal import Journal
+from simulator.masking import TokenMask
 from simulator.ports import Address
 from simulator.service_spec import DEFAULT_SERVICES, ServiceSpec, SpecError
 from simulator.timers import Timers
@@ -54,6 +55,7 @@ class Simulator(TwistedService):
         services: Who exists.
         began: Seconds of the reactor's clock when it began to listen.
         resets: How often it went back to the beginning.
+        mask: Masks the tokens of all services in a text that people will see.
     """
 
     def __init__(
@@ -76,11 +78,13 @@ class Simulator(TwistedService):
         self.journal = Journal()
         self.faults = FaultBook(reactor.seconds, self.stream("faults"))
         self.faults.on_change.append(self._faults_changed)
+        self.mask = TokenMask()
         self.services: dict[str, Service] = {}
         for spec in services:
             if spec.name in self.services:
                 raise SpecError(f"service {spec.name} is named twice")
             self.services[spec.name] = Service(self, spec, len(self.services))
+            self.mask.add(spec.name, spec.token)
         self._numbered = len(self.services)
         self.control_plane = ControlPlane(self)
         self.admin = AdminApi(self)
@@ -143,6 +147,7 @@ class Simulator(TwistedService):
         self._numbered += 1
         service.start()
         self.services[spec.name] = service
+        self.mask.add(spec.name, spec.token)
         for instance in service.instances.values():
             self._settling.append(instance.apply_faults())
         return service
@@ -151,6 +156,7 @@ class Simulator(TwistedService):
         """End a service and the faults on it; fires when its ports and connections are gone."""
         for fault in [fault for fault in self.faults if fault.target.service == name]:
             self.faults.remove(fault.name)
+        self.mask.retire(name)
         return self.services.pop(name).stop()
 
     def startService(self) -> None:

@@ -48,9 +48,11 @@ class AdminApi:
         """Answer a request below `/_eas`."""
         host = request.headers.get("host", "")
         if not self._is_ours(host):
-            return problem_response(Problem(403, f"the Host header must name this machine, got {host[:100]!r}"))
+            return problem_response(
+                Problem(403, f"the Host header must name this machine, got {host[:100]!r}"), self._world.mask
+            )
         path = request.path.removeprefix(openapi.ROOT) or "/"
-        return route(self.operations, request, path, parse_qsl(request.query, keep_blank_values=True))
+        return route(self.operations, request, path, parse_qsl(request.query, keep_blank_values=True), self._world.mask)
 
     def _is_ours(self, host: str) -> bool:
         # What a page of another origin can make a browser send here names that origin's host (DNS rebinding).

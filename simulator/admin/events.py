@@ -107,7 +107,7 @@ class Watch:
             if self._faults.get(name) is not fault:
                 self._note("fault", views.fault(self._world, fault))
         for gone in [name for name in self._faults if name not in seen]:
-            self._note("fault_gone", {"name": gone})
+            self._note("fault_gone", {"name": self._world.mask(gone)})
         self._faults = seen
 
     def _look_at_replies(self) -> None:
@@ -195,7 +195,7 @@ class Hub:
                 for instance in service.instances.values()
             },
             "discovery": dict(world.control_plane.requests),
-            "struck": {fault.name: world.faults.struck(fault.name) for fault in world.faults},
+            "struck": {world.mask(fault.name): world.faults.struck(fault.name) for fault in world.faults},
         }
 
 
@@ -252,10 +252,9 @@ class Stream:
             self._row = 0
         chosen = _sample(self._new_rows(), int(self._allowed)) if total > self._row else []
         self._allowed -= len(chosen)
-        mask = views.masker(self._world) if chosen else str
         for number, row in chosen:
             self._row = number
-            yield self._event("request", views.row(mask, number, row))
+            yield self._event("request", views.row(self._world, number, row))
         self._row = total
 
     def _new_rows(self) -> list[tuple[int, Row]]:

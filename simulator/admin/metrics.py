@@ -121,7 +121,10 @@ def _faults(world: Simulator) -> Iterator[str]:
         "fault_strikes_total",
         "counter",
         "How often a fault that is at work has struck.",
-        (({"fault": fault.name, "type": fault.type}, world.faults.struck(fault.name)) for fault in world.faults),
+        (
+            ({"fault": world.mask(fault.name), "type": fault.type}, world.faults.struck(fault.name))
+            for fault in world.faults
+        ),
     )
 
 

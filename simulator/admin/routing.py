@@ -133,7 +133,11 @@ class Asked:
 
 
 def route(
-    operations: Sequence[Operation], request: Request, path: str, query: Sequence[tuple[str, str]]
+    operations: Sequence[Operation],
+    request: Request,
+    path: str,
+    query: Sequence[tuple[str, str]],
+    mask: Callable[..., str],
 ) -> Answer | Deferred[Answer]:
     """Run the operation a request asks for; whatever is wrong is a problem document.
 
@@ -142,6 +146,7 @@ def route(
         request: What came.
         path: Below the API's root, as sent: a `/` inside a name is `%2F`.
         query: Fields of the query, decoded.
+        mask: Masks tokens in what is said of a problem, which may repeat what was sent.
     """
     try:
         operation, names = _find(operations, request.method, path)
@@ -150,16 +155,21 @@ def route(
             return Response(operation.status, b"", operation.media)
         result = operation.run(asked)
     except Problem as problem:
-        return problem_response(problem)
+        return problem_response(problem, mask)
     if isinstance(result, Deferred):
-        return result.addCallbacks(_render, _failed, callbackArgs=(operation,))
+        return result.addCallbacks(_render, _failed, callbackArgs=(operation,), errbackArgs=(mask,))
     return _render(result, operation)
 
 
-def problem_response(problem: Problem) -> Response:
+def problem_response(problem: Problem, mask: Callable[..., str]) -> Response:
     """A problem document (RFC 9457)."""
     title = HTTPStatus(problem.status).phrase
-    document = {"type": "about:blank", "title": title, "status": problem.status, "detail": problem.detail}
+    document = {
+        "type": "about:blank",
+        "title": title,
+        "status": problem.status,
+        "detail": mask(problem.detail, is_cut=True),
+    }
     return Response(problem.status, json.dumps(document).encode(), "application/problem+json", problem.headers)
 
 
@@ -200,6 +210,11 @@ def _body(operation: Operation, request: Request) -> Any:
         raise Problem(415, "writes need Content-Type: application/json")
     try:
         value = json.loads(request.body, parse_float=_number, parse_constant=_no_constant) if request.body else {}
+        if b"\\ud" in request.body.lower():
+            # Half a character, which no answer could carry (RFC 8259 §8.2).
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise Problem(400, "the body is not JSON: a string has a surrogate without its pair") from None
     except (ValueError, RecursionError) as error:
         raise Problem(400, f"the body is not JSON: {error}") from None
     if operation.takes is not None and operation.is_checked:
@@ -227,6 +242,6 @@ def _render(result: Any, operation: Operation) -> Response | Silence:
     return Response(operation.status, json.dumps(result).encode(), JSON, {"Cache-Control": "no-store"})
 
 
-def _failed(failure: Any) -> Response:
+def _failed(failure: Any, mask: Callable[..., str]) -> Response:
     failure.trap(Problem)
-    return problem_response(failure.value)
+    return problem_response(failure.value, mask)

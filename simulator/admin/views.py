@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from attrs import asdict
 
 from simulator.journal import to_json
+from simulator.replies import MAX_PATH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from simulator.captures import Capture
+    from simulator.fault_book import Strike
     from simulator.faults import Fault
     from simulator.fleet import Service
     from simulator.instance import SimulatedInstance
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from simulator.replies import Reply
     from simulator.simulator import Simulator
     from simulator.stubs import Stub
-
-MASK = "•••"
 
 
 def state(world: Simulator) -> dict[str, Any]:
@@ -82,43 +79,42 @@ def in_flight(found: SimulatedInstance) -> int:
 
 
 def fault(world: Simulator, found: Fault) -> dict[str, Any]:
-    """A fault, and how often it struck."""
-    return {**found.to_json(), "struck": world.faults.struck(found.name)}
+    """A fault, and how often it struck; its name and its texts may be a client's."""
+    given = found.to_json()
+    masked = {name: world.mask.value(given[name]) for name in ("name", "attributes")}
+    return {**given, **masked, "struck": world.faults.struck(found.name)}
 
 
-def masker(world: Simulator) -> Callable[[str], str]:
-    """What takes the tokens of all services out of a text: a client may have put one into a path."""
-    tokens = {token for found in world.services.values() for token in (found.token, quote(found.token, "")) if token}
-    ordered = sorted(tokens, key=len, reverse=True)
-
-    def mask(text: str) -> str:
-        for token in ordered:
-            if token in text:
-                text = text.replace(token, MASK)
-        return text
-
-    return mask
+def strike(world: Simulator, found: Strike) -> dict[str, Any]:
+    """One application of a fault."""
+    return {**asdict(found), "fault": world.mask(found.fault)}
 
 
-def row(mask: Callable[[str], str], number: int, found: Row) -> dict[str, Any]:
-    """A row of the journal."""
-    return {**to_json(number, found), "path": mask(found.path)}
+def row(world: Simulator, number: int, found: Row) -> dict[str, Any]:
+    """A row of the journal; a client may have put a token into its path."""
+    path = world.mask(found.path, is_cut=found.path.endswith("…"))
+    return {**to_json(number, found), "path": path, "fault": world.mask(found.fault)}
 
 
-def stub(mask: Callable[[str], str], found: Stub) -> dict[str, Any]:
+def stub(world: Simulator, found: Stub) -> dict[str, Any]:
     """A stub, and how often it has answered."""
-    return {"name": mask(found.name), "request": mask(str(found.request)), "times": found.times, "hits": found.hits}
+    name, request = world.mask(found.name), world.mask(str(found.request))
+    return {"name": name, "request": request, "times": found.times, "hits": found.hits}
 
 
-def captured(mask: Callable[[str], str], found: Capture | None) -> dict[str, Any] | None:
+def captured(world: Simulator, found: Capture | None) -> dict[str, Any] | None:
     """The headers and bodies of a row, as far as they were kept."""
     if found is None:
         return None
     response = found.response
-    return {"request": found.request.to_json(mask), "response": response.to_json(mask) if response else None}
+    return {
+        "request": found.request.to_json(world.mask),
+        "response": response.to_json(world.mask) if response else None,
+    }
 
 
 def reply(world: Simulator, found: Reply) -> dict[str, Any]:
     """A reply of discovery."""
-    mask = masker(world)
-    return {**asdict(found), "path": mask(found.path), "body": mask(found.body)}
+    path = world.mask(found.path, is_cut=len(found.path) == MAX_PATH)
+    body = world.mask(found.body, is_cut=len(found.body) < found.body_bytes)
+    return {**asdict(found), "path": path, "body": body}

@@ -321,6 +321,7 @@ def test_deferreds_and_coroutines_hold_their_worker() -> None:
         ({"weights": 5}, "weights must be a list of numbers"),
         ({"weights": [1, 2, 3, 4]}, "4 weights for 3 instances"),
         ({"token": 5}, "token must be a string"),
+        ({"token": "\ud800"}, "token must be a string"),
     ],
 )
 def test_a_bad_specification_says_what_is_wrong(options: dict[str, Any], says: str) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict
-
 from simulator.admin import schemas, views
 from simulator.admin.routing import LIMIT, Asked, Operation, Parameter, Problem
 from simulator.fault_kinds import ON_DISCOVERY, ON_INSTANCES
@@ -73,7 +71,7 @@ class FaultOperations:
         wanted = {name: asked.query[name] for name in ("fault", "type", "service", "instance") if asked.query[name]}
         limit = asked.query["limit"]
         found = [
-            asdict(strike)
+            views.strike(self._world, strike)
             for strike in self._world.faults.strikes
             if all(getattr(strike, name) == value for name, value in wanted.items())
         ]
@@ -85,13 +83,17 @@ class FaultOperations:
     def _add(self, asked: Asked) -> Any:
         try:
             fault = Fault.from_json(asked.body)
-            self._check_target(fault)
+            self._check(fault)
             fault = self._world.faults.add(fault)
         except FaultError as error:
             raise Problem(422, str(error)) from None
         return self._world.settled().addCallback(lambda _: views.fault(self._world, fault))
 
-    def _check_target(self, fault: Fault) -> None:
+    def _check(self, fault: Fault) -> None:
+        """Check what the fault cannot check itself, as it knows no fleet."""
+        if self._world.mask(fault.name) != fault.name:
+            # It would go into the journal, and what is shown of it would not be its name.
+            raise FaultError("$.name: must not contain a service's token")
         target = fault.target
         if target.service and target.service not in self._world.services:
             raise FaultError(f"$.target.service: no service {target.service!r}")
@@ -109,9 +111,11 @@ class FaultOperations:
         return self._world.settled().addCallback(lambda _: None)
 
     def _fault(self, asked: Asked) -> Fault:
-        fault = self._world.faults.get(asked.names["name"])
+        name = asked.names["name"]
+        shown = (fault for fault in self._world.faults if self._world.mask(fault.name) == name)
+        fault = self._world.faults.get(name) or next(shown, None)
         if fault is None:
-            raise Problem(404, f"no fault {asked.names['name']!r}")
+            raise Problem(404, f"no fault {name!r}")
         return fault
 
     def _types(self, _: Asked) -> Any:

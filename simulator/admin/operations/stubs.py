@@ -39,10 +39,10 @@ class StubOperations:
         )  # fmt: skip
 
     def _list(self, asked: Asked) -> Any:
-        stubs, mask = find_service(self._world, asked.names["service"]).stubs, views.masker(self._world)
+        stubs = find_service(self._world, asked.names["service"]).stubs
         return {
-            "stubs": [views.stub(mask, stub) for stub in stubs],
-            "unmatched": [mask(text) for text in stubs.unmatched],
+            "stubs": [views.stub(self._world, stub) for stub in stubs],
+            "unmatched": [self._world.mask(text) for text in stubs.unmatched],
             "unmatched_total": stubs.unmatched_total,
         }
 
@@ -52,7 +52,7 @@ class StubOperations:
             stub = stubs.add(read_stub(asked.body, f"stub-{len(stubs)}"))
         except StubError as error:
             raise Problem(422, str(error)) from None
-        return views.stub(views.masker(self._world), stub)
+        return views.stub(self._world, stub)
 
     def _clear(self, asked: Asked) -> None:
         find_service(self._world, asked.names["service"]).stubs.clear()

@@ -79,12 +79,12 @@ class TrafficOperations:
         )  # fmt: skip
 
     def _requests(self, asked: Asked) -> Any:
-        journal, mask = self._world.journal, views.masker(self._world)
+        journal = self._world.journal
         found = journal.newest(min(asked.query["limit"], MAX_ROWS), _matcher(asked))
-        rows = [views.row(mask, number, row) for number, row in found]
+        rows = [views.row(self._world, number, row) for number, row in found]
         if asked.query["content"]:
             for row in rows:
-                row["content"] = views.captured(mask, journal.captures.get(row["number"]))
+                row["content"] = views.captured(self._world, journal.captures.get(row["number"]))
         return {"requests": rows, "total": journal.total}
 
     def _count(self, asked: Asked) -> Any:

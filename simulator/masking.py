@@ -1,0 +1,118 @@
+"""Masks tokens in text that people see: as they are, percent-encoded in any way, escaped, and cut off at the end."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from typing import Any
+from urllib.parse import unquote
+
+MASK = "•••"
+MAX_RETIRED = 1000
+"""Tokens of services that are gone which are still masked: the journal may have them in paths."""
+_NESTED = re.compile(r"%(?:25)+(?=[0-9A-Fa-f]{2})")
+"""A percent sign that was encoded, perhaps often; an encoding of an encoding is read like one."""
+_MAX_DECODED = 8
+
+
+class TokenMask:
+    """Masks the tokens it has been given; a callable from text to text."""
+
+    def __init__(self) -> None:
+        self._services: dict[str, str] = {}
+        self._retired: deque[str] = deque(maxlen=MAX_RETIRED)
+        self._spellings: tuple[str, ...] = ()
+        self._encoded: tuple[str, ...] = ()
+        self._have_blanks = False
+
+    def add(self, service: str, token: str) -> None:
+        """Mask the token of a service from now on."""
+        self._services[service] = token
+        self._refresh()
+
+    def retire(self, service: str) -> None:
+        """A service is gone; its token is masked on, until `MAX_RETIRED` others are gone too."""
+        self._retired.append(self._services.pop(service, ""))
+        self._refresh()
+
+    def __call__(self, text: str, *, is_cut: bool = False) -> str:
+        """`text` with every token masked.
+
+        Args:
+            text: Of any length.
+            is_cut: Whether the text is the beginning of a longer one: half a token or more at its end is masked too.
+        """
+        text = _replace(text, self._spellings)
+        if "%" in text or (self._have_blanks and "+" in text):
+            text = self._mask_encoded(text)
+        return self._mask_end(text) if is_cut else text
+
+    def value(self, given: Any) -> Any:
+        """A JSON value with every token masked, in names too."""
+        if isinstance(given, str):
+            return self(given)
+        if isinstance(given, dict):
+            return {self(name): self.value(item) for name, item in given.items()}
+        if isinstance(given, list | tuple):
+            return [self.value(item) for item in given]
+        return given
+
+    def _refresh(self) -> None:
+        tokens = dict.fromkeys(token for token in (*self._services.values(), *self._retired) if token)
+        spellings = {spelling for token in tokens for spelling in _spellings(token)}
+        self._spellings = _longest_first(spellings)
+        # A token may itself look percent-encoded; what it stands for is what an encoded spelling decodes to.
+        self._encoded = _longest_first({*spellings, *map(_decoded, tokens)})
+        self._have_blanks = any(" " in token for token in self._encoded)
+
+    def _mask_encoded(self, text: str) -> str:
+        """Decode, step by step and in both character sets; a step at which a token is found is what is shown."""
+        for charset in ("utf-8", "latin-1"):
+            decoded = text
+            for _ in range(_MAX_DECODED):
+                found = _replace(decoded, self._encoded)
+                if self._have_blanks and "+" in found:
+                    blank = _replace(found.replace("+", " "), self._encoded)
+                    found = blank if blank.count(MASK) > found.count(MASK) else found
+                if found != decoded:
+                    text = decoded = found
+                further = unquote(_NESTED.sub("%", decoded), charset, "replace")
+                if further == decoded:
+                    break
+                decoded = further
+        return text
+
+    def _mask_end(self, text: str) -> str:
+        body = text.rstrip("…'\"")
+        for candidate in dict.fromkeys((body, _decoded(re.sub(r"%[0-9A-Fa-f]?$", "", body)))):
+            for token in self._encoded:
+                for length in range(len(token) - 1, max(1, len(token) // 2 - 1), -1):
+                    if candidate.endswith(token[:length]):
+                        return candidate[:-length] + MASK + text[len(body) :]
+        return text
+
+
+def _replace(text: str, tokens: tuple[str, ...]) -> str:
+    for token in tokens:
+        if token in text:
+            text = text.replace(token, MASK)
+    return text
+
+
+def _spellings(token: str) -> set[str]:
+    """As it is, as Python and JSON escape it, and as its bytes look in a head."""
+    return {token, repr(token)[1:-1], json.dumps(token)[1:-1], token.encode().decode("latin-1")}
+
+
+def _decoded(text: str) -> str:
+    for _ in range(_MAX_DECODED):
+        further = unquote(_NESTED.sub("%", text))
+        if further == text:
+            break
+        text = further
+    return text
+
+
+def _longest_first(texts: set[str]) -> tuple[str, ...]:
+    return tuple(sorted(texts, key=lambda text: (-len(text), text)))
