@@ -7,9 +7,11 @@ asked for, so that importing the package costs nothing.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # `typing` takes longer to import than everything here
 if TYPE_CHECKING:
+    from typing import Any
+
     from simulator.faults import Fault, Target
     from simulator.fleet import ServiceSpec
     from simulator.instance import State

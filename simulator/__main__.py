@@ -2,6 +2,10 @@
 
 import sys
 
-from simulator.cli import main
+from simulator.ready_file import remove_stale_in
+
+remove_stale_in(sys.argv)
+
+from simulator.cli import main  # noqa: E402  after what cannot wait for it
 
 sys.exit(main())

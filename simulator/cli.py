@@ -2,21 +2,26 @@
 
 A command's module is `simulator.commands.NAME` and has two functions: `add_arguments(parser)` and `run(options)`, which
 answers the exit code. Exit codes: 0 clean, 1 failed or refused, 2 usage, 65 bad scenario, 69 cannot listen or nobody
-listens.
+listens, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
+import signal
 import sys
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+from simulator.commands import FAILED, INTERRUPTED, discard_output, say
+from simulator.ready_file import remove_stale_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_OUTPUT_FAILS = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
 COMMANDS = {
     "serve": "run the simulator",
     "demo": "a real client against a fleet that crashes",
@@ -40,21 +45,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
         given.insert(0, "serve")
-    options = _parser(given[0]).parse_args(given)
+    if given[0] == "serve":
+        _begin_to_serve(given)
     try:
+        options = _parser(given[0]).parse_args(given)
         code = int(options.run(options) or 0)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has enough of it, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        if error.filename is not None or error.errno not in _OUTPUT_FAILS:
+            raise
+        discard_output()
+        return say(f"cannot write to standard output: {error.strerror}", FAILED)
     return code
+
+
+def _begin_to_serve(arguments: Sequence[str]) -> None:
+    """What must not wait until everything is imported and parsed."""
+    remove_stale_in(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Nothing listens and nothing is written yet; what serves has handlers of its own.
+        signal.signal(number, lambda *_: os._exit(0))
 
 
 class _Version(argparse.Action):
     """Asked for only then: the metadata of an installation are slow to read, and a source tree has none."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version  # noqa: PLC0415  40 ms
+
         print(f"eas-simulator {version('eas-tw')}")
         parser.exit()
 

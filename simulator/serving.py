@@ -1,4 +1,4 @@
-"""Serving until a signal: the reactor, the banner, the ready file, the log.
+"""Serving until a signal: the banner, the ready file, the log.
 
 The one room of the simulator that knows a process: it installs nothing, but runs the global reactor.
 """
@@ -6,12 +6,10 @@ The one room of the simulator that knows a process: it installs nothing, but run
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import resource
-import signal
+import secrets
 import sys
-import threading
 from typing import TYPE_CHECKING, Any, TextIO
 
 from twisted.internet.error import CannotListenError
@@ -24,22 +22,21 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
-from simulator.commands import UNAVAILABLE, USAGE, say
+from simulator.commands import FAILED, UNAVAILABLE, USAGE, discard_output, say
+from simulator.lifetime import Lifetime
 from simulator.processors import find, mnist
+from simulator.ready_file import ReadyFile, ReadyFileError
 from simulator.simulator import Simulator
 from simulator.timeline import Timeline
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from simulator.fleet import Service, ServiceSpec
     from simulator.timeline import Step
 
 _LOOPBACK = ("127.", "localhost", "::1")
-_STOP_WITHIN_S = 3.0
-_END_WITHIN_S = 4.0
 
 
 def serve(
@@ -63,11 +60,17 @@ def serve(
     """
     from twisted.internet import reactor  # noqa: PLC0415, TID251  an entry module
 
-    if options.ready_file and (wrong := _why_unwritable(options.ready_file)):
-        return say(f"cannot write the ready file {options.ready_file}: {wrong}", USAGE)
+    nonce = secrets.token_hex(16)
+    ready_file = ReadyFile(options.ready_file, nonce) if options.ready_file else None
+    try:
+        if ready_file is not None:
+            ready_file.prepare()
+    except ReadyFileError as error:
+        return say(error, USAGE)
     world = Simulator(
         reactor, seed=seed, host=options.host, port=options.port, services=services, spread_ips=options.spread_ips
     )
+    world.nonce = nonce
     _begin_log(options.log_format, world.mask)
     _allow_many_connections()
     prepare(world)
@@ -78,28 +81,61 @@ def serve(
     if not options.host.startswith(_LOOPBACK):
         print(f"simulator: WARNING: {options.host} is not loopback; others can reach it", file=sys.stderr)
 
-    def announce() -> None:
-        if options.until_eof:
-            threading.Thread(target=_end_with_stdin, daemon=True).start()
-        print(banner(world, show_token=show_token), flush=True)
-        if options.ready_file:
-            _write_ready_file(options.ready_file, world)
-        print("ready; INT or TERM ends it", flush=True)
-        if steps:
-            timeline = Timeline(world, steps, lambda step: print(world.mask(f"{step.at_s:7.1f} s  {step}"), flush=True))
-            # A reset goes back to the beginning, and so does the story.
-            world.on_reset.append(timeline.start)
-            timeline.start()
+    lifetime = Lifetime(reactor, world.stop, ready_file.discard if ready_file else lambda: None)
+    return lifetime.run(lambda: _begin(options, world, steps, lifetime, ready_file, show_token=show_token))
 
-    def cleanup() -> None:
-        if options.ready_file:
-            options.ready_file.unlink(missing_ok=True)
 
+def _begin(
+    options: argparse.Namespace,
+    world: Simulator,
+    steps: Sequence[Step],
+    lifetime: Lifetime,
+    ready_file: ReadyFile | None,
+    *,
+    show_token: bool,
+) -> None:
+    """Say that everything listens, and begin the story; whatever fails ends the process."""
+    teller = _Teller(lifetime)
+    if options.until_eof:
+        lifetime.end_with_stdin()
+    if not teller.tell(banner(world, show_token=show_token)):
+        return
     try:
-        _run_until_signal(reactor, world, announce, cleanup)
-    finally:
-        cleanup()
-    return 0
+        if ready_file is not None:
+            ready_file.publish(ready(world))
+    except ReadyFileError as error:
+        lifetime.end(say(error, FAILED))
+        return
+    teller.is_ready = teller.tell("ready; INT or TERM ends it")
+    if teller.is_ready and steps:
+        timeline = Timeline(world, steps, lambda step: teller.tell(world.mask(f"{step.at_s:7.1f} s  {step}")))
+        # A reset goes back to the beginning, and so does the story.
+        world.on_reset.append(timeline.start)
+        timeline.start()
+
+
+class _Teller:
+    """Prints; when that fails, the process ends: nobody could learn what to ask, or what happens.
+
+    Attributes:
+        is_ready: Whether it is known that everything listens. A pipe that closes afterwards is no failure.
+    """
+
+    def __init__(self, lifetime: Lifetime) -> None:
+        self._lifetime = lifetime
+        self.is_ready = False
+
+    def tell(self, line: str) -> bool:
+        """Print a line at once; whether that was possible."""
+        try:
+            print(line, flush=True)
+        except OSError as error:
+            discard_output()
+            is_quiet = self.is_ready and isinstance(error, BrokenPipeError)
+            why = f"cannot write to standard output: {error.strerror}"
+            self._lifetime.end(0 if is_quiet else say(why, FAILED))
+            return False
+        return True
 
 
 def banner(world: Simulator, *, show_token: bool) -> str:
@@ -172,75 +208,11 @@ def ready(world: Simulator) -> dict[str, Any]:
     }
 
 
-def _write_ready_file(path: Path, world: Simulator) -> None:
-    """Whole, by rename: whoever sees the file can read it."""
-    draft = _draft(path)
-    draft.touch(mode=0o600)
-    draft.write_text(json.dumps(ready(world)) + "\n", "utf-8")
-    draft.replace(path)
-
-
-def _draft(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
-
-
-def _why_unwritable(path: Path) -> str:
-    """Asked before anything listens: who waits for the file would wait for ever."""
-    if path.is_dir():
-        return "it is a directory"
-    try:
-        _draft(path).touch(mode=0o600)
-        _draft(path).unlink()
-    except OSError as error:
-        return _why(error)
-    return ""
-
-
-def _end_with_stdin() -> None:
-    """Whoever started us holds the other end; when they are gone, however they went, so are we."""
-    with contextlib.suppress(OSError):
-        while os.read(0, 4096):
-            pass
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def _allow_many_connections() -> None:
     """A connection is a descriptor, and the usual limit of 1,024 is soon reached."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _run_until_signal(
-    reactor: Any, world: Simulator, announce: Callable[[], None], cleanup: Callable[[], None]
-) -> None:
-    def stop(*_: Any) -> None:
-        if last_resort.ident is None:
-            last_resort.start()
-        reactor.callFromThread(end)
-
-    def end_now() -> None:
-        # A user's processor may block the reactor's thread; then nothing but this ends the process in time.
-        cleanup()
-        os._exit(0)
-
-    def end() -> None:
-        if not ending:
-            ending.append(reactor.callLater(_STOP_WITHIN_S, reactor.stop))
-            world.stop().addBoth(lambda _: ending[0].active() and (ending[0].cancel(), reactor.stop()))
-
-    def running() -> None:
-        # Our own handlers, so that the exit code is 0 and the connections end before the reactor does; in place before
-        # anybody is told that there is something to end.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
-        announce()
-
-    ending: list[Any] = []
-    last_resort = threading.Timer(_END_WITHIN_S, end_now)
-    last_resort.daemon = True
-    reactor.callWhenRunning(running)
-    reactor.run()
 
 
 class _MaskedFile:

@@ -56,6 +56,7 @@ class Simulator(TwistedService):
         began: Seconds of the reactor's clock when it began to listen.
         resets: How often it went back to the beginning.
         mask: Masks the tokens of all services in a text that people will see.
+        nonce: What tells it from any other simulator, in its ready file and its state; empty when nobody has set it.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Simulator(TwistedService):
         self.spread_ips = spread_ips
         self.began = reactor.seconds()
         self.resets = 0
+        self.nonce = ""
         self._streams: dict[str, Random] = {}
         self.journal = Journal()
         self.faults = FaultBook(reactor.seconds, self.stream("faults"))

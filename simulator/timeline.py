@@ -161,7 +161,9 @@ class Timeline:
         told: Called with each step when it is done.
     """
 
-    def __init__(self, world: Simulator, steps: Sequence[Step], told: Callable[[Step], None] = lambda _: None) -> None:
+    def __init__(
+        self, world: Simulator, steps: Sequence[Step], told: Callable[[Step], object] = lambda _: None
+    ) -> None:
         self._world = world
         self._steps = sorted(steps, key=lambda step: step.at_s)
         self._told = told

@@ -7,7 +7,6 @@ import pathlib
 import subprocess
 import sys
 import threading
-import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +64,7 @@ def subprocess_simulator(folder: pathlib.Path, *arguments: str, seed: int = 0) -
     Raises:
         SimulatorFailed: It did not start.
     """
-    # A name of its own: a file that an earlier process has left would be taken for this one's.
-    ready, log = folder / f"ready-{uuid.uuid4().hex}.json", folder / "simulator.log"
+    ready, log = folder / "ready.json", folder / "simulator.log"
     command = simulator_command("serve", "--port", "0", "--ready-file", str(ready), "--seed", str(seed))
     # A processor given as `module:callable` may be a module of the tests' project.
     command += ["--until-eof", "--processor-path", str(pathlib.Path.cwd()), *arguments]
@@ -86,11 +84,20 @@ def subprocess_simulator(folder: pathlib.Path, *arguments: str, seed: int = 0) -
             process.stdin.close()
 
 
+def _read_ready_file(ready: pathlib.Path) -> dict[str, Any]:
+    try:
+        found = json.loads(ready.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _wait_until_ready(ready: pathlib.Path, process: subprocess.Popen[bytes], log: pathlib.Path) -> Any:
     never = threading.Event()
     for _ in range(int(_START_WITHIN_S / _POLL_S)):
-        if ready.exists():
-            return json.loads(ready.read_text("utf-8"))
+        found = _read_ready_file(ready)
+        if found.get("pid") == process.pid:  # else it is an earlier simulator's
+            return found
         if process.poll() is not None:
             break
         never.wait(_POLL_S)

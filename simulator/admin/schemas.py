@@ -335,6 +335,7 @@ COMPONENTS: dict[str, Schema] = {
         "Everything at a glance",
         {
             "seed": {"type": "integer", "description": "Of everything left to chance"},
+            "nonce": text("Of this simulator alone; its ready file has the same"),
             "url": text("The endpoint: what a client is given"),
             "uptime_s": {"type": "number", "description": "Seconds since it began to listen"},
             "services": listed("Who exists", ref("Service")),

@@ -26,6 +26,7 @@ def state(world: Simulator) -> dict[str, Any]:
     journal, replies = world.journal, world.control_plane.replies
     return {
         "seed": world.seed,
+        "nonce": world.nonce,
         "url": world.url,
         "uptime_s": round(world.uptime_s, 3),
         "services": [service(found) for found in world.services.values()],

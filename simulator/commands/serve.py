@@ -61,13 +61,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--replay", type=Path, default=None, metavar="FILE.toml", help="answer with the responses of a recording")
     add("--seed", type=int, default=None, help="of everything that is left to chance")
-    add("--ready-file", type=Path, default=None, metavar="PATH", help="write addresses there when all listens")
+    add(
+        "--ready-file",
+        type=Path,
+        default=None,
+        metavar="PATH",
+        help="write addresses there when all listens; a new path, or one whose simulator has ended",
+    )
     add("--until-eof", action="store_true", help="end when standard input does: with whoever started it")
     add("--log-format", choices=("text", "json"), default="text", help="of the log (default: %(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until a signal."""
+    if options.until_eof and sys.stdin is None:
+        options.parser.error("argument --until-eof: there is no standard input")
     try:
         story = scenario.read(options.scenario) if options.scenario else scenario.Scenario()
     except scenario.ScenarioError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
+from simulator.child_processes import end_with_parent
 from simulator.virtual.nemesis import draw
 from simulator.virtual.story import replay_line
 from simulator.virtual.world import World
@@ -116,7 +117,10 @@ def soak(
     total = Sum()
     chunks = iter([seeds[at : at + chunk] for at in range(0, len(seeds), chunk)])
     # Spawned, not forked: each process begins as a command would, whatever this one has imported or started.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    their_end, our_end = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent, initargs=(their_end,))
+    try:
         running = set(_submit(pool, chunks, jobs * _WAITING_PER_JOB, profile, hours))
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -129,6 +133,11 @@ def soak(
                     future.cancel()
                 break
             running |= set(_submit(pool, chunks, len(done), profile, hours))
+    finally:
+        # Ends the processes, whatever they are at: what was found is found, and an interrupt does not wait for seeds.
+        our_end.close()
+        pool.shutdown(cancel_futures=True)
+        their_end.close()
     total.violations.sort(key=lambda violation: violation["seed"])
     return total
 

@@ -1,0 +1,52 @@
+"""Processes of `soak` end with the one that started them, however that ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.simulator.serving import environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = """
+from simulator.virtual.soaking import soak
+
+if __name__ == "__main__":
+    soak(range(1, 100_000), "calm", 0.001, jobs=2, chunk=1, progress=lambda total: print("begun", flush=True))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
+    """The pipe that all of them write to comes to its end only when the last of them is gone."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, str(program)], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    while process.stdout.readline() != "begun\n":
+        assert process.poll() is None
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+
+
+def test_an_interrupt_is_an_exit_code(tmp_path: Path) -> None:
+    """130 and no traceback, though the seeds would take hours."""
+    command = [sys.executable, "-m", "simulator", "soak", "--seeds", "1..100000", "--profile", "calm", "--jobs", "2"]
+    process = subprocess.Popen(  # noqa: S603
+        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    while "seeds" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in output) == (130, False)

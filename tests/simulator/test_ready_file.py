@@ -1,0 +1,312 @@
+"""The ready file replaces nothing that is not its own, is written whole or not at all, and goes with its simulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.ready_file import ReadyFile, ReadyFileError, remove_stale, remove_stale_in
+from simulator.testing import SimulatorFailed, subprocess_simulator
+from tests.simulator.serving import Served, environment
+
+CONTENT = {"pid": os.getpid(), "url": "http://127.0.0.1:8780"}
+
+
+def stale(path: Path, **more: Any) -> Path:
+    """What a simulator leaves that was killed: its file, without its lock."""
+    path.write_text(json.dumps({**CONTENT, "nonce": "of-another", **more}))
+    return path
+
+
+def special(path: Path, kind: str) -> None:
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+    elif kind == "symbolic link":
+        path.symlink_to(path.with_name("precious"))
+        path.with_name("precious").write_text("precious")
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(found.name for found in folder.iterdir())
+
+
+def test_it_is_whole_ours_to_read_and_gone_at_the_end(tmp_path: Path) -> None:
+    """One file, of mode 600, with the nonce in it; no draft is left."""
+    file = ReadyFile(tmp_path / "r.json", "n0nce")
+    file.prepare()
+    assert left(tmp_path) == []
+    file.publish(CONTENT)
+    assert left(tmp_path) == ["r.json"]
+    assert json.loads(file.path.read_text()) == {**CONTENT, "nonce": "n0nce"}
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+    file.discard()
+    file.discard()
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "directory", "socket", "symbolic link"])
+def test_what_is_no_regular_file_is_refused_and_stays(tmp_path: Path, kind: str) -> None:
+    """When it is there before, and when it comes while the simulator starts."""
+    path = tmp_path / "r.json"
+    file = ReadyFile(path, "n0nce")
+    file.prepare()
+    special(path, kind)
+    before = os.lstat(path)
+    for attempt in (file.prepare, lambda: file.publish(CONTENT)):
+        with pytest.raises(ReadyFileError, match=f"cannot write the ready file {path}: it is a {kind}"):
+            attempt()
+    file.discard()
+    assert not remove_stale(path)
+    assert os.path.samestat(before, os.lstat(path))
+    if kind == "symbolic link":
+        assert path.read_text() == "precious"
+
+
+def test_a_dangling_link_is_refused_too(tmp_path: Path) -> None:
+    """What it points to is not made."""
+    (tmp_path / "r.json").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ReadyFileError, match="symbolic link"):
+        ReadyFile(tmp_path / "r.json", "n").prepare()
+    assert left(tmp_path) == ["r.json"]
+
+
+@pytest.mark.parametrize("text", ["precious", "{", "[]", '{"name": "my-package"}', '"url"', "[" * 100_000, " "])
+def test_a_file_of_something_else_is_refused_and_stays(tmp_path: Path, text: str) -> None:
+    """Only what looks like a ready file is one."""
+    path = tmp_path / "notes.txt"
+    path.write_text(text)
+    with pytest.raises(ReadyFileError, match="no ready file; remove it or name another path"):
+        ReadyFile(path, "n").prepare()
+    assert not remove_stale(path)
+    assert path.read_text() == text
+
+
+def test_an_empty_file_is_made_way_of(tmp_path: Path) -> None:
+    """`mktemp` makes one."""
+    path = tmp_path / "r.json"
+    path.touch()
+    file = ReadyFile(path, "n")
+    file.prepare()
+    file.publish(CONTENT)
+    file.discard()
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"pid": 2**22 + 1, "nonce": None}, {"pid": "x"}, {"pid": True}, {"pid": -1}, {"pid": 10**30}],
+    ids=["unlocked", "dead", "text", "flag", "negative", "huge"],
+)
+def test_the_file_of_a_dead_simulator_is_stale(tmp_path: Path, more: dict[str, Any]) -> None:
+    """Though another process has its pid by now: nobody holds its lock."""
+    path = stale(tmp_path / "r.json", **more)
+    if more.get("nonce", "") is None:
+        path.write_text(json.dumps({**CONTENT, "pid": more["pid"]}))
+    file = ReadyFile(path, "n")
+    file.prepare()
+    assert left(tmp_path) == []
+    assert not remove_stale(stale(path).with_name("none"))
+    assert remove_stale(path)
+    assert left(tmp_path) == []
+
+
+def test_a_file_without_a_nonce_goes_by_its_pid(tmp_path: Path) -> None:
+    """An older simulator does not hold a lock; our parent lives."""
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps({**CONTENT, "pid": os.getppid()}))
+    with pytest.raises(ReadyFileError, match=f"pid {os.getppid()}, http://127.0.0.1:8780"):
+        ReadyFile(path, "n").prepare()
+    assert not remove_stale(path)
+
+
+def test_the_file_of_one_that_lives_is_refused_and_stays(tmp_path: Path) -> None:
+    """Neither taken over nor removed; when it ends, the path is free."""
+    path = tmp_path / "r.json"
+    first, second = ReadyFile(path, "first"), ReadyFile(path, "second")
+    second.prepare()
+    first.publish(CONTENT)
+    for attempt in (second.prepare, lambda: second.publish(CONTENT)):
+        with pytest.raises(ReadyFileError, match="a simulator that runs has written it"):
+            attempt()
+    second.discard()
+    assert json.loads(path.read_text())["nonce"] == "first"
+    assert left(tmp_path) == ["r.json"]
+    first.discard()
+    second.publish(CONTENT)
+    second.discard()
+
+
+@pytest.mark.parametrize("how", ["replaced", "rewritten", "a link"])
+def test_what_is_no_longer_ours_is_not_removed(tmp_path: Path, how: str) -> None:
+    """Whoever has put something else there keeps it."""
+    path = tmp_path / "r.json"
+    file = ReadyFile(path, "n0nce")
+    file.publish(CONTENT)
+    if how == "rewritten":
+        path.write_text("mine")
+    else:
+        path.rename(tmp_path / "moved")
+        (path.write_text("mine") if how == "replaced" else path.symlink_to(tmp_path / "moved"))
+    file.discard()
+    assert os.path.lexists(path)
+
+
+def test_no_room_leaves_nothing_behind(tmp_path: Path) -> None:
+    """One line that says so; here the limit is that of a process, a full disk fails alike."""
+    program = (
+        "import resource, sys, pathlib\nfrom simulator.ready_file import *\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\nfile = ReadyFile(pathlib.Path(sys.argv[1]), 'n')\n"
+        "file.prepare()\ntry: file.publish({'url': 'x' * 100})\nexcept ReadyFileError as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "r.json")]
+    ended = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)  # noqa: S603
+    assert (ended.stderr, ended.stdout) == ("", f"cannot write the ready file {tmp_path}/r.json: File too large\n")
+    assert left(tmp_path) == []
+
+
+def test_a_command_line_names_the_stale_file(tmp_path: Path) -> None:
+    """In both spellings; whatever else it may have is left alone."""
+    path = tmp_path / "r.json"
+    for arguments in (["serve", "--ready-file", str(path)], [f"--ready-file={path}"]):
+        remove_stale_in([*arguments, "--ready-file"])
+        stale(path)
+        remove_stale_in(["--port", "0", *arguments])
+        assert left(tmp_path) == []
+
+
+# -- the process
+
+
+def serve(folder: Path, *arguments: str, **more: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "simulator", "--port", "0", "--service", "echo=1", *arguments]
+    streams: dict[str, Any] = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "stdin": subprocess.DEVNULL,
+        **more,
+    }
+    return subprocess.Popen(command, cwd=folder, env=environment(), text=True, **streams)  # noqa: S603
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "symbolic link", "directory"])
+def test_the_command_refuses_before_anything_else(tmp_path: Path, kind: str) -> None:
+    """One line, exit code 2, and what is there stays."""
+    special(tmp_path / "r.json", kind)
+    process = serve(tmp_path, "--ready-file", "r.json")
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (2, "")
+    assert errors == f"simulator: cannot write the ready file r.json: it is a {kind}\n"
+
+
+def test_two_on_one_path(tmp_path: Path) -> None:
+    """The second is refused, and the first one's file lives as long as the first."""
+    with Served(tmp_path) as served:
+        process = serve(tmp_path, "--ready-file", str(served.ready_file))
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert f"pid {served.process.pid}" in errors
+        assert json.loads(served.ready_file.read_text())["pid"] == served.process.pid
+        nonce = served.admin("GET", "/v1/state")[1]["nonce"]
+        assert nonce == served.ready["nonce"] != ""
+    assert left(tmp_path) == []
+
+
+def test_a_restart_after_a_kill(tmp_path: Path) -> None:
+    """The stale file is gone long before the new one is there, and no one who waits takes it."""
+    with Served(tmp_path) as served:
+        served.process.kill()
+        served.process.wait(10)
+        assert served.ready_file.exists()
+        with Served(tmp_path) as again:
+            assert again.ready["pid"] == again.process.pid
+            assert again.ready["nonce"] != served.ready["nonce"]
+    assert left(tmp_path) == []
+
+
+def test_an_old_file_is_not_taken_for_the_new_one(tmp_path: Path) -> None:
+    """By who waits for it."""
+    path = tmp_path / "ready.json"
+    path.write_text(json.dumps({"url": "http://127.0.0.1:9", "pid": 1}))
+    path.write_text(json.dumps({"url": "http://127.0.0.1:9"}))
+    with subprocess_simulator(tmp_path) as remote:
+        assert not remote.url.endswith(":9")
+    path.write_text("precious")
+    with pytest.raises(SimulatorFailed, match="remove it or name another path"), subprocess_simulator(tmp_path):
+        pass
+    assert path.read_text() == "precious"
+
+
+def test_no_room_for_the_file_ends_the_process(tmp_path: Path) -> None:
+    """With a code and one line: who waits for the file would wait for ever."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+
+    process = serve(tmp_path, "--ready-file", "r.json", preexec_fn=limit)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (1, "simulator: cannot write the ready file r.json: File too large\n")
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("output", ["pipe", "/dev/full"])
+def test_an_output_that_cannot_be_written_ends_the_process(tmp_path: Path, output: str) -> None:
+    """A closed pipe, a full disk: an exit code, one line and no traceback; the file was never there."""
+    if output == "pipe":
+        reading, writing = os.pipe()
+        os.close(reading)
+    else:
+        writing = os.open(output, os.O_WRONLY)
+    process = serve(tmp_path, "--ready-file", "r.json", stdout=writing)
+    os.close(writing)
+    _, errors = process.communicate(timeout=60)
+    why = "Broken pipe" if output == "pipe" else "No space left on device"
+    assert (process.returncode, errors) == (1, f"simulator: cannot write to standard output: {why}\n")
+    assert left(tmp_path) == []
+
+
+def test_a_pipe_that_closes_later_ends_it_quietly(tmp_path: Path) -> None:
+    """As `… | head` does, when the story goes on."""
+    (tmp_path / "story.toml").write_text('[[timeline]]\nat_s = 0.5\nsays = "more"\n')
+    process = serve(tmp_path, "--scenario", "story.toml", "--ready-file", "r.json")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("ready"):
+            break
+    process.stdout.close()
+    assert process.stderr is not None
+    assert (process.stderr.read(), process.wait(60)) == ("", 0)
+    process.stderr.close()
+    assert left(tmp_path) == ["story.toml"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_starts(tmp_path: Path, number: int) -> None:
+    """Exit code 0, no traceback, nothing left: here the signal comes while a module of the user is imported."""
+    (tmp_path / "mine.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\nraise SystemExit(9)\n")
+    process = serve(tmp_path, "--processor", "mine:rank", "--ready-file", "r.json")
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (0, "", "")
+    assert "r.json" not in left(tmp_path)
+
+
+def test_the_file_goes_first(tmp_path: Path) -> None:
+    """When the end begins, nobody should begin to use it: another simulator may take the path at once."""
+    with Served(tmp_path, "--service", "echo=1", "--processor", "sleep:60", "--keepalive", "0") as served:
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(10) == 0
+        assert left(tmp_path) == []
