@@ -60,7 +60,7 @@ class ControlPlane:
             if path.startswith(prefix):
                 return self._discover(request, path.removeprefix(prefix).strip("/"), _upstreams)
         if path == VIPSERVER_LIST:
-            return Response(200, f"{self._world.authority}\n".encode(), "text/plain")
+            return Response(200, f"{self._world.authority_to(request.connection)}\n".encode(), "text/plain")
         if path == VIPSERVER_HOSTS:
             domain = parse_qs(request.query).get("dom", [""])[0]
             return self._discover(request, domain, _vipserver)
@@ -112,7 +112,13 @@ class ControlPlane:
         answer = told.type if told else "ok" if services else "unknown_service"
         self.requests[answer] += 1
         is_silent = ending is not None and ending.type in _SILENT
-        response = None if is_silent else self._status(ending) if ending else self._list(services, lies, faults, render)
+        response = (
+            None
+            if is_silent
+            else self._status(ending)
+            if ending
+            else self._list(request, services, lies, faults, render)
+        )
         for service in services:
             self.replies.note(self._world.reactor.seconds(), service.name, request.target, answer, response)
         if response is None:
@@ -127,7 +133,12 @@ class ControlPlane:
         return Response(fault.get("code"), fault.get("body").encode(), "text/plain; charset=utf-8", headers)
 
     def _list(
-        self, services: Sequence[Service], lies: Sequence[Fault], faults: Sequence[Fault], render: Renderer
+        self,
+        request: Request,
+        services: Sequence[Service],
+        lies: Sequence[Fault],
+        faults: Sequence[Fault],
+        render: Renderer,
     ) -> Response:
         if not services and not lies:
             return Response(404, b'{"message": "no such service"}', "application/json")
@@ -136,10 +147,17 @@ class ControlPlane:
         for fault in lies:
             rows = self._lies.tell(fault, names, rows)
         absent = [_row(i) for service in services for i in service.instances.values() if not i.registered]
-        response = render(names, rows, absent)
+        response = render(names, self._advertise(rows, request), self._advertise(absent, request))
         # Blanks before the last brace: as valid as it was, and as large as is wished.
         padding = sum(fault.get("bytes") for fault in faults if fault.type == "huge")
         return response._replace(body=response.body[:-1] + b" " * padding + b"}") if padding else response
+
+    def _advertise(self, rows: Sequence[Any], request: Request) -> Sequence[Any]:
+        """The rows with addresses at which who asks can reach the instances."""
+        host, ours = self._world.advertised.to(request.connection), self._world.host
+        if host == ours:
+            return rows
+        return [{**row, "ip": host} if isinstance(row, dict) and row.get("ip") == ours else row for row in rows]
 
     # -- the gateway
 

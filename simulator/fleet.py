@@ -139,7 +139,7 @@ class Service:
 
     def _start(self, number: int, weight: float) -> SimulatedInstance:
         zone = self.spec.zone(number)
-        addresses = [(self.world.host, 0)]
+        addresses = [(self.world.host, self.world.port_of(self._id(number)))]
         if self.world.spread_ips:
             last = f"{self._number % 256}.{number % 250 + 1}"
             addresses = [(f"127.{net + number // 250 % 16 * 16}.{last}", DOCUMENTED_PORT) for net in _SPREAD_NETS]

@@ -8,6 +8,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 
+from simulator.advertising import loopback
 from simulator.http1 import Response
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def forward(
         return _own(503, "no instance is available")
     (instance,) = rng.choices(able, [instance.weight for instance in able])
     trip = _Trip(request)
-    connector = reactor.connectTCP(instance.ip, instance.port, trip, timeout=CONNECT_TIMEOUT_S)
+    connector = reactor.connectTCP(loopback(instance.ip), instance.port, trip, timeout=CONNECT_TIMEOUT_S)
     timer = reactor.callLater(ANSWER_TIMEOUT_S, trip.end, _own(504, "the instance did not answer in time"))
     answer = trip.answer
 

@@ -37,6 +37,7 @@ class Scenario:
         seed: Of everything that is left to chance.
         length_s: How long a demo of it lasts.
         services: What to simulate.
+        advertise: Host that discovery gives to others; empty for none.
         client: Settings of the demo's client: `calls_per_s`, `service`, and any of the client's own.
         timeline: What happens; faults that are there from the beginning are steps at 0.
         expectations: What must be true of the account; without any, that no call is lost.
@@ -47,6 +48,7 @@ class Scenario:
     seed: int | None = None
     length_s: float = DEFAULT_LENGTH_S
     services: tuple[ServiceSpec, ...] = ()
+    advertise: str = ""
     client: Mapping[str, Any] = field(factory=dict)
     timeline: tuple[Step, ...] = ()
     expectations: tuple[Expectation, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from simulator.advertising import check_advertise
 from simulator.expectations import METRICS, Expectation
 from simulator.faults import Fault, FaultError
 from simulator.processors import ProcessorError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_LENGTH_S = 86_400.0
 MAX_CALLS_PER_S = 100_000.0
-_FIELDS = ("title", "story", "seed", "length_s", "services", "client", "faults", "timeline", "expect")
+_FIELDS = ("title", "story", "seed", "length_s", "advertise", "services", "client", "faults", "timeline", "expect")
 _SERVICE_FIELDS = (
     "name", "instances", "weights", "token", "processor", "workers", "queue", "processing", "keepalive_s", "rate_limit",
     "zones", "capture_bytes",
@@ -51,12 +52,20 @@ def parse(given: dict[str, Any]) -> Scenario:
         seed=None if given.get("seed") is None else int(number("$.seed", given["seed"], -inf, inf, whole=True)),
         length_s=length_s,
         services=services,
+        advertise=_advertise(given.get("advertise", "")),
         client=table("$.client", given.get("client", {})),
         timeline=(*faults, *_timeline(tables(given, "timeline"), roll)),
         expectations=tuple(
             _expectation(f"$.expect[{at}]", row, roll) for at, row in enumerate(tables(given, "expect"))
         ),
     )
+
+
+def _advertise(given: Any) -> str:
+    try:
+        return check_advertise(given)
+    except SpecError as error:
+        raise ScenarioError(f"$.advertise: {error}") from None
 
 
 # -- services

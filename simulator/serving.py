@@ -22,10 +22,12 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
+from simulator.advertising import bracketed
 from simulator.commands import FAILED, UNAVAILABLE, USAGE, discard_output, say
 from simulator.lifetime import Lifetime
 from simulator.processors import find, mnist
 from simulator.ready_file import ReadyFile, ReadyFileError
+from simulator.service_spec import SpecError
 from simulator.simulator import Simulator
 from simulator.timeline import Timeline
 
@@ -68,7 +70,14 @@ def serve(
     except ReadyFileError as error:
         return say(error, USAGE)
     world = Simulator(
-        reactor, seed=seed, host=options.host, port=options.port, services=services, spread_ips=options.spread_ips
+        reactor,
+        seed=seed,
+        host=options.host,
+        port=options.port,
+        services=services,
+        spread_ips=options.spread_ips,
+        advertise=options.advertise,
+        instance_port=options.instance_port,
     )
     world.nonce = nonce
     _begin_log(options.log_format, world.mask)
@@ -76,8 +85,11 @@ def serve(
     prepare(world)
     try:
         world.start()
+    except SpecError as error:
+        return say(error, USAGE)
     except (CannotListenError, OSError) as error:
-        return say(f"cannot listen on {options.host}:{options.port}: {_why(error)}", UNAVAILABLE)
+        port = error.port if isinstance(error, CannotListenError) else options.port
+        return say(f"cannot listen on {bracketed(options.host)}:{port}: {_why(error)}", UNAVAILABLE)
     if not options.host.startswith(_LOOPBACK):
         print(f"simulator: WARNING: {options.host} is not loopback; others can reach it", file=sys.stderr)
 
@@ -142,7 +154,8 @@ def banner(world: Simulator, *, show_token: bool) -> str:
     """What is simulated, and lines to copy and paste."""
     lines = [f"EAS simulator at {world.url}   admin {world.admin_url}   seed {world.seed}", ""]
     for service in world.services.values():
-        where = ", ".join(f"{i.ip}:{i.port} (weight {i.weight:g})" for i in service.instances.values())
+        instances = service.instances.values()
+        where = ", ".join(f"{bracketed(world.ip_to(i.ip))}:{i.port} (weight {i.weight:g})" for i in instances)
         lines.append(f"  {service.name}: {where or 'no instances'}")
     service = next(iter(world.services.values()))
     lines += [
@@ -200,7 +213,8 @@ def ready(world: Simulator) -> dict[str, Any]:
                 "name": service.name,
                 "token": service.token,
                 "instances": [
-                    {"id": i.id, "ip": i.ip, "port": i.port, "weight": i.weight} for i in service.instances.values()
+                    {"id": i.id, "ip": world.ip_to(i.ip), "port": i.port, "weight": i.weight}
+                    for i in service.instances.values()
                 ],
             }
             for service in world.services.values()

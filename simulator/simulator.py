@@ -14,6 +14,7 @@ from twisted.internet.defer import DeferredList, succeed
 from twisted.internet.error import CannotListenError
 
 from simulator.admin.api import AdminApi
+from simulator.advertising import Advertised, bracketed
 from simulator.captures import Capture, Message
 from simulator.control_plane import ControlPlane
 from simulator.fault_book import FaultBook
@@ -31,11 +32,12 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from simulator.faults import Fault
-    from simulator.http1 import Answer, Request
+    from simulator.http1 import Answer, Request, ServerConnection
     from simulator.instance import SimulatedInstance
     from simulator.messages import Response
 
 ADMIN = "/_eas"
+_MAX_PORT = 65_535
 
 
 class Simulator(TwistedService):
@@ -48,6 +50,9 @@ class Simulator(TwistedService):
         port: Of control plane and admin API; 0 for any that is free.
         services: What to simulate.
         spread_ips: Whether each instance has a loopback address of its own and the documented port 50000.
+        advertise: Host that discovery gives as every instance's, a name or an address; empty for where it listens, or
+            when that is all addresses, where a request came in.
+        instance_port: Port of the first instance, from which the others count up; 0 for any that are free.
 
     Attributes:
         journal: What reached the instances.
@@ -55,6 +60,7 @@ class Simulator(TwistedService):
         services: Who exists.
         began: Seconds of the reactor's clock when it began to listen.
         resets: How often it went back to the beginning.
+        advertised: The host that others are given.
         mask: Masks the tokens of all services in a text that people will see.
         nonce: What tells it from any other simulator, in its ready file and its state; empty when nobody has set it.
     """
@@ -68,11 +74,21 @@ class Simulator(TwistedService):
         port: int = 0,
         services: Iterable[ServiceSpec] = DEFAULT_SERVICES,
         spread_ips: bool = False,
+        advertise: str = "",
+        instance_port: int = 0,
     ) -> None:
+        if spread_ips and (advertise or instance_port):
+            raise SpecError(
+                "spread_ips gives each instance an address of its own; it excludes advertise and instance_port"
+            )
+
         self.reactor = reactor
         self.seed = seed
         self.host = host
         self.spread_ips = spread_ips
+        self.advertised = Advertised(host, advertise)
+        self._instance_port = instance_port
+        self._instance_ports: dict[str, int] = {}
         self.began = reactor.seconds()
         self.resets = 0
         self.nonce = ""
@@ -106,14 +122,34 @@ class Simulator(TwistedService):
 
     @property
     def authority(self) -> str:
-        """Host and port of the endpoint."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self._address.port}"
+        """Host and port of the endpoint, for this machine."""
+        return self.authority_to(None)
+
+    def authority_to(self, connection: ServerConnection | None) -> str:
+        """Host and port of the endpoint, for who asks on a connection."""
+        return f"{bracketed(self.advertised.to(connection))}:{self._address.port}"
 
     @property
     def url(self) -> str:
         """The endpoint: what a client is given."""
         return f"http://{self.authority}"
+
+    def ip_to(self, ip: str, connection: ServerConnection | None = None) -> str:
+        """The address of an instance that listens on `ip`, for who asks on a connection; without one, for us."""
+        return self.advertised.to(connection) if ip == self.host else ip
+
+    def port_of(self, instance_id: str) -> int:
+        """Where an instance is to listen, the same whenever it is made anew; 0 for any port.
+
+        Raises:
+            SpecError: No port is left.
+        """
+        if not self._instance_port:
+            return 0
+        port = self._instance_ports.setdefault(instance_id, self._instance_port + len(self._instance_ports))
+        if port > _MAX_PORT:
+            raise SpecError(f"no port is left for instance {instance_id}: instance_port is {self._instance_port}")
+        return port
 
     @property
     def admin_url(self) -> str:
@@ -189,7 +225,7 @@ class Simulator(TwistedService):
         try:
             for service in self.services.values():
                 service.start()
-        except CannotListenError:
+        except (CannotListenError, SpecError):
             self.stop()
             raise
         return succeed(self)

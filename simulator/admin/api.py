@@ -47,14 +47,9 @@ class AdminApi:
     def handle(self, request: Request) -> Answer | Deferred[Answer]:
         """Answer a request below `/_eas`."""
         host = request.headers.get("host", "")
-        if not self._is_ours(host):
+        if not self._world.advertised.is_ours(host, request.connection):
             return problem_response(
                 Problem(403, f"the Host header must name this machine, got {host[:100]!r}"), self._world.mask
             )
         path = request.path.removeprefix(openapi.ROOT) or "/"
         return route(self.operations, request, path, parse_qsl(request.query, keep_blank_values=True), self._world.mask)
-
-    def _is_ours(self, host: str) -> bool:
-        # What a page of another origin can make a browser send here names that origin's host (DNS rebinding).
-        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-        return name.lower() in ("localhost", "127.0.0.1", "[::1]", self._world.host, f"[{self._world.host}]")

@@ -211,6 +211,7 @@ class Stream:
     def __init__(self, world: Simulator, hub: Hub, connection: ServerConnection, rate: int) -> None:
         self._world = world
         self._hub = hub
+        self._connection = connection
         self._transport: Any = connection.transport
         self._rate = rate
         self._is_paused = False
@@ -240,11 +241,14 @@ class Stream:
         changes = self._hub.watch.since(self._change)
         if changes is None or any(change.event == "state" for change in changes):
             self._change, self._row = self._hub.watch.latest, self._world.journal.total
-            yield self._event("state", views.state(self._world))
+            yield self._event("state", views.state(self._world, self._connection))
             return
         for change in changes:
             self._change = change.number
-            yield self._event(change.event, change.data)
+            data = change.data
+            if change.event == "instance" and data["ip"] == self._world.advertised.to():
+                data = {**data, "ip": self._world.advertised.to(self._connection)}
+            yield self._event(change.event, data)
 
     def _requests(self) -> Iterator[str]:
         total = self._world.journal.total

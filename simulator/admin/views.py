@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from simulator.fault_book import Strike
     from simulator.faults import Fault
     from simulator.fleet import Service
+    from simulator.http1 import ServerConnection
     from simulator.instance import SimulatedInstance
     from simulator.journal import Row
     from simulator.replies import Reply
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
     from simulator.stubs import Stub
 
 
-def state(world: Simulator) -> dict[str, Any]:
-    """Everything at a glance."""
+def state(world: Simulator, connection: ServerConnection | None = None) -> dict[str, Any]:
+    """Everything at a glance; addresses are those for who asks on a connection, as below."""
     journal, replies = world.journal, world.control_plane.replies
     return {
         "seed": world.seed,
         "nonce": world.nonce,
-        "url": world.url,
+        "url": f"http://{world.authority_to(connection)}",
         "uptime_s": round(world.uptime_s, 3),
-        "services": [service(found) for found in world.services.values()],
+        "services": [service(found, connection) for found in world.services.values()],
         "faults": [fault(world, found) for found in world.faults],
         "requests": {
             "total": journal.total,
@@ -44,22 +45,22 @@ def state(world: Simulator) -> dict[str, Any]:
     }
 
 
-def service(found: Service) -> dict[str, Any]:
+def service(found: Service, connection: ServerConnection | None = None) -> dict[str, Any]:
     """A service with its instances."""
     return {
         "name": found.name,
         "has_token": bool(found.token),
-        "instances": [instance(one) for one in found.instances.values()],
+        "instances": [instance(one, connection) for one in found.instances.values()],
     }
 
 
-def instance(found: SimulatedInstance) -> dict[str, Any]:
+def instance(found: SimulatedInstance, connection: ServerConnection | None = None) -> dict[str, Any]:
     """An instance, with its account."""
     account = found.service.world.journal.account(found.id)
     return {
         "id": found.id,
         "service": found.service.name,
-        "ip": found.ip,
+        "ip": found.service.world.ip_to(found.ip, connection),
         "port": found.port,
         "weight": found.weight,
         "zone": found.zone,

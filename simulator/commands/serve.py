@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from simulator import scenario
+from simulator.advertising import check_advertise
 from simulator.commands import BAD_SCENARIO, say
 from simulator.durations import Duration, DurationError
 from simulator.processors import SEARCH_PATH, ProcessorError, find
@@ -24,14 +25,25 @@ if TYPE_CHECKING:
 
     from simulator.simulator import Simulator
 
+_ADVERTISE_HELP = (
+    "name or address of this machine that discovery gives to others (default: --host, or when that is all addresses, "
+    "the one a request came in on)"
+)
+_INSTANCE_PORT_HELP = "port of the first instance, from which the others count up (default: any that are free)"
 _PROCESSING_HELP = "how long a request takes, constant or a distribution: uniform, exponential, lognormal"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    add(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; 0.0.0.0 or :: for all of this machine's (default: %(default)s)",
+    )
+    add("--advertise", default=None, metavar="HOST", help=_ADVERTISE_HELP)
     add("--port", type=port, default=8780, help="of control plane and admin API; 0 picks (default: %(default)s)")
+    add("--instance-port", type=port, default=0, metavar="N", help=_INSTANCE_PORT_HELP)
     add("--service", type=_service, action="append", metavar="NAME=INSTANCES", help="a service; may be repeated")
     add("--weight", type=_weights, default=(), metavar="W,W,…", help="one for each of a service's instances")
     add("--token", default=None, help="token of the services; made up when not given, empty for none")
@@ -87,8 +99,11 @@ def run(options: argparse.Namespace) -> int:
         services = _told(story.services, options.token or "") or _specs(options, token)
         for spec in services:
             find(spec.processor, spec.name)
+        options.advertise = check_advertise(story.advertise if options.advertise is None else options.advertise)
     except (SpecError, ProcessorError) as error:
         options.parser.error(str(error))
+    if options.spread_ips and (options.advertise or options.instance_port):
+        options.parser.error("argument --spread-ips: not allowed with --advertise or --instance-port")
     try:
         stubs = read_recording(options.replay) if options.replay else []
     except StubError as error:

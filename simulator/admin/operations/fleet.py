@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.error import CannotListenError
+
 from simulator.admin import schemas, views
 from simulator.admin.routing import Asked, Operation, Parameter, Problem
 from simulator.fleet import ServiceSpec, SpecError
@@ -63,8 +65,9 @@ class FleetOperations:
                 instance,
                 takes=schemas.NEW_INSTANCE,
                 status=201,
+                problems=(409,),
             ),
-            Operation("GET", _INSTANCE, lambda asked: views.instance(self._instance(asked)), "One instance", instance),
+            Operation("GET", _INSTANCE, lambda asked: _view(self._instance(asked), asked), "One instance", instance),
             Operation(
                 "PATCH",
                 _INSTANCE,
@@ -83,11 +86,13 @@ class FleetOperations:
             ),
         )
 
-    def _services(self, _: Asked) -> Any:
-        return {"services": [views.service(service) for service in self._world.services.values()]}
+    def _services(self, asked: Asked) -> Any:
+        return {
+            "services": [views.service(service, asked.request.connection) for service in self._world.services.values()]
+        }
 
     def _one_service(self, asked: Asked) -> Any:
-        return views.service(self._service(asked))
+        return views.service(self._service(asked), asked.request.connection)
 
     def _add_service(self, asked: Asked) -> Any:
         if asked.body["name"] in self._world.services:
@@ -96,28 +101,32 @@ class FleetOperations:
             service = self._world.add_service(ServiceSpec(**asked.body))
         except (SpecError, ProcessorError) as error:
             raise Problem(422, f"$: {error}") from None
-        return self._world.settled().addCallback(lambda _: views.service(service))
+        except CannotListenError as error:
+            raise _taken(error) from None
+        return self._world.settled().addCallback(lambda _: views.service(service, asked.request.connection))
 
     def _remove_service(self, asked: Asked) -> Deferred[None]:
         return self._world.remove_service(self._service(asked).name).addCallback(lambda _: None)
 
     def _instances(self, asked: Asked) -> Any:
-        return {"instances": [views.instance(instance) for instance in self._service(asked).instances.values()]}
+        return {"instances": [_view(instance, asked) for instance in self._service(asked).instances.values()]}
 
     def _add(self, asked: Asked) -> Any:
         try:
             instance = self._service(asked).add_instance(**asked.body)
         except SpecError as error:
             raise Problem(422, f"$: {error}") from None
-        return instance.apply_faults().addCallback(lambda _: views.instance(instance))
+        except CannotListenError as error:
+            raise _taken(error) from None
+        return instance.apply_faults().addCallback(lambda _: _view(instance, asked))
 
     def _patch(self, asked: Asked) -> Any:
         instance, wanted = self._instance(asked), asked.body
         instance.weight = wanted.get("weight", instance.weight)
         instance.registered = wanted.get("registered", instance.registered)
         if "state" not in wanted:
-            return views.instance(instance)
-        return instance.set_state(State(wanted["state"])).addCallback(lambda _: views.instance(instance))
+            return _view(instance, asked)
+        return instance.set_state(State(wanted["state"])).addCallback(lambda _: _view(instance, asked))
 
     def _remove(self, asked: Asked) -> Deferred[None]:
         instance, grace_s = self._instance(asked), asked.query["grace_s"]
@@ -134,6 +143,14 @@ class FleetOperations:
         if instance is None:
             raise Problem(404, f"no instance {asked.names['instance']!r} in service {service.name!r}")
         return instance
+
+
+def _taken(error: CannotListenError) -> Problem:
+    return Problem(409, f"the instance's port {error.port} is taken: {error.socketError}")
+
+
+def _view(instance: SimulatedInstance, asked: Asked) -> Any:
+    return views.instance(instance, asked.request.connection)
 
 
 def find_service(world: Simulator, name: str) -> Service:

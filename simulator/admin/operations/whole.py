@@ -38,7 +38,11 @@ class WholeOperations:
             Operation("GET", "/metrics", self._metrics, "For Prometheus", text, media=metrics.MEDIA),
             Operation("GET", "/openapi.json", lambda _: self._describe(), "This document", {"type": "object"}),
             Operation(
-                "GET", "/v1/state", lambda _: views.state(self._world), "Everything at a glance", schemas.ref("State")
+                "GET",
+                "/v1/state",
+                lambda asked: views.state(self._world, asked.request.connection),
+                "Everything at a glance",
+                schemas.ref("State"),
             ),
             Operation("POST", "/v1/reset", self._reset, "Back to the beginning", seed, takes=schemas.RESET),
         )
