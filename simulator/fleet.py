@@ -32,6 +32,7 @@ class Service:
         self.spec = spec
         self.name = spec.name
         self.token = spec.token
+        self.gateway = spec.gateway
         self.processor: Processor = find(spec.processor, spec.name)
         self.stubs = Stubs()
         self.instances: dict[str, SimulatedInstance] = {}
@@ -114,6 +115,7 @@ class Service:
 
     def reset(self) -> Deferred[Any]:
         """Back to the specification: its instances run, registered, with their weights; others are gone."""
+        self.gateway = self.spec.gateway
         first = {self._id(number) for number in range(self.spec.instances)}
         waiting = [
             self.remove_instance(instance_id) for instance_id in list(self.instances) if instance_id not in first

@@ -36,20 +36,23 @@ _SWITCHING_PROTOCOLS = 101
 def forward(
     reactor: Any, request: Request, instances: Sequence[SimulatedInstance], rng: Random
 ) -> Answer | Deferred[Answer]:
-    """The answer of one of `instances`, or the gateway's own."""
-    able = [instance for instance in instances if instance.weight > 0]
+    """The answer of one of `instances`, or the gateway's own; the service's `gateway` says what a dead one means."""
+    able = [
+        instance
+        for instance in instances
+        if instance.weight > 0 and (instance.service.gateway != "avoid" or instance.address.is_listening)
+    ]
     if not able:
         return _own(503, "no instance is available")
-    (instance,) = rng.choices(able, [instance.weight for instance in able])
-    trip = _Trip(request)
-    connector = reactor.connectTCP(loopback(instance.ip), instance.port, trip, timeout=CONNECT_TIMEOUT_S)
+    trip = _Trip(reactor, request, able, rng)
     timer = reactor.callLater(ANSWER_TIMEOUT_S, trip.end, _own(504, "the instance did not answer in time"))
     answer = trip.answer
+    trip.start()
 
     def done(result: Any) -> Any:
         if timer.active():
             timer.cancel()
-        connector.disconnect()
+        trip.disconnect()
         return result
 
     return answer.addBoth(done)
@@ -60,21 +63,47 @@ def _own(status: int, text: str) -> Response:
 
 
 class _Trip(ClientFactory):
-    """One request on its way to an instance and back."""
+    """One request on its way to an instance and back.
+
+    Args:
+        reactor: Whose network.
+        request: What is forwarded.
+        instances: Where to; at least one.
+        rng: Chooses.
+    """
 
     noisy = False
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, reactor: Any, request: Request, instances: list[SimulatedInstance], rng: Random) -> None:
         self.request = request
         self.answer: Deferred[Answer] = Deferred()
+        self._reactor = reactor
+        self._untried = instances
+        self._rng = rng
+        self._tried: SimulatedInstance
+        self._connector: Any
+
+    def start(self) -> None:
+        """Connect to one of the instances that have not been tried, by weight."""
+        (self._tried,) = self._rng.choices(self._untried, [instance.weight for instance in self._untried])
+        self._untried = [instance for instance in self._untried if instance is not self._tried]
+        ip, port = loopback(self._tried.ip), self._tried.port
+        self._connector = self._reactor.connectTCP(ip, port, self, timeout=CONNECT_TIMEOUT_S)
+
+    def disconnect(self) -> None:
+        """The connection is of no use any more."""
+        self._connector.disconnect()
 
     def buildProtocol(self, addr: Any) -> Protocol:  # noqa: ARG002
         """The connection's protocol (`IProtocolFactory`)."""
         return _Messenger(self)
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:  # noqa: ARG002
-        """The instance could not be reached."""
-        self.end(_own(502, "the instance could not be reached"))
+        """The instance could not be reached; another can be tried, because nothing has been sent."""
+        if self._untried and self._tried.service.gateway == "retry" and not self.answer.called:
+            self.start()
+        else:
+            self.end(_own(502, "the instance could not be reached"))
 
     def end(self, answer: Answer) -> None:
         """The trip is over; later ends are ignored."""

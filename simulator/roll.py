@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from simulator.wording import shortened
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from simulator.service_spec import ServiceSpec
     from simulator.timeline import Step
-
-_MANY = 8
 
 
 class Roll:
@@ -50,8 +50,7 @@ class Roll:
 
     def says(self, service: str) -> str:
         """Who exists, for people."""
-        found = list(self.services[service])
-        return ", ".join(found[:_MANY]) + (", …" if len(found) > _MANY else "")
+        return shortened(self.services[service])
 
     def _add(self, service: str, count: int) -> None:
         first = self._numbered[service]

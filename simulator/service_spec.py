@@ -23,6 +23,9 @@ MAX_RATE = 1e6
 WORKERS, QUEUE, KEEPALIVE_S = 5, 64, 5.0
 """The defaults of EAS: worker threads, queued requests, and `rpc.keepalive`."""
 
+GATEWAY_MODES = ("fail", "retry", "avoid")
+"""It answers 502; it tries the other registered instances first; it leaves out those that refuse connections."""
+
 
 class SpecError(ValueError):
     """A service that cannot be; the text says why."""
@@ -52,6 +55,7 @@ class ServiceSpec:
             for no limit.
         rate_limit: Requests an instance takes in a second; what comes then is answered 429. `None` for no limit.
         zones: Availability zones; instances are dealt out to them in turn.
+        gateway: What the gateway does when an instance refuses connections: one of `GATEWAY_MODES`.
         capture_bytes: Bytes of each request's and response's body that the journal keeps, with the headers; `None` for
             neither.
     """
@@ -67,6 +71,7 @@ class ServiceSpec:
     keepalive_s: float = KEEPALIVE_S
     rate_limit: float | None = None
     zones: Sequence[str] = ()
+    gateway: str = "fail"
     capture_bytes: int | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -78,6 +83,8 @@ class ServiceSpec:
         self._check("keepalive_s", 0, 86_400, whole=False)
         if self.rate_limit is not None:
             self._check("rate_limit", 0.001, MAX_RATE, whole=False)
+        if self.gateway not in GATEWAY_MODES:
+            raise SpecError(f"gateway must be {', '.join(GATEWAY_MODES)}, got {self.gateway!r}")
         if self.capture_bytes is not None:
             self._check("capture_bytes", 0, MAX_BODY_BYTES)
         self._check_lists()

@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 DEFAULT_URL = "http://127.0.0.1:8780"
 TIMEOUT_S = 30.0
 _REFUSED = 400
+_MANY = 10
+
+
+def shortened(names: Iterable[str]) -> str:
+    """Join names with commas, at most ten of them."""
+    found = list(names)
+    return (", ".join(found[:_MANY]) or "none") + (f" and {len(found) - _MANY} more" if len(found) > _MANY else "")
 
 
 class RemoteError(Exception):
@@ -106,10 +113,10 @@ class Remote:
 
     def instance(self, instance_id: str) -> Any:
         """The instance of that id, of whichever service."""
-        for instance in self.instances():
-            if instance["id"] == instance_id:
-                return instance
-        raise RemoteError(404, f"no instance {instance_id!r}")
+        found = {instance["id"]: instance for instance in self.instances()}
+        if instance_id not in found:
+            raise RemoteError(404, f"no instance {instance_id!r}; there are {shortened(found)}")
+        return found[instance_id]
 
     def change(self, instance_id: str, **changes: Any) -> Any:
         """Change `weight`, `state` or `registered` of an instance; in effect when this returns."""

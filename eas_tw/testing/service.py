@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from eas_tw.testing.answers import Received, answer, as_response
 from eas_tw.testing.callbacks import CallbackServer
-from eas_tw.testing.remote import Remote, RemoteError
+from eas_tw.testing.remote import Remote, RemoteError, shortened
 
 if TYPE_CHECKING:
     import pathlib
@@ -103,11 +103,14 @@ class RemoteService:
     @property
     def instances(self) -> list[Any]:
         """Its instances, as they are now."""
-        return next(list(found["instances"]) for found in self.simulator.services() if found["name"] == self.name)
+        services = {found["name"]: found for found in self.simulator.services()}
+        if self.name not in services:
+            raise RemoteError(_NOT_FOUND, f"no service {self.name!r}; there are {shortened(services)}")
+        return list(services[self.name]["instances"])
 
     def address(self, number: int = 0) -> tuple[str, int]:
         """Where an instance listens."""
-        instance = self.instances[number]
+        instance = self._instance(number)
         return instance["ip"], instance["port"]
 
     # -- verbs
@@ -144,7 +147,7 @@ class RemoteService:
         """Put a fault to work on one instance, or on all: `fault("http_status", 0, code=503, when={"times": 3})`."""
         target = {"service": self.name}
         if number is not None:
-            target["instance"] = self.instances[number]["id"]
+            target["instance"] = self._instance(number)["id"]
         return self.simulator.add_fault(type_, target, when=when, **attrs)
 
     def discovery_fault(self, type_: str, *, when: dict[str, Any] | None = None, **attrs: Any) -> Any:
@@ -239,11 +242,22 @@ class RemoteService:
     def count(self, number: int | None = None, **equal: Any) -> int:
         """How many requests reached it, or one of its instances: `count(0, status=200)`."""
         if number is not None:
-            equal["instance"] = self.instances[number]["id"]
+            equal["instance"] = self._instance(number)["id"]
         return self.simulator.count(service=self.name, **equal)
 
+    def _instance(self, number: int) -> Any:
+        """Return the instance of that number, or raise an error that says which there are."""
+        found = self.instances
+        try:
+            return found[number]
+        except (IndexError, TypeError):
+            there = shortened(f"{at} ({instance['id']})" for at, instance in enumerate(found))
+            raise RemoteError(
+                _NOT_FOUND, f"no instance {number!r} in service {self.name!r}; there are {there}"
+            ) from None
+
     def _change(self, number: int, **changes: Any) -> Any:
-        return self.simulator.change(self.instances[number]["id"], **changes)
+        return self.simulator.change(self._instance(number)["id"], **changes)
 
 
 def _received(row: Mapping[str, Any]) -> Received:

@@ -17,7 +17,7 @@ from simulator.instance import State
 from simulator.journal import FIELDS, Row
 from simulator.processors import BUILT_IN
 from simulator.replies import Reply
-from simulator.service_spec import KEEPALIVE_S, MAX_QUEUE, MAX_RATE, MAX_WORKERS, QUEUE, WORKERS
+from simulator.service_spec import GATEWAY_MODES, KEEPALIVE_S, MAX_QUEUE, MAX_RATE, MAX_WORKERS, QUEUE, WORKERS
 from simulator.stubs import MAX_DELAY_S, MAX_RESPONSES
 
 if TYPE_CHECKING:
@@ -109,6 +109,10 @@ WEIGHT: Schema = {
 }
 STATE = text("What it does; never changes what discovery says", enum=[state.value for state in State])
 REGISTERED = flag("Whether discovery tells of it")
+GATEWAY = text(
+    "What the gateway does when an instance refuses: fail (502), retry (try the others), avoid (leave it out)",
+    enum=list(GATEWAY_MODES),
+)
 MATCHER = {
     "type": "object",
     "description": "Fields of a row, each with the value it must have; none matches every row",
@@ -118,6 +122,7 @@ MATCHER = {
 PATCH_INSTANCE = shape(
     "What is to change", {"weight": WEIGHT, "state": STATE, "registered": REGISTERED}, required=False, minProperties=1
 )
+PATCH_SERVICE = shape("What is to change", {"gateway": GATEWAY}, required=False, minProperties=1)
 NEW_INSTANCE = shape(
     "How it begins",
     {"weight": WEIGHT | {"default": 100}, "registered": REGISTERED | {"default": True}},
@@ -169,6 +174,7 @@ NEW_SERVICE = shape(
             "maximum": MAX_BODY_BYTES,
         },
         "zones": listed("Availability zones; instances are dealt out to them in turn", text("A name", minLength=1)),
+        "gateway": GATEWAY | {"default": "fail"},
     },
 ) | {"required": ["name"]}
 _ANY: Schema = {"description": "A JSON value"}
@@ -280,10 +286,12 @@ COMPONENTS: dict[str, Schema] = {
         {
             "name": text("Its name"),
             "has_token": flag("Whether callers need one; the token itself is in the ready file only"),
+            "gateway": GATEWAY,
             "instances": listed("Its instances", ref("Instance")),
         },
     ),
     "InstancePatch": PATCH_INSTANCE,
+    "ServicePatch": PATCH_SERVICE,
     "NewInstance": NEW_INSTANCE,
     "NewService": NEW_SERVICE,
     "NewFault": NEW_FAULT,

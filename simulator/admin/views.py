@@ -50,6 +50,7 @@ def service(found: Service, connection: ServerConnection | None = None) -> dict[
     return {
         "name": found.name,
         "has_token": bool(found.token),
+        "gateway": found.gateway,
         "instances": [instance(one, connection) for one in found.instances.values()],
     }
 

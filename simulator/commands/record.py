@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Forward and record until a signal."""
     name = options.service or options.url.url.rstrip("/").rpartition("/")[2]
-    options.spread_ips = False
+    options.spread_ips, options.advertise, options.instance_port = False, "", 0
     try:
         spec = ServiceSpec(name, 1, (), options.token, options.url, keepalive_s=0, capture_bytes=0)
         recorder = Recorder(options.output)

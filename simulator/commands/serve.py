@@ -17,7 +17,7 @@ from simulator.commands import BAD_SCENARIO, say
 from simulator.durations import Duration, DurationError
 from simulator.processors import SEARCH_PATH, ProcessorError, find
 from simulator.recording import read_recording
-from simulator.service_spec import KEEPALIVE_S, QUEUE, WORKERS, ServiceSpec, SpecError
+from simulator.service_spec import GATEWAY_MODES, KEEPALIVE_S, QUEUE, WORKERS, ServiceSpec, SpecError
 from simulator.stubs import StubError
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ _ADVERTISE_HELP = (
     "the one a request came in on)"
 )
 _INSTANCE_PORT_HELP = "port of the first instance, from which the others count up (default: any that are free)"
+_GATEWAY_HELP = (
+    "what the gateway does when an instance refuses connections: answer 502, try the others, or leave such an instance "
+    "out (default: %(default)s)"
+)
 _PROCESSING_HELP = "how long a request takes, constant or a distribution: uniform, exponential, lognormal"
 
 
@@ -62,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keepalive", type=float, default=KEEPALIVE_S, metavar="S", help="then 408; 0 for never (default: %(default)g)"
     )
     add("--rate-limit", type=float, default=None, metavar="N", help="requests a second an instance takes; then 429")
+    add("--gateway", choices=GATEWAY_MODES, default="fail", help=_GATEWAY_HELP)
     add("--zones", type=_names, default=(), metavar="A,B,…", help="availability zones; instances are dealt out to them")
     add("--spread-ips", action="store_true", help="each instance on an address of its own, port 50000 (Linux)")
     add(
@@ -150,6 +155,7 @@ def _specs(options: argparse.Namespace, token: str) -> tuple[ServiceSpec, ...]:
             keepalive_s=options.keepalive,
             rate_limit=options.rate_limit,
             zones=options.zones,
+            gateway=options.gateway,
         )
         for name, count in named
     )

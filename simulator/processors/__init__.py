@@ -109,7 +109,8 @@ def find(name: str | Processor | Callable[[Any], Any], service: str) -> Processo
     Args:
         name: A key of `BUILT_IN`; `sleep:` and a duration; `forward:` and a URL; `MODULE:CALLABLE`, or
             `CODEC+MODULE:CALLABLE` for one that takes and answers values; a callable; empty for what suits the service:
-            one whose name starts with `mnist` computes scores, every other one echoes. `gzip+NAME` takes compressed
+            one whose own name, behind a `group/`, starts with `mnist` computes scores, every other one echoes.
+            `gzip+NAME` takes compressed
             requests, `NAME+gzip` compresses its answers (see `compressed.COMPRESSIONS`).
         service: The service's name.
 
@@ -124,7 +125,7 @@ def find(name: str | Processor | Callable[[Any], Any], service: str) -> Processo
     if before or after:
         return _compressed(find(name, service), before, after)
     if not name:
-        name = "mnist" if service.startswith("mnist") else "echo"
+        name = "mnist" if service.rpartition("/")[2].startswith("mnist") else "echo"
     if name in BUILT_IN:
         return BUILT_IN[name]
     return _with_argument(name)

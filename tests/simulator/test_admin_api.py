@@ -330,3 +330,55 @@ class TestWhoMayAsk:
         addresses = set(re.findall(rb"https?://[^\s\"'`<>]+", response.body))
         assert addresses <= {b"http://www.w3.org/2000/svg"}
         assert world.response("GET", "").body == response.body
+
+
+class TestGatewaySetting:
+    """It can be changed while the simulator runs, and is taken back by a reset."""
+
+    def test_it_is_shown_changed_and_reset(self, world: World) -> None:
+        """By the service's own path."""
+        assert world.ask("GET", "/v1/services/echo")[1]["gateway"] == "fail"
+        status, service = world.ask("PATCH", "/v1/services/group%2Frank", {"gateway": "retry"})
+        assert (status, service["name"], service["gateway"]) == (200, "group/rank", "retry")
+        assert world.simulator.services["group/rank"].gateway == "retry"
+        assert world.ask("GET", "/v1/services/echo")[1]["gateway"] == "fail"
+        world.ask("POST", "/v1/reset", {})
+        assert world.ask("GET", "/v1/services/group%2Frank")[1]["gateway"] == "fail"
+
+    @pytest.mark.parametrize("body", [{}, {"gateway": "x"}, {"gateway": 1}, {"gateway": None}, {"colour": 1}, []])
+    def test_bad_settings(self, world: World, body: Any) -> None:
+        """Nothing is changed."""
+        assert world.ask("PATCH", "/v1/services/echo", body)[0] == 422
+        assert world.ask("GET", "/v1/services/echo")[1]["gateway"] == "fail"
+
+    def test_a_new_service_may_have_it(self, world: World) -> None:
+        """And keeps it through a reset."""
+        status, made = world.ask("POST", "/v1/services", {"name": "new", "gateway": "avoid"})
+        assert (status, made["gateway"]) == (201, "avoid")
+        world.ask("POST", "/v1/reset", {})
+        assert world.ask("GET", "/v1/services/new")[1]["gateway"] == "avoid"
+        assert world.ask("POST", "/v1/services", {"name": "other", "gateway": "x"})[0] == 422
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "says"),
+    [
+        ("GET", "/v1/services/none", None, "no service 'none'; there are echo, group/rank"),
+        ("GET", "/v1/services/echo/instances/echo-9", None, "in service 'echo'; there are echo-0, echo-1"),
+        ("DELETE", "/v1/faults/none", None, "no fault 'none'; there are slow-1"),
+        ("POST", "/v1/faults", {"type": "slow", "target": {"service": "x"}}, "there are echo, group/rank"),
+        (
+            "POST",
+            "/v1/faults",
+            {"type": "slow", "target": {"service": "echo", "instance": "x"}},
+            "there are echo-0, echo-1",
+        ),
+        ("POST", "/v1/faults", {"type": "slow", "target": {"service": "echo", "zone": "x"}}, "there are none"),
+    ],
+)
+def test_what_does_not_exist_says_what_there_is(world: World, method: str, path: str, body: Any, says: str) -> None:
+    """So that the next try can be right."""
+    world.ask("POST", "/v1/faults", {"type": "slow", "target": {"service": "echo"}})
+    status, document = world.ask(method, path, body)
+    assert status in (404, 422)
+    assert says in document["detail"]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from simulator.remote import Remote, RemoteError
+from simulator.testing import start_service
 from tests.simulator.serving import Served, environment, run
 
 
@@ -133,3 +136,25 @@ def test_nobody_there_is_69() -> None:
     ended = run("status", "--url", "http://127.0.0.1:1")
     assert (ended.returncode, "http://127.0.0.1:1" in ended.stderr) == (69, True)
     assert run("status", "--url", "nonsense").returncode == 2
+
+
+def test_an_instance_that_does_not_exist(served: Served) -> None:
+    """Whoever asks by number or id learns which there are."""
+    remote = Remote(served.ready["url"])
+    with start_service(remote, "own", instances=2) as service:
+        asked: list[Callable[[], Any]] = [
+            lambda: service.crash(9),
+            lambda: service.crash(-3),
+            lambda: service.weigh(2, 5),
+            lambda: service.address(9),
+            lambda: service.fault("slow", 9),
+            lambda: service.count(9),
+            lambda: service.hang("own-0"),  # type: ignore[arg-type]
+        ]
+        for ask in asked:
+            with pytest.raises(RemoteError, match=r"in service 'own'; there are 0 \(own-0\), 1 \(own-1\)"):
+                ask()
+        with pytest.raises(RemoteError, match=r"no instance 'own-9'; there are .*own-0, own-1"):
+            remote.crash("own-9")
+    with pytest.raises(RemoteError, match="no service 'own'; there are "):
+        service.crash(0)

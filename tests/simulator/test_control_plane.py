@@ -363,3 +363,108 @@ class TestGateway:
         room.wait(0.5)
         assert not room.instance.server.connections
         room.close()
+
+
+class TestGatewayModes:
+    """What a dead instance means to the gateway."""
+
+    def room(self, gateway: str, *crashed: int, instances: int = 3) -> Room:
+        room = Room(instances=instances, gateway=gateway)
+        for number in crashed:
+            room.service.instances[f"echo-{number}"].crash()
+        room.wait(0.1)
+        return room
+
+    def statuses(self, room: Room, calls: int = 60) -> list[int]:
+        port = int(room.world.url.rpartition(":")[2])
+        wires = [room.connect(port).send(request(b"hi")) for _ in range(calls)]
+        room.wait(2.0)
+        return [wire.status for wire in wires]
+
+    def test_fail_is_the_default(self) -> None:
+        """About a third of the calls, while one of three is dead."""
+        room = self.room("fail", 1)
+        assert room.service.spec == ServiceSpec("echo", 3)
+        failed = self.statuses(room).count(502)
+        assert 10 <= failed <= 30
+        room.close()
+
+    @pytest.mark.parametrize("crashed", [(1,), (0, 2), (0, 1)])
+    def test_retry_tries_the_others(self, crashed: tuple[int, ...]) -> None:
+        """None is lost while one instance runs, and none reaches two."""
+        room = self.room("retry", *crashed)
+        assert set(self.statuses(room)) == {200}
+        assert len(room.rows) == 60
+        room.close()
+
+    def test_retry_ends_when_all_refuse(self) -> None:
+        """Each has been tried once."""
+        room = self.room("retry", 0, 1, 2)
+        assert set(self.statuses(room, 3)) == {502}
+        room.close()
+
+    def test_retry_is_for_what_was_not_sent(self) -> None:
+        """A connection that is lost with a request on it is a 502: the instance may have begun."""
+        room = self.room("retry")
+        room.world.faults.add(Fault("reset_peer", Target("echo"), times=1))
+        assert self.statuses(room, 1) == [502]
+        room.close()
+
+    def test_avoid_leaves_them_out(self) -> None:
+        """Crashed, draining and refusing ones; a hung one is not noticed, and without any there is no way: 503."""
+        room = self.room("avoid", 0)
+        room.service.instances["echo-1"].drain()
+        room.wait(0.1)
+        assert self.statuses(room, 20) == [200] * 20
+        assert {instance for instance, _ in room.rows} == {"echo-2"}
+        room.service.instances["echo-2"].crash()
+        room.wait(0.1)
+        assert self.statuses(room, 2) == [503, 503]
+        room.service.instances["echo-1"].hang()
+        port = int(room.world.url.rpartition(":")[2])
+        wire = room.connect(port).send(request(b"hi"))
+        room.wait(1.0)
+        assert wire.received == b""
+        room.close()
+
+    def test_a_group_has_the_modes_of_its_services(self) -> None:
+        """The instance that is dead decides."""
+        room = Room(ServiceSpec("g/a", 1, gateway="retry"), ServiceSpec("g/b", 1))
+        room.world.services["g/a"].instances["g.a-0"].crash()
+        room.wait(0.1)
+        port = int(room.world.url.rpartition(":")[2])
+        wires = [room.connect(port).send(request(b"hi", "g")) for _ in range(20)]
+        room.wait(1.0)
+        assert [wire.status for wire in wires] == [200] * 20
+        room.close()
+
+    def test_a_client_that_leaves_during_a_retry_leaves_nothing(self) -> None:
+        """No connection is tried after it has gone."""
+        room = self.room("retry", 0, 1)
+        port = int(room.world.url.rpartition(":")[2])
+        wires = [room.connect(port).send(request(b"hi")) for _ in range(10)]
+        for wire in wires:
+            wire.transport.abortConnection()  # type: ignore[union-attr]
+        room.wait(2.0)
+        assert not room.instance.server.connections
+        room.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "is_model"),
+    [
+        ("mnist", True),
+        ("mnist2", True),
+        ("group/mnist2", True),
+        ("a/b/mnist", True),
+        ("mnist/other", False),
+        ("group/x-mnist", False),
+    ],
+)
+def test_a_services_own_name_says_what_it_computes(name: str, is_model: bool) -> None:  # noqa: FBT001
+    """Not its group's."""
+    room = Room(ServiceSpec(name, 1))
+    wire = room.ask(b"no tensor")
+    room.wait(0.1)
+    assert wire.status == (400 if is_model else 200)
+    room.close()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from simulator.admin import schemas, views
+from simulator.admin.operations.fleet import describe
 from simulator.admin.routing import LIMIT, Asked, Operation, Parameter, Problem
 from simulator.fault_kinds import ON_DISCOVERY, ON_INSTANCES
 from simulator.faults import Fault, FaultError
+from simulator.wording import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,11 +98,16 @@ class FaultOperations:
             raise FaultError("$.name: must not contain a service's token")
         target = fault.target
         if target.service and target.service not in self._world.services:
-            raise FaultError(f"$.target.service: no service {target.service!r}")
+            raise FaultError(
+                f"$.target.service: no service {target.service!r}; there are {shortened(self._world.services)}"
+            )
         if target.instance and target.instance not in self._world.services[target.service].instances:
-            raise FaultError(f"$.target.instance: no instance {target.instance!r} in service {target.service!r}")
-        if target.zone and target.zone not in self._world.services[target.service].spec.zones:
-            raise FaultError(f"$.target.zone: no zone {target.zone!r} in service {target.service!r}")
+            where = describe(self._world.services[target.service])
+            raise FaultError(f"$.target.instance: no instance {target.instance!r} in {where}")
+        if target.zone and target.zone not in (zones := self._world.services[target.service].spec.zones):
+            raise FaultError(
+                f"$.target.zone: no zone {target.zone!r} in service {target.service!r}; there are {shortened(zones)}"
+            )
 
     def _remove(self, asked: Asked) -> Deferred[None]:
         self._world.faults.remove(self._fault(asked).name)
@@ -115,7 +122,8 @@ class FaultOperations:
         shown = (fault for fault in self._world.faults if self._world.mask(fault.name) == name)
         fault = self._world.faults.get(name) or next(shown, None)
         if fault is None:
-            raise Problem(404, f"no fault {name!r}")
+            there = shortened(self._world.mask(fault.name) for fault in self._world.faults)
+            raise Problem(404, f"no fault {name!r}; there are {there}")
         return fault
 
     def _types(self, _: Asked) -> Any:

@@ -11,6 +11,7 @@ from simulator.admin.routing import Asked, Operation, Parameter, Problem
 from simulator.fleet import ServiceSpec, SpecError
 from simulator.instance import State
 from simulator.processors import ProcessorError
+from simulator.wording import shortened
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -53,6 +54,14 @@ class FleetOperations:
                 problems=(409,),
             ),
             Operation("GET", _SERVICE, self._one_service, "One service", service),
+            Operation(
+                "PATCH",
+                _SERVICE,
+                self._patch_service,
+                "Change what the gateway does; a reset takes it back",
+                service,
+                takes=schemas.PATCH_SERVICE,
+            ),
             Operation("DELETE", _SERVICE, self._remove_service, "End a service and its instances", status=204),
             Operation(
                 "GET", _INSTANCES, self._instances, "A service's instances", schemas.collection("instances", "Instance")
@@ -105,6 +114,11 @@ class FleetOperations:
             raise _taken(error) from None
         return self._world.settled().addCallback(lambda _: views.service(service, asked.request.connection))
 
+    def _patch_service(self, asked: Asked) -> Any:
+        service = self._service(asked)
+        service.gateway = asked.body["gateway"]
+        return views.service(service, asked.request.connection)
+
     def _remove_service(self, asked: Asked) -> Deferred[None]:
         return self._world.remove_service(self._service(asked).name).addCallback(lambda _: None)
 
@@ -141,7 +155,7 @@ class FleetOperations:
         service = self._service(asked)
         instance = service.instances.get(asked.names["instance"])
         if instance is None:
-            raise Problem(404, f"no instance {asked.names['instance']!r} in service {service.name!r}")
+            raise Problem(404, f"no instance {asked.names['instance']!r} in {describe(service)}")
         return instance
 
 
@@ -153,9 +167,14 @@ def _view(instance: SimulatedInstance, asked: Asked) -> Any:
     return views.instance(instance, asked.request.connection)
 
 
+def describe(service: Service) -> str:
+    """A service and the ids of its instances, for an error about one that it does not have."""
+    return f"service {service.name!r}; there are {shortened(service.instances)}"
+
+
 def find_service(world: Simulator, name: str) -> Service:
     """The service of that name, or a 404."""
     service = world.services.get(name)
     if service is None:
-        raise Problem(404, f"no service {name!r}; there are {', '.join(world.services) or 'none'}")
+        raise Problem(404, f"no service {name!r}; there are {shortened(world.services)}")
     return service
