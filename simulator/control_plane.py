@@ -52,9 +52,9 @@ class ControlPlane:
 
     def handle(self, request: Request) -> Answer | Deferred[Answer]:
         """Answer a request at the endpoint."""
-        # The official SDK, given an endpoint with a slash at its end, asks for //api/v1/…
         if request.target == "*":  # OPTIONS of the server as a whole (RFC 9110 §9.3.7)
             return Response(200, b"", "", {"Allow": "GET, HEAD, POST, OPTIONS"})
+        # The official SDK, given an endpoint with a slash at its end, asks for //api/v1/…
         path = "/" + unquote(request.path).lstrip("/")
         for prefix in UPSTREAMS:
             if path.startswith(prefix):
@@ -112,13 +112,12 @@ class ControlPlane:
         answer = told.type if told else "ok" if services else "unknown_service"
         self.requests[answer] += 1
         is_silent = ending is not None and ending.type in _SILENT
-        response = (
-            None
-            if is_silent
-            else self._status(ending)
-            if ending
-            else self._list(request, services, lies, faults, render)
-        )
+        if is_silent:
+            response = None
+        elif ending:
+            response = self._status(ending)
+        else:
+            response = self._list(request, services, lies, faults, render)
         for service in services:
             self.replies.note(self._world.reactor.seconds(), service.name, request.target, answer, response)
         if response is None:

@@ -11,7 +11,6 @@ from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.tcp import Connection as SocketTransport
@@ -19,7 +18,7 @@ from twisted.logger import Logger
 
 from simulator.delivery import Ending, IdleEnd, Pacer, Wire
 from simulator.messages import HANG, Answer, Request, Response, Silence, render
-from simulator.request_head import MAX_BODY_BYTES, RefusedRequest, check
+from simulator.request_reader import RequestReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,25 +30,10 @@ __all__ = ["HANG", "Answer", "Request", "Response", "Server", "ServerConnection"
 
 _log = Logger(namespace="simulator.http1")
 
-MAX_HEAD_BYTES = 64 * 2**10
 MAX_WAITING = 64
 MAX_WAITING_BYTES = 16 * 2**20
 """Pipelined requests that may wait for their turn, and their bodies; beyond that the connection is read no further."""
-_USUAL = (
-    "Host",
-    "Content-Length",
-    "Content-Type",
-    "Content-MD5",
-    "Date",
-    "Authorization",
-    "Connection",
-    "Accept-Encoding",
-)
-_NAMES = {name.encode(): name.lower() for name in _USUAL}
-"""Names as clients usually spell them: looking one up costs a third of decoding it."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_JOINED = frozenset({"connection", "transfer-encoding"})
-"""Lists that frame messages: one that is repeated is one list (RFC 9110 §5.3), not the last of its lines."""
 
 
 if TYPE_CHECKING:
@@ -60,15 +44,12 @@ class ServerConnection(Protocol):
     """One connection of a client."""
 
     transport: Any
-    _body: bytes | bytearray
-    _body_bytes: int
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._parser = HttpRequestParser(self)
+        self._reader = RequestReader(self)
         self._waiting: deque[Request | Response] = deque()
         self._waiting_bytes = 0
-        self._problem: Response | None = None
         self._answering: Deferred[Answer] | None = None
         self._idle_end: IdleEnd | None = None
         self._idle_timer: Any = None
@@ -78,14 +59,12 @@ class ServerConnection(Protocol):
         self._is_open = False
         self._is_deaf = False
         self._is_paused = False
-        self._owes_continue = False
-        self._begin()
         self.requests = 0
 
     @property
     def is_idle(self) -> bool:
         """Whether no request is being answered or waiting."""
-        return not (self._is_busy or self._waiting or self._began)
+        return not (self._is_busy or self._waiting or self._reader.has_begun)
 
     @property
     def peer(self) -> str:
@@ -124,44 +103,12 @@ class ServerConnection(Protocol):
         """Bytes came (`IProtocol`)."""
         if not self._is_open or self._is_deaf or (self._idle_end is not None and self._is_ended_by_a_request()):
             return
-        # A header line, a trailer or a chunk extension without an end fires no callback: count what is fed since the
-        # last callback that bounds it.
-        if self._fed_bytes > MAX_HEAD_BYTES:
-            self._note_problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the request is too large")
-        self._fed_bytes += len(data)
-        rest: bytes | None = data
-        while rest:
-            rest = self._feed(rest)
-
-    def _feed(self, data: bytes) -> bytes | None:
-        """Parse; what is left over after the head of a request that offers another protocol."""
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade as offer:
-            if self._problem is None and not self._is_deaf:
-                return self._head_without_upgrade() + data[offer.args[0] :]
-        except HttpParserError as error:
-            self._note_problem(HTTPStatus.BAD_REQUEST, f"the request is not HTTP/1.1: {error}")
-        if self._problem is not None and not self._is_deaf:
+        problem = self._reader.feed(data)
+        if problem is not None and not self._is_deaf:
             self._is_deaf = True
-            self._waiting.append(self._problem)
+            self._waiting.append(problem)
             if not self._is_busy:
                 self._serve_next()
-        return None
-
-    def _head_without_upgrade(self) -> bytes:
-        """The same head again, on a parser that reads the body.
-
-        A server may ignore an offered upgrade (RFC 9110 §7.8), but llhttp takes everything after such a head for the
-        other protocol.
-        """
-        self._parser = HttpRequestParser(self)
-        kept = [token for token in self._headers.get("connection", "").split(",") if token.strip().lower() != "upgrade"]
-        headers = {**self._headers, "connection": ",".join(kept)}
-        del headers["upgrade"]
-        lines = [f"{self._method} {self._url.decode('latin-1')} HTTP/{self._version}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         """The client is gone (`IProtocol`)."""
@@ -174,90 +121,19 @@ class ServerConnection(Protocol):
         if answering is not None:
             answering.cancel()
         self.server.closed(self)
-        # It holds this connection's methods: without the circle both are gone at once, and need no collector.
-        del self._parser
+        self._reader.close()
 
-    # -- what the parser calls
+    # -- what the reader calls
 
-    def on_message_begin(self) -> None:
-        """A request begins (httptools)."""
-        self._begin()
-        self._began = True
-
-    def on_url(self, url: bytes) -> None:
-        """A piece of the target came (httptools)."""
-        self._url += url
-        self._head_bytes += len(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header field came, or a trailer (httptools)."""
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._note_problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the request's head is too large")
-        elif not self._is_past_head:  # a trailer is no header field: it must not replace one (RFC 9110 §6.5.1)
-            key = _NAMES.get(name) or name.decode("latin-1").lower()
-            text = value.decode("latin-1")
-            if key in self._headers:
-                if key == "host":
-                    self._note_problem(HTTPStatus.BAD_REQUEST, "there are two Host headers")
-                elif key in _JOINED:
-                    text = f"{self._headers[key]}, {text}"
-            self._headers[key] = text
-
-    def on_headers_complete(self) -> None:
-        """The head is complete (httptools)."""
-        self._is_past_head = True
-        self._method = self._parser.get_method().decode("ascii")
-        self._version = self._parser.get_http_version()
-        self._is_upgrade = self._parser.should_upgrade()
-        try:
-            self._target = check(self._method, self._url.decode("latin-1"), self._version, self._headers)
-        except RefusedRequest as refused:
-            self._note_problem(refused.status, str(refused))
-        if self._problem is not None or self._is_upgrade:
-            return
-        if "expect" in self._headers and "100-continue" in self._headers["expect"].lower() and self._version != "1.0":
-            # An interim response belongs to the request that is answered next.
-            if self._is_busy or self._waiting:
-                self._owes_continue = True
-            else:
-                self._write(_CONTINUE)
+    def head_came(self, method: str, target: str) -> None:
+        """The head of a request is there, and its client may wait for leave to send the body."""
+        if self._reader.wants_continue:
+            self._write_continue()
         if self.server.on_head is not None:
-            self.server.on_head(self, self._method, self._target)
+            self.server.on_head(self, method, target)
 
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body came (httptools)."""
-        self._owes_continue = False
-        self._fed_bytes = 0
-        self._body_bytes += len(body)
-        if self._body_bytes > MAX_BODY_BYTES:
-            self._note_problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes")
-        elif not self._body:
-            self._body = body
-        else:
-            # One buffer that grows: a list would hold an object for each chunk, and a chunk may be one byte.
-            if isinstance(self._body, bytes):
-                self._body = bytearray(self._body)
-            self._body += body
-
-    def on_message_complete(self) -> None:
-        """The request is complete (httptools)."""
-        if self._problem is not None or self._is_upgrade:
-            return
-        # Chunked framing in HTTP/1.0 is not to be trusted for a second request (RFC 9112 §6.1).
-        is_odd = self._version == "1.0" and "transfer-encoding" in self._headers
-        request = Request(
-            self._method,
-            self._target,
-            self._headers,
-            bytes(self._body),
-            self,
-            self._parser.should_keep_alive() and not is_odd,
-            self._version,
-        )
-        self._began = self._owes_continue = False
-        self._body = b""
-        self._fed_bytes = 0
+    def request_came(self, request: Request) -> None:
+        """The whole request is there."""
         self._is_deaf = not request.keep
         self._waiting.append(request)
         self._waiting_bytes += len(request.body)
@@ -272,21 +148,6 @@ class ServerConnection(Protocol):
     @property
     def _is_full(self) -> bool:
         return len(self._waiting) >= MAX_WAITING or self._waiting_bytes > MAX_WAITING_BYTES
-
-    def _begin(self) -> None:
-        self._url = b""
-        self._method = self._target = self._version = ""
-        self._headers: dict[str, str] = {}
-        self._body = b""
-        self._head_bytes = self._body_bytes = self._fed_bytes = 0
-        self._is_past_head = False
-        self._is_upgrade = False
-        self._began = False
-
-    def _note_problem(self, status: HTTPStatus, why: str) -> None:
-        """The request cannot be answered, and what follows it cannot be read; the first reason stands."""
-        if self._problem is None:
-            self._problem = Response(status, f"{why}\n".encode(), "text/plain; charset=utf-8", close=True)
 
     def _serve_next(self) -> None:
         while self._waiting and not self._is_busy and self._is_open:
@@ -307,8 +168,13 @@ class ServerConnection(Protocol):
                 answer.addCallbacks(self._answer, self._failed, callbackArgs=(request,), errbackArgs=(request,))
             else:
                 self._answer(answer, request)
-        if self._owes_continue and self._is_open and not self._is_busy:
-            self._owes_continue = False
+        if self._reader.wants_continue:
+            self._write_continue()
+
+    def _write_continue(self) -> None:
+        """Let the client send a body, unless that is another one's turn: an interim response belongs to the next."""
+        if self._is_open and not self._is_busy and not self._waiting:
+            self._reader.wants_continue = False
             self._write(_CONTINUE)
 
     def _answer(self, answer: Answer, request: Request) -> None:
@@ -323,7 +189,7 @@ class ServerConnection(Protocol):
         self._write(render(answer, keep=keep, request=request))
         if not keep:
             self.close()
-        elif self._waiting or self._owes_continue:
+        elif self._waiting or self._reader.wants_continue:
             self._serve_next()
 
     def _write(self, data: bytes) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from simulator import Fault, Target
-from simulator.http1 import MAX_HEAD_BYTES, MAX_WAITING_BYTES
+from simulator.http1 import MAX_WAITING_BYTES
+from simulator.request_reader import MAX_HEAD_BYTES
 from tests.simulator.raw import SILENCE, Raw, request
 from tests.simulator.room import DISCOVERY, Room
 from tests.simulator.serving import Served
@@ -310,12 +311,12 @@ def test_tiny_chunks_are_one_buffer() -> None:
     wire.send(b"1\r\na\r\n" * 10_000)
     room.wait(0.1)
     (connection,) = room.instance.server.connections
-    assert isinstance(connection._body, bytearray)
-    assert len(connection._body) == 10_000
+    assert isinstance(connection._reader._body, bytearray)
+    assert len(connection._reader._body) == 10_000
     wire.send(b"0\r\n\r\n")
     room.wait(0.1)
     assert bodies(wire) == [b"a" * 10_000]
-    assert connection._body == b""
+    assert connection._reader._body == b""
     room.close()
 
 

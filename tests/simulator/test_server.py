@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from simulator.http1 import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_WAITING
+from simulator.http1 import MAX_WAITING
+from simulator.request_head import MAX_BODY_BYTES
+from simulator.request_reader import MAX_HEAD_BYTES
 from tests.simulator.raw import SILENCE, Raw, request
 from tests.simulator.room import DISCOVERY, Room
 from tests.simulator.serving import Served
