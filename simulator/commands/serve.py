@@ -6,6 +6,7 @@ import argparse
 import os
 import random
 import secrets
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 

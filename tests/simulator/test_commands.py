@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from simulator.remote import Remote, RemoteError
-from simulator.testing import start_service
+from eas_tw.testing import Remote, RemoteError, start_service
 from tests.simulator.serving import Served, environment, run
 
 

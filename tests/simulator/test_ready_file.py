@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from eas_tw.testing import SimulatorFailed, subprocess_simulator
 from simulator.ready_file import ReadyFile, ReadyFileError, remove_stale, remove_stale_in
-from simulator.testing import SimulatorFailed, subprocess_simulator
 from tests.simulator.serving import Served, environment
 
 CONTENT = {"pid": os.getpid(), "url": "http://127.0.0.1:8780"}
