@@ -7,17 +7,20 @@ retry: it reports to the exchange it carries and to its owner, the pool.
 
 from __future__ import annotations
 
+import errno
 import math
 from typing import TYPE_CHECKING, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
-from twisted.internet.error import ConnectionClosed, ConnectionDone
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.error import ConnectionAborted, ConnectionClosed, ConnectionDone
+from twisted.internet.interfaces import IPullProducer
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection as SocketTransport
 from zope.interface import implementer
 
+from eas_tw.net.pieces import add_piece
+from eas_tw.net.readable import input_probe
 from eas_tw.policy.outcomes import Condition, Outcome
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from eas_tw.net.flush import Flusher
+    from eas_tw.net.pieces import Pieces
 
     class Transport(ITCPTransport, IConsumer):
         """What a connection needs of its transport."""
@@ -40,8 +44,12 @@ _BODILESS = (204, 304)
 _FIRST_STATUS, _FIRST_FINAL, _LAST_STATUS = 100, 200, 599
 _MAX_INTERIM = 16
 _CHUNK_OVERHEAD_BYTES = 64
-_WRITE_BUFFER_BYTES = 2**16
-"""More than this makes a Twisted transport pause its producer (`FileDescriptor.bufferSize`)."""
+_FIRST_WRITE_BYTES = 2**16
+"""How much of a body is written together with its head; the transport writes the rest when the socket takes more."""
+_NEXT_WRITE_BYTES = 2**17
+"""How much a Twisted transport offers the socket at a time (`FileDescriptor.SEND_LIMIT`)."""
+_SOCKET_IS_FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
+"""Errors of `send` after which Twisted's transports wait and try again."""
 
 
 class Exchange(Protocol):
@@ -72,7 +80,17 @@ _Answer = tuple[int, bytes, bytes, bool]
 """Status, head, body, and whether the connection may be kept."""
 
 
-@implementer(IPushProducer)
+def _has_no_input() -> bool:
+    """What is asked of a transport without a socket: it hands over whatever comes at once."""
+    return False
+
+
+def _is_unusable() -> bool:
+    """What is asked of a connection that is being closed."""
+    return True
+
+
+@implementer(IPullProducer)
 class ClientConnection(TwistedProtocol):
     """A connection to an instance.
 
@@ -99,9 +117,13 @@ class ClientConnection(TwistedProtocol):
         self._exchange: Exchange | None = None
         self._answer: _Answer | None = None
         self._violation = ""
-        self._head = self._raw = self._unsent = b""
+        self._head: bytes = b""
+        self._raw: bytes | bytearray = b""
+        self._unsent: tuple[bytes, bytes] | None = None
         self._write_to_socket: Callable[[bytes], int] | None = None
-        self._is_writing = False
+        self._has_input: Callable[[], object] = _has_no_input
+        self._rest: bytes | None = None
+        self._rest_at = 0
         self._begin_message()
         self.idle_since = NEVER
         self.used = 0
@@ -116,28 +138,33 @@ class ClientConnection(TwistedProtocol):
         self._fed_bytes = self._interim = 0
         self._raw = b""
         self._head_done = False
-        if len(head) + len(body) > _WRITE_BUFFER_BYTES:
-            self.transport.registerProducer(self, True)
-            self.transport.writeSequence([head, body])
-        elif self._write_to_socket is None:
-            self.transport.write(head + body)
+        self._unsent = (head, body)
+        if self._write_to_socket is None:
+            self.flush()
         else:
-            self._unsent = head + body
             self._flusher.soon(self)
 
     def flush(self) -> None:
-        """Write the request to the socket; what that leaves, and every error, is the transport's."""
-        if not self._unsent or self._write_to_socket is None:
+        """Write the request, unless the connection turns out to be unusable; then nothing of it leaves."""
+        if self._unsent is None:
             return
-        request, self._unsent = self._unsent, b""
+        # Asked here, and not when the connection is taken from the pool: the caller's code has run since then.
+        if self._has_input():
+            self._abort()
+            return
+        head, body = self._unsent
+        first = head + body[:_FIRST_WRITE_BYTES]
+        write = self._write_to_socket
         try:
-            written = self._write_to_socket(request)
-        except OSError:
+            written = self._write_to_transport(first) if write is None else write(first)
+        except OSError as error:
+            if error.errno not in _SOCKET_IS_FULL:
+                self._abort()
+                return
             written = 0
-        if written < len(request):
-            # From now on the transport may have something to write, which nothing may overtake.
-            self._write_to_socket = None
-            self.transport.write(request[written:])
+        self._unsent = None
+        if written < len(head) + len(body):
+            self._write_rest(head, body, written)
 
     def abandon(self) -> None:
         """Nobody wants the answer any more, so the connection cannot be used again."""
@@ -159,19 +186,20 @@ class ClientConnection(TwistedProtocol):
         """The socket is connected (`IProtocol`)."""
         self.transport.setTcpNoDelay(True)
         if isinstance(self.transport, SocketTransport) and not self.transport.TLS:
-            self._write_to_socket = self.transport.getHandle().send
+            handle = self.transport.getHandle()
+            self._write_to_socket = handle.send
+            self._has_input = input_probe(handle)
         self._owner.connection_made(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came (`IProtocol`)."""
-        if self._exchange is None or self._unsent:
+        if self._exchange is None or self._unsent is not None:
             # Bytes nobody asked for, or not yet: the next caller must never take them for its answer.
-            self._write_to_socket = None
-            self.transport.abortConnection()
+            self._abort()
             return
         self._fed_bytes += len(data)
         if not self._head_done:
-            self._raw += data
+            self._raw = self._with_more(data) if self._raw else data
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
@@ -199,19 +227,22 @@ class ClientConnection(TwistedProtocol):
             exchange.answered(self._status, self._head, b"".join(self._body))
         else:
             exchange.broke(self._loss(reason))
-        self._unsent = b""
-
-    def pauseProducing(self) -> None:
-        """A large request is waiting to be written (`IPushProducer`)."""
-        self._is_writing = True
+        self._unsent = self._rest = None
 
     def resumeProducing(self) -> None:
-        """The large request has been written (`IPushProducer`)."""
-        self._is_writing = False
-        self.transport.unregisterProducer()
+        """The transport has written what it was given (`IPullProducer`); also called at registration."""
+        if self._rest is None:
+            return
+        piece = self._rest[self._rest_at : self._rest_at + _NEXT_WRITE_BYTES]
+        if piece:
+            self._rest_at += len(piece)
+            self.transport.write(piece)
+        else:
+            self._rest = None
+            self.transport.unregisterProducer()
 
     def stopProducing(self) -> None:
-        """The transport is going away (`IPushProducer`); `connectionLost` tells the rest."""
+        """The transport is going away (`IPullProducer`); `connectionLost` tells the rest."""
 
     # -- what the parser calls
 
@@ -223,7 +254,7 @@ class ClientConnection(TwistedProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is complete (httptools)."""
-        raw = self._raw
+        raw = self._raw if isinstance(self._raw, bytes) else bytes(self._raw)
         end = raw.find(_BLANK_LINE) + 2
         self._head, self._raw = raw[:end], b""
         self._status = status = self._parser.get_status_code()
@@ -252,6 +283,9 @@ class ClientConnection(TwistedProtocol):
         self._body_bytes += len(body)
         if self._body_bytes > self._max_body:
             self._violation = f"the response's body is larger than {self._max_body} bytes"
+        elif self._body:
+            self._more_pieces += 1
+            add_piece(self._body, body)
         else:
             self._body.append(body)
 
@@ -265,13 +299,13 @@ class ClientConnection(TwistedProtocol):
         body = self._body
         # Asked here: after feed_data the parser has forgotten the message and says no.
         keep_alive = self._parser.should_keep_alive()
-        self._answer = (self._status, self._head, body[0] if len(body) == 1 else b"".join(body), keep_alive)
+        self._answer = (self._status, self._head, b"".join(body), keep_alive)
 
     # -- how it decides
 
     def _begin_message(self) -> None:
-        self._body: list[bytes] = []
-        self._body_bytes = self._status = 0
+        self._body: Pieces = []
+        self._body_bytes = self._more_pieces = self._status = 0
         self._head_done = self._until_close = False
 
     def _check_interim(self, status: int, rest: bytes) -> None:
@@ -289,21 +323,38 @@ class ClientConnection(TwistedProtocol):
         status, head, body, keep_alive = answer
         if self._violation:
             self._abort()
-        elif keep_alive and not self._is_writing:
+        elif keep_alive and self._rest is None:
             self._owner.connection_free(self)
         else:
             # With the request half written its rest would only delay the close.
-            self._abort() if self._is_writing else self.transport.loseConnection()
+            self._abort() if self._rest is not None else self.transport.loseConnection()
         if exchange is not None:
             exchange.answered(status, head, body)
 
     def _overhead_is_unbounded(self) -> bool:
         """Whether endless header lines, trailers or chunk extensions are being fed: no callback tells of those."""
         overhead = self._fed_bytes - self._body_bytes
-        return overhead > 2 * self._max_head + _CHUNK_OVERHEAD_BYTES * len(self._body)
+        return overhead > 2 * self._max_head + _CHUNK_OVERHEAD_BYTES * (self._more_pieces + 1)
+
+    def _write_to_transport(self, data: bytes) -> int:
+        self.transport.write(data)
+        return len(data)
+
+    def _write_rest(self, head: bytes, body: bytes, written: int) -> None:
+        """Let the transport write what the socket has not taken, and know when it has."""
+        at = written - len(head)
+        self._rest, self._rest_at = (body, at) if at >= 0 else (head + body, written)
+        self.transport.registerProducer(self, False)
+
+    def _with_more(self, data: bytes) -> bytearray:
+        """The raw head and the bytes that follow, in a buffer that grows: a head may come byte by byte."""
+        raw = self._raw if isinstance(self._raw, bytearray) else bytearray(self._raw)
+        raw += data
+        return raw
 
     def _abort(self) -> None:
-        self._unsent = b""
+        # Twisted reports the loss a turn later: a request that is given to this connection until then must not leave.
+        self._has_input = _is_unusable
         self.transport.abortConnection()
 
     def _violate(self, detail: str) -> None:
@@ -318,10 +369,12 @@ class ClientConnection(TwistedProtocol):
         return self.used > 1 or self.idle_since > NEVER
 
     def _loss(self, reason: Failure) -> Outcome:
-        if self._unsent:
+        if self._unsent is not None:
             # A new one that closes at once is no better than one that was refused.
             condition = Condition.UNSENT if self._was_kept else Condition.CONNECT_FAILED
-            return Outcome(condition, detail=_phrase(reason))
+            was_aborted = reason.check(ConnectionAborted)
+            detail = "it closed, or sent bytes, before the request had left" if was_aborted else _phrase(reason)
+            return Outcome(condition, detail=detail)
         if self._fed_bytes:
             return Outcome(Condition.CUT, detail=f"after {self._fed_bytes} bytes of the response")
         return Outcome(Condition.STALE if self._was_kept else Condition.LOST, detail=_phrase(reason))

@@ -154,9 +154,14 @@ class VirtualSocket:
             self._pump()
         return len(taken)
 
-    def recv(self, size: int) -> bytes:
-        """What has come; nothing at the end of the stream. A reset shows after what came before it."""
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """What has come; nothing at the end of the stream. A reset shows after what came before it.
+
+        With `MSG_PEEK` bytes stay where they are. A pending error does not, as in Linux.
+        """
         inbox = self._inbox
+        if inbox and flags & socket.MSG_PEEK:
+            return inbox[0][:size]
         if inbox:
             data = inbox[0] if len(inbox) == 1 else b"".join(inbox)
             inbox.clear()

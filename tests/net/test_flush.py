@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from collections.abc import Iterator
@@ -10,10 +11,10 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
-from twisted.python.failure import Failure
 
 from eas_tw.net.flush import Flusher
 from eas_tw.net.http1 import ClientConnection
+from eas_tw.net.readable import input_probe
 from eas_tw.policy.outcomes import Condition
 from tests.net.wire import Witness
 
@@ -67,8 +68,26 @@ class Line(Witness):
         """What has come out at the other end."""
         try:
             return self.far.recv(10 * LARGE, socket.MSG_DONTWAIT)
-        except (BlockingIOError, ConnectionResetError):
+        except OSError:
             return b""
+
+    def drain(self) -> bytes:
+        """What comes out while the transport writes all that it has."""
+        came = b""
+        while self.reactor.writers:
+            came += self.arrived()
+            assert self.transport.doWrite() is None
+        return came + self.arrived()
+
+    def served(self) -> None:
+        """A first exchange is over, and the connection is kept."""
+        self.ask()
+        self.reactor.advance(0)
+        self.far.send(OK)
+        self.read()
+        assert self.arrived() == b"HEAD"
+        assert self.events == ["free", (200, b"hi")]
+        self.events.clear()
 
     def read(self) -> None:
         """The reactor finds the socket readable."""
@@ -115,30 +134,146 @@ def test_one_delayed_call_serves_everyone() -> None:
 
 
 def test_what_the_socket_does_not_take_is_the_transports(line: Line) -> None:
-    """The rest follows in order, and nothing overtakes it: not the next request either."""
+    """The rest follows in order, and only then is the connection free for the next request."""
     line.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     line.ask(b"a" * LARGE)
     line.reactor.advance(0)
     assert line.reactor.writers == [line.transport]
-    came = line.arrived()
+    came = line.drain()
+    assert came == b"HEAD" + b"a" * LARGE
     line.far.send(OK)
     line.read()
+    assert line.events == ["free", (200, b"hi")]
     line.ask(b"b")
-    while line.reactor.writers:
-        came += line.arrived()
-        line.transport.doWrite()
-    assert came + line.arrived() == b"HEAD" + b"a" * LARGE + b"HEADb"
+    line.reactor.advance(0)
+    assert (line.arrived(), line.reactor.writers) == (b"HEADb", [])
 
 
-def test_an_error_of_the_socket_is_the_transports(line: Line) -> None:
-    """Which reports it the way it reports every loss."""
-    line.far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    line.far.close()
+@pytest.mark.parametrize("size", [0, 1, 2**16, 2**16 + 1, 2**17, 500_000])
+@pytest.mark.parametrize("head", [4, 2**16 + 5])
+def test_requests_of_every_size_arrive_whole(line: Line, head: int, size: int) -> None:
+    """The first part from the flush, the rest from the transport."""
+    line.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    request, body = b"h" * head, bytes(range(256)) * (size // 256) + b"e" * (size % 256)
+    line.connection.send(request, body, line)
+    line.reactor.advance(0)
+    assert line.drain() == request + body
+    line.far.send(OK)
+    line.read()
+    assert line.events == ["free", (200, b"hi")]
+
+
+@pytest.mark.parametrize("size", [LARGE, 10 * LARGE])
+def test_an_answer_that_overtakes_its_request_ends_the_connection(line: Line, size: int) -> None:
+    """It counts, but the rest of the request would meet the next exchange: however little is left."""
+    line.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    line.ask(b"a" * size)
+    line.reactor.advance(0)
+    line.far.send(OK)
+    line.read()
+    line.reactor.advance(0)
+    assert line.events == [(200, b"hi"), "gone"]
+
+
+SURPRISES = {
+    "a response": lambda far: far.send(OK),
+    "a byte": lambda far: far.send(b"H"),
+    "a close": lambda far: far.shutdown(socket.SHUT_WR),
+    "a response and a close": lambda far: (far.send(OK), far.shutdown(socket.SHUT_WR)),
+    "a reset": lambda far: (far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)), far.close()),
+}
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 10 * LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("moment", ["before it is given a request", "before the request leaves"])
+@pytest.mark.parametrize("surprise", SURPRISES.values(), ids=SURPRISES.keys())
+def test_what_comes_between_two_requests_is_no_answer(line: Line, surprise: Any, moment: str, body: bytes) -> None:
+    """The reactor has not looked yet, but the request does not leave, and the instance has not failed."""
+    line.served()
+    if moment == "before it is given a request":
+        surprise(line.far)
+        line.ask(body)
+    else:
+        line.ask(body)
+        surprise(line.far)
+    line.reactor.advance(0)
+    assert line.events == ["gone", Condition.UNSENT]
+    assert b"HEAD" not in line.arrived()
+
+
+@pytest.mark.parametrize("surprise", SURPRISES.values(), ids=SURPRISES.keys())
+def test_a_connection_that_was_put_by_before_its_first_use_is_looked_at_too(line: Line, surprise: Any) -> None:
+    """The same for its first request."""
+    line.connection.idle_since = 0.0
+    surprise(line.far)
+    line.ask()
+    line.reactor.advance(0)
+    assert line.events == ["gone", Condition.UNSENT]
+    assert b"HEAD" not in line.arrived()
+
+
+def test_a_new_connection_that_speaks_first_is_a_failed_connect(line: Line) -> None:
+    """Whatever listens there does not wait for requests."""
+    line.far.send(b"SSH-2.0-OpenSSH")
+    line.ask()
+    line.reactor.advance(0)
+    assert line.events == ["gone", Condition.CONNECT_FAILED]
+
+
+def test_a_connection_that_is_being_aborted_takes_no_request(line: Line) -> None:
+    """Twisted reports the loss a turn later; who is given the connection until then has sent nothing."""
+    line.served()
+    line.far.send(OK)
+    line.read()
+    line.ask()
+    line.connection.flush()
+    assert line.arrived() == b""
+    line.reactor.advance(0)
+    assert line.events == ["gone", Condition.UNSENT]
+
+
+def test_the_look_sees_a_socket_only_through_recv() -> None:
+    """Where there is no poll, and for sockets in memory."""
+
+    class Handle:
+        answers: list[Any]
+
+        def recv(self, size: int, flags: int) -> bytes:
+            assert (size, flags) == (1, socket.MSG_PEEK)
+            answer = self.answers.pop()
+            if isinstance(answer, OSError):
+                raise answer
+            return bytes(answer)
+
+    handle = Handle()
+    handle.answers = [ConnectionResetError(), b"", b"x", BlockingIOError()]
+    look = input_probe(handle)
+    assert [bool(look()) for _ in range(4)] == [False, True, True, True]
+
+
+def test_a_socket_that_fails_under_the_request_has_not_sent_it(line: Line) -> None:
+    """`send` took nothing."""
+    line.served()
+    line.ask(b"body")
+    line.near.shutdown(socket.SHUT_WR)
+    line.reactor.advance(0)
+    assert line.events == ["gone", Condition.UNSENT]
+
+
+def test_a_full_socket_is_the_transports(line: Line) -> None:
+    """It waits until the socket takes more."""
+    line.served()
+    line.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    filled = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filled += line.near.send(b"f" * LARGE)
     line.ask(b"body")
     line.reactor.advance(0)
-    assert line.reactor.writers == [line.transport]
-    line.transport.connectionLost(Failure(line.transport.doWrite()))
-    assert line.events == ["gone", Condition.LOST]
+    assert line.drain() == b"f" * filled + b"HEADbody"
+    line.far.send(OK)
+    line.read()
+    assert line.events == ["free", (200, b"hi")]
 
 
 def test_an_abandoned_request_never_leaves(line: Line) -> None:

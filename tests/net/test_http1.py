@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from twisted.internet.task import Clock
 
 from eas_tw.net.flush import Flusher
 from eas_tw.net.http1 import ClientConnection, text_headers
+from eas_tw.net.pieces import Pieces, add_piece
 from eas_tw.policy.outcomes import Condition
 from tests.net.wire import Wire, Witness
 
@@ -154,6 +156,40 @@ def test_endless_lines_are_bounded(start: bytes, endless: bytes) -> None:
     assert "violation" in map(str, events)
 
 
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_a_head_that_comes_byte_by_byte_costs_its_length(before: bytes) -> None:
+    """Not its square: the bytes are gathered in a buffer that grows in place."""
+    head = before + b"HTTP/1.1 200 OK\r\nX: " + b"y" * 500 + b"\r\nContent-Length: 2\r\n\r\n"
+    peer = Peer()
+    peer.says(*(head[at : at + 1] for at in range(len(before) + 20)))
+    buffer = peer.connection._raw
+    peer.says(*(head[at : at + 1] for at in range(len(before) + 20, len(head) - 1)))
+    assert peer.connection._raw is buffer
+    assert peer.says(head[-1:] + b"hi") == ["free", (200, b"hi")]
+
+
+def test_tiny_chunks_are_kept_together() -> None:
+    """The number of objects is bounded by the body's size, not by the number of its pieces."""
+    peer = Peer(body=10**6)
+    peer.says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"2\r\nab\r\n" * 100_000)
+    assert len(peer.connection._body) == 2
+    assert peer.says(b"0\r\n\r\n") == ["free", (200, b"ab" * 100_000)]
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(st.lists(st.sampled_from([1, 2, 2047, 2048, 5000]), max_size=40))
+def test_pieces_of_any_size_join_to_the_body(sizes: list[int]) -> None:
+    """In order, in few objects."""
+    whole = random.Random(1).randbytes(sum(sizes))
+    pieces: Pieces = []
+    at = 0
+    for size in sizes:
+        add_piece(pieces, whole[at : at + size])
+        at += size
+    assert b"".join(pieces) == whole
+    assert len(pieces) <= 2 * (len(whole) // 2048) + 2
+
+
 def test_a_second_response_in_the_same_bytes_never_meets_the_next_exchange() -> None:
     """The first counts; the connection is aborted before anybody else could be given the second."""
     peer = Peer()
@@ -200,16 +236,15 @@ def test_an_answer_before_the_request_is_written_counts_and_ends_the_connection(
     """A large request whose answer comes early: its rest must not meet the next exchange."""
     peer = Peer(request=b"x" * 100_000)
     assert peer.wire.producer is peer.connection
-    peer.connection.pauseProducing()
     assert peer.says(OK) == ["gone", (200, b"hi")]
 
 
 def test_a_large_request_that_was_written_keeps_its_connection() -> None:
     """The transport says when the last byte has left."""
     peer = Peer(request=b"x" * 100_000)
-    peer.connection.pauseProducing()
-    peer.connection.resumeProducing()
-    assert peer.wire.producer is None
+    while peer.wire.producer is not None:
+        peer.connection.resumeProducing()
+    assert peer.wire.take() == b"POST / HTTP/1.1\r\n\r\n" + b"x" * 100_000
     assert peer.says(OK) == ["free", (200, b"hi")]
 
 

@@ -27,6 +27,11 @@ class Wire(StringTransport):
     def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: FBT001, N802
         self.no_delay = enabled
 
+    def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: FBT001
+        super().registerProducer(producer, streaming)
+        if not streaming:
+            producer.resumeProducing()
+
     def loseConnection(self) -> None:
         super().loseConnection()
         self.lose(ConnectionDone())

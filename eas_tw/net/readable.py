@@ -1,0 +1,44 @@
+"""Whether a socket has something to read, asked without reading it.
+
+A connection that is used again may hold bytes, a FIN or a reset that the reactor has not reported yet: it reports them
+once a turn, and requests leave between two reports. An HTTP client must not take such bytes for the answer to the
+request that it is about to write (RFC 9112 §9.3 lets a server close, and a broken one may send, at any time).
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def input_probe(handle: Any) -> Callable[[], object]:
+    """A function that looks at a non-blocking socket.
+
+    Args:
+        handle: The socket, or something with its `recv`.
+
+    Returns:
+        The function; what it returns is true when bytes, the end of the stream or an error can be read.
+    """
+    if isinstance(handle, socket.socket) and hasattr(select, "poll"):
+        # An object for each socket, registered once: 0.24 µs a look. MSG_PEEK costs 0.72 µs, nearly all of it for the
+        # exception that says that nothing is there; FIONREAD does not see a FIN.
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        return partial(poll.poll, 0)
+    return partial(_can_peek, handle)
+
+
+def _can_peek(handle: Any) -> bool:
+    try:
+        handle.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
