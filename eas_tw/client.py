@@ -209,8 +209,9 @@ class PredictClient:
 
         Returns:
             Fires with the response. Fails with a `RequestFailed` (`DeadlineExceeded`, `StatusError`,
-            `ConnectionFailed`, `Overloaded`, `ProtocolViolation`) that has the attempts; with `BodyError` for what
-            cannot be encoded or parsed; with `ConfigError`, `NoInstances` or `ClientClosed` before anything is sent.
+            `ConnectionFailed`, `LocalResourceError`, `Overloaded`, `ProtocolViolation`) that has the attempts; with
+            `BodyError` for what cannot be encoded or parsed; with `ConfigError`, `NoInstances` or `ClientClosed` before
+            anything is sent.
             Cancelling it closes its connection.
         """
         session = self._session

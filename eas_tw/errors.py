@@ -60,6 +60,14 @@ class ConnectionFailed(RequestFailed, ConnectionError):
     """The last attempt ended without a whole response: refused, timed out, reset or closed early."""
 
 
+class LocalResourceError(RequestFailed):
+    """No connection could be opened for want of something here: file descriptors, ports, memory or a route.
+
+    The text says of what. The instances are not to blame, so none is left out for it; the call was tried again, with
+    pauses, until its deadline was near.
+    """
+
+
 class ProtocolViolation(RequestFailed):
     """An instance answered with something that is not the HTTP/1.1 this client accepts, or too much of it."""
 

@@ -28,6 +28,7 @@ FACE = {
     "Instance",
     "JsonRequest",
     "JsonResponse",
+    "LocalResourceError",
     "NoInstances",
     "OnnxData",
     "OnnxDataHelper",

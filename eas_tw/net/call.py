@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     Key = tuple[str, int]
 
 
+_NO_TIME_LEFT = Outcome(Condition.LOCAL_RESOURCE)
+"""What an instance is given to account for when the time of its call was lost here."""
+
+
 class Fleet(Protocol):
     """Where a call may go: the upstream of a service, or the gateway."""
 
@@ -186,7 +190,8 @@ class Call:
     def leg_broke(self, leg: Leg, outcome: Outcome) -> None:
         """An attempt ended without a whole response."""
         self._leg_ended(leg, outcome)
-        if self._legs and leg.beside and outcome.condition in NEVER_SENT:
+        is_local = outcome.condition is Condition.LOCAL_RESOURCE
+        if self._legs and leg.beside and outcome.condition in NEVER_SENT and not is_local:
             # Beside another, and nobody had it: that was no chance, and cost nothing.
             if self._may_hedge():
                 self._try(self._calls.seconds(), again=self.history[-1])
@@ -255,12 +260,19 @@ class Call:
         self._tried = (*self._tried, instance.key)
         if outcome.condition in NOT_ITS_FAULT:
             self._fresh = True
-        else:
+        elif outcome.condition is not Condition.LOCAL_RESOURCE:
             self._failed = (*self._failed, instance.key)
         if calls.attempt_timeout_s is not None:
             calls.leg_deadlines.clear(leg, calls.attempt_timeout_s)
         calls.record.attempt_failed(leg, self, attempt)
-        self._fleet.record(instance, outcome, leg.began)
+        had_its_time = outcome.condition is not Condition.DEADLINE or self._had_its_time(leg)
+        self._fleet.record(instance, outcome if had_its_time else _NO_TIME_LEFT, leg.began)
+
+    def _had_its_time(self, leg: Leg) -> bool:
+        """Whether an attempt that the deadline ended began in time: not after a long want of something here."""
+        if leg.began - self.began <= self._timeout_s / 2:
+            return True
+        return all(attempt.outcome.condition is not Condition.LOCAL_RESOURCE for attempt in self.history)
 
     def _go_on(self, answer: tuple[bytes, bytes] | None) -> None:
         """Do what policy decides, once no other leg runs; `answer` is the last response, if there was one."""

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     History = tuple[Attempt, ...]
 
 _EXCERPT_CHARS = 200
+_SHOWN_ATTEMPTS = 8
+"""The first and the last of them: what this machine lacks is tried as long as the call may take."""
 _ERRORS: dict[Condition, type[errors.RequestFailed]] = {
     Condition.VIOLATION: errors.ProtocolViolation,
     Condition.OVERLOADED: errors.Overloaded,
+    Condition.LOCAL_RESOURCE: errors.LocalResourceError,
 }
 
 
@@ -58,7 +61,12 @@ def outcome_of(status: int, head: bytes) -> Outcome:
 
 
 def _trail(history: History) -> str:
-    return "; attempts: " + ", ".join(map(str, history)) if history else ""
+    if not history:
+        return ""
+    shown = [*map(str, history)]
+    if len(history) > _SHOWN_ATTEMPTS:
+        shown[_SHOWN_ATTEMPTS // 2 : -_SHOWN_ATTEMPTS // 2] = [f"{len(history) - _SHOWN_ATTEMPTS} more"]
+    return "; attempts: " + ", ".join(shown)
 
 
 def _retry_after_s(headers: dict[str, str]) -> float | None:

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import TimeoutError  # noqa: A004
 from twisted.internet.protocol import Factory
 
+from eas_tw.net.connect_errors import local_shortage
 from eas_tw.net.endpoints import Endpoints
 from eas_tw.net.flush import Flusher
 from eas_tw.net.http1 import ClientConnection
@@ -157,7 +158,8 @@ class _Get(Factory):
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
         reason = Refusal.TIMEOUT if failure.check(TimeoutError) else Refusal.CONNECTION
-        self._end(RefusedReplyError(reason, f"no reply: {failure.getErrorMessage()}"))
+        detail = local_shortage(failure.value) or failure.getErrorMessage()
+        self._end(RefusedReplyError(reason, f"no reply: {detail}"))
 
     def _out_of_time(self) -> None:
         self._give_up(Refusal.TIMEOUT, f"no whole reply within {self._fetcher.timeout_s:g} s")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLookupError, TimeoutError  # noqa: A004
+from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.logger import Logger
 from twisted.web._newclient import RequestNotSent  # where Twisted keeps it, and treq's users have no other way
 from twisted.web.client import ResponseFailed, ResponseNeverReceived
@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from eas_tw.net.agent_fetch import collect
 from eas_tw.net.agents import Agents
+from eas_tw.net.connect_errors import connect_outcome
 from eas_tw.policy.instances import Instance, RefusedReplyError
 from eas_tw.policy.outcomes import Condition, Outcome
 
@@ -163,11 +164,9 @@ def _outcome(error: Exception) -> Outcome:
     inner = [failure.value for failure in getattr(error, "reasons", ())]
     if isinstance(error, RefusedReplyError):
         return Outcome(Condition.VIOLATION, detail=str(error))
-    if isinstance(error, ConnectionRefusedError):
-        return Outcome(Condition.CONNECT_REFUSED)
-    if isinstance(error, TimeoutError):
-        return Outcome(Condition.CONNECT_TIMEOUT)
-    if isinstance(error, ConnectError | DNSLookupError | RequestNotSent):
+    if isinstance(error, ConnectError):
+        return connect_outcome(error)
+    if isinstance(error, DNSLookupError | RequestNotSent):
         return Outcome(Condition.CONNECT_FAILED, detail=str(error))
     detail = str(inner[0]) if inner else f"{type(error).__name__}: {error}"
     if isinstance(error, ResponseFailed) and not isinstance(error, ResponseNeverReceived):

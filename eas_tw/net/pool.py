@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Protocol
 
-from twisted.internet.error import ConnectionRefusedError, TimeoutError, UserError  # noqa: A004
 from twisted.internet.protocol import ClientFactory
 
+from eas_tw.net.connect_errors import connect_outcome
 from eas_tw.net.http1 import ClientConnection, Exchange
 from eas_tw.policy.outcomes import Condition, Outcome
 from eas_tw.policy.pooling import Pace, Plan, plan
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from eas_tw.config import ClientConfig
+    from eas_tw.net.dialer import Dialer
     from eas_tw.net.flush import Flusher
     from eas_tw.policy.instances import Instance
 
@@ -49,6 +50,10 @@ class _Dial(ClientFactory):
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
+    def connect(self) -> None:
+        """Its turn has come (`Dialer`)."""
+        self._pool.connect(self)
+
     def buildProtocol(self, addr: IAddress | None) -> ClientConnection | None:  # noqa: ARG002
         return self._pool.dial_answered(self)
 
@@ -56,7 +61,7 @@ class _Dial(ClientFactory):
         self._pool.dial_started(self, connector)
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:  # noqa: ARG002
-        self._pool.dial_failed(self, _connect_outcome(reason))
+        self._pool.dial_failed(self, connect_outcome(reason.value))
 
 
 class Pool:
@@ -68,6 +73,7 @@ class Pool:
         instance: Instance,
         config: ClientConfig,
         flusher: Flusher,
+        dialer: Dialer,
         on_gone: Callable[[Pool], None],
     ) -> None:
         self.waiting: OrderedDict[PooledCall, None] = OrderedDict()
@@ -77,6 +83,7 @@ class Pool:
         self._instance = instance
         self._config = config
         self._flusher = flusher
+        self._dialer = dialer
         self._on_gone = on_gone
         self._idle: deque[ClientConnection] = deque()
         self._open: dict[ClientConnection, None] = {}
@@ -140,13 +147,27 @@ class Pool:
         """The instance has left the list: nothing new, idle connections close, requests in flight finish."""
         self._is_retired = True
         self._close_idle()
-        for connector in list(self._dials.values()):
+        for dial, connector in list(self._dials.items()):
             if connector is not None:
                 connector.stopConnecting()
+            elif self._dialer.withdraw(dial):
+                del self._dials[dial]
         self._fail_waiting(Outcome(Condition.RETIRED, detail="the instance left the list"))
         self._report_if_gone()
 
     # -- what connections report
+
+    def connect(self, dial: _Dial) -> None:
+        """Open a connection, unless all calls that waited have been served or are gone meanwhile."""
+        if not self.waiting:
+            del self._dials[dial]
+            return
+        instance = self._instance
+        try:
+            self._reactor.connectTCP(instance.ip, instance.port, dial, timeout=self._config.connect_timeout_s)
+        except Exception as error:  # noqa: BLE001  an address that Twisted cannot read raises whatever its codec does
+            # A turn later, as Twisted reports its own: the pool may be in the middle of something.
+            self._reactor.callLater(0, self.dial_failed, dial, connect_outcome(error))
 
     def dial_started(self, dial: _Dial, connector: IConnector) -> None:
         """A connection is being opened."""
@@ -235,9 +256,9 @@ class Pool:
             self._idle.popleft().close()
 
     def _dial(self) -> None:
-        self._reactor.connectTCP(
-            self._instance.ip, self._instance.port, _Dial(self), timeout=self._config.connect_timeout_s
-        )
+        dial = _Dial(self)
+        self._dials[dial] = None
+        self._dialer.submit(dial)
 
     def _dial_for_waiting(self) -> None:
         """Connections that died or failed leave calls in line that nothing else would serve."""
@@ -254,14 +275,3 @@ class Pool:
     def _report_if_gone(self) -> None:
         if self._is_retired and self.is_gone:
             self._on_gone(self)
-
-
-def _connect_outcome(reason: Failure) -> Outcome:
-    """A failed connect, in the vocabulary of policy."""
-    if reason.check(ConnectionRefusedError):
-        return Outcome(Condition.CONNECT_REFUSED)
-    if reason.check(TimeoutError):
-        return Outcome(Condition.CONNECT_TIMEOUT)
-    if reason.check(UserError):
-        return Outcome(Condition.RETIRED, detail="the instance left the list")
-    return Outcome(Condition.CONNECT_FAILED, detail=reason.getErrorMessage())

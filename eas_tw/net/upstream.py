@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from eas_tw.net.dialer import Dialer
 from eas_tw.net.flush import Flusher
 from eas_tw.net.pool import Pool
 from eas_tw.policy.cluster import Cluster, ClusterPolicy
@@ -41,6 +42,7 @@ class Pools:
         self._reactor = reactor
         self._config = config
         self._flusher = Flusher(reactor)
+        self._dialer = Dialer(reactor)
         self._pools: dict[Key, Pool] = {}
         self._users: Counter[Key] = Counter()
         self._leaving: dict[Pool, None] = {}
@@ -55,7 +57,9 @@ class Pools:
         key = instance.key
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = Pool(self._reactor, instance, self._config, self._flusher, self._forget)
+            pool = self._pools[key] = Pool(
+                self._reactor, instance, self._config, self._flusher, self._dialer, self._forget
+            )
         return pool
 
     def give_back(self, instance: Instance) -> None:

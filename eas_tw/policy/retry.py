@@ -8,10 +8,11 @@ recorded history, so more rules can join (issue by issue) without a new path thr
 - Where: an instance this call has not tried. With more than one instance in the list never one that has failed in this
   call (the vendor's third rule); the only instance of a list may be tried again. A stale pooled connection is not a
   failure of its instance, which may therefore have another turn when no untried one is left.
-- After how long: the first failover at once, later ones and every retry on the same instance after full jitter.
-- How many: `attempts` a call, a stale connection aside, and a retry budget over all calls (Finagle's: a share of the
-  calls plus a floor), which attempts that never reached an instance do not use up (as gRPC's transparent retries): they
-  cost the fleet nothing.
+- After how long: the first failover at once, later ones and every retry on the same instance after full jitter. What
+  this machine lacks it lacks for every instance, so after `local_resource` there is always a pause.
+- How many: `attempts` a call, a stale connection and `local_resource` aside, and a retry budget over all calls
+  (Finagle's: a share of the calls plus a floor), which attempts that never reached an instance do not use up (as gRPC's
+  transparent retries): they cost the fleet nothing.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ DEFAULT_RETRY_ON: frozenset[Condition | int] = frozenset(
         Condition.CONNECT_REFUSED,
         Condition.CONNECT_TIMEOUT,
         Condition.CONNECT_FAILED,
+        Condition.LOCAL_RESOURCE,
         Condition.STALE,
         Condition.UNSENT,
         Condition.LOST,
@@ -57,6 +59,11 @@ time. A violation is not: it says that the wrong server listens there, and what 
 
 _AT_ONCE = NOT_ITS_FAULT | {Condition.OVERLOADED}
 """What no pause would make better: the instance has not been asked."""
+
+
+_MIN_LOCAL_PAUSE_S = 0.01
+"""These attempts are not counted, so something else must keep them from following each other without end."""
+_MAX_DOUBLINGS = 16
 
 
 class Where(Enum):
@@ -174,7 +181,9 @@ class RetryPolicy:
         # The first stale connection costs none. A call that waits in line for a new one may be served by a kept one
         # that came free, and meet another: those count, so that attempts have a bound whatever happens.
         stale = sum(attempt.outcome.condition in NOT_ITS_FAULT for attempt in history)
-        spent = len(history) - min(stale, 1)
+        # What was lacking here has reached no instance; its pauses and the deadline are the bound.
+        local = sum(attempt.outcome.condition is Condition.LOCAL_RESOURCE for attempt in history)
+        spent = len(history) - min(stale, 1) - local
         return f"was the last of {self.attempts} attempts" if spent >= self.attempts else ""
 
     def _is_retried(self, outcome: Outcome) -> bool:
@@ -194,7 +203,10 @@ class RetryPolicy:
         holds = where is Where.SAME or last.status == RATE_LIMITED
         asked = (last.retry_after_s or 0.0) if holds else 0.0
         first_failover = where is Where.ANOTHER and len(history) == 1 and last.status != RATE_LIMITED
-        if last.condition in _AT_ONCE or first_failover:
+        is_local = last.condition is Condition.LOCAL_RESOURCE
+        if last.condition in _AT_ONCE or (first_failover and not is_local):
             return 0.0
-        ceiling = min(self.backoff_max_s, self.backoff_base_s * 2 ** (len(history) - 1))
+        ceiling = min(self.backoff_max_s, self.backoff_base_s * 2 ** min(len(history) - 1, _MAX_DOUBLINGS))
+        if is_local:
+            return max(_MIN_LOCAL_PAUSE_S, rng.uniform(ceiling / 2, ceiling))
         return max(asked, rng.uniform(0.0, ceiling))

@@ -28,14 +28,16 @@ _BUDGET_WINDOW_S = 11.0
 _NO_FAILURE = (STALE, "unsent")
 _NEVER_SENT = frozenset(
     {"connect_refused", "connect_timeout", "connect_failed", "unsent", "retired", "waited", "overloaded"}
-)
+) | {"local_resource"}
 _USUAL_SHARE = 0.125
 """Of a call's time: a client takes silence for a sign when most answers take less than this."""
 _LAST_CHANCE_SHARE = 0.4
 """Of a call's time, before its end: whoever had it for so long had it when the client looked for the last time."""
 _ENOUGH, _LATELY, _SELDOM = 64, 300, 8
 _OUT_OF_TIME, _SHORT_S = ("deadline", "waited", "overloaded"), 0.25
-_KNOWN = frozenset({"DeadlineExceeded", "ConnectionFailed", "StatusError", "ProtocolViolation", "Overloaded"})
+_KNOWN = frozenset({"DeadlineExceeded", "ConnectionFailed", "StatusError", "ProtocolViolation", "Overloaded"}) | {
+    "LocalResourceError"
+}
 
 
 @define(eq=False)

@@ -31,7 +31,7 @@ _SIDE_BY_SIDE = 2
 _NO_FAILURE = frozenset({"stale", "unsent"})
 _COSTS_NOTHING = frozenset(
     {"connect_refused", "connect_timeout", "connect_failed", "unsent", "retired", "waited", "overloaded"}
-)
+) | {"local_resource"}
 """A retry after one of these is not counted against the budget: nobody had the request."""
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectBindError
 
 from eas_tw import (
     Condition,
     ConfigError,
     ConnectionFailed,
     DeadlineExceeded,
+    LocalResourceError,
     Overloaded,
     ProtocolViolation,
     RequestFailed,
@@ -109,9 +112,99 @@ def test_a_heavy_dead_instance_beside_a_light_live_one_loses_nothing() -> None:
         for wire in house.reactor.wires:
             if wire.is_open and wire.take():
                 says(wire, response())
+        house.reactor.advance(0)
         if all(call.fired for call in calls):
             break
     assert {str(call.value) for call in calls} == {"ok"}
+    house.assert_clean()
+
+
+def short_of_descriptors() -> ConnectBindError:
+    """As Twisted reports that `socket` failed."""
+    return ConnectBindError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_what_this_machine_lacks_is_waited_for(n: int) -> None:
+    """Nobody is ejected, no attempt and no budget is used up, and each try comes after a pause."""
+    house = House(n, retry_budget_ratio=0.0, retry_budget_min_per_s=0.0)
+    call = house.call(idempotent=False)
+    for _ in range(10):
+        house.dial.fail(short_of_descriptors())
+        assert not house.reactor.dials
+        house.reactor.advance(0.01)
+        house.reactor.advance(0.24)
+    says(house.accept(), response())
+    assert str(call.value) == "ok"
+    assert house.client.ejected == ()
+    assert house.client.counters.ejections == {}
+    house.assert_clean()
+
+
+def test_what_this_machine_lacks_to_the_end_is_one_clear_error() -> None:
+    """Before the deadline, with what is lacking; the attempts are there, their text is short."""
+    house = House(2)
+    call = house.call(timeout_s=2.0)
+    for _ in range(200):
+        for dial in list(house.reactor.dials):
+            dial.fail(short_of_descriptors())
+        if call.fired:
+            break
+        house.reactor.advance(0.01)
+    assert isinstance(call.error, LocalResourceError)
+    assert {*call.conditions} == {Condition.LOCAL_RESOURCE}
+    assert 9 <= len(call.conditions) <= 20
+    assert "no file descriptor is left in this process: EMFILE" in str(call.error)
+    assert len(str(call.error)) < 1200
+    assert house.client.counters.ejections == {}
+    house.assert_clean()
+
+
+@pytest.mark.parametrize(("lacking_s", "is_blamed"), [(0.0, True), (0.6, True), (1.3, False)])
+def test_an_instance_that_got_the_rest_of_the_time_only_is_not_blamed(lacking_s: float, is_blamed: bool) -> None:  # noqa: FBT001
+    """When most of the call's time went by for want of something here, its deadline says nothing of the instance."""
+    house = House(2, eject_after=1, hedge_after_s=None, timeout_s=2.0)
+    call = house.call()
+    while house.reactor.seconds() < lacking_s:
+        for dial in list(house.reactor.dials):
+            dial.fail(short_of_descriptors())
+        house.reactor.advance(0.01)
+    while not house.reactor.dials:
+        house.reactor.advance(0.01)
+    house.accept()
+    house.reactor.advance(2.0)
+    assert isinstance(call.error, DeadlineExceeded)
+    assert call.conditions[-1] is Condition.DEADLINE
+    assert len(house.client.ejected) == is_blamed
+
+
+def test_what_this_machine_lacks_does_not_end_failovers() -> None:
+    """Before and after it the call has its attempts, and goes where it has not failed."""
+    house = House(3)
+    call = house.call()
+    refused = house.dial.address
+    house.dial.fail()
+    house.dial.fail(short_of_descriptors())
+    house.reactor.advance(0.25)
+    assert house.dial.address != refused
+    house.dial.fail()
+    house.reactor.advance(0.25)
+    says(house.accept(), response())
+    assert str(call.value) == "ok"
+
+
+def test_an_idle_connection_serves_a_call_for_which_none_can_be_opened() -> None:
+    """It is as good as a new one."""
+    house = House(1)
+    first, second = house.call(), house.call()
+    one, two = house.reactor.dials
+    wire = one.accept()
+    two.fail(short_of_descriptors())
+    assert not second.fired
+    says(wire, response())
+    house.reactor.advance(0.03)
+    says(wire, response())
+    assert [str(call.value) for call in (first, second)] == ["ok", "ok"]
     house.assert_clean()
 
 

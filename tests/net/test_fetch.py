@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from twisted.internet.error import TimeoutError  # noqa: A004
+from twisted.internet.error import ConnectBindError, TimeoutError  # noqa: A004
 
 from eas_tw import ClientConfig
 from eas_tw.net.fetch import DirectFetcher
@@ -75,6 +76,16 @@ def test_what_a_url_cannot_have_is_encoded(house: House) -> None:
     """A service's name may come from anywhere."""
     house.get("http://10.0.0.1/lists/模型")
     assert house.accept().take().startswith(b"GET /lists/%E6%A8%A1%E5%9E%8B HTTP/1.1\r\n")
+
+
+def test_what_this_machine_lacks_is_named(house: House) -> None:
+    """A poll that could not be sent says why, and blames nobody."""
+    result = house.get()
+    (dial,) = house.reactor.dials
+    dial.fail(ConnectBindError(errno.EMFILE, "Too many open files"))
+    assert result.error.reason is Refusal.CONNECTION
+    assert str(result.error) == "no reply: no file descriptor is left in this process: EMFILE"
+    house.assert_nothing_left()
 
 
 @pytest.mark.parametrize("url", ["http://10.0.0.1:port/", "http://模型/", "http://[10/"])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectBindError, ConnectError
 from twisted.internet.error import TimeoutError as ConnectTimeout
 
 from eas_tw.config import ClientConfig
+from eas_tw.net.dialer import Dialer
 from eas_tw.net.flush import Flusher
 from eas_tw.net.http1 import ClientConnection
 from eas_tw.net.pool import Pool
@@ -48,8 +50,9 @@ class House:
     def __init__(self, **settings: Any) -> None:
         self.reactor = PuppetReactor()
         self.gone: list[Pool] = []
-        config, flusher = ClientConfig(**settings), Flusher(self.reactor)
-        self.pool = Pool(self.reactor, Instance("10.0.0.1", 50000), config, flusher, self.gone.append)
+        config, instance = ClientConfig(**settings), Instance("10.0.0.1", 50000)
+        self.dialer = Dialer(self.reactor)
+        self.pool = Pool(self.reactor, instance, config, Flusher(self.reactor), self.dialer, self.gone.append)
 
     def call(self, *, fresh: bool = False, deadline: float = 1e9) -> Caller:
         caller = Caller(deadline)
@@ -149,6 +152,7 @@ def test_a_fresh_call_replaces_an_idle_connection_of_a_full_pool() -> None:
         (None, Condition.CONNECT_REFUSED),
         (ConnectTimeout(), Condition.CONNECT_TIMEOUT),
         (ConnectError(), Condition.CONNECT_FAILED),
+        (ConnectBindError(errno.EMFILE, "Too many open files"), Condition.LOCAL_RESOURCE),
     ],
 )
 def test_a_failed_connect_fails_the_call(error: Exception | None, condition: Condition) -> None:
@@ -177,6 +181,63 @@ def test_a_refused_connect_beside_a_live_one_fails_one_call_only() -> None:
     assert [caller.result for caller in callers] == [Condition.CONNECT_REFUSED, None, None]
     house.answer(wire)
     assert callers[1].connection is wire.protocol
+
+
+def test_an_address_that_cannot_be_read_is_a_failed_connect() -> None:
+    """`connectTCP` raises for some; the pool hears of it a turn later, as of every failure."""
+    house = House(max_connections_per_instance=2)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise UnicodeError("label too long")
+
+    house.reactor.connectTCP = refuse  # type: ignore[method-assign,assignment]
+    callers = [house.call() for _ in range(5)]
+    assert [caller.result for caller in callers] == [None] * 5
+    house.reactor.advance(0)
+    assert {caller.result for caller in callers} == {Condition.CONNECT_FAILED}
+    house.pool.retire()
+    assert house.gone
+    assert not house.reactor.getDelayedCalls()
+
+
+def test_connections_are_opened_in_slices() -> None:
+    """In the order of their calls, so many in each turn of the reactor."""
+    house = House(max_connections_per_instance=1000)
+    callers = [house.call() for _ in range(130)]
+    assert len(house.reactor.dials) == 50
+    (turn,) = house.reactor.getDelayedCalls()
+    turn.func()
+    turn.cancel()
+    assert len(house.reactor.dials) == 100
+    house.reactor.advance(0)
+    assert len(house.reactor.dials) == 130
+    for dial in list(house.reactor.dials):
+        dial.accept()
+    assert all(caller.connection is not None for caller in callers)
+    assert not house.reactor.getDelayedCalls()
+
+
+def test_a_connection_whose_call_was_served_meanwhile_is_not_opened() -> None:
+    """Its turn passes."""
+    house = House(max_connections_per_instance=1000)
+    callers = [house.call() for _ in range(51)]
+    for dial in list(house.reactor.dials):
+        house.answer(dial.accept())
+    assert callers[50].connection is not None
+    house.reactor.advance(0)
+    assert not house.reactor.dials
+    assert "opening=0" in repr(house.pool)
+
+
+def test_connections_whose_turn_has_not_come_go_with_their_pool() -> None:
+    """Nothing is left of them, no timer either."""
+    house = House(max_connections_per_instance=1000)
+    callers = [house.call() for _ in range(60)]
+    house.pool.retire()
+    assert {caller.result for caller in callers} == {Condition.RETIRED}
+    assert not house.reactor.dials
+    assert house.gone
+    assert not house.reactor.getDelayedCalls()
 
 
 def test_a_lost_connection_makes_room_for_the_line() -> None:

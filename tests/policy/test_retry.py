@@ -34,6 +34,7 @@ RETRIED: dict[Outcome, bool] = {
     Outcome(Condition.CONNECT_REFUSED): True,
     Outcome(Condition.CONNECT_TIMEOUT): True,
     Outcome(Condition.CONNECT_FAILED): True,
+    Outcome(Condition.LOCAL_RESOURCE): True,
     Outcome(Condition.STALE): True,
     Outcome(Condition.UNSENT): True,
     Outcome(Condition.LOST): True,
@@ -73,6 +74,39 @@ def test_the_table_of_outcomes(outcome: Outcome, retried: bool) -> None:  # noqa
 def test_the_table_covers_every_condition() -> None:
     """A new condition must be entered in the table above."""
     assert {outcome.condition for outcome in RETRIED} == set(Condition) - {Condition.ANSWERED}
+
+
+LOCAL = Outcome(Condition.LOCAL_RESOURCE)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 5000])
+def test_what_this_machine_lacks_is_tried_again_after_a_pause(n: int) -> None:
+    """However often; each pause is at least half of its ceiling, so that their number is bounded by the deadline."""
+    history = tuple(Attempt(A, LOCAL, 0.0) for _ in range(n))
+    budget = RetryBudget(0.0, 0.0)
+    for seed in range(20):
+        decision = RetryPolicy(attempts=1).decide(history, FREE, budget=budget, now=100.0, rng=Random(seed))
+        assert isinstance(decision, Retry)
+        ceiling = min(0.25, 0.025 * 2 ** min(n - 1, 10))
+        assert ceiling / 2 <= decision.after_s <= ceiling
+
+
+def test_without_pauses_what_this_machine_lacks_still_has_one() -> None:
+    """Or the reactor would do nothing else."""
+    assert decide(LOCAL, backoff_base_s=0.0) == Retry(Where.ANOTHER, 0.01)
+
+
+def test_what_this_machine_lacks_uses_up_no_attempts() -> None:
+    """Those that reached an instance are counted as ever."""
+    lost = Outcome(Condition.LOST)
+    assert isinstance(decide(lost, LOCAL, attempts=2), Retry)
+    assert decide(LOCAL, lost, LOCAL, attempts=1) == GiveUp("was the last of 1 attempts")
+
+
+def test_at_its_deadline_a_call_gives_up_what_this_machine_lacks() -> None:
+    """The pause must end in time."""
+    options = Options(another=True, sole=False, remaining_s=0.005)
+    assert decide(LOCAL, options=options) == GiveUp("left no time before the deadline")
 
 
 def test_the_rest_is_retried_if_configured() -> None:

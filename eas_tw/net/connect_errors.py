@@ -1,0 +1,49 @@
+"""Names for a connection that could not be opened, from what Twisted reports.
+
+Twisted keeps the number of the operating system's error in `ConnectError.osError`, under several classes: a `socket`
+that failed is a `ConnectBindError` ("Couldn't bind: 24"), a `connect` that failed a `ConnectError` or one of its
+subclasses by number. Some of these numbers speak of this machine and not of the other end.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from twisted.internet.error import ConnectionRefusedError, TimeoutError, UserError  # noqa: A004
+
+from eas_tw.policy.outcomes import Condition, Outcome
+
+_LOCAL_SHORTAGES = {
+    errno.EMFILE: "no file descriptor is left in this process",
+    errno.ENFILE: "no file descriptor is left on this machine",
+    errno.EADDRNOTAVAIL: "no local address or port is left for this destination",
+    errno.ENETUNREACH: "this machine has no route to the network",
+    errno.ENETDOWN: "the network is down on this machine",
+    errno.ENOBUFS: "this machine has no buffer space left",
+    errno.ENOMEM: "this machine has no memory left",
+}
+"""Not EHOSTUNREACH: it mostly says that an address does not answer ARP, or that a router does not find the host, which
+is how a dead instance looks. A router may send ENETUNREACH, too, but seldom, and that is an outage of the network."""
+
+
+def local_shortage(error: BaseException | None) -> str:
+    """What this machine lacks, as the cause of a failed connect; empty when the cause is another."""
+    number: Any = getattr(error, "osError", None) or getattr(error, "errno", None)
+    if number not in _LOCAL_SHORTAGES:
+        return ""
+    return f"{_LOCAL_SHORTAGES[number]}: {errno.errorcode[number]}"
+
+
+def connect_outcome(error: BaseException | None) -> Outcome:
+    """A failed connect, in the vocabulary of policy."""
+    shortage = local_shortage(error)
+    if shortage:
+        return Outcome(Condition.LOCAL_RESOURCE, detail=shortage)
+    if isinstance(error, ConnectionRefusedError):
+        return Outcome(Condition.CONNECT_REFUSED)
+    if isinstance(error, TimeoutError):
+        return Outcome(Condition.CONNECT_TIMEOUT)
+    if isinstance(error, UserError):
+        return Outcome(Condition.RETIRED, detail="the instance left the list")
+    return Outcome(Condition.CONNECT_FAILED, detail=str(error) or type(error).__name__)

@@ -1,0 +1,55 @@
+"""Which failed connects speak of the instance, and which of this machine."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+from twisted.internet import error
+
+from eas_tw.net.connect_errors import connect_outcome, local_shortage
+from eas_tw.policy.outcomes import Condition
+
+LOCAL = ["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENETUNREACH", "ENETDOWN", "ENOBUFS", "ENOMEM"]
+NOT_LOCAL = ["EHOSTUNREACH", "ECONNRESET", "EACCES", "EINVAL", "EAFNOSUPPORT"]
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_a_shortage_of_this_machine_is_named(name: str) -> None:
+    """Whether `socket` failed, or `connect`, or the error came as it is."""
+    number = getattr(errno, name)
+    told = (number, os.strerror(number))
+    for raised in (error.ConnectBindError(*told), error.getConnectError(told), OSError(*told)):  # type: ignore[no-untyped-call]
+        outcome = connect_outcome(raised)
+        assert outcome.condition is Condition.LOCAL_RESOURCE
+        assert outcome.detail.endswith(f": {name}")
+
+
+@pytest.mark.parametrize("name", NOT_LOCAL)
+def test_what_a_dead_instance_causes_is_not_a_shortage(name: str) -> None:
+    """No answer to ARP is EHOSTUNREACH."""
+    number = getattr(errno, name)
+    outcome = connect_outcome(error.getConnectError((number, os.strerror(number))))  # type: ignore[no-untyped-call]
+    assert outcome.condition is Condition.CONNECT_FAILED
+    assert os.strerror(number) in outcome.detail
+
+
+@pytest.mark.parametrize(
+    ("raised", "condition"),
+    [
+        (error.ConnectionRefusedError(), Condition.CONNECT_REFUSED),
+        (error.TimeoutError(), Condition.CONNECT_TIMEOUT),
+        (error.UserError(), Condition.RETIRED),
+        (error.DNSLookupError("no such name"), Condition.CONNECT_FAILED),
+        (UnicodeError("label too long"), Condition.CONNECT_FAILED),
+    ],
+)
+def test_the_rest_is_told_apart(raised: Exception, condition: Condition) -> None:
+    """By Twisted's classes."""
+    assert connect_outcome(raised).condition is condition
+
+
+def test_no_error_is_no_shortage() -> None:
+    """Asked of whatever an agent reports."""
+    assert local_shortage(None) == ""
