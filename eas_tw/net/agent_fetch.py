@@ -13,12 +13,15 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 
+from eas_tw.net.pieces import add_piece
 from eas_tw.policy.instances import BadStatusError, Refusal, RefusedReplyError
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
     from twisted.python.failure import Failure
     from twisted.web.iweb import IAgent, IResponse
+
+    from eas_tw.net.pieces import Pieces
 
 _OK = 200
 
@@ -85,7 +88,7 @@ class _Collector(Protocol):
         self.whole: Deferred[bytes] = Deferred(lambda _: self._abort())
         self._limit = limit
         self._size = 0
-        self._parts: list[bytes] = []
+        self._parts: Pieces = []
 
     def dataReceived(self, data: bytes) -> None:
         self._size += len(data)
@@ -93,7 +96,7 @@ class _Collector(Protocol):
             self._end(RefusedReplyError(Refusal.VIOLATION, f"the reply is larger than {self._limit} bytes"))
             self._abort()
         else:
-            self._parts.append(data)
+            add_piece(self._parts, data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         # PotentialDataLoss: a body that ends with the connection, as HTTP/1.0 servers send it.

@@ -1,7 +1,8 @@
 """The HTTP agent of the control plane and the gateway: Twisted's, with its hidden retry off and its sockets counted.
 
 Counted, because cancelling a request only begins to close its connection, and `close()` promises that every socket has
-reported its loss.
+reported its loss. Looked at, because Twisted's pool hands out a kept connection whatever has come on it meanwhile, and
+its agent takes bytes that came before the request for the response.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import connectionDone
+from twisted.internet.tcp import Connection as SocketTransport
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from eas_tw.net.endpoints import Endpoints
+from eas_tw.net.readable import input_probe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
     from twisted.internet.interfaces import IProtocol, IProtocolFactory, ITCPTransport
     from twisted.python.failure import Failure
     from twisted.web.client import URI
@@ -52,12 +57,19 @@ class Agents:
         trust_roots: str | None = None,
         agent: IAgent | None = None,
     ) -> None:
-        self._pool = pool = HTTPConnectionPool(reactor, persistent=keep > 0)
+        self._pool = pool = _CheckedPool(reactor, persistent=keep > 0)
         pool.retryAutomatically = False
         pool.maxPersistentPerHost = keep
         pool.cachedConnectionTimeout = idle_timeout_s  # type: ignore[assignment]
         self._endpoints = _CountedEndpoints(Endpoints(reactor, connect_timeout_s, trust_roots))
         self.agent: IAgent = agent or Agent.usingEndpointFactory(reactor, self._endpoints, pool)
+
+    def flush(self) -> None:
+        """Write the requests that were begun since the last call on kept connections.
+
+        The reactor would write them a turn later, after it has read what came meanwhile.
+        """
+        self._pool.flush()
 
     def close(self) -> Deferred[Any]:
         """Close every connection; to be called when nothing is asked any more.
@@ -66,9 +78,41 @@ class Agents:
             Fires when every socket is gone.
         """
         # Begun first, so that the pool forgets them; over TLS it would wait for the other end, which may be silent.
-        closing: Deferred[Any] = self._pool.closeCachedConnections()
+        closing: Deferred[Any] = self._pool.closeCachedConnections()  # type: ignore[no-untyped-call]
         self._endpoints.abort()
         return closing.addBoth(lambda _: self._endpoints.when_gone())
+
+
+class _CheckedPool(HTTPConnectionPool):
+    """Twisted's pool, without the connections that have something to read although nothing was asked."""
+
+    def __init__(self, reactor: Reactor, *, persistent: bool) -> None:
+        super().__init__(reactor, persistent)  # type: ignore[no-untyped-call]
+        self._taken: list[_CountingProtocol] = []
+
+    def getConnection(self, key: Hashable, endpoint: IStreamClientEndpoint) -> Deferred[Any]:  # noqa: N802
+        """A connection for a request (`HTTPConnectionPool`)."""
+        return Deferred.fromCoroutine(self._usable(key, endpoint))
+
+    def flush(self) -> None:
+        """Write what the connections taken since the last call have to write."""
+        taken, self._taken = self._taken, []
+        for connection in taken:
+            connection.flush()
+
+    async def _usable(self, key: Hashable, endpoint: IStreamClientEndpoint) -> Any:
+        while True:
+            connection = await super().getConnection(key, endpoint)
+            counted = _counted(connection.transport)
+            if counted is None or not counted.was_used:
+                # A new one: who speaks first there will be found out by the parser of responses.
+                if counted is not None:
+                    counted.was_used = True
+                return connection
+            if counted.is_usable():
+                self._taken.append(counted)
+                return connection
+            counted.abort()
 
 
 @implementer(IAgentEndpointFactory)
@@ -125,12 +169,25 @@ class _CountedEndpoint:
 
 class _CountingProtocol(ProtocolWrapper):
     transport: ITCPTransport
+    was_used = False
+    _has_input: Callable[[], object] | None = None
+
+    def is_usable(self) -> bool:
+        """Whether nothing has come since the last response, and it is not being closed."""
+        return not (self.disconnecting or (self._has_input is not None and self._has_input()))
+
+    def flush(self) -> None:
+        """Write now; an error is found again by the reactor."""
+        if isinstance(self.transport, SocketTransport) and self.transport.connected:
+            self.transport.doWrite()
 
     def abort(self) -> None:
         self.transport.abortConnection()
 
     def makeConnection(self, transport: Any) -> None:
         self.factory.count.opened(self)
+        if isinstance(transport, SocketTransport):
+            self._has_input = input_probe(transport.getHandle())
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -145,3 +202,10 @@ class _CountingFactory(WrappingFactory):
     def __init__(self, factory: IProtocolFactory, count: _CountedEndpoints) -> None:
         super().__init__(factory)  # type: ignore[no-untyped-call]
         self.count = count
+
+
+def _counted(transport: Any) -> _CountingProtocol | None:
+    """The counted connection under a transport: TLS may be between."""
+    while transport is not None and not isinstance(transport, _CountingProtocol):
+        transport = getattr(transport, "transport", None)
+    return transport

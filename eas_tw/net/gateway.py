@@ -118,7 +118,7 @@ class Gateway:
 
     async def _post(self, leg: Leg) -> tuple[int, bytes, bytes]:
         request = leg.request
-        response = await self._client.request(
+        requesting = self._client.request(
             "POST",
             self._origin + request.target.decode(),
             headers=_fields(request.fields),
@@ -126,6 +126,8 @@ class Gateway:
             allow_redirects=False,
             unbuffered=True,
         )
+        self._agents.flush()
+        response = await requesting
         body = await collect(response, self._config.max_response_bytes)
         lines = [name + b": " + value for name, values in response.headers.getAllRawHeaders() for value in values]
         return response.code, b"\r\n".join([b"", *lines, b""]), body

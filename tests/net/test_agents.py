@@ -2,13 +2,80 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
+from zope.interface import implementer
 
+from eas_tw.net.agent_fetch import collect
 from eas_tw.net.agents import Agents, _CountingFactory
+from tests.net.hand import HandReactor
 from tests.net.wire import Wire
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+
+
+@implementer(IStreamClientEndpoint)
+class Loopback:
+    """Opens connections to itself; the other ends are in `ends`, the transports in `transports`."""
+
+    def __init__(self) -> None:
+        self.reactor = HandReactor()
+        self.ends: list[socket.socket] = []
+        self.transports: list[Connection] = []
+        self.agents = Agents(self.reactor, connect_timeout_s=1.0, keep=10)  # type: ignore[arg-type]
+        self.agents._endpoints._endpoints = self  # type: ignore[assignment]
+
+    def tcp(self, host: str, port: int) -> Loopback:
+        return self
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        protocol = protocolFactory.buildProtocol(None)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            near = socket.create_connection(server.getsockname())
+            far, _ = server.accept()
+        far.settimeout(10)
+        transport = Connection(near, protocol, self.reactor)  # type: ignore[arg-type]
+        transport.connected = 1
+        transport.startReading()
+        protocol.makeConnection(transport)
+        self.ends.append(far)
+        self.transports.append(transport)
+        return succeed(protocol)
+
+    def ask(self) -> list[Any]:
+        """Send a request; the body of its response, or a failure, once it is there."""
+        got: list[Any] = []
+        asking = self.agents.agent.request(b"GET", b"http://127.0.0.1/")
+        self.agents.flush()
+        asking.addCallback(collect, 1000).addBoth(got.append)
+        return got
+
+    def turn(self) -> None:
+        """Read before write, as the reactor does when a socket is ready for both."""
+        for transport in self.transports:
+            if transport in self.reactor.readers:
+                assert transport.doRead() is None
+            if transport in self.reactor.writers:
+                assert transport.doWrite() is None
+
+
+@pytest.fixture
+def loopback() -> Iterator[Loopback]:
+    loopback = Loopback()
+    yield loopback
+    loopback.agents.close()
+    loopback.reactor.advance(0)
+    for end in loopback.ends:
+        end.close()
 
 
 def connected(agents: Agents) -> Wire:
@@ -36,3 +103,59 @@ def test_close_without_connections_fires_at_once() -> None:
     closed: list[Any] = []
     Agents(Clock(), connect_timeout_s=1.0).close().addCallback(closed.append)  # type: ignore[arg-type]
     assert closed == [None]
+
+
+SURPRISES = {
+    "a response": lambda far: far.send(OK + b"first"),
+    "a close": lambda far: far.shutdown(socket.SHUT_WR),
+    "a reset": lambda far: (far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)), far.close()),
+}
+
+
+@pytest.mark.parametrize("surprise", SURPRISES.values(), ids=SURPRISES.keys())
+def test_a_kept_connection_on_which_something_came_is_not_used(loopback: Loopback, surprise: Any) -> None:
+    """The next request goes out on a new one, and nobody is given what came."""
+    one = loopback.ask()
+    loopback.turn()
+    (far,) = loopback.ends
+    assert far.recv(1000).startswith(b"GET / ")
+    far.send(OK + b"hello")
+    loopback.turn()
+    assert one == [b"hello"]
+    surprise(far)
+    two = loopback.ask()
+    loopback.reactor.advance(0)
+    _, fresh = loopback.ends
+    loopback.turn()
+    assert fresh.recv(1000).startswith(b"GET / ")
+    fresh.send(OK + b"again")
+    loopback.turn()
+    assert two == [b"again"]
+
+
+def test_a_request_on_a_kept_connection_is_written_at_once(loopback: Loopback) -> None:
+    """What comes a moment later, in the same turn, cannot be older than it."""
+    one = loopback.ask()
+    loopback.turn()
+    (far,) = loopback.ends
+    far.recv(1000)
+    far.send(OK + b"hello")
+    loopback.turn()
+    two = loopback.ask()
+    assert far.recv(1000, socket.MSG_DONTWAIT).startswith(b"GET / ")
+    far.send(OK + b"again")
+    loopback.turn()
+    assert (one, two) == ([b"hello"], [b"again"])
+    assert len(loopback.ends) == 1
+
+
+def test_a_kept_connection_that_is_closing_is_not_used(loopback: Loopback) -> None:
+    """Twisted's pool keeps it until its loss is reported."""
+    loopback.ask()
+    loopback.turn()
+    (far,) = loopback.ends
+    far.send(OK + b"hello")
+    loopback.turn()
+    loopback.transports[0].protocol.loseConnection()  # type: ignore[attr-defined]
+    loopback.ask()
+    assert len(loopback.ends) == 2

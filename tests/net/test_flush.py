@@ -16,31 +16,11 @@ from eas_tw.net.flush import Flusher
 from eas_tw.net.http1 import ClientConnection
 from eas_tw.net.readable import input_probe
 from eas_tw.policy.outcomes import Condition
+from tests.net.hand import HandReactor
 from tests.net.wire import Witness
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 LARGE = 60_000
-
-
-class HandReactor(Clock):
-    """Time and a list of who wants to read and write; nothing happens by itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.readers: list[Any] = []
-        self.writers: list[Any] = []
-
-    def addReader(self, reader: Any) -> None:  # noqa: N802
-        self.readers.append(reader)
-
-    def addWriter(self, writer: Any) -> None:  # noqa: N802
-        self.writers.append(writer)
-
-    def removeReader(self, reader: Any) -> None:  # noqa: N802
-        self.readers = [other for other in self.readers if other is not reader]
-
-    def removeWriter(self, writer: Any) -> None:  # noqa: N802
-        self.writers = [other for other in self.writers if other is not writer]
 
 
 class Line(Witness):
