@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from threading import get_ident
+from time import monotonic, time  # noqa: TID251  here, and passed on from here
 from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
@@ -17,6 +18,7 @@ from eas_tw.errors import ClientClosed, ConfigError, NoInstances
 from eas_tw.net.call import Call
 from eas_tw.net.discovery import DiscoveryStatus
 from eas_tw.net.http1 import text_headers
+from eas_tw.net.monotonic import is_real, monotonic_view
 from eas_tw.outgoing import Envelope
 from eas_tw.session import Family, Session
 from eas_tw.target import Target, fixed_list
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
+    from twisted.internet.interfaces import IReactorTime
     from twisted.web.iweb import IAgent
 
     from eas_tw.net.pool import Reactor
@@ -51,6 +54,9 @@ class PredictClient:
         reactor: Whose time and network to use; the global one when not given.
         config: The knobs.
         agent: Another way to reach the control plane and the gateway, such as a proxy.
+        wall_clock: Seconds since the epoch, for the `Date` of signatures and the age of a list on disk. `None` for
+            `time.time`, or for `reactor.seconds` on a reactor that has a time of its own, as in a test. Timers and
+            deadlines go by elapsed time, whatever this clock says.
 
     Raises:
         ConfigError: An argument is wrong.
@@ -68,16 +74,18 @@ class PredictClient:
         reactor: Any = None,
         config: ClientConfig | None = None,
         agent: IAgent | None = None,
+        wall_clock: Callable[[], float] | None = None,
     ) -> None:
         kind = endpoint_type or (ENDPOINT_TYPE_DEFAULT if instances is None else ENDPOINT_TYPE_FIXED)
         self._target = Target(endpoint, service_name, custom_url, kind, fixed_list(instances or ()))
         self._reactor: Reactor = reactor if reactor is not None else _global_reactor()
         self._config = config or ClientConfig()
         self._agent = agent
-        self._envelope = Envelope(self._reactor.seconds)
-        self._record = Record(self._reactor.seconds)
+        self._wall_clock = wall_clock or (time if is_real(self._reactor) else self._reactor.seconds)
+        self._family = Family(monotonic_view(self._reactor, monotonic))
+        self._envelope = Envelope(self._wall_clock)
+        self._record = Record(self._family.reactor.seconds)
         self.counters = self._record.counters
-        self._family = Family(self._reactor)
         self._session: Session | None = None
         self._thread = 0
         self._children: list[PredictClient] = []
@@ -176,7 +184,9 @@ class PredictClient:
         Returns:
             The client; it wants its own `init`, and may be closed by itself.
         """
-        child = PredictClient(token=token, reactor=self._reactor, config=self._config, agent=self._agent)
+        child = PredictClient(
+            token=token, reactor=self._reactor, config=self._config, agent=self._agent, wall_clock=self._wall_clock
+        )
         child._target = evolve(self._target, service=service_name)
         child._family = self._family
         self._children.append(child)
@@ -262,6 +272,16 @@ class PredictClient:
         return self._reactor
 
     @property
+    def clock(self) -> IReactorTime:
+        """The reactor's timers by elapsed time: those of the client's own deadlines, which no one can set."""
+        return self._family.reactor
+
+    @property
+    def wall_clock(self) -> Callable[[], float]:
+        """Seconds since the epoch, as the client was given them."""
+        return self._wall_clock
+
+    @property
     def config(self) -> ClientConfig:
         """The settings in force."""
         return self._config
@@ -302,12 +322,13 @@ class PredictClient:
         self._record.service = target.service
         self._envelope.address(target.path, plain=config.auth == "token" or bool(target.custom_url))
         self._session = Session(
-            self._reactor,
+            self._family.reactor,
             config,
             target,
             family=self._family,
             record=self._record,
             agent=self._agent,
+            wall_clock=self._wall_clock,
         )
         self._session.start()
 

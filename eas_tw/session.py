@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from eas_tw.errors import ClientClosed, DiscoveryError
 from eas_tw.net.call import Calls
+from eas_tw.net.clock_watch import watch
 from eas_tw.net.discovery import DiscoveryStatus, Poller
 from eas_tw.net.disk_copy import DiskCopy
 from eas_tw.net.upstream import Pools, Upstream
@@ -21,6 +22,8 @@ from eas_tw.policy.hedging import Hedging
 from eas_tw.policy.retry import RetryBudget, RetryPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.web.iweb import IAgent
 
     from eas_tw.config import ClientConfig
@@ -34,17 +37,21 @@ _log = Logger(namespace="eas_tw.client")
 
 
 class Family:
-    """What a client shares with its children: connections, and for each service one retry budget."""
+    """What a client shares with its children: connections, and for each service one retry budget.
+
+    Attributes:
+        reactor: Clock and network; its time is elapsed time.
+    """
 
     def __init__(self, reactor: Reactor) -> None:
-        self._reactor = reactor
+        self.reactor = reactor
         self._pools: Pools | None = None
         self._budgets: dict[str, RetryBudget] = {}
 
     def pools(self, config: ClientConfig) -> Pools:
         """The connections, with the settings of whoever asks first."""
         if self._pools is None:
-            self._pools = Pools(self._reactor, config)
+            self._pools = Pools(self.reactor, config)
         return self._pools
 
     def budget(self, service: str, config: ClientConfig) -> RetryBudget:
@@ -57,12 +64,13 @@ class Session:
     """The rooms behind a client.
 
     Args:
-        reactor: Clock and network.
+        reactor: Clock and network; its time is elapsed time.
         config: The settings, which do not change any more.
         target: What the client is aimed at; complete.
         family: Shared with children.
         record: Told what happens.
         agent: Another way to reach the control plane and the gateway.
+        wall_clock: Seconds since the epoch, for what is kept on disk.
 
     Attributes:
         calls: The calls in flight, and what they share.
@@ -78,8 +86,10 @@ class Session:
         family: Family,
         record: Record,
         agent: IAgent | None,
+        wall_clock: Callable[[], float],
     ) -> None:
         self._reactor = reactor
+        self._wall_clock = wall_clock
         self._config = config
         self._target = target
         self._record = record
@@ -88,6 +98,7 @@ class Session:
         self._poller: Poller | None = None
         self._disk_copy: DiskCopy | None = None
         self._copy_from: float | None = None
+        self._end_watch: Callable[[], None] = lambda: None
         self._pools = family.pools(config)
         self.calls = Calls(
             reactor,
@@ -142,6 +153,12 @@ class Session:
 
     async def close(self, closed: ClientClosed) -> None:
         """End calls, discovery and connections; those who wait fail with `closed`."""
+        try:
+            await self._close(closed)
+        finally:
+            self._end_watch()
+
+    async def _close(self, closed: ClientClosed) -> None:
         if self._poller is not None:
             await self._poller.stop()
         self._waiting.release(closed)
@@ -183,6 +200,8 @@ class Session:
 
     def start(self) -> None:
         """Begin to poll."""
+        # What a step of the clock can cost is one poll interval.
+        self._end_watch = watch.add(self._reactor, self._config.poll_interval_s)
         if self._poller is not None:
             self._poller.start()
 
@@ -195,7 +214,7 @@ class Session:
         self._copy_from = None
         self._take_over(snapshot.instances)
         if self._disk_copy is not None:
-            self._disk_copy.save(snapshot.instances, self._reactor.seconds())
+            self._disk_copy.save(snapshot.instances, self._reactor.seconds(), self._wall_clock())
 
     def _got_refusal(self, error: RefusedReplyError) -> None:
         self._record.poll_refused(error.reason.value, str(error))
@@ -206,8 +225,7 @@ class Session:
         self._waiting.release()
 
     def _use_disk_copy(self) -> bool:
-        now = self._reactor.seconds()
-        copy = None if self._disk_copy is None else self._disk_copy.load(now)
+        copy = None if self._disk_copy is None else self._disk_copy.load(self._wall_clock())
         if copy is None:
             return False
         _log.warn(
@@ -216,7 +234,7 @@ class Session:
             n=len(copy.instances),
             age=round(copy.age_s),
         )
-        self._copy_from = now - copy.age_s
+        self._copy_from = self._reactor.seconds() - copy.age_s
         self._take_over(copy.instances)
         return True
 

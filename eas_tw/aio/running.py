@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import socket
 import sys
+import time  # noqa: TID251  the reactor is made here
 from typing import TYPE_CHECKING, Any
 
 from attrs import define
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHostnameResolver, IHostResolution
+from twisted.internet.main import installReactor
 from zope.interface import implementer
 
 from eas_tw import ConfigError
@@ -80,8 +82,9 @@ def _find(loop: asyncio.AbstractEventLoop) -> tuple[Any, bool]:
 
     installed: Any = sys.modules.get("twisted.internet.reactor")
     if installed is None:
-        asyncioreactor.install(loop)
-        return sys.modules["twisted.internet.reactor"], True
+        made = _make(loop)
+        installReactor(made)
+        return made, True
     if not isinstance(installed, asyncioreactor.AsyncioSelectorReactor):
         raise ConfigError(
             f"eas_tw.aio needs Twisted's asyncio reactor, but this program has installed {type(installed).__name__} "
@@ -90,7 +93,17 @@ def _find(loop: asyncio.AbstractEventLoop) -> tuple[Any, bool]:
     if installed._asyncioEventloop is loop:  # noqa: SLF001  there is no public way to ask
         return installed, True
     # A reactor lives as long as its loop: a second asyncio.run, or a test's loop, takes one of its own.
-    return asyncioreactor.AsyncioSelectorReactor(loop), False
+    return _make(loop), False
+
+
+def _make(loop: asyncio.AbstractEventLoop) -> Any:
+    """A reactor of this loop, whose timers go by elapsed time, as the loop's do."""
+    from twisted.internet.asyncioreactor import AsyncioSelectorReactor  # noqa: PLC0415
+
+    reactor: Any = AsyncioSelectorReactor(loop)
+    # Twisted's own choice, `time.time`, holds up every timer for as long as it has been set back.
+    reactor.seconds = time.monotonic
+    return reactor
 
 
 @implementer(IHostResolution)

@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import os
 import threading
+import time  # noqa: TID251  the reactor is made here
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -170,6 +171,8 @@ class OwnLoop(Loop):
         reactor = _new_reactor()
         # Which thread does I/O is one note for the whole process (`twisted.python.threadable`), and it is not about us.
         reactor._registerAsIOThread = False  # noqa: SLF001
+        # Twisted's own choice, `time.time`, holds up every timer for as long as it has been set back.
+        reactor.seconds = time.monotonic
         super().__init__(reactor)
         self._thread: threading.Thread | None = None
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Who = TypeVar("Who")
 
+_TICK_S = 1e-6
+"""The least wait, above what sums of floats are off by: a wait of less could end at the same time again, for ever."""
+
 
 class _Queue(Generic[Who]):
     """Everything pending of one duration, by how much of it is over; in each stage in the order of beginning."""
@@ -105,7 +108,7 @@ class Deadlines(Generic[Who]):
             if stage
         ]
         if next_s:
-            queue.timer = self._clock.callLater(max(0.0, min(next_s) - now), self._sweep, after_s, queue)
+            queue.timer = self._clock.callLater(max(_TICK_S, min(next_s) - now), self._sweep, after_s, queue)
         else:
             del self._queues[after_s]
 

@@ -56,14 +56,20 @@ class DiskCopy:
         self._saved: tuple[Instance, ...] = ()
         self._saved_at = float("-inf")
 
-    def save(self, instances: Iterable[Instance], now: float) -> None:
-        """Write the list if it has changed or was written long ago; a full or read-only disk is one line in the log."""
+    def save(self, instances: Iterable[Instance], now: float, wall_now: float) -> None:
+        """Write the list if it has changed or was written long ago; a full or read-only disk is one line in the log.
+
+        Args:
+            instances: The list.
+            now: Seconds of elapsed time, by which it is decided whether to write again.
+            wall_now: Seconds since the epoch, which are written.
+        """
         instances = tuple(instances)
         if instances == self._saved and now - self._saved_at < REFRESH_S:
             return
         self._saved, self._saved_at = instances, now
         rows = [{"ip": row.ip, "port": row.port, "weight": row.weight} for row in instances]
-        text = json.dumps({**self._key, "saved_at": now, "instances": rows})
+        text = json.dumps({**self._key, "saved_at": wall_now, "instances": rows})
         part = self.file.with_name(f"{self.file.name}.{os.getpid()}.part")
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)

@@ -51,14 +51,14 @@ class CrawlClient:
 
         def call() -> Deferred[Any]:
             limits = [limit for limit in (timeout_s, self._turnstile.remaining_s) if limit is not None]
-            began = self.client.reactor.seconds()
+            began = self.client.clock.seconds()
             calling = self.client.predict(request, timeout_s=min(limits, default=None), **options)
             return calling.addCallback(self._measured, began)
 
         return Deferred.fromCoroutine(self._turnstile.run(call))
 
     def _measured(self, response: Any, began: float) -> Any:
-        self._latency.record(self.client.reactor.seconds() - began)
+        self._latency.record(self.client.clock.seconds() - began)
         return response
 
     @property
@@ -95,11 +95,11 @@ class ClientExtension:
         self._crawler = crawler
         self._config = config
         self._client = config.make_client(reactor)
-        self._turnstile = Turnstile(self._client.reactor, config.concurrent_requests)
+        self._turnstile = Turnstile(self._client.clock, config.concurrent_requests)
         self._latency = Latency()
         self.client = CrawlClient(self._client, self._turnstile, self._latency)
         self._watch = LoopingCall(self._look)
-        self._watch.clock = self._client.reactor
+        self._watch.clock = self._client.clock
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:

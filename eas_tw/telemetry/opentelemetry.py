@@ -177,7 +177,7 @@ class TracedClient:
     def _hear(self, event: object) -> None:
         account = self._account
         if isinstance(event, AttemptEnded):
-            account.attempts.setdefault(event.call, []).append(_Ended(event, self._client.reactor.seconds()))
+            account.attempts.setdefault(event.call, []).append(_Ended(event, self._client.wall_clock()))
             self._telemetry.measure(event)
         elif isinstance(event, CallEnded):
             # The Deferred of the call fires right after this, and `_ended` below is its first callback.

@@ -35,8 +35,8 @@ class Watched(Protocol):
         """The account of discovery."""
 
     @property
-    def reactor(self) -> Any:
-        """Whose time it is."""
+    def wall_clock(self) -> Callable[[], float]:
+        """Seconds since the epoch."""
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Hear of everything that happens."""

@@ -37,7 +37,7 @@ def said() -> Iterator[list[str]]:
 def test_it_comes_back_with_its_age(copy: DiskCopy) -> None:
     """Weights and all, and no other file lies around."""
     assert copy.load(100.0) is None
-    copy.save(ROWS, 100.0)
+    copy.save(ROWS, 100.0, 100.0)
     assert copy.load(130.0) == Copy(ROWS, 30.0)
     assert copy.load(50.0) == Copy(ROWS, 0.0)
     assert list(copy.file.parent.iterdir()) == [copy.file]
@@ -45,19 +45,19 @@ def test_it_comes_back_with_its_age(copy: DiskCopy) -> None:
 
 def test_it_is_written_when_it_changes_or_is_old(copy: DiskCopy) -> None:
     """Not after every poll."""
-    copy.save(ROWS, 100.0)
-    copy.save(ROWS, 101.0)
+    copy.save(ROWS, 100.0, 100.0)
+    copy.save(ROWS, 101.0, 101.0)
     assert copy.load(101.0) == Copy(ROWS, 1.0)
-    copy.save(ROWS[:1], 102.0)
+    copy.save(ROWS[:1], 102.0, 102.0)
     assert copy.load(102.0) == Copy(ROWS[:1], 0.0)
-    copy.save(ROWS[:1], 102.0 + REFRESH_S)
+    copy.save(ROWS[:1], 102.0 + REFRESH_S, 102.0 + REFRESH_S)
     assert copy.load(102.0 + REFRESH_S) == Copy(ROWS[:1], 0.0)
 
 
 def test_services_and_endpoints_do_not_mix(copy: DiskCopy) -> None:
     """Each has its own file."""
     folder = str(copy.file.parent)
-    copy.save(ROWS, 0.0)
+    copy.save(ROWS, 0.0, 0.0)
     for endpoint, service in (("http://e", "group.svc"), ("http://f", "group/svc")):
         other = DiskCopy(folder, endpoint, service)
         assert other.file != copy.file
@@ -106,6 +106,6 @@ def test_what_is_foreign_or_broken_is_ignored_with_one_line(copy: DiskCopy, said
 def test_a_disk_that_does_not_take_it_is_one_line(tmp_path: Path, said: list[str]) -> None:
     """And no error for anybody."""
     (tmp_path / "file").write_text("in the way")
-    DiskCopy(str(tmp_path / "file"), "http://e", "svc").save(ROWS, 0.0)
+    DiskCopy(str(tmp_path / "file"), "http://e", "svc").save(ROWS, 0.0, 0.0)
     assert len(said) == 1
     assert "could not be copied" in said[0]

@@ -1,0 +1,193 @@
+"""Timers by elapsed time, on a reactor whose own clock can be set.
+
+Twisted's reactors schedule by `time.time`. When that clock is set back by ten minutes, every timer that is pending
+fires ten minutes late; when it is set ahead, it fires early. `MonotonicReactor` is a view of such a reactor that counts
+with a monotonic clock: it re-arms what fires too early. `realign`, called by `net.clock_watch` after a step, re-arms
+everything else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.interfaces import IDelayedCall
+from zope.interface import directlyProvides, implementer, providedBy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_STEP_S = 0.1
+"""Smaller differences are not corrected: a timer that is so late does no harm."""
+
+_TICK_S = 0.001
+"""The least wait for what is left of a timer: two clocks never agree to the last digit."""
+
+_SOON_KEPT = 64
+
+
+def is_real(reactor: Any) -> bool:
+    """Whether a reactor waits for the machine, and not for a test's or a simulation's own time."""
+    return isinstance(reactor, ReactorBase)
+
+
+def monotonic_view(reactor: Any, monotonic: Callable[[], float]) -> Any:
+    """Return a reactor whose timers and `seconds` cannot be set.
+
+    Args:
+        reactor: The program's.
+        monotonic: The clock to count with, normally `time.monotonic`.
+
+    Returns:
+        1. `reactor` itself, when it counts with that clock already or has a time of its own, as in a test.
+        2. Otherwise a `MonotonicReactor`.
+    """
+    if is_real(reactor) and reactor.seconds is not monotonic:
+        return MonotonicReactor(reactor, monotonic)
+    return reactor
+
+
+class MonotonicReactor:
+    """A reactor whose `seconds` and `callLater` (`IReactorTime`) go by elapsed time; the rest is the reactor's own.
+
+    Args:
+        reactor: Schedules by a clock that can be set.
+        monotonic: Seconds since any moment; never set.
+    """
+
+    def __init__(self, reactor: Any, monotonic: Callable[[], float]) -> None:
+        self._reactor = reactor
+        self._call_later = reactor.callLater
+        self._timers: dict[_Timer, None] = {}
+        self._soon: list[IDelayedCall] = []
+        self._soon_limit = _SOON_KEPT
+        self.seconds = monotonic
+        self._ahead_s = self._measured_s()
+        directlyProvides(self, providedBy(reactor))
+
+    def __repr__(self) -> str:
+        return f"<MonotonicReactor of {self._reactor!r} timers={len(self._timers)}>"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def callLater(  # noqa: N802
+        self,
+        delay: float,
+        callable: Callable[..., Any],  # noqa: A002
+        *args: Any,
+        **kw: Any,
+    ) -> IDelayedCall:
+        """Call after `delay` seconds have passed (`IReactorTime`)."""
+        if not delay:
+            # Once a turn, for what is written at its end: it cannot be early, so it needs no timer of ours.
+            call: IDelayedCall = self._call_later(0, callable, *args, **kw)
+            self._soon.append(call)
+            if len(self._soon) > self._soon_limit:
+                self._prune()
+            return call
+        timer = _Timer(self.seconds, self._timers, self.seconds() + delay, callable, args, kw)
+        timer.arm(self._call_later, delay)
+        return timer
+
+    def look(self) -> None:
+        """Let the reactor realign its timers if its clock has been set; to be called from another thread.
+
+        Another thread, because the timers of the reactor itself are what a step back holds up.
+        """
+        if abs(self._measured_s() - self._ahead_s) > _STEP_S:
+            self._reactor.callFromThread(self.realign)
+
+    def realign(self) -> None:
+        """Arm every pending timer for the time that is left of it."""
+        self._ahead_s = self._measured_s()
+        now = self.seconds()
+        for timer in list(self._timers):
+            timer.realign(now)
+        self._prune()
+        for call in self._soon:
+            call.reset(0)
+
+    def _prune(self) -> None:
+        """Forget the calls of earlier turns, at a cost that is shared by as many appends."""
+        self._soon = [call for call in self._soon if call.active()]
+        self._soon_limit = max(_SOON_KEPT, 2 * len(self._soon))
+
+    def _measured_s(self) -> float:
+        """How far the reactor's clock is ahead of the monotonic one."""
+        ahead_s: float = self._reactor.seconds() - self.seconds()
+        return ahead_s
+
+
+@implementer(IDelayedCall)
+class _Timer:
+    """A delayed call that is due at a time of the monotonic clock."""
+
+    __slots__ = ("_act", "_arguments", "_call", "_call_later", "_due", "_named", "_pending", "_seconds")
+
+    def __init__(
+        self,
+        seconds: Callable[[], float],
+        pending: dict[_Timer, None],
+        due: float,
+        act: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        named: Mapping[str, Any],
+    ) -> None:
+        self._seconds = seconds
+        self._pending = pending
+        self._due = due
+        self._act = act
+        self._arguments = arguments
+        self._named = named
+
+    def __repr__(self) -> str:
+        return f"<timer of {getattr(self._act, '__qualname__', self._act)} due at {self._due:.3f}>"
+
+    def arm(self, call_later: Callable[..., Any], delay_s: float) -> None:
+        """Fire after so long by the reactor's clock, or later if that turns out to be too early."""
+        self._call_later = call_later
+        self._call = call_later(delay_s, self._fire)
+        self._pending[self] = None
+
+    def realign(self, now: float) -> None:
+        """Fire when what is left at `now` has passed."""
+        if self._call.active():
+            self._call.reset(max(0.0, self._due - now))
+
+    def getTime(self) -> float:  # noqa: N802
+        """When it is due, in seconds of the monotonic clock (`IDelayedCall`)."""
+        return self._due
+
+    def cancel(self) -> None:
+        """Do not call (`IDelayedCall`)."""
+        self._call.cancel()
+        del self._pending[self]
+        self._act, self._arguments = _nothing, ()
+
+    def delay(self, secondsLater: float) -> None:  # noqa: N803
+        """Call so much later (`IDelayedCall`)."""
+        self._call.delay(secondsLater)
+        self._due += secondsLater
+
+    def reset(self, secondsFromNow: float) -> None:  # noqa: N803
+        """Call so long from now (`IDelayedCall`)."""
+        self._call.reset(secondsFromNow)
+        self._due = self._seconds() + secondsFromNow
+
+    def active(self) -> bool:
+        """Whether it is still to be called (`IDelayedCall`)."""
+        return self in self._pending
+
+    def _fire(self) -> None:
+        left_s = self._due - self._seconds()
+        if left_s > 0:
+            # The reactor's clock was set ahead, or runs a little fast.
+            self._call = self._call_later(max(left_s, _TICK_S), self._fire)
+            return
+        del self._pending[self]
+        self._act(*self._arguments, **self._named)
+
+
+def _nothing() -> None:
+    """What a cancelled timer would call."""

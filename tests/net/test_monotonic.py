@@ -1,0 +1,221 @@
+"""Timers by elapsed time on a reactor whose clock is set, and the thread that notices."""
+
+from __future__ import annotations
+
+import threading
+import time  # noqa: TID251  the clock that is asked for by identity
+from random import Random
+from typing import Any
+
+import pytest
+from twisted.internet.base import ReactorBase
+from twisted.internet.error import AlreadyCalled, AlreadyCancelled
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import Clock
+from zope.interface.verify import verifyObject
+
+from eas_tw import ClientConfig, PredictClient
+from eas_tw.net.clock_watch import ClockWatch
+from eas_tw.net.deadlines import Deadlines
+from eas_tw.net.discovery import Poller
+from eas_tw.net.monotonic import MonotonicReactor, monotonic_view
+from eas_tw.policy.instances import read_upstreams
+from tests.net.calling import Result, response, says
+from tests.net.stepping import stepping
+from tests.net.test_discovery import Puppet
+
+
+def test_timers_fire_when_their_time_has_passed() -> None:
+    reactor, steady = stepping()
+    fired: list[str] = []
+    steady.callLater(2.0, fired.append, "late")
+    steady.callLater(1.0, fired.append, "early")
+    steady.callLater(0, fired.append, "now")
+    reactor.pass_time(0.5)
+    assert fired == ["now"]
+    reactor.pass_time(0.5)
+    assert fired == ["now", "early"]
+    reactor.pass_time(1.0)
+    assert fired == ["now", "early", "late"]
+    assert not reactor.getDelayedCalls()
+
+
+def test_a_clock_set_ahead_fires_nothing_early() -> None:
+    reactor, steady = stepping()
+    fired: list[float] = []
+    steady.callLater(5.0, lambda: fired.append(steady.seconds()))
+    reactor.pass_time(1.0)
+    reactor.step(30.0)
+    reactor.pass_time(3.9)
+    assert not fired
+    reactor.pass_time(0.2)
+    assert fired == [pytest.approx(5.0, abs=0.02)]
+
+
+@pytest.mark.parametrize("delay_s", [0, 1.0])
+def test_a_clock_set_back_holds_up_nothing_once_it_was_looked_at(delay_s: float) -> None:
+    """The calls of the end of the turn among them, on which every write depends."""
+    reactor, steady = stepping()
+    fired: list[float] = []
+    steady.callLater(delay_s, lambda: fired.append(steady.seconds()))
+    reactor.rightNow -= 600.0
+    reactor.pass_time(0.5)
+    assert not fired
+    steady.look()
+    reactor.pass_time(0.6)
+    assert fired == [pytest.approx(max(0.51, delay_s), abs=0.02)]
+    assert not reactor.getDelayedCalls()
+
+
+def test_a_small_difference_is_not_corrected_until_it_has_grown() -> None:
+    """A clock that is slewed runs a little fast or slow; nobody is woken for that."""
+    reactor, steady = stepping()
+    woken: list[Any] = []
+    reactor.callFromThread = woken.append  # type: ignore[method-assign]
+    for _ in range(3):
+        reactor.rightNow -= 0.03
+        steady.look()
+    assert not woken
+    reactor.rightNow -= 0.03
+    steady.look()
+    assert len(woken) == 1
+
+
+def test_a_timer_is_a_delayed_call() -> None:
+    """Cancelled, moved and asked as Twisted's own."""
+    reactor, steady = stepping()
+    fired: list[str] = []
+    moved = steady.callLater(1.0, fired.append, "moved")
+    cancelled = steady.callLater(1.0, fired.append, "cancelled")
+    assert verifyObject(IReactorTime, steady)
+    assert verifyObject(IDelayedCall, moved)
+    assert moved.getTime() == pytest.approx(1.0)
+    cancelled.cancel()
+    assert not cancelled.active()
+    with pytest.raises(AlreadyCancelled):
+        cancelled.cancel()
+    moved.delay(1.0)
+    assert moved.getTime() == pytest.approx(2.0)
+    moved.reset(3.0)
+    reactor.pass_time(2.9)
+    assert not fired
+    assert moved.active()
+    reactor.pass_time(0.2)
+    assert fired == ["moved"]
+    assert not moved.active()
+    with pytest.raises(AlreadyCalled):
+        moved.cancel()
+    assert not reactor.getDelayedCalls()
+
+
+def test_calls_of_earlier_turns_are_forgotten() -> None:
+    """However many turns there are, what is kept of them is bounded."""
+    reactor, steady = stepping()
+    for _ in range(10_000):
+        steady.callLater(0, int)
+        reactor.advance(0)
+    assert len(steady._soon) < 100
+
+
+def test_polls_and_deadlines_go_on_after_a_step_back() -> None:
+    """What it costs is the time until somebody looks."""
+    reactor, steady = stepping()
+    source, late = Puppet(), []
+    poller = Poller(
+        steady, source, service="svc", on_snapshot=lambda _: None, interval_s=1.0, jitter=0.0, rng=Random(1)
+    )
+    poller.start()
+    source.answers()
+    deadlines: Deadlines[str] = Deadlines(steady, late.append)
+    deadlines.set("call", steady.seconds(), 2.0)
+    reactor.step(-600.0)
+    steady.look()
+    for _ in range(3):
+        reactor.pass_time(1.01)
+        source.answers()
+    assert source.asked == 4
+    assert late == ["call"]
+    assert poller.status.age_s == pytest.approx(0.0, abs=0.02)
+    poller.stop()
+    assert not reactor.getDelayedCalls()
+
+
+class Looked(MonotonicReactor):
+    """Notes that it was looked at."""
+
+    def __init__(self) -> None:
+        super().__init__(Clock(), time.monotonic)
+        self.looked = threading.Event()
+
+    def look(self) -> None:
+        self.looked.set()
+        raise RuntimeError("the event loop is closed")
+
+
+def test_the_watch_has_a_thread_while_it_is_needed() -> None:
+    """Whatever a look raises; reactors that count by themselves need none, nor do those that are gone."""
+    watch = ClockWatch()
+    watch.add(Clock(), 1.0)()
+    assert watch._thread is None
+    reactor = Looked()
+    ends = [watch.add(reactor, 0.001), watch.add(Looked(), 5.0)]
+    thread = watch._thread
+    assert thread is not None
+    assert reactor.looked.wait(30)
+    reactor.looked.clear()
+    assert reactor.looked.wait(30)
+    for end in (*ends, *ends):
+        end()
+    assert not thread.is_alive()
+    assert watch._thread is None
+
+
+def test_only_a_real_reactor_that_can_be_set_is_seen_as_another() -> None:
+    """A test's clock is the test's; one that a program made monotonic is good as it is."""
+    clock = Clock()
+    assert monotonic_view(clock, time.monotonic) is clock
+    reactor = ReactorBase.__new__(ReactorBase)
+    assert isinstance(monotonic_view(reactor, time.monotonic), MonotonicReactor)
+    reactor.seconds = time.monotonic  # type: ignore[method-assign]
+    assert monotonic_view(reactor, time.monotonic) is reactor
+
+
+def sent_date(client: PredictClient, reactor: Any) -> str:
+    """The Date of a signed request."""
+    Result(client.predict(b"hello"))
+    wire = reactor.dials[0].accept()
+    reactor.pass_time(0.01)
+    head = wire.take().decode()
+    says(wire, response(200, b"ok"))
+    return next(line for line in head.split("\r\n") if line.startswith("Date: "))
+
+
+def test_the_date_of_a_signature_is_that_of_the_wall_clock() -> None:
+    """A client and its children on a reactor that counts elapsed time from nought."""
+    reactor, steady = stepping()
+    wall = [1_700_000_000.0]
+    rows = [("10.0.0.1", 80)]
+    client = PredictClient(
+        "", "svc", token="t", instances=rows, reactor=steady, wall_clock=lambda: wall[0], config=ClientConfig(seed=1)
+    )
+    child = client.child("other", token="t")
+    for opened in (client, child):
+        Result(opened.init())
+    assert sent_date(client, reactor) == "Date: Tue, 14 Nov 2023 22:13:20 GMT"
+    wall[0] += 86400
+    client.set_token("u")
+    Result(client.predict(b"hello"))
+    reactor.pass_time(0.01)
+    assert b"Date: Wed, 15 Nov 2023 22:13:20 GMT" in reactor.wires[0].take()
+    assert child.wall_clock is client.wall_clock
+    Result(client.close())
+    reactor.pass_time(10)
+
+
+def test_a_clock_of_a_test_is_both() -> None:
+    """So a test that gives only a `Clock` has a Date that it knows."""
+    clock = Clock()
+    client = PredictClient("", "svc", instances=[("10.0.0.1", 80)], reactor=clock)
+    assert client.clock is clock
+    assert client.wall_clock() == 0.0
+    assert read_upstreams(b'{"endpoints": {"items": [{"ip": "a", "port": 1, "weight": 1}]}}').instances
