@@ -113,10 +113,10 @@ class Target:
         name = self.service.partition("/")[0]
         if self.endpoint_type == ENDPOINT_TYPE_VIPSERVER:
             server, domain = self._vipserver(name)
-            return VipServerSource(fetcher, server, domain, rng)
+            return VipServerSource(reactor, fetcher, server, domain, rng)
         paths = (config.discovery_path,) if config.discovery_path else PATHS
         inside = "NAMESPACE" in os.environ and "POD_NAME" in os.environ
-        return UpstreamsSource(fetcher, check_endpoint(self.endpoint), name, paths=paths, inside=inside)
+        return UpstreamsSource(reactor, fetcher, check_endpoint(self.endpoint), name, paths=paths, inside=inside)
 
     def _vipserver(self, service: str) -> tuple[str, str]:
         """Address server and domain: the endpoint is a domain, or the URL of an address server that knows services."""

@@ -9,17 +9,24 @@ every failure into a line of it. What a list is worth is decided by `policy.inst
 from __future__ import annotations
 
 from collections import Counter
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from eas_tw.policy.instances import BadStatusError, Refusal, RefusedReplyError, Snapshot, read_upstreams, read_vipserver
+from eas_tw.net.turns import one_step_a_turn
+from eas_tw.policy.instances import (
+    BadStatusError,
+    Refusal,
+    RefusedReplyError,
+    Snapshot,
+    upstreams_in_steps,
+    vipserver_in_steps,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from random import Random
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -33,7 +40,6 @@ PATHS = (DOCUMENTED_PATH, NEWER_PATH)
 
 _NOT_FOUND = 404
 _FIRST_RETRY_S = 0.1
-_REASONS_KEPT = 100
 
 
 class Fetcher(Protocol):
@@ -60,10 +66,26 @@ class Source(Protocol):
         """Fires when its sockets are gone."""
 
 
+class _Reader:
+    """Reads replies in steps, and keeps the last good one: most replies are the one before, byte for byte."""
+
+    def __init__(self, clock: IReactorTime, steps: Callable[[bytes], Generator[None, None, Snapshot]]) -> None:
+        self._clock = clock
+        self._steps = steps
+        self._last: tuple[bytes, Snapshot] | None = None
+
+    async def read(self, body: bytes) -> Snapshot:
+        """What a reply says, or a `RefusedReplyError`."""
+        if self._last is None or self._last[0] != body:
+            self._last = body, await one_step_a_turn(self._clock, self._steps(body))
+        return self._last[1]
+
+
 class UpstreamsSource:
     """The upstreams interface, over the documented path or the newer one: on 404 the other, and remember who answered.
 
     Args:
+        clock: The reactor, on which a long list is read in steps.
         fetcher: Does the request.
         endpoint: Such as `http://pai-eas-vpc.cn-shanghai.aliyuncs.com`.
         service: Name; of `group/service` the first segment.
@@ -72,13 +94,19 @@ class UpstreamsSource:
     """
 
     def __init__(
-        self, fetcher: Fetcher, endpoint: str, service: str, *, paths: Sequence[str] = PATHS, inside: bool = False
+        self,
+        clock: IReactorTime,
+        fetcher: Fetcher,
+        endpoint: str,
+        service: str,
+        *,
+        paths: Sequence[str] = PATHS,
+        inside: bool = False,
     ) -> None:
         self._fetcher = fetcher
         query = "?internal=true" if inside else ""
         self._urls = [endpoint + path.format(service=service) + query for path in paths]
-        # Most replies are the one before, byte for byte, and a long list takes long to read.
-        self._read = lru_cache(maxsize=1)(read_upstreams)
+        self._reader = _Reader(clock, upstreams_in_steps)
 
     async def read(self) -> Snapshot:
         """The list as it is now."""
@@ -90,7 +118,7 @@ class UpstreamsSource:
                     raise
                 self._urls.append(self._urls.pop(0))
             else:
-                return self._read(body)
+                return await self._reader.read(body)
         raise AssertionError("the last try returns or raises")
 
     def close(self) -> Deferred[Any]:
@@ -102,18 +130,19 @@ class VipServerSource:
     """VIPServer: an address server names the servers, one of which names the hosts of a domain.
 
     Args:
+        clock: The reactor, on which a long list is read in steps.
         fetcher: Does the requests.
         address_server: Such as `http://jmenv.tbsite.net:8080`.
         domain: The name to look up.
         rng: Chooses the server.
     """
 
-    def __init__(self, fetcher: Fetcher, address_server: str, domain: str, rng: Random) -> None:
+    def __init__(self, clock: IReactorTime, fetcher: Fetcher, address_server: str, domain: str, rng: Random) -> None:
         self._fetcher = fetcher
         self._address_server = address_server
         self._domain = domain
         self._rng = rng
-        self._read = lru_cache(maxsize=1)(read_vipserver)
+        self._reader = _Reader(clock, vipserver_in_steps)
 
     async def read(self) -> Snapshot:
         """The list as it is now."""
@@ -123,7 +152,7 @@ class VipServerSource:
             raise RefusedReplyError(Refusal.EMPTY_LIST, "the address server names no server")
         server = self._rng.choice(servers)
         body = await self._fetcher.get(f"http://{server}/vipserver/api/srvIPXT?dom={self._domain}&clusters=DEFAULT")
-        return self._read(body)
+        return await self._reader.read(body)
 
     def close(self) -> Deferred[Any]:
         """Fires when its sockets are gone."""
@@ -138,7 +167,9 @@ class DiscoveryStatus:
         polls: Polls that have ended.
         accepted: Those that brought a usable list.
         rejections: Those that changed nothing, by reason (`Refusal`).
-        bad_rows: Rows dropped from usable lists, by reason.
+        bad_rows: Rows dropped from usable lists, by what was wrong: `not_an_object`, `ip`, `port`, `weight`, or
+            `beyond_limit` for those after the 10,000th instance.
+        bad_row_examples: The first row dropped for each of these, in one short sentence.
         age_s: Seconds since the last usable list; `None` while there was none.
         is_stale: Whether the list in use is the disk's copy, of that age, since discovery has not answered yet.
         last_error: What the last poll found wrong; empty when it was good.
@@ -148,6 +179,7 @@ class DiscoveryStatus:
     accepted: int = 0
     rejections: Counter[str] = field(factory=Counter)
     bad_rows: Counter[str] = field(factory=Counter)
+    bad_row_examples: Mapping[str, str] = field(factory=dict)
     age_s: float | None = None
     last_error: str = ""
     is_stale: bool = False
@@ -198,7 +230,7 @@ class Poller:
         self._good_at: float | None = None
         self._last_error = ""
         self._hurry_s = _FIRST_RETRY_S
-        self._logged: dict[str, None] = {}
+        self._bad_row_examples: dict[str, str] = {}
 
     @property
     def status(self) -> DiscoveryStatus:
@@ -208,6 +240,7 @@ class Poller:
             accepted=self._accepted,
             rejections=self._rejections.copy(),
             bad_rows=self._bad_rows.copy(),
+            bad_row_examples=dict(self._bad_row_examples),
             age_s=None if self._good_at is None else self._clock.seconds() - self._good_at,
             last_error=self._last_error,
         )
@@ -240,6 +273,9 @@ class Poller:
         except RefusedReplyError as error:
             if not self._is_stopped:
                 self._refuse(error)
+        except CancelledError:
+            if not self._is_stopped:
+                raise
         else:
             if not self._is_stopped:
                 self._accept(snapshot)
@@ -254,8 +290,16 @@ class Poller:
             )
             self._last_error = ""
         self._bad_rows.update(snapshot.bad_rows)
-        for reason, count in snapshot.bad_rows.items():
-            self._warn_once(f"{count} row(s) of the discovery reply dropped: {reason}")
+        for fault, count in snapshot.bad_rows.items():
+            if fault not in self._bad_row_examples:
+                example = self._bad_row_examples[fault] = snapshot.examples.get(fault, "")
+                _log.warn(
+                    "{service}: {count} row(s) of the discovery reply dropped by {fault}, such as: {example}",
+                    service=self._service,
+                    count=count,
+                    fault=fault,
+                    example=example,
+                )
         self._on_snapshot(snapshot)
 
     def _refuse(self, error: RefusedReplyError) -> None:
@@ -270,11 +314,6 @@ class Poller:
                 reason=error.reason.value,
                 error=self._last_error,
             )
-
-    def _warn_once(self, text: str) -> None:
-        if text not in self._logged and len(self._logged) < _REASONS_KEPT:
-            self._logged[text] = None
-            _log.warn("{service}: {text}", service=self._service, text=text)
 
     def _schedule(self, began: float) -> None:
         if not self._is_stopped:

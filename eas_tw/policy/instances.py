@@ -3,7 +3,8 @@
 Owns the reading of the control plane's two dialects (upstreams and VIPServer) into a validated snapshot, and the
 difference between two snapshots. A reply is read row by row: one bad row never discards the good ones, and a reply
 that leaves nothing is refused as a whole, with a reason (the vendor's second rule: the cache changes only on 200 and a
-non-empty list). Knows no socket and no cache.
+non-empty list). Reading is a generator that yields between two steps of bounded work, so that a long list need not hold
+up whoever reads it. Knows no socket and no cache.
 """
 
 from __future__ import annotations
@@ -14,11 +15,24 @@ import math
 import re
 from collections import Counter
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from operator import itemgetter
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from eas_tw.policy.json_rows import JsonCursor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
+MAX_INSTANCES = 10_000
+"""Instances that a list may have; further rows are dropped and counted. A hundred times the largest service known."""
+
+_STEP_CHARS = 2**16
+_LEAST_ROW_CHARS = 64
+"""A shorter row counts as one of this length: checking it takes as long."""
+
+_SHOWN_CHARS = 40
+_SHOWN_BITS = 128
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _MAX_PORT = 65535
 
@@ -39,12 +53,16 @@ class Instance(NamedTuple):
     @property
     def key(self) -> tuple[str, int]:
         """Ip and port, which make two rows the same instance whatever the weight."""
-        return self.ip, self.port
+        raise AssertionError("replaced below")
 
     @property
     def address(self) -> str:
         """Ip and port as a Host header has them (RFC 9110 §7.2), with brackets around IPv6."""
         return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+
+
+# A getter in C: it is asked several times a call, and for every row of a list.
+Instance.key = property(itemgetter(0, 1), doc=Instance.key.__doc__)  # type: ignore[assignment]
 
 
 class Refusal(StrEnum):
@@ -85,8 +103,27 @@ class BadStatusError(RefusedReplyError):
         self.status = status
 
 
+class RowFault(StrEnum):
+    """Why a row of a usable reply was dropped."""
+
+    NOT_AN_OBJECT = "not_an_object"
+    IP = "ip"
+    PORT = "port"
+    WEIGHT = "weight"
+    BEYOND_LIMIT = "beyond_limit"
+    """There are more than `MAX_INSTANCES` others."""
+
+
 class BadRowError(ValueError):
-    """A row that cannot be an instance; the text says which field, what it was, and where."""
+    """A row that cannot be an instance; the text says which field and what it was.
+
+    Attributes:
+        fault: The kind of mistake.
+    """
+
+    def __init__(self, fault: RowFault, detail: str) -> None:
+        super().__init__(detail)
+        self.fault = fault
 
 
 class Snapshot(NamedTuple):
@@ -94,11 +131,13 @@ class Snapshot(NamedTuple):
 
     Attributes:
         instances: At least one, of which at least one has a weight above 0; no two with the same ip and port.
-        bad_rows: Reason of each dropped row, with the number of rows dropped for it.
+        bad_rows: Number of dropped rows by fault (`RowFault`).
+        examples: The first row dropped for each fault, in one short sentence.
     """
 
     instances: tuple[Instance, ...]
     bad_rows: Counter[str]
+    examples: Mapping[str, str] = MappingProxyType({})
 
 
 class Added(NamedTuple):
@@ -124,32 +163,36 @@ Change = Added | Removed | Reweighted
 
 
 def read_upstreams(body: bytes) -> Snapshot:
+    """Read a reply of the upstreams interface in one go, see `upstreams_in_steps`."""
+    return _in_one_go(upstreams_in_steps(body))
+
+
+def read_vipserver(body: bytes) -> Snapshot:
+    """Read a reply of VIPServer in one go, see `vipserver_in_steps`."""
+    return _in_one_go(vipserver_in_steps(body))
+
+
+def upstreams_in_steps(body: bytes) -> Generator[None, None, Snapshot]:
     """Read a reply of the upstreams interface (`endpoints.items`).
 
     Args:
         body: The bytes of a reply with status 200.
 
-    Raises:
-        RefusedReplyError: Nothing in the reply can be used.
-    """
-    reply = _json_object(body)
-    rows = reply.get("endpoints", {})
-    rows = rows.get("items") if isinstance(rows, dict) else None
-    if rows is None:
-        raise RefusedReplyError(Refusal.WRONG_SHAPE, "the reply has no list at endpoints.items")
-    return _snapshot(rows, "endpoints.items", checked_instance)
+    Yields:
+        After each step of some milliseconds.
 
-
-def read_vipserver(body: bytes) -> Snapshot:
-    """Read a reply of VIPServer's `srvIPXT` (`hosts`); rows that say `valid: false` count as weight 0.
+    Returns:
+        What it says.
 
     Raises:
         RefusedReplyError: Nothing in the reply can be used.
     """
-    reply = _json_object(body)
-    if "hosts" not in reply:
-        raise RefusedReplyError(Refusal.WRONG_SHAPE, "the reply has no list at hosts")
-    return _snapshot(reply["hosts"], "hosts", _vipserver_row)
+    return _steps(body, ("endpoints", "items"), checked_instance)
+
+
+def vipserver_in_steps(body: bytes) -> Generator[None, None, Snapshot]:
+    """Read a reply of VIPServer's `srvIPXT` (`hosts`), as `upstreams_in_steps`; `valid: false` leaves a row out."""
+    return _steps(body, ("hosts",), _vipserver_row)
 
 
 def changes(before: Sequence[Instance], after: Sequence[Instance]) -> tuple[Change, ...]:
@@ -166,54 +209,123 @@ def changes(before: Sequence[Instance], after: Sequence[Instance]) -> tuple[Chan
     return tuple(found)
 
 
-def _json_object(body: bytes) -> Mapping[str, Any]:
-    try:
-        reply = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RefusedReplyError(Refusal.NOT_JSON, f"the reply is not JSON: {error}") from error
-    if not isinstance(reply, dict):
-        raise RefusedReplyError(Refusal.WRONG_SHAPE, f"the reply is a JSON {type(reply).__name__}, not an object")
-    return reply
+class _ReadRow(Protocol):
+    """Makes an instance of a row; `None` for one that is left out."""
+
+    def __call__(self, row: Mapping[str, Any], /) -> Instance | None: ...
 
 
-def _snapshot(rows: object, where: str, read_row: Callable[[Mapping[str, Any]], Instance | None]) -> Snapshot:
-    if not isinstance(rows, list):
-        raise RefusedReplyError(Refusal.WRONG_SHAPE, f"{where} is a {type(rows).__name__}, not a list")
-    if not rows:
-        raise RefusedReplyError(Refusal.EMPTY_LIST, f"{where} is empty")
-    merged, bad_rows = _merge(rows, read_row)
-    if not merged:
-        reasons = ", ".join(f"{reason} ({n})" for reason, n in bad_rows.items()) or "all are marked not valid"
-        raise RefusedReplyError(Refusal.NO_USABLE_ROW, f"no row of {where} can be used: {reasons}")
-    if all(instance.weight == 0 for instance in merged):
-        raise RefusedReplyError(Refusal.ZERO_WEIGHTS, f"every row of {where} has weight 0")
-    return Snapshot(merged, bad_rows)
-
-
-def _merge(
-    rows: Iterable[object], read_row: Callable[[Mapping[str, Any]], Instance | None]
-) -> tuple[tuple[Instance, ...], Counter[str]]:
-    """Rows to instances; of rows with one ip and port the heaviest counts, so that a repeated row changes nothing."""
-    merged: dict[tuple[str, int], Instance] = {}
-    bad_rows: Counter[str] = Counter()
-    for row in rows:
+def _in_one_go(steps: Generator[None, None, Snapshot]) -> Snapshot:
+    while True:
         try:
-            instance = read_row(_row_object(row))
+            next(steps)
+        except StopIteration as end:
+            snapshot: Snapshot = end.value
+            return snapshot
+
+
+def _steps(body: bytes, path: tuple[str, ...], read_row: _ReadRow) -> Generator[None, None, Snapshot]:
+    where = ".".join(path)
+    rows, other = None, None
+    try:
+        cursor = JsonCursor(body.decode(json.detect_encoding(body)))
+        if cursor.is_before("{"):
+            rows = yield from _find_rows(cursor, path, where, read_row)
+        else:
+            other = type(cursor.value()).__name__
+        cursor.end()
+    except RefusedReplyError:
+        raise
+    except ValueError as error:
+        raise RefusedReplyError(Refusal.NOT_JSON, f"the reply is not JSON: {error}") from None
+    if other is not None:
+        raise RefusedReplyError(Refusal.WRONG_SHAPE, f"the reply is a JSON {other}, not an object")
+    if rows is None:
+        raise RefusedReplyError(Refusal.WRONG_SHAPE, f"the reply has no list at {where}")
+    return rows.snapshot(where)
+
+
+def _find_rows(
+    cursor: JsonCursor, path: tuple[str, ...], where: str, read_row: _ReadRow
+) -> Generator[None, None, _Rows | None]:
+    """Read the object at the cursor and the list at `path` in it; `None` if there is none."""
+    found: _Rows | None = None
+    for key in cursor.members():
+        if key != path[0]:
+            cursor.value()
+        elif len(path) > 1:
+            if cursor.is_before("{"):
+                found = yield from _find_rows(cursor, path[1:], where, read_row)
+            else:
+                cursor.value()
+        elif cursor.is_before("["):
+            found = _Rows(read_row)
+            yield from found.read(cursor)
+        else:
+            value = cursor.value()
+            if value is not None:
+                raise RefusedReplyError(Refusal.WRONG_SHAPE, f"{where} is a {type(value).__name__}, not a list")
+    return found
+
+
+class _Rows:
+    """What the rows of a list come to.
+
+    Of rows with one ip and port the heaviest counts, so that a repeated row changes nothing.
+    """
+
+    def __init__(self, read_row: _ReadRow) -> None:
+        self._read_row = read_row
+        self._number = 0
+        self._merged: dict[tuple[str, int], Instance] = {}
+        self._bad_rows: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+
+    def read(self, cursor: JsonCursor) -> Generator[None, None, None]:
+        """Read the list at the cursor, and yield after each step."""
+        spent, began = 0, cursor.at
+        for row in cursor.elements():
+            self._add(row)
+            spent += max(_LEAST_ROW_CHARS, cursor.at - began)
+            began = cursor.at
+            if spent >= _STEP_CHARS:
+                spent = 0
+                yield
+
+    def snapshot(self, where: str) -> Snapshot:
+        """What can be used, or a `RefusedReplyError`."""
+        if not self._number:
+            raise RefusedReplyError(Refusal.EMPTY_LIST, f"{where} is empty")
+        if not self._merged:
+            reasons = [f"{n} by {fault}, such as: {self._examples[fault]}" for fault, n in self._bad_rows.items()]
+            why = "; ".join(reasons) or "all are marked not valid"
+            raise RefusedReplyError(Refusal.NO_USABLE_ROW, f"no row of {where} can be used: {why}")
+        if not any(instance.weight for instance in self._merged.values()):
+            raise RefusedReplyError(Refusal.ZERO_WEIGHTS, f"every row of {where} has weight 0")
+        return Snapshot(tuple(self._merged.values()), self._bad_rows, self._examples)
+
+    def _add(self, row: Any) -> None:
+        self._number += 1
+        if not isinstance(row, dict):
+            self._drop(RowFault.NOT_AN_OBJECT, f"row is {_short(row)}, not an object")
+            return
+        try:
+            instance = self._read_row(row)
         except BadRowError as error:
-            bad_rows[str(error)] += 1
-            continue
+            self._drop(error.fault, str(error))
+            return
         if instance is None:
-            continue
-        known = merged.get(instance.key)
-        if known is None or known.weight < instance.weight:
-            merged[instance.key] = instance
-    return tuple(merged.values()), bad_rows
+            return
+        key = instance.key
+        known = self._merged.get(key)
+        if known is None and len(self._merged) >= MAX_INSTANCES:
+            self._drop(RowFault.BEYOND_LIMIT, f"{instance.address} comes after {MAX_INSTANCES:,} others")
+        elif known is None or known.weight < instance.weight:
+            self._merged[key] = instance
 
-
-def _row_object(row: object) -> Mapping[str, Any]:
-    if not isinstance(row, dict):
-        raise BadRowError(f"row is {_short(row)}, not an object")
-    return row
+    def _drop(self, fault: RowFault, detail: str) -> None:
+        self._bad_rows[fault.value] += 1
+        self._examples.setdefault(fault.value, detail)
 
 
 def checked_instance(row: Mapping[str, Any]) -> Instance:
@@ -222,11 +334,21 @@ def checked_instance(row: Mapping[str, Any]) -> Instance:
     Raises:
         BadRowError: It describes none.
     """
+    ip, port, weight = row.get("ip"), row.get("port"), row.get("weight")
+    if (
+        type(port) is int
+        and 1 <= port <= _MAX_PORT
+        and (type(weight) is int or type(weight) is float)
+        and 0 <= weight <= MAX_WEIGHT
+        and type(ip) is str
+        and _HOST_NAME.fullmatch(ip)
+    ):
+        return Instance(ip, port, weight)
     return Instance(_ip(row), _port(row), _weight(row))
 
 
 def _vipserver_row(row: Mapping[str, Any]) -> Instance | None:
-    return None if row.get("valid") is False else Instance(_ip(row), _port(row), _weight(row))
+    return None if row.get("valid") is False else checked_instance(row)
 
 
 def _ip(row: Mapping[str, Any]) -> str:
@@ -238,21 +360,21 @@ def _ip(row: Mapping[str, Any]) -> str:
             return str(ipaddress.IPv6Address(ip))
         except ValueError:
             pass
-    raise BadRowError(f"ip must be an address, got {_short(ip)}")
+    raise BadRowError(RowFault.IP, f"ip must be an address, got {_short(ip)}")
 
 
 def _port(row: Mapping[str, Any]) -> int:
     port = row.get("port")
     if isinstance(port, int) and not isinstance(port, bool) and 1 <= port <= _MAX_PORT:
         return port
-    raise BadRowError(f"port must be a whole number from 1 to {_MAX_PORT}, got {_short(port)}")
+    raise BadRowError(RowFault.PORT, f"port must be a whole number from 1 to {_MAX_PORT}, got {_short(port)}")
 
 
 def _weight(row: Mapping[str, Any]) -> float:
     weight = row.get("weight")
     if isinstance(weight, int | float) and not isinstance(weight, bool) and 0 <= weight <= MAX_WEIGHT:
         return weight
-    raise BadRowError(f"weight must be a number from 0 to {MAX_WEIGHT:,}, got {_short(weight)}")
+    raise BadRowError(RowFault.WEIGHT, f"weight must be a number from 0 to {MAX_WEIGHT:,}, got {_short(weight)}")
 
 
 MAX_WEIGHT = 2**31 - 1
@@ -260,7 +382,14 @@ MAX_WEIGHT = 2**31 - 1
 
 
 def _short(value: object) -> str:
-    if isinstance(value, float) and math.isnan(value):
-        return "NaN"
-    text = json.dumps(value, ensure_ascii=True, default=repr)
-    return text if len(text) <= 40 else text[:37] + "..."  # noqa: PLR2004
+    """A value for people, whatever its size: never more work than its first characters are."""
+    if isinstance(value, str):
+        text = json.dumps(value[: _SHOWN_CHARS + 1])
+        return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."
+    if isinstance(value, float):
+        return "NaN" if math.isnan(value) else f"{value:g}"
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        return "a number of more than 38 digits"
+    if value is None or isinstance(value, int):
+        return json.dumps(value)
+    return "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else "nested too deeply"

@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
+from twisted.logger import formatEvent, globalLogPublisher
 
 from eas_tw.net.discovery import DOCUMENTED_PATH, NEWER_PATH, Poller, UpstreamsSource, VipServerSource
 from eas_tw.policy.instances import BadStatusError, Instance, Refusal, RefusedReplyError, Snapshot, read_upstreams
@@ -125,7 +125,8 @@ def test_the_account_tells_polls_age_and_rejections() -> None:
     status = house.poller.status
     assert (status.polls, status.accepted, status.age_s) == (4, 1, 15.0)
     assert status.rejections == {"http_status": 2, "empty_list": 1}
-    assert status.bad_rows == {"row is null, not an object": 1}
+    assert status.bad_rows == {"not_an_object": 1}
+    assert status.bad_row_examples == {"not_an_object": "row is null, not an object"}
     assert status.last_error == "it was http_status"
     assert len(house.got) == 1
 
@@ -205,7 +206,7 @@ def read(source: Any) -> Any:
 def test_the_documented_path_comes_first_and_the_other_on_404() -> None:
     """Who answered is remembered, until it answers 404."""
     library = Library({NEWER: GOOD})
-    source = UpstreamsSource(library, "http://e", "s")  # type: ignore[arg-type]
+    source = UpstreamsSource(Clock(), library, "http://e", "s")  # type: ignore[arg-type]
     for _ in range(2):
         assert read(source).instances == (Instance("10.0.0.1", 1, 1),)
     assert library.asked == [DOCUMENTED, NEWER, NEWER]
@@ -217,7 +218,7 @@ def test_the_documented_path_comes_first_and_the_other_on_404() -> None:
 def test_other_statuses_do_not_change_the_path() -> None:
     """Only 404 says that the path is not there; both 404 is a refusal."""
     library = Library({DOCUMENTED: 500, NEWER: GOOD})
-    source = UpstreamsSource(library, "http://e", "s")  # type: ignore[arg-type]
+    source = UpstreamsSource(Clock(), library, "http://e", "s")  # type: ignore[arg-type]
     assert read(source).value.status == 500
     library.documents = {}
     assert read(source).value.status == 404
@@ -227,7 +228,7 @@ def test_other_statuses_do_not_change_the_path() -> None:
 def test_a_reply_that_has_not_changed_is_not_read_again() -> None:
     """Nearly every poll brings the bytes of the one before; others, and those after an error, are what they say."""
     library = Library({DOCUMENTED: PARTLY})
-    source = UpstreamsSource(library, "http://e", "s")  # type: ignore[arg-type]
+    source = UpstreamsSource(Clock(), library, "http://e", "s")  # type: ignore[arg-type]
     first = read(source)
     assert first.bad_rows.total() == 1
     assert read(source) is first
@@ -239,10 +240,72 @@ def test_a_reply_that_has_not_changed_is_not_read_again() -> None:
     assert not read(source).bad_rows
 
 
+def long_list(rows: int) -> bytes:
+    items = [{"ip": "10.0.0.1", "port": port, "weight": 1} for port in range(1, rows + 1)]
+    return json.dumps({"endpoints": {"items": items}}).encode()
+
+
+def test_a_long_list_is_read_in_turns_and_in_order() -> None:
+    """Other work of the reactor gets its turn between two steps; the next poll waits until the list is read."""
+    clock, library = Clock(), Library({DOCUMENTED: long_list(5_000)})
+    got: list[Snapshot] = []
+    source = UpstreamsSource(clock, library, "http://e", "s")  # type: ignore[arg-type]
+    poller = Poller(clock, source, service="svc", on_snapshot=got.append, interval_s=5.0, jitter=0.0, rng=Random(1))
+    poller.start()
+    library.documents = {DOCUMENTED: GOOD}
+    turns = 0
+    while not got:
+        (timer,) = clock.getDelayedCalls()
+        assert timer.getTime() == 0.0
+        turns += 1
+        clock.calls.remove(timer)  # one turn, and not all that follow from it
+        timer.called = 1
+        timer.func(*timer.args, **timer.kw)
+    assert turns >= 3
+    assert len(got[0].instances) == 5_000
+    assert library.asked == [DOCUMENTED]
+    clock.advance(5.0)
+    assert [len(snapshot.instances) for snapshot in got] == [5_000, 1]
+    poller.stop()
+
+
+def test_stopping_inside_a_long_list_leaves_nothing() -> None:
+    """No timer, no list, and no error in the log."""
+    seen: list[Any] = []
+    clock, library, got = Clock(), Library({DOCUMENTED: long_list(5_000)}), []
+    source = UpstreamsSource(clock, library, "http://e", "s")  # type: ignore[arg-type]
+    poller = Poller(clock, source, service="svc", on_snapshot=got.append, interval_s=5.0, jitter=0.0, rng=Random(1))
+    poller.start()
+    globalLogPublisher.addObserver(seen.append)
+    poller.stop()
+    globalLogPublisher.removeObserver(seen.append)
+    assert not clock.getDelayedCalls()
+    assert not got
+    assert not seen
+
+
+def test_ever_new_bad_rows_are_one_line_and_one_count() -> None:
+    """However many polls bring however many of them."""
+    seen: list[Any] = []
+    house = House()
+    globalLogPublisher.addObserver(seen.append)
+    for number in range(20):
+        rows = [{"ip": "10.0.0.1", "port": -number * 100 - n, "weight": 1} for n in range(100)]
+        good = {"ip": "10.0.0.1", "port": 1, "weight": 1}
+        house.source.answers(json.dumps({"endpoints": {"items": [good, *rows]}}).encode())
+        house.clock.advance(5.0)
+    globalLogPublisher.removeObserver(seen.append)
+    status = house.poller.status
+    assert status.bad_rows == {"port": 2_000}
+    assert list(status.bad_row_examples) == ["port"]
+    assert len(seen) == 1
+    assert len(formatEvent(seen[0])) < 200
+
+
 def test_inside_eas_the_question_says_so() -> None:
     """`?internal=true`, on either path."""
     library = Library({})
-    read(UpstreamsSource(library, "http://e", "s", inside=True))  # type: ignore[arg-type]
+    read(UpstreamsSource(Clock(), library, "http://e", "s", inside=True))  # type: ignore[arg-type]
     assert library.asked == [DOCUMENTED + "?internal=true", NEWER + "?internal=true"]
 
 
@@ -255,7 +318,7 @@ def test_vipserver_is_asked_in_two_steps() -> None:
             "http://v1:81/vipserver/api/srvIPXT?dom=d&clusters=DEFAULT": hosts,
         }
     )
-    source = VipServerSource(library, "http://a:8080", "d", Random(1))  # type: ignore[arg-type]
+    source = VipServerSource(Clock(), library, "http://a:8080", "d", Random(1))  # type: ignore[arg-type]
     assert read(source).instances == (Instance("10.0.0.7", 80, 2),)
     library.documents["http://a:8080/vipserver/serverlist"] = b"\n"
     assert read(source).value.reason is Refusal.EMPTY_LIST

@@ -10,15 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eas_tw.policy.instances import (
+    MAX_INSTANCES,
     Added,
     Instance,
     Refusal,
     RefusedReplyError,
     Removed,
     Reweighted,
+    RowFault,
     changes,
     read_upstreams,
     read_vipserver,
+    upstreams_in_steps,
 )
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=200)
@@ -100,16 +103,99 @@ def test_a_reply_that_leaves_nothing_is_refused(body: bytes, reason: Refusal) ->
         (row(weight=float("inf")), "weight must"),
         (row(weight=10**300), "weight must"),
         ({"ip": "1.2.3.4", "port": 1}, "weight must"),
+        (["x"] * 10_000, "row is a list"),
+        (row(ip="x y" * 10_000), "ip must"),
+        (row(ip={"a": 1}), "ip must"),
+        (row(weight=-(10**600)), "weight must"),
     ],
 )
 def test_a_bad_row_is_dropped_alone(bad: object, says: str) -> None:
     """One bad row costs itself, is counted with its reason, and leaves the good ones."""
     snapshot = read_upstreams(upstreams(bad, row(ip="10.0.0.9")))
     assert snapshot.instances == (Instance("10.0.0.9", 50000, 100),)
-    ((reason, count),) = snapshot.bad_rows.items()
-    assert reason.startswith(says)
+    ((fault, count),) = snapshot.bad_rows.items()
     assert count == 1
-    assert len(reason) < 120
+    assert fault in set(RowFault)
+    assert list(snapshot.examples) == [fault]
+    assert snapshot.examples[fault].startswith(says)
+    assert len(snapshot.examples[fault]) < 120
+
+
+LONG_NUMBER = b"9" * 5_000
+DEEP = b"[" * 2_000 + b"]" * 2_000
+
+
+@pytest.mark.parametrize("value", [LONG_NUMBER, b"-" + LONG_NUMBER, b"1e999999", DEEP], ids=["9", "-9", "1e", "["])
+@pytest.mark.parametrize("field", ["weight", "port", "ip", "extra"])
+def test_what_python_cannot_hold_costs_its_own_row(field: str, value: bytes) -> None:
+    """A number of 5,000 digits, one that is infinite, brackets 2,000 deep: in a field that counts, or beside it."""
+    rows = b", ".join((json.dumps(GOOD).encode(), b'{"%b": %b, "port": 1}' % (field.encode(), value), b"3 "))
+    body = b'{"extra": %b, "endpoints": {"x": [%b], "items": [%b]}, "y": %b}' % (value, value, rows, value)
+    snapshot = read_upstreams(body)
+    assert snapshot.instances == (Instance("172.16.0.11", 50000, 100),)
+    assert snapshot.bad_rows.total() == 2
+    assert all(len(example) < 120 for example in snapshot.examples.values())
+
+
+def test_a_field_nobody_reads_may_hold_anything() -> None:
+    """It does not make its row bad."""
+    rows = json.dumps(GOOD).encode()[:-1] + b', "extra": %b}' % LONG_NUMBER
+    assert read_upstreams(b'{"endpoints": {"items": [%b]}}' % rows).instances[0].port == 50000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"endpoints": {"items": [%b]' % json.dumps(GOOD).encode(),
+        b'{"endpoints": {"items": [%b,]}}' % json.dumps(GOOD).encode(),
+        b'{"endpoints": {"items": [%b %b]}}' % (json.dumps(GOOD).encode(), json.dumps(GOOD).encode()),
+        b'{"endpoints": {"items": [%b]}} x' % json.dumps(GOOD).encode(),
+        b'{"endpoints": {"items": [%b]}, }' % json.dumps(GOOD).encode(),
+        b'{"endpoints": {"items": [%b]} "a": 1}' % json.dumps(GOOD).encode(),
+        b'{1: 2, "endpoints": {"items": [%b]}}' % json.dumps(GOOD).encode(),
+        b'{"endpoints" {"items": [%b]}}' % json.dumps(GOOD).encode(),
+        b'{"endpoints": {"items": [%b' % (b"[" * 100_000),
+        b'{"endpoints": {"items": [%b, "' % json.dumps(GOOD).encode(),
+    ],
+)
+def test_what_is_not_json_is_refused_whatever_came_before(body: bytes) -> None:
+    """Good rows do not save a document that is broken behind them."""
+    assert refusal(body) is Refusal.NOT_JSON
+
+
+def test_whitespace_and_the_order_of_fields_do_not_matter() -> None:
+    """Nor do a byte order mark and UTF-16; of a key that is there twice the last counts, as everywhere."""
+    text = json.dumps({"z": [1], "endpoints": {"a": {}, "items": [GOOD, row(port=2)], "b": "]"}}, indent=3)
+    twice = text.replace('"items"', '"items": [], "items"')
+    for body in (text.encode("utf-8-sig"), text.encode("utf-16"), b"\n\t" + twice.encode() + b"\r\n"):
+        assert [instance.port for instance in read_upstreams(body).instances] == [50000, 2]
+
+
+def test_of_a_list_without_end_so_many_are_used() -> None:
+    """The rest is counted under one name, like everything else that was dropped, and shown by one example each."""
+    many = [row(port=port, ip=f"10.0.0.{host}") for host in range(2) for port in range(1, 10_001)]
+    bad = [row(port=-port) for port in range(1, 20_001)]
+    snapshot = read_upstreams(upstreams(*bad, *many, GOOD))
+    assert len(snapshot.instances) == MAX_INSTANCES
+    assert snapshot.bad_rows == {"port": 20_000, "beyond_limit": 10_001}
+    assert snapshot.examples["port"] == "port must be a whole number from 1 to 65535, got -1"
+
+
+def test_a_refusal_is_short_however_many_rows_it_is_for() -> None:
+    """It goes into logs and errors."""
+    with pytest.raises(RefusedReplyError) as caught:
+        read_upstreams(upstreams(*(row(port=-port, ip="x y" * 1_000) for port in range(20_000)), None, row(weight="x")))
+    assert caught.value.reason is Refusal.NO_USABLE_ROW
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("bad", [GOOD, {}, None, row(extra="x" * 5_000)], ids=["good", "empty", "null", "long"])
+def test_the_steps_of_reading_are_bounded(bad: object) -> None:
+    """By rows, and by their length: here are no clocks, so what a step may hold is counted."""
+    number = 20_000 if bad is None or len(str(bad)) < 1_000 else 500
+    body = upstreams(GOOD, *([bad] * number))
+    steps = sum(1 for _ in upstreams_in_steps(body))
+    assert steps >= max(len(body), 64 * number) // 2**17
 
 
 def test_duplicates_merge() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Generator
 from typing import Any
 
 from eas_tw.client import PredictClient
@@ -21,39 +23,40 @@ def bad_reply_empties_the_list(patch: Patch) -> None:
 
     def clear(self: Poller, error: Any) -> None:
         refuse(self, error)
-        self._on_snapshot(Snapshot((), {}))
+        self._on_snapshot(Snapshot((), Counter()))
 
     patch(Poller, "_refuse", clear)
 
 
 @bug("efh", "discovery")
 def empty_list_accepted(patch: Patch) -> None:
-    read = instances.read_upstreams
+    read = instances.upstreams_in_steps
 
-    def lenient(body: bytes) -> Snapshot:
+    def lenient(body: bytes) -> Generator[None, None, Snapshot]:
         try:
-            return read(body)
+            return (yield from read(body))
         except instances.RefusedReplyError as error:
             if error.reason is instances.Refusal.EMPTY_LIST:
-                return Snapshot((), {})
+                return Snapshot((), Counter())
             raise
 
-    patch(discovery, "read_upstreams", lenient)
+    patch(discovery, "upstreams_in_steps", lenient)
 
 
 @bug("efgi", "discovery")
 def zero_weights_accepted(patch: Patch) -> None:
-    read = instances.read_upstreams
+    read = instances.upstreams_in_steps
 
-    def lenient(body: bytes) -> Snapshot:
+    def lenient(body: bytes) -> Generator[None, None, Snapshot]:
         try:
-            return read(body)
+            return (yield from read(body))
         except instances.RefusedReplyError as error:
             if error.reason is instances.Refusal.ZERO_WEIGHTS:
-                return Snapshot(read(body.replace(b'"weight": 0', b'"weight": 1')).instances, {})
+                again = yield from read(body.replace(b'"weight": 0', b'"weight": 1'))
+                return Snapshot(again.instances, Counter())
             raise
 
-    patch(discovery, "read_upstreams", lenient)
+    patch(discovery, "upstreams_in_steps", lenient)
 
 
 @bug("ei", "discovery")

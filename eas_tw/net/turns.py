@@ -1,0 +1,36 @@
+"""Long work on the reactor, one step a turn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from twisted.internet.task import deferLater
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from twisted.internet.interfaces import IReactorTime
+
+Result = TypeVar("Result")
+
+
+async def one_step_a_turn(clock: IReactorTime, steps: Generator[None, None, Result]) -> Result:
+    """Run a generator to its end, with a turn of the reactor for other work after each of its steps.
+
+    Args:
+        clock: The reactor.
+        steps: Yields between two steps. It is closed when the waiting Deferred is cancelled.
+
+    Returns:
+        What the generator returns; what it raises is raised.
+    """
+    try:
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            await deferLater(clock, 0)
+    finally:
+        steps.close()
