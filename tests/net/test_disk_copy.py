@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,7 @@ from twisted.logger import globalLogPublisher
 
 from eas_tw import Instance
 from eas_tw.net.disk_copy import FORMAT, REFRESH_S, Copy, DiskCopy
+from eas_tw.policy.instances import MAX_INSTANCES
 
 ROWS = (Instance("10.0.0.1", 80, 5), Instance("10.0.0.2", 80, 0))
 
@@ -78,12 +84,23 @@ GOOD = {
         "[]",
         "null",
         "\udcff",
+        "[" * 200_000,
+        json.dumps(GOOD)[:-1] + ', "x": ' + "[" * 100_000 + "]" * 100_000 + "}",
+        json.dumps(GOOD)[:-1] + ', "saved_at": ' + "1" * 5_000 + "}",
+        json.dumps(GOOD)[:60],
         *(json.dumps({**GOOD, **wrong}) for wrong in (
             {"format": "eas_tw list of instances, 2"},
             {"endpoint": "http://f"},
             {"service": "svc"},
             {"saved_at": None},
             {"saved_at": True},
+            {"saved_at": float("nan")},
+            {"saved_at": float("inf")},
+            {"saved_at": -1.0},
+            {"saved_at": 10**400},
+            {"saved_at": 9e18},
+            {"instances": [{"ip": "10.0.0.1", "port": 80, "weight": 1}] * (MAX_INSTANCES + 1)},
+            {"x": "x" * 2**22},
             {"instances": []},
             {"instances": {}},
             {"instances": [1]},
@@ -109,3 +126,83 @@ def test_a_disk_that_does_not_take_it_is_one_line(tmp_path: Path, said: list[str
     DiskCopy(str(tmp_path / "file"), "http://e", "svc").save(ROWS, 0.0, 0.0)
     assert len(said) == 1
     assert "could not be copied" in said[0]
+
+
+def fifo(file: Path) -> None:
+    os.mkfifo(file)
+
+
+def directory(file: Path) -> None:
+    file.mkdir()
+
+
+def socket_file(file: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(file.parent):  # a path may be too long for a socket
+        made.bind(file.name)
+
+
+def device(file: Path) -> None:
+    file.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [fifo, directory, socket_file, device])
+def test_what_is_no_regular_file_is_neither_waited_for_nor_replaced(
+    copy: DiskCopy, said: list[str], make: Callable[[Path], None]
+) -> None:
+    """A FIFO that nobody writes to, a device that has no end: one line to read it, one to write it, nothing else."""
+    copy.file.parent.mkdir(parents=True)
+    make(copy.file)
+    before = copy.file.lstat()
+    assert copy.load(2.0) is None
+    copy.save(ROWS, 0.0, 0.0)
+    assert len(said) == 2
+    assert all(str(copy.file) in line for line in said)
+    assert copy.file.lstat().st_ino == before.st_ino
+    assert list(copy.file.parent.iterdir()) == [copy.file]
+
+
+def test_a_link_is_read_and_left_alone(copy: DiskCopy, said: list[str]) -> None:
+    """A user who put it there wants the file behind it."""
+    copy.file.parent.mkdir(parents=True)
+    behind = copy.file.with_name("behind")
+    behind.write_text(json.dumps(GOOD))
+    copy.file.symlink_to(behind)
+    assert copy.load(2.0) == Copy((Instance("10.0.0.1", 80, 1),), 1.0)
+    copy.save(ROWS, 0.0, 0.0)
+    assert len(said) == 1
+    assert copy.file.is_symlink()
+
+
+def test_drafts_of_others_are_not_touched(copy: DiskCopy) -> None:
+    """Two processes that write one path at once each have a draft of their own, and the last rename wins whole."""
+    copy.file.parent.mkdir(parents=True)
+    other = copy.file.with_name(f"{copy.file.name}.{os.getpid()}.part")
+    other.write_text("half of a li")
+    for number in range(3):
+        copy.save(ROWS, number * REFRESH_S, 1.0)
+    assert other.read_text() == "half of a li"
+    assert sorted(copy.file.parent.iterdir()) == [copy.file, other]
+
+
+def test_a_write_that_fails_leaves_no_draft(copy: DiskCopy, said: list[str]) -> None:
+    """A disk that is full in the middle of it: the old copy stays."""
+    copy.save(ROWS, 0.0, 1.0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        copy.save(ROWS[:1], 1.0, 2.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert len(said) == 1
+    assert list(copy.file.parent.iterdir()) == [copy.file]
+    assert copy.load(1.0) == Copy(ROWS, 0.0)
+
+
+def test_an_unreadable_copy_is_one_line(copy: DiskCopy, said: list[str]) -> None:
+    """As one that leads in a circle is for root too."""
+    copy.file.parent.mkdir(parents=True)
+    copy.file.symlink_to(copy.file)
+    assert copy.load(2.0) is None
+    assert len(said) == 1
