@@ -6,30 +6,18 @@ and no `callWhenRunning`. Owns which reactor belongs to which loop; nothing here
 
 from __future__ import annotations
 
-import socket
 import sys
 import time  # noqa: TID251  the reactor is made here
 from typing import TYPE_CHECKING, Any
 
 from attrs import define
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IHostnameResolver, IHostResolution
 from twisted.internet.main import installReactor
-from zope.interface import implementer
 
 from eas_tw import ConfigError
+from eas_tw.lookup import ThreadResolver
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
-
-    from twisted.internet.interfaces import IAddress, IResolutionReceiver
-
-_FAMILIES = {
-    frozenset({IPv4Address}): socket.AF_INET,
-    frozenset({IPv6Address}): socket.AF_INET6,
-}
 
 
 @define
@@ -55,8 +43,8 @@ def enter(loop: asyncio.AbstractEventLoop) -> Any:
         reactor, is_installed = _find(loop)
         running = _running[loop] = _Running(reactor, is_installed)
         if not reactor.running:
-            # Names are looked up by the loop, whose threads end with it; the reactor's own would outlive it.
-            reactor.installNameResolver(_LoopResolver(loop))
+            # The reactor's own threads would outlive the loop; the loop's executor is the program's to fill.
+            reactor.installNameResolver(ThreadResolver(reactor))
             reactor.startRunning(installSignalHandlers=False)
     running.users += 1
     return running.reactor
@@ -104,52 +92,3 @@ def _make(loop: asyncio.AbstractEventLoop) -> Any:
     # Twisted's own choice, `time.time`, holds up every timer for as long as it has been set back.
     reactor.seconds = time.monotonic
     return reactor
-
-
-@implementer(IHostResolution)
-class _Resolution:
-    """A look-up under way (`IHostResolution`)."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.task: Deferred[Any] = Deferred()
-
-    def cancel(self) -> None:
-        """Give up (`IHostResolution`)."""
-        self.task.cancel()
-
-
-@implementer(IHostnameResolver)
-class _LoopResolver:
-    """Names, looked up by the loop's own `getaddrinfo` (`IHostnameResolver`)."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-
-    def resolveHostName(  # noqa: N802
-        self,
-        resolutionReceiver: IResolutionReceiver,  # noqa: N803
-        hostName: str,  # noqa: N803
-        portNumber: int = 0,  # noqa: N803
-        addressTypes: Sequence[type[IAddress]] | None = None,  # noqa: N803
-        transportSemantics: str = "TCP",  # noqa: ARG002, N803  we look up nothing for datagrams
-    ) -> IHostResolution:
-        """Look a name up (`IHostnameResolver`)."""
-        resolution = _Resolution(hostName)
-        resolutionReceiver.resolutionBegan(resolution)
-        family = _FAMILIES.get(frozenset(addressTypes or ()), socket.AF_UNSPEC)
-        looking = self._loop.create_task(
-            self._loop.getaddrinfo(hostName, portNumber, family=family, type=socket.SOCK_STREAM)
-        )
-        resolution.task = Deferred.fromFuture(looking)
-
-        def found(rows: list[Any]) -> None:
-            for row_family, _, _, _, address in rows:
-                made = IPv4Address if row_family == socket.AF_INET else IPv6Address
-                resolutionReceiver.addressResolved(made("TCP", *address))
-
-        resolution.task.addCallback(found)
-        # A name that is unknown is an answer without addresses.
-        resolution.task.addErrback(lambda failure: failure.trap(OSError, CancelledError))
-        resolution.task.addBoth(lambda _: resolutionReceiver.resolutionComplete())
-        return resolution

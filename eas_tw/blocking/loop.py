@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from eas_tw import ClientClosed
 from eas_tw.blocking.logs import pass_logs_on
+from eas_tw.lookup import ThreadResolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,6 +174,8 @@ class OwnLoop(Loop):
         reactor._registerAsIOThread = False  # noqa: SLF001
         # Twisted's own choice, `time.time`, holds up every timer for as long as it has been set back.
         reactor.seconds = time.monotonic
+        # Twisted's own threads are waited for at exit, as long as a name server is silent.
+        reactor.installNameResolver(ThreadResolver(reactor))
         super().__init__(reactor)
         self._thread: threading.Thread | None = None
 

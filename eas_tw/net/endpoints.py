@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twisted.internet.abstract import isIPAddress
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 
 from eas_tw.errors import ConfigError
+from eas_tw.net.names import NamedEndpoint, Names, names_of
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IStreamClientEndpoint
@@ -36,12 +37,19 @@ class Endpoints:
         self._reactor = reactor
         self._timeout_s = timeout_s
         self._policy = _policy(trust_roots) if trust_roots else None
+        self._names: Names | None = None
 
     def tcp(self, host: str, port: int) -> IStreamClientEndpoint:
         """Without TLS."""
         # An address needs no resolver, its thread, and no race between several: half of what a connection costs.
-        kind = TCP4ClientEndpoint if isIPAddress(host) else HostnameEndpoint
-        return kind(self._reactor, host, port, timeout=self._timeout_s)
+        if isIPAddress(host):
+            return TCP4ClientEndpoint(self._reactor, host, port, timeout=self._timeout_s)
+        if isIPv6Address(host):
+            return TCP6ClientEndpoint(self._reactor, host, port, timeout=self._timeout_s)
+        self._names = self._names or names_of(self._reactor, self._timeout_s)
+        if self._names is None:
+            return HostnameEndpoint(self._reactor, host, port, timeout=self._timeout_s)
+        return NamedEndpoint(self._reactor, self._names, host, port, self._timeout_s)
 
     def secured(self, endpoint: IStreamClientEndpoint, host: str, port: int) -> IStreamClientEndpoint:
         """TLS over another endpoint, which leads to that host."""

@@ -157,7 +157,8 @@ class _Get(Factory):
 
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
-        reason = Refusal.TIMEOUT if failure.check(TimeoutError) else Refusal.CONNECTION
+        is_late = failure.check(TimeoutError) or getattr(failure.value, "is_late", False)
+        reason = Refusal.TIMEOUT if is_late else Refusal.CONNECTION
         detail = local_shortage(failure.value) or failure.getErrorMessage()
         self._end(RefusedReplyError(reason, f"no reply: {detail}"))
 

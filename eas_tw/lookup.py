@@ -1,0 +1,160 @@
+"""Host names, looked up in threads of our own.
+
+Twisted's resolver shares the reactor's thread pool, and asyncio's the loop's executor, with whatever the program runs
+there: when the program has filled it, no name is found. The threads here are daemons that live as long as one look-up,
+so a name server that is silent holds up neither the program's end nor anything else.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHostnameResolver, IHostResolution
+from zope.interface import implementer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from twisted.internet.interfaces import IAddress, IResolutionReceiver
+
+_THREADS = 4
+"""Look-ups at the same time; further ones wait. One name is looked up once, however many ask."""
+
+_FAMILIES = {
+    frozenset({IPv4Address}): socket.AF_INET,
+    frozenset({IPv6Address}): socket.AF_INET6,
+}
+
+_Question = tuple[str, int]
+_Rows = list[tuple[Any, ...]]
+
+
+def _start_thread(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="eas_tw name look-up", daemon=True).start()
+
+
+@implementer(IHostnameResolver)
+class ThreadResolver:
+    """Looks names up with `getaddrinfo` (`IHostnameResolver`).
+
+    Args:
+        reactor: Where answers arrive.
+        getaddrinfo: As `socket.getaddrinfo`.
+        start: Runs something in a thread of its own.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        getaddrinfo: Callable[..., Any] = socket.getaddrinfo,
+        start: Callable[[Callable[[], None]], None] = _start_thread,
+    ) -> None:
+        self._reactor = reactor
+        self._getaddrinfo = getaddrinfo
+        self._start = start
+        self._running = 0
+        self._asking: dict[_Question, list[Deferred[_Rows]]] = {}
+        self._queue: deque[_Question] = deque()
+
+    def look_up(self, name: str, family: int = socket.AF_UNSPEC) -> Deferred[_Rows]:
+        """Look a name up.
+
+        Args:
+            name: Of a host.
+            family: Only addresses of this one.
+
+        Returns:
+            Fires with the rows of `getaddrinfo`, fails with what that raises. Cancelling it does not end the thread.
+        """
+        question = (name, family)
+        answer: Deferred[_Rows] = Deferred(lambda cancelled: self._forget(question, cancelled))
+        asking = self._asking.get(question)
+        if asking is not None:
+            asking.append(answer)
+        else:
+            self._asking[question] = [answer]
+            self._queue.append(question)
+            self._next()
+        return answer
+
+    def resolveHostName(  # noqa: N802
+        self,
+        resolutionReceiver: IResolutionReceiver,  # noqa: N803
+        hostName: str,  # noqa: N803
+        portNumber: int = 0,  # noqa: N803
+        addressTypes: Sequence[type[IAddress]] | None = None,  # noqa: N803
+        transportSemantics: str = "TCP",  # noqa: ARG002, N803  nothing here sends datagrams
+    ) -> IHostResolution:
+        """Look a name up (`IHostnameResolver`); one that is not found has no addresses."""
+        answer = self.look_up(hostName, _FAMILIES.get(frozenset(addressTypes or ()), socket.AF_UNSPEC))
+        resolution = _Resolution(hostName, answer)
+        resolutionReceiver.resolutionBegan(resolution)
+
+        def found(rows: _Rows) -> None:
+            for address in addresses(rows, portNumber):
+                resolutionReceiver.addressResolved(address)
+
+        answer.addCallbacks(found, lambda _: None)
+        answer.addCallback(lambda _: resolutionReceiver.resolutionComplete())
+        return resolution
+
+    def _next(self) -> None:
+        while self._queue and self._running < _THREADS:
+            self._running += 1
+            question = self._queue.popleft()
+            self._start(lambda question=question: self._work(question))  # type: ignore[misc]
+
+    def _work(self, question: _Question) -> None:
+        """In a thread."""
+        name, family = question
+        found: _Rows | Exception
+        try:
+            found = self._getaddrinfo(name, 0, family, socket.SOCK_STREAM)
+        except Exception as error:  # noqa: BLE001  a label that is too long is a UnicodeError
+            found = error
+        with suppress(RuntimeError, OSError):  # the reactor has ended meanwhile
+            self._reactor.callFromThread(self._ended, question, found)
+
+    def _ended(self, question: _Question, found: _Rows | Exception) -> None:
+        self._running -= 1
+        answers = self._asking.pop(question)
+        self._next()
+        for answer in answers:
+            if isinstance(found, Exception):
+                answer.errback(found)
+            else:
+                answer.callback(found)
+
+    def _forget(self, question: _Question, answer: Deferred[_Rows]) -> None:
+        self._asking[question].remove(answer)
+
+
+@implementer(IHostResolution)
+class _Resolution:
+    """A look-up that runs (`IHostResolution`)."""
+
+    def __init__(self, name: str, answer: Deferred[Any]) -> None:
+        self.name = name
+        self._answer = answer
+
+    def cancel(self) -> None:
+        """Complete without addresses (`IHostResolution`)."""
+        self._answer.cancel()
+
+
+def addresses(rows: _Rows, port: int) -> list[IPv4Address | IPv6Address]:
+    """The addresses in rows of `getaddrinfo`, in their order, for a port."""
+    found: list[IPv4Address | IPv6Address] = []
+    for family, _, _, _, where in rows:
+        if family == socket.AF_INET:
+            found.append(IPv4Address("TCP", where[0], port))
+        elif family == socket.AF_INET6:
+            found.append(IPv6Address("TCP", where[0], port, *where[2:]))
+    return found

@@ -1,0 +1,255 @@
+"""Host names of the control plane and the gateway: looked up each time, with the last addresses kept for bad times.
+
+A name server that is slow, silent or down does not stop discovery while the addresses of before still answer; and when
+there are none, the error names the name and the time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.error import DNSLookupError
+from twisted.internet.interfaces import (
+    IHostResolution,
+    IReactorPluggableNameResolver,
+    IResolutionReceiver,
+    IStreamClientEndpoint,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import directlyProvides, implementer, providedBy
+
+from eas_tw.lookup import ThreadResolver, addresses
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted.internet.interfaces import IAddress, IDelayedCall, IHostnameResolver, IProtocol, IProtocolFactory
+
+_log = Logger(namespace="eas_tw.discovery")
+
+_SLOW_S = 1.0
+_SLOW_SHARE = 1 / 3
+"""A look-up that takes longer than this share of the time for a connection is not waited for if there is a choice."""
+
+_NAMES_KEPT = 32
+
+
+class NameNotResolvedError(DNSLookupError):
+    """A host name for which no address is known.
+
+    Attributes:
+        is_late: Whether the look-up did not end in time; `False` when it failed.
+    """
+
+    def __init__(self, text: str, *, is_late: bool) -> None:
+        super().__init__(text)
+        self.is_late = is_late
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def names_of(reactor: Any, timeout_s: float) -> Names | None:
+    """The names as this reactor resolves them.
+
+    Args:
+        reactor: A resolver that the program has installed on it is used; Twisted's own is replaced by threads that the
+            program's `deferToThread` cannot fill.
+        timeout_s: Seconds a look-up may take.
+
+    Returns:
+        `None` for a reactor that has no resolver, as in a test.
+    """
+    resolver = getattr(reactor, "nameResolver", None)
+    if resolver is None:
+        return None
+    # Private to Twisted, and the only thing that tells its default from a resolver that somebody chose.
+    if type(resolver).__name__ == "GAIResolver":
+        resolver = ThreadResolver(reactor)
+    return Names(reactor, resolver, timeout_s)
+
+
+class _Name:
+    """What is known of one name, and who waits for it."""
+
+    __slots__ = ("is_reported", "known", "looking", "waiters")
+
+    def __init__(self) -> None:
+        self.known: tuple[IAddress, ...] = ()
+        self.looking: Deferred[Any] | None = None
+        self.waiters: dict[Deferred[Any], IDelayedCall] = {}
+        self.is_reported = False
+
+
+class Names:
+    """Finds the addresses of names.
+
+    Args:
+        reactor: The clock.
+        resolver: Asked each time.
+        timeout_s: Seconds a look-up may take.
+    """
+
+    def __init__(self, reactor: Any, resolver: IHostnameResolver, timeout_s: float) -> None:
+        self._reactor = reactor
+        self._resolver = resolver
+        self._timeout_s = timeout_s
+        self._names: OrderedDict[str, _Name] = OrderedDict()
+
+    def addresses(self, host: str) -> Deferred[tuple[IAddress, ...]]:
+        """Find the addresses of a name.
+
+        Returns:
+            Fires with those that the resolver finds; or with the last ones it found, if it fails, or is slow. Fails
+            with a `NameNotResolvedError` when there are none.
+        """
+        name = self._name(host)
+        waiter: Deferred[tuple[IAddress, ...]] = Deferred(lambda left: self._leave(name, left))
+        patience_s = min(_SLOW_S, self._timeout_s * _SLOW_SHARE) if name.known else self._timeout_s
+        name.waiters[waiter] = self._reactor.callLater(patience_s, self._late, host, name, waiter)
+        if name.looking is None:
+            name.looking = maybeDeferred(self._look_up, host)
+            name.looking.addCallbacks(self._found, self._failed, (host, name), {}, (host, name), {})
+        return waiter
+
+    def _name(self, host: str) -> _Name:
+        name = self._names.setdefault(host, _Name())
+        self._names.move_to_end(host)
+        while len(self._names) > _NAMES_KEPT:
+            self._names.popitem(last=False)
+        return name
+
+    def _look_up(self, host: str) -> Deferred[Sequence[IAddress]]:
+        if isinstance(self._resolver, ThreadResolver):
+            return self._resolver.look_up(host).addCallback(addresses, 0)
+        receiver = _Receiver()
+        self._resolver.resolveHostName(receiver, host)
+        return receiver.complete
+
+    def _found(self, found: Sequence[IAddress], host: str, name: _Name) -> None:
+        if not found:
+            self._failed(Failure(OSError("it has no address")), host, name)
+            return
+        name.looking = None
+        name.known = tuple(found)
+        name.is_reported = False
+        for waiter in list(name.waiters):
+            self._leave(name, waiter)
+            waiter.callback(name.known)
+
+    def _failed(self, failure: Failure, host: str, name: _Name) -> None:
+        name.looking = None
+        why = f"the name {host} was not resolved: {failure.getErrorMessage()}"
+        for waiter in list(name.waiters):
+            self._leave(name, waiter)
+            self._make_do(name, waiter, NameNotResolvedError(why, is_late=False))
+
+    def _late(self, host: str, name: _Name, waiter: Deferred[Any]) -> None:
+        patience_s = min(_SLOW_S, self._timeout_s * _SLOW_SHARE) if name.known else self._timeout_s
+        name.waiters.pop(waiter)
+        if not name.waiters and not isinstance(self._resolver, ThreadResolver):
+            # A resolver that somebody else wrote may never answer, and would never be asked again.
+            name.looking = None
+        why = f"the name {host} was not resolved within {patience_s:g} s"
+        self._make_do(name, waiter, NameNotResolvedError(why, is_late=True))
+
+    def _make_do(self, name: _Name, waiter: Deferred[Any], error: NameNotResolvedError) -> None:
+        """Use the last addresses, if there are any."""
+        if not name.known:
+            waiter.errback(error)
+            return
+        if not name.is_reported:
+            name.is_reported = True
+            _log.warn("{why}; the addresses of before are used", why=str(error))
+        waiter.callback(name.known)
+
+    def _leave(self, name: _Name, waiter: Deferred[Any]) -> None:
+        timer = name.waiters.pop(waiter, None)
+        if timer is not None:
+            timer.cancel()
+
+
+@implementer(IResolutionReceiver)
+class _Receiver:
+    """Collects the addresses of one look-up (`IResolutionReceiver`)."""
+
+    def __init__(self) -> None:
+        self.complete: Deferred[Sequence[IAddress]] = Deferred()
+        self._addresses: list[IAddress] = []
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:  # noqa: N802, N803
+        """It has begun (`IResolutionReceiver`)."""
+
+    def addressResolved(self, address: IAddress) -> None:  # noqa: N802
+        """One more (`IResolutionReceiver`)."""
+        self._addresses.append(address)
+
+    def resolutionComplete(self) -> None:  # noqa: N802
+        """No more will come (`IResolutionReceiver`)."""
+        self.complete.callback(self._addresses)
+
+
+@implementer(IStreamClientEndpoint)
+class NamedEndpoint:
+    """A connection to the first address of a name that takes one (`IStreamClientEndpoint`).
+
+    Args:
+        reactor: Clock and network.
+        names: Finds the addresses.
+        host: The name.
+        port: TCP port.
+        timeout_s: Seconds that each address has.
+    """
+
+    def __init__(self, reactor: Any, names: Names, host: str, port: int, timeout_s: float) -> None:
+        self._reactor = reactor
+        self._names = names
+        self._host = host
+        self._port = port
+        self._timeout_s = timeout_s
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Look the name up and connect (`IStreamClientEndpoint`)."""
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        found = await self._names.addresses(self._host)
+        known = _Resolved(self._reactor, found)
+        return await HostnameEndpoint(known, self._host, self._port, timeout=self._timeout_s).connect(factory)
+
+
+@implementer(IHostResolution)
+class _Resolved:
+    """A reactor on which every name has been resolved: `HostnameEndpoint` knows how to try several addresses."""
+
+    name = ""
+
+    def __init__(self, reactor: Any, found: Sequence[Any]) -> None:
+        self._reactor = reactor
+        self._addresses = found
+        self.nameResolver = self
+        directlyProvides(self, IReactorPluggableNameResolver, providedBy(reactor))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def cancel(self) -> None:
+        """There is nothing left to cancel (`IHostResolution`)."""
+
+    def resolveHostName(  # noqa: N802
+        self,
+        resolutionReceiver: IResolutionReceiver,  # noqa: N803
+        hostName: str,  # noqa: ARG002, N803
+        portNumber: int = 0,  # noqa: N803
+        *_: object,
+    ) -> IHostResolution:
+        """Report the addresses (`IHostnameResolver`)."""
+        resolutionReceiver.resolutionBegan(self)
+        for address in self._addresses:
+            resolutionReceiver.addressResolved(type(address)(address.type, address.host, portNumber))
+        resolutionReceiver.resolutionComplete()
+        return self

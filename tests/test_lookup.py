@@ -1,0 +1,118 @@
+"""Names looked up in threads, which the test runs by hand."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IHostnameResolver
+from zope.interface.verify import verifyObject
+
+from eas_tw.lookup import ThreadResolver
+from tests.net.calling import Result
+
+V4 = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 0))
+V6 = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 0, 0, 2))
+OTHER = (socket.AF_UNIX, socket.SOCK_STREAM, 0, "", "/x")
+
+
+class Threads:
+    """A resolver whose threads and answers the test decides."""
+
+    def __init__(self) -> None:
+        self.started: list[Callable[[], None]] = []
+        self.asked: list[str] = []
+        self.answer: Any = [V4, OTHER, V6]
+        self.is_reactor_gone = False
+        self.resolver = ThreadResolver(self, getaddrinfo=self.getaddrinfo, start=self.started.append)
+
+    def getaddrinfo(self, name: str, port: int, family: int, kind: int) -> Any:
+        assert (port, kind) == (0, socket.SOCK_STREAM)
+        self.asked.append(name)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return [row for row in self.answer if family in (socket.AF_UNSPEC, row[0])]
+
+    def callFromThread(self, act: Callable[..., None], *arguments: Any) -> None:  # noqa: N802
+        if self.is_reactor_gone:
+            raise RuntimeError("Event loop is closed")
+        act(*arguments)
+
+    def run_one(self) -> None:
+        self.started.pop(0)()
+
+
+class Receiver:
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def resolutionBegan(self, resolutionInProgress: Any) -> None:  # noqa: N802, N803
+        self.heard.append(resolutionInProgress.name)
+
+    def addressResolved(self, address: Any) -> None:  # noqa: N802
+        self.heard.append(address)
+
+    def resolutionComplete(self) -> None:  # noqa: N802
+        self.heard.append("complete")
+
+
+def test_one_name_is_looked_up_once_however_many_ask() -> None:
+    threads = Threads()
+    answers = [Result(threads.resolver.look_up("a")) for _ in range(3)]
+    answers[1].deferred.cancel()
+    assert len(threads.started) == 1
+    threads.run_one()
+    assert threads.asked == ["a"]
+    assert answers[0].value == answers[2].value == [V4, OTHER, V6]
+    Result(threads.resolver.look_up("a"))
+    assert len(threads.started) == 1
+
+
+def test_threads_are_few() -> None:
+    """Names beyond them wait, in order."""
+    threads = Threads()
+    names = [f"n{number}" for number in range(10)]
+    answers = [Result(threads.resolver.look_up(name)) for name in names]
+    assert len(threads.started) == 4
+    while threads.started:
+        threads.run_one()
+        assert len(threads.started) <= 4
+    assert threads.asked == names
+    assert all(answer.fired for answer in answers)
+
+
+def test_what_getaddrinfo_raises_is_the_answer() -> None:
+    """A label of 70 characters is a UnicodeError; a reactor that has ended hears nothing."""
+    for error in (socket.gaierror(-2, "Name or service not known"), UnicodeError("label too long")):
+        threads = Threads()
+        threads.answer = error
+        answer = Result(threads.resolver.look_up("x"))
+        threads.run_one()
+        assert answer.error is error
+    threads = Threads()
+    threads.is_reactor_gone = True
+    threads.resolver.look_up("x")
+    threads.run_one()
+
+
+def test_it_is_a_resolver_of_twisted() -> None:
+    """Of each family or of both; a name that is not known has no addresses, nor has one that is given up."""
+    threads = Threads()
+    assert verifyObject(IHostnameResolver, threads.resolver)
+    both = [IPv4Address("TCP", "10.0.0.1", 80), IPv6Address("TCP", "fe80::1", 80, 0, 2)]
+    for kinds, wanted in ((None, both), ([IPv4Address], both[:1]), ([IPv6Address], both[1:])):
+        receiver = Receiver()
+        threads.resolver.resolveHostName(receiver, "a", 80, kinds)
+        threads.run_one()
+        assert receiver.heard == ["a", *wanted, "complete"]
+    receiver = Receiver()
+    threads.resolver.resolveHostName(receiver, "b").cancel()
+    assert receiver.heard == ["b", "complete"]
+    threads.run_one()
+    threads.answer = socket.gaierror()
+    receiver = Receiver()
+    threads.resolver.resolveHostName(receiver, "c")
+    threads.run_one()
+    assert receiver.heard == ["c", "complete"]
