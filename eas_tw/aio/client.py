@@ -1,4 +1,4 @@
-"""`PredictClient` for asyncio: the same arguments and methods as the Deferred one, Futures instead of Deferreds."""
+"""`PredictClient` for asyncio: the same arguments and methods as the Deferred one, coroutines instead of Deferreds."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import treq.client  # noqa: F401  now and not by the first `init`, which would hold up the loop for as long as it takes
 
-from eas_tw import ClientClosed, NoInstances
+from eas_tw import ClientClosed, ConfigError, NoInstances
 from eas_tw.aio.running import enter, leave
+from eas_tw.telemetry.stdlib_logging import forward_logs
 from eas_tw.told import Told
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
 
     import eas_tw
     from eas_tw import Instance
@@ -63,24 +65,27 @@ class PredictClient(Told):
 
         Raises:
             DiscoveryError: No list came within `init_timeout_s`; polling goes on, and `init` may be called again.
-            ConfigError: Something is missing; or another reactor than asyncio's is installed in this program.
+            ConfigError: Something is missing; another reactor than asyncio's is installed here; or the client
+                belongs to another loop.
             ClientClosed: It has been closed.
         """
         if self._closing is not None:
             raise ClientClosed("the client is closed; make a new one")
-        if self._client is None:
-            loop = asyncio.get_running_loop()
-            reactor = enter(loop)
-            self._loop, self._client = loop, self._make(reactor)
-        await self._future(self._client.init())
+        client = self._begin(asyncio.get_running_loop()) if self._client is None else self._client_here()
+        await self._wait(client.init())
         return self
 
     async def close(self) -> None:
         """Take no more calls, let those in flight finish within `drain_timeout_s`, and wait for every socket to go.
 
         Twice is fine. If the waiting task is cancelled, closing goes on.
+
+        Raises:
+            ConfigError: The client belongs to another loop, which still runs or may run again: close it there.
         """
         if self._closing is None:
+            if self._loop is not None and not self._loop.is_closed():
+                self._client_here()
             self._closing = asyncio.ensure_future(self._close())
         await asyncio.shield(self._closing)
 
@@ -88,7 +93,7 @@ class PredictClient(Told):
 
     # -- work
 
-    def predict(
+    async def predict(
         self,
         request: Any,
         *,
@@ -97,8 +102,11 @@ class PredictClient(Told):
         query: Mapping[str, str] | str | None = None,
         headers: Mapping[str, str] | None = None,
         idempotent: bool = True,
-    ) -> asyncio.Future[Any]:
+    ) -> Any:
         """Call the service.
+
+        A coroutine function: nothing is sent before the coroutine runs. Start several calls at once as tasks
+        (`asyncio.gather`, `TaskGroup.create_task`). Cancelling the task cancels the call and closes its connection.
 
         Args:
             request: As for `eas_tw.PredictClient.predict`, like all others.
@@ -109,15 +117,15 @@ class PredictClient(Told):
             idempotent: Whether an instance may get the call although another already had it.
 
         Returns:
-            A Future of the response, which fails as the Deferred does. Cancelling it, or the task that awaits it,
-            cancels the call and closes its connection.
+            The response.
+
+        Raises:
+            EasError: As the Deferred of `eas_tw.PredictClient.predict` fails.
         """
-        if self._client is None:
-            raise NoInstances("init() has not been called: call it, and await it, before the first predict()")
-        calling = self._client.predict(
-            request, timeout_s=timeout_s, path=path, query=query, headers=headers, idempotent=idempotent
+        client = self._client_here()
+        return await self._wait(
+            client.predict(request, timeout_s=timeout_s, path=path, query=query, headers=headers, idempotent=idempotent)
         )
-        return self._future(calling)
 
     # -- what it shows
 
@@ -138,13 +146,57 @@ class PredictClient(Told):
     def _tell(self) -> eas_tw.PredictClient:
         return self._client or super()._tell()
 
-    def _future(self, deferred: Deferred[T]) -> asyncio.Future[T]:
-        return deferred.asFuture(self._loop or asyncio.get_running_loop())
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> eas_tw.PredictClient:
+        reactor = enter(loop)
+        try:
+            client = self._make(reactor)
+        except BaseException:
+            leave(loop)
+            raise
+        forward_logs()
+        self._loop, self._client = loop, client
+        return client
+
+    def _client_here(self) -> eas_tw.PredictClient:
+        """Return the inner client, if it may be used on the running loop."""
+        if self._client is None:
+            raise NoInstances("init() has not been called: call it, and await it, before the first predict()")
+        if asyncio.get_running_loop() is not self._loop:
+            raise ConfigError("the client belongs to the loop that ran at its init(): make a client for each loop")
+        return self._client
+
+    async def _wait(self, deferred: Deferred[T]) -> T:
+        """Wait for a Deferred of the inner client; cancelling the waiting task cancels it.
+
+        Not `Deferred.asFuture`: it makes three closures a call, and cancels one turn of the loop later.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        deferred.addCallbacks(_succeed, _fail, callbackArgs=(future,), errbackArgs=(future,))
+        try:
+            return await future
+        except BaseException:  # CancelledError, and GeneratorExit when the loop ends under the coroutine
+            deferred.cancel()
+            raise
 
     async def _close(self) -> None:
         if self._client is None or self._loop is None:
             return
         try:
-            await self._future(self._client.close())
+            if not self._loop.is_closed():  # else its sockets went with it, and nothing will ever fire
+                await self._wait(self._client.close())
         finally:
             leave(self._loop)
+
+
+def _succeed(result: Any, future: asyncio.Future[Any]) -> None:
+    if not future.done():  # the waiting task was cancelled
+        future.set_result(result)
+
+
+def _fail(failure: Failure, future: asyncio.Future[Any]) -> None:
+    if future.done():
+        return
+    error: Any = failure.value
+    if isinstance(error, StopIteration):  # a Future refuses it, and the caller would wait for ever
+        error = RuntimeError(f"the request's parse_response raised {error!r}")
+    future.set_exception(error)

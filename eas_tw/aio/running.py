@@ -40,6 +40,7 @@ def enter(loop: asyncio.AbstractEventLoop) -> Any:
     """
     running = _running.get(loop)
     if running is None:
+        _forget_closed_loops()
         reactor, is_installed = _find(loop)
         running = _running[loop] = _Running(reactor, is_installed)
         if not reactor.running:
@@ -52,15 +53,27 @@ def enter(loop: asyncio.AbstractEventLoop) -> Any:
 
 def leave(loop: asyncio.AbstractEventLoop) -> None:
     """One user fewer; after the last, a reactor that nobody else can know gives back what it holds."""
-    running = _running[loop]
-    running.users -= 1
-    if running.users:
+    running = _running.get(loop)
+    if running is None:  # forgotten, since the loop is closed
         return
-    del _running[loop]
+    running.users -= 1
+    if not running.users:
+        _forget(loop)
+
+
+def _forget_closed_loops() -> None:
+    """Forget loops that ended without their clients being closed; each would be kept for ever."""
+    for loop in [loop for loop in _running if loop.is_closed()]:
+        _forget(loop)
+
+
+def _forget(loop: asyncio.AbstractEventLoop) -> None:
+    running = _running.pop(loop)
     if not running.is_installed:
         reactor = running.reactor
         for waker in list(reactor._internalReaders):  # noqa: SLF001  Twisted closes them with the process only
-            reactor.removeReader(waker)
+            if not loop.is_closed():
+                reactor.removeReader(waker)
             waker.connectionLost(None)
 
 

@@ -14,9 +14,9 @@ from twisted.python.failure import Failure
 import eas_tw
 from eas_tw import ClientConfig, EasError
 from eas_tw.blocking.errors import as_predict_exception
-from eas_tw.blocking.logs import LOGGER
 from eas_tw.blocking.loop import Loop, own_loop
 from eas_tw.blocking.text import StringRequest
+from eas_tw.telemetry.stdlib_logging import LOGGER
 from eas_tw.told import Told
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from eas_tw import ClientClosed
-from eas_tw.blocking.logs import pass_logs_on
 from eas_tw.lookup import ThreadResolver
+from eas_tw.telemetry.stdlib_logging import forward_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,7 +194,7 @@ class OwnLoop(Loop):
             self._thread.join(_STOP_WITHIN_S)
 
     def _started(self) -> threading.Thread:
-        pass_logs_on()
+        forward_logs()
         arguments = {"installSignalHandlers": False}
         thread = threading.Thread(target=self.reactor.run, kwargs=arguments, name="eas_tw.blocking", daemon=True)
         thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 
 from eas_tw import ConfigError, NoInstances
 from eas_tw.aio import PredictClient
+from tests.integration.conftest import TOKEN
 from tests.integration.programs import printed, program
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ BEGIN = """
 DEBUG = ("-X", "dev")
 
 
-def test_calls_are_futures_and_survive_a_crash(served: Served) -> None:
+def test_calls_are_coroutines_and_survive_a_crash(served: Served) -> None:
     """Under `asyncio.run` in debug mode: gathered, and one instance dead from the start."""
     served.patch("echo", "echo-0", state="crashed")
     ended = program(
@@ -43,7 +45,7 @@ def test_calls_are_futures_and_survive_a_crash(served: Served) -> None:
     async def main():
         async with client_of() as client:
             calls = [client.predict(f"[{number}]") for number in range(30)]
-            print(isinstance(calls[0], asyncio.Future))
+            print(asyncio.iscoroutinefunction(client.predict), client.client.counters.calls)
             answers = await asyncio.gather(*calls)
             print([str(answer) for answer in answers] == [f"[{number}]" for number in range(30)])
             print(client.client.counters.failures["connect_refused"] > 0, len(client.instances))
@@ -51,7 +53,177 @@ def test_calls_are_futures_and_survive_a_crash(served: Served) -> None:
 """,
         *DEBUG,
     )
-    assert printed(ended) == ["True", "True", "True 3"]
+    assert printed(ended) == ["True 0", "True", "True 3"]
+
+
+def test_every_way_of_running_a_coroutine(served: Served) -> None:
+    """A task, a group, a limit, anyio's `start_soon`; tox installs anyio."""
+    ended = program(
+        served,
+        BEGIN
+        + f"    has_anyio = {find_spec('anyio') is not None}\n"
+        + """
+    async def main():
+        async with client_of() as client:
+            print(str(await asyncio.create_task(client.predict("[1]"))))
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(client.predict(f"[{number}]")) for number in range(3)]
+            print([str(task.result()) for task in tasks])
+            print(str(await asyncio.wait_for(client.predict("[2]"), 5)))
+            async with asyncio.timeout(5):
+                print(str(await client.predict("[3]")))
+            if has_anyio:
+                import anyio
+                async with anyio.create_task_group() as group:
+                    group.start_soon(client.predict, "[4]")
+            print(client.client.counters.answered == 6 + has_anyio)
+    for name in ("init", "predict", "close", "destroy"):
+        assert asyncio.iscoroutinefunction(getattr(PredictClient, name)), name
+    run(main())
+""",
+        *DEBUG,
+    )
+    assert printed(ended) == ["[1]", "['[0]', '[1]', '[2]']", "[2]", "[3]", "True"]
+
+
+def test_nothing_is_sent_before_the_coroutine_runs(served: Served) -> None:
+    """One that is never awaited warns as Python does, and one that is cancelled before it ran is no call."""
+    ended = program(
+        served,
+        BEGIN
+        + """
+    import gc, warnings
+    async def main():
+        async with client_of() as client:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                client.predict("[]")
+                gc.collect()
+            print(caught[0].message)
+            task = asyncio.create_task(client.predict("[]"))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.sleep(0.05)
+            print(task.cancelled(), client.client.counters.calls)
+    asyncio.run(main())
+""",
+    )
+    assert printed(ended) == ["coroutine 'PredictClient.predict' was never awaited", "True 0"]
+
+
+def test_a_cancelled_task_frees_its_place_at_once(served: Served) -> None:
+    """By the time whoever cancelled it hears of it, the call has ended and its connection is closed."""
+    for number in range(3):
+        served.patch("echo", f"echo-{number}", state="hung")
+    ended = program(
+        served,
+        BEGIN
+        + """
+    async def main():
+        async with client_of(drain_timeout_s=0) as client:
+            def connections():
+                return sum(map(client.client.connections, client.instances))
+            tasks = [asyncio.create_task(client.predict("[]")) for _ in range(3)]
+            while connections() < 3:
+                await asyncio.sleep(0.01)
+            tasks[0].cancel()
+            await asyncio.wait(tasks[:1])
+            print(connections(), client.client.counters.failed["CancelledError"])
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            print(connections(), client.client.counters.failed["CancelledError"])
+    run(main())
+""",
+        *DEBUG,
+    )
+    assert printed(ended) == ["2 1", "0 3"]
+
+
+def test_a_parser_that_raises_stop_iteration_is_an_error(served: Served) -> None:
+    """A Future refuses that exception, and the call would never end."""
+    ended = program(
+        served,
+        BEGIN
+        + """
+    class Odd:
+        def to_string(self): return b"[]"
+        def parse_response(self, content): raise StopIteration(1)
+    async def main():
+        async with client_of() as client:
+            try:
+                await client.predict(Odd())
+            except RuntimeError as error:
+                print(error)
+    asyncio.run(main())
+""",
+    )
+    assert printed(ended) == ["the request's parse_response raised StopIteration(1)"]
+
+
+def test_a_client_belongs_to_its_loop(served: Served) -> None:
+    """Elsewhere it is one clear error and nothing is sent; when its loop is over, closing it is quiet."""
+    ended = program(
+        served,
+        BEGIN
+        + """
+    from eas_tw.aio import running
+    client = client_of()
+    async def elsewhere():
+        for step in (lambda: client.predict("[]"), client.init):
+            try:
+                await step()
+            except eas_tw.ConfigError as error:
+                print(error)
+    asyncio.run(client.init())
+    asyncio.run(elsewhere())
+    asyncio.run(client.close())
+    async def unclosed():
+        await client_of().init()
+    for _ in range(3):
+        asyncio.run(unclosed())
+    print(len(running._running))
+""",
+    )
+    one = "the client belongs to the loop that ran at its init(): make a client for each loop"
+    assert printed(ended) == [one, one, "1"]
+
+
+LOGGED = """
+    import logging
+    logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s", stream=sys.stdout)
+    async def main():
+        async with client_of() as client, client_of() as other:
+            await asyncio.gather(client.predict("[]"), other.predict("[]"))
+    asyncio.run(main())
+"""
+
+
+def test_what_is_logged_is_found_in_logging(served: Served) -> None:
+    """Each line once, however many clients and loops there are; never a token."""
+    ended = program(served, BEGIN + LOGGED + "    asyncio.run(main())\n")
+    lines = [line for line in printed(ended) if "list of instances changed" in line]
+    assert len(lines) == 4
+    assert all(line.startswith("eas_tw.upstream INFO echo: list of instances changed: +127.0.0.1:") for line in lines)
+    assert TOKEN not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "observe",
+    [
+        "logger.globalLogBeginner.beginLoggingTo([logger.STDLibLogObserver()], redirectStandardIO=False)",
+        "log.PythonLoggingObserver().start()",
+    ],
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_programs_own_log_observer_is_enough(served: Served, observe: str, when: str) -> None:
+    """What reaches `logging` through it does not come a second time, whenever the program set it up."""
+    begin, main = f"    from twisted import logger\n    from twisted.python import log\n    {observe}\n", LOGGED
+    text = begin + main if when == "before" else main + begin + "    asyncio.run(main())\n"
+    lines = [line for line in printed(program(served, BEGIN + text)) if "list of instances changed" in line]
+    twice_before = 2 * (when == "after")
+    assert sum(line.startswith("eas_tw.upstream") for line in lines) == twice_before
+    assert sum(line.startswith("twisted") for line in lines) >= 2
 
 
 @pytest.mark.parametrize("loop", ["asyncio", *(["uvloop"] if find_spec("uvloop") else [])])
@@ -74,7 +246,8 @@ def test_any_loop_will_do(served: Served, loop: str) -> None:
             answers = await asyncio.gather(*[client.predict(f"[{{number}}]") for number in range(30)])
             print([str(answer) for answer in answers] == [f"[{{number}}]" for number in range(30)])
             print(client.client.counters.failures["connect_refused"] > 0)
-            call = client.predict("[]")
+            call = asyncio.create_task(client.predict("[]"))
+            await asyncio.sleep(0)
             call.cancel()
             try:
                 await call
@@ -217,7 +390,7 @@ def test_a_client_made_before_the_loop_is_checked_at_once() -> None:
     with pytest.raises(ConfigError, match="service_name"):
         PredictClient("127.0.0.1:1", "a service")
     with pytest.raises(NoInstances, match=r"init\(\) has not been called"):
-        client.predict("[]")
+        asyncio.run(client.predict("[]"))
     assert repr(client) == "<asyncio <PredictClient echo at 127.0.0.1:1 default new instances=0>>"
     assert client.instances == ()
 
@@ -234,7 +407,8 @@ def test_closing(served: Served) -> None:
         client = client_of(drain_timeout_s=0.1)
         client.set_token(os.environ["EAS_TOKEN"])
         await client.init()
-        call = client.predict("[]")
+        call = asyncio.create_task(client.predict("[]"))
+        await asyncio.sleep(0)
         await asyncio.gather(client.close(), client.close())
         try:
             await call

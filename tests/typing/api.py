@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, assert_type
 
+import eas_tw.aio
 from eas_tw import (
     ENDPOINT_TYPE_DIRECT,
     Attempt,
@@ -57,3 +59,10 @@ def old_ways(client: PredictClient) -> Deferred[None]:
 def errors(error: RequestFailed) -> tuple[Attempt, ...]:
     """Errors carry their attempts."""
     return error.attempts
+
+
+async def under_asyncio(client: eas_tw.aio.PredictClient) -> None:
+    """Calls are coroutines."""
+    task: asyncio.Task[StringResponse] = asyncio.create_task(client.predict("[1]"))
+    assert_type(await task, StringResponse)
+    assert_type(await client.init(), eas_tw.aio.PredictClient)

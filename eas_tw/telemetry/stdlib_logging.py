@@ -1,0 +1,52 @@
+"""Forwards what eas_tw logs to the standard library's `logging`, where a program without Twisted looks for it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING
+
+from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner, globalLogPublisher
+from zope.interface import provider
+
+if TYPE_CHECKING:
+    from twisted.logger import LogEvent
+
+LOGGER = logging.getLogger("eas_tw")
+LOGGER.addHandler(logging.NullHandler())  # a library prints nothing to a program that has not asked
+
+_LEVELS = {
+    LogLevel.debug: logging.DEBUG,
+    LogLevel.info: logging.INFO,
+    LogLevel.warn: logging.WARNING,
+    LogLevel.error: logging.ERROR,
+    LogLevel.critical: logging.CRITICAL,
+}
+
+
+@functools.cache
+def forward_logs() -> None:
+    """Start forwarding; a second call in the same process does nothing, so no line is logged twice."""
+    globalLogPublisher.addObserver(_forward)
+
+
+@provider(ILogObserver)
+def _forward(event: LogEvent) -> None:
+    namespace = event.get("log_namespace") or ""
+    if not namespace.startswith("eas_tw") or _is_observed_by_the_program():
+        return
+    failure = event.get("log_failure")
+    trace = (failure.type, failure.value, failure.getTracebackObject()) if failure is not None else None
+    level = _LEVELS.get(event["log_level"], logging.INFO)
+    logging.getLogger(namespace).log(level, "%s", formatEvent(event), exc_info=trace)
+
+
+def _is_observed_by_the_program() -> bool:
+    """Return whether the program has a Twisted log observer of its own.
+
+    Such a program gets these lines from its observer. Forwarding them as well would print each twice where that
+    observer writes to `logging` (`STDLibLogObserver`, Scrapy's). Asked for each event, because the observer may come
+    later than the client; `beginLoggingTo` then replays earlier events to all observers, which are skipped here too.
+    """
+    buffer = globalLogBeginner._temporaryObserver  # noqa: SLF001  removed by beginLoggingTo; there is no public way to ask
+    return buffer is None or any(observer not in (buffer, _forward) for observer in globalLogPublisher._observers)  # noqa: SLF001
