@@ -6,9 +6,10 @@ from functools import partial
 from threading import get_ident
 from time import monotonic, time  # noqa: TID251  here, and passed on from here
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakKeyDictionary
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred
 from twisted.logger import Logger
 
 from eas_tw.body.compression import check_codec, compress, decode, decompress
@@ -88,7 +89,10 @@ class PredictClient:
         self.counters = self._record.counters
         self._session: Session | None = None
         self._thread = 0
-        self._children: list[PredictClient] = []
+        self._parent: PredictClient | None = None
+        # Those that are not closed. The value keeps a child from its `init` on; one that was never opened has nothing
+        # to close, and a program may just drop it.
+        self._children: WeakKeyDictionary[PredictClient, PredictClient | None] = WeakKeyDictionary()
         self._closing: Deferred[None] | None = None
         self.set_token(token)
 
@@ -172,24 +176,35 @@ class PredictClient:
             Fires when every socket has reported its loss. Closing twice is fine. A client closes its children.
         """
         if self._closing is None:
-            self._closing = Deferred.fromCoroutine(self._close())
-            self._closing.addErrback(lambda failure: _log.failure("closing failed by a bug", failure))
+            self._closing = Deferred()  # first: what is called back while closing may close again
+            Deferred.fromCoroutine(self._close()).addErrback(_log_bug).addCallback(self._forget)
         return _tell(self._closing)
 
     destroy = close
 
     def child(self, service_name: str, *, token: str = "") -> PredictClient:
-        """A client of another service at the same endpoint, with the same settings and connections.
+        """Make a client of another service at the same endpoint, with the same settings and connections.
+
+        Args:
+            service_name: `service` or `group/service`. Clients of the same service share one retry budget.
+            token: The service's token; empty for none.
 
         Returns:
-            The client; it wants its own `init`, and may be closed by itself.
+            The client; it wants its own `init`, and may be closed by itself. Closing the parent closes it.
+
+        Raises:
+            ClientClosed: This client is closed.
+            ConfigError: `service_name` or `token` is wrong.
         """
+        if self._closing is not None:
+            raise ClientClosed("the client is closed and makes no more children; make a new one")
         child = PredictClient(
             token=token, reactor=self._reactor, config=self._config, agent=self._agent, wall_clock=self._wall_clock
         )
         child._target = evolve(self._target, service=service_name)
         child._family = self._family
-        self._children.append(child)
+        child._parent = self
+        self._children[child] = None
         return child
 
     # -- work
@@ -330,6 +345,8 @@ class PredictClient:
             agent=self._agent,
             wall_clock=self._wall_clock,
         )
+        if self._parent is not None:
+            self._parent._children[self] = self  # noqa: SLF001  it is a client, too
         self._session.start()
 
     def _aim(self, what: str, **parts: Any) -> None:
@@ -351,10 +368,23 @@ class PredictClient:
         )
 
     async def _close(self) -> None:
-        for child in self._children:
-            await child.close()
+        """Close children and session at once, and wait for all of them, whichever fails."""
+        closing = [maybeDeferred(child.close) for child in list(self._children)]
         if self._session is not None:
-            await self._session.close(ClientClosed("the client was closed"))
+            closing.append(Deferred.fromCoroutine(self._session.close(ClientClosed("the client was closed"))))
+        for succeeded, result in await DeferredList(closing, consumeErrors=True):
+            if not succeeded:
+                _log_bug(result)
+
+    def _forget(self, _: object) -> None:
+        """Let go of everything that outlives the client: the parent, and who listens."""
+        parent, self._parent = self._parent, None
+        if parent is not None:
+            parent._children.pop(self, None)  # noqa: SLF001
+        self._record.service = self._target.service
+        self._record.closed()
+        if self._closing is not None:
+            self._closing.callback(None)
 
 
 def _read(request: Any, config: ClientConfig, head: bytes, body: bytes) -> Any:
@@ -376,6 +406,10 @@ def _checked_timeout(timeout_s: float) -> float:
     if isinstance(timeout_s, int | float) and 0 < timeout_s < float("inf"):
         return timeout_s
     raise ConfigError(f"timeout_s must be a number of seconds > 0, got {timeout_s!r}")
+
+
+def _log_bug(failure: Any) -> None:
+    _log.failure("closing failed by a bug", failure)
 
 
 def _tell(event: Deferred[None]) -> Deferred[None]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from random import Random
 from typing import TYPE_CHECKING
 
-from attrs import evolve
+from attrs import define, evolve
 from twisted.logger import Logger
 
 from eas_tw.errors import ClientClosed, DiscoveryError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from eas_tw.net.gateway import Gateway
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.instances import Instance, RefusedReplyError, Snapshot
-    from eas_tw.target import Target
+    from eas_tw.target import Destination, Target
     from eas_tw.telemetry.record import Record
 
 _log = Logger(namespace="eas_tw.client")
@@ -41,8 +41,16 @@ _log = Logger(namespace="eas_tw.client")
 _LONG_LIST = 1_000
 
 
+@define
+class _SharedBudget:
+    """A retry budget, and how many clients use it."""
+
+    budget: RetryBudget
+    users: int = 0
+
+
 class Family:
-    """What a client shares with its children: connections, and for each service one retry budget.
+    """What a client shares with its children: connections, and one retry budget for each service at each endpoint.
 
     Attributes:
         reactor: Clock and network; its time is elapsed time.
@@ -51,7 +59,7 @@ class Family:
     def __init__(self, reactor: Reactor) -> None:
         self.reactor = reactor
         self._pools: Pools | None = None
-        self._budgets: dict[str, RetryBudget] = {}
+        self._budgets: dict[Destination, _SharedBudget] = {}
 
     def pools(self, config: ClientConfig) -> Pools:
         """The connections, with the settings of whoever asks first."""
@@ -59,10 +67,24 @@ class Family:
             self._pools = Pools(self.reactor, config)
         return self._pools
 
-    def budget(self, service: str, config: ClientConfig) -> RetryBudget:
-        """The budget of a service."""
-        made = RetryBudget(config.retry_budget_ratio, config.retry_budget_min_per_s)
-        return self._budgets.setdefault(service, made)
+    def acquire_budget(self, destination: Destination, config: ClientConfig) -> RetryBudget:
+        """Return the retry budget of a destination; it lives until the last user releases it.
+
+        A child may be given another endpoint before its `init`; the same service name there is another service.
+        """
+        shared = self._budgets.get(destination)
+        if shared is None:
+            budget = RetryBudget(config.retry_budget_ratio, config.retry_budget_min_per_s)
+            shared = self._budgets[destination] = _SharedBudget(budget)
+        shared.users += 1
+        return shared.budget
+
+    def release_budget(self, destination: Destination) -> None:
+        """Drop the budget after its last user: a program may make a client for each of any number of services."""
+        shared = self._budgets[destination]
+        shared.users -= 1
+        if not shared.users:
+            del self._budgets[destination]
 
 
 class Session:
@@ -105,17 +127,18 @@ class Session:
         self._copy_from: float | None = None
         self._saving: IDelayedCall | None = None
         self._end_watch: Callable[[], None] = lambda: None
+        self._family = family
         self._pools = family.pools(config)
+        self.fleet: Upstream | Gateway = self._gateway() if target.is_gateway else self._upstream()
         self.calls = Calls(
             reactor,
             RetryPolicy(config.attempts, config.retry_on, config.backoff_base_s, config.backoff_max_s),
-            family.budget(target.service, config),
+            family.acquire_budget(target.destination, config),
             Hedging(config.hedge_after_s),
             attempt_timeout_s=config.attempt_timeout_s,
             rng=self._stream("retry"),
             record=record,
         )
-        self.fleet: Upstream | Gateway = self._gateway() if target.is_gateway else self._upstream()
 
     @property
     def is_ready(self) -> bool:
@@ -163,6 +186,7 @@ class Session:
             await self._close(closed)
         finally:
             self._end_watch()
+            self._family.release_budget(self._target.destination)
 
     async def _close(self, closed: ClientClosed) -> None:
         if self._poller is not None:

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _ADDRESS_SERVER = "http://jmenv.tbsite.net:8080"
 """Where VIPServer's address server answers inside the vendor's clusters."""
 
+Destination = tuple[str, str, str]
+"""Endpoint type, endpoint and service: equal for two clients that call the same service."""
+
 GivenInstance = Instance | tuple[str, int] | tuple[str, int, float]
 
 
@@ -90,6 +93,13 @@ class Target:
     def is_gateway(self) -> bool:
         """Whether one address answers all calls, and there is no list of instances."""
         return bool(self.custom_url) or self.endpoint_type == ENDPOINT_TYPE_DEFAULT
+
+    @property
+    def destination(self) -> Destination:
+        """Which service this is, however its endpoint was written; a custom URL stands for endpoint and service."""
+        if self.custom_url:
+            return "", self.custom_url, ""
+        return self.endpoint_type, check_endpoint(self.endpoint) if self.endpoint else "", self.service
 
     @property
     def path(self) -> str:

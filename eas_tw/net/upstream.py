@@ -125,7 +125,7 @@ class Upstream:
                 service=self._record.service,
                 changes=_summary(found),
             )
-            self._record.list_changed(found)
+            self._record.list_changed(found, self.instances)
         return found
 
     def leave(self) -> None:

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from attrs import define, field
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+FORMER = "former instances"
+"""The address that counts go to of instances that left the list long ago."""
+FORMER_KEPT = 256
+"""How many instances that left the list keep an address of their own in the counts: those tried first most recently."""
 
 
 @define
@@ -15,7 +24,8 @@ class Counters:
         calls: Calls begun.
         answered: Calls that ended with a response.
         failed: Calls that ended with an error, by the error's name; cancelled ones under `CancelledError`.
-        attempts: Requests tried on an instance, by the instance's address.
+        attempts: Requests tried on an instance, by the instance's address; `FORMER` stands for those that left the list
+            long ago, here and wherever else counts are by address.
         failures: Attempts that did not end with a 200, by how they ended.
         failures_at: The same, by the instance's address.
         retries: Attempts after the first of their call, by what ended the one before.
@@ -35,3 +45,18 @@ class Counters:
     failovers: int = 0
     hedges: int = 0
     ejections: Counter[str] = field(factory=Counter)
+
+    def fold(self, listed: Container[str]) -> None:
+        """Add the counts of addresses that left the list to `FORMER`, but for the last `FORMER_KEPT`.
+
+        Instances come and go: a client that runs for months would keep every address it ever saw. Sums stay the same.
+
+        Args:
+            listed: The addresses in the list.
+        """
+        former = [address for address in self.attempts if address not in listed and address != FORMER]
+        kept = set(former[-FORMER_KEPT:])
+        for counts in (self.attempts, self.failures_at, self.ejections):
+            for address in [address for address in counts if address not in listed and address not in kept]:
+                if address != FORMER:
+                    counts[FORMER] += counts.pop(address)

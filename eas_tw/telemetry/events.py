@@ -98,4 +98,11 @@ class PollRefused:
     error: str
 
 
-Event = CallEnded | AttemptEnded | ListChanged | Ejected | Returned | PollRefused
+@frozen
+class Closed:
+    """The client is closed: its last event, after which its listeners are forgotten."""
+
+    service: str
+
+
+Event = CallEnded | AttemptEnded | ListChanged | Ejected | Returned | PollRefused | Closed

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.logger import Logger
 
 from eas_tw.policy.outcomes import ANSWERED
-from eas_tw.telemetry.counters import Counters
-from eas_tw.telemetry.events import AttemptEnded, CallEnded, Ejected, ListChanged, PollRefused, Returned
+from eas_tw.telemetry.counters import FORMER_KEPT, Counters
+from eas_tw.telemetry.events import AttemptEnded, CallEnded, Closed, Ejected, ListChanged, PollRefused, Returned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from eas_tw.policy.instances import Change, Instance
     from eas_tw.policy.outcomes import Attempt, Outcome
@@ -145,8 +145,16 @@ class Record:
         if self._listeners:
             self._tell(Returned(self.service, instance))
 
-    def list_changed(self, changes: tuple[Change, ...]) -> None:
-        """Another list is in force."""
+    def list_changed(self, changes: tuple[Change, ...], instances: Sequence[Instance] = ()) -> None:
+        """Another list is in force.
+
+        Args:
+            changes: What changed.
+            instances: The list.
+        """
+        counters = self.counters
+        if len(counters.attempts) > len(instances) + 2 * FORMER_KEPT:  # twice, so that it is folded now and then only
+            counters.fold({instance.address for instance in instances})
         if self._listeners:
             self._tell(ListChanged(self.service, changes))
 
@@ -154,6 +162,12 @@ class Record:
         """A discovery reply changed nothing."""
         if self._listeners:
             self._tell(PollRefused(self.service, reason, error))
+
+    def closed(self) -> None:
+        """The client is closed: nothing more will happen, and who listened is let go."""
+        if self._listeners:
+            self._tell(Closed(self.service))
+        self._listeners = ()
 
     # -- how it tells
 

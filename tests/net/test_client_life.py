@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from eas_tw import ClientClosed, NoInstances, PredictClient
+import gc
+import weakref
+from typing import Any
+
+import pytest
+from twisted.internet.defer import fail
+from twisted.logger import globalLogPublisher
+
+from eas_tw import ClientClosed, ConfigError, NoInstances, PredictClient
+from eas_tw.telemetry.events import CallEnded, Closed
 from tests.net.calling import House, Result, response, says
 from tests.net.fleet import PuppetReactor
 
@@ -72,4 +81,136 @@ def test_children_share_connections_and_have_their_own_service() -> None:
     assert str(call.value) == "ok"
     assert Result(child.close()).fired
     assert wire.is_open
+    house.assert_clean()
+
+
+def test_a_closed_child_is_forgotten() -> None:
+    """A program may make a child for each of its jobs: nothing of them is kept, neither client nor retry budget."""
+    house = House(1)
+    kept = []
+    for number in range(20):
+        child = house.client.child(f"job{number}")
+        Result(child.init())
+        assert len(house.client._children) == 1
+        assert Result(child.close()).fired
+        kept.append(weakref.ref(child))
+    del child
+    gc.collect()
+    assert not any(ref() for ref in kept)
+    assert not house.client._children
+    assert len(house.client._family._budgets) == 1
+    house.assert_clean()
+    assert not house.client._family._budgets
+
+
+def test_a_child_that_was_never_opened_may_be_dropped() -> None:
+    """It holds nothing that has to be closed; one that is opened is the parent's to close."""
+    house = House(1)
+    dropped, opened = house.client.child("a"), house.client.child("b")
+    Result(opened.init())
+    ref, living = weakref.ref(dropped), weakref.ref(opened)
+    del dropped, opened
+    gc.collect()
+    assert ref() is None
+    assert living() is not None
+    house.assert_clean()
+
+
+def test_a_child_of_a_closed_client_refuses() -> None:
+    """Whenever it was made, and whether it was opened; so does one of a child."""
+    house = House(1)
+    unopened, opened = house.client.child("a"), house.client.child("b")
+    below = unopened.child("c")
+    for client in (opened, below):
+        Result(client.init())
+    assert Result(house.client.close()).fired
+    with pytest.raises(ClientClosed):
+        house.client.child("late")
+    for client in (unopened, opened, below):
+        with pytest.raises(ClientClosed):
+            client.child("late")
+        assert isinstance(Result(client.init()).error, ClientClosed)
+        assert isinstance(Result(client.predict(b"x")).error, ClientClosed)
+    house.assert_clean()
+
+
+def test_children_close_at_once_and_one_that_fails_stops_no_other() -> None:
+    """Each takes no more calls from the moment the parent is closed, and all drain in the same time."""
+    house = House(1, drain_timeout_s=3.0, timeout_s=60)
+    children = [house.client.child(f"job{number}") for number in range(3)]
+    for child in children:
+        Result(child.init())
+    calls = [Result(child.predict(b"x")) for child in children]
+    logged: list[Any] = []
+    globalLogPublisher.addObserver(logged.append)
+    assert children[0]._session is not None
+    children[0]._session.fleet.leave = lambda: 1 / 0  # type: ignore[assignment, method-assign, return-value]
+    children[1].close = lambda: fail(KeyError("no"))  # type: ignore[method-assign, assignment]
+    closing = Result(house.client.close())
+    assert isinstance(Result(children[2].predict(b"x")).error, ClientClosed)
+    house.reactor.advance(3.0)
+    globalLogPublisher.removeObserver(logged.append)
+    assert closing.fired
+    assert isinstance(calls[0].error, ClientClosed)
+    assert isinstance(calls[2].error, ClientClosed)
+    failures = [event["log_failure"].type for event in logged if "log_failure" in event]
+    assert sorted(failures, key=str) == [KeyError, ZeroDivisionError]
+
+
+def test_closing_again_from_a_callback_is_one_closing() -> None:
+    """A call that ends because the client closes may close it, too."""
+    house = House(1, drain_timeout_s=0)
+    again: list[Any] = []
+    house.client.predict(b"x").addErrback(lambda _: again.append(Result(house.client.close())))
+    closing = Result(house.client.close())
+    assert closing.fired
+    assert again[0].fired
+    house.assert_clean()
+
+
+def test_a_budget_is_of_one_service_at_one_endpoint() -> None:
+    """Clients of the same service share it; the same name at another endpoint, or of another type, does not."""
+    house = House(1)
+    same, elsewhere, other = house.client.child("svc"), house.client.child("svc"), house.client.child("other")
+    elsewhere.set_endpoint("10.0.0.9")
+    again = house.client.child("svc")
+    again.set_endpoint("http://10.0.0.9/")
+    for client in (same, elsewhere, other, again):
+        Result(client.init())
+    budgets = [client._session.calls.budget for client in (house.client, same, elsewhere, again, other)]  # type: ignore[union-attr]
+    assert budgets[0] is budgets[1]
+    assert budgets[2] is budgets[3]
+    assert len(set(map(id, budgets))) == 3
+    Result(same.close())
+    assert house.client._session is not None
+    third = house.client.child("svc")
+    Result(third.init())
+    assert third._session is not None
+    assert third._session.calls.budget is budgets[0]
+    house.assert_clean()
+
+
+def test_the_last_event_is_that_it_closed() -> None:
+    """After the calls it cut off; then listeners are let go, opened or not."""
+    house = House(1, drain_timeout_s=0)
+    heard: list[Any] = []
+    house.client.listen(heard.append)
+    Result(house.client.predict(b"x"))
+    house.assert_clean()
+    assert isinstance(heard[-2], CallEnded)
+    assert heard[-1] == Closed("svc")
+    assert house.client._record._listeners == ()
+    never = PredictClient("", "other", instances=[("10.0.0.1", 80)], reactor=house.reactor)
+    never.listen(heard.append)
+    Result(never.close())
+    assert heard[-1] == Closed("other")
+
+
+def test_a_wrong_child_leaves_nothing() -> None:
+    """The mistake is told, and the parent keeps nothing of it."""
+    house = House(1)
+    with pytest.raises(ConfigError):
+        house.client.child("no service")
+    gc.collect()
+    assert not house.client._children
     house.assert_clean()

@@ -7,8 +7,8 @@ from typing import Any
 from attrs import asdict
 
 from eas_tw import Condition, Instance
-from eas_tw.policy.outcomes import Attempt, Outcome
-from eas_tw.telemetry.counters import Counters
+from eas_tw.policy.outcomes import ANSWERED, Attempt, Outcome
+from eas_tw.telemetry.counters import FORMER, FORMER_KEPT, Counters
 from eas_tw.telemetry.events import AttemptEnded, CallEnded, Ejected, ListChanged, PollRefused
 from eas_tw.telemetry.record import Record
 from simulator.virtual.books import Books
@@ -108,6 +108,44 @@ def test_whoever_stops_listening_hears_no_more() -> None:
     stop()
     record.returned(B)
     assert (len(one), len(other)) == (1, 2)
+
+
+def test_addresses_that_left_the_list_long_ago_are_one() -> None:
+    """Sums stay; those in the list, and the last that left it, keep their own."""
+    record = Record(no_clock)
+    for number in range(5000):
+        now = Instance("10.1.0.1", number)
+        record.list_changed((), (A, now))
+        for instance in (A, now):
+            record.attempt_began(Told(instance), instance.address)
+            record.attempt_failed(Told(instance), Told(), Attempt(instance, Outcome(Condition.STATUS, 503), 0.1))
+            record.ejected(instance, "it failed")
+    counters = record.counters
+    for counts in (counters.attempts, counters.failures_at, counters.ejections):
+        assert counts.total() == 10_000
+        assert counts[A.address] == 5000
+        assert counts["10.1.0.1:4999"] == 1
+        assert counts[FORMER] > 4000
+        assert len(counts) <= 2 * FORMER_KEPT + 4
+    record.attempt_failed(Told(), Told(), Attempt(Instance("10.1.0.1", 1), Outcome(Condition.STATUS, 503), 0.1))
+    counters.fold((A.address,))
+    assert "10.1.0.1:1" not in counters.failures_at
+    assert len(counters.attempts) == FORMER_KEPT + 2
+    assert counters.failures_at.total() == 10_001
+
+
+def test_the_books_know_of_former_instances() -> None:
+    """The simulation's own account adds them up alike, and still finds what was not counted."""
+    record, books = Record(lambda: 3.0), Books()
+    for number in range(2000):
+        instance = Instance("10.1.0.1", number)
+        record.list_changed((), (instance,))
+        record.attempt_began(Told(instance), instance.address)
+        books.attempt_ended(AttemptEnded("echo", instance, ANSWERED, 0.1))
+    assert FORMER in record.counters.attempts
+    assert books.differences(record.counters) == []
+    record.counters.attempts[FORMER] -= 1
+    assert len(books.differences(record.counters)) == 1
 
 
 def added_up(client: Any) -> Books:
