@@ -262,6 +262,11 @@ class PredictClient:
         return self._session is not None and self._session.is_ready
 
     @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called; calls in flight may still be ending."""
+        return self._closing is not None
+
+    @property
     def service_name(self) -> str:
         """The service, as `service` or `group/service`; empty while it is not set, and with a custom URL."""
         return self._target.service

@@ -1,21 +1,41 @@
 """What a program told a client, remembered: for fronts whose client is made later than its settings, or made again.
 
 A blocking client is made anew in a forked child, an asyncio client when a loop runs. Every setting is checked at once,
-on a client that is thrown away if need be.
+on a client that is thrown away if need be. Listeners are remembered too, so that metrics and traces may be set up
+before the client is.
 """
 
 from __future__ import annotations
 
+from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from attrs import define
 from twisted.internet.task import Clock
 
 from eas_tw import ClientConfig, PredictClient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from twisted.internet.defer import Deferred
     from twisted.web.iweb import IAgent
+
+    from eas_tw import Instance
+    from eas_tw.telemetry.counters import Counters
+    from eas_tw.telemetry.events import Event
+
+    Predict = Callable[..., Deferred[Any]]
+    Wrap = Callable[[PredictClient, Predict], Predict]
+
+
+@define(eq=False)
+class _Listening:
+    """A listener, and how the client that it hears now is told to stop."""
+
+    listener: Callable[[Event], None]
+    stop: Callable[[], None] | None = None
 
 
 class Told:
@@ -23,6 +43,8 @@ class Told:
 
     A front inherits the setters, and says in `_tell` which client must hear of them now.
     """
+
+    _predict: Predict
 
     def __init__(
         self,
@@ -46,7 +68,11 @@ class Told:
             "config": config,
             "agent": agent,
         }
-        self._said: list[tuple[str, tuple[Any, ...]]] = []
+        self._said: dict[str, tuple[Any, ...]] = {}
+        self._wraps: tuple[Wrap, ...] = ()
+        self._listening: list[_Listening] = []
+        self._lock = Lock()  # of those two and the client: a program may watch it from any thread
+        self._client: PredictClient | None = None
         self._make(Clock())
 
     def set_endpoint(self, endpoint: str) -> None:
@@ -85,17 +111,106 @@ class Told:
         """Set the deadline of calls in **milliseconds**; applies to the next call."""
         self._say("set_timeout", timeout)
 
+    # -- what it shows
+
+    @property
+    def service_name(self) -> str:
+        """The service, as `service` or `group/service`; empty while it is not set, and with a custom URL."""
+        return self._tell().service_name
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """The list of instances in the cache; empty for the gateway."""
+        return self._tell().instances
+
+    @property
+    def ejected(self) -> tuple[Instance, ...]:
+        """The instances that get no calls for a while because they failed."""
+        return self._tell().ejected
+
+    @property
+    def counters(self) -> Counters:
+        """What the client did since it was made; in a forked child, since the fork."""
+        return self._tell().counters
+
+    @property
+    def discovery(self) -> Any:
+        """Polls, age of the list, rejections by reason."""
+        return self._tell().discovery
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self._tell().is_closed
+
+    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Hear of everything that happens, as values of `eas_tw.telemetry.events`; before or after `init`.
+
+        Args:
+            listener: Called with each event, on the thread of the client's reactor; what it raises is logged.
+
+        Returns:
+            Call it to hear no more.
+        """
+        client, listening = self._tell(), _Listening(listener)
+        with self._lock:
+            self._listening.append(listening)
+            if client is self._client:
+                listening.stop = client.listen(listener)
+        return partial(self._stop_listening, listening)
+
+    def wrap_predict(self, wrap: Wrap) -> None:
+        """Send calls through a wrapper of `predict`, before or after `init`; for instrumentation.
+
+        Args:
+            wrap: Called with the `eas_tw.PredictClient` underneath and its `predict`, once for each such client.
+                Returns what is called instead, on the reactor's thread, in the caller's context (`contextvars`).
+        """
+        client = self._tell()
+        with self._lock:
+            self._wraps = (*self._wraps, wrap)
+            if client is self._client:
+                self._predict = wrap(client, self._predict)
+
+    # -- for those who inherit
+
     def _make(self, reactor: Any) -> PredictClient:
         """A client on this reactor, told everything so far."""
         client = PredictClient(**self._arguments, reactor=reactor)
-        for what, arguments in self._said:
+        for what, arguments in list(self._said.items()):
             getattr(client, what)(*arguments)
         return client
 
+    def _start(self, reactor: Any) -> PredictClient:
+        """Make the client that is used from now on: told everything, heard by all listeners, wrapped."""
+        client = self._make(reactor)
+        with self._lock:
+            for listening in self._listening:
+                listening.stop = client.listen(listening.listener)
+            self._predict = client.predict
+            for wrap in self._wraps:
+                self._predict = wrap(client, self._predict)
+            self._client = client
+        return client
+
     def _tell(self) -> PredictClient:
-        """The client that must hear of a setting now."""
-        return self._make(Clock())
+        """The client that must hear of a setting now; made for the purpose while there is none."""
+        return self._client or self._make(Clock())
 
     def _say(self, what: str, *arguments: Any) -> None:
         getattr(self._tell(), what)(*arguments)
-        self._said.append((what, arguments))
+        self._remember(what, *arguments)
+
+    def _remember(self, what: str, *arguments: Any) -> None:
+        """Keep the last word of each kind; a token may be renewed every minute for months."""
+        before = self._said.pop(what, None)
+        if what == "add_extra_headers" and before is not None:
+            arguments = ({**before[0], **arguments[0]},)
+        self._said[what] = arguments
+
+    def _stop_listening(self, listening: _Listening) -> None:
+        with self._lock:
+            if listening in self._listening:
+                self._listening.remove(listening)
+            if listening.stop is not None:
+                listening.stop()

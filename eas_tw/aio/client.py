@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import treq.client  # noqa: F401  now and not by the first `init`, which would hold up the loop for as long as it takes
+from twisted.internet.task import Clock
 
 from eas_tw import ClientClosed, ConfigError, NoInstances
 from eas_tw.aio.running import enter, leave
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     import eas_tw
-    from eas_tw import Instance
 
 T = TypeVar("T")
 
@@ -35,12 +35,11 @@ class PredictClient(Told):
         ConfigError: An argument is wrong.
     """
 
-    _client: eas_tw.PredictClient | None = None
     _loop: asyncio.AbstractEventLoop | None = None
     _closing: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<asyncio {self._client or self._tell()!r}>"
+        return f"<asyncio {self._tell()!r}>"
 
     async def __aenter__(self) -> Self:
         try:
@@ -71,7 +70,10 @@ class PredictClient(Told):
         """
         if self._closing is not None:
             raise ClientClosed("the client is closed; make a new one")
-        client = self._begin(asyncio.get_running_loop()) if self._client is None else self._client_here()
+        loop = asyncio.get_running_loop()
+        client = self._client or self._begin(loop)
+        if loop is not self._loop:
+            raise self._unusable()
         await self._wait(client.init())
         return self
 
@@ -84,8 +86,8 @@ class PredictClient(Told):
             ConfigError: The client belongs to another loop, which still runs or may run again: close it there.
         """
         if self._closing is None:
-            if self._loop is not None and not self._loop.is_closed():
-                self._client_here()
+            if self._loop not in (None, asyncio.get_running_loop()) and not self._loop.is_closed():
+                raise self._unusable()
             self._closing = asyncio.ensure_future(self._close())
         await asyncio.shield(self._closing)
 
@@ -122,9 +124,10 @@ class PredictClient(Told):
         Raises:
             EasError: As the Deferred of `eas_tw.PredictClient.predict` fails.
         """
-        client = self._client_here()
+        if asyncio.get_running_loop() is not self._loop:
+            raise self._unusable()
         return await self._wait(
-            client.predict(request, timeout_s=timeout_s, path=path, query=query, headers=headers, idempotent=idempotent)
+            self._predict(request, timeout_s=timeout_s, path=path, query=query, headers=headers, idempotent=idempotent)
         )
 
     # -- what it shows
@@ -137,33 +140,29 @@ class PredictClient(Told):
         return self._client
 
     @property
-    def instances(self) -> tuple[Instance, ...]:
-        """The list of instances in the cache."""
-        return self._client.instances if self._client is not None else ()
+    def is_closed(self) -> bool:
+        """Whether `close` was called; calls in flight may still be ending."""
+        return self._closing is not None
 
     # -- how it is done
-
-    def _tell(self) -> eas_tw.PredictClient:
-        return self._client or super()._tell()
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> eas_tw.PredictClient:
         reactor = enter(loop)
         try:
-            client = self._make(reactor)
+            client = self._start(reactor)
         except BaseException:
             leave(loop)
             raise
         forward_logs()
-        self._loop, self._client = loop, client
+        self._loop = loop
         return client
 
-    def _client_here(self) -> eas_tw.PredictClient:
-        """Return the inner client, if it may be used on the running loop."""
+    def _unusable(self) -> Exception:
+        if self._closing is not None:
+            return ClientClosed("the client is closed")
         if self._client is None:
-            raise NoInstances("init() has not been called: call it, and await it, before the first predict()")
-        if asyncio.get_running_loop() is not self._loop:
-            raise ConfigError("the client belongs to the loop that ran at its init(): make a client for each loop")
-        return self._client
+            return NoInstances("init() has not been called: call it, and await it, before the first predict()")
+        return ConfigError("the client belongs to the loop that ran at its init(): make a client for each loop")
 
     async def _wait(self, deferred: Deferred[T]) -> T:
         """Wait for a Deferred of the inner client; cancelling the waiting task cancels it.
@@ -180,6 +179,7 @@ class PredictClient(Told):
 
     async def _close(self) -> None:
         if self._client is None or self._loop is None:
+            self._start(Clock()).close()  # which tells listeners that there is nothing more to hear
             return
         try:
             if not self._loop.is_closed():  # else its sockets went with it, and nothing will ever fire

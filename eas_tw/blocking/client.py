@@ -6,6 +6,9 @@ made anew in a forked child.
 
 from __future__ import annotations
 
+from contextvars import copy_context
+from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 from twisted.internet.defer import succeed
@@ -24,8 +27,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from twisted.internet.defer import Deferred
-
-    from eas_tw import Instance
 
 _FIRST_LIST_WITHIN_S = 5.0
 """How long the official SDK's first call waits for the list of instances."""
@@ -74,7 +75,7 @@ class PredictClient(Told):
             raise as_predict_exception(error) from error
         self._given = None if reactor is None else Loop(reactor)
         self._loop = self._given or own_loop()
-        self._client = self._make(self._loop.reactor)
+        self._start(self._loop.reactor)
 
     def __repr__(self) -> str:
         return f"<blocking {self._client!r}>"
@@ -106,6 +107,7 @@ class PredictClient(Told):
     def destroy(self) -> None:
         """Take no more calls, let those in flight finish, and wait until every socket is gone. Twice is fine."""
         client = self._client_here()
+        self._remember("close")  # a process that is forked later has a closed client, too
         self._run(client.close)
 
     close = destroy
@@ -146,19 +148,14 @@ class PredictClient(Told):
             client = self._client_here()
             if not client.is_ready:
                 self._loop.run(client.init)
-            content = self._loop.run(
-                lambda: client.predict(
-                    body, timeout_s=timeout_s, path=path, query=query, headers=headers, idempotent=idempotent
-                )
+            call = partial(
+                self._predict, body, timeout_s=timeout_s, path=path, query=query, headers=headers, idempotent=idempotent
             )
+            # A wrapper, such as a tracer's, looks for what the caller's thread is doing.
+            content = self._loop.run(partial(copy_context().run, call) if self._wraps else call)
             return request.parse_response(content)
         except EasError as error:
             raise as_predict_exception(error) from error
-
-    @property
-    def instances(self) -> tuple[Instance, ...]:
-        """The list of instances in the cache."""
-        return self._client_here().instances
 
     # -- threads and processes
 
@@ -183,9 +180,10 @@ class PredictClient(Told):
         if self._loop is not loop:
             with loop.lock:
                 if self._loop is not loop:
-                    self._client = self._make(loop.reactor)
+                    self._lock = Lock()  # a thread that stayed with the parent may hold the old one
+                    self._start(loop.reactor)
                     self._loop = loop
-        return self._client
+        return self._client  # type: ignore[return-value]  # there is one from the constructor on
 
 
 class _Body:

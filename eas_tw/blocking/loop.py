@@ -178,6 +178,7 @@ class OwnLoop(Loop):
         reactor.installNameResolver(ThreadResolver(reactor))
         super().__init__(reactor)
         self._thread: threading.Thread | None = None
+        self._is_exiting = False
 
     def run(self, work: Callable[[], Deferred[T]]) -> T:
         """Do `work` in the reactor's thread, as `Loop.run`."""
@@ -185,10 +186,17 @@ class OwnLoop(Loop):
             with self.lock:
                 if self._thread is None:
                     self._thread = self._started()
-        return super().run(work)
+        try:
+            return super().run(work)
+        except ClientClosed:
+            if self._is_exiting and threading.current_thread().daemon:
+                # The interpreter is about to freeze this thread. An exception would be printed before that happens.
+                threading.Event().wait()
+            raise
 
     def stop(self) -> None:
-        """Stop the reactor and wait for its thread."""
+        """Stop the reactor and wait for its thread, at the interpreter's exit."""
+        self._is_exiting = True
         if self._thread is not None:
             self.reactor.callFromThread(self.reactor.stop)
             self._thread.join(_STOP_WITHIN_S)

@@ -9,12 +9,16 @@ call's context is sent along, so the service's own spans find their place.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from threading import Lock
+from time import time_ns  # noqa: TID251  spans are in wall time, whatever clock the client's reactor has
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
 
 from attrs import define, field
+from twisted.logger import Logger
 
 from eas_tw.telemetry.conventions import DURATION_BUCKETS_S, error_type
-from eas_tw.telemetry.events import AttemptEnded, CallEnded
+from eas_tw.telemetry.events import AttemptEnded, CallEnded, Closed
+from eas_tw.telemetry.watched import as_watched, read_steadily
 
 try:
     from opentelemetry import metrics, propagate, trace
@@ -32,11 +36,25 @@ if TYPE_CHECKING:
 
     from eas_tw.telemetry.watched import Watched
 
+    Predict = Callable[..., Deferred[Any]]
+
+
+class _Wrappable(Protocol):
+    """A client of `eas_tw.aio` or `eas_tw.blocking`."""
+
+    def wrap_predict(self, wrap: Any) -> None:
+        """Send calls through a wrapper."""
+
+
+W = TypeVar("W", bound=_Wrappable)
 _NAME = "eas_tw"
+_log = Logger(namespace="eas_tw.telemetry")
 
 
 class OpenTelemetry:
-    """Instruments clients.
+    """Instruments clients, of every kind and on every thread.
+
+    A client that closes leaves the gauge, and nothing of it is kept.
 
     Args:
         tracer_provider: Whose tracer; `None` for the global one.
@@ -44,7 +62,7 @@ class OpenTelemetry:
         instances: Whether the metrics of attempts get `server.address` and `server.port`, too. Spans always have them.
 
     Metrics: `http.client.request.duration` (of attempts) and `eas.client.call.duration`, in seconds;
-    `eas.client.instances`.
+    `eas.client.instances`, of all clients of a service together.
     """
 
     def __init__(
@@ -69,7 +87,9 @@ class OpenTelemetry:
             description="Duration of calls, from predict to answer or error.",
             explicit_bucket_boundaries_advisory=DURATION_BUCKETS_S,
         )
+        self._lock = Lock()  # of the clients and tracers: a program may instrument from any thread
         self._clients: list[Watched] = []
+        self._traced: list[TracedClient] = []
         meter.create_observable_gauge(
             "eas.client.instances",
             callbacks=[self._list_sizes],
@@ -77,14 +97,48 @@ class OpenTelemetry:
             description="Instances in the list.",
         )
 
-    def instrument(self, client: Watched) -> TracedClient:
-        """The client, whose calls are measured and traced from now on.
+    @overload
+    def instrument(self, client: W) -> W: ...
+
+    @overload
+    def instrument(self, client: Any) -> TracedClient: ...
+
+    def instrument(self, client: Any) -> Any:
+        """Measure and trace a client's calls from now on.
+
+        Args:
+            client: A `PredictClient` of `eas_tw`, `eas_tw.aio` or `eas_tw.blocking`, a child, a `ClientService`; before
+                or after its `init`. Instrumenting it again changes nothing.
 
         Returns:
-            Use it in the client's place; everything but `predict` is the client's own.
+            What to use in the client's place. For `eas_tw` a `TracedClient`, whose `predict` is traced and which is the
+            client in everything else; for `eas_tw.aio` and `eas_tw.blocking` the client itself.
+
+        Raises:
+            TypeError: It is no client; nothing is registered then.
         """
-        self._clients.append(client)
-        return TracedClient(client, self)
+        watched: Any = as_watched(client)
+        self.forget_closed()
+        with self._lock:
+            if hasattr(watched, "wrap_predict"):
+                if watched not in self._clients:
+                    watched.wrap_predict(lambda inner, predict: TracedClient(self, inner, inner, predict).predict)
+                    self._clients.append(watched)
+                return watched
+            traced = next((traced for traced in self._traced if traced.__wrapped__ is watched), None)
+            if traced is None:
+                traced = TracedClient(
+                    self, watched, client, client.predict if hasattr(client, "predict") else watched.predict
+                )
+                self._traced.append(traced)
+                self._clients.append(watched)
+            return traced
+
+    def forget_closed(self) -> None:
+        """Let go of the clients that are closed."""
+        with self._lock:
+            self._traced = [traced for traced in self._traced if not traced.is_closed]
+            self._clients = [client for client in self._clients if not client.is_closed]
 
     def begin(self, service: str) -> Span:
         """A call's span, under the program's current one."""
@@ -100,13 +154,13 @@ class OpenTelemetry:
             failed = {"error.type": event.error} if event.error else {}
             self._calls.record(event.elapsed_s, {"eas.service": event.service} | failed)
 
-    def show(self, event: AttemptEnded, number: int, ended: float, call: Span) -> None:
+    def show(self, event: AttemptEnded, number: int, ended_ns: int, call: Span) -> None:
         """Give an attempt its span.
 
         Args:
             event: What happened.
             number: 0 for the first of its call.
-            ended: When, in seconds since the epoch.
+            ended_ns: When, in nanoseconds since the epoch.
             call: The call's span.
         """
         resent = {"http.request.resend_count": number} if number else {}
@@ -115,24 +169,34 @@ class OpenTelemetry:
             trace.set_span_in_context(call),
             kind=trace.SpanKind.CLIENT,
             attributes=_attributes(event) | _server(event) | resent,
-            start_time=_ns(ended - event.elapsed_s),
+            start_time=ended_ns - int(event.elapsed_s * 1e9),
         )
         if "error.type" in _attributes(event):
             span.set_status(trace.StatusCode.ERROR, str(event.outcome))
-        span.end(_ns(ended))
+        span.end(ended_ns)
 
     def _list_sizes(self, _: object) -> list[metrics.Observation]:
-        return [
-            metrics.Observation(len(client.instances), {"eas.service": client.service_name}) for client in self._clients
-        ]
+        sizes: dict[str, int] = {}
+        for client in self._clients:
+            try:
+                if not client.is_closed:
+                    size = read_steadily(_size, client)
+                    sizes[client.service_name] = sizes.get(client.service_name, 0) + size
+            except Exception:  # noqa: BLE001  one client's bug must not take away what the others say
+                _log.failure("the metrics of a client cannot be read")
+        return [metrics.Observation(size, {"eas.service": service}) for service, size in sizes.items()]
+
+
+def _size(client: Watched) -> int:
+    return len(client.instances)
 
 
 @define
 class _Ended:
-    """An attempt that has ended, and when."""
+    """An attempt that has ended, and when, in nanoseconds since the epoch."""
 
     event: AttemptEnded
-    at: float
+    at_ns: int
 
 
 @define
@@ -146,48 +210,55 @@ class _Account:
 class TracedClient:
     """A client that is instrumented; see `OpenTelemetry.instrument`."""
 
-    def __init__(self, client: Watched, telemetry: OpenTelemetry) -> None:
-        self._client = client
+    def __init__(self, telemetry: OpenTelemetry, client: Any, given: Any, predict: Predict) -> None:
+        self.__wrapped__ = client
+        self._given = given
+        self._predict = predict
         self._telemetry = telemetry
         self._account = _Account()
-        self._stop: Callable[[], None] = client.listen(self._hear)
+        client.listen(self._hear)  # which ends with the client
 
     def __repr__(self) -> str:
-        return f"<TracedClient {self._client!r}>"
+        return f"<TracedClient {self.__wrapped__!r}>"
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
+        if name.startswith("_"):  # asked for by `copy` and `pickle` before there are any attributes
+            raise AttributeError(name)
+        # Of a ClientService that was given, its own names too.
+        return getattr(self._given if hasattr(self._given, name) else self.__wrapped__, name)
 
     async def __aenter__(self) -> Self:
-        await self._client.__aenter__()  # type: ignore[attr-defined]
+        await self.__wrapped__.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._client.__aexit__(*error)  # type: ignore[attr-defined]
+        await self.__wrapped__.__aexit__(*error)
 
     def predict(self, request: Any, *, headers: Mapping[str, str] | None = None, **options: Any) -> Deferred[Any]:
         """Call the service, as `PredictClient.predict`, in a span of its own."""
-        span = self._telemetry.begin(self._client.service_name)
+        span = self._telemetry.begin(self.__wrapped__.service_name)
         sent = dict(headers or {})
         propagate.inject(sent, trace.set_span_in_context(span))
         self._account.last = []
-        calling = self._client.predict(request, headers=sent, **options)
+        calling = self._predict(request, headers=sent, **options)
         return calling.addBoth(self._ended, span)
 
     def _hear(self, event: object) -> None:
         account = self._account
         if isinstance(event, AttemptEnded):
-            account.attempts.setdefault(event.call, []).append(_Ended(event, self._client.wall_clock()))
+            account.attempts.setdefault(event.call, []).append(_Ended(event, time_ns()))
             self._telemetry.measure(event)
         elif isinstance(event, CallEnded):
             # The Deferred of the call fires right after this, and `_ended` below is its first callback.
             account.last = account.attempts.pop(event.call, [])
             self._telemetry.measure(event)
+        elif isinstance(event, Closed):
+            self._telemetry.forget_closed()
 
     def _ended(self, result: Any, span: Span) -> Any:
         attempts, self._account.last = self._account.last, []
         for number, ended in enumerate(attempts):
-            self._telemetry.show(ended.event, number, ended.at, span)
+            self._telemetry.show(ended.event, number, ended.at_ns, span)
         error = getattr(result, "value", None)
         if isinstance(error, Exception):
             span.set_attribute("error.type", type(error).__name__)
@@ -206,7 +277,3 @@ def _attributes(event: AttemptEnded) -> dict[str, Any]:
 
 def _server(event: AttemptEnded) -> dict[str, Any]:
     return {"server.address": event.instance.ip, "server.port": event.instance.port}
-
-
-def _ns(seconds: float) -> int:
-    return int(seconds * 1e9)

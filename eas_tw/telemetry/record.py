@@ -8,6 +8,7 @@ An event costs a value or two, a count costs next to nothing; so while nobody li
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 from twisted.logger import Logger
@@ -72,13 +73,16 @@ class Record:
         self.service = ""
         self._seconds = seconds
         self._listeners: tuple[Listener, ...] = ()
+        self._lock = Lock()  # of the listeners, who may come from any thread
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with every event from now on; what is returned ends that."""
-        self._listeners = (*self._listeners, listener)
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
 
         def stop() -> None:
-            self._listeners = tuple(other for other in self._listeners if other is not listener)
+            with self._lock:
+                self._listeners = tuple(other for other in self._listeners if other is not listener)
 
         return stop
 
@@ -167,7 +171,8 @@ class Record:
         """The client is closed: nothing more will happen, and who listened is let go."""
         if self._listeners:
             self._tell(Closed(self.service))
-        self._listeners = ()
+        with self._lock:
+            self._listeners = ()
 
     # -- how it tells
 

@@ -1,22 +1,28 @@
-"""What the adapters of telemetry see of a client: its account, and nothing they could change."""
+"""What the telemetry adapters see of a client, whichever kind it is."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from eas_tw.telemetry.counters import Counters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from twisted.internet.defer import Deferred
-
-    from eas_tw.telemetry.counters import Counters
     from eas_tw.telemetry.events import Event
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+_READ_TRIES = 5
 
 
 class Watched(Protocol):
-    """A `PredictClient`, seen from below."""
+    """A client: of `eas_tw`, of `eas_tw.aio` or of `eas_tw.blocking`, before or after its `init`."""
 
-    counters: Counters
+    @property
+    def counters(self) -> Counters:
+        """What it did so far."""
 
     @property
     def service_name(self) -> str:
@@ -35,11 +41,41 @@ class Watched(Protocol):
         """The account of discovery."""
 
     @property
-    def wall_clock(self) -> Callable[[], float]:
-        """Seconds since the epoch."""
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
-        """Hear of everything that happens."""
+        """Hear of everything that happens, on the thread of the client's reactor."""
 
-    def predict(self, request: Any, **options: Any) -> Deferred[Any]:
-        """Call the service."""
+
+def as_watched(client: Any) -> Watched:
+    """Return the client to watch: `client` itself, the one that it wraps, or the one it has as `.client`.
+
+    Raises:
+        TypeError: It is none of these.
+    """
+    for found in _candidates(client):
+        # A class has these names too, but no counters.
+        if isinstance(getattr(found, "counters", None), Counters) and callable(getattr(found, "listen", None)):
+            watched: Watched = found
+            return watched
+    what = f"the class {client.__name__}" if isinstance(client, type) else f"a {type(client).__name__}"
+    raise TypeError(
+        f"a PredictClient of eas_tw, eas_tw.aio or eas_tw.blocking is wanted, or what has one as its .client, such as "
+        f"ClientService; got {what}"
+    )
+
+
+def _candidates(client: Any) -> Iterator[Any]:
+    yield getattr(client, "__wrapped__", client)
+    yield getattr(client, "client", None)
+
+
+def read_steadily(read: Callable[[S], T], client: S) -> T:
+    """Read from a client that may be at work on another thread, where what is iterated over may change meanwhile."""
+    for _ in range(_READ_TRIES - 1):
+        try:
+            return read(client)
+        except RuntimeError:  # dictionary changed size during iteration
+            continue
+    return read(client)

@@ -188,6 +188,69 @@ def test_the_interpreter_ends_with_no_thread_left(served: Served) -> None:
     assert printed(ended) == ["[]"]
 
 
+def test_a_destroyed_client_stays_destroyed_in_a_fork(served: Served) -> None:
+    """And in a fork of that; what it shows is that of a closed client."""
+    ended = program(
+        served,
+        BEGIN
+        + """
+    client.predict("[]")
+    client.destroy()
+    def refused():
+        try:
+            client.predict("[]")
+        except PredictException as error:
+            return str(error), client.is_closed, client.instances
+    def in_fork(work):
+        sys.stdout.flush()
+        pid = os.fork()
+        if not pid:
+            work()
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+    here = refused()
+    def first():
+        print(refused() == here, flush=True)
+        in_fork(lambda: print(refused() == here, flush=True))
+        client.destroy()
+    in_fork(first)
+    print(*here)
+""",
+        *FORKS,
+    )
+    assert printed(ended) == ["True", "True", "Code: 500, Message: the client is closed; make a new one True ()"]
+
+
+def test_daemon_threads_end_quietly_with_the_program(served: Served) -> None:
+    """Whether they wait for an answer or are about to call again, as Python has it; nothing is printed."""
+    ended = program(
+        served,
+        BEGIN
+        + """
+    import time
+    def work():
+        while True:
+            client.predict("[]")
+    for _ in range(30):
+        threading.Thread(target=work, daemon=True).start()
+    while client.counters.answered < 100:
+        time.sleep(0.01)
+""",
+    )
+    assert printed(ended) == []
+
+
+def test_what_was_set_is_remembered_once() -> None:
+    """However often a token is renewed; headers are merged, as the client itself does."""
+    import eas_tw.blocking  # noqa: PLC0415
+
+    client = eas_tw.blocking.PredictClient("127.0.0.1:1", "echo")
+    for number in range(1000):
+        client.set_token(f"token-{number}")
+        client.add_extra_headers({f"X-{number % 2}": str(number)})
+    assert client._said == {"set_token": ("token-999",), "add_extra_headers": ({"X-0": "998", "X-1": "999"},)}
+
+
 def test_a_forked_child_has_a_working_client(served: Served) -> None:
     """As under gunicorn's preload: made, set and used in the parent, used by children and parent afterwards."""
     ended = program(

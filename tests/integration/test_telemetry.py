@@ -24,6 +24,7 @@ from eas_tw.telemetry.opentelemetry import OpenTelemetry
 from eas_tw.telemetry.prometheus import PrometheusMetrics
 from tests.integration.clients import client_of
 from tests.integration.conftest import TOKEN
+from tests.integration.programs import printed, program
 from tests.simulator.serving import Served, environment
 
 if TYPE_CHECKING:
@@ -99,6 +100,129 @@ class TestPrometheus:
             process.terminate()
         assert found['eas_client_call_duration_seconds_count{error_type="",service="echo"}'] == 30
         assert found['eas_client_instances{service="mnist"}'] == 2
+
+
+COLLECTED = """
+    import asyncio, os, sys, threading
+    import eas_tw, eas_tw.aio, eas_tw.blocking
+    from eas_tw.telemetry.opentelemetry import OpenTelemetry
+    from eas_tw.telemetry.prometheus import PrometheusMetrics
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    from prometheus_client import CollectorRegistry
+    registry, exporter, tracers = CollectorRegistry(), InMemorySpanExporter(), TracerProvider()
+    tracers.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = tracers.get_tracer("program")
+    prometheus = PrometheusMetrics(registry)
+    telemetry = OpenTelemetry(tracers, MeterProvider([InMemoryMetricReader()]))
+    def made(module):
+        return module.PredictClient(
+            os.environ["EAS_ENDPOINT"], "echo", token=os.environ["EAS_TOKEN"], endpoint_type=eas_tw.ENDPOINT_TYPE_DIRECT
+        )
+    def value(name, **labels):
+        return registry.get_sample_value(name, {"service": "echo", **labels})
+    def report(client):
+        spans = exporter.get_finished_spans()
+        programs = {span.context.span_id for span in spans if span.name == "program"}
+        calls = {span.context.span_id: span.parent.span_id for span in spans if span.name == "predict echo"}
+        attempts = [span for span in spans if span.name == "POST"]
+        answered = [span.parent.span_id for span in attempts if "error.type" not in span.attributes]
+        print(set(calls.values()) == programs, sorted(answered) == sorted(calls))
+        print(len(attempts) == client.counters.attempts.total())
+        print(value("eas_client_call_duration_seconds_count", error_type=""), value("eas_client_instances"))
+"""
+
+
+class TestEveryKind:
+    """Metrics and traces of clients whose own client is made later, or lives on another thread."""
+
+    def test_asyncio(self, served: Served) -> None:
+        """Set up before the loop runs; each call's span is under that of its task."""
+        served.patch("echo", "echo-0", state="crashed")
+        ended = program(
+            served,
+            COLLECTED
+            + """
+    client = made(eas_tw.aio)
+    prometheus.watch(client)
+    assert telemetry.instrument(client) is client
+    print(value("eas_client_instances"))
+    async def call(number):
+        with tracer.start_as_current_span("program"):
+            assert str(await client.predict(f"[{number}]")) == f"[{number}]"
+    async def main():
+        async with client:
+            await asyncio.gather(*map(call, range(20)))
+            report(client)
+        print(value("eas_client_instances"), value("eas_client_call_duration_seconds_count", error_type=""))
+        print(prometheus._watching, telemetry._clients)
+    asyncio.run(main())
+""",
+        )
+        assert printed(ended) == ["0", "True True", "True", "20.0 3", "None 20.0", "[] []"]
+
+    def test_threads(self, served: Served) -> None:
+        """Each call's span is under that of its thread; scraped meanwhile; a forked child begins anew."""
+        served.patch("echo", "echo-0", state="crashed")
+        ended = program(
+            served,
+            COLLECTED
+            + """
+    client = made(eas_tw.blocking)
+    prometheus.watch(client)
+    assert telemetry.instrument(client) is client
+    print(value("eas_client_instances"))
+    def work(number):
+        for _ in range(10):
+            with tracer.start_as_current_span("program"):
+                assert client.predict(f"[{number}]").content == b"[%d]" % number
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads: thread.start()
+    while any(thread.is_alive() for thread in threads):
+        assert value("eas_client_instances") in (0, 3)
+    for thread in threads: thread.join()
+    report(client)
+    sys.stdout.flush()
+    pid = os.fork()
+    if not pid:
+        exporter.clear()
+        work(1)
+        spans = exporter.get_finished_spans()
+        parents = {span.context.span_id for span in spans if span.name == "program"}
+        calls = [span.parent.span_id for span in spans if span.name == "predict echo"]
+        print(set(calls) == parents, len(calls), client.counters.calls, flush=True)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    client.destroy()
+    print(value("eas_client_instances"), value("eas_client_call_duration_seconds_count", error_type=""))
+    print(prometheus._watching, telemetry._clients)
+""",
+        )
+        assert printed(ended) == ["0", "True True", "True", "80.0 3", "True 10 10", "None 80.0", "[] []"]
+
+    def test_after_init_and_for_as_long_as_wanted(self, served: Served) -> None:
+        """Events come from the first call on, on the reactor's thread, until the listener is taken away."""
+        ended = program(
+            served,
+            COLLECTED
+            + """
+    client = made(eas_tw.blocking)
+    client.predict("[]")
+    stop, heard = prometheus.watch(client), []
+    stop_listening = client.listen(heard.append)
+    client.predict("[]")
+    print(value("eas_client_call_duration_seconds_count", error_type=""), len(heard))
+    stop()
+    stop_listening()
+    client.predict("[]")
+    print(value("eas_client_call_duration_seconds_count", error_type=""), len(heard), client.counters.calls)
+    client.destroy()
+""",
+        )
+        assert printed(ended) == ["1.0 2", "None 2 3"]
 
 
 class Collected:
