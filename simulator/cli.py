@@ -15,7 +15,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from simulator.commands import FAILED, INTERRUPTED, discard_output, say
+from simulator.commands import FAILED, INTERRUPTED, discard_output, flush_output, say
 from simulator.ready_file import remove_stale_in
 
 if TYPE_CHECKING:
@@ -48,10 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[0] == "serve":
         _begin_to_serve(given)
     try:
-        options = _parser(given[0]).parse_args(given)
-        code = int(options.run(options) or 0)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        try:
+            options = _parser(given[0]).parse_args(given)
+            return int(options.run(options) or 0)
+        finally:  # of `--help` and `--version` too, which raise SystemExit
+            flush_output()
     except BrokenPipeError:
         # Whoever read our output has enough of it, as `head` does.
         discard_output()
@@ -63,7 +64,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         discard_output()
         return say(f"cannot write to standard output: {error.strerror}", FAILED)
-    return code
 
 
 def _begin_to_serve(arguments: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 
 from eas_tw import ConfigError
+from eas_tw.cli.output import while_read
 
 if TYPE_CHECKING:
     import argparse
@@ -39,10 +40,19 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, _: None) 
     async with client:
         printer.show(client.instances)
         if options.watch:
-            # Events tell of changes as they happen; they name the rooms below, so only the moment is taken from them.
-            stop = client.listen(lambda event: printer.heard(client, event))
+            watching: Deferred[None] = Deferred()
+
+            def heard(event: object) -> None:
+                # Events tell of changes as they happen; they name the rooms below, so only the moment is taken.
+                try:
+                    printer.heard(client, event)
+                except OSError as error:  # of standard output; the client would log it, and the command run on
+                    if not watching.called:
+                        watching.errback(error)
+
+            stop = client.listen(heard)
             try:
-                await Deferred()
+                await while_read(reactor, watching)
             finally:
                 # What is taken apart at the end is not what happened to the service.
                 stop()

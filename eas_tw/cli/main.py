@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import io
 import os
 import sys
 import time  # noqa: TID251  the reactor is chosen here
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import BodyError, ConfigError, DeadlineExceeded, EasError, StatusError
 from eas_tw.cli import discover, perf, predict, settings
+from eas_tw.cli.output import flush_output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 USAGE = 2
-BAD_DATA, NO_INPUT, UNAVAILABLE, TOO_LATE, BAD_STATUS, NO_PERMISSION = 65, 66, 69, 75, 76, 77  # sysexits.h
+BAD_DATA, NO_INPUT, UNAVAILABLE, CANNOT_WRITE = 65, 66, 69, 74  # sysexits.h, and the next line too
+TOO_LATE, BAD_STATUS, NO_PERMISSION = 75, 76, 77
 INTERRUPTED = 130
 _REFUSALS = (401, 403)
+_OF_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,22 +37,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    if sys.stdout is None:  # closed before we began, as by `>&-`
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  for as long as the process lives
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # an answer may have letters that the terminal has not
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    try:
+        try:
+            return _main(arguments)
+        finally:  # of `--help` and `--version` too, which raise SystemExit
+            flush_output()
+    except BrokenPipeError:
+        return 0  # whoever read our output has enough of it, as `head` does
+    except OSError as error:
+        return _say(f"cannot write to standard output: {error.strerror}", CANNOT_WRITE)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    options = _parser().parse_args(arguments)
     try:
         return _run(options)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has enough of it, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         if isinstance(error, EasError):
             return _say(error, _code(error))
+        if error.filename is None and error.errno in _OF_OUTPUT:
+            raise
         return _say(f"{error.filename}: {error.strerror}" if error.filename else error, NO_INPUT)
     except EasError as error:
         return _say(error, _code(error))
@@ -116,7 +132,8 @@ def _log_to_stderr() -> None:
 
 
 def _say(error: object, code: int) -> int:
-    print(f"eas-tw: {error}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # standard error may be closed as well
+        print(f"eas-tw: {error}", file=sys.stderr, flush=True)
     return code
 
 

@@ -10,6 +10,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
 
 from eas_tw import ConfigError, EasError
+from eas_tw.cli.output import while_read
 from eas_tw.cli.predict import add_request_arguments, details, prepare
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, request: 
                     account.answered_s.append(reactor.seconds() - began)
 
         began = reactor.seconds()
-        await gatherResults([Deferred.fromCoroutine(caller()) for _ in range(min(options.in_flight, options.calls))])
+        callers = [Deferred.fromCoroutine(caller()) for _ in range(min(options.in_flight, options.calls))]
+        await while_read(reactor, gatherResults(callers, consumeErrors=True))
         account.elapsed_s = reactor.seconds() - began
         summary = account.summary(client.counters.retries.total())
     if options.output == "json":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import select
 import sys
 
 FAILED, USAGE, BAD_SCENARIO, UNAVAILABLE, INTERRUPTED = 1, 2, 65, 69, 130
@@ -13,7 +16,36 @@ def discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
+def flush_output() -> None:
+    """Flush both streams; the interpreter would do it at its exit, complain, and change the exit code to 120.
+
+    Raises:
+        OSError: Standard output cannot be written to. Standard error has nobody to be told.
+    """
+    try:
+        sys.stderr.flush()
+    except (OSError, AttributeError):
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def check_reader() -> None:
+    """Raise BrokenPipeError if nobody reads standard output any more: one that has nothing to print learns it so."""
+    if sys.stdout is None or not hasattr(select, "poll"):  # closed before we began; Windows
+        return
+    poller = select.poll()
+    try:
+        poller.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # replaced by something without a descriptor
+        return
+    if any(found & (select.POLLERR | select.POLLHUP) for _, found in poller.poll(0)):
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def say(error: object, code: int) -> int:
     """Tell people what was wrong; the exit code."""
-    print(f"simulator: {error}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # standard error may be closed as well
+        print(f"simulator: {error}", file=sys.stderr)
     return code

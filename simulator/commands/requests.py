@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from simulator.commands import check_reader
 from simulator.commands.remotely import add_url, show, with_remote
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def _work(options: argparse.Namespace, remote: Remote) -> None:
         # The stream says that there is something new; the rows come from the journal, so that filters hold and none is
         # missed.
         for event, _ in events:
+            check_reader()
             if event == "tick":
                 for row in remote.ask("GET", "/v1/requests", limit=_MOST, after=last, **wanted)["requests"]:
                     last = row["number"]

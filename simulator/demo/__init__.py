@@ -24,26 +24,45 @@ _LOST_SHOWN = 10
 
 
 def run(scenario: Scenario, *, seed: int, as_json: bool, is_built_in: bool) -> int:
-    """Play a story on the global reactor; the exit code."""
+    """Play a story on the global reactor; the exit code.
+
+    Raises:
+        OSError: Standard output cannot be written to; the story ends there.
+    """
     from twisted.internet import reactor as global_reactor  # noqa: PLC0415, TID251  an entry module
 
     reactor: Any = global_reactor
     codes: list[int] = []
+    unwritable: list[OSError] = []
+
+    def end() -> None:
+        if reactor.running:
+            reactor.stop()
 
     def ended(result: Any) -> None:
-        if not isinstance(result, int):
+        if isinstance(result, int):
+            codes.append(result)
+        elif result.check(BrokenPipeError):
+            unwritable.append(result.value)
+        else:
             result.printTraceback()
-        codes.append(result if isinstance(result, int) else 1)
-        reactor.stop()
+        end()
+
+    def lost(error: OSError) -> None:
+        # Raised where it happens, in a timer, it would be logged, and the story would go on for nobody.
+        unwritable.append(error)
+        reactor.callLater(0, end)
 
     async def play() -> int:
         player = Player(scenario, reactor=reactor, seed=seed)
-        outcome = await player.play(Screen(player))
+        outcome = await player.play(Screen(player, lost))
         report(outcome, as_json=as_json, with_verdicts=not is_built_in)
         return 0 if outcome.is_good else 1
 
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(play()).addBoth(ended))
     reactor.run()
+    if unwritable:
+        raise unwritable[0]
     return codes[0] if codes else 1
 
 

@@ -6,6 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from simulator.demo.player import Player
     from simulator.timeline import Step
 
@@ -13,10 +15,17 @@ _SHOWN = 20
 
 
 class Screen:
-    """Watches a player."""
+    """Watches a player.
 
-    def __init__(self, player: Player) -> None:
+    Args:
+        player: The player.
+        lost: Told, once, that standard output cannot be written to.
+    """
+
+    def __init__(self, player: Player, lost: Callable[[OSError], None]) -> None:
         self._player = player
+        self._lost = lost
+        self._is_lost = False
         self._live = sys.stdout.isatty()
         self._drawn = 0
         self._line = ""
@@ -25,18 +34,17 @@ class Screen:
         """All listens (`Audience`)."""
         player, scenario = self._player, self._player.scenario
         if scenario.title:
-            print(f"{scenario.title}\n{scenario.story.rstrip()}\n")
-        print(
+            self._print(f"{scenario.title}\n{scenario.story.rstrip()}\n")
+        self._print(
             f"A client polls {player.world.url} every {player.config.poll_interval_s:g} s and calls "
-            f"{player.service.name} directly, for {scenario.length_s:g} s.\n",
-            flush=True,
+            f"{player.service.name} directly, for {scenario.length_s:g} s.\n"
         )
 
     def turned(self, step: Step) -> None:
         """The story goes on (`Audience`)."""
         self._line = f"{step.at_s:5.1f} s  {step}"
         if not self._live:
-            print(f"\n{self._line}\n" + "\n".join(self.table()), flush=True)
+            self._print(f"\n{self._line}\n" + "\n".join(self.table()))
 
     def draw(self) -> None:
         """Show how things stand (`Audience`)."""
@@ -44,7 +52,7 @@ class Screen:
             return
         lines = [self._line, "", *self.table(), ""]
         up = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
-        print(up + "".join(f"{line}\n" for line in lines), end="", flush=True)
+        self._print(up + "\n".join(lines))
         self._drawn = len(lines)
 
     def ended(self) -> None:
@@ -52,7 +60,16 @@ class Screen:
         if self._live:
             self.draw()
         else:
-            print("\n" + "\n".join(self.table()), flush=True)
+            self._print("\n" + "\n".join(self.table()))
+
+    def _print(self, text: str) -> None:
+        if self._is_lost:
+            return
+        try:
+            print(text, flush=True)
+        except OSError as error:
+            self._is_lost = True
+            self._lost(error)
 
     def table(self) -> list[str]:
         """One row an instance, and one for the calls."""

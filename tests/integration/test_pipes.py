@@ -1,0 +1,147 @@
+"""A reader that goes away, as `head` does, ends every command of both programs quietly; so does no room for output."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from simulator.cli import COMMANDS
+from tests.integration.conftest import TOKEN
+from tests.simulator.serving import Served, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PLANS = Path(__file__).parents[1] / "simulation" / "found"
+EAS_TW = (
+    "--help",
+    "--version",
+    "predict --help",
+    "predict [1]",
+    "predict [1] --output raw",
+    "predict [1] --output json",
+    "discover",
+    "discover --output json",
+    "discover --watch",
+    "discover --watch --interval-s 3600",
+    "perf [1] --calls 20",
+    "perf [1] --calls 100000000 --output json",
+)
+SIMULATOR = {
+    "serve": ["serve --help"],  # tests/simulator knows how a server ends
+    "demo": ["demo", "demo --json"],
+    "check": ["check everything"],
+    "status": ["status", "status --json"],
+    "instances": ["instances", "instances crash echo-0"],
+    "faults": ["faults types", "faults --json"],
+    "requests": ["requests", "requests --follow", "requests --follow --service none"],
+    "reset": ["reset"],
+    "openapi": ["openapi"],
+    "simulate": ["simulate --seed 1 --hours 0.01", "simulate --seed 1 --hours 0.01 --json"],
+    "soak": ["soak --seeds 1..2 --hours 0.01 --json"],
+    "replay": [f"replay {next(iter(sorted(PLANS.glob('*.toml'))))}"],
+    "shrink": ["shrink --help"],  # a seed that fails is nowhere at hand
+}
+ALL = [("eas_tw.cli", line) for line in EAS_TW] + [
+    ("simulator", line) for lines in SIMULATOR.values() for line in lines
+]
+ALL += [("simulator", "--help"), ("simulator", "--version")]
+
+
+def command(module: str, line: str) -> list[str]:
+    return [sys.executable, "-m", module, *line.split()]
+
+
+def variables(served: Served) -> dict[str, str]:
+    url = served.ready["url"]
+    # Twisted keeps a descriptor in reserve once it listens, of which Python warns at exit when it is asked to.
+    found = {name: value for name, value in environment().items() if not name.startswith(("EAS_", "PYTHONWARNINGS"))}
+    return {**found, "EAS_ENDPOINT": url, "EAS_SIMULATOR_URL": url, "EAS_TOKEN": TOKEN, "EAS_SERVICE": "echo"}
+
+
+def ended(served: Served, arguments: Sequence[str], stdout: int) -> tuple[int, str]:
+    """Exit code and standard error of a command whose standard output is this."""
+    done = subprocess.run(  # noqa: S603
+        arguments,
+        env=variables(served),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def test_every_command_is_here() -> None:
+    """A new one does not escape."""
+    assert set(SIMULATOR) == set(COMMANDS)
+
+
+@pytest.mark.parametrize(("module", "line"), ALL, ids=[f"{module} {line}" for module, line in ALL])
+def test_nobody_reads_from_the_beginning(served: Served, module: str, line: str) -> None:
+    """Exit code 0, and not a word on standard error, whether there is anything to print or not."""
+    served.predict("echo", b"[1]", {"Authorization": TOKEN})
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        assert ended(served, command(module, line), writing) == (0, "")
+    finally:
+        os.close(writing)
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [("eas_tw.cli", "discover --watch --interval-s 3600"), ("simulator", "requests --follow"), ("simulator", "demo")],
+)
+def test_the_reader_goes_away_after_a_line(served: Served, module: str, line: str) -> None:
+    """`| head -1`, with nothing more to print (the first two), or a lot."""
+    served.predict("echo", b"[1]", {"Authorization": TOKEN})
+    process = subprocess.Popen(  # noqa: S603
+        command(module, line),
+        env=variables(served),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline()
+    process.stdout.close()
+    with process.stderr as errors:
+        assert (process.wait(30), errors.read()) == (0, "")
+
+
+def test_both_streams_may_be_closed(served: Served) -> None:
+    """Then the exit code is all that is left: that of the mistake, or of success."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    lines = {
+        "predict --service": ("eas_tw.cli", 2),
+        "discover --endpoint-type gateway": ("eas_tw.cli", 2),
+        "discover": ("eas_tw.cli", 0),
+        "status --nothing": ("simulator", 2),
+        "check /nonexistent": ("simulator", 65),
+        "status": ("simulator", 0),
+    }
+    for line, (module, code) in lines.items():
+        done = subprocess.run(  # noqa: S603
+            command(module, line), env=variables(served), stdout=writing, stderr=writing, timeout=60, check=False
+        )
+        assert done.returncode == code, line
+    os.close(writing)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+@pytest.mark.parametrize("line", ["discover", "predict [1]", "predict [1] --output raw", "--help"])
+def test_a_full_disk_is_one_line(served: Served, line: str) -> None:
+    """With an exit code of its own; the answer is lost."""
+    with Path("/dev/full").open("w") as full:
+        said = "eas-tw: cannot write to standard output: No space left on device\n"
+        assert ended(served, command("eas_tw.cli", line), full.fileno()) == (74, said)
