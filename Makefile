@@ -8,7 +8,7 @@ TOX := $(VENV)/bin/tox
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/demo ## a real client against a fleet that crashes; about 25 s
+demo: $(VENV)/demo ## a real client against a fleet that crashes; about 25 s, and a minute the first time
 	@$(VENV)/demo-env/bin/python -m simulator demo
 
 test: $(TOX) ## everything that CI checks

@@ -1,4 +1,4 @@
-"""How the documentation is built: `tox run -e docs`, into docs/_build; every warning is an error."""
+"""How `tox run -e docs` builds the documentation; every warning is an error."""
 
 from importlib.metadata import version as installed_version
 
@@ -7,21 +7,29 @@ author = "The eas_tw authors"
 copyright = author  # noqa: A001
 version = release = installed_version("eas-tw")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.napoleon",
+]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "examples", "inventories"]
 nitpicky = True
 nitpick_ignore_regex = [
-    # Types named in annotations that belong to no page of ours: aliases, the insides of rooms.
+    # Types in annotations that are on no page of ours: aliases, internals.
     (r"py:class", r"Event|GivenInstance|eas_tw\.net\.discovery\.DiscoveryStatus"),
     (r"py:class", r"PBRequest|PBResponse"),  # made by protobuf
 ]
 
-# What others document. Their inventories lie here as the excerpts that we refer to, so that a build needs no network,
-# and a name that is in none is a warning like any other.
+# What others document. Their inventories are kept as the excerpts that we refer to,
+# so that a build needs no network, and a name that is in none is a warning.
 intersphinx_mapping = {
     "python": ("https://docs.python.org/3/", "inventories/python.txt"),
-    "twisted": ("https://docs.twisted.org/en/stable/api/", "inventories/twisted.txt"),
+    "twisted": (
+        "https://docs.twisted.org/en/stable/api/",
+        "inventories/twisted.txt",
+    ),
 }
 _FULL_NAMES = {
     # as our modules import them for their annotations

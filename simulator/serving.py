@@ -176,16 +176,17 @@ _CALL_MODEL = """
   _ = open("images.pb", "wb").write(request.to_string())
 """
 
+_FIRST = "  # first: export EAS_TOKEN=… with the service's token, which you gave and which is not printed here"
+
 
 def _how_to_call(url: str, service: Service, *, show_token: bool) -> list[str]:
     """For a shell, and for Python's prompt, where a blocking client is the one that can be typed."""
-    token = service.token if show_token else "$EAS_TOKEN"
-    quote = "'" if show_token else '"'
-    header = f" -H {quote}Authorization: {token}{quote}" if service.token else ""
+    header = ' -H "Authorization: $EAS_TOKEN"' if service.token else ""
+    variable = [f"  export EAS_TOKEN={service.token}"] if show_token else [_FIRST]
     given = repr(service.token) if show_token or not service.token else 'os.environ["EAS_TOKEN"]'
     is_model = find(service.spec.processor, service.name) is mnist
     body = "--data-binary @images.pb" if is_model else "-d '[1]'"
-    curl = f"  curl{header} {body} {url}/api/predict/{service.name}"
+    curl = [*(variable if service.token else []), f"  curl{header} {body} {url}/api/predict/{service.name}"]
     python = [
         "",
         *(["  import os"] if given.startswith("os.") else []),
@@ -197,8 +198,8 @@ def _how_to_call(url: str, service: Service, *, show_token: bool) -> list[str]:
     ]
     # A tensor is not typed into a shell: Python writes it first.
     if is_model:
-        return [*python, *_CALL_MODEL.splitlines()[1:], "", curl]
-    return [curl, *python, '  print(client.predict("[1]"))']
+        return [*python, *_CALL_MODEL.splitlines()[1:], "", *curl]
+    return [*curl, *python, '  print(client.predict("[1]"))']
 
 
 def ready(world: Simulator) -> dict[str, Any]:

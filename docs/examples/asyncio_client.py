@@ -1,6 +1,8 @@
-"""Call a service from plain asyncio, many calls at once, each with a limit of the caller's own.
+"""Call a service from plain asyncio: many calls at once, with a time limit.
 
-EAS_TOKEN=… python asyncio_client.py http://pai-eas-vpc.cn-shanghai.aliyuncs.com scorecard_pmml_example
+EAS_TOKEN=… python asyncio_client.py ENDPOINT scorecard_pmml_example
+
+ENDPOINT is the region's, such as http://pai-eas-vpc.cn-shanghai.aliyuncs.com.
 """
 
 import asyncio
@@ -13,9 +15,13 @@ from eas_tw.aio import PredictClient
 
 async def main(endpoint, service):
     token = os.environ.get("EAS_TOKEN", "")
-    async with PredictClient(endpoint, service, token=token, endpoint_type=ENDPOINT_TYPE_DIRECT) as client:
+    async with PredictClient(
+        endpoint, service, token=token, endpoint_type=ENDPOINT_TYPE_DIRECT
+    ) as client:
         async with asyncio.timeout(5), asyncio.TaskGroup() as group:
-            tasks = [group.create_task(score(client, number)) for number in range(20)]
+            tasks = [
+                group.create_task(score(client, number)) for number in range(20)
+            ]
         print(sum(task.result() for task in tasks))
 
 

@@ -14,9 +14,18 @@ from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, PredictClient
 
 async def main(reactor, endpoint, service):
     token = os.environ["EAS_TOKEN"]
-    config = ClientConfig(timeout_s=2.0, attempt_timeout_s=0.5, retry_on=ClientConfig().retry_on | {429})
+    config = ClientConfig(
+        timeout_s=2.0,
+        attempt_timeout_s=0.5,
+        retry_on=ClientConfig().retry_on | {429},
+    )
     client = PredictClient(
-        endpoint, service, token=token, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor, config=config
+        endpoint,
+        service,
+        token=token,
+        endpoint_type=ENDPOINT_TYPE_DIRECT,
+        reactor=reactor,
+        config=config,
     )
     async with client:
         stop = client.listen(print)

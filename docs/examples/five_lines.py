@@ -9,7 +9,13 @@ from eas_tw import ENDPOINT_TYPE_DIRECT, PredictClient
 
 
 async def main(reactor, endpoint, service, token):
-    client = PredictClient(endpoint, service, token=token, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor)
+    client = PredictClient(
+        endpoint,
+        service,
+        token=token,
+        endpoint_type=ENDPOINT_TYPE_DIRECT,
+        reactor=reactor,
+    )
     async with client:
         print(client.instances)
         print(await client.predict('[{"money_credit": 3000000}]', timeout_s=2.0))

@@ -1,4 +1,4 @@
-"""A simulator in the process that uses it: Twisted's own tests need no second one."""
+"""A simulator in the process that uses it; Twisted's own tests need no second."""
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
@@ -8,19 +8,35 @@ from simulator import Fault, ServiceSpec, Simulator, Target
 
 
 def lie_and_delay(world):
-    world.faults.add(Fault("latency", Target("ranker", "ranker-0"), {"latency": 200, "jitter": 50}, probability=0.3))
+    world.faults.add(
+        Fault(
+            "latency",
+            Target("ranker", "ranker-0"),
+            {"latency": 200, "jitter": 50},
+            probability=0.3,
+        )
+    )
     world.faults.add(Fault("empty_list", name="lie"))  # without a target: discovery
     world.faults.remove("lie")
 
 
 async def main(reactor):
-    async with Simulator(reactor, services=[ServiceSpec("ranker", 3)], seed=7) as simulator:
+    async with Simulator(
+        reactor, services=[ServiceSpec("ranker", 3)], seed=7
+    ) as simulator:
         lie_and_delay(simulator)
-        client = PredictClient(simulator.url, "ranker", endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor)
+        client = PredictClient(
+            simulator.url,
+            "ranker",
+            endpoint_type=ENDPOINT_TYPE_DIRECT,
+            reactor=reactor,
+        )
         async with client:
             simulator.instance("ranker-1").crash()
             for number in range(10):
-                assert str(await client.predict(f"call {number}")) == f"call {number}"
+                assert (
+                    str(await client.predict(f"call {number}")) == f"call {number}"
+                )
         assert simulator.journal.total == 10
 
 

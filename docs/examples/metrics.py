@@ -1,6 +1,8 @@
 """Metrics of two clients, scraped by Prometheus from the application that uses them.
 
-EAS_TOKEN=… python metrics.py http://pai-eas-vpc.cn-shanghai.aliyuncs.com tcp:9100:interface=127.0.0.1
+EAS_TOKEN=… python metrics.py ENDPOINT tcp:9100:interface=127.0.0.1
+
+ENDPOINT is the region's, such as http://pai-eas-vpc.cn-shanghai.aliyuncs.com.
 """
 
 import os
@@ -22,7 +24,13 @@ async def main(reactor, endpoint, listen):
     clients = []
     for service in ("echo", "mnist"):
         token = os.environ["EAS_TOKEN"]
-        client = PredictClient(endpoint, service, token=token, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor)
+        client = PredictClient(
+            endpoint,
+            service,
+            token=token,
+            endpoint_type=ENDPOINT_TYPE_DIRECT,
+            reactor=reactor,
+        )
         metrics.watch(client)
         clients.append(await client.init())
 

@@ -6,7 +6,13 @@ EAS_TOKEN=… python official_script.py http://pai-eas-vpc.cn-shanghai.aliyuncs.
 import os
 import sys
 
-from eas_tw.blocking import ENDPOINT_TYPE_DIRECT, PredictClient, PredictException, StringRequest, TFRequest
+from eas_tw.blocking import (
+    ENDPOINT_TYPE_DIRECT,
+    PredictClient,
+    PredictException,
+    StringRequest,
+    TFRequest,
+)
 
 if __name__ == "__main__":
     client = PredictClient(sys.argv[1], "scorecard_pmml_example")

@@ -1,6 +1,8 @@
-"""A call and its attempts as spans, written to the terminal; needs opentelemetry-sdk.
+"""A call and its attempts as spans, on the terminal; needs opentelemetry-sdk.
 
-EAS_TOKEN=… python opentelemetry_client.py http://pai-eas-vpc.cn-shanghai.aliyuncs.com scorecard_pmml_example
+EAS_TOKEN=… python opentelemetry_client.py ENDPOINT scorecard_pmml_example
+
+ENDPOINT is the region's, such as http://pai-eas-vpc.cn-shanghai.aliyuncs.com.
 """
 
 import os
@@ -18,7 +20,13 @@ from eas_tw.telemetry.opentelemetry import OpenTelemetry
 
 async def main(reactor, endpoint, service):
     token = os.environ["EAS_TOKEN"]
-    client = PredictClient(endpoint, service, token=token, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor)
+    client = PredictClient(
+        endpoint,
+        service,
+        token=token,
+        endpoint_type=ENDPOINT_TYPE_DIRECT,
+        reactor=reactor,
+    )
     async with OpenTelemetry().instrument(client) as traced:
         await traced.predict('[{"money_credit": 3000000}]')
 

@@ -1,4 +1,6 @@
-"""A program of yours in the virtual world: real client, simulated region, faults from one seed, checkers of your own.
+"""A program of yours in the virtual world: real client, simulated region.
+
+Faults come from one seed; the checkers are your own.
 
 python docs/examples/simulated_service.py [SEED]
 """
@@ -18,13 +20,13 @@ from simulator.virtual.world import World
 
 
 class Scorer:
-    """The program: scores what is in its queue, one item after the other, and keeps what failed for another try."""
+    """The program: scores what is queued, one by one; what failed is tried again."""
 
     def __init__(self, reactor, client):
         self.reactor, self.client = reactor, client
         self.queue, self.scored = deque(), 0
         self._loop = LoopingCall(self._score_next)
-        self._loop.clock = reactor  # the one thing it takes: no global reactor anywhere
+        self._loop.clock = reactor  # all it takes: no global reactor anywhere
 
     async def start(self):
         await self.client.init()
@@ -37,7 +39,9 @@ class Scorer:
         return self.reactor.seconds() - self.queue[0][0] if self.queue else 0.0
 
     def _score_next(self):
-        return Deferred.fromCoroutine(self._score(self.queue.popleft())) if self.queue else None
+        if self.queue:
+            return Deferred.fromCoroutine(self._score(self.queue.popleft()))
+        return None
 
     async def _score(self, entry):
         try:
@@ -56,18 +60,25 @@ class Simulated:
     """What the world asks of a program: start, check, stop."""
 
     def start(self, reactor, url, service, token):
-        client = PredictClient(url, service, token=token, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor)
+        client = PredictClient(
+            url,
+            service,
+            token=token,
+            endpoint_type=ENDPOINT_TYPE_DIRECT,
+            reactor=reactor,
+        )
         self.scorer = Scorer(reactor, client)
         self.put = 0
         return Deferred.fromCoroutine(self.scorer.start())
 
     def check(self, phase):
-        """Asked every virtual second; each line that comes back is a violation, and ends the run."""
+        """Asked every virtual second; a line that comes back is a violation."""
         if phase == "chaos":
             self.put += 1
             self.scorer.put(f"item {self.put}")
-        if phase == "quiet" and self.scorer.scored + len(self.scorer.queue) < self.put - 1:
-            yield f"{self.put} items, {self.scorer.scored} scored and {len(self.scorer.queue)} waiting: some are lost"
+        scored, waiting = self.scorer.scored, len(self.scorer.queue)
+        if phase == "quiet" and scored + waiting < self.put - 1:
+            yield f"of {self.put} items {scored} are scored and {waiting} wait"
         if phase == "quiet" and self.scorer.oldest_s() > 30:
             yield f"an item has waited for {self.scorer.oldest_s():.0f} s"
 

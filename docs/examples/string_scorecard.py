@@ -1,6 +1,8 @@
-"""Call `scorecard_pmml_example` directly, again and again: the vendor's documented string example, in Twisted.
+"""Call `scorecard_pmml_example` again and again: the vendor's string example.
 
-EAS_TOKEN=… python string_scorecard.py http://pai-eas-vpc.cn-shanghai.aliyuncs.com [--calls 100]
+EAS_TOKEN=… python string_scorecard.py ENDPOINT [--calls 100]
+
+ENDPOINT is the region's, such as http://pai-eas-vpc.cn-shanghai.aliyuncs.com.
 """
 
 import argparse
@@ -21,7 +23,9 @@ async def predict(reactor: object, options: argparse.Namespace) -> None:
         endpoint_type=ENDPOINT_TYPE_DIRECT,
         reactor=reactor,
     ) as client:
-        request = StringRequest('[{"money_credit": 3000000}, {"money_credit": 10000}]')
+        request = StringRequest(
+            '[{"money_credit": 3000000}, {"money_credit": 10000}]'
+        )
         for _ in range(options.calls):
             response = await client.predict(request)
             print(response)
@@ -29,9 +33,15 @@ async def predict(reactor: object, options: argparse.Namespace) -> None:
 
 def main(reactor: object) -> Deferred[None]:
     """Read the command line and go."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("endpoint", help="the region's VPC endpoint, or a simulator's URL")
-    parser.add_argument("--calls", type=int, default=100, help="how often (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "endpoint", help="the region's VPC endpoint, or a simulator's URL"
+    )
+    parser.add_argument(
+        "--calls", type=int, default=100, help="how often (default: %(default)s)"
+    )
     return Deferred.fromCoroutine(predict(reactor, parser.parse_args()))
 
 

@@ -1,4 +1,4 @@
-"""Call `mnist_saved_model_example` directly with a tensor: the vendor's documented TensorFlow example, in Twisted.
+"""Call `mnist_saved_model_example` with a tensor: the vendor's TensorFlow example.
 
 EAS_TOKEN=… python tf_mnist.py http://pai-eas-vpc.cn-shanghai.aliyuncs.com
 """
@@ -29,8 +29,12 @@ async def predict(reactor: object, endpoint: str) -> None:
 
 def main(reactor: object) -> Deferred[None]:
     """Read the command line and go."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("endpoint", help="the region's VPC endpoint, or a simulator's URL")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "endpoint", help="the region's VPC endpoint, or a simulator's URL"
+    )
     return Deferred.fromCoroutine(predict(reactor, parser.parse_args().endpoint))
 
 

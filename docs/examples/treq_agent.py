@@ -16,12 +16,18 @@ from eas_tw.service import EasAgent
 
 async def main(reactor, endpoint, service):
     client = PredictClient(
-        endpoint, service, token=os.environ["EAS_TOKEN"], endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor
+        endpoint,
+        service,
+        token=os.environ["EAS_TOKEN"],
+        endpoint_type=ENDPOINT_TYPE_DIRECT,
+        reactor=reactor,
     )
     async with client:
         http = HTTPClient(EasAgent(client))
         url = f"eas://{service.replace('_', '-')}"
-        response = await http.post(url, json=[{"money_credit": 3000000}], params={"uid": "7"}, timeout=2)
+        response = await http.post(
+            url, json=[{"money_credit": 3000000}], params={"uid": "7"}, timeout=2
+        )
         print(response.code, await response.json())
 
 

@@ -9,7 +9,13 @@ from eas_tw import ENDPOINT_TYPE_DIRECT, EasError, PredictClient
 
 
 async def main(reactor, endpoint, seconds="30"):
-    client = PredictClient(endpoint, "greeter", token="t0ken", endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor)
+    client = PredictClient(
+        endpoint,
+        "greeter",
+        token="t0ken",
+        endpoint_type=ENDPOINT_TYPE_DIRECT,
+        reactor=reactor,
+    )
     async with client:
         print(f"{len(client.instances)} instances")
         for _ in range(int(seconds)):
@@ -21,7 +27,8 @@ async def main(reactor, endpoint, seconds="30"):
                     lost += 1
                     print(error)
                 await deferLater(reactor, 0.1)
-            print("tried:", dict(client.counters.attempts), "retried:", dict(client.counters.retries), "lost:", lost)
+            print("tried:", dict(client.counters.attempts))
+            print("retried:", dict(client.counters.retries), "lost:", lost)
 
 
 if __name__ == "__main__":

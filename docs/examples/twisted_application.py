@@ -1,6 +1,8 @@
-"""A web service that scores with two PAI-EAS services; run it with `twistd --nodaemon --python twisted_application.py`.
+"""A web service that scores with two PAI-EAS services.
 
-EAS_ENDPOINT and EAS_TOKEN say where and with what; LISTEN is an endpoint string, such as tcp:8080:interface=127.0.0.1.
+EAS_ENDPOINT=… EAS_TOKEN=… twistd --nodaemon --python twisted_application.py
+
+LISTEN is an endpoint string, such as tcp:8080:interface=127.0.0.1.
 """
 
 import os
@@ -41,9 +43,13 @@ class Score(Resource):
 
     def render_POST(self, request):
         answering = Deferred.fromCoroutine(self.answer(request))
-        # Somebody who hangs up wants no answer any more: cancelling closes the call's connection.
+        # Who hangs up wants no answer: cancelling closes the call's connection.
         request.notifyFinish().addErrback(lambda _: answering.cancel())
-        answering.addErrback(lambda failure: log.info("not answered: {why}", why=failure.getErrorMessage()))
+        answering.addErrback(
+            lambda failure: log.info(
+                "not answered: {why}", why=failure.getErrorMessage()
+            )
+        )
         return NOT_DONE_YET
 
     async def answer(self, request):
@@ -66,5 +72,7 @@ for name in ("echo", "mnist"):
     service.setServiceParent(clients)
     root.putChild(name.encode(), Score(service.client))
 
-listening = serverFromString(reactor, os.environ.get("LISTEN", "tcp:8080:interface=127.0.0.1"))
+listening = serverFromString(
+    reactor, os.environ.get("LISTEN", "tcp:8080:interface=127.0.0.1")
+)
 StreamServerEndpointService(listening, Site(root)).setServiceParent(application)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
+_OPTION = re.compile(r":([\w-]+): ?(.*)")
 _FENCE = re.compile(r"(`{3,}|~{3,}|:{3,})(\{[\w:-]+\}|\w+)?(.*)")
 
 
@@ -25,7 +28,8 @@ class Block:
         line: Where it begins.
         language: After the fence; of a directive its name in braces.
         argument: What follows that.
-        text: Between the fences.
+        text: Between the fences; of a directive without its options.
+        options: Of a directive.
     """
 
     page: str
@@ -33,6 +37,7 @@ class Block:
     language: str
     argument: str
     text: str
+    options: dict[str, str] = field(factory=dict)
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -47,6 +52,30 @@ class Block:
     def shown_file(self) -> Path:
         """The file that a `literalinclude` shows."""
         return (ROOT / self.page).parent / self.argument
+
+    @property
+    def is_python(self) -> bool:
+        """Whether it is a program's text, typed or included."""
+        return self.language == "python" or self.options.get("language") == "python"
+
+    @property
+    def shown(self) -> str:
+        """What the reader sees: the text, or the part of the file that a `literalinclude` shows."""
+        if self.language != "{literalinclude}":
+            return self.text
+        lines = self.shown_file.read_text("utf-8").splitlines()
+        named = self.options.get("pyobject")
+        if named is not None:
+            found = next(node for node in ast.walk(ast.parse("\n".join(lines))) if getattr(node, "name", "") == named)
+            assert isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            first = min(node.lineno for node in (found, *found.decorator_list))
+            lines = lines[first - 1 : found.end_lineno]
+        for option in ("start-at", "start-after", "end-before", "end-at"):
+            if option in self.options:
+                at = next(n for n, line in enumerate(lines) if self.options[option].strip('"') in line)
+                after = option in ("start-after", "end-at")
+                lines = lines[at + after :] if option.startswith("start") else lines[: at + after]
+        return textwrap.dedent("\n".join(lines)) if "dedent" in self.options else "\n".join(lines)
 
 
 def pages() -> list[Path]:
@@ -72,4 +101,8 @@ def _blocks_of(page: Path) -> Iterator[Block]:
                     break
                 inside.append(text)
             name = page.relative_to(ROOT).as_posix()
-            yield Block(name, number, fence[2] or "", fence[3].strip(), "\n".join(inside))
+            options = {}
+            while fence[2] and fence[2].startswith("{") and inside and (option := _OPTION.fullmatch(inside[0])):
+                options[option[1]] = option[2]
+                inside = inside[1:]
+            yield Block(name, number, fence[2] or "", fence[3].strip(), "\n".join(inside), options)

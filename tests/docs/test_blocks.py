@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
+import dis
 import json
 import re
 import textwrap
 from importlib.metadata import metadata
+from types import CodeType
 
 from tests.docs.pages import EXAMPLES, ROOT, blocks, pages
 
 CONSOLE = "console"  # its commands run in test_commands.py
 SHOWN = {"text", "http", "json", "diff"}  # what is seen, not run
 DIRECTIVES = {"{literalinclude}", "{include}", "{image}", "{toctree}", "{eval-rst}"}
+UNSEEN = DIRECTIVES - {"{literalinclude}"}  # no code is seen of these
+WIDTH = 85
+"""Columns of code that furo shows."""
 
 
 def test_code_is_shown_from_files() -> None:
@@ -28,6 +35,52 @@ def is_part(excerpt: str, text: str) -> bool:
     """Whether these lines follow each other in `text`, all of them indented by as much."""
     indents = {match[1] for match in re.finditer(rf"^( *){re.escape(excerpt.splitlines()[0])}$", text, re.MULTILINE)}
     return any(f"\n{textwrap.indent(excerpt, indent)}\n" in text for indent in indents)
+
+
+def test_no_code_is_wider_than_its_page() -> None:
+    """What is wider is cut off on the site, and wraps in a terminal."""
+    for block in blocks():
+        if block.language not in UNSEEN:
+            for line in block.shown.splitlines():
+                assert len(line) <= WIDTH, f"{block}: {len(line)} columns are more than {WIDTH}: {line}"
+
+
+def test_every_name_of_a_snippet_is_made_in_it() -> None:
+    """Or in one before it on its page: who copies what is shown gets no NameError."""
+    made: dict[str, set[str]] = {}
+    for block in blocks():
+        if block.is_python:
+            known = made.setdefault(block.page, set(dir(builtins)))
+            bound, used = names(block.shown)
+            known |= bound
+            assert used <= known, f"{block} does not say where {', '.join(sorted(used - known))} comes from"
+
+
+def test_a_missing_import_is_found() -> None:
+    """In a function, a decorator, a default, an annotation; what a snippet makes itself is no such name."""
+    assert names("async def main(a, *b):\n    c = a\n    print(PredictClient(b, c, d=np.x))") == (
+        {"main"},
+        {"print", "PredictClient", "np"},
+    )
+    assert names("@mark\ndef f(x=y) -> z:\n    return [q for q in x]") == ({"f"}, {"mark", "y", "z"})
+    assert names("import os.path, a.b as c\nfrom d import e\nc, e, os, g")[1] == {"c", "e", "os", "g"}
+    assert names("await client.predict(x)")[1] == {"client", "x"}
+
+
+def names(code: str) -> tuple[set[str], set[str]]:
+    """The names that code makes for others to use, and those it uses and does not make within a function."""
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    tree = ast.parse(textwrap.dedent(code))
+    if any(isinstance(node, ast.Return) for node in tree.body):
+        tree = ast.parse(f"def snippet():\n{textwrap.indent(code, ' ')}")
+    module = compile(tree, "snippet", "exec", flags=flags, dont_inherit=True)
+    used, compiled = set(), [module]
+    while compiled:
+        found = compiled.pop()
+        compiled += [constant for constant in found.co_consts if isinstance(constant, CodeType)]
+        used |= {i.argval for i in dis.get_instructions(found) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    made = {i.argval for i in dis.get_instructions(module) if i.opname == "STORE_NAME"} - {"__annotations__"}
+    return made, used - {"__name__", "__file__", "__qualname__"}
 
 
 def test_every_file_is_shown_and_run() -> None:

@@ -72,7 +72,7 @@ def test_the_tutorial_loses_an_instance_and_no_call(tmp_path: Path) -> None:
         running.patch("greeter", "greeter-0", state="crashed")
         ended = run(saved, running.ready["url"], "1")
     assert (ended.returncode, ended.stderr) == (0, "")
-    first, last = ended.stdout.splitlines()
+    first, _, last = ended.stdout.splitlines()
     assert first == "3 instances"
     assert "'connect_refused': 1" in last
     assert last.endswith("lost: 0")

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import re
 from email.utils import parsedate_to_datetime
+from importlib import import_module
 
 import attrs
 from prometheus_client import CollectorRegistry
@@ -18,7 +19,7 @@ from eas_tw.body.signature import Signer
 from eas_tw.cli.settings import KEYS
 from eas_tw.policy.instances import read_upstreams
 from eas_tw.telemetry.prometheus import PrometheusMetrics
-from tests.docs.pages import ROOT, blocks
+from tests.docs.pages import ROOT, blocks, pages
 
 
 def shown(page: str, language: str) -> list[str]:
@@ -61,6 +62,32 @@ def test_every_room_of_the_house_is_there() -> None:
         for name in re.findall(r"\b\w+\.py\b", line):
             home = folder if indent > len("  ") else "eas_tw"
             assert (ROOT / home / name).is_file(), f"{home}/{name}"
+
+
+def test_every_endpoint_type_is_described() -> None:
+    """With its value, in the words of the source; the text of `str` itself says nothing."""
+    entry = re.compile(r"^\.\. py:data:: eas_tw\.(\w+)\n   :type: str\n   :value: \"(\w+)\"\n\n   (.+)$", re.MULTILINE)
+    found = entry.findall(page("reference/configuration.md"))
+    named = {name: getattr(eas_tw, name) for name in eas_tw.__all__ if name.startswith("ENDPOINT_TYPE_")}
+    assert {name: value for name, value, _ in found} == named
+    source = (ROOT / "eas_tw" / "config.py").read_text("utf-8")
+    for name, value, text in found:
+        assert f'{name} = "{value}"\n"""{text}"""\n' in source
+
+
+def test_no_value_is_described_by_its_type() -> None:
+    """What autodoc finds of a constant from another module is the docstring of its class."""
+    for path in pages():
+        for module, name in re.findall(r"^\.\. autodata:: ([\w.]+)\.(\w+)$", path.read_text("utf-8"), re.MULTILINE):
+            value = getattr(import_module(module), name)
+            assert value.__doc__ != type(value).__doc__, f"{path.name}: {module}.{name}"
+
+
+def test_the_demo_takes_as_long_everywhere() -> None:
+    """README and Makefile say the same."""
+    phrase = re.compile(r"about \d+ s, and \S+ \S+")
+    times = [phrase.findall((ROOT / name).read_text("utf-8")) for name in ("README.md", "Makefile")]
+    assert times[0] == times[1] != []
 
 
 def page(name: str) -> str:

@@ -67,8 +67,11 @@ def test_the_banner_shows_a_token_only_if_it_made_it_up(tmp_path: Path) -> None:
         pass
     assert "s3cret-of-the-user" not in served.output
     assert "$EAS_TOKEN" in served.output
+    assert "# first: export EAS_TOKEN=…" in served.output
     with Served(tmp_path) as served:
-        assert served.ready["services"][0]["token"] in served.output
+        assert f"  export EAS_TOKEN={served.ready['services'][0]['token']}\n" in served.output
+    with Served(tmp_path, "--token", "") as served:
+        assert "EAS_TOKEN" not in served.output
     assert "curl " in served.output
 
 
@@ -91,7 +94,10 @@ def test_the_banners_lines_can_be_pasted(tmp_path: Path, service: str, token: st
             check=False,
         )
         assert (ended.stderr, says in ended.stdout) == ("", True)
-        commands = [line.replace("$EAS_TOKEN", token or "") for line in lines if line.startswith("curl ")]
+        exported = [line.partition("=")[2] for line in lines if line.startswith("export EAS_TOKEN=")]
+        assert bool(exported) == (token is None)
+        here = token or exported[0]
+        commands = [line.replace("$EAS_TOKEN", here) for line in lines if line.startswith("curl ")]
         assert [curled(served, command, tmp_path) for command in commands] == [200, 200]
 
 

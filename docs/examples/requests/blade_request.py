@@ -15,10 +15,19 @@ async def main(reactor, endpoint, token):
     request = BladeRequest("serving_default")
     request.add_feed("x", 2, [2, 2], BladeRequest.DT_FLOAT, [[1, 2], [3, 4]])
     request.add_fetch("x", BladeRequest.DT_FLOAT)
-    client = PredictClient(endpoint, "blade", token=token, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor)
+    client = PredictClient(
+        endpoint,
+        "blade",
+        token=token,
+        endpoint_type=ENDPOINT_TYPE_DIRECT,
+        reactor=reactor,
+    )
     async with client:
         response = await client.predict(request)
-        print(response.get_tensor_shape("x"), response.get_values("x", BladeRequest.DT_FLOAT))
+        print(
+            response.get_tensor_shape("x"),
+            response.get_values("x", BladeRequest.DT_FLOAT),
+        )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,13 @@ async def main(reactor, endpoint, token):
     request = CaffeRequest()
     request.add_feed("data", [1, 1, 2, 2], [[0.0, 0.5], [0.75, 1.0]])
     request.add_fetch("data")
-    client = PredictClient(endpoint, "caffe", token=token, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor)
+    client = PredictClient(
+        endpoint,
+        "caffe",
+        token=token,
+        endpoint_type=ENDPOINT_TYPE_DIRECT,
+        reactor=reactor,
+    )
     async with client:
         response = await client.predict(request)
         print(response.output_names, response.as_numpy("data").shape)

@@ -19,7 +19,13 @@ async def main(reactor, endpoint, token):
     request.add_feed(message, debug_level=1)
     request.add_user_fea_int("age", 30)
     request.add_user_fea_str("city", "上海")
-    client = PredictClient(endpoint, "easyrec", token=token, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor)
+    client = PredictClient(
+        endpoint,
+        "easyrec",
+        token=token,
+        endpoint_type=ENDPOINT_TYPE_DIRECT,
+        reactor=reactor,
+    )
     async with client:
         response = await client.predict(request)
         for item, result in sorted(response.results.items()):

@@ -1,4 +1,4 @@
-"""Two ways to say the same tensor: shape, dtype and content, or an array that tells all three."""
+"""The same tensor as shape, dtype and content, or as an array that has all three."""
 
 import numpy as np
 

@@ -14,7 +14,13 @@ from eas_tw import ENDPOINT_TYPE_DIRECT, JsonRequest, PredictClient
 
 async def main(reactor, endpoint, token):
     request = JsonRequest({"rows": np.eye(2), "user": "李雷"})
-    client = PredictClient(endpoint, "json", token=token, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor)
+    client = PredictClient(
+        endpoint,
+        "json",
+        token=token,
+        endpoint_type=ENDPOINT_TYPE_DIRECT,
+        reactor=reactor,
+    )
     async with client:
         response = await client.predict(request)
         print(response.data["rows"])

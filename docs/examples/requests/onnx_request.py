@@ -14,13 +14,26 @@ from eas_tw import ENDPOINT_TYPE_DIRECT, OnnxDataHelper, OnnxRequest, PredictCli
 
 async def main(reactor, endpoint, token):
     request = OnnxRequest()
-    request.add_tensor(OnnxDataHelper.from_array(np.ones((1, 3), np.float32), "x"))  # as in the official SDK
-    request.add_feed("mask", content=np.array([[1, 0, 1]], np.uint8))  # as for every other kind
-    client = PredictClient(endpoint, "onnx", token=token, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor)
+    request.add_tensor(
+        OnnxDataHelper.from_array(np.ones((1, 3), np.float32), "x")
+    )  # as in the official SDK
+    request.add_feed(
+        "mask", content=np.array([[1, 0, 1]], np.uint8)
+    )  # as for every other kind
+    client = PredictClient(
+        endpoint,
+        "onnx",
+        token=token,
+        endpoint_type=ENDPOINT_TYPE_DIRECT,
+        reactor=reactor,
+    )
     async with client:
         response = await client.predict(request)
         for index in range(response.get_size()):
-            print(response.get_name(index), OnnxDataHelper.to_array(response.get_tensor(index)).dtype)
+            print(
+                response.get_name(index),
+                OnnxDataHelper.to_array(response.get_tensor(index)).dtype,
+            )
         print(response.as_numpy("mask"))
 
 

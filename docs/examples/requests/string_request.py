@@ -13,7 +13,13 @@ from eas_tw import ENDPOINT_TYPE_DIRECT, PredictClient, StringRequest
 
 async def main(reactor, endpoint, token):
     request = StringRequest('[{"money_credit": 3000000}]')
-    client = PredictClient(endpoint, "echo", token=token, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor)
+    client = PredictClient(
+        endpoint,
+        "echo",
+        token=token,
+        endpoint_type=ENDPOINT_TYPE_DIRECT,
+        reactor=reactor,
+    )
     async with client:
         response = await client.predict(request)
         print(response)  # the text

@@ -16,7 +16,13 @@ async def main(reactor, endpoint, token):
     request.add_feed(0, [2, 3], TorchRequest.DT_FLOAT, [[1, 2, 3], [6, 5, 4]])
     request.add_fetch(0)
     request.add_fetch(1)
-    client = PredictClient(endpoint, "torch", token=token, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor)
+    client = PredictClient(
+        endpoint,
+        "torch",
+        token=token,
+        endpoint_type=ENDPOINT_TYPE_DIRECT,
+        reactor=reactor,
+    )
     async with client:
         response = await client.predict(request)
         print(response.get_values(0))  # the means of the rows

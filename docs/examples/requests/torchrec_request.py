@@ -19,7 +19,13 @@ async def main(reactor, endpoint, token):
     for item, price in (("i1", 9.5), ("i2", 12.0)):
         request.add_item_id(item)
         request.add_item_fea("price", price, "FLOAT")
-    client = PredictClient(endpoint, "torchrec", token=token, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor)
+    client = PredictClient(
+        endpoint,
+        "torchrec",
+        token=token,
+        endpoint_type=ENDPOINT_TYPE_DIRECT,
+        reactor=reactor,
+    )
     async with client:
         response = await client.predict(request)
         scores = response.get_values("scores")

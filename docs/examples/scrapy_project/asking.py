@@ -18,5 +18,7 @@ class Asking(scrapy.Spider):
         yield scrapy.Request("data:,[4000]")
 
     async def parse(self, response):
-        answer = await maybe_deferred_to_future(get_client(self.crawler).predict(response.text))
+        answer = await maybe_deferred_to_future(
+            get_client(self.crawler).predict(response.text)
+        )
         yield {"answer": str(answer)}

@@ -1,6 +1,8 @@
 """A crawl whose items are scored on their way.
 
-EAS_ENDPOINT=… EAS_TOKEN=… python loans.py, or with settings.py EAS_TOKEN=… scrapy crawl loans
+EAS_ENDPOINT=… EAS_TOKEN=… python loans.py
+
+Or, with settings.py: EAS_TOKEN=… scrapy crawl loans
 """
 
 import json
