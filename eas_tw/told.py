@@ -152,11 +152,12 @@ class Told:
         Returns:
             Call it to hear no more.
         """
-        client, listening = self._tell(), _Listening(listener)
+        listening = _Listening(listener)
+        self._tell()  # in a forked child this makes the client, and a lock that nobody holds
         with self._lock:
             self._listening.append(listening)
-            if client is self._client:
-                listening.stop = client.listen(listener)
+            if self._client is not None:
+                listening.stop = self._client.listen(listener)
         return partial(self._stop_listening, listening)
 
     def wrap_predict(self, wrap: Wrap) -> None:
@@ -166,11 +167,11 @@ class Told:
             wrap: Called with the `eas_tw.PredictClient` underneath and its `predict`, once for each such client.
                 Returns what is called instead, on the reactor's thread, in the caller's context (`contextvars`).
         """
-        client = self._tell()
+        self._tell()
         with self._lock:
             self._wraps = (*self._wraps, wrap)
-            if client is self._client:
-                self._predict = wrap(client, self._predict)
+            if self._client is not None:
+                self._predict = wrap(self._client, self._predict)
 
     # -- for those who inherit
 

@@ -21,9 +21,13 @@ async def test_canned_answers(eas_service):
     eas_service.answers(json={"score": 0.9}, on=matching(json={"user": 7}))
     eas_service.answers(answer(status=503), answer(json={"score": 0.1}))
     async with connect(eas_service) as client:
-        assert (await client.predict(JsonRequest({"user": 7}))).data == {"score": 0.9}
+        assert (await client.predict(JsonRequest({"user": 7}))).data == {
+            "score": 0.9
+        }
         # Answered 503 first, and again by another instance.
-        assert (await client.predict(JsonRequest({"user": 8}))).data == {"score": 0.1}
+        assert (await client.predict(JsonRequest({"user": 8}))).data == {
+            "score": 0.1
+        }
     eas_service.assert_all_requests_came()
     assert eas_service.received()[0].json() == {"user": 7}
 

@@ -148,9 +148,13 @@ class PredictClient(Told):
             client = self._client_here()
             if not client.is_ready:
                 self._loop.run(client.init)
-            call = partial(
-                self._predict, body, timeout_s=timeout_s, path=path, query=query, headers=headers, idempotent=idempotent
-            )
+            predict = self._predict
+
+            def call() -> Deferred[Any]:
+                return predict(
+                    body, timeout_s=timeout_s, path=path, query=query, headers=headers, idempotent=idempotent
+                )
+
             # A wrapper, such as a tracer's, looks for what the caller's thread is doing.
             content = self._loop.run(partial(copy_context().run, call) if self._wraps else call)
             return request.parse_response(content)

@@ -18,6 +18,8 @@ Who = TypeVar("Who")
 
 _TICK_S = 1e-6
 """The least wait, above what sums of floats are off by: a wait of less could end at the same time again, for ever."""
+_QUEUES_KEPT = 64
+"""How many durations may have a queue before empty ones are looked for."""
 
 
 class _Queue(Generic[Who]):
@@ -58,6 +60,7 @@ class Deadlines(Generic[Who]):
         self._on_mark = on_mark or expire
         self._shares = (*marks, 1.0)
         self._queues: dict[float, _Queue[Who]] = {}
+        self._purge_at = _QUEUES_KEPT
 
     def __bool__(self) -> bool:
         """Whether anything is pending."""
@@ -73,6 +76,8 @@ class Deadlines(Generic[Who]):
         """Let `who` expire at `now + after_s`; `now` is the clock's time."""
         queue = self._queues.get(after_s)
         if queue is None:
+            if len(self._queues) >= self._purge_at:
+                self._purge()
             queue = self._queues[after_s] = _Queue(len(self._shares))
             queue.timer = self._clock.callLater(self._shares[0] * after_s, self._sweep, after_s, queue)
         queue.first[who] = now
@@ -92,6 +97,19 @@ class Deadlines(Generic[Who]):
             for stage in queue.stages:
                 stage.clear()
         self._queues.clear()
+
+    def _purge(self) -> None:
+        """Drop the queues that are empty.
+
+        A program whose calls each have another time left (`deadline - now`) makes a queue for each of them, which would
+        stay, with its timer, for as long as that call might have taken.
+        """
+        for after_s, queue in list(self._queues.items()):
+            if not any(queue.stages):
+                if queue.timer is not None and queue.timer.active():
+                    queue.timer.cancel()
+                del self._queues[after_s]
+        self._purge_at = max(_QUEUES_KEPT, 2 * len(self._queues))
 
     def _sweep(self, after_s: float, queue: _Queue[Who]) -> None:
         # It has this queue among its arguments: without the circle both are gone at once, and need no collector.

@@ -136,3 +136,38 @@ def test_everybody_is_told_once_at_the_time(steps: list[tuple[str, int, float]])
     pass_to(house.clock.seconds() + 4.0)
     assert sorted(house.told, key=str) == sorted(expected, key=str)
     assert not house.clock.getDelayedCalls()
+
+
+def test_durations_that_are_over_are_not_kept() -> None:
+    """A program may give each call what is left of a deadline of its own: no two alike."""
+    house = House()
+    house.set("stays", 3600.5)
+    for number in range(10_000):
+        after_s = 3600 + number / 1e5
+        house.set("goes", after_s)
+        house.deadlines.clear("goes", after_s)
+    assert len(house.deadlines._queues) <= 130
+    assert len(house.clock.getDelayedCalls()) <= 130
+    house.clock.pump([600.0] * 7)
+    assert [who for _, what, who in house.told if what == "end"] == ["stays"]
+    assert not house.clock.getDelayedCalls()
+
+
+def test_a_queue_may_be_dropped_while_it_is_swept() -> None:
+    """What expires sets deadlines of many other durations, and of the same."""
+    house = House(())
+    deadlines = house.deadlines
+
+    def expire(who: object) -> None:
+        house.told.append((house.clock.seconds(), "end", who))
+        if who == "first":
+            for number in range(200):
+                deadlines.set(number, house.clock.seconds(), 10.0 + number)
+            deadlines.set("again", house.clock.seconds(), 1.0)
+
+    deadlines._expire = expire
+    house.set("first", 1.0)
+    house.run(1.0, 1.0)
+    assert house.told == [(1.0, "end", "first"), (2.0, "end", "again")]
+    deadlines.stop()
+    assert not house.clock.getDelayedCalls()

@@ -255,6 +255,30 @@ class Instrumented:
         return {str(point.attributes["eas.service"]): getattr(point, "value", None) for point in found}
 
 
+def test_a_listener_that_comes_while_the_client_is_made_hears_it() -> None:
+    """An asyncio client is made on its loop's thread, while another thread watches it."""
+
+    class Slow(eas_tw.aio.PredictClient):
+        """Made between the two steps of a thread that begins to listen."""
+
+        def _tell(self) -> PredictClient:
+            found = super()._tell()
+            if self._client is None and hasattr(self, "_began"):
+                self._start(PuppetReactor())
+            return found
+
+    client = Slow("", "svc", instances=[("10.0.0.1", 80)])
+    client._began = True  # type: ignore[attr-defined]
+    heard: list[Any] = []
+    stop = client.listen(heard.append)
+    assert client._client is not None
+    client._client._record._tell(CallEnded("svc", 0.1, "", (), None))
+    assert len(heard) == 1
+    stop()
+    client._client._record._tell(CallEnded("svc", 0.1, "", (), None))
+    assert len(heard) == 1
+
+
 class TestOpenTelemetry:
     """Instrumentation."""
 
