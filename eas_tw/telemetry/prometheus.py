@@ -53,17 +53,15 @@ class _Watching:
         client: The client.
         stop: Stops listening to it.
         service: Its service's name.
-        is_closed: Whether it is closed.
         refusals: Discovery replies that changed nothing, by reason.
         counts: Its counts, by metric.
-        gauges: Its gauges, by metric; empty when it could not be read.
+        gauges: Its gauges, by metric; empty when it is closed or could not be read.
         has_failed: Whether it could not be read the last time.
     """
 
     client: Watched
     stop: Callable[[], None] = field(default=lambda: None)
     service: str = ""
-    is_closed: bool = False
     refusals: dict[str, int] = field(factory=dict)
     counts: dict[str, Counts] = field(factory=dict)
     gauges: dict[str, int] = field(factory=dict)
@@ -149,6 +147,8 @@ class PrometheusMetrics(Collector):
             TypeError: It is no client; nothing is registered then.
         """
         watched = as_watched(client)
+        if watched.is_closed:
+            return lambda: None  # its last event may be over, and nothing would take it out again
         with self._lock:
             found = next((watching for watching in self._watching if watching.client is watched), None)
             if found is None:
@@ -162,8 +162,6 @@ class PrometheusMetrics(Collector):
         """Read the clients, at a scrape (prometheus_client)."""
         for watching in list(self._watching):
             _read(watching)
-            if watching.is_closed:
-                self._leave(watching)
         with self._lock:
             counts, gauges = self._added_up()
         for name, (says, label, _) in _COUNTS.items():
@@ -306,15 +304,16 @@ _GAUGES: dict[str, tuple[str, Callable[[_Watching], int]]] = {
 def _read(watching: _Watching) -> None:
     """Read a client; one that raises keeps the counts that were read last, and no place in the gauges."""
     client = watching.client
-    watching.gauges = {}
     try:
-        watching.service, watching.is_closed = client.service_name, client.is_closed
+        watching.service = client.service_name
         counts = {name: read_steadily(read, watching) for name, (_, _, read) in _COUNTS.items()}
-        gauges = {name: read_steadily(read, watching) for name, (_, read) in _GAUGES.items()}
+        # One that is closed may be ending calls still: its counts go on until its last event.
+        shown = {} if client.is_closed else _GAUGES
+        gauges = {name: read_steadily(read, watching) for name, (_, read) in shown.items()}
     except Exception:  # noqa: BLE001  one client's bug must not take the metrics of the whole program away
         if not watching.has_failed:
             _log.failure("the metrics of a client of {service} cannot be read", service=watching.service)
-        watching.has_failed = True
+        watching.gauges, watching.has_failed = {}, True
     else:
         watching.counts, watching.gauges, watching.has_failed = counts, gauges, False
 

@@ -203,6 +203,25 @@ class TestPrometheus:
         assert [labels["service"] for labels in found] == [f"job{number}" for number in range(872, 1000)]
         assert len(scraped.metrics._services) <= 129
 
+    def test_what_ends_while_a_client_closes_is_counted(self) -> None:
+        """A scrape between `close` and the last answer takes the gauge out, and nothing else."""
+        scraped, house = Scraped(), House(1, drain_timeout_s=3.0)
+        scraped.metrics.watch(house.client)
+        call = house.call()
+        closing = Result(house.client.close())
+        assert scraped.value("eas_client_instances") is None
+        house.dial.fail()
+        house.reactor.advance(0.3)
+        says(house.accept(), response())
+        assert str(call.value) == "ok"
+        house.reactor.advance(0)
+        assert closing.fired
+        assert scraped.value("eas_client_call_duration_seconds_count", error_type="") == 1
+        assert scraped.value("eas_client_retries_total", reason="connect_refused") == 1
+        assert not scraped.metrics._watching
+        scraped.metrics.watch(house.client)()
+        assert not scraped.metrics._watching
+
     def test_a_client_that_closes_before_init_goes(self) -> None:
         """Nothing happened, and nothing is kept."""
         scraped = Scraped()
