@@ -41,6 +41,7 @@ SIMULATOR = {
     "faults": ["faults types", "faults --json"],
     "requests": ["requests", "requests --follow", "requests --follow --service none"],
     "reset": ["reset"],
+    "record": ["record --help"],  # goes on until it is ended, like serve
     "openapi": ["openapi"],
     "simulate": ["simulate --seed 1 --hours 0.01", "simulate --seed 1 --hours 0.01 --json"],
     "soak": ["soak --seeds 1..2 --hours 0.01 --json"],
