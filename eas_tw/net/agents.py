@@ -64,12 +64,15 @@ class Agents:
         self._endpoints = _CountedEndpoints(Endpoints(reactor, connect_timeout_s, trust_roots))
         self.agent: IAgent = agent or Agent.usingEndpointFactory(reactor, self._endpoints, pool)
 
-    def flush(self) -> None:
+    def flush(self) -> bool:
         """Write the requests that were begun since the last call on kept connections.
 
         The reactor would write them a turn later, after it has read what came meanwhile.
+
+        Returns:
+            False when one of them was not written, since something came on its connection; it will fail.
         """
-        self._pool.flush()
+        return self._pool.flush()
 
     def close(self) -> Deferred[Any]:
         """Close every connection; to be called when nothing is asked any more.
@@ -94,11 +97,11 @@ class _CheckedPool(HTTPConnectionPool):
         """A connection for a request (`HTTPConnectionPool`)."""
         return Deferred.fromCoroutine(self._usable(key, endpoint))
 
-    def flush(self) -> None:
-        """Write what the connections taken since the last call have to write."""
+    def flush(self) -> bool:
+        """Write what the connections taken since the last call have to write; whether all could."""
         taken, self._taken = self._taken, []
-        for connection in taken:
-            connection.flush()
+        written = [connection.flush() for connection in taken]
+        return all(written)
 
     async def _usable(self, key: Hashable, endpoint: IStreamClientEndpoint) -> Any:
         while True:
@@ -176,10 +179,14 @@ class _CountingProtocol(ProtocolWrapper):
         """Whether nothing has come since the last response, and it is not being closed."""
         return not (self.disconnecting or (self._has_input is not None and self._has_input()))
 
-    def flush(self) -> None:
-        """Write now; an error is found again by the reactor."""
+    def flush(self) -> bool:
+        """Write now, unless something has come; an error of the write is found again by the reactor."""
+        if not self.is_usable():
+            self.abort()
+            return False
         if isinstance(self.transport, SocketTransport) and self.transport.connected:
             self.transport.doWrite()
+        return True
 
     def abort(self) -> None:
         self.transport.abortConnection()

@@ -126,8 +126,13 @@ class Gateway:
             allow_redirects=False,
             unbuffered=True,
         )
-        self._agents.flush()
-        response = await requesting
+        is_written = self._agents.flush()
+        try:
+            response = await requesting
+        except Exception as error:
+            if is_written:
+                raise
+            raise RequestNotSent from error
         body = await collect(response, self._config.max_response_bytes)
         lines = [name + b": " + value for name, values in response.headers.getAllRawHeaders() for value in values]
         return response.code, b"\r\n".join([b"", *lines, b""]), body
@@ -168,7 +173,9 @@ def _outcome(error: Exception) -> Outcome:
         return Outcome(Condition.VIOLATION, detail=str(error))
     if isinstance(error, ConnectError):
         return connect_outcome(error)
-    if isinstance(error, DNSLookupError | RequestNotSent):
+    if isinstance(error, RequestNotSent):
+        return Outcome(Condition.UNSENT, detail="a kept connection was closed, or had bytes, before the request left")
+    if isinstance(error, DNSLookupError):
         return Outcome(Condition.CONNECT_FAILED, detail=str(error))
     detail = str(inner[0]) if inner else f"{type(error).__name__}: {error}"
     if isinstance(error, ResponseFailed) and not isinstance(error, ResponseNeverReceived):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from eas_tw.net.agent_fetch import collect
@@ -51,11 +53,13 @@ class Loopback:
         self.transports.append(transport)
         return succeed(protocol)
 
-    def ask(self) -> list[Any]:
+    def ask(self, meanwhile: Any = None) -> list[Any]:
         """Send a request; the body of its response, or a failure, once it is there."""
         got: list[Any] = []
         asking = self.agents.agent.request(b"GET", b"http://127.0.0.1/")
-        self.agents.flush()
+        if meanwhile is not None:
+            meanwhile(self.ends[0])
+        self.is_written = self.agents.flush()
         asking.addCallback(collect, 1000).addBoth(got.append)
         return got
 
@@ -131,6 +135,24 @@ def test_a_kept_connection_on_which_something_came_is_not_used(loopback: Loopbac
     fresh.send(OK + b"again")
     loopback.turn()
     assert two == [b"again"]
+
+
+@pytest.mark.parametrize("surprise", SURPRISES.values(), ids=SURPRISES.keys())
+def test_what_comes_while_the_request_is_made_keeps_it_here(loopback: Loopback, surprise: Any) -> None:
+    """It fails, and it is known that nothing of it was sent."""
+    loopback.ask()
+    loopback.turn()
+    (far,) = loopback.ends
+    far.recv(1000)
+    far.send(OK + b"hello")
+    loopback.turn()
+    assert loopback.is_written
+    two = loopback.ask(surprise)
+    assert not loopback.is_written
+    loopback.reactor.advance(0)
+    assert isinstance(two[0], Failure)
+    with contextlib.suppress(OSError):
+        assert far.recv(1000) == b""
 
 
 def test_a_request_on_a_kept_connection_is_written_at_once(loopback: Loopback) -> None:
