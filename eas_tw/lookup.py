@@ -11,6 +11,7 @@ import socket
 import threading
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -109,7 +110,10 @@ class ThreadResolver:
         while self._queue and self._running < _THREADS:
             self._running += 1
             question = self._queue.popleft()
-            self._start(lambda question=question: self._work(question))  # type: ignore[misc]
+            try:
+                self._start(partial(self._work, question))
+            except RuntimeError as error:  # the machine gives no more threads
+                self._ended(question, error)
 
     def _work(self, question: _Question) -> None:
         """In a thread."""

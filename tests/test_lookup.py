@@ -97,6 +97,18 @@ def test_what_getaddrinfo_raises_is_the_answer() -> None:
     threads.run_one()
 
 
+def test_a_machine_without_threads_is_an_answer() -> None:
+    """And the next look-up tries again."""
+
+    def refuse(_: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    threads = Threads()
+    resolver = ThreadResolver(threads, start=refuse)
+    for _ in range(10):
+        assert isinstance(Result(resolver.look_up("x")).error, RuntimeError)
+
+
 def test_it_is_a_resolver_of_twisted() -> None:
     """Of each family or of both; a name that is not known has no addresses, nor has one that is given up."""
     threads = Threads()

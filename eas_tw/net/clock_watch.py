@@ -10,8 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import ref
+
+from twisted.logger import Logger
 
 from eas_tw.net.monotonic import MonotonicReactor
 
@@ -22,6 +25,11 @@ LONGEST_S = 1.0
 """Seconds between two looks, at most: a look costs a few microseconds."""
 
 _JOIN_WITHIN_S = 1.0
+
+_log = Logger(namespace="eas_tw.client")
+
+_numbers = count()
+"""Of entries; never the same twice, in a forked process neither."""
 
 
 class _Entry(NamedTuple):
@@ -37,7 +45,6 @@ class ClockWatch:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._entries: dict[int, _Entry] = {}
-        self._number = 0
         self._thread: threading.Thread | None = None
 
     def add(self, reactor: object, every_s: float) -> Callable[[], None]:
@@ -53,14 +60,21 @@ class ClockWatch:
         if not isinstance(reactor, MonotonicReactor):
             return lambda: None
         with self._changed:
-            self._number += 1
-            number = self._number
+            number = next(_numbers)
             self._entries[number] = _Entry(ref(reactor), min(every_s, LONGEST_S))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="eas_tw clock watch", daemon=True)
-                self._thread.start()
+                self._thread = self._started()
             self._changed.notify()
         return lambda: self._remove(number)
+
+    def _started(self) -> threading.Thread | None:
+        thread = threading.Thread(target=self._run, name="eas_tw clock watch", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            _log.warn("no thread to notice that the machine's clock is set back: {error}", error=error)
+            return None
+        return thread
 
     def _remove(self, number: int) -> None:
         with self._changed:

@@ -8,6 +8,7 @@ every failure into a line of it. What a list is worth is decided by `policy.inst
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -40,6 +41,8 @@ PATHS = (DOCUMENTED_PATH, NEWER_PATH)
 
 _NOT_FOUND = 404
 _FIRST_RETRY_S = 0.1
+_SERVERS_BYTES = 2**16
+_NUMBERS = re.compile(r"-?\d+")
 
 
 class Fetcher(Protocol):
@@ -147,7 +150,7 @@ class VipServerSource:
     async def read(self) -> Snapshot:
         """The list as it is now."""
         listed = await self._fetcher.get(f"{self._address_server}/vipserver/serverlist")
-        servers = [line.strip() for line in listed.decode("utf-8", "replace").splitlines() if line.strip()]
+        servers = _servers(listed)
         if not servers:
             raise RefusedReplyError(Refusal.EMPTY_LIST, "the address server names no server")
         server = self._rng.choice(servers)
@@ -157,6 +160,14 @@ class VipServerSource:
     def close(self) -> Deferred[Any]:
         """Fires when its sockets are gone."""
         return self._fetcher.close()
+
+
+def _servers(listed: bytes) -> list[str]:
+    """The lines of an address server's reply; of a reply without end, the first."""
+    lines = listed[:_SERVERS_BYTES].decode("utf-8", "replace").splitlines()
+    if len(listed) > _SERVERS_BYTES:
+        del lines[-1:]  # it may be cut
+    return [line.strip() for line in lines if line.strip()]
 
 
 @frozen
@@ -230,6 +241,7 @@ class Poller:
         self._good_at: float | None = None
         self._last_error = ""
         self._hurry_s = _FIRST_RETRY_S
+        self._logged_refusal: tuple[object, ...] | None = None
         self._bad_row_examples: dict[str, str] = {}
 
     @property
@@ -289,6 +301,7 @@ class Poller:
                 "{service}: discovery works again: {n} instances", service=self._service, n=len(snapshot.instances)
             )
             self._last_error = ""
+            self._logged_refusal = None
         self._bad_rows.update(snapshot.bad_rows)
         for fault, count in snapshot.bad_rows.items():
             if fault not in self._bad_row_examples:
@@ -306,8 +319,11 @@ class Poller:
         self._polls += 1
         self._rejections[error.reason.value] += 1
         self._on_refusal(error)
-        if str(error) != self._last_error:
-            self._last_error = str(error)
+        self._last_error = str(error)
+        # What differs in its numbers only is said once: bad rows, ports and times are new with each poll.
+        kind = (error.reason, getattr(error, "status", 0), _NUMBERS.sub("", self._last_error))
+        if kind != self._logged_refusal:
+            self._logged_refusal = kind
             _log.warn(
                 "{service}: discovery reply refused ({reason}), the list stays as it is: {error}",
                 service=self._service,

@@ -31,6 +31,7 @@ _STEP_CHARS = 2**16
 _LEAST_ROW_CHARS = 64
 """A shorter row counts as one of this length: checking it takes as long."""
 
+_DETAIL_CHARS = 500
 _SHOWN_CHARS = 40
 _SHOWN_BITS = 128
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
@@ -87,7 +88,8 @@ class RefusedReplyError(ValueError):
     """
 
     def __init__(self, reason: Refusal, detail: str) -> None:
-        super().__init__(detail)
+        # It is shown in logs and errors, and may quote what the control plane said.
+        super().__init__(detail if len(detail) <= _DETAIL_CHARS else detail[: _DETAIL_CHARS - 3] + "...")
         self.reason = reason
 
 

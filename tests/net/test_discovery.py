@@ -7,6 +7,7 @@ from itertools import pairwise
 from random import Random
 from typing import Any
 
+import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
@@ -300,6 +301,34 @@ def test_ever_new_bad_rows_are_one_line_and_one_count() -> None:
     assert list(status.bad_row_examples) == ["port"]
     assert len(seen) == 1
     assert len(formatEvent(seen[0])) < 200
+
+
+def test_refusals_that_differ_in_numbers_only_are_one_line() -> None:
+    """Ever new bad rows, poll after poll; another status is another line."""
+    seen: list[Any] = []
+    house = House()
+    globalLogPublisher.addObserver(seen.append)
+    for number in range(10):
+        assert house.source.reply is not None
+        with pytest.raises(RefusedReplyError) as caught:
+            read_upstreams(json.dumps({"endpoints": {"items": [{"ip": "a", "port": -number, "weight": 1}]}}).encode())
+        house.source.reply.errback(caught.value)
+        house.clock.advance(5.0)
+    for status in (500, 503):
+        assert house.source.reply is not None
+        house.source.reply.errback(BadStatusError(status))
+        house.clock.advance(5.0)
+    globalLogPublisher.removeObserver(seen.append)
+    assert len(seen) == 3
+    assert house.poller.status.last_error == "the reply has status 503"
+
+
+def test_a_list_of_servers_without_end_is_cut() -> None:
+    """Between two lines."""
+    library = Library({"http://a:8080/vipserver/serverlist": b"server.example:81\n" * 1_000_000})
+    source = VipServerSource(Clock(), library, "http://a:8080", "d", Random(1))  # type: ignore[arg-type]
+    assert read(source).value.status == 404
+    assert library.asked[1].startswith("http://server.example:81/")
 
 
 def test_inside_eas_the_question_says_so() -> None:
