@@ -18,6 +18,7 @@ from eas_tw.config import ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_FIXED, ClientConf
 from eas_tw.errors import ClientClosed, ConfigError, NoInstances
 from eas_tw.net.call import Call
 from eas_tw.net.discovery import DiscoveryStatus
+from eas_tw.net.endings import awaitable_error
 from eas_tw.net.http1 import text_headers
 from eas_tw.net.monotonic import is_real, monotonic_view
 from eas_tw.outgoing import Envelope
@@ -85,7 +86,7 @@ class PredictClient:
         self._wall_clock = wall_clock or (time if is_real(self._reactor) else self._reactor.seconds)
         self._family = Family(monotonic_view(self._reactor, monotonic))
         self._envelope = Envelope(self._wall_clock)
-        self._record = Record(self._family.reactor.seconds)
+        self._record = Record(self._family.reactor.seconds, self._family.reactor.callLater)
         self.counters = self._record.counters
         self._session: Session | None = None
         self._thread = 0
@@ -249,8 +250,10 @@ class PredictClient:
             if self._config.compress is not None:
                 body = compress(self._config.compress, body)
             sealed = self._envelope.seal(body, path, query, headers)
-        except Exception:  # noqa: BLE001  whatever is wrong with a request, the Deferred says it
-            return fail()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001  whatever is wrong with a request, the Deferred says it
+            return fail(awaitable_error(error, "the request's to_string"))
         finish = partial(_read, request, self._config)
         return Call(session.calls, session.fleet, sealed, finish, timeout_s, is_idempotent=idempotent).start()
 

@@ -244,8 +244,7 @@ class Session:
         return Random(None if seed is None else f"{seed}/{self._target.service}/{name}")  # noqa: S311
 
     def _got_list(self, snapshot: Snapshot) -> None:
-        self._copy_from = None
-        self._take_over(snapshot.instances)
+        self._take_over(snapshot.instances, copy_from=None)
         if self._disk_copy is not None and self._saving is None:
             # In a turn of its own: to apply a long list and to write it each take their time.
             self._saving = self._reactor.callLater(0, self._save)
@@ -258,10 +257,12 @@ class Session:
     def _got_refusal(self, error: RefusedReplyError) -> None:
         self._record.poll_refused(error.reason.value, str(error))
 
-    def _take_over(self, instances: tuple[Instance, ...]) -> None:
+    def _take_over(self, instances: tuple[Instance, ...], *, copy_from: float | None) -> None:
         if isinstance(self.fleet, Upstream):
             with _no_collection(len(instances) + len(self.instances)):
                 self.fleet.apply(instances)
+        # Only now: a list that could not be applied is not the one in force.
+        self._copy_from = copy_from
         self._waiting.release()
 
     def _use_disk_copy(self) -> bool:
@@ -274,8 +275,7 @@ class Session:
             n=len(copy.instances),
             age=round(copy.age_s),
         )
-        self._copy_from = self._reactor.seconds() - copy.age_s
-        self._take_over(copy.instances)
+        self._take_over(copy.instances, copy_from=self._reactor.seconds() - copy.age_s)
         return True
 
     def _age_s(self) -> float | None:

@@ -1,21 +1,27 @@
 """One predict call, from pick to answer.
 
 Acts and records: picks an instance, sends a leg there, notes how it ended, and does what `policy.retry` decides from
-the history, until there is a response, a decision to give up, the deadline, or a cancel. Ends exactly once. Knows
-bytes, not bodies.
+the history, until there is a response, a decision to give up, the deadline, or a cancel. Knows bytes, not bodies.
+
+Ends exactly once, whatever happens on the way. Two kinds of code run inside a call that are not its own. Listeners and
+the parser may do anything with it: cancel it, close the client, make other calls; so every step that has told them
+something looks again whether the call is over. And whatever is raised inside, by them or by a bug of ours, ends the
+call with an error; nothing is raised into the pool or the connection that reported, which serve other calls too.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 
 from eas_tw.net.deadlines import Deadlines
-from eas_tw.net.endings import gave_up, nobody, outcome_of, too_late
+from eas_tw.net.endings import awaitable_error, broke_inside, gave_up, nobody, outcome_of, too_late
 from eas_tw.net.leg import Leg, Line, Request
 from eas_tw.policy.outcomes import ANSWERED, NEVER_SENT, NOT_ITS_FAULT, OK_STATUS, Attempt, Condition, Outcome
 from eas_tw.policy.retry import GiveUp, Options, Retry, RetryBudget, RetryPolicy
+from eas_tw.telemetry.contained import contain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -126,8 +132,8 @@ class Call:
     """
 
     __slots__ = (
-        "_calls", "_failed", "_finish", "_fleet", "_fresh", "_hedge_s", "_is_idempotent", "_legs", "_pause",
-        "_timeout_s", "_tried", "deadline", "done", "history", "request",
+        "_calls", "_failed", "_finish", "_fleet", "_fresh", "_hedge_s", "_is_idempotent", "_is_over", "_legs",
+        "_pause", "_result", "_timeout_s", "_tried", "deadline", "done", "history", "request",
     )  # fmt: skip
 
     def __init__(
@@ -154,6 +160,8 @@ class Call:
         self._fresh = False
         self._hedge_s: float | None = None
         self._pause: IDelayedCall | None = None
+        self._is_over = False
+        self._result: Any = None
 
     def start(self) -> Deferred[Any]:
         """Begin; to be called once.
@@ -164,12 +172,15 @@ class Call:
         calls = self._calls
         now = calls.seconds()
         self.deadline = now + self._timeout_s
-        calls.begin(self, now, self._timeout_s)
-        delay_s = calls.hedging.delay_s
-        if delay_s is not None:
-            self._hedge_s = delay_s
-            calls.hedges.set(self, now, delay_s)
-        self._try(now)
+        try:
+            calls.begin(self, now, self._timeout_s)
+            delay_s = calls.hedging.delay_s
+            if delay_s is not None:
+                self._hedge_s = delay_s
+                calls.hedges.set(self, now, delay_s)
+            self._try(now)
+        except BaseException as error:  # noqa: BLE001  see the module
+            self._break_off(error)
         return self.done
 
     @property
@@ -180,30 +191,62 @@ class Call:
     # -- what its legs report
 
     def leg_answered(self, leg: Leg, status: int, head: bytes, body: bytes) -> None:
-        """A whole response came."""
-        if status == OK_STATUS:
-            self._succeed(leg, head, body)
-        else:
-            self._leg_ended(leg, outcome_of(status, head))
-            self._go_on((head, body))
+        """Take a whole response."""
+        if leg not in self._legs:
+            return
+        try:
+            if status == OK_STATUS:
+                self._succeed(leg, head, body)
+            else:
+                self._leg_ended(leg, outcome_of(status, head))
+                self._go_on((head, body))
+        except BaseException as error:  # noqa: BLE001  see the module
+            self._break_off(error)
 
     def leg_broke(self, leg: Leg, outcome: Outcome) -> None:
-        """An attempt ended without a whole response."""
-        self._leg_ended(leg, outcome)
-        is_local = outcome.condition is Condition.LOCAL_RESOURCE
-        if self._legs and leg.beside and outcome.condition in NEVER_SENT and not is_local:
-            # Beside another, and nobody had it: that was no chance, and cost nothing.
-            if self._may_hedge():
-                self._try(self._calls.seconds(), again=self.history[-1])
+        """Take note that an attempt ended without a whole response."""
+        if leg not in self._legs:
+            return
+        try:
+            self._leg_ended(leg, outcome)
+            is_local = outcome.condition is Condition.LOCAL_RESOURCE
+            if self._legs and leg.beside and outcome.condition in NEVER_SENT and not is_local:
+                # Beside another, and nobody had it: that was no chance, and cost nothing.
+                if self._may_hedge():
+                    self._try(self._calls.seconds(), again=self.history[-1])
+            else:
+                self._go_on(None)
+        except BaseException as error:  # noqa: BLE001  see the module
+            self._break_off(error)
+
+    def leg_timed_out(self, leg: Leg) -> None:
+        """End an attempt whose own time is up."""
+        try:
+            outcome = leg.let_go(Condition.ATTEMPT_TIMEOUT)
+        except BaseException as error:  # noqa: BLE001  see the module
+            self._break_off(error)
         else:
-            self._go_on(None)
+            self.leg_broke(leg, outcome)
+
+    def leg_not_written(self, leg: Leg, error: BaseException) -> None:
+        """End an attempt whose connection raised when it was given the request; how much of it was sent is unknown."""
+        contain(self._calls.reactor.callLater, "a request could not be written")
+        outcome = Outcome(Condition.LOST, detail=f"the request could not be written: {type(error).__name__}: {error}")
+        try:
+            leg.let_go(Condition.CANCELLED)
+        except BaseException:  # noqa: BLE001  a connection that can neither write nor close
+            contain(self._calls.reactor.callLater, "a connection could not be closed")
+        self.leg_broke(leg, outcome)
 
     # -- what time and others decide
 
     def deadline_passed(self) -> None:
-        """The call's time is up, wherever it is."""
-        self._let_go(Condition.DEADLINE)
-        self._fail(too_late(self._timeout_s, self.history))
+        """End the call, wherever it is: its time is up."""
+        try:
+            self._let_go(Condition.DEADLINE)
+            self._fail(too_late(self._timeout_s, self.history))
+        except BaseException as error:  # noqa: BLE001  see the module
+            self._break_off(error)
 
     def mark_passed(self) -> None:
         """Much of its time is over: who has it may be gone without a word."""
@@ -214,11 +257,16 @@ class Call:
 
     def hedge(self) -> None:
         """Somebody else would have answered by now: send it to one instance more, if there is one to send to."""
-        now = self._calls.seconds()
-        if self._may_hedge() and self._calls.budget.spend(now):
-            self._try(now)
+        try:
+            now = self._calls.seconds()
+            if self._may_hedge() and self._calls.budget.spend(now):
+                self._try(now)
+        except BaseException as error:  # noqa: BLE001  see the module
+            self._break_off(error)
 
     def _may_hedge(self) -> bool:
+        if self._is_over:
+            return False
         may = self._is_idempotent and self._legs and len(self.history) + len(self._legs) < self._calls.policy.attempts
         return bool(may) and self._fleet.has_another((*self._tried, *self._busy()))
 
@@ -228,8 +276,11 @@ class Call:
 
     def abort(self, error: Exception) -> None:
         """End the call with this error, now."""
-        self._let_go(Condition.CANCELLED)
-        self._fail(error)
+        try:
+            self._let_go(Condition.CANCELLED)
+            self._fail(error)
+        except BaseException as raised:  # noqa: BLE001  see the module
+            self._break_off(raised)
 
     # -- how it acts
 
@@ -239,13 +290,15 @@ class Call:
         busy = self._busy() if self._legs else ()
         instance = fleet.choose((*self._tried, *busy) if busy else self._tried, self._failed, now)
         if instance is None:
-            self._fail(nobody(self.history))
+            if not busy:
+                self._fail(nobody(self.history))
             return
-        line = fleet.pool_of(instance)
         if self.history and not busy:
             again = self.history[-1]
-        leg = Leg(self, instance, line, now, again, busy)
+        # Kept before anything else, so that its end is recorded whatever raises: the fleet counts on it.
+        leg = Leg(self, instance, now, again, busy)
         self._legs = (*self._legs, leg) if busy else (leg,)
+        line = leg.line = fleet.pool_of(instance)
         if calls.attempt_timeout_s is not None:
             calls.leg_deadlines.set(leg, now, calls.attempt_timeout_s)
         calls.record.attempt_began(leg, line.address)
@@ -264,9 +317,11 @@ class Call:
             self._failed = (*self._failed, instance.key)
         if calls.attempt_timeout_s is not None:
             calls.leg_deadlines.clear(leg, calls.attempt_timeout_s)
-        calls.record.attempt_failed(leg, self, attempt)
         had_its_time = outcome.condition is not Condition.DEADLINE or self._had_its_time(leg)
-        self._fleet.record(instance, outcome if had_its_time else _NO_TIME_LEFT, leg.began)
+        try:
+            calls.record.attempt_failed(leg, self, attempt)
+        finally:
+            self._fleet.record(instance, outcome if had_its_time else _NO_TIME_LEFT, leg.began)
 
     def _had_its_time(self, leg: Leg) -> bool:
         """Whether an attempt that the deadline ended began in time: not after a long want of something here."""
@@ -276,7 +331,7 @@ class Call:
 
     def _go_on(self, answer: tuple[bytes, bytes] | None) -> None:
         """Do what policy decides, once no other leg runs; `answer` is the last response, if there was one."""
-        if self._legs:
+        if self._legs or self._is_over:
             return
         calls = self._calls
         now = calls.seconds()
@@ -300,56 +355,110 @@ class Call:
 
     def _after_pause(self) -> None:
         self._pause = None
-        self._try(self._calls.seconds())
+        try:
+            self._try(self._calls.seconds())
+        except BaseException as error:  # noqa: BLE001  see the module
+            self._break_off(error)
 
     def _let_go(self, condition: Condition) -> None:
         """Leave the line, close the connection, drop the pause: whatever the call holds."""
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        pause, self._pause = self._pause, None
+        if pause is not None:
+            pause.cancel()
         for leg in self._legs:
-            self._leg_ended(leg, leg.let_go(condition))
+            if leg in self._legs:  # a listener that hears of the first one's end may have ended the call
+                self._release(leg, condition)
 
-    def _end(self) -> None:
-        calls = self._calls
-        calls.end(self, self._timeout_s)
-        if self._hedge_s is not None:
-            calls.hedges.clear(self, self._hedge_s)
+    def _release(self, leg: Leg, condition: Condition) -> None:
+        outcome = Outcome(condition)
+        try:
+            outcome = leg.let_go(condition)
+        finally:
+            self._leg_ended(leg, outcome)
 
     def _succeed(self, leg: Leg, head: bytes, body: bytes) -> None:
         calls = self._calls
-        self._end()
+        legs = self._legs
+        self._legs = () if len(legs) == 1 else tuple(other for other in legs if other is not leg)
         if calls.attempt_timeout_s is not None:
             calls.leg_deadlines.clear(leg, calls.attempt_timeout_s)
         if calls.hedging.is_learning:
             calls.hedging.observe(calls.seconds() - leg.began)
         self._fleet.record(leg.instance, ANSWERED, leg.began)
-        legs, self._legs = self._legs, ()
-        if len(legs) > 1:
-            self._drop([other for other in legs if other is not leg], leg.began)
+        if self._legs:
+            self._drop(leg.began)
         calls.record.attempt_answered(leg, self)
+        if self._is_over:
+            return
         try:
             result = self._finish(head, body)
-        except Exception as error:  # noqa: BLE001  the caller's parser; its error is the call's result
-            calls.record.call_failed(self, type(error).__name__, leg.instance)
-            self.done.errback(error)
-            return
-        calls.record.call_answered(self, leg.instance)
-        self.done.callback(result)
+        except BaseException as error:  # noqa: BLE001  the caller's parser; its error is the call's result
+            failure = Failure(awaitable_error(error, "the response's parser"))
+            self._end(failure, type(failure.value).__name__, leg.instance)
+        else:
+            self._end(result, "", leg.instance)
 
-    def _drop(self, legs: list[Leg], winner_began: float) -> None:
-        """Another leg was faster; of one that was asked later that tells something."""
+    def _drop(self, winner_began: float) -> None:
+        """Let the other legs go; of one that began before the fastest did, that tells something."""
         now = self._calls.seconds()
-        for leg in legs:
-            is_late = leg.began < winner_began and self._calls.hedging.is_late(now - leg.began, self._timeout_s)
-            self._leg_ended(leg, leg.let_go(Condition.LATE if is_late else Condition.CANCELLED))
+        for leg in self._legs:
+            if leg in self._legs:
+                is_late = leg.began < winner_began and self._calls.hedging.is_late(now - leg.began, self._timeout_s)
+                self._release(leg, Condition.LATE if is_late else Condition.CANCELLED)
 
-    def _fail(self, error: Exception) -> None:
-        self._end()
-        self._calls.record.call_failed(self, type(error).__name__, None)
-        self.done.errback(error)
+    def _fail(self, error: BaseException) -> None:
+        self._end(Failure(error), type(error).__name__, None)
 
-    def _cancelled(self, _: Deferred[Any]) -> None:
-        self._end()
-        self._let_go(Condition.CANCELLED)
-        self._calls.record.call_failed(self, "CancelledError", None)
+    def _end(self, result: Any, error: str, instance: Instance | None) -> None:
+        """End the call, if it has not ended: it is counted, told, and `done` fires with `result`.
+
+        Args:
+            result: The response, or a `Failure`.
+            error: The name of the error's class; empty for a response.
+            instance: Who sent the response, usable or not.
+        """
+        if self._is_over:
+            return
+        self._is_over = True
+        self._result = result
+        calls = self._calls
+        try:
+            calls.end(self, self._timeout_s)
+            if self._hedge_s is not None:
+                calls.hedges.clear(self, self._hedge_s)
+        finally:
+            try:
+                if error or instance is None:
+                    calls.record.call_failed(self, error, instance)
+                else:
+                    calls.record.call_answered(self, instance)
+            finally:
+                self._result = None
+                if not self.done.called:
+                    self.done.callback(result)
+
+    def _cancelled(self, done: Deferred[Any]) -> None:
+        if self._is_over:
+            # By a listener that is being told of its end: what it ended with stands.
+            done.callback(self._result)
+            return
+        try:
+            self._let_go(Condition.CANCELLED)
+            self._fail(CancelledError())
+        except BaseException as error:  # noqa: BLE001  see the module
+            self._break_off(error)
+
+    def _break_off(self, error: BaseException) -> None:
+        """End the call because of what was raised inside the client; while that is being handled."""
+        later = self._calls.reactor.callLater
+        contain(later, "a call ended by what was raised inside the client")
+        failed = broke_inside(error, self.history)
+        try:
+            try:
+                self._let_go(Condition.CANCELLED)
+            finally:
+                self._fail(failed)
+        except BaseException:  # noqa: BLE001  the same again, or worse; the call is over all the same
+            contain(later, "a call could not be ended in order")
+        if not self.done.called:
+            self.done.errback(failed)

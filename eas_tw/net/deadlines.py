@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from eas_tw.telemetry.contained import contain
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -43,7 +45,7 @@ class Deadlines(Generic[Who]):
 
     Args:
         clock: Whose seconds count.
-        expire: Called with each one whose deadline has passed.
+        expire: Called with each one whose deadline has passed. What it raises is logged, and the next ones are served.
         marks: Shares of the time, ascending, < 1.
         on_mark: Called with each one that is still pending when such a share of its time is over.
     """
@@ -144,8 +146,11 @@ class Deadlines(Generic[Who]):
             if began + mark_s > now:
                 return
             del stage[who]
+            serve = self._expire
             if following and began + after_s > now:
                 following[0][who] = began
-                self._on_mark(who)
-            else:
-                self._expire(who)
+                serve = self._on_mark
+            try:
+                serve(who)
+            except BaseException:  # noqa: BLE001  one timer serves all: without it the rest would never expire
+                contain(self._clock.callLater, "a deadline could not be served")

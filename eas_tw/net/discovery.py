@@ -25,6 +25,7 @@ from eas_tw.policy.instances import (
     upstreams_in_steps,
     vipserver_in_steps,
 )
+from eas_tw.telemetry.contained import contain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -205,7 +206,7 @@ class Poller:
         clock: The schedule.
         source: Whom to ask.
         service: Whose list it is, for the log.
-        on_snapshot: Called with each usable list.
+        on_snapshot: Called with each usable list. When it raises, the poll has changed nothing, and says so.
         on_refusal: Called with the reason when a poll changes nothing.
         interval_s: From the beginning of a poll to the beginning of the next.
         jitter: Share by which each interval varies.
@@ -293,15 +294,28 @@ class Poller:
                 self._accept(snapshot)
 
     def _accept(self, snapshot: Snapshot) -> None:
+        before = self._polls, self._accepted, self._good_at, self._last_error
+        # Before the list is handed on, since those who wait for it may ask for the account.
         self._polls += 1
         self._accepted += 1
-        self._good_at = self._clock.seconds()
-        if self._last_error:
+        self._good_at, self._last_error = self._clock.seconds(), ""
+        self._note_bad_rows(snapshot)
+        try:
+            self._on_snapshot(snapshot)
+        except BaseException as error:  # noqa: BLE001  our bug, or a signal handler that raised: the next poll comes
+            contain(self._clock.callLater, "{service}: a list of instances could not be applied", service=self._service)
+            self._polls, self._accepted, self._good_at, self._last_error = before
+            why = f"the list could not be applied: {type(error).__name__}: {error}"
+            self._refuse(RefusedReplyError(Refusal.NOT_APPLIED, why))
+            return
+        if before[-1]:
+            self._logged_refusal = None
             _log.info(
                 "{service}: discovery works again: {n} instances", service=self._service, n=len(snapshot.instances)
             )
-            self._last_error = ""
-            self._logged_refusal = None
+
+    def _note_bad_rows(self, snapshot: Snapshot) -> None:
+        """Count the rows that were dropped, and log the first of each kind."""
         self._bad_rows.update(snapshot.bad_rows)
         for fault, count in snapshot.bad_rows.items():
             if fault not in self._bad_row_examples:
@@ -313,12 +327,10 @@ class Poller:
                     fault=fault,
                     example=example,
                 )
-        self._on_snapshot(snapshot)
 
     def _refuse(self, error: RefusedReplyError) -> None:
         self._polls += 1
         self._rejections[error.reason.value] += 1
-        self._on_refusal(error)
         self._last_error = str(error)
         # What differs in its numbers only is said once: bad rows, ports and times are new with each poll.
         kind = (error.reason, getattr(error, "status", 0), _NUMBERS.sub("", self._last_error))
@@ -330,6 +342,7 @@ class Poller:
                 reason=error.reason.value,
                 error=self._last_error,
             )
+        self._on_refusal(error)
 
     def _schedule(self, began: float) -> None:
         if not self._is_stopped:

@@ -55,6 +55,30 @@ def nobody(history: History) -> Exception:
     return errors.NoInstances("the list of instances is empty: wait for init() before the first predict()")
 
 
+def broke_inside(error: BaseException, history: History) -> errors.RequestFailed:
+    """The error of a call that something inside the client has ended: a bug, or a signal handler that raised."""
+    failed = errors.RequestFailed(
+        f"{type(error).__name__} was raised inside the client, see the log: {error}{_trail(history)}", history
+    )
+    failed.__cause__ = error
+    return failed
+
+
+def awaitable_error(error: BaseException, what: str) -> BaseException:
+    """What a call ends with when code of the caller's raised this: the same, unless it could not be awaited.
+
+    Args:
+        error: What was raised.
+        what: Whose code it was, for the text.
+    """
+    if not isinstance(error, StopIteration):
+        return error
+    # PEP 479: in a coroutine it would be the end of that, and no error; and an asyncio Future refuses it.
+    failed = errors.BodyError(f"{what} raised {error!r}")
+    failed.__cause__ = error
+    return failed
+
+
 def outcome_of(status: int, head: bytes) -> Outcome:
     """What a response with another status than 200 means for its attempt."""
     return Outcome(Condition.STATUS, status, retry_after_s=_retry_after_s(text_headers(head)))

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from eas_tw.telemetry.contained import contain
+
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
@@ -19,6 +21,9 @@ class Writer(Protocol):
 
     def flush(self) -> None:
         """Write it now."""
+
+    def abort(self) -> None:
+        """Close the connection: what it had to write cannot be written."""
 
 
 class Flusher:
@@ -41,4 +46,8 @@ class Flusher:
     def _flush(self) -> None:
         writers, self._writers = self._writers, []
         for writer in writers:
-            writer.flush()
+            try:
+                writer.flush()
+            except BaseException:  # noqa: BLE001  the requests of the other writers must leave all the same
+                contain(self._clock.callLater, "a request could not be written")
+                writer.abort()

@@ -171,6 +171,10 @@ class ClientConnection(TwistedProtocol):
         self._exchange = None
         self._abort()
 
+    def abort(self) -> None:
+        """Close at once, since something here cannot go on; the exchange breaks."""
+        self._abort()
+
     def close(self) -> None:
         """Close in order; for idle connections."""
         self.transport.loseConnection()
@@ -219,15 +223,16 @@ class ClientConnection(TwistedProtocol):
         exchange, self._exchange = self._exchange, None
         # It holds this connection's methods: without the circle both are gone at once, and need no collector.
         del self._parser
-        # The owner first: whoever takes the answer may ask the pool for another connection at once.
-        self._owner.connection_lost(self)
-        if exchange is None:
-            return
-        if self._head_done and self._until_close and reason.check(ConnectionDone):
-            exchange.answered(self._status, self._head, b"".join(self._body))
-        else:
-            exchange.broke(self._loss(reason))
-        self._unsent = self._rest = None
+        try:
+            # The owner first: whoever takes the answer may ask the pool for another connection at once.
+            self._owner.connection_lost(self)
+        finally:
+            # Whatever the owner raises, the exchange ends.
+            if exchange is not None and self._head_done and self._until_close and reason.check(ConnectionDone):
+                exchange.answered(self._status, self._head, b"".join(self._body))
+            elif exchange is not None:
+                exchange.broke(self._loss(reason))
+            self._unsent = self._rest = None
 
     def resumeProducing(self) -> None:
         """The transport has written what it was given (`IPullProducer`); also called at registration."""
@@ -321,15 +326,18 @@ class ClientConnection(TwistedProtocol):
         """Only now, with the parser done: a second response in the same bytes must not meet the next exchange."""
         exchange, self._exchange, self._answer = self._exchange, None, None
         status, head, body, keep_alive = answer
-        if self._violation:
-            self._abort()
-        elif keep_alive and self._rest is None:
-            self._owner.connection_free(self)
-        else:
-            # With the request half written its rest would only delay the close.
-            self._abort() if self._rest is not None else self.transport.loseConnection()
-        if exchange is not None:
-            exchange.answered(status, head, body)
+        try:
+            if self._violation:
+                self._abort()
+            elif keep_alive and self._rest is None:
+                self._owner.connection_free(self)
+            else:
+                # With the request half written its rest would only delay the close.
+                self._abort() if self._rest is not None else self.transport.loseConnection()
+        finally:
+            # Whatever the owner raises, the exchange ends.
+            if exchange is not None:
+                exchange.answered(status, head, body)
 
     def _overhead_is_unbounded(self) -> bool:
         """Whether endless header lines, trailers or chunk extensions are being fed: no callback tells of those."""

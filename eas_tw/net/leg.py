@@ -60,25 +60,25 @@ class Leg:
 
     Attributes:
         instance: Where it goes.
+        line: Where it waits for its turn; `None` before it has been submitted.
         began: When, in the reactor's seconds.
         deadline: When its call must be over.
         retry_of: The attempt before, if this is a retry.
         beside: The instances that had the call already and had not answered when this one was sent as a hedge.
     """
 
-    __slots__ = ("_call", "_connection", "_line", "began", "beside", "instance", "retry_of")
+    __slots__ = ("_call", "_connection", "began", "beside", "instance", "line", "retry_of")
 
     def __init__(
         self,
         call: Call,
         instance: Instance,
-        line: Line,
         began: float,
         retry_of: Attempt | None,
         beside: tuple[tuple[str, int], ...],
     ) -> None:
         self._call = call
-        self._line = line
+        self.line: Line | None = None
         self._connection: ClientConnection | None = None
         self.instance = instance
         self.began = began
@@ -99,7 +99,10 @@ class Leg:
         """The line has a connection for it."""
         self._connection = connection
         request = self._call.request
-        connection.send(request.head(host), request.body, self)
+        try:
+            connection.send(request.head(host), request.body, self)
+        except BaseException as error:  # noqa: BLE001  the pool, which serves other calls too, must not be torn apart
+            self._call.leg_not_written(self, error)
 
     def answered(self, status: int, head: bytes, body: bytes) -> None:
         """A whole response came."""
@@ -111,12 +114,12 @@ class Leg:
 
     def timed_out(self) -> None:
         """Its own time is up."""
-        self._call.leg_broke(self, self.let_go(Condition.ATTEMPT_TIMEOUT))
+        self._call.leg_timed_out(self)
 
     def let_go(self, condition: Condition) -> Outcome:
         """Leave the line or close the connection; how the leg ended, which is `condition` unless it only waited."""
         if self._connection is not None:
             self._connection.abandon()
-        elif self._line.withdraw(self) and condition is not Condition.CANCELLED:
+        elif self.line is not None and self.line.withdraw(self) and condition is not Condition.CANCELLED:
             condition = Condition.WAITED
         return Outcome(condition)

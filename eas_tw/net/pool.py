@@ -10,17 +10,18 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.protocol import ClientFactory
+from twisted.python.failure import Failure
 
 from eas_tw.net.connect_errors import connect_outcome
 from eas_tw.net.http1 import ClientConnection, Exchange
 from eas_tw.policy.outcomes import Condition, Outcome
 from eas_tw.policy.pooling import Pace, Plan, plan
+from eas_tw.telemetry.contained import pass_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.internet.interfaces import IAddress, IConnector, IDelayedCall, IReactorTCP, IReactorTime
-    from twisted.python.failure import Failure
 
     from eas_tw.config import ClientConfig
     from eas_tw.net.dialer import Dialer
@@ -165,9 +166,11 @@ class Pool:
         instance = self._instance
         try:
             self._reactor.connectTCP(instance.ip, instance.port, dial, timeout=self._config.connect_timeout_s)
-        except Exception as error:  # noqa: BLE001  an address that Twisted cannot read raises whatever its codec does
-            # A turn later, as Twisted reports its own: the pool may be in the middle of something.
-            self._reactor.callLater(0, self.dial_failed, dial, connect_outcome(error))
+        except BaseException as error:  # noqa: BLE001  an address Twisted cannot even begin with, such as fe80::1%nosuch
+            # In a turn of its own, as every other connection that fails: each call in line would nest one deeper here.
+            later = self._reactor.callLater
+            later(0, self.dial_failed, dial, connect_outcome(error))
+            pass_on(later, error)
 
     def dial_started(self, dial: _Dial, connector: IConnector) -> None:
         """A connection is being opened."""

@@ -19,6 +19,7 @@ from eas_tw.policy.cluster import Cluster, ClusterPolicy
 from eas_tw.policy.health import HealthPolicy
 from eas_tw.policy.instances import Added, Change, Instance, Removed, Reweighted
 from eas_tw.policy.outcomes import ANSWERED
+from eas_tw.telemetry.contained import contain
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -44,16 +45,44 @@ class Pools:
         self._flusher = Flusher(reactor)
         self._dialer = Dialer(reactor)
         self._pools: dict[Key, Pool] = {}
-        self._users: Counter[Key] = Counter()
+        self._held: dict[object, dict[Key, None]] = {}
+        self._holders: Counter[Key] = Counter()
         self._leaving: dict[Pool, None] = {}
+        self._not_retired: list[Pool] = []
         self._waiters: list[Deferred[None]] = []
 
-    def take(self, instance: Instance) -> None:
-        """One user more."""
-        self._users[instance.key] += 1
+    def hold(self, holder: object, instances: Sequence[Instance]) -> None:
+        """Take over the list of a client: of an instance that no client has in its list any more the pool retires.
+
+        Args:
+            holder: Whose list it is.
+            instances: The whole list; empty when the client closes.
+        """
+        before = self._held.get(holder, {})
+        held = dict.fromkeys(instance.key for instance in instances)
+        self._holders.update(key for key in held if key not in before)
+        self._holders.subtract(key for key in before if key not in held)
+        gone = [key for key in before if self._holders[key] <= 0]
+        for key in gone:
+            del self._holders[key]
+        if held:
+            self._held[holder] = held
+        else:
+            self._held.pop(holder, None)
+        leaving = [self._pools.pop(key) for key in gone if key in self._pools]
+        self._leaving.update(dict.fromkeys(leaving))
+        # Those whose retirement failed the last time get another one, or `when_gone` would wait for them for good.
+        leaving, self._not_retired = [*self._not_retired, *leaving], []
+        # Last, with everything in place: it sends calls elsewhere that wait for these instances.
+        for pool in leaving:
+            try:
+                pool.retire()
+            except BaseException:  # noqa: BLE001  the other pools have to retire, too
+                contain(self._reactor.callLater, "{pool} could not be retired", pool=pool)
+                self._not_retired.append(pool)
 
     def of(self, instance: Instance) -> Pool:
-        """The pool of an instance that has users; made for the first call, since a list may be long."""
+        """The pool of an instance that a client has in its list; made for the first call: a list may be long."""
         key = instance.key
         pool = self._pools.get(key)
         if pool is None:
@@ -61,17 +90,6 @@ class Pools:
                 self._reactor, instance, self._config, self._flusher, self._dialer, self._forget
             )
         return pool
-
-    def give_back(self, instance: Instance) -> None:
-        """One user fewer; after the last the pool retires."""
-        key = instance.key
-        self._users[key] -= 1
-        if self._users[key] == 0:
-            del self._users[key]
-            pool = self._pools.pop(key, None)
-            if pool is not None:
-                self._leaving[pool] = None
-                pool.retire()
 
     def when_gone(self) -> Deferred[None]:
         """Fires when every socket of the retired pools has reported its loss."""
@@ -103,6 +121,7 @@ class Upstream:
         self._seconds = reactor.seconds
         self._pools = pools
         self._members: dict[Key, Pool] = {}
+        self._held: tuple[Instance, ...] = ()
         self._cluster = Cluster(_policy(config), rng)
         self._record = record
 
@@ -117,32 +136,42 @@ class Upstream:
         return self._cluster.ejected
 
     def apply(self, instances: Sequence[Instance]) -> tuple[Change, ...]:
-        """Take over a new list; what changed."""
-        found = self._replace(instances)
-        if found:
-            _log.info(
-                "{service}: list of instances changed: {changes}",
-                service=self._record.service,
-                changes=_summary(found),
-            )
-            self._record.list_changed(found, self.instances)
+        """Take over a new list; what changed.
+
+        If something raises on the way, calls go on with the list that was there before or with the new one, and the
+        next `apply` does what was left undone, even with the same list.
+        """
+        found = self._cluster.apply(instances, self._seconds())
+        try:
+            self._hold()
+        finally:
+            if found:
+                _log.info(
+                    "{service}: list of instances changed: {changes}",
+                    service=self._record.service,
+                    changes=_summary(found),
+                )
+                self._record.list_changed(found, self.instances)
         return found
 
     def leave(self) -> None:
         """Give everything back: the client closes, and nobody is told of a change."""
-        self._replace(())
+        self._cluster.apply((), self._seconds())
+        self._hold()
 
-    def _replace(self, instances: Sequence[Instance]) -> tuple[Change, ...]:
-        found = self._cluster.apply(instances, self._seconds())
-        for change in found:
-            if isinstance(change, Added):
-                self._pools.take(change.instance)
-        # Last, with the new list in place: retiring a pool sends its waiting calls elsewhere.
-        for change in found:
-            if isinstance(change, Removed):
-                self._members.pop(change.instance.key, None)
-                self._pools.give_back(change.instance)
-        return found
+    def _hold(self) -> None:
+        """Let the pools know which instances are in the list, if they do not yet."""
+        instances = self._cluster.instances
+        if instances is self._held:
+            return
+        keys = {instance.key for instance in instances}
+        self._members = {key: pool for key, pool in self._members.items() if key in keys}
+        before, self._held = self._held, instances
+        try:
+            self._pools.hold(self, instances)
+        except BaseException:
+            self._held = before
+            raise
 
     def choose(self, tried: Collection[Key], failed: Collection[Key], now: float) -> Instance | None:
         """The instance for an attempt, see `Cluster.choose`."""

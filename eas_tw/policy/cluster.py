@@ -7,6 +7,7 @@ Answers with values; `net.upstream` acts on them. Time and chance are arguments.
 from __future__ import annotations
 
 import math
+from copy import copy
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from attrs import field, frozen
@@ -103,21 +104,28 @@ class Cluster:
         return any(key not in failed for key in self._known)
 
     def apply(self, instances: Sequence[Instance], now: float) -> tuple[Change, ...]:
-        """Take over a new list; what changed. Nothing is rebuilt when nothing did."""
-        if self.instances == tuple(instances):
+        """Take over a new list; what changed. Nothing is rebuilt when nothing did.
+
+        The list is stored last. Whatever raises before leaves the one in force that was there, and the next call does
+        everything again, even with the same list: each step may be done twice.
+        """
+        instances = tuple(instances)
+        if self.instances == instances:
             return ()
-        is_first = not self.instances
         found = changes(self.instances, instances)
-        self.instances = tuple(instances)
-        self._known = {instance.key: instance for instance in instances if instance.weight > 0}
+        known = {instance.key: instance for instance in instances if instance.weight > 0}
         gone = [change.instance.key for change in found if isinstance(change, Removed)]
+        subset = copy(self._subset)
+        subset.set_fleet(instances)
+        if self.instances:
+            self._slow_start.begin([change.instance.key for change in found if isinstance(change, Added)], now)
+        self._health.set_fleet(known)
+        self._regroup(subset, now)
+        self._subset = subset
+        self._known = known
+        self.instances = instances
         self._slow_start.forget(gone)
         self._loads.forget(gone)
-        if not is_first:
-            self._slow_start.begin([change.instance.key for change in found if isinstance(change, Added)], now)
-        self._health.set_fleet(self._known)
-        self._subset.set_fleet(instances)
-        self._regroup(now)
         return found
 
     def choose(self, tried: Collection[Key], failed: Collection[Key], now: float) -> Instance | None:
@@ -154,7 +162,8 @@ class Cluster:
 
     def _catch_up(self, now: float) -> None:
         self._shift(self._health.returning(now), now)
-        warm = [self._members[key] for key in self._slow_start.due(now) if key in self._balancer]
+        due = self._slow_start.due(now)
+        warm = [self._members[key] for key in due if key in self._members and key in self._balancer]
         if warm:
             self._balancer.add(warm, self._shares(now))
 
@@ -227,7 +236,7 @@ class Cluster:
         if not keys:
             return
         if self._subset.is_partial:
-            self._regroup(now)
+            self._regroup(self._subset, now)
             return
         out = [key for key in keys if self._health.is_out(key)]
         back = [self._known[key] for key in keys if key in self._known and key not in out]
@@ -237,21 +246,22 @@ class Cluster:
         self._members.update((instance.key, instance) for instance in back)
         self._balancer.add([instance for instance in back if instance.key not in self._balancer], self._shares(now))
 
-    def _regroup(self, now: float) -> None:
-        """Let the balancer have exactly the members that are well or half open."""
+    def _regroup(self, subset: Subset, now: float) -> None:
+        """Let the balancer have exactly the members of a subset that are well or half open."""
         out = dict.fromkeys(self._health.left_out)
-        members = {instance.key: instance for instance in self._subset.members(out)}
+        members = {instance.key: instance for instance in subset.members(out)}
         leaving = [key for key in self._members if key not in members]
         joining = [
             instance
             for key, instance in members.items()
             if self._members.get(key) != instance or key not in self._balancer
         ]
-        self._members = members
-        if leaving:
-            self._balancer.remove(leaving)
+        # Those who join first: should that raise, nobody has left.
         if joining:
             self._balancer.add(joining, self._shares(now))
+        if leaving:
+            self._balancer.remove(leaving)
+        self._members = members
 
     def _shares(self, now: float) -> Mapping[Key, float] | None:
         return self._slow_start.shares(now) or None

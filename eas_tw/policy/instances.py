@@ -78,6 +78,7 @@ class Refusal(StrEnum):
     EMPTY_LIST = "empty_list"
     NO_USABLE_ROW = "no_usable_row"
     ZERO_WEIGHTS = "zero_weights"
+    NOT_APPLIED = "not_applied"
 
 
 class RefusedReplyError(ValueError):

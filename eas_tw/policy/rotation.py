@@ -81,18 +81,24 @@ class Rotation:
             instances: Who.
             shares: Of their weight, above 0; 1 for those not in it.
         """
-        joining: list[_Entry] = []
+        turns: list[tuple[Key, _Turn | None, tuple[float, float]]] = []
         for instance in instances:
             known = self._turns.get(instance.key)
             weight = instance.weight * (shares or {}).get(instance.key, 1.0)
-            if known is not None:
-                self._leave(instance.key)
             if weight > 0:
                 turn = _Turn(instance, weight, known.phase if known else self._rng.random())
                 turn.join(self._now)
-                self._turns[instance.key] = turn
+                turns.append((instance.key, turn, turn.due()))
+            else:
+                turns.append((instance.key, None, self._now))
+        # Every turn is computed before the first one changes anything.
+        joining: list[_Entry] = []
+        for key, joins, due in turns:
+            self._leave(key)
+            if joins is not None:
+                self._turns[key] = joins
                 self._joined += 1
-                joining.append((turn.due(), self._joined, turn))
+                joining.append((due, self._joined, joins))
         self._insert(joining)
 
     def remove(self, keys: Iterable[Key]) -> None:

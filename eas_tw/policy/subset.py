@@ -40,10 +40,10 @@ class Subset:
     def set_fleet(self, instances: Iterable[Instance]) -> None:
         """Rank a new list; instances of weight 0 are in no subset."""
         usable = [instance for instance in instances if instance.weight > 0]
-        self.is_partial = self._size is not None and self._size < len(usable)
-        if self.is_partial:
+        is_partial = self._size is not None and self._size < len(usable)
+        if is_partial:
             usable.sort(key=lambda instance: (-self._score(instance), instance.key))
-        self._order = tuple(usable)
+        self._order, self.is_partial = tuple(usable), is_partial
 
     def members(self, out: Collection[Key] = ()) -> tuple[Instance, ...]:
         """The subset, without those that are left out and with the next in the order in their place."""

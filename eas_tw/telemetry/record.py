@@ -11,9 +11,8 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
-from twisted.logger import Logger
-
 from eas_tw.policy.outcomes import ANSWERED
+from eas_tw.telemetry.contained import contain
 from eas_tw.telemetry.counters import FORMER_KEPT, Counters
 from eas_tw.telemetry.events import AttemptEnded, CallEnded, Closed, Ejected, ListChanged, PollRefused, Returned
 
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
 
     from eas_tw.policy.instances import Change, Instance
     from eas_tw.policy.outcomes import Attempt, Outcome
+    from eas_tw.telemetry.contained import Later
     from eas_tw.telemetry.events import Event, Listener
-
-_log = Logger(namespace="eas_tw.telemetry")
 
 
 class CallTold(Protocol):
@@ -62,16 +60,18 @@ class Record:
 
     Args:
         seconds: The clock, asked only for those who listen.
+        later: The reactor's `callLater`.
 
     Attributes:
         counters: What was counted so far.
         service: The service's name, as events have it.
     """
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
+    def __init__(self, seconds: Callable[[], float], later: Later) -> None:
         self.counters = Counters()
         self.service = ""
         self._seconds = seconds
+        self._later = later
         self._listeners: tuple[Listener, ...] = ()
         self._lock = Lock()  # of the listeners, who may come from any thread
 
@@ -183,9 +183,9 @@ class Record:
         self._tell(CallEnded(self.service, self._seconds() - call.began, error, call.history, instance, call))
 
     def _tell(self, event: Event) -> None:
-        """Each listener hears it. One that raises is logged, and harms nobody."""
+        """Call each listener with it. What one raises is logged: it is the listener's bug, not the call's."""
         for listener in self._listeners:
             try:
                 listener(event)
-            except Exception:  # noqa: BLE001  it is the listener's bug, not the call's
-                _log.failure("a listener failed on {event}", event=event)
+            except BaseException:  # noqa: BLE001  the call goes on whatever is raised
+                contain(self._later, "a listener failed on {event}", event=event)

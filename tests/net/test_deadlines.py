@@ -102,6 +102,33 @@ def test_stopping_leaves_nothing(when: str) -> None:
     assert not clock.getDelayedCalls()
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, GeneratorExit, SystemExit])
+def test_one_that_raises_does_not_stop_the_next(kind: type[BaseException], logged: list[str]) -> None:
+    """Those that are due with it are served in the same turn, those that come later on time."""
+    clock, served = Clock(), []
+
+    def serve(who: str) -> None:
+        served.append((clock.seconds(), who))
+        if who == "a":
+            raise kind
+
+    deadlines: Deadlines[str] = Deadlines(clock, serve, (0.5,), serve)
+    for who in "abc":
+        deadlines.set(who, clock.seconds(), 4.0)
+    clock.advance(1.0)
+    deadlines.set("d", clock.seconds(), 4.0)
+    for _ in range(20):
+        try:
+            clock.advance(0.5)
+        except SystemExit:
+            assert kind is SystemExit
+    at_half = [(2.0, who) for who in "abc"] + [(3.0, "d")]
+    assert served == at_half + [(4.0, who) for who in "abc"] + [(5.0, "d")]
+    assert logged == [kind.__name__] * 2
+    assert not deadlines
+    assert not clock.getDelayedCalls()
+
+
 @given(st.lists(st.tuples(st.sampled_from(["set", "clear", "pass"]), st.integers(0, 5), st.sampled_from([1.0, 3.0]))))
 def test_everybody_is_told_once_at_the_time(steps: list[tuple[str, int, float]]) -> None:
     """Against one timer each."""

@@ -103,6 +103,9 @@ def test_one_delayed_call_serves_everyone() -> None:
         def flush(self) -> None:
             self.flushed += 1
 
+        def abort(self) -> None:
+            raise AssertionError("nothing is wrong with it")
+
     clock, witness = Clock(), Witness()
     flusher = Flusher(clock)
     flusher.soon(witness)
@@ -111,6 +114,34 @@ def test_one_delayed_call_serves_everyone() -> None:
     clock.advance(0)
     assert witness.flushed == 2
     assert clock.getDelayedCalls() == []
+
+
+def test_a_writer_that_raises_does_not_hold_the_others_up(logged: list[str]) -> None:
+    """It is closed, which tells its request; what the others have to write leaves in the same turn."""
+
+    class Witness:
+        flushed = aborted = 0
+
+        def __init__(self, error: Exception | None = None) -> None:
+            self.error = error
+
+        def flush(self) -> None:
+            self.flushed += 1
+            if self.error is not None:
+                raise self.error
+
+        def abort(self) -> None:
+            self.aborted += 1
+
+    clock = Clock()
+    broken, whole = Witness(ValueError("planted")), Witness()
+    flusher = Flusher(clock)
+    for writer in (broken, whole):
+        flusher.soon(writer)
+    clock.advance(0)
+    assert (broken.flushed, broken.aborted) == (1, 1)
+    assert (whole.flushed, whole.aborted) == (1, 0)
+    assert logged == ["ValueError"]
 
 
 def test_what_the_socket_does_not_take_is_the_transports(line: Line) -> None:

@@ -55,7 +55,7 @@ def no_clock() -> float:
 
 def test_while_nobody_listens_it_counts_and_nothing_else() -> None:
     """Not even the clock is asked."""
-    record = Record(no_clock)
+    record = Record(no_clock, no_clock)
     everything(record)
     assert record.counters == Counters(
         calls=2,
@@ -73,7 +73,7 @@ def test_while_nobody_listens_it_counts_and_nothing_else() -> None:
 
 def test_listening_changes_no_count() -> None:
     """And whoever hears of something finds it counted already."""
-    alone, heard = Record(no_clock), Record(lambda: 3.0)
+    alone, heard = Record(no_clock, no_clock), Record(lambda: 3.0, no_clock)
     answered_when_heard: list[int] = []
     heard.listen(
         lambda event: answered_when_heard.append(heard.counters.answered) if isinstance(event, CallEnded) else None
@@ -86,7 +86,7 @@ def test_listening_changes_no_count() -> None:
 
 def test_an_attempt_says_what_it_was() -> None:
     """The first of its call, a retry of another, or a hedge."""
-    record, found = Record(lambda: 3.0), []
+    record, found = Record(lambda: 3.0, no_clock), []
     record.listen(lambda event: found.append(event) if isinstance(event, AttemptEnded) else None)
     everything(record)
     assert [(event.instance, event.retry_of, event.is_hedge) for event in found] == [
@@ -99,7 +99,7 @@ def test_an_attempt_says_what_it_was() -> None:
 
 def test_whoever_stops_listening_hears_no_more() -> None:
     """And the others still do."""
-    record = Record(lambda: 3.0)
+    record = Record(lambda: 3.0, no_clock)
     one: list[Any] = []
     other: list[Any] = []
     stop = record.listen(one.append)

@@ -1,0 +1,430 @@
+"""Whatever raises at a boundary of a call ends that call once, and the next call works.
+
+A boundary is a method through which a call reaches code that may raise: of the caller, of Twisted, or our own with a
+bug. A new one is one row of `BOUNDARIES`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from twisted.internet.defer import CancelledError
+from twisted.python.failure import Failure
+
+from eas_tw import ClientClosed, DeadlineExceeded, RequestFailed
+from eas_tw.telemetry.events import AttemptEnded, CallEnded, Ejected
+from tests.net.calling import House, Result, response, says
+from tests.net.traps import Trap, thrower
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BOUNDARIES = [
+    "tests.net.fleet.PuppetReactor.connectTCP",
+    "tests.net.wire.Wire.write",
+    "eas_tw.net.call.Calls.end",
+    "eas_tw.net.call.Call._go_on",
+    "eas_tw.net.deadlines.Deadlines.set",
+    "eas_tw.net.deadlines.Deadlines.clear",
+    "eas_tw.net.leg.Leg.let_go",
+    "eas_tw.net.http1.ClientConnection.send",
+    "eas_tw.net.http1.ClientConnection.abandon",
+    "eas_tw.net.pool.Pool.submit",
+    "eas_tw.net.pool.Pool.withdraw",
+    "eas_tw.net.upstream.Upstream.choose",
+    "eas_tw.net.upstream.Upstream.pool_of",
+    "eas_tw.net.upstream.Upstream.has_another",
+    "eas_tw.net.upstream.Upstream.record",
+    "eas_tw.net.upstream.Pools.of",
+    "eas_tw.policy.cluster.Cluster.choose",
+    "eas_tw.policy.cluster.Cluster.record",
+    "eas_tw.policy.health.Health.record",
+    "eas_tw.policy.hedging.Hedging.observe",
+    "eas_tw.policy.hedging.Hedging.is_late",
+    "eas_tw.policy.retry.RetryBudget.record_call",
+    "eas_tw.policy.retry.RetryBudget.spend",
+    "eas_tw.policy.retry.RetryPolicy.decide",
+    "eas_tw.policy.rotation.Rotation.pick",
+]
+
+KINDS = [
+    RuntimeError,
+    GeneratorExit,
+    asyncio.CancelledError,
+    CancelledError,
+    StopIteration,
+    SystemExit,
+    KeyboardInterrupt,
+]
+ENDS_A_PROGRAM = (SystemExit, KeyboardInterrupt)
+
+
+class Town(House):
+    """A client whose reactor may be given what ends a program, and goes on."""
+
+    def __init__(self, n: int = 3, **settings: Any) -> None:
+        super().__init__(n, **{"attempt_timeout_s": 3.0, "drain_timeout_s": 0.0, **settings})
+        self.raised: list[BaseException] = []
+
+    def advance(self, seconds: float = 0.0) -> None:
+        for step in (seconds, *[0.0] * 5):
+            try:
+                self.reactor.advance(step)
+            except ENDS_A_PROGRAM as error:
+                self.raised.append(error)
+
+    def serve(self, answer: bytes = response()) -> None:
+        """Accept and answer until nothing is asked any more."""
+        for _ in range(20):
+            for dial in list(self.reactor.dials):
+                dial.accept()
+            for wire in list(self.reactor.wires):
+                if wire.is_open and wire.take():
+                    says(wire, answer)
+            self.advance(0.3)
+
+    def settle(self) -> None:
+        """Let every timer of a call pass."""
+        self.serve()
+        self.advance(10.0)
+
+
+def answered(town: Town) -> Result:
+    call = town.call()
+    town.serve()
+    return call
+
+
+def refused_once(town: Town) -> Result:
+    call = town.call()
+    for dial in town.reactor.dials[:1]:
+        dial.fail()
+    town.serve()
+    return call
+
+
+def unavailable(town: Town) -> Result:
+    call = town.call()
+    town.serve(response(503))
+    return call
+
+
+def cut_off(town: Town) -> Result:
+    call = town.call()
+    for dial in town.reactor.dials[:1]:
+        dial.accept().lose(ConnectionError())
+    town.serve()
+    return call
+
+
+def silent(town: Town) -> Result:
+    """Hedged when half of its time is over, if answers have come at once before; the first attempt times out."""
+    call = town.call()
+    for _ in range(12):
+        town.advance(0.5)
+        for dial in list(town.reactor.dials):
+            dial.accept()
+    return call
+
+
+def cancelled_in_line(town: Town) -> Result:
+    call = town.call()
+    call.deferred.cancel()
+    return call
+
+
+def cancelled_on_a_connection(town: Town) -> Result:
+    call = town.call()
+    for dial in town.reactor.dials[:1]:
+        dial.accept()
+    call.deferred.cancel()
+    return call
+
+
+SCENES = [answered, refused_once, unavailable, cut_off, silent, cancelled_in_line, cancelled_on_a_connection]
+
+
+@pytest.mark.parametrize("path", BOUNDARIES)
+def test_whatever_raises_at_a_boundary_ends_the_call_once(
+    path: str, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
+    """With a response or a typed error, never later than its deadline; counted once; the next call is answered."""
+    trap = Trap(monkeypatch, path)
+    sprung = 0
+    for scene in SCENES:
+        for kind in (RuntimeError, asyncio.CancelledError, SystemExit):
+            for is_after in (False, True):
+                logged.clear()
+                town = Town()
+                answered(town)
+                trap.sprung = False
+                trap.arm(kind("planted"), is_after=is_after)
+                call = scene(town)
+                trap.error = None
+                town.settle()
+                where = f"{scene.__name__} {kind.__name__} {'after' if is_after else 'before'}"
+                assert len(call.fired) == 1, where
+                if isinstance(call.value, Failure):
+                    assert isinstance(call.error, RequestFailed | CancelledError), (where, call.error)
+                if trap.sprung:
+                    sprung += 1
+                    assert len(town.raised) == (kind in ENDS_A_PROGRAM), where
+                    if path not in TWISTEDS_OWN:
+                        assert logged == [kind.__name__], where
+                counters = town.client.counters
+                assert counters.calls == counters.answered + counters.failed.total(), where
+                assert str(answered(town).value) == "ok", where
+                closing = Result(town.client.close())
+                town.settle()
+                assert closing.fired, where
+                assert not town.reactor.getDelayedCalls(), where
+    assert sprung
+
+
+TWISTEDS_OWN = {"tests.net.fleet.PuppetReactor.connectTCP"}
+"""Boundaries at which what is raised is an outcome like any other, and not logged."""
+
+
+class Request:
+    """A request of the caller's own, which may do anything."""
+
+    def __init__(self, parse: Callable[[bytes], Any], body: Callable[[], bytes] = lambda: b"x") -> None:
+        self.parse_response = parse
+        self.to_string = body
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_parser_raises_is_the_calls_result(kind: type[BaseException], logged: list[str]) -> None:
+    """Of any kind, and nowhere else; but for `StopIteration`, which could not be awaited."""
+    town = Town(1)
+    call = Result(town.client.predict(Request(thrower(kind("mine")))))
+    town.serve()
+    assert type(call.error).__name__ == ("BodyError" if kind is StopIteration else kind.__name__)
+    assert "mine" in str(call.error)
+    assert town.client.counters.failed.total() == 1
+    assert not town.raised
+    assert not logged
+    assert str(answered(town).value) == "ok"
+    town.assert_clean()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_to_string_raises_is_the_calls_result(kind: type[BaseException]) -> None:
+    """It is in the caller's own stack, so what ends a program goes straight up."""
+    town = Town(1)
+    request = Request(lambda body: body, thrower(kind("mine")))
+    if kind in ENDS_A_PROGRAM:
+        with pytest.raises(kind):
+            town.client.predict(request)
+    else:
+        call = Result(town.client.predict(request))
+        assert type(call.error).__name__ == ("BodyError" if kind is StopIteration else kind.__name__)
+    assert not town.reactor.dials
+    assert str(answered(town).value) == "ok"
+    town.assert_clean()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scene", SCENES)
+def test_what_a_listener_raises_harms_no_call(scene: Any, kind: type[BaseException], logged: list[str]) -> None:
+    """Each event is heard by the other listeners, and the call ends as it would have."""
+    plain, town = Town(), Town()
+    answered(plain)
+    answered(town)
+    heard: list[str] = []
+    town.client.listen(thrower(kind("mine")))
+    town.client.listen(lambda event: heard.append(type(event).__name__))
+    expected, call = scene(plain), scene(town)
+    for one in (plain, town):
+        one.settle()
+    assert type(getattr(call.value, "value", call.value)) is type(getattr(expected.value, "value", expected.value))
+    assert logged == [kind.__name__] * len(heard)
+    assert len(town.raised) == (len(heard) if kind in ENDS_A_PROGRAM else 0)
+    town.assert_clean()
+    plain.assert_clean()
+
+
+def cancel(_: Town, call: Result) -> None:
+    call.deferred.cancel()
+
+
+def close(town: Town, _: Result) -> None:
+    town.client.close()
+
+
+def call_again(town: Town, _: Result) -> None:
+    town.client.predict(b"again").addErrback(lambda _: None)
+
+
+def cancel_and_close(town: Town, call: Result) -> None:
+    cancel(town, call)
+    close(town, call)
+
+
+ACTS = [cancel, close, call_again, cancel_and_close]
+
+
+class Late(Result):
+    """The result of a call that acts before `predict` has returned its Deferred, or after."""
+
+    def __init__(self) -> None:
+        self.fired = []
+
+    def attach(self, deferred: Any) -> None:
+        super().__init__(deferred)
+
+
+@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("event", [AttemptEnded, CallEnded, Ejected])
+def test_a_listener_may_do_anything_to_the_call(event: type, act: Any, scene: Any, logged: list[str]) -> None:
+    """Cancel it, close the client, call again: it ends once, as its event says, and is counted once."""
+    town = Town()
+    answered(town)
+    calls: list[Result] = []
+    ends: list[str] = []
+    acted: list[Any] = []
+    predict = town.call
+
+    def first_is_kept(**options: Any) -> Result:
+        calls.append(predict(**options))
+        return calls[-1]
+
+    town.call = first_is_kept  # type: ignore[method-assign]
+
+    def listener(happened: Any) -> None:
+        if isinstance(happened, CallEnded):
+            ends.append(happened.error)
+        if isinstance(happened, event) and calls and not acted:
+            acted.append(happened)
+            act(town, calls[-1])
+
+    town.client.listen(listener)
+    call = scene(town)
+    town.settle()
+    assert len(call.fired) == 1
+    error = type(call.error).__name__ if isinstance(call.value, Failure) else ""
+    assert error in ends
+    assert not logged
+    counters = town.client.counters
+    assert counters.calls == counters.answered + counters.failed.total()
+    if act in (cancel, cancel_and_close) and event is AttemptEnded and scene is not answered:
+        assert isinstance(call.error, CancelledError)
+    Result(town.client.close())
+    town.settle()
+    assert not town.reactor.getDelayedCalls()
+    assert not [wire for wire in town.reactor.wires if wire.is_open]
+
+
+def test_a_call_that_is_cancelled_when_its_attempt_failed_goes_nowhere_else() -> None:
+    """The other instance does not see it."""
+    town = Town()
+    call = town.call()
+    town.client.listen(lambda event: call.deferred.cancel() if isinstance(event, AttemptEnded) else None)
+    town.dial.fail()
+    assert isinstance(call.error, CancelledError)
+    assert not town.reactor.dials
+    assert town.client.counters.failed == {"CancelledError": 1}
+    town.assert_clean()
+
+
+def test_a_call_that_is_cancelled_when_it_has_ended_keeps_its_answer() -> None:
+    """The event says answered, so its Deferred does."""
+    town = Town()
+    call = town.call()
+    town.client.listen(lambda event: call.deferred.cancel() if isinstance(event, CallEnded) else None)
+    says(town.accept(), response())
+    assert str(call.value) == "ok"
+    assert (town.client.counters.answered, town.client.counters.failed) == (1, {})
+    town.assert_clean()
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_a_parser_may_do_anything_to_the_call(act: Any, logged: list[str]) -> None:
+    """Cancelled or closed in the middle of the parsing, the call ends so; the connection is whole."""
+    town = Town(1)
+    call = Late()
+
+    def parse(body: bytes) -> bytes:
+        act(town, call)
+        return body
+
+    call.attach(town.client.predict(Request(parse)))
+    wire = town.accept()
+    says(wire, response())
+    if act is call_again:
+        assert call.value == b"ok"
+    else:
+        assert isinstance(call.error, ClientClosed if act is close else CancelledError)
+    counters = town.client.counters
+    town.settle()
+    assert counters.calls == counters.answered + counters.failed.total()
+    assert not logged
+    town.assert_clean()
+
+
+@pytest.mark.parametrize("act", [close, call_again])
+def test_a_callback_may_do_anything_to_the_client(act: Any, logged: list[str]) -> None:
+    """When it runs, the call is over."""
+    town = Town(1)
+    deferred = town.client.predict(b"x")
+    deferred.addCallback(lambda _: act(town, call))
+    call = Result(deferred)
+    town.serve()
+    assert call.fired == [None]
+    assert not logged
+    town.assert_clean()
+
+
+def test_the_error_of_a_bug_says_what_was_raised(monkeypatch: pytest.MonkeyPatch, logged: list[str]) -> None:
+    """With the attempts, and the exception itself as its cause."""
+    trap = Trap(monkeypatch, "eas_tw.policy.retry.RetryPolicy.decide")
+    town = Town()
+    call = town.call()
+    planted = ZeroDivisionError("float division")
+    trap.arm(planted, is_after=False)
+    town.dial.fail()
+    assert str(call.error).startswith("ZeroDivisionError was raised inside the client, see the log: float division;")
+    assert call.error.__cause__ is planted
+    assert len(call.error.attempts) == 1
+    assert logged == ["ZeroDivisionError"]
+    town.assert_clean()
+
+
+def test_a_connection_that_cannot_write_is_a_lost_attempt(logged: list[str]) -> None:
+    """Another instance answers; what was sent is unknown, so a call that is not idempotent ends there."""
+    for idempotent in (True, False):
+        town = Town()
+        call = town.call(idempotent=idempotent)
+        dial = town.dial
+        broken = dial.factory.buildProtocol
+
+        def build(address: Any, make: Any = broken) -> Any:
+            protocol = make(address)
+            protocol.send = thrower(ValueError("no socket"))
+            return protocol
+
+        dial.factory.buildProtocol = build
+        dial.accept()
+        town.serve()
+        if idempotent:
+            assert str(call.value) == "ok"
+            assert town.client.counters.retries == {"lost": 1}
+        else:
+            assert "the request could not be written: ValueError: no socket" in str(call.error)
+        assert logged.pop() == "ValueError"
+        town.assert_clean()
+
+
+def test_a_deadline_is_kept_although_the_line_cannot_be_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The calls after it are ended on time, too."""
+    trap = Trap(monkeypatch, "eas_tw.net.pool.Pool.withdraw")
+    town = Town(1, timeout_s=2.0)
+    calls = [town.call() for _ in range(3)]
+    trap.arm(RuntimeError("planted"), is_after=False)
+    town.advance(2.0)
+    assert isinstance(calls[0].error, RequestFailed)
+    assert all(isinstance(call.error, DeadlineExceeded) for call in calls[1:])
+    town.assert_clean()
