@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from eas_tw.body.signature import Signer
 from eas_tw.errors import ConfigError
 from eas_tw.net.leg import Request
+from eas_tw.policy.hosts import checked_host, is_certifiable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_MAX_PORT = 65535
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
 _NAME = r"(?!\.+(?:/|$))[A-Za-z0-9._-]+"  # dots alone would lead elsewhere: RFC 3986 §5.2.4
 _SERVICE = re.compile(rf"{_NAME}(?:/{_NAME})*")
 _PATH = re.compile(r"[!-\"$->@-~]*")  # visible ASCII without # and ?
 _QUERY = re.compile(r"[!-\"$-~]*")  # visible ASCII without #
+_URL = re.compile(
+    r"(?:(?P<scheme>https?)://)?(?:\[(?P<six>[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\]|(?P<name>[^\s:/?#@\[\]\\]+))"
+    r"(?::(?P<port>[0-9]{1,5}))?(?P<path>/[^\s?#]*)?",
+    re.IGNORECASE | re.ASCII,
+)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _VALUE = re.compile(r"[\t -~]*")  # RFC 9110 §5.5, without the obsolete octets
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-md5", "date", "authorization"})
@@ -38,23 +45,47 @@ def check_service(name: str) -> str:
     return name
 
 
-def check_endpoint(endpoint: str) -> str:
-    """An endpoint as scheme and authority, whichever way it was written.
+def check_endpoint(endpoint: str, what: str = "endpoint") -> str:
+    """An endpoint as scheme, authority and path, whichever way it was written.
 
     Args:
-        endpoint: With or without `http://`, with or without a slash at the end.
+        endpoint: With or without `http://`, with or without a slash at the end. Hosts are names, also with underscores
+            or a dot at the end, or addresses, of IPv6 in brackets.
+        what: The name of the setting, for the error.
+
+    Returns:
+        Such as `http://[::1]:8780/base`; the host in lower case.
+
+    Raises:
+        ConfigError: It is none.
     """
-    text = endpoint if "://" in str(endpoint) else f"http://{endpoint}"
     try:
-        parts = urlsplit(text)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and _PATH.fullmatch(parts.path)
-    except ValueError:
-        good = False
-    if not good or parts.query or parts.fragment or parts.username or not text.isascii() or re.search(r"\s", text):
+        return _endpoint(endpoint)
+    except (ValueError, TypeError) as error:
+        shown = re.sub(r"[^/]*@", "…@", repr(endpoint))
         raise ConfigError(
-            f'endpoint must look like "pai-eas-vpc.cn-shanghai.aliyuncs.com" or a URL of it, got {endpoint!r}'
+            f'{what} must look like "pai-eas-vpc.cn-shanghai.aliyuncs.com" or a URL of it, got {shown}: {error}'
+        ) from None
+
+
+def _endpoint(endpoint: str) -> str:
+    if not isinstance(endpoint, str):
+        raise TypeError("it is not a string")
+    parts = _URL.fullmatch(endpoint)
+    if parts is None:
+        raise ValueError(
+            "it is no http or https URL without user, query and fragment (IPv6 in brackets, without a zone)"
         )
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    scheme, six, name, port = parts.group("scheme", "six", "name", "port")
+    path = parts["path"] or ""
+    if not _PATH.fullmatch(path):
+        raise ValueError("its path must be percent-encoded visible ASCII")
+    if port is not None and not 1 <= int(port) <= _MAX_PORT:
+        raise ValueError(f"its port is not from 1 to {_MAX_PORT}")
+    host = checked_host(name).lower() if six is None else f"[{checked_host(six)}]"
+    if scheme and scheme.lower() == "https" and not is_certifiable(host):
+        raise ValueError("https takes a name without _ and without -- in the third place, which a certificate can have")
+    return f"{(scheme or 'http').lower()}://{host}{f':{int(port)}' if port else ''}{path.rstrip('/')}"
 
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:

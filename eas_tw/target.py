@@ -62,9 +62,9 @@ class Target:
     instances: tuple[Instance, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        for url in (self.endpoint, self.custom_url):
+        for what, url in (("endpoint", self.endpoint), ("custom_url", self.custom_url)):
             if url:
-                check_endpoint(url)
+                check_endpoint(url, what)
         if self.service:
             check_service(self.service)
         if self.endpoint_type not in ENDPOINT_TYPES:
@@ -86,7 +86,7 @@ class Target:
     def _check_https(self) -> None:
         """Said here: deep below, Twisted has no TLS but in the words of a connection that failed."""
         asked = self.custom_url or self.endpoint
-        if asked.startswith("https:") and find_spec("OpenSSL") is None:
+        if asked.lower().startswith("https:") and find_spec("OpenSSL") is None:
             raise ConfigError(f"{asked} needs pyOpenSSL: pip install 'eas-tw[tls]'")
 
     @property

@@ -153,6 +153,10 @@ def test_no_repr_shows_a_token() -> None:
         ("pai-eas-vpc.cn-shanghai.aliyuncs.com", "http://pai-eas-vpc.cn-shanghai.aliyuncs.com"),
         ("http://127.0.0.1:8780/", "http://127.0.0.1:8780"),
         ("https://[::1]:8443/base//", "https://[::1]:8443/base"),
+        ("[0:0::1]", "http://[::1]"),
+        ("HTTP://My_Gateway:080/A", "http://my_gateway:80/A"),
+        ("gateway.example.", "http://gateway.example."),
+        ("xn--4ca.example:443", "http://xn--4ca.example:443"),
     ],
 )
 def test_endpoints(given: str, meant: str) -> None:
@@ -161,12 +165,25 @@ def test_endpoints(given: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["", "http://", "ftp://x", "http://x:0", "http://x:99999", "http://u@x", "http://x?a", "http://ä", "a b"]
-)
-def test_endpoints_that_are_none(given: str) -> None:
+    "given",
+    [
+        "", "http://", "ftp://x", "http://x:0", "http://x:99999", "http://u@x", "http://@x", "http://x?a", "http://x#",
+        "http://ä", "a b", "a\nb", "http:/x", "::1", "[::1", "[::1]x", "[1.2.3.4]", "[fe80::1%25eth0]", "a..b", ".a",
+        "x:", "x:\uff18\uff10", "%41.example", "http://x\\y", "https://my_gateway", "x" * 64, None, 7, b"x",
+    ],
+)  # fmt: skip
+def test_endpoints_that_are_none(given: Any) -> None:
     """One line that shows what one looks like."""
-    with pytest.raises(ConfigError, match="endpoint must look like"):
+    with pytest.raises(ConfigError, match="endpoint must look like") as caught:
         check_endpoint(given)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_error_of_an_endpoint_names_the_setting_and_shows_no_password() -> None:
+    """It may be the custom URL."""
+    with pytest.raises(ConfigError, match="custom_url must look like") as caught:
+        check_endpoint("http://user:s3cret@x", "custom_url")
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "/a", "a/", "a//b", "a?b", "ä", "..", "a/../b", None])

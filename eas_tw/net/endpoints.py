@@ -11,6 +11,7 @@ from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP
 
 from eas_tw.errors import ConfigError
 from eas_tw.net.names import NamedEndpoint, Names, names_of
+from eas_tw.policy.hosts import is_certifiable
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IStreamClientEndpoint
@@ -48,14 +49,17 @@ class Endpoints:
             return TCP6ClientEndpoint(self._reactor, host, port, timeout=self._timeout_s)
         self._names = self._names or names_of(self._reactor, self._timeout_s)
         if self._names is None:
-            return HostnameEndpoint(self._reactor, host, port, timeout=self._timeout_s)
+            # HostnameEndpoint refuses names that IDNA does not know, such as docker compose's `my_service`.
+            kind = HostnameEndpoint if is_certifiable(host) else TCP4ClientEndpoint
+            return kind(self._reactor, host, port, timeout=self._timeout_s)
         return NamedEndpoint(self._reactor, self._names, host, port, self._timeout_s)
 
     def secured(self, endpoint: IStreamClientEndpoint, host: str, port: int) -> IStreamClientEndpoint:
         """TLS over another endpoint, which leads to that host."""
         if self._policy is None:
             self._policy = _policy(None)
-        return wrapClientTLS(self._policy.creatorForNetloc(host.encode("ascii"), port), endpoint)
+        # Without the dot at the end of an absolute name, which no certificate has (RFC 6066 §3).
+        return wrapClientTLS(self._policy.creatorForNetloc(host.rstrip(".").encode("ascii"), port), endpoint)
 
 
 def _policy(trust_roots: str | None) -> BrowserLikePolicyForHTTPS:

@@ -1,4 +1,4 @@
-"""The default endpoint type: one address, the service's gateway, over http or https by treq.
+"""The default endpoint type: one address, the service's gateway, asked by Twisted's agent or by the program's own.
 
 To a call it looks like a fleet of one. Balancing and failover are the gateway's; the retry policy, the deadline and the
 vocabulary of outcomes are the same as on direct connections.
@@ -6,15 +6,17 @@ vocabulary of outcomes are the same as on direct connections.
 
 from __future__ import annotations
 
+import builtins
+from functools import partial
+from socket import gaierror
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectError, DNSLookupError
-from twisted.logger import Logger
-from twisted.web._newclient import RequestNotSent  # where Twisted keeps it, and treq's users have no other way
+from twisted.web._newclient import RequestNotSent  # where Twisted keeps it, and there is no other way
 from twisted.web.client import ResponseFailed, ResponseNeverReceived
+from twisted.web.error import SchemeNotSupported
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
@@ -24,20 +26,22 @@ from eas_tw.net.agents import Agents
 from eas_tw.net.connect_errors import connect_outcome
 from eas_tw.policy.instances import Instance, RefusedReplyError
 from eas_tw.policy.outcomes import Condition, Outcome
+from eas_tw.telemetry.contained import contain, pass_on
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from twisted.internet.interfaces import IConsumer
+    from twisted.python.failure import Failure
     from twisted.web.iweb import IAgent
 
     from eas_tw.config import ClientConfig
-    from eas_tw.net.leg import Leg
+    from eas_tw.net.leg import Leg, Request
     from eas_tw.net.pool import Reactor
 
-_log = Logger(namespace="eas_tw.gateway")
-
 _PORTS = {"http": 80, "https": 443}
+_Answer = tuple[int, bytes, bytes]
+"""Status, head and body."""
 
 
 class Gateway:
@@ -56,7 +60,7 @@ class Gateway:
         parts = urlsplit(base_url)
         self.instance = Instance(parts.hostname or "", parts.port or _PORTS[parts.scheme])
         self.address = self.instance.address
-        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._origin = f"{parts.scheme}://{parts.netloc}".encode("ascii")
         self._config = config
         self._agents = Agents(
             reactor,
@@ -66,8 +70,8 @@ class Gateway:
             trust_roots=config.trust_roots,
             agent=agent,
         )
-        self._client = HTTPClient(self._agents.agent, data_to_body_producer=_WholeBody)
-        self._running: dict[Leg, Deferred[None]] = {}
+        self._later = reactor.callLater
+        self._running: dict[Leg, Deferred[_Answer]] = {}
 
     def choose(self, tried: Collection[Any], failed: Collection[Any], now: float) -> Instance:  # noqa: ARG002
         """The gateway itself, always."""
@@ -86,46 +90,28 @@ class Gateway:
 
     def submit(self, leg: Leg, *, fresh: bool) -> None:  # noqa: ARG002
         """Send it."""
-        running = self._running[leg] = Deferred.fromCoroutine(self._exchange(leg))
-        running.addErrback(lambda failure: _log.failure("a gateway request failed by a bug", failure))
+        # The callbacks last: an agent may answer, fail or raise before its `request` returns.
+        posting = self._running[leg] = Deferred.fromCoroutine(self._post(leg.request))
+        posting.addCallbacks(partial(self._answered, leg), partial(self._failed, leg))
 
     def withdraw(self, leg: Leg) -> bool:
         """Stop sending it or waiting for it; whether nothing of it was sent, which an agent does not tell."""
         running = self._running.pop(leg, None)
         if running is not None:
-            running.cancel()
+            try:
+                running.cancel()
+            except BaseException:  # noqa: BLE001  the agent's canceller; nobody waits for it any more
+                contain(self._later, "an agent's request could not be cancelled")
         return False
 
     def close(self) -> Deferred[Any]:
         """Fires when kept connections are closed and every socket is gone."""
         return self._agents.close()
 
-    async def _exchange(self, leg: Leg) -> None:
-        try:
-            status, head, body = await self._post(leg)
-        except CancelledError:
-            if leg not in self._running:
-                return
-            outcome = Outcome(Condition.LOST, detail="cancelled by the agent")
-        except Exception as error:  # noqa: BLE001  every failure of the agent is an outcome
-            outcome = _outcome(error)
-        else:
-            self._running.pop(leg, None)
-            leg.answered(status, head, body)
-            return
-        if self._running.pop(leg, None) is not None:
-            leg.broke(outcome)
-
-    async def _post(self, leg: Leg) -> tuple[int, bytes, bytes]:
-        request = leg.request
-        requesting = self._client.request(
-            "POST",
-            self._origin + request.target.decode(),
-            headers=_fields(request.fields),
-            data=request.body,
-            allow_redirects=False,
-            unbuffered=True,
-        )
+    async def _post(self, request: Request) -> _Answer:
+        # Not through treq, whose URLs take no IPv6 address and no underscore.
+        url = self._origin + request.target
+        requesting = self._agents.agent.request(b"POST", url, _fields(request.fields), _WholeBody(request.body))
         is_written = self._agents.flush()
         try:
             response = await requesting
@@ -137,6 +123,17 @@ class Gateway:
         lines = [name + b": " + value for name, values in response.headers.getAllRawHeaders() for value in values]
         return response.code, b"\r\n".join([b"", *lines, b""]), body
 
+    def _answered(self, leg: Leg, answer: _Answer) -> None:
+        if self._running.pop(leg, None) is not None:
+            leg.answered(*answer)
+
+    def _failed(self, leg: Leg, failure: Failure) -> None:
+        """Every failure of the agent is an outcome, whatever it raised; one of a leg that was withdrawn is none."""
+        if self._running.pop(leg, None) is not None:
+            error = failure.value
+            pass_on(self._later, error)
+            leg.broke(_outcome(error))
+
 
 def _fields(lines: bytes) -> Headers:
     """Header lines back into fields; the length is the agent's to say."""
@@ -146,7 +143,7 @@ def _fields(lines: bytes) -> Headers:
 
 @implementer(IBodyProducer)
 class _WholeBody:
-    """A body that is written at once (treq's own producer would use the global reactor)."""
+    """A body that is written at once."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -167,15 +164,17 @@ class _WholeBody:
         """There is nothing left to stop (`IProducer`)."""
 
 
-def _outcome(error: Exception) -> Outcome:
+def _outcome(error: BaseException | None) -> Outcome:
     inner = [failure.value for failure in getattr(error, "reasons", ())]
     if isinstance(error, RefusedReplyError):
         return Outcome(Condition.VIOLATION, detail=str(error))
+    if isinstance(error, builtins.ConnectionRefusedError):
+        return Outcome(Condition.CONNECT_REFUSED)
     if isinstance(error, ConnectError):
         return connect_outcome(error)
     if isinstance(error, RequestNotSent):
         return Outcome(Condition.UNSENT, detail="a kept connection was closed, or had bytes, before the request left")
-    if isinstance(error, DNSLookupError):
+    if isinstance(error, DNSLookupError | gaierror | SchemeNotSupported):
         return Outcome(Condition.CONNECT_FAILED, detail=str(error))
     detail = str(inner[0]) if inner else f"{type(error).__name__}: {error}"
     if isinstance(error, ResponseFailed) and not isinstance(error, ResponseNeverReceived):

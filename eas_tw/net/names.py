@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
 from eas_tw.lookup import ThreadResolver, addresses
+from eas_tw.policy.hosts import is_certifiable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -219,7 +220,9 @@ class NamedEndpoint:
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         found = await self._names.addresses(self._host)
         known = _Resolved(self._reactor, found)
-        return await HostnameEndpoint(known, self._host, self._port, timeout=self._timeout_s).connect(factory)
+        # It refuses names that IDNA does not know, such as docker compose's `my_service`; resolved is resolved.
+        name = self._host if is_certifiable(self._host) else "resolved"
+        return await HostnameEndpoint(known, name, self._port, timeout=self._timeout_s).connect(factory)
 
 
 @implementer(IHostResolution)

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from eas_tw.net.connect_errors import connect_outcome
 from eas_tw.net.http1 import ClientConnection, Exchange
+from eas_tw.policy.instances import Instance
 from eas_tw.policy.outcomes import Condition, Outcome
 from eas_tw.policy.pooling import Pace, Plan, plan
 from eas_tw.telemetry.contained import pass_on
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from eas_tw.config import ClientConfig
     from eas_tw.net.dialer import Dialer
     from eas_tw.net.flush import Flusher
-    from eas_tw.policy.instances import Instance
 
     class Reactor(IReactorTCP, IReactorTime):
         """What the data plane needs of a reactor."""
@@ -79,7 +79,8 @@ class Pool:
     ) -> None:
         self.waiting: OrderedDict[PooledCall, None] = OrderedDict()
         self.address = instance.address
-        self.host = self.address.encode()
+        # A zone means something on this machine only (RFC 6874 §4).
+        self.host = Instance(instance.ip.partition("%")[0], instance.port).address.encode()
         self._reactor = reactor
         self._instance = instance
         self._config = config

@@ -9,16 +9,15 @@ up whoever reads it. Knows no socket and no cache.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import math
-import re
 from collections import Counter
 from enum import StrEnum
 from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from eas_tw.policy.hosts import checked_host
 from eas_tw.policy.json_rows import JsonCursor
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ _LEAST_ROW_CHARS = 64
 _DETAIL_CHARS = 500
 _SHOWN_CHARS = 40
 _SHOWN_BITS = 128
-_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _MAX_PORT = 65535
 
 
@@ -357,10 +355,8 @@ def _vipserver_row(row: Mapping[str, Any]) -> Instance | None:
 def _ip(row: Mapping[str, Any]) -> str:
     ip = row.get("ip")
     if isinstance(ip, str):
-        if ":" not in ip and _HOST_NAME.fullmatch(ip):
-            return ip
         try:
-            return str(ipaddress.IPv6Address(ip))
+            return checked_host(ip)
         except ValueError:
             pass
     raise BadRowError(RowFault.IP, f"ip must be an address, got {_short(ip)}")

@@ -428,3 +428,35 @@ def test_a_deadline_is_kept_although_the_line_cannot_be_left(monkeypatch: pytest
     assert isinstance(calls[0].error, RequestFailed)
     assert all(isinstance(call.error, DeadlineExceeded) for call in calls[1:])
     town.assert_clean()
+
+
+def test_an_address_that_cannot_be_dialled_is_a_failed_connect(logged: list[str]) -> None:
+    """Twisted raises at once for some; the instance is left out like any that refuses, and the others serve."""
+    town = Town(3)
+    dial = town.reactor.connectTCP
+
+    def connect(host: str, *args: Any, **options: Any) -> Any:
+        if host == "10.0.0.2":
+            raise OSError("Name or service not known")
+        return dial(host, *args, **options)
+
+    town.reactor.connectTCP = connect  # type: ignore[method-assign]
+    for _ in range(6):
+        assert str(answered(town).value) == "ok"
+    assert town.client.counters.retries.keys() == {"connect_failed"}
+    assert town.client.counters.ejections.keys() == {"10.0.0.2:80"}
+    assert not logged
+    town.assert_clean()
+
+
+def test_a_long_line_for_an_address_that_cannot_be_dialled() -> None:
+    """Each call fails by itself, in turn; none is nested in another."""
+    town = Town(1, attempts=1, max_connections_per_instance=1)
+    calls = [town.call() for _ in range(3000)]
+    wire = town.dial.accept()
+    town.reactor.connectTCP = thrower(OSError("Name or service not known"))  # type: ignore[method-assign]
+    wire.lose()
+    for _ in range(3000):
+        town.advance()
+    assert all(isinstance(call.error, RequestFailed) for call in calls)
+    town.assert_clean()

@@ -1,0 +1,43 @@
+"""Hosts as they are connected to: names and addresses, checked where they are given.
+
+What passes here can be resolved, dialled, and put into a Host header and a log line. On some of what does not, Twisted
+and Python's IDNA codec raise where nothing can be made of it: a name with an empty label, for one, fails inside the
+resolver's thread, and the connection is never reported as failed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
+"""RFC 1123 §2.1 and RFC 1035 §2.3.4, and underscores, which docker compose and others have in names."""
+_ZONE = re.compile(r"[A-Za-z0-9._~-]{1,32}")
+"""RFC 6874 §2; the name of a network interface, which is at most 15 bytes on Linux."""
+
+
+def checked_host(text: str) -> str:
+    """A host, without brackets; an IPv6 address in its one canonical spelling.
+
+    Args:
+        text: A name, with a dot at its end or without, or an address. Only an address may have a zone (`fe80::1%eth0`).
+
+    Raises:
+        ValueError: It is neither; the text says why.
+    """
+    if ":" in text:
+        address, percent, zone = text.partition("%")
+        if percent and not _ZONE.fullmatch(zone):
+            raise ValueError("the zone of an IPv6 address must be the name of a network interface")
+        return str(ipaddress.IPv6Address(address)) + percent + zone
+    if not text.isascii():
+        raise ValueError("a name that is not ASCII must be written in its IDNA form, xn--…")
+    if not _NAME.fullmatch(text):
+        raise ValueError("each part of a name must be 1 to 63 letters, digits, - and _, without - at either end")
+    return text
+
+
+def is_certifiable(name: str) -> bool:
+    """Whether a certificate can be checked for a name: IDNA, which TLS goes by, has no `_` and no `ab--c`."""
+    return "_" not in name and not any(label[2:4] == "--" for label in name.split(".") if label[:2].lower() != "xn")
