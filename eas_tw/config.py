@@ -61,7 +61,9 @@ def _one_of(*allowed: str, none: bool = False) -> Check:
 
 
 def _retry_on(values: Iterable[Condition | str | int]) -> frozenset[Condition | int]:
-    """Conditions by name, statuses by number."""
+    """Conditions by name, statuses by number; the default is left as it is, since it differs by endpoint type."""
+    if values is DEFAULT_RETRY_ON:
+        return DEFAULT_RETRY_ON
     found: list[Condition | int] = []
     for value in values:
         try:
@@ -106,13 +108,15 @@ class ClientConfig:
         connect_timeout_s: Bound on opening a connection.
         attempt_timeout_s: Bound on one attempt, so that a silent instance leaves time for another; `None` for no bound
             but the call's deadline.
-        attempts: The most attempts of one call, the first included.
+        attempts: The most attempts of one call, the first included. A 502 of a gateway costs a quarter of one.
         hedge_after_s: A call without an answer after this long is sent to a second instance, too, and the first good
             answer wins; `"p95"` takes the running 95th percentile of latencies. Late calls get a second chance with
             either, and with `"late"` only they do: when half of `timeout_s` is over without a word, and again at three
             quarters, of a service that usually answers within an eighth of it. `None` sends to one at a time. Hedges
             are attempts, and use up the retry budget.
-        retry_on: Conditions (by name) and statuses (by number) that are tried on another instance.
+        retry_on: Conditions (by name) and statuses (by number) that are tried on another instance. The default through
+            a gateway has 502 and 504 besides, with which it speaks of an instance behind it; a set of one's own holds
+            everywhere.
         retry_budget_ratio: Retries may be this share of the calls of the last 10 s, …
         retry_budget_min_per_s: … plus this many a second. Attempts that never reached an instance are not counted.
         backoff_base_s: Ceiling of the first pause (full jitter); it doubles with each attempt.

@@ -130,9 +130,10 @@ class Session:
         self._family = family
         self._pools = family.pools(config)
         self.fleet: Upstream | Gateway = self._gateway() if target.is_gateway else self._upstream()
+        make_policy = RetryPolicy.through_gateway if target.is_gateway else RetryPolicy
         self.calls = Calls(
             reactor,
-            RetryPolicy(config.attempts, config.retry_on, config.backoff_base_s, config.backoff_max_s),
+            make_policy(config.attempts, config.retry_on, config.backoff_base_s, config.backoff_max_s),
             family.acquire_budget(target.destination, config),
             Hedging(config.hedge_after_s),
             attempt_timeout_s=config.attempt_timeout_s,

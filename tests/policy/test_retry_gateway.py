@@ -1,0 +1,106 @@
+"""Retries through a gateway: what its 502 and 504 mean, and what they cost."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from random import Random
+
+import pytest
+
+from eas_tw import ClientConfig
+from eas_tw.policy.instances import Instance
+from eas_tw.policy.outcomes import Attempt, Condition, Outcome
+from eas_tw.policy.retry import DEFAULT_RETRY_ON, GATEWAY_RETRY_ON, GiveUp, Options, Retry, RetryBudget, RetryPolicy
+
+GATEWAY = Instance("gateway.example", 80)
+EMPTY = RetryBudget(0.0, 0.0)
+
+
+def status(code: int) -> Outcome:
+    return Outcome(Condition.STATUS, code)
+
+
+LOST = Outcome(Condition.LOST)
+
+
+def decide(
+    *outcomes: Outcome,
+    attempts: int = 3,
+    retry_on: frozenset[Condition | int] = DEFAULT_RETRY_ON,
+    budget: RetryBudget | None = None,
+    is_idempotent: bool = True,
+) -> Retry | GiveUp:
+    policy = RetryPolicy.through_gateway(attempts, retry_on, 0.025, 0.25)
+    history = [Attempt(GATEWAY, outcome, 0.1) for outcome in outcomes]
+    options = Options(another=False, sole=True, remaining_s=5.0, is_idempotent=is_idempotent)
+    return policy.decide(history, options, budget=budget or RetryBudget(0.2, 10.0), now=100.0, rng=Random(1))
+
+
+def tries(code: int, **options: int) -> int:
+    """How many attempts a call gets whose every attempt ends with this status."""
+    n = 1
+    while isinstance(decide(*[status(code)] * n, **options), Retry):  # type: ignore[arg-type]
+        n += 1
+    return n
+
+
+@pytest.mark.parametrize(("code", "retried"), [(502, True), (503, True), (504, True), (500, False), (501, False)])
+def test_what_a_gateway_says_of_its_instance_is_retried(code: int, retried: bool) -> None:  # noqa: FBT001
+    """502 and 504, and what is retried from an instance; not the processor's own errors."""
+    assert isinstance(decide(status(code)), Retry) is retried
+
+
+def test_a_lost_connection_is_retried() -> None:
+    """As everywhere."""
+    assert isinstance(decide(LOST), Retry)
+
+
+@pytest.mark.parametrize(("attempts", "of_502", "of_504"), [(1, 1, 1), (2, 8, 2), (3, 12, 3), (5, 20, 5)])
+def test_a_502_costs_a_quarter_of_an_attempt(attempts: int, of_502: int, of_504: int) -> None:
+    """The gateway draws blindly; who asked for one attempt gets one. A 504 has used an instance's time."""
+    assert tries(502, attempts=attempts) == of_502
+    assert tries(504, attempts=attempts) == of_504
+
+
+def test_mixed_histories_add_up() -> None:
+    """Three whole attempts are three, whatever came between."""
+    assert isinstance(decide(status(502), status(504), status(502), LOST, status(502)), Retry)
+    assert isinstance(decide(status(502), status(504), status(502), LOST, status(504)), GiveUp)
+
+
+def test_the_budget_is_used_by_what_has_reached_an_instance_or_goes_beyond_attempts() -> None:
+    """With nothing in it: two retries after a 502, none after anything else."""
+    assert isinstance(decide(status(502), budget=EMPTY), Retry)
+    assert isinstance(decide(status(502), status(502), budget=EMPTY), Retry)
+    assert isinstance(decide(status(502), status(502), status(502), budget=EMPTY), GiveUp)
+    for outcome in (status(503), status(504), LOST):
+        assert isinstance(decide(outcome, budget=EMPTY), GiveUp)
+
+
+@pytest.mark.parametrize("outcome", [status(502), status(504), LOST])
+def test_a_call_that_is_not_idempotent_ends_there(outcome: Outcome) -> None:
+    """The instance may have had it."""
+    assert isinstance(decide(outcome, is_idempotent=False), GiveUp)
+    assert isinstance(decide(Outcome(Condition.CONNECT_REFUSED), is_idempotent=False), Retry)
+
+
+def test_a_set_of_ones_own_holds_through_a_gateway_too() -> None:
+    """Also one with the same members as the default."""
+    assert isinstance(decide(status(502), retry_on=frozenset({503})), GiveUp)
+    assert isinstance(decide(status(502), retry_on=ClientConfig(retry_on=set(DEFAULT_RETRY_ON)).retry_on), GiveUp)
+    assert isinstance(decide(status(502), retry_on=ClientConfig(retry_on={502}).retry_on), Retry)
+
+
+def test_the_default_stays_the_default() -> None:
+    """However a config is copied; in a set made of it there is no default any more."""
+    config = ClientConfig()
+    for copied in (
+        copy.copy(config),
+        copy.deepcopy(config),
+        pickle.loads(pickle.dumps(config)),  # noqa: S301  our own
+        config.but(attempts=5),
+    ):
+        assert copied.retry_on is DEFAULT_RETRY_ON
+    assert {502, 504} == GATEWAY_RETRY_ON - DEFAULT_RETRY_ON
+    assert isinstance(decide(status(504), retry_on=ClientConfig(retry_on=config.retry_on | {429}).retry_on), GiveUp)
