@@ -81,7 +81,10 @@ class EasAgent:
 
     def _route(self, method: bytes, uri: bytes) -> _Route:
         shown = uri.decode("ascii", "backslashreplace")
-        parts = urlsplit(shown)
+        try:
+            parts = urlsplit(shown)
+        except ValueError as error:
+            raise ConfigError(f"an EasAgent takes eas://service/path, got {shown!r}: {error}") from None
         if parts.scheme != "eas":
             raise ConfigError(f"an EasAgent takes eas://service/path, got {shown!r}")
         if method != b"POST":

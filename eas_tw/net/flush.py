@@ -50,4 +50,5 @@ class Flusher:
                 writer.flush()
             except BaseException:  # noqa: BLE001  the requests of the other writers must leave all the same
                 contain(self._clock.callLater, "a request could not be written")
-                writer.abort()
+                # The call that carries it ends by its connection's loss.
+                self._clock.callLater(0, writer.abort)

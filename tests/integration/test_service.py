@@ -223,6 +223,7 @@ class TestEasAgent:
         ("method", "url", "says"),
         [
             (b"POST", b"http://echo/", "takes eas://service/path"),
+            (b"POST", b"eas://[echo/", "takes eas://service/path"),
             (b"GET", b"eas://echo/", "are POSTed, got GET"),
             (b"POST", b"eas://other/", "there is echo"),
             (b"POST", b"eas://echoes/", "there is echo"),
