@@ -165,17 +165,22 @@ class _WholeBody:
 
 
 def _outcome(error: BaseException | None) -> Outcome:
-    inner = [failure.value for failure in getattr(error, "reasons", ())]
     if isinstance(error, RefusedReplyError):
         return Outcome(Condition.VIOLATION, detail=str(error))
     if isinstance(error, builtins.ConnectionRefusedError):
         return Outcome(Condition.CONNECT_REFUSED)
     if isinstance(error, ConnectError):
         return connect_outcome(error)
-    if isinstance(error, RequestNotSent):
-        return Outcome(Condition.UNSENT, detail="a kept connection was closed, or had bytes, before the request left")
     if isinstance(error, DNSLookupError | gaierror | SchemeNotSupported):
         return Outcome(Condition.CONNECT_FAILED, detail=str(error))
+    if isinstance(error, RequestNotSent):
+        return Outcome(Condition.UNSENT, detail="a kept connection was closed, or had bytes, before the request left")
+    return _lost(error)
+
+
+def _lost(error: BaseException | None) -> Outcome:
+    """Classify a failure after the request may have left."""
+    inner = [failure.value for failure in getattr(error, "reasons", ())]
     detail = str(inner[0]) if inner else f"{type(error).__name__}: {error}"
     if isinstance(error, ResponseFailed) and not isinstance(error, ResponseNeverReceived):
         return Outcome(Condition.CUT, detail=detail)

@@ -10,7 +10,6 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.protocol import ClientFactory
-from twisted.python.failure import Failure
 
 from eas_tw.net.connect_errors import connect_outcome
 from eas_tw.net.http1 import ClientConnection, Exchange
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.internet.interfaces import IAddress, IConnector, IDelayedCall, IReactorTCP, IReactorTime
+    from twisted.python.failure import Failure
 
     from eas_tw.config import ClientConfig
     from eas_tw.net.dialer import Dialer
