@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from threading import get_ident
 from time import monotonic, time  # noqa: TID251  here, and passed on from here
 from typing import TYPE_CHECKING, Any, Self
@@ -12,16 +11,18 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred
 from twisted.logger import Logger
 
-from eas_tw.body.compression import check_codec, compress, decode, decompress
-from eas_tw.body.request import as_request
+from eas_tw.body.compression import check_codec, compressing
+from eas_tw.body.request import as_body, as_request
+from eas_tw.body.steps import begin
 from eas_tw.config import ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_FIXED, ClientConfig
 from eas_tw.errors import ClientClosed, ConfigError, NoInstances
 from eas_tw.net.call import Call
 from eas_tw.net.discovery import DiscoveryStatus
 from eas_tw.net.endings import awaitable_error
-from eas_tw.net.http1 import text_headers
 from eas_tw.net.monotonic import is_real, monotonic_view
+from eas_tw.net.offload import Offload
 from eas_tw.outgoing import Envelope
+from eas_tw.reading import ResponseReader
 from eas_tw.session import Family, Session
 from eas_tw.target import Target, fixed_list
 from eas_tw.telemetry.record import Record
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
     from twisted.web.iweb import IAgent
 
+    from eas_tw.net.leg import Request
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.instances import Instance
     from eas_tw.target import GivenInstance
@@ -88,6 +90,7 @@ class PredictClient:
         self._envelope = Envelope(self._wall_clock)
         self._record = Record(self._family.reactor.seconds, self._family.reactor.callLater)
         self.counters = self._record.counters
+        self._offload = Offload(self._family.reactor)
         self._session: Session | None = None
         self._thread = 0
         self._parent: PredictClient | None = None
@@ -206,6 +209,7 @@ class PredictClient:
         child._family = self._family
         child._parent = self
         self._children[child] = None
+        child._offload = self._offload
         return child
 
     # -- work
@@ -247,15 +251,21 @@ class PredictClient:
             timeout_s = self._config.timeout_s if timeout_s is None else _checked_timeout(timeout_s)
             request = as_request(request)
             body = request.to_string()
-            if self._config.compress is not None:
-                body = compress(self._config.compress, body)
-            sealed = self._envelope.seal(body, path, query, headers)
+            if type(body) is not bytes:
+                body = as_body(body)
+            content_type = getattr(request, "content_type", None)
+            preparing = None
+            if self._config.compress is None:
+                sealed = self._envelope.seal(body, path, query, headers, content_type)
+            else:
+                sealed, preparing = self._compressed(body, path, query, headers, content_type)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001  whatever is wrong with a request, the Deferred says it
             return fail(awaitable_error(error, "the request's to_string"))
-        finish = partial(_read, request, self._config)
-        return Call(session.calls, session.fleet, sealed, finish, timeout_s, is_idempotent=idempotent).start()
+        reader = ResponseReader(request, self._config, self._offload)
+        call = Call(session.calls, session.fleet, sealed, reader, timeout_s, is_idempotent=idempotent)
+        return call.start(preparing)
 
     # -- what it shows
 
@@ -357,6 +367,15 @@ class PredictClient:
             self._parent._children[self] = self  # noqa: SLF001  it is a client, too
         self._session.start()
 
+    def _compressed(self, body: bytes, *others: Any) -> tuple[Request, Deferred[Request] | None]:
+        """The request with its body compressed; a large one is compressed while the call waits for it."""
+        steps = compressing(str(self._config.compress), body)
+        content, is_done = begin(steps)
+        if is_done:
+            return self._envelope.seal(content or b"", *others), None
+        placeholder = self._envelope.seal(b"", *others)  # what is wrong with the others is said before the work
+        return placeholder, self._offload.run(steps).addCallback(self._envelope.seal, *others)
+
     def _aim(self, what: str, **parts: Any) -> None:
         self._before_init(what)
         self._target = evolve(self._target, **parts)
@@ -393,21 +412,6 @@ class PredictClient:
         self._record.closed()
         if self._closing is not None:
             self._closing.callback(None)
-
-
-def _read(request: Any, config: ClientConfig, head: bytes, body: bytes) -> Any:
-    """The answer to a request, decompressed where it came compressed.
-
-    One that has `parse_answer`, such as a proxy's, makes it of headers and body as they came.
-    """
-    parse_answer = getattr(request, "parse_answer", None)
-    if parse_answer is not None:
-        return parse_answer(text_headers(head), body)
-    if config.decompress is not None:
-        body = decompress(config.decompress, body, config.max_response_bytes)
-    elif b"content-encoding:" in head.lower():
-        body = decode(text_headers(head).get("content-encoding", ""), body, config.max_response_bytes)
-    return request.parse_response(body)
 
 
 def _checked_timeout(timeout_s: float) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
 from eas_tw.body.signature import Signer
+from eas_tw.display import shown
 from eas_tw.errors import ConfigError
 from eas_tw.net.leg import Request
 from eas_tw.policy.hosts import checked_host, is_certifiable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _MAX_PORT = 65535
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
+_MOST_USUAL = 16
 
 _NAME = r"(?!\.+(?:/|$))[A-Za-z0-9._-]+"  # dots alone would lead elsewhere: RFC 3986 §5.2.4
 _SERVICE = re.compile(rf"{_NAME}(?:/{_NAME})*")
@@ -100,6 +102,13 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return dict(headers)
 
 
+def check_content_type(content_type: str) -> str:
+    """`content_type`, or a `ConfigError`."""
+    if not isinstance(content_type, str) or not content_type or not _VALUE.fullmatch(content_type):
+        raise ConfigError(f"content_type must be a string of visible ASCII, got {shown(content_type)}")
+    return content_type
+
+
 class Envelope:
     """What every request of a client to one service has in common.
 
@@ -112,9 +121,9 @@ class Envelope:
         self._base = ""
         self._plain = False
         self._key = b""
-        self._content_type = DEFAULT_CONTENT_TYPE
+        self._content_type = ""
         self._extra: dict[str, str] = {}
-        self._usual: _Letterhead | None = None
+        self._usual: dict[str | None, _Letterhead] = {}
 
     def address(self, base: str, *, plain: bool) -> None:
         """Send to this path and to paths below it.
@@ -125,26 +134,24 @@ class Envelope:
         """
         self._base = base
         self._plain = plain
-        self._usual = None
+        self._usual = {}
 
     def set_token(self, token: str) -> None:
         """Sign with this token from now on; empty for not at all."""
         if not isinstance(token, str) or not _VALUE.fullmatch(token):
             raise ConfigError("token must be a string of visible ASCII; the one given is not (it is not shown here)")
         self._key = token.encode("ascii")
-        self._usual = None
+        self._usual = {}
 
     def set_content_type(self, content_type: str) -> None:
-        """Say that bodies are of this type."""
-        if not isinstance(content_type, str) or not content_type or not _VALUE.fullmatch(content_type):
-            raise ConfigError(f"content type must be a string of visible ASCII, got {content_type!r}")
-        self._content_type = content_type
-        self._usual = None
+        """Say that bodies are of this type, whatever a request says of itself."""
+        self._content_type = check_content_type(content_type)
+        self._usual = {}
 
     def add_headers(self, headers: Mapping[str, str]) -> None:
         """Send these with every request, too."""
         self._extra = {**self._extra, **check_headers(headers)}
-        self._usual = None
+        self._usual = {}
 
     def seal(
         self,
@@ -152,6 +159,7 @@ class Envelope:
         path: str = "",
         query: Mapping[str, str] | str | None = None,
         headers: Mapping[str, str] | None = None,
+        content_type: str | None = None,
     ) -> Request:
         """The request to send now.
 
@@ -160,21 +168,34 @@ class Envelope:
             path: Below the service's own path, percent-encoded.
             query: Fields to encode, or an encoded query.
             headers: Of this call only; `Content-Type` may be among them.
+            content_type: What the request says of itself; counts unless `headers`, `set_content_type` or
+                `add_headers` said another one. `None` for nothing.
 
         Raises:
             ConfigError: Something would not stay in its place in the request.
         """
         if path or query or headers:
-            paper = self._letterhead(path, query, headers or {})
+            paper = self._letterhead(path, query, {} if headers is None else headers, content_type)
         else:
-            paper = self._usual = self._usual or self._letterhead("", None, {})
+            found = self._usual.get(content_type)
+            paper = self._remember(content_type) if found is None else found
         signer = paper.signer
         credentials = b"" if signer is None else signer.lines(body, self._seconds())
         return Request(paper.target, b"%b%d\r\n%b" % (paper.fields, len(body), credentials), body)
 
-    def _letterhead(self, path: str, query: Mapping[str, str] | str | None, headers: Mapping[str, str]) -> _Letterhead:
+    def _remember(self, content_type: str | None) -> _Letterhead:
+        """The letterhead of calls without path, query and headers; programs have few types, and a bound holds."""
+        paper = self._letterhead("", None, {}, content_type)
+        if len(self._usual) >= _MOST_USUAL:
+            self._usual = {}
+        self._usual[content_type] = paper
+        return paper
+
+    def _letterhead(
+        self, path: str, query: Mapping[str, str] | str | None, headers: Mapping[str, str], own_type: str | None
+    ) -> _Letterhead:
         target = self._base + _below(path) + _query(query)
-        content_type, extra = self._merge(headers)
+        content_type, extra = self._merge(headers, own_type)
         lines = [f"Content-Type: {content_type}", *(f"{name}: {value}" for name, value in extra.items())]
         signer = None
         if self._plain and self._key:
@@ -184,12 +205,13 @@ class Envelope:
         lines.append("Content-Length: ")
         return _Letterhead(target.encode("ascii"), "\r\n".join(lines).encode("ascii"), signer)
 
-    def _merge(self, headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    def _merge(self, headers: Mapping[str, str], own_type: str | None) -> tuple[str, dict[str, str]]:
         """Content type and other headers of one call; later ones win, whatever the case of their names."""
+        usual = self._content_type or (DEFAULT_CONTENT_TYPE if own_type is None else check_content_type(own_type))
         merged: dict[str, tuple[str, str]] = {}
         for name, value in (*self._extra.items(), *check_headers(headers).items()):
             merged[name.lower()] = (name, value)
-        _, content_type = merged.pop("content-type", ("", self._content_type))
+        _, content_type = merged.pop("content-type", ("", usual))
         return content_type, dict(merged.values())
 
 

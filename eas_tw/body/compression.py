@@ -1,31 +1,29 @@
 """Bodies made smaller: the codecs of a service's `rpc.decompressor`, and of a response's Content-Encoding.
 
-Functions of their arguments. What is decompressed has a limit, because a few kilobytes can stand for gigabytes; what
-cannot be decompressed is an error, never passed on as it came. A bare block of LZ4 has no beginning, no end and no
-checksum, so something else may pass for one; the other formats know themselves. gzip and zlib are the standard
-library's; the others need cramjam, the extra `compression`.
+Functions of their arguments, in steps (see `steps`). What is decompressed has a limit, because a few kilobytes can
+stand for gigabytes; what cannot be decompressed is an error, never passed on as it came. A bare block of LZ4 has no
+beginning, no end and no checksum, so something else may pass for one; the other formats know themselves. gzip and zlib
+are the standard library's; the others need cramjam, the extra `compression`.
 """
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from eas_tw.body import cramjam_codec, zlib_codec
+from eas_tw.body.steps import UnreadableError, finish
 from eas_tw.config import COMPRESSIONS
+from eas_tw.display import shown
 from eas_tw.errors import BodyError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from eas_tw.body.steps import Steps
 
-_WINDOW_BITS = {"gzip": 31, "zlib": 15}  # as zlib.decompressobj says which header it expects
-_ZLIB_LEVEL = 1  # a request waits while it is compressed; level 6 takes three times as long for a tenth fewer bytes
-_ZSTD_LEVEL = 3  # zstd's own default
-_GROWTH = 8
-_LEAST_ROOM = 1 << 16
+_ZLIB_FORMATS = {"gzip": zlib_codec.GZIP, "zlib": zlib_codec.ZLIB}
 #: Content codings (RFC 9110 §8.4.1, and those of the wild) -> codecs. HTTP calls zlib's format deflate.
-_CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "zlib", **{codec: codec for codec in COMPRESSIONS}}
+_CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate", **{codec: codec for codec in COMPRESSIONS}}
+_MOST_CODINGS = 5
+"""As many as curl undoes. Each may produce as much as the limit, and there is data that decompresses to itself."""
 
 
 def compress(codec: str, data: bytes) -> bytes:
@@ -38,11 +36,14 @@ def compress(codec: str, data: bytes) -> bytes:
     Raises:
         BodyError: There is no such codec, or it needs cramjam, which is not installed.
     """
-    if codec == "gzip":
-        return gzip.compress(data, _ZLIB_LEVEL, mtime=0)
-    if codec == "zlib":
-        return zlib.compress(data, _ZLIB_LEVEL)
-    return bytes(_codec(codec)[0](data))
+    return finish(compressing(codec, data))
+
+
+def compressing(codec: str, data: bytes) -> Steps[bytes]:
+    """Compress a whole body in steps; arguments and errors as for `compress`."""
+    if codec in _ZLIB_FORMATS:
+        return zlib_codec.deflating(data, _ZLIB_FORMATS[codec])
+    return cramjam_codec.writing(_native(codec), data)
 
 
 def decompress(codec: str, data: bytes, limit: int) -> bytes:
@@ -50,17 +51,28 @@ def decompress(codec: str, data: bytes, limit: int) -> bytes:
 
     Args:
         codec: One of `COMPRESSIONS`.
-        data: The bytes as they came.
+        data: The bytes as they came; no bytes are an empty body.
         limit: The most bytes the result may have.
 
     Raises:
         BodyError: The data is not in that format, is cut short, or is larger than the limit; or as for `compress`.
     """
+    return finish(decompressing(codec, data, limit))
+
+
+def decompressing(codec: str, data: bytes, limit: int) -> Steps[bytes]:
+    """Decompress a whole body in steps; arguments and errors as for `decompress`."""
+    if not data:
+        return b""
     try:
-        if codec in _WINDOW_BITS:
-            return _inflate(data, _WINDOW_BITS[codec], limit)
-        return _into(_codec(codec)[1], data, limit)
-    except _Unreadable as error:
+        if codec == "deflate":
+            steps = zlib_codec.inflating(data, zlib_codec.format_of_deflate(data), limit)
+        elif codec in _ZLIB_FORMATS:
+            steps = zlib_codec.inflating(data, _ZLIB_FORMATS[codec], limit)
+        else:
+            steps = cramjam_codec.reading(_native(codec), data, limit)
+        return (yield from steps)
+    except UnreadableError as error:
         raise BodyError(f"a body of {len(data)} bytes cannot be decompressed as {codec}: {error}") from error
 
 
@@ -69,18 +81,26 @@ def decode(content_encoding: str, data: bytes, limit: int) -> bytes:
 
     Args:
         content_encoding: Its value, such as `gzip`; empty and `identity` leave the data alone.
-        data: The bytes as they came.
+        data: The bytes as they came; no bytes are an empty body, whatever the codings.
         limit: The most bytes the result may have.
 
     Raises:
-        BodyError: A coding is unknown; or as for `decompress`.
+        BodyError: A coding is unknown, or there are more than five; or as for `decompress`.
     """
-    for coding in reversed([part.strip().lower() for part in content_encoding.split(",")]):
-        if coding in {"", "identity"}:
-            continue
+    return finish(decoding(content_encoding, data, limit))
+
+
+def decoding(content_encoding: str, data: bytes, limit: int) -> Steps[bytes]:
+    """Undo the codings of a Content-Encoding header in steps; arguments and errors as for `decode`."""
+    parts = (part.strip().lower() for part in content_encoding.split(","))
+    codings = [part for part in parts if part not in {"", "identity"}]
+    if len(codings) > _MOST_CODINGS:
+        raise BodyError(f"the response has {len(codings)} content codings; at most {_MOST_CODINGS} are undone")
+    for coding in reversed(codings):
         if coding not in _CODINGS:
-            raise BodyError(f"the response's Content-Encoding {coding!r} is none of {', '.join(_CODINGS)}")
-        data = decompress(_CODINGS[coding], data, limit)
+            known = ", ".join(_CODINGS)
+            raise BodyError(f"the response's Content-Encoding {shown(coding)} is none of {known}")
+        data = yield from decompressing(_CODINGS[coding], data, limit)
     return data
 
 
@@ -96,79 +116,7 @@ def check_codec(codec: str) -> None:
         raise ConfigError(str(error)) from error
 
 
-class _Unreadable(Exception):
-    """Why data cannot be decompressed; never leaves this module."""
-
-
-def _inflate(data: bytes, window_bits: int, limit: int) -> bytes:
-    parts: list[bytes] = []
-    room = limit
-    while True:
-        stream = zlib.decompressobj(window_bits)
-        try:
-            part = stream.decompress(data, room + 1)
-        except zlib.error as error:
-            raise _Unreadable(str(error)) from error
-        parts.append(part)
-        room -= len(part)
-        if room < 0:
-            raise _too_large(limit)
-        if not stream.eof:
-            raise _Unreadable("it is cut short")
-        data = stream.unused_data.lstrip(b"\0")  # gzip files are sometimes padded, and may be several in a row
-        if not data:
-            return b"".join(parts)
-
-
-def _into(read: Callable[[bytes, bytearray], int], data: bytes, limit: int) -> bytes:
-    """Decompress into a buffer of a guessed size, then larger ones: memory never passes the limit."""
-    size = min(max(_GROWTH * len(data), _LEAST_ROOM), limit)
-    while True:
-        buffer = bytearray(size)
-        try:
-            return bytes(memoryview(buffer)[: read(data, buffer)])
-        except _Unreadable:
-            if size == limit:
-                raise
-            size = min(_GROWTH * size, limit)
-
-
-def _too_large(limit: int) -> _Unreadable:
-    return _Unreadable(f"it is larger than {limit} bytes")
-
-
-Pair = tuple["Callable[[bytes], Any]", "Callable[[bytes, bytearray], int]"]
-
-
-@cache
-def _codec(name: str) -> Pair:
-    """Compression, and decompression into a buffer, of a codec that cramjam has."""
+def _native(name: str) -> cramjam_codec.Codec:
     if name not in COMPRESSIONS:
-        raise BodyError(f"there is no compression {name!r}; there is {', '.join(COMPRESSIONS)}")
-    try:
-        import cramjam  # noqa: PLC0415 - optional
-    except ImportError as error:
-        raise BodyError(f"{name} needs cramjam; install it with: pip install 'eas-tw[compression]'") from error
-
-    def into(read: Callable[[bytes, bytearray], int]) -> Callable[[bytes, bytearray], int]:
-        def checked(data: bytes, buffer: bytearray) -> int:
-            try:
-                return read(data, buffer)
-            except cramjam.DecompressionError as error:
-                raise _Unreadable(f"{error} (with room for {len(buffer)} bytes)") from error
-
-        return checked
-
-    def read_snappy(data: bytes, buffer: bytearray) -> int:
-        """Its size stands in front, so what does not fit is not begun."""
-        if cramjam.snappy.decompress_raw_len(data) > len(buffer):
-            raise _too_large(len(buffer))
-        return cramjam.snappy.decompress_raw_into(data, buffer)
-
-    lz4, zstd = cramjam.lz4, cramjam.zstd
-    return {
-        "lz4": (lz4.compress, into(lz4.decompress_into)),
-        "lz4-block": (lambda data: lz4.compress_block(data, store_size=False), into(lz4.decompress_block_into)),
-        "snappy": (cramjam.snappy.compress_raw, into(read_snappy)),
-        "zstd": (lambda data: zstd.compress(data, _ZSTD_LEVEL), into(zstd.decompress_into)),
-    }[name]
+        raise BodyError(f"there is no compression {shown(name)}; there is {', '.join(COMPRESSIONS)}")
+    return cramjam_codec.codec(name)

@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any, Protocol, cast
 
 from eas_tw.body.text import StringRequest
+from eas_tw.display import shown
 from eas_tw.errors import BodyError
 
 
 class Request(Protocol):
-    """The official SDK's two methods, so its request classes are requests here too."""
+    """The official SDK's two methods, so its request classes are requests here too.
+
+    A request may have an attribute `content_type`, a string, as well: the Content-Type that it is sent with unless the
+    program says another one (see `docs/requests`).
+    """
 
     def to_string(self) -> bytes:
         """The body to send; called once for each predict, before anything is sent."""
@@ -40,4 +45,24 @@ def as_request(data: object) -> Request:
         raise BodyError(
             f"a request is str, bytes, a buffer, or an object with to_string() and parse_response(bytes); "
             f"got {type(data).__name__}"
+        ) from error
+
+
+def as_body(content: object) -> bytes:
+    """The bytes of what `to_string` returned.
+
+    Args:
+        content: Bytes or any buffer, whose memory is copied in row-major order; text is sent as UTF-8.
+
+    Raises:
+        BodyError: It is none of these, or cannot be sent. No instance has seen it.
+    """
+    if isinstance(content, bytes):
+        return content
+    try:
+        return content.encode() if isinstance(content, str) else memoryview(content).tobytes()  # type: ignore[arg-type]
+    except (TypeError, ValueError, BufferError) as error:
+        raise BodyError(
+            f"to_string() of a request must return bytes, a buffer or text that UTF-8 can carry, got {shown(content)} "
+            f"({type(content).__name__})"
         ) from error

@@ -11,6 +11,7 @@ call with an error; nothing is raised into the pool or the connection that repor
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -19,6 +20,7 @@ from twisted.python.failure import Failure
 from eas_tw.net.deadlines import Deadlines
 from eas_tw.net.endings import awaitable_error, broke_inside, gave_up, nobody, outcome_of, too_late
 from eas_tw.net.leg import Leg, Line, Request
+from eas_tw.net.offload import Unfinished
 from eas_tw.policy.outcomes import ANSWERED, NEVER_SENT, NOT_ITS_FAULT, OK_STATUS, Attempt, Condition, Outcome
 from eas_tw.policy.retry import GiveUp, Options, Retry, RetryBudget, RetryPolicy
 from eas_tw.telemetry.contained import contain
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from twisted.internet.interfaces import IDelayedCall
+    from twisted.python.failure import Failure
 
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.hedging import Hedging
@@ -59,6 +62,16 @@ class Fleet(Protocol):
 
     def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
         """Take note of how an attempt ended that began then."""
+
+
+class Reader(Protocol):
+    """What a call makes of the responses that end it."""
+
+    def read(self, head: bytes, body: bytes) -> Any:
+        """The result of a response with status 200, or `Unfinished`."""
+
+    def error_body(self, head: bytes, body: bytes) -> bytes:
+        """The body that a `StatusError` shows."""
 
 
 class Calls:
@@ -125,15 +138,15 @@ class Call:
 
     Attributes:
         request: What is sent.
-        done: Fires with what `finish` makes of the response, or fails with one `RequestFailed`, `NoInstances` or
-            whatever `finish` raises. Cancelling it cancels the call.
+        done: Fires with what the reader makes of the response, or fails with one `RequestFailed`, `NoInstances` or
+            whatever the reader raises. Cancelling it cancels the call.
         history: The attempts that have ended.
         deadline: When it must be over, in the reactor's seconds.
     """
 
     __slots__ = (
-        "_calls", "_failed", "_finish", "_fleet", "_fresh", "_hedge_s", "_is_idempotent", "_is_over", "_legs",
-        "_pause", "_result", "_timeout_s", "_tried", "deadline", "done", "history", "request",
+        "_answered_by", "_calls", "_failed", "_fleet", "_fresh", "_hedge_s", "_is_idempotent", "_is_over", "_legs",
+        "_pause", "_reader", "_result", "_timeout_s", "_tried", "_work", "deadline", "done", "history", "request",
     )  # fmt: skip
 
     def __init__(
@@ -141,7 +154,7 @@ class Call:
         calls: Calls,
         fleet: Fleet,
         request: Request,
-        finish: Callable[[bytes, bytes], Any],
+        reader: Reader,
         timeout_s: float,
         *,
         is_idempotent: bool = True,
@@ -151,7 +164,7 @@ class Call:
         self.request = request
         self._calls = calls
         self._fleet = fleet
-        self._finish = finish
+        self._reader = reader
         self._timeout_s = timeout_s
         self._is_idempotent = is_idempotent
         self._legs: tuple[Leg, ...] = ()
@@ -162,9 +175,15 @@ class Call:
         self._pause: IDelayedCall | None = None
         self._is_over = False
         self._result: Any = None
+        self._work: Deferred[Any] | None = None
+        self._answered_by: Instance | None = None
 
-    def start(self) -> Deferred[Any]:
+    def start(self, preparing: Deferred[Request] | None = None) -> Deferred[Any]:
         """Begin; to be called once.
+
+        Args:
+            preparing: Fires with the request to send in place of the one given, whose body is still being compressed;
+                `None` to send that one now.
 
         Returns:
             `done`.
@@ -174,14 +193,25 @@ class Call:
         self.deadline = now + self._timeout_s
         try:
             calls.begin(self, now, self._timeout_s)
-            delay_s = calls.hedging.delay_s
-            if delay_s is not None:
-                self._hedge_s = delay_s
-                calls.hedges.set(self, now, delay_s)
-            self._try(now)
+            if preparing is None:
+                self._send(now)
+            else:
+                self._wait_for(preparing, self._prepared)
         except BaseException as error:  # noqa: BLE001  see the module
             self._break_off(error)
         return self.done
+
+    def _prepared(self, request: Request) -> None:
+        self.request = request
+        self._send(self._calls.seconds())
+
+    def _send(self, now: float) -> None:
+        calls = self._calls
+        delay_s = calls.hedging.delay_s
+        if delay_s is not None:
+            self._hedge_s = delay_s
+            calls.hedges.set(self, now, delay_s)
+        self._try(now)
 
     @property
     def began(self) -> float:
@@ -244,7 +274,7 @@ class Call:
         """End the call, wherever it is: its time is up."""
         try:
             self._let_go(Condition.DEADLINE)
-            self._fail(too_late(self._timeout_s, self.history))
+            self._fail(too_late(self._timeout_s, self.history, was_answered=self._answered_by is not None))
         except BaseException as error:  # noqa: BLE001  see the module
             self._break_off(error)
 
@@ -343,6 +373,8 @@ class Call:
         )
         decision = calls.policy.decide(self.history, options, budget=calls.budget, now=now, rng=calls.rng)
         if isinstance(decision, GiveUp):
+            if answer is not None:
+                answer = answer[0], self._reader.error_body(*answer)
             self._fail(gave_up(decision.why, self.history, answer))
         else:
             self._retry(decision, now)
@@ -361,7 +393,10 @@ class Call:
             self._break_off(error)
 
     def _let_go(self, condition: Condition) -> None:
-        """Leave the line, close the connection, drop the pause: whatever the call holds."""
+        """Leave the line, close the connection, drop the pause, stop the work: whatever the call holds."""
+        work, self._work = self._work, None
+        if work is not None:
+            work.cancel()
         pause, self._pause = self._pause, None
         if pause is not None:
             pause.cancel()
@@ -390,13 +425,41 @@ class Call:
         calls.record.attempt_answered(leg, self)
         if self._is_over:
             return
+        self._answered_by = leg.instance
+        self._conclude(self._reader.read, head, body)
+
+    def _conclude(self, read: Callable[..., Any], *parts: bytes) -> None:
+        """End the call with what `read` makes of the response, at once or when its work is done."""
         try:
-            result = self._finish(head, body)
+            result = read(*parts)
         except BaseException as error:  # noqa: BLE001  the caller's parser; its error is the call's result
             failure = Failure(awaitable_error(error, "the response's parser"))
-            self._end(failure, type(failure.value).__name__, leg.instance)
+            self._end(failure, type(failure.value).__name__, self._answered_by)
+            return
+        if type(result) is Unfinished:
+            self._wait_for(result.work, partial(self._conclude, result.then))
         else:
-            self._end(result, "", leg.instance)
+            self._end(result, "", self._answered_by)
+
+    def _wait_for(self, work: Deferred[Any], then: Callable[[Any], None]) -> None:
+        """Go on with the result of work that takes more than a turn; the deadline, a cancel and `abort` stop it."""
+        self._work = work
+        work.addCallbacks(self._work_done, self._work_failed, (then,))
+
+    def _work_done(self, result: Any, then: Callable[[Any], None]) -> None:
+        self._work = None
+        try:
+            then(result)
+        except BaseException as error:  # noqa: BLE001  see the module
+            self._break_off(error)
+
+    def _work_failed(self, failure: Failure) -> None:
+        if self._work is not None:  # it was not the call that stopped it
+            self._work = None
+            try:
+                self._fail(failure.value)
+            except BaseException as error:  # noqa: BLE001  see the module
+                self._break_off(error)
 
     def _drop(self, winner_began: float) -> None:
         """Let the other legs go; of one that began before the fastest did, that tells something."""
@@ -407,7 +470,7 @@ class Call:
                 self._release(leg, Condition.LATE if is_late else Condition.CANCELLED)
 
     def _fail(self, error: BaseException) -> None:
-        self._end(Failure(error), type(error).__name__, None)
+        self._end(Failure(error), type(error).__name__, self._answered_by)
 
     def _end(self, result: Any, error: str, instance: Instance | None) -> None:
         """End the call, if it has not ended: it is counted, told, and `done` fires with `result`.

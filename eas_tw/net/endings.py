@@ -41,10 +41,17 @@ def gave_up(why: str, history: History, answer: tuple[bytes, bytes] | None) -> e
     return errors.StatusError(text, history, status=last.status, body=body, headers=text_headers(head))
 
 
-def too_late(timeout_s: float, history: History) -> errors.DeadlineExceeded:
-    """The error of a call whose time was up."""
+def too_late(timeout_s: float, history: History, *, was_answered: bool = False) -> errors.DeadlineExceeded:
+    """The error of a call whose time was up.
+
+    Args:
+        timeout_s: The time it had.
+        history: The attempts that had failed.
+        was_answered: Whether a whole response was there, and being decompressed.
+    """
     count = len(history)
     where = f"after {count} attempt{'s' * (count != 1)}" if history else "before it was sent"
+    where = "while the response was being decompressed" if was_answered else where
     return errors.DeadlineExceeded(f"the deadline of {timeout_s:g} s passed {where}{_trail(history)}", history)
 
 

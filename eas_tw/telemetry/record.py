@@ -92,7 +92,7 @@ class Record:
         """There is a call more."""
         self.counters.calls += 1
 
-    def call_answered(self, call: CallTold, instance: Instance) -> None:
+    def call_answered(self, call: CallTold, instance: Instance | None) -> None:
         """A call ended with a response."""
         self.counters.answered += 1
         if self._listeners:

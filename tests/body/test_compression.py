@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import random
 import subprocess
 import sys
+import tracemalloc
 import zlib
 
 import pytest
@@ -13,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eas_tw import BodyError, ConfigError
-from eas_tw.body.compression import check_codec, compress, decode, decompress
+from eas_tw.body.compression import check_codec, compress, compressing, decode, decoding, decompress, decompressing
+from eas_tw.body.steps import FIRST_BYTES, STEP_BYTES, Steps, begin
 from eas_tw.config import COMPRESSIONS
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=40)
@@ -66,7 +69,7 @@ def test_a_bomb_stays_small(codec: str) -> None:
 def test_what_is_cut_short_is_an_error(codec: str) -> None:
     """Anywhere."""
     packed = compress(codec, PLAIN)
-    for length in range(len(packed)):
+    for length in range(1, len(packed)):
         with pytest.raises(BodyError, match="cannot be decompressed"):
             decompress(codec, packed[:length], LIMIT)
 
@@ -149,3 +152,159 @@ def test_without_cramjam_the_standard_librarys_are_left() -> None:
         f"{error} {codec} needs cramjam; install it with: pip install 'eas-tw[compression]'"
         for error, codec in (("BodyError", "zstd"), ("ConfigError", "snappy"))
     ]
+
+
+BIG = 256 << 20
+NOISE = random.Random(5).randbytes(9000)
+
+
+def steps_of(steps: Steps[bytes]) -> int:
+    """How many steps it takes to the end, or to the error."""
+    count = 1
+    with contextlib.suppress(BodyError):
+        for _ in steps:
+            count += 1
+    return count
+
+
+@pytest.mark.parametrize("codec", COMPRESSIONS)
+def test_an_empty_body_is_empty(codec: str) -> None:
+    """A server may name a coding and send nothing, as an answer without content."""
+    assert decompress(codec, b"", LIMIT) == b""
+    assert decode(f"{codec}, gzip", b"", LIMIT) == b""
+
+
+@pytest.mark.parametrize(
+    ("codec", "kept"),
+    [*((codec, kept) for codec in FRAMED for kept in (2, 5, 5000)), ("lz4-block", 2), ("lz4-block", 900)],
+)
+def test_a_broken_body_costs_what_it_produced(codec: str, kept: int) -> None:
+    """Not what it could have: one short step, whatever the limit."""
+    broken = compress(codec, NOISE)[:kept]
+    assert steps_of(decompressing(codec, broken, BIG)) == 1
+    tracemalloc.start()
+    try:
+        with pytest.raises(BodyError):
+            decompress(codec, broken, BIG)
+        assert tracemalloc.get_traced_memory()[1] < 4 * FIRST_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_broken_block_of_lz4_costs_what_its_bytes_can_stand_for() -> None:
+    """It does not tell what is broken from what is larger, so larger memory is tried, up to 255 times its size."""
+    assert steps_of(decompressing("lz4-block", compress("lz4-block", NOISE)[:5000], BIG)) == 3
+
+
+@pytest.mark.parametrize("codec", COMPRESSIONS)
+def test_small_bodies_take_one_step_and_large_ones_more(codec: str) -> None:
+    """The first step is for the reactor's turn, so its output is bounded."""
+    small, large = compress(codec, bytes(FIRST_BYTES // 8)), compress(codec, bytes(8 * STEP_BYTES))
+    assert begin(decompressing(codec, small, BIG)) == (bytes(FIRST_BYTES // 8), True)
+    assert begin(decompressing(codec, large, BIG)) == (None, False)
+    assert decompress(codec, large, BIG) == bytes(8 * STEP_BYTES)
+
+
+def test_a_gzip_bomb_takes_many_short_steps() -> None:
+    """A step produces a megabyte or less, so a cancelled call stops soon."""
+    bomb = gzip.compress(bytes(64 << 20), 9)
+    assert 64 <= steps_of(decompressing("gzip", bomb, BIG)) <= 80
+    assert steps_of(decompressing("gzip", bomb, 8 << 20)) <= 12
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        gzip.compress(b"") * 40_000,
+        gzip.compress(b"x") * 40_000,
+        gzip.compress(b"x") + bytes(4 << 20),
+    ],
+    ids=["empty members", "short members", "padding"],
+)
+def test_input_that_produces_little_takes_steps_too(data: bytes) -> None:
+    """Twice the input is twice the work, and no turn of the reactor has more than a share of it."""
+    steps = steps_of(decompressing("gzip", data, BIG))
+    assert 10 < steps < 400
+    assert abs(steps_of(decompressing("gzip", data + data, BIG)) - 2 * steps) <= 2
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+def test_many_frames_are_not_read_in_the_reactors_turn(codec: str) -> None:
+    """Frames that produce nothing take time, too."""
+    frames = compress(codec, b"") * 20_000
+    assert begin(decompressing(codec, frames, BIG)) == (None, False)
+    assert decompress(codec, frames, BIG) == b""
+
+
+def test_several_frames_are_one_body() -> None:
+    """RFC 8878 §3.1; the frame format of LZ4 likewise."""
+    for codec in ("lz4", "zstd"):
+        assert decompress(codec, compress(codec, PLAIN) + compress(codec, b"more"), LIMIT) == PLAIN + b"more"
+
+
+@pytest.mark.parametrize("claimed", [5 << 20, 1 << 31])
+def test_snappy_that_claims_too_much_is_not_believed(claimed: int) -> None:
+    """Three bytes stand for 64 at most, so no memory is taken for a claim of millions."""
+    size = bytearray()
+    while claimed:
+        size.append(claimed & 0x7F | (0x80 if claimed > 0x7F else 0))
+        claimed >>= 7
+    with pytest.raises(BodyError, match=r"more than its|larger than"):
+        decompress("snappy", bytes(size) + b"\x00a", BIG)
+
+
+def raw_deflate(data: bytes) -> bytes:
+    stream = zlib.compressobj(wbits=-15)
+    return stream.compress(data) + stream.flush()
+
+
+@pytest.mark.parametrize("data", [b"", b"x", PLAIN, NOISE])
+def test_deflate_is_taken_with_and_without_zlibs_header(data: bytes) -> None:
+    """RFC 9110 §8.4.1.2: some servers send it without."""
+    assert decode("deflate", zlib.compress(data), LIMIT) == data
+    assert decode("deflate", raw_deflate(data), LIMIT) == data
+
+
+def test_raw_deflate_has_an_end() -> None:
+    """It has no checksum, so nothing may follow it; and the codec that is configured stays zlib's format."""
+    with pytest.raises(BodyError, match="4 bytes follow its end"):
+        decode("deflate", raw_deflate(PLAIN) + b"more", LIMIT)
+    with pytest.raises(BodyError, match="cut short"):
+        decode("deflate", raw_deflate(PLAIN)[:-1], LIMIT)
+    with pytest.raises(BodyError, match="incorrect header check"):
+        decompress("zlib", raw_deflate(PLAIN), LIMIT)
+
+
+def test_there_are_at_most_five_codings() -> None:
+    """Each may produce as much as the limit; `identity` is none."""
+    data = PLAIN
+    for _ in range(5):
+        data = compress("gzip", data)
+    assert decode(", ".join(["gzip", "identity"] * 5), data, LIMIT) == PLAIN
+    with pytest.raises(BodyError, match="6 content codings; at most 5"):
+        decode(", ".join(["gzip"] * 6), compress("gzip", data), LIMIT)
+    assert decode(", ".join(["identity"] * 6000), PLAIN, LIMIT) == PLAIN
+
+
+def test_a_long_name_of_a_coding_is_cut() -> None:
+    """It comes from the network."""
+    with pytest.raises(BodyError) as caught:
+        decode("x" * 60_000, PLAIN, LIMIT)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_coding_that_is_unknown_under_a_known_one_is_an_error() -> None:
+    """In the order in which they are undone."""
+    with pytest.raises(BodyError, match="Content-Encoding 'br'"):
+        decode("br, gzip", compress("gzip", PLAIN), LIMIT)
+    assert steps_of(decoding("br", PLAIN, LIMIT)) == 1
+
+
+@pytest.mark.parametrize("codec", COMPRESSIONS)
+def test_large_bodies_are_compressed_in_steps(codec: str) -> None:
+    """To the same bytes each time."""
+    plain = NOISE * 400
+    assert begin(compressing(codec, plain[:FIRST_BYTES]))[1]
+    assert begin(compressing(codec, plain)) == (None, False)
+    assert compress(codec, plain) == compress(codec, plain)
+    assert decompress(codec, compress(codec, plain), BIG) == plain

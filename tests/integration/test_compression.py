@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,6 +79,14 @@ async def test_responses_are_decompressed_as_they_say(served: Served, codec: str
 async def test_responses_are_decompressed_as_configured(served: Served, codec: str) -> None:
     """Where the service does not say it: here it echoes what was compressed."""
     assert str(await answer(served, "plain", compress=codec, decompress=codec)) == TEXT
+
+
+@pytest.mark.parametrize("codec", COMPRESSIONS)
+@pytest_twisted.ensureDeferred
+async def test_large_bodies_go_both_ways_in_threads(served: Served, codec: str) -> None:
+    """Three megabytes that hardly get smaller, compressed and decompressed apart from the reactor."""
+    body = random.Random(7).randbytes(3 << 20) + bytes(1 << 20)
+    assert (await answer(served, "plain", body, compress=codec, decompress=codec, timeout_s=60)).content == body
 
 
 @pytest.mark.parametrize("codec", [codec for codec in COMPRESSIONS if codec != "lz4-block"])

@@ -1,0 +1,149 @@
+"""lz4, snappy and zstd in steps, by cramjam, the extra `compression`.
+
+cramjam decompresses a whole body in one call, into memory of a given size, without holding the interpreter's lock. So
+the size is guessed, small at first, and grows only when the memory was filled: a body that is cut short or damaged
+costs what it produced, not what it could have. The memory is mapped, which costs nothing until it is written.
+"""
+
+from __future__ import annotations
+
+import mmap
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from eas_tw.body.steps import FIRST_BYTES, STEP_BYTES, UnreadableError, pieces, too_large
+from eas_tw.errors import BodyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eas_tw.body.steps import Steps
+
+_ZSTD_LEVEL = 3  # zstd's own default
+_GROWTH = 4
+"""All attempts together cost a third more than the last one."""
+_MOST_AT_ONCE = 1 << 16
+"""Larger input is not read in the first step: frames that produce nothing take time, too (9 bytes each in zstd)."""
+_MOST_OF_A_BLOCK = 255
+_MOST_OF_SNAPPY = 22
+"""Bytes that one byte of input can stand for: an LZ4 length byte says 255 more; a snappy copy of 64 bytes takes 3."""
+_MARK = bytes.fromhex("9f1c6ae5d0437bb8b4e92a5d61f3870c")
+"""Any bytes that data is unlikely to have at the end of the memory."""
+
+
+class Codec(NamedTuple):
+    """One format.
+
+    Attributes:
+        compress: Bytes to a buffer of compressed ones.
+        read: Reads into memory and returns how many bytes; raises `error`.
+        size_for: The memory to begin with, in bytes, and the most that so many bytes can stand for; may raise
+            `UnreadableError`. Arguments are the body and the limit.
+        fills: Whether memory that is too small is filled to its end before `read` gives up.
+        error: What `read` raises.
+    """
+
+    compress: Callable[[bytes], Any]
+    read: Callable[[bytes, Any], int]
+    size_for: Callable[[bytes, int], tuple[int, int]]
+    fills: bool
+    error: type[Exception]
+
+
+@cache
+def codec(name: str) -> Codec:
+    """The codec of a name in `COMPRESSIONS`.
+
+    Raises:
+        BodyError: It needs cramjam, which is not installed.
+    """
+    try:
+        import cramjam  # noqa: PLC0415 - optional
+    except ImportError as error:
+        raise BodyError(f"{name} needs cramjam; install it with: pip install 'eas-tw[compression]'") from error
+    lz4, snappy, zstd = cramjam.lz4, cramjam.snappy, cramjam.zstd
+
+    def size_of_snappy(data: bytes, limit: int) -> tuple[int, int]:
+        """Its size stands in front."""
+        try:
+            size = snappy.decompress_raw_len(data)
+        except cramjam.DecompressionError as error:
+            raise UnreadableError(str(error)) from error
+        if size > limit:
+            raise too_large(limit)
+        if size > _MOST_OF_SNAPPY * len(data):
+            raise UnreadableError(f"it is said to be of {size} bytes, more than its {len(data)} can stand for")
+        return size, size
+
+    broken = cramjam.DecompressionError
+    return {
+        "lz4": Codec(lz4.compress, lz4.decompress_into, _size_of_stream, True, broken),
+        "lz4-block": Codec(
+            lambda data: lz4.compress_block(data, store_size=False),
+            lz4.decompress_block_into,
+            _size_of_block,
+            False,
+            broken,
+        ),
+        "snappy": Codec(snappy.compress_raw, snappy.decompress_raw_into, size_of_snappy, False, broken),
+        "zstd": Codec(
+            lambda data: zstd.compress(data, _ZSTD_LEVEL), zstd.decompress_into, _size_of_stream, True, broken
+        ),
+    }[name]
+
+
+def _size_of_stream(data: bytes, limit: int) -> tuple[int, int]:
+    return min(limit, max(FIRST_BYTES, 2 * len(data))), limit
+
+
+def _size_of_block(data: bytes, limit: int) -> tuple[int, int]:
+    most = min(limit, _MOST_OF_A_BLOCK * len(data))
+    return min(most, max(FIRST_BYTES, 2 * len(data))), most
+
+
+def reading(codec: Codec, data: bytes, limit: int) -> Steps[bytes]:
+    """Decompress in steps.
+
+    Args:
+        codec: The format.
+        data: The whole body, not empty.
+        limit: The most bytes the result may have.
+
+    Raises:
+        UnreadableError: It is not in that format, cut short, or larger than the limit.
+    """
+    size, most = codec.size_for(data, limit)
+    if len(data) > _MOST_AT_ONCE or size > FIRST_BYTES:
+        yield
+    while True:
+        memory = _memory(size)
+        memory[-len(_MARK) :] = mark = _MARK[:size]
+        try:
+            count = codec.read(data, memory)
+        except codec.error as error:
+            is_full = memory[-len(_MARK) :] != mark
+            if size == most or (codec.fills and not is_full):
+                raise too_large(limit) if is_full and size == limit else UnreadableError(str(error)) from error
+        else:
+            parts = pieces(memoryview(memory)[:count])
+            del memory  # before as much is allocated once more
+            return b"".join(parts)
+        yield
+        size = min(_GROWTH * size, most)
+
+
+def writing(codec: Codec, data: bytes) -> Steps[bytes]:
+    """Compress in steps; the same bytes give the same bytes."""
+    if len(data) > FIRST_BYTES:
+        yield
+    return b"".join(pieces(memoryview(codec.compress(data))))
+
+
+def _memory(size: int) -> bytearray | mmap.mmap:
+    """Memory of a size; large memory is zeroed by the system page by page, when it is written."""
+    if size <= STEP_BYTES:
+        return bytearray(size)
+    try:
+        return mmap.mmap(-1, size)
+    except OSError as error:
+        raise UnreadableError(f"there is no memory for {size} bytes of it") from error
