@@ -23,6 +23,7 @@ from twisted.web.iweb import IAgent, IClientRequest, IResponse
 from zope.interface import implementer
 
 from eas_tw import ConfigError, PredictClient, StatusError
+from eas_tw.process_bound import ProcessBound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,7 @@ _NOT_FORWARDED = frozenset({"host", "content-length", "transfer-encoding", "conn
 
 
 @implementer(IAgent)
-class EasAgent:
+class EasAgent(ProcessBound):
     """An agent for `eas://` URLs.
 
     Args:

@@ -22,6 +22,7 @@ from eas_tw.net.endings import awaitable_error
 from eas_tw.net.monotonic import is_real, monotonic_view
 from eas_tw.net.offload import Offload
 from eas_tw.outgoing import Envelope
+from eas_tw.process_bound import ProcessBound
 from eas_tw.reading import ResponseReader
 from eas_tw.session import Family, Session
 from eas_tw.target import Target, fixed_list
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 _log = Logger(namespace="eas_tw.client")
 
 
-class PredictClient:
+class PredictClient(ProcessBound):
     """Calls one service of PAI-EAS.
 
     Args:

@@ -7,16 +7,33 @@ each with the attempts that were made).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from eas_tw.policy.outcomes import Attempt
 
 
 class EasError(Exception):
-    """Root of everything eas_tw raises or fails a Deferred with."""
+    """Root of everything eas_tw raises or fails a Deferred with.
+
+    Errors can be pickled and copied, so they pass between processes; two are equal if they are of one class and say
+    the same of the same attempts.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self.args == other.args and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), str(self)))
+
+    def __reduce__(self) -> tuple[Callable[..., EasError], tuple[Any, ...], dict[str, Any]]:
+        # Python's own way calls the class with `args` only, which fails where a keyword is required; a process pool
+        # is broken by that, and multiprocessing waits for ever.
+        return _remade, (type(self), self.args), vars(self).copy()
 
 
 class ConfigError(EasError, ValueError):
@@ -98,3 +115,10 @@ class StatusError(RequestFailed):
         self.status = status
         self.body = body
         self.headers = dict(headers or {})
+
+
+def _remade(kind: type[EasError], args: tuple[Any, ...]) -> EasError:
+    """An unpickled error, without its attributes."""
+    error = kind.__new__(kind)
+    error.args = args
+    return error

@@ -15,6 +15,7 @@ from eas_tw.display import shown
 from eas_tw.errors import ConfigError
 from eas_tw.net.leg import Request
 from eas_tw.policy.hosts import checked_host, is_certifiable
+from eas_tw.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -120,7 +121,7 @@ class Envelope:
         self._seconds = seconds
         self._base = ""
         self._plain = False
-        self._key = b""
+        self._token = Secret("")
         self._content_type = ""
         self._extra: dict[str, str] = {}
         self._usual: dict[str | None, _Letterhead] = {}
@@ -140,7 +141,7 @@ class Envelope:
         """Sign with this token from now on; empty for not at all."""
         if not isinstance(token, str) or not _VALUE.fullmatch(token):
             raise ConfigError("token must be a string of visible ASCII; the one given is not (it is not shown here)")
-        self._key = token.encode("ascii")
+        self._token = Secret(token)
         self._usual = {}
 
     def set_content_type(self, content_type: str) -> None:
@@ -198,10 +199,10 @@ class Envelope:
         content_type, extra = self._merge(headers, own_type)
         lines = [f"Content-Type: {content_type}", *(f"{name}: {value}" for name, value in extra.items())]
         signer = None
-        if self._plain and self._key:
-            lines.append(f"Authorization: {self._key.decode()}")
-        elif self._key:
-            signer = Signer(self._key, target, content_type)
+        if self._plain and self._token:
+            lines.append(f"Authorization: {self._token.reveal()}")
+        elif self._token:
+            signer = Signer(self._token.reveal().encode("ascii"), target, content_type)
         lines.append("Content-Length: ")
         return _Letterhead(target.encode("ascii"), "\r\n".join(lines).encode("ascii"), signer)
 

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from eas_tw import ClientClosed, EasError
 from eas_tw.agent import EasAgent
+from eas_tw.process_bound import ProcessBound
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -29,7 +30,7 @@ __all__ = ["ClientService", "EasAgent"]
 _log = Logger(namespace="eas_tw.service")
 
 
-class ClientService(Service):
+class ClientService(ProcessBound, Service):
     """A `PredictClient` that lives as long as its service runs (`IService`).
 
     Several of them go into a `MultiService` like any other service. A client is closed for good, so a service runs

@@ -15,6 +15,8 @@ from attrs import define
 from twisted.internet.task import Clock
 
 from eas_tw import ClientConfig, PredictClient
+from eas_tw.process_bound import ProcessBound
+from eas_tw.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -38,7 +40,7 @@ class _Listening:
     stop: Callable[[], None] | None = None
 
 
-class Told:
+class Told(ProcessBound):
     """Arguments and setters of `eas_tw.PredictClient`, but for the reactor. They raise `ConfigError`, as there.
 
     A front inherits the setters, and says in `_tell` which client must hear of them now.
@@ -62,7 +64,7 @@ class Told:
             "endpoint": endpoint,
             "service_name": service_name,
             "custom_url": custom_url,
-            "token": token,
+            "token": _hidden(token),
             "endpoint_type": endpoint_type,
             "instances": None if instances is None else tuple(instances),
             "config": config,
@@ -177,9 +179,10 @@ class Told:
 
     def _make(self, reactor: Any) -> PredictClient:
         """A client on this reactor, told everything so far."""
-        client = PredictClient(**self._arguments, reactor=reactor)
-        for what, arguments in list(self._said.items()):
-            getattr(client, what)(*arguments)
+        arguments = {name: _revealed(value) for name, value in self._arguments.items()}
+        client = PredictClient(**arguments, reactor=reactor)
+        for what, values in list(self._said.items()):
+            getattr(client, what)(*map(_revealed, values))
         return client
 
     def _start(self, reactor: Any) -> PredictClient:
@@ -207,7 +210,7 @@ class Told:
         before = self._said.pop(what, None)
         if what == "add_extra_headers" and before is not None:
             arguments = ({**before[0], **arguments[0]},)
-        self._said[what] = arguments
+        self._said[what] = tuple(map(_hidden, arguments)) if what == "set_token" else arguments
 
     def _stop_listening(self, listening: _Listening) -> None:
         with self._lock:
@@ -215,3 +218,12 @@ class Told:
                 self._listening.remove(listening)
             if listening.stop is not None:
                 listening.stop()
+
+
+def _hidden(value: Any) -> Any:
+    """A token as it is kept; what is no token is refused by the client."""
+    return Secret(value) if isinstance(value, str) else value
+
+
+def _revealed(value: Any) -> Any:
+    return value.reveal() if isinstance(value, Secret) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eas_tw.body.checks import whole
+from eas_tw.body.equality import EqualByBody
 from eas_tw.body.layout import BLADE
 from eas_tw.body.outputs import TensorResponse, read_text
 from eas_tw.body.tensor import Encoded, Tensor, encode, joined
@@ -20,7 +21,7 @@ _BLOB_NAME, _MODEL_NAME, _BATCHSIZE, _DATA_TYPE = 1, 2, 3, 3
 _OUTPUTS = 1
 
 
-class BladeRequest:
+class BladeRequest(EqualByBody):
     """The inputs of one prediction by a model that Blade has optimised.
 
     A request may be sent, changed and sent again: each `to_string` is a whole new body.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eas_tw.body.dtypes import DTYPES
+from eas_tw.body.equality import EqualByBody
 from eas_tw.body.layout import CAFFE
 from eas_tw.body.outputs import TensorResponse, read_text
 from eas_tw.body.tensor import Encoded, Tensor, encode, joined
@@ -21,7 +22,7 @@ _OUTPUT_NAME, _OUTPUT_DATA = 1, 2
 _FLOAT = DTYPES[1]
 
 
-class CaffeRequest:
+class CaffeRequest(EqualByBody):
     """The inputs of one prediction by a Caffe model; every tensor is of 32-bit floats.
 
     A request may be sent, changed and sent again: each `to_string` is a whole new body.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from eas_tw.body.equality import EqualByContent, EqualByFixedBody
 from eas_tw.body.outputs import wrong_kind
 from eas_tw.errors import BodyError
 
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-class JsonRequest:
-    """A value sent as JSON: UTF-8, without spaces.
+class JsonRequest(EqualByFixedBody):
+    """A value sent as JSON: UTF-8, without spaces, with the Content-Type `application/json`.
 
     Args:
         data: Dictionaries, lists, text, numbers, bools, None; arrays (anything with `tolist()`) are nested lists.
@@ -23,6 +24,7 @@ class JsonRequest:
     """
 
     __slots__ = ("_body",)
+    content_type = "application/json"
 
     def __init__(self, data: Any) -> None:
         try:
@@ -47,14 +49,14 @@ class JsonRequest:
         return JsonResponse(content)
 
 
-class JsonResponse:
+class JsonResponse(EqualByContent):
     """A response that is JSON.
 
     Args:
         content: The body of the response.
 
     Attributes:
-        content: The same, as bytes.
+        content: The same, as bytes, with the byte order mark if one came.
         data: What it says: dictionaries, lists, text, numbers, bools, None.
 
     Raises:
@@ -66,12 +68,13 @@ class JsonResponse:
     def __init__(self, content: Buffer) -> None:
         self.content = bytes(content)
         try:
-            self.data: Any = json.loads(str(self.content, "utf-8"))  # RFC 8259 §8.1
+            # RFC 8259 §8.1: a reader may ignore a byte order mark; .NET and some of Java write one.
+            self.data: Any = json.loads(str(self))
         except (ValueError, RecursionError) as error:
             raise wrong_kind("JSON", self.content, BodyError(str(error))) from error
 
     def __str__(self) -> str:
-        return self.content.decode()
+        return self.content.decode("utf-8-sig")
 
     def __repr__(self) -> str:
         return f"JsonResponse({len(self.content)} bytes)"
@@ -80,7 +83,7 @@ class JsonResponse:
         return self.data[key]
 
     def to_string(self) -> str:
-        """The response as text, as it came."""
+        """The response as text, as it came but for a byte order mark."""
         return str(self)
 
 

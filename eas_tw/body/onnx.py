@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eas_tw.body.content import numeric
+from eas_tw.body.equality import EqualByBody
 from eas_tw.body.layout import ONNX
 from eas_tw.body.onnx_data_helper import DATA_TYPE, DIMS, NAME, RAW_DATA, assemble, check_size, encode, parts
 from eas_tw.body.outputs import TensorResponse, read_message, read_text
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _TENSORS = 1
 
 
-class OnnxRequest:
+class OnnxRequest(EqualByBody):
     """The inputs of one prediction by an ONNX model.
 
     A request may be sent, changed and sent again: each `to_string` is a whole new body.

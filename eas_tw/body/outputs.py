@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import reprlib
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from eas_tw.body import schema
+from eas_tw.body.equality import EqualByContent
 from eas_tw.body.tensor import Tensor
 from eas_tw.body.wire import DELIMITED, scan
 from eas_tw.errors import BodyError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _KEY, _VALUE = 1, 2
 
 
-class TensorResponse(ABC):
+class TensorResponse(EqualByContent, ABC):
     """The outputs of one prediction.
 
     Args:
@@ -45,6 +46,10 @@ class TensorResponse(ABC):
             self._read(self.content)
         except BodyError as error:
             raise wrong_kind(self._kind, self.content, error) from error
+
+    def __reduce__(self) -> tuple[type[Self], tuple[bytes]]:
+        # What was found in the body are views of it, which cannot be pickled.
+        return type(self), (self.content,)
 
     @abstractmethod
     def _read(self, data: bytes) -> None:

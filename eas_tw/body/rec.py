@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from eas_tw.body import schema
 from eas_tw.body.checks import whole
+from eas_tw.body.equality import EqualByBody
 from eas_tw.body.features import text
 from eas_tw.body.outputs import TensorResponse, read_map, read_message
 from eas_tw.errors import BodyError
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from eas_tw.body.layout import Layout
 
 
-class RecRequest:
+class RecRequest(EqualByBody):
     """A request for a list of items.
 
     A request may be sent, changed and sent again: each `to_string` is a whole new body.
@@ -93,7 +94,8 @@ class RecResponse(TensorResponse):
         self._by_name = read_map(self._layout, data, self._map_field)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "message":  # parsing has failed
+        # `message` is not there when parsing has failed; and the message's own `__deepcopy__` would copy the message.
+        if name == "message" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.message, name)
 

@@ -40,6 +40,10 @@ class Encoded:
     head: bytes
     payload: bytes | memoryview
 
+    def __reduce__(self) -> tuple[type[Encoded], tuple[bytes, bytes]]:
+        # A view of an array cannot be pickled; a copy has the array's values of now.
+        return Encoded, (self.head, bytes(self.payload))
+
     def within(self, field: int, before: bytes = b"") -> Encoded:
         """This as a field of the message around it, `before` being what else belongs to the field's message."""
         size = len(before) + len(self.head) + len(self.payload)

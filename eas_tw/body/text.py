@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eas_tw.body.equality import EqualByContent, EqualByFixedBody
 from eas_tw.errors import BodyError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-class StringRequest:
+class StringRequest(EqualByFixedBody):
     """A body sent as it is.
 
     Args:
@@ -37,7 +38,7 @@ class StringRequest:
         return StringResponse(content)
 
 
-class StringResponse:
+class StringResponse(EqualByContent):
     """A response kept as bytes until it is asked for as text.
 
     Attributes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eas_tw.body.dtypes import ArrayDataTypes
+from eas_tw.body.equality import EqualByBody
 from eas_tw.body.layout import TF
 from eas_tw.body.outputs import TensorResponse, read_map
 from eas_tw.body.tensor import Encoded, encode, joined
@@ -19,7 +20,7 @@ _SIGNATURE_NAME, _INPUTS, _OUTPUT_FILTER = 1, 2, 3
 _OUTPUTS = 1
 
 
-class TFRequest(ArrayDataTypes):
+class TFRequest(EqualByBody, ArrayDataTypes):
     """The inputs of one prediction.
 
     A request may be sent, changed and sent again: each `to_string` is a whole new body.

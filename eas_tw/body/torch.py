@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from eas_tw.body import compression
 from eas_tw.body.checks import whole
 from eas_tw.body.dtypes import ArrayDataTypes
+from eas_tw.body.equality import EqualByBody
 from eas_tw.body.layout import TORCH
 from eas_tw.body.outputs import TensorResponse, read_map
 from eas_tw.body.tensor import Encoded, Tensor, encode, joined
@@ -24,7 +25,7 @@ _MOST_INPUTS = 1 << 16  # a mistaken index must not fill memory with gaps
 _GAP = Encoded(delimited(_INPUTS, b""), b"")
 
 
-class TorchRequest(ArrayDataTypes):
+class TorchRequest(EqualByBody, ArrayDataTypes):
     """The inputs of one prediction by a TorchScript model.
 
     A request may be sent, changed and sent again: each `to_string` is a whole new body.

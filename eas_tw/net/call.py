@@ -178,6 +178,10 @@ class Call:
         self._work: Deferred[Any] | None = None
         self._answered_by: Instance | None = None
 
+    def __reduce__(self) -> tuple[type[object], tuple[()]]:
+        # Events have the call, so that those of one call can be put together: in a pickle of several events, too.
+        return object, ()
+
     def start(self, preparing: Deferred[Request] | None = None) -> Deferred[Any]:
         """Begin; to be called once.
 

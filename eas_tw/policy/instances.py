@@ -87,12 +87,18 @@ class RefusedReplyError(ValueError):
 
     Attributes:
         reason: The reason, one of `Refusal`.
+        detail: The same for people.
     """
 
     def __init__(self, reason: Refusal, detail: str) -> None:
         # It is shown in logs and errors, and may quote what the control plane said.
-        super().__init__(detail if len(detail) <= _DETAIL_CHARS else detail[: _DETAIL_CHARS - 3] + "...")
+        detail = detail if len(detail) <= _DETAIL_CHARS else detail[: _DETAIL_CHARS - 3] + "..."
+        super().__init__(reason, detail)  # all arguments, since an exception is unpickled with them
         self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return self.detail
 
 
 class BadStatusError(RefusedReplyError):
@@ -104,6 +110,7 @@ class BadStatusError(RefusedReplyError):
 
     def __init__(self, status: int) -> None:
         super().__init__(Refusal.HTTP_STATUS, f"the reply has status {status}")
+        self.args = (status,)
         self.status = status
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 from scrapy.utils.misc import load_object
 from twisted.internet.task import Clock
 
@@ -59,7 +59,7 @@ class CrawlConfig:
     endpoint: str
     endpoint_type: str
     service: str
-    token: str
+    token: str = field(repr=False)
     concurrent_requests: int
     timeout_s: float
     retry_times: int

@@ -9,6 +9,7 @@ from scrapy.utils.defer import maybe_deferred_to_future
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
+from eas_tw.process_bound import ProcessBound
 from eas_tw.scrapy.config import CrawlConfig
 from eas_tw.scrapy.stats import Latency, crawl_stats
 from eas_tw.scrapy.turnstile import Turnstile
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _LOOK_EVERY_S = 0.2
 
 
-class CrawlClient:
+class CrawlClient(ProcessBound):
     """What `get_client` gives: a client whose calls share the crawl's limit of `EAS_CONCURRENT_REQUESTS`.
 
     Attributes:
@@ -82,7 +83,7 @@ class CrawlClient:
         return self.client.config
 
 
-class ClientExtension:
+class ClientExtension(ProcessBound):
     """Owns the client (Scrapy extension).
 
     Attributes:

@@ -10,6 +10,7 @@ from scrapy.exceptions import DropItem, NotConfigured
 from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.misc import build_from_crawler
 
+from eas_tw.process_bound import ProcessBound
 from eas_tw.scrapy.config import CrawlConfig
 from eas_tw.scrapy.extension import ClientExtension
 from eas_tw.scrapy.stats import ITEM_ERRORS, SCORED
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("eas_tw.scrapy")
 
 
-class ScoringPipeline:
+class ScoringPipeline(ProcessBound):
     """Sends items to the service and lets the `Scorer` apply the answers (Scrapy item pipeline)."""
 
     def __init__(self, crawler: Crawler, config: CrawlConfig, client: CrawlClient) -> None:

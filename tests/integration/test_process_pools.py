@@ -1,0 +1,89 @@
+"""Errors, responses, requests and settings through process pools, as a program with many processes uses them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WORK = """
+    import eas_tw
+    from eas_tw import Attempt, Condition, Instance, Outcome, errors
+    from eas_tw.blocking.errors import as_predict_exception
+
+    ATTEMPTS = (Attempt(Instance("10.0.0.1", 80), Outcome(Condition.STATUS, 503), 0.5),)
+
+    def error(name):
+        if name == "PredictException":
+            return as_predict_exception(error("StatusError"))
+        if name == "StatusError":
+            return errors.StatusError("said 503", ATTEMPTS, status=503, body=b"busy", headers={"a": "b"})
+        return getattr(errors, name)("late", ATTEMPTS)
+
+    def fail(name):
+        raise error(name)
+
+    def same(value):
+        return value
+
+    def service_of(client):
+        return client.service_name
+"""
+PROGRAM = """
+    import multiprocessing, sys
+    from concurrent.futures import ProcessPoolExecutor
+    import eas_tw
+    from work import error, fail, same, service_of
+
+    def main(kind):
+        spawn = multiprocessing.get_context("spawn")
+        names = ("StatusError", "DeadlineExceeded", "ConnectionFailed", "Overloaded", "PredictException")
+        request = eas_tw.TFRequest("s")
+        request.add_feed("x", [2], request.DT_FLOAT, memoryview(bytes(8)).cast("f"))
+        values = [request, eas_tw.StringResponse(b"[1]"), eas_tw.JsonRequest([1]), eas_tw.ClientConfig(timeout_s=2)]
+        client = eas_tw.PredictClient("", "svc", token="s3cr3t", instances=[("10.0.0.1", 80)])
+        if kind == "executor":
+            with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+                results = [pool.submit(fail, name).exception(60) for name in names]
+                back = list(pool.map(same, values, timeout=60))
+                refused = pool.submit(service_of, client).exception(60)
+        else:
+            with spawn.Pool(1) as pool:
+                results = []
+                for name in names:
+                    try:
+                        pool.apply_async(fail, (name,)).get(60)
+                    except Exception as raised:
+                        results.append(raised)
+                back = pool.map_async(same, values).get(60)
+                try:
+                    pool.apply_async(service_of, (client,)).get(60)
+                except TypeError as raised:
+                    refused = raised
+        assert results == [error(name) for name in names], results
+        assert [each.attempts for each in results] == [error(name).attempts for name in names]
+        assert back == values, back
+        print(type(refused).__name__, refused)
+
+    if __name__ == "__main__":
+        main(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("kind", ["executor", "pool"])
+def test_everything_passes_but_a_client(tmp_path: Path, kind: str) -> None:
+    """A `StatusError` used to break the executor, and `Pool.get` used to wait for ever."""
+    (tmp_path / "work.py").write_text(textwrap.dedent(WORK))
+    (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
+    command = [sys.executable, "-W", "error", str(tmp_path / "program.py"), kind]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)  # noqa: S603
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("TypeError PredictClient cannot be pickled or copied")
+    assert done.stdout.count("\n") == 1
+    assert "s3cr3t" not in done.stdout
