@@ -15,6 +15,7 @@ from eas_tw.body.compression import check_codec, compressing
 from eas_tw.body.request import as_body, as_request
 from eas_tw.body.steps import begin
 from eas_tw.config import ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_FIXED, ClientConfig
+from eas_tw.display import shown
 from eas_tw.errors import ClientClosed, ConfigError, NoInstances
 from eas_tw.net.call import Call
 from eas_tw.net.discovery import DiscoveryStatus
@@ -23,6 +24,7 @@ from eas_tw.net.monotonic import is_real, monotonic_view
 from eas_tw.net.offload import Offload
 from eas_tw.outgoing import Envelope
 from eas_tw.process_bound import ProcessBound
+from eas_tw.ranges import COUNT, POSITIVE, checked, milliseconds
 from eas_tw.reading import ResponseReader
 from eas_tw.session import Family, Session
 from eas_tw.target import Target, fixed_list
@@ -82,10 +84,13 @@ class PredictClient(ProcessBound):
         wall_clock: Callable[[], float] | None = None,
     ) -> None:
         kind = endpoint_type or (ENDPOINT_TYPE_DEFAULT if instances is None else ENDPOINT_TYPE_FIXED)
-        self._target = Target(endpoint, service_name, custom_url, kind, fixed_list(instances or ()))
+        self._target = Target(
+            endpoint, service_name, custom_url, kind, fixed_list(() if instances is None else instances)
+        )
         self._reactor: Reactor = reactor if reactor is not None else _global_reactor()
-        self._config = config or ClientConfig()
+        self._config = ClientConfig() if config is None else config
         self._agent = agent
+        _check_parts(self._reactor, self._config, agent)
         self._wall_clock = wall_clock or (time if is_real(self._reactor) else self._reactor.seconds)
         self._family = Family(monotonic_view(self._reactor, monotonic))
         self._envelope = Envelope(self._wall_clock)
@@ -151,16 +156,17 @@ class PredictClient(ProcessBound):
     def set_retry_count(self, count: int) -> None:
         """Set how many attempts a call may take, ≥ 1; before `init`."""
         self._before_init("retry_count")
-        self._config = self._config.but(attempts=count)
+        self._config = self._config.but(attempts=checked(COUNT, "retry_count", count))
 
     def set_max_connection_count(self, count: int) -> None:
         """Set the most connections to one instance, ≥ 1; before `init`."""
         self._before_init("max_connection_count")
+        count = checked(COUNT, "max_connection_count", count)
         self._config = self._config.but(max_connections_per_instance=count)
 
     def set_timeout(self, timeout_ms: float) -> None:
         """Set the deadline of calls in **milliseconds**, as the official SDK has it; applies to the next call."""
-        self._config = self._config.but(timeout_s=timeout_ms / 1000)
+        self._config = self._config.but(timeout_s=milliseconds("timeout, in milliseconds,", timeout_ms))
 
     # -- life
 
@@ -249,7 +255,7 @@ class PredictClient(ProcessBound):
         if session is None or self._closing is not None or get_ident() != self._thread:
             return fail(self._unusable())
         try:
-            timeout_s = self._config.timeout_s if timeout_s is None else _checked_timeout(timeout_s)
+            timeout_s = self._config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
             request = as_request(request)
             body = request.to_string()
             if type(body) is not bytes:
@@ -332,7 +338,12 @@ class PredictClient(ProcessBound):
 
         Returns:
             Call it to hear no more.
+
+        Raises:
+            ConfigError: `listener` cannot be called.
         """
+        if not callable(listener):
+            raise ConfigError(f"a listener must be a function of one event, got {shown(listener)}")
         return self._record.listen(listener)
 
     # -- how it runs
@@ -415,10 +426,14 @@ class PredictClient(ProcessBound):
             self._closing.callback(None)
 
 
-def _checked_timeout(timeout_s: float) -> float:
-    if isinstance(timeout_s, int | float) and 0 < timeout_s < float("inf"):
-        return timeout_s
-    raise ConfigError(f"timeout_s must be a number of seconds > 0, got {timeout_s!r}")
+def _check_parts(reactor: Any, config: Any, agent: Any) -> None:
+    """Objects of the wrong kind are said here and not deep below, at the first call."""
+    if not callable(getattr(reactor, "callLater", None)) or not callable(getattr(reactor, "seconds", None)):
+        raise ConfigError(f"reactor must be a Twisted reactor, got {shown(reactor)}")
+    if not isinstance(config, ClientConfig):
+        raise ConfigError(f"config must be a ClientConfig, got {shown(config)}")
+    if agent is not None and not callable(getattr(agent, "request", None)):
+        raise ConfigError(f"agent must have request(), as twisted.web.iweb.IAgent has, got {shown(agent)}")
 
 
 def _log_bug(failure: Any) -> None:

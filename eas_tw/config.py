@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import math
+import os
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import evolve, field, frozen
 
+from eas_tw.display import shown
 from eas_tw.errors import ConfigError
 from eas_tw.policy.outcomes import Condition
 from eas_tw.policy.retry import DEFAULT_RETRY_ON
+from eas_tw.ranges import COUNT, POSITIVE, Range, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from attrs import Attribute
 
@@ -33,62 +37,72 @@ COMPRESSIONS = ("gzip", "lz4", "lz4-block", "snappy", "zlib", "zstd")
 """What bodies may be compressed with; `lz4` is the frame format, `lz4-block` one bare block, `snappy` bare as well."""
 
 
-def _number(
-    low: float, high: float = math.inf, *, above: bool = False, whole: bool = False, none: bool = False
-) -> Check:
-    kinds = int if whole else (int, float)
-    noun = "whole number" if whole else "number"
-    bound = f"> {low:g}" if above else f"≥ {low:g}"
-    allowed = f"a {noun} {bound}" + (f" and ≤ {high:g}" if high < math.inf else "") + (", or None" if none else "")
-
+def _number(allowed: Range) -> Check:
     def check(_: object, attribute: Attribute[Any], value: Any) -> None:
-        if value is None and none:
-            return
-        good = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
-        if not good or (above and value == low) or value == math.inf:
-            raise ConfigError(f"{attribute.name} must be {allowed}, got {value!r}")
+        allowed.check(attribute.name, value)
 
     return check
 
 
 def _one_of(*allowed: str, none: bool = False) -> Check:
     def check(_: object, attribute: Attribute[Any], value: Any) -> None:
-        if value not in allowed and not (none and value is None):
+        if not (isinstance(value, str) and value in allowed) and not (none and value is None):
             rest = ", or None" if none else ""
-            raise ConfigError(f"{attribute.name} must be one of {', '.join(map(repr, allowed))}{rest}, got {value!r}")
+            names = ", ".join(map(repr, allowed))
+            raise ConfigError(f"{attribute.name} must be one of {names}{rest}, got {shown(value)}")
 
     return check
+
+
+_STATUS = Range(100, 599, whole=True)
+_DISCOVERY_PATH = re.compile(r"/(?:[!-z|~]|\{service\})*")  # visible ASCII; braces around the service's name only
 
 
 def _retry_on(values: Iterable[Condition | str | int]) -> frozenset[Condition | int]:
     """Conditions by name, statuses by number; the default is left as it is, since it differs by endpoint type."""
     if values is DEFAULT_RETRY_ON:
         return DEFAULT_RETRY_ON
-    found: list[Condition | int] = []
-    for value in values:
-        try:
-            found.append(value if isinstance(value, int) else Condition(value))
-        except ValueError:
-            names = ", ".join(condition.value for condition in Condition)
-            raise ConfigError(f"retry_on takes HTTP statuses and conditions ({names}), got {value!r}") from None
-    return frozenset(found)
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ConfigError(f'retry_on must be a list such as ["lost", 503], got {shown(values)}')
+    return frozenset(map(_condition, values))
 
 
-_positive = _number(0, above=True)
-_positive_or_none = _number(0, above=True, none=True)
-_count = _number(1, whole=True)
-_count_or_none = _number(1, whole=True, none=True)
+def _condition(given: Condition | str | int) -> Condition | int:
+    value = plain(given)
+    try:
+        if isinstance(value, str):
+            return Condition(value)
+        _STATUS.check("a status", value)
+    except ValueError:
+        names = ", ".join(condition.value for condition in Condition)
+        raise ConfigError(
+            f"retry_on takes HTTP statuses from 100 to 599 and conditions ({names}), got {shown(given)}"
+        ) from None
+    return value  # type: ignore[no-any-return]  # a whole number
 
 
-def _text_or_none(_: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and not (isinstance(value, str) and value):
-        raise ConfigError(f"{attribute.name} must be a path, or None, got {value!r}")
+_positive = _number(POSITIVE)
+_positive_or_none = _number(Range(0, above=True, none=True))
+_not_negative = _number(Range(0))
+_share = _number(Range(0, 1))
+_count = _number(COUNT)
+_count_or_none = _number(Range(1, whole=True, none=True))
+
+
+def _path(value: Any) -> Any:
+    """A path as text."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _path_or_none(_: object, attribute: Attribute[Any], value: Any) -> None:
+    if value is not None and not (isinstance(value, str) and value and "\0" not in value):
+        raise ConfigError(f"{attribute.name} must be a path as text, or None, got {shown(value)}")
 
 
 def _hedge_after(_: object, attribute: Attribute[Any], value: Any) -> None:
     if isinstance(value, str):
         if value not in ("p95", "late"):
-            raise ConfigError(f'{attribute.name} must be a number > 0, "p95", "late" or None, got {value!r}')
+            raise ConfigError(f'{attribute.name} must be a number > 0, "p95", "late" or None, got {shown(value)}')
     else:
         _positive_or_none(_, attribute, value)
 
@@ -152,49 +166,55 @@ class ClientConfig:
         seed: Makes the client's chance (jitter, rotation start) repeatable; `None` for true chance.
     """
 
-    poll_interval_s: float = field(default=5.0, validator=_positive)
-    poll_jitter: float = field(default=0.1, validator=_number(0, 1))
-    discovery_timeout_s: float = field(default=3.0, validator=_positive)
-    max_discovery_bytes: int = field(default=16 * 2**20, validator=_count)
+    poll_interval_s: float = field(default=5.0, converter=plain, validator=_positive)
+    poll_jitter: float = field(default=0.1, converter=plain, validator=_share)
+    discovery_timeout_s: float = field(default=3.0, converter=plain, validator=_positive)
+    max_discovery_bytes: int = field(default=16 * 2**20, converter=plain, validator=_count)
     discovery_path: str | None = field(default=None)
-    init_timeout_s: float | None = field(default=30.0, validator=_positive_or_none)
-    timeout_s: float = field(default=5.0, validator=_positive)
-    connect_timeout_s: float = field(default=1.0, validator=_positive)
-    attempt_timeout_s: float | None = field(default=None, validator=_positive_or_none)
-    attempts: int = field(default=3, validator=_count)
-    hedge_after_s: float | Literal["p95", "late"] | None = field(default="late", validator=_hedge_after)
+    init_timeout_s: float | None = field(default=30.0, converter=plain, validator=_positive_or_none)
+    timeout_s: float = field(default=5.0, converter=plain, validator=_positive)
+    connect_timeout_s: float = field(default=1.0, converter=plain, validator=_positive)
+    attempt_timeout_s: float | None = field(default=None, converter=plain, validator=_positive_or_none)
+    attempts: int = field(default=3, converter=plain, validator=_count)
+    hedge_after_s: float | Literal["p95", "late"] | None = field(
+        default="late", converter=plain, validator=_hedge_after
+    )
     retry_on: frozenset[Condition | int] = field(default=DEFAULT_RETRY_ON, converter=_retry_on)
-    retry_budget_ratio: float = field(default=0.2, validator=_number(0))
-    retry_budget_min_per_s: float = field(default=10.0, validator=_number(0))
-    backoff_base_s: float = field(default=0.025, validator=_number(0))
-    backoff_max_s: float = field(default=0.25, validator=_number(0))
-    eject_after: int = field(default=5, validator=_count)
-    eject_base_s: float = field(default=30.0, validator=_positive)
-    eject_max_s: float = field(default=60.0, validator=_positive)
-    max_ejected_ratio: float = field(default=0.5, validator=_number(0, 1))
+    retry_budget_ratio: float = field(default=0.2, converter=plain, validator=_not_negative)
+    retry_budget_min_per_s: float = field(default=10.0, converter=plain, validator=_not_negative)
+    backoff_base_s: float = field(default=0.025, converter=plain, validator=_not_negative)
+    backoff_max_s: float = field(default=0.25, converter=plain, validator=_not_negative)
+    eject_after: int = field(default=5, converter=plain, validator=_count)
+    eject_base_s: float = field(default=30.0, converter=plain, validator=_positive)
+    eject_max_s: float = field(default=60.0, converter=plain, validator=_positive)
+    max_ejected_ratio: float = field(default=0.5, converter=plain, validator=_share)
     balancer: Literal["wrr", "p2c"] = field(default="wrr", validator=_one_of("wrr", "p2c"))
-    subset_size: int | None = field(default=None, validator=_count_or_none)
-    max_in_flight_per_instance: int | None = field(default=None, validator=_count_or_none)
-    slow_start_s: float = field(default=0.0, validator=_number(0))
-    outlier_success_gap: float | None = field(default=None, validator=_number(0, 1, none=True))
-    outlier_latency_ratio: float | None = field(default=None, validator=_number(1, above=True, none=True))
-    max_connections_per_instance: int = field(default=100, validator=_count)
-    idle_timeout_s: float = field(default=30.0, validator=_positive)
-    max_waiting: int = field(default=10_000, validator=_number(0, whole=True))
-    max_response_bytes: int = field(default=256 * 2**20, validator=_count)
-    max_head_bytes: int = field(default=64 * 2**10, validator=_count)
-    drain_timeout_s: float = field(default=5.0, validator=_number(0))
+    subset_size: int | None = field(default=None, converter=plain, validator=_count_or_none)
+    max_in_flight_per_instance: int | None = field(default=None, converter=plain, validator=_count_or_none)
+    slow_start_s: float = field(default=0.0, converter=plain, validator=_not_negative)
+    outlier_success_gap: float | None = field(default=None, converter=plain, validator=_number(Range(0, 1, none=True)))
+    outlier_latency_ratio: float | None = field(
+        default=None, converter=plain, validator=_number(Range(1, above=True, none=True))
+    )
+    max_connections_per_instance: int = field(default=100, converter=plain, validator=_count)
+    idle_timeout_s: float = field(default=30.0, converter=plain, validator=_positive)
+    max_waiting: int = field(default=10_000, converter=plain, validator=_number(Range(0, whole=True)))
+    max_response_bytes: int = field(default=256 * 2**20, converter=plain, validator=_count)
+    max_head_bytes: int = field(default=64 * 2**10, converter=plain, validator=_count)
+    drain_timeout_s: float = field(default=5.0, converter=plain, validator=_not_negative)
     auth: Literal["signature", "token"] = field(default="signature", validator=_one_of("signature", "token"))
-    trust_roots: str | None = field(default=None, validator=_text_or_none)
-    snapshot_path: str | None = field(default=None, validator=_text_or_none)
+    trust_roots: str | None = field(default=None, converter=_path, validator=_path_or_none)
+    snapshot_path: str | None = field(default=None, converter=_path, validator=_path_or_none)
     compress: str | None = field(default=None, validator=_one_of(*COMPRESSIONS, none=True))
     decompress: str | None = field(default=None, validator=_one_of(*COMPRESSIONS, none=True))
-    seed: int | None = field(default=None, validator=_number(-(2**63), 2**63, whole=True, none=True))
+    seed: int | None = field(default=None, converter=plain, validator=_number(Range(-(2**63), whole=True, none=True)))
 
     @discovery_path.validator
     def _check_discovery_path(self, _: object, value: str | None) -> None:
-        if value is not None and not (value.startswith("/") and "{service}" in value):
-            raise ConfigError(f'discovery_path must look like "/…/{{service}}", got {value!r}')
+        if value is None:
+            return
+        if not isinstance(value, str) or not _DISCOVERY_PATH.fullmatch(value) or "{service}" not in value:
+            raise ConfigError(f'discovery_path must look like "/…/{{service}}", got {shown(value)}')
 
     def but(self, **changes: Any) -> ClientConfig:
         """A copy with some settings changed, checked like a new one."""

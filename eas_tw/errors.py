@@ -98,8 +98,9 @@ class StatusError(RequestFailed):
 
     Attributes:
         status: The HTTP status, such as 400.
-        body: The response's bytes; a processor's exception text is here.
-        headers: The response's headers, names in lower case.
+        body: The response's bytes; a processor's exception text is here. Decompressed if they came with a
+            Content-Encoding and are 256 KiB at most then; as they came otherwise.
+        headers: The response's headers as they came, names in lower case.
     """
 
     def __init__(

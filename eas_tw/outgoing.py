@@ -7,6 +7,7 @@ sent.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
@@ -18,7 +19,7 @@ from eas_tw.policy.hosts import checked_host, is_certifiable
 from eas_tw.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 _MAX_PORT = 65535
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
@@ -43,7 +44,7 @@ def check_service(name: str) -> str:
     if not isinstance(name, str) or not _SERVICE.fullmatch(name):
         raise ConfigError(
             "service_name must be letters, digits and ._-, not dots alone (with / between group and service), "
-            f"got {name!r}"
+            f"got {shown(name)}"
         )
     return name
 
@@ -65,9 +66,9 @@ def check_endpoint(endpoint: str, what: str = "endpoint") -> str:
     try:
         return _endpoint(endpoint)
     except (ValueError, TypeError) as error:
-        shown = re.sub(r"[^/]*@", "…@", repr(endpoint))
+        text = re.sub(r"[^/]*@", "…@", shown(endpoint))
         raise ConfigError(
-            f'{what} must look like "pai-eas-vpc.cn-shanghai.aliyuncs.com" or a URL of it, got {shown}: {error}'
+            f'{what} must look like "pai-eas-vpc.cn-shanghai.aliyuncs.com" or a URL of it, got {text}: {error}'
         ) from None
 
 
@@ -93,9 +94,11 @@ def _endpoint(endpoint: str) -> str:
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """A copy of `headers`, or a `ConfigError` that names the bad one; values may be secrets and are not shown."""
+    if not isinstance(headers, Mapping):
+        raise ConfigError(f"headers must be a mapping of names to values, got {type(headers).__name__}")
     for name, value in headers.items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-            raise ConfigError(f"header name {name!r} is not one: letters, digits and -_.")
+            raise ConfigError(f"header name {shown(name)} is not one: letters, digits and -_.")
         if name.lower() in _OURS:
             raise ConfigError(f"header {name} is set by the client itself")
         if not isinstance(value, str) or not _VALUE.fullmatch(value):
@@ -167,7 +170,7 @@ class Envelope:
         Args:
             body: The serialised request.
             path: Below the service's own path, percent-encoded.
-            query: Fields to encode, or an encoded query.
+            query: Fields to encode, or an encoded query; `None` for none.
             headers: Of this call only; `Content-Type` may be among them.
             content_type: What the request says of itself; counts unless `headers`, `set_content_type` or
                 `add_headers` said another one. `None` for nothing.
@@ -175,11 +178,13 @@ class Envelope:
         Raises:
             ConfigError: Something would not stay in its place in the request.
         """
-        if path or query or headers:
-            paper = self._letterhead(path, query, {} if headers is None else headers, content_type)
+        if query is None and headers is None and not path:
+            try:
+                paper = self._usual[content_type]
+            except (KeyError, TypeError):
+                paper = self._remember(content_type)
         else:
-            found = self._usual.get(content_type)
-            paper = self._remember(content_type) if found is None else found
+            paper = self._letterhead(path, query, {} if headers is None else headers, content_type)
         signer = paper.signer
         credentials = b"" if signer is None else signer.lines(body, self._seconds())
         return Request(paper.target, b"%b%d\r\n%b" % (paper.fields, len(body), credentials), body)
@@ -208,7 +213,8 @@ class Envelope:
 
     def _merge(self, headers: Mapping[str, str], own_type: str | None) -> tuple[str, dict[str, str]]:
         """Content type and other headers of one call; later ones win, whatever the case of their names."""
-        usual = self._content_type or (DEFAULT_CONTENT_TYPE if own_type is None else check_content_type(own_type))
+        own_type = DEFAULT_CONTENT_TYPE if own_type is None else check_content_type(own_type)
+        usual = self._content_type or own_type
         merged: dict[str, tuple[str, str]] = {}
         for name, value in (*self._extra.items(), *check_headers(headers).items()):
             merged[name.lower()] = (name, value)
@@ -230,14 +236,17 @@ class _Letterhead(NamedTuple):
 
 def _below(path: str) -> str:
     if not isinstance(path, str) or not _PATH.fullmatch(path):
-        raise ConfigError(f"path must be percent-encoded visible ASCII without ? and #, got {path!r}")
+        raise ConfigError(f"path must be percent-encoded visible ASCII without ? and #, got {shown(path)}")
     return path if not path or path.startswith("/") else f"/{path}"
 
 
 def _query(query: Mapping[str, str] | str | None) -> str:
-    if not query:
+    if query is None:
         return ""
-    text = query.removeprefix("?") if isinstance(query, str) else urlencode(query, doseq=True)
+    try:
+        text = query.removeprefix("?") if isinstance(query, str) else urlencode(query, doseq=True)
+    except (TypeError, ValueError) as error:  # text that UTF-8 cannot carry is a ValueError
+        raise ConfigError(f"query must be a mapping of names to values, or a string, got {shown(query)}") from error
     if not _QUERY.fullmatch(text):
-        raise ConfigError(f"query must be percent-encoded visible ASCII without #, got {query!r}")
-    return f"?{text}"
+        raise ConfigError(f"query must be percent-encoded visible ASCII without #, got {shown(query)}")
+    return f"?{text}" if text else ""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import field, frozen
 
 from eas_tw.config import (
     ENDPOINT_TYPE_DEFAULT,
@@ -20,6 +20,7 @@ from eas_tw.config import (
     ENDPOINT_TYPES,
     ClientConfig,
 )
+from eas_tw.display import shown
 from eas_tw.errors import ConfigError
 from eas_tw.net.discovery import PATHS, UpstreamsSource, VipServerSource
 from eas_tw.outgoing import check_endpoint, check_service
@@ -43,6 +44,11 @@ Destination = tuple[str, str, str]
 GivenInstance = Instance | tuple[str, int] | tuple[str, int, float]
 
 
+def _or_empty(value: Any) -> Any:
+    """`None`, as a variable of the environment may be, is a part that is not set."""
+    return "" if value is None else value
+
+
 @frozen
 class Target:
     """One service and the way to it; a part that is not set yet is empty.
@@ -55,20 +61,27 @@ class Target:
         instances: The list of `ENDPOINT_TYPE_FIXED`.
     """
 
-    endpoint: str = ""
-    service: str = ""
-    custom_url: str = ""
+    endpoint: str = field(default="", converter=_or_empty)
+    service: str = field(default="", converter=_or_empty)
+    custom_url: str = field(default="", converter=_or_empty)
     endpoint_type: str = ENDPOINT_TYPE_DEFAULT
     instances: tuple[Instance, ...] = ()
 
     def __attrs_post_init__(self) -> None:
+        for name in ("endpoint", "service", "custom_url", "endpoint_type"):
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                label = "service_name" if name == "service" else name
+                raise ConfigError(f"{label} must be a string, got {shown(value)}")
         for what, url in (("endpoint", self.endpoint), ("custom_url", self.custom_url)):
             if url:
                 check_endpoint(url, what)
         if self.service:
             check_service(self.service)
         if self.endpoint_type not in ENDPOINT_TYPES:
-            raise ConfigError(f"endpoint_type must be one of {', '.join(ENDPOINT_TYPES)}, got {self.endpoint_type!r}")
+            raise ConfigError(
+                f"endpoint_type must be one of {', '.join(ENDPOINT_TYPES)}, got {shown(self.endpoint_type)}"
+            )
 
     def check_complete(self) -> None:
         """Raise a `ConfigError` if something is missing to reach the service."""
@@ -149,7 +162,11 @@ def _fetcher(reactor: Reactor, config: ClientConfig, agent: IAgent | None) -> Fe
 
 def fixed_list(given: Iterable[GivenInstance]) -> tuple[Instance, ...]:
     """Instances of a fixed list, checked like rows of discovery."""
-    return tuple(map(_fixed_instance, given))
+    try:
+        rows = tuple(given)
+    except TypeError:
+        raise ConfigError(f"instances must be a list of (ip, port) or (ip, port, weight), got {shown(given)}") from None
+    return tuple(map(_fixed_instance, rows))
 
 
 def _fixed_instance(given: GivenInstance) -> Instance:
@@ -157,4 +174,4 @@ def _fixed_instance(given: GivenInstance) -> Instance:
         ip, port, weight = (*given, 1)[:3]
         return checked_instance({"ip": ip, "port": port, "weight": weight})
     except (BadRowError, TypeError, ValueError) as error:
-        raise ConfigError(f"instances: {error} in {given!r}; a row is (ip, port) or (ip, port, weight)") from None
+        raise ConfigError(f"instances: {error} in {shown(given)}; a row is (ip, port) or (ip, port, weight)") from None

@@ -7,6 +7,7 @@ before the client is.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from eas_tw.process_bound import ProcessBound
 from eas_tw.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
 
     from twisted.internet.defer import Deferred
     from twisted.web.iweb import IAgent
@@ -66,7 +67,7 @@ class Told(ProcessBound):
             "custom_url": custom_url,
             "token": _hidden(token),
             "endpoint_type": endpoint_type,
-            "instances": None if instances is None else tuple(instances),
+            "instances": _kept(instances),
             "config": config,
             "agent": agent,
         }
@@ -99,7 +100,7 @@ class Told(ProcessBound):
 
     def add_extra_headers(self, headers: Mapping[str, str]) -> None:
         """Send these headers with every request from now on."""
-        self._say("add_extra_headers", dict(headers))
+        self._say("add_extra_headers", dict(headers) if isinstance(headers, Mapping) else headers)
 
     def set_retry_count(self, count: int) -> None:
         """Set how many attempts a call may take, ≥ 1; before `init`."""
@@ -218,6 +219,11 @@ class Told(ProcessBound):
                 self._listening.remove(listening)
             if listening.stop is not None:
                 listening.stop()
+
+
+def _kept(instances: Any) -> Any:
+    """The rows, of which a client may be made several times; what cannot be read is refused by the client."""
+    return tuple(instances) if isinstance(instances, Iterable) else instances
 
 
 def _hidden(value: Any) -> Any:

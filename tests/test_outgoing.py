@@ -192,3 +192,66 @@ def test_service_names_that_are_none(name: Any) -> None:
     assert check_service("group/svc_1.2-x") == "group/svc_1.2-x"
     with pytest.raises(ConfigError, match="service_name"):
         check_service(name)
+
+
+JSON = "application/json"
+
+
+@pytest.mark.parametrize(
+    ("setting", "extra", "headers", "own", "sent"),
+    [
+        (None, None, None, None, "application/octet-stream"),
+        (None, None, None, JSON, JSON),
+        ("text/csv", None, None, JSON, "text/csv"),
+        ("application/octet-stream", None, None, JSON, "application/octet-stream"),
+        (None, {"content-type": "text/a"}, None, JSON, "text/a"),
+        ("text/csv", {"content-type": "text/a"}, None, JSON, "text/a"),
+        ("text/csv", {"content-type": "text/a"}, {"CONTENT-TYPE": "text/b"}, JSON, "text/b"),
+        (None, None, {"Content-Type": "text/b"}, JSON, "text/b"),
+        (None, None, {"X-A": "b"}, JSON, JSON),
+    ],
+)
+def test_what_the_program_says_wins_over_what_a_request_says(
+    setting: str | None, extra: dict[str, str] | None, headers: dict[str, str] | None, own: str | None, sent: str
+) -> None:
+    """A call's headers, headers of the client, its content type, the request's own, the default."""
+    made = Envelope(lambda: NOW)
+    made.address("/api/predict/s", plain=False)
+    made.set_token("t")
+    if setting is not None:
+        made.set_content_type(setting)
+    if extra is not None:
+        made.add_headers(extra)
+    for _ in range(2):
+        request = made.seal(b"[]", headers=headers, content_type=own)
+        assert request.fields.lower().count(b"content-type:") == 1
+        assert f"Content-Type: {sent}\r\n".encode() in request.fields
+
+
+def test_the_signature_covers_the_requests_own_type() -> None:
+    """The service computes it over what is sent."""
+    fields = []
+    for own, header in ((JSON, None), (None, {"Content-Type": JSON})):
+        made = Envelope(lambda: NOW)
+        made.address("/api/predict/s", plain=False)
+        made.set_token("t")
+        fields.append(made.seal(b"[]", headers=header, content_type=own).fields)
+    assert fields[0] == fields[1]
+
+
+@pytest.mark.parametrize("own", ["", "a\r\nb", 5, [], b"text/plain"])
+def test_a_request_with_a_wrong_type_is_a_config_error(own: Any) -> None:
+    """Before it is sent, also when the client has a type of its own."""
+    made = Envelope(lambda: NOW)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="content_type must be"):
+            made.seal(b"[]", content_type=own)
+        made.set_content_type("text/csv")
+
+
+def test_types_of_requests_take_bounded_memory() -> None:
+    """A program may make them up for each call."""
+    made = Envelope(lambda: NOW)
+    for number in range(100):
+        made.seal(b"[]", content_type=f"text/x-{number}")
+    assert len(made._usual) <= 16

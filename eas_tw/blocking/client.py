@@ -15,10 +15,11 @@ from twisted.internet.defer import succeed
 from twisted.python.failure import Failure
 
 import eas_tw
-from eas_tw import ClientConfig, EasError
+from eas_tw import ClientConfig, ConfigError, EasError
 from eas_tw.blocking.errors import as_predict_exception
 from eas_tw.blocking.loop import Loop, own_loop
 from eas_tw.blocking.text import StringRequest
+from eas_tw.display import shown
 from eas_tw.telemetry.stdlib_logging import LOGGER
 from eas_tw.told import Told
 
@@ -69,8 +70,10 @@ class PredictClient(Told):
                 token=token,
                 endpoint_type=endpoint_type,
                 instances=instances,
-                config=config or ClientConfig(init_timeout_s=_FIRST_LIST_WITHIN_S),
+                config=ClientConfig(init_timeout_s=_FIRST_LIST_WITHIN_S) if config is None else config,
             )
+            if reactor is not None and not callable(getattr(reactor, "callFromThread", None)):
+                raise ConfigError(f"reactor must be a Twisted reactor that has threads, got {shown(reactor)}")
         except EasError as error:
             raise as_predict_exception(error) from error
         self._given = None if reactor is None else Loop(reactor)
@@ -90,8 +93,19 @@ class PredictClient(Told):
         self.destroy()
 
     def set_log_level(self, log_level: int | str) -> None:
-        """Set the level of the `eas_tw` logger of `logging`."""
-        LOGGER.setLevel(log_level)
+        """Set the level of the `eas_tw` logger of `logging`.
+
+        Args:
+            log_level: One of `logging`'s levels, such as `logging.INFO` or `"INFO"`.
+
+        Raises:
+            PredictException: It is none.
+        """
+        try:
+            LOGGER.setLevel(log_level)
+        except (TypeError, ValueError) as error:
+            mistake = ConfigError(f'log_level must be a level of logging, such as "INFO", got {shown(log_level)}')
+            raise as_predict_exception(mistake) from error
 
     # -- life
 
@@ -143,8 +157,8 @@ class PredictClient(Told):
         """
         try:
             # Made and read in the calling thread: the reactor's has better things to do.
-            request = req if hasattr(req, "to_string") else StringRequest(req)
-            body = _Body(request.to_string())
+            request = req if _is_request(req) else StringRequest(req)
+            body = _Body(request.to_string(), getattr(request, "content_type", None))
             client = self._client_here()
             if not client.is_ready:
                 self._loop.run(client.init)
@@ -193,16 +207,21 @@ class PredictClient(Told):
 class _Body:
     """Bytes to send, and bytes that come back."""
 
-    __slots__ = ("_content",)
+    __slots__ = ("_content", "content_type")
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, content_type: str | None) -> None:
         self._content = content
+        self.content_type = content_type
 
     def to_string(self) -> bytes:
         return self._content
 
     def parse_response(self, content: bytes) -> bytes:
         return content
+
+
+def _is_request(value: Any) -> bool:
+    return all(callable(getattr(value, name, None)) for name in ("to_string", "parse_response"))
 
 
 def _begun(client: eas_tw.PredictClient) -> Deferred[None]:

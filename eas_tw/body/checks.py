@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+from eas_tw.display import shown
 from eas_tw.errors import BodyError
 
 _INT32 = 2**31
@@ -25,7 +26,7 @@ def whole(value: Any, what: str, low: int = -_INT32, high: int = _INT32 - 1) -> 
     try:
         number = operator.index(value)
     except TypeError as error:
-        raise BodyError(f"{what} must be an integer, got {value!r}") from error
+        raise BodyError(f"{what} must be an integer, got {shown(value)}") from error
     if not low <= number <= high:
-        raise BodyError(f"{what} must be from {low} to {high}, got {number}")
+        raise BodyError(f"{what} must be from {low} to {high}, got {shown(number)}")
     return number

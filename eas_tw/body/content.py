@@ -75,6 +75,43 @@ def numeric() -> ModuleType:
     return ndarrays
 
 
+def refuse_masked(content: Any, where: str) -> None:
+    """See that content has no masked elements, whose memory holds what they were before they were masked.
+
+    Args:
+        content: Anything; looked at only if the program has loaded numpy's masked arrays.
+        where: For the message.
+
+    Raises:
+        BodyError: It has some.
+    """
+    masked = sys.modules.get("numpy.ma")
+    if masked is None:
+        return
+    parts = content if isinstance(content, list | tuple) else (content,)
+    if not any(issubclass(kind, masked.MaskedArray) for kind in set(map(type, parts))):
+        return
+    count = sum(int(masked.getmaskarray(part).sum()) for part in parts if isinstance(part, masked.MaskedArray))
+    if count:
+        raise BodyError(f"{where}: the content has {count} masked elements; fill them first, as with its filled()")
+
+
+def memory_of(content: Any) -> bytes:
+    """A copy of a buffer's memory, in row-major order, for a body that is sent as it is.
+
+    Args:
+        content: Any buffer.
+
+    Raises:
+        TypeError: It is no buffer, or one of Python objects, whose memory is addresses.
+        ValueError: Its memory cannot be read.
+    """
+    view = memoryview(content)
+    if view.format[-1:] == "O" or getattr(getattr(content, "dtype", None), "hasobject", False):
+        raise TypeError("its elements are Python objects")
+    return view.tobytes()
+
+
 def seen_as(memory: memoryview, code: str) -> memoryview:
     """The same memory as elements of another native format."""
     return memory.cast("B").cast(code)  # type: ignore[call-overload,no-any-return]  # a code is checked at run time
@@ -99,7 +136,7 @@ def code_told(content: Any, where: str) -> str:
         return numeric().code_of(content, where)  # type: ignore[no-any-return]
     try:
         view = memoryview(content)
-    except TypeError:
+    except (TypeError, ValueError, BufferError):
         return ""
     code = view.format[-1:]
     return code if code in {BOOL, HALF} else _NATIVE.get((_KINDS.get(code, ""), view.itemsize), "")
@@ -128,7 +165,7 @@ def flatten(content: Any, dtype: DType, shape: tuple[int, ...] | None, where: st
         return _from_numpy(content, where)
     try:
         view = memoryview(content)
-    except TypeError:
+    except (TypeError, ValueError, BufferError):
         return _flatten_object(content, where)
     return _flatten_view(view, dtype, shape, where)
 
@@ -212,5 +249,6 @@ def _little_endian(view: memoryview, code: str) -> memoryview:
 
 
 def _from_numpy(content: Any, where: str) -> Flat:
+    refuse_masked(content, where)
     values = numeric().as_array(content, where)
     return Flat(values, values.shape)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from eas_tw.body.content import refuse_masked
 from eas_tw.body.dtypes import DTYPES
-from eas_tw.body.features import integer, scalar, text
+from eas_tw.body.features import integer, scalar, spelled, text
 from eas_tw.body.layout import TF
 from eas_tw.body.rec import RecRequest, RecResponse
+from eas_tw.display import shown
 from eas_tw.errors import BodyError
 
 if TYPE_CHECKING:
@@ -60,10 +62,11 @@ class EasyRecRequest(RecRequest):
             BodyError: Name or value is wrong.
         """
         where = f"user feature {k!r}"
+        refuse_masked(v, where)
         try:
             value = float(v)
-        except (TypeError, ValueError) as error:
-            raise BodyError(f"{where} must be a number, got {v!r}") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise BodyError(f"{where} must be a number, got {shown(v)}") from error
         self._user_feature(k).float_feature = scalar(value, _FLOAT, where)
 
     def add_user_fea_int(self, k: str, v: int | str) -> None:
@@ -82,7 +85,7 @@ class EasyRecRequest(RecRequest):
         Raises:
             BodyError: Name or value is wrong.
         """
-        value = text(v if isinstance(v, str | bytes) else str(v), f"user feature {k!r}")
+        value = spelled(v, f"user feature {k!r}")
         self._user_feature(k).string_feature = value
 
     def keep_one_item_ids(self) -> None:

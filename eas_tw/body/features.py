@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from eas_tw.body.content import flatten
 from eas_tw.body.dtypes import DTYPES, TEXT, DType
 from eas_tw.body.packing import typed
+from eas_tw.display import shown
 from eas_tw.errors import BodyError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def fill(feature: PBFeature, value: Any, dtype: str, where: str) -> None:
         _fill_map(feature, value, _SCALARS[mapped[1]], _SCALARS[mapped[2]], where)
     else:
         raise BodyError(
-            f"{where}: {dtype!r} is no type of a feature; use {', '.join(_SCALARS)}, LIST<…> or ARRAY<…> of one, "
+            f"{where}: {shown(dtype)} is no type of a feature; use {', '.join(_SCALARS)}, LIST<…> or ARRAY<…> of one, "
             "LIST<LIST<…>>, or MAP<key,value> with keys of STRING, INT, BIGINT or INT64"
         )
 
@@ -79,6 +80,22 @@ def scalar(value: Any, element: DType, where: str) -> Any:
     return number
 
 
+def spelled(value: Any, where: str) -> str:
+    """Text for a field of text; a number, or any other object, as its text.
+
+    Raises:
+        BodyError: It has none that can be sent.
+    """
+    if isinstance(value, str | bytes):
+        return text(value, where)
+    try:
+        return text(str(value), where)
+    except BodyError:
+        raise
+    except Exception as error:  # an integer of more than 4,300 digits, or an object of the program's
+        raise BodyError(f"{where} has no text: {error}") from error
+
+
 def text(value: Any, where: str) -> str:
     """Text for a field of text; bytes must be UTF-8.
 
@@ -89,7 +106,7 @@ def text(value: Any, where: str) -> str:
         found: str = value.decode() if isinstance(value, bytes) else value
         found.encode()
     except (AttributeError, UnicodeError) as error:
-        raise BodyError(f"{where} must be text that UTF-8 can carry, got {value!r}") from error
+        raise BodyError(f"{where} must be text that UTF-8 can carry, got {shown(value)}") from error
     return found
 
 
@@ -97,7 +114,7 @@ def _extend(message: Any, value: Any, element: DType, where: str) -> None:
     """Set a message whose `features` are a list."""
     message.SetInParent()  # an empty list is a list, too
     if isinstance(value, str | bytes):
-        raise BodyError(f"{where}: a list is needed, got {value!r}")
+        raise BodyError(f"{where}: a list is needed, got {shown(value)}")
     flat = flatten(value, element, None, where)
     if len(flat.shape) != 1:
         raise BodyError(f"{where}: a list of one dimension is needed, got shape {list(flat.shape)}")
@@ -117,7 +134,7 @@ def _fill_lists(feature: PBFeature, value: Any, kind: str, element: DType, where
 
 def _rows(value: Any, where: str) -> Iterable[Any]:
     if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
-        raise BodyError(f"{where}: a list of lists is needed, got {value!r}")
+        raise BodyError(f"{where}: a list of lists is needed, got {shown(value)}")
     return value  # type: ignore[no-any-return]
 
 
@@ -129,7 +146,7 @@ def _fill_map(
     try:
         items = dict(value).items()
     except (TypeError, ValueError) as error:
-        raise BodyError(f"{where}: a mapping is needed, got {value!r}") from error
+        raise BodyError(f"{where}: a mapping is needed, got {shown(value)}") from error
     for name, part in items:
         here = f"{where}: key {name!r}"
         message.map_field[_key(name, key[1], here)] = scalar(part, element[1], here)
@@ -151,4 +168,4 @@ def integer(value: Any, where: str) -> Any:
     try:
         return int(value) if isinstance(value, str) else value
     except ValueError as error:
-        raise BodyError(f"{where}: {value!r} is no integer") from error
+        raise BodyError(f"{where}: {shown(value)} is no integer") from error

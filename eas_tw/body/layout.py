@@ -11,6 +11,7 @@ import attrs
 
 from eas_tw.body.dtypes import DTYPES, TEXT, UNCARRIED, DType
 from eas_tw.body.wire import DELIMITED, FIXED32, FIXED64, VARINT
+from eas_tw.display import shown
 from eas_tw.errors import BodyError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Layout:
         if isinstance(number, int) and number in self.uncarried:
             name = self.uncarried[number]
             raise BodyError(f"{where}: this body has no field for {name}; convert to {self._names()}")
-        raise BodyError(f"{where}: {number!r} is no dtype; use one of the DT_ constants: {self._names()}")
+        raise BodyError(f"{where}: {shown(number)} is no dtype; use one of the DT_ constants: {self._names()}")
 
     def dtype_told(self, code: str, where: str) -> DType:
         """The element type of content that says its own.

@@ -29,7 +29,7 @@ def as_array(content: Any, where: str) -> NDArray[Any]:
     """
     try:
         values = np.asarray(content)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:  # its own `__array__` may raise anything
         raise BodyError(f"{where}: content is no array: {error}") from error
     if values.dtype.kind in "fiubSUO":
         return values
@@ -49,6 +49,12 @@ def of_objects(values: list[Any]) -> NDArray[Any]:
     array = np.empty(len(values), object)
     array[:] = values
     return array
+
+
+def has_nan(values: memoryview) -> bool:
+    """Whether a typed buffer of floats has a NaN, or infinities of both signs, whose sum is one."""
+    with np.errstate(all="ignore"):
+        return bool(np.isnan(np.frombuffer(values, values.format).sum())) if values.nbytes else False
 
 
 def raw(values: NDArray[Any], dtype: DType, where: str) -> bytes | memoryview:

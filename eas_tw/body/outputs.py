@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -10,6 +9,7 @@ from eas_tw.body import schema
 from eas_tw.body.equality import EqualByContent
 from eas_tw.body.tensor import Tensor
 from eas_tw.body.wire import DELIMITED, scan
+from eas_tw.display import shown
 from eas_tw.errors import BodyError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class TensorResponse(EqualByContent, ABC):
         try:
             return self._by_name[output] if isinstance(output, str) else self._by_index[output]
         except (LookupError, TypeError):
-            raise BodyError(f"there is no output {output!r}; the response has {self._outputs()}") from None
+            raise BodyError(f"there is no output {shown(output)}; the response has {self._outputs()}") from None
 
     def _outputs(self) -> list[str | int]:
         """What may be asked for."""
@@ -111,7 +111,7 @@ class TensorResponse(EqualByContent, ABC):
 
 def wrong_kind(kind: str, content: bytes, error: BodyError) -> BodyError:
     """What to raise when a response is not of the kind that was asked for; its beginning usually says what it is."""
-    return BodyError(f"the response is no {kind} body ({len(content)} bytes, {reprlib.repr(content[:40])}): {error}")
+    return BodyError(f"the response is no {kind} body ({len(content)} bytes, {shown(content[:40])}): {error}")
 
 
 def read_message(full_name: str, data: Buffer) -> Any:

@@ -8,16 +8,16 @@ a loop per element here. Which field the payload belongs to, and its tag, are no
 from __future__ import annotations
 
 import math
-import reprlib
 import struct
 import sys
 from array import array
 from typing import TYPE_CHECKING, Any
 
 from eas_tw.body import carrier
-from eas_tw.body.content import numeric, seen_as, vectorised
+from eas_tw.body.content import numeric, refuse_masked, seen_as, vectorised
 from eas_tw.body.dtypes import BOOL, FLOATS, HALF, DType
 from eas_tw.body.wire import head, varint
+from eas_tw.display import shown
 from eas_tw.errors import BodyError
 
 if TYPE_CHECKING:
@@ -125,21 +125,34 @@ def typed(values: Any, dtype: DType, where: str) -> memoryview:
     if isinstance(values, memoryview) and values.format == dtype.code:
         return values
     try:
-        return memoryview(array(dtype.storage, values))
-    except (TypeError, ValueError, OverflowError):
-        plain = [value.item() if getattr(value, "ndim", 1) == 0 else value for value in values]  # numpy's scalars
+        packed = memoryview(array(dtype.storage, values))
+    except Exception:  # noqa: BLE001  an element's `__float__` or `__index__` may raise anything
+        refuse_masked(values, where)
+    else:
+        # A masked element of numpy becomes NaN; looking for one among all elements would take as long as packing them.
+        if dtype.code in FLOATS and isinstance(values, list | tuple) and "numpy.ma" in sys.modules and _has_nan(packed):
+            refuse_masked(values, where)
+        return packed
     try:
+        plain = [value.item() if getattr(value, "ndim", 1) == 0 else value for value in values]  # numpy's scalars
         return memoryview(array(dtype.storage, plain))
-    except (TypeError, ValueError, OverflowError) as error:
-        raise _first_wrong(plain, dtype, where) from error
+    except Exception as error:
+        raise _first_wrong(values, dtype, where) from error
 
 
-def _first_wrong(values: list[Any], dtype: DType, where: str) -> BodyError:
-    for index, value in enumerate(values):
+def _has_nan(packed: memoryview) -> bool:
+    numpy_half = vectorised()
+    return numpy_half is not None and numpy_half.has_nan(packed)
+
+
+def _first_wrong(values: Any, dtype: DType, where: str) -> BodyError:
+    for index, element in enumerate(values):
         try:
+            value = element.item() if getattr(element, "ndim", 1) == 0 else element
             array(dtype.storage, [value])
-        except (TypeError, ValueError, OverflowError):
-            return BodyError(f"{where}: element {index} is {_describe(value)}; {dtype.name} takes {dtype.range_text}")
+        except Exception:  # noqa: BLE001  as in `typed`
+            text = f"element {index} is {_describe(element)}; {dtype.name} takes {dtype.range_text}"
+            return BodyError(f"{where}: {text}")
     raise AssertionError("array refused the whole but none of its elements")
 
 
@@ -154,7 +167,7 @@ def _halves(values: Sequence[Any], dtype: DType, where: str) -> bytes:
 
 
 def _describe(value: object) -> str:
-    return f"{reprlib.repr(value)} ({type(value).__name__})"
+    return f"{shown(value)} ({type(value).__name__})"
 
 
 def _wire_order(values: memoryview) -> memoryview:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from eas_tw.body import schema
 from eas_tw.body.checks import whole
 from eas_tw.body.equality import EqualByBody
-from eas_tw.body.features import text
+from eas_tw.body.features import spelled
 from eas_tw.body.outputs import TensorResponse, read_map, read_message
 from eas_tw.errors import BodyError
 
@@ -64,7 +64,7 @@ class RecRequest(EqualByBody):
         Raises:
             BodyError: It is text that UTF-8 cannot carry.
         """
-        self._message.item_ids.append(text(item_id if isinstance(item_id, str | bytes) else str(item_id), "an item id"))
+        self._message.item_ids.append(spelled(item_id, "an item id"))
 
     def to_string(self) -> bytes:
         """The body."""

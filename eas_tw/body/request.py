@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, cast
 
+from eas_tw.body.content import memory_of, refuse_masked
 from eas_tw.body.text import StringRequest
 from eas_tw.display import shown
 from eas_tw.errors import BodyError
@@ -40,12 +41,13 @@ def as_request(data: object) -> Request:
     if callable(getattr(data, "to_string", None)) and callable(getattr(data, "parse_response", None)):
         return cast("Request", data)
     try:
-        return StringRequest(memoryview(data))  # type: ignore[arg-type]  # that is the question
-    except (TypeError, BufferError) as error:
+        memoryview(data).release()  # type: ignore[arg-type]  # that is the question
+    except (TypeError, ValueError, BufferError) as error:
         raise BodyError(
             f"a request is str, bytes, a buffer, or an object with to_string() and parse_response(bytes); "
             f"got {type(data).__name__}"
         ) from error
+    return StringRequest(data)  # type: ignore[arg-type]  # it is a buffer
 
 
 def as_body(content: object) -> bytes:
@@ -59,8 +61,9 @@ def as_body(content: object) -> bytes:
     """
     if isinstance(content, bytes):
         return content
+    refuse_masked(content, "to_string()")
     try:
-        return content.encode() if isinstance(content, str) else memoryview(content).tobytes()  # type: ignore[arg-type]
+        return content.encode() if isinstance(content, str) else memory_of(content)
     except (TypeError, ValueError, BufferError) as error:
         raise BodyError(
             f"to_string() of a request must return bytes, a buffer or text that UTF-8 can carry, got {shown(content)} "

@@ -16,6 +16,7 @@ from eas_tw.body.content import Flat, code_told, flatten, numeric
 from eas_tw.body.dtypes import FLOATS, TEXT
 from eas_tw.body.packing import pack, pack_strings, unpack
 from eas_tw.body.wire import DELIMITED, VARINT, delimited, head, int32, read_varint, scan, varint
+from eas_tw.display import shown
 from eas_tw.errors import BodyError
 
 if TYPE_CHECKING:
@@ -103,8 +104,8 @@ def measure(dtype: DType, shape: Sequence[int] | None, content: Any, where: str)
     dims = flat.shape if given is None else given
     if math.prod(dims) != math.prod(flat.shape):
         raise BodyError(
-            f"{where}: shape {list(dims)} holds {math.prod(dims)} elements, the content has {math.prod(flat.shape)}; "
-            "correct one, or pass None to take the content's shape"
+            f"{where}: shape {shown(list(dims))} holds {shown(math.prod(dims))} elements, "
+            f"the content has {math.prod(flat.shape)}; correct one, or pass None to take the content's shape"
         )
     return dims, flat
 
@@ -113,9 +114,9 @@ def _dims(shape: Sequence[int], where: str) -> tuple[int, ...]:
     try:
         dims = tuple(map(operator.index, shape))
     except TypeError as error:
-        raise BodyError(f"{where}: shape must be a list of integers such as [1, 784], got {shape!r}") from error
+        raise BodyError(f"{where}: shape must be a list of integers such as [1, 784], got {shown(shape)}") from error
     if any(not 0 <= dim < 1 << 63 for dim in dims):
-        raise BodyError(f"{where}: a dimension must be ≥ 0, got shape {list(dims)}")
+        raise BodyError(f"{where}: a dimension must be ≥ 0, got shape {shown(list(dims))}")
     return dims
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eas_tw.body.content import memory_of, refuse_masked
 from eas_tw.body.equality import EqualByContent, EqualByFixedBody
 from eas_tw.errors import BodyError
 
@@ -80,8 +81,9 @@ def _as_bytes(data: str | Buffer) -> bytes:
             raise BodyError(f"the text of a StringRequest cannot be sent as UTF-8: {error}") from error
     if isinstance(data, bytes):
         return data
+    refuse_masked(data, "StringRequest")
     try:
-        return memoryview(data).tobytes()
+        return memory_of(data)
     except (TypeError, ValueError, BufferError) as error:
         raise BodyError(
             f"StringRequest takes str, bytes or a buffer, got {type(data).__name__}; "

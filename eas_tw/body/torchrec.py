@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eas_tw.body import schema
-from eas_tw.body.features import fill, text
+from eas_tw.body.features import fill, spelled, text
 from eas_tw.body.layout import TORCH
 from eas_tw.body.rec import RecRequest, RecResponse
 
@@ -105,9 +105,7 @@ class TorchRecRequest(RecRequest):
             BodyError: Name or value is text that UTF-8 cannot carry.
         """
         name = text(k, "the name of a field of meta data")
-        self._message.meta_data[name] = text(
-            value if isinstance(value, str | bytes) else str(value), f"meta data {k!r}"
-        )
+        self._message.meta_data[name] = spelled(value, f"meta data {k!r}")
 
     def parse_response(self, content: Buffer) -> TorchRecResponse:
         """The answer to this request.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from eas_tw.display import shown
 from eas_tw.errors import BodyError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def utf8(text: Any, what: str) -> bytes:
     try:
         return text.encode()  # type: ignore[no-any-return]
     except (AttributeError, UnicodeEncodeError) as error:
-        raise BodyError(f"{what} must be text that UTF-8 can carry, got {text!r}") from error
+        raise BodyError(f"{what} must be text that UTF-8 can carry, got {shown(text)}") from error
 
 
 def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from eas_tw import (
     ConfigError,
     PredictClient,
 )
+from eas_tw.display import shown
 
 if TYPE_CHECKING:
     import argparse
@@ -162,9 +163,9 @@ def _profile(options: argparse.Namespace, environment: Mapping[str, str]) -> dic
 def _number(name: str, value: Any, kind: type, least: str = "≥ 0") -> Any:
     try:
         found = kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = -1
     is_good = 0 <= found < float("inf") and (found > 0 or least == "≥ 0")
     if isinstance(value, bool) or not is_good:
-        raise ConfigError(f"{name} must be a {'whole ' if kind is int else ''}number {least}, got {value!r}")
+        raise ConfigError(f"{name} must be a {'whole ' if kind is int else ''}number {least}, got {shown(value)}")
     return found

@@ -18,6 +18,7 @@ from eas_tw import (
     ConfigError,
     PredictClient,
 )
+from eas_tw.display import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +141,7 @@ def _text(settings: BaseSettings, name: str) -> str:
 def _one_of(settings: BaseSettings, name: str, allowed: tuple[str, ...]) -> Any:
     value = settings.get(name) or allowed[0]
     if not isinstance(value, str) or value.lower() not in allowed:
-        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {shown(value)}")
     return value.lower()
 
 
@@ -159,11 +160,11 @@ def _number(
         value = kind(given)
         good = not isinstance(given, bool) and at_least <= value < float("inf") and value > above
         good = good and (isinstance(given, str) or value == given)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         good = False
     if not good:
         noun = "a whole number" if kind is int else "a number of seconds"
-        raise ConfigError(f"{name} must be {noun} {bound}, got {given!r}")
+        raise ConfigError(f"{name} must be {noun} {bound}, got {shown(given)}")
     return value
 
 

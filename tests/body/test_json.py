@@ -78,3 +78,15 @@ def test_a_response_is_data_and_text() -> None:
     assert response["scores"] == response.data["scores"] == [0.5]
     assert str(response) == response.to_string() == '{"scores": [0.5]}'
     assert response.content == b'{"scores": [0.5]}'
+
+
+def test_a_byte_order_mark_is_ignored() -> None:
+    """RFC 8259 §8.1: .NET and some of Java write one."""
+    response = JsonResponse(b'\xef\xbb\xbf{"a":1}')
+    assert response.data == {"a": 1}
+    assert json.loads(str(response)) == json.loads(response.to_string()) == {"a": 1}
+    assert response.content.startswith(b"\xef\xbb\xbf")
+    with pytest.raises(BodyError, match="no JSON body"):
+        JsonResponse(b'\xef\xbb\xbf\xef\xbb\xbf{"a":1}')
+    with pytest.raises(BodyError, match="no JSON body"):
+        JsonResponse('{"a":1}'.encode("utf-16"))

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from eas_tw import ConnectionFailed, StatusError
+from eas_tw import BodyError, ConfigError, ConnectionFailed, StatusError
 from eas_tw.blocking import (
     ENDPOINT_TYPE_DEFAULT,
     ENDPOINT_TYPE_DIRECT,
     ClientConfig,
+    JsonRequest,
     PredictClient,
     PredictException,
     StringRequest,
@@ -130,6 +131,57 @@ def test_mistakes_are_told_where_they_are_made(served: Served) -> None:
     client.destroy()
     with pytest.raises(PredictException, match="closed"):
         client.predict("[]")
+
+
+class Said:
+    """A request whose body is whatever it was given."""
+
+    def __init__(self, body: Any) -> None:
+        self.body = body
+
+    def to_string(self) -> Any:
+        return self.body
+
+    def parse_response(self, content: bytes) -> bytes:
+        return content
+
+
+class HalfARequest:
+    """No `parse_response`."""
+
+    def to_string(self) -> bytes:
+        return b"[]"
+
+
+ODD: list[tuple[Any, dict[str, Any]]] = [
+    *((body, {}) for body in (5, None, {"a": 1}, "\ud800", object(), HalfARequest())),
+    *((Said(body), {}) for body in (5, None, [b"x"], "\ud800")),
+    *(("[]", {"timeout_s": timeout_s}) for timeout_s in ("1", 10**400, True, float("nan"))),
+    *(
+        ("[]", options)
+        for options in ({"path": "a b"}, {"path": 5}, {"query": 5}, {"headers": 5}, {"headers": {"a": 5}})
+    ),
+]
+
+
+def test_every_odd_call_is_a_predict_exception(served: Served, client: PredictClient) -> None:
+    """Of code 500, with the typed error as its cause; the next call works, and no instance is blamed."""
+    for body, options in ODD:
+        with pytest.raises(PredictException) as caught:
+            client.predict(body, **options)
+        assert caught.value.code == 500
+        assert isinstance(caught.value.__cause__, ConfigError | BodyError)
+        assert len(str(caught.value)) < 500
+    assert client.predict(Said("[1]")) == b"[1]"
+    assert client._client.counters.failures == {}
+    assert client._client.ejected == ()
+
+
+def test_the_content_type_of_a_request_is_sent(served: Served, client: PredictClient) -> None:
+    """Signed, or the simulator would refuse it."""
+    assert client.predict(JsonRequest([1])).data == [1]
+    client.set_content_type("text/plain")
+    assert client.predict(JsonRequest([1])).data == [1]
 
 
 def test_init_does_not_wait_and_a_call_without_a_list_says_why(served: Served) -> None:

@@ -199,6 +199,8 @@ def test_not_configured_is_not_enabled() -> None:
         ({"EAS_CONCURRENT_REQUESTS": 0}, "EAS_CONCURRENT_REQUESTS must be a whole number ≥ 1, got 0"),
         ({"EAS_CONCURRENT_REQUESTS": "many"}, "EAS_CONCURRENT_REQUESTS must be a whole number ≥ 1, got 'many'"),
         ({"EAS_TIMEOUT": "0"}, "EAS_TIMEOUT must be a number of seconds > 0, got '0'"),
+        ({"EAS_TIMEOUT": 10**400}, "EAS_TIMEOUT must be a number of seconds > 0, got an integer of about 401 digits"),
+        ({"EAS_RETRY_TIMES": float("inf")}, "EAS_RETRY_TIMES must be a whole number ≥ 0, got inf"),
         ({"EAS_RETRY_TIMES": 1.5}, "EAS_RETRY_TIMES must be a whole number ≥ 0, got 1.5"),
         ({"EAS_ITEM_ERROR": "ignore"}, "EAS_ITEM_ERROR must be one of drop, keep, raise, got 'ignore'"),
         ({"EAS_SCORER": "no.such.Scorer"}, "EAS_SCORER 'no.such.Scorer' cannot be imported: ModuleNotFoundError"),
