@@ -52,9 +52,11 @@ def of_objects(values: list[Any]) -> NDArray[Any]:
 
 
 def has_nan(values: memoryview) -> bool:
-    """Whether a typed buffer of floats has a NaN, or infinities of both signs, whose sum is one."""
-    with np.errstate(all="ignore"):
-        return bool(np.isnan(np.frombuffer(values, values.format).sum())) if values.nbytes else False
+    """Whether a typed buffer of floats has a NaN: no square, and no sum of squares, is one unless an element is."""
+    if not values.nbytes:
+        return False
+    flat = np.frombuffer(values, values.format)
+    return bool(np.isnan(np.dot(flat, flat)))
 
 
 def raw(values: NDArray[Any], dtype: DType, where: str) -> bytes | memoryview:

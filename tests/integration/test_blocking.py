@@ -164,7 +164,7 @@ ODD: list[tuple[Any, dict[str, Any]]] = [
 ]
 
 
-def test_every_odd_call_is_a_predict_exception(served: Served, client: PredictClient) -> None:
+def test_every_odd_call_is_a_predict_exception(client: PredictClient) -> None:
     """Of code 500, with the typed error as its cause; the next call works, and no instance is blamed."""
     for body, options in ODD:
         with pytest.raises(PredictException) as caught:
@@ -177,7 +177,7 @@ def test_every_odd_call_is_a_predict_exception(served: Served, client: PredictCl
     assert client._client.ejected == ()
 
 
-def test_the_content_type_of_a_request_is_sent(served: Served, client: PredictClient) -> None:
+def test_the_content_type_of_a_request_is_sent(client: PredictClient) -> None:
     """Signed, or the simulator would refuse it."""
     assert client.predict(JsonRequest([1])).data == [1]
     client.set_content_type("text/plain")
