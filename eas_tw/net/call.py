@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from random import Random
 
     from twisted.internet.interfaces import IDelayedCall
-    from twisted.python.failure import Failure
 
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.hedging import Hedging
@@ -461,7 +460,7 @@ class Call:
         if self._work is not None:  # it was not the call that stopped it
             self._work = None
             try:
-                self._fail(failure.value)
+                self._fail(failure.value if failure.value is not None else RuntimeError(str(failure)))
             except BaseException as error:  # noqa: BLE001  see the module
                 self._break_off(error)
 
