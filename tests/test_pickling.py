@@ -18,7 +18,7 @@ from eas_tw import Attempt, ClientConfig, Condition, Instance, Outcome, PredictC
 from eas_tw.blocking.errors import as_predict_exception
 from eas_tw.body import schema
 from eas_tw.net.discovery import DiscoveryStatus
-from eas_tw.policy.instances import Added, BadRowError, BadStatusError, Refusal, RefusedReplyError, Reweighted
+from eas_tw.policy.instances import Added, BadRowError, BadStatusError, Refusal, RefusedReplyError, Reweighted, RowFault
 from eas_tw.service import ClientService, EasAgent
 from eas_tw.telemetry import events
 from eas_tw.telemetry.counters import Counters
@@ -134,7 +134,7 @@ def test_errors_of_discovery_come_back(way: str) -> None:
     assert (refused.reason, str(refused)) == (Refusal.EMPTY_LIST, "the list is empty")
     bad = WAYS[way](BadStatusError(503))
     assert (bad.reason, bad.status, str(bad)) == (Refusal.HTTP_STATUS, 503, "the reply has status 503")
-    assert str(WAYS[way](BadRowError("port must be"))) == "port must be"
+    assert str(WAYS[way](BadRowError(RowFault.PORT, "port must be"))) == "port must be"
 
 
 VALUES: dict[str, Any] = {

@@ -133,8 +133,11 @@ class BadRowError(ValueError):
     """
 
     def __init__(self, fault: RowFault, detail: str) -> None:
-        super().__init__(detail)
+        super().__init__(fault, detail)  # all arguments, since an exception is unpickled with them
         self.fault = fault
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 class Snapshot(NamedTuple):

@@ -234,7 +234,7 @@ def test_what_a_listener_raises_harms_no_call(scene: Any, kind: type[BaseExcepti
     answered(plain)
     answered(town)
     heard: list[str] = []
-    town.client.listen(thrower(kind("mine")))
+    stop = town.client.listen(thrower(kind("mine")))
     town.client.listen(lambda event: heard.append(type(event).__name__))
     expected, call = scene(plain), scene(town)
     for one in (plain, town):
@@ -242,6 +242,7 @@ def test_what_a_listener_raises_harms_no_call(scene: Any, kind: type[BaseExcepti
     assert type(getattr(call.value, "value", call.value)) is type(getattr(expected.value, "value", expected.value))
     assert logged == [kind.__name__] * len(heard)
     assert len(town.raised) == (len(heard) if kind in ENDS_A_PROGRAM else 0)
+    stop()  # closing is an event, too
     town.assert_clean()
     plain.assert_clean()
 

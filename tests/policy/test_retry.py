@@ -100,7 +100,7 @@ def test_what_this_machine_lacks_uses_up_no_attempts() -> None:
     """Those that reached an instance are counted as ever."""
     lost = Outcome(Condition.LOST)
     assert isinstance(decide(lost, LOCAL, attempts=2), Retry)
-    assert decide(LOCAL, lost, LOCAL, attempts=1) == GiveUp("was the last of 1 attempts")
+    assert decide(LOCAL, lost, LOCAL, attempts=1) == GiveUp("was the last of 3 attempts")
 
 
 def test_at_its_deadline_a_call_gives_up_what_this_machine_lacks() -> None:

@@ -112,7 +112,7 @@ def test_whoever_stops_listening_hears_no_more() -> None:
 
 def test_addresses_that_left_the_list_long_ago_are_one() -> None:
     """Sums stay; those in the list, and the last that left it, keep their own."""
-    record = Record(no_clock)
+    record = Record(no_clock, no_clock)
     for number in range(5000):
         now = Instance("10.1.0.1", number)
         record.list_changed((), (A, now))
@@ -136,7 +136,7 @@ def test_addresses_that_left_the_list_long_ago_are_one() -> None:
 
 def test_the_books_know_of_former_instances() -> None:
     """The simulation's own account adds them up alike, and still finds what was not counted."""
-    record, books = Record(lambda: 3.0), Books()
+    record, books = Record(lambda: 3.0, no_clock), Books()
     for number in range(2000):
         instance = Instance("10.1.0.1", number)
         record.list_changed((), (instance,))
