@@ -32,6 +32,7 @@ _NEVER_RUN = {
     "policy/cluster.py": {"return None"},
     "policy/least_loaded.py": {"return len(self._order)", "self._weights.pop(instance.key, None)"},
     "policy/retry.py": {
+        "return max(_MIN_LOCAL_PAUSE_S, rng.uniform(ceiling / 2, ceiling))",
         'return "DEFAULT_RETRY_ON"',
         "if retry_on is DEFAULT_RETRY_ON:",
         "retry_on = GATEWAY_RETRY_ON",
