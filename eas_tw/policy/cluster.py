@@ -21,6 +21,7 @@ from eas_tw.policy.outliers import Outliers
 from eas_tw.policy.rotation import Rotation
 from eas_tw.policy.slow_start import SlowStart
 from eas_tw.policy.subset import Subset
+from eas_tw.policy.weights import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -113,10 +114,11 @@ class Cluster:
         if self.instances == instances:
             return ()
         found = changes(self.instances, instances)
-        known = {instance.key: instance for instance in instances if instance.weight > 0}
+        usable = normalised(instances)
+        known = {instance.key: instance for instance in usable}
         gone = [change.instance.key for change in found if isinstance(change, Removed)]
         subset = copy(self._subset)
-        subset.set_fleet(instances)
+        subset.set_fleet(usable)
         if self.instances:
             self._slow_start.begin([change.instance.key for change in found if isinstance(change, Added)], now)
         self._health.set_fleet(known)

@@ -6,12 +6,13 @@ weight_i times, wherever the stretch begins, so the shares are exact over each c
 The phases are drawn once per instance: they are the random start that keeps many processes from all
 hitting the first row together (gRPC's weighted round robin does the same).
 
-Deadlines are computed from k, never accumulated, and split into whole cycles and a rest, so they do not drift.
+Time is counted in whole numbers: instance i is due again after `_CYCLE / weight_i` of them (Waldspurger's stride
+scheduling). Python's integers have no bound, so nothing drifts however long it runs, and neither a subnormal weight nor
+a huge one can push the clock to where a step of another instance is lost in rounding.
 """
 
 from __future__ import annotations
 
-import math
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
@@ -23,36 +24,44 @@ if TYPE_CHECKING:
 
 Key = tuple[str, int]
 
+_CYCLE = 2**160
+"""One cycle in ticks: a stride is exact to 2**-129 for the heaviest legal weight, and to 2**-60 for one of 1e30."""
+_PHASES = 2**53
+"""A random float has so many values."""
+
 
 class _Turn:
-    """One instance's place in the rotation; `turn` is k of its next deadline."""
+    """One instance's place in the rotation.
 
-    __slots__ = ("instance", "is_over", "phase", "turn", "weight")
+    Attributes:
+        stride: Ticks between two deadlines.
+        offset: The tick of the first deadline; the others follow at whole strides.
+        due: The tick of the next deadline.
+        is_over: Whether the instance has left; its heap entry is skipped when it comes up.
+    """
 
-    def __init__(self, instance: Instance, weight: float, phase: float) -> None:
+    __slots__ = ("due", "instance", "is_over", "offset", "phase", "stride")
+
+    def __init__(self, instance: Instance, stride: int, phase: float) -> None:
         self.instance = instance
-        self.weight = weight
+        self.stride = stride
         self.phase = phase
-        self.turn = 0
+        self.offset = self.due = int(phase * _PHASES) * stride // _PHASES
         self.is_over = False
 
-    def join(self, now: tuple[float, float]) -> None:
-        """Make the next deadline the first one at or after `now` (cycle, rest): no debt, no credit."""
-        cycle, rest = now
-        self.turn = max(0, math.ceil(cycle * self.weight + rest * self.weight - self.phase))
+    def join(self, now: int) -> None:
+        """Make the next deadline the first one at or after `now`: no debt, no credit."""
+        behind = now - self.offset
+        self.due = self.offset if behind <= 0 else self.offset - (-behind // self.stride) * self.stride
 
-    def forgive(self, now: tuple[float, float]) -> None:
+    def forgive(self, now: int) -> None:
         """Keep at most one deadline that has passed."""
-        kept = self.turn
+        kept = self.due
         self.join(now)
-        self.turn = max(kept, self.turn - 1)
-
-    def due(self) -> tuple[float, float]:
-        cycle, rest = divmod(self.turn, self.weight)
-        return cycle, (rest + self.phase) / self.weight
+        self.due = max(kept, self.due - self.stride)
 
 
-_Entry = tuple[tuple[float, float], int, _Turn]
+_Entry = tuple[int, int, _Turn]
 
 
 class Rotation:
@@ -66,7 +75,7 @@ class Rotation:
         self._heap: list[_Entry] = []
         self._turns: dict[Key, _Turn] = {}
         self._joined = 0
-        self._now: tuple[float, float] = (0, 0.0)
+        self._now = 0
 
     def __len__(self) -> int:
         return len(self._turns)
@@ -81,24 +90,24 @@ class Rotation:
             instances: Who.
             shares: Of their weight, above 0; 1 for those not in it.
         """
-        turns: list[tuple[Key, _Turn | None, tuple[float, float]]] = []
+        # Compute first, commit last: whatever raises here leaves the rotation as it was.
+        found: list[tuple[Key, _Turn | None]] = []
         for instance in instances:
-            known = self._turns.get(instance.key)
-            weight = instance.weight * (shares or {}).get(instance.key, 1.0)
-            if weight > 0:
-                turn = _Turn(instance, weight, known.phase if known else self._rng.random())
+            key = instance.key
+            known = self._turns.get(key)
+            stride = _stride(instance.weight, 1.0 if shares is None else shares.get(key, 1.0))
+            turn = None
+            if stride:
+                turn = _Turn(instance, stride, self._rng.random() if known is None else known.phase)
                 turn.join(self._now)
-                turns.append((instance.key, turn, turn.due()))
-            else:
-                turns.append((instance.key, None, self._now))
-        # Every turn is computed before the first one changes anything.
+            found.append((key, turn))
         joining: list[_Entry] = []
-        for key, joins, due in turns:
+        for key, turn in found:
             self._leave(key)
-            if joins is not None:
-                self._turns[key] = joins
+            if turn is not None:
+                self._turns[key] = turn
                 self._joined += 1
-                joining.append((due, self._joined, joins))
+                joining.append((turn.due, self._joined, turn))
         self._insert(joining)
 
     def remove(self, keys: Iterable[Key]) -> None:
@@ -124,15 +133,15 @@ class Rotation:
         picked = self._take(heap) if heap else None
         for _, order, turn in passed:
             turn.forgive(self._now)
-            heappush(heap, (turn.due(), order, turn))
+            heappush(heap, (turn.due, order, turn))
         return picked
 
     def _take(self, heap: list[_Entry]) -> Instance:
         due, joined, turn = heap[0]
         if due > self._now:  # noqa: PLR1730  max() would be a call for each pick
             self._now = due
-        turn.turn += 1
-        heapreplace(heap, (turn.due(), joined, turn))
+        turn.due = due = due + turn.stride
+        heapreplace(heap, (due, joined, turn))
         return turn.instance
 
     def _leave(self, key: Key) -> None:
@@ -149,3 +158,15 @@ class Rotation:
         else:
             self._heap = [entry for entry in self._heap if not entry[2].is_over] + joining
             heapify(self._heap)
+
+
+def _stride(weight: float, share: float) -> int:
+    """The ticks between two turns of an instance, ≥ 1; 0 for one that has none."""
+    if not (weight > 0 and share > 0):
+        return 0
+    # As fractions of whole numbers: the product of two floats may be 0 or infinite where neither is.
+    up, down = weight.as_integer_ratio()
+    if share != 1.0:
+        share_up, share_down = share.as_integer_ratio()
+        up, down = up * share_up, down * share_down
+    return _CYCLE * down // up or 1

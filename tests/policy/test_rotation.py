@@ -157,41 +157,95 @@ def test_shares_stay_exact_after_many_picks() -> None:
     assert Counter(ports(turning, 7)) == {1: 1, 2: 2, 3: 4}
 
 
-class CountedFloat(float):
-    """A float that counts its comparisons, and whose sums and quotients do, too."""
+class CountedInt(int):
+    """A whole number that counts its comparisons, and whose sums do, too."""
 
     compared = 0
 
-    def __lt__(self, other: float) -> bool:
-        CountedFloat.compared += 1
-        return float(self) < float(other)
+    def __lt__(self, other: int) -> bool:
+        CountedInt.compared += 1
+        return int(self) < int(other)
 
-    def __radd__(self, other: float) -> float:
-        return CountedFloat(other + float(self))
-
-    def __truediv__(self, other: float) -> float:
-        return CountedFloat(float(self) / other)
-
-
-class CountedRandom(Random):
-    """Draws counted floats."""
-
-    def random(self) -> float:
-        return CountedFloat(super().random())
+    def __add__(self, other: int) -> int:
+        return CountedInt(int(self) + int(other))
 
 
 def comparisons_per_pick(instances: int) -> float:
-    turning = Rotation(CountedRandom(1))
-    turning.add(fleet(*[7] * instances))
-    CountedFloat.compared = 0
+    turning = rotation(fleet(*[7] * instances))
+    for turn in turning._turns.values():
+        turn.due = CountedInt(turn.due)
+    turning._heap = [(turn.due, joined, turn) for _, joined, turn in turning._heap]
+    CountedInt.compared = 0
     ports(turning, 200)
-    return CountedFloat.compared / 200
+    return CountedInt.compared / 200
 
 
 def test_a_pick_costs_log_n_comparisons() -> None:
     """Counted, not timed: 4,096 instances cost a pick some dozen comparisons, not thousands."""
     assert 1 <= comparisons_per_pick(4) < 10
     assert 5 < comparisons_per_pick(4096) < 4 * 12
+
+
+@pytest.mark.parametrize("exponent", range(-30, 31))
+@pytest.mark.parametrize("relation", [(1, 1), (1, 2, 4), (3, 1), (0.5, 1.5)], ids=str)
+def test_shares_are_exact_at_every_order_of_magnitude(exponent: int, relation: tuple[float, ...]) -> None:
+    """Only the relation of weights counts, from 1e-30 to 1e30, and in a rotation that was slow or fast before."""
+    scale = 10.0**exponent
+    whole = [round(weight * 2) for weight in relation]
+    shrink = gcd(*whole)
+    want = {port: weight // shrink * 20 for port, weight in enumerate(whole, 1)}
+    # Tenths and thirds are no floats: a share may be off by the last bit of a weight, never by a second call.
+    turning = rotation(fleet(*(weight * scale for weight in relation)))
+    assert Counter(ports(turning, sum(want.values()))) == pytest.approx(want, abs=1)
+    turning.remove([instance.key for instance in fleet(*relation)])
+    turning.add(fleet(*relation))
+    assert Counter(ports(turning, sum(want.values()))) == want
+
+
+@pytest.mark.parametrize(
+    "weight", [5e-324, 2.3e-308, 1e-310, 1e-20, 1e-3, 1, 2**31 - 1, 1e30, 1.7e308, 10**400], ids=lambda w: str(w)[:9]
+)
+def test_an_extreme_weight_leaves_nothing_behind(weight: float) -> None:
+    """Alone it is picked; after it, and beside it, equals get equal shares."""
+    turning = rotation(fleet(0, 0, weight))
+    assert ports(turning, 5) == [3] * 5
+    turning.add(fleet(0.5, 0.5))
+    beside = Counter(ports(turning, 1000))
+    assert abs(beside[1] - beside[2]) <= 1
+    turning.remove([("10.0.0.1", 3)])
+    assert Counter(ports(turning, 1000)) == {1: 500, 2: 500}
+    turning.add(fleet(100, 100))
+    assert Counter(ports(turning, 1000)) == {1: 500, 2: 500}
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("weight", [5e-324, 1e-310, 1e-20, 1.7e308])
+def test_a_share_of_an_extreme_weight_is_a_share(weight: float, share: float) -> None:
+    """The product of the two would be 0 or infinite as a float; of two such instances each still has its part."""
+    turning = Rotation(Random(1))
+    instances = fleet(weight, weight)
+    turning.add(instances, {instances[0].key: share, instances[1].key: share})
+    assert Counter(ports(turning, 100)) == {1: 50, 2: 50}
+
+
+def test_the_clock_loses_nothing_in_the_long_run() -> None:
+    """As after 10**30 cycles: shares are as exact as at the beginning."""
+    turning = rotation(fleet(1e-30))
+    ports(turning, 3)
+    turning.remove([("10.0.0.1", 1)])
+    turning.add(fleet(1, 2, 4))
+    for _ in range(50):
+        assert Counter(ports(turning, 7)) == {1: 1, 2: 2, 3: 4}
+
+
+def test_an_instance_that_cannot_be_added_changes_nothing() -> None:
+    """Whatever raises, the rotation is as it was: nothing of the same list is half in."""
+    turning = rotation(fleet(1, 1))
+    spoilt = [Instance("10.0.0.1", 1, 5), Instance("10.0.0.1", 3, float("inf"))]
+    with pytest.raises(OverflowError):
+        turning.add(spoilt)
+    assert len(turning) == 2
+    assert Counter(ports(turning, 100)) == {1: 50, 2: 50}
 
 
 def test_coming_and_going_costs_little_in_a_large_fleet() -> None:

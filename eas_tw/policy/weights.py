@@ -1,0 +1,40 @@
+"""Weights as the balancers use them: only their relation counts, and every weight above 0 has a least share.
+
+Discovery may send any number from 0 to 2**31 - 1. Without a bound a weight of 1e-20 beside 1 would get its first call
+after 1e20 others, and products of such weights leave the range of a float. `Instance.weight` in the public list stays
+what the control plane sent.
+"""
+
+from __future__ import annotations
+
+from math import frexp, ldexp
+from typing import TYPE_CHECKING
+
+from eas_tw.policy.instances import MAX_WEIGHT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from eas_tw.policy.instances import Instance
+
+LEAST_SHARE = 1e-6
+"""Of the heaviest weight in the list: a lighter one counts as this much. Far below any canary (1 of 10,000)."""
+_SMALL = 1e-6
+"""A list whose heaviest weight is below this is scaled up by a power of two, which changes no relation."""
+
+
+def normalised(instances: Iterable[Instance]) -> list[Instance]:
+    """The instances with a weight above 0, their weights in a range that every balancer can compute with."""
+    usable = [instance for instance in instances if instance.weight > 0]
+    if not usable:
+        return usable
+    weights = [instance.weight for instance in usable]
+    heaviest, lightest = max(weights), min(weights)
+    if _SMALL <= heaviest <= MAX_WEIGHT and lightest >= heaviest * LEAST_SHARE:
+        return usable
+    heaviest = min(heaviest, MAX_WEIGHT)
+    exponent = frexp(heaviest)[1] if heaviest < _SMALL else 0
+    least = ldexp(heaviest, -exponent) * LEAST_SHARE
+    return [
+        instance._replace(weight=max(ldexp(min(instance.weight, MAX_WEIGHT), -exponent), least)) for instance in usable
+    ]
