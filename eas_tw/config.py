@@ -122,12 +122,15 @@ class ClientConfig:
         connect_timeout_s: Bound on opening a connection.
         attempt_timeout_s: Bound on one attempt, so that a silent instance leaves time for another; `None` for no bound
             but the call's deadline.
-        attempts: The most attempts of one call, the first included. A 502 of a gateway costs a quarter of one.
+        attempts: The most attempts of one call, the first included. Not counted while there is another instance to
+            try: those that never reached an instance, and those whose instance is silent; with 1 nothing that was sent
+            is sent again. A 502 of a gateway costs a quarter of one.
         hedge_after_s: A call without an answer after this long is sent to a second instance, too, and the first good
-            answer wins; `"p95"` takes the running 95th percentile of latencies. Late calls get a second chance with
-            either, and with `"late"` only they do: when half of `timeout_s` is over without a word, and again at three
-            quarters, of a service that usually answers within an eighth of it. `None` sends to one at a time. Hedges
-            are attempts, and use up the retry budget.
+            answer wins; `"p95"` takes the running 95th percentile of latencies. With either, and with `"late"` in
+            these cases only, a call goes on to one more instance when its instance is silent: it has said nothing for
+            three times as long as 99 of 100 answers take (looked at from a sixteenth of `timeout_s` on); or when it is
+            late: half of `timeout_s` is over, or three quarters, of a service that usually answers within an eighth of
+            it. `None` sends to one at a time. Hedges use up the retry budget.
         retry_on: Conditions (by name) and statuses (by number) that are tried on another instance. The default through
             a gateway has 502 and 504 besides, with which it speaks of an instance behind it; a set of one's own holds
             everywhere.
@@ -136,10 +139,11 @@ class ClientConfig:
         backoff_base_s: Ceiling of the first pause (full jitter); it doubles with each attempt.
         backoff_max_s: Ceiling of every pause.
         eject_after: Consecutive failures (timeouts, lost connections, 5xx) that leave an instance out for a while.
-        eject_base_s: How long the first such ejection lasts; a failed connect ejects at once, for 1 s at first.
-            Doubles.
+        eject_base_s: How long the first such ejection lasts; a failed connect, and silence while others answer, eject
+            at once, for 1 s at first. Doubles.
         eject_max_s: The longest ejection.
-        max_ejected_ratio: The largest share of the fleet that is ejected at a time; 0 switches ejection off.
+        max_ejected_ratio: The largest share of the fleet that is ejected at a time for such failures in a row; any
+            number may be out because no connection can be made, or for silence. 0 switches ejection off.
         balancer: How an instance is picked: `"wrr"`, weighted round robin, or `"p2c"`, the less loaded of two drawn
             ones (latency and calls in flight by weight), for instances that differ in speed.
         subset_size: Use this many instances of a large list only, chosen by this process's own hash; `None` for all.

@@ -129,13 +129,14 @@ class Session:
         self._end_watch: Callable[[], None] = lambda: None
         self._family = family
         self._pools = family.pools(config)
-        self.fleet: Upstream | Gateway = self._gateway() if target.is_gateway else self._upstream()
+        hedging = Hedging(config.hedge_after_s)
+        self.fleet: Upstream | Gateway = self._gateway() if target.is_gateway else self._upstream(hedging)
         make_policy = RetryPolicy.through_gateway if target.is_gateway else RetryPolicy
         self.calls = Calls(
             reactor,
             make_policy(config.attempts, config.retry_on, config.backoff_base_s, config.backoff_max_s),
             family.acquire_budget(target.destination, config),
-            Hedging(config.hedge_after_s),
+            hedging,
             attempt_timeout_s=config.attempt_timeout_s,
             rng=self._stream("retry"),
             record=record,
@@ -211,9 +212,16 @@ class Session:
 
         return Gateway(self._reactor, self._target.gateway_url, self._config, self._agent)
 
-    def _upstream(self) -> Upstream:
+    def _upstream(self, hedging: Hedging) -> Upstream:
         config, target = self._config, self._target
-        upstream = Upstream(self._reactor, self._pools, config, record=self._record, rng=self._stream("rotation"))
+        upstream = Upstream(
+            self._reactor,
+            self._pools,
+            config,
+            hedging=hedging,
+            record=self._record,
+            rng=self._stream("rotation"),
+        )
         source = target.make_source(self._reactor, config, self._stream("source"), self._agent)
         if source is None:
             upstream.apply(target.instances)

@@ -21,6 +21,7 @@ from eas_tw.net.deadlines import Deadlines
 from eas_tw.net.endings import awaitable_error, broke_inside, gave_up, nobody, outcome_of, too_late
 from eas_tw.net.leg import Leg, Line, Request
 from eas_tw.net.offload import Unfinished
+from eas_tw.policy.hedging import LOOK_SHARE
 from eas_tw.policy.outcomes import ANSWERED, NEVER_SENT, NOT_ITS_FAULT, OK_STATUS, Attempt, Condition, Outcome
 from eas_tw.policy.retry import GiveUp, Options, Retry, RetryBudget, RetryPolicy
 from eas_tw.telemetry.contained import contain
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
     from eas_tw.net.pool import Reactor
+    from eas_tw.net.watch import Watch
     from eas_tw.policy.hedging import Hedging
     from eas_tw.policy.instances import Instance
     from eas_tw.telemetry.record import Record
@@ -55,12 +57,27 @@ class Fleet(Protocol):
     def has_another(self, failed: Collection[Key]) -> bool:
         """Whether an instance exists that has not failed."""
 
+    def has_well(self, tried: Collection[Key]) -> bool:
+        """Whether an untried instance exists that is not left out."""
+
     @property
     def is_sole(self) -> bool:
         """Whether there is one instance only."""
 
     def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
         """Take note of how an attempt ended that began then."""
+
+    def suspect(self, leg: Leg) -> None:
+        """Note that an attempt is overdue whose instance has said nothing since it began."""
+
+    def is_probe(self, leg: Leg) -> bool:
+        """Whether an attempt is the probe of an instance whose ejection is over."""
+
+    def unsuspect(self, leg: Leg) -> None:
+        """Note that such an attempt has ended."""
+
+    def watch(self, leg: Leg, timeout_s: float) -> Watch | None:
+        """Make what listens in place of an overdue attempt whose call goes on without it."""
 
 
 class Reader(Protocol):
@@ -96,8 +113,9 @@ class Calls:
         self.record = record
         self.attempt_timeout_s = attempt_timeout_s
         self.leg_deadlines: Deadlines[Leg] = Deadlines(reactor, Leg.timed_out)
-        self.hedges: Deadlines[Call] = Deadlines(reactor, Call.hedge)
+        self.hedges: Deadlines[Call] = Deadlines(reactor, Call.delay_passed)
         self._in_flight: Deadlines[Call] = Deadlines(reactor, Call.deadline_passed, hedging.marks, Call.mark_passed)
+        self.can_move = Condition.WAITED in policy.retry_on
         self._idle: Deferred[None] | None = None
 
     def begin(self, call: Call, now: float, timeout_s: float) -> None:
@@ -245,7 +263,7 @@ class Call:
             is_local = outcome.condition is Condition.LOCAL_RESOURCE
             if self._legs and leg.beside and outcome.condition in NEVER_SENT and not is_local:
                 # Beside another, and nobody had it: that was no chance, and cost nothing.
-                if self._may_hedge():
+                if self._may_hedge(sum(not other.is_overdue for other in self._legs)):
                     self._try(self._calls.seconds(), again=self.history[-1])
             else:
                 self._go_on(None)
@@ -255,7 +273,7 @@ class Call:
     def leg_timed_out(self, leg: Leg) -> None:
         """End an attempt whose own time is up."""
         try:
-            outcome = leg.let_go(Condition.ATTEMPT_TIMEOUT)
+            outcome = self._part(leg, Condition.ATTEMPT_TIMEOUT)
         except BaseException as error:  # noqa: BLE001  see the module
             self._break_off(error)
         else:
@@ -282,26 +300,79 @@ class Call:
             self._break_off(error)
 
     def mark_passed(self) -> None:
-        """Much of its time is over: who has it may be gone without a word."""
-        if self._legs:
-            waited_s = self._calls.seconds() - self._legs[-1].began
-            if self._calls.hedging.is_late(waited_s, self._timeout_s):
-                self.hedge()
-
-    def hedge(self) -> None:
-        """Somebody else would have answered by now: send it to one instance more, if there is one to send to."""
+        """Look at a call of which a share of its time is over: its instance may be gone without a word."""
         try:
-            now = self._calls.seconds()
-            if self._may_hedge() and self._calls.budget.spend(now):
-                self._try(now)
+            self._look_at_share()
         except BaseException as error:  # noqa: BLE001  see the module
             self._break_off(error)
 
-    def _may_hedge(self) -> bool:
-        if self._is_over:
+    def _look_at_share(self) -> None:
+        if self._legs and not self._look_elsewhere():
+            calls, timeout_s = self._calls, self._timeout_s
+            now = calls.seconds()
+            is_late = calls.hedging.is_late(now - self._legs[-1].began, timeout_s)
+            if is_late and calls.hedging.is_half_over(now - self.began, timeout_s):
+                self._hedge(now)
+
+    def delay_passed(self) -> None:
+        """Look at a call that has waited for as long as it was to wait before that."""
+        self._hedge_s = None
+        try:
+            self._look()
+        except BaseException as error:  # noqa: BLE001  see the module
+            self._break_off(error)
+
+    def _look(self) -> None:
+        if not self._legs or self._look_elsewhere():
+            return
+        now, hedging = self._calls.seconds(), self._calls.hedging
+        if hedging.is_unasked and len(self._legs) == 1:
+            self._hedge(now)
+        elif len(self._legs) > 1 or now - self._legs[-1].began < hedging.next_s(self._timeout_s):
+            # The last attempt has just begun, perhaps in place of one that failed: it is looked at in its turn.
+            self._look_later(now)
+
+    def _look_elsewhere(self) -> bool:
+        """Send it to one instance more if the last one that has it is silent; whether that is so."""
+        calls, leg, timeout_s = self._calls, self._legs[-1], self._timeout_s
+        now = calls.seconds()
+        if not calls.hedging.is_silence(now - leg.began, now - self.began, timeout_s) or not leg.is_silent:
             return False
-        may = self._is_idempotent and self._legs and len(self.history) + len(self._legs) < self._calls.policy.attempts
-        return bool(may) and self._fleet.has_another((*self._tried, *self._busy()))
+        if not leg.is_overdue:
+            leg.is_overdue = True
+            self._fleet.suspect(leg)
+        if leg.is_connecting:
+            if calls.can_move and self._fleet.has_another((*self._tried, *self._busy())):
+                # Nothing was sent, so it can be moved whether or not it is idempotent, and at no cost to the fleet.
+                self.leg_broke(leg, self._part(leg, Condition.ATTEMPT_TIMEOUT))
+        elif self._may_hedge(0):
+            # When all are left out, half of the budget is kept for the first that returns.
+            is_well = self._fleet.has_well((*self._tried, *self._busy()))
+            # A probe is a risk that the client takes for itself: its caller does not lose by it without a budget.
+            if calls.budget.spend(now, 1.0 if is_well else 0.5) or (is_well and self._fleet.is_probe(leg)):
+                self._try(now)
+        if self._legs:
+            self._look_later(now, is_same=self._legs[-1] is leg)
+        return True
+
+    def _look_later(self, now: float, *, is_same: bool = False) -> None:
+        """Look at the last attempt when it has had its time; at the `is_same` one less often: it may be for long."""
+        if self._hedge_s is None:
+            hedging, timeout_s = self._calls.hedging, self._timeout_s
+            self._hedge_s = timeout_s * LOOK_SHARE if is_same else hedging.next_s(timeout_s)
+            self._calls.hedges.set(self, now, self._hedge_s)
+
+    def _hedge(self, now: float) -> None:
+        if self._may_hedge(len(self._legs)) and self._calls.budget.spend(now):
+            self._try(now)
+
+    def _may_hedge(self, waiting: int) -> bool:
+        """Whether it may go to one instance more, beside so many that have it and count as attempts."""
+        policy = self._calls.policy
+        if self._is_over or not (self._is_idempotent and self._legs and policy.attempts > 1):
+            return False
+        spent = policy.spent(self.history) + waiting
+        return spent < policy.attempts and self._fleet.has_another((*self._tried, *self._busy()))
 
     def _busy(self) -> tuple[Key, ...]:
         """The instances that have it."""
@@ -355,6 +426,8 @@ class Call:
             calls.record.attempt_failed(leg, self, attempt)
         finally:
             self._fleet.record(instance, outcome if had_its_time else _NO_TIME_LEFT, leg.began)
+            if leg.is_overdue:
+                self._fleet.unsuspect(leg)
 
     def _had_its_time(self, leg: Leg) -> bool:
         """Whether an attempt that the deadline ended began in time: not after a long want of something here."""
@@ -414,6 +487,11 @@ class Call:
         finally:
             self._leg_ended(leg, outcome)
 
+    def _part(self, leg: Leg, condition: Condition) -> Outcome:
+        """Go on without a leg; of an overdue one it is listened to whether the instance still says something."""
+        watch = self._fleet.watch(leg, self._timeout_s) if leg.is_overdue else None
+        return leg.let_go(condition, watch)
+
     def _succeed(self, leg: Leg, head: bytes, body: bytes) -> None:
         calls = self._calls
         legs = self._legs
@@ -470,7 +548,11 @@ class Call:
         for leg in self._legs:
             if leg in self._legs:
                 is_late = leg.began < winner_began and self._calls.hedging.is_late(now - leg.began, self._timeout_s)
-                self._release(leg, Condition.LATE if is_late else Condition.CANCELLED)
+                outcome = Outcome(Condition.LATE if is_late else Condition.CANCELLED)
+                try:
+                    outcome = self._part(leg, outcome.condition)
+                finally:
+                    self._leg_ended(leg, outcome)
 
     def _fail(self, error: BaseException) -> None:
         self._end(Failure(error), type(error).__name__, self._answered_by)

@@ -85,8 +85,34 @@ class Gateway:
         """Whether the gateway has not failed yet."""
         return self.instance.key not in failed
 
+    def has_well(self, tried: Collection[Any]) -> bool:
+        """Whether the gateway is untried."""
+        return self.instance.key not in tried
+
     def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
         """Nothing to learn: there is nobody else to send to."""
+
+    def suspect(self, leg: Leg) -> None:
+        """Nothing to learn either."""
+
+    def is_probe(self, leg: Leg) -> bool:  # noqa: ARG002
+        """A gateway is never ejected."""
+        return False
+
+    def unsuspect(self, leg: Leg) -> None:
+        """Nothing to forget."""
+
+    def watch(self, leg: Leg, timeout_s: float) -> None:
+        """Nothing is listened to further."""
+
+    def heard_since(self, at: float) -> bool:  # noqa: ARG002
+        """Whether it has answered, which nobody asks of a gateway: there is no other way to try."""
+        return True
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether a connection is being opened, which an agent does not tell."""
+        return False
 
     def submit(self, leg: Leg, *, fresh: bool) -> None:  # noqa: ARG002
         """Send it."""

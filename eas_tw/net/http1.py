@@ -175,6 +175,10 @@ class ClientConnection(TwistedProtocol):
         """Close at once, since something here cannot go on; the exchange breaks."""
         self._abort()
 
+    def hand_over(self, exchange: Exchange) -> None:
+        """Let another exchange have what comes of the outstanding request."""
+        self._exchange = exchange
+
     def close(self) -> None:
         """Close in order; for idle connections."""
         self.transport.loseConnection()

@@ -13,6 +13,7 @@ from eas_tw.policy.outcomes import Condition, Outcome
 if TYPE_CHECKING:
     from eas_tw.net.call import Call
     from eas_tw.net.http1 import ClientConnection
+    from eas_tw.net.watch import Watch
     from eas_tw.policy.instances import Instance
     from eas_tw.policy.outcomes import Attempt
 
@@ -54,6 +55,13 @@ class Line(Protocol):
     def withdraw(self, leg: Leg) -> bool:
         """The leg no longer waits; whether nothing of it can have been sent."""
 
+    def heard_since(self, at: float) -> bool:
+        """Whether the instance has answered anything since then."""
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether a connection is being opened."""
+
 
 class Leg:
     """An attempt that runs.
@@ -65,9 +73,10 @@ class Leg:
         deadline: When its call must be over.
         retry_of: The attempt before, if this is a retry.
         beside: The instances that had the call already and had not answered when this one was sent as a hedge.
+        is_overdue: Whether its instance was found silent.
     """
 
-    __slots__ = ("_call", "_connection", "began", "beside", "instance", "line", "retry_of")
+    __slots__ = ("_call", "_connection", "began", "beside", "instance", "is_overdue", "line", "retry_of")
 
     def __init__(
         self,
@@ -84,6 +93,7 @@ class Leg:
         self.began = began
         self.retry_of = retry_of
         self.beside = beside
+        self.is_overdue = False
 
     @property
     def request(self) -> Request:
@@ -116,10 +126,34 @@ class Leg:
         """Its own time is up."""
         self._call.leg_timed_out(self)
 
-    def let_go(self, condition: Condition) -> Outcome:
-        """Leave the line or close the connection; how the leg ended, which is `condition` unless it only waited."""
-        if self._connection is not None:
-            self._connection.abandon()
-        elif self.line is not None and self.line.withdraw(self) and condition is not Condition.CANCELLED:
+    @property
+    def is_silent(self) -> bool:
+        """Whether its instance has answered nothing since it began, to this call or another."""
+        return self.line is not None and not self.line.heard_since(self.began)
+
+    @property
+    def is_connecting(self) -> bool:
+        """Whether nothing is sent yet, for want of a connection that is being opened."""
+        return self._connection is None and self.line is not None and self.line.is_opening
+
+    def let_go(self, condition: Condition, watch: Watch | None = None) -> Outcome:
+        """Leave the line or the connection.
+
+        Args:
+            condition: How it ended, unless it only waited.
+            watch: Listens from now on in its place; without one the connection is closed.
+
+        Returns:
+            How it ended.
+        """
+        connection = self._connection
+        if watch is not None:
+            is_unsent = watch.take_over(self, connection)
+        elif connection is not None:
+            is_unsent = False
+            connection.abandon()
+        else:
+            is_unsent = self.line is not None and self.line.withdraw(self)
+        if is_unsent and condition is not Condition.CANCELLED:
             condition = Condition.WAITED
         return Outcome(condition)

@@ -145,6 +145,22 @@ class Pool:
         self.waiting.pop(call, None)
         return True
 
+    def hand_over(self, call: PooledCall, heir: PooledCall) -> None:
+        """Take a call out of the line, and let another wait at its end."""
+        self.waiting.pop(call, None)
+        self.waiting[heir] = None
+
+    def heard_since(self, at: float) -> bool:
+        """Whether a connection has become free since then, which the answer to a request makes it."""
+        return self._pace.has_turned_since(at) or any(
+            connection.used > 0 and connection.idle_since > at for connection in self._open
+        )
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether a connection is being opened."""
+        return bool(self._dials)
+
     def retire(self) -> None:
         """The instance has left the list: nothing new, idle connections close, requests in flight finish."""
         self._is_retired = True

@@ -6,17 +6,21 @@ instance's pool lives as long as one of them has the instance in its list.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from eas_tw.net.deadlines import Deadlines
 from eas_tw.net.dialer import Dialer
 from eas_tw.net.flush import Flusher
 from eas_tw.net.pool import Pool
-from eas_tw.policy.cluster import Cluster, ClusterPolicy
+from eas_tw.net.watch import Watch
+from eas_tw.policy.cluster import NOTHING, Cluster, ClusterPolicy
 from eas_tw.policy.health import HealthPolicy
+from eas_tw.policy.hedging import USUAL_SHARE
 from eas_tw.policy.instances import Added, Change, Instance, Removed, Reweighted
 from eas_tw.policy.outcomes import ANSWERED
 from eas_tw.telemetry.contained import contain
@@ -26,8 +30,10 @@ if TYPE_CHECKING:
     from random import Random
 
     from eas_tw.config import ClientConfig
+    from eas_tw.net.leg import Leg
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.cluster import Judgement
+    from eas_tw.policy.hedging import Hedging
     from eas_tw.policy.outcomes import Outcome
     from eas_tw.telemetry.record import Record
 
@@ -115,10 +121,31 @@ class Pools:
 
 
 class Upstream:
-    """The instances of one service, each with its pool."""
+    """The instances of one service, each with its pool.
 
-    def __init__(self, reactor: Reactor, pools: Pools, config: ClientConfig, *, record: Record, rng: Random) -> None:
+    Args:
+        reactor: Clock and network.
+        pools: The connections, shared with other clients.
+        config: How instances are picked and ejected.
+        hedging: Learns whether an instance is silent, and how long answers take that no call waits for any more.
+        record: Told what happens.
+        rng: Chance for picks and ejections.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        pools: Pools,
+        config: ClientConfig,
+        *,
+        hedging: Hedging,
+        record: Record,
+        rng: Random,
+    ) -> None:
         self._seconds = reactor.seconds
+        self._hedging = hedging
+        self._watches: dict[Key, Watch] = {}
+        self._watch_deadlines: Deadlines[Watch] = Deadlines(reactor, Watch.stop, (USUAL_SHARE,), Watch.judge)
         self._pools = pools
         self._members: dict[Key, Pool] = {}
         self._held: tuple[Instance, ...] = ()
@@ -158,6 +185,7 @@ class Upstream:
         """Give everything back: the client closes, and nobody is told of a change."""
         self._cluster.apply((), self._seconds())
         self._hold()
+        self._watch_deadlines.stop()
 
     def _hold(self) -> None:
         """Let the pools know which instances are in the list, if they do not yet."""
@@ -166,6 +194,8 @@ class Upstream:
             return
         keys = {instance.key for instance in instances}
         self._members = {key: pool for key, pool in self._members.items() if key in keys}
+        for key in [key for key in self._watches if key not in keys]:
+            self._watches[key].stop()
         before, self._held = self._held, instances
         try:
             self._pools.hold(self, instances)
@@ -188,6 +218,10 @@ class Upstream:
         """Whether an instance exists that has not failed."""
         return self._cluster.has_another(failed)
 
+    def has_well(self, tried: Collection[Key]) -> bool:
+        """Whether an untried instance exists that is not left out."""
+        return self._cluster.has_well(tried)
+
     @property
     def is_sole(self) -> bool:
         """Whether the list has one instance to pick from only."""
@@ -207,6 +241,56 @@ class Upstream:
         else:
             now = self._seconds()
             judgements = cluster.record(instance, outcome, now, began)
+        if judgements is not NOTHING:
+            self._conclude(judgements)
+
+    def suspect(self, leg: Leg) -> None:
+        """Note that an attempt is overdue whose instance has said nothing since it began."""
+        self._cluster.suspect(leg.instance, leg.began, self._seconds())
+        self._conclude(())
+
+    def is_probe(self, leg: Leg) -> bool:
+        """Whether an attempt is the probe of an instance whose ejection is over."""
+        return self._cluster.is_probe(leg.instance, leg.began)
+
+    def unsuspect(self, leg: Leg) -> None:
+        """Note that an attempt that was told to `suspect` has ended without a sign of its instance."""
+        self._cluster.unsuspect(leg.instance, leg.began, self._seconds())
+        self._conclude(())
+
+    def watch(self, leg: Leg, timeout_s: float) -> Watch | None:
+        """Make what listens in place of an overdue attempt; `None` when that is not needed.
+
+        Args:
+            leg: The attempt, whose call goes on without it.
+            timeout_s: What its call has in all.
+        """
+        key = leg.instance.key
+        pool = self._members.get(key)
+        older = self._watches.get(key)
+        if pool is None or not self._cluster.watch(leg.instance, older.began if older else -math.inf):
+            return None
+        if older is not None:
+            older.stop()
+        watch = self._watches[key] = Watch(leg, timeout_s, pool, self._overheard)
+        self._watch_deadlines.set(watch, self._seconds(), timeout_s)
+        return watch
+
+    def _overheard(self, watch: Watch, outcome: Outcome, is_all: bool) -> None:  # noqa: FBT001  a callback's
+        now = self._seconds()
+        if is_all:
+            self._watches.pop(watch.instance.key, None)
+            self._watch_deadlines.clear(watch, watch.timeout_s)
+        if outcome is ANSWERED:
+            self._hedging.observe(now - watch.began)
+        judgements = self._cluster.overheard(watch.instance, outcome, now, watch.began)
+        if is_all:
+            self._cluster.unsuspect(watch.instance, watch.began, now)
+        self._conclude(judgements)
+
+    def _conclude(self, judgements: Sequence[Judgement]) -> None:
+        """An instance's standing may have changed."""
+        self._hedging.set_wary(is_wary=self._cluster.is_wary)
         for judgement in judgements:
             self._tell(judgement)
 
@@ -215,9 +299,21 @@ class Upstream:
         if judgement.is_ejected:
             self._record.ejected(instance, why)
             _log.warn("{service}: ejected {instance}: {why}", service=service, instance=instance.address, why=why)
+        elif judgement.is_overflow:
+            self._record.not_ejected(instance, why)
+            _log.warn(
+                "{service}: {instance} is not ejected although {why}: {out} of {all} are left out already",
+                service=service,
+                instance=instance.address,
+                why=why,
+                out=len(self._cluster.ejected),
+                all=len(self._cluster.instances),
+            )
         else:
-            self._record.returned(instance)
-            _log.info("{service}: {instance} is back: {why}", service=service, instance=instance.address, why=why)
+            self._record.returned(instance, why)
+            _log.info(
+                "{service}: {instance} takes part again: {why}", service=service, instance=instance.address, why=why
+            )
 
 
 def _policy(config: ClientConfig) -> ClusterPolicy:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from attrs import field, frozen
 
-from eas_tw.policy.health import Health, HealthPolicy, Verdict, speaks_against
+from eas_tw.policy.health import SILENT, Health, HealthPolicy, Verdict, speaks_against
 from eas_tw.policy.instances import Added, Change, Instance, Removed, changes
 from eas_tw.policy.least_loaded import LeastLoaded
 from eas_tw.policy.load import Loads
@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     from eas_tw.policy.outcomes import Outcome
 
 Key = tuple[str, int]
+
+NOTHING: tuple[()] = ()
+"""What `Cluster.record` returns when no instance's standing can have changed."""
+
+_MOST_RESORTS = 16
+"""A call that has tried so many instances goes to no further one that is left out: all of a small list, and a bound on
+what a call costs when hundreds are dead."""
 
 
 class Balancer(Protocol):
@@ -62,11 +69,19 @@ class ClusterPolicy:
 
 
 class Judgement(NamedTuple):
-    """What an outcome changed: an instance was ejected, or is back."""
+    """What an outcome changed.
+
+    Attributes:
+        instance: Whose.
+        is_ejected: Whether it is left out from now on; otherwise it takes part.
+        why: What it did.
+        is_overflow: Whether it should be left out, and takes part because too many are already.
+    """
 
     instance: Instance
     is_ejected: bool
     why: str
+    is_overflow: bool = False
 
 
 class Cluster:
@@ -92,8 +107,13 @@ class Cluster:
 
     @property
     def ejected(self) -> tuple[Key, ...]:
-        """The instances left out at the moment."""
-        return self._health.left_out
+        """The instances that were ejected and have not returned."""
+        return self._health.ejected
+
+    @property
+    def is_wary(self) -> bool:
+        """Whether a call may meet an instance that keeps it waiting, see `Health.is_wary`."""
+        return self._health.is_wary
 
     @property
     def is_sole(self) -> bool:
@@ -103,6 +123,15 @@ class Cluster:
     def has_another(self, failed: Collection[Key]) -> bool:
         """Whether an instance exists that has not failed."""
         return any(key not in failed for key in self._known)
+
+    def has_well(self, tried: Collection[Key]) -> bool:
+        """Whether an untried instance exists that is not left out."""
+        is_out = self._health.is_out
+        return any(key not in tried and not is_out(key) for key in self._known)
+
+    def is_probe(self, instance: Instance, began: float) -> bool:
+        """Whether the call that was sent to an instance at `began` is its probe."""
+        return self._health.is_probe(instance.key, began)
 
     def apply(self, instances: Sequence[Instance], now: float) -> tuple[Change, ...]:
         """Take over a new list; what changed. Nothing is rebuilt when nothing did.
@@ -139,18 +168,30 @@ class Cluster:
             now: Seconds of the caller's clock.
 
         Returns:
-            By weight or load one of the subset that is untried and well; else the next in the subset's order; else an
-            untried one that is left out; else one that has not
-            failed; else the only instance of the list; else `None`. Each one chosen must be told to `record` once.
+            1. One of the subset that is untried and well, by weight or load; the first attempt of a call may be the
+               probe of one whose ejection is over.
+            2. The next untried and well one in the subset's order.
+            3. An untried one that is left out, while the call has tried fewer than 16.
+            4. One that has not failed.
+            5. The only instance of the list.
+            6. `None`.
+
+            Each one chosen must be told to `record` once.
         """
         if self._is_due(now):
             self._catch_up(now)
-        picked = self._pick(tried, now) if self._limit else self._balancer.pick(tried, now)
+        half_open = self._health.half_open
+        picked: Instance | None = None
+        if tried and half_open:
+            # A call that has been somewhere already is no probe, while there is an instance that is known to be well.
+            picked = self._pick((*tried, *half_open), now)
+        if picked is None:
+            picked = self._pick(tried, now) if self._limit else self._balancer.pick(tried, now)
         if picked is None:
             picked = self._last_resort(tried, failed, now)
             if picked is None:
                 return None
-        if self._health.half_open and picked.key in self._health.half_open:
+        if half_open and picked.key in half_open:
             self._health.probe(picked.key, now)
             self._shift((picked.key,), now)
         if self.is_following:
@@ -180,23 +221,49 @@ class Cluster:
         """
         verdict = self._health.record(instance.key, outcome, now, began)
         if verdict is None and not self.is_following:
-            return ()
-        return self._conclude(instance, outcome, now, now - began, verdict)
-
-    def _conclude(
-        self, instance: Instance, outcome: Outcome, now: float, elapsed_s: float, verdict: Verdict | None
-    ) -> list[Judgement]:
-        judgements: list[Judgement] = []
-        if verdict is not None:
-            if verdict is Verdict.RETURNED:
-                self._slow_start.begin([instance.key], now)
-            if verdict is not Verdict.UNDECIDED:
-                judgements.append(Judgement(instance, verdict is Verdict.EJECTED, str(outcome)))
-            self._shift((instance.key,), now)
+            return NOTHING
+        judgements = self._conclude(instance, outcome, now, verdict)
         if self.is_following:
-            self._follow(instance.key, outcome, now, max(0.0, elapsed_s))
+            self._follow(instance.key, outcome, now, max(0.0, now - began))
             judgements += self._judge_outliers(now)
+            if verdict is None and not judgements:
+                return NOTHING
         return judgements
+
+    def suspect(self, instance: Instance, began: float, now: float) -> None:
+        """Note that a call which was sent to an instance at `began` is overdue, and that it has said nothing since."""
+        if self._health.suspect(instance.key, began):
+            self._shift((instance.key,), now)
+
+    def unsuspect(self, instance: Instance, began: float, now: float) -> None:
+        """Note that a call that was told to `suspect` has ended without a sign of the instance."""
+        self._conclude(instance, ANSWERED, now, self._health.unsuspect(instance.key, began))
+
+    def watch(self, instance: Instance, watched_began: float = -math.inf) -> bool:
+        """Whether to listen to what is left of an overdue attempt, see `Health.watch`; `overheard` has its end."""
+        return self._health.watch(instance.key, watched_began)
+
+    def overheard(self, instance: Instance, outcome: Outcome, now: float, began: float) -> Sequence[Judgement]:
+        """Take note of what has come of an attempt that its call has left; unlike `record` it counts for no load."""
+        verdict = self._health.record(instance.key, outcome, now, began)
+        return self._conclude(instance, outcome, now, verdict)
+
+    def _conclude(self, instance: Instance, outcome: Outcome, now: float, verdict: Verdict | None) -> list[Judgement]:
+        if verdict is None:
+            return []
+        key, why = instance.key, str(outcome)
+        if verdict is Verdict.RETURNED:
+            self._slow_start.begin([key], now)
+        if verdict is not Verdict.OVERFLOW:
+            self._shift((key,), now)
+        if verdict is Verdict.EJECTED:
+            return [Judgement(instance, True, SILENT if self._health.is_silent(key) else why)]
+        if verdict is Verdict.RETURNED:
+            return [Judgement(instance, False, why)]
+        overflow = Judgement(instance, False, why, is_overflow=True)
+        if verdict is Verdict.KEPT:
+            return [overflow, Judgement(instance, False, f"{why}, but too many are left out already")]
+        return [overflow] if verdict is Verdict.OVERFLOW else []
 
     def _follow(self, key: Key, outcome: Outcome, now: float, elapsed_s: float) -> None:
         is_bad = speaks_against(outcome)
@@ -213,7 +280,7 @@ class Cluster:
 
     def _pick(self, tried: Collection[Key], now: float) -> Instance | None:
         """Past those that have all the calls they may have; when all have, the call waits where its turn is."""
-        limit = self._limit or 0
+        limit = self._limit or math.inf
         full = [key for key in self._members if self._loads.in_flight(key) >= limit]
         picked = self._balancer.pick((*tried, *full), now) if full else None
         return picked if picked is not None else self._balancer.pick(tried, now)
@@ -224,9 +291,9 @@ class Cluster:
             stand_ins = self._subset.members((*left_out, *tried))
             if stand_ins:
                 return stand_ins[0]
-        for key in left_out:
+        for key in left_out if len(tried) < _MOST_RESORTS else ():
             if key not in tried and key in self._known:
-                self._health.resort(key)
+                self._health.resort(key, now)
                 return self._known[key]
         picked = self._balancer.pick(failed, now)
         if picked is None and self.is_sole:

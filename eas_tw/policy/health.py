@@ -1,13 +1,23 @@
 """Which instances are left out for a while: passive ejection, as Envoy's outlier detection does it.
 
-A failed connect ejects at once, consecutive failures after `eject_after`; each ejection in a row lasts twice as long,
-with jitter, up to a bound. When it is over the instance is half open: it gets one call, the probe. A good answer
-forgets the past, another failure ejects it again at once, for longer; until one of them is known it gets no second.
-At most a share of the fleet is left out at a time, and further ejections are ignored (panic: better a doubtful instance
-than too few). Where Envoy stops at 10 %, the default here is half: EAS lists often hold 2–9 instances. Lists of one
-never eject.
+Two kinds of evidence are told apart.
 
-State is kept by ip and port, so it survives polls. Knows no rotation: it answers with what changed.
+- *Certain*: no connection can be made, or the instance is silent: it has said nothing to a call for far longer than
+  answers take, while other instances answered. One such failure ejects, for 1 s at first, and any number of instances
+  may be out for it: a call sent there could only wait or fail.
+- *Doubtful*: error statuses, lost and cut connections, timeouts, slow outliers. `eject_after` in a row eject, for
+  `eject_base_s`, and at most a share of the fleet is left out at a time (panic: better a doubtful instance than too
+  few). Where Envoy stops at 10 %, the default here is half: EAS lists often hold 2-9 instances.
+
+Each ejection in a row lasts twice as long, with jitter, up to a bound. When it is over the instance is half open: it
+gets one call, the probe. A good answer forgets the past, another failure ejects it again at once, for longer; until one
+of them is known it gets no second. An answer to a call sent since the ejection began ends it early.
+
+A *suspect* has a call that is overdue, and has said nothing since: it gets no more calls until that one is decided.
+Suspicion is not announced, holds for as long as a call is open, and ends with the first word.
+
+Lists of one never eject. State is kept by ip and port, so it survives polls. Knows no rotation: it answers with what
+changed.
 """
 
 from __future__ import annotations
@@ -38,9 +48,13 @@ FAILURES = CONNECT_FAILURES | {
 }
 """Conditions that speak against the instance; a full queue (450) and a rate limit (429) never do."""
 
+SILENT = "silent"
+"""Why an instance was ejected that has said nothing while others answered."""
+
+_SILENCES = frozenset({Condition.ATTEMPT_TIMEOUT, Condition.LATE, Condition.DEADLINE})
 _SERVER_ERROR = range(500, 600)
 _JITTER = 0.5
-_CONNECT_BASE_S = 1.0
+_CERTAIN_BASE_S = 1.0
 
 
 @frozen
@@ -59,25 +73,60 @@ class Verdict(Enum):
     EJECTED = auto()
     """It is left out from now on."""
     RETURNED = auto()
-    """Its probe came back well: it takes part like any other."""
+    """It has answered: it takes part like any other."""
+    OVERFLOW = auto()
+    """It should be left out, and is not, because too many are already."""
+    KEPT = auto()
+    """The same after a probe: it takes part again although the probe failed."""
     UNDECIDED = auto()
     """Its probe told nothing, nor did who came to it meanwhile: it gets another."""
+    CLEARED = auto()
+    """It is suspected no more."""
+
+
+class State(Enum):
+    """Where an instance stands that has failed lately or is overdue."""
+
+    COUNTED = auto()
+    """It takes part; its failures are counted."""
+    SUSPECT = auto()
+    """A call there is overdue; no other goes there until that is decided."""
+    EJECTED = auto()
+    """It gets no calls until a time."""
+    HALF_OPEN = auto()
+    """It takes part for one call, the probe."""
+    PROBING = auto()
+    """The probe is under way, and no other call goes there."""
+
+
+_OUT = frozenset({State.SUSPECT, State.EJECTED, State.PROBING})
+_OPEN = frozenset({State.SUSPECT, State.PROBING})
 
 
 class _Record:
-    __slots__ = ("ejections", "failures", "is_probing", "probed_at", "probes", "until")
+    """What is known of an instance.
+
+    Attributes:
+        since: When its state began; of a suspect when the overdue call was sent.
+        until: When the ejection ends.
+        pending: Calls under way that may decide a suspicion or a probe.
+        tried_at: When it was given a call last, as far as that matters.
+        is_certain: Whether the last ejection had certain evidence, which no bound applies to.
+        is_silent: Whether that was silence.
+        is_slow: Whether its probe may take long to fail: silence, or a handshake that is not answered.
+        is_overflow: Whether an ejection was refused since the last good answer.
+    """
+
+    __slots__ = (
+        "ejections", "failures", "is_certain", "is_overflow", "is_silent", "is_slow", "pending", "since", "state",
+        "tried_at", "until",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self.failures = 0
-        self.ejections = 0
-        self.until: float | None = None
-        self.is_probing = False
-        self.probed_at = 0.0
-        self.probes = 0
-
-    @property
-    def is_out(self) -> bool:
-        return self.until is not None or self.is_probing
+        self.state = State.COUNTED
+        self.failures = self.ejections = self.pending = 0
+        self.since = self.until = self.tried_at = 0.0
+        self.is_certain = self.is_silent = self.is_slow = self.is_overflow = False
 
 
 class Health:
@@ -94,54 +143,123 @@ class Health:
         self._rng = rng
         self._fleet: dict[Key, None] = {}
         self._records: dict[Key, _Record] = {}
+        self._answered_at = -math.inf
         self.next_return: float | None = None
 
     @property
     def left_out(self) -> tuple[Key, ...]:
-        """The instances that get no calls at the moment: those being probed first, then by the time of their return."""
-        out = [(record.until or 0.0, key) for key, record in self._records.items() if record.is_out]
+        """The instances that get no calls while another is well, the longest untried first.
+
+        Not suspects first: when all are dead, every call would go to those that keep it waiting.
+        """
+        out = [(record.tried_at, key) for key, record in self._records.items() if record.state in _OUT]
         return tuple(key for _, key in sorted(out))
+
+    @property
+    def ejected(self) -> tuple[Key, ...]:
+        """Those of them that were ejected and have not returned."""
+        return tuple(key for key in self.left_out if self._records[key].state is not State.SUSPECT)
+
+    @property
+    def is_wary(self) -> bool:
+        """Whether an instance is suspected of silence, or ejected for what its probe would take long to find."""
+        return any(record.is_slow or record.state is State.SUSPECT for record in self._records.values())
 
     def is_out(self, key: Key) -> bool:
         """Whether an instance gets no calls at the moment."""
         record = self._records.get(key)
-        return record is not None and record.is_out
+        return record is not None and record.state in _OUT
+
+    def is_silent(self, key: Key) -> bool:
+        """Whether an instance was ejected for silence."""
+        record = self._records.get(key)
+        return record is not None and record.is_silent
+
+    def is_probe(self, key: Key, began: float) -> bool:
+        """Whether the call that was sent to an instance at `began` is its probe."""
+        record = self._records.get(key)
+        return record is not None and record.state is State.PROBING and record.since == began
 
     def set_fleet(self, keys: Iterable[Key]) -> tuple[Key, ...]:
         """Learn the current list; forget the rest.
 
         Returns:
-            Instances to bring back because the fleet shrank below what may be left out of it.
+            Instances that are half open because the fleet shrank below what may be left out of it in doubt.
         """
         self._fleet = dict.fromkeys(keys)
         for key in [key for key in self._records if key not in self._fleet]:
             del self._records[key]
             self.half_open.pop(key, None)
-        out = self.left_out
-        surplus = len(out) - self._allowed()
-        return self._bring_back(out[:surplus]) if surplus > 0 else ()
+        surplus = self._number_out() - self._allowed()
+        is_sole = len(self._fleet) == 1
+        for record in self._records.values():
+            if is_sole and record.state is State.SUSPECT:
+                record.state = State.COUNTED
+        doubtful = [key for key in self.ejected if is_sole or not self._records[key].is_certain]
+        return self._bring_back(doubtful[:surplus]) if surplus > 0 else ()
 
     def record(self, key: Key, outcome: Outcome, now: float, began: float = math.inf) -> Verdict | None:
-        """Take note of how an attempt that began then ended; what that changed, if anything."""
+        """Take note of how an attempt ended; what that changed, if anything.
+
+        Args:
+            key: Of its instance.
+            outcome: How it ended.
+            now: Seconds of the caller's clock; of an answer when it began will do.
+            began: When it began, if `now` is not that.
+        """
         if outcome is ANSWERED and not self._records:
             return None
-        record = self._records.get(key)
+        began = min(now, began)
+        if outcome is ANSWERED:
+            self._answered_at = max(self._answered_at, began)
         if speaks_against(outcome):
-            return self._blame(key, outcome, now) if key in self._fleet else None
+            return self._blame(key, outcome, now, began) if key in self._fleet else None
+        record = self._records.get(key)
         if record is None:
             return None
-        if _speaks_for(outcome) and record.until is None:
-            return self._forgive(key)
-        if record.is_probing and began >= record.probed_at:
-            return self._end_probe(key, record)
-        return None
+        if _speaks_for(outcome):
+            return self._hear(key, record, began)
+        return self._end_one(key, record, began) if record.state is State.PROBING else None
 
     def eject(self, key: Key, now: float) -> bool:
-        """Leave an instance out for another reason than failures in a row; whether that is allowed."""
+        """Leave an instance out for another, doubtful reason than failures in a row; whether that is allowed."""
         record = self._records.setdefault(key, _Record())
-        if record.is_out or not self._eject(record, self._policy.eject_base_s, now):
+        if record.state in _OUT or not self._eject(record, now, is_certain=False):
             return False
         self.half_open.pop(key, None)
+        return True
+
+    def suspect(self, key: Key, began: float) -> bool:
+        """A call that was sent to an instance at `began` is overdue; whether the instance gets no more from now on."""
+        if key not in self._fleet or len(self._fleet) == 1 or not self._policy.max_ejected_ratio:
+            return False
+        record = self._records.setdefault(key, _Record())
+        if record.state is State.SUSPECT:
+            record.pending += 1
+        if record.state is not State.COUNTED:
+            return False
+        record.state, record.since, record.tried_at, record.pending = State.SUSPECT, began, began, 1
+        return True
+
+    def unsuspect(self, key: Key, began: float) -> Verdict | None:
+        """A call that was told to `suspect`, or what was told to `watch`, is over; of a probe `record` says so."""
+        record = self._records.get(key)
+        return self._end_one(key, record, began) if record is not None and record.state is State.SUSPECT else None
+
+    def watch(self, key: Key, watched_began: float) -> bool:
+        """Let what is left of an overdue attempt decide about its instance, too.
+
+        Args:
+            key: Of the instance.
+            watched_began: When the attempt began of which something is watched already; `-math.inf` for none.
+
+        Returns:
+            Whether it is needed; `unsuspect`, or `record`, is to be told of its end.
+        """
+        record = self._records.get(key)
+        if record is None or record.state not in _OPEN or watched_began >= record.since:
+            return False
+        record.pending += 1
         return True
 
     def returning(self, now: float) -> tuple[Key, ...]:
@@ -149,72 +267,118 @@ class Health:
         if self.next_return is None or now < self.next_return:
             return ()
         return self._bring_back(
-            [key for key, record in self._records.items() if record.until is not None and record.until <= now]
+            [key for key, record in self._records.items() if record.state is State.EJECTED and record.until <= now]
         )
 
     def probe(self, key: Key, now: float) -> None:
         """A half-open instance has been given its call."""
         del self.half_open[key]
         record = self._records[key]
-        record.is_probing, record.probed_at, record.probes = True, now, 1
+        record.state, record.since, record.tried_at, record.pending = State.PROBING, now, now, 1
 
-    def resort(self, key: Key) -> None:
+    def resort(self, key: Key, now: float) -> None:
         """An instance that is left out has been given a call that has nowhere else to go; it may tell as much."""
-        self._records[key].probes += 1
+        record = self._records[key]
+        record.pending += 1
+        record.tried_at = now
 
-    def _blame(self, key: Key, outcome: Outcome, now: float) -> Verdict | None:
+    def _blame(self, key: Key, outcome: Outcome, now: float, began: float) -> Verdict | None:
         record = self._records.setdefault(key, _Record())
-        was_doubtful, record.is_probing = record.is_probing or key in self.half_open, False
+        before = record.state
         record.failures += 1
-        refused = outcome.condition in CONNECT_FAILURES
-        if record.until is None and (refused or record.ejections > 0 or record.failures >= self._policy.eject_after):
-            self.half_open.pop(key, None)
-            if self._eject(record, _CONNECT_BASE_S if refused else self._policy.eject_base_s, now):
-                return Verdict.EJECTED
-            # Too few would be left: it takes part like any other.
-            return Verdict.RETURNED if was_doubtful else None
-        return None
-
-    def _end_probe(self, key: Key, record: _Record) -> Verdict | None:
-        """One that was sent since it is half open told nothing."""
-        record.probes -= 1
-        if record.probes > 0:
+        if before is State.EJECTED:
             return None
-        record.is_probing = False
+        is_silent = before in _OPEN and self._is_silence(record, outcome, began)
+        is_certain = is_silent or outcome.condition in CONNECT_FAILURES
+        # A suspect that has still said nothing stays one while another of its calls is open.
+        is_open = before is State.SUSPECT and outcome.condition in _SILENCES
+        record.state = State.COUNTED
+        self.half_open.pop(key, None)
+        if not is_certain and not record.ejections and record.failures < self._policy.eject_after:
+            return self._take_part(record, before, is_open=is_open)
+        if self._eject(record, now, is_certain=is_certain):
+            record.is_silent = is_silent
+            record.is_slow = is_silent or outcome.condition is Condition.CONNECT_TIMEOUT
+            return Verdict.EJECTED
+        # Too few would be left: it takes part like any other.
+        is_new, record.is_overflow = not record.is_overflow, self._may_eject
+        if before is State.COUNTED:
+            return Verdict.OVERFLOW if is_new and self._may_eject else None
+        return self._take_part(record, before, is_open=is_open) if before is State.SUSPECT else Verdict.KEPT
+
+    def _take_part(self, record: _Record, before: State, *, is_open: bool) -> Verdict | None:
+        """A failure that ejects nobody."""
+        if is_open:
+            record.state = State.SUSPECT
+            return None
+        return Verdict.CLEARED if before is State.SUSPECT else None
+
+    def _is_silence(self, record: _Record, outcome: Outcome, began: float) -> bool:
+        """Whether others answered what they were sent after a suspect, or a probed one, had its call."""
+        return outcome.condition in _SILENCES and began >= record.since and self._answered_at > began
+
+    def _hear(self, key: Key, record: _Record, began: float) -> Verdict | None:
+        """An instance has answered, so that it is neither dead nor silent."""
+        if record.state is State.EJECTED and not (record.is_silent or began >= record.since):
+            # Sent before the ejection: a process that drains still answers what it has.
+            return None
+        del self._records[key]
+        self.half_open.pop(key, None)
+        if record.state is State.EJECTED:
+            self._schedule()
+        if record.state is State.COUNTED:
+            return None
+        return Verdict.CLEARED if record.state is State.SUSPECT else Verdict.RETURNED
+
+    def _end_one(self, key: Key, record: _Record, began: float) -> Verdict | None:
+        """A call that might have decided about a suspect or a probe told nothing."""
+        if began < record.since:
+            return None
+        record.pending -= 1
+        if record.pending > 0:
+            return None
+        if record.state is State.SUSPECT:
+            record.state = State.COUNTED
+            return Verdict.CLEARED
+        record.state = State.HALF_OPEN
         self.half_open[key] = None
         return Verdict.UNDECIDED
 
-    def _eject(self, record: _Record, base_s: float, now: float) -> bool:
-        if len(self.left_out) >= self._allowed():
+    def _eject(self, record: _Record, now: float, *, is_certain: bool) -> bool:
+        if not self._may_eject or not (is_certain or self._number_out() < self._allowed()):
             return False
+        base_s = _CERTAIN_BASE_S if is_certain else self._policy.eject_base_s
         length = min(base_s * 2**record.ejections, max(base_s, self._policy.eject_max_s))
+        record.state, record.since, record.tried_at = State.EJECTED, now, now
         record.until = now + length * (1.0 + _JITTER * self._rng.random())
         record.ejections = min(record.ejections + 1, 16)
+        record.is_certain = is_certain
+        record.is_silent = record.is_slow = record.is_overflow = False
         self._schedule()
         return True
-
-    def _forgive(self, key: Key) -> Verdict | None:
-        was_doubtful = self._records.pop(key).is_probing or key in self.half_open
-        self.half_open.pop(key, None)
-        return Verdict.RETURNED if was_doubtful else None
 
     def _bring_back(self, keys: Iterable[Key]) -> tuple[Key, ...]:
         back = tuple(keys)
         for key in back:
-            record = self._records[key]
-            record.until = None
-            record.is_probing = False
+            self._records[key].state = State.HALF_OPEN
             self.half_open[key] = None
         self._schedule()
         return back
 
     def _schedule(self) -> None:
-        ends = [record.until for record in self._records.values() if record.until is not None]
+        ends = [record.until for record in self._records.values() if record.state is State.EJECTED]
         self.next_return = min(ends, default=None)
 
+    @property
+    def _may_eject(self) -> bool:
+        return len(self._fleet) > 1 and self._policy.max_ejected_ratio > 0
+
+    def _number_out(self) -> int:
+        return sum(record.state in _OUT for record in self._records.values())
+
     def _allowed(self) -> int:
-        fleet = len(self._fleet)
-        return int(fleet * self._policy.max_ejected_ratio) if fleet > 1 else 0
+        """How many may be left out in doubt."""
+        return int(len(self._fleet) * self._policy.max_ejected_ratio) if self._may_eject else 0
 
 
 def speaks_against(outcome: Outcome) -> bool:

@@ -66,6 +66,10 @@ class Pace:
         """Nobody waits: the next turn comes when somebody calls, which says nothing about the instance."""
         self._last = None
 
+    def has_turned_since(self, at: float) -> bool:
+        """Whether somebody who waited has got a connection since then."""
+        return self._last is not None and self._last > at
+
     def wait_s(self, waiting: int) -> float:
         """What to expect behind so many others, in seconds; 0 while it cannot be told."""
         return self._mean_s * waiting if self._turns >= self.ENOUGH else 0.0

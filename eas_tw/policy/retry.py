@@ -10,9 +10,10 @@ recorded history, so more rules can join (issue by issue) without a new path thr
   failure of its instance, which may therefore have another turn when no untried one is left.
 - After how long: the first failover at once, later ones and every retry on the same instance after full jitter. What
   this machine lacks it lacks for every instance, so after `local_resource` there is always a pause.
-- How many: `attempts` a call, a stale connection and `local_resource` aside, and a retry budget over all calls
-  (Finagle's: a share of the calls plus a floor), which attempts that never reached an instance do not use up (as gRPC's
-  transparent retries): they cost the fleet nothing.
+- How many: `attempts` a call, a stale connection aside, and a retry budget over all calls (Finagle's: a share of the
+  calls plus a floor). Attempts that never reached an instance use up neither while there is another instance to try (as
+  gRPC's transparent retries): they cost the fleet nothing, and the number of instances bounds them. Neither are those
+  counted that a call has given up waiting for because the instance is silent; the budget bounds these.
 
 Behind a gateway there are instances that this client cannot see. A gateway's 502 says that the one it chose did not
 answer; it draws again for each attempt, blindly, and may well draw the dead one again. So a 502 costs a quarter of an
@@ -84,6 +85,9 @@ words about something behind *it*, and are not retried."""
 _NOT_SERVED_COST = 0.25
 _AT_ONCE = NOT_ITS_FAULT | {Condition.OVERLOADED}
 """What no pause would make better: the instance has not been asked."""
+_FREE = NEVER_SENT - NOT_ITS_FAULT - {Condition.LOCAL_RESOURCE}
+"""What costs no attempt while there is another instance: it has not been asked, and this call will not go there again.
+(After `unsent` it may, so that would have no bound.)"""
 
 
 _MIN_LOCAL_PAUSE_S = 0.01
@@ -150,13 +154,21 @@ class RetryBudget:
             current = self._turn_to(now)
         current[1] += 1.0
 
-    def spend(self, now: float) -> bool:
-        """Take one retry out of the budget; `False` when it is used up."""
+    def spend(self, now: float, share: float = 1.0) -> bool:
+        """Take one retry out of the budget.
+
+        Args:
+            now: Seconds of the caller's clock.
+            share: The part of the budget that this kind of retry may use up, 0-1.
+
+        Returns:
+            Whether there was one left.
+        """
         if now - self._current[0] >= 1.0:
             self._turn_to(now)
         calls = sum(second[1] for second in self._seconds)
         retries = sum(second[2] for second in self._seconds)
-        if retries + 1.0 > self._ratio * calls + self._floor:
+        if retries + 1.0 > share * (self._ratio * calls + self._floor):
             return False
         self._current[2] += 1.0
         return True
@@ -218,16 +230,24 @@ class RetryPolicy:
             return "is not retried"
         if not options.is_idempotent and last.condition not in NEVER_SENT:
             return "may have reached the instance, and the call is not idempotent"
+        if last.condition in _FREE and options.another:
+            return ""
+        spent = self.spent(history, is_sole=options.sole)
+        return f"was the last of {len(history)} attempts" if spent >= self.attempts else ""
+
+    def spent(self, history: Sequence[Attempt], *, is_sole: bool = False) -> float:
+        """How many of `attempts` a call has used up; on the only instance of a list every try of it counts."""
         # The first stale connection costs none. A call that waits in line for a new one may be served by a kept one
         # that came free, and meet another: those count, so that attempts have a bound whatever happens.
         stale = sum(attempt.outcome.condition in NOT_ITS_FAULT for attempt in history)
         # What was lacking here has reached no instance; its pauses and the deadline are the bound.
         local = sum(attempt.outcome.condition is Condition.LOCAL_RESOURCE for attempt in history)
-        spent: float = len(history) - min(stale, 1) - local
+        free = 0 if is_sole else sum(attempt.outcome.condition in _FREE for attempt in history)
+        spent: float = len(history) - min(stale, 1) - local - free
         if self.not_served and self.attempts > 1:  # who asked for one attempt gets one
             not_served = sum(attempt.outcome.status in self.not_served for attempt in history)
             spent -= not_served * (1.0 - _NOT_SERVED_COST)
-        return f"was the last of {len(history)} attempts" if spent >= self.attempts else ""
+        return spent
 
     def _is_retried(self, outcome: Outcome) -> bool:
         if outcome.status == RATE_LIMITED and outcome.retry_after_s is not None:
@@ -247,7 +267,8 @@ class RetryPolicy:
         asked = (last.retry_after_s or 0.0) if holds else 0.0
         first_failover = where is Where.ANOTHER and len(history) == 1 and last.status != RATE_LIMITED
         is_local = last.condition is Condition.LOCAL_RESOURCE
-        if last.condition in _AT_ONCE or (first_failover and not is_local):
+        is_free = where is Where.ANOTHER and last.condition in _FREE
+        if is_free or last.condition in _AT_ONCE or (first_failover and not is_local):
             return 0.0
         ceiling = min(self.backoff_max_s, self.backoff_base_s * 2 ** min(len(history) - 1, _MAX_DOUBLINGS))
         if is_local:

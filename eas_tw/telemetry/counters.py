@@ -33,6 +33,7 @@ class Counters:
         hedges: Attempts beside another one of the same call that took long; one that reached nobody and is made again
             counts once.
         ejections: Instances left out for a while, by address.
+        ejections_overflow: Instances that should have been, while too many were already, by address.
     """
 
     calls: int = 0
@@ -45,6 +46,7 @@ class Counters:
     failovers: int = 0
     hedges: int = 0
     ejections: Counter[str] = field(factory=Counter)
+    ejections_overflow: Counter[str] = field(factory=Counter)
 
     def fold(self, listed: Container[str]) -> None:
         """Add the counts of addresses that left the list to `FORMER`, but for the last `FORMER_KEPT`.
@@ -56,7 +58,7 @@ class Counters:
         """
         former = [address for address in self.attempts if address not in listed and address != FORMER]
         kept = set(former[-FORMER_KEPT:])
-        for counts in (self.attempts, self.failures_at, self.ejections):
+        for counts in (self.attempts, self.failures_at, self.ejections, self.ejections_overflow):
             for address in [address for address in counts if address not in listed and address not in kept]:
                 if address != FORMER:
                     counts[FORMER] += counts.pop(address)

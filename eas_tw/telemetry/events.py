@@ -74,7 +74,31 @@ class ListChanged:
 
 @frozen
 class Ejected:
-    """An instance is left out for a while."""
+    """An instance is left out for a while.
+
+    Attributes:
+        service: The service's name.
+        instance: Which.
+        why: The outcome that decided, as `connect_refused` or `status 500`; `silent` when it has said nothing while
+            others answered; `worse than the others` for an outlier.
+    """
+
+    service: str
+    instance: Instance
+    why: str
+
+
+@frozen
+class EjectionOverflow:
+    """An instance should be left out, and takes part, because `max_ejected_ratio` of the list are left out already.
+
+    Told once, until it has answered well or is ejected after all.
+
+    Attributes:
+        service: The service's name.
+        instance: Which.
+        why: As in `Ejected`.
+    """
 
     service: str
     instance: Instance
@@ -83,10 +107,17 @@ class Ejected:
 
 @frozen
 class Returned:
-    """An instance takes part again after its probe."""
+    """An instance that was ejected takes part again.
+
+    Attributes:
+        service: The service's name.
+        instance: Which.
+        why: `answered` or the status it answered with; after a probe that failed, that too many are left out already.
+    """
 
     service: str
     instance: Instance
+    why: str = ""
 
 
 @frozen
@@ -105,4 +136,4 @@ class Closed:
     service: str
 
 
-Event = CallEnded | AttemptEnded | ListChanged | Ejected | Returned | PollRefused | Closed
+Event = CallEnded | AttemptEnded | ListChanged | Ejected | EjectionOverflow | Returned | PollRefused | Closed

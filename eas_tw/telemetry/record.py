@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Protocol
 from eas_tw.policy.outcomes import ANSWERED
 from eas_tw.telemetry.contained import contain
 from eas_tw.telemetry.counters import FORMER_KEPT, Counters
-from eas_tw.telemetry.events import AttemptEnded, CallEnded, Closed, Ejected, ListChanged, PollRefused, Returned
+from eas_tw.telemetry.events import (
+    AttemptEnded,
+    CallEnded,
+    Closed,
+    Ejected,
+    EjectionOverflow,
+    ListChanged,
+    PollRefused,
+    Returned,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,10 +153,16 @@ class Record:
         if self._listeners:
             self._tell(Ejected(self.service, instance, why))
 
-    def returned(self, instance: Instance) -> None:
+    def returned(self, instance: Instance, why: str = "") -> None:
         """An instance takes part again."""
         if self._listeners:
-            self._tell(Returned(self.service, instance))
+            self._tell(Returned(self.service, instance, why))
+
+    def not_ejected(self, instance: Instance, why: str) -> None:
+        """An instance should be left out, and is not, because too many are already."""
+        self.counters.ejections_overflow[instance.address] += 1
+        if self._listeners:
+            self._tell(EjectionOverflow(self.service, instance, why))
 
     def list_changed(self, changes: tuple[Change, ...], instances: Sequence[Instance] = ()) -> None:
         """Another list is in force.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _ACCOUNTS = (
     "calls", "answered", "failed", "attempts", "failures", "failures_at", "retries", "failovers", "hedges", "ejections",
+    "ejections_overflow",
 )  # fmt: skip
 _FORMER = "former instances"
 """Where a client adds up the counts of addresses that left its list long ago."""
@@ -33,6 +34,7 @@ class Books:
         self.failures_at: Counter[str] = Counter()
         self.retries: Counter[str] = Counter()
         self.ejections: Counter[str] = Counter()
+        self.ejections_overflow: Counter[str] = Counter()
 
     def call_ended(self, event: Any) -> None:
         """Add a call."""
@@ -57,6 +59,10 @@ class Books:
     def ejected(self, event: Any) -> None:
         """Add an ejection."""
         self.ejections[event.instance.address] += 1
+
+    def not_ejected(self, event: Any) -> None:
+        """Add an ejection that was refused."""
+        self.ejections_overflow[event.instance.address] += 1
 
     def differences(self, counters: Any) -> list[str]:
         """Where the client's own account is another, when no call is in flight."""

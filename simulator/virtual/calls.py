@@ -29,6 +29,9 @@ _NO_FAILURE = (STALE, "unsent")
 _NEVER_SENT = frozenset(
     {"connect_refused", "connect_timeout", "connect_failed", "unsent", "retired", "waited", "overloaded"}
 ) | {"local_resource"}
+_SILENT = frozenset({"late", "cancelled", "deadline"})
+_MOST_RESORTS = 16
+"""A call that has been to so many goes on to none that is left out."""
 _USUAL_SHARE = 0.125
 """Of a call's time: a client takes silence for a sign when most answers take less than this."""
 _LAST_CHANCE_SHARE = 0.4
@@ -149,15 +152,16 @@ class CallChecker:
         # A kept connection that closed under the request may have brought it all the same, and costs no attempt.
         # Two attempts side by side may both meet one.
         most_stale = 1 if record.subject.hedge_after_s is None else 2
-        limit = record.subject.attempts + min(most_stale, sum(kept for _, kept in earlier))
+        subject = record.subject
+        limit = subject.attempts
+        if subject.hedge_after_s is not None and limit > 1:
+            # Instances that were silent when the next was asked are not counted; each is asked once at most.
+            limit = max(limit, len(subject.view), len(subject.seen))
+        limit += min(most_stale, sum(kept for _, kept in earlier))
         if len(record.arrivals) > limit:
             self._report("c", f"call {name} reached instances {len(record.arrivals)} times, of at most {limit}")
-        others = record.subject.steady_since(record.began_s) - {address}
-        if not before or not others:
-            return
-        if len(others) + 2 > limit:
-            self._report("c", f"call {name} came to {where} again, while others had not been tried")
-        elif not before[0]:
+        others = subject.steady_since(record.began_s) - {address}
+        if before and others and not before[0]:
             self._report("c", f"call {name} came to {where} again, where it had failed on a new connection")
 
     def answered(self, record: Record, answer: str) -> None:
@@ -229,7 +233,7 @@ class CallChecker:
 
     def _check_attempts(self, record: Record, attempts: list[Tried], now_s: float) -> None:
         subject = record.subject
-        spent = _spent(attempts)
+        spent = _spent(attempts, subject)
         if spent > subject.attempts:
             self._report("c", f"call {record.name} took {spent} attempts, of at most {subject.attempts}")
         steady = subject.steady_since(record.began_s)
@@ -273,7 +277,8 @@ class CallChecker:
         excuses = (
             not is_retried,
             record.is_once and last.condition not in _NEVER_SENT,
-            _spent(attempts) >= subject.attempts,
+            _spent(attempts, subject) >= subject.attempts,
+            len(attempts) >= _MOST_RESORTS,
             not left,
             record.timeout_s - spent_s <= max(last.asked_s, subject.backoff_max_s) + _SLACK_S,
             self._recent_retries(subject, now_s) >= subject.budget_floor - 1,
@@ -308,6 +313,10 @@ class CallChecker:
         return subject.retries + subject.hedges - before if since_s > now_s - 2 * _BUDGET_WINDOW_S else 0
 
 
-def _spent(attempts: list[Tried]) -> int:
-    """How many attempts count towards the limit: all but the first stale connection."""
-    return len(attempts) - any(tried.condition in _NO_FAILURE for tried in attempts)
+def _spent(attempts: list[Tried], subject: Subject) -> int:
+    """How many attempts count: all but the first stale connection, what was never sent, and what was silent."""
+    stale = sum(tried.condition in _NO_FAILURE for tried in attempts)
+    free = _NEVER_SENT | _SILENT if subject.attempts > 1 else _NEVER_SENT
+    is_sole = len(subject.view) == 1
+    uncounted = 0 if is_sole else sum(tried.condition in free and tried.condition != "unsent" for tried in attempts)
+    return len(attempts) - min(stale, 1) - uncounted

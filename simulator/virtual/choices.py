@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 _SHORTEST_S = 1.0
 """A failed connect leaves an instance out for so long at least."""
 _SLACK_S = 0.001
+_MOST_RESORTS = 16
+"""A call that has been to so many goes on to none that is left out."""
+
+
+def is_certain(why: str) -> bool:
+    """Whether the reason of an ejection holds for any number of instances: no connection, or no word."""
+    return why.startswith("connect_") or why == "silent"
 
 
 class _Out:
@@ -46,6 +53,8 @@ class _Account:
         self.out: dict[Address, _Out] = {}
         self.members: dict[Address, None] = {}
         self.seen: object = None
+        self.suspects: tuple[Address, ...] = ()
+        self.left_out: Callable[[], tuple[Address, ...]] = tuple
 
     def well(self, tried: Collection[Address]) -> list[Address]:
         """Who could be picked: in the list, not left out, not tried."""
@@ -91,6 +100,8 @@ class ChoiceChecker:
         """
         account = self._accounts[subject.number] = _Account(subject)
         choose, record = fleet.choose, fleet.record
+        # Whom it suspects it tells nobody; for a suspect, too, the next of its order steps in.
+        account.left_out = lambda: tuple(fleet._cluster._health.left_out)  # noqa: SLF001
 
         def choose_and_tell(tried: Collection[Address], failed: Collection[Address], now: float) -> Any:
             picked = choose(tried, failed, now)
@@ -109,7 +120,8 @@ class ChoiceChecker:
         account = self._told(subject)
         if account is not None:
             account.out[event.instance.key] = _Out(self._seconds())
-            self._check_share(account)
+            if not is_certain(event.why):
+                self._check_share(account)
 
     def returned(self, subject: Subject, event: Any) -> None:
         """A client tells that an instance takes part again."""
@@ -151,6 +163,10 @@ class ChoiceChecker:
         if subject.seen.get(address, 0) <= 0 and subject.view.get(address, 0) <= 0:
             says = f"sends a call to {spelled(address)}, which has no weight in its list"
             self._report("e", f"client {subject.number} {says}")
+        untried = account.well(tried) if address in tried and len(tried) < _MOST_RESORTS else []
+        if untried:
+            says = f"sends a call to {spelled(address)} again, and {spelled(untried[0])} is untried and well"
+            self._report("c", f"client {subject.number} {says}")
         out = account.out.get(address)
         if out is not None:
             self._check_left_out(account, address, out, tried, now)
@@ -176,7 +192,8 @@ class ChoiceChecker:
         self, account: _Account, address: Address, out: _Out, tried: Collection[Address], now: float
     ) -> None:
         subject = account.subject
-        well = account.well(tried)
+        suspects = account.left_out()
+        well = [other for other in account.well(tried) if other not in suspects]
         if not well or self._explanations.disturbs_client(subject.number, out.since_s, self._seconds()):
             # The last resort of a call that has nobody else; or the client's clock says something else.
             return
@@ -192,7 +209,7 @@ class ChoiceChecker:
             self._on_probe(subject, address)
 
     def _check_share(self, account: _Account) -> None:
-        """No more may be left out at a time."""
+        """No more may be left out at a time when one of them is left out in doubt."""
         subject = account.subject
         fleet = sum(weight > 0 for weight in subject.view.values())
         out = len(subject.client.ejected)
@@ -201,8 +218,9 @@ class ChoiceChecker:
 
     def _check_subset(self, account: _Account, address: Address) -> None:
         subject = account.subject
-        if subject.view is not account.seen:
-            account.seen = subject.view
+        left_out = account.left_out()
+        if subject.view is not account.seen or left_out != account.suspects:
+            account.seen, account.suspects = subject.view, left_out
             account.members.clear()
         account.members[address] = None
         most = (subject.subset_size or 0) + len(account.out)

@@ -33,6 +33,9 @@ _COSTS_NOTHING = frozenset(
     {"connect_refused", "connect_timeout", "connect_failed", "unsent", "retired", "waited", "overloaded"}
 ) | {"local_resource"}
 """A retry after one of these is not counted against the budget: nobody had the request."""
+_UNCOUNTED = _NO_FAILURE | _COSTS_NOTHING | {"late", "cancelled", "deadline"}
+"""Nor against the limit of attempts, and so is not what was silent to the end."""
+_LEAST_SILENCE_S = 0.025
 
 
 class _Leg(NamedTuple):
@@ -46,6 +49,7 @@ class _Spent(NamedTuple):
     at_s: float
     calls: int
     retries: int
+    ejections: int
 
 
 class LegChecker:
@@ -62,7 +66,7 @@ class LegChecker:
         self._explanations = explanations
         self._report = report
         self._legs: dict[object, list[_Leg]] = {}
-        self._spent: defaultdict[int, deque[_Spent]] = defaultdict(lambda: deque([_Spent(0.0, 0, 0)]))
+        self._spent: defaultdict[int, deque[_Spent]] = defaultdict(lambda: deque([_Spent(0.0, 0, 0, 0)]))
 
     def attempt_ended(self, event: Any) -> None:
         """A client tells how an attempt ended."""
@@ -82,7 +86,7 @@ class LegChecker:
         at_s, before = self._seconds(), kept[-1].retries
         if spent != before:
             spent -= sum(counters.retries[label] for label in _COSTS_NOTHING)
-        kept.append(_Spent(at_s, counters.calls, spent))
+        kept.append(_Spent(at_s, counters.calls, spent, subject.ejections))
         while kept[0].at_s < at_s - _KEPT_S and len(kept) > 1:
             kept.popleft()
         if spent > before:
@@ -103,11 +107,14 @@ class LegChecker:
         if retries <= subject.budget_floor + 1:
             return
         most = subject.budget_floor + subject.budget_ratio * max(_earning(kept, spent) for spent in lately)
+        # Beside the probe of a silent instance a call is hedged whatever is left.
+        most += subject.ejections - lately[0].ejections
         if retries > most + 1 and not self._explanations.disturbs_client(subject.number, kept[0].at_s, now.at_s):
             self._report("l", f"client {subject.number} spent {retries} retries and hedges in 9 s, of at most {most:g}")
 
     def _check(self, subject: Subject, legs: list[_Leg], began_s: float, *, error: str) -> None:
-        spent = sum(leg.condition not in _NO_FAILURE for leg in legs)
+        free = _UNCOUNTED if subject.attempts > 1 else _NO_FAILURE | _COSTS_NOTHING
+        spent = sum(leg.condition not in free for leg in legs)
         if spent > subject.attempts:
             self._report("l", f"client {subject.number}: a call took {spent} attempts, of at most {subject.attempts}")
         answers = sum(leg.condition == "answered" for leg in legs)
@@ -121,16 +128,16 @@ class LegChecker:
                 self._check_hedge(subject, leg, beside, began_s)
 
     def _check_hedge(self, subject: Subject, leg: _Leg, beside: list[_Leg], began_s: float) -> None:
-        """A leg began while others ran: after a delay beside one, or late; and somewhere else."""
-        is_late = leg.began_s >= began_s + subject.timeout_s / 2 - _SLACK_S
+        """A leg began while others ran: after a delay beside one, or after silence; and somewhere else."""
+        is_quick = leg.began_s < max(other.began_s for other in beside) + _LEAST_SILENCE_S - _SLACK_S
         others = ", ".join(spelled(other.address) for other in beside)
         what = f"a call of {leg.began_s - began_s:.3f} s at {spelled(leg.address)}, beside {others}"
         if subject.hedge_after_s is None:
             self._report("l", f"client {subject.number} hedged {what}, and was not told to")
-        elif not is_late and subject.hedge_after_s == "late":
-            says = f"which is not late before half of its {subject.timeout_s:g} s"
+        elif is_quick and subject.hedge_after_s == "late":
+            says = f"which has not been silent for {_LEAST_SILENCE_S:g} s"
             self._report("l", f"client {subject.number} hedged {what}, {says}")
-        elif not is_late and len(beside) > 1:
+        elif is_quick and len(beside) > 1:
             self._report("l", f"client {subject.number} had {len(beside) + 1} attempts side by side: {what}")
         if any(other.address == leg.address for other in beside):
             self._report("l", f"client {subject.number}: a call was twice at {spelled(leg.address)} at the same time")

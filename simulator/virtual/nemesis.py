@@ -8,6 +8,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from simulator.virtual.minority import deaths
 from simulator.virtual.options import with_options
 from simulator.virtual.plan import PROFILES, Plan, Step
 from simulator.virtual.troubles import KINDS, NETWORKED, ON_CLIENTS, ON_CONTROL, OPERATED, SERVED, ZONED, Scope
@@ -33,6 +34,9 @@ def draw(seed: int, profile: str = "chaos", hours: float = DEFAULT_HOURS) -> Pla
         raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
     rng = Random(f"{seed}/nemesis/{profile}")
     plan = _DRAWERS[profile](seed, rng, max(20.0, hours * 3600 * 2 / 3))
+    if profile == "minority":
+        # As most programs run: with the defaults.
+        return plan.but(is_heard=True)
     return with_options(plan, Random(f"{seed}/options/{profile}"))
 
 
@@ -105,6 +109,21 @@ def _storm(seed: int, rng: Random, length_s: float) -> Plan:
     return plan.but(steps=steps)
 
 
+def _minority(seed: int, rng: Random, length_s: float) -> Plan:
+    """Most of a small fleet is dead, in one way or several, or all of it until the first returns; default settings."""
+    chaos_s = round(max(30.0, length_s / 2), 3)
+    plan = Plan(
+        seed=seed,
+        profile="minority",
+        chaos_s=chaos_s,
+        instances=rng.randint(2, 9),
+        per_s=rng.choice((10.0, 20.0, 50.0)),
+        has_token=False,
+        work_s=rng.choice((0.0, 0.005)),
+    )
+    return plan.but(steps=tuple(Step(*drawn) for drawn in deaths(rng, plan.instances, chaos_s)))
+
+
 _DRAWERS = {
     "calm": _calm,
     "chaos": _chaos,
@@ -113,6 +132,7 @@ _DRAWERS = {
     "overload": _overload,
     "big": _big,
     "storm": _storm,
+    "minority": _minority,
 }
 
 

@@ -5,7 +5,8 @@ Checkers, by letter: (a) every call ends once, by its deadline; (b) with its own
 its own business; (f) no call fails but by faults; (g) shares are exact in quiet times; (h) nothing is left at the end;
 (i) after the heal everything is well again within a bound; (j) whoever is left out gets a probe and no more; (k) what
 must not be done twice is sent once; (l) hedges are fair; (m) subsets and bounds hold; (n) what is counted is what is
-told; (o) silence of one instance costs no call its time. What it finds stops the run.
+told; (o) silence of one instance costs no call its time; (p) calls come through while one instance answers. What it
+finds stops the run.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from simulator.virtual.choices import ChoiceChecker
 from simulator.virtual.diary import Diary
 from simulator.virtual.explanations import Explanations
 from simulator.virtual.legs import LegChecker
+from simulator.virtual.minority import MinorityChecker
 from simulator.virtual.phrases import spelled
 from simulator.virtual.views import ViewChecker
 
@@ -50,6 +52,7 @@ CHECKERS = {
     "m": "a subset stays within its size, and calls in flight within their bound while another has room",
     "n": "what a client has counted is what it has told its listeners",
     "o": "a call whose instance is silent gets a second chance before its time is over",
+    "p": "no call is lost while one instance answers, and the dead cost the others next to nothing",
     "x": "the application's own checkers",
 }
 _MOST_VIOLATIONS = 10
@@ -93,6 +96,7 @@ class Oracle:
         self.choices = ChoiceChecker(elapsed, self.explanations, self.report, self.diary.probed)
         self.legs = LegChecker(elapsed, self.explanations, self.report)
         self.books = BookChecker(self.report)
+        self.minority = MinorityChecker(elapsed, self.report)
         self.subjects: dict[str, Subject] = {}
         self._answered_ns: dict[Any, int] = {}
         self._counting: dict[int, dict[Address, int]] | None = None
@@ -115,10 +119,23 @@ class Oracle:
         """From now on hear the events of a client."""
         subject.is_heard = True
         books, diary = self.books.open(subject), self.diary.ears(subject)
+        minority = self.minority
+        minority.open(subject)
         ears: dict[str, tuple[Callable[[Any], None], ...]] = {
-            "AttemptEnded": (books.attempt_ended, self.legs.attempt_ended),
-            "CallEnded": (diary["CallEnded"], books.call_ended, partial(self.legs.call_ended, subject)),
-            "Ejected": (diary["Ejected"], books.ejected, partial(self.choices.ejected, subject)),
+            "AttemptEnded": (books.attempt_ended, self.legs.attempt_ended, partial(minority.attempt_ended, subject)),
+            "CallEnded": (
+                diary["CallEnded"],
+                books.call_ended,
+                partial(self.legs.call_ended, subject),
+                partial(minority.call_ended, subject),
+            ),
+            "Ejected": (
+                diary["Ejected"],
+                books.ejected,
+                partial(self.choices.ejected, subject),
+                partial(minority.ejected, subject),
+            ),
+            "EjectionOverflow": (books.not_ejected,),
             "Returned": (diary["Returned"], partial(self.choices.returned, subject)),
             "ListChanged": (diary["ListChanged"], partial(self.choices.list_changed, subject)),
             "PollRefused": (diary["PollRefused"],),
@@ -260,6 +277,7 @@ class Oracle:
         self.choices.check_over(subject)
         self.legs.check_over(subject)
         self.books.check_over(subject)
+        self.minority.check_over(subject)
         for kept in subject.open_inside():
             self.report("h", f"client {subject.number} has no call any more, and keeps {kept}")
 

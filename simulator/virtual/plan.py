@@ -16,7 +16,7 @@ from simulator.virtual.troubles import KINDS, Scope
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PROFILES = ("calm", "chaos", "discovery", "rolling", "overload", "big", "storm")
+PROFILES = ("calm", "chaos", "discovery", "rolling", "overload", "big", "storm", "minority")
 _TABLES = ("client", "own", "steps")
 _WORKERS = 5
 

@@ -93,7 +93,8 @@ class Subject:
         deadlines = {"calls": calls._in_flight, "attempts": calls.leg_deadlines, "hedges": calls.hedges}  # noqa: SLF001
         loads = session.fleet._cluster._loads._loads.values()  # noqa: SLF001
         found = [f"deadlines of {name}" for name, kept in deadlines.items() if kept]
-        return [*found, *(["calls in flight"] if any(load.in_flight for load in loads) else [])]
+        watches = ["watches of overdue attempts"] if session.fleet._watches else []  # noqa: SLF001
+        return [*found, *watches, *(["calls in flight"] if any(load.in_flight for load in loads) else [])]
 
     def number_of_timers(self) -> int:
         """How much its host still has to do."""

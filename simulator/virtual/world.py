@@ -23,6 +23,7 @@ from simulator.simulator import Simulator
 from simulator.virtual import taps, tripwire
 from simulator.virtual.acts import Actor
 from simulator.virtual.explanations import Touch
+from simulator.virtual.minority import DEADLY
 from simulator.virtual.oracle import Oracle
 from simulator.virtual.reactor import VirtualReactor
 from simulator.virtual.result import Result
@@ -88,6 +89,7 @@ class World:
         self.network = Network(self.scheduler, latency_s=plan.latency_s, jitter_s=plan.jitter_s)
         self.oracle = Oracle(self.network)
         self.network.on_syn = self.oracle.dialled
+        self.oracle.minority.is_on = plan.profile == "minority"
         self._server = VirtualReactor(self.network, SERVER_IP)
         self._token = TOKEN if plan.has_token else ""
         self.simulator = Simulator(self._server, seed=plan.seed, host=SERVER_IP, services=[self._spec()])
@@ -217,7 +219,7 @@ class World:
     # -- the phases
 
     def _warm_up(self) -> None:
-        if self.plan.utilisation > _BUSY or self.plan.burst > 1 or self.plan.profile == "storm":
+        if self.plan.utilisation > _BUSY or self.plan.burst > 1 or self.plan.profile in ("storm", "minority"):
             self._load_touch = Touch(OVERLOAD, "load", None, None, OVERLOAD.statuses, 0.0)
             self.oracle.explanations.add(self._load_touch)
         taps.install(self.simulator, self._service, self.oracle)
@@ -265,6 +267,9 @@ class World:
         self.oracle.explanations.add(touch)
         undo = self._actor.begin(step)
         self._learn_addresses()
+        addresses = touch.addresses or ()
+        if step.kind in DEADLY:
+            self.oracle.minority.died(addresses)
 
         def end() -> None:
             if self._undoes.pop(number, None) is not None:
@@ -272,6 +277,8 @@ class World:
                     self.scheduler.log(f"the end of fault {number}, {step.kind}{where}")
                 undo()
                 touch.end(self.scheduler.elapsed())
+                if step.kind in DEADLY:
+                    self.oracle.minority.revived(addresses)
 
         self._undoes[number] = end
         self.scheduler.call_later(step.for_s, end)

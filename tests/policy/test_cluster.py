@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eas_tw.policy.cluster import Cluster, ClusterPolicy, Judgement
+from eas_tw.policy.health import HealthPolicy
 from eas_tw.policy.instances import Added, Instance, Removed
 from eas_tw.policy.outcomes import ANSWERED, Condition, Outcome
 
@@ -81,6 +82,86 @@ def test_a_call_sees_every_instance_before_any_twice() -> None:
     assert again is not None
     assert again.key == tried[0]
     assert made.choose(tried, tried, 0.0) is None
+
+
+def test_a_call_that_failed_elsewhere_is_no_probe_while_another_is_well() -> None:
+    """The ejections of two are over; whoever has been somewhere already goes to the third."""
+    made = cluster(FLEET[:4])
+    for instance in FLEET[:3]:
+        made.record(instance, REFUSED, 0.0)
+    probed = made.choose((), (), 2.0)
+    assert probed is not None
+    for _ in range(5):
+        tried = [FLEET[0].key] if probed is FLEET[3] else [probed.key]
+        assert made.choose(tried, tried, 2.0) is FLEET[3]
+    tried = [FLEET[3].key]
+    another = made.choose(tried, tried, 2.0)
+    assert another in FLEET[:3]
+
+
+def test_of_hundreds_that_are_dead_a_call_tries_sixteen() -> None:
+    """The longest untried first, so that the next call tries others."""
+    fleet = [Instance("10.0.0.1", port) for port in range(1, 201)]
+    made = cluster(fleet)
+    for at, instance in enumerate(fleet):
+        made.record(instance, REFUSED, at / 1000)
+    seen: list[tuple[str, int]] = []
+    for call in range(12):
+        tried: list[tuple[str, int]] = []
+        while (picked := made.choose(tried, tried, 0.3 + call / 100)) is not None:
+            tried.append(picked.key)
+        assert len(tried) == 16
+        seen += tried
+    assert len(set(seen)) == 12 * 16
+
+
+def test_a_suspect_gets_no_call_while_another_is_well() -> None:
+    """It is not among those that were ejected; a call that has nowhere else to go goes there, and clears it."""
+    made = cluster(FLEET[:3])
+    made.record(FLEET[0], REFUSED, 0.05)
+    made.suspect(FLEET[1], 0.0, 0.1)
+    assert made.is_wary
+    assert set(picks(made, now=0.2)) == {3}
+    assert made.ejected == (FLEET[0].key,)
+    tried = [FLEET[2].key]
+    assert made.choose(tried, tried, 0.3) == FLEET[1]
+    assert made.record(FLEET[1], ANSWERED, 0.4, 0.3) == []
+    assert not made.is_wary
+    assert picks(made, now=0.5) == {2: 30, 3: 30}
+
+
+def test_what_is_left_of_an_overdue_call_decides() -> None:
+    """It is silent, which ejects, and speaks at last, which brings the instance back; no load is counted twice."""
+    made = cluster(FLEET[:3], balancer="p2c")
+    picked = made.choose((), (), 1.0)
+    assert picked is not None
+    made.suspect(picked, 1.0, 1.3)
+    assert made.watch(picked)
+    assert made.record(picked, CANCELLED, 1.4, 1.0) == ()
+    made.unsuspect(picked, 1.0, 1.4)
+    other = made.choose((), (), 1.4)
+    assert other is not None
+    made.record(other, ANSWERED, 1.41, 1.4)
+    late = Outcome(Condition.LATE)
+    assert made.overheard(picked, late, 2.0, 1.0) == [Judgement(picked, True, "silent")]
+    assert made.overheard(picked, ANSWERED, 3.0, 1.0) == [Judgement(picked, False, "answered")]
+    assert made.ejected == ()
+
+
+def test_an_ejection_that_is_refused_is_told() -> None:
+    """Once; and after a probe that failed, that the instance takes part all the same."""
+    made = cluster(FLEET[:2], health=HealthPolicy(eject_after=1))
+    failed = Outcome(Condition.STATUS, 500)
+    assert made.record(FLEET[0], failed, 0.0) == [Judgement(FLEET[0], True, "status 500")]
+    assert made.record(FLEET[1], failed, 0.0) == [Judgement(FLEET[1], False, "status 500", is_overflow=True)]
+    assert made.record(FLEET[1], failed, 0.0) == ()
+    made.record(FLEET[1], REFUSED, 1.0)
+    assert made.choose((), (), 46.0) is not None
+    kept = made.record(FLEET[0], failed, 46.0)
+    assert kept == [
+        Judgement(FLEET[0], False, "status 500", is_overflow=True),
+        Judgement(FLEET[0], False, "status 500, but too many are left out already"),
+    ] or kept == [Judgement(FLEET[0], True, "status 500")]
 
 
 def test_the_only_instance_is_always_it() -> None:
@@ -204,7 +285,7 @@ def test_an_instance_that_leaves_takes_its_state_along() -> None:
 def test_whatever_happens_somebody_is_picked(
     steps: list[tuple[int, int]], balancer: str, size: int | None, slow: float
 ) -> None:
-    """Lists that change, outcomes of every kind: an untried instance is found while there is one, and half stay in."""
+    """Lists that change, outcomes of every kind: an untried instance is found, and half stay in but for the dead."""
     made = cluster(balancer=balancer, subset_size=size, slow_start_s=slow, max_in_flight_per_instance=3)
     outcomes = [ANSWERED, REFUSED, CANCELLED, Outcome(Condition.STATUS, 503), Outcome(Condition.LOST)]
     now = 0.0
@@ -215,6 +296,7 @@ def test_whatever_happens_somebody_is_picked(
         tried: list[tuple[str, int]] = []
         while (picked := made.choose(tried, tried, now)) is not None and picked.key not in tried:
             tried.append(picked.key)
-            made.record(picked, outcomes[(which + what + len(tried)) % 5], now + 0.05, now)
+            for judgement in made.record(picked, outcomes[(which + what + len(tried)) % 5], now + 0.05, now):
+                if judgement.is_ejected and judgement.why != "connect_refused":
+                    assert len(made.ejected) <= len(made.instances) // 2
         assert len(tried) == len(made.instances)
-        assert len(made.ejected) <= len(made.instances) // 2

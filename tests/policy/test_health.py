@@ -12,6 +12,7 @@ from eas_tw.policy.outcomes import ANSWERED, Condition, Outcome
 KEYS = [("10.0.0.1", port) for port in range(1, 7)]
 REFUSED = Outcome(Condition.CONNECT_REFUSED)
 TIMEOUT = Outcome(Condition.ATTEMPT_TIMEOUT)
+FAILED = Outcome(Condition.STATUS, 500)
 
 
 def health(fleet: int = 6, **policy: object) -> Health:
@@ -102,7 +103,7 @@ def test_only_those_sent_since_it_is_half_open_end_the_probe() -> None:
     made.probe(KEYS[0], 2.0)
     cancelled = Outcome(Condition.CANCELLED)
     assert made.record(KEYS[0], cancelled, 2.5, began=0.5) is None
-    made.resort(KEYS[0])
+    made.resort(KEYS[0], 2.6)
     assert made.record(KEYS[0], Outcome(Condition.OVERLOADED), 2.6, began=2.6) is None
     assert made.left_out == (KEYS[0],)
     assert made.record(KEYS[0], cancelled, 2.7, began=2.0) is Verdict.UNDECIDED
@@ -119,7 +120,7 @@ def test_an_older_call_may_tell_before_the_probe_is_sent() -> None:
     made.record(KEYS[0], REFUSED, 3.0)
     made.returning(5.0)
     made.record(KEYS[1], REFUSED, 5.0)
-    assert made.record(KEYS[0], REFUSED, 5.0, began=2.9) is Verdict.RETURNED
+    assert made.record(KEYS[0], status(500), 5.0, began=2.9) is Verdict.KEPT
     assert not made.half_open
 
 
@@ -135,14 +136,14 @@ def test_a_half_open_outlier_is_half_open_no_more() -> None:
 
 def test_a_probe_keeps_its_place_among_those_left_out() -> None:
     """While it runs no other instance is ejected in its place."""
-    made = health(4)
+    made = health(4, eject_after=1)
     for key in KEYS[:2]:
-        made.record(key, REFUSED, 0.0)
-    made.returning(2.0)
-    made.probe(KEYS[0], 0.0)
-    assert made.record(KEYS[2], REFUSED, 2.0) is Verdict.EJECTED
-    assert made.record(KEYS[3], REFUSED, 2.0) is None
-    assert made.record(KEYS[0], REFUSED, 2.0) is Verdict.EJECTED
+        made.record(key, FAILED, 0.0)
+    made.returning(45.0)
+    made.probe(KEYS[0], 45.0)
+    assert made.record(KEYS[2], FAILED, 45.0) is Verdict.EJECTED
+    assert made.record(KEYS[3], FAILED, 45.0) is Verdict.OVERFLOW
+    assert made.record(KEYS[0], FAILED, 45.0) is Verdict.EJECTED
     assert set(made.left_out) == {KEYS[0], KEYS[2]}
 
 
@@ -166,12 +167,145 @@ def test_ejections_do_not_grow_without_bound() -> None:
         assert made.returning(now) == (KEYS[0],)
 
 
-@pytest.mark.parametrize(("fleet", "allowed"), [(1, 0), (2, 1), (3, 1), (4, 2), (6, 3)])
-def test_at_most_half_is_ejected(fleet: int, allowed: int) -> None:
-    """Beyond that an ejection is ignored, and a single instance is never ejected."""
+@pytest.mark.parametrize("fleet", range(2, 7))
+@pytest.mark.parametrize(
+    "outcome",
+    [FAILED, Outcome(Condition.LOST), Outcome(Condition.CUT), TIMEOUT, Outcome(Condition.VIOLATION)],
+    ids=str,
+)
+def test_at_most_half_is_ejected_in_doubt(fleet: int, outcome: Outcome) -> None:
+    """Beyond that an ejection is refused, which is told once, until the instance answers well."""
+    made = health(fleet, eject_after=2)
+    allowed = fleet // 2
+    for key in KEYS[:fleet]:
+        assert made.record(key, outcome, 0.0) is None
+    found = [made.record(key, outcome, 0.0) for key in KEYS[:fleet]]
+    assert found == [Verdict.EJECTED] * allowed + [Verdict.OVERFLOW] * (fleet - allowed)
+    assert made.ejected == tuple(KEYS[:allowed])
+    last = KEYS[fleet - 1]
+    assert made.record(last, outcome, 1.0) is None
+    assert made.record(last, ANSWERED, 1.0) is None
+    made.record(last, outcome, 2.0)
+    assert made.record(last, outcome, 2.0) is Verdict.OVERFLOW
+
+
+@pytest.mark.parametrize("fleet", range(2, 7))
+@pytest.mark.parametrize(
+    "condition", [Condition.CONNECT_REFUSED, Condition.CONNECT_TIMEOUT, Condition.CONNECT_FAILED], ids=str
+)
+def test_any_number_is_ejected_for_certain(fleet: int, condition: Condition) -> None:
+    """To which no connection can be made is dead, however many are; and each is probed, and ejected for longer."""
     made = health(fleet)
-    assert [made.record(key, REFUSED, 0.0) for key in KEYS[:fleet]].count(Verdict.EJECTED) == allowed
-    assert len(made.left_out) == allowed
+    dead = Outcome(condition)
+    assert [made.record(key, dead, 0.0) for key in KEYS[:fleet]] == [Verdict.EJECTED] * fleet
+    assert set(made.ejected) == set(KEYS[:fleet])
+    assert set(made.returning(1.6)) == set(KEYS[:fleet])
+    for key in KEYS[:fleet]:
+        made.probe(key, 1.6)
+        assert made.record(key, dead, 1.6, began=1.6) is Verdict.EJECTED
+    assert made.returning(3.5) == ()
+
+
+def test_certain_ones_count_among_those_left_out_in_doubt() -> None:
+    """Two of four are dead: a third that answers errors stays."""
+    made = health(4, eject_after=1)
+    made.record(KEYS[0], REFUSED, 0.0)
+    made.record(KEYS[1], REFUSED, 0.0)
+    assert made.record(KEYS[2], FAILED, 0.0) is Verdict.OVERFLOW
+    assert made.record(KEYS[3], REFUSED, 0.0) is Verdict.EJECTED
+
+
+@pytest.mark.parametrize("outcome", [REFUSED, FAILED], ids=str)
+@pytest.mark.parametrize(("fleet", "ratio"), [(1, 0.5), (1, 1.0), (3, 0.0)])
+def test_when_nobody_is_ejected(fleet: int, ratio: float, outcome: Outcome) -> None:
+    """The only instance of a list, and with ejection switched off: neither told nor suspected."""
+    made = health(fleet, eject_after=1, max_ejected_ratio=ratio)
+    assert [made.record(KEYS[0], outcome, 0.0) for _ in range(9)] == [None] * 9
+    assert not made.suspect(KEYS[0], 0.0)
+    assert made.left_out == ()
+
+
+def test_a_suspect_is_left_out_until_it_speaks() -> None:
+    """Untold: it is no ejection. An answer to any call will do, and so will an error, which counts as one."""
+    made = health(3)
+    assert made.suspect(KEYS[0], 1.0)
+    assert (made.left_out, made.ejected, made.is_wary) == ((KEYS[0],), (), True)
+    assert made.record(KEYS[1], ANSWERED, 1.1) is None
+    assert made.record(KEYS[0], Outcome(Condition.STALE), 1.2, began=1.1) is None
+    assert made.record(KEYS[0], ANSWERED, 0.9) is Verdict.CLEARED
+    assert (made.left_out, made.is_wary) == ((), False)
+    made.suspect(KEYS[0], 2.0)
+    assert made.record(KEYS[0], status(500), 2.5, began=2.0) is Verdict.CLEARED
+    assert made.left_out == ()
+
+
+@pytest.mark.parametrize("condition", [Condition.LATE, Condition.DEADLINE, Condition.ATTEMPT_TIMEOUT], ids=str)
+@pytest.mark.parametrize("fleet", range(2, 7))
+def test_silence_while_others_answer_is_certain(fleet: int, condition: Condition) -> None:
+    """All but one are silent, and all of those are ejected, for 1 s at first."""
+    made = health(fleet)
+    silent = Outcome(condition)
+    for key in KEYS[1:fleet]:
+        made.suspect(key, 0.0)
+    made.record(KEYS[0], ANSWERED, 0.1)
+    found = [made.record(key, silent, 1.0, began=0.0) for key in KEYS[1:fleet]]
+    assert found == [Verdict.EJECTED] * (fleet - 1)
+    assert all(made.is_silent(key) for key in KEYS[1:fleet])
+    assert set(made.returning(2.6)) == set(KEYS[1:fleet])
+
+
+@pytest.mark.parametrize("condition", [Condition.LATE, Condition.DEADLINE, Condition.ATTEMPT_TIMEOUT], ids=str)
+def test_silence_is_doubtful_where_nobody_answers(condition: Condition) -> None:
+    """Everything may have become slow; so may an instance that has answered others meanwhile."""
+    made = health(3)
+    made.suspect(KEYS[0], 1.0)
+    made.record(KEYS[1], ANSWERED, 0.5)
+    made.suspect(KEYS[0], 2.0)
+    assert made.record(KEYS[0], Outcome(condition), 6.0, began=1.0) is None
+    assert made.unsuspect(KEYS[0], 1.0) is None
+    assert made.left_out == (KEYS[0],)
+    assert made.record(KEYS[0], Outcome(condition), 7.0, began=2.0) is None
+    assert made.unsuspect(KEYS[0], 2.0) is Verdict.CLEARED
+    assert made.record(KEYS[2], Outcome(condition), 6.0, began=1.0) is None
+    assert made.left_out == ()
+
+
+def test_a_slow_one_comes_back_with_its_first_word() -> None:
+    """Ejected for silence, then heard: it was slow, whenever the call was sent. A draining one stays out."""
+    made = health(3)
+    made.suspect(KEYS[0], 0.0)
+    assert made.watch(KEYS[0], -1.0)
+    made.record(KEYS[1], ANSWERED, 0.1)
+    assert made.record(KEYS[0], Outcome(Condition.LATE), 1.0, began=0.0) is Verdict.EJECTED
+    assert made.record(KEYS[0], ANSWERED, 3.0, began=0.0) is Verdict.RETURNED
+    assert (made.left_out, made.next_return) == ((), None)
+    made.record(KEYS[0], REFUSED, 4.0)
+    assert made.record(KEYS[0], ANSWERED, 4.1, began=3.9) is None
+    assert made.ejected == (KEYS[0],)
+
+
+def test_a_call_that_was_sent_to_an_ejected_one_ends_the_ejection() -> None:
+    """It had nowhere else to go, and was answered."""
+    made = health(2)
+    for key in KEYS[:2]:
+        made.record(key, REFUSED, 0.0)
+    made.resort(KEYS[0], 0.5)
+    assert made.left_out == (KEYS[1], KEYS[0])
+    assert made.record(KEYS[0], ANSWERED, 0.5) is Verdict.RETURNED
+    assert made.left_out == (KEYS[1],)
+
+
+def test_suspicion_ends_with_the_last_call_that_could_decide() -> None:
+    """Two overdue calls and what is left of one: all are given up, and nothing is known."""
+    made = health(3)
+    assert made.suspect(KEYS[0], 0.0)
+    assert not made.suspect(KEYS[0], 0.2)
+    assert made.watch(KEYS[0], -1.0)
+    assert not made.watch(KEYS[0], 0.0)
+    assert made.unsuspect(KEYS[0], 0.0) is None
+    assert made.unsuspect(KEYS[0], 0.2) is None
+    assert made.unsuspect(KEYS[0], 0.0) is Verdict.CLEARED
+    assert made.left_out == ()
 
 
 def test_state_is_kept_across_lists() -> None:
@@ -186,12 +320,29 @@ def test_state_is_kept_across_lists() -> None:
 
 
 def test_a_smaller_fleet_brings_some_back() -> None:
-    """When the fleet shrinks below what is ejected of it, the first to return do so at once."""
-    made = health(6)
+    """When it shrinks below what is left out of it in doubt, the first ejected is probed at once; the dead stay out."""
+    made = health(6, eject_after=1)
     for key in KEYS[:3]:
-        made.record(key, REFUSED, 0.0)
-    assert len(made.set_fleet(KEYS[:4])) == 1
+        made.record(key, FAILED, 0.0)
+    assert made.set_fleet(KEYS[:4]) == (KEYS[0],)
     assert len(made.left_out) == 2
+    made = health(6)
+    for key in KEYS[:5]:
+        made.record(key, REFUSED, 0.0)
+    assert made.set_fleet(KEYS[:3]) == ()
+    assert len(made.left_out) == 3
+
+
+@pytest.mark.parametrize("outcome", [REFUSED, FAILED], ids=str)
+def test_the_last_of_a_list_is_not_left_out(outcome: Outcome) -> None:
+    """Neither ejected nor suspected any more."""
+    made = health(2, eject_after=1)
+    made.record(KEYS[0], outcome, 0.0)
+    assert made.set_fleet(KEYS[:1]) == (KEYS[0],)
+    made = health(2)
+    made.suspect(KEYS[0], 0.0)
+    assert made.set_fleet(KEYS[:1]) == ()
+    assert made.left_out == ()
 
 
 def test_unknown_instances_are_ignored() -> None:

@@ -24,12 +24,88 @@ def test_one_at_a_time_is_one_at_a_time() -> None:
 
 
 def test_late_alone_has_no_delay() -> None:
-    """Marks only."""
+    """Marks only, until an instance is silent."""
     hedging = Hedging("late")
     for _ in range(100):
         hedging.observe(0.01)
     assert hedging.delay_s is None
-    assert hedging.marks == (0.5, 0.75)
+    assert hedging.marks == (0.0625, 0.125, 0.25, 0.5, 0.75)
+    hedging.set_wary(is_wary=True)
+    assert hedging.delay_s == hedging.quick_s == 0.03
+    hedging.set_wary(is_wary=False)
+    assert hedging.delay_s is None
+
+
+@pytest.mark.parametrize("after", ["p95", 0.05])
+def test_a_delay_of_its_own_stays_whatever_is_silent(after: Any) -> None:
+    """What the program has asked for holds."""
+    hedging = Hedging(after)
+    for _ in range(32):
+        hedging.observe(0.04)
+    before = hedging.delay_s
+    hedging.set_wary(is_wary=True)
+    assert hedging.delay_s == before
+
+
+@pytest.mark.parametrize(
+    ("latencies", "quick_s"),
+    [
+        ([0.01] * 7, None),
+        ([0.01] * 8, 0.03),
+        ([0.0005] * 200, 0.025),
+        ([0.1] * 126 + [0.3] * 2, 0.9),
+        ([0.1] * 254 + [3.0, 3.0], 0.3),
+        ([0.1] * 253 + [3.0] * 3, 9.0),
+    ],
+    ids=["too few", "few", "below the least", "slow ones", "two of 256", "three of 256"],
+)
+def test_silence_is_three_times_what_99_of_100_answers_take(latencies: list[float], quick_s: float | None) -> None:
+    """And 25 ms at least; it is known after eight answers."""
+    hedging = Hedging("late")
+    for latency_s in latencies:
+        hedging.observe(latency_s)
+    assert hedging.quick_s == (None if quick_s is None else pytest.approx(quick_s, rel=0.05))
+
+
+@pytest.mark.parametrize(
+    ("latencies", "waited_s", "elapsed_s", "is_silence"),
+    [
+        ([0.01] * 100, 0.029, 0.3125, False),
+        ([0.01] * 100, 0.0301, 0.3125, True),
+        ([0.5] * 100, 1.4, 1.4, False),
+        ([0.5] * 100, 1.51, 1.51, True),
+        ([], 2.4, 2.4, False),
+        ([], 2.5, 2.5, True),
+        ([], 0.3125, 2.8125, True),
+        ([1.0] * 3, 2.5, 2.5, False),
+        ([0.01] * 3, 2.5, 2.5, True),
+        ([4.0] * 100, 4.9, 4.9, False),
+        ([4.0] * 100 + [0.01], 2.5, 2.5, True),
+        ([4.0] * 100 + [0.01], 2.4, 2.4, False),
+    ],
+    ids=[
+        "not yet", "three times", "slow: not yet", "slow: three times", "nothing known: not before half of its time",
+        "nothing known", "nothing known: the next", "few and slow", "few and fast", "slow by nature",
+        "slow in an outage that is over", "the same, before half of its time",
+    ],
+)  # fmt: skip
+def test_what_silence_is(latencies: list[float], waited_s: float, elapsed_s: float, is_silence: bool) -> None:  # noqa: FBT001
+    """Of a call of five seconds."""
+    hedging = Hedging("late")
+    for latency_s in latencies:
+        hedging.observe(latency_s)
+    assert hedging.is_silence(waited_s, elapsed_s, 5.0) is is_silence
+
+
+def test_where_everything_turns_slow_silence_ends_by_itself() -> None:
+    """Three slow answers, whatever was before."""
+    hedging = Hedging("late")
+    for _ in range(256):
+        hedging.observe(0.01)
+    assert hedging.is_silence(0.5, 0.5, 5.0)
+    for _ in range(32):
+        hedging.observe(0.5)
+    assert not hedging.is_silence(0.5, 0.5, 5.0)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from attrs import asdict
 from eas_tw import Condition, Instance
 from eas_tw.policy.outcomes import ANSWERED, Attempt, Outcome
 from eas_tw.telemetry.counters import FORMER, FORMER_KEPT, Counters
-from eas_tw.telemetry.events import AttemptEnded, CallEnded, Ejected, ListChanged, PollRefused
+from eas_tw.telemetry.events import AttemptEnded, CallEnded, Ejected, EjectionOverflow, ListChanged, PollRefused
 from eas_tw.telemetry.record import Record
+from simulator import Fault, Target
 from simulator.virtual.books import Books
 from tests.net.calling import House, Result, response, says
 from tests.net.wire import Wire
@@ -152,7 +153,8 @@ def added_up(client: Any) -> Books:
     """The counters of a client, added up from what it tells from now on."""
     books = Books()
     ears: dict[type, Any] = {
-        AttemptEnded: books.attempt_ended, CallEnded: books.call_ended, Ejected: books.ejected
+        AttemptEnded: books.attempt_ended, CallEnded: books.call_ended, Ejected: books.ejected,
+        EjectionOverflow: books.not_ejected,
     }  # fmt: skip
 
     def hear(event: object) -> None:
@@ -255,8 +257,10 @@ def test_a_bad_day_of_a_fleet_adds_up() -> None:
     for _ in range(20):
         town.client.predict("cancelled").addErrback(lambda _: None).cancel()
         town.traffic(0.2)
-    town.instance(0).resume()
+    town.instance(0).restart()
     town.instance(1).resume()
+    town.world.faults.add(Fault("http_status", target=Target("echo"), attributes={"code": 500}))
+    town.traffic(2.0)
     town.heal()
     town.traffic(10.0)
     town.wait(1.0)
