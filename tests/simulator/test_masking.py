@@ -60,6 +60,7 @@ def test_percent_encodings(which: list[int], times: int) -> None:
         "%255A" + "%6d" + TOKEN[2:],
         "%%35%41" + TOKEN[1:],
         f"100% {TOKEN}",
+        f"{quote(TOKEN, safe='')}&%%35%41{TOKEN[1:]}",
         f"{quote(TOKEN, safe='')} and {TOKEN}",
         repr({"k": TOKEN}),
         json.dumps([TOKEN]),

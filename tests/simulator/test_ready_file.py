@@ -96,6 +96,16 @@ def test_a_file_of_something_else_is_refused_and_stays(tmp_path: Path, text: str
     assert path.read_text() == text
 
 
+def test_what_comes_at_the_last_moment_stays(tmp_path: Path) -> None:
+    """After the last look at the path: nothing is replaced."""
+    path, draft = tmp_path / "r.json", tmp_path / "draft"
+    path.write_text("precious")
+    draft.touch()
+    with pytest.raises(ReadyFileError, match="meanwhile"):
+        ReadyFile(path, "n")._place(str(draft))
+    assert path.read_text() == "precious"
+
+
 def test_an_empty_file_is_made_way_of(tmp_path: Path) -> None:
     """`mktemp` makes one."""
     path = tmp_path / "r.json"
