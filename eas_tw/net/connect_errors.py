@@ -29,6 +29,8 @@ is how a dead instance looks. A router may send ENETUNREACH, too, but seldom, an
 
 def local_shortage(error: BaseException | None) -> str:
     """What this machine lacks, as the cause of a failed connect; empty when the cause is another."""
+    if isinstance(error, MemoryError):
+        return "this process has no memory left"
     number: Any = getattr(error, "osError", None) or getattr(error, "errno", None)
     if number not in _LOCAL_SHORTAGES:
         return ""

@@ -19,6 +19,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection as SocketTransport
 from zope.interface import implementer
 
+from eas_tw.net.connect_errors import local_shortage
 from eas_tw.net.pieces import add_piece
 from eas_tw.net.readable import input_probe
 from eas_tw.policy.outcomes import Condition, Outcome
@@ -127,6 +128,7 @@ class ClientConnection(TwistedProtocol):
         self._begin_message()
         self.idle_since = NEVER
         self.used = 0
+        self._shortage = ""
         self.is_lost = False
 
     # -- what the pool calls
@@ -157,8 +159,9 @@ class ClientConnection(TwistedProtocol):
         write = self._write_to_socket
         try:
             written = self._write_to_transport(first) if write is None else write(first)
-        except OSError as error:
-            if error.errno not in _SOCKET_IS_FULL:
+        except (OSError, MemoryError) as error:
+            if getattr(error, "errno", None) not in _SOCKET_IS_FULL:
+                self._shortage = local_shortage(error)
                 self._abort()
                 return
             written = 0
@@ -382,6 +385,8 @@ class ClientConnection(TwistedProtocol):
 
     def _loss(self, reason: Failure) -> Outcome:
         if self._unsent is not None:
+            if self._shortage:
+                return Outcome(Condition.LOCAL_RESOURCE, detail=self._shortage)
             # A new one that closes at once is no better than one that was refused.
             condition = Condition.UNSENT if self._was_kept else Condition.CONNECT_FAILED
             was_aborted = reason.check(ConnectionAborted)

@@ -151,7 +151,12 @@ class Cluster:
         if self.instances:
             self._slow_start.begin([change.instance.key for change in found if isinstance(change, Added)], now)
         self._health.set_fleet(known)
-        self._regroup(subset, now)
+        try:
+            self._regroup(subset, now)
+        except BaseException:
+            # The old list stays in force, for health too.
+            self._health.set_fleet(self._known)
+            raise
         self._subset = subset
         self._known = known
         self.instances = instances
