@@ -154,8 +154,9 @@ class Cluster:
         try:
             self._regroup(subset, now)
         except BaseException:
-            # The old list stays in force, for health too.
+            # The old list stays in force: whoever left it for a moment is well again, and takes part.
             self._health.set_fleet(self._known)
+            self._regroup(self._subset, now)
             raise
         self._subset = subset
         self._known = known
