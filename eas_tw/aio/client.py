@@ -197,6 +197,4 @@ def _fail(failure: Failure, future: asyncio.Future[Any]) -> None:
     if future.done():
         return
     error: Any = failure.value
-    if isinstance(error, StopIteration):  # a Future refuses it, and the caller would wait for ever
-        error = RuntimeError(f"the request's parse_response raised {error!r}")
     future.set_exception(error)
