@@ -348,15 +348,16 @@ class Call:
         elif self._may_hedge(0):
             # When all are left out, half of the budget is kept for the first that returns.
             is_well = self._fleet.has_well((*self._tried, *self._busy()))
-            # A probe is a risk that the client takes for itself: its caller does not lose by it without a budget.
-            if calls.budget.spend(now, 1.0 if is_well else 0.5) or (is_well and self._fleet.is_probe(leg)):
+            # A probe is a risk the client takes: its caller must not lose by it when the budget is gone.
+            is_free = is_well and self._fleet.is_probe(leg)
+            if calls.budget.spend(now, 1.0 if is_well else 0.5) or is_free:
                 self._try(now)
         if self._legs:
             self._look_later(now, is_same=self._legs[-1] is leg)
         return True
 
     def _look_later(self, now: float, *, is_same: bool = False) -> None:
-        """Look at the last attempt when it has had its time; at the `is_same` one less often: it may be for long."""
+        """Look at the last attempt when it has had its time; less often at one that was found silent before."""
         if self._hedge_s is None:
             hedging, timeout_s = self._calls.hedging, self._timeout_s
             self._hedge_s = timeout_s * LOOK_SHARE if is_same else hedging.next_s(timeout_s)

@@ -187,12 +187,13 @@ class Cluster:
         if self._is_due(now):
             self._catch_up(now)
         half_open = self._health.half_open
-        picked: Instance | None = None
         if tried and half_open:
             # A call that has been somewhere already is no probe, while there is an instance that is known to be well.
-            picked = self._pick((*tried, *half_open), now)
-        if picked is None:
-            picked = self._pick(tried, now) if self._limit else self._balancer.pick(tried, now)
+            picked = self._pick((*tried, *half_open), now) or self._pick(tried, now)
+        elif self._limit:
+            picked = self._pick(tried, now)
+        else:
+            picked = self._balancer.pick(tried, now)
         if picked is None:
             picked = self._last_resort(tried, failed, now)
             if picked is None:

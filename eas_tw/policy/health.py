@@ -286,7 +286,8 @@ class Health:
         record = self._records.setdefault(key, _Record())
         before = record.state
         record.failures += 1
-        if before is State.EJECTED:
+        if before is State.EJECTED or (before is State.PROBING and began < record.since):
+            # What was sent before says nothing that is not known.
             return None
         is_silent = before in _OPEN and self._is_silence(record, outcome, began)
         is_certain = is_silent or outcome.condition in CONNECT_FAILURES

@@ -28,7 +28,7 @@ def test_a_reply_that_stops_in_its_body_leaves_no_connection() -> None:
 
 
 def test_a_connection_put_by_before_its_first_use_is_stale_like_any(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Client: when it had died it was a failure of its instance (simulated_hours, seed 91, shrunk to ten faults)."""
+    """Client: when it had died it was a failure of its instance (a burst opens it, and another one uses it)."""
     plan = read(Path(__file__).parent / "found" / "unused_stale.toml")
     assert World(plan).run().violations == ()
     monkeypatch.setattr(ClientConnection, "_was_kept", property(lambda self: self.used > 1))

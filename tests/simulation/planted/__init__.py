@@ -3,7 +3,16 @@
 Each says in which profile it is looked for, within how many seeds it must be found, and by which checkers.
 """
 
-from tests.simulation.planted import calls, connections, discovery, fleet, hedges, once, telemetry  # noqa: F401  plant
+from tests.simulation.planted import (  # noqa: F401  plant
+    calls,
+    connections,
+    discovery,
+    fleet,
+    hedges,
+    minority,
+    once,
+    telemetry,
+)
 from tests.simulation.planted.bugs import BUGS, Bug
 
 __all__ = ["BUGS", "Bug"]

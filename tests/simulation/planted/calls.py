@@ -20,15 +20,15 @@ def no_deadline(patch: Patch) -> None:
     patch(Calls, "begin", begin)
 
 
-@bug("al", seeds=20)
+@bug("al", "minority", seeds=20)
 def each_attempt_gets_the_whole_deadline(patch: Patch) -> None:
     again = Call._try
 
-    def renew(self: Call, now: float, *given: Any) -> None:
+    def renew(self: Call, now: float, **given: Any) -> None:
         self._calls._in_flight.clear(self, self._timeout_s)
         self._calls._in_flight.set(self, now, self._timeout_s)
         self.deadline = now + self._timeout_s
-        again(self, now, *given)
+        again(self, now, **given)
 
     patch(Call, "_try", renew)
 
@@ -92,7 +92,7 @@ def stale_connection_is_the_callers_problem(patch: Patch) -> None:
 
 @bug("f")
 def budget_never_refilled(patch: Patch) -> None:
-    def spend(self: RetryBudget, now: float) -> bool:
+    def spend(self: RetryBudget, now: float, share: float = 1.0) -> bool:
         self._used = getattr(self, "_used", 0) + 1
         return self._used < 5
 

@@ -79,8 +79,11 @@ def returned_without_a_probe(patch: Patch) -> None:
     """Half the time is thought to be enough."""
     eject = Health._eject
 
-    def shortly(self: Health, record: Any, base_s: float, now: float) -> bool:
-        return eject(self, record, base_s / 8, now)
+    def shortly(self: Health, record: Any, now: float, *, is_certain: bool) -> bool:
+        is_out = eject(self, record, now, is_certain=is_certain)
+        record.until = now + (record.until - now) / 8
+        self._schedule()
+        return is_out
 
     patch(Health, "_eject", shortly)
 
@@ -93,7 +96,7 @@ def everybody_may_be_left_out(patch: Patch) -> None:
 @bug("fij", seeds=20)
 def probe_that_tells_nothing_is_the_last(patch: Patch) -> None:
     """Its end is not noticed, so the instance stays out."""
-    patch(Health, "_end_probe", lambda self, key, record: None)
+    patch(Health, "_end_one", lambda self, key, record, began: None)
 
 
 # -- subsets, bounds, shares

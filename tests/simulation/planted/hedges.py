@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import evolve
-
 from eas_tw.net.call import Call
 from eas_tw.net.deadlines import Deadlines
 from eas_tw.net.leg import Leg
@@ -25,57 +23,52 @@ def hedged_on_the_same_instance(patch: Patch) -> None:
     patch(Cluster, "choose", again)
 
 
-@bug("cl", "storm", 20)
-def hedges_are_no_attempts(patch: Patch) -> None:
-    hedge = Call.hedge
-
-    def one_more(self: Call) -> None:
-        policy, self._calls.policy = self._calls.policy, evolve(self._calls.policy, attempts=99)
-        hedge(self)
-        self._calls.policy = policy
-
-    patch(Call, "hedge", one_more)
-
-
 @bug("l", "overload", 10)
 def hedges_cost_nothing(patch: Patch) -> None:
     """Of the budget, so they go on when all is slow."""
 
-    def hedge(self: Call) -> None:
-        budget, self._calls.budget = self._calls.budget, RetryBudget(1.0, 1e9)
-        real(self)
-        self._calls.budget = budget
+    def plant(name: str) -> None:
+        real = getattr(Call, name)
 
-    real = Call.hedge
-    patch(Call, "hedge", hedge)
+        def passed(self: Call) -> None:
+            budget, self._calls.budget = self._calls.budget, RetryBudget(1.0, 1e9)
+            real(self)
+            self._calls.budget = budget
+
+        patch(Call, name, passed)
+
+    plant("mark_passed")
+    plant("delay_passed")
 
 
-@bug("dhl", seeds=20)
+@bug("dghl", seeds=20)
 def slower_leg_runs_on(patch: Patch) -> None:
     patch(Call, "_drop", lambda self, legs, began: None)
 
 
 @bug("l", seeds=20)
 def hedged_while_a_hedge_runs(patch: Patch) -> None:
-    """The bound of two is forgotten, and the next hedge comes after the same time again."""
-    hedge = Call.hedge
+    """The bound of two is forgotten, and the next hedge comes a moment later, silent or not."""
+    passed = Call.delay_passed
 
     def again(self: Call) -> None:
         calls, now = self._calls, self._calls.seconds()
         if len(self._legs) < 2:
-            hedge(self)
+            passed(self)
         else:
             self._try(now)
-        if self._hedge_s is not None:
+        if self._hedge_s is None and self._legs:
+            self._hedge_s = 0.005
             calls.hedges.set(self, now, self._hedge_s)
 
-    patch(Call, "hedge", again)
+    patch(Call, "delay_passed", again)
 
 
 @bug("o", seeds=20)
 def no_second_chance(patch: Patch) -> None:
     """As long as the instance is silent, so is the call, to its end."""
     patch(Call, "mark_passed", lambda self: None)
+    patch(Call, "delay_passed", lambda self: None)
 
 
 @bug("l", seeds=20)
@@ -84,11 +77,12 @@ def everybody_is_late(patch: Patch) -> None:
 
     def hasty(self: Hedging, after: Any) -> None:
         init(self, after)
-        self.marks = (0.05, 0.1) if self.marks else ()
+        self.marks = (0.001, 0.002) if self.marks else ()
 
     init = Hedging.__init__
     patch(Hedging, "__init__", hasty)
     patch(Hedging, "is_late", lambda self, waited_s, timeout_s: True)
+    patch(Hedging, "is_half_over", lambda self, elapsed_s, timeout_s: True)
 
 
 @bug("h")

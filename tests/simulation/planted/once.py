@@ -29,11 +29,15 @@ def stale_taken_for_unsent(patch: Patch) -> None:
 
 @bug("k", seeds=20)
 def not_idempotent_and_hedged(patch: Patch) -> None:
-    hedge = Call.hedge
+    def plant(name: str) -> None:
+        real = getattr(Call, name)
 
-    def hedged(self: Call) -> None:
-        wanted, self._is_idempotent = self._is_idempotent, True
-        hedge(self)
-        self._is_idempotent = wanted
+        def passed(self: Call) -> None:
+            wanted, self._is_idempotent = self._is_idempotent, True
+            real(self)
+            self._is_idempotent = wanted
 
-    patch(Call, "hedge", hedged)
+        patch(Call, name, passed)
+
+    plant("mark_passed")
+    plant("delay_passed")
