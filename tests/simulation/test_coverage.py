@@ -48,9 +48,9 @@ _NEVER_RUN = {
     },
 }
 """What is there for others: a client is never stopped by a call whose time is up; nobody is left when the list is
-empty, which a client with a list has never; a list does not shrink to its last instance while that is suspected; weight 0 never gets as far as the balancer; lengths are asked in tests; one
-by one instances join large fleets (profile `big`); calls through the gateway and copies of a config are not drawn; what
-a call raises it contains itself."""
+empty, which a client with a list has never; a list does not shrink to its last instance while that is suspected; weight
+0 never gets as far as the balancer; lengths are asked in tests; one by one instances join large fleets (profile `big`);
+calls through the gateway and copies of a config are not drawn; what a call raises it contains itself."""
 
 
 @pytest.fixture(scope="module")
