@@ -7,7 +7,6 @@ Answers with values; `net.upstream` acts on them. Time and chance are arguments.
 from __future__ import annotations
 
 import math
-from copy import copy
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from attrs import field, frozen
@@ -146,8 +145,7 @@ class Cluster:
         usable = normalised(instances)
         known = {instance.key: instance for instance in usable}
         gone = [change.instance.key for change in found if isinstance(change, Removed)]
-        subset = copy(self._subset)
-        subset.set_fleet(usable)
+        subset = self._subset.of(usable)
         if self.instances:
             self._slow_start.begin([change.instance.key for change in found if isinstance(change, Added)], now)
         self._health.set_fleet(known)

@@ -37,6 +37,13 @@ class Subset:
         self._order: tuple[Instance, ...] = ()
         self.is_partial = False
 
+    def of(self, instances: Iterable[Instance]) -> Subset:
+        """Return the subset of another list, by the same order; this one stays as it is."""
+        other = Subset(self._size, 0)
+        other._salt = self._salt
+        other.set_fleet(instances)
+        return other
+
     def set_fleet(self, instances: Iterable[Instance]) -> None:
         """Rank a new list; instances of weight 0 are in no subset."""
         usable = [instance for instance in instances if instance.weight > 0]
