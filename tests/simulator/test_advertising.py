@@ -244,6 +244,7 @@ def _has_loopback_6() -> bool:
 def test_the_entry_point_of_the_containers_example(tmp_path: Path) -> None:
     """Its options are good and its health check holds; ports are others, or two runs would meet."""
     text = (Path(__file__).parents[2] / "docs" / "examples" / "container" / "Dockerfile").read_text()
+    text = text.replace("\\\n", "")
     found = dict(re.findall(r"^(ENTRYPOINT|CMD) (\[.*\])$", text, re.MULTILINE))
     program, command, *options = json.loads(found["ENTRYPOINT"]) + json.loads(found["CMD"])
     assert (program, command) == ("eas-simulator", "serve")

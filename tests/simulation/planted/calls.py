@@ -37,19 +37,11 @@ def each_attempt_gets_the_whole_deadline(patch: Patch) -> None:
 def deadline_in_half_the_time(patch: Patch) -> None:
     start = Call.start
 
-    def hurry(self: Call) -> Any:
+    def hurry(self: Call, *given: Any) -> Any:
         self._timeout_s /= 2
-        return start(self)
+        return start(self, *given)
 
     patch(Call, "start", hurry)
-
-
-@bug("ch", seeds=20)
-def cancelled_call_goes_on(patch: Patch) -> None:
-    def cancelled(self: Call, _: Any) -> None:
-        self._calls.end(self, self._timeout_s)
-
-    patch(Call, "_cancelled", cancelled)
 
 
 @bug("cl")
