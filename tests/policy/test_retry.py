@@ -181,6 +181,45 @@ def test_attempts_are_bounded() -> None:
     assert isinstance(decide(lost, attempts=1), GiveUp)
 
 
+NEVER_REACHED = sorted(NEVER_SENT - {Condition.UNSENT})
+
+
+@pytest.mark.parametrize("condition", NEVER_REACHED, ids=str)
+@pytest.mark.parametrize("count", range(1, 10))
+def test_what_never_reached_an_instance_costs_no_attempt(condition: Condition, count: int) -> None:
+    """While there is another it is tried at once, however many there were and with no budget left."""
+    history = tuple(Attempt(Instance("10.0.0.1", n), Outcome(condition), 0.0) for n in range(count))
+    broke, policy = RetryBudget(0.0, 0.0), RetryPolicy(attempts=1)
+    assert policy.decide(history, FREE, budget=broke, now=0.0, rng=Random(1)) == Retry(Where.ANOTHER)
+    nowhere = Options(another=False, sole=False, remaining_s=5.0)
+    assert isinstance(policy.decide(history, nowhere, budget=broke, now=0.0, rng=Random(1)), GiveUp)
+
+
+def test_nor_does_it_count_after_what_did_reach_one() -> None:
+    """Five refused, and the second of three attempts that were answered badly: one is left."""
+    refused = [Attempt(Instance("10.0.0.1", n), Outcome(Condition.CONNECT_REFUSED), 0.0) for n in range(5)]
+    policy, budget = RetryPolicy(), RetryBudget(0.2, 10.0)
+    for bad, is_tried in ((2, True), (3, False)):
+        history = (*refused, *(Attempt(Instance("10.0.0.2", n), status(503), 0.0) for n in range(bad)))
+        decision = policy.decide(history, FREE, budget=budget, now=0.0, rng=Random(1))
+        assert isinstance(decision, Retry) is is_tried
+
+
+@pytest.mark.parametrize("condition", NEVER_REACHED, ids=str)
+def test_on_the_only_instance_every_attempt_counts(condition: Condition) -> None:
+    """There is nowhere else to go, and no number of instances that would bound them."""
+    sole = Options(another=False, sole=True, remaining_s=5.0)
+    assert isinstance(decide(*[Outcome(condition)] * 2, options=sole), Retry)
+    assert isinstance(decide(*[Outcome(condition)] * 3, options=sole), GiveUp)
+
+
+def test_a_part_of_the_budget_can_be_kept() -> None:
+    """Who may use up half of it leaves the other half."""
+    budget = RetryBudget(0.0, 1.0)
+    assert [budget.spend(0.0, 0.5) for _ in range(6)] == [True] * 5 + [False]
+    assert [budget.spend(0.0) for _ in range(6)] == [True] * 5 + [False]
+
+
 def test_retry_after_is_honoured_inside_the_deadline_only() -> None:
     """A pause that would reach the deadline ends the call at once."""
     decision = decide(status(429, 2.0))
