@@ -342,7 +342,7 @@ class Call:
             leg.is_overdue = True
             self._fleet.suspect(leg)
         if leg.is_connecting:
-            if calls.can_move and self._fleet.has_another((*self._tried, *self._busy())):
+            if calls.can_move and self._may_move(now - leg.began):
                 # Nothing was sent, so it can be moved whether or not it is idempotent, and at no cost to the fleet.
                 self.leg_broke(leg, self._part(leg, Condition.ATTEMPT_TIMEOUT))
         elif self._may_hedge(0):
@@ -362,6 +362,13 @@ class Call:
             hedging, timeout_s = self._calls.hedging, self._timeout_s
             self._hedge_s = timeout_s * LOOK_SHARE if is_same else hedging.next_s(timeout_s)
             self._calls.hedges.set(self, now, self._hedge_s)
+
+    def _may_move(self, waited_s: float) -> bool:
+        """Whether it may wait elsewhere: where it has not been; later, and less often, where it has not failed."""
+        busy = self._busy()
+        if self._fleet.has_another((*self._tried, *busy)):
+            return True
+        return waited_s >= self._timeout_s * LOOK_SHARE and self._fleet.has_another((*self._failed, *busy))
 
     def _hedge(self, now: float) -> None:
         if self._may_hedge(len(self._legs)) and self._calls.budget.spend(now):
@@ -418,7 +425,10 @@ class Call:
         self._tried = (*self._tried, instance.key)
         if outcome.condition in NOT_ITS_FAULT:
             self._fresh = True
-        elif outcome.condition is not Condition.LOCAL_RESOURCE:
+        elif outcome.condition is not Condition.LOCAL_RESOURCE and (
+            not (leg.is_overdue and outcome.condition is Condition.WAITED) or self._fleet.is_sole
+        ):
+            # Where it only waited for a connection it may go again, when every other instance has failed.
             self._failed = (*self._failed, instance.key)
         if calls.attempt_timeout_s is not None:
             calls.leg_deadlines.clear(leg, calls.attempt_timeout_s)

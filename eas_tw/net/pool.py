@@ -6,6 +6,7 @@ free first, a kept connection or a new one, serves the first in line. Knows no s
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Protocol
 
@@ -48,8 +49,9 @@ class _Dial(ClientFactory):
 
     noisy = False
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, began: float) -> None:
         self._pool = pool
+        self.began = began
 
     def connect(self) -> None:
         """Its turn has come (`Dialer`)."""
@@ -90,6 +92,7 @@ class Pool:
         self._idle: deque[ClientConnection] = deque()
         self._open: dict[ClientConnection, None] = {}
         self._dials: dict[_Dial, IConnector | None] = {}
+        self._last_opened = -math.inf
         self._idle_timer: IDelayedCall | None = None
         self._pace = Pace()
         self._is_retired = False
@@ -181,6 +184,7 @@ class Pool:
             del self._dials[dial]
             return
         instance = self._instance
+        dial.began = self._reactor.seconds()
         try:
             self._reactor.connectTCP(instance.ip, instance.port, dial, timeout=self._config.connect_timeout_s)
         except BaseException as error:  # noqa: BLE001  an address Twisted cannot even begin with, such as fe80::1%nosuch
@@ -196,6 +200,7 @@ class Pool:
     def dial_answered(self, dial: _Dial) -> ClientConnection:
         """A connection has been opened; its protocol."""
         self._dials.pop(dial, None)
+        self._last_opened = self._reactor.seconds()
         config = self._config
         connection = ClientConnection(
             self, self._flusher, max_head_bytes=config.max_head_bytes, max_body_bytes=config.max_response_bytes
@@ -204,9 +209,13 @@ class Pool:
         return connection
 
     def dial_failed(self, dial: _Dial, outcome: Outcome) -> None:
-        """A connection could not be opened: the first in line fails, and all of it when the instance has no other."""
+        """A connection could not be opened: the first in line fails, and all of it when the instance has no other.
+
+        Unless it timed out and another was opened after it was begun: the instance is back.
+        """
         self._dials.pop(dial, None)
-        if self.waiting:
+        is_old_news = outcome.condition is Condition.CONNECT_TIMEOUT and self._last_opened > dial.began
+        if self.waiting and not is_old_news:
             first, _ = self.waiting.popitem(last=False)
             alone = not self._open and not self._dials
             if alone:
@@ -276,7 +285,7 @@ class Pool:
             self._idle.popleft().close()
 
     def _dial(self) -> None:
-        dial = _Dial(self)
+        dial = _Dial(self, self._reactor.seconds())
         self._dials[dial] = None
         self._dialer.submit(dial)
 

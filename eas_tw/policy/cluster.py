@@ -176,7 +176,7 @@ class Cluster:
                probe of one whose ejection is over.
             2. The next untried and well one in the subset's order.
             3. An untried one that is left out, while the call has tried fewer than 16.
-            4. One that has not failed.
+            4. One that has not failed, first of those that are well.
             5. The only instance of the list.
             6. `None`.
 
@@ -301,9 +301,13 @@ class Cluster:
                 self._health.resort(key, now)
                 return self._known[key]
         picked = self._balancer.pick(failed, now)
-        if picked is None and self.is_sole:
-            return next(iter(self._known.values()))
-        return picked
+        if picked is not None:
+            return picked
+        for key in left_out:
+            if key in tried and key not in failed and key in self._known:
+                self._health.resort(key, now)
+                return self._known[key]
+        return next(iter(self._known.values())) if self.is_sole else None
 
     def _shift(self, keys: Sequence[Key], now: float) -> None:
         """Health says something else of these; of a subset that may concern others, too."""

@@ -230,7 +230,7 @@ class RetryPolicy:
             return "is not retried"
         if not options.is_idempotent and last.condition not in NEVER_SENT:
             return "may have reached the instance, and the call is not idempotent"
-        if last.condition in _FREE and options.another:
+        if last.condition in _FREE and options.another and not options.sole:
             return ""
         spent = self.spent(history, is_sole=options.sole)
         return f"was the last of {len(history)} attempts" if spent >= self.attempts else ""

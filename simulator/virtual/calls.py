@@ -243,7 +243,7 @@ class CallChecker:
             if (
                 address in seen
                 and len(steady | {address}) > 1
-                and (seen[address] not in _NO_FAILURE or steady - seen.keys())
+                and (seen[address] not in (*_NO_FAILURE, "waited") or steady - seen.keys())
             ):
                 self._report("c", f"call {record.name} tried {spelled(address)} twice, the first time {seen[address]}")
             seen[address] = condition

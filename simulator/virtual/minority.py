@@ -166,7 +166,7 @@ class MinorityChecker:
 
     def _check_lost(self, client: _Client, event: Any, now_s: float) -> None:
         began_s = now_s - event.elapsed_s
-        if began_s < client.found_at_s:
+        if began_s < client.found_at_s or client.returned_at_s is not None:
             # All were dead, and nobody knew yet of the one that had returned.
             return
         well = [

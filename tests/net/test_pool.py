@@ -240,6 +240,40 @@ def test_connections_whose_turn_has_not_come_go_with_their_pool() -> None:
     assert not house.reactor.getDelayedCalls()
 
 
+def test_a_handshake_that_was_lost_before_another_was_answered_fails_nobody() -> None:
+    """It times out after the instance has come back; a call that began since then waits for the next connection."""
+    house = House()
+    first = house.call()
+    old = house.reactor.dials[0]
+    house.reactor.advance(0.5)
+    busy = house.call()
+    house.reactor.dials[1].accept()
+    assert first.connection is not None
+    house.reactor.advance(0.5)
+    old.fail(ConnectTimeout())
+    assert busy.result is None
+    house.reactor.dials[-1].accept()
+    assert busy.connection is not None
+    late = [house.call(), house.call()]
+    house.reactor.dials[0].fail(ConnectTimeout())
+    assert [caller.result for caller in late] == [Condition.CONNECT_TIMEOUT, None]
+
+
+def test_a_pool_knows_whether_the_instance_has_answered_since() -> None:
+    """An answer tells, a connection that was merely opened does not."""
+    house = House()
+    _, wire = house.served()
+    house.reactor.advance(1.0)
+    assert not house.pool.heard_since(0.0)
+    house.answer(wire)
+    assert house.pool.heard_since(0.5)
+    assert not house.pool.heard_since(1.0)
+    house.call(fresh=True)
+    assert house.pool.is_opening
+    house.reactor.dials[0].accept()
+    assert not house.pool.is_opening
+
+
 def test_a_lost_connection_makes_room_for_the_line() -> None:
     """A call in line gets a new connection when the one it waited for dies."""
     house = House(max_connections_per_instance=1)
