@@ -56,7 +56,8 @@ def has_nan(values: memoryview) -> bool:
     if not values.nbytes:
         return False
     flat = np.frombuffer(values, values.format)
-    return bool(np.isnan(np.dot(flat, flat)))
+    with np.errstate(over="ignore", invalid="ignore"):  # of large numbers it is infinite, which is no NaN
+        return bool(np.isnan(np.dot(flat, flat)))
 
 
 def raw(values: NDArray[Any], dtype: DType, where: str) -> bytes | memoryview:

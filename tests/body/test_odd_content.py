@@ -209,3 +209,11 @@ def test_numbers_of_any_size_are_told_in_bounded_messages() -> None:
         with pytest.raises(BodyError) as caught:
             call()
         assert len(str(caught.value)) < 400, caught.value
+
+
+@pytest.mark.parametrize("value", [1e30, 3.4e38, float("inf")])
+def test_floats_whose_squares_are_infinite_are_sent(value: float) -> None:
+    """Without a warning: they are looked at for NaNs by a sum of squares."""
+    request = TFRequest("s")
+    request.add_feed("x", [4], TFRequest.DT_FLOAT, np.full(4, value, np.float32))
+    assert np.full(4, value, np.float32).tobytes() in request.to_string()
