@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.faults import Fault, Target
 from simulator.instance import State
 from simulator.virtual.phrases import few, spelled
-from simulator.virtual.troubles import KINDS, Scope
+from simulator.virtual.troubles import KINDS, REWRITTEN, Scope
 from simulator.virtual.vtime import NS
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from simulator.virtual.links import Link, Way
     from simulator.virtual.plan import Step
     from simulator.virtual.reactor import VirtualReactor
+    from simulator.virtual.rewriting import Rewriting
+    from simulator.virtual.sockets import VirtualSocket
     from simulator.virtual.vnet import Network
 
     Undo = Callable[[], None]
@@ -32,6 +34,10 @@ _GOOD = {
     "drops_syn": False,
 }  # fmt: skip
 _DRAINS_S = 2.0
+_STRAYS = 0.5
+_STRAY = (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray", b"HTTP/1.1 408 Request Timeout\r\n\r\n", b"\r\n")
+_CALLBACKS = ("on_message_begin", "on_headers_complete", "on_body", "on_message_complete")
+"""Of httptools, looked up when a connection is made."""
 _STATES = {"crash": State.CRASHED, "hang": State.HUNG, "drain": State.DRAINING}
 
 
@@ -41,28 +47,35 @@ class Actor:
     Args:
         network: Of the world.
         simulator: The fleet and its control plane.
-        service: Whose instances suffer.
+        services: Whose instances suffer; operators change the first.
         hosts: The clients' reactors.
         zones: Instance i is in zone i modulo this.
-        on_burst: Told to begin so many calls at once.
+        rewriting: Changes what discovery and instances send.
+        on_burst: Told to begin so many calls at once, of one host or, given none, of all.
+        on_stray: Told of each connection of a client on which bytes come without a request.
     """
 
     def __init__(
         self,
         network: Network,
         simulator: Simulator,
-        service: Service,
+        services: Sequence[Service],
         hosts: Sequence[VirtualReactor],
         zones: int,
         *,
-        on_burst: Callable[[int], None],
+        rewriting: Rewriting,
+        on_burst: Callable[[int, VirtualReactor | None], None],
+        on_stray: Callable[[VirtualSocket], None],
     ) -> None:
         self._network = network
         self._simulator = simulator
-        self._service = service
+        self._services = services
+        self._service = services[0]
         self._hosts = hosts
         self._zones = zones
+        self._rewriting = rewriting
         self._on_burst = on_burst
+        self._on_stray = on_stray
         self._weather: dict[Way, list[dict[str, Any]]] = {}
         self._states: dict[SimulatedInstance, list[State]] = {}
         self._chance = network.scheduler.stream("acts")
@@ -77,11 +90,13 @@ class Actor:
 
     def struck(self, step: Step) -> list[SimulatedInstance]:
         """The instances a step is about, of those there are now."""
-        there = list(self._service.instances.values())
         scope = KINDS[step.kind].scope
+        there = list(self._service.instances.values())
+        if scope is Scope.INSTANCE:
+            there += [one for service in self._services[1:] for one in service.instances.values()]
         if scope is Scope.ZONE:
             return [instance for at, instance in enumerate(there) if at % self._zones == step.where % self._zones]
-        if scope in (Scope.CLIENT, Scope.CONTROL, Scope.FLEET) or not there:
+        if scope in (Scope.CLIENT, Scope.INSIDE, Scope.CONTROL, Scope.FLEET) or not there:
             return []
         return there if step.where < 0 else [there[step.where % len(there)]]
 
@@ -90,7 +105,7 @@ class Actor:
         scope, struck = KINDS[step.kind].scope, self.struck(step)
         if scope is Scope.CONTROL:
             return " on discovery"
-        if scope is Scope.CLIENT:
+        if scope in (Scope.CLIENT, Scope.INSIDE):
             return f" on client {step.where % len(self._hosts)}"
         names = few(f"{one.id} {spelled((one.ip, one.port))}" for one in struck)
         return f" on {names}" if names else ""
@@ -106,6 +121,10 @@ class Actor:
         if act is not None:
             found: Undo | None = act(step, instances)
             return found or _nothing
+        if kind.point:
+            return self._fail(step, kind.point)
+        if step.kind in REWRITTEN:
+            return self._rewriting.begin_list(step.kind, step.with_)
         if step.kind in _STATES:
             return self._all(self._be(instance, _STATES[step.kind]) for instance in instances)
         return self._all(self._worsen(self._link(instance), step) for instance in instances)
@@ -115,7 +134,7 @@ class Actor:
 
     def _fault(self, step: Step, type_: str, instances: Sequence[SimulatedInstance]) -> Undo:
         taken = {name: value for name, value in step.with_.items() if name != "probability"}
-        targets = [Target(self._service.name, instance.id) for instance in instances] or [Target(discovery=True)]
+        targets = [Target(instance.service.name, instance.id) for instance in instances] or [Target(discovery=True)]
         names = []
         for target in targets:
             self._names += 1
@@ -138,7 +157,7 @@ class Actor:
 
         def undo() -> None:
             marks.remove(state)
-            if instance.id in self._service.instances:
+            if instance.id in instance.service.instances:
                 instance.set_state(marks[-1] if marks else State.RUNNING)
 
         return undo
@@ -244,7 +263,75 @@ class Actor:
 
         return undo
 
+    def _no_length(self, step: Step, instances: Sequence[SimulatedInstance]) -> Undo:
+        return self._all(
+            self._rewriting.begin_answers((instance.ip, instance.port), step.with_) for instance in instances
+        )
+
+    def _stray_bytes(self, step: Step, _: Any) -> Undo:
+        """Again and again: a client begins calls and computes on, and meanwhile bytes come to its idle connections.
+
+        So they come at every moment between the last look at a socket and the request that is written to it.
+        """
+        ended: list[bool] = []
+        later, chance = self._network.scheduler.call_later, self._chance
+
+        def again() -> None:
+            if ended:
+                return
+            for host in self._chosen_hosts(step):
+                busy_s = step.with_["busy_s"] * chance.random()
+                if busy_s:
+                    self._on_burst(chance.randint(1, 4), host)
+                    host.stall(busy_s)
+                later(busy_s * chance.random(), self._stray, host)
+            later(step.with_["every_s"] * (0.5 + chance.random()), again)
+
+        again()
+        return lambda: ended.append(True)
+
+    def _stray(self, host: VirtualReactor) -> None:
+        """Bytes come to some of a host's connections that carry no request, as far as anybody can know there."""
+        addresses = {(one.ip, one.port) for service in self._services for one in service.instances.values()}
+        for near in [near for near in self._network.sockets if near.reactor is host and near.there in addresses]:
+            if near.is_quiet and self._chance.random() < _STRAYS:
+                self._on_stray(near)
+                near.receive_stray(self._chance.choice(_STRAY))
+
     # -- on clients and the control plane
+
+    def _parser_raises(self, step: Step, _: Any) -> Undo:
+        """Connections that are made from now on have callbacks that raise; their class is known when the first is."""
+        hosts, ended = self._chosen_hosts(step), self._fail(step, "read")
+        changed: dict[type, dict[str, Any]] = {}
+
+        def made(protocol: Any) -> None:
+            kind = type(protocol)
+            if kind not in changed and hasattr(kind, _CALLBACKS[0]):
+                changed[kind] = {name: getattr(kind, name) for name in _CALLBACKS}
+                for name in _CALLBACKS:
+                    setattr(kind, name, _raising(changed[kind][name]))
+
+        for host in hosts:
+            host.on_protocol = made
+
+        def undo() -> None:
+            ended()
+            for host in hosts:
+                host.on_protocol = None
+            for kind, callbacks in changed.items():
+                for name, callback in callbacks.items():
+                    setattr(kind, name, callback)
+
+        return undo
+
+    def _fail(self, step: Step, point: str) -> Undo:
+        """Something inside a client's process fails."""
+        error, probability = step.with_["error"], step.with_["probability"]
+        return self._all(
+            host.failing.begin(f"{point} {step.with_['at']}" if "at" in step.with_ else point, error, probability)
+            for host in self._chosen_hosts(step)
+        )
 
     def _chosen_hosts(self, step: Step) -> Sequence[VirtualReactor]:
         return self._hosts if step.where < 0 else [self._hosts[step.where % len(self._hosts)]]
@@ -260,6 +347,14 @@ class Actor:
     def _jump_back(self, step: Step, _: Any) -> None:
         for host in self._chosen_hosts(step):
             host.jump(-step.with_["by_s"])
+
+    def _wall_ahead(self, step: Step, _: Any) -> None:
+        for host in self._chosen_hosts(step):
+            host.set_wall_clock(step.with_["by_s"])
+
+    def _wall_back(self, step: Step, _: Any) -> None:
+        for host in self._chosen_hosts(step):
+            host.set_wall_clock(-step.with_["by_s"])
 
     def _control_link(self) -> Link:
         host, _, port = self._simulator.authority.rpartition(":")
@@ -310,7 +405,19 @@ class Actor:
         return any(other.weight > 0 for other in self._service.listed() if other not in instances)
 
     def _burst(self, step: Step, _: Any) -> None:
-        self._on_burst(step.with_["calls"])
+        self._on_burst(step.with_["calls"], None)
+
+
+def _raising(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """A callback of a connection that raises when its host shall."""
+
+    def raise_or_call(connection: Any, *given: Any) -> Any:
+        failing = connection.transport.reactor.failing
+        if failing.is_on:
+            failing.check("read")
+        return callback(connection, *given)
+
+    return raise_or_call
 
 
 def _nothing() -> None:

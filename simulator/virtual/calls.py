@@ -12,23 +12,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from attrs import define, field
 
 from simulator.virtual.phrases import spelled
+from simulator.virtual.retries import LOCAL, NEVER_SENT
 from simulator.virtual.troubles import STALE, STATUS, WRONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from simulator.virtual.explanations import Explanations
+    from simulator.virtual.retries import RetryChecker
     from simulator.virtual.sockets import Address
     from simulator.virtual.subject import Subject
 
     Report = Callable[[str, str], None]
 
 _SLACK_S = 0.002
+_KEPT_CANCELLED = 200
 _BUDGET_WINDOW_S = 11.0
+_RATE_LIMITED = 429
 _NO_FAILURE = (STALE, "unsent")
-_NEVER_SENT = frozenset(
-    {"connect_refused", "connect_timeout", "connect_failed", "unsent", "retired", "waited", "overloaded"}
-) | {"local_resource"}
+_NEVER_SENT_ANYWHERE = NEVER_SENT - {"unsent"}
 _SILENT = frozenset({"late", "cancelled", "deadline"})
 _MOST_RESORTS = 16
 """A call that has been to so many goes on to none that is left out."""
@@ -38,9 +40,9 @@ _LAST_CHANCE_SHARE = 0.4
 """Of a call's time, before its end: whoever had it for so long had it when the client looked for the last time."""
 _ENOUGH, _LATELY, _SELDOM = 64, 300, 8
 _OUT_OF_TIME, _SHORT_S = ("deadline", "waited", "overloaded"), 0.25
-_KNOWN = frozenset({"DeadlineExceeded", "ConnectionFailed", "StatusError", "ProtocolViolation", "Overloaded"}) | {
-    "LocalResourceError"
-}
+_KNOWN = frozenset(
+    {"DeadlineExceeded", "ConnectionFailed", "StatusError", "ProtocolViolation", "Overloaded", "LocalResourceError"}
+)
 
 
 @define(eq=False)
@@ -57,6 +59,7 @@ class Record:
         arrivals: Address and whether the connection had been kept, of each time it reached an instance.
         is_cancelled: Whether the program has cancelled it.
         is_once: Whether it must not reach an instance twice.
+        raises: What the program's own code raises for it, if anything.
     """
 
     subject: Subject
@@ -68,6 +71,7 @@ class Record:
     arrivals: list[tuple[Address, bool]] = field(factory=list)
     is_cancelled: bool = False
     is_once: bool = False
+    raises: BaseException | None = None
 
 
 class Tried(NamedTuple):
@@ -122,22 +126,39 @@ class CallChecker:
         seconds: Virtual time.
         explanations: Of the faults at work.
         report: Takes a checker's name and what it found.
+        budgets: Knows whether a retry may have been refused for want of budget.
     """
 
-    def __init__(self, seconds: Callable[[], float], explanations: Explanations, report: Report) -> None:
+    def __init__(
+        self, seconds: Callable[[], float], explanations: Explanations, report: Report, budgets: RetryChecker
+    ) -> None:
         self._seconds = seconds
         self._explanations = explanations
         self._report = report
+        self._budgets = budgets
         self._retries: defaultdict[int, deque[tuple[float, int]]] = defaultdict(lambda: deque([(0.0, 0)]))
         self._slow: defaultdict[int, _Slow] = defaultdict(_Slow)
+        self._cancelled: dict[str, float] = {}
         self.in_flight: dict[str, Record] = {}
 
     def begin(self, record: Record) -> None:
         """A call begins."""
         self.in_flight[record.name] = record
 
-    def arrived(self, name: str, address: Address, *, is_kept: bool) -> None:
-        """A call's request is complete at an instance."""
+    def cancelled(self, record: Record) -> None:
+        """A program is about to cancel a call."""
+        record.is_cancelled = True
+        self._cancelled[record.name] = self._seconds()
+        if len(self._cancelled) > _KEPT_CANCELLED:
+            del self._cancelled[next(iter(self._cancelled))]
+
+    def arrived(self, name: str, address: Address, sent_s: float, *, is_kept: bool) -> None:
+        """A call's request, sent at a time, is complete at an instance."""
+        if sent_s > self._cancelled.get(name, sent_s):
+            late_s = sent_s - self._cancelled[name]
+            self._report(
+                "cancelled-is-over", f"call {name} was cancelled, and sent to {spelled(address)} {late_s:.4f} s later"
+            )
         record = self.in_flight.get(name)
         if record is None:
             return
@@ -161,7 +182,10 @@ class CallChecker:
         if len(record.arrivals) > limit:
             self._report("c", f"call {name} reached instances {len(record.arrivals)} times, of at most {limit}")
         others = subject.steady_since(record.began_s) - {address}
-        if before and others and not before[0]:
+        if not before or not others or before[0]:
+            return
+        # Where it may have tried the others, and got no connection, it may come again.
+        if not self._explanations.disturbs_sockets(subject.number, record.began_s, self._seconds()):
             self._report("c", f"call {name} came to {where} again, where it had failed on a new connection")
 
     def answered(self, record: Record, answer: str) -> None:
@@ -169,6 +193,8 @@ class CallChecker:
         now_s = self._end(record)
         if record.is_cancelled:
             self._report("a", f"call {record.name} was answered after it was cancelled")
+        if record.raises is not None:
+            self._report("a", f"call {record.name} was answered though its program raised {record.raises!r}")
         self._slow[record.subject.number].answered(is_slow=now_s - record.began_s > record.timeout_s * _USUAL_SHARE)
         if answer != record.body:
             window = (record.began_s, now_s)
@@ -191,6 +217,9 @@ class CallChecker:
         if record.is_cancelled:
             if name != "CancelledError":
                 self._report("a", f"call {record.name} was cancelled and ended as {name}")
+        elif record.raises is not None and not attempts:
+            # Whatever the client makes of it: the call has ended, and once.
+            pass
         elif name not in _KNOWN:
             self._report("f", f"call {record.name} failed as {name}: {error}")
         else:
@@ -243,6 +272,7 @@ class CallChecker:
             if (
                 address in seen
                 and len(steady | {address}) > 1
+                and seen[address] != LOCAL
                 and (seen[address] not in (*_NO_FAILURE, "waited") or steady - seen.keys())
             ):
                 self._report("c", f"call {record.name} tried {spelled(address)} twice, the first time {seen[address]}")
@@ -256,7 +286,7 @@ class CallChecker:
                 self._report("f", f"call {record.name}: nothing explains {tried}")
 
     def _check_once(self, record: Record, attempts: list[Tried]) -> None:
-        sent = [tried for tried in attempts[:-1] if tried.condition not in _NEVER_SENT]
+        sent = [tried for tried in attempts[:-1] if tried.condition not in NEVER_SENT]
         if record.is_once and sent:
             self._report("k", f"call {record.name} is not idempotent, and went on after {sent[0]}")
 
@@ -272,16 +302,18 @@ class CallChecker:
             self._report("f", f"call {record.name} failed as {name} without an attempt")
             return
         last = attempts[-1]
-        is_retried = (last.status if last.condition == STATUS else last.condition) in subject.retry_on
+        label = last.status if last.condition == STATUS else last.condition
+        is_retried = label in subject.retry_on or (label == _RATE_LIMITED and last.asked_s > 0)
         left = subject.steady_since(record.began_s) - {tried.address for tried in attempts}
         excuses = (
             not is_retried,
-            record.is_once and last.condition not in _NEVER_SENT,
+            record.is_once and last.condition not in NEVER_SENT,
             _spent(attempts, subject) >= subject.attempts,
             len(attempts) >= _MOST_RESORTS,
             not left,
             record.timeout_s - spent_s <= max(last.asked_s, subject.backoff_max_s) + _SLACK_S,
-            self._recent_retries(subject, now_s) >= subject.budget_floor - 1,
+            # Of those in flight some have taken a retry out of the budget and have not begun it.
+            self._budgets.is_budget_short(subject, self._recent_retries(subject, now_s) + len(self.in_flight)),
             self._is_disturbed(record, now_s),
         )
         if not any(excuses):
@@ -314,9 +346,12 @@ class CallChecker:
 
 
 def _spent(attempts: list[Tried], subject: Subject) -> int:
-    """How many attempts count: all but the first stale connection, what was never sent, and what was silent."""
+    """How many attempts count: not the first stale connection, what was never sent, or what was silent.
+
+    Of the only instance of a list every attempt counts, but for what this host lacked.
+    """
     stale = sum(tried.condition in _NO_FAILURE for tried in attempts)
-    free = _NEVER_SENT | _SILENT if subject.attempts > 1 else _NEVER_SENT
-    is_sole = len(subject.view) == 1
-    uncounted = 0 if is_sole else sum(tried.condition in free and tried.condition != "unsent" for tried in attempts)
-    return len(attempts) - min(stale, 1) - uncounted
+    free = _NEVER_SENT_ANYWHERE | (_SILENT if subject.attempts > 1 else frozenset())
+    if len(subject.view) == 1:
+        free = frozenset({LOCAL})
+    return len(attempts) - min(stale, 1) - sum(tried.condition in free for tried in attempts)

@@ -16,14 +16,13 @@ from simulator.virtual.phrases import spelled
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from simulator.virtual.ejections import EjectionChecker
     from simulator.virtual.explanations import Explanations
     from simulator.virtual.sockets import Address
     from simulator.virtual.subject import Subject
 
     Report = Callable[[str, str], None]
 
-_SHORTEST_S = 1.0
-"""A failed connect leaves an instance out for so long at least."""
 _SLACK_S = 0.001
 _MOST_RESORTS = 16
 """A call that has been to so many goes on to none that is left out."""
@@ -76,6 +75,7 @@ class ChoiceChecker:
         explanations: Of the faults at work.
         report: Takes a checker's name and what it found.
         on_probe: Told of each probe of an instance that was left out.
+        ejections: Checks why and for how long instances are left out; told what is heard here.
     """
 
     def __init__(
@@ -84,8 +84,10 @@ class ChoiceChecker:
         explanations: Explanations,
         report: Report,
         on_probe: Callable[[Subject, Address], None],
+        ejections: EjectionChecker,
     ) -> None:
         self._on_probe = on_probe
+        self._ejections = ejections
         self._seconds = seconds
         self._explanations = explanations
         self._report = report
@@ -99,7 +101,7 @@ class ChoiceChecker:
             fleet: Where its calls go: `choose` and `record` are listened to.
         """
         account = self._accounts[subject.number] = _Account(subject)
-        choose, record = fleet.choose, fleet.record
+        choose, record, ejections = fleet.choose, fleet.record, self._ejections
         # Whom it suspects it tells nobody; for a suspect, too, the next of its order steps in.
         account.left_out = lambda: tuple(fleet._cluster._health.left_out)  # noqa: SLF001
 
@@ -110,15 +112,26 @@ class ChoiceChecker:
             return picked
 
         def record_and_tell(instance: Any, outcome: Any, began: float) -> None:
-            self._ended(account, instance.key, began)
+            address, condition = instance.key, str(outcome.condition)
+            self._ended(account, address, began)
+            ejections.attempt_ends(subject, address, condition, outcome.status)
             record(instance, outcome, began)
+            if condition != "answered":
+                ejections.attempt_ended(subject, address, subject.view, account.left_out())
+
+        def overhear_and_tell(watch: Any, outcome: Any, is_all: bool) -> None:  # noqa: FBT001  a callback's
+            ejections.attempt_ends(subject, watch.instance.key, str(outcome.condition), outcome.status)
+            overhear(watch, outcome, is_all)
 
         fleet.choose, fleet.record = choose_and_tell, record_and_tell
+        # What is left of an attempt whose call has gone on tells something, too.
+        overhear, fleet._overheard = fleet._overheard, overhear_and_tell  # noqa: SLF001
 
     def ejected(self, subject: Subject, event: Any) -> None:
         """A client tells that it leaves an instance out."""
         account = self._told(subject)
         if account is not None:
+            self._ejections.ejected(subject, event.instance.key, event.why)
             account.out[event.instance.key] = _Out(self._seconds())
             if not is_certain(event.why):
                 self._check_share(account)
@@ -127,6 +140,7 @@ class ChoiceChecker:
         """A client tells that an instance takes part again."""
         account = self._told(subject)
         if account is not None:
+            self._ejections.returned(subject, event.instance.key)
             account.out.pop(event.instance.key, None)
 
     def list_changed(self, subject: Subject, _: Any) -> None:
@@ -134,6 +148,23 @@ class ChoiceChecker:
         account = self._told(subject)
         if account is not None:
             self._change(account)
+
+    def apply_raised(self, subject: Subject) -> None:
+        """A list could not be taken over: what the client knows of who failed may be gone, but for who is left out."""
+        account = self._told(subject)
+        if account is not None:
+            account.out = {instance.key: _Out(-1.0) for instance in subject.client.ejected}
+            self._ejections.forget(subject)
+
+    def look(self, subject: Subject) -> None:
+        """Compare a client with what it has told so far."""
+        account = self._accounts.get(subject.number)
+        if account is None:
+            return
+        if subject.is_heard:
+            self._ejections.look(subject, account.out)
+        else:
+            self._ejections.list_changed(subject, subject.view)
 
     def check_over(self, subject: Subject) -> None:
         """(h): every call has ended, and so has every attempt."""
@@ -154,6 +185,7 @@ class ChoiceChecker:
     def _change(self, account: _Account) -> None:
         """Another list: who left it is forgotten, and fewer may be left out of a shorter one."""
         view = account.subject.view
+        self._ejections.list_changed(account.subject, view)
         account.out = {address: out for address, out in account.out.items() if view.get(address, 0) > 0}
         for out in account.out.values():
             out.since_s, out.probing = -1.0, None
@@ -198,7 +230,7 @@ class ChoiceChecker:
             # The last resort of a call that has nobody else; or the client's clock says something else.
             return
         out_s = self._seconds() - out.since_s
-        if out_s < min(_SHORTEST_S, subject.eject_base_s) - _SLACK_S:
+        if out_s < self._ejections.shortest_s(subject, address) - _SLACK_S:
             says = f"sends a call to {spelled(address)}, left out {out_s:.3f} s ago, and {spelled(well[0])} is well"
             self._report("j", f"client {subject.number} {says}")
         elif out.probing is not None:

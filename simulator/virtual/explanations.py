@@ -34,7 +34,7 @@ class Touch:
         kind: Its kind.
         name: What the schedule calls it.
         addresses: Whom it strikes; `None` for everybody.
-        client: The one client it strikes; `None` for all.
+        clients: The numbers of the clients it strikes; `None` for all.
         statuses: HTTP statuses it may cause.
         begin_s: Since when.
         until_s: When it explains no more.
@@ -43,7 +43,7 @@ class Touch:
     kind: Kind
     name: str
     addresses: frozenset[Address] | None
-    client: int | None
+    clients: frozenset[int] | None
     statuses: tuple[int, ...]
     begin_s: float
     until_s: float = math.inf
@@ -52,6 +52,10 @@ class Touch:
         """The fault is over."""
         echo_s = now_s - self.begin_s if self.kind.echoes else 0.0
         self.until_s = now_s + _AFTERWARDS_S + self.kind.lingers_s + echo_s
+
+    def strikes(self, client: int) -> bool:
+        """Whether it strikes a client."""
+        return self.clients is None or client in self.clients
 
     def holds(self, from_s: float, to_s: float) -> bool:
         """Whether it explains anything in that time."""
@@ -96,15 +100,30 @@ class Explanations:
     def disturbs_discovery(self, client: int, from_s: float, to_s: float) -> bool:
         """Whether anything is wrong with discovery, or with the client, in that time."""
         return any(
-            touch.kind.scope is Scope.CONTROL or (touch.kind.scope is Scope.CLIENT and touch.client in (None, client))
+            touch.kind.scope is Scope.CONTROL or (touch.kind.holds_up_polls and touch.strikes(client))
             for touch in self._touches
             if touch.holds(from_s, to_s)
+        )
+
+    def disturbs_replies(self, client: int, from_s: float, to_s: float) -> bool:
+        """The same, but for what only changes what a reply says: it is followed like any other."""
+        return any(
+            (touch.kind.scope is Scope.CONTROL and not touch.kind.is_content)
+            or (touch.kind.holds_up_polls and touch.strikes(client))
+            for touch in self._touches
+            if touch.holds(from_s, to_s)
+        )
+
+    def disturbs_sockets(self, client: int, from_s: float, to_s: float) -> bool:
+        """Whether the client's host may not open, write or close a connection in that time."""
+        return any(
+            touch.kind.holds_up_polls and touch.strikes(client) for touch in self._touches if touch.holds(from_s, to_s)
         )
 
     def disturbs_client(self, client: int, from_s: float, to_s: float) -> bool:
         """Whether the client's own reactor or clock is wrong in that time."""
         return any(
-            touch.kind.scope is Scope.CLIENT and touch.client in (None, client)
+            touch.kind.scope is Scope.CLIENT and touch.strikes(client)
             for touch in self._touches
             if touch.holds(from_s, to_s)
         )
@@ -113,5 +132,5 @@ class Explanations:
         return [
             touch
             for touch in self._touches
-            if touch.client in (None, client) and touch.kind.scope is not Scope.CONTROL and touch.holds(*window)
+            if touch.strikes(client) and touch.kind.scope is not Scope.CONTROL and touch.holds(*window)
         ]

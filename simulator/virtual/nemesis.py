@@ -6,29 +6,41 @@ Swarm testing: each seed gets a few kinds of fault, not all, since faults also h
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simulator.virtual.minority import deaths
 from simulator.virtual.options import with_options
 from simulator.virtual.plan import PROFILES, Plan, Step
-from simulator.virtual.troubles import KINDS, NETWORKED, ON_CLIENTS, ON_CONTROL, OPERATED, SERVED, ZONED, Scope
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from simulator.virtual.troubles import Kind
+from simulator.virtual.schedule import attributes, schedule
+from simulator.virtual.surroundings import with_surroundings
+from simulator.virtual.troubles import (
+    FIRST_KINDS,
+    INSIDE,
+    KINDS,
+    NETWORKED,
+    ON_CLIENTS,
+    ON_CONNECTIONS,
+    ON_CONTROL,
+    ON_WALL_CLOCKS,
+    OPERATED,
+    REWRITTEN,
+    SERVED,
+    ZONED,
+    Scope,
+)
 
 DEFAULT_HOURS = 0.1
-_LAST_S = 2.0
+_WAVE_S = 10.0
 
 
-def draw(seed: int, profile: str = "chaos", hours: float = DEFAULT_HOURS) -> Plan:
+def draw(seed: int, profile: str = "chaos", hours: float = DEFAULT_HOURS, *, later: bool = True) -> Plan:
     """The plan of a seed.
 
     Args:
         seed: Any whole number.
         profile: One of `PROFILES`.
         hours: About how long the run is, in virtual time; faults may begin in two thirds of it.
+        later: Whether what joined the simulation after its first 10,000 seeds is drawn, too (`surroundings`).
     """
     if profile not in PROFILES:
         raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
@@ -37,7 +49,8 @@ def draw(seed: int, profile: str = "chaos", hours: float = DEFAULT_HOURS) -> Pla
     if profile == "minority":
         # As most programs run: with the defaults.
         return plan.but(is_heard=True)
-    return with_options(plan, Random(f"{seed}/options/{profile}"))
+    plan = with_options(plan, Random(f"{seed}/options/{profile}"))
+    return with_surroundings(plan, Random(f"{seed}/surroundings/{profile}")) if later else plan
 
 
 def _calm(seed: int, rng: Random, length_s: float) -> Plan:
@@ -48,9 +61,9 @@ def _calm(seed: int, rng: Random, length_s: float) -> Plan:
 def _chaos(seed: int, rng: Random, length_s: float) -> Plan:
     """Everything."""
     plan = _world(seed, "chaos", rng, length_s)
-    names = list(KINDS)
+    names = list(FIRST_KINDS)
     kinds = rng.sample(names, rng.randint(2, 9))
-    return plan.but(steps=_schedule(rng, plan, kinds, length_s, rng.choice((8.0, 20.0, 40.0))))
+    return plan.but(steps=schedule(rng, plan, kinds, length_s, rng.choice((8.0, 20.0, 40.0))))
 
 
 def _discovery(seed: int, rng: Random, length_s: float) -> Plan:
@@ -60,7 +73,7 @@ def _discovery(seed: int, rng: Random, length_s: float) -> Plan:
         *rng.sample(list(ON_CONTROL), 6),
         *rng.sample(("add", "replace", "reweigh", "remove", "replace_all"), 2),
     ]
-    return plan.but(steps=_schedule(rng, plan, kinds, length_s, 8.0))
+    return plan.but(steps=schedule(rng, plan, kinds, length_s, 8.0))
 
 
 def _rolling(seed: int, rng: Random, length_s: float) -> Plan:
@@ -68,7 +81,7 @@ def _rolling(seed: int, rng: Random, length_s: float) -> Plan:
     plan = _world(seed, "rolling", rng, length_s, instances=rng.randint(2, 8), poll_interval_s=rng.choice((1.0, 2.0)))
     every_s = rng.choice((4.0, 8.0, 15.0))
     steps = [Step(round(at * every_s, 3), "replace", 0) for at in range(1, int(length_s / every_s))]
-    extra = _schedule(rng, plan, rng.sample(("reweigh", "add", "crash", "idle_fin", "list_late"), 2), length_s, 20.0)
+    extra = schedule(rng, plan, rng.sample(("reweigh", "add", "crash", "idle_fin", "list_late"), 2), length_s, 20.0)
     return plan.but(steps=tuple(sorted([*steps, *extra], key=lambda step: step.at_s)))
 
 
@@ -87,7 +100,7 @@ def _overload(seed: int, rng: Random, length_s: float) -> Plan:
         per_s=rng.choice((20.0, 60.0)), burst=rng.choice((1, 10)), work_s=rng.choice((0.02, 0.1)), large=0.0
     )
     kinds = ["burst", *rng.sample(("unavailable", "limited", "grey", "crash", "slow_work", "narrow"), 3)]
-    return plan.but(steps=_schedule(rng, plan, kinds, length_s / 4, 8.0))
+    return plan.but(steps=schedule(rng, plan, kinds, length_s / 4, 8.0))
 
 
 def _big(seed: int, rng: Random, length_s: float) -> Plan:
@@ -96,7 +109,7 @@ def _big(seed: int, rng: Random, length_s: float) -> Plan:
         weights=(), clients=100, per_s=2.0, large=0.0
     )
     kinds = rng.sample(("crash", "zone_loss", "replace", "list_empty", "list_stale", "reset"), 3)
-    return plan.but(steps=_schedule(rng, plan, kinds, length_s / 4, 5.0))
+    return plan.but(steps=schedule(rng, plan, kinds, length_s / 4, 5.0))
 
 
 def _storm(seed: int, rng: Random, length_s: float) -> Plan:
@@ -105,7 +118,7 @@ def _storm(seed: int, rng: Random, length_s: float) -> Plan:
     kind = rng.choice(("error", "unavailable", "grey", "zone_loss", "reset", "hang"))
     outage_s = round(length_s / 12, 3)
     every = range(3) if KINDS[kind].scope is Scope.ZONE else range(5)
-    steps = tuple(Step(5.0, kind, where, outage_s, _attributes(rng, KINDS[kind], probability=1.0)) for where in every)
+    steps = tuple(Step(5.0, kind, where, outage_s, attributes(rng, KINDS[kind], probability=1.0)) for where in every)
     return plan.but(steps=steps)
 
 
@@ -124,6 +137,35 @@ def _minority(seed: int, rng: Random, length_s: float) -> Plan:
     return plan.but(steps=tuple(Step(*drawn) for drawn in deaths(rng, plan.instances, chaos_s)))
 
 
+def _budget(seed: int, rng: Random, length_s: float) -> Plan:
+    """Many calls that have to be tried again, in waves: what the retry budget allows in each ten seconds."""
+    plan = _world(
+        seed, "budget", rng, length_s / 2, instances=rng.randint(3, 5), timeout_s=5.0, attempts=3,
+        retry_budget_min_per_s=rng.choice((0.3, 1.0)), eject_after=1000, max_connections_per_instance=100,
+    )  # fmt: skip
+    plan = plan.but(per_s=rng.choice((10.0, 20.0)), burst=1, work_s=0.0, large=0.0, cancelled=0.0)
+    steps: list[Step] = []
+    at_s = rng.uniform(20.0, 35.0)
+    while at_s < length_s / 2 - _WAVE_S:
+        kind = rng.choice(("unavailable", "unavailable", "limited", "cut"))
+        for where in range(plan.instances):
+            with_ = attributes(rng, KINDS[kind], probability=rng.choice((0.5, 1.0)))
+            steps.append(Step(round(at_s, 3), kind, where, round(rng.uniform(2.0, _WAVE_S), 3), with_))
+        at_s += rng.uniform(12.0, 30.0)
+    return plan.but(steps=tuple(steps))
+
+
+def _hour(seed: int, rng: Random, _: float) -> Plan:
+    """An hour of few calls and hardly a fault: what drifts, what piles up, what is kept."""
+    plan = _world(seed, "hour", rng, 3600.0, poll_interval_s=rng.choice((5.0, 10.0)), timeout_s=1.0)
+    plan = plan.but(per_s=0.05, burst=rng.choice((1, 3, 6)), clients=1, large=0.0, work_s=0.02)
+    steps = (
+        Step(round(rng.uniform(10.0, 3500.0), 3), rng.choice(("crash", "replace", "reset")), 0, 5.0) for _ in range(4)
+    )
+    drawn = (Step(s.at_s, s.kind, 0, s.for_s, attributes(rng, KINDS[s.kind])) for s in steps)
+    return plan.but(steps=tuple(sorted(drawn, key=lambda step: step.at_s)))
+
+
 _DRAWERS = {
     "calm": _calm,
     "chaos": _chaos,
@@ -133,6 +175,8 @@ _DRAWERS = {
     "big": _big,
     "storm": _storm,
     "minority": _minority,
+    "budget": _budget,
+    "hour": _hour,
 }
 
 
@@ -171,38 +215,13 @@ def _world(seed: int, profile: str, rng: Random, chaos_s: float, **client: Any) 
     )
 
 
-def _schedule(rng: Random, plan: Plan, kinds: Sequence[str], length_s: float, every_s: float) -> tuple[Step, ...]:
-    steps: list[Step] = []
-    at_s = 0.0
-    while True:
-        at_s += rng.expovariate(1 / every_s)
-        if at_s > length_s - _LAST_S:
-            return tuple(steps)
-        name = rng.choice(kinds)
-        kind = KINDS[name]
-        longest_s = min(kind.lasts_s[1], length_s - at_s - 1.0)
-        for_s = round(min(rng.uniform(*kind.lasts_s), longest_s), 3)
-        steps.append(Step(round(at_s, 3), name, _where(rng, plan, kind), for_s, _attributes(rng, kind)))
-
-
-def _where(rng: Random, plan: Plan, kind: Kind) -> int:
-    if kind.scope is Scope.CONTROL:
-        return -1
-    bound = {Scope.ZONE: plan.zones, Scope.CLIENT: plan.clients}.get(kind.scope, plan.instances)
-    return rng.randrange(bound)
-
-
-def _attributes(rng: Random, kind: Kind, **fixed: Any) -> Mapping[str, Any]:
-    drawn = {name: draw_one(rng) for name, draw_one in kind.draws.items()}
-    return {**drawn, **{name: value for name, value in fixed.items() if name in drawn}}
-
-
 GROUPS = {
     "simulator": SERVED,
-    "network": NETWORKED,
+    "network": {**NETWORKED, **ON_CONNECTIONS},
     "zones": ZONED,
-    "clients": ON_CLIENTS,
-    "discovery": ON_CONTROL,
+    "clients": {**ON_CLIENTS, **ON_WALL_CLOCKS},
+    "inside clients": INSIDE,
+    "discovery": {**ON_CONTROL, **REWRITTEN},
     "operators": OPERATED,
 }
 """The kinds of fault, as the documentation and the coverage table group them."""

@@ -11,6 +11,7 @@ finds stops the run.
 
 from __future__ import annotations
 
+from email.utils import parsedate_to_datetime
 from functools import partial
 from math import gcd
 from typing import TYPE_CHECKING, Any
@@ -22,16 +23,22 @@ from simulator.virtual.books import BookChecker
 from simulator.virtual.calls import CallChecker
 from simulator.virtual.choices import ChoiceChecker
 from simulator.virtual.diary import Diary
+from simulator.virtual.ejections import EjectionChecker
 from simulator.virtual.explanations import Explanations
+from simulator.virtual.failing import is_injected
+from simulator.virtual.idleness import IdleChecker
 from simulator.virtual.legs import LegChecker
 from simulator.virtual.minority import MinorityChecker
 from simulator.virtual.phrases import spelled
+from simulator.virtual.retries import RetryChecker
 from simulator.virtual.views import ViewChecker
+from simulator.virtual.vtime import EPOCH_S, NS
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Mapping
 
+    from simulator.virtual.lives import Lives
     from simulator.virtual.sockets import Address, VirtualSocket
     from simulator.virtual.subject import Subject
     from simulator.virtual.vnet import Network
@@ -54,9 +61,29 @@ CHECKERS = {
     "o": "a call whose instance is silent gets a second chance before its time is over",
     "p": "no call is lost while one instance answers, and the dead cost the others next to nothing",
     "x": "the application's own checkers",
+    "cancelled-is-over": "a call that was cancelled is sent nowhere any more",
+    "next-good-list-applied": "after a list that could not be taken over, the next good one is",
+    "retried-outcomes": "only outcomes of `retry_on`, and a 429 with Retry-After, are tried again",
+    "retry-pause": "the first failover is at once; later ones come within the backoff, after what Retry-After asks for",
+    "retry-budget": "retries stay within a share of the last 10 seconds' calls and the floor",
+    "attempt-timeout": "no attempt takes longer than attempt_timeout_s",
+    "ejection-reason": "an instance is left out for a failed connect, or for eject_after failures in a row",
+    "ejected-at-once": "an instance that gave reason is left out, while fewer are out than may be",
+    "ejection-forgotten": "an instance that joins the list is not left out for what it did before",
+    "closed-is-gone": "when a close has ended there is no socket, no timer and no call",
+    "kept-after-close": "nothing holds a closed client that its program has forgotten",
+    "disk-copy": "a start uses the copy on disk when discovery has not answered, and only then",
+    "date-is-wall-time": "a signed request has the time of the wall clock",
+    "local-not-blamed": "no instance is left out for what the client's own host lacks",
+    "idle-timeout": "a connection without a request is closed after idle_timeout_s",
+    "idle-bytes": "a connection on which bytes came without a request is closed",
+    "poll-jitter": "every poll comes after its interval, give or take the jitter, also after an hour",
+    "token-hidden": "no log, error or repr holds the token",
 }
 _MOST_VIOLATIONS = 10
 _NO_WHOLE_CYCLES = 2
+_DATE_SLACK_S = 2.0
+"""Dates are whole seconds."""
 
 
 @frozen
@@ -64,7 +91,7 @@ class Violation:
     """What should not have been.
 
     Attributes:
-        checker: Its letter.
+        checker: Its letter or name, a key of `CHECKERS`.
         at_s: When it was found.
         says: One line for people.
     """
@@ -82,6 +109,12 @@ class Oracle:
 
     Args:
         network: Of the world.
+
+    Attributes:
+        subjects: The clients, by their number.
+        secret: The clients' token, which nothing may say; empty for none.
+        lives: A program that is started again and again, if there is one.
+        cancel_all: Cancels the calls in flight of a client, by its number.
     """
 
     def __init__(self, network: Network) -> None:
@@ -90,14 +123,21 @@ class Oracle:
         self.violations: list[Violation] = []
         self.explanations = Explanations()
         elapsed = self._scheduler.elapsed
-        self.calls = CallChecker(elapsed, self.explanations, self.report)
+        self.retries = RetryChecker(elapsed, self.explanations, self.report)
+        self.calls = CallChecker(elapsed, self.explanations, self.report, self.retries)
         self.views = ViewChecker(elapsed, self.explanations, self.report)
         self.diary = Diary(self._scheduler)
-        self.choices = ChoiceChecker(elapsed, self.explanations, self.report, self.diary.probed)
-        self.legs = LegChecker(elapsed, self.explanations, self.report)
+        self.ejections = EjectionChecker(elapsed, self.explanations, self.report)
+        self.choices = ChoiceChecker(elapsed, self.explanations, self.report, self.diary.probed, self.ejections)
+        self.legs = LegChecker(elapsed, self.explanations, self.report, self.retries)
+        self.idle = IdleChecker(network, self.explanations, self.report)
         self.books = BookChecker(self.report)
         self.minority = MinorityChecker(elapsed, self.report)
-        self.subjects: dict[str, Subject] = {}
+        self.subjects: dict[int, Subject] = {}
+        self._hosts: dict[str, list[Subject]] = {}
+        self.secret = ""
+        self.lives: Lives | None = None
+        self.cancel_all: dict[int, Callable[[], None]] = {}
         self._answered_ns: dict[Any, int] = {}
         self._counting: dict[int, dict[Address, int]] | None = None
         self._hedges: dict[int, int] = {}
@@ -115,9 +155,20 @@ class Oracle:
             self.violations.append(violation)
             self._scheduler.log(f"VIOLATION {violation}")
 
+    def add(self, subject: Subject) -> None:
+        """One client more to look at."""
+        self.subjects[subject.number] = subject
+        self._hosts.setdefault(subject.reactor.ip, []).append(subject)
+
+    def asking(self, host: str, target: str) -> Subject | None:
+        """The client on a host that asks the control plane for this path."""
+        path = target.partition("?")[0]
+        return next((one for one in self._hosts.get(host, ()) if path.endswith(f"/{one.service}")), None)
+
     def listen(self, subject: Subject) -> None:
         """From now on hear the events of a client."""
         subject.is_heard = True
+        subject.client.listen(lambda _: subject.reactor.failing.check("listen"))
         books, diary = self.books.open(subject), self.diary.ears(subject)
         minority = self.minority
         minority.open(subject)
@@ -134,6 +185,7 @@ class Oracle:
                 books.ejected,
                 partial(self.choices.ejected, subject),
                 partial(minority.ejected, subject),
+                lambda _: self.retries.ejected(subject),
             ),
             "EjectionOverflow": (books.not_ejected,),
             "Returned": (diary["Returned"], partial(self.choices.returned, subject)),
@@ -146,6 +198,13 @@ class Oracle:
                 ear(event)
 
         subject.client.listen(hear)
+        subject.client.listen(partial(self._cancel, subject))
+
+    def _cancel(self, subject: Subject, event: Any) -> None:
+        """Cancel calls in a listener, now and then, when an attempt of one has ended."""
+        failing = subject.reactor.failing
+        if failing.is_on and type(event).__name__ == "AttemptEnded" and failing.error_at("cancel") is not None:
+            self.cancel_all[subject.number]()
 
     def watch_log(self) -> None:
         """From now on whatever is logged as an error counts."""
@@ -155,21 +214,42 @@ class Oracle:
         """No more of that."""
         globalLogPublisher.removeObserver(self._ear)
 
-    def reached(self, address: Address, connection: Any, call: str, host: str) -> None:
+    def reached(self, address: Address, connection: Any, call: str) -> None:
         """A request is complete at an instance."""
         if self._answered_ns.get(connection) == self._scheduler.now_ns:
             self.report("d", f"call {call} came to {spelled(address)} before the one in front of it was answered")
         near = connection.transport.socket.peer
         # Kept after a request, or since it was opened: for a call that another connection served.
         is_kept = connection.requests > 1 or (near is not None and near.lay_idle)
-        self.calls.arrived(call, address, is_kept=is_kept)
-        if self._counting is not None and host in self.subjects:
-            counts = self._counting.setdefault(self.subjects[host].number, {})
+        sent_s = (near.said_ns - EPOCH_S * NS) / NS if near is not None else 0.0
+        self.calls.arrived(call, address, sent_s, is_kept=is_kept)
+        if self._counting is not None and (client := call.partition(".")[0]).isdigit():
+            counts = self._counting.setdefault(int(client), {})
             counts[address] = counts.get(address, 0) + 1
 
     def told(self, subject: Subject, status: int, body: bytes) -> None:
         """Discovery sends a client a reply."""
         self.diary.answered(subject, status, self.views.told(subject, status, body))
+
+    def dated(self, call: str, date: str) -> None:
+        """A request says when it was made, which is when its call began."""
+        record = self.calls.in_flight.get(call)
+        if record is None or not date or not hasattr(record.subject.client, "wall_clock"):
+            return
+        reactor, now_s = record.subject.reactor, self._scheduler.elapsed()
+        if not reactor.wall_offset_s or reactor.wall_set_s >= record.began_s:
+            return
+        off_s = parsedate_to_datetime(date).timestamp() - (reactor.wall_seconds() - (now_s - record.began_s))
+        if abs(off_s) > _DATE_SLACK_S and not self.explanations.disturbs_client(
+            record.subject.number, record.began_s, now_s
+        ):
+            says = f"dates call {call} {off_s:+.0f} s off its wall clock"
+            self.report("date-is-wall-time", f"client {record.subject.number} {says}")
+
+    def apply_raised(self, subject: Subject) -> None:
+        """Something has raised while a client took over a list."""
+        self.views.raised(subject)
+        self.choices.apply_raised(subject)
 
     def answered(self, connection: Any) -> None:
         """An instance has answered a request."""
@@ -181,16 +261,23 @@ class Oracle:
 
     def dialled(self, near: VirtualSocket) -> None:
         """A client opens a connection."""
-        subject = self.subjects.get(near.here[0])
-        address = near.there
-        if subject is None or address not in subject.view:
+        address = near.getpeername()
+        subject = next((one for one in self._hosts.get(near.here[0], ()) if address in one.view), None)
+        if subject is None:
             return
         n = self._network.dialled[near.here[0], address]
         if n > subject.max_connections and subject.changed_at_s < self._scheduler.elapsed() - 2 * subject.timeout_s:
             says = f"has {n} connections to {spelled(address)}, of {subject.max_connections}"
             self.report("d", f"client {subject.number} {says}")
 
+    def read(self, text: str) -> None:
+        """Look at what a client says in an error or a repr."""
+        if self.secret and self.secret in text:
+            self.report("token-hidden", f"the token is in {text[:40]!r}")
+
     def _hear(self, event: dict[str, Any]) -> None:
+        if self.secret:
+            self.read(f"{formatEvent(event)} of {event.get('log_namespace')}")
         if event.get("log_level", LogLevel.info) >= LogLevel.error:
             self._logged.append(event)
 
@@ -199,34 +286,42 @@ class Oracle:
     def tick(self) -> None:
         """Look at everything that can be looked at any time."""
         for subject in self.subjects.values():
+            self.read(repr(subject.client) if self.secret else "")
             if subject.client.is_ready:
                 self.views.look(subject)
                 self.diary.look(subject)
             spent = subject.retries + subject.hedges
             self.calls.sample(subject, spent)
-            self.legs.sample(subject, spent)
+            self.choices.look(subject)
             if subject.reactor.written_after_loss:
                 subject.reactor.written_after_loss = 0
                 self.report("d", f"client {subject.number} wrote on a transport it had been told is lost")
+        self.idle.look(self._hosts)
         self.calls.overdue()
         self.hear_errors()
 
     def hear_errors(self) -> None:
         """Report what was raised or logged meanwhile."""
         for error in self._scheduler.errors[self._seen_errors :]:
+            if is_injected(error):
+                continue
             self.report("h", f"a timer or a callback raised {type(error).__name__}: {error}")
         self._seen_errors = len(self._scheduler.errors)
         for event in self._logged:
-            failure = event.get("log_failure")
+            # Twisted's older log calls it by another name.
+            failure = event.get("log_failure") or event.get("failure")
+            if failure is not None and is_injected(failure.value):
+                # What it has done is seen in other ways.
+                continue
             self.report("h", f"logged: {failure.getErrorMessage() if failure else formatEvent(event)}"[:500])
         self._logged.clear()
 
-    def check_well(self, listed: Mapping[Address, float]) -> None:
-        """(i): the lists say what is, and nobody is left out any more."""
+    def check_well(self, listed: Mapping[str, Mapping[Address, float]]) -> None:
+        """(i): the lists say what is, and nobody is left out any more; given is what each service's list must be."""
         for subject in self.subjects.values():
-            if subject.view != listed:
+            if subject.view != listed[subject.service]:
                 asked = f"it asked last at {self.views.asked_at_s(subject):.3f} s"
-                says = f"has {_view(subject.view)}, and discovery lists {_view(listed)}; {asked}"
+                says = f"has {_view(subject.view)}, and discovery lists {_view(listed[subject.service])}; {asked}"
                 self.report("i", f"client {subject.number} {says}")
             if subject.client.ejected:
                 out = ", ".join(instance.address for instance in subject.client.ejected)
@@ -240,15 +335,16 @@ class Oracle:
         self._hedges = {subject.number: subject.hedges for subject in self.subjects.values()}
         self._before = {subject.number: (subject.retries, subject.failures) for subject in self.subjects.values()}
 
-    def check_shares(self, listed: Mapping[Address, float], cycles: int) -> None:
-        """(g): so many whole cycles were called; each instance got its weight's share, to the call."""
+    def check_shares(self, listed: Mapping[str, Mapping[Address, float]], cycles: Mapping[str, int]) -> None:
+        """(g): so many whole cycles of each service were called; each instance got its weight's share, to the call."""
         counts, self._counting = self._counting or {}, None
-        unit = gcd(*(int(weight) for weight in listed.values())) or 1
-        want = {address: int(weight) // unit * cycles for address, weight in listed.items() if weight > 0}
         for subject in self.subjects.values():
+            rows = listed[subject.service]
+            unit = gcd(*(int(weight) for weight in rows.values())) or 1
+            want = {a: int(weight) // unit * cycles[subject.service] for a, weight in rows.items() if weight > 0}
             got = counts.get(subject.number, {})
             if subject.subset_size is not None and subject.subset_size < len(want):
-                self._check_part(subject, got, listed)
+                self._check_part(subject, got, rows)
             elif subject.balancer == "wrr" and got != want and subject.hedges == self._hedges[subject.number]:
                 off = (f"{spelled(a)} got {got.get(a, 0)} of {n}" for a, n in want.items() if got.get(a, 0) != n)
                 self.report("g", f"client {subject.number}: the shares are not exact: {', '.join(off)}")

@@ -16,7 +16,8 @@ from simulator.virtual.troubles import KINDS, Scope
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PROFILES = ("calm", "chaos", "discovery", "rolling", "overload", "big", "storm", "minority")
+PROFILES = ("calm", "chaos", "discovery", "rolling", "overload", "big", "storm", "minority", "budget", "hour")
+ADDRESSES = ("ports", "hosts")
 _TABLES = ("client", "own", "steps")
 _WORKERS = 5
 
@@ -62,6 +63,8 @@ class Plan:
         instances: How many, at first.
         weights: Of the first, second, … instance; 100 for those not named.
         zones: Instance i is in zone i modulo this.
+        addresses: Whether all instances are `ports` of one address, or `hosts` with one port and an address each.
+        services: 2 for a second service, which children of every other client call.
         clients: How many, each a host of its own.
         per_s: Calls a second of each.
         burst: Calls that begin together.
@@ -69,6 +72,7 @@ class Plan:
         large: Share of calls with a body of 200 KB.
         cancelled: Share of calls that are cancelled by the program.
         once: Share of calls that are not idempotent.
+        restarts_s: Mean time between two lives of a program that is started again and again; 0 for no such program.
         is_heard: Whether somebody listens to the clients' events.
         work_s: How long an instance takes to answer.
         latency_s: One way, on a good day.
@@ -84,6 +88,8 @@ class Plan:
     instances: int = 3
     weights: Sequence[int] = ()
     zones: int = 3
+    addresses: str = "ports"
+    services: int = 1
     clients: int = 1
     per_s: float = 2.0
     burst: int = 1
@@ -94,6 +100,7 @@ class Plan:
     latency_s: float = 0.0002
     jitter_s: float = 0.0005
     once: float = 0.0
+    restarts_s: float = 0.0
     is_heard: bool = False
     client: Mapping[str, Any] = field(factory=dict)
     own: Sequence[Mapping[str, Any]] = ()

@@ -11,15 +11,20 @@ from attrs import fields
 
 from simulator.scenario import ScenarioError
 from simulator.scenario_values import fail, known, number, table, tables, text, wrong
-from simulator.virtual.plan import PROFILES, Plan, Step
+from simulator.virtual.plan import ADDRESSES, PROFILES, Plan, Step
 from simulator.virtual.troubles import KINDS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_WHOLE = {"seed": (-inf, inf), "instances": (1, inf), "zones": (1, inf), "clients": (0, inf), "burst": (1, inf)}
+_WHOLE = {
+    **dict.fromkeys(("instances", "zones", "burst"), (1, inf)),
+    "seed": (-inf, inf),
+    "services": (1, 2),
+    "clients": (0, inf),
+}
 _REAL = {
-    **dict.fromkeys(("chaos_s", "work_s", "latency_s", "jitter_s"), (0, inf)),
+    **dict.fromkeys(("chaos_s", "work_s", "latency_s", "jitter_s", "restarts_s"), (0, inf)),
     **dict.fromkeys(("large", "cancelled", "once"), (0, 1)),
     "per_s": (0.001, inf),
 }
@@ -69,6 +74,8 @@ def _value(path: str, name: str, given: Any) -> Any:
         given = _flag(path, given)
     elif name == "profile":
         given = _one_of(path, given, PROFILES)
+    elif name == "addresses":
+        given = _one_of(path, given, ADDRESSES)
     elif name == "client":
         given = table(path, given)
     elif name == "weights":

@@ -19,6 +19,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.posixbase import _DisconnectSelectableMixin, _PollLikeMixin
 from zope.interface import implementer
 
+from simulator.virtual.failing import Failing
 from simulator.virtual.transport import VirtualConnector, VirtualPort
 from simulator.virtual.vtime import NS
 
@@ -54,6 +55,10 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         stalled_until_ns: Until then the program is busy, or the machine asleep: nothing of it happens.
         clock_offset_ns: How far the host's wall clock is ahead.
         written_after_loss: How often a protocol wrote on a transport it had been told is lost.
+        wall_offset_s: How far the wall clock is ahead that programs ask beside the reactor's.
+        wall_set_s: When that was changed last, in virtual seconds.
+        failing: What fails inside the host's process.
+        on_protocol: Told of the protocol of each connection that is made from here.
     """
 
     running = True
@@ -70,6 +75,10 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         self.stalled_until_ns = 0
         self.clock_offset_ns = 0
         self.written_after_loss = 0
+        self.wall_offset_s = 0.0
+        self.wall_set_s = 0.0
+        self.failing = Failing(network.scheduler.stream(f"failing/{ip}"), lambda: self._scheduler.now_ns)
+        self.on_protocol: Callable[[Any], None] | None = None
 
     # -- faults of a host
 
@@ -83,11 +92,25 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         self.clock_offset_ns += by_ns
         self._scheduler.shift(self, -by_ns)
 
+    def set_wall_clock(self, by_s: float) -> None:
+        """Set the wall clock beside the reactor's ahead (back when negative); no timer goes by it."""
+        self.wall_offset_s += by_s
+        self.wall_set_s = self._scheduler.elapsed()
+
     # -- time
 
     def seconds(self) -> float:
         """The host's wall clock (`IReactorTime`)."""
         return (self._scheduler.now_ns + self.clock_offset_ns) / NS
+
+    @property
+    def failed_locally(self) -> bool:
+        """Whether something has failed for what this host lacks, just now."""
+        return self.failing.local_ns == self._scheduler.now_ns
+
+    def wall_seconds(self) -> float:
+        """The host's wall clock beside the reactor's, which may be set by itself."""
+        return self.seconds() + self.wall_offset_s
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kw: Any) -> Event:  # noqa: A002, N802
         """Call after `delay` seconds (`IReactorTime`)."""
@@ -118,6 +141,8 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         bindAddress: Any = None,  # noqa: N803
     ) -> VirtualConnector:
         """Open a connection (`IReactorTCP`)."""
+        if self.failing.is_on:
+            self.failing.check("dial")
         connector = VirtualConnector(host, port, factory, timeout, bindAddress, self)
         connector.connect()
         return connector

@@ -49,7 +49,7 @@ class Result:
     @property
     def lost(self) -> int:
         """Calls that failed though nothing explains it."""
-        return sum(violation.checker in "abcf" for violation in self.violations)
+        return sum(violation.checker in ("a", "b", "c", "f") for violation in self.violations)
 
     def to_json(self) -> dict[str, Any]:
         """The last line of `simulate --json`."""

@@ -97,6 +97,9 @@ def _simplifications(plan: Plan) -> Iterator[dict[str, Any]]:
     yield {"cancelled": 0.0}
     yield {"large": 0.0}
     yield {"clients": 1}
+    yield {"services": 1}
+    yield {"restarts_s": 0.0}
+    yield {"addresses": "ports"}
     yield {"weights": ()}
     yield {"has_token": False}
     yield {"jitter_s": 0.0}

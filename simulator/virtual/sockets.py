@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 RECEIVE_WINDOW_BYTES = 128 * 2**10
 SEND_BUFFER_BYTES = 256 * 2**10
+_CHOKED_S = 0.02
 _WRITABLE_BELOW_BYTES = SEND_BUFFER_BYTES * 2 // 3
 
 SYN, SYN_ACK, ACK, DATA, FIN, RST, WINDOW = range(7)
@@ -50,14 +51,18 @@ class VirtualSocket:
         is_closed: Whether the program has closed it.
         is_dead: Whether the connection was reset, from either end.
         is_torn: Whether something that it sent is lost for ever, so that nothing behind that can be read.
+        is_choked: Whether its host has no memory for what it sends, for a moment.
         is_full: Whether a listening socket takes no more connections for now.
+        said_ns, heard_ns: When this end last gave bytes to the network, and got some; 0 for never.
+        sent_bytes, received_bytes: How many, in all.
     """
 
     __slots__ = (
         "_backlog", "_error", "_fin_in", "_fin_out", "_fin_sent", "_inbox", "_is_connecting", "_is_listening",
         "_lingers_not", "_made_ns", "_network", "_out", "_out_bytes", "_spoke_ns", "_unread_bytes", "accepting",
-        "clogged", "due_ns", "fileno", "here", "is_client", "is_closed", "is_dead", "is_full", "is_queued", "is_torn",
-        "peer", "reactor", "received_bytes", "selectable", "serial", "there", "wanted", "way",
+        "clogged", "due_ns", "fileno", "heard_ns", "here", "is_choked", "is_client", "is_closed", "is_dead", "is_full",
+        "is_queued", "is_torn", "peer", "reactor", "received_bytes", "said_ns", "selectable", "sent_bytes", "serial",
+        "there", "wanted", "way",
     )  # fmt: skip
 
     def __init__(self, network: Network, reactor: VirtualReactor) -> None:
@@ -74,9 +79,9 @@ class VirtualSocket:
         self.selectable: Any = None
         self.wanted = 0
         self.is_queued = False
-        self.is_client = self.is_closed = self.is_dead = self.is_torn = self.is_full = False
-        self.received_bytes = 0
-        self._made_ns = self._spoke_ns = 0
+        self.is_client = self.is_closed = self.is_dead = self.is_torn = self.is_full = self.is_choked = False
+        self.received_bytes = self.sent_bytes = 0
+        self._made_ns = self._spoke_ns = self.said_ns = self.heard_ns = 0
         # Lists, not deques: hardly ever longer than one, and an empty deque is 600 bytes.
         self.accepting: list[VirtualSocket] = []
         self._backlog = 0
@@ -89,6 +94,34 @@ class VirtualSocket:
 
     def __repr__(self) -> str:
         return f"<socket {self.serial} {self.here} > {self.there}>"
+
+    @property
+    def idle_since_ns(self) -> int | None:
+        """Since when this end, a client's, waits for nothing; `None` while it connects or waits for an answer."""
+        if self._is_connecting or self.is_dead or self.said_ns > self.heard_ns:
+            return None
+        return max(self.heard_ns, self._made_ns)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether this end, a client's, is connected, and neither end has said anything that the other has not got."""
+        far = self.peer
+        if far is None or not self.is_client or self.is_closed or self.is_dead or far.is_closed or far.is_dead:
+            return False
+        # One that is being answered says so; one that the program has not been given yet says nothing.
+        protocol = getattr(far.selectable, "protocol", None)
+        is_read = self.sent_bytes == far.received_bytes and far.sent_bytes == self.received_bytes
+        is_open = not (far._fin_out or self._fin_out)  # noqa: SLF001  another of its kind
+        is_writing = bool(self.wanted & EPOLLOUT)
+        return is_read and is_open and not is_writing and protocol is not None and protocol.is_idle
+
+    def receive_stray(self, data: bytes) -> None:
+        """Get bytes from the other end, now."""
+        far = self.peer
+        if far is not None:
+            far.sent_bytes += len(data)
+            far._unread_bytes += len(data)  # noqa: SLF001
+            self.arrive(DATA, data)
 
     @property
     def lay_idle(self) -> bool:
@@ -120,6 +153,10 @@ class VirtualSocket:
         """Begin to connect, or say how far it has come."""
         if self.way is not None:
             return errno.EALREADY if self._is_connecting else errno.EISCONN
+        if self.reactor.failing.is_on:
+            error = self.reactor.failing.error_at("connect")
+            if isinstance(error, OSError):
+                return error.errno or errno.EIO
         self.is_client = self._is_connecting = True
         self.there = address
         self.here = self._network.ephemeral(self)
@@ -139,12 +176,19 @@ class VirtualSocket:
         if not data:
             # Twisted asks before it closes; no packet comes of it.
             return 0
+        if self.is_client and self.reactor.failing.is_on and (error := self.reactor.failing.error_at("send")):
+            if getattr(error, "errno", 0) == errno.ENOBUFS:
+                self.is_choked = True
+                self._network.scheduler.call_later(_CHOKED_S, self._breathe)
+            raise error
         room = SEND_BUFFER_BYTES - self._out_bytes
         if room <= 0:
             raise BlockingIOError(errno.EAGAIN, "the send buffer is full")
         taken = bytes(data if len(data) <= room else data[:room])
+        self.said_ns = self._network.scheduler.now_ns
         if not self._spoke_ns:
-            self._spoke_ns = self._network.scheduler.now_ns
+            self._spoke_ns = self.said_ns
+        self.sent_bytes += len(taken)
         if not self._out and self._unread_bytes + len(taken) <= RECEIVE_WINDOW_BYTES:
             self._unread_bytes += len(taken)
             self._network.carry(self, DATA, taken)
@@ -153,6 +197,12 @@ class VirtualSocket:
             self._out_bytes += len(taken)
             self._pump()
         return len(taken)
+
+    def _breathe(self) -> None:
+        """The host has memory for packets again."""
+        self.is_choked = False
+        if not self.is_closed:
+            self.reactor.ready(self)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """What has come; nothing at the end of the stream. A reset shows after what came before it.
@@ -243,7 +293,7 @@ class VirtualSocket:
         if self._is_connecting or self.way is None:
             return 0
         mask = EPOLLIN if self._inbox or self._fin_in else 0
-        if self._fin_out or self._out_bytes < _WRITABLE_BELOW_BYTES:
+        if not self.is_choked and (self._fin_out or self._out_bytes < _WRITABLE_BELOW_BYTES):
             mask |= EPOLLOUT
         return mask | EPOLLHUP if self._fin_out and self._fin_in else mask
 
@@ -317,6 +367,7 @@ class VirtualSocket:
             self._network.carry(self, RST)
             return
         self.received_bytes += len(data)
+        self.heard_ns = self._network.scheduler.now_ns
         self._inbox.append(data)
         self.reactor.ready(self)
 

@@ -24,8 +24,8 @@ _POLL = re.compile(r"\S+ (?P<poll>discovery answers client .*|client \d+ keeps i
 WORDS = {
     "connect_refused": "nobody listens at the port",
     "connect_timeout": "no connection within connect_timeout_s",
+    "local_resource": "the client's own host had no descriptor, port, route or memory: no attempt, and no mark",
     "connect_failed": "no connection, for another reason",
-    "local_resource": "no connection, for want of something on the client's machine; no mark, and no attempt",
     "stale": "a kept connection turned out closed under the request: no mark against the instance, and no attempt",
     "unsent": "a kept connection turned out closed before the request had left; neither mark nor attempt",
     "lost": "a new connection was lost before the first byte of the answer",

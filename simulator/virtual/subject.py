@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
+from simulator.virtual.vtime import NS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from simulator.virtual.sockets import Address
 
 _KEPT_VIEWS = 50
+_IDLE_SLACK_S = 1.5
 
 
 class Subject:
@@ -23,24 +26,34 @@ class Subject:
     Args:
         number: Of the client, from 0.
         client: The real one.
-        reactor: Its host.
+        reactor: Its host, which it may share with clients of other services.
         seconds: Virtual time, which is not what its wall clock says.
 
     Attributes:
+        service: Whose instances it calls.
+        budget: Clients with an equal one share their retry budget.
+        compares: Whether an instance may be left out for being worse than the others.
         is_heard: Whether somebody listens to its events.
         failed_before: The failed attempts of the call that it told the end of last: of the one that is answered now.
+        eject_bound_s: Bound on an ejection that has doubled; `eject_max_s` bounds one that has not.
         changed_at_s: When its list changed last.
     """
 
     def __init__(self, number: int, client: Any, reactor: VirtualReactor, seconds: Callable[[], float]) -> None:
         self.number = number
         self.client = client
+        self.service: str = client.service_name
         self.reactor = reactor
         self._seconds = seconds
         config = client.config
         self.attempts: int = config.attempts
         self.timeout_s: float = config.timeout_s
+        self.backoff_base_s: float = config.backoff_base_s
         self.backoff_max_s: float = config.backoff_max_s
+        self.attempt_timeout_s: float | None = config.attempt_timeout_s
+        self.idle_timeout_s: float = config.idle_timeout_s
+        # An answer that has begun to come may be waited for as long as its call has.
+        self.longest_idle_ns = round((max(config.idle_timeout_s, config.timeout_s) + _IDLE_SLACK_S) * NS)
         self.budget_floor: float = config.retry_budget_min_per_s * 10
         self.budget_ratio: float = config.retry_budget_ratio
         self.poll_s: tuple[float, float] = (
@@ -48,8 +61,11 @@ class Subject:
             config.poll_interval_s * (1 + config.poll_jitter),
         )
         self.discovery_timeout_s: float = config.discovery_timeout_s
+        self.poll_jitter: float = config.poll_jitter
+        self.eject_after: int = config.eject_after
         self.eject_base_s: float = config.eject_base_s
         self.max_ejected_ratio: float = config.max_ejected_ratio
+        self.eject_bound_s: float = config.eject_max_s
         self.eject_max_s: float = max(config.eject_base_s, config.eject_max_s)
         self.max_connections: int = config.max_connections_per_instance
         self.retry_on = frozenset(value if isinstance(value, int) else str(value) for value in config.retry_on)
@@ -57,8 +73,10 @@ class Subject:
         self.subset_size: int | None = config.subset_size
         self.most_in_flight: int | None = config.max_in_flight_per_instance
         self.slow_start_s: float = config.slow_start_s
+        self.compares = config.outlier_success_gap is not None or config.outlier_latency_ratio is not None
         self.hedge_after_s: float | str | None = config.hedge_after_s
         self.calls = 0
+        self.budget: object = number
         self.is_heard = False
         self.ready: Any = None
         self.failed_before: tuple[Any, ...] = ()
@@ -95,6 +113,15 @@ class Subject:
         found = [f"deadlines of {name}" for name, kept in deadlines.items() if kept]
         watches = ["watches of overdue attempts"] if session.fleet._watches else []  # noqa: SLF001
         return [*found, *watches, *(["calls in flight"] if any(load.in_flight for load in loads) else [])]
+
+    def parts_of_apply(self) -> dict[str, tuple[Any, str]]:
+        """The steps of taking over a list: of each the object and the name of its method."""
+        cluster = self.client._session.fleet._cluster  # noqa: SLF001  a step that raises has no public name
+        return {
+            "balancer": (cluster._balancer, "add"),  # noqa: SLF001
+            "health": (cluster._health, "set_fleet"),  # noqa: SLF001
+            "slow start": (cluster._slow_start, "begin"),  # noqa: SLF001
+        }
 
     def number_of_timers(self) -> int:
         """How much its host still has to do."""

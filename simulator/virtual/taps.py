@@ -6,6 +6,7 @@ fleet, and nothing else of it.
 
 from __future__ import annotations
 
+from functools import partial
 from math import gcd
 from typing import TYPE_CHECKING, Any
 
@@ -14,39 +15,83 @@ from twisted.internet.defer import Deferred
 
 from simulator.delivery import Wire
 from simulator.messages import Response
+from simulator.virtual.failing import is_injected
+from simulator.virtual.views import good_view
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from simulator.fleet import Service
     from simulator.instance import SimulatedInstance
     from simulator.messages import Answer, Request
     from simulator.simulator import Simulator
+    from simulator.virtual.lives import Lives
     from simulator.virtual.oracle import Oracle
+    from simulator.virtual.rewriting import Rewriting
     from simulator.virtual.subject import Subject
 
 
 _OK = 200
 
 
-def install(simulator: Simulator, service: Service, oracle: Oracle) -> None:
+def install(simulator: Simulator, oracle: Oracle, rewriting: Rewriting) -> None:
     """Let the oracle hear every request and every reply of the control plane, from now on and of whoever joins."""
+    for service in simulator.services.values():
+        _at_service(service, oracle, rewriting)
+    _at_control_plane(simulator, oracle, rewriting)
+
+
+def _at_service(service: Service, oracle: Oracle, rewriting: Rewriting) -> None:
     for instance in service.instances.values():
-        _at_instance(instance, oracle)
+        _at_instance(instance, oracle, rewriting)
     add = service.add_instance
 
     def add_and_listen(**given: Any) -> SimulatedInstance:
         instance = add(**given)
-        _at_instance(instance, oracle)
+        _at_instance(instance, oracle, rewriting)
         return instance
 
     service.add_instance = add_and_listen  # type: ignore[method-assign]
-    _at_control_plane(simulator, oracle)
 
 
 def at_fleet(subject: Subject, oracle: Oracle) -> None:
     """Let the oracle hear where a client that has been opened sends its calls."""
-    oracle.choices.watch(subject, subject.client._session.fleet)  # noqa: SLF001  the seam between calls and fleet
+    fleet = subject.client._session.fleet  # noqa: SLF001  the seam between calls and fleet
+    oracle.choices.watch(subject, fleet)
+    _at_apply(subject, fleet, oracle)
+
+
+def _at_apply(subject: Subject, fleet: Any, oracle: Oracle) -> None:
+    """Let the steps of taking over a list raise when they shall."""
+    failing, apply = subject.reactor.failing, fleet.apply
+    applying: list[bool] = []
+
+    def apply_or_raise(instances: Any) -> Any:
+        applying.append(True)
+        try:
+            return apply(instances)
+        except BaseException as error:
+            if is_injected(error):
+                oracle.apply_raised(subject)
+            raise
+        finally:
+            applying.clear()
+
+    def wrap(part: Any, method: str, point: str) -> None:
+        step = getattr(part, method)
+
+        def step_or_raise(*given: Any, **named: Any) -> Any:
+            if applying and failing.is_on and (error := failing.error_at(point)) is not None:
+                # Once: what the client does to take the list back must not raise, too.
+                applying.clear()
+                raise error
+            return step(*given, **named)
+
+        setattr(part, method, step_or_raise)
+
+    fleet.apply = apply_or_raise
+    for point, (part, method) in subject.parts_of_apply().items():
+        wrap(part, method, f"apply {point}")
 
 
 def cycle(weights: Iterable[float]) -> int:
@@ -55,7 +100,7 @@ def cycle(weights: Iterable[float]) -> int:
     return sum(whole) // (gcd(*whole) or 1)
 
 
-def _at_instance(instance: SimulatedInstance, oracle: Oracle) -> None:
+def _at_instance(instance: SimulatedInstance, oracle: Oracle, rewriting: Rewriting) -> None:
     server = instance.server
     handle, closed = server.handle, server.closed
 
@@ -63,13 +108,15 @@ def _at_instance(instance: SimulatedInstance, oracle: Oracle) -> None:
         address = (instance.ip, instance.port)
         connection = request.connection
         name = request.body[: request.body.find(b"|")].decode("ascii", "replace")
-        oracle.reached(address, connection, name, connection.transport.client[0])
-        answer = handle(request)
-        if isinstance(answer, Deferred):
-            answer.addCallback(_and_tell, oracle, connection)
-        else:
+        oracle.reached(address, connection, name)
+        oracle.dated(name, request.headers.get("date", ""))
+
+        def told(answer: Answer) -> Answer:
             oracle.answered(connection)
-        return answer
+            return rewriting.answer(address, answer)
+
+        answer = handle(request)
+        return answer.addCallback(told) if isinstance(answer, Deferred) else told(answer)
 
     def forget(connection: Any) -> None:
         oracle.closed(connection)
@@ -84,28 +131,44 @@ def _document(raw: bytes) -> bytes:
     return raw[raw.find(b"{") : raw.rfind(b"}") + 1]
 
 
-def _and_tell(answer: Answer, oracle: Oracle, connection: Any) -> Answer:
-    oracle.answered(connection)
+def _tell(answer: Answer, hear: Callable[[int, bytes], object]) -> Answer:
+    """Let somebody hear the status and the list of a reply, also of one that is no proper HTTP."""
+    if isinstance(answer, Response):
+        hear(answer.status, answer.body)
+    elif isinstance(answer, Wire):
+        answer = evolve(answer, pieces=tuple(answer.pieces))
+        hear(_OK, _document(b"".join(piece for _, piece in answer.pieces)))
     return answer
 
 
-def _at_control_plane(simulator: Simulator, oracle: Oracle) -> None:
+def _to_lives(lives: Lives, answer: Answer | Deferred[Answer], *, is_own: bool) -> Answer | Deferred[Answer]:
+    """A reply to the program that is started again and again, or to a child of it."""
+
+    def told(answer: Answer) -> Answer:
+        answer = lives.reply(answer)
+        if is_own:
+            is_sure = isinstance(answer, Response)
+            answer = _tell(answer, lambda status, body: lives.told(good_view(status, body), is_sure=is_sure))
+        return answer
+
+    return answer.addCallback(told) if isinstance(answer, Deferred) else told(answer)
+
+
+def _at_control_plane(simulator: Simulator, oracle: Oracle, rewriting: Rewriting) -> None:
     server = simulator._server  # noqa: SLF001  a door of the simulator's
     handle = server.handle
 
     def listen(request: Request) -> Answer | Deferred[Answer]:
-        subject = oracle.subjects.get(request.connection.transport.client[0])
+        host = request.connection.transport.client[0]
+        subject, lives = oracle.asking(host, request.target), oracle.lives
+        if lives is not None and host == lives.ip:
+            return _to_lives(lives, handle(request), is_own=request.path.endswith(f"/{lives.service}"))
         if subject is None:
             return handle(request)
         oracle.views.asked(subject)
 
         def told(answer: Answer) -> Answer:
-            if isinstance(answer, Response):
-                oracle.told(subject, answer.status, answer.body)
-            elif isinstance(answer, Wire):
-                answer = evolve(answer, pieces=tuple(answer.pieces))
-                oracle.told(subject, _OK, _document(b"".join(piece for _, piece in answer.pieces)))
-            return answer
+            return _tell(rewriting.reply(answer), partial(oracle.told, subject))
 
         answer = handle(request)
         return answer.addCallback(told) if isinstance(answer, Deferred) else told(answer)

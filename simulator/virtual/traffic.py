@@ -5,9 +5,13 @@ Runs on the client's host, as the program around a client does: when the host st
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from twisted.internet.defer import fail
+from twisted.python.failure import Failure
 
 from simulator.virtual.calls import Record, Tried
+from simulator.virtual.failing import is_injected
 from simulator.virtual.phrases import spelled
 
 if TYPE_CHECKING:
@@ -15,7 +19,6 @@ if TYPE_CHECKING:
     from random import Random
 
     from twisted.internet.defer import Deferred
-    from twisted.python.failure import Failure
 
     from simulator.virtual.oracle import Oracle
     from simulator.virtual.plan import Plan
@@ -43,16 +46,50 @@ class _Trail:
         return f"{reached}, after {failed}" if failed else reached
 
 
+class _Program:
+    """A request whose own code may raise, as that of a program may."""
+
+    def __init__(self, body: str, encode: BaseException | None, parse: BaseException | None) -> None:
+        self._body = body
+        self._encode = encode
+        self._parse = parse
+
+    @property
+    def cannot_be_sent(self) -> bool:
+        """Whether no client can make a call of it."""
+        return self._encode is not None
+
+    def to_string(self) -> bytes:
+        """The body, or what raises instead."""
+        if self._encode is not None:
+            raise self._encode
+        return self._body.encode()
+
+    def parse_response(self, body: bytes) -> Any:
+        """The response, or what raises instead."""
+        if self._parse is not None:
+            raise self._parse
+        return _Answer(body)
+
+
+class _Answer(NamedTuple):
+    """What came back."""
+
+    content: bytes
+
+
 class Traffic:
     """The calls of one client.
 
     Attributes:
+        service: Which they call.
         ended: How many have.
         lost: How many of them failed.
     """
 
     def __init__(self, subject: Subject, plan: Plan, oracle: Oracle, scheduler: Scheduler) -> None:
         self._subject = subject
+        self.service = subject.service
         self._plan = plan
         self._oracle = oracle
         self._scheduler = scheduler
@@ -61,6 +98,7 @@ class Traffic:
         self._once: Random = scheduler.stream(f"once/{subject.number}")
         self._next: Any = None
         self._per_s, self._burst = plan.per_s, plan.burst
+        self._calling: dict[Record, Deferred[Any]] = {}
         self.ended = self.failed = 0
 
     def start(self) -> None:
@@ -96,10 +134,36 @@ class Traffic:
         record = Record(subject, subject.calls, name, body, self._scheduler.elapsed(), subject.timeout_s)
         record.is_once = bool(plan.once) and self._once.random() < plan.once
         self._oracle.calls.begin(record)
-        calling: Deferred[Any] = subject.client.predict(body, idempotent=not record.is_once)
+        calling = self._predict(record)
+        self._calling[record] = calling
         if may_cancel and plan.cancelled and self._chance.random() < plan.cancelled:
             subject.reactor.callLater(self._chance.random() * _LATEST_CANCEL_S, self._cancel, record, calling)
         return calling.addCallbacks(self._answered, self._failed, callbackArgs=(record,), errbackArgs=(record,))
+
+    def _predict(self, record: Record) -> Deferred[Any]:
+        """Call, as a program whose own code raises now and then."""
+        request: Any = record.body
+        failing = self._subject.reactor.failing
+        if failing.is_on:
+            encode, parse = failing.error_at("encode"), failing.error_at("parse")
+            if encode is not None or parse is not None:
+                record.raises = encode or parse
+                request = _Program(record.body, encode, parse)
+        if not isinstance(request, _Program) or not request.cannot_be_sent:
+            self._oracle.retries.call_began(self._subject)
+        try:
+            calling: Deferred[Any] = self._subject.client.predict(request, idempotent=not record.is_once)
+        except BaseException as error:
+            if not is_injected(error):
+                raise
+            # Raised where the program called, which is as good as a Deferred that has failed.
+            return fail(Failure(error))
+        return calling
+
+    def cancel_all(self) -> None:
+        """Cancel every call that is in flight, wherever it is."""
+        for record, calling in list(self._calling.items()):
+            self._cancel(record, calling)
 
     def _again(self) -> None:
         pause_s = (0.5 + self._chance.random()) / self._per_s * self._burst
@@ -107,12 +171,13 @@ class Traffic:
         self.burst(self._burst)
 
     def _cancel(self, record: Record, answered: Deferred[Any]) -> None:
-        if record.name in self._oracle.calls.in_flight:
-            record.is_cancelled = True
+        if record.name in self._oracle.calls.in_flight and not record.is_cancelled:
+            self._oracle.calls.cancelled(record)
             answered.cancel()
 
     def _answered(self, response: Any, record: Record) -> None:
         self.ended += 1
+        self._calling.pop(record, None)
         self._oracle.calls.answered(record, response.content.decode("latin-1"))
         spent_ms = (self._scheduler.elapsed() - record.began_s) * 1000
         self._scheduler.log_often(
@@ -125,6 +190,8 @@ class Traffic:
 
     def _failed(self, failure: Failure, record: Record) -> None:
         self.ended += 1
+        self._calling.pop(record, None)
         self.failed += not record.is_cancelled
         error = failure.value or AssertionError("a failure without an error")
+        self._oracle.read(f"{error} {error!r}")
         self._scheduler.log(f"call {record.name} {self._oracle.calls.failed(record, error)}")

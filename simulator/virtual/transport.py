@@ -26,6 +26,8 @@ class VirtualClient(tcp.Client):
         """A socket of the host's network."""
         # Called before Twisted's own constructor has run.
         reactor = self.connector.reactor
+        if reactor.failing.is_on:
+            reactor.failing.check("socket")
         return VirtualSocket(reactor.network, reactor)
 
     def write(self, data: bytes) -> None:
@@ -46,6 +48,17 @@ class VirtualConnector(tcp.Connector):
             self.transport = None
             # Nobody connects it again.
             self.factory = None  # type: ignore[assignment]
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """It is open (`IConnector`)."""
+        protocol, reactor = super().buildProtocol(addr), self._host
+        if reactor.on_protocol is not None:
+            reactor.on_protocol(protocol)
+        return protocol
+
+    @property
+    def _host(self) -> Any:
+        return self.reactor
 
     def _makeTransport(self) -> VirtualClient:  # noqa: N802
         return VirtualClient(self.host, self.port, self.bindAddress, self, self.reactor)  # type: ignore[no-untyped-call]

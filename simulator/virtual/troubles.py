@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from simulator.virtual.failing import ANY, BAD_ADDRESS, LOCAL
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from random import Random
 
     Draw = Callable[[Random], Any]
@@ -24,6 +26,9 @@ class Scope(StrEnum):
     INSTANCE = "instance"
     ZONE = "zone"
     CLIENT = "client"
+    """The clock or the time of a client's host: nothing that it does in time can be expected."""
+    INSIDE = "process of client"
+    """What a client's own process lacks, or raises."""
     CONTROL = "control"
     """The control plane: what discovery answers, and the way to it."""
     MEMBER = "fleet member"
@@ -37,6 +42,8 @@ LOST, CUT, STALE, VIOLATION, STATUS = "lost", "cut", "stale", "violation", "stat
 LATE = frozenset({TIMED_OUT, "attempt_timeout", "waited", "deadline", "overloaded"})
 """What a fault does that takes time and nothing else: calls wait, and lines grow."""
 BROKEN = frozenset({LOST, CUT, STALE})
+AT_HOME = frozenset({"connect_failed", "local_resource", *LATE})
+"""What a host's own want of something does."""
 WRONG = "wrong answer"
 
 
@@ -54,6 +61,8 @@ class Kind:
         fault: The simulator's fault that carries it out; empty when something else does.
         lingers_s: How long after its end it still explains, beyond what every fault gets.
         echoes: Whether it explains for as long again as it lasted: packets are sent again after ever longer pauses.
+        is_content: Whether only what a reply of discovery says is changed, and not how it comes.
+        point: The point that fails, of `failing.POINTS`; empty for what is no such fault.
     """
 
     says: str
@@ -65,6 +74,13 @@ class Kind:
     fault: str = ""
     lingers_s: float = 0.0
     echoes: bool = False
+    is_content: bool = False
+    point: str = ""
+
+    @property
+    def holds_up_polls(self) -> bool:
+        """Whether the clients that it strikes may not poll, or not in time."""
+        return self.scope is Scope.CLIENT or (self.scope is Scope.INSIDE and bool(self.explains))
 
 
 def _choice(*values: Any) -> Draw:
@@ -198,10 +214,38 @@ ON_CLIENTS: dict[str, Kind] = {
 }  # fmt: skip
 
 
+def _inside(says: str, point: str, errors: Sequence[str], *explains: str, **draws: Draw) -> Kind:
+    return Kind(
+        says, Scope.INSIDE, frozenset(explains), lasts_s=(0.5, 10.0), lingers_s=1.0, point=point,
+        draws={"error": _choice(*errors), "probability": _choice(0.1, 0.5, 1.0), **draws},
+    )  # fmt: skip
+
+
+INSIDE: dict[str, Kind] = {
+    "dial_raises": _inside("opening a connection raises", "dial", (*LOCAL, *BAD_ADDRESS), *AT_HOME),
+    "no_socket": _inside("there is no socket to be had", "socket", LOCAL, *AT_HOME),
+    "no_connect": _inside("connecting fails on this host", "connect", LOCAL, *AT_HOME),
+    "send_fails": _inside(
+        "sending fails on this host", "send", ("ENOBUFS", "ENOMEM", "MemoryError"), *AT_HOME, *BROKEN
+    ),
+    "encode_raises": _inside("a request's to_string raises", "encode", ANY),
+    "parse_raises": _inside("a request's parse_response raises", "parse", ANY),
+    "listener_raises": _inside("a listener raises", "listen", ANY),
+    "listener_cancels": _inside("a listener cancels the calls in flight", "cancel", ("ValueError",)),
+    "parser_raises": _inside("a callback of the HTTP parser raises", "read", ANY, VIOLATION, *BROKEN, *LATE),
+    "apply_raises": _inside("taking over a list raises", "apply", ANY, at=_choice("balancer", "health", "slow start")),
+}
+"""Strikes one client's process: what raises or fails inside it, at a point where its code meets other code."""
+
+
+_CONTENT = ("", "empty_list", "garbage", "stale", "bad_rows", "zero_weights", "duplicates", "flapping", "strangers")
+
+
 def _control(says: str, fault: str, **draws: Draw) -> Kind:
     return Kind(
-        says, Scope.CONTROL, lasts_s=(5.0, 120.0), fault=fault, draws={"probability": _choice(0.3, 1.0), **draws}
-    )
+        says, Scope.CONTROL, lasts_s=(5.0, 120.0), fault=fault, is_content=fault in _CONTENT,
+        draws={"probability": _choice(0.3, 1.0), **draws},
+    )  # fmt: skip
 
 
 ON_CONTROL: dict[str, Kind] = {
@@ -257,4 +301,43 @@ OVERLOAD = Kind(
 """Not a fault of the schedule: what a plan does all the time when it asks for too much."""
 
 
-KINDS: dict[str, Kind] = {**SERVED, **NETWORKED, **ZONED, **ON_CLIENTS, **ON_CONTROL, **OPERATED}
+ON_CONNECTIONS: dict[str, Kind] = {
+    "stray_bytes": Kind(
+        "bytes come to a client's idle connections while its program computes", Scope.CLIENT,
+        LATE | BROKEN | {"connect_failed"},
+        lasts_s=(1.0, 8.0), draws={"every_s": _choice(0.1, 0.5), "busy_s": _choice(0.0, 0.002, 0.03)},
+    ),
+    "no_length": _instance(
+        "answers have no length, and end with the connection", *BROKEN, lasts_s=(1.0, 15.0),
+        draws={**_OFTEN, "reset": _choice(False, True, True)},
+    ),
+}  # fmt: skip
+"""Bytes on connections that the simulator by itself does not send."""
+
+ON_WALL_CLOCKS: dict[str, Kind] = {
+    "wall_ahead": Kind(
+        "a client's wall clock is set ahead; its timers go on", Scope.INSIDE, lasts_s=(0.0, 0.0),
+        draws={"by_s": _choice(0.5, 600.0, 86_400.0, 3e7)},
+    ),
+    "wall_back": Kind(
+        "a client's wall clock is set back; its timers go on", Scope.INSIDE, lasts_s=(0.0, 0.0),
+        draws={"by_s": _choice(0.5, 600.0, 86_400.0, 3e7)},
+    ),
+}  # fmt: skip
+
+REWRITTEN: dict[str, Kind] = {
+    "list_copies": _control("rows several times with other weights, in any order", "", copies=_choice(2, 4)),
+    "list_odd_rows": _control("rows with unreasonable values among the good ones", ""),
+    "list_weights": _control("weights of sixty orders of magnitude", ""),
+    "list_other_status": _control(
+        "a good list with a status that is not 200", "", code=_choice(201, 203, 300, 404, 503)
+    ),
+}
+"""On discovery, by changing what the control plane sends."""
+
+
+FIRST_KINDS: dict[str, Kind] = {**SERVED, **NETWORKED, **ZONED, **ON_CLIENTS, **ON_CONTROL, **OPERATED}
+"""Those that a plan's own stream of chance draws from, so that a seed's faults stay what they are when kinds join."""
+LATER_KINDS: dict[str, Kind] = {**INSIDE, **ON_CONNECTIONS, **ON_WALL_CLOCKS, **REWRITTEN}
+"""Those that are drawn besides, from a stream of their own."""
+KINDS: dict[str, Kind] = {**FIRST_KINDS, **LATER_KINDS}

@@ -7,12 +7,13 @@ after a good reply on a good day the list has followed.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict, deque
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from simulator.virtual.explanations import Explanations
     from simulator.virtual.sockets import Address
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
     Report = Callable[[str, str], None]
     View = dict[Address, float]
 
+_IP = re.compile(r"[0-9A-Za-z_.:-]{1,253}")
+_MOST_WEIGHT, _MOST_DIGITS = 2**31 - 1, 100
 _KEPT_REPLIES = 40
 _FOLLOWS_WITHIN_S = 1.0
 _SLACK_S = 0.1
+_GAPS, _ALIKE = 12, 0.15
 _OK, _NOT_FOUND = 200, 404
 
 
@@ -33,7 +37,7 @@ def good_view(status: int, body: bytes) -> View | None:
     if status != _OK:
         return None
     try:
-        rows = json.loads(body)["endpoints"]["items"]
+        rows = json.loads(body, parse_int=_whole)["endpoints"]["items"]
     except (ValueError, KeyError, TypeError):
         return None
     view: View = {}
@@ -46,19 +50,24 @@ def good_view(status: int, body: bytes) -> View | None:
     return view if any(view.values()) else None
 
 
+def _whole(text: str) -> int | None:
+    """A whole number; nobody needs one of thousands of digits, and reading it takes long."""
+    return int(text) if len(text) < _MOST_DIGITS else None
+
+
 def _row(row: Any) -> tuple[Address, float] | None:
     if not isinstance(row, dict):
         return None
     ip, port, weight = row.get("ip"), row.get("port"), row.get("weight")
     good = (
         isinstance(ip, str)
-        and bool(ip)
+        and _IP.fullmatch(ip)
         and isinstance(port, int)
         and not isinstance(port, bool)
         and 0 < port < 2**16
         and isinstance(weight, int | float)
         and not isinstance(weight, bool)
-        and weight >= 0
+        and 0 <= weight <= _MOST_WEIGHT
     )
     return ((str(ip), int(port or 0)), weight) if good else None  # type: ignore[return-value]
 
@@ -73,10 +82,12 @@ class _Account:
         self.asked_at_s: float | None = None
         self.last_status = _OK
         self.seen: View = {}
+        self.raised: dict[int, None] = {}
+        self.gaps: deque[float] = deque(maxlen=_GAPS)
 
 
 class ViewChecker:
-    """Checks (e), and the part of (i) that is about the list.
+    """Checks (e), `poll-jitter`, and the part of (i) that is about the list.
 
     Args:
         seconds: Virtual time.
@@ -99,8 +110,22 @@ class ViewChecker:
         if before_s is None or account.last_status == _NOT_FOUND or not account.good:
             return
         gap_s = now_s - before_s
-        if gap_s < subject.poll_s[0] - _SLACK_S and not self._is_disturbed(subject, before_s - subject.poll_s[1]):
+        if self._is_disturbed(subject, before_s - subject.poll_s[1]):
+            account.gaps.clear()
+            return
+        if gap_s < subject.poll_s[0] - _SLACK_S:
             self._report("e", f"client {subject.number} polls again after {gap_s:.3f} s")
+        account.gaps.append(gap_s)
+        if len(account.gaps) == _GAPS and subject.poll_jitter:
+            self._check_jitter(subject, account.gaps)
+
+    def _check_jitter(self, subject: Subject, gaps: Collection[float]) -> None:
+        """The pauses between polls differ: of uniform ones so few are so much alike once in a hundred million times."""
+        width_s = subject.poll_s[1] - subject.poll_s[0]
+        if max(gaps) - min(gaps) < _ALIKE * width_s:
+            says = f"polls every {min(gaps):.3f} to {max(gaps):.3f} s, {len(gaps)} times in a row"
+            low_s, high_s = subject.poll_s
+            self._report("poll-jitter", f"client {subject.number} {says}; the interval is {low_s:g} to {high_s:g} s")
 
     def told(self, subject: Subject, status: int, body: bytes) -> View | None:
         """A client is sent a reply; the list that is in it, if it is a good one."""
@@ -111,6 +136,11 @@ class ViewChecker:
             account.good += 1
             account.replies.append((self._seconds(), account.good, view))
         return view
+
+    def raised(self, subject: Subject) -> None:
+        """Something has raised while a client took over the last good reply: only the next one must be followed."""
+        account = self._accounts[subject.number]
+        account.raised[account.good] = None
 
     def asked_at_s(self, subject: Subject) -> float:
         """When a client asked for the list last."""
@@ -134,10 +164,17 @@ class ViewChecker:
             self._report("e", f"client {subject.number} has a list that no good reply has told since the one it had")
         for at_s, number, _ in reversed(account.replies):
             if at_s <= now_s - _FOLLOWS_WITHIN_S:
-                if number > account.applied and not self._is_disturbed(subject, at_s - _FOLLOWS_WITHIN_S):
-                    self._report("e", f"client {subject.number} has not followed the reply of {now_s - at_s:.1f} s ago")
+                if number not in account.raised:
+                    self._check_followed(subject, account, at_s, number)
                 break
         self._check_polling(subject, account, now_s)
+
+    def _check_followed(self, subject: Subject, account: _Account, at_s: float, number: int) -> None:
+        since_s, now_s = at_s - _FOLLOWS_WITHIN_S, self._seconds()
+        if number > account.applied and not self._explanations.disturbs_replies(subject.number, since_s, now_s):
+            checker = "next-good-list-applied" if account.raised else "e"
+            says = f"has not followed the reply of {now_s - at_s:.1f} s ago"
+            self._report(checker, f"client {subject.number} {says}")
 
     def _check_polling(self, subject: Subject, account: _Account, now_s: float) -> None:
         asked_at_s = account.asked_at_s

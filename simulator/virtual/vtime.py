@@ -17,6 +17,8 @@ from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
+from simulator.virtual.failing import is_injected
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -261,7 +263,9 @@ class Scheduler:
                     what.act(*what.arguments, **what.named)
                 else:
                     act(*what)
-            except Exception as error:  # noqa: BLE001  kept, not swallowed
+            except BaseException as error:  # kept, not swallowed
+                if not isinstance(error, Exception) and not is_injected(error):
+                    raise
                 self.errors.append(error)
             if only_one:
                 break

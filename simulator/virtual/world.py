@@ -23,10 +23,12 @@ from simulator.simulator import Simulator
 from simulator.virtual import taps, tripwire
 from simulator.virtual.acts import Actor
 from simulator.virtual.explanations import Touch
+from simulator.virtual.lives import Lives
 from simulator.virtual.minority import DEADLY
 from simulator.virtual.oracle import Oracle
 from simulator.virtual.reactor import VirtualReactor
 from simulator.virtual.result import Result
+from simulator.virtual.rewriting import Rewriting
 from simulator.virtual.subject import Subject
 from simulator.virtual.traffic import Traffic
 from simulator.virtual.troubles import KINDS, OVERLOAD, Scope
@@ -36,10 +38,13 @@ from simulator.virtual.vtime import Scheduler
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from simulator.instance import SimulatedInstance
     from simulator.virtual.plan import Plan, Step
     from simulator.virtual.sockets import Address
 
 SERVICE, SERVER_IP = "echo", "10.0.0.1"
+LIVES_IP = "10.3.0.1"
+SERVICES = (SERVICE, "other")
 TOKEN = "a-token-nobody-may-see"  # noqa: S105
 _WARM_UP_S = 5.0
 _QUIET_CALLS = 60
@@ -91,34 +96,51 @@ class World:
         self.network.on_syn = self.oracle.dialled
         self.oracle.minority.is_on = plan.profile == "minority"
         self._server = VirtualReactor(self.network, SERVER_IP)
-        self._token = TOKEN if plan.has_token else ""
-        self.simulator = Simulator(self._server, seed=plan.seed, host=SERVER_IP, services=[self._spec()])
-        self._service = self.simulator.services[SERVICE]
+        self.oracle.secret = self._token = TOKEN if plan.has_token else ""
+        self.simulator = Simulator(
+            self._server,
+            seed=plan.seed,
+            host=SERVER_IP,
+            services=[self._spec(name) for name in SERVICES[: plan.services]],
+            spread_ips=plan.addresses == "hosts",
+        )
         self._chaos_at_s = 0.0
         self._undoes: dict[int, Callable[[], None]] = {}
         self._begun = 0
         self._load_touch: Touch | None = None
         self.subjects = [self._make_subject(number) for number in range(plan.clients)]
-        self.oracle.subjects = {subject.reactor.ip: subject for subject in self.subjects}
+        self._hosts = [subject.reactor for subject in self.subjects]
+        if plan.services > 1:
+            parents = self.subjects[::2]
+            self.subjects += [self._make_child(plan.clients + at, parent) for at, parent in enumerate(parents)]
+        for subject in self.subjects:
+            self.oracle.add(subject)
         self.traffic = [Traffic(subject, plan, self.oracle, self.scheduler) for subject in self.subjects]
+        self.oracle.cancel_all = {
+            subject.number: traffic.cancel_all for subject, traffic in zip(self.subjects, self.traffic, strict=True)
+        }
+        self._rewriting = Rewriting(self.scheduler.stream("rewriting"))
         self._actor = Actor(
             self.network,
             self.simulator,
-            self._service,
-            [subject.reactor for subject in self.subjects],
+            list(self.simulator.services.values()),
+            self._hosts,
             plan.zones,
+            rewriting=self._rewriting,
             on_burst=self._burst,
+            on_stray=self.oracle.idle.strayed,
         )
         self._actor.good_weather(plan.latency_s, plan.jitter_s)
+        self._lives = self.oracle.lives = self._make_lives() if plan.restarts_s else None
         self._application = application() if application else None
         self._application_host = VirtualReactor(self.network, "10.2.0.1")
 
     # -- building
 
-    def _spec(self) -> ServiceSpec:
+    def _spec(self, name: str) -> ServiceSpec:
         plan = self.plan
         return ServiceSpec(
-            SERVICE, plan.instances, tuple(plan.weights), self._token, self._work if plan.work_s else "echo"
+            name, plan.instances, tuple(plan.weights), self._token, self._work if plan.work_s else "echo"
         )
 
     def _work(self, body: bytes) -> Deferred[bytes]:
@@ -129,9 +151,10 @@ class World:
         )
         return done
 
-    def _burst(self, calls: int) -> None:
-        for traffic in self.traffic:
-            traffic.burst(calls)
+    def _burst(self, calls: int, host: VirtualReactor | None = None) -> None:
+        for subject, traffic in zip(self.subjects, self.traffic, strict=True):
+            if host is None or subject.reactor is host:
+                traffic.burst(calls)
 
     def _make_subject(self, number: int) -> Subject:
         reactor = VirtualReactor(self.network, f"10.1.{number // 250}.{number % 250 + 1}")
@@ -148,8 +171,43 @@ class World:
             endpoint_type=ENDPOINT_TYPE_DIRECT,
             reactor=reactor,
             config=config,
+            wall_clock=reactor.wall_seconds,
         )
         return Subject(number, client, reactor, self.scheduler.elapsed)
+
+    def _make_child(self, number: int, parent: Subject) -> Subject:
+        """A client of the other service, which shares the connections of its parent, and not its budget."""
+        child = parent.client.child(SERVICES[1], token=self._token)
+        return Subject(number, child, parent.reactor, self.scheduler.elapsed)
+
+    def _make_lives(self) -> Lives:
+        def make(directory: str, settings: dict[str, Any]) -> Any:
+            return PredictClient(
+                f"http://{SERVER_IP}:40000",
+                SERVICE,
+                token=self._token,
+                endpoint_type=ENDPOINT_TYPE_DIRECT,
+                reactor=reactor,
+                config=ClientConfig(seed=self.plan.seed, snapshot_path=directory, **settings),
+                wall_clock=reactor.wall_seconds,
+            )
+
+        reactor = VirtualReactor(self.network, LIVES_IP)
+        return Lives(
+            self.network,
+            reactor,
+            self.scheduler.stream("lives"),
+            make,
+            service=SERVICE,
+            child_of=SERVICES[self.plan.services - 1],
+            pause_s=self.plan.restarts_s,
+            is_disturbed=self._is_discovery_disturbed,
+            report=self.oracle.report,
+        )
+
+    def _is_discovery_disturbed(self, since_s: float) -> bool:
+        # A number that no client has: what strikes one process strikes no other.
+        return self.oracle.explanations.disturbs_replies(-1, since_s, self.scheduler.elapsed())
 
     # -- running
 
@@ -222,7 +280,7 @@ class World:
         if self.plan.utilisation > _BUSY or self.plan.burst > 1 or self.plan.profile in ("storm", "minority"):
             self._load_touch = Touch(OVERLOAD, "load", None, None, OVERLOAD.statuses, 0.0)
             self.oracle.explanations.add(self._load_touch)
-        taps.install(self.simulator, self._service, self.oracle)
+        taps.install(self.simulator, self.oracle, self._rewriting)
         self.simulator.start()
         self._learn_addresses()
         for subject in self.subjects:
@@ -243,7 +301,11 @@ class World:
         self._chaos_at_s = self.scheduler.elapsed()
         for step in self.plan.steps:
             self.scheduler.call_later(step.at_s, self._begin, step)
+        if self._lives is not None:
+            self._lives.start()
         self._run_for(self.plan.chaos_s)
+        if self._lives is not None:
+            self._wait(Deferred.fromCoroutine(self._lives.stop()), "the last life of the program", 60.0)
 
     def _begin(self, step: Step) -> None:
         if self.phase != "chaos":
@@ -260,7 +322,7 @@ class World:
             kind,
             step.kind,
             frozenset((instance.ip, instance.port) for instance in struck) if here else None,
-            step.where % len(self.subjects) if kind.scope is Scope.CLIENT and step.where >= 0 else None,
+            self._clients_on(step.where) if kind.scope in (Scope.CLIENT, Scope.INSIDE) and step.where >= 0 else None,
             kind.statuses or ((step.with_["code"],) if "code" in step.with_ else ()),
             self.scheduler.elapsed(),
         )
@@ -283,11 +345,17 @@ class World:
         self._undoes[number] = end
         self.scheduler.call_later(step.for_s, end)
 
+    def _clients_on(self, where: int) -> frozenset[int]:
+        """The numbers of the clients on a host."""
+        host = self._hosts[where % len(self._hosts)]
+        return frozenset(subject.number for subject in self.subjects if subject.reactor is host)
+
+    def _instances(self) -> list[SimulatedInstance]:
+        return [one for service in self.simulator.services.values() for one in service.instances.values()]
+
     def _learn_addresses(self) -> None:
         self.oracle.explanations.alive = {
-            (instance.ip, instance.port): instance.id
-            for instance in self._service.instances.values()
-            if instance.registered
+            (instance.ip, instance.port): instance.id for instance in self._instances() if instance.registered
         }
 
     def _heal(self) -> None:
@@ -298,7 +366,7 @@ class World:
             traffic.slow_down()
         if self._load_touch is not None:
             self._load_touch.end(self.scheduler.elapsed())
-        for instance in list(self._service.instances.values()):
+        for instance in self._instances():
             if instance.registered and instance.state is not State.RUNNING:
                 instance.set_state(State.RUNNING)
         two_polls_s = max(subject.poll_s[1] + subject.discovery_timeout_s for subject in self.subjects) + 2.0
@@ -318,34 +386,35 @@ class World:
             traffic.stop()
         self._run_for(max(subject.timeout_s for subject in self.subjects) + 1.0)
         listed = self._listed()
-        cycle = max(1, taps.cycle(listed.values()))
-        if cycle > 20 * _QUIET_CALLS or self.oracle.violations:
+        cycles = {service: max(1, taps.cycle(rows.values())) for service, rows in listed.items()}
+        if max(cycles.values()) > 20 * _QUIET_CALLS or self.oracle.violations:
             return
-        cycles = max(1, _QUIET_CALLS // cycle)
+        times = {service: max(1, _QUIET_CALLS // cycle) for service, cycle in cycles.items()}
         # Whoever was left out is probed by a call of its turn, and has its share from then on.
-        self._call_in_turn(cycle)
+        self._call_in_turn(cycles)
         # … once it is warm.
         self.scheduler.run_for(max(subject.slow_start_s for subject in self.subjects) + 1.0)
         self.oracle.begin_counting()
-        self._call_in_turn(cycles * cycle)
+        self._call_in_turn({service: times[service] * cycle for service, cycle in cycles.items()})
         if self.oracle.violations:
             return
-        self.oracle.check_shares(listed, cycles)
+        self.oracle.check_shares(listed, times)
         for subject in self.subjects:
             self.oracle.check_quiet(subject)
             self.oracle.check_idle(subject)
             if not self.plan.steps and subject.ejections:
                 self.oracle.report("g", f"client {subject.number} left somebody out, and nothing was wrong")
 
-    def _call_in_turn(self, calls: int) -> None:
-        """So many calls of every client, each client's one after the other."""
-        for _ in range(calls):
-            ended = [traffic.call() for traffic in self.traffic]
+    def _call_in_turn(self, calls: Mapping[str, int]) -> None:
+        """So many calls of every client, by its service; each client's one after the other."""
+        most = max(calls.values())
+        for number in range(most):
+            ended = [traffic.call() for traffic in self.traffic if number < calls[traffic.service]]
             for one in ended:
                 self._wait(one, "a call in quiet times", 10.0)
             if self.oracle.violations:
                 return
-            if calls < _MANY_CALLS:
+            if most < _MANY_CALLS:
                 # Long enough that discovery is polled meanwhile.
                 self.scheduler.run_for(_QUIET_PAUSE_S)
 
@@ -358,6 +427,7 @@ class World:
                 self.oracle.report("h", f"the application has ended and left timers: {left}")
         for subject in self.subjects:
             self._wait(subject.client.close(), f"close of client {subject.number}", 30.0)
+        for subject in self.subjects:
             self.oracle.check_closed(subject)
         self._wait(self.simulator.stop(), "the end of the simulator", 30.0)
         self.scheduler.run_for(200.0)
@@ -370,8 +440,11 @@ class World:
 
     # -- facts
 
-    def _listed(self) -> dict[Address, float]:
-        return {(instance.ip, instance.port): instance.weight for instance in self._service.listed()}
+    def _listed(self) -> dict[str, dict[Address, float]]:
+        return {
+            name: {(instance.ip, instance.port): instance.weight for instance in service.listed()}
+            for name, service in self.simulator.services.items()
+        }
 
     def _note_load(self) -> None:
         counts = self.simulator.journal.by_instance

@@ -5,12 +5,24 @@ Writes docs/simulation/planted.md.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from tests.simulation.planted import BUGS
+from tests.simulation.planted.elsewhere import ELSEWHERE
 from tests.simulation.planted.search import Found, search
 
 PAGE = Path(__file__).parents[2] / "docs" / "simulation" / "planted.md"
+_TAIL = """
+## Left to unit tests
+
+Bugs that no world is the place for, each with the reason and the test that finds it.
+
+| bug | why | test |
+|---|---|---|
+"""
 _HEAD = """# Planted bugs
 
 {count} patches to the client, each of the kind that people make (`tests/simulation/planted`).
@@ -27,6 +39,12 @@ def row(name: str, found: Found | None) -> str:
     return f"| {title} | `{bug.profile}` | {bug.seeds} | {', '.join(bug.checkers)} | {found or '–'} |"
 
 
+def elsewhere() -> str:
+    """What is below the table."""
+    return _TAIL + "".join(f"| {each.bug} | {each.why} | `{each.test}` |\n" for each in ELSEWHERE)
+
+
 if __name__ == "__main__":
-    lines = [row(name, search(name)) for name in BUGS]
-    PAGE.write_text(_HEAD.format(count=len(BUGS)) + "\n".join(lines) + "\n", "utf-8")
+    with ProcessPoolExecutor(min(2, os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
+        lines = [row(name, found) for name, found in zip(BUGS, pool.map(search, BUGS), strict=True)]
+    PAGE.write_text(_HEAD.format(count=len(BUGS)) + "\n".join(lines) + "\n" + elsewhere(), "utf-8")

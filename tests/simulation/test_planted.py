@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from simulator.virtual.oracle import CHECKERS
 from tests.simulation.planted import BUGS
+from tests.simulation.planted.elsewhere import ELSEWHERE, Elsewhere
 from tests.simulation.planted.search import Found, search
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ROOT = Path(__file__).parents[2]
 Searches = dict[str, "Future[Found | None]"]
 
 
@@ -29,7 +33,14 @@ def searches() -> Iterator[Searches]:
 def test_there_are_enough_of_them() -> None:
     """At least twenty, and every checker but the application's own has at least one to find."""
     assert len(BUGS) >= 20
-    assert set("".join(bug.checkers for bug in BUGS.values())) >= set("abcdefghijklmnop")
+    assert {checker for bug in BUGS.values() for checker in bug.checkers} == set(CHECKERS) - {"x"}
+
+
+@pytest.mark.parametrize("each", ELSEWHERE, ids=lambda each: each.bug)
+def test_what_is_left_to_unit_tests_is_there(each: Elsewhere) -> None:
+    """The test that is named exists."""
+    file, _, name = each.test.partition("::")
+    assert f"def {name}(" in (ROOT / file).read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", BUGS)

@@ -5,12 +5,18 @@ Each says in which profile it is looked for, within how many seeds it must be fo
 
 from tests.simulation.planted import (  # noqa: F401  plant
     calls,
+    closing,
     connections,
     discovery,
+    ejections,
     fleet,
     hedges,
+    lists,
     minority,
     once,
+    raising,
+    retries,
+    sharing,
     telemetry,
 )
 from tests.simulation.planted.bugs import BUGS, Bug

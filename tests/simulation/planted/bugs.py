@@ -12,14 +12,24 @@ class Bug(NamedTuple):
     plant: Callable[[Patch], None]
     profile: str
     seeds: int
-    checkers: str
+    checkers: tuple[str, ...]
 
 
 BUGS: dict[str, Bug] = {}
 
 
 def bug(checkers: str, profile: str = "chaos", seeds: int = 10) -> Callable[[Callable[[Patch], None]], None]:
+    """A planted bug, and what has to find it.
+
+    Args:
+        checkers: Names, with spaces between them; one without a dash is letters, each of which is a name.
+        profile: Where it is looked for.
+        seeds: Within how many it must be found.
+    """
+    names = [word if "-" in word else [*word] for word in checkers.split()]
+    found = tuple(name for each in names for name in ([each] if isinstance(each, str) else each))
+
     def keep(plant: Callable[[Patch], None]) -> None:
-        BUGS[plant.__name__] = Bug(plant, profile, seeds, checkers)
+        BUGS[plant.__name__] = Bug(plant, profile, seeds, found)
 
     return keep

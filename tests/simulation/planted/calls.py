@@ -44,6 +44,14 @@ def deadline_in_half_the_time(patch: Patch) -> None:
     patch(Call, "start", hurry)
 
 
+@bug("ch cancelled-is-over", seeds=20)
+def cancelled_call_goes_on(patch: Patch) -> None:
+    def cancelled(self: Call, _: Any) -> None:
+        self._calls.end(self, self._timeout_s)
+
+    patch(Call, "_cancelled", cancelled)
+
+
 @bug("cl")
 def one_attempt_too_many(patch: Patch) -> None:
     decide = RetryPolicy.decide
@@ -54,7 +62,7 @@ def one_attempt_too_many(patch: Patch) -> None:
     patch(RetryPolicy, "decide", generous)
 
 
-@bug("c")
+@bug("cj")
 def retried_on_the_same_instance(patch: Patch) -> None:
     choose = Upstream.choose
 
@@ -91,6 +99,6 @@ def budget_never_refilled(patch: Patch) -> None:
     patch(RetryBudget, "spend", spend)
 
 
-@bug("f", seeds=20)
+@bug("f retry-pause", seeds=20)
 def pause_longer_than_the_call(patch: Patch) -> None:
     patch(RetryPolicy, "_after_s", lambda self, where, history, rng: 1.0 if len(history) > 1 else 0.0)

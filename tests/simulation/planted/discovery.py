@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable
 from typing import Any
 
 from eas_tw.client import PredictClient
 from eas_tw.net import discovery
 from eas_tw.net.call import Call
-from eas_tw.net.discovery import Poller
+from eas_tw.net.discovery import Poller, UpstreamsSource
 from eas_tw.policy import instances
 from eas_tw.policy.instances import Snapshot
 from eas_tw.policy.outcomes import Outcome
@@ -23,40 +23,46 @@ def bad_reply_empties_the_list(patch: Patch) -> None:
 
     def clear(self: Poller, error: Any) -> None:
         refuse(self, error)
-        self._on_snapshot(Snapshot((), Counter()))
+        self._on_snapshot(snapshot())
 
     patch(Poller, "_refuse", clear)
 
 
+def _lenient(patch: Patch, reason: instances.Refusal, instead: Callable[[Snapshot | None], Snapshot]) -> None:
+    """Take a reply that is refused for this reason for a list, made of the last good one."""
+    read = UpstreamsSource.read
+
+    async def lenient(self: UpstreamsSource) -> Snapshot:
+        try:
+            good = await read(self)
+        except instances.RefusedReplyError as error:
+            if error.reason is not reason:
+                raise
+            return instead(getattr(self, "last_good", None))
+        self.last_good = good  # type: ignore[attr-defined]
+        return good
+
+    patch(UpstreamsSource, "read", lenient)
+
+
+def snapshot(*given: instances.Instance) -> Snapshot:
+    values: dict[str, Any] = {"instances": given, "bad_rows": Counter(), "examples": {}}
+    return Snapshot(**{name: values[name] for name in Snapshot._fields})
+
+
 @bug("efh", "discovery")
 def empty_list_accepted(patch: Patch) -> None:
-    read = instances.upstreams_in_steps
-
-    def lenient(body: bytes) -> Generator[None, None, Snapshot]:
-        try:
-            return (yield from read(body))
-        except instances.RefusedReplyError as error:
-            if error.reason is instances.Refusal.EMPTY_LIST:
-                return Snapshot((), Counter())
-            raise
-
-    patch(discovery, "upstreams_in_steps", lenient)
+    _lenient(patch, instances.Refusal.EMPTY_LIST, lambda _: snapshot())
 
 
 @bug("efgi", "discovery")
 def zero_weights_accepted(patch: Patch) -> None:
-    read = instances.upstreams_in_steps
+    """As equal ones."""
 
-    def lenient(body: bytes) -> Generator[None, None, Snapshot]:
-        try:
-            return (yield from read(body))
-        except instances.RefusedReplyError as error:
-            if error.reason is instances.Refusal.ZERO_WEIGHTS:
-                again = yield from read(body.replace(b'"weight": 0', b'"weight": 1'))
-                return Snapshot(again.instances, Counter())
-            raise
+    def equal(good: Snapshot | None) -> Snapshot:
+        return snapshot(*(one._replace(weight=1) for one in good.instances)) if good else snapshot()
 
-    patch(discovery, "upstreams_in_steps", lenient)
+    _lenient(patch, instances.Refusal.ZERO_WEIGHTS, equal)
 
 
 @bug("ei", "discovery")

@@ -23,7 +23,7 @@ def hedged_on_the_same_instance(patch: Patch) -> None:
     patch(Cluster, "choose", again)
 
 
-@bug("l", "overload", 10)
+@bug("retry-budget", "overload", 40)
 def hedges_cost_nothing(patch: Patch) -> None:
     """Of the budget, so they go on when all is slow."""
 

@@ -1,0 +1,165 @@
+"""What is checked about why, when and for how long a client leaves an instance out.
+
+Written from the reference page about failover alone. An account of our own of how attempts ended, and of what the
+client's events said; where nobody listens to them, of what the client shows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from simulator.virtual.phrases import spelled
+from simulator.virtual.troubles import STATUS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from simulator.virtual.explanations import Explanations
+    from simulator.virtual.sockets import Address
+    from simulator.virtual.subject import Subject
+
+    Report = Callable[[str, str], None]
+
+_FAILED_CONNECTS = frozenset({"connect_refused", "connect_timeout", "connect_failed"})
+_CERTAIN = frozenset({"connect_refused", "connect_timeout"})
+"""One is enough, and any number of instances may be left out for it. (`connect_failed` may be the host's own want.)"""
+_AGAINST = _FAILED_CONNECTS | {"lost", "cut", "attempt_timeout", "late", "deadline", "violation"}
+_FOR = ("answered", STATUS)
+_SILENT = "silent"
+"""The word of a client for an instance that has said nothing to anybody, while others answered."""
+_SERVER_ERRORS = range(500, 600)
+_SHORTEST_S = 1.0
+"""A failed connect leaves an instance out for so long at least, then for twice as long."""
+
+
+class _Account:
+    """What is known of the instances of one client.
+
+    Attributes:
+        failures: Attempts in a row that spoke against an instance.
+        ejections: How often it has been left out in a row.
+        out: Who is left out, as far as the client's events say.
+        ending: How the attempt ended that the client takes note of.
+        is_against: Whether that speaks against its instance.
+    """
+
+    def __init__(self) -> None:
+        self.failures: Counter[Address] = Counter()
+        self.ejections: Counter[Address] = Counter()
+        self.out: dict[Address, None] = {}
+        self.ending = ""
+        self.is_against = False
+
+
+class EjectionChecker:
+    """Checks `ejection-reason`, `ejected-at-once` and `ejection-forgotten`.
+
+    Args:
+        seconds: Virtual time.
+        explanations: Of the faults at work.
+        report: Takes a checker's name and what it found.
+    """
+
+    def __init__(self, seconds: Callable[[], float], explanations: Explanations, report: Report) -> None:
+        self._seconds = seconds
+        self._explanations = explanations
+        self._report = report
+        self._accounts: dict[int, _Account] = {}
+
+    def shortest_s(self, subject: Subject, address: Address) -> float:
+        """For how long an instance is left out at least, this time."""
+        ejections = self._account(subject).ejections[address]
+        base_s = min(_SHORTEST_S, subject.eject_base_s)
+        return min(base_s * 2.0 ** max(0, ejections - 1), max(base_s, subject.eject_bound_s))
+
+    def attempt_ends(self, subject: Subject, address: Address, condition: str, status: int) -> None:
+        """A client is about to take note of how an attempt ended."""
+        account = self._account(subject)
+        account.ending = condition
+        account.is_against = condition in _AGAINST or (condition == STATUS and status in _SERVER_ERRORS)
+        if account.is_against:
+            account.failures[address] += 1
+        elif account.failures and condition in _FOR and address not in account.out:
+            account.failures.pop(address, None)
+            account.ejections.pop(address, None)
+
+    def attempt_ended(
+        self, subject: Subject, address: Address, view: Mapping[Address, float], left_out: Collection[Address]
+    ) -> None:
+        """It has taken note of the attempt that `attempt_ends` told of.
+
+        Args:
+            subject: The client.
+            address: Of the attempt.
+            view: The client's list.
+            left_out: Who gets no calls now: instances that are suspected of silence, too, which no event tells.
+        """
+        account = self._account(subject)
+        condition, failures = account.ending, account.failures[address]
+        is_certain = condition in _CERTAIN
+        if not is_certain and not (account.is_against and failures >= subject.eject_after):
+            return
+        fleet = sum(weight > 0 for weight in view.values())
+        # What is certain is under no bound; with a bound of 0 nothing ejects.
+        most = int(fleet * subject.max_ejected_ratio) if not is_certain or not subject.max_ejected_ratio else fleet
+        if fleet < 2 or view.get(address, 0) <= 0 or not failures:  # noqa: PLR2004  a list of one never ejects
+            return
+        if address not in left_out and len(left_out) < most:
+            says = f"takes {spelled(address)} for well after {condition}, its failure {failures} in a row"
+            self._report("ejected-at-once", f"client {subject.number} {says}; it leaves out {len(left_out)} of {fleet}")
+
+    def ejected(self, subject: Subject, address: Address, why: str) -> None:
+        """A client tells that it leaves an instance out, and why."""
+        account = self._account(subject)
+        failures = account.failures[address]
+        is_doubtful = account.ejections[address] > 0 and failures
+        if not (
+            why.startswith("connect_")
+            or why == _SILENT
+            or failures >= subject.eject_after
+            or is_doubtful
+            or subject.compares
+        ):
+            says = f"leaves out {spelled(address)} after {account.ending or 'no attempt'}"
+            counts = f"{failures} failures in a row, of {subject.eject_after}"
+            self._report("ejection-reason", f"client {subject.number} {says}, with {counts}")
+        if account.ending in ("connect_failed", "local_resource") and subject.reactor.failed_locally:
+            says = f"leaves out {spelled(address)} for what its own host lacks"
+            self._report("local-not-blamed", f"client {subject.number} {says}")
+        account.ejections[address] += 1
+        account.out[address] = None
+
+    def returned(self, subject: Subject, address: Address) -> None:
+        """A client tells that an instance takes part again."""
+        account = self._account(subject)
+        account.out.pop(address, None)
+        if account.ending in _FOR:
+            account.failures.pop(address, None)
+            account.ejections.pop(address, None)
+
+    def list_changed(self, subject: Subject, view: Mapping[Address, float]) -> None:
+        """A client has another list: whoever has left it is forgotten."""
+        account = self._account(subject)
+        for kept in (account.failures, account.ejections, account.out):
+            for address in [address for address in kept if view.get(address, 0) <= 0]:
+                del kept[address]
+
+    def forget(self, subject: Subject) -> None:
+        """A client may have forgotten whatever failed."""
+        account = self._account(subject)
+        account.failures.clear()
+        account.ejections.clear()
+
+    def look(self, subject: Subject, out: Collection[Address]) -> None:
+        """Compare whom a client leaves out with whom it said that it leaves out, since they joined its list."""
+        for instance in subject.client.ejected:
+            if instance.key not in out:
+                says = f"leaves out {instance.address}, of which it has not said so since it is in the list"
+                self._report("ejection-forgotten", f"client {subject.number} {says}")
+
+    def _account(self, subject: Subject) -> _Account:
+        account = self._accounts.get(subject.number)
+        if account is None:
+            account = self._accounts[subject.number] = _Account()
+        return account

@@ -1,0 +1,179 @@
+"""What is checked about retries: which outcomes are retried, when, and within which budget.
+
+Written from the reference page about failover alone, and heard in a client's events. All names of outcomes are those of
+the client's `Condition`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from simulator.virtual.phrases import spelled
+from simulator.virtual.troubles import STALE, STATUS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from simulator.virtual.explanations import Explanations
+    from simulator.virtual.sockets import Address
+    from simulator.virtual.subject import Subject
+
+    Report = Callable[[str, str], None]
+
+_SLACK_S = 1e-5
+"""Two floats of a clock that counts from 1970 say no more."""
+_RATE_LIMITED = 429
+_AT_ONCE = frozenset({STALE, "unsent", "overloaded"})
+NEVER_SENT = frozenset(
+    {
+        "connect_refused", "connect_timeout", "connect_failed", "local_resource", "unsent", "retired", "waited",
+        "overloaded",
+    }
+)  # fmt: skip
+"""Outcomes of attempts that no instance had. A retry after one of these is not counted against the budget."""
+LOCAL = "local_resource"
+"""What the client's own host lacks: it costs no attempt, and is tried again after a pause."""
+_WINDOW_S = 10.0
+_SURE_S = 9.0
+"""The budget counts in whole seconds: what is up to nine seconds old it must count, what is up to ten it may."""
+_KEPT_S = 60.0
+_LOCAL_PAUSE_S = 0.25
+_KEPT_EJECTIONS = 200
+
+
+class EndedAttempt(NamedTuple):
+    """An attempt of a call that has ended, in virtual seconds.
+
+    Attributes:
+        address: Of its instance.
+        condition: How it ended.
+        status: The response's status; 0 without one.
+        retry_after_s: What the response asked for; `None` when it did not.
+        began_s: When it was sent on its way.
+        ended_s: When it ended.
+        is_retry: Whether an attempt that had ended before made it necessary.
+        is_hedge: Whether it was sent beside another one.
+    """
+
+    address: Address
+    condition: str
+    status: int
+    retry_after_s: float | None
+    began_s: float
+    ended_s: float
+    is_retry: bool
+    is_hedge: bool
+
+    def __str__(self) -> str:
+        return f"{spelled(self.address)} {self.condition}{f' {self.status}' if self.status else ''}"
+
+
+class RetryChecker:
+    """Checks `retried-outcomes`, `retry-pause`, `attempt-timeout` and `retry-budget`.
+
+    Args:
+        seconds: Virtual time.
+        explanations: Of the faults at work.
+        report: Takes a checker's name and what it found.
+    """
+
+    def __init__(self, seconds: Callable[[], float], explanations: Explanations, report: Report) -> None:
+        self._seconds = seconds
+        self._explanations = explanations
+        self._report = report
+        self._calls: defaultdict[object, list[float]] = defaultdict(list)
+        self._spent: defaultdict[object, list[float]] = defaultdict(list)
+        self._ejections: defaultdict[object, deque[float]] = defaultdict(lambda: deque(maxlen=_KEPT_EJECTIONS))
+
+    def call_began(self, subject: Subject) -> None:
+        """Count a call, which earns a share of a retry."""
+        calls = self._calls[subject.budget]
+        calls.append(self._seconds())
+        if calls[0] < calls[-1] - 2 * _KEPT_S:
+            del calls[: bisect_left(calls, calls[-1] - _KEPT_S)]
+
+    def ejected(self, subject: Subject) -> None:
+        """A client leaves an instance out: beside the probe of a silent one a call may be hedged whatever is left."""
+        self._ejections[subject.budget].append(self._seconds())
+
+    def is_budget_short(self, subject: Subject, retries: int) -> bool:
+        """Whether a client may have refused a retry for want of budget.
+
+        Args:
+            subject: The client.
+            retries: How many retries and hedges it took out of its budget in the last ten seconds, or a few more.
+        """
+        calls, now_s = self._calls[subject.budget], self._seconds()
+        earned = subject.budget_ratio * (len(calls) - bisect_left(calls, now_s - _SURE_S))
+        return retries >= subject.budget_floor + earned - 1
+
+    def check(self, subject: Subject, attempts: Sequence[EndedAttempt]) -> None:
+        """Look at the attempts of a call that has ended, of which there were several, in the order of their ends."""
+        for at, attempt in enumerate(attempts):
+            before = [other for other in attempts[:at] if other.ended_s <= attempt.began_s + _SLACK_S]
+            if not attempt.is_retry or attempt.is_hedge or not before:
+                if attempt.is_hedge and not attempt.is_retry:
+                    self._spend(subject, attempt.began_s)
+                continue
+            last = before[-1]
+            self._check_outcome(subject, last)
+            self._check_pause(subject, attempt, last, len(before))
+            if last.condition not in NEVER_SENT:
+                self._spend(subject, last.ended_s)
+
+    def check_length(self, subject: Subject, attempt: EndedAttempt) -> None:
+        """An attempt must not take longer than `attempt_timeout_s`."""
+        took_s, limit_s = attempt.ended_s - attempt.began_s, subject.attempt_timeout_s
+        if limit_s is not None and took_s > limit_s + _SLACK_S:
+            says = f"had an attempt at {spelled(attempt.address)} for {took_s:.3f} s, of at most {limit_s:g}"
+            self._report("attempt-timeout", f"client {subject.number} {says}")
+
+    # -- how it checks
+
+    def _check_outcome(self, subject: Subject, last: EndedAttempt) -> None:
+        label = last.status if last.condition == STATUS else last.condition
+        is_rate_limit = last.status == _RATE_LIMITED and last.retry_after_s is not None
+        if label not in subject.retry_on and not is_rate_limit:
+            self._report("retried-outcomes", f"client {subject.number} tried again after {last}, which is final")
+
+    def _check_pause(self, subject: Subject, attempt: EndedAttempt, last: EndedAttempt, number: int) -> None:
+        is_elsewhere = attempt.address != last.address
+        is_rate_limit = last.status == _RATE_LIMITED
+        asked_s = (last.retry_after_s or 0.0) if is_rate_limit or not is_elsewhere else 0.0
+        longest_s = min(subject.backoff_max_s, subject.backoff_base_s * 2.0 ** (number - 1))
+        if last.condition == LOCAL:
+            # Never at once: what is lacking is not there a moment later.
+            longest_s = max(longest_s, _LOCAL_PAUSE_S)
+        elif last.condition in _AT_ONCE or (
+            is_elsewhere and (last.condition in NEVER_SENT or (number == 1 and not is_rate_limit))
+        ):
+            longest_s = 0.0
+        pause_s = attempt.began_s - last.ended_s
+        if not asked_s - _SLACK_S <= pause_s <= max(asked_s, longest_s) + _SLACK_S:
+            says = (
+                f"tried again {pause_s:.4f} s after {last}; the pause is {asked_s:g} to {max(asked_s, longest_s):g} s"
+            )
+            self._report("retry-pause", f"client {subject.number} {says}")
+
+    def _spend(self, subject: Subject, at_s: float) -> None:
+        """A retry was taken out of the budget; what is heard late may complete windows that were looked at before."""
+        spent, calls = self._spent[subject.budget], self._calls[subject.budget]
+        insort(spent, at_s)
+        if spent[0] < at_s - 2 * _KEPT_S:
+            del spent[: bisect_left(spent, at_s - _KEPT_S)]
+        for end in range(bisect_left(spent, at_s), bisect_right(spent, at_s + _SURE_S)):
+            end_s = spent[end]
+            used = end + 1 - bisect_right(spent, end_s - _SURE_S + _SLACK_S)
+            if used <= subject.budget_floor:
+                continue
+            began = bisect_right(calls, end_s + _SLACK_S) - bisect_left(calls, end_s - _WINDOW_S - _SLACK_S)
+            probes = sum(at_s >= end_s - _WINDOW_S for at_s in self._ejections[subject.budget])
+            most = subject.budget_floor + subject.budget_ratio * began + probes
+            if used > most + _SLACK_S and not self._explanations.disturbs_client(
+                subject.number, end_s - _WINDOW_S, self._seconds()
+            ):
+                says = f"spent {used} retries in {_SURE_S:g} s and began {began} calls in {_WINDOW_S:g} s"
+                self._report("retry-budget", f"client {subject.number} {says}: at most {most:g}")
+                return

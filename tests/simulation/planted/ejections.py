@@ -1,0 +1,82 @@
+"""Bugs of ejection: who is left out, why, for how long. One for each sentence of the reference page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eas_tw.policy import health
+from eas_tw.policy.health import FAILURES, Health
+from eas_tw.policy.outcomes import Condition
+from tests.simulation.planted.bugs import Patch, bug
+
+
+@bug("ejection-forgotten ejected-at-once", "discovery", 60)
+def ejection_survives_leaving_the_list(patch: Patch) -> None:
+    """Whoever joins again, perhaps another one on its address, is still left out."""
+
+    def keep(self: Health, keys: Any) -> Any:
+        self._fleet = dict.fromkeys(keys)
+        out = [key for key in self.ejected if key in self._fleet and not self._records[key].is_certain]
+        surplus = self._number_out() - self._allowed()
+        return self._bring_back(out[:surplus]) if surplus > 0 else ()
+
+    patch(Health, "set_fleet", keep)
+
+
+@bug("j", seeds=40)
+def ejection_does_not_double(patch: Patch) -> None:
+    eject = Health._eject
+
+    def anew(self: Health, record: Any, now: float, *, is_certain: bool) -> bool:
+        known, record.ejections = record.ejections, 0
+        found = eject(self, record, now, is_certain=is_certain)
+        record.ejections = known + found
+        return found
+
+    patch(Health, "_eject", anew)
+
+
+@bug("ejected-at-once")
+def failed_connects_count_like_others(patch: Patch) -> None:
+    """One refused connect is one failure of five."""
+    patch(health, "CONNECT_FAILURES", frozenset())
+
+
+@bug("ejected-at-once")
+def failures_in_a_row_do_not_eject(patch: Patch) -> None:
+    """Only failed connects do."""
+    init = Health.__init__
+
+    def patient(self: Health, policy: Any, rng: Any) -> None:
+        init(self, policy, rng)
+        object.__setattr__(self._policy, "eject_after", 10**9)
+
+    patch(Health, "__init__", patient)
+
+
+@bug("ejection-reason")
+def one_failure_ejects(patch: Patch) -> None:
+    init = Health.__init__
+
+    def hasty(self: Health, policy: Any, rng: Any) -> None:
+        init(self, policy, rng)
+        object.__setattr__(self._policy, "eject_after", 1)
+
+    patch(Health, "__init__", hasty)
+
+
+@bug("ejection-reason", seeds=40)
+def full_queue_speaks_against(patch: Patch) -> None:
+    """Of an instance that answers 450: it is the one that works most."""
+    against = health.speaks_against
+    patch(health, "speaks_against", lambda outcome: outcome.status in (429, 450) or against(outcome))
+
+
+@bug("ejection-reason", seeds=40)
+def stale_connection_speaks_against(patch: Patch) -> None:
+    patch(health, "FAILURES", FAILURES | {Condition.STALE, Condition.UNSENT})
+
+
+@bug("ejected-at-once", seeds=20)
+def server_errors_do_not_speak_against(patch: Patch) -> None:
+    patch(health, "_SERVER_ERROR", range(0))

@@ -1,0 +1,120 @@
+"""Bugs that show when something raises: half a state, a call without an end, a token in a text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eas_tw.client import PredictClient
+from eas_tw.net.call import Call
+from eas_tw.net.upstream import Upstream
+from eas_tw.policy.outcomes import Condition, Outcome
+from tests.simulation.planted.bugs import Patch, bug
+
+
+@bug("h", seeds=4)
+def global_reactor_used(patch: Patch) -> None:
+    began = Call.start
+
+    def start(self: Call) -> Any:
+        from twisted.internet import reactor  # noqa: PLC0415, TID251
+
+        reactor.seconds()  # type: ignore[attr-defined]
+        return began(self)
+
+    patch(Call, "start", start)
+
+
+@bug("token-hidden", seeds=10)
+def token_in_the_repr(patch: Patch) -> None:
+    represent = PredictClient.__repr__
+    patch(PredictClient, "__repr__", lambda self: f"{represent(self)} {self._token_shown}")
+    set_token = PredictClient.set_token
+
+    def remember(self: PredictClient, token: str) -> None:
+        self._token_shown = token  # type: ignore[attr-defined]
+        set_token(self, token)
+
+    patch(PredictClient, "set_token", remember)
+
+
+@bug("token-hidden", seeds=20)
+def token_in_an_error(patch: Patch) -> None:
+    fail = Call._fail
+
+    def tell(self: Call, error: Exception) -> None:
+        error.args = (*error.args, "a-token-nobody-may-see")
+        fail(self, error)
+
+    patch(Call, "_fail", tell)
+
+
+@bug("token-hidden", seeds=20)
+def token_in_the_log(patch: Patch) -> None:
+    from eas_tw.net import upstream  # noqa: PLC0415
+
+    apply = Upstream.apply
+
+    def tell(self: Upstream, given: Any) -> Any:
+        upstream._log.info("the fleet of {token}", token="a-token-nobody-may-see")
+        return apply(self, given)
+
+    patch(Upstream, "apply", tell)
+
+
+@bug("next-good-list-applied", seeds=100)
+def list_stored_before_it_is_applied(patch: Patch) -> None:
+    """What raises afterwards leaves a list that looks applied, so the next one like it changes nothing."""
+    from eas_tw.policy.cluster import Cluster  # noqa: PLC0415
+
+    apply = Cluster.apply
+
+    def remember(self: Cluster, given: Any, now: float) -> Any:
+        if getattr(self, "_last_given", None) == tuple(given):
+            return ()
+        self._last_given = tuple(given)  # type: ignore[attr-defined]
+        return apply(self, given, now)
+
+    patch(Cluster, "apply", remember)
+
+
+@bug("cancelled-is-over", seeds=100)
+def cancelled_in_a_listener_goes_on(patch: Patch) -> None:
+    """The call looks whether it was cancelled before it tells its listeners, and not after."""
+    go_on = Call._go_on
+
+    def once_more(self: Call, answer: Any) -> None:
+        if self.done.called:
+            self._try(self._calls.seconds())
+        else:
+            go_on(self, answer)
+
+    patch(Call, "_go_on", once_more)
+
+
+@bug("local-not-blamed", seeds=60)
+def instance_blamed_for_what_is_lacking_here(patch: Patch) -> None:
+    """Whatever a connect failed for, the instance is left out."""
+    local = Condition("local_resource") if "local_resource" in list(Condition) else None
+    if local is None:
+        return
+    from eas_tw.net import pool  # noqa: PLC0415
+
+    outcome_of = pool.connect_outcome  # type: ignore[attr-defined]
+
+    def blame(error: Any) -> Outcome:
+        found = outcome_of(error)
+        return Outcome(Condition.CONNECT_FAILED, detail=found.detail) if found.condition is local else found
+
+    patch(pool, "connect_outcome", blame)
+
+
+@bug("date-is-wall-time", seeds=60)
+def date_of_elapsed_time(patch: Patch) -> None:
+    """The clock that cannot be set dates requests."""
+    seal = PredictClient.predict
+
+    def predict(self: PredictClient, *given: Any, **named: Any) -> Any:
+        self._envelope._seconds = self._reactor.seconds  # type: ignore[attr-defined]
+        return seal(self, *given, **named)
+
+    patch(PredictClient, "predict", predict)

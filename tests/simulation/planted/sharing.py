@@ -1,0 +1,66 @@
+"""Bugs of what clients of one process share, and must not."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from eas_tw.client import PredictClient
+from eas_tw.net.call import Calls
+from eas_tw.net.upstream import Pools
+from tests.simulation.planted.bugs import Patch, bug
+
+
+@bug("bdefhi retry-budget", seeds=60)
+def pools_keyed_by_port(patch: Patch) -> None:
+    """Two instances with one port share connections, to one of them."""
+    of = Pools.of
+
+    def by_port(self: Pools, instance: Any) -> Any:
+        known = self.__dict__.setdefault("by_port", {})
+        pool = known.get(instance.port)
+        if pool is None or pool._is_retired:
+            pool = known[instance.port] = of(self, instance)
+        return pool
+
+    patch(Pools, "of", by_port)
+
+
+@bug("f retry-budget", "budget", 60)
+def budget_shared_between_services(patch: Patch) -> None:
+    """Whoever is on one reactor has one."""
+    init = Calls.__init__
+    shared: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+    def share(self: Calls, reactor: Any, policy: Any, budget: Any, *given: Any, **named: Any) -> None:
+        init(self, reactor, policy, shared.setdefault(reactor, budget), *given, **named)
+
+    patch(Calls, "__init__", share)
+
+
+@bug("disk-copy", "chaos", 60)
+def disk_copy_preferred_to_discovery(patch: Patch) -> None:
+    """The list of before is taken over again after discovery's."""
+    from eas_tw.session import Session  # noqa: PLC0415
+
+    ready = Session.ready
+
+    async def prefer(self: Any) -> None:
+        await ready(self)
+        if self._disk_copy is not None:
+            self._use_disk_copy()
+
+    patch(Session, "ready", prefer)
+
+
+@bug("kept-after-close", seeds=20)
+def closed_children_are_kept(patch: Patch) -> None:
+    """In a list of all that there ever were."""
+    child = PredictClient.child
+
+    def keep(self: PredictClient, *given: Any, **named: Any) -> PredictClient:
+        made = child(self, *given, **named)
+        self.__dict__.setdefault("ever", []).append(made)
+        return made
+
+    patch(PredictClient, "child", keep)
