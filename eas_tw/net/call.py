@@ -500,7 +500,9 @@ class Call:
 
     def _part(self, leg: Leg, condition: Condition) -> Outcome:
         """Go on without a leg; of an overdue one it is listened to whether the instance still says something."""
-        watch = self._fleet.watch(leg, self._timeout_s) if leg.is_overdue else None
+        # Not while its request is being written: the rest would leave for a call that is over, or is elsewhere.
+        is_heard = leg.is_overdue and not leg.is_writing
+        watch = self._fleet.watch(leg, self._timeout_s) if is_heard else None
         return leg.let_go(condition, watch)
 
     def _succeed(self, leg: Leg, head: bytes, body: bytes) -> None:

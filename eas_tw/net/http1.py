@@ -191,6 +191,11 @@ class ClientConnection(TwistedProtocol):
         """Whether a request is outstanding."""
         return self._exchange is not None
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether a part of the request has not been taken by the socket."""
+        return self._unsent is not None or self._rest is not None
+
     # -- what the transport calls
 
     def connectionMade(self) -> None:

@@ -136,6 +136,11 @@ class Leg:
         """Whether nothing is sent yet, for want of a connection that is being opened."""
         return self._connection is None and self.line is not None and self.line.is_opening
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether a part of its request is still here: it would be sent if the connection stayed open."""
+        return self._connection is not None and self._connection.is_writing
+
     def let_go(self, condition: Condition, watch: Watch | None = None) -> Outcome:
         """Leave the line or the connection.
 

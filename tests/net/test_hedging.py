@@ -205,6 +205,24 @@ def test_a_late_call_is_sent_to_a_second_instance_and_a_third() -> None:
     late.house.assert_clean()
 
 
+def test_a_request_that_is_not_written_is_not_written_for_a_call_that_is_over() -> None:
+    """A part of it is still here when another instance answers: the rest does not leave; the silence is noted."""
+    late = Late()
+    call = Result(late.house.client.predict(bytes(300_000)))
+    late.house.reactor.advance(0)
+    first = late.newest()
+    assert first.producer is not None
+    written = len(first.take())
+    late.house.reactor.advance(2.51)
+    second = late.newest(first)
+    says(second, response(body=b"second"))
+    assert str(call.value) == "second"
+    assert written < 300_000
+    assert first.aborted
+    assert len(late.house.client.ejected) == 1
+    late.house.assert_clean()
+
+
 def test_a_chance_that_reached_nobody_is_given_again_at_once() -> None:
     """Who is asked beside the silent one refuses: the next is asked, and the budget is spent once."""
     late = Late(4, attempts=4, retry_budget_ratio=0, retry_budget_min_per_s=0.1)
