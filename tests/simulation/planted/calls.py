@@ -37,9 +37,9 @@ def each_attempt_gets_the_whole_deadline(patch: Patch) -> None:
 def deadline_in_half_the_time(patch: Patch) -> None:
     start = Call.start
 
-    def hurry(self: Call, *given: Any) -> Any:
+    def hurry(self: Call, preparing: Any = None) -> Any:
         self._timeout_s /= 2
-        return start(self, *given)
+        return start(self, preparing)
 
     patch(Call, "start", hurry)
 
@@ -52,7 +52,7 @@ def cancelled_call_goes_on(patch: Patch) -> None:
     patch(Call, "_cancelled", cancelled)
 
 
-@bug("cl")
+@bug("cl", "budget", 20)
 def one_attempt_too_many(patch: Patch) -> None:
     decide = RetryPolicy.decide
 

@@ -43,7 +43,7 @@ def hedges_cost_nothing(patch: Patch) -> None:
 
 @bug("dghl", seeds=20)
 def slower_leg_runs_on(patch: Patch) -> None:
-    patch(Call, "_drop", lambda self, began: None)
+    patch(Call, "_drop", lambda self, winner_began: None)
 
 
 @bug("l", seeds=20)

@@ -15,11 +15,11 @@ from tests.simulation.planted.bugs import Patch, bug
 def global_reactor_used(patch: Patch) -> None:
     began = Call.start
 
-    def start(self: Call) -> Any:
+    def start(self: Call, preparing: Any = None) -> Any:
         from twisted.internet import reactor  # noqa: PLC0415, TID251
 
         reactor.seconds()  # type: ignore[attr-defined]
-        return began(self)
+        return began(self, preparing)
 
     patch(Call, "start", start)
 
@@ -94,12 +94,9 @@ def cancelled_in_a_listener_goes_on(patch: Patch) -> None:
 @bug("local-not-blamed", seeds=60)
 def instance_blamed_for_what_is_lacking_here(patch: Patch) -> None:
     """Whatever a connect failed for, the instance is left out."""
-    local = Condition("local_resource") if "local_resource" in list(Condition) else None
-    if local is None:
-        return
     from eas_tw.net import pool  # noqa: PLC0415
 
-    outcome_of = pool.connect_outcome  # type: ignore[attr-defined]
+    outcome_of, local = pool.connect_outcome, Condition.LOCAL_RESOURCE  # type: ignore[attr-defined]
 
     def blame(error: Any) -> Outcome:
         found = outcome_of(error)

@@ -133,7 +133,7 @@ def tried_again_out_of_sight(patch: Patch) -> None:
 
     def again(self: Leg, outcome: Any) -> None:
         if outcome.condition is Condition.LOST:
-            self._line.submit(self, fresh=True)
+            self.line.submit(self, fresh=True)  # type: ignore[union-attr]
         else:
             broke(self, outcome)
 
