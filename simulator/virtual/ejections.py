@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _FAILED_CONNECTS = frozenset({"connect_refused", "connect_timeout", "connect_failed"})
 _CERTAIN = frozenset({"connect_refused", "connect_timeout"})
 """One is enough, and any number of instances may be left out for it. (`connect_failed` may be the host's own want.)"""
+_PERHAPS_LOCAL = ("connect_failed", "local_resource")
 _AGAINST = _FAILED_CONNECTS | {"lost", "cut", "attempt_timeout", "late", "deadline", "violation"}
 _FOR = ("answered", STATUS)
 _SILENT = "silent"
@@ -124,7 +125,7 @@ class EjectionChecker:
             says = f"leaves out {spelled(address)} after {account.ending or 'no attempt'}"
             counts = f"{failures} failures in a row, of {subject.eject_after}"
             self._report("ejection-reason", f"client {subject.number} {says}, with {counts}")
-        if account.ending in ("connect_failed", "local_resource") and subject.reactor.failed_locally:
+        if why.startswith(_PERHAPS_LOCAL) and subject.reactor.failed_locally:
             says = f"leaves out {spelled(address)} for what its own host lacks"
             self._report("local-not-blamed", f"client {subject.number} {says}")
         account.ejections[address] += 1
