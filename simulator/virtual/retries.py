@@ -147,7 +147,9 @@ class RetryChecker:
             # Never at once: what is lacking is not there a moment later.
             longest_s = max(longest_s, _LOCAL_PAUSE_S)
         elif last.condition in _AT_ONCE or (
-            is_elsewhere and (last.condition in NEVER_SENT or (number == 1 and not is_rate_limit))
+            is_elsewhere
+            and (last.condition in NEVER_SENT or (number == 1 and not is_rate_limit))
+            and not self._has_changed(subject, last.ended_s)
         ):
             longest_s = 0.0
         pause_s = attempt.began_s - last.ended_s
@@ -156,6 +158,12 @@ class RetryChecker:
                 f"tried again {pause_s:.4f} s after {last}; the pause is {asked_s:g} to {max(asked_s, longest_s):g} s"
             )
             self._report("retry-pause", f"client {subject.number} {says}")
+
+    @staticmethod
+    def _has_changed(subject: Subject, since_s: float) -> bool:
+        """Whether the list has: a retry on its only instance, after a pause, may find another one there."""
+        subject.look()
+        return subject.changed_at_s >= since_s
 
     def _spend(self, subject: Subject, at_s: float) -> None:
         """A retry was taken out of the budget; what is heard late may complete windows that were looked at before."""
