@@ -15,7 +15,7 @@ from tests.simulation.reached import Lines, lines_of, reached, text_of
 
 SEEDS = range(90)
 _HOURS, _CHUNK = 0.07, 10
-_NEVER_IN_A_BATCH = {"answered", "status", "connect_failed", "local_resource", "unsent"}
+_NEVER_IN_A_BATCH = {"answered", "status", "connect_failed", "unsent"}
 """Conditions that no attempt ends in, or only by a race of one turn of the reactor."""
 
 _FILES = [

@@ -51,7 +51,7 @@ def pool_without_limit(patch: Patch) -> None:
     patch(pool, "plan", lambda **_: Plan.CONNECT)
 
 
-@bug("f")
+@bug("fg")
 def waiting_calls_forgotten_when_a_dial_fails(patch: Patch) -> None:
     def dial_failed(self: Pool, dial: Any, outcome: Outcome) -> None:
         self._dials.pop(dial, None)
