@@ -17,7 +17,7 @@ from math import gcd
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogLevel, formatEvent, globalLogBeginner, globalLogPublisher
 
 from simulator.virtual.books import BookChecker
 from simulator.virtual.calls import CallChecker
@@ -145,6 +145,7 @@ class Oracle:
         self._logged: list[dict[str, Any]] = []
         self._seen_errors = 0
         self._ear: Any = self._hear
+        self._printer: Any = None
 
     # -- what it hears
 
@@ -209,10 +210,16 @@ class Oracle:
     def watch_log(self) -> None:
         """From now on whatever is logged as an error counts."""
         globalLogPublisher.addObserver(self._ear)
+        # Until a program says where its log goes Twisted prints what is critical; here faults raise on purpose.
+        self._printer = globalLogBeginner._temporaryObserver  # noqa: SLF001  there is no public way to ask
+        if self._printer is not None:
+            globalLogPublisher.removeObserver(self._printer)
 
     def unwatch_log(self) -> None:
         """No more of that."""
         globalLogPublisher.removeObserver(self._ear)
+        if self._printer is not None and self._printer is globalLogBeginner._temporaryObserver:  # noqa: SLF001
+            globalLogPublisher.addObserver(self._printer)
 
     def reached(self, address: Address, connection: Any, call: str) -> None:
         """A request is complete at an instance."""

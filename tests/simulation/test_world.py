@@ -22,6 +22,14 @@ ASK = (
     "print(*(World(draw(seed, 'chaos', 0.05)).run().digest for seed in (1, 2, 3)))"
 )
 
+RAISE = (
+    "from twisted.logger import Logger\n"
+    "from simulator.virtual.plan import Plan, Step\nfrom simulator.virtual.world import World\n"
+    "fault = Step(0.0, 'listener_raises', -1, 2.0, {'error': 'ValueError', 'probability': 1.0})\n"
+    "world = World(Plan(1, chaos_s=2.0, is_heard=True, steps=(fault,)))\nassert not world.run().violations\n"
+    "print(world.subjects[0].reactor.failing.raised['listen'])\nLogger().critical('after the run')"
+)
+
 
 def digests(hash_seed: str, collector: str) -> list[str]:
     """Of three runs, in a process of its own."""
@@ -41,6 +49,15 @@ def test_the_same_seed_is_the_same_run() -> None:
     here = [World(draw(seed, "chaos", 0.05)).run().digest for seed in (1, 2, 3)]
     assert digests("1", "gc.set_threshold(5)") == digests("4242", "gc.disable()") == here
     assert len(set(here)) == 3
+
+
+def test_what_faults_raise_is_not_printed() -> None:
+    """A program that says nothing of its log prints what is critical; listeners that raise on purpose are not."""
+    asked = subprocess.run(  # noqa: S603  our own interpreter
+        [sys.executable, "-c", RAISE], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert int(asked.stdout) > 0
+    assert asked.stderr == "after the run\n"
 
 
 @pytest.mark.parametrize("is_frozen", [True, False])

@@ -12,7 +12,7 @@ from eas_tw.policy.retry import RetryPolicy
 from tests.simulation.planted.bugs import Patch, bug
 
 
-@bug("p", "minority", 20)
+@bug("p ejected-at-once", "minority", 20)
 def the_bound_of_ejections_holds_for_the_dead(patch: Patch) -> None:
     eject = Health._eject
     patch(Health, "_eject", lambda self, record, now, *, is_certain: eject(self, record, now, is_certain=False))
