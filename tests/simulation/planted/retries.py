@@ -51,7 +51,7 @@ def budget_that_hardly_earns(patch: Patch) -> None:
     patch(RetryBudget, "__init__", floor)
 
 
-@bug("retry-pause", seeds=40)
+@bug("retry-pause", "budget", 20)
 def retry_after_capped(patch: Patch) -> None:
     """By the bound of the backoff, so that a rate limit is tried again too early."""
     after_s = RetryPolicy._after_s
@@ -114,7 +114,7 @@ def full_queue_is_final(patch: Patch) -> None:
     patch(RetryPolicy, "_is_retried", lambda self, last: last.status != 450 and is_retried(self, last))
 
 
-@bug("f", seeds=100)
+@bug("f", "budget", 20)
 def rate_limit_is_final(patch: Patch) -> None:
     """Though it says when to come again."""
     is_retried = RetryPolicy._is_retried
