@@ -211,15 +211,18 @@ class Oracle:
         """From now on whatever is logged as an error counts."""
         globalLogPublisher.addObserver(self._ear)
         # Until a program says where its log goes Twisted prints what is critical; here faults raise on purpose.
-        self._printer = globalLogBeginner._temporaryObserver  # noqa: SLF001  there is no public way to ask
-        if self._printer is not None:
-            globalLogPublisher.removeObserver(self._printer)
+        printer: Any = globalLogBeginner._temporaryObserver  # noqa: SLF001  there is no public way to ask
+        self._printer = printer
+        if printer is not None:
+            globalLogPublisher.removeObserver(printer)
 
     def unwatch_log(self) -> None:
         """No more of that."""
         globalLogPublisher.removeObserver(self._ear)
-        if self._printer is not None and self._printer is globalLogBeginner._temporaryObserver:  # noqa: SLF001
-            globalLogPublisher.addObserver(self._printer)
+        printer: Any = self._printer
+        has_begun = printer is not globalLogBeginner._temporaryObserver  # noqa: SLF001
+        if printer is not None and not has_begun:
+            globalLogPublisher.addObserver(printer)
 
     def reached(self, address: Address, connection: Any, call: str) -> None:
         """A request is complete at an instance."""
