@@ -52,10 +52,11 @@ class Actor:
         zones: Instance i is in zone i modulo this.
         rewriting: Changes what discovery and instances send.
         on_burst: Told to begin so many calls at once, of one host or, given none, of all.
+        on_listener: Has the clients of a host listened to by one that misbehaves; what ends that is returned.
         on_stray: Told of each connection of a client on which bytes come without a request.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what it acts on, and who is told
         self,
         network: Network,
         simulator: Simulator,
@@ -65,6 +66,7 @@ class Actor:
         *,
         rewriting: Rewriting,
         on_burst: Callable[[int, VirtualReactor | None], None],
+        on_listener: Callable[[VirtualReactor], Sequence[Undo]],
         on_stray: Callable[[VirtualSocket], None],
     ) -> None:
         self._network = network
@@ -75,6 +77,7 @@ class Actor:
         self._zones = zones
         self._rewriting = rewriting
         self._on_burst = on_burst
+        self._on_listener = on_listener
         self._on_stray = on_stray
         self._weather: dict[Way, list[dict[str, Any]]] = {}
         self._states: dict[SimulatedInstance, list[State]] = {}
@@ -299,6 +302,12 @@ class Actor:
                 near.receive_stray(self._chance.choice(_STRAY))
 
     # -- on clients and the control plane
+
+    def _listener_raises(self, step: Step, _: Any) -> Undo:
+        ended = [undo for host in self._chosen_hosts(step) for undo in self._on_listener(host)]
+        return self._all([self._fail(step, KINDS[step.kind].point), *ended])
+
+    _listener_cancels = _listener_raises
 
     def _parser_raises(self, step: Step, _: Any) -> Undo:
         """Connections that are made from now on have callbacks that raise; their class is known when the first is."""

@@ -102,6 +102,7 @@ class ChoiceChecker:
         """
         account = self._accounts[subject.number] = _Account(subject)
         choose, record, ejections = fleet.choose, fleet.record, self._ejections
+        known = ejections.account(subject)
         # Whom it suspects it tells nobody; for a suspect, too, the next of its order steps in.
         account.left_out = lambda: tuple(fleet._cluster._health.left_out)  # noqa: SLF001
 
@@ -114,7 +115,10 @@ class ChoiceChecker:
         def record_and_tell(instance: Any, outcome: Any, began: float) -> None:
             address, condition = instance.key, str(outcome.condition)
             self._ended(account, address, began)
-            ejections.attempt_ends(subject, address, condition, outcome.status)
+            if condition != "answered" or known.failures:
+                ejections.attempt_ends(subject, address, condition, outcome.status)
+            else:
+                known.ending = condition
             record(instance, outcome, began)
             if condition != "answered":
                 ejections.attempt_ended(subject, address, subject.view, account.left_out())

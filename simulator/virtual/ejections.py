@@ -34,7 +34,7 @@ _SHORTEST_S = 1.0
 """A failed connect leaves an instance out for so long at least, then for twice as long."""
 
 
-class _Account:
+class Account:
     """What is known of the instances of one client.
 
     Attributes:
@@ -66,17 +66,17 @@ class EjectionChecker:
         self._seconds = seconds
         self._explanations = explanations
         self._report = report
-        self._accounts: dict[int, _Account] = {}
+        self._accounts: dict[int, Account] = {}
 
     def shortest_s(self, subject: Subject, address: Address) -> float:
         """For how long an instance is left out at least, this time."""
-        ejections = self._account(subject).ejections[address]
+        ejections = self.account(subject).ejections[address]
         base_s = min(_SHORTEST_S, subject.eject_base_s)
         return min(base_s * 2.0 ** max(0, ejections - 1), max(base_s, subject.eject_bound_s))
 
     def attempt_ends(self, subject: Subject, address: Address, condition: str, status: int) -> None:
         """A client is about to take note of how an attempt ended."""
-        account = self._account(subject)
+        account = self.account(subject)
         account.ending = condition
         account.is_against = condition in _AGAINST or (condition == STATUS and status in _SERVER_ERRORS)
         if account.is_against:
@@ -96,7 +96,7 @@ class EjectionChecker:
             view: The client's list.
             left_out: Who gets no calls now: instances that are suspected of silence, too, which no event tells.
         """
-        account = self._account(subject)
+        account = self.account(subject)
         condition, failures = account.ending, account.failures[address]
         is_certain = condition in _CERTAIN
         if not is_certain and not (account.is_against and failures >= subject.eject_after):
@@ -112,7 +112,7 @@ class EjectionChecker:
 
     def ejected(self, subject: Subject, address: Address, why: str) -> None:
         """A client tells that it leaves an instance out, and why."""
-        account = self._account(subject)
+        account = self.account(subject)
         failures = account.failures[address]
         is_doubtful = account.ejections[address] > 0 and failures
         if not (
@@ -133,7 +133,7 @@ class EjectionChecker:
 
     def returned(self, subject: Subject, address: Address) -> None:
         """A client tells that an instance takes part again."""
-        account = self._account(subject)
+        account = self.account(subject)
         account.out.pop(address, None)
         if account.ending in _FOR:
             account.failures.pop(address, None)
@@ -141,14 +141,14 @@ class EjectionChecker:
 
     def list_changed(self, subject: Subject, view: Mapping[Address, float]) -> None:
         """A client has another list: whoever has left it is forgotten."""
-        account = self._account(subject)
+        account = self.account(subject)
         for kept in (account.failures, account.ejections, account.out):
             for address in [address for address in kept if view.get(address, 0) <= 0]:
                 del kept[address]
 
     def forget(self, subject: Subject) -> None:
         """A client may have forgotten whatever failed."""
-        account = self._account(subject)
+        account = self.account(subject)
         account.failures.clear()
         account.ejections.clear()
 
@@ -159,8 +159,9 @@ class EjectionChecker:
                 says = f"leaves out {instance.address}, of which it has not said so since it is in the list"
                 self._report("ejection-forgotten", f"client {subject.number} {says}")
 
-    def _account(self, subject: Subject) -> _Account:
+    def account(self, subject: Subject) -> Account:
+        """What is known of a client's instances."""
         account = self._accounts.get(subject.number)
         if account is None:
-            account = self._accounts[subject.number] = _Account()
+            account = self._accounts[subject.number] = Account()
         return account

@@ -90,9 +90,11 @@ class LegChecker:
         answers = sum(leg.condition == "answered" for leg in legs)
         if answers > 1 or (not error and not answers):
             self._report("l", f"client {subject.number}: a call had {answers} answers")
-        if (len(legs) < _SIDE_BY_SIDE and subject.attempt_timeout_s is None) or self._is_disturbed(subject, legs):
+        limit_s = subject.attempt_timeout_s
+        is_long = limit_s is not None and any(leg.ended_s - leg.began_s > limit_s for leg in legs)
+        if (len(legs) < _SIDE_BY_SIDE and not is_long) or self._is_disturbed(subject, legs):
             return
-        if subject.attempt_timeout_s is not None:
+        if is_long:
             for leg in legs:
                 self._retries.check_length(subject, leg)
         if len(legs) < _SIDE_BY_SIDE:

@@ -82,6 +82,8 @@ CHECKERS = {
 }
 _MOST_VIOLATIONS = 10
 _NO_WHOLE_CYCLES = 2
+_SELDOM = 4
+"""What stays as it is once it is wrong is looked for in every fourth second."""
 _DATE_SLACK_S = 2.0
 """Dates are whole seconds."""
 
@@ -136,6 +138,7 @@ class Oracle:
         self.subjects: dict[int, Subject] = {}
         self._hosts: dict[str, list[Subject]] = {}
         self.secret = ""
+        self._ticks = 0
         self.lives: Lives | None = None
         self.cancel_all: dict[int, Callable[[], None]] = {}
         self._answered_ns: dict[Any, int] = {}
@@ -169,7 +172,6 @@ class Oracle:
     def listen(self, subject: Subject) -> None:
         """From now on hear the events of a client."""
         subject.is_heard = True
-        subject.client.listen(lambda _: subject.reactor.failing.check("listen"))
         books, diary = self.books.open(subject), self.diary.ears(subject)
         minority = self.minority
         minority.open(subject)
@@ -199,13 +201,18 @@ class Oracle:
                 ear(event)
 
         subject.client.listen(hear)
-        subject.client.listen(partial(self._cancel, subject))
 
-    def _cancel(self, subject: Subject, event: Any) -> None:
-        """Cancel calls in a listener, now and then, when an attempt of one has ended."""
+    def listen_badly(self, subject: Subject) -> Callable[[], None]:
+        """Let a listener raise, or cancel calls, when the host's process shall; what ends that is returned."""
         failing = subject.reactor.failing
-        if failing.is_on and type(event).__name__ == "AttemptEnded" and failing.error_at("cancel") is not None:
-            self.cancel_all[subject.number]()
+
+        def misbehave(event: Any) -> None:
+            if type(event).__name__ == "AttemptEnded" and failing.error_at("cancel") is not None:
+                self.cancel_all[subject.number]()
+            failing.check("listen")
+
+        end: Callable[[], None] = subject.client.listen(misbehave)
+        return end
 
     def watch_log(self) -> None:
         """From now on whatever is logged as an error counts."""
@@ -296,7 +303,8 @@ class Oracle:
     def tick(self) -> None:
         """Look at everything that can be looked at any time."""
         for subject in self.subjects.values():
-            self.read(repr(subject.client) if self.secret else "")
+            if self.secret and not self._ticks % _SELDOM:
+                self.read(repr(subject.client))
             if subject.client.is_ready:
                 self.views.look(subject)
                 self.diary.look(subject)
@@ -306,7 +314,9 @@ class Oracle:
             if subject.reactor.written_after_loss:
                 subject.reactor.written_after_loss = 0
                 self.report("d", f"client {subject.number} wrote on a transport it had been told is lost")
-        self.idle.look(self._hosts)
+        self._ticks += 1
+        if not self._ticks % _SELDOM:
+            self.idle.look(self._hosts)
         self.calls.overdue()
         self.hear_errors()
 

@@ -28,6 +28,7 @@ class Subject:
         client: The real one.
         reactor: Its host, which it may share with clients of other services.
         seconds: Virtual time, which is not what its wall clock says.
+        is_parent: Whether it is no child of another client.
 
     Attributes:
         service: Whose instances it calls.
@@ -39,7 +40,15 @@ class Subject:
         changed_at_s: When its list changed last.
     """
 
-    def __init__(self, number: int, client: Any, reactor: VirtualReactor, seconds: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        number: int,
+        client: Any,
+        reactor: VirtualReactor,
+        seconds: Callable[[], float],
+        *,
+        is_parent: bool = True,
+    ) -> None:
         self.number = number
         self.client = client
         self.service: str = client.service_name
@@ -75,6 +84,7 @@ class Subject:
         self.slow_start_s: float = config.slow_start_s
         self.compares = config.outlier_success_gap is not None or config.outlier_latency_ratio is not None
         self.hedge_after_s: float | str | None = config.hedge_after_s
+        self.is_parent = is_parent
         self.calls = 0
         self.budget: object = number
         self.is_heard = False

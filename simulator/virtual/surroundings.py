@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from simulator.virtual.plan import Plan
 
 _CROWD = 100
+_SELDOM = (1, 1, 1, 1, 1, 1, 1, 1, 1, 2)
+_SERVICES = {"budget": (1, 2)}
+"""A second service costs CPU, and is there for what clients of two services share."""
+_RESTARTS_S = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 8.0)
 _CHANGES = ("add", "replace", "replace_all")
 _ON_THE_OTHER = ("unavailable", "limited", "error", "reset", "crash", "grey")
 
@@ -27,9 +31,9 @@ def with_surroundings(plan: Plan, rng: Random) -> Plan:
     """The plan, with what is drawn later."""
     if plan.instances >= _CROWD:
         return plan
-    plan = plan.but(addresses=rng.choice(("ports", "hosts")), services=rng.choice((1, 1, 1, 2)))
+    plan = plan.but(addresses=rng.choice(("ports", "hosts")), services=rng.choice(_SERVICES.get(plan.profile, _SELDOM)))
     if plan.profile in ("chaos", "discovery"):
-        plan = plan.but(restarts_s=rng.choice((0.0, 0.0, 0.0, 4.0)))
+        plan = plan.but(restarts_s=rng.choice(_RESTARTS_S))
     if plan.profile == "chaos":
         plan = _with_faults(plan, rng)
     if plan.profile == "budget" and plan.services > 1:
@@ -48,7 +52,7 @@ def _with_faults(plan: Plan, rng: Random) -> Plan:
     steps: list[Step] = []
     kinds = rng.sample(list(LATER_KINDS), rng.choice((0, 1, 2, 3, 4)))
     if kinds:
-        later = schedule(rng, plan, kinds, plan.chaos_s, rng.choice((8.0, 20.0, 40.0)))
+        later = schedule(rng, plan, kinds, plan.chaos_s, rng.choice((10.0, 20.0, 40.0)))
         # A list is taken over when there is another one.
         changes = [Step(step.at_s, rng.choice(_CHANGES), step.where) for step in later if step.kind == "apply_raises"]
         steps += [*later, *changes]

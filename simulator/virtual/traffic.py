@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _LARGE_BYTES = 200_000
 _LATEST_CANCEL_S = 0.02
 _QUIET_PER_S = 2.0
+_OF_A_CHILD = 0.3
 
 
 class _Trail:
@@ -97,7 +98,9 @@ class Traffic:
         # A stream of its own, so that plans without such calls are the same runs as ever.
         self._once: Random = scheduler.stream(f"once/{subject.number}")
         self._next: Any = None
-        self._per_s, self._burst = plan.per_s, plan.burst
+        # A child's calls are there for what it shares with its parent, and need not be many.
+        share = 1.0 if subject.is_parent else _OF_A_CHILD
+        self._per_s, self._burst = plan.per_s * share, plan.burst
         self._calling: dict[Record, Deferred[Any]] = {}
         self.ended = self.failed = 0
 

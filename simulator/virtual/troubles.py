@@ -216,7 +216,7 @@ ON_CLIENTS: dict[str, Kind] = {
 
 def _inside(says: str, point: str, errors: Sequence[str], *explains: str, **draws: Draw) -> Kind:
     return Kind(
-        says, Scope.INSIDE, frozenset(explains), lasts_s=(0.5, 10.0), lingers_s=1.0, point=point,
+        says, Scope.INSIDE, frozenset(explains), lasts_s=(0.3, 3.0), lingers_s=1.0, point=point,
         draws={"error": _choice(*errors), "probability": _choice(0.1, 0.5, 1.0), **draws},
     )  # fmt: skip
 

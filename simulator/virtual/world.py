@@ -128,6 +128,7 @@ class World:
             plan.zones,
             rewriting=self._rewriting,
             on_burst=self._burst,
+            on_listener=self._listen_badly,
             on_stray=self.oracle.idle.strayed,
         )
         self._actor.good_weather(plan.latency_s, plan.jitter_s)
@@ -156,6 +157,10 @@ class World:
             if host is None or subject.reactor is host:
                 traffic.burst(calls)
 
+    def _listen_badly(self, host: VirtualReactor) -> list[Callable[[], None]]:
+        on_host = [one for one in self.subjects if one.reactor is host and one.is_heard]
+        return [self.oracle.listen_badly(subject) for subject in on_host]
+
     def _make_subject(self, number: int) -> Subject:
         reactor = VirtualReactor(self.network, f"10.1.{number // 250}.{number % 250 + 1}")
         settings = {"seed": self.plan.seed * 1000 + number, **self.plan.settings_of(number)}
@@ -178,7 +183,7 @@ class World:
     def _make_child(self, number: int, parent: Subject) -> Subject:
         """A client of the other service, which shares the connections of its parent, and not its budget."""
         child = parent.client.child(SERVICES[1], token=self._token)
-        return Subject(number, child, parent.reactor, self.scheduler.elapsed)
+        return Subject(number, child, parent.reactor, self.scheduler.elapsed, is_parent=False)
 
     def _make_lives(self) -> Lives:
         def make(directory: str, settings: dict[str, Any]) -> Any:
