@@ -312,8 +312,7 @@ class CallChecker:
             len(attempts) >= _MOST_RESORTS,
             not left,
             record.timeout_s - spent_s <= max(last.asked_s, subject.backoff_max_s) + _SLACK_S,
-            # Of those in flight some have taken a retry out of the budget and have not begun it.
-            self._budgets.is_budget_short(subject, self._recent_retries(subject, now_s) + len(self.in_flight)),
+            self._budgets.is_budget_short(subject, self._recent_retries(subject, now_s) + self._undecided(now_s)),
             self._is_disturbed(record, now_s),
         )
         if not any(excuses):
@@ -339,6 +338,10 @@ class CallChecker:
         if not any(excuses):
             untried = ", ".join(map(spelled, sorted(left)))
             self._report("o", f"call {record.name} waited in silence to its end, with {untried} untried")
+
+    def _undecided(self, now_s: float) -> int:
+        """Calls that may have taken a retry out of a budget that they had not begun, or had not when they ended."""
+        return len(self.in_flight) + sum(at_s > now_s - _BUDGET_WINDOW_S for at_s in self._cancelled.values())
 
     def _recent_retries(self, subject: Subject, now_s: float) -> int:
         since_s, before = self._retries[subject.number][0]
