@@ -27,7 +27,7 @@ def idle_timer_is_not_armed_again(patch: Patch) -> None:
     patch(Pool, "_close_expired", close_expired)
 
 
-@bug("idle-bytes", seeds=60)
+@bug("idle-bytes", seeds=100)
 def idle_bytes_ignored(patch: Patch) -> None:
     """They are read, and the connection is kept."""
     received = ClientConnection.dataReceived

@@ -60,7 +60,7 @@ def waiting_calls_forgotten_when_a_dial_fails(patch: Patch) -> None:
     patch(Pool, "dial_failed", dial_failed)
 
 
-@bug("bf", seeds=30)
+@bug("bf", seeds=100)
 def cut_body_taken_for_whole(patch: Patch) -> None:
     lost = ClientConnection.connectionLost
 

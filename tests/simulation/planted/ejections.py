@@ -23,7 +23,7 @@ def ejection_survives_leaving_the_list(patch: Patch) -> None:
     patch(Health, "set_fleet", keep)
 
 
-@bug("j", seeds=40)
+@bug("j", seeds=100)
 def ejection_does_not_double(patch: Patch) -> None:
     eject = Health._eject
 
@@ -65,18 +65,18 @@ def one_failure_ejects(patch: Patch) -> None:
     patch(Health, "__init__", hasty)
 
 
-@bug("ejection-reason", seeds=40)
+@bug("ejection-reason", seeds=100)
 def full_queue_speaks_against(patch: Patch) -> None:
     """Of an instance that answers 450: it is the one that works most."""
     against = health.speaks_against
     patch(health, "speaks_against", lambda outcome: outcome.status in (429, 450) or against(outcome))
 
 
-@bug("ejection-reason", seeds=40)
+@bug("ejection-reason", seeds=100)
 def stale_connection_speaks_against(patch: Patch) -> None:
     patch(health, "FAILURES", FAILURES | {Condition.STALE, Condition.UNSENT})
 
 
-@bug("ejected-at-once", seeds=20)
+@bug("ejected-at-once", seeds=100)
 def server_errors_do_not_speak_against(patch: Patch) -> None:
     patch(health, "_SERVER_ERROR", range(0))

@@ -32,12 +32,12 @@ def _of_duplicates(patch: Patch, is_better: Callable[[Any, Any], bool]) -> None:
     patch(fetch.DirectFetcher, "get", lambda self, url: get(self, url).addCallback(one_of_each))
 
 
-@bug("e", seeds=60)
+@bug("e", seeds=100)
 def last_duplicate_wins(patch: Patch) -> None:
     _of_duplicates(patch, lambda weight, known: True)
 
 
-@bug("e", seeds=60)
+@bug("e", seeds=100)
 def first_duplicate_wins(patch: Patch) -> None:
     _of_duplicates(patch, lambda weight, known: False)
 
@@ -47,7 +47,7 @@ def lightest_duplicate_wins(patch: Patch) -> None:
     _of_duplicates(patch, lambda weight, known: weight < known)
 
 
-@bug("e", seeds=60)
+@bug("e", seeds=100)
 def list_of_any_status_accepted(patch: Patch) -> None:
     answered = fetch._Get.answered
     patch(fetch._Get, "answered", lambda self, status, head, body: answered(self, 200, head, body))

@@ -37,7 +37,7 @@ def token_in_the_repr(patch: Patch) -> None:
     patch(PredictClient, "set_token", remember)
 
 
-@bug("token-hidden", seeds=20)
+@bug("token-hidden", seeds=100)
 def token_in_an_error(patch: Patch) -> None:
     fail = Call._fail
 
@@ -48,7 +48,7 @@ def token_in_an_error(patch: Patch) -> None:
     patch(Call, "_fail", tell)
 
 
-@bug("token-hidden", seeds=20)
+@bug("token-hidden", seeds=100)
 def token_in_the_log(patch: Patch) -> None:
     from eas_tw.net import upstream  # noqa: PLC0415
 
@@ -91,7 +91,7 @@ def cancelled_in_a_listener_goes_on(patch: Patch) -> None:
     patch(Call, "_go_on", once_more)
 
 
-@bug("local-not-blamed", seeds=60)
+@bug("local-not-blamed", seeds=100)
 def instance_blamed_for_what_is_lacking_here(patch: Patch) -> None:
     """Whatever a connect failed for, the instance is left out."""
     from eas_tw.net import pool  # noqa: PLC0415
@@ -105,7 +105,7 @@ def instance_blamed_for_what_is_lacking_here(patch: Patch) -> None:
     patch(pool, "connect_outcome", blame)
 
 
-@bug("date-is-wall-time", seeds=60)
+@bug("date-is-wall-time", seeds=100)
 def date_of_elapsed_time(patch: Patch) -> None:
     """The clock that cannot be set dates requests."""
     seal = PredictClient.predict

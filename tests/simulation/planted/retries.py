@@ -72,7 +72,7 @@ def first_failover_after_a_pause(patch: Patch) -> None:
     patch(RetryPolicy, "_after_s", slowly)
 
 
-@bug("retry-pause", seeds=20)
+@bug("retry-pause", seeds=100)
 def pauses_without_bound(patch: Patch) -> None:
     """They double from the bound on, and not up to it."""
     after_s = RetryPolicy._after_s
@@ -107,7 +107,7 @@ def unavailable_is_final(patch: Patch) -> None:
     patch(RetryPolicy, "_is_retried", lambda self, last: last.status != 503 and is_retried(self, last))
 
 
-@bug("f", seeds=60)
+@bug("f", seeds=100)
 def full_queue_is_final(patch: Patch) -> None:
     """A 450 reaches the caller."""
     is_retried = RetryPolicy._is_retried
@@ -126,7 +126,7 @@ def attempt_timeout_ignored(patch: Patch) -> None:
     patch(Leg, "timed_out", lambda self: None)
 
 
-@bug("bclh", seeds=20)
+@bug("bclh", seeds=100)
 def tried_again_out_of_sight(patch: Patch) -> None:
     """The pool has a retry of its own for a connection that was lost."""
     broke = Leg.broke
@@ -140,7 +140,7 @@ def tried_again_out_of_sight(patch: Patch) -> None:
     patch(Leg, "broke", again)
 
 
-@bug("f", seeds=20)
+@bug("f", seeds=100)
 def error_without_its_attempts(patch: Patch) -> None:
     """The history is forgotten before the error is made of it."""
     fail = Call._fail
@@ -153,7 +153,7 @@ def error_without_its_attempts(patch: Patch) -> None:
     patch(Call, "_fail", bare)
 
 
-@bug("n", seeds=20)
+@bug("n", seeds=100)
 def retry_counted_twice(patch: Patch) -> None:
     retried = Call._retry
 

@@ -11,7 +11,7 @@ from eas_tw.net.upstream import Pools
 from tests.simulation.planted.bugs import Patch, bug
 
 
-@bug("bdefhi retry-budget", seeds=60)
+@bug("bdefhi retry-budget", seeds=100)
 def pools_keyed_by_port(patch: Patch) -> None:
     """Two instances with one port share connections, to one of them."""
     of = Pools.of
@@ -53,7 +53,7 @@ def disk_copy_preferred_to_discovery(patch: Patch) -> None:
     patch(Session, "ready", prefer)
 
 
-@bug("kept-after-close", seeds=20)
+@bug("kept-after-close", seeds=100)
 def closed_children_are_kept(patch: Patch) -> None:
     """In a list of all that there ever were."""
     child = PredictClient.child
