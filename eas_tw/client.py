@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
-    from twisted.internet.interfaces import IReactorTime
     from twisted.web.iweb import IAgent
 
     from eas_tw.net.leg import Request
@@ -312,8 +311,8 @@ class PredictClient(ProcessBound):
         return self._reactor
 
     @property
-    def clock(self) -> IReactorTime:
-        """The reactor's timers by elapsed time: those of the client's own deadlines, which no one can set."""
+    def clock(self) -> Any:
+        """The reactor's timers by elapsed time, which setting the machine's clock does not change."""
         return self._family.reactor
 
     @property

@@ -27,8 +27,8 @@ class Condition(StrEnum):
     CONNECT_FAILED = "connect_failed"
     """No connection for another reason, such as no such name or a host that does not answer."""
     LOCAL_RESOURCE = "local_resource"
-    """No connection because this machine lacks something: file descriptors, ports, memory or a route. It says nothing
-    about the instance."""
+    """No connection because this machine lacks file descriptors, ports, memory or a route. It says nothing about the
+    instance."""
     STALE = "stale"
     """A pooled connection turned out closed under a fresh request, and no byte of a response came on it. It says
     nothing about the instance, since servers close idle connections whenever they like (RFC 9112 §9.3.1)."""
