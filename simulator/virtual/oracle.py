@@ -5,7 +5,8 @@ Checkers, by letter: (a) every call ends once, by its deadline; (b) with its own
 its own business; (f) no call fails but by faults; (g) shares are exact in quiet times; (h) nothing is left at the end;
 (i) after the heal everything is well again within a bound; (j) whoever is left out gets a probe and no more; (k) what
 must not be done twice is sent once; (l) hedges are fair; (m) subsets and bounds hold; (n) what is counted is what is
-told; (o) silence of one instance costs no call its time; (p) calls come through while one instance answers. What it
+told; (o) silence of one instance costs no call its time; (p) calls come through while one instance answers. Those that
+joined later have names, see `CHECKERS`. What it
 finds stops the run.
 """
 

@@ -11,7 +11,7 @@ from eas_tw.net.upstream import Pools
 from tests.simulation.planted.bugs import Patch, bug
 
 
-@bug("bdefhi retry-budget", seeds=100)
+@bug("bdefghi retry-budget", seeds=100)
 def pools_keyed_by_port(patch: Patch) -> None:
     """Two instances with one port share connections, to one of them."""
     of = Pools.of

@@ -1,0 +1,151 @@
+"""Checkers and faults by themselves: what they report, and what they leave alone."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from simulator.messages import Response
+from simulator.virtual.explanations import Explanations
+from simulator.virtual.failing import LOCAL, Failing, is_injected
+from simulator.virtual.plan import Plan, Step
+from simulator.virtual.retries import EndedAttempt, RetryChecker
+from simulator.virtual.rewriting import ODD_ROWS, Rewriting
+from simulator.virtual.troubles import INSIDE, LATER_KINDS
+from simulator.virtual.views import good_view
+from simulator.virtual.world import World
+
+A, B = ("10.0.0.1", 1), ("10.0.0.2", 1)
+
+
+class Budget:
+    """A checker, a client of which it hears, and a clock."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.now_s = 0.0
+        self.found: list[str] = []
+        self.checker = RetryChecker(lambda: self.now_s, Explanations(), lambda name, _: self.found.append(name))
+        self.subject: Any = SimpleNamespace(
+            number=0,
+            budget=0,
+            budget_floor=3.0,
+            budget_ratio=0.2,
+            backoff_base_s=0.025,
+            backoff_max_s=0.25,
+            attempt_timeout_s=0.5,
+            retry_on=frozenset({"lost", 503}),
+            **settings,
+        )
+
+    def calls(self, number: int, at_s: float) -> None:
+        self.now_s = at_s
+        for _ in range(number):
+            self.checker.call_began(self.subject)
+
+    def retry(self, at_s: float) -> None:
+        """A call was tried again at another instance, at once."""
+        self.now_s = at_s
+        self.checker.check(
+            self.subject, [attempt(A, "lost", 0.0, at_s), attempt(B, "answered", at_s, at_s, retry=True)]
+        )
+
+
+def attempt(
+    address: tuple[str, int], condition: str, began_s: float, ended_s: float, *, retry: bool = False, **more: Any
+) -> EndedAttempt:
+    return EndedAttempt(
+        address, condition, more.get("status", 0), more.get("asked_s"), began_s, ended_s, retry, is_hedge=False
+    )
+
+
+def test_a_budget_is_kept_to_the_call() -> None:
+    """Ten calls and a floor of three: five retries in nine seconds, and no sixth."""
+    budget = Budget()
+    budget.calls(10, 100.0)
+    for at in range(5):
+        budget.retry(101.0 + at)
+    assert budget.found == []
+    budget.retry(108.9)
+    assert budget.found == ["retry-budget"]
+
+
+def test_calls_of_more_than_ten_seconds_ago_earn_nothing() -> None:
+    """Nor do retries of more than nine count."""
+    budget = Budget()
+    budget.calls(100, 100.0)
+    for at in range(3):
+        budget.retry(110.1 + at)
+    assert budget.found == []
+    budget.retry(113.5)
+    assert budget.found == ["retry-budget"]
+
+
+@pytest.mark.parametrize(
+    ("last", "pause_s", "found"),
+    [
+        (attempt(A, "lost", 0.0, 1.0), 0.0, []),
+        (attempt(A, "lost", 0.0, 1.0), 0.01, ["retry-pause"]),
+        (attempt(A, "status", 0.0, 1.0, status=503), 0.0, []),
+        (attempt(A, "status", 0.0, 1.0, status=500), 0.0, ["retried-outcomes"]),
+        (attempt(A, "status", 0.0, 1.0, status=429, asked_s=1.0), 1.0, []),
+        (attempt(A, "status", 0.0, 1.0, status=429, asked_s=1.0), 0.25, ["retry-pause"]),
+        (attempt(A, "status", 0.0, 1.0, status=429), 0.0, ["retried-outcomes"]),
+    ],
+)
+def test_what_is_tried_again_and_when(last: EndedAttempt, pause_s: float, found: list[str]) -> None:
+    """The first failover at once, a rate limit after what it asks for, and nothing after what is final."""
+    budget = Budget()
+    budget.now_s = 10.0
+    budget.checker.check(budget.subject, [last, attempt(B, "answered", 1.0 + pause_s, 2.0, retry=True)])
+    assert budget.found == found
+
+
+def test_a_point_fails_while_it_is_open() -> None:
+    """With the error it was opened with, which carries the mark."""
+    failing = Failing(Random(1), lambda: 7)
+    end = failing.begin("socket", "EMFILE", 1.0)
+    error = failing.error_at("socket")
+    assert isinstance(error, OSError)
+    assert is_injected(error)
+    assert failing.error_at("dial") is None
+    assert (failing.is_on, failing.local_ns, failing.raised) == (True, 7, {"socket": 1})
+    end()
+    assert failing.error_at("socket") is None
+    assert not failing.is_on
+
+
+def test_rows_that_are_no_instances_change_no_list() -> None:
+    """By an eye of our own: of a rewritten reply the good rows are left."""
+    rows = [{"ip": "10.0.0.1", "port": 80, "weight": 3}]
+    reply = Response(200, json.dumps({"endpoints": {"items": rows}}).encode())
+    rewriting = Rewriting(Random(1))
+    for kind, with_ in (("list_odd_rows", {}), ("list_copies", {"copies": 3})):
+        end = rewriting.begin_list(kind, {"probability": 1.0, **with_})
+        changed: Any = rewriting.reply(reply)
+        end()
+        assert changed.body != reply.body
+        view = good_view(200, changed.body)
+        assert view is not None
+        assert list(view) == [("10.0.0.1", 80)]
+        assert view["10.0.0.1", 80] >= 3
+    assert len({json.dumps(row, default=str) for row in ODD_ROWS}) == len(ODD_ROWS)
+
+
+@pytest.mark.parametrize("kind", sorted(LATER_KINDS))
+def test_every_later_kind_strikes_and_ends(kind: str) -> None:
+    """A world with it alone runs to its end, and twice the same."""
+    with_ = {name: draw(Random(3)) for name, draw in LATER_KINDS[kind].draws.items()}
+    plan = Plan(2, chaos_s=15.0, is_heard=True, steps=(Step(1.0, kind, 0, 2.0, with_), Step(6.0, "add")))
+    first, again = World(plan).run(), World(plan).run()
+    assert first.faults[kind] == 1
+    assert first.digest == again.digest
+
+
+def test_what_a_host_lacks_is_an_error_of_the_system() -> None:
+    """And each kind that fails inside a process names its point."""
+    assert all(name.startswith("E") for name in LOCAL)
+    assert all(kind.point for kind in INSIDE.values())
