@@ -38,6 +38,8 @@ class Budget:
             backoff_max_s=0.25,
             attempt_timeout_s=0.5,
             retry_on=frozenset({"lost", 503}),
+            look=lambda: None,
+            changed_at_s=-1.0,
             **settings,
         )
 
