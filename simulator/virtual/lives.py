@@ -105,6 +105,9 @@ class Lives:
         self._is_over = True
         if self._running is not None:
             await self._running
+
+    def clean_up(self) -> None:
+        """Take the disk away, however the run has ended."""
         self._disk.cleanup()
 
     # -- what it hears

@@ -234,6 +234,8 @@ class World:
                 self._forget()
         finally:
             self.oracle.unwatch_log()
+            if self._lives is not None:
+                self._lives.clean_up()
             if not is_frozen:
                 gc.unfreeze()
             if had_gc:
