@@ -14,7 +14,7 @@ from eas_tw.policy.pooling import Plan
 from tests.simulation.planted.bugs import Patch, bug
 
 
-@bug("bdfh")
+@bug("bdfh cancelled-is-over")
 def timed_out_connection_returned_to_the_pool(patch: Patch) -> None:
     def abandon(self: ClientConnection) -> None:
         self._exchange = None
