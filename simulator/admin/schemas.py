@@ -216,7 +216,10 @@ NEW_STUB = shape(
                         "minimum": 0,
                         "maximum": MAX_DELAY_S,
                     },
-                    "forward": text("URL on 127.0.0.1 of a program that answers instead"),
+                    "forward": text(
+                        "URL on 127.0.0.1 of a program that answers instead",
+                        pattern=r"^(http://(127\.0\.0\.1|\[::1\]):.*)?$",
+                    ),
                 },
                 required=False,
             ),
