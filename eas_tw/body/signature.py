@@ -9,8 +9,9 @@ from __future__ import annotations
 from binascii import b2a_base64
 from email.utils import formatdate
 from functools import lru_cache
-from hashlib import md5, sha1
 from typing import Any
+
+from eas_tw.body.hashes import md5_hex, sha1
 
 _BLOCK = 64
 """Bytes of SHA-1's block."""
@@ -51,7 +52,7 @@ class Signer:
         second = int(epoch_s)
         if second != self._second:
             self._turn_to(second)
-        digest = md5(body, usedforsecurity=False).hexdigest().encode()
+        digest = md5_hex(body).encode()
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(b"POST\n%b%b" % (digest, self._tail))
         outer.update(inner.digest())
@@ -67,10 +68,10 @@ class Signer:
 @lru_cache(maxsize=64)
 def _keyed(token: bytes) -> tuple[Any, Any]:
     """The two hashes of HMAC (RFC 2104 §2), fed with the key: what `hmac.digest` does anew for each text."""
-    key = sha1(token, usedforsecurity=False).digest() if len(token) > _BLOCK else token
+    key = sha1(token).digest() if len(token) > _BLOCK else token
     padded = key.ljust(_BLOCK, b"\0")
-    inner = sha1(bytes(byte ^ 0x36 for byte in padded), usedforsecurity=False)
-    return inner, sha1(bytes(byte ^ 0x5C for byte in padded), usedforsecurity=False)
+    inner = sha1(bytes(byte ^ 0x36 for byte in padded))
+    return inner, sha1(bytes(byte ^ 0x5C for byte in padded))
 
 
 def http_date(epoch_s: float) -> str:
