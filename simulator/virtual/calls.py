@@ -263,6 +263,10 @@ class CallChecker:
     def _check_attempts(self, record: Record, attempts: list[Tried], now_s: float) -> None:
         subject = record.subject
         spent = _spent(attempts, subject)
+        if subject.hedge_after_s is not None:
+            # Not counted where the call had gone on beside it; the checker of hedges, which knows when each began,
+            # counts the others.
+            spent -= sum(tried.condition == "attempt_timeout" for tried in attempts)
         if spent > subject.attempts:
             self._report("c", f"call {record.name} took {spent} attempts, of at most {subject.attempts}")
         steady = subject.steady_since(record.began_s)

@@ -26,6 +26,8 @@ _SIDE_BY_SIDE = 2
 _NO_FAILURE = frozenset({"stale", "unsent"})
 _UNCOUNTED = _NO_FAILURE | NEVER_SENT | {"late", "cancelled", "deadline"}
 """Nor is what was silent to the end counted against the limit of attempts."""
+_OVERDUE = "attempt_timeout"
+"""How an attempt ends at its own limit. Where the call went on beside it, it had been silent, and was not counted."""
 _LEAST_SILENCE_S = 0.025
 
 
@@ -84,7 +86,7 @@ class LegChecker:
 
     def _check(self, subject: Subject, legs: list[EndedAttempt], began_s: float, *, error: str) -> None:
         free = _UNCOUNTED if subject.attempts > 1 else _NO_FAILURE | NEVER_SENT
-        spent = sum(leg.condition not in free for leg in legs)
+        spent = sum(leg.condition not in free and not _was_overdue(leg, legs) for leg in legs)
         if spent > subject.attempts:
             self._report("l", f"client {subject.number}: a call took {spent} attempts, of at most {subject.attempts}")
         answers = sum(leg.condition == "answered" for leg in legs)
@@ -123,6 +125,11 @@ class LegChecker:
     def _is_disturbed(self, subject: Subject, legs: list[EndedAttempt]) -> bool:
         began_s = min(leg.began_s for leg in legs)
         return self._explanations.disturbs_client(subject.number, began_s, self._seconds())
+
+
+def _was_overdue(leg: EndedAttempt, legs: list[EndedAttempt]) -> bool:
+    """Whether it was silent until its own limit, and the call had gone on beside it."""
+    return leg.condition == _OVERDUE and any(_runs_beside(other, leg) for other in legs if other is not leg)
 
 
 def _runs_beside(leg: EndedAttempt, other: EndedAttempt) -> bool:

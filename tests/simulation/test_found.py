@@ -83,3 +83,9 @@ def test_budgets_are_spent_from_the_first_second_on(seed: int) -> None:
 def test_an_instance_that_failed_does_not_get_every_call_afterwards(seed: int) -> None:
     """Client: turns passed over by retries piled up, so that fifty calls in a row went where they had failed."""
     assert World(draw(seed, "overload", later=False)).run().violations == ()
+
+
+@pytest.mark.parametrize("seed", [400093])
+def test_attempts_that_were_silent_until_their_own_limit_are_not_counted(seed: int) -> None:
+    """Checkers: six attempts side by side, unsent for want of buffers here, were counted as more than `attempts`."""
+    assert World(draw(seed)).run().violations == ()
