@@ -73,9 +73,6 @@ class Fleet(Protocol):
     def is_probe(self, leg: Leg) -> bool:
         """Whether an attempt is the probe of an instance whose ejection is over."""
 
-    def unsuspect(self, leg: Leg) -> None:
-        """Note that such an attempt has ended."""
-
     def watch(self, leg: Leg, timeout_s: float) -> Watch | None:
         """Make what listens in place of an overdue attempt whose call goes on without it."""
 
@@ -437,8 +434,6 @@ class Call:
             calls.record.attempt_failed(leg, self, attempt)
         finally:
             self._fleet.record(instance, outcome if had_its_time else _NO_TIME_LEFT, leg.began)
-            if leg.is_overdue:
-                self._fleet.unsuspect(leg)
 
     def _had_its_time(self, leg: Leg) -> bool:
         """Whether an attempt that the deadline ended began in time: not after a long want of something here."""

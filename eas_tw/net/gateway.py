@@ -99,9 +99,6 @@ class Gateway:
         """A gateway is never ejected."""
         return False
 
-    def unsuspect(self, leg: Leg) -> None:
-        """Nothing to forget."""
-
     def watch(self, leg: Leg, timeout_s: float) -> None:
         """Nothing is listened to further."""
 

@@ -6,7 +6,6 @@ instance's pool lives as long as one of them has the instance in its list.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -253,11 +252,6 @@ class Upstream:
         """Whether an attempt is the probe of an instance whose ejection is over."""
         return self._cluster.is_probe(leg.instance, leg.began)
 
-    def unsuspect(self, leg: Leg) -> None:
-        """Note that an attempt that was told to `suspect` has ended without a sign of its instance."""
-        self._cluster.unsuspect(leg.instance, leg.began, self._seconds())
-        self._conclude(())
-
     def watch(self, leg: Leg, timeout_s: float) -> Watch | None:
         """Make what listens in place of an overdue attempt; `None` when that is not needed.
 
@@ -267,10 +261,11 @@ class Upstream:
         """
         key = leg.instance.key
         pool = self._members.get(key)
-        older = self._watches.get(key)
-        if pool is None or not self._cluster.watch(leg.instance, older.began if older else -math.inf):
+        if pool is None or not self._cluster.watch(leg.instance, leg.began):
             return None
+        older = self._watches.get(key)
         if older is not None:
+            # Of a suspicion or a probe before this one.
             older.stop()
         watch = self._watches[key] = Watch(leg, timeout_s, pool, self._overheard)
         self._watch_deadlines.set(watch, self._seconds(), timeout_s)
@@ -283,10 +278,7 @@ class Upstream:
             self._watch_deadlines.clear(watch, watch.timeout_s)
         if outcome is ANSWERED:
             self._hedging.observe(now - watch.began)
-        judgements = self._cluster.overheard(watch.instance, outcome, now, watch.began)
-        if is_all:
-            self._cluster.unsuspect(watch.instance, watch.began, now)
-        self._conclude(judgements)
+        self._conclude(self._cluster.overheard(watch.instance, outcome, now, watch.began, is_all=is_all))
 
     def _conclude(self, judgements: Sequence[Judgement]) -> None:
         """An instance's standing may have changed."""

@@ -240,18 +240,26 @@ class Cluster:
         if self._health.suspect(instance.key, began):
             self._shift((instance.key,), now)
 
-    def unsuspect(self, instance: Instance, began: float, now: float) -> None:
-        """Note that a call that was told to `suspect` has ended without a sign of the instance."""
-        self._conclude(instance, ANSWERED, now, self._health.unsuspect(instance.key, began))
-
-    def watch(self, instance: Instance, watched_began: float = -math.inf) -> bool:
+    def watch(self, instance: Instance, began: float) -> bool:
         """Whether to listen to what is left of an overdue attempt, see `Health.watch`; `overheard` has its end."""
-        return self._health.watch(instance.key, watched_began)
+        return self._health.watch(instance.key, began)
 
-    def overheard(self, instance: Instance, outcome: Outcome, now: float, began: float) -> Sequence[Judgement]:
-        """Take note of what has come of an attempt that its call has left; unlike `record` it counts for no load."""
-        verdict = self._health.record(instance.key, outcome, now, began)
-        return self._conclude(instance, outcome, now, verdict)
+    def overheard(
+        self, instance: Instance, outcome: Outcome, now: float, began: float, *, is_all: bool
+    ) -> Sequence[Judgement]:
+        """Take note of what has come of an attempt that its call has left; unlike `record` it counts for no load.
+
+        Args:
+            instance: Where it went.
+            outcome: What has come of it.
+            now: Seconds of the caller's clock.
+            began: When it began.
+            is_all: Whether it is listened to no further.
+        """
+        found = self._conclude(instance, outcome, now, self._health.record(instance.key, outcome, now, began))
+        if is_all:
+            found += self._conclude(instance, outcome, now, self._health.unwatch(instance.key, began))
+        return found
 
     def _conclude(self, instance: Instance, outcome: Outcome, now: float, verdict: Verdict | None) -> list[Judgement]:
         if verdict is None:

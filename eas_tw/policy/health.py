@@ -107,9 +107,11 @@ class _Record:
     """What is known of an instance.
 
     Attributes:
-        since: When its state began; of a suspect when the overdue call was sent.
+        since: When its state began; of a suspect when the first of its overdue calls was sent.
         until: When the ejection ends.
-        pending: Calls under way that may decide a suspicion or a probe.
+        pending: When the calls under way were sent that may decide a suspicion or a probe. A set: a call may be added
+            twice, by `resort` and by `suspect`, and ends once.
+        watched: When the call was sent of which a rest is listened to, for the same reason; `None` for no such call.
         tried_at: When it was given a call last, as far as that matters.
         is_certain: Whether the last ejection had certain evidence, which no bound applies to.
         is_silent: Whether that was silence.
@@ -119,14 +121,26 @@ class _Record:
 
     __slots__ = (
         "ejections", "failures", "is_certain", "is_overflow", "is_silent", "is_slow", "pending", "since", "state",
-        "tried_at", "until",
+        "tried_at", "until", "watched",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.state = State.COUNTED
-        self.failures = self.ejections = self.pending = 0
+        self.failures = self.ejections = 0
+        self.pending: set[float] = set()
+        self.watched: float | None = None
         self.since = self.until = self.tried_at = 0.0
         self.is_certain = self.is_silent = self.is_slow = self.is_overflow = False
+
+    def open(self, state: State, since: float) -> None:
+        """Enter a state that the call decides which was sent at `since`."""
+        self.state, self.since, self.tried_at = state, since, since
+        self.pending, self.watched = {since}, None
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether nothing is under way that could still decide."""
+        return not self.pending and self.watched is None
 
 
 class Health:
@@ -219,7 +233,7 @@ class Health:
             return None
         if _speaks_for(outcome):
             return self._hear(key, record, began)
-        return self._end_one(key, record, began) if record.state is State.PROBING else None
+        return self._end_one(key, record, began)
 
     def eject(self, key: Key, now: float) -> bool:
         """Leave an instance out for another, doubtful reason than failures in a row; whether that is allowed."""
@@ -235,32 +249,33 @@ class Health:
             return False
         record = self._records.setdefault(key, _Record())
         if record.state is State.SUSPECT:
-            record.pending += 1
+            # Overdue calls are not noticed in the order in which they were sent.
+            record.since = min(record.since, began)
+            record.pending.add(began)
         if record.state is not State.COUNTED:
             return False
-        record.state, record.since, record.tried_at, record.pending = State.SUSPECT, began, began, 1
+        record.open(State.SUSPECT, began)
         return True
 
-    def unsuspect(self, key: Key, began: float) -> Verdict | None:
-        """A call that was told to `suspect`, or what was told to `watch`, is over; of a probe `record` says so."""
-        record = self._records.get(key)
-        return self._end_one(key, record, began) if record is not None and record.state is State.SUSPECT else None
-
-    def watch(self, key: Key, watched_began: float) -> bool:
-        """Let what is left of an overdue attempt decide about its instance, too.
-
-        Args:
-            key: Of the instance.
-            watched_began: When the attempt began of which something is watched already; `-math.inf` for none.
+    def watch(self, key: Key, began: float) -> bool:
+        """Let what is left of an overdue attempt that was sent at `began` decide about its instance, too.
 
         Returns:
-            Whether it is needed; `unsuspect`, or `record`, is to be told of its end.
+            Whether it is needed; `unwatch` is to be told of its end, after `record`.
         """
         record = self._records.get(key)
-        if record is None or record.state not in _OPEN or watched_began >= record.since:
+        if record is None or record.state not in _OPEN or began < record.since or record.watched is not None:
             return False
-        record.pending += 1
+        record.watched = began
         return True
+
+    def unwatch(self, key: Key, began: float) -> Verdict | None:
+        """What was told to `watch` is over."""
+        record = self._records.get(key)
+        if record is None or record.watched != began:
+            return None
+        record.watched = None
+        return self._decide_nothing(key, record)
 
     def returning(self, now: float) -> tuple[Key, ...]:
         """The instances whose ejection has ended by `now`, half open from here on; each is named once."""
@@ -274,12 +289,12 @@ class Health:
         """A half-open instance has been given its call."""
         del self.half_open[key]
         record = self._records[key]
-        record.state, record.since, record.tried_at, record.pending = State.PROBING, now, now, 1
+        record.open(State.PROBING, now)
 
     def resort(self, key: Key, now: float) -> None:
         """An instance that is left out has been given a call that has nowhere else to go; it may tell as much."""
         record = self._records[key]
-        record.pending += 1
+        record.pending.add(now)
         record.tried_at = now
 
     def _blame(self, key: Key, outcome: Outcome, now: float, began: float) -> Verdict | None:
@@ -296,7 +311,7 @@ class Health:
         record.state = State.COUNTED
         self.half_open.pop(key, None)
         if not is_certain and not record.ejections and record.failures < self._policy.eject_after:
-            return self._take_part(record, before, is_open=is_open)
+            return self._take_part(key, record, before, began, is_open=is_open)
         if self._eject(record, now, is_certain=is_certain):
             record.is_silent = is_silent
             record.is_slow = is_silent or outcome.condition is Condition.CONNECT_TIMEOUT
@@ -305,13 +320,15 @@ class Health:
         is_new, record.is_overflow = not record.is_overflow, self._may_eject
         if before is State.COUNTED:
             return Verdict.OVERFLOW if is_new and self._may_eject else None
-        return self._take_part(record, before, is_open=is_open) if before is State.SUSPECT else Verdict.KEPT
+        if before is State.SUSPECT:
+            return self._take_part(key, record, before, began, is_open=is_open)
+        return Verdict.KEPT
 
-    def _take_part(self, record: _Record, before: State, *, is_open: bool) -> Verdict | None:
+    def _take_part(self, key: Key, record: _Record, before: State, began: float, *, is_open: bool) -> Verdict | None:
         """A failure that ejects nobody."""
         if is_open:
             record.state = State.SUSPECT
-            return None
+            return self._end_one(key, record, began)
         return Verdict.CLEARED if before is State.SUSPECT else None
 
     def _is_silence(self, record: _Record, outcome: Outcome, began: float) -> bool:
@@ -332,11 +349,15 @@ class Health:
         return Verdict.CLEARED if record.state is State.SUSPECT else Verdict.RETURNED
 
     def _end_one(self, key: Key, record: _Record, began: float) -> Verdict | None:
-        """A call that might have decided about a suspect or a probe told nothing."""
-        if began < record.since:
+        """A call has told nothing; it may have been one of those that might have decided."""
+        if record.state not in _OPEN or began not in record.pending:
             return None
-        record.pending -= 1
-        if record.pending > 0:
+        record.pending.remove(began)
+        return self._decide_nothing(key, record)
+
+    def _decide_nothing(self, key: Key, record: _Record) -> Verdict | None:
+        """Give up a suspicion or a probe about which nothing that is under way can tell any more."""
+        if record.state not in _OPEN or not record.is_undecided:
             return None
         if record.state is State.SUSPECT:
             record.state = State.COUNTED

@@ -277,7 +277,8 @@ class CallChecker:
                 address in seen
                 and len(steady | {address}) > 1
                 and seen[address] != LOCAL
-                and (seen[address] not in (*_NO_FAILURE, "waited") or steady - seen.keys())
+                # After so many it goes to none that is left out, but again to one that has not failed.
+                and (seen[address] not in (*_NO_FAILURE, "waited") or (steady - seen.keys() and at < _MOST_RESORTS))
             ):
                 self._report("c", f"call {record.name} tried {spelled(address)} twice, the first time {seen[address]}")
             seen[address] = condition

@@ -115,7 +115,7 @@ class ChoiceChecker:
         def record_and_tell(instance: Any, outcome: Any, began: float) -> None:
             address, condition = instance.key, str(outcome.condition)
             self._ended(account, address, began)
-            if condition != "answered" or known.failures:
+            if condition != "answered" or known.failures or known.unsure:
                 ejections.attempt_ends(subject, address, condition, outcome.status)
             else:
                 known.ending = condition
@@ -208,7 +208,10 @@ class ChoiceChecker:
             self._check_left_out(account, address, out, tried, now)
         limit = subject.most_in_flight
         if limit is not None and account.in_flight[address] >= limit and not self._is_partial(account):
-            room = [other for other in account.well(tried) if account.in_flight[other] < limit]
+            left_out = account.left_out()
+            room = [
+                other for other in account.well(tried) if account.in_flight[other] < limit and other not in left_out
+            ]
             if room and room != [address]:
                 says = f"sends {spelled(address)} a call more than {limit}, and {spelled(room[0])} has room"
                 self._report("m", f"client {subject.number} {says}")

@@ -40,6 +40,7 @@ class Account:
     Attributes:
         failures: Attempts in a row that spoke against an instance.
         ejections: How often it has been left out in a row.
+        unsure: Who may have failed more often than is known here.
         out: Who is left out, as far as the client's events say.
         ending: How the attempt ended that the client takes note of.
         is_against: Whether that speaks against its instance.
@@ -48,9 +49,16 @@ class Account:
     def __init__(self) -> None:
         self.failures: Counter[Address] = Counter()
         self.ejections: Counter[Address] = Counter()
+        self.unsure: dict[Address, None] = {}
         self.out: dict[Address, None] = {}
         self.ending = ""
         self.is_against = False
+
+    def forget(self, address: Address) -> None:
+        """An instance has answered."""
+        self.failures.pop(address, None)
+        self.ejections.pop(address, None)
+        self.unsure.pop(address, None)
 
 
 class EjectionChecker:
@@ -81,9 +89,8 @@ class EjectionChecker:
         account.is_against = condition in _AGAINST or (condition == STATUS and status in _SERVER_ERRORS)
         if account.is_against:
             account.failures[address] += 1
-        elif account.failures and condition in _FOR and address not in account.out:
-            account.failures.pop(address, None)
-            account.ejections.pop(address, None)
+        elif condition in _FOR and address not in account.out:
+            account.forget(address)
 
     def attempt_ended(
         self, subject: Subject, address: Address, view: Mapping[Address, float], left_out: Collection[Address]
@@ -120,6 +127,7 @@ class EjectionChecker:
             or why == _SILENT
             or failures >= subject.eject_after
             or is_doubtful
+            or address in account.unsure
             or subject.compares
         ):
             says = f"leaves out {spelled(address)} after {account.ending or 'no attempt'}"
@@ -136,19 +144,19 @@ class EjectionChecker:
         account = self.account(subject)
         account.out.pop(address, None)
         if account.ending in _FOR:
-            account.failures.pop(address, None)
-            account.ejections.pop(address, None)
+            account.forget(address)
 
     def list_changed(self, subject: Subject, view: Mapping[Address, float]) -> None:
         """A client has another list: whoever has left it is forgotten."""
         account = self.account(subject)
-        for kept in (account.failures, account.ejections, account.out):
+        for kept in (account.failures, account.ejections, account.unsure, account.out):
             for address in [address for address in kept if view.get(address, 0) <= 0]:
                 del kept[address]
 
     def forget(self, subject: Subject) -> None:
-        """A client may have forgotten whatever failed."""
+        """A client may have forgotten whatever failed, or may know it still."""
         account = self.account(subject)
+        account.unsure.update(dict.fromkeys((*account.failures, *account.ejections)))
         account.failures.clear()
         account.ejections.clear()
 

@@ -93,7 +93,8 @@ def _has_weight(row: Any) -> bool:
 
 def _rows(answer: Response, change: Callable[[list[Any]], list[Any]]) -> Response:
     """A reply with other rows; numbers that JSON has no way to write are put in afterwards."""
-    document = json.loads(answer.body)
+    # A rewrite before this one may have put a number there that Python does not read.
+    document = json.loads(answer.body, parse_int=lambda text: int(text) if len(text) < _LONG else _RAW + text)
     document["endpoints"]["items"] = change(document["endpoints"]["items"])
     text = json.dumps(document)
     for row in ODD_ROWS:

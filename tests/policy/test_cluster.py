@@ -136,15 +136,14 @@ def test_what_is_left_of_an_overdue_call_decides() -> None:
     picked = made.choose((), (), 1.0)
     assert picked is not None
     made.suspect(picked, 1.0, 1.3)
-    assert made.watch(picked)
+    assert made.watch(picked, 1.0)
     assert made.record(picked, CANCELLED, 1.4, 1.0) == ()
-    made.unsuspect(picked, 1.0, 1.4)
     other = made.choose((), (), 1.4)
     assert other is not None
     made.record(other, ANSWERED, 1.41, 1.4)
     late = Outcome(Condition.LATE)
-    assert made.overheard(picked, late, 2.0, 1.0) == [Judgement(picked, True, "silent")]
-    assert made.overheard(picked, ANSWERED, 3.0, 1.0) == [Judgement(picked, False, "answered")]
+    assert made.overheard(picked, late, 2.0, 1.0, is_all=False) == [Judgement(picked, True, "silent")]
+    assert made.overheard(picked, ANSWERED, 3.0, 1.0, is_all=True) == [Judgement(picked, False, "answered")]
     assert made.ejected == ()
 
 

@@ -88,7 +88,7 @@ def test_one_probe_at_a_time() -> None:
     assert not made.half_open
     assert made.left_out == (KEYS[0],)
     for outcome in (Outcome(Condition.CANCELLED), Outcome(Condition.WAITED), Outcome(Condition.STALE)):
-        assert made.record(KEYS[0], outcome, 3.0) is Verdict.UNDECIDED
+        assert made.record(KEYS[0], outcome, 3.0, began=0.0) is Verdict.UNDECIDED
         assert list(made.half_open) == [KEYS[0]]
         made.probe(KEYS[0], 0.0)
     assert made.record(KEYS[0], status(450), 4.0) is Verdict.RETURNED
@@ -262,10 +262,8 @@ def test_silence_is_doubtful_where_nobody_answers(condition: Condition) -> None:
     made.record(KEYS[1], ANSWERED, 0.5)
     made.suspect(KEYS[0], 2.0)
     assert made.record(KEYS[0], Outcome(condition), 6.0, began=1.0) is None
-    assert made.unsuspect(KEYS[0], 1.0) is None
     assert made.left_out == (KEYS[0],)
-    assert made.record(KEYS[0], Outcome(condition), 7.0, began=2.0) is None
-    assert made.unsuspect(KEYS[0], 2.0) is Verdict.CLEARED
+    assert made.record(KEYS[0], Outcome(condition), 7.0, began=2.0) is Verdict.CLEARED
     assert made.record(KEYS[2], Outcome(condition), 6.0, began=1.0) is None
     assert made.left_out == ()
 
@@ -274,7 +272,7 @@ def test_a_slow_one_comes_back_with_its_first_word() -> None:
     """Ejected for silence, then heard: it was slow, whenever the call was sent. A draining one stays out."""
     made = health(3)
     made.suspect(KEYS[0], 0.0)
-    assert made.watch(KEYS[0], -1.0)
+    assert made.watch(KEYS[0], 0.0)
     made.record(KEYS[1], ANSWERED, 0.1)
     assert made.record(KEYS[0], Outcome(Condition.LATE), 1.0, began=0.0) is Verdict.EJECTED
     assert made.record(KEYS[0], ANSWERED, 3.0, began=0.0) is Verdict.RETURNED
@@ -298,53 +296,49 @@ def test_a_call_that_was_sent_to_an_ejected_one_ends_the_ejection() -> None:
 def test_suspicion_ends_with_the_last_call_that_could_decide() -> None:
     """Two overdue calls and what is left of one: all are given up, and nothing is known."""
     made = health(3)
+    cancelled = Outcome(Condition.CANCELLED)
     assert made.suspect(KEYS[0], 0.0)
     assert not made.suspect(KEYS[0], 0.2)
-    assert made.watch(KEYS[0], -1.0)
+    assert made.watch(KEYS[0], 0.2)
     assert not made.watch(KEYS[0], 0.0)
-    assert made.unsuspect(KEYS[0], 0.0) is None
-    assert made.unsuspect(KEYS[0], 0.2) is None
-    assert made.unsuspect(KEYS[0], 0.0) is Verdict.CLEARED
-    assert made.left_out == ()
-
-
-def test_state_is_kept_across_lists() -> None:
-    """A poll with the same instances brings nobody back, and one that has left is forgotten."""
-    made = health(4)
-    made.record(KEYS[0], REFUSED, 0.0)
-    assert made.set_fleet(KEYS[:5]) == ()
+    assert made.record(KEYS[0], cancelled, 1.0, began=0.0) is None
+    assert made.record(KEYS[0], cancelled, 1.0, began=0.2) is None
     assert made.left_out == (KEYS[0],)
-    made.set_fleet(KEYS[1:])
-    made.set_fleet(KEYS[:5])
+    assert made.unwatch(KEYS[0], 0.2) is Verdict.CLEARED
     assert made.left_out == ()
 
 
-def test_a_smaller_fleet_brings_some_back() -> None:
-    """When it shrinks below what is left out of it in doubt, the first ejected is probed at once; the dead stay out."""
-    made = health(6, eject_after=1)
-    for key in KEYS[:3]:
-        made.record(key, FAILED, 0.0)
-    assert made.set_fleet(KEYS[:4]) == (KEYS[0],)
-    assert len(made.left_out) == 2
-    made = health(6)
-    for key in KEYS[:5]:
-        made.record(key, REFUSED, 0.0)
-    assert made.set_fleet(KEYS[:3]) == ()
-    assert len(made.left_out) == 3
+@pytest.mark.parametrize("condition", [Condition.CANCELLED, Condition.DEADLINE, Condition.LOST], ids=str)
+@pytest.mark.parametrize("began", [(1.0, 0.5), (0.5, 1.0), (1.0, 1.0)], ids=str)
+def test_suspicion_does_not_outlive_its_calls(began: tuple[float, float], condition: Condition) -> None:
+    """In whatever order two overdue calls were sent: the one sent first used to be counted and never forgotten."""
+    made = health(3)
+    for sent in began:
+        made.suspect(KEYS[0], sent)
+    for sent in began:
+        made.record(KEYS[0], Outcome(condition), 2.0, began=sent)
+    assert made.left_out == ()
 
 
-@pytest.mark.parametrize("outcome", [REFUSED, FAILED], ids=str)
-def test_the_last_of_a_list_is_not_left_out(outcome: Outcome) -> None:
-    """Neither ejected nor suspected any more."""
-    made = health(2, eject_after=1)
-    made.record(KEYS[0], outcome, 0.0)
-    assert made.set_fleet(KEYS[:1]) == (KEYS[0],)
-    made = health(2)
+@pytest.mark.parametrize("condition", [Condition.CANCELLED, Condition.DEADLINE, Condition.LOCAL_RESOURCE], ids=str)
+@pytest.mark.parametrize("is_overdue", [False, True])
+def test_a_last_resort_counts_once(condition: Condition, *, is_overdue: bool) -> None:
+    """A call that went to a suspect for want of others used to be counted twice, or without an end."""
+    made = health(3)
     made.suspect(KEYS[0], 0.0)
-    assert made.set_fleet(KEYS[:1]) == ()
+    made.resort(KEYS[0], 0.5)
+    if is_overdue:
+        made.suspect(KEYS[0], 0.5)
+    for sent in (0.0, 0.5):
+        made.record(KEYS[0], Outcome(condition), 2.0, began=sent)
     assert made.left_out == ()
 
 
-def test_unknown_instances_are_ignored() -> None:
-    """A call that ends after its instance left the list changes nothing."""
-    assert not health(2).record(KEYS[5], REFUSED, 0.0)
+def test_a_call_from_before_a_probe_does_not_prolong_it() -> None:
+    """Its rest is not listened to: whatever becomes of it, the probe is decided by those sent since."""
+    made = health(3)
+    made.record(KEYS[0], REFUSED, 1.0)
+    made.returning(3.0)
+    made.probe(KEYS[0], 3.0)
+    assert not made.watch(KEYS[0], 0.5)
+    assert made.record(KEYS[0], Outcome(Condition.CANCELLED), 4.0, began=3.0) is Verdict.UNDECIDED
