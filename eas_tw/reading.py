@@ -55,7 +55,10 @@ class ResponseReader:
         parse_answer = getattr(request, "parse_answer", None)
         if parse_answer is not None:
             return parse_answer(text_headers(head), body)
-        steps = self._decompressing(head, body, self._config.max_response_bytes)
+        config = self._config
+        if config.decompress is None and b"content-encoding:" not in head.lower():
+            return request.parse_response(body)
+        steps = self._decompressing(head, body, config.max_response_bytes)
         if steps is None:
             return request.parse_response(body)
         content, is_done = begin(steps)

@@ -25,7 +25,7 @@ class StringRequest(EqualByFixedBody):
     __slots__ = ("_body",)
 
     def __init__(self, data: str | Buffer = b"") -> None:
-        self._body = _as_bytes(data)
+        self._body = data if type(data) is bytes else _as_bytes(data)
 
     def __repr__(self) -> str:
         return f"StringRequest({len(self._body)} bytes)"

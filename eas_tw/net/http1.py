@@ -125,7 +125,9 @@ class ClientConnection(TwistedProtocol):
         self._has_input: Callable[[], object] = _has_no_input
         self._rest: bytes | None = None
         self._rest_at = 0
-        self._begin_message()
+        self._body: Pieces = []
+        self._body_bytes = self._more_pieces = self._status = self._fed_bytes = self._interim = 0
+        self._head_done = self._until_close = False
         self.idle_since = NEVER
         self.used = 0
         self._shortage = ""
@@ -222,8 +224,19 @@ class ClientConnection(TwistedProtocol):
             self._violation = self._violation or "the response switches protocols"
         except HttpParserError as error:
             self._violation = self._violation or f"the response is not HTTP/1.1: {error}"
-        if self._answer is not None:
-            self._settle(self._answer)
+        answer = self._answer
+        if answer is not None:
+            # Only now, with the parser done: a second response in the same bytes must not meet the next exchange.
+            exchange, self._exchange, self._answer = self._exchange, None, None
+            status, head, body, keep_alive = answer
+            try:
+                if keep_alive and self._rest is None and not self._violation:
+                    self._owner.connection_free(self)
+                else:
+                    self._end_after_answer()
+            finally:
+                # Whatever the owner raises, the exchange ends.
+                exchange.answered(status, head, body)
         elif self._violation:
             self._violate(self._violation)
         elif self._overhead_is_unbounded():
@@ -267,7 +280,9 @@ class ClientConnection(TwistedProtocol):
         """A response begins (httptools)."""
         if self._answer is not None:
             self._violation = "a second response follows the first"
-        self._begin_message()
+        self._body = []
+        self._body_bytes = self._more_pieces = self._status = 0
+        self._head_done = self._until_close = False
 
     def on_headers_complete(self) -> None:
         """The head is complete (httptools)."""
@@ -278,7 +293,8 @@ class ClientConnection(TwistedProtocol):
         self._head_done = True
         # Looked up in the raw head: a callback and two objects per field would cost more than all the rest.
         head = self._head.lower()
-        length = _field(head, _LENGTH)
+        at = head.find(_LENGTH) + len(_LENGTH)
+        length = head[at : head.find(b"\r\n", at)].strip() if at >= len(_LENGTH) else None
         coding = _field(head, _CODING) if _CODING in head else None
         self._until_close = length is None and coding is None and status not in _BODILESS
         if not head.startswith(_VERSION):
@@ -320,11 +336,6 @@ class ClientConnection(TwistedProtocol):
 
     # -- how it decides
 
-    def _begin_message(self) -> None:
-        self._body: Pieces = []
-        self._body_bytes = self._more_pieces = self._status = 0
-        self._head_done = self._until_close = False
-
     def _check_interim(self, status: int, rest: bytes) -> None:
         """A 1xx response is skipped (RFC 9110 §15.2), and its rest is the next head; a flood of them is not."""
         self._interim += 1
@@ -334,22 +345,13 @@ class ClientConnection(TwistedProtocol):
         elif self._interim > _MAX_INTERIM:
             self._violation = f"more than {_MAX_INTERIM} interim responses"
 
-    def _settle(self, answer: _Answer) -> None:
-        """Only now, with the parser done: a second response in the same bytes must not meet the next exchange."""
-        exchange, self._exchange, self._answer = self._exchange, None, None
-        status, head, body, keep_alive = answer
-        try:
-            if self._violation:
-                self._abort()
-            elif keep_alive and self._rest is None:
-                self._owner.connection_free(self)
-            else:
-                # With the request half written its rest would only delay the close.
-                self._abort() if self._rest is not None else self.transport.loseConnection()
-        finally:
-            # Whatever the owner raises, the exchange ends.
-            if exchange is not None:
-                exchange.answered(status, head, body)
+    def _end_after_answer(self) -> None:
+        """Close a connection that cannot be kept after a whole response."""
+        if self._violation or self._rest is not None:
+            # With the request half written its rest would only delay the close.
+            self._abort()
+        else:
+            self.transport.loseConnection()
 
     def _overhead_is_unbounded(self) -> bool:
         """Whether endless header lines, trailers or chunk extensions are being fed: no callback tells of those."""

@@ -35,10 +35,6 @@ class Request(NamedTuple):
         """Without the fields, which have the token in its plain form."""
         return f"<Request {self.target.decode()} of {len(self.body)} bytes>"
 
-    def head(self, host: bytes) -> bytes:
-        """The request line and all headers, for one instance."""
-        return b"POST %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (self.target, host, self.fields)
-
 
 class Line(Protocol):
     """Where a leg waits for its turn: the pool of an instance, or the gateway.
@@ -108,9 +104,9 @@ class Leg:
     def dispatch(self, connection: ClientConnection, host: bytes) -> None:
         """The line has a connection for it."""
         self._connection = connection
-        request = self._call.request
+        target, fields, body = self._call.request
         try:
-            connection.send(request.head(host), request.body, self)
+            connection.send(b"POST %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (target, host, fields), body, self)
         except BaseException as error:  # noqa: BLE001  the pool, which serves other calls too, must not be torn apart
             self._call.leg_not_written(self, error)
 

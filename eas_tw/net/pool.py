@@ -226,11 +226,19 @@ class Pool:
 
     def connection_made(self, connection: ClientConnection) -> None:
         """A connection can take its first request."""
-        self._serve_or_keep(connection)
+        self.connection_free(connection)
 
     def connection_free(self, connection: ClientConnection) -> None:
-        """An exchange is over and the connection can be used again."""
-        self._serve_or_keep(connection)
+        """An exchange is over and the connection can be used again: it serves the first in line, or is kept."""
+        if self.waiting:
+            self._serve(connection)
+        elif self._is_retired:
+            connection.close()
+        else:
+            connection.idle_since = self._reactor.seconds()
+            self._idle.append(connection)
+            if self._idle_timer is None:
+                self._idle_timer = self._reactor.callLater(self._config.idle_timeout_s, self._close_expired)
 
     def connection_lost(self, connection: ClientConnection) -> None:
         """A socket is gone."""
@@ -250,24 +258,13 @@ class Pool:
         wait_s, left_s = self._pace.wait_s(waiting), call.deadline - self._reactor.seconds()
         return f"{waiting} calls wait for about {wait_s:.1f} s, {left_s:.1f} s are left" if wait_s > left_s else ""
 
-    def _serve_or_keep(self, connection: ClientConnection) -> None:
+    def _serve(self, connection: ClientConnection) -> None:
+        call, _ = self.waiting.popitem(last=False)
         if self.waiting:
-            call, _ = self.waiting.popitem(last=False)
-            if self.waiting:
-                self._pace.turn(self._reactor.seconds())
-            else:
-                self._pace.pause()
-            call.dispatch(connection, self.host)
-        elif self._is_retired:
-            connection.close()
+            self._pace.turn(self._reactor.seconds())
         else:
-            self._keep(connection)
-
-    def _keep(self, connection: ClientConnection) -> None:
-        connection.idle_since = self._reactor.seconds()
-        self._idle.append(connection)
-        if self._idle_timer is None:
-            self._idle_timer = self._reactor.callLater(self._config.idle_timeout_s, self._close_expired)
+            self._pace.pause()
+        call.dispatch(connection, self.host)
 
     def _close_expired(self) -> None:
         self._idle_timer = None
