@@ -27,6 +27,8 @@ _CERTAIN = frozenset({"connect_refused", "connect_timeout"})
 _PERHAPS_LOCAL = ("connect_failed", "local_resource")
 _AGAINST = _FAILED_CONNECTS | {"lost", "cut", "attempt_timeout", "late", "deadline", "violation"}
 _FOR = ("answered", STATUS)
+_RAISED = "raised by the simulation"
+"""What is made to raise at an address is that address's, whatever else fails on the host at the same time."""
 _SILENT = "silent"
 """The word of a client for an instance that has said nothing to anybody, while others answered."""
 _SERVER_ERRORS = range(500, 600)
@@ -133,7 +135,7 @@ class EjectionChecker:
             says = f"leaves out {spelled(address)} after {account.ending or 'no attempt'}"
             counts = f"{failures} failures in a row, of {subject.eject_after}"
             self._report("ejection-reason", f"client {subject.number} {says}, with {counts}")
-        if why.startswith(_PERHAPS_LOCAL) and subject.reactor.failed_locally:
+        if why.startswith(_PERHAPS_LOCAL) and _RAISED not in why and subject.reactor.failed_locally:
             says = f"leaves out {spelled(address)} for what its own host lacks"
             self._report("local-not-blamed", f"client {subject.number} {says}")
         account.ejections[address] += 1

@@ -152,6 +152,9 @@ class RetryChecker:
             and not self._has_changed(subject, last.ended_s)
         ):
             longest_s = 0.0
+        if is_elsewhere and self._has_changed(subject, last.ended_s):
+            # It was to wait for the only instance of its list, and another joined meanwhile.
+            longest_s = max(longest_s, last.retry_after_s or 0.0)
         pause_s = attempt.began_s - last.ended_s
         if not asked_s - _SLACK_S <= pause_s <= max(asked_s, longest_s) + _SLACK_S:
             says = (
