@@ -41,15 +41,22 @@ def crawl_stats(client: PredictClient, latency: Latency, peak: int) -> dict[str,
     exceptions = {reason: count for reason, count in counters.failures.items() if not reason.isdigit()}
     ok = counters.attempts.total() - counters.failures.total()
     stats: dict[str, float] = {
+        "eas/call_count": counters.calls,
+        "eas/call_answered_count": counters.answered,
+        "eas/call_error_count": counters.failed.total(),
         "eas/request_count": counters.attempts.total(),
         "eas/response_count": ok + sum(statuses.values()),
         "eas/retry_count": counters.retries.total(),
         "eas/failover_count": counters.failovers,
+        "eas/hedge_count": counters.hedges,
         "eas/ejection_count": counters.ejections.total(),
+        "eas/ejection_overflow_count": counters.ejections_overflow.total(),
         "eas/in_flight/max": peak,
         "eas/discovery/instances": len(client.instances),
         "eas/discovery/poll_count": discovery.polls,
     }
+    for error, count in counters.failed.items():
+        stats[f"eas/call_error_type_count/{error}"] = count
     for status, count in {"200": ok, **statuses}.items():
         if count:
             stats[f"eas/response_status_count/{status}"] = count
@@ -57,6 +64,8 @@ def crawl_stats(client: PredictClient, latency: Latency, peak: int) -> dict[str,
         stats["eas/exception_count"] = sum(exceptions.values())
     for reason, count in exceptions.items():
         stats[f"eas/exception_type_count/{reason}"] = count
+    for reason, count in discovery.rejections.items():
+        stats[f"eas/discovery/rejection_count/{reason}"] = count
     for reason, count in counters.retries.items():
         stats[f"eas/retry/reason_count/{reason}"] = count
     if latency.count:

@@ -9,6 +9,7 @@ call's context is sent along, so the service's own spans find their place.
 
 from __future__ import annotations
 
+from functools import partial
 from threading import Lock
 from time import time_ns  # noqa: TID251  spans are in wall time, whatever clock the client's reactor has
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
@@ -17,7 +18,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from eas_tw.telemetry.conventions import DURATION_BUCKETS_S, error_type
-from eas_tw.telemetry.events import AttemptEnded, CallEnded, Closed
+from eas_tw.telemetry.events import AttemptEnded, CallEnded, Closed, Ejected, EjectionOverflow, PollRefused
 from eas_tw.telemetry.watched import as_watched, read_steadily
 
 try:
@@ -30,10 +31,11 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.metrics import Counter, Meter, MeterProvider
     from opentelemetry.trace import Span, TracerProvider
     from twisted.internet.defer import Deferred
 
+    from eas_tw.telemetry.events import Event
     from eas_tw.telemetry.watched import Watched
 
     Predict = Callable[..., Deferred[Any]]
@@ -61,8 +63,17 @@ class OpenTelemetry:
         meter_provider: Whose meter; `None` for the global one.
         instances: Whether the metrics of attempts get `server.address` and `server.port`, too. Spans always have them.
 
-    Metrics: `http.client.request.duration` (of attempts) and `eas.client.call.duration`, in seconds;
-    `eas.client.instances`, of all clients of a service together.
+    Every metric has the attribute `eas.service`; clients of one service are added up.
+
+    | metric | other attributes |
+    |---|---|
+    | `eas.client.call.duration` (s) | error.type |
+    | `http.client.request.duration` (of an attempt, s) | http.request.method, http.response.status_code, error.type |
+    | `eas.client.retries` | error.type: how the attempt before ended |
+    | `eas.client.failovers`, `eas.client.hedges` | |
+    | `eas.client.ejections`, `eas.client.ejections_overflow` | |
+    | `eas.client.discovery.rejections` | error.type: the reason |
+    | `eas.client.instances`, `eas.client.ejected_instances` | |
     """
 
     def __init__(
@@ -87,15 +98,14 @@ class OpenTelemetry:
             description="Duration of calls, from predict to answer or error.",
             explicit_bucket_boundaries_advisory=DURATION_BUCKETS_S,
         )
+        self._counters = _counters(meter)
         self._lock = Lock()  # of the clients and tracers: a program may instrument from any thread
         self._clients: list[Watched] = []
         self._traced: list[TracedClient] = []
-        meter.create_observable_gauge(
-            "eas.client.instances",
-            callbacks=[self._list_sizes],
-            unit="{instance}",
-            description="Instances in the list.",
-        )
+        for name, (description, read) in _GAUGES.items():
+            meter.create_observable_gauge(
+                name, callbacks=[partial(self._observe, read)], unit="{instance}", description=description
+            )
 
     @overload
     def instrument(self, client: W) -> W: ...
@@ -146,13 +156,27 @@ class OpenTelemetry:
             f"predict {service}", kind=trace.SpanKind.INTERNAL, attributes={"eas.service": service}
         )
 
-    def measure(self, event: AttemptEnded | CallEnded) -> None:
-        """Put a call or an attempt into the histograms."""
+    def measure(self, event: Event) -> None:
+        """Add an event to the histograms and counters."""
+        service = {"eas.service": event.service}
         if isinstance(event, AttemptEnded):
             self._attempts.record(event.elapsed_s, _attributes(event) | (_server(event) if self._instances else {}))
-        else:
+            before = event.retry_of
+            if before is not None:
+                self._counters["retries"].add(1, service | {"error.type": before.outcome.label})
+                if before.instance.key != event.instance.key:
+                    self._counters["failovers"].add(1, service)
+            elif event.is_hedge:
+                self._counters["hedges"].add(1, service)
+        elif isinstance(event, CallEnded):
             failed = {"error.type": event.error} if event.error else {}
-            self._calls.record(event.elapsed_s, {"eas.service": event.service} | failed)
+            self._calls.record(event.elapsed_s, service | failed)
+        elif isinstance(event, Ejected):
+            self._counters["ejections"].add(1, service)
+        elif isinstance(event, EjectionOverflow):
+            self._counters["ejections_overflow"].add(1, service)
+        elif isinstance(event, PollRefused):
+            self._counters["discovery.rejections"].add(1, service | {"error.type": event.reason})
 
     def show(self, event: AttemptEnded, number: int, ended_ns: int, call: Span) -> None:
         """Give an attempt its span.
@@ -175,20 +199,38 @@ class OpenTelemetry:
             span.set_status(trace.StatusCode.ERROR, str(event.outcome))
         span.end(ended_ns)
 
-    def _list_sizes(self, _: object) -> list[metrics.Observation]:
+    def _observe(self, read: Callable[[Watched], int], _: object) -> list[metrics.Observation]:
         sizes: dict[str, int] = {}
         for client in self._clients:
             try:
                 if not client.is_closed:
-                    size = read_steadily(_size, client)
+                    size = read_steadily(read, client)
                     sizes[client.service_name] = sizes.get(client.service_name, 0) + size
             except Exception:  # noqa: BLE001  one client's bug must not take away what the others say
                 _log.failure("the metrics of a client cannot be read")
         return [metrics.Observation(size, {"eas.service": service}) for service, size in sizes.items()]
 
 
-def _size(client: Watched) -> int:
-    return len(client.instances)
+_COUNTERS = {
+    # name below `eas.client.` -> unit, description
+    "retries": ("{attempt}", "Attempts after the first of their call."),
+    "failovers": ("{attempt}", "Retries on another instance."),
+    "hedges": ("{attempt}", "Attempts beside a slow one."),
+    "ejections": ("{ejection}", "Times an instance was left out."),
+    "ejections_overflow": ("{ejection}", "Ejections refused, because too many instances were left out already."),
+    "discovery.rejections": ("{reply}", "Discovery replies that changed nothing."),
+}
+_GAUGES: dict[str, tuple[str, Callable[[Watched], int]]] = {
+    "eas.client.instances": ("Instances in the list.", lambda client: len(client.instances)),
+    "eas.client.ejected_instances": ("Instances left out.", lambda client: len(client.ejected)),
+}
+
+
+def _counters(meter: Meter) -> dict[str, Counter]:
+    return {
+        name: meter.create_counter(f"eas.client.{name}", unit=unit, description=description)
+        for name, (unit, description) in _COUNTERS.items()
+    }
 
 
 @define
@@ -243,15 +285,14 @@ class TracedClient:
         calling = self._predict(request, headers=sent, **options)
         return calling.addBoth(self._ended, span)
 
-    def _hear(self, event: object) -> None:
+    def _hear(self, event: Event) -> None:
         account = self._account
+        self._telemetry.measure(event)
         if isinstance(event, AttemptEnded):
             account.attempts.setdefault(event.call, []).append(_Ended(event, time_ns()))
-            self._telemetry.measure(event)
         elif isinstance(event, CallEnded):
             # The Deferred of the call fires right after this, and `_ended` below is its first callback.
             account.last = account.attempts.pop(event.call, [])
-            self._telemetry.measure(event)
         elif isinstance(event, Closed):
             self._telemetry.forget_closed()
 

@@ -99,7 +99,8 @@ class PrometheusMetrics(Collector):
     | `http_client_request_duration_seconds` (an attempt) | service, http_request_method, http_response_status_code, |
     |   | error_type |
     | `eas_client_retries_total` | service, reason |
-    | `eas_client_failovers_total`, `eas_client_hedges_total`, `eas_client_ejections_total` | service |
+    | `eas_client_failovers_total`, `eas_client_hedges_total` | service |
+    | `eas_client_ejections_total`, `eas_client_ejections_overflow_total` | service |
     | `eas_client_discovery_polls_total` | service |
     | `eas_client_discovery_refusals_total` | service, reason |
     | `eas_client_instances`, `eas_client_ejected_instances` | service |
@@ -283,6 +284,11 @@ _COUNTS: dict[str, tuple[str, tuple[str, ...], Callable[[_Watching], Counts]]] =
         "Times an instance was left out.",
         (),
         lambda watching: {(): watching.client.counters.ejections.total()},
+    ),
+    "eas_client_ejections_overflow": (
+        "Ejections refused, because too many instances were left out already.",
+        (),
+        lambda watching: {(): watching.client.counters.ejections_overflow.total()},
     ),
     "eas_client_discovery_polls": (
         "Polls of the control plane.",

@@ -42,6 +42,7 @@ def everything(record: Record) -> None:
         record.attempt_began(attempt, attempt.instance.address)
     record.attempt_failed(Told(), call, REFUSED)
     record.ejected(A, "it refused")
+    record.not_ejected(B, "status 503")
     record.attempt_failed(Told(B, beside=(A.key,)), call, Attempt(B, Outcome(Condition.STATUS, 503), 1.0))
     record.attempt_answered(Told(B, REFUSED), call)
     record.call_answered(call, B)
@@ -69,6 +70,7 @@ def test_while_nobody_listens_it_counts_and_nothing_else() -> None:
         failovers=1,
         hedges=1,
         ejections={A.address: 1},
+        ejections_overflow={B.address: 1},
     )
 
 

@@ -1,0 +1,200 @@
+"""Every counter of a client has a figure in every exporter, and a figure agrees with its counter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from prometheus_client import CollectorRegistry
+
+from eas_tw.scrapy.stats import Latency, crawl_stats
+from eas_tw.telemetry.counters import Counters
+from eas_tw.telemetry.opentelemetry import OpenTelemetry
+from eas_tw.telemetry.prometheus import PrometheusMetrics
+from tests.net.calling import House
+from tests.telemetry.test_record import everything
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eas_tw import PredictClient
+
+    Read = Callable[["Sums"], float]
+    Export = Callable[[PredictClient], Callable[[], "Sums"]]
+
+OK = "200"
+
+
+class Sums:
+    """What an exporter shows: for each metric, its values by one label's text, and the sum of those that match."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Counter[tuple[str, ...]]] = {}
+
+    def add(self, name: str, value: float, *labels: str) -> None:
+        """Add a sample."""
+        found: Any = self.values.setdefault(name, Counter())
+        found[labels] += value
+
+    def all(self, name: str) -> float:
+        """The sum of a metric's samples; KeyError if there is no such metric."""
+        return self.values[name].total()
+
+    def having(self, name: str, label: str) -> float:
+        """The sum of those that have this text among their labels' values."""
+        return sum(value for labels, value in self.values[name].items() if label in labels)
+
+    def lacking(self, name: str, label: str) -> float:
+        """The sum of those that do not."""
+        return self.all(name) - self.having(name, label)
+
+
+def prometheus(client: PredictClient) -> Callable[[], Sums]:
+    """What a scrape shows; an empty `error_type` means an answer."""
+    registry = CollectorRegistry()
+    PrometheusMetrics(registry).watch(client)
+
+    def read() -> Sums:
+        sums = Sums()
+        for metric in registry.collect():
+            for sample in metric.samples:
+                sums.add(sample.name, sample.value, *(f"{name}={value}" for name, value in sample.labels.items()))
+        return sums
+
+    return read
+
+
+def opentelemetry(client: PredictClient) -> Callable[[], Sums]:
+    """What a reader collects; histograms by their count."""
+    reader = InMemoryMetricReader()
+    OpenTelemetry(TracerProvider(), MeterProvider([reader])).instrument(client)
+
+    def read() -> Sums:
+        sums, data = Sums(), reader.get_metrics_data()
+        scopes = [scope for found in data.resource_metrics for scope in found.scope_metrics]
+        for metric in [metric for scope in scopes for metric in scope.metrics]:
+            for point in metric.data.data_points:
+                value = getattr(point, "count", None) or getattr(point, "value", 0)
+                labels = [f"{name}={value}" for name, value in point.attributes.items()]
+                failed = [] if "error.type" in point.attributes else ["error.type="]
+                sums.add(metric.name, value, *labels, *failed)
+        return sums
+
+    return read
+
+
+def scrapy(client: PredictClient) -> Callable[[], Sums]:
+    """The stats of a crawl."""
+
+    def read() -> Sums:
+        sums = Sums()
+        for name, value in crawl_stats(client, Latency(), 1).items():
+            sums.add(name, value)
+        return sums
+
+    return read
+
+
+def _of_histograms(call: str, attempt: str, error: str) -> dict[str, Read]:
+    return {
+        "calls": lambda sums: sums.all(call),
+        "answered": lambda sums: sums.having(call, error),
+        "failed": lambda sums: sums.lacking(call, error),
+        "attempts": lambda sums: sums.all(attempt),
+        "failures": lambda sums: sums.lacking(attempt, error),
+        "failures_at": lambda sums: sums.lacking(attempt, error),
+    }
+
+
+def _of_counters(names: str, counters: tuple[str, ...]) -> dict[str, Read]:
+    return {name: (lambda sums, name=name: sums.all(names.format(name))) for name in counters}
+
+
+OWN = ("retries", "failovers", "hedges", "ejections", "ejections_overflow")
+SHOWN: dict[str, tuple[Export, dict[str, Read]]] = {
+    # exporter -> how it is read, and what shows each counter
+    "prometheus": (
+        prometheus,
+        _of_histograms(
+            "eas_client_call_duration_seconds_count", "http_client_request_duration_seconds_count", "error_type="
+        )
+        | _of_counters("eas_client_{}_total", OWN),
+    ),
+    "opentelemetry": (
+        opentelemetry,
+        _of_histograms("eas.client.call.duration", "http.client.request.duration", "error.type=")
+        | _of_counters("eas.client.{}", OWN),
+    ),
+    "scrapy": (
+        scrapy,
+        {
+            "calls": lambda sums: sums.all("eas/call_count"),
+            "answered": lambda sums: sums.all("eas/call_answered_count"),
+            "failed": lambda sums: sums.all("eas/call_error_count"),
+            "attempts": lambda sums: sums.all("eas/request_count"),
+            "failures": lambda sums: sums.all("eas/request_count") - sums.all(f"eas/response_status_count/{OK}"),
+            "failures_at": lambda sums: sums.all("eas/request_count") - sums.all(f"eas/response_status_count/{OK}"),
+            "retries": lambda sums: sums.all("eas/retry_count"),
+            "failovers": lambda sums: sums.all("eas/failover_count"),
+            "hedges": lambda sums: sums.all("eas/hedge_count"),
+            "ejections": lambda sums: sums.all("eas/ejection_count"),
+            "ejections_overflow": lambda sums: sums.all("eas/ejection_overflow_count"),
+        },
+    ),
+}
+
+
+def total(counted: Any) -> int:
+    return int(counted.total() if isinstance(counted, Counter) else counted)
+
+
+@pytest.mark.parametrize("exporter", SHOWN)
+def test_every_counter_has_a_figure(exporter: str) -> None:
+    """A new counter does not escape: it is named here until each exporter shows it."""
+    forgotten = [field.name for field in attrs.fields(Counters) if field.name not in SHOWN[exporter][1]]
+    assert forgotten == []
+
+
+@pytest.mark.parametrize("exporter", SHOWN)
+def test_a_figure_agrees_with_its_counter(exporter: str) -> None:
+    """After calls in which every counter has gone up."""
+    house = House(2)
+    begin, shown = SHOWN[exporter]
+    read = begin(house.client)
+    house.reactor.advance(5.0)  # what `everything` tells began after 1 s
+    for _ in range(3):
+        everything(house.client._record)
+    counted = {field.name: total(getattr(house.client.counters, field.name)) for field in attrs.fields(Counters)}
+    assert 0 not in counted.values()
+    sums = read()
+    assert {name: figure(sums) for name, figure in shown.items()} == counted
+
+
+@pytest.mark.parametrize(
+    ("exporter", "name"),
+    [
+        ("prometheus", "eas_client_discovery_refusals_total"),
+        ("opentelemetry", "eas.client.discovery.rejections"),
+    ],
+)
+def test_rejected_replies_are_counted_by_reason(exporter: str, name: str) -> None:
+    """Both listen to them."""
+    house = House(2)
+    read = SHOWN[exporter][0](house.client)
+    everything(house.client._record)
+    label = "reason" if exporter == "prometheus" else "error.type"
+    assert read().having(name, f"{label}=empty_list") == 1
+
+
+def test_ejected_instances_are_a_gauge_of_opentelemetry() -> None:
+    """As of Prometheus."""
+    house = House(3, attempts=1)
+    read = opentelemetry(house.client)
+    house.call()
+    house.dial.fail()
+    assert read().all("eas.client.ejected_instances") == 1
