@@ -15,7 +15,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from simulator.commands import FAILED, INTERRUPTED, discard_output, flush_output, say
+from simulator.commands import FAILED, INTERRUPTED, discard_output, flush_output, replace_closed_streams, say
 from simulator.ready_file import remove_stale_in
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
+    replace_closed_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
         given.insert(0, "serve")

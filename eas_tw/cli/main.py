@@ -6,16 +6,14 @@ import argparse
 import contextlib
 import errno
 import io
-import os
 import sys
 import time  # noqa: TID251  the reactor is chosen here
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import BodyError, ConfigError, DeadlineExceeded, EasError, StatusError
 from eas_tw.cli import discover, perf, predict, settings
-from eas_tw.cli.output import flush_output
+from eas_tw.cli.output import flush_output, replace_closed_streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    if sys.stdout is None:  # closed before we began, as by `>&-`
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  for as long as the process lives
+    replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # an answer may have letters that the terminal has not

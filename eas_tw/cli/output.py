@@ -7,6 +7,7 @@ import errno
 import os
 import select
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from twisted.internet.task import LoopingCall
@@ -17,12 +18,26 @@ if TYPE_CHECKING:
 _LOOK_EVERY_S = 1.0
 
 
-def reader_is_gone() -> bool:
-    """Return whether standard output is a pipe, a socket or a terminal whose other end is closed.
+def replace_closed_streams() -> None:
+    """Open the null device in place of standard output and error that were closed before the program began (`>&-`).
 
-    A command that has nothing to print for hours would learn it from no write.
+    Python sets them to `None` then. Their descriptors are taken, too: a socket that got one of them would be sent what
+    a library prints.
     """
-    if sys.stdout is None or not hasattr(select, "poll"):  # closed before we began; Windows
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  for as long as the process lives
+
+
+def reader_is_gone() -> bool:
+    """Return whether nobody can read standard output.
+
+    It was closed before the program began, or is a pipe, a socket or a terminal whose other end is closed. A command
+    that has nothing to print for hours would learn it from no write.
+    """
+    if sys.__stdout__ is None:
+        return True
+    if not hasattr(select, "poll"):  # Windows
         return False
     poller = select.poll()
     try:

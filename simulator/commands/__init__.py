@@ -7,8 +7,20 @@ import errno
 import os
 import select
 import sys
+from pathlib import Path
 
 FAILED, USAGE, BAD_SCENARIO, UNAVAILABLE, INTERRUPTED = 1, 2, 65, 69, 130
+
+
+def replace_closed_streams() -> None:
+    """Open the null device in place of standard output and error that were closed before the program began (`>&-`).
+
+    Python sets them to `None` then. Their descriptors are taken, too: a socket that got one of them would be sent what
+    a library prints.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  for as long as the process lives
 
 
 def discard_output() -> None:
@@ -27,13 +39,17 @@ def flush_output() -> None:
     except (OSError, AttributeError):
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    if sys.stdout is not None:
-        sys.stdout.flush()
+    sys.stdout.flush()
 
 
 def check_reader() -> None:
-    """Raise BrokenPipeError if nobody reads standard output any more: one that has nothing to print learns it so."""
-    if sys.stdout is None or not hasattr(select, "poll"):  # closed before we began; Windows
+    """Raise BrokenPipeError if nobody can read standard output: a command with nothing to print learns it so.
+
+    It was closed before the program began, or is a pipe, a socket or a terminal whose other end is closed.
+    """
+    if sys.__stdout__ is None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+    if not hasattr(select, "poll"):  # Windows
         return
     poller = select.poll()
     try:

@@ -97,6 +97,32 @@ def test_nobody_reads_from_the_beginning(served: Served, module: str, line: str)
         os.close(writing)
 
 
+@pytest.mark.parametrize(("module", "line"), ALL, ids=[f"{module} {line}" for module, line in ALL])
+def test_standard_output_is_closed_from_the_beginning(served: Served, module: str, line: str) -> None:
+    """As by `>&-`: the command does its work, or ends at once when it goes on for its reader only."""
+    served.predict("echo", b"[1]", {"Authorization": TOKEN})
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", *command(module, line)]
+    assert ended(served, shell, subprocess.DEVNULL) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "code"),
+    [
+        ("eas_tw.cli", "predict --service", 2),
+        ("eas_tw.cli", "predict [1] --service none", 69),
+        ("eas_tw.cli", "discover", 0),
+        ("simulator", "status --nothing", 2),
+        ("simulator", "check /nonexistent", 65),
+        ("simulator", "soak --seeds 1..2 --hours 0.01", 0),
+        ("simulator", "simulate --seed 1 --profile none", 2),
+    ],
+)
+def test_both_streams_are_closed_from_the_beginning(served: Served, module: str, line: str, code: int) -> None:
+    """The exit code is that of the mistake, or of success."""
+    shell = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command(module, line)]
+    assert ended(served, shell, subprocess.DEVNULL)[0] == code
+
+
 @pytest.mark.parametrize(
     ("module", "line"),
     [("eas_tw.cli", "discover --watch --interval-s 3600"), ("simulator", "requests --follow"), ("simulator", "demo")],
