@@ -509,9 +509,11 @@ class Call:
         if calls.hedging.is_learning:
             calls.hedging.observe(calls.seconds() - leg.began)
         self._fleet.record(leg.instance, ANSWERED, leg.began)
+        # Told before the others are dropped: a listener may end the call when it hears of one of those, and nothing of
+        # a call is told after its end.
+        calls.record.attempt_answered(leg, self)
         if self._legs:
             self._drop(leg.began)
-        calls.record.attempt_answered(leg, self)
         if self._is_over:
             return
         self._answered_by = leg.instance

@@ -49,12 +49,12 @@ class LegChecker:
         self._explanations = explanations
         self._report = report
         self._legs: dict[object, list[EndedAttempt]] = {}
-        self._cancelled: object = None
+        self._ended: object = None
 
     def attempt_ended(self, event: Any) -> None:
         """A client tells how an attempt ended."""
-        if event.call is self._cancelled:
-            # A listener has cancelled the call when it heard of another attempt; this one was about to be told.
+        if event.call is self._ended:
+            self._report("l", f"an attempt at {spelled(event.instance.key)} was told after its call had ended")
             return
         now_s, outcome = self._seconds(), event.outcome
         leg = EndedAttempt(
@@ -72,7 +72,7 @@ class LegChecker:
     def call_ended(self, subject: Subject, event: Any) -> None:
         """A client tells how a call ended."""
         legs = self._legs.pop(event.call, [])
-        self._cancelled = event.call if event.error == "CancelledError" else None
+        self._ended = event.call
         if legs:
             self._check(subject, legs, self._seconds() - event.elapsed_s, error=event.error)
 

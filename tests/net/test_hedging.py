@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.defer import CancelledError
 
 from eas_tw import Condition, ConnectionFailed, DeadlineExceeded, StatusError
+from eas_tw.telemetry.events import AttemptEnded, CallEnded
 from tests.net.calling import House, Result, response, says
 from tests.net.wire import Wire
 
@@ -283,6 +284,30 @@ def test_a_service_that_thinks_for_long_is_left_to_think() -> None:
     says(house.busy, response())
     assert str(call.value) == "ok"
     house.assert_clean()
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_every_attempt_of_a_call_is_told_before_its_end(at: int) -> None:
+    """Whichever of its attempts' ends makes a listener cancel it: the winner's, or one that is dropped for it."""
+    late, heard = Late(), []
+    call, first = late.silent()
+
+    def listener(event: Any) -> None:
+        heard.append(event)
+        if [type(event) for event in heard].count(AttemptEnded) == at + 1:
+            call.deferred.cancel()
+
+    late.house.client.listen(listener)
+    late.house.reactor.advance(2.51)
+    second = late.newest(first)
+    late.house.reactor.advance(1.25)
+    says(late.newest(first, second), response())
+    assert isinstance(call.error, CancelledError)
+    told = [event for event in heard if isinstance(event, AttemptEnded | CallEnded)]
+    assert [type(event) for event in told] == [AttemptEnded, AttemptEnded, AttemptEnded, CallEnded]
+    assert len({event.instance for event in told[:3]}) == 3
+    assert late.counters.failed == {"CancelledError": 1}
+    late.house.assert_clean()
 
 
 def test_before_anything_has_answered_nobody_is_late() -> None:
