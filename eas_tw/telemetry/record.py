@@ -26,7 +26,7 @@ from eas_tw.telemetry.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from eas_tw.policy.instances import Change, Instance
     from eas_tw.policy.outcomes import Attempt, Outcome
@@ -82,6 +82,7 @@ class Record:
         self._seconds = seconds
         self._later = later
         self._listeners: tuple[Listener, ...] = ()
+        self._telling: list[tuple[Event, Iterator[Listener]]] = []
         self._lock = Lock()  # of the listeners, who may come from any thread
 
     def listen(self, listener: Listener) -> Callable[[], None]:
@@ -198,8 +199,22 @@ class Record:
         self._tell(CallEnded(self.service, self._seconds() - call.began, error, call.history, instance, call))
 
     def _tell(self, event: Event) -> None:
-        """Call each listener with it. What one raises is logged: it is the listener's bug, not the call's."""
-        for listener in self._listeners:
+        """Call each listener with an event.
+
+        A listener may make the next event, as by cancelling a call. Those that have not heard the first one hear it
+        before the second: every listener hears events in the order in which they happened.
+        """
+        telling = self._telling
+        telling.append((event, iter(self._listeners)))
+        try:
+            for earlier, listeners in tuple(telling):
+                self._tell_each(listeners, earlier)
+        finally:
+            telling.pop()
+
+    def _tell_each(self, listeners: Iterator[Listener], event: Event) -> None:
+        """Call them. What one raises is logged: it is the listener's bug, not the call's."""
+        for listener in listeners:
             try:
                 listener(event)
             except BaseException:  # noqa: BLE001  the call goes on whatever is raised

@@ -17,7 +17,7 @@ from tests.net.calling import House, Result, response, says
 from tests.net.wire import Wire
 from tests.simulation.house import House as Town
 
-A, B = Instance("10.0.0.1", 80), Instance("10.0.0.2", 80)
+A, B, C, D = (Instance(f"10.0.0.{number}", 80) for number in range(1, 5))
 REFUSED = Attempt(A, Outcome(Condition.CONNECT_REFUSED), 0.5)
 
 
@@ -111,6 +111,27 @@ def test_whoever_stops_listening_hears_no_more() -> None:
     stop()
     record.returned(B)
     assert (len(one), len(other)) == (1, 2)
+
+
+def test_every_listener_hears_events_in_the_order_in_which_they_happened() -> None:
+    """Also when one that hears the first makes the second, and another one a third."""
+    record = Record(lambda: 3.0, no_clock)
+    orders: list[list[Any]] = [[] for _ in range(4)]
+    more = {1: C, 2: D}
+
+    def listener(number: int) -> None:
+        def hear(event: Any) -> None:
+            orders[number].append(event.instance)
+            if event.instance is A and number in more:
+                record.returned(more[number])
+
+        record.listen(hear)
+
+    for number in range(4):
+        listener(number)
+    record.returned(A)
+    record.returned(B)
+    assert orders == [[A, C, D, B]] * 4
 
 
 def test_addresses_that_left_the_list_long_ago_are_one() -> None:
