@@ -88,7 +88,12 @@ class Reader(Protocol):
 
 
 class Calls:
-    """All calls of a client, and what they share: policy, budget, clock, chance and record."""
+    """All calls of a client, and what they share: policy, budget, clock, chance and record.
+
+    Attributes:
+        in_flight: The calls that have not ended, with their deadlines.
+        idle: Fires when the last of them has; `None` while nobody waits for that.
+    """
 
     def __init__(
         self,
@@ -111,39 +116,32 @@ class Calls:
         self.attempt_timeout_s = attempt_timeout_s
         self.leg_deadlines: Deadlines[Leg] = Deadlines(reactor, Leg.timed_out)
         self.hedges: Deadlines[Call] = Deadlines(reactor, Call.delay_passed)
-        self._in_flight: Deadlines[Call] = Deadlines(reactor, Call.deadline_passed, hedging.marks, Call.mark_passed)
+        self.in_flight: Deadlines[Call] = Deadlines(reactor, Call.deadline_passed, hedging.marks, Call.mark_passed)
         self.can_move = Condition.WAITED in policy.retry_on
-        self._idle: Deferred[None] | None = None
+        self.idle: Deferred[None] | None = None
 
-    def begin(self, call: Call, now: float, timeout_s: float) -> None:
-        """Take note of a call and watch its deadline."""
-        self.record.call_began()
-        self.budget.record_call(now)
-        self._in_flight.set(call, now, timeout_s)
-
-    def end(self, call: Call, timeout_s: float) -> None:
-        """The call is over."""
-        self._in_flight.clear(call, timeout_s)
-        if self._idle is not None and not self._in_flight:
+    def check_idle(self) -> None:
+        """A call has ended, and somebody waits for the last one."""
+        if not self.in_flight:
             # A turn later: who waits for the call hears of its end before who waits for all of them.
             self.reactor.callLater(0, self._become_idle)
 
     def _become_idle(self) -> None:
-        if self._idle is not None:
-            idle, self._idle = self._idle, None
+        if self.idle is not None:
+            idle, self.idle = self.idle, None
             idle.callback(None)
 
     async def drain(self, within_s: float, error: Exception) -> None:
         """Wait until no call is in flight; end those left after `within_s` with `error`."""
-        if self._in_flight and within_s > 0:
-            idle = self._idle = Deferred()
+        if self.in_flight and within_s > 0:
+            idle = self.idle = Deferred()
             timer = self.reactor.callLater(within_s, self._become_idle)
             await idle
             if timer.active():
                 timer.cancel()
-        for call in self._in_flight:
+        for call in self.in_flight:
             call.abort(error)
-        for deadlines in (self._in_flight, self.leg_deadlines, self.hedges):
+        for deadlines in (self.in_flight, self.leg_deadlines, self.hedges):
             deadlines.stop()
 
 
@@ -210,9 +208,13 @@ class Call:
         now = calls.seconds()
         self.deadline = now + self._timeout_s
         try:
-            calls.begin(self, now, self._timeout_s)
+            calls.record.call_began()
+            calls.budget.record_call(now)
+            calls.in_flight.set(self, now, self._timeout_s)
             if preparing is None:
-                self._send(now)
+                if calls.hedging.delay_s is not None:
+                    self._plan_hedge(now)
+                self._try(now)
             else:
                 self._wait_for(preparing, self._prepared)
         except BaseException as error:  # noqa: BLE001  see the module
@@ -221,15 +223,15 @@ class Call:
 
     def _prepared(self, request: Request) -> None:
         self.request = request
-        self._send(self._calls.seconds())
-
-    def _send(self, now: float) -> None:
-        calls = self._calls
-        delay_s = calls.hedging.delay_s
-        if delay_s is not None:
-            self._hedge_s = delay_s
-            calls.hedges.set(self, now, delay_s)
+        now = self._calls.seconds()
+        self._plan_hedge(now)
         self._try(now)
+
+    def _plan_hedge(self, now: float) -> None:
+        """Look at the call after the delay of hedges, if there is one."""
+        delay_s = self._hedge_s = self._calls.hedging.delay_s
+        if delay_s is not None:
+            self._calls.hedges.set(self, now, delay_s)
 
     @property
     def began(self) -> float:
@@ -511,7 +513,8 @@ class Call:
         self._fleet.record(leg.instance, ANSWERED, leg.began)
         # Told before the others are dropped: a listener may end the call when it hears of one of those, and nothing of
         # a call is told after its end.
-        calls.record.attempt_answered(leg, self)
+        if calls.record.is_heard:
+            calls.record.attempt_answered(leg, self)
         if self._legs:
             self._drop(leg.began)
         if self._is_over:
@@ -581,7 +584,9 @@ class Call:
         self._result = result
         calls = self._calls
         try:
-            calls.end(self, self._timeout_s)
+            calls.in_flight.clear(self, self._timeout_s)
+            if calls.idle is not None:
+                calls.check_idle()
             if self._hedge_s is not None:
                 calls.hedges.clear(self, self._hedge_s)
         finally:

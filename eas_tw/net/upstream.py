@@ -236,6 +236,8 @@ class Upstream:
         """
         cluster = self._cluster
         if outcome is ANSWERED and not cluster.is_following:
+            if not cluster.troubled:
+                return
             judgements = cluster.record(instance, outcome, began)
         else:
             now = self._seconds()

@@ -89,6 +89,8 @@ class Cluster:
     Attributes:
         instances: The whole list.
         is_following: Whether it has to be told how long each call took, which by default nobody needs to know.
+        troubled: Something for each instance that failed lately; when it is empty, and not `is_following`, `record` has
+            nothing to do for an answer.
     """
 
     def __init__(self, policy: ClusterPolicy, rng: Random) -> None:
@@ -100,6 +102,7 @@ class Cluster:
         self.is_following = policy.balancer == "p2c" or self._limit is not None or self._outliers.is_on
         self._balancer: Balancer = LeastLoaded(rng, self._loads) if policy.balancer == "p2c" else Rotation(rng)
         self._health = Health(policy.health, rng)
+        self.troubled = self._health.records
         self._slow_start = SlowStart(policy.slow_start_s)
         self._subset = Subset(policy.subset_size, rng.getrandbits(64))
         self._members: dict[Key, Instance] = {}

@@ -149,6 +149,8 @@ class Health:
     Attributes:
         half_open: Instances whose ejection is over and whose probe has not been sent; nothing when all is well.
         next_return: When the next ejection ends; `None` when nobody is ejected.
+        records: What is known of those that failed lately, or are overdue; empty when all is well. Others only
+            ask whether it is.
     """
 
     def __init__(self, policy: HealthPolicy, rng: Random) -> None:
@@ -156,7 +158,7 @@ class Health:
         self._policy = policy
         self._rng = rng
         self._fleet: dict[Key, None] = {}
-        self._records: dict[Key, _Record] = {}
+        self.records: dict[Key, _Record] = {}
         self._answered_at = -math.inf
         self.next_return: float | None = None
 
@@ -166,32 +168,32 @@ class Health:
 
         Not suspects first: when all are dead, every call would go to those that keep it waiting.
         """
-        out = [(record.tried_at, key) for key, record in self._records.items() if record.state in _OUT]
+        out = [(record.tried_at, key) for key, record in self.records.items() if record.state in _OUT]
         return tuple(key for _, key in sorted(out))
 
     @property
     def ejected(self) -> tuple[Key, ...]:
         """Those of them that were ejected and have not returned."""
-        return tuple(key for key in self.left_out if self._records[key].state is not State.SUSPECT)
+        return tuple(key for key in self.left_out if self.records[key].state is not State.SUSPECT)
 
     @property
     def is_wary(self) -> bool:
         """Whether an instance is suspected of silence, or ejected for what its probe would take long to find."""
-        return any(record.is_slow or record.state is State.SUSPECT for record in self._records.values())
+        return any(record.is_slow or record.state is State.SUSPECT for record in self.records.values())
 
     def is_out(self, key: Key) -> bool:
         """Whether an instance gets no calls at the moment."""
-        record = self._records.get(key)
+        record = self.records.get(key)
         return record is not None and record.state in _OUT
 
     def is_silent(self, key: Key) -> bool:
         """Whether an instance was ejected for silence."""
-        record = self._records.get(key)
+        record = self.records.get(key)
         return record is not None and record.is_silent
 
     def is_probe(self, key: Key, began: float) -> bool:
         """Whether the call that was sent to an instance at `began` is its probe."""
-        record = self._records.get(key)
+        record = self.records.get(key)
         return record is not None and record.state is State.PROBING and record.since == began
 
     def set_fleet(self, keys: Iterable[Key]) -> tuple[Key, ...]:
@@ -201,15 +203,15 @@ class Health:
             Instances that are half open because the fleet shrank below what may be left out of it in doubt.
         """
         self._fleet = dict.fromkeys(keys)
-        for key in [key for key in self._records if key not in self._fleet]:
-            del self._records[key]
+        for key in [key for key in self.records if key not in self._fleet]:
+            del self.records[key]
             self.half_open.pop(key, None)
         surplus = self._number_out() - self._allowed()
         is_sole = len(self._fleet) == 1
-        for record in self._records.values():
+        for record in self.records.values():
             if is_sole and record.state is State.SUSPECT:
                 record.state = State.COUNTED
-        doubtful = [key for key in self.ejected if is_sole or not self._records[key].is_certain]
+        doubtful = [key for key in self.ejected if is_sole or not self.records[key].is_certain]
         return self._bring_back(doubtful[:surplus]) if surplus > 0 else ()
 
     def record(self, key: Key, outcome: Outcome, now: float, began: float = math.inf) -> Verdict | None:
@@ -221,14 +223,14 @@ class Health:
             now: Seconds of the caller's clock; of an answer when it began will do.
             began: When it began, if `now` is not that.
         """
-        if outcome is ANSWERED and not self._records:
+        if outcome is ANSWERED and not self.records:
             return None
         began = min(now, began)
         if outcome is ANSWERED:
             self._answered_at = max(self._answered_at, began)
         if speaks_against(outcome):
             return self._blame(key, outcome, now, began) if key in self._fleet else None
-        record = self._records.get(key)
+        record = self.records.get(key)
         if record is None:
             return None
         if _speaks_for(outcome):
@@ -237,7 +239,7 @@ class Health:
 
     def eject(self, key: Key, now: float) -> bool:
         """Leave an instance out for another, doubtful reason than failures in a row; whether that is allowed."""
-        record = self._records.setdefault(key, _Record())
+        record = self.records.setdefault(key, _Record())
         if record.state in _OUT or not self._eject(record, now, is_certain=False):
             return False
         self.half_open.pop(key, None)
@@ -247,7 +249,7 @@ class Health:
         """A call that was sent to an instance at `began` is overdue; whether the instance gets no more from now on."""
         if key not in self._fleet or len(self._fleet) == 1 or not self._policy.max_ejected_ratio:
             return False
-        record = self._records.setdefault(key, _Record())
+        record = self.records.setdefault(key, _Record())
         if record.state is State.SUSPECT:
             # Overdue calls are not noticed in the order in which they were sent.
             record.since = min(record.since, began)
@@ -263,7 +265,7 @@ class Health:
         Returns:
             Whether it is needed; `unwatch` is to be told of its end, after `record`.
         """
-        record = self._records.get(key)
+        record = self.records.get(key)
         if record is None or record.state not in _OPEN or began < record.since or record.watched is not None:
             return False
         record.watched = began
@@ -271,7 +273,7 @@ class Health:
 
     def unwatch(self, key: Key, began: float) -> Verdict | None:
         """What was told to `watch` is over."""
-        record = self._records.get(key)
+        record = self.records.get(key)
         if record is None or record.watched != began:
             return None
         record.watched = None
@@ -282,23 +284,23 @@ class Health:
         if self.next_return is None or now < self.next_return:
             return ()
         return self._bring_back(
-            [key for key, record in self._records.items() if record.state is State.EJECTED and record.until <= now]
+            [key for key, record in self.records.items() if record.state is State.EJECTED and record.until <= now]
         )
 
     def probe(self, key: Key, now: float) -> None:
         """A half-open instance has been given its call."""
         del self.half_open[key]
-        record = self._records[key]
+        record = self.records[key]
         record.open(State.PROBING, now)
 
     def resort(self, key: Key, now: float) -> None:
         """An instance that is left out has been given a call that has nowhere else to go; it may tell as much."""
-        record = self._records[key]
+        record = self.records[key]
         record.pending.add(now)
         record.tried_at = now
 
     def _blame(self, key: Key, outcome: Outcome, now: float, began: float) -> Verdict | None:
-        record = self._records.setdefault(key, _Record())
+        record = self.records.setdefault(key, _Record())
         before = record.state
         record.failures += 1
         if before is State.EJECTED or (before is State.PROBING and began < record.since):
@@ -340,7 +342,7 @@ class Health:
         if record.state is State.EJECTED and not (record.is_silent or began >= record.since):
             # Sent before the ejection: a process that drains still answers what it has.
             return None
-        del self._records[key]
+        del self.records[key]
         self.half_open.pop(key, None)
         if record.state is State.EJECTED:
             self._schedule()
@@ -382,13 +384,13 @@ class Health:
     def _bring_back(self, keys: Iterable[Key]) -> tuple[Key, ...]:
         back = tuple(keys)
         for key in back:
-            self._records[key].state = State.HALF_OPEN
+            self.records[key].state = State.HALF_OPEN
             self.half_open[key] = None
         self._schedule()
         return back
 
     def _schedule(self) -> None:
-        ends = [record.until for record in self._records.values() if record.state is State.EJECTED]
+        ends = [record.until for record in self.records.values() if record.state is State.EJECTED]
         self.next_return = min(ends, default=None)
 
     @property
@@ -396,7 +398,7 @@ class Health:
         return len(self._fleet) > 1 and self._policy.max_ejected_ratio > 0
 
     def _number_out(self) -> int:
-        return sum(record.state in _OUT for record in self._records.values())
+        return sum(record.state in _OUT for record in self.records.values())
 
     def _allowed(self) -> int:
         """How many may be left out in doubt."""

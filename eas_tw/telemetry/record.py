@@ -74,6 +74,7 @@ class Record:
     Attributes:
         counters: What was counted so far.
         service: The service's name, as events have it.
+        is_heard: Whether anybody listens.
     """
 
     def __init__(self, seconds: Callable[[], float], later: Later) -> None:
@@ -82,17 +83,18 @@ class Record:
         self._seconds = seconds
         self._later = later
         self._listeners: tuple[Listener, ...] = ()
+        self.is_heard = False
         self._telling: list[tuple[Event, Iterator[Listener]]] = []
         self._lock = Lock()  # of the listeners, who may come from any thread
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with every event from now on; what is returned ends that."""
         with self._lock:
-            self._listeners = (*self._listeners, listener)
+            self._set_listeners((*self._listeners, listener))
 
         def stop() -> None:
             with self._lock:
-                self._listeners = tuple(other for other in self._listeners if other is not listener)
+                self._set_listeners(tuple(other for other in self._listeners if other is not listener))
 
         return stop
 
@@ -105,7 +107,7 @@ class Record:
     def call_answered(self, call: CallTold, instance: Instance | None) -> None:
         """A call ended with a response."""
         self.counters.answered += 1
-        if self._listeners:
+        if self.is_heard:
             self._tell_call(call, "", instance)
 
     def call_failed(self, call: CallTold, error: str, instance: Instance | None) -> None:
@@ -117,7 +119,7 @@ class Record:
             instance: Who answered what could not be used; `None` when nobody did.
         """
         self.counters.failed[error] += 1
-        if self._listeners:
+        if self.is_heard:
             self._tell_call(call, error, instance)
 
     # -- attempts
@@ -134,8 +136,8 @@ class Record:
             counters.hedges += 1
 
     def attempt_answered(self, attempt: AttemptTold, call: CallTold) -> None:
-        """An attempt ended with a 200."""
-        if self._listeners:
+        """An attempt ended with a success, which no counter counts; need not be called unless `is_heard`."""
+        if self.is_heard:
             self._tell_attempt(attempt, call, (attempt.instance, ANSWERED, self._seconds() - attempt.began))
 
     def attempt_failed(self, attempt: AttemptTold, call: CallTold, ended: Attempt) -> None:
@@ -143,7 +145,7 @@ class Record:
         counters = self.counters
         counters.failures[ended.outcome.label] += 1
         counters.failures_at[ended.instance.address] += 1
-        if self._listeners:
+        if self.is_heard:
             self._tell_attempt(attempt, call, ended)
 
     # -- the fleet
@@ -151,18 +153,18 @@ class Record:
     def ejected(self, instance: Instance, why: str) -> None:
         """An instance is left out for a while."""
         self.counters.ejections[instance.address] += 1
-        if self._listeners:
+        if self.is_heard:
             self._tell(Ejected(self.service, instance, why))
 
     def returned(self, instance: Instance, why: str = "") -> None:
         """An instance takes part again."""
-        if self._listeners:
+        if self.is_heard:
             self._tell(Returned(self.service, instance, why))
 
     def not_ejected(self, instance: Instance, why: str) -> None:
         """An instance should be left out, and is not, because too many are already."""
         self.counters.ejections_overflow[instance.address] += 1
-        if self._listeners:
+        if self.is_heard:
             self._tell(EjectionOverflow(self.service, instance, why))
 
     def list_changed(self, changes: tuple[Change, ...], instances: Sequence[Instance] = ()) -> None:
@@ -175,22 +177,26 @@ class Record:
         counters = self.counters
         if len(counters.attempts) > len(instances) + 2 * FORMER_KEPT:  # twice, so that it is folded now and then only
             counters.fold({instance.address for instance in instances})
-        if self._listeners:
+        if self.is_heard:
             self._tell(ListChanged(self.service, changes))
 
     def poll_refused(self, reason: str, error: str) -> None:
         """A discovery reply changed nothing."""
-        if self._listeners:
+        if self.is_heard:
             self._tell(PollRefused(self.service, reason, error))
 
     def closed(self) -> None:
         """The client is closed: nothing more will happen, and who listened is let go."""
-        if self._listeners:
+        if self.is_heard:
             self._tell(Closed(self.service))
         with self._lock:
-            self._listeners = ()
+            self._set_listeners(())
 
     # -- how it tells
+
+    def _set_listeners(self, listeners: tuple[Listener, ...]) -> None:
+        self._listeners = listeners
+        self.is_heard = bool(listeners)
 
     def _tell_attempt(self, attempt: AttemptTold, call: CallTold, ended: tuple[Instance, Outcome, float]) -> None:
         self._tell(AttemptEnded(self.service, *ended, call, attempt.retry_of, bool(attempt.beside)))

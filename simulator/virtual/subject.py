@@ -118,7 +118,7 @@ class Subject:
         """What it still keeps account of, of calls that have all ended; the one look that is not at its face."""
         session = self.client._session  # noqa: SLF001  nothing public says what it has forgotten to forget
         calls = session.calls
-        deadlines = {"calls": calls._in_flight, "attempts": calls.leg_deadlines, "hedges": calls.hedges}  # noqa: SLF001
+        deadlines = {"calls": calls.in_flight, "attempts": calls.leg_deadlines, "hedges": calls.hedges}
         loads = session.fleet._cluster._loads._loads.values()  # noqa: SLF001
         found = [f"deadlines of {name}" for name, kept in deadlines.items() if kept]
         watches = ["watches of overdue attempts"] if session.fleet._watches else []  # noqa: SLF001

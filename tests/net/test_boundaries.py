@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 BOUNDARIES = [
     "tests.net.fleet.PuppetReactor.connectTCP",
     "tests.net.wire.Wire.write",
-    "eas_tw.net.call.Calls.end",
     "eas_tw.net.call.Call._go_on",
     "eas_tw.net.deadlines.Deadlines.set",
     "eas_tw.net.deadlines.Deadlines.clear",

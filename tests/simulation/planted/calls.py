@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from eas_tw.net.call import Call, Calls
+from eas_tw.net.call import Call
 from eas_tw.net.upstream import Upstream
 from eas_tw.policy.outcomes import Condition
 from eas_tw.policy.retry import RetryBudget, RetryPolicy
@@ -13,11 +13,7 @@ from tests.simulation.planted.bugs import Patch, bug
 
 @bug("a")
 def no_deadline(patch: Patch) -> None:
-    def begin(self: Calls, call: Call, now: float, timeout_s: float) -> None:
-        self.record.call_began()
-        self.budget.record_call(now)
-
-    patch(Calls, "begin", begin)
+    patch(Call, "deadline_passed", lambda _: None)
 
 
 @bug("al", "minority", seeds=20)
@@ -25,8 +21,8 @@ def each_attempt_gets_the_whole_deadline(patch: Patch) -> None:
     again = Call._try
 
     def renew(self: Call, now: float, **given: Any) -> None:
-        self._calls._in_flight.clear(self, self._timeout_s)
-        self._calls._in_flight.set(self, now, self._timeout_s)
+        self._calls.in_flight.clear(self, self._timeout_s)
+        self._calls.in_flight.set(self, now, self._timeout_s)
         self.deadline = now + self._timeout_s
         again(self, now, **given)
 
@@ -47,7 +43,7 @@ def deadline_in_half_the_time(patch: Patch) -> None:
 @bug("ch cancelled-is-over", seeds=20)
 def cancelled_call_goes_on(patch: Patch) -> None:
     def cancelled(self: Call, _: Any) -> None:
-        self._calls.end(self, self._timeout_s)
+        self._calls.in_flight.clear(self, self._timeout_s)
 
     patch(Call, "_cancelled", cancelled)
 

@@ -16,7 +16,7 @@ def ejection_survives_leaving_the_list(patch: Patch) -> None:
 
     def keep(self: Health, keys: Any) -> Any:
         self._fleet = dict.fromkeys(keys)
-        out = [key for key in self.ejected if key in self._fleet and not self._records[key].is_certain]
+        out = [key for key in self.ejected if key in self._fleet and not self.records[key].is_certain]
         surplus = self._number_out() - self._allowed()
         return self._bring_back(out[:surplus]) if surplus > 0 else ()
 
