@@ -22,11 +22,14 @@ from eas_tw.net.discovery import DiscoveryStatus
 from eas_tw.net.endings import awaitable_error
 from eas_tw.net.monotonic import is_real, monotonic_view
 from eas_tw.net.offload import Offload
-from eas_tw.outgoing import Envelope
+from eas_tw.net.stream_call import BodilessCall, Limits, StreamCall
+from eas_tw.outgoing import Envelope, check_method
 from eas_tw.process_bound import ProcessBound
 from eas_tw.ranges import COUNT, POSITIVE, checked, milliseconds
-from eas_tw.reading import ResponseReader
+from eas_tw.reading import AnyStatusReader, ResponseReader, StreamReader
+from eas_tw.response import PlainRequest, as_plain
 from eas_tw.session import Family, Session
+from eas_tw.streaming import OpeningStream, Stream
 from eas_tw.target import Target, fixed_list
 from eas_tw.telemetry.record import Record
 
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from eas_tw.net.leg import Request
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.instances import Instance
+    from eas_tw.response import Response
     from eas_tw.target import GivenInstance
     from eas_tw.telemetry.events import Event
 
@@ -252,7 +256,7 @@ class PredictClient(ProcessBound):
         """
         session = self._session
         if session is None or self._closing is not None or get_ident() != self._thread:
-            return fail(self._unusable())
+            return fail(self._unusable("predict"))
         try:
             timeout_s = self._config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
             request = as_request(request)
@@ -272,6 +276,121 @@ class PredictClient(ProcessBound):
         reader = ResponseReader(request, self._config, self._offload)
         call = Call(session.calls, session.fleet, sealed, reader, timeout_s, is_idempotent=idempotent)
         return call.start(preparing)
+
+    def request(
+        self,
+        method: str,
+        path: str = "",
+        *,
+        body: Any = b"",
+        query: Mapping[str, str] | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        idempotent: bool | None = None,
+    ) -> Deferred[Response]:
+        """Send a request of any method, and return whatever status the service answers with.
+
+        Statuses are tried on another instance as those of `predict` are (`retry_on`); the last one is the result.
+
+        Args:
+            method: Such as `GET`; not `CONNECT`.
+            path: Below the service's path, percent-encoded, such as `v1/models`.
+            body: Bytes, any buffer, text (sent as UTF-8), or a dict or list (sent as JSON).
+            query: Fields, or an encoded query.
+            headers: Of this call only.
+            timeout_s: The call's one deadline in seconds, > 0; `None` for the client's.
+            idempotent: Whether an instance may get the call although another already had it; `None` for all methods
+                but PATCH, since predictions are POSTed and usually are.
+
+        Returns:
+            Fires with the response. Fails as `predict` does, but never with `StatusError`. Cancelling it closes its
+            connection.
+        """
+        session = self._session
+        if session is None or self._closing is not None or get_ident() != self._thread:
+            return fail(self._unusable("request"))
+        try:
+            method = check_method(method)
+            timeout_s = self._config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
+            content, content_type = as_plain(body)
+            sealed, preparing = self._sealed(content, path, query, headers, content_type, method)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001  whatever is wrong with a request, the Deferred says it
+            return fail(awaitable_error(error, "the request's body"))
+        reader = AnyStatusReader(PlainRequest(content), self._config, self._offload)
+        make = BodilessCall if method == "HEAD" else Call
+        idempotent = method != "PATCH" if idempotent is None else idempotent
+        call = make(session.calls, session.fleet, sealed, reader, timeout_s, is_idempotent=idempotent)
+        return call.start(preparing)
+
+    def stream(  # noqa: PLR0913  keywords, each with a default
+        self,
+        request: Any = b"",
+        *,
+        method: str = "POST",
+        path: str = "",
+        query: Mapping[str, str] | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        idle_timeout_s: float | None = None,
+        total_timeout_s: float | None = None,
+        idempotent: bool | None = None,
+        any_status: bool = False,
+    ) -> OpeningStream:
+        """Send a request and read its response while it arrives.
+
+            async with client.stream({"model": "m", "stream": True}, path="v1/chat/completions") as stream:
+                async for event in stream.events():
+                    ...
+
+        Args:
+            request: A dict or list (sent as JSON), text, bytes, any buffer, or any object with `to_string()`.
+            method: Such as `POST`.
+            path: Below the service's path, percent-encoded.
+            query: Fields, or an encoded query.
+            headers: Of this call only.
+            timeout_s: Until the response's head has come, in seconds, > 0, over all attempts and waiting in line;
+                `None` for the client's.
+            idle_timeout_s: The longest silence between two pieces; `None` for the client's `stream_idle_timeout_s`.
+            total_timeout_s: The longest duration of the whole stream, from its head; `None` for no bound.
+            idempotent: Whether an instance may get the call although another already had it; `None` for all methods
+                but PATCH.
+            any_status: Give a stream whatever the status is; otherwise one that is not from 200 to 299 is a
+                `StatusError`.
+
+        Returns:
+            An async context manager of the `Stream`; `open()` gives a Deferred of it. Attempts, retries and hedges go
+            on until the head of the response has come, and never after: what breaks later is `StreamBroken`.
+        """
+
+        def begin() -> Deferred[Stream]:
+            session = self._session
+            if session is None or self._closing is not None or get_ident() != self._thread:
+                return fail(self._unusable("stream"))
+            config = self._config
+            try:
+                verb = check_method(method)
+                limits = Limits(
+                    config.stream_buffer_bytes,
+                    config.stream_idle_timeout_s
+                    if idle_timeout_s is None
+                    else checked(POSITIVE, "idle_timeout_s", idle_timeout_s),
+                    None if total_timeout_s is None else checked(POSITIVE, "total_timeout_s", total_timeout_s),
+                )
+                head_s = config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
+                content, content_type = as_plain(request)
+                sealed, preparing = self._sealed(content, path, query, headers, content_type, verb)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001  whatever is wrong with a request, the Deferred says it
+                return fail(awaitable_error(error, "the request's body"))
+            may_repeat = verb != "PATCH" if idempotent is None else idempotent
+            call = StreamCall(session.calls, session.fleet, sealed, limits, head_s, is_idempotent=may_repeat)
+            call.reader = StreamReader(config, self._offload, whole=call.whole, takes_any_status=any_status)
+            return call.start(preparing).addCallback(lambda body: Stream(body, call.answered_by))
+
+        return OpeningStream(begin)
 
     # -- what it shows
 
@@ -364,7 +483,8 @@ class PredictClient(ProcessBound):
             check_codec(codec)
         self._thread = get_ident()
         self._record.service = target.service
-        self._envelope.address(target.path, plain=config.auth == "token" or bool(target.custom_url))
+        auth = "token" if target.custom_url and config.auth == "signature" else config.auth
+        self._envelope.address(target.path, auth=auth)
         self._session = Session(
             self._family.reactor,
             config,
@@ -395,13 +515,19 @@ class PredictClient(ProcessBound):
         if self._session is not None:
             raise ConfigError(f"{what} must be set before init()")
 
-    def _unusable(self) -> Exception:
+    def _sealed(self, body: bytes, *others: Any) -> tuple[Request, Deferred[Request] | None]:
+        """The request with its body compressed, if bodies are; the others are those of `RequestBuilder.build`."""
+        if self._config.compress is None or not body:
+            return self._envelope.seal(body, *others), None
+        return self._compressed(body, *others)
+
+    def _unusable(self, what: str) -> Exception:
         if self._closing is not None:
             return ClientClosed("the client is closed")
         if self._session is None:
             return NoInstances("init() has not been called: call it, and wait for it, before the first predict()")
         return ConfigError(
-            "predict() was called outside the reactor's thread: use reactor.callFromThread, "
+            f"{what}() was called outside the reactor's thread: use reactor.callFromThread, "
             "blockingCallFromThread, or eas_tw.blocking"
         )
 

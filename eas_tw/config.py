@@ -161,7 +161,10 @@ class ClientConfig:
         max_response_bytes: Bound on a response's body, as it comes and as it is decompressed.
         max_head_bytes: Bound on a response's head.
         drain_timeout_s: How long `close` lets calls in flight finish before it cancels them.
-        auth: `"signature"` signs each request; `"token"` sends the token itself.
+        auth: `"signature"` signs each request; `"token"` sends the token itself; `"bearer"` sends it as
+            `Authorization: Bearer`, which language model servers expect.
+        stream_idle_timeout_s: The longest silence between two pieces of a stream; `None` for no bound.
+        stream_buffer_bytes: Unread bytes of a stream above which its instance is made to wait.
         trust_roots: A PEM file of the authorities to trust for https; `None` for the platform's.
         snapshot_path: A directory to keep a copy of the list in, for a start without discovery; `None` for none.
         compress: Requests are compressed so, for a service whose `rpc.decompressor` says so, and signed as sent;
@@ -206,7 +209,11 @@ class ClientConfig:
     max_response_bytes: int = field(default=256 * 2**20, converter=plain, validator=_count)
     max_head_bytes: int = field(default=64 * 2**10, converter=plain, validator=_count)
     drain_timeout_s: float = field(default=5.0, converter=plain, validator=_not_negative)
-    auth: Literal["signature", "token"] = field(default="signature", validator=_one_of("signature", "token"))
+    auth: Literal["signature", "token", "bearer"] = field(
+        default="signature", validator=_one_of("signature", "token", "bearer")
+    )
+    stream_idle_timeout_s: float | None = field(default=30.0, converter=plain, validator=_positive_or_none)
+    stream_buffer_bytes: int = field(default=64 * 2**10, converter=plain, validator=_count)
     trust_roots: str | None = field(default=None, converter=_path, validator=_path_or_none)
     snapshot_path: str | None = field(default=None, converter=_path, validator=_path_or_none)
     compress: str | None = field(default=None, validator=_one_of(*COMPRESSIONS, none=True))

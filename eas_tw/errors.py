@@ -93,8 +93,20 @@ class Overloaded(RequestFailed):
     """This process already has as many calls in line for each instance as `max_waiting` says; nothing was sent."""
 
 
+class StreamBroken(RequestFailed, ConnectionError):
+    """A stream ended before its body did, after its head had been handed to the caller; it is never sent again.
+
+    Attributes:
+        received_bytes: Of the body, until then.
+    """
+
+    def __init__(self, message: str, attempts: tuple[Attempt, ...] = (), *, received_bytes: int = 0) -> None:
+        super().__init__(message, attempts)
+        self.received_bytes = received_bytes
+
+
 class StatusError(RequestFailed):
-    """The instance answered with a status other than 200.
+    """The instance answered with a status that is no success: not from 200 to 299.
 
     Attributes:
         status: The HTTP status, such as 400.

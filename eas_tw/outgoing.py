@@ -35,6 +35,7 @@ _URL = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
+_METHOD = re.compile(r"[A-Z][A-Z-]*")  # RFC 9110 §9.1 allows more; all registered ones are such
 _VALUE = re.compile(r"[\t -~]*")  # RFC 9110 §5.5, without the obsolete octets
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-md5", "date", "authorization"})
 
@@ -106,6 +107,13 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return dict(headers)
 
 
+def check_method(method: str) -> str:
+    """`method` in capitals, or a `ConfigError`."""
+    if isinstance(method, str) and _METHOD.fullmatch(method.upper()) and method.upper() != "CONNECT":
+        return method.upper()
+    raise ConfigError(f"method must be an HTTP method such as GET or POST, and not CONNECT, got {shown(method)}")
+
+
 def check_content_type(content_type: str) -> str:
     """`content_type`, or a `ConfigError`."""
     if not isinstance(content_type, str) or not content_type or not _VALUE.fullmatch(content_type):
@@ -123,21 +131,21 @@ class Envelope:
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
         self._base = ""
-        self._plain = False
+        self._auth = "signature"
         self._token = Secret("")
         self._content_type = ""
         self._extra: dict[str, str] = {}
         self._usual: dict[str | None, _Letterhead] = {}
 
-    def address(self, base: str, *, plain: bool) -> None:
+    def address(self, base: str, *, auth: str) -> None:
         """Send to this path and to paths below it.
 
         Args:
             base: Such as `/api/predict/mnist`.
-            plain: Whether the token itself is sent, and not a signature made with it.
+            auth: As in `ClientConfig`.
         """
         self._base = base
-        self._plain = plain
+        self._auth = auth
         self._usual = {}
 
     def set_token(self, token: str) -> None:
@@ -164,6 +172,7 @@ class Envelope:
         query: Mapping[str, str] | str | None = None,
         headers: Mapping[str, str] | None = None,
         content_type: str | None = None,
+        method: str = "POST",
     ) -> Request:
         """The request to send now.
 
@@ -174,42 +183,52 @@ class Envelope:
             headers: Of this call only; `Content-Type` may be among them.
             content_type: What the request says of itself; counts unless `headers`, `set_content_type` or
                 `add_headers` said another one. `None` for nothing.
+            method: In capitals.
 
         Raises:
             ConfigError: Something would not stay in its place in the request.
         """
-        if query is None and headers is None and not path:
+        if query is None and headers is None and not path and method == "POST":
             try:
                 paper = self._usual[content_type]
             except (KeyError, TypeError):
                 paper = self._remember(content_type)
         else:
-            paper = self._letterhead(path, query, {} if headers is None else headers, content_type)
+            paper = self._letterhead(path, query, {} if headers is None else headers, content_type, method)
         signer = paper.signer
         credentials = b"" if signer is None else signer.lines(body, self._seconds())
-        return Request(paper.target, b"%b%d\r\n%b" % (paper.fields, len(body), credentials), body)
+        return Request(paper.method, paper.target, b"%b%d\r\n%b" % (paper.fields, len(body), credentials), body)
 
     def _remember(self, content_type: str | None) -> _Letterhead:
         """The letterhead of calls without path, query and headers; programs have few types, and a bound holds."""
-        paper = self._letterhead("", None, {}, content_type)
+        paper = self._letterhead("", None, {}, content_type, "POST")
         if len(self._usual) >= _MOST_USUAL:
             self._usual = {}
         self._usual[content_type] = paper
         return paper
 
     def _letterhead(
-        self, path: str, query: Mapping[str, str] | str | None, headers: Mapping[str, str], own_type: str | None
+        self,
+        path: str,
+        query: Mapping[str, str] | str | None,
+        headers: Mapping[str, str],
+        own_type: str | None,
+        method: str,
     ) -> _Letterhead:
         target = self._base + _below(path) + _query(query)
         content_type, extra = self._merge(headers, own_type)
         lines = [f"Content-Type: {content_type}", *(f"{name}: {value}" for name, value in extra.items())]
         signer = None
-        if self._plain and self._token:
+        if not self._token:
+            pass
+        elif self._auth == "token":
             lines.append(f"Authorization: {self._token.reveal()}")
-        elif self._token:
-            signer = Signer(self._token.reveal().encode("ascii"), target, content_type)
+        elif self._auth == "bearer":
+            lines.append(f"Authorization: Bearer {self._token.reveal()}")
+        else:
+            signer = Signer(self._token.reveal().encode("ascii"), target, content_type, method)
         lines.append("Content-Length: ")
-        return _Letterhead(target.encode("ascii"), "\r\n".join(lines).encode("ascii"), signer)
+        return _Letterhead(method.encode("ascii"), target.encode("ascii"), "\r\n".join(lines).encode("ascii"), signer)
 
     def _merge(self, headers: Mapping[str, str], own_type: str | None) -> tuple[str, dict[str, str]]:
         """Content type and other headers of one call; later ones win, whatever the case of their names."""
@@ -225,6 +244,7 @@ class Envelope:
 class _Letterhead(NamedTuple):
     """What the requests to one target with the same headers share; `fields` ends where the length goes."""
 
+    method: bytes
     target: bytes
     fields: bytes
     signer: Signer | None

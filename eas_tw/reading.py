@@ -6,6 +6,7 @@ of it may stand for 300 MB.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from eas_tw.body.compression import decoding, decompressing
@@ -13,8 +14,11 @@ from eas_tw.body.steps import FIRST_BYTES, begin
 from eas_tw.errors import BodyError
 from eas_tw.net.http1 import text_headers
 from eas_tw.net.offload import Unfinished
+from eas_tw.response import PlainRequest, Response, status_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from eas_tw.body.request import Request
     from eas_tw.body.steps import Steps
     from eas_tw.config import ClientConfig
@@ -36,13 +40,15 @@ class ResponseReader:
 
     __slots__ = ("_config", "_offload", "_request")
 
+    takes_any_status: bool = False
+
     def __init__(self, request: Request, config: ClientConfig, offload: Offload) -> None:
         self._request = request
         self._config = config
         self._offload = offload
 
     def read(self, head: bytes, body: bytes) -> Any:
-        """Read a response with status 200.
+        """Read a response that is an answer.
 
         Returns:
             1. What the request parses.
@@ -89,3 +95,49 @@ class ResponseReader:
         if b"content-encoding:" in head.lower():
             return decoding(text_headers(head).get(_CONTENT_ENCODING, ""), body, limit)
         return None
+
+
+class AnyStatusReader(ResponseReader):
+    """Reads a response whatever its status, head and body."""
+
+    __slots__ = ()
+
+    takes_any_status = True
+
+    def read(self, head: bytes, body: bytes) -> Any:
+        """Read a response; results and errors as those of `ResponseReader.read`."""
+        made = partial(Response, status_of(head), text_headers(head))
+        steps = self._decompressing(head, body, self._config.max_response_bytes)
+        if steps is None:
+            return made(body)
+        content, is_done = begin(steps)
+        return made(content or b"") if is_done else Unfinished(self._offload.run(steps), made)
+
+
+class StreamReader(ResponseReader):
+    """Makes a stream of a response that was collected because it is no success.
+
+    Args:
+        config: As for every reader.
+        offload: As for every reader.
+        whole: Makes a stream of status, head and body.
+        takes_any_status: Whether the caller wants it; otherwise it is a `StatusError`.
+    """
+
+    __slots__ = ("_whole", "takes_any_status")
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        offload: Offload,
+        *,
+        whole: Callable[[int, bytes, bytes], Any],
+        takes_any_status: bool,
+    ) -> None:
+        super().__init__(PlainRequest(b""), config, offload)
+        self._whole = whole
+        self.takes_any_status = takes_any_status
+
+    def read(self, head: bytes, body: bytes) -> Any:
+        """The stream."""
+        return self._whole(status_of(head), head, body)

@@ -18,18 +18,22 @@ _BLOCK = 64
 
 
 class Signer:
-    """Signs POSTs to one path with one content type; thousands a second share what does not change within it.
+    """Signs requests of one method to one path with one content type.
+
+    Thousands a second share what does not change within it.
 
     Args:
         token: The service's token, encoded; the HMAC's key.
         path: From `/api/predict/` on, query included, as in the request line; group services keep their slash:
             `/api/predict/group/svc/v2?uid=7`.
         content_type: The value of the Content-Type header that is sent.
+        method: Such as `POST`.
     """
 
-    __slots__ = ("_content_type", "_inner", "_lines", "_outer", "_path", "_second", "_tail")
+    __slots__ = ("_content_type", "_inner", "_lines", "_method", "_outer", "_path", "_second", "_tail")
 
-    def __init__(self, token: bytes, path: str, content_type: str) -> None:
+    def __init__(self, token: bytes, path: str, content_type: str, method: str = "POST") -> None:
+        self._method = method.encode("ascii")
         self._inner, self._outer = _keyed(token)
         self._path = path
         self._content_type = content_type
@@ -54,7 +58,7 @@ class Signer:
             self._turn_to(second)
         digest = md5_hex(body).encode()
         inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(b"POST\n%b%b" % (digest, self._tail))
+        inner.update(b"%b\n%b%b" % (self._method, digest, self._tail))
         outer.update(inner.digest())
         return self._lines % (digest, b2a_base64(outer.digest(), newline=False))
 

@@ -22,7 +22,7 @@ from eas_tw.net.endings import awaitable_error, broke_inside, gave_up, nobody, o
 from eas_tw.net.leg import Leg, Line, Request
 from eas_tw.net.offload import Unfinished
 from eas_tw.policy.hedging import LOOK_SHARE
-from eas_tw.policy.outcomes import ANSWERED, NEVER_SENT, NOT_ITS_FAULT, OK_STATUS, Attempt, Condition, Outcome
+from eas_tw.policy.outcomes import ANSWERED, NEVER_SENT, NOT_ITS_FAULT, SUCCESSES, Attempt, Condition, Outcome
 from eas_tw.policy.retry import GiveUp, Options, Retry, RetryBudget, RetryPolicy
 from eas_tw.telemetry.contained import contain
 
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall
 
+    from eas_tw.net.http1 import BodySink, ClientConnection, NoBody
     from eas_tw.net.pool import Reactor
+    from eas_tw.net.stream import ResponseStream
     from eas_tw.net.watch import Watch
     from eas_tw.policy.hedging import Hedging
     from eas_tw.policy.instances import Instance
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
     Key = tuple[str, int]
 
 
+_PAUSE_SHARE = 0.5
+"""Of a call's time: an answer that has begun may pause for less."""
+_SLACK = 1.0 - 1e-9
+"""A timer may be early by the last bit of its sum."""
 _NO_TIME_LEFT = Outcome(Condition.LOCAL_RESOURCE)
 """What an instance is given to account for when the time of its call was lost here."""
 
@@ -67,6 +73,9 @@ class Fleet(Protocol):
     def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
         """Take note of how an attempt ended that began then."""
 
+    def began_to_answer(self, leg: Leg) -> None:
+        """Note that the head of a stream has come; `record` is told of its end."""
+
     def suspect(self, leg: Leg) -> None:
         """Note that an attempt is overdue whose instance has said nothing since it began."""
 
@@ -78,10 +87,16 @@ class Fleet(Protocol):
 
 
 class Reader(Protocol):
-    """What a call makes of the responses that end it."""
+    """What a call makes of the responses that end it.
+
+    Attributes:
+        takes_any_status: Whether a response that is no success is read, too, once it is not tried elsewhere.
+    """
+
+    takes_any_status: bool
 
     def read(self, head: bytes, body: bytes) -> Any:
-        """The result of a response with status 200, or `Unfinished`."""
+        """The result of a response that is an answer, or `Unfinished`."""
 
     def error_body(self, head: bytes, body: bytes) -> bytes:
         """The body that a `StatusError` shows."""
@@ -92,7 +107,8 @@ class Calls:
 
     Attributes:
         in_flight: The calls that have not ended, with their deadlines.
-        idle: Fires when the last of them has; `None` while nobody waits for that.
+        streams: The streams that have been handed over and have not ended.
+        idle: Fires when the last of both has ended; `None` while nobody waits for that.
     """
 
     def __init__(
@@ -118,11 +134,12 @@ class Calls:
         self.hedges: Deadlines[Call] = Deadlines(reactor, Call.delay_passed)
         self.in_flight: Deadlines[Call] = Deadlines(reactor, Call.deadline_passed, hedging.marks, Call.mark_passed)
         self.can_move = Condition.WAITED in policy.retry_on
+        self.streams: dict[ResponseStream, None] = {}
         self.idle: Deferred[None] | None = None
 
     def check_idle(self) -> None:
-        """A call has ended, and somebody waits for the last one."""
-        if not self.in_flight:
+        """A call or a stream has ended, and somebody waits for the last one."""
+        if not self.in_flight and not self.streams:
             # A turn later: who waits for the call hears of its end before who waits for all of them.
             self.reactor.callLater(0, self._become_idle)
 
@@ -133,7 +150,7 @@ class Calls:
 
     async def drain(self, within_s: float, error: Exception) -> None:
         """Wait until no call is in flight; end those left after `within_s` with `error`."""
-        if self.in_flight and within_s > 0:
+        if (self.in_flight or self.streams) and within_s > 0:
             idle = self.idle = Deferred()
             timer = self.reactor.callLater(within_s, self._become_idle)
             await idle
@@ -141,6 +158,8 @@ class Calls:
                 timer.cancel()
         for call in self.in_flight:
             call.abort(error)
+        for stream in list(self.streams):
+            stream.fail_by(Condition.CANCELLED, str(error))
         for deadlines in (self.in_flight, self.leg_deadlines, self.hedges):
             deadlines.stop()
 
@@ -154,11 +173,31 @@ class Call:
             whatever the reader raises. Cancelling it cancels the call.
         history: The attempts that have ended.
         deadline: When it must be over, in the reactor's seconds.
+        on_head: See `Exchange.on_head`, with the attempt first; `None` to have responses whole.
     """
 
+    on_head: Callable[[Leg, ClientConnection, int, bytes], BodySink | type[NoBody] | None] | None = None
+
     __slots__ = (
-        "_answered_by", "_calls", "_failed", "_fleet", "_fresh", "_hedge_s", "_is_idempotent", "_is_over", "_legs",
-        "_pause", "_reader", "_result", "_timeout_s", "_tried", "_work", "deadline", "done", "history", "request",
+        "_calls",
+        "_failed",
+        "_fleet",
+        "_fresh",
+        "_hedge_s",
+        "_is_idempotent",
+        "_is_over",
+        "_legs",
+        "_pause",
+        "_result",
+        "_timeout_s",
+        "_tried",
+        "_work",
+        "answered_by",
+        "deadline",
+        "done",
+        "history",
+        "reader",
+        "request",
     )  # fmt: skip
 
     def __init__(
@@ -176,7 +215,7 @@ class Call:
         self.request = request
         self._calls = calls
         self._fleet = fleet
-        self._reader = reader
+        self.reader = reader
         self._timeout_s = timeout_s
         self._is_idempotent = is_idempotent
         self._legs: tuple[Leg, ...] = ()
@@ -188,7 +227,7 @@ class Call:
         self._is_over = False
         self._result: Any = None
         self._work: Deferred[Any] | None = None
-        self._answered_by: Instance | None = None
+        self.answered_by: Instance | None = None
 
     def __reduce__(self) -> tuple[type[object], tuple[()]]:
         # Events have the call, so that those of one call can be put together: in a pickle of several events, too.
@@ -245,7 +284,7 @@ class Call:
         if leg not in self._legs:
             return
         try:
-            if status == OK_STATUS:
+            if status in SUCCESSES:
                 self._succeed(leg, head, body)
             else:
                 self._leg_ended(leg, outcome_of(status, head))
@@ -294,7 +333,7 @@ class Call:
         """End the call, wherever it is: its time is up."""
         try:
             self._let_go(Condition.DEADLINE)
-            self._fail(too_late(self._timeout_s, self.history, was_answered=self._answered_by is not None))
+            self._fail(too_late(self._timeout_s, self.history, was_answered=self.answered_by is not None))
         except BaseException as error:  # noqa: BLE001  see the module
             self._break_off(error)
 
@@ -309,7 +348,7 @@ class Call:
         if self._legs and not self._look_elsewhere():
             calls, timeout_s = self._calls, self._timeout_s
             now = calls.seconds()
-            is_late = calls.hedging.is_late(now - self._legs[-1].began, timeout_s)
+            is_late = calls.hedging.is_late(self._silence_s(self._legs[-1], now), timeout_s)
             if is_late and calls.hedging.is_half_over(now - self.began, timeout_s):
                 self._hedge(now)
 
@@ -325,9 +364,10 @@ class Call:
         if not self._legs or self._look_elsewhere():
             return
         now, hedging = self._calls.seconds(), self._calls.hedging
-        if hedging.is_unasked and len(self._legs) == 1:
+        silent_s = self._silence_s(self._legs[-1], now)
+        if hedging.is_unasked and len(self._legs) == 1 and silent_s >= (hedging.delay_s or 0.0) * _SLACK:
             self._hedge(now)
-        elif len(self._legs) > 1 or now - self._legs[-1].began < hedging.next_s(self._timeout_s):
+        elif len(self._legs) > 1 or silent_s < hedging.next_s(self._timeout_s):
             # The last attempt has just begun, perhaps in place of one that failed: it is looked at in its turn.
             self._look_later(now)
 
@@ -335,7 +375,7 @@ class Call:
         """Send it to one instance more if the last one that has it is silent; whether that is so."""
         calls, leg, timeout_s = self._calls, self._legs[-1], self._timeout_s
         now = calls.seconds()
-        if not calls.hedging.is_silence(now - leg.began, now - self.began, timeout_s) or not leg.is_silent:
+        if not calls.hedging.is_silence(self._silence_s(leg, now), now - self.began, timeout_s) or not leg.is_silent:
             return False
         if not leg.is_overdue:
             leg.is_overdue = True
@@ -354,6 +394,16 @@ class Call:
         if self._legs:
             self._look_later(now, is_same=self._legs[-1] is leg)
         return True
+
+    def _silence_s(self, leg: Leg, now: float) -> float:
+        """For how long an instance has said nothing to an attempt, as far as that is a sign; 0 if it is none.
+
+        How long answers take until they begin is known, and how long they pause is not: while an answer flows, only a
+        pause of half the call's time is taken for silence.
+        """
+        silent_s = now - leg.heard_at
+        has_begun = leg.heard_at > leg.began
+        return 0.0 if has_begun and silent_s < self._timeout_s * _PAUSE_SHARE else silent_s
 
     def _look_later(self, now: float, *, is_same: bool = False) -> None:
         """Look at the last attempt when it has had its time; less often at one that was found silent before."""
@@ -457,8 +507,12 @@ class Call:
         )
         decision = calls.policy.decide(self.history, options, budget=calls.budget, now=now, rng=calls.rng)
         if isinstance(decision, GiveUp):
+            if answer is not None and self.reader.takes_any_status:
+                self.answered_by = self.history[-1].instance
+                self._conclude(self.reader.read, *answer)
+                return
             if answer is not None:
-                answer = answer[0], self._reader.error_body(*answer)
+                answer = answer[0], self.reader.error_body(*answer)
             self._fail(gave_up(decision.why, self.history, answer))
         else:
             self._retry(decision, now)
@@ -503,6 +557,13 @@ class Call:
         return leg.let_go(condition, watch)
 
     def _succeed(self, leg: Leg, head: bytes, body: bytes) -> None:
+        self._fleet.record(leg.instance, ANSWERED, leg.began)
+        self._win(leg)
+        if not self._is_over:
+            self._conclude(self.reader.read, head, body)
+
+    def _win(self, leg: Leg) -> None:
+        """Take this attempt's response for the answer, and give up the others."""
         calls = self._calls
         legs = self._legs
         self._legs = () if len(legs) == 1 else tuple(other for other in legs if other is not leg)
@@ -510,17 +571,13 @@ class Call:
             calls.leg_deadlines.clear(leg, calls.attempt_timeout_s)
         if calls.hedging.is_learning:
             calls.hedging.observe(calls.seconds() - leg.began)
-        self._fleet.record(leg.instance, ANSWERED, leg.began)
         # Told before the others are dropped: a listener may end the call when it hears of one of those, and nothing of
         # a call is told after its end.
         if calls.record.is_heard:
             calls.record.attempt_answered(leg, self)
         if self._legs:
             self._drop(leg.began)
-        if self._is_over:
-            return
-        self._answered_by = leg.instance
-        self._conclude(self._reader.read, head, body)
+        self.answered_by = leg.instance
 
     def _conclude(self, read: Callable[..., Any], *parts: bytes) -> None:
         """End the call with what `read` makes of the response, at once or when its work is done."""
@@ -528,12 +585,12 @@ class Call:
             result = read(*parts)
         except BaseException as error:  # noqa: BLE001  the caller's parser; its error is the call's result
             failure = Failure(awaitable_error(error, "the response's parser"))
-            self._end(failure, type(failure.value).__name__, self._answered_by)
+            self._end(failure, type(failure.value).__name__, self.answered_by)
             return
         if type(result) is Unfinished:
             self._wait_for(result.work, partial(self._conclude, result.then))
         else:
-            self._end(result, "", self._answered_by)
+            self._end(result, "", self.answered_by)
 
     def _wait_for(self, work: Deferred[Any], then: Callable[[Any], None]) -> None:
         """Go on with the result of work that takes more than a turn; the deadline, a cancel and `abort` stop it."""
@@ -560,7 +617,8 @@ class Call:
         now = self._calls.seconds()
         for leg in self._legs:
             if leg in self._legs:
-                is_late = leg.began < winner_began and self._calls.hedging.is_late(now - leg.began, self._timeout_s)
+                silent_s = self._silence_s(leg, now)
+                is_late = leg.began < winner_began and self._calls.hedging.is_late(silent_s, self._timeout_s)
                 outcome = Outcome(Condition.LATE if is_late else Condition.CANCELLED)
                 try:
                     outcome = self._part(leg, outcome.condition)
@@ -568,7 +626,7 @@ class Call:
                     self._leg_ended(leg, outcome)
 
     def _fail(self, error: BaseException) -> None:
-        self._end(Failure(error), type(error).__name__, self._answered_by)
+        self._end(Failure(error), type(error).__name__, self.answered_by)
 
     def _end(self, result: Any, error: str, instance: Instance | None) -> None:
         """End the call, if it has not ended: it is counted, told, and `done` fires with `result`.

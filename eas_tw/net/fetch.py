@@ -105,6 +105,7 @@ class DirectFetcher:
 class _Get(Factory):
     """A document on its way: opens a connection, owns it, and is the one exchange on it."""
 
+    on_head = None
     noisy = False
 
     def __init__(self, fetcher: DirectFetcher, head: bytes) -> None:

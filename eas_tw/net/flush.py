@@ -31,10 +31,14 @@ class Flusher:
 
     Args:
         clock: The reactor.
+
+    Attributes:
+        seconds: Its time.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
+        self.seconds = clock.seconds
         self._writers: list[Writer] = []
 
     def soon(self, writer: Writer) -> None:

@@ -92,6 +92,9 @@ class Gateway:
     def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
         """Nothing to learn: there is nobody else to send to."""
 
+    def began_to_answer(self, leg: Leg) -> None:
+        """Nothing to learn."""
+
     def suspect(self, leg: Leg) -> None:
         """Nothing to learn either."""
 

@@ -27,13 +27,13 @@ from eas_tw.policy.outcomes import Condition, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted.internet.interfaces import IConsumer, ITCPTransport
+    from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
     from twisted.python.failure import Failure
 
     from eas_tw.net.flush import Flusher
     from eas_tw.net.pieces import Pieces
 
-    class Transport(ITCPTransport, IConsumer):
+    class Transport(ITCPTransport, IConsumer, IPushProducer):
         """What a connection needs of its transport."""
 
 
@@ -53,8 +53,39 @@ _SOCKET_IS_FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 """Errors of `send` after which Twisted's transports wait and try again."""
 
 
+class BodySink(Protocol):
+    """Who takes the body of a response while it arrives; told of its end exactly once, by one of the last two."""
+
+    def open(self) -> None:
+        """The head is complete; called once, before anything else."""
+
+    def feed(self, piece: bytes) -> None:
+        """A piece of the body came."""
+
+    def finished(self) -> None:
+        """The body is whole."""
+
+    def broke(self, outcome: Outcome) -> None:
+        """The rest of the body will not come."""
+
+
+class NoBody:
+    """What `Exchange.on_head` returns for a response that ends with its head, whatever it announces."""
+
+
 class Exchange(Protocol):
-    """Who waits for a response: told exactly once, by one of the two."""
+    """Who waits for a response: told exactly once, by `answered` or `broke`, or by what `on_head` returns."""
+
+    @property
+    def on_head(self) -> Callable[[ClientConnection, int, bytes], BodySink | type[NoBody] | None] | None:
+        """Asked when the head of the final response is complete; `None` to get every response whole.
+
+        Called with the connection, the status and the head. What it returns decides:
+
+        1. `None`: the response is collected and given to `answered`.
+        2. `NoBody`: the same, without a body.
+        3. A sink: takes the body as it comes, and the exchange is told nothing any more.
+        """
 
     def answered(self, status: int, head: bytes, body: bytes) -> None:
         """A whole response came; `head` is its status line and fields, each ended by CRLF."""
@@ -104,6 +135,7 @@ class ClientConnection(TwistedProtocol):
     Attributes:
         idle_since: When it was put by, in the reactor's seconds; `NEVER` while it has not been. Kept by the pool.
         used: How many exchanges it has begun.
+        heard_at: When a part of a response came last that did not complete it; `NEVER` while none has.
         is_lost: Whether the socket is gone.
     """
 
@@ -123,6 +155,7 @@ class ClientConnection(TwistedProtocol):
         self._unsent: tuple[bytes, bytes] | None = None
         self._write_to_socket: Callable[[bytes], int] | None = None
         self._has_input: Callable[[], object] = _has_no_input
+        self._sink: BodySink | None = None
         self._rest: bytes | None = None
         self._rest_at = 0
         self._body: Pieces = []
@@ -130,6 +163,8 @@ class ClientConnection(TwistedProtocol):
         self._head_done = self._until_close = False
         self.idle_since = NEVER
         self.used = 0
+        self.heard_at = NEVER
+        self._is_new = False
         self._shortage = ""
         self.is_lost = False
 
@@ -171,9 +206,17 @@ class ClientConnection(TwistedProtocol):
         if written < len(head) + len(body):
             self._write_rest(head, body, written)
 
+    def pause(self) -> None:
+        """Read no more from the socket for a while."""
+        self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Go on reading."""
+        self.transport.resumeProducing()
+
     def abandon(self) -> None:
         """Nobody wants the answer any more, so the connection cannot be used again."""
-        self._exchange = None
+        self._exchange = self._sink = None
         self._abort()
 
     def abort(self) -> None:
@@ -224,6 +267,9 @@ class ClientConnection(TwistedProtocol):
             self._violation = self._violation or "the response switches protocols"
         except HttpParserError as error:
             self._violation = self._violation or f"the response is not HTTP/1.1: {error}"
+        if self._sink is not None:
+            self._pass_on_body()
+            return
         answer = self._answer
         if answer is not None:
             # Only now, with the parser done: a second response in the same bytes must not meet the next exchange.
@@ -241,11 +287,14 @@ class ClientConnection(TwistedProtocol):
             self._violate(self._violation)
         elif self._overhead_is_unbounded():
             self._violate("the response's head or framing is too large")
+        else:
+            self.heard_at = self._flusher.seconds()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The socket is gone (`IProtocol`)."""
         self.is_lost = True
         exchange, self._exchange = self._exchange, None
+        sink, self._sink = self._sink, None
         # It holds this connection's methods: without the circle both are gone at once, and need no collector.
         del self._parser
         try:
@@ -253,7 +302,10 @@ class ClientConnection(TwistedProtocol):
             self._owner.connection_lost(self)
         finally:
             # Whatever the owner raises, the exchange ends.
-            if exchange is not None and self._head_done and self._until_close and reason.check(ConnectionDone):
+            is_whole = self._head_done and self._until_close and reason.check(ConnectionDone) is not None
+            if sink is not None:
+                sink.finished() if is_whole else sink.broke(self._loss(reason))
+            elif exchange is not None and is_whole:
                 exchange.answered(self._status, self._head, b"".join(self._body))
             elif exchange is not None:
                 exchange.broke(self._loss(reason))
@@ -306,15 +358,21 @@ class ClientConnection(TwistedProtocol):
             coding != b"chunked" or head.count(_CODING) > 1 or self._parser.get_http_version() != "1.1"
         ):
             self._violation = "the response has a transfer coding other than chunked"
-        elif length is not None and int(length) > self._max_body:
-            self._violation = f"the response announces a body of {int(length)} bytes, more than {self._max_body}"
         elif not _FIRST_FINAL <= status <= _LAST_STATUS:
             self._check_interim(status, raw[end + 2 :])
+        elif self._is_taken_over(status, has_more=len(raw) > end + 2):
+            pass
+        elif length is not None and int(length) > self._max_body:
+            self._violation = f"the response announces a body of {int(length)} bytes, more than {self._max_body}"
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body came (httptools)."""
         self._body_bytes += len(body)
-        if self._body_bytes > self._max_body:
+        if self._sink is not None:
+            # Passed on when the parser has done with these bytes: a reader may close the connection.
+            self._more_pieces += 1
+            add_piece(self._body, body) if self._body else self._body.append(body)
+        elif self._body_bytes > self._max_body:
             self._violation = f"the response's body is larger than {self._max_body} bytes"
         elif self._body:
             self._more_pieces += 1
@@ -344,6 +402,53 @@ class ClientConnection(TwistedProtocol):
             self._violation = f"the response has the status {status}"
         elif self._interim > _MAX_INTERIM:
             self._violation = f"more than {_MAX_INTERIM} interim responses"
+
+    def _is_taken_over(self, status: int, *, has_more: bool) -> bool:
+        """Let the exchange say what becomes of the body; whether a sink takes it."""
+        on_head = self._exchange.on_head if self._exchange is not None else None
+        if on_head is None:
+            return False
+        found = on_head(self, status, self._head)
+        if found is None:
+            return False
+        if found is NoBody:
+            self._answer = (status, self._head, b"", self._parser.should_keep_alive())
+            # The old one waits for the body that the head announces, and has the rest of these bytes.
+            self._parser = HttpResponseParser(self)
+            if has_more:
+                self._violation = "a body follows a response that has none"
+            return True
+        self._sink = found  # type: ignore[assignment]  # nothing else is left
+        self._is_new = True
+        return True
+
+    def _pass_on_body(self) -> None:
+        """Give the sink what came of the body, and its end."""
+        sink, answer = self._sink, self._answer
+        if sink is None:
+            return
+        if self._is_new:
+            self._is_new = False
+            sink.open()
+        if self._body and self._sink is not None:
+            pieces, self._body = self._body, []
+            sink.feed(b"".join(pieces))
+        if self._sink is None:
+            # Its reader has closed it.
+            return
+        if self._violation or self._overhead_is_unbounded():
+            self._sink = self._exchange = None
+            self._abort()
+            sink.broke(Outcome(Condition.VIOLATION, detail=self._violation or "the response's framing is too large"))
+        elif answer is not None:
+            self._sink = self._exchange = self._answer = None
+            try:
+                sink.finished()
+            finally:
+                if answer[3] and self._rest is None:
+                    self._owner.connection_free(self)
+                else:
+                    self._end_after_answer()
 
     def _end_after_answer(self) -> None:
         """Close a connection that cannot be kept after a whole response."""

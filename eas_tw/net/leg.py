@@ -6,6 +6,7 @@ of what follows.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from eas_tw.policy.outcomes import Condition, Outcome
@@ -22,18 +23,20 @@ class Request(NamedTuple):
     """What is sent, the same on every attempt.
 
     Attributes:
+        method: Such as `POST`.
         target: Path and query, as in the request line.
         fields: The header lines without Host, each ended by CRLF.
         body: The bytes.
     """
 
+    method: bytes
     target: bytes
     fields: bytes
     body: bytes
 
     def __repr__(self) -> str:
         """Without the fields, which have the token in its plain form."""
-        return f"<Request {self.target.decode()} of {len(self.body)} bytes>"
+        return f"<Request {self.method.decode()} {self.target.decode()} of {len(self.body)} bytes>"
 
 
 class Line(Protocol):
@@ -70,9 +73,10 @@ class Leg:
         retry_of: The attempt before, if this is a retry.
         beside: The instances that had the call already and had not answered when this one was sent as a hedge.
         is_overdue: Whether its instance was found silent.
+        on_head: See `Exchange`; the call's, with this attempt.
     """
 
-    __slots__ = ("_call", "_connection", "began", "beside", "instance", "is_overdue", "line", "retry_of")
+    __slots__ = ("_call", "_connection", "began", "beside", "instance", "is_overdue", "line", "on_head", "retry_of")
 
     def __init__(
         self,
@@ -90,6 +94,7 @@ class Leg:
         self.retry_of = retry_of
         self.beside = beside
         self.is_overdue = False
+        self.on_head = None if call.on_head is None else partial(call.on_head, self)
 
     @property
     def request(self) -> Request:
@@ -104,9 +109,9 @@ class Leg:
     def dispatch(self, connection: ClientConnection, host: bytes) -> None:
         """The line has a connection for it."""
         self._connection = connection
-        target, fields, body = self._call.request
+        method, target, fields, body = self._call.request
         try:
-            connection.send(b"POST %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (target, host, fields), body, self)
+            connection.send(b"%b %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (method, target, host, fields), body, self)
         except BaseException as error:  # noqa: BLE001  the pool, which serves other calls too, must not be torn apart
             self._call.leg_not_written(self, error)
 
@@ -123,9 +128,18 @@ class Leg:
         self._call.leg_timed_out(self)
 
     @property
+    def heard_at(self) -> float:
+        """When its instance last sent a part of the response, in the reactor's seconds; when it began, if nothing came.
+
+        An answer that flows is not late, however long it takes.
+        """
+        connection = self._connection
+        return self.began if connection is None else max(self.began, connection.heard_at)
+
+    @property
     def is_silent(self) -> bool:
-        """Whether its instance has answered nothing since it began, to this call or another."""
-        return self.line is not None and not self.line.heard_since(self.began)
+        """Whether its instance has answered nothing since it was heard of last, to this call or another."""
+        return self.line is not None and not self.line.heard_since(self.heard_at)
 
     @property
     def is_connecting(self) -> bool:

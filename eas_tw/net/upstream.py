@@ -245,6 +245,10 @@ class Upstream:
         if judgements is not NOTHING:
             self._conclude(judgements)
 
+    def began_to_answer(self, leg: Leg) -> None:
+        """Note that the head of a stream has come: the instance is neither dead nor silent, and has the call still."""
+        self._conclude(self._cluster.overheard(leg.instance, ANSWERED, self._seconds(), leg.began, is_all=False))
+
     def suspect(self, leg: Leg) -> None:
         """Note that an attempt is overdue whose instance has said nothing since it began."""
         self._cluster.suspect(leg.instance, leg.began, self._seconds())

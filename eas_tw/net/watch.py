@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eas_tw.policy.outcomes import ANSWERED, Condition, Outcome
+from eas_tw.policy.outcomes import ANSWERED, SUCCESSES, Condition, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from eas_tw.net.leg import Leg
     from eas_tw.net.pool import Pool
 
+    OnHead = Callable[[ClientConnection, int, bytes], "Watch"]
     OnHeard = Callable[["Watch", Outcome, bool], None]
 
 
@@ -36,7 +37,10 @@ class Watch:
         timeout_s: What its call had in all; it is listened to for as long again.
     """
 
-    __slots__ = ("_connection", "_is_over", "_on_heard", "_pool", "began", "deadline", "instance", "timeout_s")
+    __slots__ = (
+        "_connection", "_is_over", "_on_heard", "_pool", "_status", "began", "deadline", "instance", "on_head",
+        "timeout_s",
+    )  # fmt: skip
 
     def __init__(self, leg: Leg, timeout_s: float, pool: Pool, on_heard: OnHeard) -> None:
         self.instance = leg.instance
@@ -47,6 +51,8 @@ class Watch:
         self._on_heard = on_heard
         self._connection: ClientConnection | None = None
         self._is_over = False
+        self._status = 0
+        self.on_head: OnHead | None = None if leg.on_head is None else self._take_head
 
     def take_over(self, leg: Leg, connection: ClientConnection | None) -> bool:
         """Listen in place of an attempt that runs: on its connection, or without one from its place in the line.
@@ -69,7 +75,25 @@ class Watch:
     def answered(self, status: int, head: bytes, body: bytes) -> None:  # noqa: ARG002  as every exchange
         """The instance is slow, and not dead."""
         self._connection = None
-        self._end(ANSWERED if status == ANSWERED.status else Outcome(Condition.STATUS, status))
+        self._end(ANSWERED if status in SUCCESSES else Outcome(Condition.STATUS, status))
+
+    def _take_head(self, connection: ClientConnection, status: int, head: bytes) -> Watch:  # noqa: ARG002
+        """The head is enough to know that the instance is not dead; the body may be long, or none at all."""
+        self._status = status
+        return self
+
+    def open(self) -> None:
+        """The head is complete (`BodySink`)."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abandon()
+        self.answered(self._status, b"", b"")
+
+    def feed(self, piece: bytes) -> None:
+        """Nothing of the body is wanted (`BodySink`)."""
+
+    def finished(self) -> None:
+        """Nothing of the body is wanted (`BodySink`)."""
 
     def broke(self, outcome: Outcome) -> None:
         """The connection was lost, or could not be opened."""

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from eas_tw.policy.instances import Instance
 
 OK_STATUS = 200
+SUCCESSES = range(200, 300)
+"""Statuses of a response that is an answer (RFC 9110 §15.3)."""
 
 
 class Condition(StrEnum):
     """How an attempt ended."""
 
     ANSWERED = "answered"
-    """A whole response with status 200."""
+    """A whole response with a status from 200 to 299; of a stream its head."""
     STATUS = "status"
     """A whole response with any other status; `Outcome.status` has it."""
     CONNECT_REFUSED = "connect_refused"

@@ -32,6 +32,8 @@ class Counters:
         failovers: Those of them that went to another instance than the one before.
         hedges: Attempts beside another one of the same call that took long; one that reached nobody and is made again
             counts once.
+        streams: Responses handed to a caller with their head, to be read while they arrive; their calls are `answered`.
+        streams_broken: Those that ended before their body did, by how; `cancelled` where the reader closed it.
         ejections: Instances left out for a while, by address.
         ejections_overflow: Instances that should have been, while too many were already, by address.
     """
@@ -45,6 +47,8 @@ class Counters:
     retries: Counter[str] = field(factory=Counter)
     failovers: int = 0
     hedges: int = 0
+    streams: int = 0
+    streams_broken: Counter[str] = field(factory=Counter)
     ejections: Counter[str] = field(factory=Counter)
     ejections_overflow: Counter[str] = field(factory=Counter)
 

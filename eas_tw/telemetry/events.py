@@ -89,6 +89,25 @@ class Ejected:
 
 
 @frozen
+class StreamEnded:
+    """A stream that was handed to a caller has ended; the end of its call was told with its head.
+
+    Attributes:
+        service: The service's name.
+        instance: Whose response it was.
+        outcome: `answered` if the body is whole; `cancelled` if its reader closed it.
+        received_bytes: Of the body.
+        elapsed_s: Since its attempt began, in seconds.
+    """
+
+    service: str
+    instance: Instance
+    outcome: Outcome
+    received_bytes: int
+    elapsed_s: float
+
+
+@frozen
 class EjectionOverflow:
     """An instance should be left out, and takes part, because `max_ejected_ratio` of the list are left out already.
 
@@ -136,4 +155,6 @@ class Closed:
     service: str
 
 
-Event = CallEnded | AttemptEnded | ListChanged | Ejected | EjectionOverflow | Returned | PollRefused | Closed
+Event = (
+    CallEnded | AttemptEnded | StreamEnded | ListChanged | Ejected | EjectionOverflow | Returned | PollRefused | Closed
+)

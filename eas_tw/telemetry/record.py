@@ -23,6 +23,7 @@ from eas_tw.telemetry.events import (
     ListChanged,
     PollRefused,
     Returned,
+    StreamEnded,
 )
 
 if TYPE_CHECKING:
@@ -147,6 +148,19 @@ class Record:
         counters.failures_at[ended.instance.address] += 1
         if self.is_heard:
             self._tell_attempt(attempt, call, ended)
+
+    # -- streams
+
+    def stream_began(self) -> None:
+        """The head of a stream was handed to the caller."""
+        self.counters.streams += 1
+
+    def stream_ended(self, instance: Instance, outcome: Outcome, received_bytes: int, elapsed_s: float) -> None:
+        """A stream has ended; its outcome is `answered` if its body is whole."""
+        if outcome is not ANSWERED:
+            self.counters.streams_broken[outcome.label] += 1
+        if self.is_heard:
+            self._tell(StreamEnded(self.service, instance, outcome, received_bytes, elapsed_s))
 
     # -- the fleet
 

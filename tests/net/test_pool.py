@@ -35,6 +35,8 @@ class Caller:
         self.connection = connection
         connection.send(b"POST / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n", b"", self)
 
+    on_head: Any = None
+
     def answered(self, status: int, head: bytes, body: bytes) -> None:
         assert self.result is None
         self.result = status

@@ -23,6 +23,13 @@ class Wire(StringTransport):
         self.is_open = True
         self.aborted = False
         self.no_delay = False
+        self.is_paused = False
+
+    def pauseProducing(self) -> None:
+        self.is_paused = True
+
+    def resumeProducing(self) -> None:
+        self.is_paused = False
 
     def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: FBT001, N802
         self.no_delay = enabled
@@ -67,6 +74,8 @@ class Witness:
 
     def connection_lost(self, connection: ClientConnection) -> None:
         self.events.append("gone")
+
+    on_head: Any = None
 
     def answered(self, status: int, head: bytes, body: bytes) -> None:
         self.events.append((status, body))

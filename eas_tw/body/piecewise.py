@@ -1,0 +1,139 @@
+"""Decompression of a body while it arrives: gzip, zlib, raw deflate, zstd.
+
+Each piece is decompressed in parts of bounded size, so that a few bytes that stand for gigabytes are produced only as
+fast as they are read.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any, Protocol
+
+from eas_tw.errors import BodyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PART_BYTES = 1 << 16
+"""The most that one part of gzip or deflate has."""
+_MAX_WINDOW_BYTES = 8 << 20
+"""What every decoder should support (RFC 8878 §3.1.1.1.2), and HTTP's bound (RFC 9659)."""
+
+
+class Decompressor(Protocol):
+    """Takes a compressed body piece by piece."""
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """The parts that a piece decompresses to."""
+
+    def finish(self) -> Iterator[bytes]:
+        """What is left at the end of the body; raises `BodyError` if it is cut short."""
+
+
+def decompressor_of(coding: str) -> Decompressor | None:
+    """The decompressor of a Content-Encoding; `None` for a body that is not compressed.
+
+    Raises:
+        BodyError: There is none for that coding, or it needs the extra `compression`.
+    """
+    name = coding.strip().lower()
+    if name in ("", "identity"):
+        return None
+    if name in ("gzip", "x-gzip"):
+        return _Inflating(16 + zlib.MAX_WBITS)
+    if name in ("deflate", "zlib"):
+        return _Inflating(None)
+    if name == "zstd":
+        return _Zstd()
+    raise BodyError(f"a stream with the content coding {coding!r} cannot be decompressed while it arrives")
+
+
+class _Inflating:
+    """zlib's formats; gzip may consist of any number of members (RFC 1952 §2.2)."""
+
+    def __init__(self, window_bits: int | None) -> None:
+        self._bits = window_bits
+        self._stream = None if window_bits is None else zlib.decompressobj(window_bits)
+        self._held = b""
+        self._is_empty = True
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """The parts that a piece decompresses to."""
+        data = self._held + piece
+        self._held = b""
+        if self._stream is None:
+            if len(data) < _HEADER_BYTES:
+                self._held = data
+                return
+            self._stream = zlib.decompressobj(zlib.MAX_WBITS if _is_zlib(data) else -zlib.MAX_WBITS)
+        self._is_empty = False
+        while data:
+            try:
+                part = self._stream.decompress(data, PART_BYTES)
+            except zlib.error as error:
+                raise BodyError(f"the stream cannot be decompressed: {error}") from error
+            if part:
+                yield part
+            data = self._stream.unconsumed_tail
+            if self._stream.eof:
+                data = self._stream.unused_data.lstrip(b"\0") if self._bits is not None else b""
+                if not data:
+                    return
+                self._stream = zlib.decompressobj(self._bits or zlib.MAX_WBITS)
+
+    def finish(self) -> Iterator[bytes]:
+        """Raise an error unless the body is whole."""
+        if self._held or (not self._is_empty and self._stream is not None and not self._stream.eof):
+            raise BodyError("the stream cannot be decompressed: it is cut short")
+        return iter(())
+
+
+_HEADER_BYTES = 2
+_DEFLATE_METHOD, _METHOD_MASK, _HEADER_MODULUS = 8, 0x0F, 31
+
+
+def _is_zlib(data: bytes) -> bool:
+    """Whether `deflate` means zlib's format, as RFC 9110 §8.4.1.2 has it, and not the bare stream."""
+    return data[0] & _METHOD_MASK == _DEFLATE_METHOD and int.from_bytes(data[:2], "big") % _HEADER_MODULUS == 0
+
+
+class _Zstd:
+    """zstd by `zstandard`; cramjam, which has the other codecs, takes whole frames only."""
+
+    _MOST_AT_ONCE = 256
+    """Bytes of input at a time: a block of 4 bytes may stand for 128 KiB, so these make at most 8 MiB."""
+
+    def __init__(self) -> None:
+        try:
+            import zstandard  # noqa: PLC0415  optional
+        except ImportError as error:
+            raise BodyError(
+                "a zstd stream needs zstandard; install it with: pip install 'eas-tw[compression]'"
+            ) from error
+        self._error = zstandard.ZstdError
+        self._new = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).decompressobj
+        self._stream: Any = None
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """The parts that a piece decompresses to; a body may have several frames (RFC 8878 §3.1)."""
+        at = 0
+        while at < len(piece):
+            if self._stream is None:
+                self._stream = self._new()
+            data = piece[at : at + self._MOST_AT_ONCE]
+            at += len(data)
+            try:
+                part = self._stream.decompress(data)
+            except self._error as error:
+                raise BodyError(f"the stream cannot be decompressed: {error}") from error
+            if part:
+                yield part
+            if self._stream.eof:
+                at -= len(self._stream.unused_data)
+                self._stream = None
+
+    def finish(self) -> Iterator[bytes]:
+        """Raise an error unless the last frame is whole."""
+        if self._stream is not None:
+            raise BodyError("the stream cannot be decompressed: it is cut short")
+        return iter(())

@@ -1,0 +1,143 @@
+"""Server-sent events, by the rules of the WHATWG HTML standard (§9.2.5 and §9.2.6).
+
+The stream is UTF-8 with an optional byte order mark. Lines end with CR, LF or CRLF; a piece of the stream may end
+anywhere, inside a character and between CR and LF too.
+"""
+
+from __future__ import annotations
+
+from codecs import getincrementaldecoder
+from typing import NamedTuple
+
+from eas_tw.errors import BodyError
+
+MAX_EVENT_BYTES = 1 << 20
+"""The default bound on one event. A server that never ends a line would fill the memory otherwise."""
+
+
+_RETRY_DIGITS = 18
+"""More would be longer than anybody waits, and slow to read."""
+
+
+class ServerSentEvent(NamedTuple):
+    """One event.
+
+    Attributes:
+        data: The lines of `data`, joined by newlines.
+        event: Its type; `message` if the server gave none.
+        id: The last event ID that the server sent so far; empty if none.
+        retry: The reconnection time that came with this event, in milliseconds; `None` if none did.
+    """
+
+    data: str
+    event: str = "message"
+    id: str = ""
+    retry: int | None = None
+
+
+class LineSplitter:
+    """Turns the pieces of a body into lines of text, without their ends; LF, CR and CRLF end a line.
+
+    Args:
+        max_line_bytes: Bound on one line.
+    """
+
+    def __init__(self, max_line_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._decoder = getincrementaldecoder("utf-8")("replace")
+        self._max = max_line_bytes
+        self._rest: list[str] = []
+        self._size = 0
+        self._after_cr = False
+
+    def feed(self, piece: bytes) -> list[str]:
+        """The lines that a piece completes."""
+        text = self._decoder.decode(piece)
+        if not text:
+            return []
+        if self._after_cr:
+            self._after_cr = False
+            text = text.removeprefix("\n")
+        self._after_cr = text.endswith("\r")
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        if self._rest and len(lines) > 1:
+            lines[0] = "".join([*self._rest, lines[0]])
+            self._rest, self._size = [], 0
+        last = lines.pop()
+        if last:
+            self._rest.append(last)
+            self._size += len(last)
+            if self._size > self._max:
+                raise BodyError(f"a line is longer than {self._max} bytes")
+        return lines
+
+    def finish(self) -> list[str]:
+        """The last line, if it has no end."""
+        rest = "".join([*self._rest, self._decoder.decode(b"", final=True)])
+        self._rest = []
+        return [rest] if rest else []
+
+
+class EventParser:
+    """Turns the pieces of a stream into events.
+
+    Args:
+        max_event_bytes: Bound on one event: its data, and a line that has not ended.
+    """
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max = max_event_bytes
+        self._lines = LineSplitter(max_event_bytes)
+        self._is_first = True
+        self._data: list[str] = []
+        self._data_size = 0
+        self._type = ""
+        self._last_id = ""
+        self._retry: int | None = None
+
+    def feed(self, piece: bytes) -> list[ServerSentEvent]:
+        """Take a piece of the stream.
+
+        Returns:
+            The events that it completes. An event that the stream's end leaves incomplete is none.
+
+        Raises:
+            BodyError: An event is larger than the bound.
+        """
+        found: list[ServerSentEvent] = []
+        for line in self._lines.feed(piece):
+            text = line
+            if self._is_first:
+                self._is_first = False
+                text = line.removeprefix("\ufeff")
+            if text:
+                self._take(text)
+            elif (event := self._dispatch()) is not None:
+                found.append(event)
+        return found
+
+    def _take(self, line: str) -> None:
+        """Process one field; a line without a colon is a field without a value."""
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "data":
+            self._data.append(value)
+            self._data_size += len(value) + 1
+            if self._data_size > self._max:
+                raise BodyError(f"a server-sent event is larger than {self._max} bytes")
+        elif name == "event":
+            self._type = value
+        elif name == "id":
+            if "\0" not in value:
+                self._last_id = value
+        elif name == "retry" and value.isascii() and value.isdigit():
+            self._retry = int(value[:_RETRY_DIGITS])
+        # An empty name is a comment; other fields are ignored.
+
+    def _dispatch(self) -> ServerSentEvent | None:
+        """End an event at an empty line; one without data is none."""
+        data, kind = self._data, self._type
+        self._data, self._data_size, self._type = [], 0, ""
+        if not data:
+            return None
+        retry, self._retry = self._retry, None
+        return ServerSentEvent("\n".join(data), kind or "message", self._last_id, retry)

@@ -1,0 +1,233 @@
+"""A response whose body is read while it arrives.
+
+The connection puts pieces in, whoever reads takes them out. While more than a bound lies unread the transport is
+paused, so that a slow reader slows the instance and not this process's memory. A stream ends once: with the end of the
+body, because its reader closed it, or because it broke. What follows from that, for the pool, the record of the
+instance and the client that is being closed, is the business of `on_end`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
+
+from eas_tw.policy.outcomes import ANSWERED, Condition, Outcome
+from eas_tw.telemetry.contained import contain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IDelayedCall
+
+    from eas_tw.net.pool import Reactor
+
+
+class Source(Protocol):
+    """Where the pieces come from: a connection, or the body of an agent's response."""
+
+    def pause(self) -> None:
+        """Read no more from the socket for a while."""
+
+    def resume(self) -> None:
+        """Go on reading."""
+
+    def abandon(self) -> None:
+        """Close at once: nobody reads any further."""
+
+
+class StreamLimits(Protocol):
+    """The settings a stream needs; `ClientConfig` has the defaults."""
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Unread bytes above which the transport is paused."""
+
+    @property
+    def idle_timeout_s(self) -> float | None:
+        """The longest silence between two pieces; `None` for no bound."""
+
+    @property
+    def total_timeout_s(self) -> float | None:
+        """The longest duration from the head to the end; `None` for no bound."""
+
+
+class ResponseStream:
+    """The body of one response, piece by piece.
+
+    Args:
+        reactor: Clock and timers.
+        source: Where the pieces come from.
+        status: The response's status.
+        head: Its status line and fields, each ended by CRLF.
+        limits: Bounds on memory and time.
+        on_open: Called when the head may be handed to the caller.
+        on_end: Called once with how it ended: `ANSWERED` for a whole body.
+
+    Attributes:
+        received_bytes: Of the body, so far.
+        outcome: How it ended; `None` while it runs.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        source: Source,
+        status: int,
+        head: bytes,
+        limits: StreamLimits,
+        *,
+        on_open: Callable[[ResponseStream], None],
+        on_end: Callable[[ResponseStream, Outcome], Exception | None],
+    ) -> None:
+        self.status = status
+        self.head = head
+        self.received_bytes = 0
+        self.outcome: Outcome | None = None
+        self._reactor = reactor
+        self._source: Source | None = source
+        self._limits = limits
+        self._on_open = on_open
+        self._on_end = on_end
+        self._pieces: list[bytes] = []
+        self._unread = 0
+        self._is_paused = False
+        self._error: Exception | None = None
+        self._reader: Deferred[bytes] | None = None
+        self._heard_at = reactor.seconds()
+        self._idle_timer: IDelayedCall | None = None
+        self._total_timer: IDelayedCall | None = None
+
+    # -- what the source reports
+
+    def open(self) -> None:
+        """The head is complete, and nothing of the connection is being handled any more."""
+        limits = self._limits
+        if limits.idle_timeout_s is not None:
+            self._idle_timer = self._reactor.callLater(limits.idle_timeout_s, self._check_idle)
+        if limits.total_timeout_s is not None:
+            self._total_timer = self._reactor.callLater(
+                limits.total_timeout_s,
+                self.fail_by,
+                Condition.DEADLINE,
+                f"its total_timeout_s of {limits.total_timeout_s:g} s passed",
+            )
+        self._on_open(self)
+
+    def feed(self, piece: bytes) -> None:
+        """Take a piece of the body."""
+        if self.outcome is not None:
+            return
+        self._heard_at = self._reactor.seconds()
+        self.received_bytes += len(piece)
+        reader = self._reader
+        if reader is not None:
+            self._reader = None
+            reader.callback(piece)
+            return
+        self._pieces.append(piece)
+        self._unread += len(piece)
+        if self._unread > self._limits.buffer_bytes and not self._is_paused and self._source is not None:
+            self._is_paused = True
+            self._source.pause()
+
+    def finished(self) -> None:
+        """The body is whole."""
+        self._end(ANSWERED)
+
+    def broke(self, outcome: Outcome) -> None:
+        """Nothing more will come, and the body is not whole."""
+        self._end(outcome)
+
+    # -- what the reader does
+
+    def read_piece(self) -> Deferred[bytes]:
+        """Take what has arrived.
+
+        Returns:
+            Fires with at least one byte, as soon as there is one; with `b""` at the end of the body. Fails with
+            `StreamBroken`. One read at a time.
+        """
+        if self._reader is not None:
+            raise RuntimeError("a stream is read by one reader at a time")
+        if self._pieces:
+            data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            self._pieces.clear()
+            self._unread = 0
+            if self._is_paused:
+                self._resume()
+            return succeed(data)
+        if self.outcome is None:
+            reader: Deferred[bytes] = Deferred(self._reader_cancelled)
+            self._reader = reader
+            return reader
+        done: Deferred[bytes] = Deferred()
+        if self._error is not None:
+            done.errback(Failure(self._error))
+        else:
+            done.callback(b"")
+        return done
+
+    def close(self) -> None:
+        """Read no further: the connection is closed unless the body has ended."""
+        self._pieces.clear()
+        self._unread = 0
+        self.fail_by(Condition.CANCELLED, "the stream was closed")
+
+    def fail_by(self, condition: Condition, detail: str) -> None:
+        """End it for a reason of this side's."""
+        source = self._source
+        if self.outcome is None and source is not None:
+            self._end(Outcome(condition, detail=detail))
+            source.abandon()
+
+    # -- how it runs
+
+    def _reader_cancelled(self, reader: Deferred[bytes]) -> None:
+        # Whoever gives up a read gives up the stream: a program that is cancelled leaves nothing open behind it.
+        if self._reader is reader:
+            self._reader = None
+            self.close()
+
+    def _resume(self) -> None:
+        self._is_paused = False
+        self._heard_at = self._reactor.seconds()
+        if self._source is not None:
+            self._source.resume()
+
+    def _check_idle(self) -> None:
+        """Look whether it is silent; the timer is armed for the last piece then, and not with each one."""
+        self._idle_timer = None
+        idle_s = self._limits.idle_timeout_s
+        if idle_s is None or self.outcome is not None:
+            return
+        now = self._reactor.seconds()
+        # What is paused is silent because its reader is slow.
+        left_s = idle_s if self._is_paused else self._heard_at + idle_s - now
+        if left_s <= 0:
+            self.fail_by(Condition.LATE, f"nothing came for {idle_s:g} s")
+        else:
+            self._idle_timer = self._reactor.callLater(left_s, self._check_idle)
+
+    def _end(self, outcome: Outcome) -> None:
+        if self.outcome is not None:
+            return
+        self.outcome = outcome
+        if self._is_paused:
+            self._resume()
+        self._source = None
+        for timer in (self._idle_timer, self._total_timer):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._idle_timer = self._total_timer = None
+        try:
+            self._error = self._on_end(self, outcome)
+        except BaseException:  # noqa: BLE001  the reader has to hear of the end whatever is raised by others
+            contain(self._reactor.callLater, "the end of a stream could not be recorded")
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            if self._error is not None:
+                reader.errback(Failure(self._error))
+            else:
+                reader.callback(b"")
