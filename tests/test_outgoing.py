@@ -18,7 +18,7 @@ SETTINGS = settings(derandomize=True, deadline=None)
 
 def envelope(token: str = "", *, plain: bool = False) -> Envelope:
     made = Envelope(lambda: NOW)
-    made.address("/api/predict/svc", plain=plain)
+    made.address("/api/predict/svc", auth="token" if plain else "signature")
     made.set_token(token)
     return made
 
@@ -216,7 +216,7 @@ def test_what_the_program_says_wins_over_what_a_request_says(
 ) -> None:
     """A call's headers, headers of the client, its content type, the request's own, the default."""
     made = Envelope(lambda: NOW)
-    made.address("/api/predict/s", plain=False)
+    made.address("/api/predict/s", auth="signature")
     made.set_token("t")
     if setting is not None:
         made.set_content_type(setting)
@@ -233,7 +233,7 @@ def test_the_signature_covers_the_requests_own_type() -> None:
     fields = []
     for own, header in ((JSON, None), (None, {"Content-Type": JSON})):
         made = Envelope(lambda: NOW)
-        made.address("/api/predict/s", plain=False)
+        made.address("/api/predict/s", auth="signature")
         made.set_token("t")
         fields.append(made.seal(b"[]", headers=header, content_type=own).fields)
     assert fields[0] == fields[1]

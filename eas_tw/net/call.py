@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall
 
-    from eas_tw.net.http1 import BodySink, ClientConnection, NoBody
+    from eas_tw.net.http1 import BodySink, NoBody
     from eas_tw.net.pool import Reactor
-    from eas_tw.net.stream import ResponseStream
+    from eas_tw.net.stream import ResponseStream, Source
     from eas_tw.net.watch import Watch
     from eas_tw.policy.hedging import Hedging
     from eas_tw.policy.instances import Instance
@@ -176,7 +176,7 @@ class Call:
         on_head: See `Exchange.on_head`, with the attempt first; `None` to have responses whole.
     """
 
-    on_head: Callable[[Leg, ClientConnection, int, bytes], BodySink | type[NoBody] | None] | None = None
+    on_head: Callable[[Leg, Source, int, bytes], BodySink | type[NoBody] | None] | None = None
 
     __slots__ = (
         "_calls",
@@ -402,8 +402,7 @@ class Call:
         pause of half the call's time is taken for silence.
         """
         silent_s = now - leg.heard_at
-        has_begun = leg.heard_at > leg.began
-        return 0.0 if has_begun and silent_s < self._timeout_s * _PAUSE_SHARE else silent_s
+        return 0.0 if leg.has_begun and silent_s < self._timeout_s * _PAUSE_SHARE else silent_s
 
     def _look_later(self, now: float, *, is_same: bool = False) -> None:
         """Look at the last attempt when it has had its time; less often at one that was found silent before."""

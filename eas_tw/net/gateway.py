@@ -14,9 +14,11 @@ from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.web._newclient import RequestNotSent  # where Twisted keeps it, and there is no other way
-from twisted.web.client import ResponseFailed, ResponseNeverReceived
+from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.error import SchemeNotSupported
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
@@ -33,12 +35,15 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IConsumer
     from twisted.python.failure import Failure
-    from twisted.web.iweb import IAgent
+    from twisted.web.iweb import IAgent, IResponse
 
     from eas_tw.config import ClientConfig
-    from eas_tw.net.leg import Leg, Request
+    from eas_tw.net.http1 import BodySink
+    from eas_tw.net.leg import Leg
     from eas_tw.net.pool import Reactor
 
+_WITH_BODY = (b"POST", b"PUT", b"PATCH")
+"""Methods whose requests announce a length even when it is 0 (RFC 9110 §8.6)."""
 _PORTS = {"http": 80, "https": 443}
 _Answer = tuple[int, bytes, bytes]
 """Status, head and body."""
@@ -117,7 +122,7 @@ class Gateway:
     def submit(self, leg: Leg, *, fresh: bool) -> None:  # noqa: ARG002
         """Send it."""
         # The callbacks last: an agent may answer, fail or raise before its `request` returns.
-        posting = self._running[leg] = Deferred.fromCoroutine(self._post(leg.request))
+        posting = self._running[leg] = Deferred.fromCoroutine(self._post(leg))
         posting.addCallbacks(partial(self._answered, leg), partial(self._failed, leg))
 
     def withdraw(self, leg: Leg) -> bool:
@@ -134,10 +139,12 @@ class Gateway:
         """Fires when kept connections are closed and every socket is gone."""
         return self._agents.close()
 
-    async def _post(self, request: Request) -> _Answer:
+    async def _post(self, leg: Leg) -> _Answer:
+        request = leg.request
         # Not through treq, whose URLs take no IPv6 address and no underscore.
         url = self._origin + request.target
-        requesting = self._agents.agent.request(b"POST", url, _fields(request.fields), _WholeBody(request.body))
+        body_producer = _WholeBody(request.body) if request.body or request.method in _WITH_BODY else None
+        requesting = self._agents.agent.request(request.method, url, _fields(request.fields), body_producer)
         is_written = self._agents.flush()
         try:
             response = await requesting
@@ -145,9 +152,19 @@ class Gateway:
             if is_written:
                 raise
             raise RequestNotSent from error
-        body = await collect(response, self._config.max_response_bytes)
         lines = [name + b": " + value for name, values in response.headers.getAllRawHeaders() for value in values]
-        return response.code, b"\r\n".join([b"", *lines, b""]), body
+        head = b"\r\n".join([b"HTTP/1.1 %d" % response.code, *lines, b""])
+        if leg.on_head is not None:
+            source = _StreamedBody()
+            sink = leg.on_head(source, response.code, head)
+            if isinstance(sink, type):  # NoBody
+                return response.code, head, b""
+            if sink is not None:
+                # From here on the sink is told, and the attempt nothing any more.
+                self._running.pop(leg, None)
+                source.begin(sink, response)
+                return response.code, head, b""
+        return response.code, head, await collect(response, self._config.max_response_bytes)
 
     def _answered(self, leg: Leg, answer: _Answer) -> None:
         if self._running.pop(leg, None) is not None:
@@ -159,6 +176,60 @@ class Gateway:
             error = failure.value
             pass_on(self._later, error)
             leg.broke(_outcome(error))
+
+
+class _StreamedBody(Protocol):
+    """The body of an agent's response on its way to a sink; the source that the sink pauses."""
+
+    def __init__(self) -> None:
+        self._sink: BodySink | None = None
+
+    def begin(self, sink: BodySink, response: IResponse) -> None:
+        """Open the sink and let the body come."""
+        self._sink = sink
+        sink.open()
+        response.deliverBody(self)
+
+    def pause(self) -> None:
+        """Read no more for a while."""
+        self._call_transport("pauseProducing")
+
+    def resume(self) -> None:
+        """Go on reading."""
+        self._call_transport("resumeProducing")
+
+    def abandon(self) -> None:
+        """Close at once."""
+        self._sink = None
+        # The transport of a body is the agent's own; some have one of these, some the other.
+        self._call_transport("abortConnection", "loseConnection", "stopProducing")
+
+    def connectionMade(self) -> None:
+        """The body is about to come (`IProtocol`)."""
+        if self._sink is None:
+            self.abandon()
+
+    def dataReceived(self, data: bytes) -> None:
+        """A piece of it came (`IProtocol`)."""
+        if self._sink is not None:
+            self._sink.feed(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The body has ended (`IProtocol`); `PotentialDataLoss` is the end of a body without a length."""
+        sink, self._sink = self._sink, None
+        if sink is None:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            sink.finished()
+        else:
+            sink.broke(Outcome(Condition.CUT, detail=_lost(reason.value).detail))
+
+    def _call_transport(self, *names: str) -> None:
+        for name in names:
+            method = getattr(self.transport, name, None)
+            if method is not None:
+                method()
+                return
 
 
 def _fields(lines: bytes) -> Headers:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from eas_tw.net.flush import Flusher
     from eas_tw.net.pieces import Pieces
+    from eas_tw.net.stream import Source
 
     class Transport(ITCPTransport, IConsumer, IPushProducer):
         """What a connection needs of its transport."""
@@ -77,7 +78,7 @@ class Exchange(Protocol):
     """Who waits for a response: told exactly once, by `answered` or `broke`, or by what `on_head` returns."""
 
     @property
-    def on_head(self) -> Callable[[ClientConnection, int, bytes], BodySink | type[NoBody] | None] | None:
+    def on_head(self) -> Callable[[Source, int, bytes], BodySink | type[NoBody] | None] | None:
         """Asked when the head of the final response is complete; `None` to get every response whole.
 
         Called with the connection, the status and the head. What it returns decides:
@@ -135,7 +136,7 @@ class ClientConnection(TwistedProtocol):
     Attributes:
         idle_since: When it was put by, in the reactor's seconds; `NEVER` while it has not been. Kept by the pool.
         used: How many exchanges it has begun.
-        heard_at: When a part of a response came last that did not complete it; `NEVER` while none has.
+        heard_at: When a part of the response came last that did not complete it; `NEVER` while none has.
         is_lost: Whether the socket is gone.
     """
 
@@ -177,6 +178,7 @@ class ClientConnection(TwistedProtocol):
         self._fed_bytes = self._interim = 0
         self._raw = b""
         self._head_done = False
+        self.heard_at = NEVER
         self._unsent = (head, body)
         if self._write_to_socket is None:
             self.flush()

@@ -137,6 +137,11 @@ class Leg:
         return self.began if connection is None else max(self.began, connection.heard_at)
 
     @property
+    def has_begun(self) -> bool:
+        """Whether a part of the response has come."""
+        return self._connection is not None and self._connection.heard_at >= self.began
+
+    @property
     def is_silent(self) -> bool:
         """Whether its instance has answered nothing since it was heard of last, to this call or another."""
         return self.line is not None and not self.line.heard_since(self.heard_at)

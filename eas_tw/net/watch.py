@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from eas_tw.net.http1 import ClientConnection
     from eas_tw.net.leg import Leg
     from eas_tw.net.pool import Pool
+    from eas_tw.net.stream import Source
 
-    OnHead = Callable[[ClientConnection, int, bytes], "Watch"]
+    OnHead = Callable[[Source, int, bytes], "Watch"]
     OnHeard = Callable[["Watch", Outcome, bool], None]
 
 
@@ -77,7 +78,7 @@ class Watch:
         self._connection = None
         self._end(ANSWERED if status in SUCCESSES else Outcome(Condition.STATUS, status))
 
-    def _take_head(self, connection: ClientConnection, status: int, head: bytes) -> Watch:  # noqa: ARG002
+    def _take_head(self, connection: Source, status: int, head: bytes) -> Watch:  # noqa: ARG002
         """The head is enough to know that the instance is not dead; the body may be long, or none at all."""
         self._status = status
         return self

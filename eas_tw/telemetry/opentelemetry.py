@@ -18,7 +18,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from eas_tw.telemetry.conventions import DURATION_BUCKETS_S, error_type
-from eas_tw.telemetry.events import AttemptEnded, CallEnded, Closed, Ejected, EjectionOverflow, PollRefused
+from eas_tw.telemetry.events import AttemptEnded, CallEnded, Closed, Ejected, EjectionOverflow, PollRefused, StreamEnded
 from eas_tw.telemetry.watched import as_watched, read_steadily
 
 try:
@@ -71,6 +71,8 @@ class OpenTelemetry:
     | `http.client.request.duration` (of an attempt, s) | http.request.method, http.response.status_code, error.type |
     | `eas.client.retries` | error.type: how the attempt before ended |
     | `eas.client.failovers`, `eas.client.hedges` | |
+    | `eas.client.streams` | |
+    | `eas.client.streams_broken` | `error.type` |
     | `eas.client.ejections`, `eas.client.ejections_overflow` | |
     | `eas.client.discovery.rejections` | error.type: the reason |
     | `eas.client.instances`, `eas.client.ejected_instances` | |
@@ -160,23 +162,30 @@ class OpenTelemetry:
         """Add an event to the histograms and counters."""
         service = {"eas.service": event.service}
         if isinstance(event, AttemptEnded):
-            self._attempts.record(event.elapsed_s, _attributes(event) | (_server(event) if self._instances else {}))
-            before = event.retry_of
-            if before is not None:
-                self._counters["retries"].add(1, service | {"error.type": before.outcome.label})
-                if before.instance.key != event.instance.key:
-                    self._counters["failovers"].add(1, service)
-            elif event.is_hedge:
-                self._counters["hedges"].add(1, service)
+            self._measure_attempt(event, service)
         elif isinstance(event, CallEnded):
             failed = {"error.type": event.error} if event.error else {}
             self._calls.record(event.elapsed_s, service | failed)
+        elif isinstance(event, StreamEnded):
+            self._counters["streams"].add(1, service)
+            if reason := error_type(event.outcome):
+                self._counters["streams_broken"].add(1, service | {"error.type": reason})
         elif isinstance(event, Ejected):
             self._counters["ejections"].add(1, service)
         elif isinstance(event, EjectionOverflow):
             self._counters["ejections_overflow"].add(1, service)
         elif isinstance(event, PollRefused):
             self._counters["discovery.rejections"].add(1, service | {"error.type": event.reason})
+
+    def _measure_attempt(self, event: AttemptEnded, service: dict[str, str]) -> None:
+        self._attempts.record(event.elapsed_s, _attributes(event) | (_server(event) if self._instances else {}))
+        before = event.retry_of
+        if before is not None:
+            self._counters["retries"].add(1, service | {"error.type": before.outcome.label})
+            if before.instance.key != event.instance.key:
+                self._counters["failovers"].add(1, service)
+        elif event.is_hedge:
+            self._counters["hedges"].add(1, service)
 
     def show(self, event: AttemptEnded, number: int, ended_ns: int, call: Span) -> None:
         """Give an attempt its span.
@@ -216,6 +225,8 @@ _COUNTERS = {
     "retries": ("{attempt}", "Attempts after the first of their call."),
     "failovers": ("{attempt}", "Retries on another instance."),
     "hedges": ("{attempt}", "Attempts beside a slow one."),
+    "streams": ("{stream}", "Streams that have ended."),
+    "streams_broken": ("{stream}", "Those that ended before their body did."),
     "ejections": ("{ejection}", "Times an instance was left out."),
     "ejections_overflow": ("{ejection}", "Ejections refused, because too many instances were left out already."),
     "discovery.rejections": ("{reply}", "Discovery replies that changed nothing."),

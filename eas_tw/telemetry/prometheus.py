@@ -100,6 +100,8 @@ class PrometheusMetrics(Collector):
     |   | error_type |
     | `eas_client_retries_total` | service, reason |
     | `eas_client_failovers_total`, `eas_client_hedges_total` | service |
+    | `eas_client_streams_total` | service |
+    | `eas_client_streams_broken_total` | service, reason |
     | `eas_client_ejections_total`, `eas_client_ejections_overflow_total` | service |
     | `eas_client_discovery_polls_total` | service |
     | `eas_client_discovery_refusals_total` | service, reason |
@@ -280,6 +282,12 @@ _COUNTS: dict[str, tuple[str, tuple[str, ...], Callable[[_Watching], Counts]]] =
         lambda watching: {(): watching.client.counters.failovers},
     ),
     "eas_client_hedges": ("Attempts beside a slow one.", (), lambda watching: {(): watching.client.counters.hedges}),
+    "eas_client_streams": ("Streams opened.", (), lambda watching: {(): watching.client.counters.streams}),
+    "eas_client_streams_broken": (
+        "Streams that ended before their body did.",
+        ("reason",),
+        lambda watching: _by_reason(watching.client.counters.streams_broken),
+    ),
     "eas_client_ejections": (
         "Times an instance was left out.",
         (),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _ACCOUNTS = (
     "calls", "answered", "failed", "attempts", "failures", "failures_at", "retries", "failovers", "hedges", "ejections",
-    "ejections_overflow",
+    "ejections_overflow", "streams", "streams_broken",
 )  # fmt: skip
 _FORMER = "former instances"
 """Where a client adds up the counts of addresses that left its list long ago."""
@@ -27,7 +27,7 @@ class Books:
     """The counters of a client, added up from its events."""
 
     def __init__(self) -> None:
-        self.calls = self.answered = self.failovers = self.hedges = 0
+        self.calls = self.answered = self.failovers = self.hedges = self.streams = 0
         self.failed: Counter[str] = Counter()
         self.attempts: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
@@ -35,6 +35,7 @@ class Books:
         self.retries: Counter[str] = Counter()
         self.ejections: Counter[str] = Counter()
         self.ejections_overflow: Counter[str] = Counter()
+        self.streams_broken: Counter[str] = Counter()
 
     def call_ended(self, event: Any) -> None:
         """Add a call."""
@@ -55,6 +56,12 @@ class Books:
             self.retries[_label(event.retry_of.outcome)] += 1
             self.failovers += address != event.retry_of.instance.address
         self.hedges += event.is_hedge and event.retry_of is None
+
+    def stream_ended(self, event: Any) -> None:
+        """Add a stream."""
+        self.streams += 1
+        if event.outcome.condition != "answered":
+            self.streams_broken[_label(event.outcome)] += 1
 
     def ejected(self, event: Any) -> None:
         """Add an ejection."""

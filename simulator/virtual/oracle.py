@@ -192,6 +192,7 @@ class Oracle:
                 lambda _: self.retries.ejected(subject),
             ),
             "EjectionOverflow": (books.not_ejected,),
+            "StreamEnded": (books.stream_ended,),
             "Returned": (diary["Returned"], partial(self.choices.returned, subject)),
             "ListChanged": (diary["ListChanged"], partial(self.choices.list_changed, subject)),
             "PollRefused": (diary["PollRefused"],),

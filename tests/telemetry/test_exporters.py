@@ -115,7 +115,7 @@ def _of_counters(names: str, counters: tuple[str, ...]) -> dict[str, Read]:
     return {name: (lambda sums, name=name: sums.all(names.format(name))) for name in counters}
 
 
-OWN = ("retries", "failovers", "hedges", "ejections", "ejections_overflow")
+OWN = ("retries", "failovers", "hedges", "ejections", "ejections_overflow", "streams", "streams_broken")
 SHOWN: dict[str, tuple[Export, dict[str, Read]]] = {
     # exporter -> how it is read, and what shows each counter
     "prometheus": (
@@ -143,6 +143,8 @@ SHOWN: dict[str, tuple[Export, dict[str, Read]]] = {
             "failovers": lambda sums: sums.all("eas/failover_count"),
             "hedges": lambda sums: sums.all("eas/hedge_count"),
             "ejections": lambda sums: sums.all("eas/ejection_count"),
+            "streams": lambda sums: sums.all("eas/stream_count"),
+            "streams_broken": lambda sums: sums.all("eas/stream_broken_count"),
             "ejections_overflow": lambda sums: sums.all("eas/ejection_overflow_count"),
         },
     ),
