@@ -9,11 +9,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from simulator.virtual.checker import Report
     from simulator.virtual.subject import Subject
-
-    Report = Callable[[str, str], None]
 
 _ACCOUNTS = (
     "calls", "answered", "failed", "attempts", "failures", "failures_at", "retries", "failovers", "hedges", "ejections",

@@ -11,19 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import define, field
 
+from simulator.virtual.checker import Checker
 from simulator.virtual.phrases import spelled
 from simulator.virtual.retries import LOCAL, NEVER_SENT
 from simulator.virtual.troubles import STALE, STATUS, WRONG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from simulator.virtual.explanations import Explanations
     from simulator.virtual.retries import RetryChecker
     from simulator.virtual.sockets import Address
     from simulator.virtual.subject import Subject
-
-    Report = Callable[[str, str], None]
 
 _SLACK_S = 0.002
 _KEPT_CANCELLED = 200
@@ -119,27 +115,21 @@ class _Slow:
         return self._answers >= _ENOUGH and lately <= _SELDOM * min(1.0, self._answers / _LATELY)
 
 
-class CallChecker:
+@define(eq=False, slots=False)
+class CallChecker(Checker):
     """Checks (a), (b), (c), (f), (k) and (o).
 
-    Args:
-        seconds: Virtual time.
-        explanations: Of the faults at work.
-        report: Takes a checker's name and what it found.
-        budgets: Knows whether a retry may have been refused for want of budget.
+    Attributes:
+        _budgets: Knows whether a retry may have been refused for want of budget.
     """
 
-    def __init__(
-        self, seconds: Callable[[], float], explanations: Explanations, report: Report, budgets: RetryChecker
-    ) -> None:
-        self._seconds = seconds
-        self._explanations = explanations
-        self._report = report
-        self._budgets = budgets
-        self._retries: defaultdict[int, deque[tuple[float, int]]] = defaultdict(lambda: deque([(0.0, 0)]))
-        self._slow: defaultdict[int, _Slow] = defaultdict(_Slow)
-        self._cancelled: dict[str, float] = {}
-        self.in_flight: dict[str, Record] = {}
+    _budgets: RetryChecker
+    _retries: defaultdict[int, deque[tuple[float, int]]] = field(
+        init=False, factory=lambda: defaultdict(lambda: deque([(0.0, 0)]))
+    )
+    _slow: defaultdict[int, _Slow] = field(init=False, factory=lambda: defaultdict(_Slow))
+    _cancelled: dict[str, float] = field(init=False, factory=dict)
+    in_flight: dict[str, Record] = field(init=False, factory=dict)
 
     def begin(self, record: Record) -> None:
         """A call begins."""

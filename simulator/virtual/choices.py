@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from attrs import define, field
+
+from simulator.virtual.checker import Checker
 from simulator.virtual.phrases import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from simulator.virtual.ejections import EjectionChecker
-    from simulator.virtual.explanations import Explanations
     from simulator.virtual.sockets import Address
     from simulator.virtual.subject import Subject
-
-    Report = Callable[[str, str], None]
 
 _SLACK_S = 0.001
 _MOST_RESORTS = 16
@@ -67,31 +67,18 @@ class _Account:
         ]
 
 
-class ChoiceChecker:
+@define(eq=False, slots=False)
+class ChoiceChecker(Checker):
     """Checks (j) and (m), and the parts of (e) and (h) that are about where calls go and how many there are.
 
-    Args:
-        seconds: Virtual time.
-        explanations: Of the faults at work.
-        report: Takes a checker's name and what it found.
-        on_probe: Told of each probe of an instance that was left out.
-        ejections: Checks why and for how long instances are left out; told what is heard here.
+    Attributes:
+        _on_probe: Told of each probe of an instance that was left out.
+        _ejections: Checks why and for how long instances are left out; told what is heard here.
     """
 
-    def __init__(
-        self,
-        seconds: Callable[[], float],
-        explanations: Explanations,
-        report: Report,
-        on_probe: Callable[[Subject, Address], None],
-        ejections: EjectionChecker,
-    ) -> None:
-        self._on_probe = on_probe
-        self._ejections = ejections
-        self._seconds = seconds
-        self._explanations = explanations
-        self._report = report
-        self._accounts: dict[int, _Account] = {}
+    _on_probe: Callable[[Subject, Address], None]
+    _ejections: EjectionChecker
+    _accounts: dict[int, _Account] = field(init=False, factory=dict)
 
     def watch(self, subject: Subject, fleet: Any) -> None:
         """Hear of every choice of a client from now on.

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from attrs import define, field
+
+from simulator.virtual.checker import Checker
 from simulator.virtual.phrases import spelled
 from simulator.virtual.troubles import STATUS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
 
-    from simulator.virtual.explanations import Explanations
     from simulator.virtual.sockets import Address
     from simulator.virtual.subject import Subject
-
-    Report = Callable[[str, str], None]
 
 _FAILED_CONNECTS = frozenset({"connect_refused", "connect_timeout", "connect_failed"})
 _CERTAIN = frozenset({"connect_refused", "connect_timeout"})
@@ -63,20 +63,11 @@ class Account:
         self.unsure.pop(address, None)
 
 
-class EjectionChecker:
-    """Checks `ejection-reason`, `ejected-at-once` and `ejection-forgotten`.
+@define(eq=False, slots=False)
+class EjectionChecker(Checker):
+    """Checks `ejection-reason`, `ejected-at-once` and `ejection-forgotten`."""
 
-    Args:
-        seconds: Virtual time.
-        explanations: Of the faults at work.
-        report: Takes a checker's name and what it found.
-    """
-
-    def __init__(self, seconds: Callable[[], float], explanations: Explanations, report: Report) -> None:
-        self._seconds = seconds
-        self._explanations = explanations
-        self._report = report
-        self._accounts: dict[int, Account] = {}
+    _accounts: dict[int, Account] = field(init=False, factory=dict)
 
     def shortest_s(self, subject: Subject, address: Address) -> float:
         """For how long an instance is left out at least, this time."""

@@ -8,14 +8,13 @@ from simulator.virtual.phrases import spelled
 from simulator.virtual.vtime import NS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from simulator.virtual.checker import Report
     from simulator.virtual.explanations import Explanations
     from simulator.virtual.sockets import VirtualSocket
     from simulator.virtual.subject import Subject
     from simulator.virtual.vnet import Network
-
-    Report = Callable[[str, str], None]
 
 _CLOSES_WITHIN_S = 0.5
 

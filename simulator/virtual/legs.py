@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from attrs import define, field
+
+from simulator.virtual.checker import Checker
 from simulator.virtual.phrases import spelled
 from simulator.virtual.retries import NEVER_SENT, EndedAttempt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from simulator.virtual.explanations import Explanations
     from simulator.virtual.retries import RetryChecker
     from simulator.virtual.subject import Subject
-
-    Report = Callable[[str, str], None]
 
 _SLACK_S = 1e-5
 """Two floats of a clock that counts from 1970 say no more."""
@@ -31,25 +29,17 @@ _OVERDUE = "attempt_timeout"
 _LEAST_SILENCE_S = 0.025
 
 
-class LegChecker:
+@define(eq=False, slots=False)
+class LegChecker(Checker):
     """Checks (l), and collects what `RetryChecker` looks at.
 
-    Args:
-        seconds: Virtual time.
-        explanations: Of the faults at work.
-        report: Takes a checker's name and what it found.
-        retries: Looks at the retries of a call that has ended.
+    Attributes:
+        _retries: Looks at the retries of a call that has ended.
     """
 
-    def __init__(
-        self, seconds: Callable[[], float], explanations: Explanations, report: Report, retries: RetryChecker
-    ) -> None:
-        self._retries = retries
-        self._seconds = seconds
-        self._explanations = explanations
-        self._report = report
-        self._legs: dict[object, list[EndedAttempt]] = {}
-        self._ended: object = None
+    _retries: RetryChecker
+    _legs: dict[object, list[EndedAttempt]] = field(init=False, factory=dict)
+    _ended: object = field(init=False, default=None)
 
     def attempt_ended(self, event: Any) -> None:
         """A client tells how an attempt ended."""

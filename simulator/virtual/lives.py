@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from random import Random
 
     from simulator.messages import Answer
+    from simulator.virtual.checker import Report
     from simulator.virtual.sockets import Address
     from simulator.virtual.vnet import Network
 
-    Report = Callable[[str, str], None]
     View = dict[Address, float]
     Make = Callable[[str, dict[str, Any]], Any]
 

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from random import Random
 
+    from simulator.virtual.checker import Report
     from simulator.virtual.sockets import Address
     from simulator.virtual.subject import Subject
-
-    Report = Callable[[str, str], None]
 
 DEADLY = ("crash", "hang", "blackhole", "power_loss")
 """Kinds of fault that an instance answers nothing under."""

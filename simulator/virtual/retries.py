@@ -10,17 +10,17 @@ from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from attrs import define, field
+
+from simulator.virtual.checker import Checker
 from simulator.virtual.phrases import spelled
 from simulator.virtual.troubles import STALE, STATUS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from simulator.virtual.explanations import Explanations
     from simulator.virtual.sockets import Address
     from simulator.virtual.subject import Subject
-
-    Report = Callable[[str, str], None]
 
 _SLACK_S = 1e-5
 """Two floats of a clock that counts from 1970 say no more."""
@@ -70,22 +70,15 @@ class EndedAttempt(NamedTuple):
         return f"{spelled(self.address)} {self.condition}{f' {self.status}' if self.status else ''}"
 
 
-class RetryChecker:
-    """Checks `retried-outcomes`, `retry-pause`, `attempt-timeout` and `retry-budget`.
+@define(eq=False, slots=False)
+class RetryChecker(Checker):
+    """Checks `retried-outcomes`, `retry-pause`, `attempt-timeout` and `retry-budget`."""
 
-    Args:
-        seconds: Virtual time.
-        explanations: Of the faults at work.
-        report: Takes a checker's name and what it found.
-    """
-
-    def __init__(self, seconds: Callable[[], float], explanations: Explanations, report: Report) -> None:
-        self._seconds = seconds
-        self._explanations = explanations
-        self._report = report
-        self._calls: defaultdict[object, list[float]] = defaultdict(list)
-        self._spent: defaultdict[object, list[float]] = defaultdict(list)
-        self._ejections: defaultdict[object, deque[float]] = defaultdict(lambda: deque(maxlen=_KEPT_EJECTIONS))
+    _calls: defaultdict[object, list[float]] = field(init=False, factory=lambda: defaultdict(list))
+    _spent: defaultdict[object, list[float]] = field(init=False, factory=lambda: defaultdict(list))
+    _ejections: defaultdict[object, deque[float]] = field(
+        init=False, factory=lambda: defaultdict(lambda: deque(maxlen=_KEPT_EJECTIONS))
+    )
 
     def call_began(self, subject: Subject) -> None:
         """Count a call, which earns a share of a retry."""

@@ -12,14 +12,16 @@ from collections import defaultdict, deque
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+from attrs import define, field
 
-    from simulator.virtual.explanations import Explanations
+from simulator.virtual.checker import Checker
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from simulator.virtual.sockets import Address
     from simulator.virtual.subject import Subject
 
-    Report = Callable[[str, str], None]
     View = dict[Address, float]
 
 _IP = re.compile(r"[0-9A-Za-z_.:-]{1,253}")
@@ -86,21 +88,12 @@ class _Account:
         self.gaps: deque[float] = deque(maxlen=_GAPS)
 
 
-class ViewChecker:
-    """Checks (e), `poll-jitter`, and the part of (i) that is about the list.
+@define(eq=False, slots=False)
+class ViewChecker(Checker):
+    """Checks (e), `poll-jitter`, and the part of (i) that is about the list."""
 
-    Args:
-        seconds: Virtual time.
-        explanations: Of the faults at work.
-        report: Takes a checker's name and what it found.
-    """
-
-    def __init__(self, seconds: Callable[[], float], explanations: Explanations, report: Report) -> None:
-        self._seconds = seconds
-        self._explanations = explanations
-        self._report = report
-        self._accounts: defaultdict[int, _Account] = defaultdict(_Account)
-        self.polls = 0
+    _accounts: defaultdict[int, _Account] = field(init=False, factory=lambda: defaultdict(_Account))
+    polls: int = field(init=False, default=0)
 
     def asked(self, subject: Subject) -> None:
         """A client asks for the list."""
