@@ -30,7 +30,8 @@ class ScoringPipeline(ProcessBound):
         self._crawler = crawler
         self._item_error = config.item_error
         self._client = client
-        self._scorer: Any = build_from_crawler(config.scorer, crawler)
+        scorer: Any = config.scorer  # set: the add-on enables this pipeline only then
+        self._scorer: Any = build_from_crawler(scorer, crawler)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
