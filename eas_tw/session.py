@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from twisted.web.iweb import IAgent
 
     from eas_tw.config import ClientConfig
+    from eas_tw.net.fleet import Fleet
     from eas_tw.net.gateway import Gateway
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.instances import Instance, RefusedReplyError, Snapshot
@@ -130,7 +131,7 @@ class Session:
         self._family = family
         self._pools = family.pools(config)
         hedging = Hedging(config.hedge_after_s)
-        self.fleet: Upstream | Gateway = self._gateway() if target.is_gateway else self._upstream(hedging)
+        self.fleet: Fleet = self._gateway() if target.is_gateway else self._upstream(hedging)
         make_policy = RetryPolicy.through_gateway if target.is_gateway else RetryPolicy
         self.calls = Calls(
             reactor,
@@ -145,18 +146,16 @@ class Session:
     @property
     def is_ready(self) -> bool:
         """Whether calls have somewhere to go."""
-        return bool(self.instances) if isinstance(self.fleet, Upstream) else True
+        return self.fleet.is_ready
 
     @property
     def instances(self) -> tuple[Instance, ...]:
         """The list; empty for the gateway."""
-        return self.fleet.instances if isinstance(self.fleet, Upstream) else ()
+        return self.fleet.instances
 
     @property
     def ejected(self) -> tuple[Instance, ...]:
         """The instances that are left out for a while."""
-        if not isinstance(self.fleet, Upstream):
-            return ()
         out = set(self.fleet.ejected)
         return tuple(instance for instance in self.instances if instance.key in out)
 
@@ -198,11 +197,7 @@ class Session:
             self._save()
         self._waiting.release(closed)
         await self.calls.drain(self._config.drain_timeout_s, closed)
-        if isinstance(self.fleet, Upstream):
-            self.fleet.leave()
-            await self._pools.when_gone()
-        else:
-            await self.fleet.close()
+        await self.fleet.close()
 
     # -- how it is wired
 
@@ -267,9 +262,8 @@ class Session:
         self._record.poll_refused(error.reason.value, str(error))
 
     def _take_over(self, instances: tuple[Instance, ...], *, copy_from: float | None) -> None:
-        if isinstance(self.fleet, Upstream):
-            with _no_collection(len(instances) + len(self.instances)):
-                self.fleet.apply(instances)
+        with _no_collection(len(instances) + len(self.instances)):
+            self.fleet.apply(instances)
         # Only now: a list that could not be applied is not the one in force.
         self._copy_from = copy_from
         self._waiting.release()

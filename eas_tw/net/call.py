@@ -19,23 +19,24 @@ from twisted.python.failure import Failure
 
 from eas_tw.net.deadlines import Deadlines
 from eas_tw.net.endings import awaitable_error, broke_inside, gave_up, nobody, outcome_of, too_late
-from eas_tw.net.leg import Leg, Line, Request
+from eas_tw.net.leg import Leg, Request
 from eas_tw.net.offload import Unfinished
 from eas_tw.policy.hedging import LOOK_SHARE
 from eas_tw.policy.outcomes import ANSWERED, NEVER_SENT, NOT_ITS_FAULT, SUCCESSES, Attempt, Condition, Outcome
 from eas_tw.policy.retry import GiveUp, Options, Retry, RetryBudget, RetryPolicy
+from eas_tw.policy.selection import FIRST, Selection
 from eas_tw.telemetry.contained import contain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
     from random import Random
 
     from twisted.internet.interfaces import IDelayedCall
 
+    from eas_tw.net.fleet import Fleet
     from eas_tw.net.http1 import BodySink, NoBody
     from eas_tw.net.pool import Reactor
     from eas_tw.net.stream import ResponseStream, Source
-    from eas_tw.net.watch import Watch
     from eas_tw.policy.hedging import Hedging
     from eas_tw.policy.instances import Instance
     from eas_tw.telemetry.record import Record
@@ -49,41 +50,6 @@ _SLACK = 1.0 - 1e-9
 """A timer may be early by the last bit of its sum."""
 _NO_TIME_LEFT = Outcome(Condition.LOCAL_RESOURCE)
 """What an instance is given to account for when the time of its call was lost here."""
-
-
-class Fleet(Protocol):
-    """Where a call may go: the upstream of a service, or the gateway."""
-
-    def choose(self, tried: Collection[Key], failed: Collection[Key], now: float) -> Instance | None:
-        """The instance for an attempt, or `None`; each one chosen is told to `record` once."""
-
-    def pool_of(self, instance: Instance) -> Line:
-        """The line of that instance."""
-
-    def has_another(self, failed: Collection[Key]) -> bool:
-        """Whether an instance exists that has not failed."""
-
-    def has_well(self, tried: Collection[Key]) -> bool:
-        """Whether an untried instance exists that is not left out."""
-
-    @property
-    def is_sole(self) -> bool:
-        """Whether there is one instance only."""
-
-    def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
-        """Take note of how an attempt ended that began then."""
-
-    def began_to_answer(self, leg: Leg) -> None:
-        """Note that the head of a stream has come; `record` is told of its end."""
-
-    def suspect(self, leg: Leg) -> None:
-        """Note that an attempt is overdue whose instance has said nothing since it began."""
-
-    def is_probe(self, leg: Leg) -> bool:
-        """Whether an attempt is the probe of an instance whose ejection is over."""
-
-    def watch(self, leg: Leg, timeout_s: float) -> Watch | None:
-        """Make what listens in place of an overdue attempt whose call goes on without it."""
 
 
 class Reader(Protocol):
@@ -448,7 +414,9 @@ class Call:
         """Send it to one instance more: alone, or beside those that have it, or in place of the attempt `again`."""
         fleet, calls = self._fleet, self._calls
         busy = self._busy() if self._legs else ()
-        instance = fleet.choose((*self._tried, *busy) if busy else self._tried, self._failed, now)
+        is_first = not (busy or self._tried)
+        selection = FIRST if is_first else Selection((*self._tried, *busy), self._failed)
+        instance = fleet.choose(selection, now)
         if instance is None:
             if not busy:
                 self._fail(nobody(self.history))

@@ -31,16 +31,19 @@ from eas_tw.policy.outcomes import Condition, Outcome
 from eas_tw.telemetry.contained import contain, pass_on
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from twisted.internet.interfaces import IConsumer
     from twisted.python.failure import Failure
     from twisted.web.iweb import IAgent, IResponse
 
     from eas_tw.config import ClientConfig
+    from eas_tw.net.fleet import FleetObserver
     from eas_tw.net.http1 import BodySink
     from eas_tw.net.leg import Leg
     from eas_tw.net.pool import Reactor
+    from eas_tw.policy.instances import Change
+    from eas_tw.policy.selection import Selection
 
 _WITH_BODY = (b"POST", b"PUT", b"PATCH")
 """Methods whose requests announce a length even when it is 0 (RFC 9110 §8.6)."""
@@ -59,7 +62,8 @@ class Gateway:
         agent: Another way to reach the gateway, such as a proxy.
     """
 
-    is_sole = True
+    is_sole = is_ready = True
+    instances = ejected = ()
 
     def __init__(self, reactor: Reactor, base_url: str, config: ClientConfig, agent: IAgent | None = None) -> None:
         parts = urlsplit(base_url)
@@ -78,7 +82,7 @@ class Gateway:
         self._later = reactor.callLater
         self._running: dict[Leg, Deferred[_Answer]] = {}
 
-    def choose(self, tried: Collection[Any], failed: Collection[Any], now: float) -> Instance:  # noqa: ARG002
+    def choose(self, selection: Selection, now: float) -> Instance:  # noqa: ARG002
         """The gateway itself, always."""
         return self.instance
 
@@ -134,6 +138,13 @@ class Gateway:
             except BaseException:  # noqa: BLE001  the agent's canceller; nobody waits for it any more
                 contain(self._later, "an agent's request could not be cancelled")
         return False
+
+    def apply(self, instances: Sequence[Instance]) -> tuple[Change, ...]:  # noqa: ARG002
+        """Nothing to take over: a gateway has no list."""
+        return ()
+
+    def observe(self, observer: FleetObserver) -> None:
+        """Nothing to tell: there is no choice, and nobody is ejected."""
 
     def close(self) -> Deferred[Any]:
         """Fires when kept connections are closed and every socket is gone."""

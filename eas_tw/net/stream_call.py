@@ -18,7 +18,8 @@ from eas_tw.net.stream import ResponseStream
 from eas_tw.policy.outcomes import ANSWERED, SUCCESSES, Attempt, Condition, Outcome
 
 if TYPE_CHECKING:
-    from eas_tw.net.call import Calls, Fleet
+    from eas_tw.net.call import Calls
+    from eas_tw.net.fleet import Fleet
     from eas_tw.net.leg import Leg, Request
     from eas_tw.net.stream import Source
 

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from random import Random
 
     from eas_tw.config import ClientConfig
+    from eas_tw.net.fleet import FleetObserver
     from eas_tw.net.leg import Leg
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.cluster import Judgement
     from eas_tw.policy.hedging import Hedging
     from eas_tw.policy.outcomes import Outcome
+    from eas_tw.policy.selection import Selection
     from eas_tw.telemetry.record import Record
 
     Key = tuple[str, int]
@@ -150,6 +152,12 @@ class Upstream:
         self._held: tuple[Instance, ...] = ()
         self._cluster = Cluster(_policy(config), rng)
         self._record = record
+        self._observer: FleetObserver | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the list has an instance."""
+        return bool(self._cluster.instances)
 
     @property
     def instances(self) -> tuple[Instance, ...]:
@@ -180,11 +188,20 @@ class Upstream:
                 self._record.list_changed(found, self.instances)
         return found
 
-    def leave(self) -> None:
-        """Give everything back: the client closes, and nobody is told of a change."""
+    def close(self) -> Deferred[None]:
+        """Give everything back: the client closes, and nobody is told of a change.
+
+        Returns:
+            Fires when every socket has reported its loss.
+        """
         self._cluster.apply((), self._seconds())
         self._hold()
         self._watch_deadlines.stop()
+        return self._pools.when_gone()
+
+    def observe(self, observer: FleetObserver) -> None:
+        """Tell `observer` of each choice and each end of an attempt from now on."""
+        self._observer = observer
 
     def _hold(self) -> None:
         """Let the pools know which instances are in the list, if they do not yet."""
@@ -202,9 +219,12 @@ class Upstream:
             self._held = before
             raise
 
-    def choose(self, tried: Collection[Key], failed: Collection[Key], now: float) -> Instance | None:
+    def choose(self, selection: Selection, now: float) -> Instance | None:
         """The instance for an attempt, see `Cluster.choose`."""
-        return self._cluster.choose(tried, failed, now)
+        picked = self._cluster.choose(selection, now)
+        if self._observer is not None and picked is not None:
+            self._observer.on_chosen(picked, selection, now)
+        return picked
 
     def pool_of(self, instance: Instance) -> Pool:
         """The pool of an instance that is in the list."""
@@ -234,7 +254,9 @@ class Upstream:
             outcome: How it ended.
             began: When, in the reactor's seconds.
         """
-        cluster = self._cluster
+        cluster, observer = self._cluster, self._observer
+        if observer is not None:
+            observer.on_ending(instance, outcome, began)
         if outcome is ANSWERED and not cluster.is_following:
             if not cluster.troubled:
                 return
@@ -244,6 +266,8 @@ class Upstream:
             judgements = cluster.record(instance, outcome, now, began)
         if judgements is not NOTHING:
             self._conclude(judgements)
+        if observer is not None and outcome is not ANSWERED:
+            observer.on_failed(instance, outcome)
 
     def began_to_answer(self, leg: Leg) -> None:
         """Note that the head of a stream has come: the instance is neither dead nor silent, and has the call still."""
@@ -284,6 +308,8 @@ class Upstream:
             self._watch_deadlines.clear(watch, watch.timeout_s)
         if outcome is ANSWERED:
             self._hedging.observe(now - watch.began)
+        if self._observer is not None:
+            self._observer.on_overheard(watch.instance, outcome)
         self._conclude(self._cluster.overheard(watch.instance, outcome, now, watch.began, is_all=is_all))
 
     def _conclude(self, judgements: Sequence[Judgement]) -> None:

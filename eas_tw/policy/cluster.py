@@ -18,6 +18,7 @@ from eas_tw.policy.load import Loads
 from eas_tw.policy.outcomes import ANSWERED, Condition
 from eas_tw.policy.outliers import Outliers
 from eas_tw.policy.rotation import Rotation
+from eas_tw.policy.selection import FIRST
 from eas_tw.policy.slow_start import SlowStart
 from eas_tw.policy.subset import Subset
 from eas_tw.policy.weights import normalised
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from eas_tw.policy.outcomes import Outcome
+    from eas_tw.policy.selection import Selection
 
 Key = tuple[str, int]
 
@@ -50,8 +52,8 @@ class Balancer(Protocol):
     def remove(self, keys: Iterable[Key]) -> None:
         """Take instances out."""
 
-    def pick(self, tried: Collection[Key] = (), now: float = 0.0) -> Instance | None:
-        """The next instance that is not in `tried`."""
+    def pick(self, selection: Selection = FIRST, now: float = 0.0) -> Instance | None:
+        """The next instance that is untried."""
 
 
 @frozen
@@ -166,12 +168,11 @@ class Cluster:
         self._loads.forget(gone)
         return found
 
-    def choose(self, tried: Collection[Key], failed: Collection[Key], now: float) -> Instance | None:
+    def choose(self, selection: Selection, now: float) -> Instance | None:
         """The instance for an attempt.
 
         Args:
-            tried: Instances this call has tried.
-            failed: Those of them that have failed, which a stale pooled connection is not.
+            selection: What the call says of itself.
             now: Seconds of the caller's clock.
 
         Returns:
@@ -188,15 +189,15 @@ class Cluster:
         if self._is_due(now):
             self._catch_up(now)
         half_open = self._health.half_open
-        if tried and half_open:
+        if half_open and selection.tried:
             # A call that has been somewhere already is no probe, while there is an instance that is known to be well.
-            picked = self._pick((*tried, *half_open), now) or self._pick(tried, now)
+            picked = self._pick(selection.avoiding(half_open), now) or self._pick(selection, now)
         elif self._limit:
-            picked = self._pick(tried, now)
+            picked = self._pick(selection, now)
         else:
-            picked = self._balancer.pick(tried, now)
+            picked = self._balancer.pick(selection, now)
         if picked is None:
-            picked = self._last_resort(tried, failed, now)
+            picked = self._last_resort(selection, now)
             if picked is None:
                 return None
         if half_open and picked.key in half_open:
@@ -294,15 +295,15 @@ class Cluster:
         self._shift(found, now)
         return [Judgement(self._known[key], is_ejected=True, why="worse than the others") for key in found]
 
-    def _pick(self, tried: Collection[Key], now: float) -> Instance | None:
+    def _pick(self, selection: Selection, now: float) -> Instance | None:
         """Past those that have all the calls they may have; when all have, the call waits where its turn is."""
         limit = self._limit or math.inf
         full = [key for key in self._members if self._loads.in_flight(key) >= limit]
-        picked = self._balancer.pick((*tried, *full), now) if full else None
-        return picked if picked is not None else self._balancer.pick(tried, now)
+        picked = self._balancer.pick(selection.avoiding(full), now) if full else None
+        return picked if picked is not None else self._balancer.pick(selection, now)
 
-    def _last_resort(self, tried: Collection[Key], failed: Collection[Key], now: float) -> Instance | None:
-        left_out = self._health.left_out
+    def _last_resort(self, selection: Selection, now: float) -> Instance | None:
+        tried, failed, left_out = selection.tried, selection.failed, self._health.left_out
         if self._subset.is_partial:
             stand_ins = self._subset.members((*left_out, *tried))
             if stand_ins:
@@ -311,7 +312,7 @@ class Cluster:
             if key not in tried and key in self._known:
                 self._health.resort(key, now)
                 return self._known[key]
-        picked = self._balancer.pick(failed, now)
+        picked = self._balancer.pick(selection.retrying(), now)
         if picked is not None:
             return picked
         for key in left_out:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eas_tw.policy.selection import FIRST
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from random import Random
 
     from eas_tw.policy.instances import Instance
     from eas_tw.policy.load import Loads
+    from eas_tw.policy.selection import Selection
 
 Key = tuple[str, int]
 
@@ -49,8 +52,9 @@ class LeastLoaded:
             self._weights.pop(key, None)
         self._order = list(self._weights.values())
 
-    def pick(self, tried: Collection[Key] = (), now: float = 0.0) -> Instance | None:
-        """The better of two drawn instances that are not in `tried`; `None` when there is none."""
+    def pick(self, selection: Selection = FIRST, now: float = 0.0) -> Instance | None:
+        """The better of two drawn instances that are untried; `None` when there is none."""
+        tried = selection.tried
         drawn = [entry for entry in self._order if entry[0].key not in tried] if tried else self._order
         if len(drawn) <= 1:
             return drawn[0][0] if drawn else None

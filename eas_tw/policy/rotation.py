@@ -16,11 +16,14 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
+from eas_tw.policy.selection import FIRST
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from random import Random
 
     from eas_tw.policy.instances import Instance
+    from eas_tw.policy.selection import Selection
 
 Key = tuple[str, int]
 
@@ -116,13 +119,13 @@ class Rotation:
             self._leave(key)
         self._insert([])
 
-    def pick(self, tried: Collection[Key] = (), now: float = 0.0) -> Instance | None:  # noqa: ARG002  as every balancer
-        """The next instance that is not in `tried`; `None` when there is none.
+    def pick(self, selection: Selection = FIRST, now: float = 0.0) -> Instance | None:  # noqa: ARG002  as every balancer
+        """The next instance that is untried; `None` when there is none.
 
         Those passed over keep their turn, but one only: with every turn kept, an instance whose calls all went
         elsewhere for a while would then get all calls, until it had caught up.
         """
-        heap = self._heap
+        heap, tried = self._heap, selection.tried
         if not tried and heap and not heap[0][2].is_over:
             return self._take(heap)
         passed: list[_Entry] = []

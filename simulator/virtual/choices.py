@@ -2,14 +2,15 @@
 
 Only those in the list get calls; whoever is left out gets nothing while somebody is well, then one call, the probe, and
 no second before its end is known; nobody has more calls in flight than the bound while another has room; a subset has
-no more members than its size. Heard at the client's own seam between calls and fleet (`choose` and `record`), and in
-its events; the account is our own.
+no more members than its size. Heard by the hook of the client's fleet, and in its
+events; the account is our own.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field
 
@@ -43,6 +44,14 @@ class _Out:
         self.probing: float | None = None
 
 
+class Selection(Protocol):
+    """What a call says when it asks for an instance, as far as it is looked at here."""
+
+    @property
+    def tried(self) -> Collection[Address]:
+        """The instances it has tried."""
+
+
 class _Account:
     """Where the calls of one client are, and whom it leaves out."""
 
@@ -53,7 +62,6 @@ class _Account:
         self.members: dict[Address, None] = {}
         self.seen: object = None
         self.suspects: tuple[Address, ...] = ()
-        self.left_out: Callable[[], tuple[Address, ...]] = tuple
 
     def well(self, tried: Collection[Address]) -> list[Address]:
         """Who could be picked: in the list, not left out, not tried."""
@@ -65,6 +73,45 @@ class _Account:
             for address, weight in subject.view.items()
             if weight > 0 and address not in out and address not in tried
         ]
+
+
+@define(eq=False)
+class FleetEar:
+    """Hears what the fleet of one client chooses and records (`eas_tw.net.fleet.FleetObserver`).
+
+    Attributes:
+        _on_chosen: Takes the address, the selection, and when.
+        _on_ended: Takes the address, and when the attempt began.
+        _subject: The client.
+        _ejections: Told how attempts end.
+    """
+
+    _on_chosen: Callable[[Address, Selection, float], None]
+    _on_ended: Callable[[Address, float], None]
+    _subject: Subject
+    _ejections: EjectionChecker
+
+    def on_chosen(self, instance: Any, selection: Selection, now: float) -> None:
+        """An instance was chosen for an attempt."""
+        self._on_chosen(instance.key, selection, now)
+
+    def on_ending(self, instance: Any, outcome: Any, began: float) -> None:
+        """The end of an attempt is about to be recorded."""
+        self._on_ended(instance.key, began)
+        condition, known = str(outcome.condition), self._ejections.account(self._subject)
+        if condition != "answered" or known.failures or known.unsure:
+            self._ejections.attempt_ends(self._subject, instance.key, condition, outcome.status)
+        else:
+            known.ending = condition
+
+    def on_failed(self, instance: Any, outcome: Any) -> None:  # noqa: ARG002  the hook's
+        """The end of an attempt that was not answered with a 200 was recorded."""
+        subject = self._subject
+        self._ejections.attempt_ended(subject, instance.key, subject.view, subject.left_out)
+
+    def on_overheard(self, instance: Any, outcome: Any) -> None:
+        """What is left of an attempt whose call has gone on tells something, too."""
+        self._ejections.attempt_ends(self._subject, instance.key, str(outcome.condition), outcome.status)
 
 
 @define(eq=False, slots=False)
@@ -80,43 +127,10 @@ class ChoiceChecker(Checker):
     _ejections: EjectionChecker
     _accounts: dict[int, _Account] = field(init=False, factory=dict)
 
-    def watch(self, subject: Subject, fleet: Any) -> None:
-        """Hear of every choice of a client from now on.
-
-        Args:
-            subject: Whose.
-            fleet: Where its calls go: `choose` and `record` are listened to.
-        """
+    def observer(self, subject: Subject) -> FleetEar:
+        """Return what hears of every choice of a client, from its first call on."""
         account = self._accounts[subject.number] = _Account(subject)
-        choose, record, ejections = fleet.choose, fleet.record, self._ejections
-        known = ejections.account(subject)
-        # Whom it suspects it tells nobody; for a suspect, too, the next of its order steps in.
-        account.left_out = lambda: tuple(fleet._cluster._health.left_out)  # noqa: SLF001
-
-        def choose_and_tell(tried: Collection[Address], failed: Collection[Address], now: float) -> Any:
-            picked = choose(tried, failed, now)
-            if picked is not None:
-                self._chosen(account, picked.key, tried, now)
-            return picked
-
-        def record_and_tell(instance: Any, outcome: Any, began: float) -> None:
-            address, condition = instance.key, str(outcome.condition)
-            self._ended(account, address, began)
-            if condition != "answered" or known.failures or known.unsure:
-                ejections.attempt_ends(subject, address, condition, outcome.status)
-            else:
-                known.ending = condition
-            record(instance, outcome, began)
-            if condition != "answered":
-                ejections.attempt_ended(subject, address, subject.view, account.left_out())
-
-        def overhear_and_tell(watch: Any, outcome: Any, is_all: bool) -> None:  # noqa: FBT001  a callback's
-            ejections.attempt_ends(subject, watch.instance.key, str(outcome.condition), outcome.status)
-            overhear(watch, outcome, is_all)
-
-        fleet.choose, fleet.record = choose_and_tell, record_and_tell
-        # What is left of an attempt whose call has gone on tells something, too.
-        overhear, fleet._overheard = fleet._overheard, overhear_and_tell  # noqa: SLF001
+        return FleetEar(partial(self._chosen, account), partial(self._ended, account), subject, self._ejections)
 
     def ejected(self, subject: Subject, event: Any) -> None:
         """A client tells that it leaves an instance out."""
@@ -181,8 +195,8 @@ class ChoiceChecker(Checker):
         for out in account.out.values():
             out.since_s, out.probing = -1.0, None
 
-    def _chosen(self, account: _Account, address: Address, tried: Collection[Address], now: float) -> None:
-        subject = account.subject
+    def _chosen(self, account: _Account, address: Address, selection: Selection, now: float) -> None:
+        subject, tried = account.subject, selection.tried
         if subject.seen.get(address, 0) <= 0 and subject.view.get(address, 0) <= 0:
             says = f"sends a call to {spelled(address)}, which has no weight in its list"
             self._report("e", f"client {subject.number} {says}")
@@ -195,7 +209,7 @@ class ChoiceChecker(Checker):
             self._check_left_out(account, address, out, tried, now)
         limit = subject.most_in_flight
         if limit is not None and account.in_flight[address] >= limit and not self._is_partial(account):
-            left_out = account.left_out()
+            left_out = account.subject.left_out
             room = [
                 other for other in account.well(tried) if account.in_flight[other] < limit and other not in left_out
             ]
@@ -218,7 +232,7 @@ class ChoiceChecker(Checker):
         self, account: _Account, address: Address, out: _Out, tried: Collection[Address], now: float
     ) -> None:
         subject = account.subject
-        suspects = account.left_out()
+        suspects = account.subject.left_out
         well = [other for other in account.well(tried) if other not in suspects]
         if not well or self._explanations.disturbs_client(subject.number, out.since_s, self._seconds()):
             # The last resort of a call that has nobody else; or the client's clock says something else.
@@ -244,7 +258,7 @@ class ChoiceChecker(Checker):
 
     def _check_subset(self, account: _Account, address: Address) -> None:
         subject = account.subject
-        left_out = account.left_out()
+        left_out = account.subject.left_out
         if subject.view is not account.seen or left_out != account.suspects:
             account.seen, account.suspects = subject.view, left_out
             account.members.clear()

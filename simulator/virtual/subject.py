@@ -133,6 +133,12 @@ class Subject:
             "slow start": (cluster._slow_start, "begin"),  # noqa: SLF001
         }
 
+    @property
+    def left_out(self) -> tuple[Address, ...]:
+        """Whom it leaves out or suspects; for a suspect, which it tells nobody of, the next of its order steps in."""
+        found: tuple[Address, ...] = tuple(self.client._session.fleet._cluster._health.left_out)  # noqa: SLF001
+        return found
+
     def number_of_timers(self) -> int:
         """How much its host still has to do."""
         return len(self.reactor.getDelayedCalls())

@@ -1,7 +1,6 @@
 """Where the oracle listens: at the doors of the simulated instances and of the control plane.
 
-The simulator's own code is not changed; its doors are given a listener. So is the client's seam between calls and
-fleet, and nothing else of it.
+The simulator's own code is not changed; its doors are given a listener.
 """
 
 from __future__ import annotations
@@ -54,14 +53,7 @@ def _at_service(service: Service, oracle: Oracle, rewriting: Rewriting) -> None:
     service.add_instance = add_and_listen  # type: ignore[method-assign]
 
 
-def at_fleet(subject: Subject, oracle: Oracle) -> None:
-    """Let the oracle hear where a client that has been opened sends its calls."""
-    fleet = subject.client._session.fleet  # noqa: SLF001  the seam between calls and fleet
-    oracle.choices.watch(subject, fleet)
-    _at_apply(subject, fleet, oracle)
-
-
-def _at_apply(subject: Subject, fleet: Any, oracle: Oracle) -> None:
+def at_apply(subject: Subject, fleet: Any, oracle: Oracle) -> None:
     """Let the steps of taking over a list raise when they shall."""
     failing, apply = subject.reactor.failing, fleet.apply
     applying: list[bool] = []

@@ -180,6 +180,13 @@ class World:
         )
         return Subject(number, client, reactor, self.scheduler.elapsed)
 
+    def _observe(self, subject: Subject, client: PredictClient) -> None:
+        """Let the oracle hear where a client that has been opened sends its calls."""
+        session = client._session  # noqa: SLF001  what it runs on has no public name
+        assert session is not None  # noqa: S101  `init` has made it
+        session.fleet.observe(self.oracle.choices.observer(subject))
+        taps.at_apply(subject, session.fleet, self.oracle)
+
     def _make_child(self, number: int, parent: Subject) -> Subject:
         """A client of the other service, which shares the connections of its parent, and not its budget."""
         child = parent.client.child(SERVICES[1], token=self._token)
@@ -294,7 +301,7 @@ class World:
             if self.plan.is_heard:
                 self.oracle.listen(subject)
             subject.ready = subject.client.init()
-            taps.at_fleet(subject, self.oracle)
+            self._observe(subject, subject.client)
         for subject in self.subjects:
             self._wait(subject.ready, f"init of client {subject.number}", 10.0)
         if self._application is not None:

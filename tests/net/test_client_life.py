@@ -144,7 +144,7 @@ def test_children_close_at_once_and_one_that_fails_stops_no_other() -> None:
     logged: list[Any] = []
     globalLogPublisher.addObserver(logged.append)
     assert children[0]._session is not None
-    children[0]._session.fleet.leave = lambda: 1 / 0  # type: ignore[assignment, method-assign, return-value]
+    children[0]._session.fleet.close = lambda: 1 / 0  # type: ignore[assignment, method-assign, return-value]
     children[1].close = lambda: fail(KeyError("no"))  # type: ignore[method-assign, assignment]
     closing = Result(house.client.close())
     assert isinstance(Result(children[2].predict(b"x")).error, ClientClosed)

@@ -14,6 +14,7 @@ from eas_tw.policy.cluster import Cluster, ClusterPolicy, Judgement
 from eas_tw.policy.health import HealthPolicy
 from eas_tw.policy.instances import Added, Instance, Removed
 from eas_tw.policy.outcomes import ANSWERED, Condition, Outcome
+from eas_tw.policy.selection import FIRST, Selection
 
 FLEET = [Instance("10.0.0.1", port) for port in range(1, 7)]
 REFUSED = Outcome(Condition.CONNECT_REFUSED)
@@ -30,7 +31,7 @@ def picks(made: Cluster, count: int = 60, now: float = 0.0, outcome: Outcome = A
     """Calls one after the other, each over at once."""
     found: Counter[int] = Counter()
     for _ in range(count):
-        picked = made.choose((), (), now)
+        picked = made.choose(FIRST, now)
         assert picked is not None
         made.record(picked, outcome, now + 0.01, now)
         found[picked.port] += 1
@@ -50,7 +51,7 @@ def test_the_probe_is_one_call() -> None:
     """While it is out nobody else is sent there; its answer brings the instance back."""
     made = cluster()
     made.record(FLEET[0], REFUSED, 0.0)
-    chosen = [made.choose((), (), 2.0) for _ in range(60)]
+    chosen = [made.choose(FIRST, 2.0) for _ in range(60)]
     assert chosen.count(FLEET[0]) == 1
     assert made.record(FLEET[0], ANSWERED, 2.0) == [Judgement(FLEET[0], False, "answered")]
     assert picks(made, now=2.0)[1] == 10
@@ -62,7 +63,7 @@ def test_a_probe_that_tells_nothing_is_followed_by_another(outcome: Outcome) -> 
     made = cluster()
     made.record(FLEET[0], REFUSED, 0.0)
     for _ in range(3):
-        assert [made.choose((), (), 2.0) for _ in range(60)].count(FLEET[0]) == 1
+        assert [made.choose(FIRST, 2.0) for _ in range(60)].count(FLEET[0]) == 1
         assert made.record(FLEET[0], outcome, 2.0) == []
 
 
@@ -73,15 +74,15 @@ def test_a_call_sees_every_instance_before_any_twice() -> None:
         made.record(instance, REFUSED, 0.0)
     tried: list[tuple[str, int]] = []
     for _ in FLEET:
-        picked = made.choose(tried, tried, 0.0)
+        picked = made.choose(Selection(tried, tried), 0.0)
         assert picked is not None
         tried.append(picked.key)
     assert {port for _, port in tried[:3]} == {4, 5, 6}
     assert len(set(tried)) == 6
-    again = made.choose(tried, tried[1:], 0.0)
+    again = made.choose(Selection(tried, tried[1:]), 0.0)
     assert again is not None
     assert again.key == tried[0]
-    assert made.choose(tried, tried, 0.0) is None
+    assert made.choose(Selection(tried, tried), 0.0) is None
 
 
 def test_a_call_that_failed_elsewhere_is_no_probe_while_another_is_well() -> None:
@@ -89,13 +90,13 @@ def test_a_call_that_failed_elsewhere_is_no_probe_while_another_is_well() -> Non
     made = cluster(FLEET[:4])
     for instance in FLEET[:3]:
         made.record(instance, REFUSED, 0.0)
-    probed = made.choose((), (), 2.0)
+    probed = made.choose(FIRST, 2.0)
     assert probed is not None
     for _ in range(5):
         tried = [FLEET[0].key] if probed is FLEET[3] else [probed.key]
-        assert made.choose(tried, tried, 2.0) is FLEET[3]
+        assert made.choose(Selection(tried, tried), 2.0) is FLEET[3]
     tried = [FLEET[3].key]
-    another = made.choose(tried, tried, 2.0)
+    another = made.choose(Selection(tried, tried), 2.0)
     assert another in FLEET[:3]
 
 
@@ -108,7 +109,7 @@ def test_of_hundreds_that_are_dead_a_call_tries_sixteen() -> None:
     seen: list[tuple[str, int]] = []
     for call in range(12):
         tried: list[tuple[str, int]] = []
-        while (picked := made.choose(tried, tried, 0.3 + call / 100)) is not None:
+        while (picked := made.choose(Selection(tried, tried), 0.3 + call / 100)) is not None:
             tried.append(picked.key)
         assert len(tried) == 16
         seen += tried
@@ -124,7 +125,7 @@ def test_a_suspect_gets_no_call_while_another_is_well() -> None:
     assert set(picks(made, now=0.2)) == {3}
     assert made.ejected == (FLEET[0].key,)
     tried = [FLEET[2].key]
-    assert made.choose(tried, tried, 0.3) == FLEET[1]
+    assert made.choose(Selection(tried, tried), 0.3) == FLEET[1]
     assert made.record(FLEET[1], ANSWERED, 0.4, 0.3) == []
     assert not made.is_wary
     assert picks(made, now=0.5) == {2: 30, 3: 30}
@@ -133,12 +134,12 @@ def test_a_suspect_gets_no_call_while_another_is_well() -> None:
 def test_what_is_left_of_an_overdue_call_decides() -> None:
     """It is silent, which ejects, and speaks at last, which brings the instance back; no load is counted twice."""
     made = cluster(FLEET[:3], balancer="p2c")
-    picked = made.choose((), (), 1.0)
+    picked = made.choose(FIRST, 1.0)
     assert picked is not None
     made.suspect(picked, 1.0, 1.3)
     assert made.watch(picked, 1.0)
     assert made.record(picked, CANCELLED, 1.4, 1.0) == ()
-    other = made.choose((), (), 1.4)
+    other = made.choose(FIRST, 1.4)
     assert other is not None
     made.record(other, ANSWERED, 1.41, 1.4)
     late = Outcome(Condition.LATE)
@@ -155,7 +156,7 @@ def test_an_ejection_that_is_refused_is_told() -> None:
     assert made.record(FLEET[1], failed, 0.0) == [Judgement(FLEET[1], False, "status 500", is_overflow=True)]
     assert made.record(FLEET[1], failed, 0.0) == ()
     made.record(FLEET[1], REFUSED, 45.9)
-    assert made.choose((), (), 46.0) == FLEET[0]
+    assert made.choose(FIRST, 46.0) == FLEET[0]
     assert made.record(FLEET[0], failed, 46.0) == [
         Judgement(FLEET[0], False, "status 500", is_overflow=True),
         Judgement(FLEET[0], False, "status 500, but too many are left out already"),
@@ -167,7 +168,7 @@ def test_the_only_instance_is_always_it() -> None:
     made = cluster(FLEET[:1])
     for _ in range(20):
         made.record(FLEET[0], REFUSED, 0.0)
-    assert made.choose([FLEET[0].key], [FLEET[0].key], 0.0) == FLEET[0]
+    assert made.choose(Selection([FLEET[0].key], [FLEET[0].key]), 0.0) == FLEET[0]
     assert made.ejected == ()
 
 
@@ -178,7 +179,7 @@ def test_outside_its_subset_a_call_goes_to_the_next_that_is_well() -> None:
     made.record(first, REFUSED, 0.0)
     tried: list[tuple[str, int]] = []
     for _ in FLEET:
-        picked = made.choose(tried, tried, 0.0)
+        picked = made.choose(Selection(tried, tried), 0.0)
         assert picked is not None
         made.record(picked, CANCELLED, 0.0, 0.0)
         tried.append(picked.key)
@@ -197,7 +198,7 @@ def test_a_subset_is_used_until_it_fails() -> None:
     assert len(now_used) == 2
     assert first.port not in now_used
     tried: list[tuple[str, int]] = []
-    while (picked := made.choose(tried, tried, 0.0)) is not None:
+    while (picked := made.choose(Selection(tried, tried), 0.0)) is not None:
         tried.append(picked.key)
     assert len(set(tried)) == len(tried) == 6
 
@@ -205,12 +206,12 @@ def test_a_subset_is_used_until_it_fails() -> None:
 def test_full_instances_are_passed_over_while_another_has_room() -> None:
     """Two calls each, and the thirteenth waits where its turn is."""
     made = cluster(max_in_flight_per_instance=2)
-    chosen = [made.choose((), (), 0.0) for _ in range(12)]
+    chosen = [made.choose(FIRST, 0.0) for _ in range(12)]
     assert Counter(chosen) == dict.fromkeys(FLEET, 2)
-    assert made.choose((), (), 0.0) in FLEET
+    assert made.choose(FIRST, 0.0) in FLEET
     made.record(FLEET[3], ANSWERED, 0.0, -0.1)
     made.record(FLEET[3], ANSWERED, 0.0, -0.1)
-    assert made.choose((), (), 0.0) == FLEET[3]
+    assert made.choose(FIRST, 0.0) == FLEET[3]
 
 
 def test_new_instances_start_slowly_and_the_first_list_does_not() -> None:
@@ -238,7 +239,7 @@ def test_the_grey_one_is_ejected() -> None:
     judged: list[Judgement] = []
     for call in range(600):
         now = call * 0.02
-        picked = made.choose((), (), now)
+        picked = made.choose(FIRST, now)
         assert picked is not None
         is_bad = picked == FLEET[4] and call % 3
         outcome = Outcome(Condition.STATUS, 500) if is_bad else ANSWERED
@@ -257,7 +258,7 @@ def test_with_two_choices_the_slow_one_gets_little() -> None:
         for end, instance, began in [entry for entry in running if entry[0] <= now]:
             running.remove((end, instance, began))
             made.record(instance, ANSWERED, end, began)
-        picked = made.choose((), (), now)
+        picked = made.choose(FIRST, now)
         assert picked is not None
         found[picked.port] += 1
         running.append((now + (1.0 if picked.port == 1 else 0.1), picked, now))
@@ -292,7 +293,7 @@ def test_whatever_happens_somebody_is_picked(
         if what == 4 and which:
             made.apply(FLEET[:which], now)
         tried: list[tuple[str, int]] = []
-        while (picked := made.choose(tried, tried, now)) is not None and picked.key not in tried:
+        while (picked := made.choose(Selection(tried, tried), now)) is not None and picked.key not in tried:
             tried.append(picked.key)
             for judgement in made.record(picked, outcomes[(which + what + len(tried)) % 5], now + 0.05, now):
                 if judgement.is_ejected and judgement.why != "connect_refused":

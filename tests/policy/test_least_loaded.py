@@ -8,6 +8,7 @@ from random import Random
 from eas_tw.policy.instances import Instance
 from eas_tw.policy.least_loaded import LeastLoaded
 from eas_tw.policy.load import Loads
+from eas_tw.policy.selection import FIRST, Selection
 
 FLEET = [Instance("10.0.0.1", port) for port in range(1, 6)]
 
@@ -20,7 +21,7 @@ def balancer(*instances: Instance) -> tuple[LeastLoaded, Loads]:
 
 
 def spread(made: LeastLoaded, picks: int = 1000, now: float = 0.0) -> Counter[int]:
-    return Counter(picked.port for _ in range(picks) if (picked := made.pick((), now)))
+    return Counter(picked.port for _ in range(picks) if (picked := made.pick(FIRST, now)))
 
 
 def test_without_load_everybody_is_drawn() -> None:
@@ -65,8 +66,8 @@ def test_those_tried_are_not_drawn() -> None:
     made, _ = balancer()
     keys = [instance.key for instance in FLEET]
     for count in range(5):
-        assert {made.pick(keys[:count]) for _ in range(200)} == set(FLEET[count:])
-    assert made.pick(keys) is None
+        assert {made.pick(Selection(keys[:count], ())) for _ in range(200)} == set(FLEET[count:])
+    assert made.pick(Selection(keys, ())) is None
 
 
 def test_coming_going_and_reweighing() -> None:

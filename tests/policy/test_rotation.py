@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from eas_tw.policy.instances import Instance
 from eas_tw.policy.rotation import Rotation
+from eas_tw.policy.selection import Selection
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=150)
 weights_lists = st.lists(st.integers(1, 60), min_size=1, max_size=12)
@@ -79,7 +80,7 @@ def test_tried_instances_are_passed_over_and_keep_their_turn() -> None:
     """Passing over an instance for one call does not cost it its place for the next."""
     turning = rotation(fleet(1, 1, 1), seed=3)
     first, second, third = ports(turning, 3)
-    again = turning.pick({("10.0.0.1", first)})
+    again = turning.pick(Selection({("10.0.0.1", first)}, ()))
     assert again is not None
     assert again.port == second
     assert ports(turning, 2) == [first, third]
@@ -89,14 +90,14 @@ def test_those_passed_over_many_times_do_not_then_get_every_call() -> None:
     """A hundred retries went past one instance; of the next calls it gets its share, and one more at most."""
     turning = rotation(fleet(1, 1, 1, 1))
     for _ in range(100):
-        turning.pick({("10.0.0.1", 1)})
+        turning.pick(Selection({("10.0.0.1", 1)}, ()))
     assert 10 <= ports(turning, 40).count(1) <= 11
 
 
 def test_all_tried_is_nobody() -> None:
     """When every instance has been tried there is nobody left."""
     turning = rotation(fleet(1, 9))
-    assert turning.pick({("10.0.0.1", 1), ("10.0.0.1", 2)}) is None
+    assert turning.pick(Selection({("10.0.0.1", 1), ("10.0.0.1", 2)}, ())) is None
     assert len(ports(turning, 10)) == 10
 
 

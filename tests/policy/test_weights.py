@@ -11,6 +11,7 @@ import pytest
 from eas_tw.policy.cluster import Cluster, ClusterPolicy
 from eas_tw.policy.instances import MAX_WEIGHT, Instance
 from eas_tw.policy.outcomes import ANSWERED
+from eas_tw.policy.selection import FIRST
 from eas_tw.policy.weights import LEAST_SHARE, normalised
 
 
@@ -63,13 +64,13 @@ def test_a_list_with_extreme_weights_is_taken_over_and_so_is_the_next(balancer: 
     for size in (None, 1, 2):
         made = Cluster(ClusterPolicy(subset_size=size, **policy), Random(1))
         made.apply(fleet(tiny), 0.0)
-        assert made.choose((), (), 0.0) is not None
+        assert made.choose(FIRST, 0.0) is not None
         made.apply(fleet(tiny, 100, 100), 1.0)
         assert [instance.weight for instance in made.instances] == [tiny, 100, 100]
         made.apply(fleet(100, 1, 1), 2.0)
         found: Counter[int] = Counter()
         for call in range(1020):
-            picked = made.choose((), (), 20.0 + call)
+            picked = made.choose(FIRST, 20.0 + call)
             assert picked is not None
             made.record(picked, ANSWERED, 20.0 + call, 20.0 + call)
             found[picked.port] += 1

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from eas_tw.net.call import Call
-from eas_tw.net.upstream import Upstream
+from eas_tw.policy.cluster import Cluster
 from eas_tw.policy.outcomes import Condition
 from eas_tw.policy.retry import RetryBudget, RetryPolicy
+from eas_tw.policy.selection import Selection
 from tests.simulation.planted.bugs import Patch, bug
 
 
@@ -60,12 +61,13 @@ def one_attempt_too_many(patch: Patch) -> None:
 
 @bug("cj")
 def retried_on_the_same_instance(patch: Patch) -> None:
-    choose = Upstream.choose
+    choose = Cluster.choose
 
-    def again(self: Upstream, tried: Any, failed: Any, now: float) -> Any:
-        return self._cluster._known.get(tried[-1]) if tried else choose(self, tried, failed, now)
+    def again(self: Cluster, selection: Selection, now: float) -> Any:
+        tried = tuple(selection.tried)
+        return self._known.get(tried[-1]) if tried else choose(self, selection, now)
 
-    patch(Upstream, "choose", again)
+    patch(Cluster, "choose", again)
 
 
 @bug("f")

@@ -117,7 +117,7 @@ def stand_in_stays(patch: Patch) -> None:
 
 @bug("m", "overload", 10)
 def bound_of_calls_in_flight_ignored(patch: Patch) -> None:
-    patch(Cluster, "_pick", lambda self, tried, now: self._balancer.pick(tried, now))
+    patch(Cluster, "_pick", lambda self, selection, now: self._balancer.pick(selection, now))
 
 
 @bug("m", "overload", 10)

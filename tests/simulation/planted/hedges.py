@@ -10,6 +10,7 @@ from eas_tw.net.leg import Leg
 from eas_tw.policy.cluster import Cluster
 from eas_tw.policy.hedging import Hedging
 from eas_tw.policy.retry import RetryBudget
+from eas_tw.policy.selection import Selection
 from tests.simulation.planted.bugs import Patch, bug
 
 
@@ -17,8 +18,8 @@ from tests.simulation.planted.bugs import Patch, bug
 def hedged_on_the_same_instance(patch: Patch) -> None:
     choose = Cluster.choose
 
-    def again(self: Cluster, tried: Any, failed: Any, now: float) -> Any:
-        return choose(self, failed, failed, now)
+    def again(self: Cluster, selection: Selection, now: float) -> Any:
+        return choose(self, selection.retrying(), now)
 
     patch(Cluster, "choose", again)
 

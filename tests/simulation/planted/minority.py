@@ -41,7 +41,7 @@ def nobody_is_suspected(patch: Patch) -> None:
 
 @bug("fp", "minority", 20)
 def the_dead_are_no_last_resort(patch: Patch) -> None:
-    patch(Cluster, "_last_resort", lambda self, tried, failed, now: None)
+    patch(Cluster, "_last_resort", lambda self, selection, now: None)
 
 
 @bug("jp", "minority", 20)
