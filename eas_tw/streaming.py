@@ -28,7 +28,7 @@ class Stream:
     """A response whose head has come and whose body is on its way.
 
     Iterating gives the bytes as they come. Read it to its end, or leave the block it was opened in, which closes it: a
-    stream that is neither keeps its connection, and its instance waits when `stream_buffer_bytes` lie unread.
+    stream that is neither keeps its connection, and its instance waits when `stream_buffer_bytes` are unread.
 
     Args:
         body: Where the bytes come from.

@@ -1,6 +1,6 @@
 """A response whose body is read while it arrives.
 
-The connection puts pieces in, whoever reads takes them out. While more than a bound lies unread the transport is
+The connection puts pieces in, whoever reads takes them out. While more than a bound is unread the transport is
 paused, so that a slow reader slows the instance and not this process's memory. A stream ends once: with the end of the
 body, because its reader closed it, or because it broke. What follows from that, for the pool, the record of the
 instance and the client that is being closed, is the business of `on_end`.
