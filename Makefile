@@ -14,7 +14,7 @@ demo: $(VENV)/demo ## a real client against a fleet that crashes; about 25 s, an
 test: $(TOX) ## everything that CI checks
 	@$(TOX) run
 
-lint: $(TOX) ## style, arrows and types
+lint: $(TOX) ## style, dependencies and types
 	@$(TOX) run -e lint,types
 
 bench: $(TOX) ## our CPU per request beside the peers'; needs nginx

@@ -45,10 +45,11 @@ if TYPE_CHECKING:
         StatusError,
     )
     from eas_tw.policy.instances import Instance
-    from eas_tw.policy.outcomes import Attempt, Condition, Outcome
+    from eas_tw.policy.outcomes import AttemptResult, AttemptStatus, Outcome
 
 __all__ = [  # noqa: RUF022  as sorted() has it
-    "Attempt",
+    "AttemptResult",
+    "AttemptStatus",
     "BladeRequest",
     "BladeResponse",
     "BodyError",
@@ -56,7 +57,6 @@ __all__ = [  # noqa: RUF022  as sorted() has it
     "CaffeResponse",
     "ClientClosed",
     "ClientConfig",
-    "Condition",
     "ConfigError",
     "ConnectionFailed",
     "DeadlineExceeded",
@@ -98,7 +98,8 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "Attempt": "eas_tw.policy.outcomes",
+            "AttemptResult": "eas_tw.policy.outcomes",
+            "AttemptStatus": "eas_tw.policy.outcomes",
             "BladeRequest": "eas_tw.body.blade",
             "BladeResponse": "eas_tw.body.blade",
             "BodyError": "eas_tw.errors",
@@ -106,7 +107,6 @@ if not TYPE_CHECKING:
             "CaffeResponse": "eas_tw.body.caffe",
             "ClientClosed": "eas_tw.errors",
             "ClientConfig": "eas_tw.config",
-            "Condition": "eas_tw.policy.outcomes",
             "ConfigError": "eas_tw.errors",
             "ConnectionFailed": "eas_tw.errors",
             "DeadlineExceeded": "eas_tw.errors",
@@ -143,4 +143,5 @@ if not TYPE_CHECKING:
             "TorchRequest": "eas_tw.body.torch",
             "TorchResponse": "eas_tw.body.torch",
         },
+        deprecated={"Attempt": "AttemptResult", "Condition": "AttemptStatus"},
     )

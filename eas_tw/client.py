@@ -1,7 +1,8 @@
-"""`PredictClient`: configuration in, Deferreds out. Wires the rooms below and nothing more."""
+"""`PredictClient`: configuration in, Deferreds out. Wires the modules below and nothing more."""
 
 from __future__ import annotations
 
+import warnings
 from threading import get_ident
 from time import monotonic, time  # noqa: TID251  here, and passed on from here
 from typing import TYPE_CHECKING, Any, Self
@@ -18,19 +19,19 @@ from eas_tw.config import ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_FIXED, ClientConf
 from eas_tw.display import shown
 from eas_tw.errors import ClientClosed, ConfigError, NoInstances
 from eas_tw.net.call import Call
+from eas_tw.net.call_errors import awaitable_error
 from eas_tw.net.discovery import DiscoveryStatus
-from eas_tw.net.endings import awaitable_error
 from eas_tw.net.monotonic import is_real, monotonic_view
 from eas_tw.net.offload import Offload
 from eas_tw.net.stream_call import BodilessCall, Limits, StreamCall
-from eas_tw.outgoing import Envelope, check_method
 from eas_tw.process_bound import ProcessBound
 from eas_tw.ranges import COUNT, POSITIVE, checked, milliseconds
 from eas_tw.reading import AnyStatusReader, ResponseReader, StreamReader
+from eas_tw.request_builder import RequestBuilder, check_method
 from eas_tw.response import PlainRequest, as_plain
-from eas_tw.session import Family, Session
+from eas_tw.runtime import ClientRuntime, SharedResources
 from eas_tw.streaming import OpeningStream, Stream
-from eas_tw.target import Target, fixed_list
+from eas_tw.target import ClientTarget, fixed_list
 from eas_tw.telemetry.record import Record
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from twisted.web.iweb import IAgent
 
-    from eas_tw.net.leg import Request
+    from eas_tw.net.attempt import WireRequest
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.instances import Instance
     from eas_tw.response import Response
@@ -87,7 +88,7 @@ class PredictClient(ProcessBound):
         wall_clock: Callable[[], float] | None = None,
     ) -> None:
         kind = endpoint_type or (ENDPOINT_TYPE_DEFAULT if instances is None else ENDPOINT_TYPE_FIXED)
-        self._target = Target(
+        self._target = ClientTarget(
             endpoint, service_name, custom_url, kind, fixed_list(() if instances is None else instances)
         )
         self._reactor: Reactor = reactor if reactor is not None else _global_reactor()
@@ -95,12 +96,12 @@ class PredictClient(ProcessBound):
         self._agent = agent
         _check_parts(self._reactor, self._config, agent)
         self._wall_clock = wall_clock or (time if is_real(self._reactor) else self._reactor.seconds)
-        self._family = Family(monotonic_view(self._reactor, monotonic))
-        self._envelope = Envelope(self._wall_clock)
-        self._record = Record(self._family.reactor.seconds, self._family.reactor.callLater)
+        self._shared = SharedResources(monotonic_view(self._reactor, monotonic))
+        self._request_builder = RequestBuilder(self._wall_clock)
+        self._record = Record(self._shared.reactor.seconds, self._shared.reactor.callLater)
         self.counters = self._record.counters
-        self._offload = Offload(self._family.reactor)
-        self._session: Session | None = None
+        self._offload = Offload(self._shared.reactor)
+        self._runtime: ClientRuntime | None = None
         self._thread = 0
         self._parent: PredictClient | None = None
         # Those that are not closed. The value keeps a child from its `init` on; one that was never opened has nothing
@@ -110,7 +111,7 @@ class PredictClient(ProcessBound):
         self.set_token(token)
 
     def __repr__(self) -> str:
-        state = "closed" if self._closing else "ready" if self.is_ready else "waiting" if self._session else "new"
+        state = "closed" if self._closing else "ready" if self.is_ready else "waiting" if self._runtime else "new"
         target = self._target
         return (
             f"<PredictClient {target.service or '?'} at {target.custom_url or target.endpoint or '?'} "
@@ -146,15 +147,15 @@ class PredictClient(ProcessBound):
 
     def set_token(self, token: str) -> None:
         """Set the token; applies to the next call."""
-        self._envelope.set_token(token)
+        self._request_builder.set_token(token)
 
     def set_content_type(self, content_type: str) -> None:
         """Set the Content-Type of requests; applies to the next call."""
-        self._envelope.set_content_type(content_type)
+        self._request_builder.set_content_type(content_type)
 
     def add_extra_headers(self, headers: Mapping[str, str]) -> None:
         """Send these headers with every request from now on; a name given before is replaced."""
-        self._envelope.add_headers(headers)
+        self._request_builder.add_headers(headers)
 
     def set_retry_count(self, count: int) -> None:
         """Set how many attempts a call may take, ≥ 1; before `init`."""
@@ -216,7 +217,7 @@ class PredictClient(ProcessBound):
             token=token, reactor=self._reactor, config=self._config, agent=self._agent, wall_clock=self._wall_clock
         )
         child._target = evolve(self._target, service=service_name)
-        child._family = self._family
+        child._shared = self._shared
         child._parent = self
         self._children[child] = None
         child._offload = self._offload
@@ -254,8 +255,8 @@ class PredictClient(ProcessBound):
             anything is sent.
             Cancelling it closes its connection.
         """
-        session = self._session
-        if session is None or self._closing is not None or get_ident() != self._thread:
+        runtime = self._runtime
+        if runtime is None or self._closing is not None or get_ident() != self._thread:
             return fail(self._unusable("predict"))
         try:
             timeout_s = self._config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
@@ -266,15 +267,15 @@ class PredictClient(ProcessBound):
             content_type = getattr(request, "content_type", None)
             preparing = None
             if self._config.compress is None:
-                sealed = self._envelope.seal(body, path, query, headers, content_type)
+                wire_request = self._request_builder.build(body, path, query, headers, content_type)
             else:
-                sealed, preparing = self._compressed(body, path, query, headers, content_type)
+                wire_request, preparing = self._compressed(body, path, query, headers, content_type)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001  whatever is wrong with a request, the Deferred says it
             return fail(awaitable_error(error, "the request's to_string"))
         reader = ResponseReader(request, self._config, self._offload)
-        call = Call(session.calls, session.fleet, sealed, reader, timeout_s, is_idempotent=idempotent)
+        call = Call(runtime.call_context, runtime.fleet, wire_request, reader, timeout_s, is_idempotent=idempotent)
         return call.start(preparing)
 
     def request(
@@ -306,14 +307,14 @@ class PredictClient(ProcessBound):
             Fires with the response. Fails as `predict` does, but never with `StatusError`. Cancelling it closes its
             connection.
         """
-        session = self._session
-        if session is None or self._closing is not None or get_ident() != self._thread:
+        runtime = self._runtime
+        if runtime is None or self._closing is not None or get_ident() != self._thread:
             return fail(self._unusable("request"))
         try:
             method = check_method(method)
             timeout_s = self._config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
             content, content_type = as_plain(body)
-            sealed, preparing = self._sealed(content, path, query, headers, content_type, method)
+            wire_request, preparing = self._sealed(content, path, query, headers, content_type, method)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001  whatever is wrong with a request, the Deferred says it
@@ -321,7 +322,7 @@ class PredictClient(ProcessBound):
         reader = AnyStatusReader(PlainRequest(content), self._config, self._offload)
         make = BodilessCall if method == "HEAD" else Call
         idempotent = method != "PATCH" if idempotent is None else idempotent
-        call = make(session.calls, session.fleet, sealed, reader, timeout_s, is_idempotent=idempotent)
+        call = make(runtime.call_context, runtime.fleet, wire_request, reader, timeout_s, is_idempotent=idempotent)
         return call.start(preparing)
 
     def stream(  # noqa: PLR0913  keywords, each with a default
@@ -365,8 +366,8 @@ class PredictClient(ProcessBound):
         """
 
         def begin() -> Deferred[Stream]:
-            session = self._session
-            if session is None or self._closing is not None or get_ident() != self._thread:
+            runtime = self._runtime
+            if runtime is None or self._closing is not None or get_ident() != self._thread:
                 return fail(self._unusable("stream"))
             config = self._config
             try:
@@ -380,13 +381,15 @@ class PredictClient(ProcessBound):
                 )
                 head_s = config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
                 content, content_type = as_plain(request)
-                sealed, preparing = self._sealed(content, path, query, headers, content_type, verb)
+                wire_request, preparing = self._sealed(content, path, query, headers, content_type, verb)
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as error:  # noqa: BLE001  whatever is wrong with a request, the Deferred says it
                 return fail(awaitable_error(error, "the request's body"))
             may_repeat = verb != "PATCH" if idempotent is None else idempotent
-            call = StreamCall(session.calls, session.fleet, sealed, limits, head_s, is_idempotent=may_repeat)
+            call = StreamCall(
+                runtime.call_context, runtime.fleet, wire_request, limits, head_s, is_idempotent=may_repeat
+            )
             call.reader = StreamReader(config, self._offload, whole=call.whole, takes_any_status=any_status)
             return call.start(preparing).addCallback(lambda body: Stream(body, call.answered_by))
 
@@ -397,7 +400,7 @@ class PredictClient(ProcessBound):
     @property
     def is_ready(self) -> bool:
         """Whether calls have somewhere to go."""
-        return self._session is not None and self._session.is_ready
+        return self._runtime is not None and self._runtime.is_ready
 
     @property
     def is_closed(self) -> bool:
@@ -412,17 +415,17 @@ class PredictClient(ProcessBound):
     @property
     def instances(self) -> tuple[Instance, ...]:
         """The list of instances in the cache; empty for the gateway."""
-        return self._session.instances if self._session else ()
+        return self._runtime.instances if self._runtime else ()
 
     @property
     def ejected(self) -> tuple[Instance, ...]:
         """The instances that get no calls for a while because they failed."""
-        return self._session.ejected if self._session else ()
+        return self._runtime.ejected if self._runtime else ()
 
     @property
     def discovery(self) -> DiscoveryStatus:
         """Polls, age of the list, rejections by reason."""
-        return self._session.discovery if self._session else DiscoveryStatus()
+        return self._runtime.discovery if self._runtime else DiscoveryStatus()
 
     @property
     def reactor(self) -> Any:
@@ -432,7 +435,7 @@ class PredictClient(ProcessBound):
     @property
     def clock(self) -> Any:
         """The reactor's timers by elapsed time, which setting the machine's clock does not change."""
-        return self._family.reactor
+        return self._shared.reactor
 
     @property
     def wall_clock(self) -> Callable[[], float]:
@@ -444,9 +447,15 @@ class PredictClient(ProcessBound):
         """The settings in force."""
         return self._config
 
+    @property
+    def _family(self) -> SharedResources:
+        """`_shared`, under its older name; deprecated."""
+        warnings.warn("PredictClient._family is deprecated: use _shared", DeprecationWarning, stacklevel=2)
+        return self._shared
+
     def connections(self, instance: Instance) -> int:
         """Established connections to an instance."""
-        return self._session.connections(instance) if self._session else 0
+        return self._runtime.connections(instance) if self._runtime else 0
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Hear of everything that happens, as values of `eas_tw.telemetry.events`.
@@ -469,10 +478,10 @@ class PredictClient(ProcessBound):
     async def _init(self) -> PredictClient:
         if self._closing is not None:
             raise ClientClosed("the client is closed; make a new one")
-        if self._session is None:
+        if self._runtime is None:
             self._open()
-        if self._session is not None:
-            await self._session.ready()
+        if self._runtime is not None:
+            await self._runtime.ready()
         return self
 
     def _open(self) -> None:
@@ -484,47 +493,47 @@ class PredictClient(ProcessBound):
         self._thread = get_ident()
         self._record.service = target.service
         auth = "token" if target.custom_url and config.auth == "signature" else config.auth
-        self._envelope.address(target.path, auth=auth)
-        self._session = Session(
-            self._family.reactor,
+        self._request_builder.address(target.path, auth=auth)
+        self._runtime = ClientRuntime(
+            self._shared.reactor,
             config,
             target,
-            family=self._family,
+            shared=self._shared,
             record=self._record,
             agent=self._agent,
             wall_clock=self._wall_clock,
         )
         if self._parent is not None:
             self._parent._children[self] = self  # noqa: SLF001  it is a client, too
-        self._session.start()
+        self._runtime.start()
 
-    def _compressed(self, body: bytes, *others: Any) -> tuple[Request, Deferred[Request] | None]:
+    def _compressed(self, body: bytes, *others: Any) -> tuple[WireRequest, Deferred[WireRequest] | None]:
         """The request with its body compressed; a large one is compressed while the call waits for it."""
         steps = compressing(str(self._config.compress), body)
         content, is_done = begin(steps)
         if is_done:
-            return self._envelope.seal(content or b"", *others), None
-        placeholder = self._envelope.seal(b"", *others)  # what is wrong with the others is said before the work
-        return placeholder, self._offload.run(steps).addCallback(self._envelope.seal, *others)
+            return self._request_builder.build(content or b"", *others), None
+        placeholder = self._request_builder.build(b"", *others)  # what is wrong with the others is said before the work
+        return placeholder, self._offload.run(steps).addCallback(self._request_builder.build, *others)
 
     def _aim(self, what: str, **parts: Any) -> None:
         self._before_init(what)
         self._target = evolve(self._target, **parts)
 
     def _before_init(self, what: str) -> None:
-        if self._session is not None:
+        if self._runtime is not None:
             raise ConfigError(f"{what} must be set before init()")
 
-    def _sealed(self, body: bytes, *others: Any) -> tuple[Request, Deferred[Request] | None]:
+    def _sealed(self, body: bytes, *others: Any) -> tuple[WireRequest, Deferred[WireRequest] | None]:
         """The request with its body compressed, if bodies are; the others are those of `RequestBuilder.build`."""
         if self._config.compress is None or not body:
-            return self._envelope.seal(body, *others), None
+            return self._request_builder.build(body, *others), None
         return self._compressed(body, *others)
 
     def _unusable(self, what: str) -> Exception:
         if self._closing is not None:
             return ClientClosed("the client is closed")
-        if self._session is None:
+        if self._runtime is None:
             return NoInstances("init() has not been called: call it, and wait for it, before the first predict()")
         return ConfigError(
             f"{what}() was called outside the reactor's thread: use reactor.callFromThread, "
@@ -534,8 +543,8 @@ class PredictClient(ProcessBound):
     async def _close(self) -> None:
         """Close children and session at once, and wait for all of them, whichever fails."""
         closing = [maybeDeferred(child.close) for child in list(self._children)]
-        if self._session is not None:
-            closing.append(Deferred.fromCoroutine(self._session.close(ClientClosed("the client was closed"))))
+        if self._runtime is not None:
+            closing.append(Deferred.fromCoroutine(self._runtime.close(ClientClosed("the client was closed"))))
         for succeeded, result in await DeferredList(closing, consumeErrors=True):
             if not succeeded:
                 _log_bug(result)

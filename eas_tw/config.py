@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 
 from eas_tw.display import shown
 from eas_tw.errors import ConfigError
-from eas_tw.policy.outcomes import Condition
+from eas_tw.policy.outcomes import AttemptStatus
 from eas_tw.policy.retry import DEFAULT_RETRY_ON
 from eas_tw.ranges import COUNT, POSITIVE, Range, plain
 
@@ -58,25 +58,25 @@ _STATUS = Range(100, 599, whole=True)
 _DISCOVERY_PATH = re.compile(r"/(?:[!-z|~]|\{service\})*")  # visible ASCII; braces around the service's name only
 
 
-def _retry_on(values: Iterable[Condition | str | int]) -> frozenset[Condition | int]:
+def _retry_on(values: Iterable[AttemptStatus | str | int]) -> frozenset[AttemptStatus | int]:
     """Conditions by name, statuses by number; the default is left as it is, since it differs by endpoint type."""
     if values is DEFAULT_RETRY_ON:
         return DEFAULT_RETRY_ON
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise ConfigError(f'retry_on must be a list such as ["lost", 503], got {shown(values)}')
-    return frozenset(map(_condition, values))
+    return frozenset(map(_attempt_status, values))
 
 
-def _condition(given: Condition | str | int) -> Condition | int:
+def _attempt_status(given: AttemptStatus | str | int) -> AttemptStatus | int:
     value = plain(given)
     try:
         if isinstance(value, str):
-            return Condition(value)
+            return AttemptStatus(value)
         _STATUS.check("a status", value)
     except ValueError:
-        names = ", ".join(condition.value for condition in Condition)
+        names = ", ".join(attempt_status.value for attempt_status in AttemptStatus)
         raise ConfigError(
-            f"retry_on takes HTTP statuses from 100 to 599 and conditions ({names}), got {shown(given)}"
+            f"retry_on takes HTTP statuses from 100 to 599 and attempt statuses ({names}), got {shown(given)}"
         ) from None
     return value  # type: ignore[no-any-return]  # a whole number
 
@@ -170,7 +170,7 @@ class ClientConfig:
         compress: Requests are compressed so, for a service whose `rpc.decompressor` says so, and signed as sent;
             `None` for not at all. One of `COMPRESSIONS`; all but gzip and zlib need the extra `compression`.
         decompress: Responses are compressed so although they do not say it; `None` goes by their Content-Encoding.
-        seed: Makes the client's chance (jitter, rotation start) repeatable; `None` for true chance.
+        seed: Makes the client's randomness (jitter, rotation start) repeatable; `None` for true randomness.
     """
 
     poll_interval_s: float = field(default=5.0, converter=plain, validator=_positive)
@@ -186,7 +186,7 @@ class ClientConfig:
     hedge_after_s: float | Literal["p95", "late"] | None = field(
         default="late", converter=plain, validator=_hedge_after
     )
-    retry_on: frozenset[Condition | int] = field(default=DEFAULT_RETRY_ON, converter=_retry_on)
+    retry_on: frozenset[AttemptStatus | int] = field(default=DEFAULT_RETRY_ON, converter=_retry_on)
     retry_budget_ratio: float = field(default=0.2, converter=plain, validator=_not_negative)
     retry_budget_min_per_s: float = field(default=10.0, converter=plain, validator=_not_negative)
     backoff_base_s: float = field(default=0.025, converter=plain, validator=_not_negative)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from eas_tw.policy.outcomes import Attempt
+    from eas_tw.policy.outcomes import AttemptResult
 
 
 class EasError(Exception):
@@ -60,11 +60,11 @@ class RequestFailed(EasError):
     """A call that was tried and failed.
 
     Attributes:
-        attempts: One `Attempt` (instance, outcome, elapsed_s) for each try, in order; empty when the call never
+        attempts: One `AttemptResult` (instance, outcome, elapsed_s) for each try, in order; empty when the call never
             reached an instance.
     """
 
-    def __init__(self, message: str, attempts: tuple[Attempt, ...] = ()) -> None:
+    def __init__(self, message: str, attempts: tuple[AttemptResult, ...] = ()) -> None:
         super().__init__(message)
         self.attempts = attempts
 
@@ -100,7 +100,7 @@ class StreamBroken(RequestFailed, ConnectionError):
         received_bytes: Of the body, until then.
     """
 
-    def __init__(self, message: str, attempts: tuple[Attempt, ...] = (), *, received_bytes: int = 0) -> None:
+    def __init__(self, message: str, attempts: tuple[AttemptResult, ...] = (), *, received_bytes: int = 0) -> None:
         super().__init__(message, attempts)
         self.received_bytes = received_bytes
 
@@ -118,7 +118,7 @@ class StatusError(RequestFailed):
     def __init__(
         self,
         message: str,
-        attempts: tuple[Attempt, ...] = (),
+        attempts: tuple[AttemptResult, ...] = (),
         *,
         status: int,
         body: bytes = b"",

@@ -7,6 +7,7 @@ module in it: `import eas_tw` must not cost such a project Twisted and protobuf.
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def lazy_exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def lazy_exports(
+    package: str, homes: Mapping[str, str], deprecated: Mapping[str, str] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Make a package's `__getattr__` and `__dir__` (PEP 562).
 
     Args:
         package: The package's full name.
         homes: Each exported name with the module it is taken from; `module:attribute` where it has another name there,
             `module:` for the module itself.
+        deprecated: Old names, each with the exported name that it has now; to use one warns.
 
     Returns:
         1. `__getattr__`: imports an exported name, or a submodule, and keeps it in the package.
@@ -30,6 +34,10 @@ def lazy_exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str]
 
     def load(name: str) -> Any:
         home = homes.get(name)
+        if home is None and deprecated and name in deprecated:
+            new = deprecated[name]
+            warnings.warn(f"{package}.{name} is deprecated: use {package}.{new}", DeprecationWarning, stacklevel=2)
+            return load(new)
         if home is None:
             # `import eas_tw; eas_tw.errors` works, as it does when a package imports its modules itself.
             if name.startswith("_") or find_spec(f"{package}.{name}") is None:

@@ -23,8 +23,8 @@ from eas_tw.config import (
 from eas_tw.display import shown
 from eas_tw.errors import ConfigError
 from eas_tw.net.discovery import PATHS, UpstreamsSource, VipServerSource
-from eas_tw.outgoing import check_endpoint, check_service
 from eas_tw.policy.instances import BadRowError, Instance, checked_instance
+from eas_tw.request_builder import check_endpoint, check_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +50,7 @@ def _or_empty(value: Any) -> Any:
 
 
 @frozen
-class Target:
+class ClientTarget:
     """One service and the way to it; a part that is not set yet is empty.
 
     Attributes:

@@ -12,12 +12,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from simulator.http1 import Request
+    from simulator.http1 import ReceivedRequest
 
 _SCHEME = "EAS "
 
 
-def is_authorized(request: Request, token: str) -> bool:
+def is_authorized(request: ReceivedRequest, token: str) -> bool:
     """Whether the request may be answered; always, for a service without a token."""
     if not token:
         return True
@@ -27,7 +27,7 @@ def is_authorized(request: Request, token: str) -> bool:
     return hmac.compare_digest(given.encode(), token.encode())
 
 
-def _signature(request: Request, token: str) -> str:
+def _signature(request: ReceivedRequest, token: str) -> str:
     field = request.headers.get
     fields = f"{field('content-md5', '')}\n{field('content-type', '')}\n{field('date', '')}"
     signing = _keyed(token).copy()
@@ -41,5 +41,5 @@ def _keyed(token: str) -> hmac.HMAC:
     return hmac.new(token.encode(), digestmod="sha1")
 
 
-def _md5_is_right(request: Request) -> bool:
+def _md5_is_right(request: ReceivedRequest) -> bool:
     return request.headers.get("content-md5", "") == hashlib.md5(request.body, usedforsecurity=False).hexdigest()

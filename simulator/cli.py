@@ -75,7 +75,7 @@ def _begin_to_serve(arguments: Sequence[str]) -> None:
         signal.signal(number, lambda *_: os._exit(0))
 
 
-class _Version(argparse.Action):
+class _SimulatorVersion(argparse.Action):
     """Asked for only then: the metadata of an installation are slow to read, and a source tree has none."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
@@ -89,7 +89,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m simulator", description="A fake PAI-EAS. Without a command: serve.", allow_abbrev=False
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.add_argument("--version", action=_SimulatorVersion, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, says in COMMANDS.items():
         command = commands.add_parser(name, help=says, description=f"{says[0].upper()}{says[1:]}.", allow_abbrev=False)

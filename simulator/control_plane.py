@@ -10,18 +10,18 @@ from urllib.parse import parse_qs, unquote
 from twisted.internet.defer import Deferred
 
 from simulator.delivery import Ending, Wire
+from simulator.discovery_faults import LIST_FAULTS, DiscoveryFaults
 from simulator.gateway import forward
 from simulator.http1 import HANG, Response
-from simulator.lies import LIES, Lies
 from simulator.replies import Replies
-from simulator.tampering import delay_s, is_tampering, tamper
+from simulator.response_faults import apply_response_faults, delay_s, is_response_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from simulator.faults import Fault
     from simulator.fleet import Service
-    from simulator.http1 import Answer, Request
+    from simulator.http1 import Answer, ReceivedRequest
     from simulator.instance import SimulatedInstance
     from simulator.simulator import Simulator
 
@@ -31,7 +31,7 @@ UPSTREAMS = ("/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/", "/api/v1/ser
 VIPSERVER_LIST, VIPSERVER_HOSTS = "/vipserver/serverlist", "/vipserver/api/srvIPXT"
 _PREDICT = "/api/predict/"
 _ENDINGS = ("unreachable", "timeout", "http_status", "garbage")
-"""What leaves no list to lie about, the strongest first."""
+"""What leaves no list to change, the strongest first."""
 _SILENT = ("unreachable", "timeout")
 
 
@@ -45,12 +45,12 @@ class ControlPlane:
 
     def __init__(self, world: Simulator) -> None:
         self._world = world
-        self._lies = Lies(world.reactor.seconds, world.stream("lies"))
-        self._chance = world.stream("discovery")
+        self._list_faults = DiscoveryFaults(world.reactor.seconds, world.stream("lies"))
+        self._rng = world.stream("discovery")
         self.requests: Counter[str] = Counter()
         self.replies = Replies()
 
-    def handle(self, request: Request) -> Answer | Deferred[Answer]:
+    def handle(self, request: ReceivedRequest) -> Answer | Deferred[Answer]:
         """Answer a request at the endpoint."""
         if request.target == "*":  # OPTIONS of the server as a whole (RFC 9110 §9.3.7)
             return Response(200, b"", "", {"Allow": "GET, HEAD, POST, OPTIONS"})
@@ -78,21 +78,21 @@ class ControlPlane:
 
     def remember(self, fault: Fault) -> None:
         """A fault begins: some keep what is true now."""
-        self._lies.begin(fault, [_row(i) for service in self._world.services.values() for i in service.listed()])
+        self._list_faults.begin(fault, [_row(i) for service in self._world.services.values() for i in service.listed()])
 
     def forget(self, names: Collection[str]) -> None:
         """Only faults of these names are left."""
-        self._lies.forget(names)
+        self._list_faults.forget(names)
 
     # -- discovery
 
-    def _discover(self, request: Request, name: str, render: Renderer) -> Answer | Deferred[Answer]:
+    def _discover(self, request: ReceivedRequest, name: str, render: Renderer) -> Answer | Deferred[Answer]:
         if request.method not in ("GET", "HEAD"):
             return Response(405, b"method not allowed\n", "text/plain", {"Allow": "GET, HEAD"})
         services = self.find(name)
         names = [service.name for service in services] or [name]
         faults = self._world.faults.on_discovery(*names)
-        pause_s = sum(delay_s(faults, stream, self._chance) for stream in ("upstream", "downstream"))
+        pause_s = sum(delay_s(faults, stream, self._rng) for stream in ("upstream", "downstream"))
         if pause_s <= 0:
             return self._reply(request, services, faults, render)
         waiting: Deferred[Answer] = Deferred(lambda _: timer.cancel())
@@ -102,13 +102,13 @@ class ControlPlane:
         return waiting.addErrback(lambda _: HANG)
 
     def _reply(
-        self, request: Request, services: Sequence[Service], faults: Sequence[Fault], render: Renderer
+        self, request: ReceivedRequest, services: Sequence[Service], faults: Sequence[Fault], render: Renderer
     ) -> Answer:
-        """Saying nothing goes before a status, and that before a list; lies about the list add up, like the rest."""
+        """Saying nothing goes before a status, and that before a list; faults of the list add up, like the rest."""
         ending = next((fault for type_ in _ENDINGS for fault in faults if fault.type == type_), None)
-        lies = [fault for fault in faults if fault.type in LIES]
-        changing = [fault for fault in faults if is_tampering(fault)]
-        told = next(iter([*([ending] if ending else []), *lies, *changing]), None)
+        list_faults = [fault for fault in faults if fault.type in LIST_FAULTS]
+        changing = [fault for fault in faults if is_response_fault(fault)]
+        told = next(iter([*([ending] if ending else []), *list_faults, *changing]), None)
         answer = told.type if told else "ok" if services else "unknown_service"
         self.requests[answer] += 1
         is_silent = ending is not None and ending.type in _SILENT
@@ -117,12 +117,12 @@ class ControlPlane:
         elif ending:
             response = self._status(ending)
         else:
-            response = self._list(request, services, lies, faults, render)
+            response = self._list(request, services, list_faults, faults, render)
         for service in services:
             self.replies.note(self._world.reactor.seconds(), service.name, request.target, answer, response)
         if response is None:
             return _silence(ending)
-        return tamper(response, changing, self._chance, request) if changing else response
+        return apply_response_faults(response, changing, self._rng, request) if changing else response
 
     def _status(self, fault: Fault) -> Response:
         if fault.type == "garbage":
@@ -133,25 +133,25 @@ class ControlPlane:
 
     def _list(
         self,
-        request: Request,
+        request: ReceivedRequest,
         services: Sequence[Service],
-        lies: Sequence[Fault],
+        list_faults: Sequence[Fault],
         faults: Sequence[Fault],
         render: Renderer,
     ) -> Response:
-        if not services and not lies:
+        if not services and not list_faults:
             return Response(404, b'{"message": "no such service"}', "application/json")
         names = [service.name for service in services]
         rows: list[Any] = [_row(instance) for service in services for instance in service.listed()]
-        for fault in lies:
-            rows = self._lies.tell(fault, names, rows)
+        for fault in list_faults:
+            rows = self._list_faults.tell(fault, names, rows)
         absent = [_row(i) for service in services for i in service.instances.values() if not i.registered]
         response = render(names, self._advertise(rows, request), self._advertise(absent, request))
         # Blanks before the last brace: as valid as it was, and as large as is wished.
         padding = sum(fault.get("bytes") for fault in faults if fault.type == "huge")
         return response._replace(body=response.body[:-1] + b" " * padding + b"}") if padding else response
 
-    def _advertise(self, rows: Sequence[Any], request: Request) -> Sequence[Any]:
+    def _advertise(self, rows: Sequence[Any], request: ReceivedRequest) -> Sequence[Any]:
         """The rows with addresses at which who asks can reach the instances."""
         host, ours = self._world.advertised.to(request.connection), self._world.host
         if host == ours:
@@ -160,7 +160,7 @@ class ControlPlane:
 
     # -- the gateway
 
-    def _predict(self, request: Request, path: str) -> Answer | Deferred[Answer]:
+    def _predict(self, request: ReceivedRequest, path: str) -> Answer | Deferred[Answer]:
         named = [service for service in self._world.services.values() if service.answers(path)]
         exact = [service for service in named if f"{path}/".startswith(f"{_PREDICT}{service.name}/")]
         if exact:

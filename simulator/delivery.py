@@ -1,6 +1,7 @@
 """An answer that does not go out whole and at once: pieces with pauses, and what becomes of the connection then.
 
-A `Wire` says what is to happen; `Pacer` does it on a transport. Knows no fault: `tampering` makes wires of faults.
+A `Wire` says what is to happen; `Pacer` does it on a transport. Knows no fault: `response_faults` makes wires of
+faults.
 """
 
 from __future__ import annotations

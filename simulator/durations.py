@@ -1,4 +1,4 @@
-"""How long something takes: a constant, or a distribution drawn from seeded chance.
+"""How long something takes: a constant, or a distribution drawn from a seeded rng.
 
 Seconds everywhere. The same value comes from Python, from TOML (`{distribution = "lognormal", median_s = 0.02, p99_s =
 0.2}` or a number) and from the command line (`lognormal:0.02,0.2` or a number).

@@ -1,7 +1,7 @@
 """What a story promises: numbers of its account that must lie within bounds.
 
 An expectation names a metric, perhaps of one instance, status or reason (`of`), perhaps in a window of time, and says
-what it must be. Pure: an `Account` is filled by whoever plays the story.
+what it must be. Pure: an `TrafficAccount` is filled by whoever plays the story.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class RequestRecord:
 
 
 @define
-class Account:
+class TrafficAccount:
     """What became of a story.
 
     Attributes:
@@ -64,13 +64,13 @@ class Account:
     known: int = 0
     ejected: int = 0
 
-    def window(self, from_s: float, until_s: float | None) -> Account:
+    def window(self, from_s: float, until_s: float | None) -> TrafficAccount:
         """Only what began (or, of requests, ended) in that time; the totals stay."""
 
         def is_in(record: CallRecord | RequestRecord) -> bool:
             return from_s <= record.at_s and (until_s is None or record.at_s < until_s)
 
-        return Account(
+        return TrafficAccount(
             [call for call in self.calls if is_in(call)],
             [request for request in self.requests if is_in(request)],
             self.retries,
@@ -91,15 +91,15 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
-def _latency(share: float) -> Callable[[Account, str], float]:
-    def value(account: Account, _: str) -> float:
+def _latency(share: float) -> Callable[[TrafficAccount, str], float]:
+    def value(account: TrafficAccount, _: str) -> float:
         times = sorted(call.took_s for call in account.calls)
         return times[max(0, ceil(share * len(times)) - 1)] if times else 0.0
 
     return value
 
 
-def _requests(account: Account, of: str) -> int:
+def _requests(account: TrafficAccount, of: str) -> int:
     return sum(of in ("", request.instance) for request in account.requests)
 
 
@@ -115,7 +115,7 @@ class Metric:
     """
 
     says: str
-    value: Callable[[Account, str], float]
+    value: Callable[[TrafficAccount, str], float]
     of: str = ""
     has_window: bool = True
 
@@ -196,15 +196,15 @@ class Expectation:
             bounds += f" ≤ {self.high:g}" if self.high is not None else ""
         return f"{self.what}{f' of {self.of}' if self.of else ''}{bounds}{window}"
 
-    def judge(self, account: Account) -> Verdict:
+    def judge(self, account: TrafficAccount) -> ExpectationResult:
         """Whether it is met."""
         value = METRICS[self.what].value(account.window(self.from_s, self.until_s), self.of)
         is_met = (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
-        return Verdict(self, value, is_met)
+        return ExpectationResult(self, value, is_met)
 
 
 @frozen
-class Verdict:
+class ExpectationResult:
     """An expectation beside what happened."""
 
     expectation: Expectation
@@ -223,6 +223,6 @@ NOTHING_LOST = (Expectation("lost", high=0),)
 """What a story promises that says nothing of it."""
 
 
-def judge(expectations: Sequence[Expectation], account: Account) -> list[Verdict]:
+def judge(expectations: Sequence[Expectation], account: TrafficAccount) -> list[ExpectationResult]:
     """Every expectation beside what happened."""
     return [expectation.judge(account) for expectation in expectations or NOTHING_LOST]

@@ -88,7 +88,7 @@ class Attribute:
 
 
 @frozen
-class Kind:
+class FaultKind:
     """One type of fault.
 
     Attributes:
@@ -105,8 +105,8 @@ class Kind:
         return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-def _kind(says: str, *attributes: Attribute) -> Kind:
-    return Kind(says, {attribute.name: attribute for attribute in attributes})
+def _kind(says: str, *attributes: Attribute) -> FaultKind:
+    return FaultKind(says, {attribute.name: attribute for attribute in attributes})
 
 
 def _ms(name: str, default: float, says: str) -> Attribute:
@@ -175,7 +175,7 @@ _TRUNCATE = _kind(
     Attribute("keep", None, "how much is left; null for half", "integer", "bytes", 0, 2**31, is_optional=True),
 )
 _GARBLE = _kind(
-    "200 with a body in which some bytes are others, at places left to chance",
+    "200 with a body in which some bytes are others, at random places",
     _bytes("bytes", 1, "that are changed", 1),
 )
 _MALFORMED = _kind("the answer breaks HTTP/1.1", _choice("how", "which rule is broken", *MALFORMED))
@@ -194,7 +194,7 @@ _ON_THE_WIRE = {
     "wrong_content_length": _WRONG_LENGTH,
 }
 
-ON_INSTANCES: Mapping[str, Kind] = {
+ON_INSTANCES: Mapping[str, FaultKind] = {
     "latency": _LATENCY,
     "timeout": _SILENCE,
     "http_status": _STATUS,
@@ -228,7 +228,7 @@ ON_INSTANCES: Mapping[str, Kind] = {
     ),
     "reused": _kind("the address belongs to another service now: 404"),
 }
-ON_DISCOVERY: Mapping[str, Kind] = {
+ON_DISCOVERY: Mapping[str, FaultKind] = {
     "http_status": _STATUS,
     "empty_list": _kind("200 with a list of nobody"),
     "garbage": _kind(

@@ -1,7 +1,7 @@
 """A fault is a frozen value: what, where, when, how often; the same from tests, TOML, the admin API and seeds.
 
-Checked when it is made, by the table of `fault_kinds`; the error says by path what is wrong. `fault_book` decides when
-one strikes; instances and the control plane carry it out.
+Checked when it is made, by the table of `fault_kinds`; the error says by path what is wrong. `fault_registry` decides
+when one strikes; instances and the control plane carry it out.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Never
 
 from attrs import evolve, field, frozen
 
-from simulator.fault_kinds import DAY_S, ON_DISCOVERY, ON_INSTANCES, Attribute, Kind
+from simulator.fault_kinds import DAY_S, ON_DISCOVERY, ON_INSTANCES, Attribute, FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MOST = 10**9
 _NAME = Attribute("name", "", "its name; made up when empty", "string", high=100)
-_PROBABILITY = Attribute("probability", 1.0, "chance to strike each time it could", high=1)
+_PROBABILITY = Attribute("probability", 1.0, "probability to strike each time it could", high=1)
 _TIMES = Attribute(
     "times",
     None,
@@ -104,7 +104,7 @@ class Fault:
         target: Where.
         attributes: What the type takes; those not given have their defaults.
         name: Its name; made up when empty.
-        probability: Chance to strike each time it could, 0–1.
+        probability: Probability to strike each time it could, 0–1.
         times: How often it strikes before it ends; `None` for no end.
         skip: How many times it could strike first pass unharmed.
         duration_s: Seconds until it ends; `None` for no end.
@@ -146,7 +146,7 @@ class Fault:
                 _wrong(f"$.attributes.{name}", attribute.expected, value)
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> FaultKind:
         """What its type says and takes."""
         return kinds_on(self.target)[self.type]
 
@@ -193,7 +193,7 @@ class Fault:
         }
 
 
-def kinds_on(target: Target) -> Mapping[str, Kind]:
+def kinds_on(target: Target) -> Mapping[str, FaultKind]:
     """The types of fault that can strike there."""
     return ON_DISCOVERY if target.discovery else ON_INSTANCES
 
@@ -210,7 +210,7 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _alternative(name: str, kind: Kind, place: dict[str, Any], required: list[str]) -> dict[str, Any]:
+def _alternative(name: str, kind: FaultKind, place: dict[str, Any], required: list[str]) -> dict[str, Any]:
     target = {"type": "object", "properties": place, "required": required, "additionalProperties": False}
     return {
         "title": f"{name} on {'discovery' if 'discovery' in place else 'instances'}",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import ITCPTransport
     from twisted.python.failure import Failure
 
-    from simulator.http1 import Answer, Request
+    from simulator.http1 import Answer, ReceivedRequest
     from simulator.instance import SimulatedInstance
 
 CONNECT_TIMEOUT_S = 1.0
@@ -34,7 +34,7 @@ _SWITCHING_PROTOCOLS = 101
 
 
 def forward(
-    reactor: Any, request: Request, instances: Sequence[SimulatedInstance], rng: Random
+    reactor: Any, request: ReceivedRequest, instances: Sequence[SimulatedInstance], rng: Random
 ) -> Answer | Deferred[Answer]:
     """The answer of one of `instances`, or the gateway's own; the service's `gateway` says what a dead one means."""
     able = [
@@ -74,7 +74,7 @@ class _Trip(ClientFactory):
 
     noisy = False
 
-    def __init__(self, reactor: Any, request: Request, instances: list[SimulatedInstance], rng: Random) -> None:
+    def __init__(self, reactor: Any, request: ReceivedRequest, instances: list[SimulatedInstance], rng: Random) -> None:
         self.request = request
         self.answer: Deferred[Answer] = Deferred()
         self._reactor = reactor

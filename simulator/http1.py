@@ -17,7 +17,7 @@ from twisted.internet.tcp import Connection as SocketTransport
 from twisted.logger import Logger
 
 from simulator.delivery import Ending, IdleEnd, Pacer, Wire
-from simulator.messages import HANG, Answer, Request, Response, Silence, render
+from simulator.messages import HANG, Answer, ReceivedRequest, Response, Silence, render
 from simulator.request_reader import RequestReader
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
     from twisted.python.failure import Failure
 
-__all__ = ["HANG", "Answer", "Request", "Response", "Server", "ServerConnection", "Silence", "render"]
+__all__ = ["HANG", "Answer", "ReceivedRequest", "Response", "Server", "ServerConnection", "Silence", "render"]
 
 _log = Logger(namespace="simulator.http1")
 
@@ -37,7 +37,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 if TYPE_CHECKING:
-    Handler = Callable[[Request], Answer | Deferred[Answer]]
+    Handler = Callable[[ReceivedRequest], Answer | Deferred[Answer]]
 
 
 class ServerConnection(Protocol):
@@ -48,7 +48,7 @@ class ServerConnection(Protocol):
     def __init__(self, server: Server) -> None:
         self.server = server
         self._reader = RequestReader(self)
-        self._waiting: deque[Request | Response] = deque()
+        self._waiting: deque[ReceivedRequest | Response] = deque()
         self._waiting_bytes = 0
         self._answering: Deferred[Answer] | None = None
         self._idle_end: IdleEnd | None = None
@@ -132,7 +132,7 @@ class ServerConnection(Protocol):
         if self.server.on_head is not None:
             self.server.on_head(self, method, target)
 
-    def request_came(self, request: Request) -> None:
+    def request_came(self, request: ReceivedRequest) -> None:
         """The whole request is there."""
         self._is_deaf = not request.keep
         self._waiting.append(request)
@@ -177,7 +177,7 @@ class ServerConnection(Protocol):
             self._reader.wants_continue = False
             self._write(_CONTINUE)
 
-    def _answer(self, answer: Answer, request: Request) -> None:
+    def _answer(self, answer: Answer, request: ReceivedRequest) -> None:
         self._answering = None
         if not self._is_open or isinstance(answer, Silence):
             return
@@ -245,7 +245,7 @@ class ServerConnection(Protocol):
             self._idle_timer.cancel()
             self._idle_timer = None
 
-    def _failed(self, failure: Failure, request: Request) -> None:
+    def _failed(self, failure: Failure, request: ReceivedRequest) -> None:
         if self._is_open:
             _log.failure("a handler failed by a bug", failure)
             why = b"the simulator has a bug; see its log"

@@ -1,4 +1,4 @@
-"""One instance: an address, a state, its workers and its connections; `exchange` is what happens to a request.
+"""One instance: an address, a state, its workers and its connections; `request_handler` is what happens to a request.
 
 State never changes what discovery says; that is the service's registration.
 """
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import DeferredList, succeed
 
-from simulator.exchange import Exchange
-from simulator.fault_book import ACCEPT, HEAD
+from simulator.fault_registry import ACCEPT, HEAD
 from simulator.http1 import Server
 from simulator.journal import Row
 from simulator.ports import Address
+from simulator.request_handler import RequestHandler
 from simulator.timers import Timers
 from simulator.workers import RateLimit, Workers
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from simulator.fleet import Service
-    from simulator.http1 import Answer, Request, ServerConnection
+    from simulator.http1 import Answer, ReceivedRequest, ServerConnection
 
 
 class State(StrEnum):
@@ -65,7 +65,7 @@ class SimulatedInstance:
         self.registered = True
         self.state = State.RUNNING
         self.life = 0
-        self.chance = service.world.stream(f"instance {instance_id}")
+        self.rng = service.world.stream(f"instance {instance_id}")
         self.address = Address(reactor, ip, port)
         self.server = Server(self.handle, reactor)
         self.server.on_open = self._opened
@@ -157,9 +157,9 @@ class SimulatedInstance:
 
     # -- requests
 
-    def handle(self, request: Request) -> Answer | Deferred[Answer]:
+    def handle(self, request: ReceivedRequest) -> Answer | Deferred[Answer]:
         """Answer a request, or not."""
-        return Exchange(self, request).answer()
+        return RequestHandler(self, request).answer()
 
     def when_running(self, act: Callable[[], None]) -> None:
         """Act, now or when the instance hangs no longer; never, when it crashes before."""
@@ -191,13 +191,15 @@ class SimulatedInstance:
 
     def _opened(self, connection: ServerConnection) -> None:
         if not self.service.world.faults.is_quiet:
-            self._strike_connection(connection, ACCEPT)
+            self._activate_on_connection(connection, ACCEPT)
 
     def _head_came(self, connection: ServerConnection, method: str, target: str) -> None:
         if not self.service.world.faults.is_quiet:
-            self._strike_connection(connection, HEAD, method, target)
+            self._activate_on_connection(connection, HEAD, method, target)
 
-    def _strike_connection(self, connection: ServerConnection, moment: str, method: str = "", target: str = "") -> None:
+    def _activate_on_connection(
+        self, connection: ServerConnection, moment: str, method: str = "", target: str = ""
+    ) -> None:
         """Faults that strike before there is a whole request reset its connection, and leave a row all the same."""
         faults = self.service.world.faults.on_instance(self.service.name, self.id, self.zone, moment=moment)
         for fault in faults[:1]:

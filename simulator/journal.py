@@ -106,7 +106,7 @@ _WORDS = {str: "a string", int: "a whole number", float: "a number"}
 
 
 @define
-class Account:
+class RequestTotals:
     """What one instance has been asked, since the journal was empty.
 
     Attributes:
@@ -114,7 +114,7 @@ class Account:
         statuses: Answers by HTTP status; 0 for none.
         requests: All of them.
         failures: Those not answered with 2xx.
-        struck: Those a fault had a part in.
+        faulty: Those a fault had a part in.
         bytes_in: Of the requests' bodies.
         bytes_out: Of the answers' bodies.
         elapsed_s: Sum of the answer times.
@@ -125,7 +125,7 @@ class Account:
     statuses: Counter[int] = field(factory=Counter)
     requests: int = 0
     failures: int = 0
-    struck: int = 0
+    faulty: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     elapsed_s: float = 0.0
@@ -136,7 +136,7 @@ class Account:
         self.requests += 1
         self.statuses[row.status] += 1
         self.failures += not row.is_good
-        self.struck += bool(row.fault)
+        self.faulty += bool(row.fault)
         self.bytes_in += row.bytes_in
         self.bytes_out += row.bytes_out
         self.elapsed_s += row.elapsed_s
@@ -160,7 +160,7 @@ class Journal:
         """Forget everything."""
         self.rows: deque[Row] = deque(maxlen=MAX_ROWS)
         self.total = 0
-        self.accounts: dict[str, Account] = {}
+        self.accounts: dict[str, RequestTotals] = {}
         self.captures.clear()
 
     @property
@@ -168,9 +168,9 @@ class Journal:
         """The number of requests of each instance that had one."""
         return Counter({name: account.requests for name, account in self.accounts.items()})
 
-    def account(self, instance: str) -> Account:
+    def account(self, instance: str) -> RequestTotals:
         """What an instance has been asked."""
-        return self.accounts.get(instance) or Account("")
+        return self.accounts.get(instance) or RequestTotals("")
 
     def write(self, row: Row) -> None:
         """One row more; a long path is cut."""
@@ -183,10 +183,10 @@ class Journal:
             account = self._open(row)
         account.add(row)
 
-    def _open(self, row: Row) -> Account:
+    def _open(self, row: Row) -> RequestTotals:
         if len(self.accounts) >= MAX_ACCOUNTS:
             del self.accounts[next(iter(self.accounts))]
-        account = self.accounts[row.instance] = Account(row.service)
+        account = self.accounts[row.instance] = RequestTotals(row.service)
         return account
 
     def newest(self, limit: int, matcher: Matcher | None = None) -> list[tuple[int, Row]]:

@@ -25,7 +25,7 @@ class Silence(Enum):
 HANG = Silence.HANG
 
 
-class Request(NamedTuple):
+class ReceivedRequest(NamedTuple):
     """A whole request.
 
     Attributes:
@@ -81,7 +81,7 @@ class Response(NamedTuple):
 Answer = Response | Wire | Silence
 
 
-def render(response: Response, *, keep: bool, request: Request | None = None) -> bytes:
+def render(response: Response, *, keep: bool, request: ReceivedRequest | None = None) -> bytes:
     """A response as bytes.
 
     Args:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from simulator.fleet import Service
-    from simulator.messages import Request, Response
+    from simulator.messages import ReceivedRequest, Response
 
 _HEADER = """\
 # Requests to a service and what it answered. Replay: python -m simulator serve --replay FILE,
@@ -45,7 +45,7 @@ class Recorder:
         with path.open("x", encoding="utf-8") as file:
             file.write(_HEADER)
 
-    def record(self, service: Service, request: Request, response: Response) -> None:
+    def record(self, service: Service, request: ReceivedRequest, response: Response) -> None:
         """Append one exchange."""
         lines = ["", "[[stub]]", "[stub.request]", f"method = {_quoted(request.method)}"]
         lines.append(f"path = {_quoted(service.below(request.path))}")

@@ -1,4 +1,4 @@
-"""What discovery has told: the last reply of each service as it was served, lies included, and how many there were."""
+"""What discovery has answered: the last reply of each service as it was served, and how many there were."""
 
 from __future__ import annotations
 

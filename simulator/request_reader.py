@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from simulator.messages import Request, Response
+from simulator.messages import ReceivedRequest, Response
 from simulator.request_head import MAX_BODY_BYTES, RefusedRequest, check
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class RequestReader:
             return
         # Chunked framing in HTTP/1.0 is not to be trusted for a second request (RFC 9112 §6.1).
         is_odd = self._version == "1.0" and "transfer-encoding" in self._headers
-        request = Request(
+        request = ReceivedRequest(
             self._method,
             self._target,
             self._headers,

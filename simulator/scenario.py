@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from simulator.expectations import Expectation
     from simulator.service_spec import ServiceSpec
-    from simulator.timeline import Step
+    from simulator.timeline import TimelineStep
 
 GALLERY = Path(__file__).parent / "scenarios"
 DEFAULT_LENGTH_S = 30.0
@@ -34,7 +34,7 @@ class Scenario:
     Attributes:
         title: Its name.
         story: What happens and why it matters, for people.
-        seed: Of everything that is left to chance.
+        seed: Of every random draw.
         length_s: How long a demo of it lasts.
         services: What to simulate.
         advertise: Host that discovery gives to others; empty for none.
@@ -50,7 +50,7 @@ class Scenario:
     services: tuple[ServiceSpec, ...] = ()
     advertise: str = ""
     client: Mapping[str, Any] = field(factory=dict)
-    timeline: tuple[Step, ...] = ()
+    timeline: tuple[TimelineStep, ...] = ()
     expectations: tuple[Expectation, ...] = ()
 
 

@@ -10,11 +10,11 @@ from simulator.expectations import METRICS, Expectation
 from simulator.faults import Fault, FaultError
 from simulator.processors import ProcessorError
 from simulator.processors import find as find_processor
-from simulator.roll import Roll
+from simulator.roster import Roster
 from simulator.scenario import DEFAULT_LENGTH_S, Scenario, ScenarioError
 from simulator.scenario_values import fail, known, number, table, tables, text, wrong
 from simulator.service_spec import DEFAULT_SERVICES, MAX_INSTANCES, ServiceSpec, SpecError, check_weight
-from simulator.timeline import VERBS, Step
+from simulator.timeline import VERBS, TimelineStep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +41,10 @@ def parse(given: dict[str, Any]) -> Scenario:
     for at, name in enumerate(names):
         if name in names[:at]:
             fail(f"$.services[{at}].name", f"service {name} is named twice")
-    roll = Roll(services or DEFAULT_SERVICES)
+    roster = Roster(services or DEFAULT_SERVICES)
     faults = [
-        Step(0.0, "fault", fault=_fault(f"$.faults[{at}]", row, roll)) for at, row in enumerate(tables(given, "faults"))
+        TimelineStep(0.0, "fault", fault=_fault(f"$.faults[{at}]", row, roster))
+        for at, row in enumerate(tables(given, "faults"))
     ]
     length_s = number("$.length_s", given.get("length_s", DEFAULT_LENGTH_S), 0, MAX_LENGTH_S)
     return Scenario(
@@ -54,9 +55,9 @@ def parse(given: dict[str, Any]) -> Scenario:
         services=services,
         advertise=_advertise(given.get("advertise", "")),
         client=table("$.client", given.get("client", {})),
-        timeline=(*faults, *_timeline(tables(given, "timeline"), roll)),
+        timeline=(*faults, *_timeline(tables(given, "timeline"), roster)),
         expectations=tuple(
-            _expectation(f"$.expect[{at}]", row, roll) for at, row in enumerate(tables(given, "expect"))
+            _expectation(f"$.expect[{at}]", row, roster) for at, row in enumerate(tables(given, "expect"))
         ),
     )
 
@@ -86,15 +87,15 @@ def _service(path: str, row: dict[str, Any]) -> ServiceSpec:
 # -- the timeline
 
 
-def _timeline(rows: Sequence[dict[str, Any]], roll: Roll) -> list[Step]:
+def _timeline(rows: Sequence[dict[str, Any]], roster: Roster) -> list[TimelineStep]:
     """Checked in the order of time, with a roll of who exists then."""
     timed = [
         (number(f"$.timeline[{at}].at_s", row.get("at_s"), 0, MAX_LENGTH_S), at, row) for at, row in enumerate(rows)
     ]
-    return [_step(f"$.timeline[{at}]", at_s, row, roll) for at_s, at, row in sorted(timed, key=lambda item: item[:2])]
+    return [_step(f"$.timeline[{at}]", at_s, row, roster) for at_s, at, row in sorted(timed, key=lambda item: item[:2])]
 
 
-def _step(path: str, at_s: float, row: dict[str, Any], roll: Roll) -> Step:
+def _step(path: str, at_s: float, row: dict[str, Any], roster: Roster) -> TimelineStep:
     do = row.get("do", "say")
     if not isinstance(do, str) or do not in VERBS:
         wrong(f"{path}.do", f"one of {', '.join(VERBS)}", do)
@@ -102,61 +103,61 @@ def _step(path: str, at_s: float, row: dict[str, Any], roll: Roll) -> Step:
     known(path, row, ("at_s", "do", "says", *takes), f"{do!r}")
     values: dict[str, Any] = {"says": text(f"{path}.says", row.get("says", ""))}
     if "service" in takes:
-        values["service"] = _service_name(f"{path}.service", row.get("service"), roll)
-        values |= _who(path, row, values["service"], roll)
+        values["service"] = _service_name(f"{path}.service", row.get("service"), roster)
+        values |= _who(path, row, values["service"], roster)
     if do == "fault":
-        values["fault"] = _fault(f"{path}.fault", row.get("fault"), roll)
+        values["fault"] = _fault(f"{path}.fault", row.get("fault"), roster)
     if do == "reweigh" and "weight" not in row:
         fail(f"{path}.weight", "missing")
     if do == "traffic" and "calls_per_s" not in row:
         fail(f"{path}.calls_per_s", "missing")
     values |= {name: _VALUES[name](f"{path}.{name}", row[name]) for name in takes if name in row and name in _VALUES}
-    step = Step(at_s, do, **values)
-    roll.take(step)
+    step = TimelineStep(at_s, do, **values)
+    roster.take(step)
     return step
 
 
-def _service_name(path: str, given: Any, roll: Roll) -> str:
+def _service_name(path: str, given: Any, roster: Roster) -> str:
     if given is None:
-        if len(roll.services) > 1:
-            wrong(path, f"one of {', '.join(roll.services)}", given)
-        return next(iter(roll.services))
-    if given not in roll.services:
-        wrong(path, f"one of {', '.join(roll.services)}", given)
+        if len(roster.services) > 1:
+            wrong(path, f"one of {', '.join(roster.services)}", given)
+        return next(iter(roster.services))
+    if given not in roster.services:
+        wrong(path, f"one of {', '.join(roster.services)}", given)
     return str(given)
 
 
-def _who(path: str, row: dict[str, Any], service: str, roll: Roll) -> dict[str, Any]:
+def _who(path: str, row: dict[str, Any], service: str, roster: Roster) -> dict[str, Any]:
     given = row.get("instance", [])
     instances = tuple([given] if isinstance(given, str) else given if isinstance(given, list) else [given])
     for instance in instances:
-        if instance not in roll.services[service]:
-            wrong(f"{path}.instance", f"an instance of {service} that exists then: {roll.says(service)}", instance)
+        if instance not in roster.services[service]:
+            wrong(f"{path}.instance", f"an instance of {service} that exists then: {roster.says(service)}", instance)
     zone = row.get("zone", "")
-    if zone and zone not in roll.zones(service):
-        wrong(f"{path}.zone", f"one of {', '.join(roll.zones(service)) or 'no zones at all'}", zone)
+    if zone and zone not in roster.zones(service):
+        wrong(f"{path}.zone", f"one of {', '.join(roster.zones(service)) or 'no zones at all'}", zone)
     return {"instances": instances, "zone": zone}
 
 
-def _fault(path: str, given: Any, roll: Roll) -> Fault:
+def _fault(path: str, given: Any, roster: Roster) -> Fault:
     try:
         fault = Fault.from_json(given)
     except FaultError as error:
         raise ScenarioError(f"{path}{str(error).removeprefix('$')}") from None
     target = fault.target
-    if target.service and target.service not in roll.services:
-        wrong(f"{path}.target.service", f"one of {', '.join(roll.services)}", target.service)
-    if target.instance and target.instance not in roll.services[target.service]:
-        wrong(f"{path}.target.instance", f"one of {roll.says(target.service)}", target.instance)
-    if target.zone and target.zone not in roll.zones(target.service):
-        wrong(f"{path}.target.zone", f"one of {', '.join(roll.zones(target.service)) or 'no zones'}", target.zone)
+    if target.service and target.service not in roster.services:
+        wrong(f"{path}.target.service", f"one of {', '.join(roster.services)}", target.service)
+    if target.instance and target.instance not in roster.services[target.service]:
+        wrong(f"{path}.target.instance", f"one of {roster.says(target.service)}", target.instance)
+    if target.zone and target.zone not in roster.zones(target.service):
+        wrong(f"{path}.target.zone", f"one of {', '.join(roster.zones(target.service)) or 'no zones'}", target.zone)
     return fault
 
 
 # -- expectations
 
 
-def _expectation(path: str, row: dict[str, Any], roll: Roll) -> Expectation:
+def _expectation(path: str, row: dict[str, Any], roster: Roster) -> Expectation:
     known(path, row, _EXPECT_FIELDS, "an expectation")
     what = row.get("what")
     if not isinstance(what, str) or what not in METRICS:
@@ -165,7 +166,7 @@ def _expectation(path: str, row: dict[str, Any], roll: Roll) -> Expectation:
     of = str(row.get("of", ""))
     if of and not metric.of:
         fail(f"{path}.of", f"{what} is not of anything")
-    if of and metric.of == "an instance's id" and not any(of in seen for seen in roll.ever.values()):
+    if of and metric.of == "an instance's id" and not any(of in seen for seen in roster.ever.values()):
         wrong(f"{path}.of", "an instance that exists at some time", of)
     if not metric.has_window and ("from_s" in row or "until_s" in row):
         fail(path, f"{what} is of the whole story; it takes no from_s and no until_s")

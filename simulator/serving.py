@@ -1,6 +1,6 @@
 """Serving until a signal: the banner, the ready file, the log.
 
-The one room of the simulator that knows a process: it installs nothing, but runs the global reactor.
+The one module of the simulator that knows a process: it installs nothing, but runs the global reactor.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from simulator.fleet import Service, ServiceSpec
-    from simulator.timeline import Step
+    from simulator.timeline import TimelineStep
 
 _LOOPBACK = ("127.", "localhost", "::1")
 
@@ -44,7 +44,7 @@ _LOOPBACK = ("127.", "localhost", "::1")
 def serve(
     options: argparse.Namespace,
     services: Sequence[ServiceSpec],
-    steps: Sequence[Step] = (),
+    steps: Sequence[TimelineStep] = (),
     *,
     seed: int,
     show_token: bool,
@@ -100,7 +100,7 @@ def serve(
 def _begin(
     options: argparse.Namespace,
     world: Simulator,
-    steps: Sequence[Step],
+    steps: Sequence[TimelineStep],
     lifetime: Lifetime,
     ready_file: ReadyFile | None,
     *,

@@ -17,7 +17,7 @@ from simulator.admin.api import AdminApi
 from simulator.advertising import Advertised, bracketed
 from simulator.captures import Capture, Message
 from simulator.control_plane import ControlPlane
-from simulator.fault_book import FaultBook
+from simulator.fault_registry import FaultRegistry
 from simulator.fleet import Service
 from simulator.http1 import Server
 from simulator.journal import Journal
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from simulator.faults import Fault
-    from simulator.http1 import Answer, Request, ServerConnection
+    from simulator.http1 import Answer, ReceivedRequest, ServerConnection
     from simulator.instance import SimulatedInstance
     from simulator.messages import Response
 
@@ -45,7 +45,7 @@ class Simulator(TwistedService):
 
     Args:
         reactor: Network and time.
-        seed: Of everything that is left to chance.
+        seed: Of every random draw.
         host: Address everything listens on.
         port: Of control plane and admin API; 0 for any that is free.
         services: What to simulate.
@@ -94,7 +94,7 @@ class Simulator(TwistedService):
         self.nonce = ""
         self._streams: dict[str, Random] = {}
         self.journal = Journal()
-        self.faults = FaultBook(reactor.seconds, self.stream("faults"))
+        self.faults = FaultRegistry(reactor.seconds, self.stream("faults"))
         self.faults.on_change.append(self._faults_changed)
         self.mask = TokenMask()
         self.services: dict[str, Service] = {}
@@ -112,10 +112,10 @@ class Simulator(TwistedService):
         self._known_faults: dict[str, Fault] = {}
         self._timers = Timers(reactor)
         self.on_reset: list[Callable[[], None]] = []
-        self.on_capture: list[Callable[[Service, Request, Response], None]] = []
+        self.on_capture: list[Callable[[Service, ReceivedRequest, Response], None]] = []
 
     def stream(self, name: str) -> Random:
-        """The stream of chance for one purpose."""
+        """The random stream for one purpose."""
         if name not in self._streams:
             self._streams[name] = Random(f"{self.seed}/{name}")
         return self._streams[name]
@@ -240,7 +240,7 @@ class Simulator(TwistedService):
         return gone
 
     def reset(self, seed: int | None = None) -> Deferred[Any]:
-        """Back to the beginning: states, weights, registrations; no faults, an empty journal, chance from the seed."""
+        """Back to the beginning: states, weights, registrations; no faults, an empty journal, the rng as seeded."""
         if seed is not None:
             self.seed = seed
         for name, rng in self._streams.items():
@@ -255,7 +255,7 @@ class Simulator(TwistedService):
             tell()
         return done
 
-    def captured(self, service: Service, number: int, request: Request, response: Response | None) -> None:
+    def captured(self, service: Service, number: int, request: ReceivedRequest, response: Response | None) -> None:
         """Keep the headers and bodies of a row of the journal, for a service that asks for it."""
         limit = service.spec.capture_bytes or 0
         asked = Message(request.headers, request.body[:limit], len(request.body))
@@ -289,7 +289,7 @@ class Simulator(TwistedService):
             for instance in service.instances.values():
                 self._settling.append(instance.apply_faults())
 
-    def _handle(self, request: Request) -> Answer | Deferred[Answer]:
+    def _handle(self, request: ReceivedRequest) -> Answer | Deferred[Answer]:
         if request.path == ADMIN or request.path.startswith(f"{ADMIN}/"):
             return self.admin.handle(request)
         return self.control_plane.handle(request)

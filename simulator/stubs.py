@@ -20,7 +20,7 @@ from simulator.messages import Response
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from simulator.messages import Request
+    from simulator.messages import ReceivedRequest
 
 MAX_STUBS = 1_000
 MAX_RESPONSES = 10_000
@@ -58,7 +58,7 @@ class RequestPattern:
     contains: bytes = b""
     json: Any = _ABSENT
 
-    def matches(self, request: Request, path: str) -> bool:
+    def matches(self, request: ReceivedRequest, path: str) -> bool:
         """Whether the stub answers a request whose path below the service's own is `path`."""
         return (
             self.method in ("", request.method)
@@ -169,7 +169,7 @@ class Stubs:
         self.unmatched.clear()
         self.unmatched_total = 0
 
-    def answer(self, request: Request, path: str) -> StubResponse:
+    def answer(self, request: ReceivedRequest, path: str) -> StubResponse:
         """Choose the response to a request: that of the first stub that matches, or a 404.
 
         Args:

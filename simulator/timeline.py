@@ -25,7 +25,7 @@ _log = Logger(namespace="simulator.timeline")
 
 
 @frozen
-class Step:
+class TimelineStep:
     """One turn of a story.
 
     Attributes:
@@ -80,21 +80,21 @@ class Verb:
 
     says: str
     takes: tuple[str, ...] = ()
-    act: Callable[[Simulator, Step], Any] | None = field(default=None)
+    act: Callable[[Simulator, TimelineStep], Any] | None = field(default=None)
 
 
 _INSTANCES = ("service", "instances", "zone")
 
 
-def _each(says: str, act: Callable[[SimulatedInstance, Step], Any], *takes: str) -> Verb:
-    def act_on_each(world: Simulator, step: Step) -> None:
+def _each(says: str, act: Callable[[SimulatedInstance, TimelineStep], Any], *takes: str) -> Verb:
+    def act_on_each(world: Simulator, step: TimelineStep) -> None:
         for instance in meant(world, step):
             act(instance, step)
 
     return Verb(says, (*_INSTANCES, *takes), act_on_each)
 
 
-def meant(world: Simulator, step: Step) -> list[SimulatedInstance]:
+def meant(world: Simulator, step: TimelineStep) -> list[SimulatedInstance]:
     """The instances a step is about; those that exist no longer are left out."""
     return [
         instance
@@ -103,7 +103,7 @@ def meant(world: Simulator, step: Step) -> list[SimulatedInstance]:
     ]
 
 
-def _service(world: Simulator, step: Step) -> Service:
+def _service(world: Simulator, step: TimelineStep) -> Service:
     return world.services[step.service] if step.service else next(iter(world.services.values()))
 
 
@@ -112,12 +112,12 @@ def _set(instance: SimulatedInstance, **values: Any) -> None:
         setattr(instance, name, value)
 
 
-def _add(world: Simulator, step: Step) -> None:
+def _add(world: Simulator, step: TimelineStep) -> None:
     for _ in range(step.count):
         _service(world, step).add_instance(weight=step.weight)
 
 
-def _heal(world: Simulator, step: Step) -> None:
+def _heal(world: Simulator, step: TimelineStep) -> None:
     if step.name:
         world.faults.remove(step.name)
     else:
@@ -162,7 +162,7 @@ class Timeline:
     """
 
     def __init__(
-        self, world: Simulator, steps: Sequence[Step], told: Callable[[Step], object] = lambda _: None
+        self, world: Simulator, steps: Sequence[TimelineStep], told: Callable[[TimelineStep], object] = lambda _: None
     ) -> None:
         self._world = world
         self._steps = sorted(steps, key=lambda step: step.at_s)
@@ -182,7 +182,7 @@ class Timeline:
         """Do nothing more."""
         self._timers.cancel()
 
-    def _do(self, step: Step) -> None:
+    def _do(self, step: TimelineStep) -> None:
         act = VERBS[step.do].act
         try:
             if act is not None:

@@ -16,10 +16,10 @@ from twisted.internet.task import Clock
 
 import eas_tw.aio
 import eas_tw.blocking
-from eas_tw import BodyError, ClientConfig, Condition, ConfigError, PredictClient
+from eas_tw import AttemptStatus, BodyError, ClientConfig, ConfigError, PredictClient
 from eas_tw.blocking import PredictException
 from eas_tw.display import shown
-from tests.net.calling import House, Result
+from tests.net.calling import Harness, Result
 
 HUGE = 10**5000
 NUMBERS = {
@@ -117,10 +117,10 @@ def test_numbers_of_numpy_are_numbers(name: str) -> None:
         ({"retry_on": 5}, 'retry_on must be a list such as ["lost", 503], got 5'),
         ({"retry_on": "lost"}, "retry_on must be a list such as [\"lost\", 503], got 'lost'"),
         ({"retry_on": None}, 'retry_on must be a list such as ["lost", 503], got None'),
-        ({"retry_on": [True]}, "retry_on takes HTTP statuses from 100 to 599 and conditions"),
-        ({"retry_on": [HUGE]}, "retry_on takes HTTP statuses from 100 to 599 and conditions"),
-        ({"retry_on": [99]}, "retry_on takes HTTP statuses from 100 to 599 and conditions"),
-        ({"retry_on": [[]]}, "retry_on takes HTTP statuses from 100 to 599 and conditions"),
+        ({"retry_on": [True]}, "retry_on takes HTTP statuses from 100 to 599 and attempt statuses"),
+        ({"retry_on": [HUGE]}, "retry_on takes HTTP statuses from 100 to 599 and attempt statuses"),
+        ({"retry_on": [99]}, "retry_on takes HTTP statuses from 100 to 599 and attempt statuses"),
+        ({"retry_on": [[]]}, "retry_on takes HTTP statuses from 100 to 599 and attempt statuses"),
     ],
 )
 def test_other_settings_say_what_they_may_be(settings: dict[str, Any], text: str) -> None:
@@ -133,9 +133,10 @@ def test_other_settings_say_what_they_may_be(settings: dict[str, Any], text: str
 
 def test_what_is_right_is_kept() -> None:
     """Paths as objects, statuses of numpy, the largest number."""
-    config = ClientConfig(snapshot_path=Path("/tmp/x"), retry_on=[np.int64(503), "lost", Condition.CUT])  # type: ignore[arg-type]  # noqa: S108
+    truncated = AttemptStatus.RESPONSE_TRUNCATED
+    config = ClientConfig(snapshot_path=Path("/tmp/x"), retry_on=[np.int64(503), "lost", truncated])  # type: ignore[arg-type]  # noqa: S108
     assert config.snapshot_path == "/tmp/x"  # noqa: S108
-    assert config.retry_on == {503, Condition.LOST, Condition.CUT}
+    assert config.retry_on == {503, AttemptStatus.LOST, AttemptStatus.RESPONSE_TRUNCATED}
     assert ClientConfig(timeout_s=2**63 - 1, max_waiting=2**63 - 1).max_waiting == 2**63 - 1
 
 
@@ -264,13 +265,13 @@ ODD_CALLS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("options", ODD_CALLS, ids=shown)
 def test_odd_arguments_of_a_call_fail_its_deferred(options: dict[str, Any]) -> None:
     """Before anything is sent; no instance is blamed."""
-    house = House(2)
-    call = house.call(**options)
+    harness = Harness(2)
+    call = harness.call(**options)
     assert isinstance(call.error, ConfigError)
     assert len(str(call.error)) < 500
-    assert house.reactor.dials == []
-    assert house.client.counters.calls == 0
-    house.assert_clean()
+    assert harness.reactor.dials == []
+    assert harness.client.counters.calls == 0
+    harness.assert_clean()
 
 
 class Said:
@@ -286,10 +287,10 @@ class Said:
         return content
 
 
-def sent_by(house: House, request: Any) -> bytes:
-    call = Result(house.client.predict(request))
+def sent_by(harness: Harness, request: Any) -> bytes:
+    call = Result(harness.client.predict(request))
     assert not call.fired, call.fired
-    written = house.accept().take()
+    written = harness.accept().take()
     call.deferred.cancel()
     return written.partition(b"\r\n\r\n")[2]
 
@@ -309,10 +310,10 @@ def sent_by(house: House, request: Any) -> bytes:
 )
 def test_to_string_may_return_text_and_buffers(body: Any, sent: bytes, token: str) -> None:
     """They are sent and signed as bytes, small or large."""
-    house = House(1)
-    house.client.set_token(token)
-    assert sent_by(house, Said(body)) == sent
-    house.assert_clean()
+    harness = Harness(1)
+    harness.client.set_token(token)
+    assert sent_by(harness, Said(body)) == sent
+    harness.assert_clean()
 
 
 @pytest.mark.parametrize("token", ["", "t0ken"])
@@ -323,15 +324,15 @@ def test_to_string_may_return_text_and_buffers(body: Any, sent: bytes, token: st
 )
 def test_a_to_string_of_a_wrong_type_is_a_body_error(body: Any, token: str) -> None:
     """Before anything is sent: no instance is blamed for it."""
-    house = House(2)
-    house.client.set_token(token)
-    call = Result(house.client.predict(Said(body)))
+    harness = Harness(2)
+    harness.client.set_token(token)
+    call = Result(harness.client.predict(Said(body)))
     assert isinstance(call.error, BodyError)
     assert len(str(call.error)) < 300
-    assert house.reactor.dials == []
-    assert house.client.counters.calls == 0
-    assert house.client.ejected == ()
-    house.assert_clean()
+    assert harness.reactor.dials == []
+    assert harness.client.counters.calls == 0
+    assert harness.client.ejected == ()
+    harness.assert_clean()
 
 
 def test_a_listener_must_be_a_function() -> None:

@@ -14,16 +14,24 @@ from twisted.internet.task import Clock
 import eas_tw
 import eas_tw.aio
 import eas_tw.blocking
-from eas_tw import Attempt, ClientConfig, Condition, Instance, Outcome, PredictClient, errors
+from eas_tw import AttemptResult, AttemptStatus, ClientConfig, Instance, Outcome, PredictClient, errors
 from eas_tw.blocking.errors import as_predict_exception
 from eas_tw.body import schema
 from eas_tw.net.discovery import DiscoveryStatus
-from eas_tw.policy.instances import Added, BadRowError, BadStatusError, Refusal, RefusedReplyError, Reweighted, RowFault
+from eas_tw.policy.instances import (
+    Added,
+    BadRowError,
+    BadStatusError,
+    DiscoveryReplyRejected,
+    RejectReason,
+    Reweighted,
+    RowFault,
+)
 from eas_tw.service import ClientService, EasAgent
 from eas_tw.telemetry import events
 from eas_tw.telemetry.counters import Counters
 from tests.body.kinds import KINDS
-from tests.net.calling import House, response, says
+from tests.net.calling import Harness, response, says
 
 PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
 WAYS: dict[str, Callable[[Any], Any]] = {
@@ -36,8 +44,8 @@ WAYS: dict[str, Callable[[Any], Any]] = {
 }
 INSTANCE = Instance("10.0.0.1", 80, 2.5)
 ATTEMPTS = (
-    Attempt(INSTANCE, Outcome(Condition.CONNECT_REFUSED, detail="refused"), 0.25),
-    Attempt(INSTANCE, Outcome(Condition.STATUS, 503, retry_after_s=2.0), 1.5),
+    AttemptResult(INSTANCE, Outcome(AttemptStatus.CONNECT_REFUSED, detail="refused"), 0.25),
+    AttemptResult(INSTANCE, Outcome(AttemptStatus.STATUS, 503, retry_after_s=2.0), 1.5),
 )
 SECRET = "s3cr3t-t0ken"
 
@@ -130,10 +138,10 @@ def test_errors_that_users_derive_come_back_equal() -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_errors_of_discovery_come_back(way: str) -> None:
     """They are inside, and may be logged by another process."""
-    refused = WAYS[way](RefusedReplyError(Refusal.EMPTY_LIST, "the list is empty"))
-    assert (refused.reason, str(refused)) == (Refusal.EMPTY_LIST, "the list is empty")
+    refused = WAYS[way](DiscoveryReplyRejected(RejectReason.EMPTY_LIST, "the list is empty"))
+    assert (refused.reason, str(refused)) == (RejectReason.EMPTY_LIST, "the list is empty")
     bad = WAYS[way](BadStatusError(503))
-    assert (bad.reason, bad.status, str(bad)) == (Refusal.HTTP_STATUS, 503, "the reply has status 503")
+    assert (bad.reason, bad.status, str(bad)) == (RejectReason.HTTP_STATUS, 503, "the reply has status 503")
     assert str(WAYS[way](BadRowError(RowFault.PORT, "port must be"))) == "port must be"
 
 
@@ -142,7 +150,7 @@ VALUES: dict[str, Any] = {
     "instance": INSTANCE,
     "outcome": ATTEMPTS[1].outcome,
     "attempts": ATTEMPTS,
-    "condition": Condition.CUT,
+    "attempt_status": AttemptStatus.RESPONSE_TRUNCATED,
     "counters": Counters(calls=3),
     "discovery": DiscoveryStatus(),
     "call ended": events.CallEnded("svc", 0.5, "StatusError", ATTEMPTS, INSTANCE, object()),
@@ -165,12 +173,12 @@ def test_values_come_back_equal(name: str, way: str) -> None:
 
 def test_events_of_one_call_stay_together() -> None:
     """In one pickle they have one `call`, and that carries nothing of the client along."""
-    house = House(1)
-    house.client.set_token(SECRET)
+    harness = Harness(1)
+    harness.client.set_token(SECRET)
     heard: list[Any] = []
-    house.client.listen(heard.append)
-    house.call()
-    says(house.accept(), response())
+    harness.client.listen(heard.append)
+    harness.call()
+    says(harness.accept(), response())
     attempt, call = heard[-2:]
     assert attempt.call is call.call
     for way in ("pickle 2", f"pickle {pickle.HIGHEST_PROTOCOL}", "deepcopy"):
@@ -178,7 +186,7 @@ def test_events_of_one_call_stay_together() -> None:
         assert (first, second) == (attempt, call)
         assert first.call is second.call is not call.call
     assert len(pickle.dumps((attempt, call))) < 1000
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def tensors() -> dict[str, Any]:

@@ -12,9 +12,9 @@ from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
 from eas_tw import ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_FIXED, ClientConfig, ConfigError, Instance
-from eas_tw.target import Target, fixed_list
+from eas_tw.target import ClientTarget, fixed_list
 
-DIRECT = Target("http://e", "group/svc", "", ENDPOINT_TYPE_DIRECT, ())
+DIRECT = ClientTarget("http://e", "group/svc", "", ENDPOINT_TYPE_DIRECT, ())
 
 
 @implementer(IAgent)
@@ -29,7 +29,7 @@ class Recorder:
         return Deferred()
 
 
-def asked(target: Target) -> list[str]:
+def asked(target: ClientTarget) -> list[str]:
     """What its source of instances asks first."""
     recorder = Recorder()
     source = target.make_source(Clock(), ClientConfig(), Random(1), recorder)  # type: ignore[arg-type]
@@ -61,13 +61,13 @@ def test_inside_eas_it_says_so(monkeypatch: pytest.MonkeyPatch, names: tuple[str
     ("target", "url", "path"),
     [
         (DIRECT, None, "/api/predict/group/svc"),
-        (Target("http://e/base", "s", "", ENDPOINT_TYPE_DIRECT, ()), None, "/api/predict/s"),
-        (Target("e:81/base", "s", "", ENDPOINT_TYPE_DEFAULT, ()), "http://e:81", "/base/api/predict/s"),
-        (Target("", "", "https://g/x/y", ENDPOINT_TYPE_DEFAULT, ()), "https://g", "/x/y"),
-        (Target("http://e", "s", "http://g", ENDPOINT_TYPE_DIRECT, ()), "http://g", "/"),
+        (ClientTarget("http://e/base", "s", "", ENDPOINT_TYPE_DIRECT, ()), None, "/api/predict/s"),
+        (ClientTarget("e:81/base", "s", "", ENDPOINT_TYPE_DEFAULT, ()), "http://e:81", "/base/api/predict/s"),
+        (ClientTarget("", "", "https://g/x/y", ENDPOINT_TYPE_DEFAULT, ()), "https://g", "/x/y"),
+        (ClientTarget("http://e", "s", "http://g", ENDPOINT_TYPE_DIRECT, ()), "http://g", "/"),
     ],
 )
-def test_where_requests_go(target: Target, url: str | None, path: str) -> None:
+def test_where_requests_go(target: ClientTarget, url: str | None, path: str) -> None:
     """Through the gateway with its base path, to instances without; a custom URL is the whole of it."""
     target.check_complete()
     assert target.is_gateway == (url is not None)
@@ -78,13 +78,13 @@ def test_where_requests_go(target: Target, url: str | None, path: str) -> None:
 @pytest.mark.parametrize(
     ("target", "missing"),
     [
-        (Target("http://e", "", "", ENDPOINT_TYPE_DIRECT, ()), "service_name is not set"),
-        (Target("", "s", "", ENDPOINT_TYPE_DEFAULT, ()), "endpoint is not set"),
-        (Target("", "s", "", ENDPOINT_TYPE_FIXED, ()), "at least one instance"),
-        (Target("", "s", "", ENDPOINT_TYPE_FIXED, (Instance("10.0.0.1", 80, 0),)), "at least one instance"),
+        (ClientTarget("http://e", "", "", ENDPOINT_TYPE_DIRECT, ()), "service_name is not set"),
+        (ClientTarget("", "s", "", ENDPOINT_TYPE_DEFAULT, ()), "endpoint is not set"),
+        (ClientTarget("", "s", "", ENDPOINT_TYPE_FIXED, ()), "at least one instance"),
+        (ClientTarget("", "s", "", ENDPOINT_TYPE_FIXED, (Instance("10.0.0.1", 80, 0),)), "at least one instance"),
     ],
 )
-def test_what_is_missing_is_named(target: Target, missing: str) -> None:
+def test_what_is_missing_is_named(target: ClientTarget, missing: str) -> None:
     """Before anything is opened."""
     with pytest.raises(ConfigError, match=missing):
         target.check_complete()
@@ -93,7 +93,7 @@ def test_what_is_missing_is_named(target: Target, missing: str) -> None:
 def test_an_unknown_endpoint_type_names_the_known_ones() -> None:
     """And what was given."""
     with pytest.raises(ConfigError, match="one of DIRECT, DEFAULT, VIPSERVER, FIXED, got 'direct'"):
-        Target("http://e", "s", "", "direct", ())
+        ClientTarget("http://e", "s", "", "direct", ())
 
 
 def test_a_fixed_list_is_checked_like_discovery() -> None:

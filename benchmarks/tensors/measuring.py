@@ -29,9 +29,9 @@ _LEAST_S = 0.003
 
 
 def array_of(dtype: str, size: int):
-    chance = np.random.default_rng(7)
+    rng = np.random.default_rng(7)
     kind, bounds = DTYPES[dtype][3:]
-    return chance.random(size).astype(kind) if bounds is None else chance.integers(*bounds, size).astype(kind)
+    return rng.random(size).astype(kind) if bounds is None else rng.integers(*bounds, size).astype(kind)
 
 
 def seconds(operation, repeats: int) -> float:

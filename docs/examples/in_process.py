@@ -16,8 +16,8 @@ def lie_and_delay(world):
             probability=0.3,
         )
     )
-    world.faults.add(Fault("empty_list", name="lie"))  # without a target: discovery
-    world.faults.remove("lie")
+    world.faults.add(Fault("empty_list", name="bad-list"))  # on discovery
+    world.faults.remove("bad-list")
 
 
 async def main(reactor):

@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 
 from eas_tw import ENDPOINT_TYPE_DIRECT, EasError, PredictClient
 from simulator.virtual.nemesis import draw
-from simulator.virtual.story import account, explain, replay_line
+from simulator.virtual.reporting.report import account, explain, replay_line
 from simulator.virtual.world import World
 
 

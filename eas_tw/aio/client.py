@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 
 from eas_tw import ClientClosed, ConfigError, NoInstances
 from eas_tw.aio.running import enter, leave
+from eas_tw.deferred_settings import DeferredSettings
 from eas_tw.telemetry.stdlib_logging import forward_logs
-from eas_tw.told import Told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class PredictClient(Told):
+class PredictClient(DeferredSettings):
     """Calls one service of PAI-EAS.
 
     May be made anywhere; from `init` on it belongs to the loop that ran then. Takes the arguments of
@@ -39,7 +39,7 @@ class PredictClient(Told):
     _closing: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<asyncio {self._tell()!r}>"
+        return f"<asyncio {self._current_client()!r}>"
 
     async def __aenter__(self) -> Self:
         try:

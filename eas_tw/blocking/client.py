@@ -19,9 +19,9 @@ from eas_tw import ClientConfig, ConfigError, EasError
 from eas_tw.blocking.errors import as_predict_exception
 from eas_tw.blocking.loop import Loop, own_loop
 from eas_tw.blocking.text import StringRequest
+from eas_tw.deferred_settings import DeferredSettings
 from eas_tw.display import shown
 from eas_tw.telemetry.stdlib_logging import LOGGER
-from eas_tw.told import Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -33,7 +33,7 @@ _FIRST_LIST_WITHIN_S = 5.0
 """How long the official SDK's first call waits for the list of instances."""
 
 
-class PredictClient(Told):
+class PredictClient(DeferredSettings):
     """Calls one service of PAI-EAS and waits for the answer; may be shared by any number of threads.
 
     Args:
@@ -158,7 +158,7 @@ class PredictClient(Told):
         try:
             # Made and read in the calling thread: the reactor's has better things to do.
             request = req if _is_request(req) else StringRequest(req)
-            body = _Body(request.to_string(), getattr(request, "content_type", None))
+            body = _BytesRequest(request.to_string(), getattr(request, "content_type", None))
             client = self._client_here()
             if not client.is_ready:
                 self._loop.run(client.init)
@@ -177,12 +177,12 @@ class PredictClient(Told):
 
     # -- threads and processes
 
-    def _tell(self) -> eas_tw.PredictClient:
+    def _current_client(self) -> eas_tw.PredictClient:
         return self._client_here()
 
-    def _say(self, what: str, *arguments: Any) -> None:
+    def _apply(self, what: str, *arguments: Any) -> None:
         try:
-            super()._say(what, *arguments)
+            super()._apply(what, *arguments)
         except EasError as error:
             raise as_predict_exception(error) from error
 
@@ -204,7 +204,7 @@ class PredictClient(Told):
         return self._client  # type: ignore[return-value]  # there is one from the constructor on
 
 
-class _Body:
+class _BytesRequest:
     """Bytes to send, and bytes that come back."""
 
     __slots__ = ("_content", "content_type")

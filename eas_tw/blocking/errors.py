@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from eas_tw import Attempt, EasError, RequestFailed, StatusError
+from eas_tw import AttemptResult, EasError, RequestFailed, StatusError
 
 NO_STATUS = 500
 """What the official SDK reports when no instance has answered."""
@@ -16,10 +16,10 @@ class PredictException(Exception):
     Attributes:
         code: The HTTP status an instance answered with; 500 when none did.
         message: The body of that answer, as bytes; a sentence, as text, when there was none. As in the official SDK.
-        attempts: One `Attempt` for each try of the call, in order.
+        attempts: One `AttemptResult` for each try of the call, in order.
     """
 
-    def __init__(self, code: int, message: bytes | str, attempts: tuple[Attempt, ...] = ()) -> None:
+    def __init__(self, code: int, message: bytes | str, attempts: tuple[AttemptResult, ...] = ()) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message

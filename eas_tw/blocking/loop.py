@@ -32,7 +32,7 @@ _STOP_WITHIN_S = 5.0
 _SLEEPS_AT_MOST_S = 1.0
 
 
-class _Job(Generic[T]):
+class _LoopJob(Generic[T]):
     """Something to do in the reactor's thread, and a thread that waits for what comes of it."""
 
     __slots__ = ("_done", "_error", "_is_cancelled", "_result", "_running", "_work")
@@ -101,8 +101,8 @@ class Loop:
         self.lock = threading.Lock()
         self._forks = _forks
         self._thread_id = 0
-        self._queue: deque[_Job[Any]] = deque()
-        self._jobs: set[_Job[Any]] = set()
+        self._queue: deque[_LoopJob[Any]] = deque()
+        self._jobs: set[_LoopJob[Any]] = set()
         self._is_woken = False
         self._is_over = False
         reactor.callFromThread(self._begin)
@@ -124,7 +124,7 @@ class Loop:
                 "this client uses a reactor that runs in the parent process only: make a client in each process, or "
                 "leave out reactor="
             )
-        job = _Job(work)
+        job = _LoopJob(work)
         try:
             self._queue.append(job)
             # Many threads, one wake-up: the reactor takes all that is queued. A wake-up too many does no harm.
@@ -151,12 +151,12 @@ class Loop:
             self._jobs.add(job)
             job.start().addBoth(self._over, job)
 
-    def _withdraw(self, job: _Job[Any]) -> None:
+    def _withdraw(self, job: _LoopJob[Any]) -> None:
         job.cancel()
         # Whoever was interrupted may have been about to see to this.
         self._take()
 
-    def _over(self, _: object, job: _Job[Any]) -> None:
+    def _over(self, _: object, job: _LoopJob[Any]) -> None:
         self._jobs.discard(job)
 
     def _end(self) -> None:

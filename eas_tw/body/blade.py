@@ -8,7 +8,7 @@ from eas_tw.body.checks import whole
 from eas_tw.body.equality import EqualByBody
 from eas_tw.body.layout import BLADE
 from eas_tw.body.outputs import TensorResponse, read_text
-from eas_tw.body.tensor import Encoded, Tensor, encode, joined
+from eas_tw.body.tensor import Encoded, ResponseTensor, encode, joined
 from eas_tw.body.wire import DELIMITED, VARINT, delimited, scan, utf8, varint
 
 if TYPE_CHECKING:
@@ -150,8 +150,8 @@ def _names(name: bytes) -> bytes:
     return delimited(_BLOB_NAME, name) + delimited(_MODEL_NAME, name)
 
 
-def _read_array(data: bytes, at: int, end: int) -> tuple[str, Tensor]:
-    name, tensor = "", Tensor(BLADE)
+def _read_array(data: bytes, at: int, end: int) -> tuple[str, ResponseTensor]:
+    name, tensor = "", ResponseTensor(BLADE)
     for field, wire, start, stop in scan(data, at, end):
         if field == _MODEL_NAME and wire == DELIMITED:
             name = read_text(data, start, stop)

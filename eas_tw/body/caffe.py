@@ -8,7 +8,7 @@ from eas_tw.body.dtypes import DTYPES
 from eas_tw.body.equality import EqualByBody
 from eas_tw.body.layout import CAFFE
 from eas_tw.body.outputs import TensorResponse, read_text
-from eas_tw.body.tensor import Encoded, Tensor, encode, joined
+from eas_tw.body.tensor import Encoded, ResponseTensor, encode, joined
 from eas_tw.body.wire import DELIMITED, delimited, scan, utf8
 from eas_tw.errors import BodyError
 
@@ -94,7 +94,7 @@ class CaffeResponse(TensorResponse):
             if field == _OUTPUT_NAME and wire == DELIMITED:
                 names.append(read_text(data, start, stop))
             elif field == _OUTPUT_DATA and wire == DELIMITED:
-                tensors.append(Tensor(CAFFE))
+                tensors.append(ResponseTensor(CAFFE))
                 tensors[-1].merge(data, start, stop)
         if len(names) != len(tensors):
             raise BodyError(f"{len(names)} names for {len(tensors)} outputs")

@@ -116,7 +116,7 @@ def check_codec(codec: str) -> None:
         raise ConfigError(str(error)) from error
 
 
-def _native(name: str) -> cramjam_codec.Codec:
+def _native(name: str) -> cramjam_codec.CramjamCodec:
     if name not in COMPRESSIONS:
         raise BodyError(f"there is no compression {shown(name)}; there is {', '.join(COMPRESSIONS)}")
     return cramjam_codec.codec(name)

@@ -31,7 +31,7 @@ _MARK = bytes.fromhex("9f1c6ae5d0437bb8b4e92a5d61f3870c")
 """Any bytes that data is unlikely to have at the end of the memory."""
 
 
-class Codec(NamedTuple):
+class CramjamCodec(NamedTuple):
     """One format.
 
     Attributes:
@@ -51,7 +51,7 @@ class Codec(NamedTuple):
 
 
 @cache
-def codec(name: str) -> Codec:
+def codec(name: str) -> CramjamCodec:
     """The codec of a name in `COMPRESSIONS`.
 
     Raises:
@@ -77,16 +77,16 @@ def codec(name: str) -> Codec:
 
     broken = cramjam.DecompressionError
     return {
-        "lz4": Codec(lz4.compress, lz4.decompress_into, _size_of_stream, True, broken),
-        "lz4-block": Codec(
+        "lz4": CramjamCodec(lz4.compress, lz4.decompress_into, _size_of_stream, True, broken),
+        "lz4-block": CramjamCodec(
             lambda data: lz4.compress_block(data, store_size=False),
             lz4.decompress_block_into,
             _size_of_block,
             False,
             broken,
         ),
-        "snappy": Codec(snappy.compress_raw, snappy.decompress_raw_into, size_of_snappy, False, broken),
-        "zstd": Codec(
+        "snappy": CramjamCodec(snappy.compress_raw, snappy.decompress_raw_into, size_of_snappy, False, broken),
+        "zstd": CramjamCodec(
             lambda data: zstd.compress(data, _ZSTD_LEVEL), zstd.decompress_into, _size_of_stream, True, broken
         ),
     }[name]
@@ -101,7 +101,7 @@ def _size_of_block(data: bytes, limit: int) -> tuple[int, int]:
     return min(most, max(FIRST_BYTES, 2 * len(data))), most
 
 
-def reading(codec: Codec, data: bytes, limit: int) -> Steps[bytes]:
+def reading(codec: CramjamCodec, data: bytes, limit: int) -> Steps[bytes]:
     """Decompress in steps.
 
     Args:
@@ -132,7 +132,7 @@ def reading(codec: Codec, data: bytes, limit: int) -> Steps[bytes]:
         size = min(_GROWTH * size, most)
 
 
-def writing(codec: Codec, data: bytes) -> Steps[bytes]:
+def writing(codec: CramjamCodec, data: bytes) -> Steps[bytes]:
     """Compress in steps; the same bytes give the same bytes."""
     if len(data) > FIRST_BYTES:
         yield

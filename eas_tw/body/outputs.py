@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from eas_tw.body import schema
 from eas_tw.body.equality import EqualByContent
-from eas_tw.body.tensor import Tensor
+from eas_tw.body.tensor import ResponseTensor
 from eas_tw.body.wire import DELIMITED, scan
 from eas_tw.display import shown
 from eas_tw.errors import BodyError
@@ -138,9 +138,9 @@ def read_text(data: bytes, start: int, stop: int) -> str:
         raise BodyError(f"not protobuf: the text at byte {start} is not UTF-8") from error
 
 
-def read_entry(layout: Layout, data: bytes, at: int, end: int) -> tuple[str, Tensor]:
+def read_entry(layout: Layout, data: bytes, at: int, end: int) -> tuple[str, ResponseTensor]:
     """One entry of a map; protobuf reads it as a message of a key and a value, either of which may be missing."""
-    name, tensor = "", Tensor(layout)
+    name, tensor = "", ResponseTensor(layout)
     for field, wire, start, stop in scan(data, at, end):
         if field == _KEY and wire == DELIMITED:
             name = read_text(data, start, stop)
@@ -149,7 +149,7 @@ def read_entry(layout: Layout, data: bytes, at: int, end: int) -> tuple[str, Ten
     return name, tensor
 
 
-def read_map(layout: Layout, data: bytes, map_field: int) -> dict[str, Tensor]:
+def read_map(layout: Layout, data: bytes, map_field: int) -> dict[str, ResponseTensor]:
     """The tensors of a map; a name that comes twice is the last one."""
     return dict(
         read_entry(layout, data, start, stop)

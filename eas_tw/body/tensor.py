@@ -120,7 +120,7 @@ def _dims(shape: Sequence[int], where: str) -> tuple[int, ...]:
     return dims
 
 
-class Tensor:
+class ResponseTensor:
     """A tensor read from a response: its payload is found and checked for size, and decoded when asked for.
 
     Args:

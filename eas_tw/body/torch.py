@@ -10,7 +10,7 @@ from eas_tw.body.dtypes import ArrayDataTypes
 from eas_tw.body.equality import EqualByBody
 from eas_tw.body.layout import TORCH
 from eas_tw.body.outputs import TensorResponse, read_map
-from eas_tw.body.tensor import Encoded, Tensor, encode, joined
+from eas_tw.body.tensor import Encoded, ResponseTensor, encode, joined
 from eas_tw.body.wire import DELIMITED, VARINT, delimited, int32, scan, utf8, varint
 from eas_tw.errors import BodyError
 
@@ -140,7 +140,7 @@ class TorchResponse(TensorResponse):
         outputs = []
         for field, wire, start, stop in scan(data, 0, len(data)):
             if field == _OUTPUTS and wire == DELIMITED:
-                outputs.append(Tensor(TORCH))
+                outputs.append(ResponseTensor(TORCH))
                 outputs[-1].merge(data, start, stop)
         self._by_index = outputs
         self._by_name = read_map(TORCH, data, _MAP_OUTPUTS)

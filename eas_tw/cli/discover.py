@@ -43,7 +43,7 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, _: None) 
             watching: Deferred[None] = Deferred()
 
             def heard(event: object) -> None:
-                # Events tell of changes as they happen; they name the rooms below, so only the moment is taken.
+                # Events tell of changes as they happen; they name the modules below, so only the moment is taken.
                 try:
                     printer.heard(client, event)
                 except OSError as error:  # of standard output; the client would log it, and the command run on
@@ -70,7 +70,7 @@ class _Printer:
             self._line("", instance)
 
     def heard(self, client: PredictClient, event: object) -> None:
-        """Something happened: a changed list, or a reply that was refused."""
+        """Something happened: a changed list, or a reply that was rejected."""
         now = {instance.key: instance for instance in client.instances}
         before, self._shown = self._shown, now
         for key, instance in now.items():
@@ -81,9 +81,9 @@ class _Printer:
         for key, instance in before.items():
             if key not in now:
                 self._line("-", instance)
-        refusal = getattr(event, "error", "") if type(event).__name__ == "PollRefused" else ""
-        if refusal:
-            self._say({"refused": refusal}, f"! {refusal}")
+        rejection = getattr(event, "error", "") if type(event).__name__ == "PollRefused" else ""
+        if rejection:
+            self._say({"refused": rejection}, f"! {rejection}")
 
     def _line(self, sign: str, instance: Instance) -> None:
         row = {"ip": instance.ip, "port": instance.port, "weight": instance.weight}

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @define
-class Account:
+class PerfResult:
     """What came of the calls: seconds of the answered ones, the others by the name of their error."""
 
     answered_s: list[float] = field(factory=list)
@@ -73,7 +73,7 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, request: 
     """
     if options.calls < 1 or options.in_flight < 1:
         raise ConfigError("--calls and --in-flight must be at least 1")
-    account, last, left = Account(), EasError("no call was answered"), iter(range(options.calls))
+    account, last, left = PerfResult(), EasError("no call was answered"), iter(range(options.calls))
     async with given.make_client(reactor) as client:
 
         async def caller() -> None:

@@ -14,7 +14,7 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 
 from eas_tw.net.pieces import add_piece
-from eas_tw.policy.instances import BadStatusError, Refusal, RefusedReplyError
+from eas_tw.policy.instances import BadStatusError, DiscoveryReplyRejected, RejectReason
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
@@ -55,13 +55,15 @@ class AgentFetcher:
         timer = self._clock.callLater(self._timeout_s, getting.cancel)
         try:
             return await getting
-        except RefusedReplyError:
+        except DiscoveryReplyRejected:
             raise
         except Exception as error:
             # Asked of the timer, since a cancelled request fails with whatever it was in the middle of.
             if not timer.active():
-                raise RefusedReplyError(Refusal.TIMEOUT, f"no whole reply within {self._timeout_s:g} s") from error
-            raise RefusedReplyError(Refusal.CONNECTION, f"no reply: {_phrase(error)}") from error
+                raise DiscoveryReplyRejected(
+                    RejectReason.TIMEOUT, f"no whole reply within {self._timeout_s:g} s"
+                ) from error
+            raise DiscoveryReplyRejected(RejectReason.CONNECTION, f"no reply: {_phrase(error)}") from error
         finally:
             if timer.active():
                 timer.cancel()
@@ -77,7 +79,7 @@ class AgentFetcher:
 
 
 def collect(response: IResponse, limit: int) -> Deferred[bytes]:
-    """The body of a response; fails with a `RefusedReplyError` when it is longer than `limit` bytes."""
+    """The body of a response; fails with a `DiscoveryReplyRejected` when it is longer than `limit` bytes."""
     collector = _Collector(limit)
     response.deliverBody(collector)
     return collector.whole
@@ -95,7 +97,7 @@ class _Collector(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self._size += len(data)
         if self._size > self._limit:
-            self._end(RefusedReplyError(Refusal.VIOLATION, f"the reply is larger than {self._limit} bytes"))
+            self._end(DiscoveryReplyRejected(RejectReason.VIOLATION, f"the reply is larger than {self._limit} bytes"))
             self._abort()
         else:
             add_piece(self._parts, data)

@@ -1,7 +1,7 @@
 """One predict call, from pick to answer.
 
-Acts and records: picks an instance, sends a leg there, notes how it ended, and does what `policy.retry` decides from
-the history, until there is a response, a decision to give up, the deadline, or a cancel. Knows bytes, not bodies.
+Acts and records: picks an instance, sends an attempt there, notes how it ended, and does what `policy.retry` decides
+from the history, until there is a response, a decision to give up, the deadline, or a cancel. Knows bytes, not bodies.
 
 Ends exactly once, whatever happens on the way. Two kinds of code run inside a call that are not its own. Listeners and
 the parser may do anything with it: cancel it, close the client, make other calls; so every step that has told them
@@ -17,12 +17,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from eas_tw.net.attempt import Attempt, WireRequest
+from eas_tw.net.call_errors import (
+    awaitable_error,
+    deadline_error,
+    gave_up_error,
+    internal_error,
+    no_instance_error,
+    outcome_of,
+)
 from eas_tw.net.deadlines import Deadlines
-from eas_tw.net.endings import awaitable_error, broke_inside, gave_up, nobody, outcome_of, too_late
-from eas_tw.net.leg import Leg, Request
 from eas_tw.net.offload import Unfinished
 from eas_tw.policy.hedging import LOOK_SHARE
-from eas_tw.policy.outcomes import ANSWERED, NEVER_SENT, NOT_ITS_FAULT, SUCCESSES, Attempt, Condition, Outcome
+from eas_tw.policy.outcomes import ANSWERED, NEVER_SENT, NOT_ITS_FAULT, SUCCESSES, AttemptResult, AttemptStatus, Outcome
 from eas_tw.policy.retry import GiveUp, Options, Retry, RetryBudget, RetryPolicy
 from eas_tw.policy.selection import FIRST, Selection
 from eas_tw.telemetry.contained import contain
@@ -48,7 +55,7 @@ _PAUSE_SHARE = 0.5
 """Of a call's time: an answer that has begun may pause for less."""
 _SLACK = 1.0 - 1e-9
 """A timer may be early by the last bit of its sum."""
-_NO_TIME_LEFT = Outcome(Condition.LOCAL_RESOURCE)
+_NO_TIME_LEFT = Outcome(AttemptStatus.LOCAL_RESOURCE)
 """What an instance is given to account for when the time of its call was lost here."""
 
 
@@ -68,8 +75,8 @@ class Reader(Protocol):
         """The body that a `StatusError` shows."""
 
 
-class Calls:
-    """All calls of a client, and what they share: policy, budget, clock, chance and record.
+class CallContext:
+    """All calls of a client, and what they share: policy, budget, clock, rng and record.
 
     Attributes:
         in_flight: The calls that have not ended, with their deadlines.
@@ -96,10 +103,12 @@ class Calls:
         self.rng = rng
         self.record = record
         self.attempt_timeout_s = attempt_timeout_s
-        self.leg_deadlines: Deadlines[Leg] = Deadlines(reactor, Leg.timed_out)
+        self.attempt_deadlines: Deadlines[Attempt] = Deadlines(reactor, Attempt.timed_out)
         self.hedges: Deadlines[Call] = Deadlines(reactor, Call.delay_passed)
-        self.in_flight: Deadlines[Call] = Deadlines(reactor, Call.deadline_passed, hedging.marks, Call.mark_passed)
-        self.can_move = Condition.WAITED in policy.retry_on
+        self.in_flight: Deadlines[Call] = Deadlines(
+            reactor, Call.deadline_passed, hedging.hedge_points, Call.hedge_point_passed
+        )
+        self.can_move = AttemptStatus.QUEUE_TIMEOUT in policy.retry_on
         self.streams: dict[ResponseStream, None] = {}
         self.idle: Deferred[None] | None = None
 
@@ -125,8 +134,8 @@ class Calls:
         for call in self.in_flight:
             call.abort(error)
         for stream in list(self.streams):
-            stream.fail_by(Condition.CANCELLED, str(error))
-        for deadlines in (self.in_flight, self.leg_deadlines, self.hedges):
+            stream.fail_by(AttemptStatus.CANCELLED, str(error))
+        for deadlines in (self.in_flight, self.attempt_deadlines, self.hedges):
             deadlines.stop()
 
 
@@ -142,49 +151,32 @@ class Call:
         on_head: See `Exchange.on_head`, with the attempt first; `None` to have responses whole.
     """
 
-    on_head: Callable[[Leg, Source, int, bytes], BodySink | type[NoBody] | None] | None = None
+    on_head: Callable[[Attempt, Source, int, bytes], BodySink | type[NoBody] | None] | None = None
 
     __slots__ = (
-        "_calls",
-        "_failed",
-        "_fleet",
-        "_fresh",
-        "_hedge_s",
-        "_is_idempotent",
-        "_is_over",
-        "_legs",
-        "_pause",
-        "_result",
-        "_timeout_s",
-        "_tried",
-        "_work",
-        "answered_by",
-        "deadline",
-        "done",
-        "history",
-        "reader",
-        "request",
+        "_attempts", "_context", "_failed", "_fleet", "_fresh", "_hedge_s", "_is_idempotent", "_is_over", "_pause",
+        "_result", "_timeout_s", "_tried", "_work", "answered_by", "deadline", "done", "history", "reader", "request",
     )  # fmt: skip
 
     def __init__(
         self,
-        calls: Calls,
+        context: CallContext,
         fleet: Fleet,
-        request: Request,
+        request: WireRequest,
         reader: Reader,
         timeout_s: float,
         *,
         is_idempotent: bool = True,
     ) -> None:
         self.done: Deferred[Any] = Deferred(self._cancelled)
-        self.history: tuple[Attempt, ...] = ()
+        self.history: tuple[AttemptResult, ...] = ()
         self.request = request
-        self._calls = calls
+        self._context = context
         self._fleet = fleet
         self.reader = reader
         self._timeout_s = timeout_s
         self._is_idempotent = is_idempotent
-        self._legs: tuple[Leg, ...] = ()
+        self._attempts: tuple[Attempt, ...] = ()
         self._tried: tuple[Key, ...] = ()
         self._failed: tuple[Key, ...] = ()
         self._fresh = False
@@ -199,7 +191,7 @@ class Call:
         # Events have the call, so that those of one call can be put together: in a pickle of several events, too.
         return object, ()
 
-    def start(self, preparing: Deferred[Request] | None = None) -> Deferred[Any]:
+    def start(self, preparing: Deferred[WireRequest] | None = None) -> Deferred[Any]:
         """Begin; to be called once.
 
         Args:
@@ -209,15 +201,15 @@ class Call:
         Returns:
             `done`.
         """
-        calls = self._calls
-        now = calls.seconds()
+        context = self._context
+        now = context.seconds()
         self.deadline = now + self._timeout_s
         try:
-            calls.record.call_began()
-            calls.budget.record_call(now)
-            calls.in_flight.set(self, now, self._timeout_s)
+            context.record.call_began()
+            context.budget.record_call(now)
+            context.in_flight.set(self, now, self._timeout_s)
             if preparing is None:
-                if calls.hedging.delay_s is not None:
+                if context.hedging.delay_s is not None:
                     self._plan_hedge(now)
                 self._try(now)
             else:
@@ -226,84 +218,86 @@ class Call:
             self._break_off(error)
         return self.done
 
-    def _prepared(self, request: Request) -> None:
+    def _prepared(self, request: WireRequest) -> None:
         self.request = request
-        now = self._calls.seconds()
+        now = self._context.seconds()
         self._plan_hedge(now)
         self._try(now)
 
     def _plan_hedge(self, now: float) -> None:
         """Look at the call after the delay of hedges, if there is one."""
-        delay_s = self._hedge_s = self._calls.hedging.delay_s
+        delay_s = self._hedge_s = self._context.hedging.delay_s
         if delay_s is not None:
-            self._calls.hedges.set(self, now, delay_s)
+            self._context.hedges.set(self, now, delay_s)
 
     @property
     def began(self) -> float:
         """When, in the reactor's seconds."""
         return self.deadline - self._timeout_s
 
-    # -- what its legs report
+    # -- what its attempts report
 
-    def leg_answered(self, leg: Leg, status: int, head: bytes, body: bytes) -> None:
+    def attempt_answered(self, attempt: Attempt, status: int, head: bytes, body: bytes) -> None:
         """Take a whole response."""
-        if leg not in self._legs:
+        if attempt not in self._attempts:
             return
         try:
             if status in SUCCESSES:
-                self._succeed(leg, head, body)
+                self._succeed(attempt, head, body)
             else:
-                self._leg_ended(leg, outcome_of(status, head))
+                self._attempt_ended(attempt, outcome_of(status, head))
                 self._go_on((head, body))
         except BaseException as error:  # noqa: BLE001  see the module
             self._break_off(error)
 
-    def leg_broke(self, leg: Leg, outcome: Outcome) -> None:
+    def attempt_broke(self, attempt: Attempt, outcome: Outcome) -> None:
         """Take note that an attempt ended without a whole response."""
-        if leg not in self._legs:
+        if attempt not in self._attempts:
             return
         try:
-            self._leg_ended(leg, outcome)
-            is_local = outcome.condition is Condition.LOCAL_RESOURCE
-            if self._legs and leg.beside and outcome.condition in NEVER_SENT and not is_local:
-                # Beside another, and nobody had it: that was no chance, and cost nothing.
-                if self._may_hedge(sum(not other.is_overdue for other in self._legs)):
-                    self._try(self._calls.seconds(), again=self.history[-1])
+            self._attempt_ended(attempt, outcome)
+            is_local = outcome.attempt_status is AttemptStatus.LOCAL_RESOURCE
+            if self._attempts and attempt.beside and outcome.attempt_status in NEVER_SENT and not is_local:
+                # Beside another, and nobody had it: that was no hedge, and cost nothing.
+                if self._may_hedge(sum(not other.is_overdue for other in self._attempts)):
+                    self._try(self._context.seconds(), again=self.history[-1])
             else:
                 self._go_on(None)
         except BaseException as error:  # noqa: BLE001  see the module
             self._break_off(error)
 
-    def leg_timed_out(self, leg: Leg) -> None:
+    def attempt_timed_out(self, attempt: Attempt) -> None:
         """End an attempt whose own time is up."""
         try:
-            outcome = self._part(leg, Condition.ATTEMPT_TIMEOUT)
+            outcome = self._part(attempt, AttemptStatus.ATTEMPT_TIMEOUT)
         except BaseException as error:  # noqa: BLE001  see the module
             self._break_off(error)
         else:
-            self.leg_broke(leg, outcome)
+            self.attempt_broke(attempt, outcome)
 
-    def leg_not_written(self, leg: Leg, error: BaseException) -> None:
+    def attempt_not_written(self, attempt: Attempt, error: BaseException) -> None:
         """End an attempt whose connection raised when it was given the request; how much of it was sent is unknown."""
-        contain(self._calls.reactor.callLater, "a request could not be written")
-        outcome = Outcome(Condition.LOST, detail=f"the request could not be written: {type(error).__name__}: {error}")
+        contain(self._context.reactor.callLater, "a request could not be written")
+        outcome = Outcome(
+            AttemptStatus.LOST, detail=f"the request could not be written: {type(error).__name__}: {error}"
+        )
         try:
-            leg.let_go(Condition.CANCELLED)
+            attempt.let_go(AttemptStatus.CANCELLED)
         except BaseException:  # noqa: BLE001  a connection that can neither write nor close
-            contain(self._calls.reactor.callLater, "a connection could not be closed")
-        self.leg_broke(leg, outcome)
+            contain(self._context.reactor.callLater, "a connection could not be closed")
+        self.attempt_broke(attempt, outcome)
 
     # -- what time and others decide
 
     def deadline_passed(self) -> None:
         """End the call, wherever it is: its time is up."""
         try:
-            self._let_go(Condition.DEADLINE)
-            self._fail(too_late(self._timeout_s, self.history, was_answered=self.answered_by is not None))
+            self._let_go(AttemptStatus.DEADLINE)
+            self._fail(deadline_error(self._timeout_s, self.history, was_answered=self.answered_by is not None))
         except BaseException as error:  # noqa: BLE001  see the module
             self._break_off(error)
 
-    def mark_passed(self) -> None:
+    def hedge_point_passed(self) -> None:
         """Look at a call of which a share of its time is over: its instance may be gone without a word."""
         try:
             self._look_at_share()
@@ -311,11 +305,11 @@ class Call:
             self._break_off(error)
 
     def _look_at_share(self) -> None:
-        if self._legs and not self._look_elsewhere():
-            calls, timeout_s = self._calls, self._timeout_s
-            now = calls.seconds()
-            is_late = calls.hedging.is_late(self._silence_s(self._legs[-1], now), timeout_s)
-            if is_late and calls.hedging.is_half_over(now - self.began, timeout_s):
+        if self._attempts and not self._look_elsewhere():
+            context, timeout_s = self._context, self._timeout_s
+            now = context.seconds()
+            is_late = context.hedging.is_late(self._silence_s(self._attempts[-1], now), timeout_s)
+            if is_late and context.hedging.is_half_over(now - self.began, timeout_s):
                 self._hedge(now)
 
     def delay_passed(self) -> None:
@@ -327,55 +321,58 @@ class Call:
             self._break_off(error)
 
     def _look(self) -> None:
-        if not self._legs or self._look_elsewhere():
+        if not self._attempts or self._look_elsewhere():
             return
-        now, hedging = self._calls.seconds(), self._calls.hedging
-        silent_s = self._silence_s(self._legs[-1], now)
-        if hedging.is_unasked and len(self._legs) == 1 and silent_s >= (hedging.delay_s or 0.0) * _SLACK:
+        now, hedging = self._context.seconds(), self._context.hedging
+        silent_s = self._silence_s(self._attempts[-1], now)
+        if hedging.is_unasked and len(self._attempts) == 1 and silent_s >= (hedging.delay_s or 0.0) * _SLACK:
             self._hedge(now)
-        elif len(self._legs) > 1 or silent_s < hedging.next_s(self._timeout_s):
+        elif len(self._attempts) > 1 or silent_s < hedging.next_s(self._timeout_s):
             # The last attempt has just begun, perhaps in place of one that failed: it is looked at in its turn.
             self._look_later(now)
 
     def _look_elsewhere(self) -> bool:
         """Send it to one instance more if the last one that has it is silent; whether that is so."""
-        calls, leg, timeout_s = self._calls, self._legs[-1], self._timeout_s
-        now = calls.seconds()
-        if not calls.hedging.is_silence(self._silence_s(leg, now), now - self.began, timeout_s) or not leg.is_silent:
+        context, attempt, timeout_s = self._context, self._attempts[-1], self._timeout_s
+        now = context.seconds()
+        if (
+            not context.hedging.is_silence(self._silence_s(attempt, now), now - self.began, timeout_s)
+            or not attempt.is_silent
+        ):
             return False
-        if not leg.is_overdue:
-            leg.is_overdue = True
-            self._fleet.suspect(leg)
-        if leg.is_connecting:
-            if calls.can_move and self._may_move(now - leg.began):
+        if not attempt.is_overdue:
+            attempt.is_overdue = True
+            self._fleet.suspect(attempt)
+        if attempt.is_connecting:
+            if context.can_move and self._may_move(now - attempt.began):
                 # Nothing was sent, so it can be moved whether or not it is idempotent, and at no cost to the fleet.
-                self.leg_broke(leg, self._part(leg, Condition.ATTEMPT_TIMEOUT))
+                self.attempt_broke(attempt, self._part(attempt, AttemptStatus.ATTEMPT_TIMEOUT))
         elif self._may_hedge(0):
             # When all are left out, half of the budget is kept for the first that returns.
             is_well = self._fleet.has_well((*self._tried, *self._busy()))
             # A probe is a risk the client takes: its caller must not lose by it when the budget is gone.
-            is_free = is_well and self._fleet.is_probe(leg)
-            if calls.budget.spend(now, 1.0 if is_well else 0.5) or is_free:
+            is_free = is_well and self._fleet.is_probe(attempt)
+            if context.budget.spend(now, 1.0 if is_well else 0.5) or is_free:
                 self._try(now)
-        if self._legs:
-            self._look_later(now, is_same=self._legs[-1] is leg)
+        if self._attempts:
+            self._look_later(now, is_same=self._attempts[-1] is attempt)
         return True
 
-    def _silence_s(self, leg: Leg, now: float) -> float:
+    def _silence_s(self, attempt: Attempt, now: float) -> float:
         """For how long an instance has said nothing to an attempt, as far as that is a sign; 0 if it is none.
 
         How long answers take until they begin is known, and how long they pause is not: while an answer flows, only a
         pause of half the call's time is taken for silence.
         """
-        silent_s = now - leg.heard_at
-        return 0.0 if leg.has_begun and silent_s < self._timeout_s * _PAUSE_SHARE else silent_s
+        silent_s = now - attempt.heard_at
+        return 0.0 if attempt.has_begun and silent_s < self._timeout_s * _PAUSE_SHARE else silent_s
 
     def _look_later(self, now: float, *, is_same: bool = False) -> None:
         """Look at the last attempt when it has had its time; less often at one that was found silent before."""
         if self._hedge_s is None:
-            hedging, timeout_s = self._calls.hedging, self._timeout_s
+            hedging, timeout_s = self._context.hedging, self._timeout_s
             self._hedge_s = timeout_s * LOOK_SHARE if is_same else hedging.next_s(timeout_s)
-            self._calls.hedges.set(self, now, self._hedge_s)
+            self._context.hedges.set(self, now, self._hedge_s)
 
     def _may_move(self, waited_s: float) -> bool:
         """Whether it may wait elsewhere: where it has not been; later, and less often, where it has not failed."""
@@ -385,94 +382,94 @@ class Call:
         return waited_s >= self._timeout_s * LOOK_SHARE and self._fleet.has_another((*self._failed, *busy))
 
     def _hedge(self, now: float) -> None:
-        if self._may_hedge(len(self._legs)) and self._calls.budget.spend(now):
+        if self._may_hedge(len(self._attempts)) and self._context.budget.spend(now):
             self._try(now)
 
     def _may_hedge(self, waiting: int) -> bool:
         """Whether it may go to one instance more, beside so many that have it and count as attempts."""
-        policy = self._calls.policy
-        if self._is_over or not (self._is_idempotent and self._legs and policy.attempts > 1):
+        policy = self._context.policy
+        if self._is_over or not (self._is_idempotent and self._attempts and policy.attempts > 1):
             return False
         spent = policy.spent(self.history) + waiting
         return spent < policy.attempts and self._fleet.has_another((*self._tried, *self._busy()))
 
     def _busy(self) -> tuple[Key, ...]:
         """The instances that have it."""
-        return tuple(leg.instance.key for leg in self._legs)
+        return tuple(attempt.instance.key for attempt in self._attempts)
 
     def abort(self, error: Exception) -> None:
         """End the call with this error, now."""
         try:
-            self._let_go(Condition.CANCELLED)
+            self._let_go(AttemptStatus.CANCELLED)
             self._fail(error)
         except BaseException as raised:  # noqa: BLE001  see the module
             self._break_off(raised)
 
     # -- how it acts
 
-    def _try(self, now: float, again: Attempt | None = None) -> None:
+    def _try(self, now: float, again: AttemptResult | None = None) -> None:
         """Send it to one instance more: alone, or beside those that have it, or in place of the attempt `again`."""
-        fleet, calls = self._fleet, self._calls
-        busy = self._busy() if self._legs else ()
+        fleet, context = self._fleet, self._context
+        busy = self._busy() if self._attempts else ()
         is_first = not (busy or self._tried)
         selection = FIRST if is_first else Selection((*self._tried, *busy), self._failed)
         instance = fleet.choose(selection, now)
         if instance is None:
             if not busy:
-                self._fail(nobody(self.history))
+                self._fail(no_instance_error(self.history))
             return
         if self.history and not busy:
             again = self.history[-1]
         # Kept before anything else, so that its end is recorded whatever raises: the fleet counts on it.
-        leg = Leg(self, instance, now, again, busy)
-        self._legs = (*self._legs, leg) if busy else (leg,)
-        line = leg.line = fleet.pool_of(instance)
-        if calls.attempt_timeout_s is not None:
-            calls.leg_deadlines.set(leg, now, calls.attempt_timeout_s)
-        calls.record.attempt_began(leg, line.address)
-        line.submit(leg, fresh=self._fresh)
+        attempt = Attempt(self, instance, now, again, busy)
+        self._attempts = (*self._attempts, attempt) if busy else (attempt,)
+        dispatcher = attempt.dispatcher = fleet.pool_of(instance)
+        if context.attempt_timeout_s is not None:
+            context.attempt_deadlines.set(attempt, now, context.attempt_timeout_s)
+        context.record.attempt_began(attempt, dispatcher.address)
+        dispatcher.submit(attempt, fresh=self._fresh)
 
-    def _leg_ended(self, leg: Leg, outcome: Outcome) -> None:
-        calls = self._calls
-        instance, elapsed_s = leg.instance, calls.seconds() - leg.began
-        self._legs = tuple(other for other in self._legs if other is not leg)
-        attempt = Attempt(instance, outcome, elapsed_s)
-        self.history = (*self.history, attempt)
+    def _attempt_ended(self, attempt: Attempt, outcome: Outcome) -> None:
+        context = self._context
+        instance, elapsed_s = attempt.instance, context.seconds() - attempt.began
+        self._attempts = tuple(other for other in self._attempts if other is not attempt)
+        result = AttemptResult(instance, outcome, elapsed_s)
+        self.history = (*self.history, result)
         self._tried = (*self._tried, instance.key)
-        if outcome.condition in NOT_ITS_FAULT:
+        if outcome.attempt_status in NOT_ITS_FAULT:
             self._fresh = True
-        elif outcome.condition is not Condition.LOCAL_RESOURCE and (
-            not (leg.is_overdue and outcome.condition is Condition.WAITED) or self._fleet.is_sole
+        elif outcome.attempt_status is not AttemptStatus.LOCAL_RESOURCE and (
+            not (attempt.is_overdue and outcome.attempt_status is AttemptStatus.QUEUE_TIMEOUT) or self._fleet.is_sole
         ):
             # Where it only waited for a connection it may go again, when every other instance has failed.
             self._failed = (*self._failed, instance.key)
-        if calls.attempt_timeout_s is not None:
-            calls.leg_deadlines.clear(leg, calls.attempt_timeout_s)
-        had_its_time = outcome.condition is not Condition.DEADLINE or self._had_its_time(leg)
+        if context.attempt_timeout_s is not None:
+            context.attempt_deadlines.clear(attempt, context.attempt_timeout_s)
+        had_its_time = outcome.attempt_status is not AttemptStatus.DEADLINE or self._had_its_time(attempt)
         try:
-            calls.record.attempt_failed(leg, self, attempt)
+            context.record.attempt_failed(attempt, self, result)
         finally:
-            self._fleet.record(instance, outcome if had_its_time else _NO_TIME_LEFT, leg.began)
+            self._fleet.record(instance, outcome if had_its_time else _NO_TIME_LEFT, attempt.began)
 
-    def _had_its_time(self, leg: Leg) -> bool:
+    def _had_its_time(self, attempt: Attempt) -> bool:
         """Whether an attempt that the deadline ended began in time: not after a long want of something here."""
-        if leg.began - self.began <= self._timeout_s / 2:
+        if attempt.began - self.began <= self._timeout_s / 2:
             return True
-        return all(attempt.outcome.condition is not Condition.LOCAL_RESOURCE for attempt in self.history)
+        return all(result.outcome.attempt_status is not AttemptStatus.LOCAL_RESOURCE for result in self.history)
 
     def _go_on(self, answer: tuple[bytes, bytes] | None) -> None:
-        """Do what policy decides, once no other leg runs; `answer` is the last response, if there was one."""
-        if self._legs or self._is_over:
+        """Do what policy decides, once no other attempt runs; `answer` is the last response, if there was one."""
+        if self._attempts or self._is_over:
             return
-        calls = self._calls
-        now = calls.seconds()
+        context = self._context
+        now = context.seconds()
         options = Options(
             another=self._fleet.has_another(self._failed),
             sole=self._fleet.is_sole,
             remaining_s=self.deadline - now,
             is_idempotent=self._is_idempotent,
         )
-        decision = calls.policy.decide(self.history, options, budget=calls.budget, now=now, rng=calls.rng)
+        decision = context.policy.decide(self.history, options, budget=context.budget, now=now, rng=context.rng)
         if isinstance(decision, GiveUp):
             if answer is not None and self.reader.takes_any_status:
                 self.answered_by = self.history[-1].instance
@@ -480,24 +477,24 @@ class Call:
                 return
             if answer is not None:
                 answer = answer[0], self.reader.error_body(*answer)
-            self._fail(gave_up(decision.why, self.history, answer))
+            self._fail(gave_up_error(decision.why, self.history, answer))
         else:
             self._retry(decision, now)
 
     def _retry(self, decision: Retry, now: float) -> None:
         if decision.after_s > 0:
-            self._pause = self._calls.reactor.callLater(decision.after_s, self._after_pause)
+            self._pause = self._context.reactor.callLater(decision.after_s, self._after_pause)
         else:
             self._try(now)
 
     def _after_pause(self) -> None:
         self._pause = None
         try:
-            self._try(self._calls.seconds())
+            self._try(self._context.seconds())
         except BaseException as error:  # noqa: BLE001  see the module
             self._break_off(error)
 
-    def _let_go(self, condition: Condition) -> None:
+    def _let_go(self, attempt_status: AttemptStatus) -> None:
         """Leave the line, close the connection, drop the pause, stop the work: whatever the call holds."""
         work, self._work = self._work, None
         if work is not None:
@@ -505,46 +502,46 @@ class Call:
         pause, self._pause = self._pause, None
         if pause is not None:
             pause.cancel()
-        for leg in self._legs:
-            if leg in self._legs:  # a listener that hears of the first one's end may have ended the call
-                self._release(leg, condition)
+        for attempt in self._attempts:
+            if attempt in self._attempts:  # a listener that hears of the first one's end may have ended the call
+                self._release(attempt, attempt_status)
 
-    def _release(self, leg: Leg, condition: Condition) -> None:
-        outcome = Outcome(condition)
+    def _release(self, attempt: Attempt, attempt_status: AttemptStatus) -> None:
+        outcome = Outcome(attempt_status)
         try:
-            outcome = leg.let_go(condition)
+            outcome = attempt.let_go(attempt_status)
         finally:
-            self._leg_ended(leg, outcome)
+            self._attempt_ended(attempt, outcome)
 
-    def _part(self, leg: Leg, condition: Condition) -> Outcome:
-        """Go on without a leg; of an overdue one it is listened to whether the instance still says something."""
+    def _part(self, attempt: Attempt, attempt_status: AttemptStatus) -> Outcome:
+        """Go on without an attempt; of an overdue one it is listened to whether the instance still says something."""
         # Not while its request is being written: the rest would leave for a call that is over, or is elsewhere.
-        is_heard = leg.is_overdue and not leg.is_writing
-        watch = self._fleet.watch(leg, self._timeout_s) if is_heard else None
-        return leg.let_go(condition, watch)
+        is_heard = attempt.is_overdue and not attempt.is_writing
+        watch = self._fleet.watch(attempt, self._timeout_s) if is_heard else None
+        return attempt.let_go(attempt_status, watch)
 
-    def _succeed(self, leg: Leg, head: bytes, body: bytes) -> None:
-        self._fleet.record(leg.instance, ANSWERED, leg.began)
-        self._win(leg)
+    def _succeed(self, attempt: Attempt, head: bytes, body: bytes) -> None:
+        self._fleet.record(attempt.instance, ANSWERED, attempt.began)
+        self._win(attempt)
         if not self._is_over:
             self._conclude(self.reader.read, head, body)
 
-    def _win(self, leg: Leg) -> None:
+    def _win(self, attempt: Attempt) -> None:
         """Take this attempt's response for the answer, and give up the others."""
-        calls = self._calls
-        legs = self._legs
-        self._legs = () if len(legs) == 1 else tuple(other for other in legs if other is not leg)
-        if calls.attempt_timeout_s is not None:
-            calls.leg_deadlines.clear(leg, calls.attempt_timeout_s)
-        if calls.hedging.is_learning:
-            calls.hedging.observe(calls.seconds() - leg.began)
+        context = self._context
+        attempts = self._attempts
+        self._attempts = () if len(attempts) == 1 else tuple(other for other in attempts if other is not attempt)
+        if context.attempt_timeout_s is not None:
+            context.attempt_deadlines.clear(attempt, context.attempt_timeout_s)
+        if context.hedging.is_learning:
+            context.hedging.observe(context.seconds() - attempt.began)
         # Told before the others are dropped: a listener may end the call when it hears of one of those, and nothing of
         # a call is told after its end.
-        if calls.record.is_heard:
-            calls.record.attempt_answered(leg, self)
-        if self._legs:
-            self._drop(leg.began)
-        self.answered_by = leg.instance
+        if context.record.is_heard:
+            context.record.attempt_answered(attempt, self)
+        if self._attempts:
+            self._drop(attempt.began)
+        self.answered_by = attempt.instance
 
     def _conclude(self, read: Callable[..., Any], *parts: bytes) -> None:
         """End the call with what `read` makes of the response, at once or when its work is done."""
@@ -580,17 +577,17 @@ class Call:
                 self._break_off(error)
 
     def _drop(self, winner_began: float) -> None:
-        """Let the other legs go; of one that began before the fastest did, that tells something."""
-        now = self._calls.seconds()
-        for leg in self._legs:
-            if leg in self._legs:
-                silent_s = self._silence_s(leg, now)
-                is_late = leg.began < winner_began and self._calls.hedging.is_late(silent_s, self._timeout_s)
-                outcome = Outcome(Condition.LATE if is_late else Condition.CANCELLED)
+        """Let the other attempts go; of one that began before the fastest did, that tells something."""
+        now = self._context.seconds()
+        for attempt in self._attempts:
+            if attempt in self._attempts:
+                silent_s = self._silence_s(attempt, now)
+                is_late = attempt.began < winner_began and self._context.hedging.is_late(silent_s, self._timeout_s)
+                outcome = Outcome(AttemptStatus.UNRESPONSIVE if is_late else AttemptStatus.CANCELLED)
                 try:
-                    outcome = self._part(leg, outcome.condition)
+                    outcome = self._part(attempt, outcome.attempt_status)
                 finally:
-                    self._leg_ended(leg, outcome)
+                    self._attempt_ended(attempt, outcome)
 
     def _fail(self, error: BaseException) -> None:
         self._end(Failure(error), type(error).__name__, self.answered_by)
@@ -607,19 +604,19 @@ class Call:
             return
         self._is_over = True
         self._result = result
-        calls = self._calls
+        context = self._context
         try:
-            calls.in_flight.clear(self, self._timeout_s)
-            if calls.idle is not None:
-                calls.check_idle()
+            context.in_flight.clear(self, self._timeout_s)
+            if context.idle is not None:
+                context.check_idle()
             if self._hedge_s is not None:
-                calls.hedges.clear(self, self._hedge_s)
+                context.hedges.clear(self, self._hedge_s)
         finally:
             try:
                 if error or instance is None:
-                    calls.record.call_failed(self, error, instance)
+                    context.record.call_failed(self, error, instance)
                 else:
-                    calls.record.call_answered(self, instance)
+                    context.record.call_answered(self, instance)
             finally:
                 self._result = None
                 if not self.done.called:
@@ -631,19 +628,19 @@ class Call:
             done.callback(self._result)
             return
         try:
-            self._let_go(Condition.CANCELLED)
+            self._let_go(AttemptStatus.CANCELLED)
             self._fail(CancelledError())
         except BaseException as error:  # noqa: BLE001  see the module
             self._break_off(error)
 
     def _break_off(self, error: BaseException) -> None:
         """End the call because of what was raised inside the client; while that is being handled."""
-        later = self._calls.reactor.callLater
+        later = self._context.reactor.callLater
         contain(later, "a call ended by what was raised inside the client")
-        failed = broke_inside(error, self.history)
+        failed = internal_error(error, self.history)
         try:
             try:
-                self._let_go(Condition.CANCELLED)
+                self._let_go(AttemptStatus.CANCELLED)
             finally:
                 self._fail(failed)
         except BaseException:  # noqa: BLE001  the same again, or worse; the call is over all the same

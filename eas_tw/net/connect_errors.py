@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.internet.error import ConnectionRefusedError, TimeoutError, UserError  # noqa: A004
 
-from eas_tw.policy.outcomes import Condition, Outcome
+from eas_tw.policy.outcomes import AttemptStatus, Outcome
 
 _LOCAL_SHORTAGES = {
     errno.EMFILE: "no file descriptor is left in this process",
@@ -41,11 +41,11 @@ def connect_outcome(error: BaseException | None) -> Outcome:
     """A failed connect, in the vocabulary of policy."""
     shortage = local_shortage(error)
     if shortage:
-        return Outcome(Condition.LOCAL_RESOURCE, detail=shortage)
+        return Outcome(AttemptStatus.LOCAL_RESOURCE, detail=shortage)
     if isinstance(error, ConnectionRefusedError):
-        return Outcome(Condition.CONNECT_REFUSED)
+        return Outcome(AttemptStatus.CONNECT_REFUSED)
     if isinstance(error, TimeoutError):
-        return Outcome(Condition.CONNECT_TIMEOUT)
+        return Outcome(AttemptStatus.CONNECT_TIMEOUT)
     if isinstance(error, UserError):
-        return Outcome(Condition.RETIRED, detail="the instance left the list")
-    return Outcome(Condition.CONNECT_FAILED, detail=str(error) or type(error).__name__)
+        return Outcome(AttemptStatus.INSTANCE_REMOVED, detail="the instance left the list")
+    return Outcome(AttemptStatus.CONNECT_FAILED, detail=str(error) or type(error).__name__)

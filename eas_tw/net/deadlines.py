@@ -46,7 +46,7 @@ class Deadlines(Generic[Who]):
     Args:
         clock: Whose seconds count.
         expire: Called with each one whose deadline has passed. What it raises is logged, and the next ones are served.
-        marks: Shares of the time, ascending, < 1.
+        stages: Shares of the time, ascending, < 1.
         on_mark: Called with each one that is still pending when such a share of its time is over.
     """
 
@@ -54,13 +54,13 @@ class Deadlines(Generic[Who]):
         self,
         clock: IReactorTime,
         expire: Callable[[Who], None],
-        marks: tuple[float, ...] = (),
+        stages: tuple[float, ...] = (),
         on_mark: Callable[[Who], None] | None = None,
     ) -> None:
         self._clock = clock
         self._expire = expire
         self._on_mark = on_mark or expire
-        self._shares = (*marks, 1.0)
+        self._shares = (*stages, 1.0)
         self._queues: dict[float, _Queue[Who]] = {}
         self._purge_at = _QUEUES_KEPT
 
@@ -140,7 +140,7 @@ class Deadlines(Generic[Who]):
         after_s: float,
         now: float,
     ) -> None:
-        """Tell of those in a stage whose mark has come: of the deadline if that has come too, however late it is."""
+        """Tell of those whose stage has ended: of the deadline if that has come too, however late it is."""
         while stage:
             who, began = next(iter(stage.items()))
             if began + mark_s > now:

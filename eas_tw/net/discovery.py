@@ -19,8 +19,8 @@ from twisted.logger import Logger
 from eas_tw.net.turns import one_step_a_turn
 from eas_tw.policy.instances import (
     BadStatusError,
-    Refusal,
-    RefusedReplyError,
+    DiscoveryReplyRejected,
+    RejectReason,
     Snapshot,
     upstreams_in_steps,
     vipserver_in_steps,
@@ -50,7 +50,7 @@ class Fetcher(Protocol):
     """Gets documents: `net.fetch`, or `net.agent_fetch` by an agent of the user's."""
 
     def get(self, url: str) -> Deferred[bytes]:
-        """The document at `url`; fails with a `RefusedReplyError`."""
+        """The document at `url`; fails with a `DiscoveryReplyRejected`."""
 
     def close(self) -> Deferred[Any]:
         """Fires when its sockets are gone."""
@@ -63,7 +63,7 @@ class Source(Protocol):
         """The list as it is now.
 
         Raises:
-            RefusedReplyError: There is none that could be used.
+            DiscoveryReplyRejected: There is none that could be used.
         """
 
     def close(self) -> Deferred[Any]:
@@ -79,7 +79,7 @@ class _Reader:
         self._last: tuple[bytes, Snapshot] | None = None
 
     async def read(self, body: bytes) -> Snapshot:
-        """What a reply says, or a `RefusedReplyError`."""
+        """What a reply says, or a `DiscoveryReplyRejected`."""
         if self._last is None or self._last[0] != body:
             self._last = body, await one_step_a_turn(self._clock, self._steps(body))
         return self._last[1]
@@ -153,7 +153,7 @@ class VipServerSource:
         listed = await self._fetcher.get(f"{self._address_server}/vipserver/serverlist")
         servers = _servers(listed)
         if not servers:
-            raise RefusedReplyError(Refusal.EMPTY_LIST, "the address server names no server")
+            raise DiscoveryReplyRejected(RejectReason.EMPTY_LIST, "the address server names no server")
         server = self._rng.choice(servers)
         body = await self._fetcher.get(f"http://{server}/vipserver/api/srvIPXT?dom={self._domain}&clusters=DEFAULT")
         return await self._reader.read(body)
@@ -178,7 +178,7 @@ class DiscoveryStatus:
     Attributes:
         polls: Polls that have ended.
         accepted: Those that brought a usable list.
-        rejections: Those that changed nothing, by reason (`Refusal`).
+        rejections: Those that changed nothing, by reason (`RejectReason`).
         bad_rows: Rows dropped from usable lists, by what was wrong: `not_an_object`, `ip`, `port`, `weight`, or
             `beyond_limit` for those after the 10,000th instance.
         bad_row_examples: The first row dropped for each of these, in one short sentence.
@@ -207,7 +207,7 @@ class Poller:
         source: Whom to ask.
         service: Whose list it is, for the log.
         on_snapshot: Called with each usable list. When it raises, the poll has changed nothing, and says so.
-        on_refusal: Called with the reason when a poll changes nothing.
+        on_rejected: Called with the reason when a poll changes nothing.
         interval_s: From the beginning of a poll to the beginning of the next.
         jitter: Share by which each interval varies.
         rng: Draws it.
@@ -220,7 +220,7 @@ class Poller:
         *,
         service: str,
         on_snapshot: Callable[[Snapshot], None],
-        on_refusal: Callable[[RefusedReplyError], None] = lambda _: None,
+        on_rejected: Callable[[DiscoveryReplyRejected], None] = lambda _: None,
         interval_s: float,
         jitter: float,
         rng: Random,
@@ -229,7 +229,7 @@ class Poller:
         self._source = source
         self._service = service
         self._on_snapshot = on_snapshot
-        self._on_refusal = on_refusal
+        self._on_rejected = on_rejected
         self._interval_s = interval_s
         self._jitter = jitter
         self._rng = rng
@@ -242,7 +242,7 @@ class Poller:
         self._good_at: float | None = None
         self._last_error = ""
         self._hurry_s = _FIRST_RETRY_S
-        self._logged_refusal: tuple[object, ...] | None = None
+        self._logged_rejection: tuple[object, ...] | None = None
         self._bad_row_examples: dict[str, str] = {}
 
     @property
@@ -283,9 +283,9 @@ class Poller:
     async def _poll(self) -> None:
         try:
             snapshot = await self._source.read()
-        except RefusedReplyError as error:
+        except DiscoveryReplyRejected as error:
             if not self._is_stopped:
-                self._refuse(error)
+                self._reject(error)
         except CancelledError:
             if not self._is_stopped:
                 raise
@@ -306,10 +306,10 @@ class Poller:
             contain(self._clock.callLater, "{service}: a list of instances could not be applied", service=self._service)
             self._polls, self._accepted, self._good_at, self._last_error = before
             why = f"the list could not be applied: {type(error).__name__}: {error}"
-            self._refuse(RefusedReplyError(Refusal.NOT_APPLIED, why))
+            self._reject(DiscoveryReplyRejected(RejectReason.NOT_APPLIED, why))
             return
         if before[-1]:
-            self._logged_refusal = None
+            self._logged_rejection = None
             _log.info(
                 "{service}: discovery works again: {n} instances", service=self._service, n=len(snapshot.instances)
             )
@@ -328,21 +328,21 @@ class Poller:
                     example=example,
                 )
 
-    def _refuse(self, error: RefusedReplyError) -> None:
+    def _reject(self, error: DiscoveryReplyRejected) -> None:
         self._polls += 1
         self._rejections[error.reason.value] += 1
         self._last_error = str(error)
         # What differs in its numbers only is said once: bad rows, ports and times are new with each poll.
         kind = (error.reason, getattr(error, "status", 0), _NUMBERS.sub("", self._last_error))
-        if kind != self._logged_refusal:
-            self._logged_refusal = kind
+        if kind != self._logged_rejection:
+            self._logged_rejection = kind
             _log.warn(
-                "{service}: discovery reply refused ({reason}), the list stays as it is: {error}",
+                "{service}: discovery reply rejected ({reason}), the list stays as it is: {error}",
                 service=self._service,
                 reason=error.reason.value,
                 error=self._last_error,
             )
-        self._on_refusal(error)
+        self._on_rejected(error)
 
     def _schedule(self, began: float) -> None:
         if not self._is_stopped:

@@ -2,7 +2,7 @@
 
 The connection is that of the data plane (`net.http1`), so a control plane that misbehaves meets the same checks as an
 instance that does, and a client of direct connections needs no other HTTP. Every way to fail becomes a
-`RefusedReplyError` with its reason, so the poller has one thing to catch.
+`DiscoveryReplyRejected` with its reason, so the poller has one thing to catch.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from eas_tw.net.connect_errors import local_shortage
 from eas_tw.net.endpoints import Endpoints
 from eas_tw.net.flush import Flusher
 from eas_tw.net.http1 import ClientConnection
-from eas_tw.policy.instances import BadStatusError, Refusal, RefusedReplyError
-from eas_tw.policy.outcomes import OK_STATUS, Condition
+from eas_tw.policy.instances import BadStatusError, DiscoveryReplyRejected, RejectReason
+from eas_tw.policy.outcomes import OK_STATUS, AttemptStatus
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
@@ -61,14 +61,14 @@ class DirectFetcher:
         """The document at `url`.
 
         Returns:
-            Fires with it. Fails with a `RefusedReplyError` when no whole document with status 200 came, as
+            Fires with it. Fails with a `DiscoveryReplyRejected` when no whole document with status 200 came, as
             `BadStatusError` when the status was another. Cancelling it closes the connection.
         """
         try:
             target = _target(url)
         except ValueError as error:
             # An address server has named something that is no address.
-            return fail(RefusedReplyError(Refusal.CONNECTION, f"no reply: {url!r} is no URL: {error}"))
+            return fail(DiscoveryReplyRejected(RejectReason.CONNECTION, f"no reply: {url!r} is no URL: {error}"))
         endpoint = self._endpoints.tcp(target.host, target.port)
         if target.is_secured:
             endpoint = self._endpoints.secured(endpoint, target.host, target.port)
@@ -151,33 +151,35 @@ class _Get(Factory):
 
     def broke(self, outcome: Outcome) -> None:
         """No whole reply will come."""
-        reason = Refusal.VIOLATION if outcome.condition is Condition.VIOLATION else Refusal.CONNECTION
-        self._end(RefusedReplyError(reason, f"no reply: {outcome.detail or outcome.condition}"))
+        reason = (
+            RejectReason.VIOLATION if outcome.attempt_status is AttemptStatus.VIOLATION else RejectReason.CONNECTION
+        )
+        self._end(DiscoveryReplyRejected(reason, f"no reply: {outcome.detail or outcome.attempt_status}"))
 
     # -- how it ends
 
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
         is_late = failure.check(TimeoutError) or getattr(failure.value, "is_late", False)
-        reason = Refusal.TIMEOUT if is_late else Refusal.CONNECTION
+        reason = RejectReason.TIMEOUT if is_late else RejectReason.CONNECTION
         detail = local_shortage(failure.value) or failure.getErrorMessage()
-        self._end(RefusedReplyError(reason, f"no reply: {detail}"))
+        self._end(DiscoveryReplyRejected(reason, f"no reply: {detail}"))
 
     def _out_of_time(self) -> None:
-        self._give_up(Refusal.TIMEOUT, f"no whole reply within {self._fetcher.timeout_s:g} s")
+        self._give_up(RejectReason.TIMEOUT, f"no whole reply within {self._fetcher.timeout_s:g} s")
 
     def _cancelled(self, _: Deferred[bytes]) -> None:
-        self._give_up(Refusal.CONNECTION, "no reply: cancelled")
+        self._give_up(RejectReason.CONNECTION, "no reply: cancelled")
 
-    def _give_up(self, reason: Refusal, detail: str) -> None:
+    def _give_up(self, reason: RejectReason, detail: str) -> None:
         # In this order: a connection that is given up may say so at once.
-        self._end(RefusedReplyError(reason, detail))
+        self._end(DiscoveryReplyRejected(reason, detail))
         if self._connecting is not None:
             self._connecting.cancel()
         elif self._connection is not None:
             self._connection.abandon()
 
-    def _end(self, result: bytes | RefusedReplyError) -> None:
+    def _end(self, result: bytes | DiscoveryReplyRejected) -> None:
         """The document, or why there is none; what comes after it is of no interest."""
         done, self._done = self._done, None
         if done is None:

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from eas_tw.net.leg import Leg, Line
-    from eas_tw.net.watch import Watch
+    from eas_tw.net.attempt import Attempt, Dispatcher
+    from eas_tw.net.watch import SilenceWatch
     from eas_tw.policy.instances import Change, Instance
     from eas_tw.policy.outcomes import Outcome
     from eas_tw.policy.selection import Selection
@@ -65,7 +65,7 @@ class Fleet(Protocol):
     def choose(self, selection: Selection, now: float) -> Instance | None:
         """The instance for an attempt, or `None`; each one chosen is told to `record` once."""
 
-    def pool_of(self, instance: Instance) -> Line:
+    def pool_of(self, instance: Instance) -> Dispatcher:
         """The line of that instance."""
 
     def has_another(self, failed: Collection[Key]) -> bool:
@@ -77,14 +77,14 @@ class Fleet(Protocol):
     def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
         """Take note of how an attempt ended that began then."""
 
-    def began_to_answer(self, leg: Leg) -> None:
+    def began_to_answer(self, attempt: Attempt) -> None:
         """Note that the head of a stream has come; `record` is told of its end."""
 
-    def suspect(self, leg: Leg) -> None:
+    def suspect(self, attempt: Attempt) -> None:
         """Note that an attempt is overdue whose instance has said nothing since it began."""
 
-    def is_probe(self, leg: Leg) -> bool:
+    def is_probe(self, attempt: Attempt) -> bool:
         """Whether an attempt is the probe of an instance whose ejection is over."""
 
-    def watch(self, leg: Leg, timeout_s: float) -> Watch | None:
+    def watch(self, attempt: Attempt, timeout_s: float) -> SilenceWatch | None:
         """Make what listens in place of an overdue attempt whose call goes on without it."""

@@ -26,8 +26,8 @@ from zope.interface import implementer
 from eas_tw.net.agent_fetch import collect
 from eas_tw.net.agents import Agents
 from eas_tw.net.connect_errors import connect_outcome
-from eas_tw.policy.instances import Instance, RefusedReplyError
-from eas_tw.policy.outcomes import Condition, Outcome
+from eas_tw.policy.instances import DiscoveryReplyRejected, Instance
+from eas_tw.policy.outcomes import AttemptStatus, Outcome
 from eas_tw.telemetry.contained import contain, pass_on
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from twisted.web.iweb import IAgent, IResponse
 
     from eas_tw.config import ClientConfig
+    from eas_tw.net.attempt import Attempt
     from eas_tw.net.fleet import FleetObserver
     from eas_tw.net.http1 import BodySink
-    from eas_tw.net.leg import Leg
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.instances import Change
     from eas_tw.policy.selection import Selection
@@ -80,7 +80,7 @@ class Gateway:
             agent=agent,
         )
         self._later = reactor.callLater
-        self._running: dict[Leg, Deferred[_Answer]] = {}
+        self._running: dict[Attempt, Deferred[_Answer]] = {}
 
     def choose(self, selection: Selection, now: float) -> Instance:  # noqa: ARG002
         """The gateway itself, always."""
@@ -101,17 +101,17 @@ class Gateway:
     def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
         """Nothing to learn: there is nobody else to send to."""
 
-    def began_to_answer(self, leg: Leg) -> None:
+    def began_to_answer(self, attempt: Attempt) -> None:
         """Nothing to learn."""
 
-    def suspect(self, leg: Leg) -> None:
+    def suspect(self, attempt: Attempt) -> None:
         """Nothing to learn either."""
 
-    def is_probe(self, leg: Leg) -> bool:  # noqa: ARG002
+    def is_probe(self, attempt: Attempt) -> bool:  # noqa: ARG002
         """A gateway is never ejected."""
         return False
 
-    def watch(self, leg: Leg, timeout_s: float) -> None:
+    def watch(self, attempt: Attempt, timeout_s: float) -> None:
         """Nothing is listened to further."""
 
     def heard_since(self, at: float) -> bool:  # noqa: ARG002
@@ -123,15 +123,15 @@ class Gateway:
         """Whether a connection is being opened, which an agent does not tell."""
         return False
 
-    def submit(self, leg: Leg, *, fresh: bool) -> None:  # noqa: ARG002
+    def submit(self, attempt: Attempt, *, fresh: bool) -> None:  # noqa: ARG002
         """Send it."""
         # The callbacks last: an agent may answer, fail or raise before its `request` returns.
-        posting = self._running[leg] = Deferred.fromCoroutine(self._post(leg))
-        posting.addCallbacks(partial(self._answered, leg), partial(self._failed, leg))
+        posting = self._running[attempt] = Deferred.fromCoroutine(self._post(attempt))
+        posting.addCallbacks(partial(self._answered, attempt), partial(self._failed, attempt))
 
-    def withdraw(self, leg: Leg) -> bool:
+    def withdraw(self, attempt: Attempt) -> bool:
         """Stop sending it or waiting for it; whether nothing of it was sent, which an agent does not tell."""
-        running = self._running.pop(leg, None)
+        running = self._running.pop(attempt, None)
         if running is not None:
             try:
                 running.cancel()
@@ -150,8 +150,8 @@ class Gateway:
         """Fires when kept connections are closed and every socket is gone."""
         return self._agents.close()
 
-    async def _post(self, leg: Leg) -> _Answer:
-        request = leg.request
+    async def _post(self, attempt: Attempt) -> _Answer:
+        request = attempt.request
         # Not through treq, whose URLs take no IPv6 address and no underscore.
         url = self._origin + request.target
         body_producer = _WholeBody(request.body) if request.body or request.method in _WITH_BODY else None
@@ -165,28 +165,28 @@ class Gateway:
             raise RequestNotSent from error
         lines = [name + b": " + value for name, values in response.headers.getAllRawHeaders() for value in values]
         head = b"\r\n".join([b"HTTP/1.1 %d" % response.code, *lines, b""])
-        if leg.on_head is not None:
+        if attempt.on_head is not None:
             source = _StreamedBody()
-            sink = leg.on_head(source, response.code, head)
+            sink = attempt.on_head(source, response.code, head)
             if isinstance(sink, type):  # NoBody
                 return response.code, head, b""
             if sink is not None:
                 # From here on the sink is told, and the attempt nothing any more.
-                self._running.pop(leg, None)
+                self._running.pop(attempt, None)
                 source.begin(sink, response)
                 return response.code, head, b""
         return response.code, head, await collect(response, self._config.max_response_bytes)
 
-    def _answered(self, leg: Leg, answer: _Answer) -> None:
-        if self._running.pop(leg, None) is not None:
-            leg.answered(*answer)
+    def _answered(self, attempt: Attempt, answer: _Answer) -> None:
+        if self._running.pop(attempt, None) is not None:
+            attempt.answered(*answer)
 
-    def _failed(self, leg: Leg, failure: Failure) -> None:
-        """Every failure of the agent is an outcome, whatever it raised; one of a leg that was withdrawn is none."""
-        if self._running.pop(leg, None) is not None:
+    def _failed(self, attempt: Attempt, failure: Failure) -> None:
+        """Every failure of the agent is an outcome, whatever it raised; that of a withdrawn attempt is none."""
+        if self._running.pop(attempt, None) is not None:
             error = failure.value
             pass_on(self._later, error)
-            leg.broke(_outcome(error))
+            attempt.broke(_outcome(error))
 
 
 class _StreamedBody(Protocol):
@@ -233,7 +233,7 @@ class _StreamedBody(Protocol):
         if reason.check(ResponseDone, PotentialDataLoss):
             sink.finished()
         else:
-            sink.broke(Outcome(Condition.CUT, detail=_lost(reason.value).detail))
+            sink.broke(Outcome(AttemptStatus.RESPONSE_TRUNCATED, detail=_lost(reason.value).detail))
 
     def _call_transport(self, *names: str) -> None:
         for name in names:
@@ -273,16 +273,18 @@ class _WholeBody:
 
 
 def _outcome(error: BaseException | None) -> Outcome:
-    if isinstance(error, RefusedReplyError):
-        return Outcome(Condition.VIOLATION, detail=str(error))
+    if isinstance(error, DiscoveryReplyRejected):
+        return Outcome(AttemptStatus.VIOLATION, detail=str(error))
     if isinstance(error, builtins.ConnectionRefusedError):
-        return Outcome(Condition.CONNECT_REFUSED)
+        return Outcome(AttemptStatus.CONNECT_REFUSED)
     if isinstance(error, ConnectError):
         return connect_outcome(error)
     if isinstance(error, DNSLookupError | gaierror | SchemeNotSupported):
-        return Outcome(Condition.CONNECT_FAILED, detail=str(error))
+        return Outcome(AttemptStatus.CONNECT_FAILED, detail=str(error))
     if isinstance(error, RequestNotSent):
-        return Outcome(Condition.UNSENT, detail="a kept connection was closed, or had bytes, before the request left")
+        return Outcome(
+            AttemptStatus.UNSENT, detail="a kept connection was closed, or had bytes, before the request left"
+        )
     return _lost(error)
 
 
@@ -291,5 +293,5 @@ def _lost(error: BaseException | None) -> Outcome:
     inner = [failure.value for failure in getattr(error, "reasons", ())]
     detail = str(inner[0]) if inner else f"{type(error).__name__}: {error}"
     if isinstance(error, ResponseFailed) and not isinstance(error, ResponseNeverReceived):
-        return Outcome(Condition.CUT, detail=detail)
-    return Outcome(Condition.LOST, detail=detail)
+        return Outcome(AttemptStatus.RESPONSE_TRUNCATED, detail=detail)
+    return Outcome(AttemptStatus.LOST, detail=detail)

@@ -22,7 +22,7 @@ from zope.interface import implementer
 from eas_tw.net.connect_errors import local_shortage
 from eas_tw.net.pieces import add_piece
 from eas_tw.net.readable import input_probe
-from eas_tw.policy.outcomes import Condition, Outcome
+from eas_tw.policy.outcomes import AttemptStatus, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -441,7 +441,9 @@ class ClientConnection(TwistedProtocol):
         if self._violation or self._overhead_is_unbounded():
             self._sink = self._exchange = None
             self._abort()
-            sink.broke(Outcome(Condition.VIOLATION, detail=self._violation or "the response's framing is too large"))
+            sink.broke(
+                Outcome(AttemptStatus.VIOLATION, detail=self._violation or "the response's framing is too large")
+            )
         elif answer is not None:
             self._sink = self._exchange = self._answer = None
             try:
@@ -490,7 +492,7 @@ class ClientConnection(TwistedProtocol):
         exchange, self._exchange = self._exchange, None
         self._abort()
         if exchange is not None:
-            exchange.broke(Outcome(Condition.VIOLATION, detail=detail))
+            exchange.broke(Outcome(AttemptStatus.VIOLATION, detail=detail))
 
     @property
     def _was_kept(self) -> bool:
@@ -500,15 +502,15 @@ class ClientConnection(TwistedProtocol):
     def _loss(self, reason: Failure) -> Outcome:
         if self._unsent is not None:
             if self._shortage:
-                return Outcome(Condition.LOCAL_RESOURCE, detail=self._shortage)
+                return Outcome(AttemptStatus.LOCAL_RESOURCE, detail=self._shortage)
             # A new one that closes at once is no better than one that was refused.
-            condition = Condition.UNSENT if self._was_kept else Condition.CONNECT_FAILED
+            attempt_status = AttemptStatus.UNSENT if self._was_kept else AttemptStatus.CONNECT_FAILED
             was_aborted = reason.check(ConnectionAborted)
             detail = "it closed, or sent bytes, before the request had left" if was_aborted else _phrase(reason)
-            return Outcome(condition, detail=detail)
+            return Outcome(attempt_status, detail=detail)
         if self._fed_bytes:
-            return Outcome(Condition.CUT, detail=f"after {self._fed_bytes} bytes of the response")
-        return Outcome(Condition.STALE if self._was_kept else Condition.LOST, detail=_phrase(reason))
+            return Outcome(AttemptStatus.RESPONSE_TRUNCATED, detail=f"after {self._fed_bytes} bytes of the response")
+        return Outcome(AttemptStatus.STALE if self._was_kept else AttemptStatus.LOST, detail=_phrase(reason))
 
 
 def _phrase(reason: Failure) -> str:

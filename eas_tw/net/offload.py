@@ -45,7 +45,7 @@ class Unfinished(Generic[T]):
         self.then = then
 
 
-class _Job:
+class _OffloadJob:
     """Steps, and whoever waits for their result."""
 
     __slots__ = ("done", "is_cancelled", "steps", "turn")
@@ -82,7 +82,7 @@ class Offload:
     def __init__(self, reactor: Reactor) -> None:
         self._reactor: Any = reactor
         self._has_threads = IReactorFromThreads.providedBy(reactor)
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[_OffloadJob] = deque()
         self._threads = 0
 
     def run(self, steps: Generator[None, None, T]) -> Deferred[T]:
@@ -92,7 +92,7 @@ class Offload:
             Fires with what the steps return, or fails with what they raise, in the reactor's thread. Cancelling it
             stops them after the step that runs.
         """
-        job = _Job(steps)
+        job = _OffloadJob(steps)
         if not self._has_threads:
             self._turn(job)
         elif self._threads < _MOST_THREADS:
@@ -101,7 +101,7 @@ class Offload:
             self._waiting.append(job)
         return job.done
 
-    def _start(self, job: _Job) -> None:
+    def _start(self, job: _OffloadJob) -> None:
         try:
             Thread(target=self._work, args=(job,), name="eas_tw.offload", daemon=True).start()
         except RuntimeError:  # the process has no thread left
@@ -109,14 +109,14 @@ class Offload:
         else:
             self._threads += 1
 
-    def _work(self, job: _Job) -> None:
+    def _work(self, job: _OffloadJob) -> None:
         """In a thread of its own: all steps."""
         tell = None
         while tell is None and not job.is_cancelled:
             tell = job.step()
         self._reactor.callFromThread(self._ended, job, tell)
 
-    def _ended(self, job: _Job, tell: Callable[[], None] | None) -> None:
+    def _ended(self, job: _OffloadJob, tell: Callable[[], None] | None) -> None:
         self._threads -= 1
         while self._waiting and self._threads < _MOST_THREADS:
             waiting = self._waiting.popleft()
@@ -125,10 +125,10 @@ class Offload:
         if tell is not None and not job.is_cancelled:
             tell()
 
-    def _turn(self, job: _Job) -> None:
+    def _turn(self, job: _OffloadJob) -> None:
         job.turn = self._reactor.callLater(0, self._step, job)
 
-    def _step(self, job: _Job) -> None:
+    def _step(self, job: _OffloadJob) -> None:
         """In a turn of the reactor: one step."""
         job.turn = None
         tell = job.step()

@@ -15,8 +15,8 @@ from twisted.internet.protocol import ClientFactory
 from eas_tw.net.connect_errors import connect_outcome
 from eas_tw.net.http1 import ClientConnection, Exchange
 from eas_tw.policy.instances import Instance
-from eas_tw.policy.outcomes import Condition, Outcome
-from eas_tw.policy.pooling import Pace, Plan, plan
+from eas_tw.policy.outcomes import AttemptStatus, Outcome
+from eas_tw.policy.pooling import PoolAction, QueueDelay, plan
 from eas_tw.telemetry.contained import pass_on
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
         """What the data plane needs of a reactor."""
 
 
-class PooledCall(Exchange, Protocol):
-    """A call as the pool sees it."""
+class Dispatchable(Exchange, Protocol):
+    """What the pool queues: an attempt, or what listens in its place."""
 
     @property
     def deadline(self) -> float:
@@ -79,7 +79,7 @@ class Pool:
         dialer: Dialer,
         on_gone: Callable[[Pool], None],
     ) -> None:
-        self.waiting: OrderedDict[PooledCall, None] = OrderedDict()
+        self.waiting: OrderedDict[Dispatchable, None] = OrderedDict()
         self.address = instance.address
         # A zone means something on this machine only (RFC 6874 §4).
         self.host = Instance(instance.ip.partition("%")[0], instance.port).address.encode()
@@ -94,7 +94,7 @@ class Pool:
         self._dials: dict[_Dial, IConnector | None] = {}
         self._last_opened = -math.inf
         self._idle_timer: IDelayedCall | None = None
-        self._pace = Pace()
+        self._queue_delay = QueueDelay()
         self._is_retired = False
 
     def __repr__(self) -> str:
@@ -115,7 +115,7 @@ class Pool:
 
     # -- what calls ask for
 
-    def submit(self, call: PooledCall, *, fresh: bool) -> None:
+    def submit(self, call: Dispatchable, *, fresh: bool) -> None:
         """Dispatch the call on a connection, now or when its turn in the line comes.
 
         Args:
@@ -127,9 +127,9 @@ class Pool:
             call.dispatch(idle.pop(), self.host)
             return
         if self.waiting and (crowd := self._crowd(call)):
-            call.broke(Outcome(Condition.OVERLOADED, detail=crowd))
+            call.broke(Outcome(AttemptStatus.OVERLOADED, detail=crowd))
             return
-        todo = plan(
+        action = plan(
             idle=len(idle),
             open_or_opening=len(self._open) + len(self._dials),
             opening=len(self._dials),
@@ -138,24 +138,24 @@ class Pool:
             fresh=fresh,
         )
         self.waiting[call] = None
-        if todo is Plan.REPLACE:
+        if action is PoolAction.REPLACE:
             idle.popleft().close()
-        if todo in (Plan.CONNECT, Plan.REPLACE):
+        if action in (PoolAction.CONNECT, PoolAction.REPLACE):
             self._dial()
 
-    def withdraw(self, call: PooledCall) -> bool:
+    def withdraw(self, call: Dispatchable) -> bool:
         """Take a call out of the line; whether nothing of it was sent, which is always so."""
         self.waiting.pop(call, None)
         return True
 
-    def hand_over(self, call: PooledCall, heir: PooledCall) -> None:
+    def hand_over(self, call: Dispatchable, heir: Dispatchable) -> None:
         """Take a call out of the line, and let another wait at its end."""
         self.waiting.pop(call, None)
         self.waiting[heir] = None
 
     def heard_since(self, at: float) -> bool:
         """Whether a connection has become free since then, which the answer to a request makes it."""
-        return self._pace.has_turned_since(at) or any(
+        return self._queue_delay.has_turned_since(at) or any(
             connection.used > 0 and connection.idle_since > at for connection in self._open
         )
 
@@ -173,7 +173,7 @@ class Pool:
                 connector.stopConnecting()
             elif self._dialer.withdraw(dial):
                 del self._dials[dial]
-        self._fail_waiting(Outcome(Condition.RETIRED, detail="the instance left the list"))
+        self._fail_waiting(Outcome(AttemptStatus.INSTANCE_REMOVED, detail="the instance left the list"))
         self._report_if_gone()
 
     # -- what connections report
@@ -214,7 +214,7 @@ class Pool:
         Unless it timed out and another was opened after it was begun: the instance is back.
         """
         self._dials.pop(dial, None)
-        is_old_news = outcome.condition is Condition.CONNECT_TIMEOUT and self._last_opened > dial.began
+        is_old_news = outcome.attempt_status is AttemptStatus.CONNECT_TIMEOUT and self._last_opened > dial.began
         if self.waiting and not is_old_news:
             first, _ = self.waiting.popitem(last=False)
             alone = not self._open and not self._dials
@@ -250,20 +250,20 @@ class Pool:
 
     # -- how it acts
 
-    def _crowd(self, call: PooledCall) -> str:
+    def _crowd(self, call: Dispatchable) -> str:
         """Why it would be of no use to wait; empty if it may be."""
         waiting = len(self.waiting)
         if waiting >= self._config.max_waiting:
             return f"{waiting} calls wait already"
-        wait_s, left_s = self._pace.wait_s(waiting), call.deadline - self._reactor.seconds()
+        wait_s, left_s = self._queue_delay.wait_s(waiting), call.deadline - self._reactor.seconds()
         return f"{waiting} calls wait for about {wait_s:.1f} s, {left_s:.1f} s are left" if wait_s > left_s else ""
 
     def _serve(self, connection: ClientConnection) -> None:
         call, _ = self.waiting.popitem(last=False)
         if self.waiting:
-            self._pace.turn(self._reactor.seconds())
+            self._queue_delay.turn(self._reactor.seconds())
         else:
-            self._pace.pause()
+            self._queue_delay.pause()
         call.dispatch(connection, self.host)
 
     def _close_expired(self) -> None:

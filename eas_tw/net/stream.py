@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from eas_tw.policy.outcomes import ANSWERED, Condition, Outcome
+from eas_tw.policy.outcomes import ANSWERED, AttemptStatus, Outcome
 from eas_tw.telemetry.contained import contain
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class ResponseStream:
             self._total_timer = self._reactor.callLater(
                 limits.total_timeout_s,
                 self.fail_by,
-                Condition.DEADLINE,
+                AttemptStatus.DEADLINE,
                 f"its total_timeout_s of {limits.total_timeout_s:g} s passed",
             )
         self._on_open(self)
@@ -173,13 +173,13 @@ class ResponseStream:
         """Read no further: the connection is closed unless the body has ended."""
         self._pieces.clear()
         self._unread = 0
-        self.fail_by(Condition.CANCELLED, "the stream was closed")
+        self.fail_by(AttemptStatus.CANCELLED, "the stream was closed")
 
-    def fail_by(self, condition: Condition, detail: str) -> None:
+    def fail_by(self, attempt_status: AttemptStatus, detail: str) -> None:
         """End it for a reason of this side's."""
         source = self._source
         if self.outcome is None and source is not None:
-            self._end(Outcome(condition, detail=detail))
+            self._end(Outcome(attempt_status, detail=detail))
             source.abandon()
 
     # -- how it runs
@@ -206,7 +206,7 @@ class ResponseStream:
         # What is paused is silent because its reader is slow.
         left_s = idle_s if self._is_paused else self._heard_at + idle_s - now
         if left_s <= 0:
-            self.fail_by(Condition.LATE, f"nothing came for {idle_s:g} s")
+            self.fail_by(AttemptStatus.UNRESPONSIVE, f"nothing came for {idle_s:g} s")
         else:
             self._idle_timer = self._reactor.callLater(left_s, self._check_idle)
 

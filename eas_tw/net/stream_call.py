@@ -15,15 +15,15 @@ from eas_tw.errors import StreamBroken
 from eas_tw.net.call import Call
 from eas_tw.net.http1 import NoBody
 from eas_tw.net.stream import ResponseStream
-from eas_tw.policy.outcomes import ANSWERED, SUCCESSES, Attempt, Condition, Outcome
+from eas_tw.policy.outcomes import ANSWERED, SUCCESSES, AttemptResult, AttemptStatus, Outcome
 
 if TYPE_CHECKING:
-    from eas_tw.net.call import Calls
+    from eas_tw.net.attempt import Attempt, WireRequest
+    from eas_tw.net.call import CallContext
     from eas_tw.net.fleet import Fleet
-    from eas_tw.net.leg import Leg, Request
     from eas_tw.net.stream import Source
 
-_NOT_ITS_DOING = Outcome(Condition.CANCELLED)
+_NOT_ITS_DOING = Outcome(AttemptStatus.CANCELLED)
 
 
 class BodilessCall(Call):
@@ -31,7 +31,7 @@ class BodilessCall(Call):
 
     __slots__ = ()
 
-    def on_head(self, leg: Leg, connection: Source, status: int, head: bytes) -> type[NoBody]:  # noqa: ARG002
+    def on_head(self, attempt: Attempt, connection: Source, status: int, head: bytes) -> type[NoBody]:  # noqa: ARG002
         """The response has no body, whatever it announces."""
         return NoBody
 
@@ -49,7 +49,7 @@ class StreamCall(Call):
     """A call that ends when the head of a success has come; `done` fires with the `ResponseStream`.
 
     Args:
-        calls: As for every call.
+        context: As for every call.
         fleet: As for every call.
         request: As for every call.
         limits: Bounds on the stream.
@@ -61,72 +61,72 @@ class StreamCall(Call):
 
     def __init__(
         self,
-        calls: Calls,
+        context: CallContext,
         fleet: Fleet,
-        request: Request,
+        request: WireRequest,
         limits: Limits,
         timeout_s: float,
         *,
         is_idempotent: bool,
     ) -> None:
-        super().__init__(calls, fleet, request, _NoReader(), timeout_s, is_idempotent=is_idempotent)
+        super().__init__(context, fleet, request, _NoReader(), timeout_s, is_idempotent=is_idempotent)
         self.limits = limits
 
-    def on_head(self, leg: Leg, connection: Source, status: int, head: bytes) -> ResponseStream | None:
+    def on_head(self, attempt: Attempt, connection: Source, status: int, head: bytes) -> ResponseStream | None:
         """Take the body as it comes if this is the answer; others are collected, and perhaps tried elsewhere."""
-        if status not in SUCCESSES or leg not in self._legs:
+        if status not in SUCCESSES or attempt not in self._attempts:
             return None
-        began, ended = partial(self._opened, leg), partial(self._ended, leg)
-        return ResponseStream(self._calls.reactor, connection, status, head, self.limits, on_open=began, on_end=ended)
+        began, ended = partial(self._opened, attempt), partial(self._ended, attempt)
+        return ResponseStream(self._context.reactor, connection, status, head, self.limits, on_open=began, on_end=ended)
 
     def whole(self, status: int, head: bytes, body: bytes) -> ResponseStream:
         """A stream of a response that has been collected, because it was no success."""
         stream = ResponseStream(
-            self._calls.reactor, _Nowhere(), status, head, self.limits, on_open=_ignore, on_end=_no_error
+            self._context.reactor, _Nowhere(), status, head, self.limits, on_open=_ignore, on_end=_no_error
         )
         if body:
             stream.feed(body)
         stream.finished()
         return stream
 
-    def _opened(self, leg: Leg, stream: ResponseStream) -> None:
-        if leg not in self._legs:
+    def _opened(self, attempt: Attempt, stream: ResponseStream) -> None:
+        if attempt not in self._attempts:
             stream.close()
             return
-        calls = self._calls
-        calls.streams[stream] = None
+        context = self._context
+        context.streams[stream] = None
         try:
-            self._fleet.began_to_answer(leg)
-            calls.record.stream_began()
-            self._win(leg)
+            self._fleet.began_to_answer(attempt)
+            context.record.stream_began()
+            self._win(attempt)
             if self._is_over:
                 stream.close()
             else:
-                self._end(stream, "", leg.instance)
+                self._end(stream, "", attempt.instance)
         except BaseException as error:  # noqa: BLE001  see `call`
             stream.close()
             self._break_off(error)
 
-    def _ended(self, leg: Leg, stream: ResponseStream, outcome: Outcome) -> Exception | None:
+    def _ended(self, attempt: Attempt, stream: ResponseStream, outcome: Outcome) -> Exception | None:
         """Record how the stream ended, which is how its attempt ended; the error of its reader."""
-        calls = self._calls
-        now = calls.seconds()
+        context = self._context
+        now = context.seconds()
         try:
-            calls.streams.pop(stream, None)
-            if outcome.condition is Condition.DEADLINE:
+            context.streams.pop(stream, None)
+            if outcome.attempt_status is AttemptStatus.DEADLINE:
                 # A bound of the caller's on a stream that flowed.
-                self._fleet.record(leg.instance, _NOT_ITS_DOING, leg.began)
+                self._fleet.record(attempt.instance, _NOT_ITS_DOING, attempt.began)
             else:
-                self._fleet.record(leg.instance, outcome, leg.began)
+                self._fleet.record(attempt.instance, outcome, attempt.began)
         finally:
-            calls.record.stream_ended(leg.instance, outcome, stream.received_bytes, now - leg.began)
-            if calls.idle is not None:
-                calls.check_idle()
+            context.record.stream_ended(attempt.instance, outcome, stream.received_bytes, now - attempt.began)
+            if context.idle is not None:
+                context.check_idle()
         if outcome is ANSWERED:
             return None
-        attempts = (*self.history, Attempt(leg.instance, outcome, now - leg.began))
+        attempts = (*self.history, AttemptResult(attempt.instance, outcome, now - attempt.began))
         return StreamBroken(
-            f"the stream of {leg.instance.address} broke after {stream.received_bytes} bytes: {outcome}",
+            f"the stream of {attempt.instance.address} broke after {stream.received_bytes} bytes: {outcome}",
             attempts,
             received_bytes=stream.received_bytes,
         )

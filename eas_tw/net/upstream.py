@@ -16,7 +16,7 @@ from eas_tw.net.deadlines import Deadlines
 from eas_tw.net.dialer import Dialer
 from eas_tw.net.flush import Flusher
 from eas_tw.net.pool import Pool
-from eas_tw.net.watch import Watch
+from eas_tw.net.watch import SilenceWatch
 from eas_tw.policy.cluster import NOTHING, Cluster, ClusterPolicy
 from eas_tw.policy.health import HealthPolicy
 from eas_tw.policy.hedging import USUAL_SHARE
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from random import Random
 
     from eas_tw.config import ClientConfig
+    from eas_tw.net.attempt import Attempt
     from eas_tw.net.fleet import FleetObserver
-    from eas_tw.net.leg import Leg
     from eas_tw.net.pool import Reactor
-    from eas_tw.policy.cluster import Judgement
+    from eas_tw.policy.cluster import HealthTransition
     from eas_tw.policy.hedging import Hedging
     from eas_tw.policy.outcomes import Outcome
     from eas_tw.policy.selection import Selection
@@ -130,7 +130,7 @@ class Upstream:
         config: How instances are picked and ejected.
         hedging: Learns whether an instance is silent, and how long answers take that no call waits for any more.
         record: Told what happens.
-        rng: Chance for picks and ejections.
+        rng: For picks and ejections.
     """
 
     def __init__(
@@ -145,8 +145,10 @@ class Upstream:
     ) -> None:
         self._seconds = reactor.seconds
         self._hedging = hedging
-        self._watches: dict[Key, Watch] = {}
-        self._watch_deadlines: Deadlines[Watch] = Deadlines(reactor, Watch.stop, (USUAL_SHARE,), Watch.judge)
+        self._watches: dict[Key, SilenceWatch] = {}
+        self._watch_deadlines: Deadlines[SilenceWatch] = Deadlines(
+            reactor, SilenceWatch.stop, (USUAL_SHARE,), SilenceWatch.judge
+        )
         self._pools = pools
         self._members: dict[Key, Pool] = {}
         self._held: tuple[Instance, ...] = ()
@@ -260,48 +262,50 @@ class Upstream:
         if outcome is ANSWERED and not cluster.is_following:
             if not cluster.troubled:
                 return
-            judgements = cluster.record(instance, outcome, began)
+            transitions = cluster.record(instance, outcome, began)
         else:
             now = self._seconds()
-            judgements = cluster.record(instance, outcome, now, began)
-        if judgements is not NOTHING:
-            self._conclude(judgements)
+            transitions = cluster.record(instance, outcome, now, began)
+        if transitions is not NOTHING:
+            self._conclude(transitions)
         if observer is not None and outcome is not ANSWERED:
             observer.on_failed(instance, outcome)
 
-    def began_to_answer(self, leg: Leg) -> None:
+    def began_to_answer(self, attempt: Attempt) -> None:
         """Note that the head of a stream has come: the instance is neither dead nor silent, and has the call still."""
-        self._conclude(self._cluster.overheard(leg.instance, ANSWERED, self._seconds(), leg.began, is_all=False))
+        self._conclude(
+            self._cluster.overheard(attempt.instance, ANSWERED, self._seconds(), attempt.began, is_all=False)
+        )
 
-    def suspect(self, leg: Leg) -> None:
+    def suspect(self, attempt: Attempt) -> None:
         """Note that an attempt is overdue whose instance has said nothing since it began."""
-        self._cluster.suspect(leg.instance, leg.began, self._seconds())
+        self._cluster.suspect(attempt.instance, attempt.began, self._seconds())
         self._conclude(())
 
-    def is_probe(self, leg: Leg) -> bool:
+    def is_probe(self, attempt: Attempt) -> bool:
         """Whether an attempt is the probe of an instance whose ejection is over."""
-        return self._cluster.is_probe(leg.instance, leg.began)
+        return self._cluster.is_probe(attempt.instance, attempt.began)
 
-    def watch(self, leg: Leg, timeout_s: float) -> Watch | None:
+    def watch(self, attempt: Attempt, timeout_s: float) -> SilenceWatch | None:
         """Make what listens in place of an overdue attempt; `None` when that is not needed.
 
         Args:
-            leg: The attempt, whose call goes on without it.
+            attempt: The attempt, whose call goes on without it.
             timeout_s: What its call has in all.
         """
-        key = leg.instance.key
+        key = attempt.instance.key
         pool = self._members.get(key)
-        if pool is None or not self._cluster.watch(leg.instance, leg.began):
+        if pool is None or not self._cluster.watch(attempt.instance, attempt.began):
             return None
         older = self._watches.get(key)
         if older is not None:
             # Of a suspicion or a probe before this one.
             older.stop()
-        watch = self._watches[key] = Watch(leg, timeout_s, pool, self._overheard)
+        watch = self._watches[key] = SilenceWatch(attempt, timeout_s, pool, self._overheard)
         self._watch_deadlines.set(watch, self._seconds(), timeout_s)
         return watch
 
-    def _overheard(self, watch: Watch, outcome: Outcome, is_all: bool) -> None:  # noqa: FBT001  a callback's
+    def _overheard(self, watch: SilenceWatch, outcome: Outcome, is_all: bool) -> None:  # noqa: FBT001  a callback's
         now = self._seconds()
         if is_all:
             self._watches.pop(watch.instance.key, None)
@@ -312,18 +316,18 @@ class Upstream:
             self._observer.on_overheard(watch.instance, outcome)
         self._conclude(self._cluster.overheard(watch.instance, outcome, now, watch.began, is_all=is_all))
 
-    def _conclude(self, judgements: Sequence[Judgement]) -> None:
+    def _conclude(self, transitions: Sequence[HealthTransition]) -> None:
         """An instance's standing may have changed."""
         self._hedging.set_wary(is_wary=self._cluster.is_wary)
-        for judgement in judgements:
-            self._tell(judgement)
+        for transition in transitions:
+            self._tell(transition)
 
-    def _tell(self, judgement: Judgement) -> None:
-        instance, why, service = judgement.instance, judgement.why, self._record.service
-        if judgement.is_ejected:
+    def _tell(self, transition: HealthTransition) -> None:
+        instance, why, service = transition.instance, transition.why, self._record.service
+        if transition.is_ejected:
             self._record.ejected(instance, why)
             _log.warn("{service}: ejected {instance}: {why}", service=service, instance=instance.address, why=why)
-        elif judgement.is_overflow:
+        elif transition.is_overflow:
             self._record.not_ejected(instance, why)
             _log.warn(
                 "{service}: {instance} is not ejected although {why}: {out} of {all} are left out already",

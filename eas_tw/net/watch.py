@@ -9,25 +9,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eas_tw.policy.outcomes import ANSWERED, SUCCESSES, Condition, Outcome
+from eas_tw.policy.outcomes import ANSWERED, SUCCESSES, AttemptStatus, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from eas_tw.net.attempt import Attempt
     from eas_tw.net.http1 import ClientConnection
-    from eas_tw.net.leg import Leg
     from eas_tw.net.pool import Pool
     from eas_tw.net.stream import Source
 
-    OnHead = Callable[[Source, int, bytes], "Watch"]
-    OnHeard = Callable[["Watch", Outcome, bool], None]
+    OnHead = Callable[[Source, int, bytes], "SilenceWatch"]
+    OnHeard = Callable[["SilenceWatch", Outcome, bool], None]
 
 
-class Watch:
+class SilenceWatch:
     """Listens in place of an attempt.
 
     Args:
-        leg: The attempt.
+        attempt: The attempt.
         timeout_s: What its call had in all.
         pool: Of the instance.
         on_heard: Called with the watch, what came of the attempt, and whether that is all; at most once with all.
@@ -43,19 +43,19 @@ class Watch:
         "timeout_s",
     )  # fmt: skip
 
-    def __init__(self, leg: Leg, timeout_s: float, pool: Pool, on_heard: OnHeard) -> None:
-        self.instance = leg.instance
-        self.began = leg.began
-        self.deadline = leg.deadline
+    def __init__(self, attempt: Attempt, timeout_s: float, pool: Pool, on_heard: OnHeard) -> None:
+        self.instance = attempt.instance
+        self.began = attempt.began
+        self.deadline = attempt.deadline
         self.timeout_s = timeout_s
         self._pool = pool
         self._on_heard = on_heard
         self._connection: ClientConnection | None = None
         self._is_over = False
         self._status = 0
-        self.on_head: OnHead | None = None if leg.on_head is None else self._take_head
+        self.on_head: OnHead | None = None if attempt.on_head is None else self._take_head
 
-    def take_over(self, leg: Leg, connection: ClientConnection | None) -> bool:
+    def take_over(self, attempt: Attempt, connection: ClientConnection | None) -> bool:
         """Listen in place of an attempt that runs: on its connection, or without one from its place in the line.
 
         Returns:
@@ -63,22 +63,22 @@ class Watch:
         """
         self._connection = connection
         if connection is None:
-            self._pool.hand_over(leg, self)
+            self._pool.hand_over(attempt, self)
             return True
         connection.hand_over(self)
         return False
 
     def dispatch(self, connection: ClientConnection, host: bytes) -> None:  # noqa: ARG002  as every call in the line
         """The connection that the attempt waited for has been opened; whether the instance answers is not known."""
-        self._end(Outcome(Condition.WAITED))
+        self._end(Outcome(AttemptStatus.QUEUE_TIMEOUT))
         self._pool.connection_free(connection)
 
     def answered(self, status: int, head: bytes, body: bytes) -> None:  # noqa: ARG002  as every exchange
         """The instance is slow, and not dead."""
         self._connection = None
-        self._end(ANSWERED if status in SUCCESSES else Outcome(Condition.STATUS, status))
+        self._end(ANSWERED if status in SUCCESSES else Outcome(AttemptStatus.STATUS, status))
 
-    def _take_head(self, connection: Source, status: int, head: bytes) -> Watch:  # noqa: ARG002
+    def _take_head(self, connection: Source, status: int, head: bytes) -> SilenceWatch:  # noqa: ARG002
         """The head is enough to know that the instance is not dead; the body may be long, or none at all."""
         self._status = status
         return self
@@ -104,7 +104,7 @@ class Watch:
     def judge(self) -> None:
         """It has been silent for so long that this is a sign; it is listened to further all the same."""
         if self._connection is not None:
-            self._on_heard(self, Outcome(Condition.LATE), False)
+            self._on_heard(self, Outcome(AttemptStatus.UNRESPONSIVE), False)
 
     def stop(self) -> None:
         """Listen no more."""
@@ -114,7 +114,7 @@ class Watch:
                 connection.abandon()
             else:
                 self._pool.withdraw(self)
-            self._end(Outcome(Condition.CANCELLED))
+            self._end(Outcome(AttemptStatus.CANCELLED))
 
     def _end(self, outcome: Outcome) -> None:
         self._is_over = True

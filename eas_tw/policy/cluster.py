@@ -1,7 +1,7 @@
 """The instances of one service as policy sees them: who is in, who is left out, who gets the next call.
 
 Puts the small policies together: the subset of a large fleet, the balancer, health, outliers, slow start and load.
-Answers with values; `net.upstream` acts on them. Time and chance are arguments.
+Answers with values; `net.upstream` acts on them. Clock and rng are arguments.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from attrs import field, frozen
 
-from eas_tw.policy.health import SILENT, Health, HealthPolicy, Verdict, speaks_against
+from eas_tw.policy.health import SILENT, Health, HealthChange, HealthPolicy, speaks_against
 from eas_tw.policy.instances import Added, Change, Instance, Removed, changes
 from eas_tw.policy.least_loaded import LeastLoaded
 from eas_tw.policy.load import Loads
-from eas_tw.policy.outcomes import ANSWERED, Condition
+from eas_tw.policy.outcomes import ANSWERED, AttemptStatus
 from eas_tw.policy.outliers import Outliers
 from eas_tw.policy.rotation import Rotation
 from eas_tw.policy.selection import FIRST
@@ -69,7 +69,7 @@ class ClusterPolicy:
     outlier_latency_ratio: float | None = None
 
 
-class Judgement(NamedTuple):
+class HealthTransition(NamedTuple):
     """What an outcome changed.
 
     Attributes:
@@ -219,7 +219,9 @@ class Cluster:
         if warm:
             self._balancer.add(warm, self._shares(now))
 
-    def record(self, instance: Instance, outcome: Outcome, now: float, began: float = math.inf) -> Sequence[Judgement]:
+    def record(
+        self, instance: Instance, outcome: Outcome, now: float, began: float = math.inf
+    ) -> Sequence[HealthTransition]:
         """Take note of how an attempt ended.
 
         Args:
@@ -228,16 +230,16 @@ class Cluster:
             now: Seconds of the caller's clock.
             began: When it began; needed for all that are not answered, and when `is_following`.
         """
-        verdict = self._health.record(instance.key, outcome, now, began)
-        if verdict is None and not self.is_following:
+        health_change = self._health.record(instance.key, outcome, now, began)
+        if health_change is None and not self.is_following:
             return NOTHING
-        judgements = self._conclude(instance, outcome, now, verdict)
+        transitions = self._conclude(instance, outcome, now, health_change)
         if self.is_following:
             self._follow(instance.key, outcome, now, max(0.0, now - began))
-            judgements += self._judge_outliers(now)
-            if verdict is None and not judgements:
+            transitions += self._judge_outliers(now)
+            if health_change is None and not transitions:
                 return NOTHING
-        return judgements
+        return transitions
 
     def suspect(self, instance: Instance, began: float, now: float) -> None:
         """Note that a call which was sent to an instance at `began` is overdue, and that it has said nothing since."""
@@ -250,7 +252,7 @@ class Cluster:
 
     def overheard(
         self, instance: Instance, outcome: Outcome, now: float, began: float, *, is_all: bool
-    ) -> Sequence[Judgement]:
+    ) -> Sequence[HealthTransition]:
         """Take note of what has come of an attempt that its call has left; unlike `record` it counts for no load.
 
         Args:
@@ -265,22 +267,24 @@ class Cluster:
             found += self._conclude(instance, outcome, now, self._health.unwatch(instance.key, began))
         return found
 
-    def _conclude(self, instance: Instance, outcome: Outcome, now: float, verdict: Verdict | None) -> list[Judgement]:
-        if verdict is None:
+    def _conclude(
+        self, instance: Instance, outcome: Outcome, now: float, health_change: HealthChange | None
+    ) -> list[HealthTransition]:
+        if health_change is None:
             return []
         key, why = instance.key, str(outcome)
-        if verdict is Verdict.RETURNED:
+        if health_change is HealthChange.RETURNED:
             self._slow_start.begin([key], now)
-        if verdict is not Verdict.OVERFLOW:
+        if health_change is not HealthChange.OVERFLOW:
             self._shift((key,), now)
-        if verdict is Verdict.EJECTED:
-            return [Judgement(instance, True, SILENT if self._health.is_silent(key) else why)]
-        if verdict is Verdict.RETURNED:
-            return [Judgement(instance, False, why)]
-        overflow = Judgement(instance, False, why, is_overflow=True)
-        if verdict is Verdict.KEPT:
-            return [overflow, Judgement(instance, False, f"{why}, but too many are left out already")]
-        return [overflow] if verdict is Verdict.OVERFLOW else []
+        if health_change is HealthChange.EJECTED:
+            return [HealthTransition(instance, True, SILENT if self._health.is_silent(key) else why)]
+        if health_change is HealthChange.RETURNED:
+            return [HealthTransition(instance, False, why)]
+        overflow = HealthTransition(instance, False, why, is_overflow=True)
+        if health_change is HealthChange.KEPT:
+            return [overflow, HealthTransition(instance, False, f"{why}, but too many are left out already")]
+        return [overflow] if health_change is HealthChange.OVERFLOW else []
 
     def _follow(self, key: Key, outcome: Outcome, now: float, elapsed_s: float) -> None:
         is_bad = speaks_against(outcome)
@@ -290,10 +294,10 @@ class Cluster:
         if tells and self._outliers.is_on:
             self._outliers.record(key, elapsed_s, is_good=not is_bad)
 
-    def _judge_outliers(self, now: float) -> list[Judgement]:
+    def _judge_outliers(self, now: float) -> list[HealthTransition]:
         found = [key for key in self._outliers.sweep(now, self._known) if self._health.eject(key, now)]
         self._shift(found, now)
-        return [Judgement(self._known[key], is_ejected=True, why="worse than the others") for key in found]
+        return [HealthTransition(self._known[key], is_ejected=True, why="worse than the others") for key in found]
 
     def _pick(self, selection: Selection, now: float) -> Instance | None:
         """Past those that have all the calls they may have; when all have, the call waits where its turn is."""
@@ -358,4 +362,4 @@ class Cluster:
 
 
 def _took_its_time(outcome: Outcome) -> bool:
-    return outcome.condition in (Condition.ATTEMPT_TIMEOUT, Condition.LATE, Condition.DEADLINE)
+    return outcome.attempt_status in (AttemptStatus.ATTEMPT_TIMEOUT, AttemptStatus.UNRESPONSIVE, AttemptStatus.DEADLINE)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from eas_tw.policy.outcomes import ANSWERED, CONNECT_FAILURES, Condition
+from eas_tw.policy.outcomes import ANSWERED, CONNECT_FAILURES, AttemptStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,19 +39,19 @@ if TYPE_CHECKING:
 Key = tuple[str, int]
 
 FAILURES = CONNECT_FAILURES | {
-    Condition.LOST,
-    Condition.CUT,
-    Condition.ATTEMPT_TIMEOUT,
-    Condition.LATE,
-    Condition.DEADLINE,
-    Condition.VIOLATION,
+    AttemptStatus.LOST,
+    AttemptStatus.RESPONSE_TRUNCATED,
+    AttemptStatus.ATTEMPT_TIMEOUT,
+    AttemptStatus.UNRESPONSIVE,
+    AttemptStatus.DEADLINE,
+    AttemptStatus.VIOLATION,
 }
 """Conditions that speak against the instance; a full queue (450) and a rate limit (429) never do."""
 
 SILENT = "silent"
 """Why an instance was ejected that has said nothing while others answered."""
 
-_SILENCES = frozenset({Condition.ATTEMPT_TIMEOUT, Condition.LATE, Condition.DEADLINE})
+_SILENCES = frozenset({AttemptStatus.ATTEMPT_TIMEOUT, AttemptStatus.UNRESPONSIVE, AttemptStatus.DEADLINE})
 _SERVER_ERROR = range(500, 600)
 _JITTER = 0.5
 _CERTAIN_BASE_S = 1.0
@@ -67,7 +67,7 @@ class HealthPolicy:
     max_ejected_ratio: float = 0.5
 
 
-class Verdict(Enum):
+class HealthChange(Enum):
     """What an outcome changed for its instance."""
 
     EJECTED = auto()
@@ -84,7 +84,7 @@ class Verdict(Enum):
     """It is suspected no more."""
 
 
-class State(Enum):
+class HealthState(Enum):
     """Where an instance stands that has failed lately or is overdue."""
 
     COUNTED = auto()
@@ -99,8 +99,8 @@ class State(Enum):
     """The probe is under way, and no other call goes there."""
 
 
-_OUT = frozenset({State.SUSPECT, State.EJECTED, State.PROBING})
-_OPEN = frozenset({State.SUSPECT, State.PROBING})
+_OUT = frozenset({HealthState.SUSPECT, HealthState.EJECTED, HealthState.PROBING})
+_OPEN = frozenset({HealthState.SUSPECT, HealthState.PROBING})
 
 
 class _Record:
@@ -125,14 +125,14 @@ class _Record:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.state = State.COUNTED
+        self.state = HealthState.COUNTED
         self.failures = self.ejections = 0
         self.pending: set[float] = set()
         self.watched: float | None = None
         self.since = self.until = self.tried_at = 0.0
         self.is_certain = self.is_silent = self.is_slow = self.is_overflow = False
 
-    def open(self, state: State, since: float) -> None:
+    def open(self, state: HealthState, since: float) -> None:
         """Enter a state that the call decides which was sent at `since`."""
         self.state, self.since, self.tried_at = state, since, since
         self.pending, self.watched = {since}, None
@@ -174,12 +174,12 @@ class Health:
     @property
     def ejected(self) -> tuple[Key, ...]:
         """Those of them that were ejected and have not returned."""
-        return tuple(key for key in self.left_out if self.records[key].state is not State.SUSPECT)
+        return tuple(key for key in self.left_out if self.records[key].state is not HealthState.SUSPECT)
 
     @property
     def is_wary(self) -> bool:
         """Whether an instance is suspected of silence, or ejected for what its probe would take long to find."""
-        return any(record.is_slow or record.state is State.SUSPECT for record in self.records.values())
+        return any(record.is_slow or record.state is HealthState.SUSPECT for record in self.records.values())
 
     def is_out(self, key: Key) -> bool:
         """Whether an instance gets no calls at the moment."""
@@ -194,7 +194,7 @@ class Health:
     def is_probe(self, key: Key, began: float) -> bool:
         """Whether the call that was sent to an instance at `began` is its probe."""
         record = self.records.get(key)
-        return record is not None and record.state is State.PROBING and record.since == began
+        return record is not None and record.state is HealthState.PROBING and record.since == began
 
     def set_fleet(self, keys: Iterable[Key]) -> tuple[Key, ...]:
         """Learn the current list; forget the rest.
@@ -209,12 +209,12 @@ class Health:
         surplus = self._number_out() - self._allowed()
         is_sole = len(self._fleet) == 1
         for record in self.records.values():
-            if is_sole and record.state is State.SUSPECT:
-                record.state = State.COUNTED
+            if is_sole and record.state is HealthState.SUSPECT:
+                record.state = HealthState.COUNTED
         doubtful = [key for key in self.ejected if is_sole or not self.records[key].is_certain]
         return self._bring_back(doubtful[:surplus]) if surplus > 0 else ()
 
-    def record(self, key: Key, outcome: Outcome, now: float, began: float = math.inf) -> Verdict | None:
+    def record(self, key: Key, outcome: Outcome, now: float, began: float = math.inf) -> HealthChange | None:
         """Take note of how an attempt ended; what that changed, if anything.
 
         Args:
@@ -250,13 +250,13 @@ class Health:
         if key not in self._fleet or len(self._fleet) == 1 or not self._policy.max_ejected_ratio:
             return False
         record = self.records.setdefault(key, _Record())
-        if record.state is State.SUSPECT:
+        if record.state is HealthState.SUSPECT:
             # Overdue calls are not noticed in the order in which they were sent.
             record.since = min(record.since, began)
             record.pending.add(began)
-        if record.state is not State.COUNTED:
+        if record.state is not HealthState.COUNTED:
             return False
-        record.open(State.SUSPECT, began)
+        record.open(HealthState.SUSPECT, began)
         return True
 
     def watch(self, key: Key, began: float) -> bool:
@@ -271,7 +271,7 @@ class Health:
         record.watched = began
         return True
 
-    def unwatch(self, key: Key, began: float) -> Verdict | None:
+    def unwatch(self, key: Key, began: float) -> HealthChange | None:
         """What was told to `watch` is over."""
         record = self.records.get(key)
         if record is None or record.watched != began:
@@ -284,14 +284,14 @@ class Health:
         if self.next_return is None or now < self.next_return:
             return ()
         return self._bring_back(
-            [key for key, record in self.records.items() if record.state is State.EJECTED and record.until <= now]
+            [key for key, record in self.records.items() if record.state is HealthState.EJECTED and record.until <= now]
         )
 
     def probe(self, key: Key, now: float) -> None:
         """A half-open instance has been given its call."""
         del self.half_open[key]
         record = self.records[key]
-        record.open(State.PROBING, now)
+        record.open(HealthState.PROBING, now)
 
     def resort(self, key: Key, now: float) -> None:
         """An instance that is left out has been given a call that has nowhere else to go; it may tell as much."""
@@ -299,81 +299,83 @@ class Health:
         record.pending.add(now)
         record.tried_at = now
 
-    def _blame(self, key: Key, outcome: Outcome, now: float, began: float) -> Verdict | None:
+    def _blame(self, key: Key, outcome: Outcome, now: float, began: float) -> HealthChange | None:
         record = self.records.setdefault(key, _Record())
         before = record.state
         record.failures += 1
-        if before is State.EJECTED or (before is State.PROBING and began < record.since):
+        if before is HealthState.EJECTED or (before is HealthState.PROBING and began < record.since):
             # What was sent before says nothing that is not known.
             return None
         is_silent = before in _OPEN and self._is_silence(record, outcome, began)
-        is_certain = is_silent or outcome.condition in CONNECT_FAILURES
+        is_certain = is_silent or outcome.attempt_status in CONNECT_FAILURES
         # A suspect that has still said nothing stays one while another of its calls is open.
-        is_open = before is State.SUSPECT and outcome.condition in _SILENCES
-        record.state = State.COUNTED
+        is_open = before is HealthState.SUSPECT and outcome.attempt_status in _SILENCES
+        record.state = HealthState.COUNTED
         self.half_open.pop(key, None)
         if not is_certain and not record.ejections and record.failures < self._policy.eject_after:
             return self._take_part(key, record, before, began, is_open=is_open)
         if self._eject(record, now, is_certain=is_certain):
             record.is_silent = is_silent
-            record.is_slow = is_silent or outcome.condition is Condition.CONNECT_TIMEOUT
-            return Verdict.EJECTED
+            record.is_slow = is_silent or outcome.attempt_status is AttemptStatus.CONNECT_TIMEOUT
+            return HealthChange.EJECTED
         # Too few would be left: it takes part like any other.
         is_new, record.is_overflow = not record.is_overflow, self._may_eject
-        if before is State.COUNTED:
-            return Verdict.OVERFLOW if is_new and self._may_eject else None
-        if before is State.SUSPECT:
+        if before is HealthState.COUNTED:
+            return HealthChange.OVERFLOW if is_new and self._may_eject else None
+        if before is HealthState.SUSPECT:
             return self._take_part(key, record, before, began, is_open=is_open)
-        return Verdict.KEPT
+        return HealthChange.KEPT
 
-    def _take_part(self, key: Key, record: _Record, before: State, began: float, *, is_open: bool) -> Verdict | None:
+    def _take_part(
+        self, key: Key, record: _Record, before: HealthState, began: float, *, is_open: bool
+    ) -> HealthChange | None:
         """A failure that ejects nobody."""
         if is_open:
-            record.state = State.SUSPECT
+            record.state = HealthState.SUSPECT
             return self._end_one(key, record, began)
-        return Verdict.CLEARED if before is State.SUSPECT else None
+        return HealthChange.CLEARED if before is HealthState.SUSPECT else None
 
     def _is_silence(self, record: _Record, outcome: Outcome, began: float) -> bool:
         """Whether others answered what they were sent after a suspect, or a probed one, had its call."""
-        return outcome.condition in _SILENCES and began >= record.since and self._answered_at > began
+        return outcome.attempt_status in _SILENCES and began >= record.since and self._answered_at > began
 
-    def _hear(self, key: Key, record: _Record, began: float) -> Verdict | None:
+    def _hear(self, key: Key, record: _Record, began: float) -> HealthChange | None:
         """An instance has answered, so that it is neither dead nor silent."""
-        if record.state is State.EJECTED and not (record.is_silent or began >= record.since):
+        if record.state is HealthState.EJECTED and not (record.is_silent or began >= record.since):
             # Sent before the ejection: a process that drains still answers what it has.
             return None
         del self.records[key]
         self.half_open.pop(key, None)
-        if record.state is State.EJECTED:
+        if record.state is HealthState.EJECTED:
             self._schedule()
-        if record.state is State.COUNTED:
+        if record.state is HealthState.COUNTED:
             return None
-        return Verdict.CLEARED if record.state is State.SUSPECT else Verdict.RETURNED
+        return HealthChange.CLEARED if record.state is HealthState.SUSPECT else HealthChange.RETURNED
 
-    def _end_one(self, key: Key, record: _Record, began: float) -> Verdict | None:
+    def _end_one(self, key: Key, record: _Record, began: float) -> HealthChange | None:
         """A call has told nothing; it may have been one of those that might have decided."""
         if record.state not in _OPEN or began not in record.pending:
             return None
         record.pending.remove(began)
         return self._decide_nothing(key, record)
 
-    def _decide_nothing(self, key: Key, record: _Record) -> Verdict | None:
+    def _decide_nothing(self, key: Key, record: _Record) -> HealthChange | None:
         """Give up a suspicion or a probe about which nothing that is under way can tell any more."""
         if record.state not in _OPEN or not record.is_undecided:
             return None
-        if record.state is State.SUSPECT:
-            record.state = State.COUNTED
-            return Verdict.CLEARED
-        record.state = State.HALF_OPEN
+        if record.state is HealthState.SUSPECT:
+            record.state = HealthState.COUNTED
+            return HealthChange.CLEARED
+        record.state = HealthState.HALF_OPEN
         self.half_open[key] = None
-        return Verdict.UNDECIDED
+        return HealthChange.UNDECIDED
 
     def _eject(self, record: _Record, now: float, *, is_certain: bool) -> bool:
         if not self._may_eject or not (is_certain or self._number_out() < self._allowed()):
             return False
         base_s = _CERTAIN_BASE_S if is_certain else self._policy.eject_base_s
         length = min(base_s * 2**record.ejections, max(base_s, self._policy.eject_max_s))
-        record.state, record.since, record.tried_at = State.EJECTED, now, now
+        record.state, record.since, record.tried_at = HealthState.EJECTED, now, now
         record.until = now + length * (1.0 + _JITTER * self._rng.random())
         record.ejections = min(record.ejections + 1, 16)
         record.is_certain = is_certain
@@ -384,13 +386,13 @@ class Health:
     def _bring_back(self, keys: Iterable[Key]) -> tuple[Key, ...]:
         back = tuple(keys)
         for key in back:
-            self.records[key].state = State.HALF_OPEN
+            self.records[key].state = HealthState.HALF_OPEN
             self.half_open[key] = None
         self._schedule()
         return back
 
     def _schedule(self) -> None:
-        ends = [record.until for record in self.records.values() if record.state is State.EJECTED]
+        ends = [record.until for record in self.records.values() if record.state is HealthState.EJECTED]
         self.next_return = min(ends, default=None)
 
     @property
@@ -407,8 +409,10 @@ class Health:
 
 def speaks_against(outcome: Outcome) -> bool:
     """Whether an outcome is the instance's failure."""
-    return outcome.condition in FAILURES or (outcome.condition is Condition.STATUS and outcome.status in _SERVER_ERROR)
+    return outcome.attempt_status in FAILURES or (
+        outcome.attempt_status is AttemptStatus.STATUS and outcome.status in _SERVER_ERROR
+    )
 
 
 def _speaks_for(outcome: Outcome) -> bool:
-    return outcome.condition in (Condition.ANSWERED, Condition.STATUS)
+    return outcome.attempt_status in (AttemptStatus.ANSWERED, AttemptStatus.STATUS)

@@ -26,9 +26,9 @@ from typing import Literal
 P95, P99 = 0.95, 0.99
 WINDOW = 256
 """Answers that the percentiles are taken of."""
-MARKS = (0.0625, 0.125, 0.25, 0.5, 0.75)
+HEDGE_POINTS = (0.0625, 0.125, 0.25, 0.5, 0.75)
 """Shares of a call's time after which it is looked at; the last leaves a quarter for the answer."""
-LOOK_SHARE = MARKS[0]
+LOOK_SHARE = HEDGE_POINTS[0]
 """Of a call's time: so often a call is looked at whose instance is silent, and which could go nowhere."""
 USUAL_SHARE = 0.125
 """Of a call's time: silence for so long is a sign where most answers take less."""
@@ -53,7 +53,7 @@ class Hedging:
     Attributes:
         delay_s: How long after its beginning a call is looked at, or hedged; `None` for not at all.
         quick_s: The silence that is no usual latency; `None` while too few answers are known.
-        marks: Shares of a call's time after which it is looked at.
+        hedge_points: Shares of a call's time after which it is looked at.
         is_learning: Whether it wants to know how long answers take.
         is_unasked: Whether `delay_s` hedges a call whatever its instance does.
     """
@@ -63,7 +63,7 @@ class Hedging:
         self.quick_s: float | None = None
         self.is_learning = after is not None
         self.is_unasked = after != "late"
-        self.marks = MARKS if after is not None else ()
+        self.hedge_points = HEDGE_POINTS if after is not None else ()
         self._follows_p95 = after == "p95"
         self._is_wary = False
         self._usual_s: float | None = None

@@ -2,7 +2,7 @@
 
 Owns the reading of the control plane's two dialects (upstreams and VIPServer) into a validated snapshot, and the
 difference between two snapshots. A reply is read row by row: one bad row never discards the good ones, and a reply
-that leaves nothing is refused as a whole, with a reason (the vendor's second rule: the cache changes only on 200 and a
+that leaves nothing is rejected as a whole, with a reason (the vendor's second rule: the cache changes only on 200 and a
 non-empty list). Reading is a generator that yields between two steps of bounded work, so that a long list need not hold
 up whoever reads it. Knows no socket and no cache.
 """
@@ -18,6 +18,7 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from eas_tw.deprecated_names import deprecated_names
 from eas_tw.policy.hosts import checked_host
 from eas_tw.policy.json_rows import JsonCursor
 
@@ -67,7 +68,7 @@ class Instance(NamedTuple):
 Instance.key = property(itemgetter(0, 1), doc=Instance.key.__doc__)  # type: ignore[assignment]
 
 
-class Refusal(StrEnum):
+class RejectReason(StrEnum):
     """Why a discovery reply changed nothing."""
 
     HTTP_STATUS = "http_status"
@@ -82,15 +83,15 @@ class Refusal(StrEnum):
     NOT_APPLIED = "not_applied"
 
 
-class RefusedReplyError(ValueError):
+class DiscoveryReplyRejected(ValueError):
     """A reply that must not touch the cache.
 
     Attributes:
-        reason: The reason, one of `Refusal`.
+        reason: The reason, one of `RejectReason`.
         detail: The same for people.
     """
 
-    def __init__(self, reason: Refusal, detail: str) -> None:
+    def __init__(self, reason: RejectReason, detail: str) -> None:
         # It is shown in logs and errors, and may quote what the control plane said.
         detail = detail if len(detail) <= _DETAIL_CHARS else detail[: _DETAIL_CHARS - 3] + "..."
         super().__init__(reason, detail)  # all arguments, since an exception is unpickled with them
@@ -101,7 +102,7 @@ class RefusedReplyError(ValueError):
         return self.detail
 
 
-class BadStatusError(RefusedReplyError):
+class BadStatusError(DiscoveryReplyRejected):
     """A reply with another status than 200.
 
     Attributes:
@@ -109,7 +110,7 @@ class BadStatusError(RefusedReplyError):
     """
 
     def __init__(self, status: int) -> None:
-        super().__init__(Refusal.HTTP_STATUS, f"the reply has status {status}")
+        super().__init__(RejectReason.HTTP_STATUS, f"the reply has status {status}")
         self.args = (status,)
         self.status = status
 
@@ -199,7 +200,7 @@ def upstreams_in_steps(body: bytes) -> Generator[None, None, Snapshot]:
         What it says.
 
     Raises:
-        RefusedReplyError: Nothing in the reply can be used.
+        DiscoveryReplyRejected: Nothing in the reply can be used.
     """
     return _steps(body, ("endpoints", "items"), checked_instance)
 
@@ -248,14 +249,14 @@ def _steps(body: bytes, path: tuple[str, ...], read_row: _ReadRow) -> Generator[
         else:
             other = type(cursor.value()).__name__
         cursor.end()
-    except RefusedReplyError:
+    except DiscoveryReplyRejected:
         raise
     except ValueError as error:
-        raise RefusedReplyError(Refusal.NOT_JSON, f"the reply is not JSON: {error}") from None
+        raise DiscoveryReplyRejected(RejectReason.NOT_JSON, f"the reply is not JSON: {error}") from None
     if other is not None:
-        raise RefusedReplyError(Refusal.WRONG_SHAPE, f"the reply is a JSON {other}, not an object")
+        raise DiscoveryReplyRejected(RejectReason.WRONG_SHAPE, f"the reply is a JSON {other}, not an object")
     if rows is None:
-        raise RefusedReplyError(Refusal.WRONG_SHAPE, f"the reply has no list at {where}")
+        raise DiscoveryReplyRejected(RejectReason.WRONG_SHAPE, f"the reply has no list at {where}")
     return rows.snapshot(where)
 
 
@@ -278,7 +279,9 @@ def _find_rows(
         else:
             value = cursor.value()
             if value is not None:
-                raise RefusedReplyError(Refusal.WRONG_SHAPE, f"{where} is a {type(value).__name__}, not a list")
+                raise DiscoveryReplyRejected(
+                    RejectReason.WRONG_SHAPE, f"{where} is a {type(value).__name__}, not a list"
+                )
     return found
 
 
@@ -307,15 +310,15 @@ class _Rows:
                 yield
 
     def snapshot(self, where: str) -> Snapshot:
-        """What can be used, or a `RefusedReplyError`."""
+        """What can be used, or a `DiscoveryReplyRejected`."""
         if not self._number:
-            raise RefusedReplyError(Refusal.EMPTY_LIST, f"{where} is empty")
+            raise DiscoveryReplyRejected(RejectReason.EMPTY_LIST, f"{where} is empty")
         if not self._merged:
             reasons = [f"{n} by {fault}, such as: {self._examples[fault]}" for fault, n in self._bad_rows.items()]
             why = "; ".join(reasons) or "all are marked not valid"
-            raise RefusedReplyError(Refusal.NO_USABLE_ROW, f"no row of {where} can be used: {why}")
+            raise DiscoveryReplyRejected(RejectReason.NO_USABLE_ROW, f"no row of {where} can be used: {why}")
         if not any(instance.weight for instance in self._merged.values()):
-            raise RefusedReplyError(Refusal.ZERO_WEIGHTS, f"every row of {where} has weight 0")
+            raise DiscoveryReplyRejected(RejectReason.ZERO_WEIGHTS, f"every row of {where} has weight 0")
         return Snapshot(tuple(self._merged.values()), self._bad_rows, self._examples)
 
     def _add(self, row: Any) -> None:
@@ -405,3 +408,7 @@ def _short(value: object) -> str:
     if value is None or isinstance(value, int):
         return json.dumps(value)
     return "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else "nested too deeply"
+
+
+if not TYPE_CHECKING:
+    __getattr__ = deprecated_names(__name__, {"Refusal": "RejectReason", "RefusedReplyError": "DiscoveryReplyRejected"})

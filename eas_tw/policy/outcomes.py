@@ -6,8 +6,11 @@ a new line here and nowhere a second spelling.
 
 from __future__ import annotations
 
+import warnings
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
+
+from eas_tw.deprecated_names import deprecated_names
 
 if TYPE_CHECKING:
     from eas_tw.policy.instances import Instance
@@ -17,7 +20,7 @@ SUCCESSES = range(200, 300)
 """Statuses of a response that is an answer (RFC 9110 §15.3)."""
 
 
-class Condition(StrEnum):
+class AttemptStatus(StrEnum):
     """How an attempt ended."""
 
     ANSWERED = "answered"
@@ -38,15 +41,15 @@ class Condition(StrEnum):
     """Like `stale`, before the request had left; the instance has not seen it."""
     LOST = "lost"
     """A connection opened for this attempt was lost before the first byte of the response."""
-    CUT = "cut"
+    RESPONSE_TRUNCATED = "cut"
     """The connection was lost inside the response."""
     ATTEMPT_TIMEOUT = "attempt_timeout"
     """`attempt_timeout_s` passed."""
-    LATE = "late"
+    UNRESPONSIVE = "late"
     """It was silent for far longer than answers take, and an instance that was asked later has answered the call."""
-    WAITED = "waited"
+    QUEUE_TIMEOUT = "waited"
     """The attempt's or the call's time passed in the line for a connection; nothing was sent."""
-    RETIRED = "retired"
+    INSTANCE_REMOVED = "retired"
     """The instance left the list while the call still waited for a connection; nothing was sent."""
     OVERLOADED = "overloaded"
     """Too many calls wait for the instance's connections, or for longer than the call has; nothing was sent."""
@@ -57,57 +60,71 @@ class Condition(StrEnum):
     CANCELLED = "cancelled"
     """The caller gave up, or the client was closed."""
 
+    # Deprecated names of four of them, for one release.
+    CUT = RESPONSE_TRUNCATED
+    WAITED = QUEUE_TIMEOUT
+    RETIRED = INSTANCE_REMOVED
+    LATE = UNRESPONSIVE
+
 
 NEVER_SENT = frozenset(
     {
-        Condition.CONNECT_REFUSED,
-        Condition.CONNECT_TIMEOUT,
-        Condition.CONNECT_FAILED,
-        Condition.LOCAL_RESOURCE,
-        Condition.UNSENT,
-        Condition.RETIRED,
-        Condition.WAITED,
-        Condition.OVERLOADED,
+        AttemptStatus.CONNECT_REFUSED,
+        AttemptStatus.CONNECT_TIMEOUT,
+        AttemptStatus.CONNECT_FAILED,
+        AttemptStatus.LOCAL_RESOURCE,
+        AttemptStatus.UNSENT,
+        AttemptStatus.INSTANCE_REMOVED,
+        AttemptStatus.QUEUE_TIMEOUT,
+        AttemptStatus.OVERLOADED,
     }
 )
-"""Conditions under which no byte of the request can have reached the instance."""
+"""Statuses under which no byte of the request can have reached the instance."""
 
-NOT_ITS_FAULT = frozenset({Condition.STALE, Condition.UNSENT})
-"""Conditions of a kept connection only: the instance has not failed, and a new connection to it may do."""
+NOT_ITS_FAULT = frozenset({AttemptStatus.STALE, AttemptStatus.UNSENT})
+"""Statuses of a kept connection only: the instance has not failed, and a new connection to it may do."""
 
-CONNECT_FAILURES = frozenset({Condition.CONNECT_REFUSED, Condition.CONNECT_TIMEOUT, Condition.CONNECT_FAILED})
+CONNECT_FAILURES = frozenset(
+    {AttemptStatus.CONNECT_REFUSED, AttemptStatus.CONNECT_TIMEOUT, AttemptStatus.CONNECT_FAILED}
+)
 
 
 class Outcome(NamedTuple):
     """What happened to an attempt; reads as `connect_refused`, or `status 503` when a response came.
 
     Attributes:
-        condition: The name of what happened.
+        attempt_status: The name of what happened.
         status: The response's HTTP status, 0 when there was none.
         detail: One phrase for people; never a token, never a body.
         retry_after_s: What the response's `Retry-After` asked for, in seconds; `None` when it did not.
     """
 
-    condition: Condition
+    attempt_status: AttemptStatus
     status: int = 0
     detail: str = ""
     retry_after_s: float | None = None
 
     @property
+    def condition(self) -> AttemptStatus:
+        """`attempt_status`, under its older name; deprecated."""
+        warnings.warn("Outcome.condition is deprecated: use Outcome.attempt_status", DeprecationWarning, stacklevel=2)
+        return self.attempt_status
+
+    @property
     def label(self) -> str:
         """Its name in counters and metrics, which is the status where there is one, and the condition otherwise."""
-        return str(self.status) if self.condition is Condition.STATUS else self.condition.value
+        return str(self.status) if self.attempt_status is AttemptStatus.STATUS else self.attempt_status.value
 
     def __str__(self) -> str:
-        if self.condition is Condition.STATUS:
+        if self.attempt_status is AttemptStatus.STATUS:
             return f"status {self.status}"
-        return f"{self.condition} ({self.detail})" if self.detail else str(self.condition)
+        return f"{self.attempt_status} ({self.detail})" if self.detail else str(self.attempt_status)
 
 
-ANSWERED = Outcome(Condition.ANSWERED, OK_STATUS)
+ANSWERED = Outcome(AttemptStatus.ANSWERED, OK_STATUS)
 
 
-class Attempt(NamedTuple):
+class AttemptResult(NamedTuple):
     """One try of a call: where it went, how it ended, how long it took in seconds."""
 
     instance: Instance
@@ -116,3 +133,7 @@ class Attempt(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.instance.address} {self.outcome} after {self.elapsed_s:.3f} s"
+
+
+if not TYPE_CHECKING:
+    __getattr__ = deprecated_names(__name__, {"Attempt": "AttemptResult", "Condition": "AttemptStatus"})

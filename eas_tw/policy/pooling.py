@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum, auto
 
 
-class Plan(Enum):
+class PoolAction(Enum):
     """What a pool does with a call that needs a connection."""
 
     REUSE = auto()
@@ -22,7 +22,7 @@ class Plan(Enum):
     """Wait in line: enough connections are being opened, or the pool is full."""
 
 
-def plan(*, idle: int, open_or_opening: int, opening: int, waiting: int, limit: int, fresh: bool) -> Plan:
+def plan(*, idle: int, open_or_opening: int, opening: int, waiting: int, limit: int, fresh: bool) -> PoolAction:
     """What to do with one more call.
 
     Args:
@@ -34,15 +34,15 @@ def plan(*, idle: int, open_or_opening: int, opening: int, waiting: int, limit: 
         fresh: Whether the call must not have an idle connection, since one has just failed it.
     """
     if idle and not fresh:
-        return Plan.REUSE
+        return PoolAction.REUSE
     if opening > waiting:
-        return Plan.WAIT
+        return PoolAction.WAIT
     if open_or_opening < limit:
-        return Plan.CONNECT
-    return Plan.REPLACE if idle else Plan.WAIT
+        return PoolAction.CONNECT
+    return PoolAction.REPLACE if idle else PoolAction.WAIT
 
 
-class Pace:
+class QueueDelay:
     """How fast a line moves: the moving average of the time between two turns, while somebody waits."""
 
     ENOUGH = 8

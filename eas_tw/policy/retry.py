@@ -31,13 +31,13 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from eas_tw.policy.outcomes import NEVER_SENT, NOT_ITS_FAULT, Condition
+from eas_tw.policy.outcomes import NEVER_SENT, NOT_ITS_FAULT, AttemptStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
-    from eas_tw.policy.outcomes import Attempt, Outcome
+    from eas_tw.policy.outcomes import AttemptResult, Outcome
 
 RATE_LIMITED = 429
 QUEUE_FULL = 450
@@ -46,7 +46,7 @@ UNAVAILABLE = 503
 GATEWAY_TIMEOUT = 504
 
 
-class _Default(frozenset[Condition | int]):
+class _Default(frozenset[AttemptStatus | int]):
     """The default of `retry_on`: what a program gives itself is another set, even if it has the same members."""
 
     def __repr__(self) -> str:
@@ -56,20 +56,20 @@ class _Default(frozenset[Condition | int]):
         return "DEFAULT_RETRY_ON"
 
 
-DEFAULT_RETRY_ON: frozenset[Condition | int] = _Default(
+DEFAULT_RETRY_ON: frozenset[AttemptStatus | int] = _Default(
     {
-        Condition.CONNECT_REFUSED,
-        Condition.CONNECT_TIMEOUT,
-        Condition.CONNECT_FAILED,
-        Condition.LOCAL_RESOURCE,
-        Condition.STALE,
-        Condition.UNSENT,
-        Condition.LOST,
-        Condition.CUT,
-        Condition.ATTEMPT_TIMEOUT,
-        Condition.RETIRED,
-        Condition.WAITED,
-        Condition.OVERLOADED,
+        AttemptStatus.CONNECT_REFUSED,
+        AttemptStatus.CONNECT_TIMEOUT,
+        AttemptStatus.CONNECT_FAILED,
+        AttemptStatus.LOCAL_RESOURCE,
+        AttemptStatus.STALE,
+        AttemptStatus.UNSENT,
+        AttemptStatus.LOST,
+        AttemptStatus.RESPONSE_TRUNCATED,
+        AttemptStatus.ATTEMPT_TIMEOUT,
+        AttemptStatus.INSTANCE_REMOVED,
+        AttemptStatus.QUEUE_TIMEOUT,
+        AttemptStatus.OVERLOADED,
         QUEUE_FULL,
         UNAVAILABLE,
     }
@@ -83,9 +83,9 @@ GATEWAY_RETRY_ON = DEFAULT_RETRY_ON | {BAD_GATEWAY, GATEWAY_TIMEOUT}
 words about something behind *it*, and are not retried."""
 
 _NOT_SERVED_COST = 0.25
-_AT_ONCE = NOT_ITS_FAULT | {Condition.OVERLOADED}
+_AT_ONCE = NOT_ITS_FAULT | {AttemptStatus.OVERLOADED}
 """What no pause would make better: the instance has not been asked."""
-_FREE = NEVER_SENT - NOT_ITS_FAULT - {Condition.LOCAL_RESOURCE}
+_FREE = NEVER_SENT - NOT_ITS_FAULT - {AttemptStatus.LOCAL_RESOURCE}
 """What costs no attempt while there is another instance: it has not been asked, and this call will not go there again.
 (After `unsent` it may, so that would have no bound.)"""
 
@@ -190,14 +190,14 @@ class RetryPolicy:
     """
 
     attempts: int = 3
-    retry_on: frozenset[Condition | int] = DEFAULT_RETRY_ON
+    retry_on: frozenset[AttemptStatus | int] = DEFAULT_RETRY_ON
     backoff_base_s: float = 0.025
     backoff_max_s: float = 0.25
     not_served: frozenset[int] = frozenset()
 
     @classmethod
     def through_gateway(
-        cls, attempts: int, retry_on: frozenset[Condition | int], backoff_base_s: float, backoff_max_s: float
+        cls, attempts: int, retry_on: frozenset[AttemptStatus | int], backoff_base_s: float, backoff_max_s: float
     ) -> RetryPolicy:
         """The policy of calls through a gateway; with its own default of `retry_on`."""
         if retry_on is DEFAULT_RETRY_ON:
@@ -205,44 +205,44 @@ class RetryPolicy:
         return cls(attempts, retry_on, backoff_base_s, backoff_max_s, frozenset({BAD_GATEWAY}))
 
     def decide(
-        self, history: Sequence[Attempt], options: Options, *, budget: RetryBudget, now: float, rng: Random
+        self, history: Sequence[AttemptResult], options: Options, *, budget: RetryBudget, now: float, rng: Random
     ) -> Retry | GiveUp:
         """What follows the last attempt of `history`."""
         last = history[-1].outcome
-        refusal = self._refusal(history, options)
-        if refusal:
-            return GiveUp(refusal)
+        stop_reason = self._stop_reason(history, options)
+        if stop_reason:
+            return GiveUp(stop_reason)
         where = self._where(options)
         if where is None:
             return GiveUp("left no instance that has not failed in this call")
         after_s = self._after_s(where, history, rng)
         if after_s >= options.remaining_s:
             return GiveUp("left no time before the deadline")
-        is_free = last.condition in NEVER_SENT or (last.status in self.not_served and len(history) < self.attempts)
+        is_free = last.attempt_status in NEVER_SENT or (last.status in self.not_served and len(history) < self.attempts)
         if not is_free and not budget.spend(now):
             return GiveUp("found the retry budget used up")
         return Retry(where, after_s)
 
-    def _refusal(self, history: Sequence[Attempt], options: Options) -> str:
+    def _stop_reason(self, history: Sequence[AttemptResult], options: Options) -> str:
         """Why the call may not go on, wherever to; empty when it may."""
         last = history[-1].outcome
         if not self._is_retried(last):
             return "is not retried"
-        if not options.is_idempotent and last.condition not in NEVER_SENT:
+        if not options.is_idempotent and last.attempt_status not in NEVER_SENT:
             return "may have reached the instance, and the call is not idempotent"
-        if last.condition in _FREE and options.another and not options.sole:
+        if last.attempt_status in _FREE and options.another and not options.sole:
             return ""
         spent = self.spent(history, is_sole=options.sole)
         return f"was the last of {len(history)} attempts" if spent >= self.attempts else ""
 
-    def spent(self, history: Sequence[Attempt], *, is_sole: bool = False) -> float:
+    def spent(self, history: Sequence[AttemptResult], *, is_sole: bool = False) -> float:
         """How many of `attempts` a call has used up; on the only instance of a list every try of it counts."""
         # The first stale connection costs none. A call that waits in line for a new one may be served by a kept one
         # that came free, and meet another: those count, so that attempts have a bound whatever happens.
-        stale = sum(attempt.outcome.condition in NOT_ITS_FAULT for attempt in history)
+        stale = sum(attempt.outcome.attempt_status in NOT_ITS_FAULT for attempt in history)
         # What was lacking here has reached no instance; its pauses and the deadline are the bound.
-        local = sum(attempt.outcome.condition is Condition.LOCAL_RESOURCE for attempt in history)
-        free = 0 if is_sole else sum(attempt.outcome.condition in _FREE for attempt in history)
+        local = sum(attempt.outcome.attempt_status is AttemptStatus.LOCAL_RESOURCE for attempt in history)
+        free = 0 if is_sole else sum(attempt.outcome.attempt_status in _FREE for attempt in history)
         spent: float = len(history) - min(stale, 1) - local - free
         if self.not_served and self.attempts > 1:  # who asked for one attempt gets one
             not_served = sum(attempt.outcome.status in self.not_served for attempt in history)
@@ -252,7 +252,9 @@ class RetryPolicy:
     def _is_retried(self, outcome: Outcome) -> bool:
         if outcome.status == RATE_LIMITED and outcome.retry_after_s is not None:
             return True
-        return (outcome.status if outcome.condition is Condition.STATUS else outcome.condition) in self.retry_on
+        return (
+            outcome.status if outcome.attempt_status is AttemptStatus.STATUS else outcome.attempt_status
+        ) in self.retry_on
 
     @staticmethod
     def _where(options: Options) -> Where | None:
@@ -260,15 +262,15 @@ class RetryPolicy:
             return Where.ANOTHER
         return Where.SAME if options.sole else None
 
-    def _after_s(self, where: Where, history: Sequence[Attempt], rng: Random) -> float:
+    def _after_s(self, where: Where, history: Sequence[AttemptResult], rng: Random) -> float:
         last = history[-1].outcome
         # A rate limit is the service's, so it holds elsewhere too; a 503 speaks for one instance.
         holds = where is Where.SAME or last.status == RATE_LIMITED
         asked = (last.retry_after_s or 0.0) if holds else 0.0
         first_failover = where is Where.ANOTHER and len(history) == 1 and last.status != RATE_LIMITED
-        is_local = last.condition is Condition.LOCAL_RESOURCE
-        is_free = where is Where.ANOTHER and last.condition in _FREE
-        if is_free or last.condition in _AT_ONCE or (first_failover and not is_local):
+        is_local = last.attempt_status is AttemptStatus.LOCAL_RESOURCE
+        is_free = where is Where.ANOTHER and last.attempt_status in _FREE
+        if is_free or last.attempt_status in _AT_ONCE or (first_failover and not is_local):
             return 0.0
         ceiling = min(self.backoff_max_s, self.backoff_base_s * 2 ** min(len(history) - 1, _MAX_DOUBLINGS))
         if is_local:

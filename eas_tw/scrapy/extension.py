@@ -11,8 +11,8 @@ from twisted.internet.task import LoopingCall
 
 from eas_tw.process_bound import ProcessBound
 from eas_tw.scrapy.config import CrawlConfig
+from eas_tw.scrapy.limiter import ConcurrencyLimiter
 from eas_tw.scrapy.stats import Latency, crawl_stats
-from eas_tw.scrapy.turnstile import Turnstile
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -30,9 +30,9 @@ class CrawlClient(ProcessBound):
         client: The `eas_tw.PredictClient` behind it, without that limit.
     """
 
-    def __init__(self, client: PredictClient, turnstile: Turnstile, latency: Latency) -> None:
+    def __init__(self, client: PredictClient, limiter: ConcurrencyLimiter, latency: Latency) -> None:
         self.client = client
-        self._turnstile = turnstile
+        self._limiter = limiter
         self._latency = latency
 
     def __repr__(self) -> str:
@@ -51,12 +51,12 @@ class CrawlClient(ProcessBound):
         """
 
         def call() -> Deferred[Any]:
-            limits = [limit for limit in (timeout_s, self._turnstile.remaining_s) if limit is not None]
+            limits = [limit for limit in (timeout_s, self._limiter.remaining_s) if limit is not None]
             began = self.client.clock.seconds()
             calling = self.client.predict(request, timeout_s=min(limits, default=None), **options)
             return calling.addCallback(self._measured, began)
 
-        return Deferred.fromCoroutine(self._turnstile.run(call))
+        return Deferred.fromCoroutine(self._limiter.run(call))
 
     def _measured(self, response: Any, began: float) -> Any:
         self._latency.record(self.client.clock.seconds() - began)
@@ -96,9 +96,9 @@ class ClientExtension(ProcessBound):
         self._crawler = crawler
         self._config = config
         self._client = config.make_client(reactor)
-        self._turnstile = Turnstile(self._client.clock, config.concurrent_requests)
+        self._limiter = ConcurrencyLimiter(self._client.clock, config.concurrent_requests)
         self._latency = Latency()
-        self.client = CrawlClient(self._client, self._turnstile, self._latency)
+        self.client = CrawlClient(self._client, self._limiter, self._latency)
         self._watch = LoopingCall(self._look)
         self._watch.clock = self._client.clock
 
@@ -122,7 +122,7 @@ class ClientExtension(ProcessBound):
         """Close the client, and tell the stats collector, which dumps the stats after this (Scrapy)."""
         if self._watch.running:
             self._watch.stop()
-        account = crawl_stats(self._client, self._latency, self._turnstile.peak)
+        account = crawl_stats(self._client, self._latency, self._limiter.peak)
         await maybe_deferred_to_future(self._client.close())
         for name, value in account.items():
             self._crawler.stats.set_value(name, value)
@@ -130,5 +130,5 @@ class ClientExtension(ProcessBound):
     def _look(self) -> None:
         """Notice that the crawl is being stopped: no signal tells, and Scrapy waits for items in the pipelines."""
         if not self._crawler.crawling:
-            self._turnstile.close_after(self._config.timeout_s)
+            self._limiter.close_after(self._config.timeout_s)
             self._watch.stop()

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 _log = Logger(namespace="eas_tw.client")
 
 
-class Later(Protocol):
+class CallLater(Protocol):
     """`IReactorTime.callLater`."""
 
     def __call__(self, delay: float, callable: Any, *args: object) -> object:  # noqa: A002  the interface's name
         """Call something after `delay` seconds."""
 
 
-def contain(later: Later, text: str, **fields: Any) -> None:
+def contain(later: CallLater, text: str, **fields: Any) -> None:
     """Log the exception that is being handled, and let it go no further.
 
     Args:
@@ -39,7 +39,7 @@ def contain(later: Later, text: str, **fields: Any) -> None:
     pass_on(later, error)
 
 
-def pass_on(later: Later, error: BaseException | None) -> None:
+def pass_on(later: CallLater, error: BaseException | None) -> None:
     """Raise what ends a program again, in a turn of the reactor of its own; nothing for any other exception."""
     if isinstance(error, SystemExit | KeyboardInterrupt):
         later(0, _raise, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eas_tw.policy.outcomes import Condition
+from eas_tw.policy.outcomes import AttemptStatus
 
 if TYPE_CHECKING:
     from eas_tw.policy.outcomes import Outcome
@@ -21,4 +21,4 @@ A small model answers in 1 ms, below the least of the advised bounds; a language
 
 def error_type(outcome: Outcome) -> str:
     """The `error.type` of an attempt: the status as text when there was one, else a word; empty for none."""
-    return "" if outcome.condition is Condition.ANSWERED else outcome.label
+    return "" if outcome.attempt_status is AttemptStatus.ANSWERED else outcome.label

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from eas_tw.policy.instances import Change, Instance
-    from eas_tw.policy.outcomes import Attempt, Outcome
+    from eas_tw.policy.outcomes import AttemptResult, Outcome
 
     Listener = Callable[["Event"], None]
 
@@ -35,7 +35,7 @@ class CallEnded:
     service: str
     elapsed_s: float
     error: str
-    failed: tuple[Attempt, ...]
+    failed: tuple[AttemptResult, ...]
     instance: Instance | None
     call: object = field(default=None, eq=False, repr=False)
 
@@ -60,7 +60,7 @@ class AttemptEnded:
     outcome: Outcome
     elapsed_s: float
     call: object = field(default=None, eq=False, repr=False)
-    retry_of: Attempt | None = None
+    retry_of: AttemptResult | None = None
     is_hedge: bool = False
 
 
@@ -141,7 +141,7 @@ class Returned:
 
 @frozen
 class PollRefused:
-    """A discovery reply changed nothing, for a `Refusal`'s reason."""
+    """A discovery reply changed nothing, for a `RejectReason`'s reason."""
 
     service: str
     reason: str

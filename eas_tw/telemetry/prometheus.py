@@ -53,7 +53,7 @@ class _Watching:
         client: The client.
         stop: Stops listening to it.
         service: Its service's name.
-        refusals: Discovery replies that changed nothing, by reason.
+        rejections: Discovery replies that changed nothing, by reason.
         counts: Its counts, by metric.
         gauges: Its gauges, by metric; empty when it is closed or could not be read.
         has_failed: Whether it could not be read the last time.
@@ -62,7 +62,7 @@ class _Watching:
     client: Watched
     stop: Callable[[], None] = field(default=lambda: None)
     service: str = ""
-    refusals: dict[str, int] = field(factory=dict)
+    rejections: dict[str, int] = field(factory=dict)
     counts: dict[str, Counts] = field(factory=dict)
     gauges: dict[str, int] = field(factory=dict)
     has_failed: bool = False
@@ -205,7 +205,7 @@ class PrometheusMetrics(Collector):
         elif isinstance(event, CallEnded):
             self._series(self._calls, (event.service, event.error)).observe(event.elapsed_s)
         elif isinstance(event, PollRefused):
-            watching.refusals[event.reason] = watching.refusals.get(event.reason, 0) + 1
+            watching.rejections[event.reason] = watching.rejections.get(event.reason, 0) + 1
         elif isinstance(event, ListChanged):
             if self._instances:
                 self._drop_former_instances(event.service)
@@ -306,7 +306,7 @@ _COUNTS: dict[str, tuple[str, tuple[str, ...], Callable[[_Watching], Counts]]] =
     "eas_client_discovery_refusals": (
         "Replies that changed nothing.",
         ("reason",),
-        lambda watching: _by_reason(watching.refusals),
+        lambda watching: _by_reason(watching.rejections),
     ),
 }
 _GAUGES: dict[str, tuple[str, Callable[[_Watching], int]]] = {

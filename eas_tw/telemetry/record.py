@@ -30,26 +30,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from eas_tw.policy.instances import Change, Instance
-    from eas_tw.policy.outcomes import Attempt, Outcome
-    from eas_tw.telemetry.contained import Later
+    from eas_tw.policy.outcomes import AttemptResult, Outcome
+    from eas_tw.telemetry.contained import CallLater
     from eas_tw.telemetry.events import Event, Listener
 
 
-class CallTold(Protocol):
+class RecordedCall(Protocol):
     """A call, as far as it is told.
 
     Attributes:
         history: The attempts that have ended, without the answered one.
     """
 
-    history: tuple[Attempt, ...]
+    history: tuple[AttemptResult, ...]
 
     @property
     def began(self) -> float:
         """When, in the clock's seconds."""
 
 
-class AttemptTold(Protocol):
+class RecordedAttempt(Protocol):
     """An attempt, as far as it is told.
 
     Attributes:
@@ -61,7 +61,7 @@ class AttemptTold(Protocol):
 
     instance: Instance
     began: float
-    retry_of: Attempt | None
+    retry_of: AttemptResult | None
     beside: tuple[tuple[str, int], ...]
 
 
@@ -78,7 +78,7 @@ class Record:
         is_heard: Whether anybody listens.
     """
 
-    def __init__(self, seconds: Callable[[], float], later: Later) -> None:
+    def __init__(self, seconds: Callable[[], float], later: CallLater) -> None:
         self.counters = Counters()
         self.service = ""
         self._seconds = seconds
@@ -105,13 +105,13 @@ class Record:
         """There is a call more."""
         self.counters.calls += 1
 
-    def call_answered(self, call: CallTold, instance: Instance | None) -> None:
+    def call_answered(self, call: RecordedCall, instance: Instance | None) -> None:
         """A call ended with a response."""
         self.counters.answered += 1
         if self.is_heard:
             self._tell_call(call, "", instance)
 
-    def call_failed(self, call: CallTold, error: str, instance: Instance | None) -> None:
+    def call_failed(self, call: RecordedCall, error: str, instance: Instance | None) -> None:
         """A call ended without one.
 
         Args:
@@ -125,7 +125,7 @@ class Record:
 
     # -- attempts
 
-    def attempt_began(self, attempt: AttemptTold, address: str) -> None:
+    def attempt_began(self, attempt: RecordedAttempt, address: str) -> None:
         """An attempt goes to its instance, whose address is at hand."""
         counters = self.counters
         counters.attempts[address] += 1
@@ -136,12 +136,12 @@ class Record:
         elif attempt.beside:
             counters.hedges += 1
 
-    def attempt_answered(self, attempt: AttemptTold, call: CallTold) -> None:
+    def attempt_answered(self, attempt: RecordedAttempt, call: RecordedCall) -> None:
         """An attempt ended with a success, which no counter counts; need not be called unless `is_heard`."""
         if self.is_heard:
             self._tell_attempt(attempt, call, (attempt.instance, ANSWERED, self._seconds() - attempt.began))
 
-    def attempt_failed(self, attempt: AttemptTold, call: CallTold, ended: Attempt) -> None:
+    def attempt_failed(self, attempt: RecordedAttempt, call: RecordedCall, ended: AttemptResult) -> None:
         """An attempt ended in another way."""
         counters = self.counters
         counters.failures[ended.outcome.label] += 1
@@ -194,7 +194,7 @@ class Record:
         if self.is_heard:
             self._tell(ListChanged(self.service, changes))
 
-    def poll_refused(self, reason: str, error: str) -> None:
+    def poll_rejected(self, reason: str, error: str) -> None:
         """A discovery reply changed nothing."""
         if self.is_heard:
             self._tell(PollRefused(self.service, reason, error))
@@ -212,10 +212,12 @@ class Record:
         self._listeners = listeners
         self.is_heard = bool(listeners)
 
-    def _tell_attempt(self, attempt: AttemptTold, call: CallTold, ended: tuple[Instance, Outcome, float]) -> None:
+    def _tell_attempt(
+        self, attempt: RecordedAttempt, call: RecordedCall, ended: tuple[Instance, Outcome, float]
+    ) -> None:
         self._tell(AttemptEnded(self.service, *ended, call, attempt.retry_of, bool(attempt.beside)))
 
-    def _tell_call(self, call: CallTold, error: str, instance: Instance | None) -> None:
+    def _tell_call(self, call: RecordedCall, error: str, instance: Instance | None) -> None:
         self._tell(CallEnded(self.service, self._seconds() - call.began, error, call.history, instance, call))
 
     def _tell(self, event: Event) -> None:

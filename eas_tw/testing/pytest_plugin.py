@@ -55,7 +55,7 @@ def eas_simulator_session(request: pytest.FixtureRequest, tmp_path_factory: pyte
 
 @pytest.fixture
 def eas_simulator(eas_simulator_session: Remote) -> Iterator[Remote]:
-    """The session's simulator, at its beginning: all runs, no faults, an empty journal, chance from the seed."""
+    """The session's simulator, at its beginning: all runs, no faults, an empty journal, the rng as seeded."""
     eas_simulator_session.reset()
     yield eas_simulator_session
     eas_simulator_session.reset()

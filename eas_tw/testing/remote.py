@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import warnings
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -201,9 +202,14 @@ class Remote:
         """End all faults."""
         self.ask("DELETE", "/v1/faults")
 
-    def strikes(self, limit: int = 100, **equal: Any) -> Any:
+    def activations(self, limit: int = 100, **equal: Any) -> Any:
         """The newest applications of faults that have this `fault`, `type`, `service`, `instance`, oldest first."""
-        return self.ask("GET", "/v1/strikes", limit=limit, **equal)["strikes"]
+        return self.ask("GET", "/v1/activations", limit=limit, **equal)["activations"]
+
+    def strikes(self, limit: int = 100, **equal: Any) -> Any:
+        """`activations`, under its older name; deprecated."""
+        warnings.warn("Remote.strikes is deprecated: use Remote.activations", DeprecationWarning, stacklevel=2)
+        return self.activations(limit, **equal)
 
     # -- what happened
 

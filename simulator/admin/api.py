@@ -17,7 +17,7 @@ from simulator.admin.routing import Problem, problem_response, route
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from simulator.http1 import Answer, Request
+    from simulator.http1 import Answer, ReceivedRequest
     from simulator.simulator import Simulator
 
 
@@ -44,7 +44,7 @@ class AdminApi:
         """The OpenAPI document."""
         return openapi.document(self.operations)
 
-    def handle(self, request: Request) -> Answer | Deferred[Answer]:
+    def handle(self, request: ReceivedRequest) -> Answer | Deferred[Answer]:
         """Answer a request below `/_eas`."""
         host = request.headers.get("host", "")
         if not self._world.advertised.is_ours(host, request.connection):

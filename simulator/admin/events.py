@@ -58,7 +58,7 @@ class Change:
     data: Any
 
 
-class Watch:
+class EventWatch:
     """What was seen, and the differences since; knows no stream."""
 
     def __init__(self, world: Simulator) -> None:
@@ -130,7 +130,7 @@ class Hub:
         self._world = world
         self._looks = 0
         self._timer: Any = None
-        self.watch = Watch(world)
+        self.watch = EventWatch(world)
         self.streams: dict[Stream, None] = {}
         self.run = ""
 
@@ -195,7 +195,7 @@ class Hub:
                 for instance in service.instances.values()
             },
             "discovery": dict(world.control_plane.requests),
-            "struck": {world.mask(fault.name): world.faults.struck(fault.name) for fault in world.faults},
+            "struck": {world.mask(fault.name): world.faults.activation_count(fault.name) for fault in world.faults},
         }
 
 

@@ -50,7 +50,7 @@ def _traffic(world: Simulator) -> Iterator[str]:
         (({**who, "status": str(status)}, n) for who, a in accounts for status, n in sorted(a.statuses.items())),
     )
     yield from _family(
-        "faulty_requests_total", "counter", "Requests a fault had a part in.", ((who, a.struck) for who, a in accounts)
+        "faulty_requests_total", "counter", "Requests a fault had a part in.", ((who, a.faulty) for who, a in accounts)
     )
     yield from _family(
         "request_bytes_total", "counter", "Bytes of request bodies.", ((who, a.bytes_in) for who, a in accounts)
@@ -117,15 +117,12 @@ def _discovery(world: Simulator) -> Iterator[str]:
 
 
 def _faults(world: Simulator) -> Iterator[str]:
-    yield from _family(
-        "fault_strikes_total",
-        "counter",
-        "How often a fault that is at work has struck.",
-        (
-            ({"fault": world.mask(fault.name), "type": fault.type}, world.faults.struck(fault.name))
-            for fault in world.faults
-        ),
-    )
+    counts = [
+        ({"fault": world.mask(fault.name), "type": fault.type}, world.faults.activation_count(fault.name))
+        for fault in world.faults
+    ]
+    yield from _family("fault_activations_total", "counter", "How often a fault at work was applied.", counts)
+    yield from _family("fault_strikes_total", "counter", "Deprecated: fault_activations_total.", counts)
 
 
 def _itself(world: Simulator) -> Iterator[str]:

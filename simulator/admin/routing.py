@@ -20,7 +20,7 @@ from simulator.http1 import Response, Silence
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from simulator.http1 import Answer, Request
+    from simulator.http1 import Answer, ReceivedRequest
 
 MAX_BODY_BYTES = 2**20
 JSON = "application/json"
@@ -129,12 +129,12 @@ class Asked:
     names: Mapping[str, str]
     query: Mapping[str, Any]
     body: Any
-    request: Request
+    request: ReceivedRequest
 
 
 def route(
     operations: Sequence[Operation],
-    request: Request,
+    request: ReceivedRequest,
     path: str,
     query: Sequence[tuple[str, str]],
     mask: Callable[..., str],
@@ -200,7 +200,7 @@ def _query(operation: Operation, given: Sequence[tuple[str, str]]) -> dict[str, 
     return found
 
 
-def _body(operation: Operation, request: Request) -> Any:
+def _body(operation: Operation, request: ReceivedRequest) -> Any:
     if request.method not in _WRITES:
         return None
     if len(request.body) > MAX_BODY_BYTES:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from simulator import faults
 from simulator.captures import MAX_BODY_BYTES
 from simulator.durations import MAX_S
-from simulator.fault_book import Strike
+from simulator.fault_registry import Activation
 from simulator.instance import State
 from simulator.journal import FIELDS, Row
 from simulator.processors import BUILT_IN
@@ -130,7 +130,7 @@ NEW_INSTANCE = shape(
 )
 RESET = shape(
     "How to begin again",
-    {"seed": {"type": ["integer", "null"], "description": "Of everything left to chance; the last one when not given"}},
+    {"seed": {"type": ["integer", "null"], "description": "Of every random draw; the last one when not given"}},
     required=False,
 )
 NEW_SERVICE = shape(
@@ -320,7 +320,7 @@ COMPONENTS: dict[str, Schema] = {
             "attributes": listed("What it takes", _ATTRIBUTE),
         },
     ),
-    "Strike": _values(Strike, {"at": float} | dict.fromkeys(("fault", "type", "service", "instance"), str)),
+    "Activation": _values(Activation, {"at": float} | dict.fromkeys(("fault", "type", "service", "instance"), str)),
     "Request": _with_content(_values(Row, FIELDS, number=whole("Place in the journal, from 1"))),
     "Stub": shape(
         "Canned responses at work",
@@ -345,7 +345,7 @@ COMPONENTS: dict[str, Schema] = {
     "State": shape(
         "Everything at a glance",
         {
-            "seed": {"type": "integer", "description": "Of everything left to chance"},
+            "seed": {"type": "integer", "description": "Of every random draw"},
             "nonce": text("Of this simulator alone; its ready file has the same"),
             "url": text("The endpoint: what a client is given"),
             "uptime_s": {"type": "number", "description": "Seconds since it began to listen"},

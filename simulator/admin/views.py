@@ -11,7 +11,7 @@ from simulator.replies import MAX_PATH
 
 if TYPE_CHECKING:
     from simulator.captures import Capture
-    from simulator.fault_book import Strike
+    from simulator.fault_registry import Activation
     from simulator.faults import Fault
     from simulator.fleet import Service
     from simulator.http1 import ServerConnection
@@ -85,10 +85,10 @@ def fault(world: Simulator, found: Fault) -> dict[str, Any]:
     """A fault, and how often it struck; its name and its texts may be a client's."""
     given = found.to_json()
     masked = {name: world.mask.value(given[name]) for name in ("name", "attributes")}
-    return {**given, **masked, "struck": world.faults.struck(found.name)}
+    return {**given, **masked, "struck": world.faults.activation_count(found.name)}
 
 
-def strike(world: Simulator, found: Strike) -> dict[str, Any]:
+def activation(world: Simulator, found: Activation) -> dict[str, Any]:
     """One application of a fault."""
     return {**asdict(found), "fault": world.mask(found.fault)}
 

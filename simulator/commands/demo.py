@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scenario", type=Path, default=None, metavar="FILE.toml|NAME", help="play this one; its expectations decide"
     )
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    parser.add_argument("--seed", type=int, default=None, help="of everything that is left to chance")
+    parser.add_argument("--seed", type=int, default=None, help="of every random draw")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to simulate and what happens, from a file or the gallery",
     )
     add("--replay", type=Path, default=None, metavar="FILE.toml", help="answer with the responses of a recording")
-    add("--seed", type=int, default=None, help="of everything that is left to chance")
+    add("--seed", type=int, default=None, help="of every random draw")
     add(
         "--ready-file",
         type=Path,

@@ -1,4 +1,4 @@
-"""`simulate`: one seed of the virtual world, from the nemesis' draw to the verdict."""
+"""`simulate`: one seed of the virtual world, from the nemesis' draw to the result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.commands import FAILED, USAGE, say
 
 if TYPE_CHECKING:
-    from simulator.virtual.plan import Plan
+    from simulator.virtual.plan import RunPlan
     from simulator.virtual.world import World
 
 _MAX_HOURS = 10_000  # a year and more
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the seed; 1 on a violation."""
     # Imported here: a mistake in the command line should not wait for Twisted.
     from simulator.virtual.nemesis import draw  # noqa: PLC0415
-    from simulator.virtual.story import replay_line  # noqa: PLC0415
+    from simulator.virtual.reporting.report import replay_line  # noqa: PLC0415
 
     try:
         plan = draw(options.seed, options.profile, options.hours)
@@ -45,9 +45,9 @@ def run(options: argparse.Namespace) -> int:
     return play(plan, replay_line(plan, options.hours), as_json=options.json)
 
 
-def play(plan: Plan, replay: str, *, as_json: bool) -> int:
+def play(plan: RunPlan, replay: str, *, as_json: bool) -> int:
     """Run a plan and tell how it went; 1 on a violation."""
-    from simulator.virtual.story import account, explain  # noqa: PLC0415
+    from simulator.virtual.reporting.report import account, explain  # noqa: PLC0415
     from simulator.virtual.world import World  # noqa: PLC0415
 
     live = sys.stdout.isatty()
@@ -64,8 +64,8 @@ def play(plan: Plan, replay: str, *, as_json: bool) -> int:
 
 def _show(phase: str, world: World) -> None:
     now_s: Any = world.scheduler.elapsed()
-    calls = sum(subject.calls for subject in world.subjects)
-    retries = sum(subject.retries for subject in world.subjects)
+    calls = sum(sut.calls for sut in world.clients_under_test)
+    retries = sum(sut.retries for sut in world.clients_under_test)
     line = f"{phase:<9} {now_s:8.0f} s   {calls} calls   {retries} retries   {sum(world.faults.values())} faults"
     print(f"\r\x1b[2K{line}", end="", flush=True)
 

@@ -1,6 +1,6 @@
 """The demo: a real client against a simulator in one process, steady traffic, and a story of everything going wrong.
 
-The one served room, beside the virtual world, that runs the real client. Every call carries something of its own and
+The one served module, beside the virtual world, that runs the real client. Every call carries something of its own and
 every answer is checked, so a lost call is one that failed or got a wrong answer. The story's expectations decide the
 exit code; the built-in story expects that no call is lost.
 """
@@ -17,7 +17,7 @@ from simulator.demo.player import Player
 from simulator.demo.screen import Screen
 
 if TYPE_CHECKING:
-    from simulator.demo.player import Outcome
+    from simulator.demo.player import DemoOutcome
     from simulator.scenario import Scenario
 
 _LOST_SHOWN = 10
@@ -56,7 +56,7 @@ def run(scenario: Scenario, *, seed: int, as_json: bool, is_built_in: bool) -> i
     async def play() -> int:
         player = Player(scenario, reactor=reactor, seed=seed)
         outcome = await player.play(Screen(player, lost))
-        report(outcome, as_json=as_json, with_verdicts=not is_built_in)
+        report(outcome, as_json=as_json, with_results=not is_built_in)
         return 0 if outcome.is_good else 1
 
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(play()).addBoth(ended))
@@ -66,7 +66,7 @@ def run(scenario: Scenario, *, seed: int, as_json: bool, is_built_in: bool) -> i
     return codes[0] if codes else 1
 
 
-def report(outcome: Outcome, *, as_json: bool, with_verdicts: bool) -> None:
+def report(outcome: DemoOutcome, *, as_json: bool, with_results: bool) -> None:
     """Say how it ended: in words, and as one line of JSON at the end."""
     account = outcome.account
     summary = outcome.summary()
@@ -78,8 +78,8 @@ def report(outcome: Outcome, *, as_json: bool, with_verdicts: bool) -> None:
     )
     for call in account.lost[:_LOST_SHOWN]:
         print(f"LOST at {call.at_s:.2f} s: {call.problem}", file=sys.stderr)
-    if with_verdicts:
-        print("\n" + "\n".join(map(str, outcome.verdicts)))
-        summary["expectations"] = [verdict.to_json() for verdict in outcome.verdicts]
+    if with_results:
+        print("\n" + "\n".join(map(str, outcome.results)))
+        summary["expectations"] = [result.to_json() for result in outcome.results]
     if as_json:
         print(json.dumps(summary))

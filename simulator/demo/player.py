@@ -12,13 +12,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall, deferLater
 
 from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, ConfigError, EasError, PredictClient
-from simulator.demo.traffic import ANY, ECHO, MNIST, Traffic
-from simulator.expectations import Account, RequestRecord, Verdict, judge
+from simulator.demo.traffic import ANY, ECHO, MNIST, DemoTraffic
+from simulator.expectations import ExpectationResult, RequestRecord, TrafficAccount, judge
 from simulator.processors import BUILT_IN
 from simulator.scenario import ScenarioError
 from simulator.service_spec import DEFAULT_SERVICES
 from simulator.simulator import Simulator
-from simulator.timeline import Step, Timeline
+from simulator.timeline import Timeline, TimelineStep
 
 if TYPE_CHECKING:
     from simulator.fleet import Service
@@ -33,16 +33,16 @@ _SETTINGS = [setting.name for setting in fields(ClientConfig)]
 
 
 @frozen
-class Outcome:
+class DemoOutcome:
     """How a story ended."""
 
-    account: Account
-    verdicts: list[Verdict]
+    account: TrafficAccount
+    results: list[ExpectationResult]
 
     @property
     def is_good(self) -> bool:
         """Whether every expectation is met."""
-        return all(verdict.is_met for verdict in self.verdicts)
+        return all(result.is_met for result in self.results)
 
     def summary(self) -> dict[str, Any]:
         """As the contract of `demo --json` has it."""
@@ -63,7 +63,7 @@ class Audience(Protocol):
     def begins(self) -> None:
         """All listens."""
 
-    def turned(self, step: Step) -> None:
+    def turned(self, step: TimelineStep) -> None:
         """A step of the story was done."""
 
     def draw(self) -> None:
@@ -104,7 +104,7 @@ class Player:
     Args:
         scenario: The story.
         reactor: Of the world.
-        seed: Of everything that is left to chance.
+        seed: Of every random draw.
         client_reactor: Of the client; the world's when not given.
         host: Where the world listens.
 
@@ -122,13 +122,13 @@ class Player:
         self.world = Simulator(reactor, seed=seed, host=host, services=specs)
         self.service: Service = self.world.services[scenario.client.get("service", specs[0].name)]
         self.calls_per_s: float = scenario.client.get("calls_per_s", CALLS_PER_S)
-        self.account = Account()
+        self.account = TrafficAccount()
         self.client: PredictClient
-        self.traffic: Traffic
+        self.traffic: DemoTraffic
         self._began = 0.0
         self._is_calling = False
 
-    async def play(self, audience: Audience) -> Outcome:
+    async def play(self, audience: Audience) -> DemoOutcome:
         """From the first step to the last answer."""
         await self.world.start()
         self.client = PredictClient(
@@ -139,7 +139,7 @@ class Player:
             reactor=self._reactor,
             config=self.config,
         )
-        self.traffic = Traffic(self._reactor, self.client, self._kind(), self.account.calls.append)
+        self.traffic = DemoTraffic(self._reactor, self.client, self._kind(), self.account.calls.append)
         audience.begins()
         await self._tell(audience)
         await self.traffic.stop()
@@ -147,12 +147,12 @@ class Player:
         audience.ended()
         await self.client.close()
         await self.world.stop()
-        return Outcome(self.account, judge(self.scenario.expectations, self.account))
+        return DemoOutcome(self.account, judge(self.scenario.expectations, self.account))
 
     async def _tell(self, audience: Audience) -> None:
         self._began = self._reactor.seconds()
 
-        def told(step: Step) -> None:
+        def told(step: TimelineStep) -> None:
             if step.do == "traffic":
                 self._set_traffic(step.calls_per_s)
             audience.turned(step)

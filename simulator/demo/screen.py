@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from simulator.demo.player import Player
-    from simulator.timeline import Step
+    from simulator.timeline import TimelineStep
 
 _SHOWN = 20
 
@@ -40,7 +40,7 @@ class Screen:
             f"{player.service.name} directly, for {scenario.length_s:g} s.\n"
         )
 
-    def turned(self, step: Step) -> None:
+    def turned(self, step: TimelineStep) -> None:
         """The story goes on (`Audience`)."""
         self._line = f"{step.at_s:5.1f} s  {step}"
         if not self._live:

@@ -21,7 +21,7 @@ MNIST, ECHO, ANY = "mnist", "echo", "any"
 """What the service computes, and so what an answer must be: the image's scores, the call's own text, or anything."""
 
 
-class Traffic:
+class DemoTraffic:
     """Calls at a steady rate.
 
     Args:

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from simulator.messages import Response
 
 if TYPE_CHECKING:
-    from simulator.messages import Request
+    from simulator.messages import ReceivedRequest
 
 TIMEOUT_S = 60.0
 _NOT_FORWARDED = frozenset({"host", "connection", "content-length", "transfer-encoding", "expect", "upgrade", "te"})
@@ -37,7 +37,7 @@ class Forward:
 
     url: str = field(validator=_check)
 
-    def send(self, reactor: Any, request: Request, path: str) -> Deferred[Response]:
+    def send(self, reactor: Any, request: ReceivedRequest, path: str) -> Deferred[Response]:
         """Send a request on.
 
         Args:
@@ -50,7 +50,7 @@ class Forward:
         """
         return Deferred.fromCoroutine(self._send(reactor, request, path))
 
-    async def _send(self, reactor: Any, request: Request, path: str) -> Response:
+    async def _send(self, reactor: Any, request: ReceivedRequest, path: str) -> Response:
         # Imported here: a simulator that forwards nothing does not pay for treq.
         from treq import content  # noqa: PLC0415
         from treq.client import HTTPClient  # noqa: PLC0415

@@ -9,7 +9,7 @@ from attrs import define
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from simulator.virtual.explanations import Explanations
+    from simulator.virtual.faults.attribution import FaultAttribution
 
     Report = Callable[[str, str], None]
 
@@ -20,10 +20,10 @@ class Checker:
 
     Attributes:
         _seconds: Virtual time.
-        _explanations: Of the faults at work.
+        _attribution: Of the faults at work.
         _report: Takes a checker's name and what it found.
     """
 
     _seconds: Callable[[], float]
-    _explanations: Explanations
+    _attribution: FaultAttribution
     _report: Report

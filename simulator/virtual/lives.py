@@ -17,7 +17,7 @@ from weakref import ref
 from twisted.internet.defer import Deferred
 
 from simulator.messages import Response
-from simulator.virtual.phrases import few, spelled
+from simulator.virtual.reporting.formatting import few, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from simulator.messages import Answer
     from simulator.virtual.checker import Report
-    from simulator.virtual.sockets import Address
-    from simulator.virtual.vnet import Network
+    from simulator.virtual.network.network import Network
+    from simulator.virtual.network.sockets import Address
 
     View = dict[Address, float]
     Make = Callable[[str, dict[str, Any]], Any]
@@ -45,7 +45,7 @@ class Lives:
     Args:
         network: Of the world.
         reactor: The program's host.
-        rng: Chance.
+        rng: Source of random draws.
         make: Makes a client of settings, which has not been opened; given is the directory of its copy of the list.
         child_of: The service of which every other life has a child; empty for none.
         pause_s: Mean time between two lives.
@@ -197,7 +197,7 @@ class Lives:
             self._report("closed-is-gone", f"life {self.begun} took {took_s:.1f} s to close")
         for name, times in self._ended.items():
             if times != 1:
-                self._report("a", f"call {name} has ended {times} times, and its client has closed")
+                self._report("call-ends-once", f"call {name} has ended {times} times, and its client has closed")
         self._ended.clear()
 
     def _check_forgotten(self, child: ref[Any]) -> None:

@@ -8,12 +8,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from simulator.virtual.minority import deaths
-from simulator.virtual.options import with_options
-from simulator.virtual.plan import PROFILES, Plan, Step
-from simulator.virtual.schedule import attributes, schedule
-from simulator.virtual.surroundings import with_surroundings
-from simulator.virtual.troubles import (
+from simulator.virtual.checkers.minority import deaths
+from simulator.virtual.faults.catalog import (
     FIRST_KINDS,
     INSIDE,
     KINDS,
@@ -28,12 +24,16 @@ from simulator.virtual.troubles import (
     ZONED,
     Scope,
 )
+from simulator.virtual.faults.schedule import attributes, schedule
+from simulator.virtual.options import with_options
+from simulator.virtual.plan import PROFILES, PlannedFault, RunPlan
+from simulator.virtual.surroundings import with_surroundings
 
 DEFAULT_HOURS = 0.1
 _WAVE_S = 10.0
 
 
-def draw(seed: int, profile: str = "chaos", hours: float = DEFAULT_HOURS, *, later: bool = True) -> Plan:
+def draw(seed: int, profile: str = "chaos", hours: float = DEFAULT_HOURS, *, later: bool = True) -> RunPlan:
     """The plan of a seed.
 
     Args:
@@ -53,12 +53,12 @@ def draw(seed: int, profile: str = "chaos", hours: float = DEFAULT_HOURS, *, lat
     return with_surroundings(plan, Random(f"{seed}/surroundings/{profile}")) if later else plan
 
 
-def _calm(seed: int, rng: Random, length_s: float) -> Plan:
+def _calm(seed: int, rng: Random, length_s: float) -> RunPlan:
     """No faults at all: shares are exact and nothing is retried."""
     return _world(seed, "calm", rng, length_s)
 
 
-def _chaos(seed: int, rng: Random, length_s: float) -> Plan:
+def _chaos(seed: int, rng: Random, length_s: float) -> RunPlan:
     """Everything."""
     plan = _world(seed, "chaos", rng, length_s)
     names = list(FIRST_KINDS)
@@ -66,7 +66,7 @@ def _chaos(seed: int, rng: Random, length_s: float) -> Plan:
     return plan.but(steps=schedule(rng, plan, kinds, length_s, rng.choice((8.0, 20.0, 40.0))))
 
 
-def _discovery(seed: int, rng: Random, length_s: float) -> Plan:
+def _discovery(seed: int, rng: Random, length_s: float) -> RunPlan:
     """The control plane at its worst, and a fleet that changes meanwhile; the data plane is well."""
     plan = _world(seed, "discovery", rng, length_s, poll_interval_s=rng.choice((1.0, 2.0, 5.0)))
     kinds = [
@@ -76,16 +76,16 @@ def _discovery(seed: int, rng: Random, length_s: float) -> Plan:
     return plan.but(steps=schedule(rng, plan, kinds, length_s, 8.0))
 
 
-def _rolling(seed: int, rng: Random, length_s: float) -> Plan:
+def _rolling(seed: int, rng: Random, length_s: float) -> RunPlan:
     """Upgrades: every instance is replaced, one after the other, again and again."""
     plan = _world(seed, "rolling", rng, length_s, instances=rng.randint(2, 8), poll_interval_s=rng.choice((1.0, 2.0)))
     every_s = rng.choice((4.0, 8.0, 15.0))
-    steps = [Step(round(at * every_s, 3), "replace", 0) for at in range(1, int(length_s / every_s))]
+    steps = [PlannedFault(round(at * every_s, 3), "replace", 0) for at in range(1, int(length_s / every_s))]
     extra = schedule(rng, plan, rng.sample(("reweigh", "add", "crash", "idle_fin", "list_late"), 2), length_s, 20.0)
     return plan.but(steps=tuple(sorted([*steps, *extra], key=lambda step: step.at_s)))
 
 
-def _overload(seed: int, rng: Random, length_s: float) -> Plan:
+def _overload(seed: int, rng: Random, length_s: float) -> RunPlan:
     """More calls than connections and workers: lines, queues, 450 and 429."""
     plan = _world(
         seed,
@@ -103,7 +103,7 @@ def _overload(seed: int, rng: Random, length_s: float) -> Plan:
     return plan.but(steps=schedule(rng, plan, kinds, length_s / 4, 8.0))
 
 
-def _big(seed: int, rng: Random, length_s: float) -> Plan:
+def _big(seed: int, rng: Random, length_s: float) -> RunPlan:
     """1,000 instances and 100 clients: the load's balance, and what discovery costs."""
     plan = _world(seed, "big", rng, length_s / 4, instances=1000, eject_max_s=5.0, eject_base_s=2.0).but(
         weights=(), clients=100, per_s=2.0, large=0.0
@@ -112,20 +112,22 @@ def _big(seed: int, rng: Random, length_s: float) -> Plan:
     return plan.but(steps=schedule(rng, plan, kinds, length_s / 4, 5.0))
 
 
-def _storm(seed: int, rng: Random, length_s: float) -> Plan:
+def _storm(seed: int, rng: Random, length_s: float) -> RunPlan:
     """An outage of the whole fleet under load, and the way back: how far retries amplify it."""
     plan = _world(seed, "storm", rng, length_s / 3, instances=5, timeout_s=2.0).but(per_s=50.0, work_s=0.01, large=0.0)
     kind = rng.choice(("error", "unavailable", "grey", "zone_loss", "reset", "hang"))
     outage_s = round(length_s / 12, 3)
     every = range(3) if KINDS[kind].scope is Scope.ZONE else range(5)
-    steps = tuple(Step(5.0, kind, where, outage_s, attributes(rng, KINDS[kind], probability=1.0)) for where in every)
+    steps = tuple(
+        PlannedFault(5.0, kind, where, outage_s, attributes(rng, KINDS[kind], probability=1.0)) for where in every
+    )
     return plan.but(steps=steps)
 
 
-def _minority(seed: int, rng: Random, length_s: float) -> Plan:
+def _minority(seed: int, rng: Random, length_s: float) -> RunPlan:
     """Most of a small fleet is dead, in one way or several, or all of it until the first returns; default settings."""
     chaos_s = round(max(30.0, length_s / 2), 3)
-    plan = Plan(
+    plan = RunPlan(
         seed=seed,
         profile="minority",
         chaos_s=chaos_s,
@@ -134,35 +136,36 @@ def _minority(seed: int, rng: Random, length_s: float) -> Plan:
         has_token=False,
         work_s=rng.choice((0.0, 0.005)),
     )
-    return plan.but(steps=tuple(Step(*drawn) for drawn in deaths(rng, plan.instances, chaos_s)))
+    return plan.but(steps=tuple(PlannedFault(*drawn) for drawn in deaths(rng, plan.instances, chaos_s)))
 
 
-def _budget(seed: int, rng: Random, length_s: float) -> Plan:
+def _budget(seed: int, rng: Random, length_s: float) -> RunPlan:
     """Many calls that have to be tried again, in waves: what the retry budget allows in each ten seconds."""
     plan = _world(
         seed, "budget", rng, length_s / 2, instances=rng.randint(3, 5), timeout_s=5.0, attempts=3,
         retry_budget_min_per_s=rng.choice((0.3, 1.0)), eject_after=1000, max_connections_per_instance=100,
     )  # fmt: skip
     plan = plan.but(per_s=rng.choice((10.0, 20.0)), burst=1, work_s=0.0, large=0.0, cancelled=0.0)
-    steps: list[Step] = []
+    steps: list[PlannedFault] = []
     at_s = rng.uniform(20.0, 35.0)
     while at_s < length_s / 2 - _WAVE_S:
         kind = rng.choice(("unavailable", "unavailable", "limited", "cut"))
         for where in range(plan.instances):
             with_ = attributes(rng, KINDS[kind], probability=rng.choice((0.5, 1.0)))
-            steps.append(Step(round(at_s, 3), kind, where, round(rng.uniform(2.0, _WAVE_S), 3), with_))
+            steps.append(PlannedFault(round(at_s, 3), kind, where, round(rng.uniform(2.0, _WAVE_S), 3), with_))
         at_s += rng.uniform(12.0, 30.0)
     return plan.but(steps=tuple(steps))
 
 
-def _hour(seed: int, rng: Random, _: float) -> Plan:
+def _hour(seed: int, rng: Random, _: float) -> RunPlan:
     """An hour of few calls and hardly a fault: what drifts, what piles up, what is kept."""
     plan = _world(seed, "hour", rng, 3600.0, poll_interval_s=rng.choice((5.0, 10.0)), timeout_s=1.0)
     plan = plan.but(per_s=0.05, burst=rng.choice((1, 3, 6)), clients=1, large=0.0, work_s=0.02)
     steps = (
-        Step(round(rng.uniform(10.0, 3500.0), 3), rng.choice(("crash", "replace", "reset")), 0, 5.0) for _ in range(4)
+        PlannedFault(round(rng.uniform(10.0, 3500.0), 3), rng.choice(("crash", "replace", "reset")), 0, 5.0)
+        for _ in range(4)
     )
-    drawn = (Step(s.at_s, s.kind, 0, s.for_s, attributes(rng, KINDS[s.kind])) for s in steps)
+    drawn = (PlannedFault(s.at_s, s.kind, 0, s.for_s, attributes(rng, KINDS[s.kind])) for s in steps)
     return plan.but(steps=tuple(sorted(drawn, key=lambda step: step.at_s)))
 
 
@@ -180,7 +183,7 @@ _DRAWERS = {
 }
 
 
-def _world(seed: int, profile: str, rng: Random, chaos_s: float, **client: Any) -> Plan:
+def _world(seed: int, profile: str, rng: Random, chaos_s: float, **client: Any) -> RunPlan:
     instances = client.pop("instances", 0) or rng.choice((1, 2, 3, 3, 5, 5, 8))
     settings = {
         "poll_interval_s": rng.choice((5.0, 5.0, 10.0, 10.0, 20.0)),
@@ -197,7 +200,7 @@ def _world(seed: int, profile: str, rng: Random, chaos_s: float, **client: Any) 
     }
     if rng.random() < 0.5:  # noqa: PLR2004  a half
         settings["attempt_timeout_s"] = rng.choice((0.2, 0.5, 1.0))
-    return Plan(
+    return RunPlan(
         seed=seed,
         profile=profile,
         chaos_s=round(chaos_s, 3),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from random import Random
 
-    from simulator.virtual.plan import Plan
+    from simulator.virtual.plan import RunPlan
 
 _PLAIN, _OFTEN, _SELDOM, _HEARD = 0.3, 0.35, 0.2, 0.75
 _FEW = 3
@@ -34,7 +34,7 @@ _CHOICES: Mapping[str, tuple[float, tuple[Any, ...]]] = {
 """How often each option is drawn, and as what."""
 
 
-def with_options(plan: Plan, rng: Random) -> Plan:
+def with_options(plan: RunPlan, rng: Random) -> RunPlan:
     """The plan, with options for each client and calls that are not idempotent."""
     once, is_heard = rng.choice((0.0, 0.1, 0.5)), rng.random() < _HEARD
     own = tuple(_drawn(rng, plan) for _ in range(min(plan.clients, 2)))
@@ -43,7 +43,7 @@ def with_options(plan: Plan, rng: Random) -> Plan:
     return plan.but(once=once, is_heard=is_heard, own=own if any(own) else (), per_s=per_s)
 
 
-def _drawn(rng: Random, plan: Plan) -> Mapping[str, Any]:
+def _drawn(rng: Random, plan: RunPlan) -> Mapping[str, Any]:
     if rng.random() < _PLAIN:
         return {}
     drawn = {name: rng.choice(values) for name, (share, values) in _CHOICES.items() if rng.random() < share}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, evolve, field, frozen
 
-from simulator.virtual.troubles import KINDS, Scope
+from simulator.virtual.faults.catalog import KINDS, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,12 +23,12 @@ _WORKERS = 5
 
 
 @frozen
-class Step:
+class PlannedFault:
     """One fault of the schedule.
 
     Attributes:
         at_s: When it begins, in seconds after the warm-up.
-        kind: A key of `troubles.KINDS`.
+        kind: A key of `catalog.KINDS`.
         where: Number of the instance, zone or client; -1 for all, or where there is nothing to choose.
         for_s: How long it lasts.
         with_: What the kind takes.
@@ -53,11 +53,11 @@ class Step:
 
 
 @frozen
-class Plan:
+class RunPlan:
     """A run.
 
     Attributes:
-        seed: Of all chance inside the run.
+        seed: Of all random draws of the run.
         profile: What drew it.
         chaos_s: How long faults may begin.
         instances: How many, at first.
@@ -104,7 +104,7 @@ class Plan:
     is_heard: bool = False
     client: Mapping[str, Any] = field(factory=dict)
     own: Sequence[Mapping[str, Any]] = ()
-    steps: Sequence[Step] = ()
+    steps: Sequence[PlannedFault] = ()
 
     @property
     def utilisation(self) -> float:
@@ -116,7 +116,7 @@ class Plan:
         """Of a client."""
         return {**self.client, **(self.own[number % len(self.own)] if self.own else {})}
 
-    def but(self, **changes: Any) -> Plan:
+    def but(self, **changes: Any) -> RunPlan:
         """A copy with some of it changed."""
         return evolve(self, **changes)
 

@@ -11,8 +11,8 @@ from attrs import fields
 
 from simulator.scenario import ScenarioError
 from simulator.scenario_values import fail, known, number, table, tables, text, wrong
-from simulator.virtual.plan import ADDRESSES, PROFILES, Plan, Step
-from simulator.virtual.troubles import KINDS
+from simulator.virtual.faults.catalog import KINDS
+from simulator.virtual.plan import ADDRESSES, PROFILES, PlannedFault, RunPlan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ _MAY_BE_NEGATIVE = ("difference", "weight")
 _MOST_WEIGHT = 10**6
 
 
-def read(path: Path) -> Plan:
+def read(path: Path) -> RunPlan:
     """The plan in a file.
 
     Raises:
@@ -47,7 +47,7 @@ def read(path: Path) -> Plan:
         raise ScenarioError(str(error)) from error
 
 
-def parse(toml: str) -> Plan:
+def parse(toml: str) -> RunPlan:
     """The plan in a file's text.
 
     Raises:
@@ -57,13 +57,13 @@ def parse(toml: str) -> Plan:
         given = tomllib.loads(toml)
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(str(error)) from error
-    known("$", given, [field.name for field in fields(Plan)], "a plan")
+    known("$", given, [field.name for field in fields(RunPlan)], "a plan")
     if "seed" not in given:
         fail("$.seed", "missing")
     values = {name: _value(f"$.{name}", name, value) for name, value in given.items()}
     values["own"] = tuple(tables(given, "own"))
     values["steps"] = tuple(_step(f"$.steps[{at}]", row) for at, row in enumerate(tables(given, "steps")))
-    return Plan(**values)
+    return RunPlan(**values)
 
 
 def _value(path: str, name: str, given: Any) -> Any:
@@ -84,13 +84,13 @@ def _value(path: str, name: str, given: Any) -> Any:
     return given
 
 
-def _step(path: str, row: dict[str, Any]) -> Step:
+def _step(path: str, row: dict[str, Any]) -> PlannedFault:
     known(path, row, ("at_s", "kind", "where", "for_s", "with"), "a fault")
     for name in ("at_s", "kind"):
         if name not in row:
             fail(f"{path}.{name}", "missing")
     kind = _one_of(f"{path}.kind", row["kind"], tuple(KINDS))
-    return Step(
+    return PlannedFault(
         number(f"{path}.at_s", row["at_s"], 0, inf),
         kind,
         int(number(f"{path}.where", row.get("where", -1), -1, inf, whole=True)),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from simulator.virtual.oracle import Violation
-    from simulator.virtual.plan import Plan
+    from simulator.virtual.plan import RunPlan
 
 
 @frozen
@@ -26,21 +26,21 @@ class Result:
         failed: Calls that failed; faults explain them, or there is a violation.
         violations: What should not have been.
         faults: How often each kind of fault struck, and what the clients' attempts met.
-        conditions: How attempts that failed did so.
+        attempt_statuses: How attempts that failed did so.
         retries: What was tried again, by what ended the attempt before.
         load: Requests of the busiest instance over the mean, and discovery requests a second, at the end.
         chaos_at_s: When the plan's faults began, whose times count from there.
         log: The last lines of the event log.
     """
 
-    plan: Plan
+    plan: RunPlan
     digest: str
     simulated_s: float
     calls: int
     failed: int
     violations: tuple[Violation, ...]
     faults: Counter[str]
-    conditions: Counter[str]
+    attempt_statuses: Counter[str]
     retries: Counter[str]
     load: Mapping[str, float]
     chaos_at_s: float
@@ -49,7 +49,11 @@ class Result:
     @property
     def lost(self) -> int:
         """Calls that failed though nothing explains it."""
-        return sum(violation.checker in ("a", "b", "c", "f") for violation in self.violations)
+        return sum(
+            violation.checker
+            in ("call-ends-once", "response-matches-request", "attempts-within-limit", "failure-explained")
+            for violation in self.violations
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The last line of `simulate --json`."""

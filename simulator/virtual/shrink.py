@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from simulator.virtual.plan import Plan, Step
+    from simulator.virtual.plan import PlannedFault, RunPlan
     from simulator.virtual.result import Result
 
-    Run = Callable[[Plan], Result]
+    Run = Callable[[RunPlan], Result]
 
 _MOST_RUNS = 400
 
@@ -36,7 +36,7 @@ class Shrinker:
         self._progress = progress
         self.runs = 0
 
-    def shrink(self, plan: Plan) -> tuple[Plan, Result]:
+    def shrink(self, plan: RunPlan) -> tuple[RunPlan, Result]:
         """The smallest failing plan found, and its result.
 
         Raises:
@@ -53,7 +53,7 @@ class Shrinker:
         self._drop_steps()
         return self._best.plan, self._best
 
-    def _fails(self, plan: Plan) -> bool:
+    def _fails(self, plan: RunPlan) -> bool:
         """Whether a smaller plan fails the same checker; it is kept if so."""
         if self.runs >= _MOST_RUNS:
             return False
@@ -85,13 +85,13 @@ class Shrinker:
                 pieces = min(pieces * 2, len(self._best.plan.steps))
 
 
-def _without_each(steps: Sequence[Step], pieces: int) -> Iterator[tuple[Step, ...]]:
+def _without_each(steps: Sequence[PlannedFault], pieces: int) -> Iterator[tuple[PlannedFault, ...]]:
     size = -(-len(steps) // pieces)
     for at in range(0, len(steps), size):
         yield (*steps[:at], *steps[at + size :])
 
 
-def _simplifications(plan: Plan) -> Iterator[dict[str, Any]]:
+def _simplifications(plan: RunPlan) -> Iterator[dict[str, Any]]:
     """Ways to make the world smaller, each tried once."""
     yield {"large": 0.0, "cancelled": 0.0, "work_s": 0.0}
     yield {"cancelled": 0.0}

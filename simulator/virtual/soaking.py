@@ -12,7 +12,7 @@ from attrs import define, field
 
 from simulator.child_processes import end_with_parent
 from simulator.virtual.nemesis import draw
-from simulator.virtual.story import replay_line
+from simulator.virtual.reporting.report import replay_line
 from simulator.virtual.world import World
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Sum:
     lost: int = 0
     violations: list[dict[str, Any]] = field(factory=list)
     faults: Counter[str] = field(factory=Counter)
-    conditions: Counter[str] = field(factory=Counter)
+    attempt_statuses: Counter[str] = field(factory=Counter)
     retries: Counter[str] = field(factory=Counter)
 
     def add(self, result: Result, hours: float) -> None:
@@ -46,7 +46,7 @@ class Sum:
         self.failed += result.failed
         self.lost += result.lost
         self.faults += result.faults
-        self.conditions += result.conditions
+        self.attempt_statuses += result.attempt_statuses
         self.retries += result.retries
         self.violations += [
             {
@@ -64,7 +64,7 @@ class Sum:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.violations += other.violations
         self.faults += other.faults
-        self.conditions += other.conditions
+        self.attempt_statuses += other.attempt_statuses
         self.retries += other.retries
 
     def to_json(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class Sum:
             "violations": self.violations,
             "failed": self.failed,
             "faults": dict(self.faults),
-            "conditions": dict(self.conditions),
+            "attempt_statuses": dict(self.attempt_statuses),
             "retries": dict(self.retries),
         }
 

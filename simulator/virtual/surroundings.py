@@ -1,4 +1,4 @@
-"""Draws what joined the simulation later, from a stream of chance of its own.
+"""Draws what joined the simulation later, from a random stream of its own.
 
 So the world and the faults of a seed stay what they were, and what is drawn here comes on top: addresses of instances,
 a second service, faults inside the clients' processes.
@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.virtual.plan import Step
-from simulator.virtual.schedule import schedule
-from simulator.virtual.troubles import LATER_KINDS
+from simulator.virtual.faults.catalog import LATER_KINDS
+from simulator.virtual.faults.schedule import schedule
+from simulator.virtual.plan import PlannedFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from random import Random
 
-    from simulator.virtual.plan import Plan
+    from simulator.virtual.plan import RunPlan
 
 _CROWD = 100
 _SELDOM = (1, 1, 1, 1, 1, 1, 1, 1, 1, 2)
@@ -27,7 +27,7 @@ _CHANGES = ("add", "replace", "replace_all")
 _ON_THE_OTHER = ("unavailable", "limited", "error", "reset", "crash", "grey")
 
 
-def with_surroundings(plan: Plan, rng: Random) -> Plan:
+def with_surroundings(plan: RunPlan, rng: Random) -> RunPlan:
     """The plan, with what is drawn later."""
     if plan.instances >= _CROWD:
         return plan
@@ -39,24 +39,26 @@ def with_surroundings(plan: Plan, rng: Random) -> Plan:
     if plan.profile == "budget" and plan.services > 1:
         # The other service has to be tried again and again, and this one's budget must not suffer.
         waves = schedule(rng, plan, ("unavailable",), plan.chaos_s, 3.0)
-        plan = _joined(plan, [Step(s.at_s, s.kind, s.where + plan.instances, s.for_s, s.with_) for s in waves])
+        plan = _joined(plan, [PlannedFault(s.at_s, s.kind, s.where + plan.instances, s.for_s, s.with_) for s in waves])
     return plan
 
 
-def _joined(plan: Plan, steps: Iterable[Step]) -> Plan:
+def _joined(plan: RunPlan, steps: Iterable[PlannedFault]) -> RunPlan:
     return plan.but(steps=tuple(sorted([*plan.steps, *steps], key=lambda step: step.at_s)))
 
 
-def _with_faults(plan: Plan, rng: Random) -> Plan:
+def _with_faults(plan: RunPlan, rng: Random) -> RunPlan:
     """Faults of the kinds that joined later: none in a third of the plans."""
-    steps: list[Step] = []
+    steps: list[PlannedFault] = []
     kinds = rng.sample(list(LATER_KINDS), rng.choice((0, 1, 2, 3, 4)))
     if kinds:
         later = schedule(rng, plan, kinds, plan.chaos_s, rng.choice((10.0, 20.0, 40.0)))
         # A list is taken over when there is another one.
-        changes = [Step(step.at_s, rng.choice(_CHANGES), step.where) for step in later if step.kind == "apply_raises"]
+        changes = [
+            PlannedFault(step.at_s, rng.choice(_CHANGES), step.where) for step in later if step.kind == "apply_raises"
+        ]
         steps += [*later, *changes]
     if plan.services > 1:
         other = schedule(rng, plan, rng.sample(_ON_THE_OTHER, 2), plan.chaos_s, 20.0)
-        steps += [Step(s.at_s, s.kind, s.where + plan.instances, s.for_s, s.with_) for s in other]
+        steps += [PlannedFault(s.at_s, s.kind, s.where + plan.instances, s.for_s, s.with_) for s in other]
     return _joined(plan, steps)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from twisted.internet.defer import fail
 from twisted.python.failure import Failure
 
-from simulator.virtual.calls import Record, Tried
-from simulator.virtual.failing import is_injected
-from simulator.virtual.phrases import spelled
+from simulator.virtual.checkers.calls import ObservedAttempt, ObservedCall
+from simulator.virtual.network.fault_points import is_injected
+from simulator.virtual.reporting.formatting import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
+    from simulator.virtual.client_under_test import ClientUnderTest
+    from simulator.virtual.network.virtual_time import Scheduler
     from simulator.virtual.oracle import Oracle
-    from simulator.virtual.plan import Plan
-    from simulator.virtual.subject import Subject
-    from simulator.virtual.vtime import Scheduler
+    from simulator.virtual.plan import RunPlan
 
 _LARGE_BYTES = 200_000
 _LATEST_CANCEL_S = 0.02
@@ -42,7 +42,7 @@ class _Trail:
 
     def __str__(self) -> str:
         reached = " then ".join(spelled(address) for address, _ in self._arrivals)
-        failed = ", ".join(str(Tried.of(attempt)) for attempt in self._failed)
+        failed = ", ".join(str(ObservedAttempt.of(attempt)) for attempt in self._failed)
         reached = reached or "nobody who had it yet"
         return f"{reached}, after {failed}" if failed else reached
 
@@ -79,7 +79,7 @@ class _Answer(NamedTuple):
     content: bytes
 
 
-class Traffic:
+class ClientTraffic:
     """The calls of one client.
 
     Attributes:
@@ -88,25 +88,25 @@ class Traffic:
         lost: How many of them failed.
     """
 
-    def __init__(self, subject: Subject, plan: Plan, oracle: Oracle, scheduler: Scheduler) -> None:
-        self._subject = subject
-        self.service = subject.service
+    def __init__(self, sut: ClientUnderTest, plan: RunPlan, oracle: Oracle, scheduler: Scheduler) -> None:
+        self._sut = sut
+        self.service = sut.service
         self._plan = plan
         self._oracle = oracle
         self._scheduler = scheduler
-        self._chance: Random = scheduler.stream(f"traffic/{subject.number}")
+        self._rng: Random = scheduler.stream(f"traffic/{sut.number}")
         # A stream of its own, so that plans without such calls are the same runs as ever.
-        self._once: Random = scheduler.stream(f"once/{subject.number}")
+        self._once: Random = scheduler.stream(f"once/{sut.number}")
         self._next: Any = None
         # A child's calls are there for what it shares with its parent, and need not be many.
-        share = 1.0 if subject.is_parent else _OF_A_CHILD
+        share = 1.0 if sut.is_parent else _OF_A_CHILD
         self._per_s, self._burst = plan.per_s * share, plan.burst
-        self._calling: dict[Record, Deferred[Any]] = {}
+        self._calling: dict[ObservedCall, Deferred[Any]] = {}
         self.ended = self.failed = 0
 
     def start(self) -> None:
         """Call, from now on."""
-        self._next = self._subject.reactor.callLater(self._chance.random() / self._per_s, self._again)
+        self._next = self._sut.reactor.callLater(self._rng.random() / self._per_s, self._again)
 
     def slow_down(self) -> None:
         """No more than a quiet rate from now on."""
@@ -128,34 +128,34 @@ class Traffic:
         return self._begin(may_cancel=False)
 
     def _begin(self, *, may_cancel: bool) -> Deferred[Any]:
-        subject, plan = self._subject, self._plan
-        subject.calls += 1
-        name = f"{subject.number}.{subject.calls}"
+        sut, plan = self._sut, self._plan
+        sut.calls += 1
+        name = f"{sut.number}.{sut.calls}"
         body = f"{name}|"
-        if plan.large and self._chance.random() < plan.large:
+        if plan.large and self._rng.random() < plan.large:
             body += "x" * _LARGE_BYTES
-        record = Record(subject, subject.calls, name, body, self._scheduler.elapsed(), subject.timeout_s)
+        record = ObservedCall(sut, sut.calls, name, body, self._scheduler.elapsed(), sut.timeout_s)
         record.is_once = bool(plan.once) and self._once.random() < plan.once
         self._oracle.calls.begin(record)
         calling = self._predict(record)
         self._calling[record] = calling
-        if may_cancel and plan.cancelled and self._chance.random() < plan.cancelled:
-            subject.reactor.callLater(self._chance.random() * _LATEST_CANCEL_S, self._cancel, record, calling)
+        if may_cancel and plan.cancelled and self._rng.random() < plan.cancelled:
+            sut.reactor.callLater(self._rng.random() * _LATEST_CANCEL_S, self._cancel, record, calling)
         return calling.addCallbacks(self._answered, self._failed, callbackArgs=(record,), errbackArgs=(record,))
 
-    def _predict(self, record: Record) -> Deferred[Any]:
+    def _predict(self, record: ObservedCall) -> Deferred[Any]:
         """Call, as a program whose own code raises now and then."""
         request: Any = record.body
-        failing = self._subject.reactor.failing
+        failing = self._sut.reactor.failing
         if failing.is_on:
             encode, parse = failing.error_at("encode"), failing.error_at("parse")
             if encode is not None or parse is not None:
                 record.raises = encode or parse
                 request = _Program(record.body, encode, parse)
         if not isinstance(request, _Program) or not request.cannot_be_sent:
-            self._oracle.retries.call_began(self._subject)
+            self._oracle.retries.call_began(self._sut)
         try:
-            calling: Deferred[Any] = self._subject.client.predict(request, idempotent=not record.is_once)
+            calling: Deferred[Any] = self._sut.client.predict(request, idempotent=not record.is_once)
         except BaseException as error:
             if not is_injected(error):
                 raise
@@ -169,16 +169,16 @@ class Traffic:
             self._cancel(record, calling)
 
     def _again(self) -> None:
-        pause_s = (0.5 + self._chance.random()) / self._per_s * self._burst
-        self._next = self._subject.reactor.callLater(pause_s, self._again)
+        pause_s = (0.5 + self._rng.random()) / self._per_s * self._burst
+        self._next = self._sut.reactor.callLater(pause_s, self._again)
         self.burst(self._burst)
 
-    def _cancel(self, record: Record, answered: Deferred[Any]) -> None:
+    def _cancel(self, record: ObservedCall, answered: Deferred[Any]) -> None:
         if record.name in self._oracle.calls.in_flight and not record.is_cancelled:
             self._oracle.calls.cancelled(record)
             answered.cancel()
 
-    def _answered(self, response: Any, record: Record) -> None:
+    def _answered(self, response: Any, record: ObservedCall) -> None:
         self.ended += 1
         self._calling.pop(record, None)
         self._oracle.calls.answered(record, response.content.decode("latin-1"))
@@ -188,10 +188,10 @@ class Traffic:
             "call %s ok in %.1f ms from %s",
             record.name,
             spent_ms,
-            _Trail(record.arrivals, self._subject.failed_before),
+            _Trail(record.arrivals, self._sut.failed_before),
         )
 
-    def _failed(self, failure: Failure, record: Record) -> None:
+    def _failed(self, failure: Failure, record: ObservedCall) -> None:
         self.ended += 1
         self._calling.pop(record, None)
         self.failed += not record.is_cancelled

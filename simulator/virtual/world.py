@@ -1,6 +1,6 @@
 """The virtual world: real clients and the real simulator in one process, through the phases of a plan.
 
-Warm-up, chaos, heal, liveness, quiet, shutdown. The one room of the virtual world that runs the real client; what is
+Warm-up, chaos, heal, liveness, quiet, shutdown. The one module of the virtual world that runs the real client; what is
 checked is the oracle's business, what goes wrong the plan's.
 """
 
@@ -20,27 +20,28 @@ from simulator.instance import State
 from simulator.scenario import ScenarioError
 from simulator.scenario_values import known
 from simulator.simulator import Simulator
-from simulator.virtual import taps, tripwire
-from simulator.virtual.acts import Actor
-from simulator.virtual.explanations import Touch
+from simulator.virtual import probes
+from simulator.virtual.checkers.minority import DEADLY
+from simulator.virtual.client_under_test import ClientUnderTest
+from simulator.virtual.faults.attribution import FaultEffect
+from simulator.virtual.faults.catalog import KINDS, OVERLOAD, Scope
+from simulator.virtual.faults.injector import FaultInjector
+from simulator.virtual.faults.rewriting import Rewriting
 from simulator.virtual.lives import Lives
-from simulator.virtual.minority import DEADLY
+from simulator.virtual.network import reactor_guard
+from simulator.virtual.network.network import Network
+from simulator.virtual.network.reactor import VirtualReactor
+from simulator.virtual.network.virtual_time import Scheduler
 from simulator.virtual.oracle import Oracle
-from simulator.virtual.reactor import VirtualReactor
 from simulator.virtual.result import Result
-from simulator.virtual.rewriting import Rewriting
-from simulator.virtual.subject import Subject
-from simulator.virtual.traffic import Traffic
-from simulator.virtual.troubles import KINDS, OVERLOAD, Scope
-from simulator.virtual.vnet import Network
-from simulator.virtual.vtime import Scheduler
+from simulator.virtual.traffic import ClientTraffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from simulator.instance import SimulatedInstance
-    from simulator.virtual.plan import Plan, Step
-    from simulator.virtual.sockets import Address
+    from simulator.virtual.network.sockets import Address
+    from simulator.virtual.plan import PlannedFault, RunPlan
 
 SERVICE, SERVER_IP = "echo", "10.0.0.1"
 LIVES_IP = "10.3.0.1"
@@ -81,7 +82,7 @@ class World:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: RunPlan,
         *,
         application: Callable[[], Application] | None = None,
         progress: Callable[[str, World], None] | None = None,
@@ -107,20 +108,22 @@ class World:
         self._chaos_at_s = 0.0
         self._undoes: dict[int, Callable[[], None]] = {}
         self._begun = 0
-        self._load_touch: Touch | None = None
-        self.subjects = [self._make_subject(number) for number in range(plan.clients)]
-        self._hosts = [subject.reactor for subject in self.subjects]
+        self._load_effect: FaultEffect | None = None
+        self.clients_under_test = [self._make_client_under_test(number) for number in range(plan.clients)]
+        self._hosts = [sut.reactor for sut in self.clients_under_test]
         if plan.services > 1:
-            parents = self.subjects[::2]
-            self.subjects += [self._make_child(plan.clients + at, parent) for at, parent in enumerate(parents)]
-        for subject in self.subjects:
-            self.oracle.add(subject)
-        self.traffic = [Traffic(subject, plan, self.oracle, self.scheduler) for subject in self.subjects]
+            parents = self.clients_under_test[::2]
+            self.clients_under_test += [
+                self._make_child(plan.clients + at, parent) for at, parent in enumerate(parents)
+            ]
+        for sut in self.clients_under_test:
+            self.oracle.add(sut)
+        self.traffic = [ClientTraffic(sut, plan, self.oracle, self.scheduler) for sut in self.clients_under_test]
         self.oracle.cancel_all = {
-            subject.number: traffic.cancel_all for subject, traffic in zip(self.subjects, self.traffic, strict=True)
+            sut.number: traffic.cancel_all for sut, traffic in zip(self.clients_under_test, self.traffic, strict=True)
         }
         self._rewriting = Rewriting(self.scheduler.stream("rewriting"))
-        self._actor = Actor(
+        self._injector = FaultInjector(
             self.network,
             self.simulator,
             list(self.simulator.services.values()),
@@ -131,7 +134,7 @@ class World:
             on_listener=self._listen_badly,
             on_stray=self.oracle.idle.strayed,
         )
-        self._actor.good_weather(plan.latency_s, plan.jitter_s)
+        self._injector.good_conditions(plan.latency_s, plan.jitter_s)
         self._lives = self.oracle.lives = self._make_lives() if plan.restarts_s else None
         self._application = application() if application else None
         self._application_host = VirtualReactor(self.network, "10.2.0.1")
@@ -153,15 +156,15 @@ class World:
         return done
 
     def _burst(self, calls: int, host: VirtualReactor | None = None) -> None:
-        for subject, traffic in zip(self.subjects, self.traffic, strict=True):
-            if host is None or subject.reactor is host:
+        for sut, traffic in zip(self.clients_under_test, self.traffic, strict=True):
+            if host is None or sut.reactor is host:
                 traffic.burst(calls)
 
     def _listen_badly(self, host: VirtualReactor) -> list[Callable[[], None]]:
-        on_host = [one for one in self.subjects if one.reactor is host and one.is_heard]
-        return [self.oracle.listen_badly(subject) for subject in on_host]
+        on_host = [one for one in self.clients_under_test if one.reactor is host and one.is_heard]
+        return [self.oracle.listen_badly(sut) for sut in on_host]
 
-    def _make_subject(self, number: int) -> Subject:
+    def _make_client_under_test(self, number: int) -> ClientUnderTest:
         reactor = VirtualReactor(self.network, f"10.1.{number // 250}.{number % 250 + 1}")
         settings = {"seed": self.plan.seed * 1000 + number, **self.plan.settings_of(number)}
         known("$.client", settings, [setting.name for setting in fields(ClientConfig)], "ClientConfig")
@@ -178,19 +181,19 @@ class World:
             config=config,
             wall_clock=reactor.wall_seconds,
         )
-        return Subject(number, client, reactor, self.scheduler.elapsed)
+        return ClientUnderTest(number, client, reactor, self.scheduler.elapsed)
 
-    def _observe(self, subject: Subject, client: PredictClient) -> None:
+    def _observe(self, sut: ClientUnderTest, client: PredictClient) -> None:
         """Let the oracle hear where a client that has been opened sends its calls."""
-        session = client._session  # noqa: SLF001  what it runs on has no public name
-        assert session is not None  # noqa: S101  `init` has made it
-        session.fleet.observe(self.oracle.choices.observer(subject))
-        taps.at_apply(subject, session.fleet, self.oracle)
+        runtime = client._runtime  # noqa: SLF001  what it runs on has no public name
+        assert runtime is not None  # noqa: S101  `init` has made it
+        runtime.fleet.observe(self.oracle.balancing.observer(sut))
+        probes.at_apply(sut, runtime.fleet, self.oracle)
 
-    def _make_child(self, number: int, parent: Subject) -> Subject:
+    def _make_child(self, number: int, parent: ClientUnderTest) -> ClientUnderTest:
         """A client of the other service, which shares the connections of its parent, and not its budget."""
         child = parent.client.child(SERVICES[1], token=self._token)
-        return Subject(number, child, parent.reactor, self.scheduler.elapsed, is_parent=False)
+        return ClientUnderTest(number, child, parent.reactor, self.scheduler.elapsed, is_parent=False)
 
     def _make_lives(self) -> Lives:
         def make(directory: str, settings: dict[str, Any]) -> Any:
@@ -219,7 +222,7 @@ class World:
 
     def _is_discovery_disturbed(self, since_s: float) -> bool:
         # A number that no client has: what strikes one process strikes no other.
-        return self.oracle.explanations.disturbs_replies(-1, since_s, self.scheduler.elapsed())
+        return self.oracle.attribution.disturbs_replies(-1, since_s, self.scheduler.elapsed())
 
     # -- running
 
@@ -236,7 +239,7 @@ class World:
             gc.freeze()
         self.oracle.watch_log()
         try:
-            with tripwire.armed():
+            with reactor_guard.armed():
                 self._live()
                 self._forget()
         finally:
@@ -273,7 +276,7 @@ class World:
             self.oracle.tick()
             if self._application is not None:
                 for says in self._application.check(self.phase):
-                    self.oracle.report("x", says)
+                    self.oracle.report("application", says)
             if self._progress is not None:
                 self._progress(self.phase, self)
 
@@ -284,26 +287,26 @@ class World:
         found: list[Any] = []
         what.addBoth(found.append)
         if not self.scheduler.run_until(lambda: bool(found), timeout_s):
-            self.oracle.report("i", f"{for_what} has not ended within {timeout_s:g} s")
+            self.oracle.report("recovers-after-heal", f"{for_what} has not ended within {timeout_s:g} s")
         elif isinstance(found[0], Failure):
-            self.oracle.report("i", f"{for_what} failed: {found[0].getErrorMessage()}")
+            self.oracle.report("recovers-after-heal", f"{for_what} failed: {found[0].getErrorMessage()}")
 
     # -- the phases
 
     def _warm_up(self) -> None:
         if self.plan.utilisation > _BUSY or self.plan.burst > 1 or self.plan.profile in ("storm", "minority"):
-            self._load_touch = Touch(OVERLOAD, "load", None, None, OVERLOAD.statuses, 0.0)
-            self.oracle.explanations.add(self._load_touch)
-        taps.install(self.simulator, self.oracle, self._rewriting)
+            self._load_effect = FaultEffect(OVERLOAD, "load", None, None, OVERLOAD.statuses, 0.0)
+            self.oracle.attribution.add(self._load_effect)
+        probes.install(self.simulator, self.oracle, self._rewriting)
         self.simulator.start()
         self._learn_addresses()
-        for subject in self.subjects:
+        for sut in self.clients_under_test:
             if self.plan.is_heard:
-                self.oracle.listen(subject)
-            subject.ready = subject.client.init()
-            self._observe(subject, subject.client)
-        for subject in self.subjects:
-            self._wait(subject.ready, f"init of client {subject.number}", 10.0)
+                self.oracle.listen(sut)
+            sut.ready = sut.client.init()
+            self._observe(sut, sut.client)
+        for sut in self.clients_under_test:
+            self._wait(sut.ready, f"init of client {sut.number}", 10.0)
         if self._application is not None:
             started = self._application.start(self._application_host, self.simulator.url, SERVICE, self._token)
             self._wait(started, "the start of the application", 30.0)
@@ -321,29 +324,29 @@ class World:
         if self._lives is not None:
             self._wait(Deferred.fromCoroutine(self._lives.stop()), "the last life of the program", 60.0)
 
-    def _begin(self, step: Step) -> None:
+    def _begin(self, step: PlannedFault) -> None:
         if self.phase != "chaos":
             return
-        kind, struck = KINDS[step.kind], self._actor.struck(step)
+        kind, targets = KINDS[step.kind], self._injector.targets(step)
         here = kind.scope is Scope.INSTANCE or kind.scope is Scope.ZONE
-        if here and not struck:
+        if here and not targets:
             return
         self.faults[step.kind] += 1
         number = self._begun = self._begun + 1
-        where = self._actor.whom(step)
+        where = self._injector.whom(step)
         self.scheduler.log(f"fault {number}, {step.kind}{where}: {kind.says}{step.how}")
-        touch = Touch(
+        effect = FaultEffect(
             kind,
             step.kind,
-            frozenset((instance.ip, instance.port) for instance in struck) if here else None,
+            frozenset((instance.ip, instance.port) for instance in targets) if here else None,
             self._clients_on(step.where) if kind.scope in (Scope.CLIENT, Scope.INSIDE) and step.where >= 0 else None,
             kind.statuses or ((step.with_["code"],) if "code" in step.with_ else ()),
             self.scheduler.elapsed(),
         )
-        self.oracle.explanations.add(touch)
-        undo = self._actor.begin(step)
+        self.oracle.attribution.add(effect)
+        undo = self._injector.begin(step)
         self._learn_addresses()
-        addresses = touch.addresses or ()
+        addresses = effect.addresses or ()
         if step.kind in DEADLY:
             self.oracle.minority.died(addresses)
 
@@ -352,7 +355,7 @@ class World:
                 if step.for_s:
                     self.scheduler.log(f"the end of fault {number}, {step.kind}{where}")
                 undo()
-                touch.end(self.scheduler.elapsed())
+                effect.end(self.scheduler.elapsed())
                 if step.kind in DEADLY:
                     self.oracle.minority.revived(addresses)
 
@@ -362,13 +365,13 @@ class World:
     def _clients_on(self, where: int) -> frozenset[int]:
         """The numbers of the clients on a host."""
         host = self._hosts[where % len(self._hosts)]
-        return frozenset(subject.number for subject in self.subjects if subject.reactor is host)
+        return frozenset(sut.number for sut in self.clients_under_test if sut.reactor is host)
 
     def _instances(self) -> list[SimulatedInstance]:
         return [one for service in self.simulator.services.values() for one in service.instances.values()]
 
     def _learn_addresses(self) -> None:
-        self.oracle.explanations.alive = {
+        self.oracle.attribution.alive = {
             (instance.ip, instance.port): instance.id for instance in self._instances() if instance.registered
         }
 
@@ -378,18 +381,18 @@ class World:
         self.simulator.faults.clear()
         for traffic in self.traffic:
             traffic.slow_down()
-        if self._load_touch is not None:
-            self._load_touch.end(self.scheduler.elapsed())
+        if self._load_effect is not None:
+            self._load_effect.end(self.scheduler.elapsed())
         for instance in self._instances():
             if instance.registered and instance.state is not State.RUNNING:
                 instance.set_state(State.RUNNING)
-        two_polls_s = max(subject.poll_s[1] + subject.discovery_timeout_s for subject in self.subjects) + 2.0
+        two_polls_s = max(sut.poll_s[1] + sut.discovery_timeout_s for sut in self.clients_under_test) + 2.0
         # What still queues in front of a passage that was narrow comes all the same, long after its caller has gone.
         self._run_for(max(two_polls_s, min(self.network.backlog_s + 1.0, _LONGEST_S)))
 
     def _liveness(self) -> None:
         """Every call succeeds from here on, and what was left out comes back, however long it had been left out for."""
-        longest_s = max(1.5 * subject.eject_max_s for subject in self.subjects)
+        longest_s = max(1.5 * sut.eject_max_s for sut in self.clients_under_test)
         self._run_for(min(longest_s + 10.0, _LONGEST_S))
         if not self.oracle.violations:
             self.oracle.check_well(self._listed())
@@ -398,26 +401,26 @@ class World:
         """Nothing but calls, one after the other, in whole cycles of the rotation."""
         for traffic in self.traffic:
             traffic.stop()
-        self._run_for(max(subject.timeout_s for subject in self.subjects) + 1.0)
+        self._run_for(max(sut.timeout_s for sut in self.clients_under_test) + 1.0)
         listed = self._listed()
-        cycles = {service: max(1, taps.cycle(rows.values())) for service, rows in listed.items()}
+        cycles = {service: max(1, probes.cycle(rows.values())) for service, rows in listed.items()}
         if max(cycles.values()) > 20 * _QUIET_CALLS or self.oracle.violations:
             return
         times = {service: max(1, _QUIET_CALLS // cycle) for service, cycle in cycles.items()}
         # Whoever was left out is probed by a call of its turn, and has its share from then on.
         self._call_in_turn(cycles)
         # … once it is warm.
-        self.scheduler.run_for(max(subject.slow_start_s for subject in self.subjects) + 1.0)
+        self.scheduler.run_for(max(sut.slow_start_s for sut in self.clients_under_test) + 1.0)
         self.oracle.begin_counting()
         self._call_in_turn({service: times[service] * cycle for service, cycle in cycles.items()})
         if self.oracle.violations:
             return
         self.oracle.check_shares(listed, times)
-        for subject in self.subjects:
-            self.oracle.check_quiet(subject)
-            self.oracle.check_idle(subject)
-            if not self.plan.steps and subject.ejections:
-                self.oracle.report("g", f"client {subject.number} left somebody out, and nothing was wrong")
+        for sut in self.clients_under_test:
+            self.oracle.check_quiet(sut)
+            self.oracle.check_idle(sut)
+            if not self.plan.steps and sut.ejections:
+                self.oracle.report("exact-shares", f"client {sut.number} left somebody out, and nothing was wrong")
 
     def _call_in_turn(self, calls: Mapping[str, int]) -> None:
         """So many calls of every client, by its service; each client's one after the other."""
@@ -438,11 +441,11 @@ class World:
             self._wait(self._application.stop(), "the end of the application", 60.0)
             left = self._application_host.getDelayedCalls()
             if left:
-                self.oracle.report("h", f"the application has ended and left timers: {left}")
-        for subject in self.subjects:
-            self._wait(subject.client.close(), f"close of client {subject.number}", 30.0)
-        for subject in self.subjects:
-            self.oracle.check_closed(subject)
+                self.oracle.report("nothing-left", f"the application has ended and left timers: {left}")
+        for sut in self.clients_under_test:
+            self._wait(sut.client.close(), f"close of client {sut.number}", 30.0)
+        for sut in self.clients_under_test:
+            self.oracle.check_closed(sut)
         self._wait(self.simulator.stop(), "the end of the simulator", 30.0)
         self.scheduler.run_for(200.0)
         self.oracle.check_empty()
@@ -465,22 +468,22 @@ class World:
         mean = counts.total() / max(1, len(counts))
         self._load = {
             "imbalance": round(max(counts.values(), default=0) / mean, 3) if mean else 0.0,
-            "discovery_per_s": round(self.oracle.views.polls / max(1.0, self.scheduler.elapsed()), 3),
-            "amplification": round(counts.total() / max(1, sum(subject.calls for subject in self.subjects)), 3),
+            "discovery_per_s": round(self.oracle.discovery.polls / max(1.0, self.scheduler.elapsed()), 3),
+            "amplification": round(counts.total() / max(1, sum(sut.calls for sut in self.clients_under_test)), 3),
         }
 
     _load: Mapping[str, float] = {}
 
     def _result(self) -> Result:
         totals: dict[str, Counter[str]] = {"failures": Counter(), "retries": Counter()}
-        for subject in self.subjects:
+        for sut in self.clients_under_test:
             for name, total in totals.items():
-                total.update(getattr(subject.client.counters, name))
+                total.update(getattr(sut.client.counters, name))
         return Result(
             self.plan,
             self.scheduler.digest,
             self.scheduler.elapsed(),
-            sum(subject.calls for subject in self.subjects),
+            sum(sut.calls for sut in self.clients_under_test),
             sum(traffic.failed for traffic in self.traffic),
             tuple(self.oracle.violations),
             self.faults,

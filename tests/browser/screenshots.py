@@ -1,6 +1,6 @@
 """The documentation's pictures of the page, made anew: `python -m tests.browser.screenshots docs/simulator`.
 
-A client calls a service of three while one instance crashes and discovery lies; what is seen then.
+A client calls a service of three while one instance crashes and discovery answers wrongly; what is seen then.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _story(served: Served, page: Page) -> None:
     ):
         served.admin("POST", "/v1/faults", {**fault, "target": {"service": SERVICE, "instance": f"{SERVICE}-0"}})
     _wait(page, 6)
-    page.click("[data-lie=empty_list]")
+    page.click("[data-discovery-fault=empty_list]")
     _wait(page, 6)
     page.run("document.querySelector('#toasts').replaceChildren()")
 

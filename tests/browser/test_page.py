@@ -35,7 +35,9 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def page(browser: Browser, served: Served) -> Iterator[Page]:
     """The page, loaded; after the test: nothing was thrown, logged or asked of anybody else, and no token shown."""
     opened = browser.open(served.ready["admin_url"] + "/")
-    opened.until("document.querySelectorAll('.card').length === 3 && document.querySelectorAll('[data-lie]').length")
+    opened.until(
+        "document.querySelectorAll('.card').length === 3 && document.querySelectorAll('[data-discovery-fault]').length"
+    )
     yield opened
     assert opened.complaints == []
     assert [url for url in opened.asked if not url.startswith((served.ready["url"], "data:"))] == []
@@ -118,7 +120,7 @@ def rows(reply: tuple[int, bytes]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("lie", "seen"),
+    ("kind", "seen"),
     [
         ("http_status", lambda reply: reply[0] == 500),
         ("empty_list", lambda reply: rows(reply) == []),
@@ -129,18 +131,18 @@ def rows(reply: tuple[int, bytes]) -> Any:
         ("flapping", lambda reply: len(rows(reply)) <= 3),
     ],
 )
-def test_discovery_is_broken_and_healed_by_a_button(served: Served, page: Page, lie: str, seen: Any) -> None:
+def test_discovery_is_broken_and_healed_by_a_button(served: Served, page: Page, kind: str, seen: Any) -> None:
     """What is served is shown, and is what a client gets; healthy again by the first button."""
     path = f"/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{SERVICE}"
-    page.click(f"[data-lie={lie}]")
-    page.until(f"document.querySelector('[data-lie={lie}]').getAttribute('aria-pressed') === 'true'")
+    page.click(f"[data-discovery-fault={kind}]")
+    page.until(f"document.querySelector('[data-discovery-fault={kind}]').getAttribute('aria-pressed') === 'true'")
     assert seen(served.raw("GET", path, b"", {}))
     # The pointer is still on the button.
     assert page.run(_CONTRASTS) == []
     page.until("document.querySelector('#told .pill.bad')")
     page.until("document.querySelector('.fault .struck').innerText.startsWith('struck')")
-    page.click("[data-lie='']")
-    page.until("document.querySelector('[data-lie=\"\"]').getAttribute('aria-pressed') === 'true'")
+    page.click("[data-discovery-fault='']")
+    page.until("document.querySelector('[data-discovery-fault=\"\"]').getAttribute('aria-pressed') === 'true'")
     assert len(served.discover(SERVICE)) == 3
     page.until("document.querySelector('#told .pill.good') && !document.querySelector('.fault')")
 
@@ -148,15 +150,15 @@ def test_discovery_is_broken_and_healed_by_a_button(served: Served, page: Page, 
 def test_discovery_falls_silent_by_a_button(served: Served, page: Page) -> None:
     """Unreachable, late, never answering."""
     path = f"/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{SERVICE}"
-    page.click("[data-lie=unreachable]")
-    page.until("document.querySelector('[data-lie=unreachable]').getAttribute('aria-pressed') === 'true'")
+    page.click("[data-discovery-fault=unreachable]")
+    page.until("document.querySelector('[data-discovery-fault=unreachable]').getAttribute('aria-pressed') === 'true'")
     with pytest.raises(ConnectionError):
         served.raw("GET", path, b"", {})
     page.until("document.querySelector('#told .pill.bad').innerText.includes('no answer')")
-    for lie in ("timeout", "latency"):
-        page.click(f"[data-lie={lie}]")
-        page.until(f"document.querySelector('[data-lie={lie}]').getAttribute('aria-pressed') === 'true'")
-        assert [fault["type"] for fault in served.admin("GET", "/v1/faults")[1]["faults"]] == [lie]
+    for kind in ("timeout", "latency"):
+        page.click(f"[data-discovery-fault={kind}]")
+        page.until(f"document.querySelector('[data-discovery-fault={kind}]').getAttribute('aria-pressed') === 'true'")
+        assert [fault["type"] for fault in served.admin("GET", "/v1/faults")[1]["faults"]] == [kind]
 
 
 def test_everything_by_the_keyboard(served: Served, page: Page) -> None:

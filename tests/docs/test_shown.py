@@ -1,4 +1,4 @@
-"""What pages show but do not run is as they show it: the wire, the house, every setting, code and metric."""
+"""What pages show but do not run is as they show it: the wire, the architecture, every setting, code and metric."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_signature_made_by_the_page_is_the_clients() -> None:
     assert dict(line.split(": ", 1) for line in told.splitlines()) == fields
 
 
-def test_every_room_of_the_house_is_there() -> None:
+def test_every_module_of_the_architecture_is_there() -> None:
     """Under the folder it is shown in."""
     (tree,) = shown("docs/design/index.md", "text")
     folder = ""

@@ -85,7 +85,7 @@ def test_every_verb_and_every_metric_is_described() -> None:
 def test_the_pages_story_keeps_its_promises() -> None:
     """To its end, in virtual time."""
     outcome = play(EXAMPLES / "story.toml", 7)
-    assert outcome.is_good, "\n".join(map(str, outcome.verdicts))
+    assert outcome.is_good, "\n".join(map(str, outcome.results))
 
 
 def test_a_mistake_in_the_story_is_said_as_the_page_shows(tmp_path: Path) -> None:

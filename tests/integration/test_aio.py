@@ -329,7 +329,7 @@ def test_cancelling_a_task_cancels_its_call(served: Served) -> None:
             try:
                 await client.predict("[]")
             except eas_tw.DeadlineExceeded as error:
-                print({attempt.outcome.condition.value for attempt in error.attempts})
+                print({attempt.outcome.attempt_status.value for attempt in error.attempts})
     async def one(client):
         await client.predict("[]")
     run(main())
@@ -340,7 +340,7 @@ def test_cancelling_a_task_cancels_its_call(served: Served) -> None:
 
 
 def test_an_asyncio_reactor_that_runs_is_used(served: Served) -> None:
-    """A Twisted program on asyncioreactor may use either front; the reactor stays its own."""
+    """A Twisted program on asyncioreactor may use either adapter; the reactor stays its own."""
     ended = program(
         served,
         BEGIN

@@ -300,9 +300,9 @@ def test_what_was_set_is_remembered_once() -> None:
     for number in range(1000):
         client.set_token(f"token-{number}")
         client.add_extra_headers({f"X-{number % 2}": str(number)})
-    (token,) = client._said.pop("set_token")
+    (token,) = client._applied.pop("set_token")
     assert token.reveal() == "token-999"
-    assert client._said == {"add_extra_headers": ({"X-0": "998", "X-1": "999"},)}
+    assert client._applied == {"add_extra_headers": ({"X-0": "998", "X-1": "999"},)}
 
 
 def test_a_forked_child_has_a_working_client(served: Served) -> None:

@@ -27,7 +27,7 @@ from eas_tw import (
 )
 from tests.integration.clients import client_of
 from tests.integration.conftest import TOKEN
-from tests.integration.tls import TlsFront
+from tests.integration.tls import TlsProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,7 +136,7 @@ async def test_the_deadline_is_the_calls(served: Served, kind: str) -> None:
         with pytest.raises(DeadlineExceeded) as caught:
             await client.predict("[]", timeout_s=0.2)
         assert reactor.seconds() - began < 4.0
-    assert {attempt.outcome.condition for attempt in caught.value.attempts} == {"deadline"}
+    assert {attempt.outcome.attempt_status for attempt in caught.value.attempts} == {"deadline"}
 
 
 @pytest.mark.parametrize("kind", ENDPOINT_TYPES)
@@ -192,7 +192,7 @@ class TestHttpsGateway:
     """The gateway behind TLS, its certificate made by an authority of our own."""
 
     @pytest_twisted.ensureDeferred
-    async def test_answers_when_the_authority_is_trusted(self, served: Served, tls: TlsFront) -> None:
+    async def test_answers_when_the_authority_is_trusted(self, served: Served, tls: TlsProxy) -> None:
         """Through an agent that trusts it; and the signature is the same as without TLS."""
         pool = HTTPConnectionPool(reactor)
         agent = Agent(reactor, BrowserLikePolicyForHTTPS(trustRootFromCertificates([tls.authority])), pool=pool)
@@ -203,7 +203,7 @@ class TestHttpsGateway:
         assert [row["status"] for row in journal(served)] == [200] * 5
 
     @pytest_twisted.ensureDeferred
-    async def test_answers_when_its_authority_is_configured(self, served: Served, tls: TlsFront) -> None:
+    async def test_answers_when_its_authority_is_configured(self, served: Served, tls: TlsProxy) -> None:
         """`trust_roots` names a PEM file; anything else in its place is an error of `init`."""
         config = ClientConfig(trust_roots=str(tls.authority_file))
         async with PredictClient(tls.url, "echo", token=TOKEN, reactor=reactor, config=config) as client:
@@ -215,7 +215,7 @@ class TestHttpsGateway:
             await client.close()
 
     @pytest_twisted.ensureDeferred
-    async def test_is_refused_when_it_is_not(self, served: Served, tls: TlsFront) -> None:
+    async def test_is_refused_when_it_is_not(self, served: Served, tls: TlsProxy) -> None:
         """Nothing is sent to somebody unknown, and the error says why."""
         async with PredictClient(tls.url, "echo", token=TOKEN, reactor=reactor) as client:
             with pytest.raises(ConnectionFailed, match="certificate verify failed"):
@@ -227,7 +227,7 @@ class TestHttpsDiscovery:
     """The control plane behind TLS; the instances are as they always are."""
 
     @pytest_twisted.ensureDeferred
-    async def test_brings_the_list_when_its_authority_is_configured(self, served: Served, tls: TlsFront) -> None:
+    async def test_brings_the_list_when_its_authority_is_configured(self, served: Served, tls: TlsProxy) -> None:
         """Through a connection of our own, poll after poll."""
         config = ClientConfig(trust_roots=str(tls.authority_file), poll_interval_s=0.05)
         async with PredictClient(
@@ -240,7 +240,7 @@ class TestHttpsDiscovery:
         assert client.discovery.rejections == {}
 
     @pytest_twisted.ensureDeferred
-    async def test_brings_the_list_through_an_agent(self, served: Served, tls: TlsFront) -> None:
+    async def test_brings_the_list_through_an_agent(self, served: Served, tls: TlsProxy) -> None:
         """Of the user's, which trusts it."""
         pool = HTTPConnectionPool(reactor)
         agent = Agent(reactor, BrowserLikePolicyForHTTPS(trustRootFromCertificates([tls.authority])), pool=pool)
@@ -251,7 +251,7 @@ class TestHttpsDiscovery:
         await pool.closeCachedConnections()
 
     @pytest_twisted.ensureDeferred
-    async def test_brings_nothing_from_somebody_unknown(self, tls: TlsFront) -> None:
+    async def test_brings_nothing_from_somebody_unknown(self, tls: TlsProxy) -> None:
         """And the error says why."""
         config = ClientConfig(init_timeout_s=0.3)
         client = PredictClient(tls.url, "echo", endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor, config=config)
@@ -261,8 +261,8 @@ class TestHttpsDiscovery:
 
 
 @pytest.fixture(scope="module")
-def tls(running: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsFront]:
-    with TlsFront(tmp_path_factory.mktemp("tls"), running.ready["url"]) as front:
+def tls(running: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsProxy]:
+    with TlsProxy(tmp_path_factory.mktemp("tls"), running.ready["url"]) as front:
         yield front
 
 

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 WORK = """
     import eas_tw
-    from eas_tw import Attempt, Condition, Instance, Outcome, errors
+    from eas_tw import AttemptResult, AttemptStatus, Instance, Outcome, errors
     from eas_tw.blocking.errors import as_predict_exception
 
-    ATTEMPTS = (Attempt(Instance("10.0.0.1", 80), Outcome(Condition.STATUS, 503), 0.5),)
+    ATTEMPTS = (AttemptResult(Instance("10.0.0.1", 80), Outcome(AttemptStatus.STATUS, 503), 0.5),)
 
     def error(name):
         if name == "PredictException":

@@ -70,4 +70,4 @@ async def test_a_context_manager_with_faults() -> None:
             for _ in range(10):
                 assert str(await client.predict("[]")) == "[]"
         assert simulator.journal.total == 10
-        assert {strike.type for strike in simulator.faults.strikes} == {"latency"}
+        assert {activation.type for activation in simulator.faults.activations} == {"latency"}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class TlsFront:
+class TlsProxy:
     """A running front.
 
     Attributes:

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from eas_tw import ClientConfig, Condition, Instance, PredictClient
+from eas_tw import AttemptStatus, ClientConfig, Instance, PredictClient
 from tests.net.fleet import Dial, PuppetReactor
 from tests.net.wire import Wire
 
@@ -17,7 +17,7 @@ def response(status: int = 200, body: bytes = b"ok", *headers: bytes) -> bytes:
     return b"\r\n".join(lines)
 
 
-class House:
+class Harness:
     """A client of `n` puppet instances."""
 
     def __init__(self, n: int = 3, weights: tuple[float, ...] = (), **settings: Any) -> None:
@@ -73,8 +73,8 @@ class Result:
         return self.value.value
 
     @property
-    def conditions(self) -> list[Condition]:
-        return [attempt.outcome.condition for attempt in self.error.attempts]
+    def attempt_statuses(self) -> list[AttemptStatus]:
+        return [attempt.outcome.attempt_status for attempt in self.error.attempts]
 
 
 def says(wire: Wire, data: bytes) -> None:

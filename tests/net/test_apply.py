@@ -18,8 +18,8 @@ from tests.net.fleet import PuppetReactor
 from tests.net.traps import Trap, thrower
 
 BOUNDARIES = [
-    "eas_tw.session.Session._got_list",
-    "eas_tw.session.Session._take_over",
+    "eas_tw.runtime.ClientRuntime._got_list",
+    "eas_tw.runtime.ClientRuntime._take_over",
     "eas_tw.net.upstream.Upstream.apply",
     "eas_tw.net.upstream.Pools.hold",
     "eas_tw.net.pool.Pool.retire",
@@ -39,7 +39,7 @@ FIRST = [("10.0.0.1", 1), ("10.0.0.2", 1)]
 SECOND = [("10.0.0.2", 3), ("10.0.0.3", 1), ("10.0.0.4", 0)]
 
 
-class Town:
+class Region:
     """A client that discovers, and the control plane's answer."""
 
     def __init__(self, rows: list[tuple[str, float]], **settings: Any) -> None:
@@ -102,28 +102,28 @@ def test_the_next_poll_takes_over_what_could_not_be_applied(
     for settings, is_after in product(SETTINGS, (False, True)):
         logged.clear()
         trap.sprung = False
-        town = Town(FIRST, **settings)
-        Result(town.client.init())
-        town.serve()
-        town.ask()
-        town.rows = SECOND
+        region = Region(FIRST, **settings)
+        Result(region.client.init())
+        region.serve()
+        region.ask()
+        region.rows = SECOND
         trap.arm(ZeroDivisionError("planted"), is_after=is_after)
-        town.poll()
+        region.poll()
         trap.error = None
-        town.ask()
-        town.poll()
-        assert town.list == SECOND
-        town.asked.clear()
-        town.ask(40)
-        assert town.asked <= {"10.0.0.2", "10.0.0.3"}
-        assert settings or town.asked == {"10.0.0.2", "10.0.0.3"}
-        town.rows = FIRST
-        town.poll()
-        assert town.list == FIRST
+        region.ask()
+        region.poll()
+        assert region.list == SECOND
+        region.asked.clear()
+        region.ask(40)
+        assert region.asked <= {"10.0.0.2", "10.0.0.3"}
+        assert settings or region.asked == {"10.0.0.2", "10.0.0.3"}
+        region.rows = FIRST
+        region.poll()
+        assert region.list == FIRST
         if trap.sprung:
             assert logged == ["ZeroDivisionError"]
             sprung += 1
-        town.assert_clean()
+        region.assert_clean()
     assert sprung
 
 
@@ -133,73 +133,73 @@ def test_a_list_that_could_not_be_applied_changes_nothing(
 ) -> None:
     """Neither the list nor who is asked; the account and an event say so, by a reason of its own."""
     trap = Trap(monkeypatch, path)
-    town = Town(FIRST)
-    Result(town.client.init())
-    town.serve()
+    region = Region(FIRST)
+    Result(region.client.init())
+    region.serve()
     events: list[Any] = []
-    town.client.listen(events.append)
-    town.rows = SECOND
+    region.client.listen(events.append)
+    region.rows = SECOND
     trap.arm(ZeroDivisionError("planted"), is_after=False)
-    town.poll()
-    assert town.list == FIRST
-    town.ask()
-    assert town.asked == {"10.0.0.1", "10.0.0.2"}
-    status = town.client.discovery
+    region.poll()
+    assert region.list == FIRST
+    region.ask()
+    assert region.asked == {"10.0.0.1", "10.0.0.2"}
+    status = region.client.discovery
     assert (status.polls, status.accepted, status.rejections) == (2, 1, {"not_applied": 1})
     assert status.last_error == "the list could not be applied: ZeroDivisionError: planted"
     assert [event.reason for event in events if isinstance(event, PollRefused)] == ["not_applied"]
-    town.poll()
-    assert town.client.discovery.last_error == ""
+    region.poll()
+    assert region.client.discovery.last_error == ""
     assert [len(event.changes) for event in events if isinstance(event, ListChanged)] == [4]
     assert logged == ["ZeroDivisionError"]
-    town.assert_clean()
+    region.assert_clean()
 
 
 def test_init_survives_a_first_list_that_cannot_be_applied(monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits for the next one, which comes soon."""
     trap = Trap(monkeypatch, "eas_tw.policy.cluster.Cluster.apply")
-    town = Town(FIRST)
+    region = Region(FIRST)
     trap.arm(ZeroDivisionError("planted"), is_after=False)
-    ready = Result(town.client.init())
-    town.serve()
+    ready = Result(region.client.init())
+    region.serve()
     assert not ready.fired
-    town.reactor.advance(0.1)
-    town.serve()
-    assert ready.value is town.client
-    town.ask()
-    town.assert_clean()
+    region.reactor.advance(0.1)
+    region.serve()
+    assert ready.value is region.client
+    region.ask()
+    region.assert_clean()
 
 
 def test_a_listener_that_raises_does_not_stop_a_list(logged: list[str]) -> None:
     """Of the change itself, and of a rejected reply."""
-    town = Town(FIRST)
-    town.client.listen(thrower(SystemError("mine")))
-    Result(town.client.init())
-    town.serve()
-    assert town.list == FIRST
-    town.rows = []
-    town.poll()
-    town.rows = SECOND
-    town.poll()
-    assert town.list == SECOND
+    region = Region(FIRST)
+    region.client.listen(thrower(SystemError("mine")))
+    Result(region.client.init())
+    region.serve()
+    assert region.list == FIRST
+    region.rows = []
+    region.poll()
+    region.rows = SECOND
+    region.poll()
+    assert region.list == SECOND
     assert logged == ["SystemError"] * 3
-    town.assert_clean()
+    region.assert_clean()
 
 
 def test_a_listener_may_close_the_client_when_the_list_changes() -> None:
     """Calls that wait for an instance that has left are ended, and nothing is left open."""
-    town = Town(FIRST)
-    Result(town.client.init())
-    town.serve()
-    call = Result(town.client.predict(b"x"))
-    town.client.listen(lambda event: town.client.close() if isinstance(event, ListChanged) else None)
-    town.rows = SECOND
-    town.reactor.advance(5.0)
-    for dial in list(town.reactor.dials):
+    region = Region(FIRST)
+    Result(region.client.init())
+    region.serve()
+    call = Result(region.client.predict(b"x"))
+    region.client.listen(lambda event: region.client.close() if isinstance(event, ListChanged) else None)
+    region.rows = SECOND
+    region.reactor.advance(5.0)
+    for dial in list(region.reactor.dials):
         if dial.address[0] == CONTROL:
             dial.accept().address = dial.address
-    for wire in town.reactor.wires:
+    for wire in region.reactor.wires:
         if wire.is_open and wire.address[0] == CONTROL and wire.take():
-            says(wire, town._answer(CONTROL))
+            says(wire, region._answer(CONTROL))
     assert len(call.fired) == 1
-    town.assert_clean()
+    region.assert_clean()

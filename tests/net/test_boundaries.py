@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from eas_tw import ClientClosed, DeadlineExceeded, RequestFailed
 from eas_tw.telemetry.events import AttemptEnded, CallEnded, Ejected
-from tests.net.calling import House, Result, response, says
+from tests.net.calling import Harness, Result, response, says
 from tests.net.traps import Trap, thrower
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ BOUNDARIES = [
     "eas_tw.net.call.Call._go_on",
     "eas_tw.net.deadlines.Deadlines.set",
     "eas_tw.net.deadlines.Deadlines.clear",
-    "eas_tw.net.leg.Leg.let_go",
+    "eas_tw.net.attempt.Attempt.let_go",
     "eas_tw.net.http1.ClientConnection.send",
     "eas_tw.net.http1.ClientConnection.abandon",
     "eas_tw.net.pool.Pool.submit",
@@ -60,7 +60,7 @@ KINDS = [
 ENDS_A_PROGRAM = (SystemExit, KeyboardInterrupt)
 
 
-class Town(House):
+class Region(Harness):
     """A client whose reactor may be given what ends a program, and goes on."""
 
     def __init__(self, n: int = 3, **settings: Any) -> None:
@@ -90,53 +90,53 @@ class Town(House):
         self.advance(10.0)
 
 
-def answered(town: Town) -> Result:
-    call = town.call()
-    town.serve()
+def answered(region: Region) -> Result:
+    call = region.call()
+    region.serve()
     return call
 
 
-def refused_once(town: Town) -> Result:
-    call = town.call()
-    for dial in town.reactor.dials[:1]:
+def refused_once(region: Region) -> Result:
+    call = region.call()
+    for dial in region.reactor.dials[:1]:
         dial.fail()
-    town.serve()
+    region.serve()
     return call
 
 
-def unavailable(town: Town) -> Result:
-    call = town.call()
-    town.serve(response(503))
+def unavailable(region: Region) -> Result:
+    call = region.call()
+    region.serve(response(503))
     return call
 
 
-def cut_off(town: Town) -> Result:
-    call = town.call()
-    for dial in town.reactor.dials[:1]:
+def cut_off(region: Region) -> Result:
+    call = region.call()
+    for dial in region.reactor.dials[:1]:
         dial.accept().lose(ConnectionError())
-    town.serve()
+    region.serve()
     return call
 
 
-def silent(town: Town) -> Result:
+def silent(region: Region) -> Result:
     """Hedged when half of its time is over, if answers have come at once before; the first attempt times out."""
-    call = town.call()
+    call = region.call()
     for _ in range(12):
-        town.advance(0.5)
-        for dial in list(town.reactor.dials):
+        region.advance(0.5)
+        for dial in list(region.reactor.dials):
             dial.accept()
     return call
 
 
-def cancelled_in_line(town: Town) -> Result:
-    call = town.call()
+def cancelled_in_line(region: Region) -> Result:
+    call = region.call()
     call.deferred.cancel()
     return call
 
 
-def cancelled_on_a_connection(town: Town) -> Result:
-    call = town.call()
-    for dial in town.reactor.dials[:1]:
+def cancelled_on_a_connection(region: Region) -> Result:
+    call = region.call()
+    for dial in region.reactor.dials[:1]:
         dial.accept()
     call.deferred.cancel()
     return call
@@ -156,29 +156,29 @@ def test_whatever_raises_at_a_boundary_ends_the_call_once(
         for kind in (RuntimeError, asyncio.CancelledError, SystemExit):
             for is_after in (False, True):
                 logged.clear()
-                town = Town()
-                answered(town)
+                region = Region()
+                answered(region)
                 trap.sprung = False
                 trap.arm(kind("planted"), is_after=is_after)
-                call = scene(town)
+                call = scene(region)
                 trap.error = None
-                town.settle()
+                region.settle()
                 where = f"{scene.__name__} {kind.__name__} {'after' if is_after else 'before'}"
                 assert len(call.fired) == 1, where
                 if isinstance(call.value, Failure):
                     assert isinstance(call.error, RequestFailed | CancelledError), (where, call.error)
                 if trap.sprung:
                     sprung += 1
-                    assert len(town.raised) == (kind in ENDS_A_PROGRAM), where
+                    assert len(region.raised) == (kind in ENDS_A_PROGRAM), where
                     if path not in TWISTEDS_OWN:
                         assert logged == [kind.__name__], where
-                counters = town.client.counters
+                counters = region.client.counters
                 assert counters.calls == counters.answered + counters.failed.total(), where
-                assert str(answered(town).value) == "ok", where
-                closing = Result(town.client.close())
-                town.settle()
+                assert str(answered(region).value) == "ok", where
+                closing = Result(region.client.close())
+                region.settle()
                 assert closing.fired, where
-                assert not town.reactor.getDelayedCalls(), where
+                assert not region.reactor.getDelayedCalls(), where
     assert sprung
 
 
@@ -197,70 +197,70 @@ class Request:
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_parser_raises_is_the_calls_result(kind: type[BaseException], logged: list[str]) -> None:
     """Of any kind, and nowhere else; but for `StopIteration`, which could not be awaited."""
-    town = Town(1)
-    call = Result(town.client.predict(Request(thrower(kind("mine")))))
-    town.serve()
+    region = Region(1)
+    call = Result(region.client.predict(Request(thrower(kind("mine")))))
+    region.serve()
     assert type(call.error).__name__ == ("BodyError" if kind is StopIteration else kind.__name__)
     assert "mine" in str(call.error)
-    assert town.client.counters.failed.total() == 1
-    assert not town.raised
+    assert region.client.counters.failed.total() == 1
+    assert not region.raised
     assert not logged
-    assert str(answered(town).value) == "ok"
-    town.assert_clean()
+    assert str(answered(region).value) == "ok"
+    region.assert_clean()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_to_string_raises_is_the_calls_result(kind: type[BaseException]) -> None:
     """It is in the caller's own stack, so what ends a program goes straight up."""
-    town = Town(1)
+    region = Region(1)
     request = Request(lambda body: body, thrower(kind("mine")))
     if kind in ENDS_A_PROGRAM:
         with pytest.raises(kind):
-            town.client.predict(request)
+            region.client.predict(request)
     else:
-        call = Result(town.client.predict(request))
+        call = Result(region.client.predict(request))
         assert type(call.error).__name__ == ("BodyError" if kind is StopIteration else kind.__name__)
-    assert not town.reactor.dials
-    assert str(answered(town).value) == "ok"
-    town.assert_clean()
+    assert not region.reactor.dials
+    assert str(answered(region).value) == "ok"
+    region.assert_clean()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scene", SCENES)
 def test_what_a_listener_raises_harms_no_call(scene: Any, kind: type[BaseException], logged: list[str]) -> None:
     """Each event is heard by the other listeners, and the call ends as it would have."""
-    plain, town = Town(), Town()
+    plain, region = Region(), Region()
     answered(plain)
-    answered(town)
+    answered(region)
     heard: list[str] = []
-    stop = town.client.listen(thrower(kind("mine")))
-    town.client.listen(lambda event: heard.append(type(event).__name__))
-    expected, call = scene(plain), scene(town)
-    for one in (plain, town):
+    stop = region.client.listen(thrower(kind("mine")))
+    region.client.listen(lambda event: heard.append(type(event).__name__))
+    expected, call = scene(plain), scene(region)
+    for one in (plain, region):
         one.settle()
     assert type(getattr(call.value, "value", call.value)) is type(getattr(expected.value, "value", expected.value))
     assert logged == [kind.__name__] * len(heard)
-    assert len(town.raised) == (len(heard) if kind in ENDS_A_PROGRAM else 0)
+    assert len(region.raised) == (len(heard) if kind in ENDS_A_PROGRAM else 0)
     stop()  # closing is an event, too
-    town.assert_clean()
+    region.assert_clean()
     plain.assert_clean()
 
 
-def cancel(_: Town, call: Result) -> None:
+def cancel(_: Region, call: Result) -> None:
     call.deferred.cancel()
 
 
-def close(town: Town, _: Result) -> None:
-    town.client.close()
+def close(region: Region, _: Result) -> None:
+    region.client.close()
 
 
-def call_again(town: Town, _: Result) -> None:
-    town.client.predict(b"again").addErrback(lambda _: None)
+def call_again(region: Region, _: Result) -> None:
+    region.client.predict(b"again").addErrback(lambda _: None)
 
 
-def cancel_and_close(town: Town, call: Result) -> None:
-    cancel(town, call)
-    close(town, call)
+def cancel_and_close(region: Region, call: Result) -> None:
+    cancel(region, call)
+    close(region, call)
 
 
 ACTS = [cancel, close, call_again, cancel_and_close]
@@ -281,124 +281,124 @@ class Late(Result):
 @pytest.mark.parametrize("event", [AttemptEnded, CallEnded, Ejected])
 def test_a_listener_may_do_anything_to_the_call(event: type, act: Any, scene: Any, logged: list[str]) -> None:
     """Cancel it, close the client, call again: it ends once, as its event says, and is counted once."""
-    town = Town()
-    answered(town)
+    region = Region()
+    answered(region)
     calls: list[Result] = []
     ends: list[str] = []
     acted: list[Any] = []
-    predict = town.call
+    predict = region.call
 
     def first_is_kept(**options: Any) -> Result:
         calls.append(predict(**options))
         return calls[-1]
 
-    town.call = first_is_kept  # type: ignore[method-assign]
+    region.call = first_is_kept  # type: ignore[method-assign]
 
     def listener(happened: Any) -> None:
         if isinstance(happened, CallEnded):
             ends.append(happened.error)
         if isinstance(happened, event) and calls and not acted:
             acted.append(happened)
-            act(town, calls[-1])
+            act(region, calls[-1])
 
-    town.client.listen(listener)
-    call = scene(town)
-    town.settle()
+    region.client.listen(listener)
+    call = scene(region)
+    region.settle()
     assert len(call.fired) == 1
     error = type(call.error).__name__ if isinstance(call.value, Failure) else ""
     assert error in ends
     assert not logged
-    counters = town.client.counters
+    counters = region.client.counters
     assert counters.calls == counters.answered + counters.failed.total()
     if act in (cancel, cancel_and_close) and event is AttemptEnded and scene is not answered:
         assert isinstance(call.error, CancelledError)
-    Result(town.client.close())
-    town.settle()
-    assert not town.reactor.getDelayedCalls()
-    assert not [wire for wire in town.reactor.wires if wire.is_open]
+    Result(region.client.close())
+    region.settle()
+    assert not region.reactor.getDelayedCalls()
+    assert not [wire for wire in region.reactor.wires if wire.is_open]
 
 
 def test_a_call_that_is_cancelled_when_its_attempt_failed_goes_nowhere_else() -> None:
     """The other instance does not see it."""
-    town = Town()
-    call = town.call()
-    town.client.listen(lambda event: call.deferred.cancel() if isinstance(event, AttemptEnded) else None)
-    town.dial.fail()
+    region = Region()
+    call = region.call()
+    region.client.listen(lambda event: call.deferred.cancel() if isinstance(event, AttemptEnded) else None)
+    region.dial.fail()
     assert isinstance(call.error, CancelledError)
-    assert not town.reactor.dials
-    assert town.client.counters.failed == {"CancelledError": 1}
-    town.assert_clean()
+    assert not region.reactor.dials
+    assert region.client.counters.failed == {"CancelledError": 1}
+    region.assert_clean()
 
 
 def test_a_call_that_is_cancelled_when_it_has_ended_keeps_its_answer() -> None:
     """The event says answered, so its Deferred does."""
-    town = Town()
-    call = town.call()
-    town.client.listen(lambda event: call.deferred.cancel() if isinstance(event, CallEnded) else None)
-    says(town.accept(), response())
+    region = Region()
+    call = region.call()
+    region.client.listen(lambda event: call.deferred.cancel() if isinstance(event, CallEnded) else None)
+    says(region.accept(), response())
     assert str(call.value) == "ok"
-    assert (town.client.counters.answered, town.client.counters.failed) == (1, {})
-    town.assert_clean()
+    assert (region.client.counters.answered, region.client.counters.failed) == (1, {})
+    region.assert_clean()
 
 
 @pytest.mark.parametrize("act", ACTS)
 def test_a_parser_may_do_anything_to_the_call(act: Any, logged: list[str]) -> None:
     """Cancelled or closed in the middle of the parsing, the call ends so; the connection is whole."""
-    town = Town(1)
+    region = Region(1)
     call = Late()
 
     def parse(body: bytes) -> bytes:
-        act(town, call)
+        act(region, call)
         return body
 
-    call.attach(town.client.predict(Request(parse)))
-    wire = town.accept()
+    call.attach(region.client.predict(Request(parse)))
+    wire = region.accept()
     says(wire, response())
     if act is call_again:
         assert call.value == b"ok"
     else:
         assert isinstance(call.error, ClientClosed if act is close else CancelledError)
-    counters = town.client.counters
-    town.settle()
+    counters = region.client.counters
+    region.settle()
     assert counters.calls == counters.answered + counters.failed.total()
     assert not logged
-    town.assert_clean()
+    region.assert_clean()
 
 
 @pytest.mark.parametrize("act", [close, call_again])
 def test_a_callback_may_do_anything_to_the_client(act: Any, logged: list[str]) -> None:
     """When it runs, the call is over."""
-    town = Town(1)
-    deferred = town.client.predict(b"x")
-    deferred.addCallback(lambda _: act(town, call))
+    region = Region(1)
+    deferred = region.client.predict(b"x")
+    deferred.addCallback(lambda _: act(region, call))
     call = Result(deferred)
-    town.serve()
+    region.serve()
     assert call.fired == [None]
     assert not logged
-    town.assert_clean()
+    region.assert_clean()
 
 
 def test_the_error_of_a_bug_says_what_was_raised(monkeypatch: pytest.MonkeyPatch, logged: list[str]) -> None:
     """With the attempts, and the exception itself as its cause."""
     trap = Trap(monkeypatch, "eas_tw.policy.retry.RetryPolicy.decide")
-    town = Town()
-    call = town.call()
+    region = Region()
+    call = region.call()
     planted = ZeroDivisionError("float division")
     trap.arm(planted, is_after=False)
-    town.dial.fail()
+    region.dial.fail()
     assert str(call.error).startswith("ZeroDivisionError was raised inside the client, see the log: float division;")
     assert call.error.__cause__ is planted
     assert len(call.error.attempts) == 1
     assert logged == ["ZeroDivisionError"]
-    town.assert_clean()
+    region.assert_clean()
 
 
 def test_a_connection_that_cannot_write_is_a_lost_attempt(logged: list[str]) -> None:
     """Another instance answers; what was sent is unknown, so a call that is not idempotent ends there."""
     for idempotent in (True, False):
-        town = Town()
-        call = town.call(idempotent=idempotent)
-        dial = town.dial
+        region = Region()
+        call = region.call(idempotent=idempotent)
+        dial = region.dial
         broken = dial.factory.buildProtocol
 
         def build(address: Any, make: Any = broken) -> Any:
@@ -408,55 +408,55 @@ def test_a_connection_that_cannot_write_is_a_lost_attempt(logged: list[str]) -> 
 
         dial.factory.buildProtocol = build
         dial.accept()
-        town.serve()
+        region.serve()
         if idempotent:
             assert str(call.value) == "ok"
-            assert town.client.counters.retries == {"lost": 1}
+            assert region.client.counters.retries == {"lost": 1}
         else:
             assert "the request could not be written: ValueError: no socket" in str(call.error)
         assert logged.pop() == "ValueError"
-        town.assert_clean()
+        region.assert_clean()
 
 
 def test_a_deadline_is_kept_although_the_line_cannot_be_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """The calls after it are ended on time, too."""
     trap = Trap(monkeypatch, "eas_tw.net.pool.Pool.withdraw")
-    town = Town(1, timeout_s=2.0)
-    calls = [town.call() for _ in range(3)]
+    region = Region(1, timeout_s=2.0)
+    calls = [region.call() for _ in range(3)]
     trap.arm(RuntimeError("planted"), is_after=False)
-    town.advance(2.0)
+    region.advance(2.0)
     assert isinstance(calls[0].error, RequestFailed)
     assert all(isinstance(call.error, DeadlineExceeded) for call in calls[1:])
-    town.assert_clean()
+    region.assert_clean()
 
 
 def test_an_address_that_cannot_be_dialled_is_a_failed_connect(logged: list[str]) -> None:
     """Twisted raises at once for some; the instance is left out like any that refuses, and the others serve."""
-    town = Town(3)
-    dial = town.reactor.connectTCP
+    region = Region(3)
+    dial = region.reactor.connectTCP
 
     def connect(host: str, *args: Any, **options: Any) -> Any:
         if host == "10.0.0.2":
             raise OSError("Name or service not known")
         return dial(host, *args, **options)
 
-    town.reactor.connectTCP = connect  # type: ignore[method-assign]
+    region.reactor.connectTCP = connect  # type: ignore[method-assign]
     for _ in range(6):
-        assert str(answered(town).value) == "ok"
-    assert town.client.counters.retries.keys() == {"connect_failed"}
-    assert town.client.counters.ejections.keys() == {"10.0.0.2:80"}
+        assert str(answered(region).value) == "ok"
+    assert region.client.counters.retries.keys() == {"connect_failed"}
+    assert region.client.counters.ejections.keys() == {"10.0.0.2:80"}
     assert not logged
-    town.assert_clean()
+    region.assert_clean()
 
 
 def test_a_long_line_for_an_address_that_cannot_be_dialled() -> None:
     """Each call fails by itself, in turn; none is nested in another."""
-    town = Town(1, attempts=1, max_connections_per_instance=1)
-    calls = [town.call() for _ in range(3000)]
-    wire = town.dial.accept()
-    town.reactor.connectTCP = thrower(OSError("Name or service not known"))  # type: ignore[method-assign]
+    region = Region(1, attempts=1, max_connections_per_instance=1)
+    calls = [region.call() for _ in range(3000)]
+    wire = region.dial.accept()
+    region.reactor.connectTCP = thrower(OSError("Name or service not known"))  # type: ignore[method-assign]
     wire.lose()
     for _ in range(3000):
-        town.advance()
+        region.advance()
     assert all(isinstance(call.error, RequestFailed) for call in calls)
-    town.assert_clean()
+    region.assert_clean()

@@ -12,7 +12,7 @@ from twisted.logger import globalLogPublisher
 
 from eas_tw import ClientClosed, ConfigError, NoInstances, PredictClient
 from eas_tw.telemetry.events import CallEnded, Closed
-from tests.net.calling import House, Result, response, says
+from tests.net.calling import Harness, Result, response, says
 from tests.net.fleet import PuppetReactor
 
 
@@ -28,51 +28,51 @@ def test_before_init_and_after_close_are_clear_errors() -> None:
 
 def test_close_lets_calls_finish() -> None:
     """Draining: a call in flight gets its answer, a new one is refused."""
-    house = House()
-    call = house.call()
-    wire = house.accept()
-    closing = Result(house.client.close())
+    harness = Harness()
+    call = harness.call()
+    wire = harness.accept()
+    closing = Result(harness.client.close())
     assert not closing.fired
-    assert isinstance(house.call().error, ClientClosed)
+    assert isinstance(harness.call().error, ClientClosed)
     says(wire, response())
     assert str(call.value) == "ok"
-    house.reactor.advance(0)
+    harness.reactor.advance(0)
     assert closing.fired
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_close_fires_after_the_last_call_has_its_answer() -> None:
     """Even if no socket is left to wait for: a program may end when `close` fires."""
-    house = House(1, attempts=1)
+    harness = Harness(1, attempts=1)
     told: list[str] = []
-    house.client.predict("hello").addBoth(lambda _: told.append("call"))
-    house.client.close().addBoth(lambda _: told.append("closed"))
-    house.accept().lose(ConnectionError())
-    house.reactor.advance(0)
+    harness.client.predict("hello").addBoth(lambda _: told.append("call"))
+    harness.client.close().addBoth(lambda _: told.append("closed"))
+    harness.accept().lose(ConnectionError())
+    harness.reactor.advance(0)
     assert told == ["call", "closed"]
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_close_ends_calls_that_do_not_finish() -> None:
     """After `drain_timeout_s` they fail, and every socket is gone when `close` fires."""
-    house = House(timeout_s=60, drain_timeout_s=3.0)
-    hung, connecting = house.call(), house.call()
-    house.reactor.dials[0].accept()
-    closing = Result(house.client.close())
-    house.reactor.advance(3.0)
+    harness = Harness(timeout_s=60, drain_timeout_s=3.0)
+    hung, connecting = harness.call(), harness.call()
+    harness.reactor.dials[0].accept()
+    closing = Result(harness.client.close())
+    harness.reactor.advance(3.0)
     assert isinstance(hung.error, ClientClosed)
     assert isinstance(connecting.error, ClientClosed)
     assert closing.fired
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_children_share_connections_and_have_their_own_service() -> None:
     """`child` talks to another service on the same instances over the same connections."""
-    house = House(1)
-    child = house.client.child("other", token="t0ken")
+    harness = Harness(1)
+    child = harness.client.child("other", token="t0ken")
     Result(child.init())
-    house.call()
-    wire = house.accept()
+    harness.call()
+    wire = harness.accept()
     says(wire, response())
     wire.take()
     call = Result(child.predict(b"x"))
@@ -81,74 +81,74 @@ def test_children_share_connections_and_have_their_own_service() -> None:
     assert str(call.value) == "ok"
     assert Result(child.close()).fired
     assert wire.is_open
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_a_closed_child_is_forgotten() -> None:
     """A program may make a child for each of its jobs: nothing of them is kept, neither client nor retry budget."""
-    house = House(1)
+    harness = Harness(1)
     kept = []
     for number in range(20):
-        child = house.client.child(f"job{number}")
+        child = harness.client.child(f"job{number}")
         Result(child.init())
-        assert len(house.client._children) == 1
+        assert len(harness.client._children) == 1
         assert Result(child.close()).fired
         kept.append(weakref.ref(child))
     del child
     gc.collect()
     assert not any(ref() for ref in kept)
-    assert not house.client._children
-    assert len(house.client._family._budgets) == 1
-    house.assert_clean()
-    assert not house.client._family._budgets
+    assert not harness.client._children
+    assert len(harness.client._shared._budgets) == 1
+    harness.assert_clean()
+    assert not harness.client._shared._budgets
 
 
 def test_a_child_that_was_never_opened_may_be_dropped() -> None:
     """It holds nothing that has to be closed; one that is opened is the parent's to close."""
-    house = House(1)
-    dropped, opened = house.client.child("a"), house.client.child("b")
+    harness = Harness(1)
+    dropped, opened = harness.client.child("a"), harness.client.child("b")
     Result(opened.init())
     ref, living = weakref.ref(dropped), weakref.ref(opened)
     del dropped, opened
     gc.collect()
     assert ref() is None
     assert living() is not None
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_a_child_of_a_closed_client_refuses() -> None:
     """Whenever it was made, and whether it was opened; so does one of a child."""
-    house = House(1)
-    unopened, opened = house.client.child("a"), house.client.child("b")
+    harness = Harness(1)
+    unopened, opened = harness.client.child("a"), harness.client.child("b")
     below = unopened.child("c")
     for client in (opened, below):
         Result(client.init())
-    assert Result(house.client.close()).fired
+    assert Result(harness.client.close()).fired
     with pytest.raises(ClientClosed):
-        house.client.child("late")
+        harness.client.child("late")
     for client in (unopened, opened, below):
         with pytest.raises(ClientClosed):
             client.child("late")
         assert isinstance(Result(client.init()).error, ClientClosed)
         assert isinstance(Result(client.predict(b"x")).error, ClientClosed)
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_children_close_at_once_and_one_that_fails_stops_no_other() -> None:
     """Each takes no more calls from the moment the parent is closed, and all drain in the same time."""
-    house = House(1, drain_timeout_s=3.0, timeout_s=60)
-    children = [house.client.child(f"job{number}") for number in range(3)]
+    harness = Harness(1, drain_timeout_s=3.0, timeout_s=60)
+    children = [harness.client.child(f"job{number}") for number in range(3)]
     for child in children:
         Result(child.init())
     calls = [Result(child.predict(b"x")) for child in children]
     logged: list[Any] = []
     globalLogPublisher.addObserver(logged.append)
-    assert children[0]._session is not None
-    children[0]._session.fleet.close = lambda: 1 / 0  # type: ignore[assignment, method-assign, return-value]
+    assert children[0]._runtime is not None
+    children[0]._runtime.fleet.close = lambda: 1 / 0  # type: ignore[assignment, method-assign, return-value]
     children[1].close = lambda: fail(KeyError("no"))  # type: ignore[method-assign, assignment]
-    closing = Result(house.client.close())
+    closing = Result(harness.client.close())
     assert isinstance(Result(children[2].predict(b"x")).error, ClientClosed)
-    house.reactor.advance(3.0)
+    harness.reactor.advance(3.0)
     globalLogPublisher.removeObserver(logged.append)
     assert closing.fired
     assert isinstance(calls[0].error, ClientClosed)
@@ -159,48 +159,48 @@ def test_children_close_at_once_and_one_that_fails_stops_no_other() -> None:
 
 def test_closing_again_from_a_callback_is_one_closing() -> None:
     """A call that ends because the client closes may close it, too."""
-    house = House(1, drain_timeout_s=0)
+    harness = Harness(1, drain_timeout_s=0)
     again: list[Any] = []
-    house.client.predict(b"x").addErrback(lambda _: again.append(Result(house.client.close())))
-    closing = Result(house.client.close())
+    harness.client.predict(b"x").addErrback(lambda _: again.append(Result(harness.client.close())))
+    closing = Result(harness.client.close())
     assert closing.fired
     assert again[0].fired
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_a_budget_is_of_one_service_at_one_endpoint() -> None:
     """Clients of the same service share it; the same name at another endpoint, or of another type, does not."""
-    house = House(1)
-    same, elsewhere, other = house.client.child("svc"), house.client.child("svc"), house.client.child("other")
+    harness = Harness(1)
+    same, elsewhere, other = harness.client.child("svc"), harness.client.child("svc"), harness.client.child("other")
     elsewhere.set_endpoint("10.0.0.9")
-    again = house.client.child("svc")
+    again = harness.client.child("svc")
     again.set_endpoint("http://10.0.0.9/")
     for client in (same, elsewhere, other, again):
         Result(client.init())
-    budgets = [client._session.calls.budget for client in (house.client, same, elsewhere, again, other)]  # type: ignore[union-attr]
+    budgets = [client._runtime.call_context.budget for client in (harness.client, same, elsewhere, again, other)]  # type: ignore[union-attr]
     assert budgets[0] is budgets[1]
     assert budgets[2] is budgets[3]
     assert len(set(map(id, budgets))) == 3
     Result(same.close())
-    assert house.client._session is not None
-    third = house.client.child("svc")
+    assert harness.client._runtime is not None
+    third = harness.client.child("svc")
     Result(third.init())
-    assert third._session is not None
-    assert third._session.calls.budget is budgets[0]
-    house.assert_clean()
+    assert third._runtime is not None
+    assert third._runtime.call_context.budget is budgets[0]
+    harness.assert_clean()
 
 
 def test_the_last_event_is_that_it_closed() -> None:
     """After the calls it cut off; then listeners are let go, opened or not."""
-    house = House(1, drain_timeout_s=0)
+    harness = Harness(1, drain_timeout_s=0)
     heard: list[Any] = []
-    house.client.listen(heard.append)
-    Result(house.client.predict(b"x"))
-    house.assert_clean()
+    harness.client.listen(heard.append)
+    Result(harness.client.predict(b"x"))
+    harness.assert_clean()
     assert isinstance(heard[-2], CallEnded)
     assert heard[-1] == Closed("svc")
-    assert house.client._record._listeners == ()
-    never = PredictClient("", "other", instances=[("10.0.0.1", 80)], reactor=house.reactor)
+    assert harness.client._record._listeners == ()
+    never = PredictClient("", "other", instances=[("10.0.0.1", 80)], reactor=harness.reactor)
     never.listen(heard.append)
     Result(never.close())
     assert heard[-1] == Closed("other")
@@ -208,9 +208,9 @@ def test_the_last_event_is_that_it_closed() -> None:
 
 def test_a_wrong_child_leaves_nothing() -> None:
     """The mistake is told, and the parent keeps nothing of it."""
-    house = House(1)
+    harness = Harness(1)
     with pytest.raises(ConfigError):
-        house.client.child("no service")
+        harness.client.child("no service")
     gc.collect()
-    assert not house.client._children
-    house.assert_clean()
+    assert not harness.client._children
+    harness.assert_clean()

@@ -9,7 +9,7 @@ import pytest
 from twisted.internet import error
 
 from eas_tw.net.connect_errors import connect_outcome, local_shortage
-from eas_tw.policy.outcomes import Condition
+from eas_tw.policy.outcomes import AttemptStatus
 
 LOCAL = ["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENETUNREACH", "ENETDOWN", "ENOBUFS", "ENOMEM"]
 NOT_LOCAL = ["EHOSTUNREACH", "ECONNRESET", "EACCES", "EINVAL", "EAFNOSUPPORT"]
@@ -22,7 +22,7 @@ def test_a_shortage_of_this_machine_is_named(name: str) -> None:
     told = (number, os.strerror(number))
     for raised in (error.ConnectBindError(*told), error.getConnectError(told), OSError(*told)):  # type: ignore[no-untyped-call]
         outcome = connect_outcome(raised)
-        assert outcome.condition is Condition.LOCAL_RESOURCE
+        assert outcome.attempt_status is AttemptStatus.LOCAL_RESOURCE
         assert outcome.detail.endswith(f": {name}")
 
 
@@ -31,23 +31,23 @@ def test_what_a_dead_instance_causes_is_not_a_shortage(name: str) -> None:
     """No answer to ARP is EHOSTUNREACH."""
     number = getattr(errno, name)
     outcome = connect_outcome(error.getConnectError((number, os.strerror(number))))  # type: ignore[no-untyped-call]
-    assert outcome.condition is Condition.CONNECT_FAILED
+    assert outcome.attempt_status is AttemptStatus.CONNECT_FAILED
     assert os.strerror(number) in outcome.detail
 
 
 @pytest.mark.parametrize(
-    ("raised", "condition"),
+    ("raised", "attempt_status"),
     [
-        (error.ConnectionRefusedError(), Condition.CONNECT_REFUSED),
-        (error.TimeoutError(), Condition.CONNECT_TIMEOUT),
-        (error.UserError(), Condition.RETIRED),
-        (error.DNSLookupError("no such name"), Condition.CONNECT_FAILED),
-        (UnicodeError("label too long"), Condition.CONNECT_FAILED),
+        (error.ConnectionRefusedError(), AttemptStatus.CONNECT_REFUSED),
+        (error.TimeoutError(), AttemptStatus.CONNECT_TIMEOUT),
+        (error.UserError(), AttemptStatus.INSTANCE_REMOVED),
+        (error.DNSLookupError("no such name"), AttemptStatus.CONNECT_FAILED),
+        (UnicodeError("label too long"), AttemptStatus.CONNECT_FAILED),
     ],
 )
-def test_the_rest_is_told_apart(raised: Exception, condition: Condition) -> None:
+def test_the_rest_is_told_apart(raised: Exception, attempt_status: AttemptStatus) -> None:
     """By Twisted's classes."""
-    assert connect_outcome(raised).condition is condition
+    assert connect_outcome(raised).attempt_status is attempt_status
 
 
 def test_no_error_is_no_shortage() -> None:

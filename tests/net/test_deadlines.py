@@ -1,4 +1,4 @@
-"""Deadlines of many on few timers, and the marks before them."""
+"""Deadlines of many on few timers, and the stages before them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from twisted.internet.task import Clock
 from eas_tw.net.deadlines import Deadlines
 
 
-class House:
-    """Deadlines with marks at a half and three quarters, and what they told and when."""
+class Harness:
+    """Deadlines with stages at a half and three quarters, and what they told and when."""
 
-    def __init__(self, marks: tuple[float, ...] = (0.5, 0.75)) -> None:
+    def __init__(self, stages: tuple[float, ...] = (0.5, 0.75)) -> None:
         self.clock = Clock()
         self.told: list[tuple[float, str, object]] = []
-        self.deadlines: Deadlines[object] = Deadlines(self.clock, self._note("end"), marks, self._note("mark"))
+        self.deadlines: Deadlines[object] = Deadlines(self.clock, self._note("end"), stages, self._note("mark"))
 
     def _note(self, what: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
         return lambda who: self.told.append((round(self.clock.seconds(), 9), what, who))
@@ -30,55 +30,55 @@ class House:
 
 def test_marks_come_in_order_and_the_end_last() -> None:
     """At a half, at three quarters, at the end; then no timer is left."""
-    house = House()
-    house.set("a")
-    house.run(*[0.5] * 10)
-    assert house.told == [(2.0, "mark", "a"), (3.0, "mark", "a"), (4.0, "end", "a")]
-    assert not house.clock.getDelayedCalls()
-    assert not house.deadlines
+    harness = Harness()
+    harness.set("a")
+    harness.run(*[0.5] * 10)
+    assert harness.told == [(2.0, "mark", "a"), (3.0, "mark", "a"), (4.0, "end", "a")]
+    assert not harness.clock.getDelayedCalls()
+    assert not harness.deadlines
 
 
 def test_who_is_cleared_hears_nothing_more() -> None:
-    """Before the first mark, and between two."""
-    house = House()
-    house.set("a")
-    house.set("b")
-    house.run(1.0)
-    house.deadlines.clear("a", 4.0)
-    house.run(1.0)
-    house.deadlines.clear("b", 4.0)
-    house.run(5.0)
-    assert house.told == [(2.0, "mark", "b")]
-    assert not house.clock.getDelayedCalls()
+    """Before the first stage ends, and between two."""
+    harness = Harness()
+    harness.set("a")
+    harness.set("b")
+    harness.run(1.0)
+    harness.deadlines.clear("a", 4.0)
+    harness.run(1.0)
+    harness.deadlines.clear("b", 4.0)
+    harness.run(5.0)
+    assert harness.told == [(2.0, "mark", "b")]
+    assert not harness.clock.getDelayedCalls()
 
 
 def test_after_a_stall_the_end_is_told_and_no_mark() -> None:
-    """What is over needs no second chance."""
-    house = House()
-    house.set("a")
-    house.run(60.0)
-    assert house.told == [(60.0, "end", "a")]
+    """What is over is not looked at again."""
+    harness = Harness()
+    harness.set("a")
+    harness.run(60.0)
+    assert harness.told == [(60.0, "end", "a")]
 
 
 def test_one_timer_serves_all_of_a_duration() -> None:
     """A thousand deadlines, one delayed call; the oldest first."""
-    house = House(marks=())
+    harness = Harness(stages=())
     for who in range(1000):
-        house.set(who)
-    assert len(house.clock.getDelayedCalls()) == 1
-    assert list(house.deadlines) == list(range(1000))
-    house.run(4.0)
-    assert [who for _, _, who in house.told] == list(range(1000))
+        harness.set(who)
+    assert len(harness.clock.getDelayedCalls()) == 1
+    assert list(harness.deadlines) == list(range(1000))
+    harness.run(4.0)
+    assert [who for _, _, who in harness.told] == list(range(1000))
 
 
 def test_setting_one_inside_another_is_fine() -> None:
     """What is told may set a deadline of the same duration."""
-    house = House(marks=(0.5,))
-    again = Deadlines(house.clock, lambda who: again.set(who + 1, house.clock.seconds(), 1.0) if who < 3 else None)  # type: ignore[operator, var-annotated]
+    harness = Harness(stages=(0.5,))
+    again = Deadlines(harness.clock, lambda who: again.set(who + 1, harness.clock.seconds(), 1.0) if who < 3 else None)  # type: ignore[operator, var-annotated]
     again.set(0, 0.0, 1.0)
-    house.run(*[1.0] * 5)
+    harness.run(*[1.0] * 5)
     assert not again
-    assert not house.clock.getDelayedCalls()
+    assert not harness.clock.getDelayedCalls()
 
 
 @pytest.mark.parametrize("when", ["before", "inside"])
@@ -132,7 +132,7 @@ def test_one_that_raises_does_not_stop_the_next(kind: type[BaseException], logge
 @given(st.lists(st.tuples(st.sampled_from(["set", "clear", "pass"]), st.integers(0, 5), st.sampled_from([1.0, 3.0]))))
 def test_everybody_is_told_once_at_the_time(steps: list[tuple[str, int, float]]) -> None:
     """Against one timer each."""
-    house = House()
+    harness = Harness()
     pending: dict[tuple[int, float], float] = {}
     expected: list[tuple[float, str, object]] = []
 
@@ -141,60 +141,60 @@ def test_everybody_is_told_once_at_the_time(steps: list[tuple[str, int, float]])
             (began + share * key[1], what, key)
             for key, began in pending.items()
             for share, what in ((0.5, "mark"), (0.75, "mark"), (1.0, "end"))
-            if house.clock.seconds() < began + share * key[1] <= to_s
+            if harness.clock.seconds() < began + share * key[1] <= to_s
         )
         expected.extend(due)
         for at_s, what, key in due:
             if what == "end" and pending.get(key, -1.0) + key[1] == at_s:
                 del pending[key]
-        while house.clock.seconds() < to_s:
-            house.clock.advance(0.25)
+        while harness.clock.seconds() < to_s:
+            harness.clock.advance(0.25)
 
     for what, who, after_s in steps:
         key = (who, after_s)
         if what == "set" and key not in pending:
-            pending[key] = house.clock.seconds()
-            house.set(key, after_s)
+            pending[key] = harness.clock.seconds()
+            harness.set(key, after_s)
         elif what == "clear" and key in pending:
             del pending[key]
-            house.deadlines.clear(key, after_s)
+            harness.deadlines.clear(key, after_s)
         elif what == "pass":
-            pass_to(house.clock.seconds() + 0.5 * (who + 1))
-    pass_to(house.clock.seconds() + 4.0)
-    assert sorted(house.told, key=str) == sorted(expected, key=str)
-    assert not house.clock.getDelayedCalls()
+            pass_to(harness.clock.seconds() + 0.5 * (who + 1))
+    pass_to(harness.clock.seconds() + 4.0)
+    assert sorted(harness.told, key=str) == sorted(expected, key=str)
+    assert not harness.clock.getDelayedCalls()
 
 
 def test_durations_that_are_over_are_not_kept() -> None:
     """A program may give each call what is left of a deadline of its own: no two alike."""
-    house = House()
-    house.set("stays", 3600.5)
+    harness = Harness()
+    harness.set("stays", 3600.5)
     for number in range(10_000):
         after_s = 3600 + number / 1e5
-        house.set("goes", after_s)
-        house.deadlines.clear("goes", after_s)
-    assert len(house.deadlines._queues) <= 130
-    assert len(house.clock.getDelayedCalls()) <= 130
-    house.clock.pump([600.0] * 7)
-    assert [who for _, what, who in house.told if what == "end"] == ["stays"]
-    assert not house.clock.getDelayedCalls()
+        harness.set("goes", after_s)
+        harness.deadlines.clear("goes", after_s)
+    assert len(harness.deadlines._queues) <= 130
+    assert len(harness.clock.getDelayedCalls()) <= 130
+    harness.clock.pump([600.0] * 7)
+    assert [who for _, what, who in harness.told if what == "end"] == ["stays"]
+    assert not harness.clock.getDelayedCalls()
 
 
 def test_a_queue_may_be_dropped_while_it_is_swept() -> None:
     """What expires sets deadlines of many other durations, and of the same."""
-    house = House(())
-    deadlines = house.deadlines
+    harness = Harness(())
+    deadlines = harness.deadlines
 
     def expire(who: object) -> None:
-        house.told.append((house.clock.seconds(), "end", who))
+        harness.told.append((harness.clock.seconds(), "end", who))
         if who == "first":
             for number in range(200):
-                deadlines.set(number, house.clock.seconds(), 10.0 + number)
-            deadlines.set("again", house.clock.seconds(), 1.0)
+                deadlines.set(number, harness.clock.seconds(), 10.0 + number)
+            deadlines.set("again", harness.clock.seconds(), 1.0)
 
     deadlines._expire = expire
-    house.set("first", 1.0)
-    house.run(1.0, 1.0)
-    assert house.told == [(1.0, "end", "first"), (2.0, "end", "again")]
+    harness.set("first", 1.0)
+    harness.run(1.0, 1.0)
+    assert harness.told == [(1.0, "end", "first"), (2.0, "end", "again")]
     deadlines.stop()
-    assert not house.clock.getDelayedCalls()
+    assert not harness.clock.getDelayedCalls()

@@ -13,7 +13,14 @@ from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 
 from eas_tw.net.discovery import DOCUMENTED_PATH, NEWER_PATH, Poller, UpstreamsSource, VipServerSource
-from eas_tw.policy.instances import BadStatusError, Instance, Refusal, RefusedReplyError, Snapshot, read_upstreams
+from eas_tw.policy.instances import (
+    BadStatusError,
+    DiscoveryReplyRejected,
+    Instance,
+    RejectReason,
+    Snapshot,
+    read_upstreams,
+)
 
 GOOD = json.dumps({"endpoints": {"items": [{"ip": "10.0.0.1", "port": 1, "weight": 1}]}}).encode()
 PARTLY = json.dumps({"endpoints": {"items": [{"ip": "10.0.0.1", "port": 1, "weight": 1}, None]}}).encode()
@@ -37,16 +44,16 @@ class Puppet:
         assert self.reply is not None
         self.reply.callback(read_upstreams(body))
 
-    def refuses(self, reason: Refusal = Refusal.HTTP_STATUS) -> None:
+    def refuses(self, reason: RejectReason = RejectReason.HTTP_STATUS) -> None:
         assert self.reply is not None
-        self.reply.errback(RefusedReplyError(reason, f"it was {reason}"))
+        self.reply.errback(DiscoveryReplyRejected(reason, f"it was {reason}"))
 
     def close(self) -> Deferred[None]:
         self.closed = True
         return succeed(None)
 
 
-class House:
+class Harness:
     def __init__(self, jitter: float = 0.0) -> None:
         self.clock = Clock()
         self.source = Puppet()
@@ -65,24 +72,24 @@ class House:
 
 def test_polls_follow_each_other_at_the_interval() -> None:
     """The first at once, the next five seconds after the beginning of the one before, however long that took."""
-    house = House()
-    house.clock.advance(2.0)
-    house.source.answers()
-    house.clock.advance(2.9)
-    assert house.source.asked == 1
-    house.clock.advance(0.1)
-    assert house.source.asked == 2
+    harness = Harness()
+    harness.clock.advance(2.0)
+    harness.source.answers()
+    harness.clock.advance(2.9)
+    assert harness.source.asked == 1
+    harness.clock.advance(0.1)
+    assert harness.source.asked == 2
 
 
 def test_intervals_are_jittered() -> None:
     """Each within ± 10 %, and not all the same."""
-    house = House(jitter=0.1)
+    harness = Harness(jitter=0.1)
     beginnings = []
     for _ in range(50):
-        beginnings.append(house.clock.seconds())
-        house.source.answers()
-        (timer,) = house.clock.getDelayedCalls()
-        house.clock.advance(timer.getTime() - house.clock.seconds())
+        beginnings.append(harness.clock.seconds())
+        harness.source.answers()
+        (timer,) = harness.clock.getDelayedCalls()
+        harness.clock.advance(timer.getTime() - harness.clock.seconds())
     gaps = [after - before for before, after in pairwise(beginnings)]
     assert 4.5 <= min(gaps) < 4.7
     assert 5.3 < max(gaps) <= 5.5
@@ -90,89 +97,89 @@ def test_intervals_are_jittered() -> None:
 
 def test_a_slow_reply_never_makes_two_polls_at_once() -> None:
     """The next poll waits for the end of this one."""
-    house = House()
-    house.clock.advance(60.0)
-    assert house.source.asked == 1
-    house.source.answers()
-    house.clock.advance(0.0)
-    assert house.source.asked == 2
+    harness = Harness()
+    harness.clock.advance(60.0)
+    assert harness.source.asked == 1
+    harness.source.answers()
+    harness.clock.advance(0.0)
+    assert harness.source.asked == 2
 
 
 def test_while_there_is_no_list_polls_hurry() -> None:
     """After 0.1 s, doubling to the interval; the first good list ends the hurry."""
-    house = House()
+    harness = Harness()
     waits = []
     for _ in range(9):
-        house.source.refuses()
-        (timer,) = house.clock.getDelayedCalls()
-        waits.append(round(timer.getTime() - house.clock.seconds(), 6))
-        house.clock.advance(waits[-1])
+        harness.source.refuses()
+        (timer,) = harness.clock.getDelayedCalls()
+        waits.append(round(timer.getTime() - harness.clock.seconds(), 6))
+        harness.clock.advance(waits[-1])
     assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
-    house.source.answers()
-    house.clock.advance(5.0)
-    house.source.refuses()
-    house.clock.advance(4.9)
-    assert house.source.asked == 11
+    harness.source.answers()
+    harness.clock.advance(5.0)
+    harness.source.refuses()
+    harness.clock.advance(4.9)
+    assert harness.source.asked == 11
 
 
 def test_the_account_tells_polls_age_and_rejections() -> None:
-    """Each refused reply under its reason; dropped rows under theirs; the age of the last good list."""
-    house = House()
-    assert house.poller.status.age_s is None
-    house.source.answers(PARTLY)
-    for reason in (Refusal.HTTP_STATUS, Refusal.EMPTY_LIST, Refusal.HTTP_STATUS):
-        house.clock.advance(5.0)
-        house.source.refuses(reason)
-    status = house.poller.status
+    """Each rejected reply under its reason; dropped rows under theirs; the age of the last good list."""
+    harness = Harness()
+    assert harness.poller.status.age_s is None
+    harness.source.answers(PARTLY)
+    for reason in (RejectReason.HTTP_STATUS, RejectReason.EMPTY_LIST, RejectReason.HTTP_STATUS):
+        harness.clock.advance(5.0)
+        harness.source.refuses(reason)
+    status = harness.poller.status
     assert (status.polls, status.accepted, status.age_s) == (4, 1, 15.0)
     assert status.rejections == {"http_status": 2, "empty_list": 1}
     assert status.bad_rows == {"not_an_object": 1}
     assert status.bad_row_examples == {"not_an_object": "row is null, not an object"}
     assert status.last_error == "it was http_status"
-    assert len(house.got) == 1
+    assert len(harness.got) == 1
 
 
 def test_a_bug_in_the_source_does_not_end_polling() -> None:
     """An exception nobody foresaw is logged, and the next poll comes."""
     seen: list[Any] = []
     globalLogPublisher.addObserver(seen.append)
-    house = House()
-    assert house.source.reply is not None
-    house.source.reply.errback(ZeroDivisionError())
+    harness = Harness()
+    assert harness.source.reply is not None
+    harness.source.reply.errback(ZeroDivisionError())
     globalLogPublisher.removeObserver(seen.append)
-    house.clock.advance(5.0)
-    assert house.source.asked == 2
+    harness.clock.advance(5.0)
+    assert harness.source.asked == 2
     assert [event["log_namespace"] for event in seen] == ["eas_tw.discovery"]
 
 
 def test_a_reason_is_logged_once() -> None:
     """A hundred polls with the same bad row are one line."""
     seen: list[Any] = []
-    house = House()
+    harness = Harness()
     globalLogPublisher.addObserver(seen.append)
     for _ in range(100):
-        house.source.answers(PARTLY)
-        house.clock.advance(5.0)
+        harness.source.answers(PARTLY)
+        harness.clock.advance(5.0)
     for _ in range(100):
-        house.source.refuses()
-        house.clock.advance(5.0)
+        harness.source.refuses()
+        harness.clock.advance(5.0)
     globalLogPublisher.removeObserver(seen.append)
     assert len(seen) == 2
-    assert house.poller.status.bad_rows.total() == 100
+    assert harness.poller.status.bad_rows.total() == 100
 
 
 def test_stopping_ends_the_poll_and_the_schedule() -> None:
     """Nothing is left, and a late answer changes nothing."""
-    house = House()
-    house.poller.stop()
-    assert house.source.closed
-    assert not house.clock.getDelayedCalls()
-    house = House()
-    house.source.answers()
-    house.poller.stop()
-    assert not house.clock.getDelayedCalls()
-    house.clock.advance(60)
-    assert house.source.asked == 1
+    harness = Harness()
+    harness.poller.stop()
+    assert harness.source.closed
+    assert not harness.clock.getDelayedCalls()
+    harness = Harness()
+    harness.source.answers()
+    harness.poller.stop()
+    assert not harness.clock.getDelayedCalls()
+    harness.clock.advance(60)
+    assert harness.source.asked == 1
 
 
 class Library:
@@ -217,7 +224,7 @@ def test_the_documented_path_comes_first_and_the_other_on_404() -> None:
 
 
 def test_other_statuses_do_not_change_the_path() -> None:
-    """Only 404 says that the path is not there; both 404 is a refusal."""
+    """Only 404 says that the path is not there; both 404 is a rejection."""
     library = Library({DOCUMENTED: 500, NEWER: GOOD})
     source = UpstreamsSource(Clock(), library, "http://e", "s")  # type: ignore[arg-type]
     assert read(source).value.status == 500
@@ -234,7 +241,7 @@ def test_a_reply_that_has_not_changed_is_not_read_again() -> None:
     assert first.bad_rows.total() == 1
     assert read(source) is first
     library.documents = {DOCUMENTED: b"[]"}
-    assert read(source).value.reason is Refusal.WRONG_SHAPE
+    assert read(source).value.reason is RejectReason.WRONG_SHAPE
     library.documents = {DOCUMENTED: PARTLY}
     assert read(source) == first
     library.documents = {DOCUMENTED: GOOD}
@@ -288,39 +295,39 @@ def test_stopping_inside_a_long_list_leaves_nothing() -> None:
 def test_ever_new_bad_rows_are_one_line_and_one_count() -> None:
     """However many polls bring however many of them."""
     seen: list[Any] = []
-    house = House()
+    harness = Harness()
     globalLogPublisher.addObserver(seen.append)
     for number in range(20):
         rows = [{"ip": "10.0.0.1", "port": -number * 100 - n, "weight": 1} for n in range(100)]
         good = {"ip": "10.0.0.1", "port": 1, "weight": 1}
-        house.source.answers(json.dumps({"endpoints": {"items": [good, *rows]}}).encode())
-        house.clock.advance(5.0)
+        harness.source.answers(json.dumps({"endpoints": {"items": [good, *rows]}}).encode())
+        harness.clock.advance(5.0)
     globalLogPublisher.removeObserver(seen.append)
-    status = house.poller.status
+    status = harness.poller.status
     assert status.bad_rows == {"port": 2_000}
     assert list(status.bad_row_examples) == ["port"]
     assert len(seen) == 1
     assert len(formatEvent(seen[0])) < 200
 
 
-def test_refusals_that_differ_in_numbers_only_are_one_line() -> None:
+def test_rejections_that_differ_in_numbers_only_are_one_line() -> None:
     """Ever new bad rows, poll after poll; another status is another line."""
     seen: list[Any] = []
-    house = House()
+    harness = Harness()
     globalLogPublisher.addObserver(seen.append)
     for number in range(10):
-        assert house.source.reply is not None
-        with pytest.raises(RefusedReplyError) as caught:
+        assert harness.source.reply is not None
+        with pytest.raises(DiscoveryReplyRejected) as caught:
             read_upstreams(json.dumps({"endpoints": {"items": [{"ip": "a", "port": -number, "weight": 1}]}}).encode())
-        house.source.reply.errback(caught.value)
-        house.clock.advance(5.0)
+        harness.source.reply.errback(caught.value)
+        harness.clock.advance(5.0)
     for status in (500, 503):
-        assert house.source.reply is not None
-        house.source.reply.errback(BadStatusError(status))
-        house.clock.advance(5.0)
+        assert harness.source.reply is not None
+        harness.source.reply.errback(BadStatusError(status))
+        harness.clock.advance(5.0)
     globalLogPublisher.removeObserver(seen.append)
     assert len(seen) == 3
-    assert house.poller.status.last_error == "the reply has status 503"
+    assert harness.poller.status.last_error == "the reply has status 503"
 
 
 def test_a_list_of_servers_without_end_is_cut() -> None:
@@ -350,4 +357,4 @@ def test_vipserver_is_asked_in_two_steps() -> None:
     source = VipServerSource(Clock(), library, "http://a:8080", "d", Random(1))  # type: ignore[arg-type]
     assert read(source).instances == (Instance("10.0.0.7", 80, 2),)
     library.documents["http://a:8080/vipserver/serverlist"] = b"\n"
-    assert read(source).value.reason is Refusal.EMPTY_LIST
+    assert read(source).value.reason is RejectReason.EMPTY_LIST

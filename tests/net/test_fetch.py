@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectBindError, TimeoutError  # noqa: A004
 
 from eas_tw import ClientConfig
 from eas_tw.net.fetch import DirectFetcher
-from eas_tw.policy.instances import BadStatusError, Refusal
+from eas_tw.policy.instances import BadStatusError, RejectReason
 from tests.net.calling import Result, response, says
 from tests.net.fleet import PuppetReactor
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 URL = "http://10.0.0.1:8080/lists/svc?internal=true"
 
 
-class House:
+class Harness:
     """A fetcher in a puppet network."""
 
     def __init__(self, **settings: Any) -> None:
@@ -45,148 +45,148 @@ class House:
 
 
 @pytest.fixture
-def house() -> House:
-    return House()
+def harness() -> Harness:
+    return Harness()
 
 
-def test_asks_for_the_document_on_a_connection_of_its_own(house: House) -> None:
+def test_asks_for_the_document_on_a_connection_of_its_own(harness: Harness) -> None:
     """As it is, uncompressed, and the server may close."""
-    result = house.get()
-    (dial,) = house.reactor.dials
+    result = harness.get()
+    (dial,) = harness.reactor.dials
     assert dial.address == ("10.0.0.1", 8080)
-    wire = house.accept()
+    wire = harness.accept()
     assert wire.take() == (
         b"GET /lists/svc?internal=true HTTP/1.1\r\nHost: 10.0.0.1:8080\r\n"
         b"Accept-Encoding: identity\r\nConnection: close\r\n\r\n"
     )
     says(wire, response(200, b"[]"))
     assert result.value == b"[]"
-    house.assert_nothing_left()
+    harness.assert_nothing_left()
 
 
-def test_a_port_that_is_not_said_is_that_of_http(house: House) -> None:
+def test_a_port_that_is_not_said_is_that_of_http(harness: Harness) -> None:
     """And the Host header does not say it either."""
-    house.get("http://10.0.0.1/list")
-    (dial,) = house.reactor.dials
+    harness.get("http://10.0.0.1/list")
+    (dial,) = harness.reactor.dials
     assert dial.address == ("10.0.0.1", 80)
-    assert b"\r\nHost: 10.0.0.1\r\n" in house.accept().take()
+    assert b"\r\nHost: 10.0.0.1\r\n" in harness.accept().take()
 
 
-def test_what_a_url_cannot_have_is_encoded(house: House) -> None:
+def test_what_a_url_cannot_have_is_encoded(harness: Harness) -> None:
     """A service's name may come from anywhere."""
-    house.get("http://10.0.0.1/lists/模型")
-    assert house.accept().take().startswith(b"GET /lists/%E6%A8%A1%E5%9E%8B HTTP/1.1\r\n")
+    harness.get("http://10.0.0.1/lists/模型")
+    assert harness.accept().take().startswith(b"GET /lists/%E6%A8%A1%E5%9E%8B HTTP/1.1\r\n")
 
 
-def test_what_this_machine_lacks_is_named(house: House) -> None:
+def test_what_this_machine_lacks_is_named(harness: Harness) -> None:
     """A poll that could not be sent says why, and blames nobody."""
-    result = house.get()
-    (dial,) = house.reactor.dials
+    result = harness.get()
+    (dial,) = harness.reactor.dials
     dial.fail(ConnectBindError(errno.EMFILE, "Too many open files"))
-    assert result.error.reason is Refusal.CONNECTION
+    assert result.error.reason is RejectReason.CONNECTION
     assert str(result.error) == "no reply: no file descriptor is left in this process: EMFILE"
-    house.assert_nothing_left()
+    harness.assert_nothing_left()
 
 
 @pytest.mark.parametrize("url", ["http://10.0.0.1:port/", "http://模型/", "http://[10/"])
-def test_what_is_no_url_is_a_refusal(house: House, url: str) -> None:
+def test_what_is_no_url_is_a_rejection(harness: Harness, url: str) -> None:
     """An address server may name anything."""
-    assert house.get(url).error.reason is Refusal.CONNECTION
-    house.assert_nothing_left()
+    assert harness.get(url).error.reason is RejectReason.CONNECTION
+    harness.assert_nothing_left()
 
 
-def test_a_document_may_come_in_chunks_or_until_the_close(house: House) -> None:
+def test_a_document_may_come_in_chunks_or_until_the_close(harness: Harness) -> None:
     """As any HTTP server may send it."""
-    chunked = house.get()
-    says(house.accept(), b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n")
-    until_close = house.get()
-    wire = house.accept()
+    chunked = harness.get()
+    says(harness.accept(), b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n")
+    until_close = harness.get()
+    wire = harness.accept()
     says(wire, b"HTTP/1.0 200 OK\r\n\r\n[]")
     wire.lose()
     assert (chunked.value, until_close.value) == (b"[]", b"[]")
-    house.assert_nothing_left()
+    harness.assert_nothing_left()
 
 
 @pytest.mark.parametrize("status", [204, 301, 404, 500])
-def test_another_status_is_a_refusal_that_has_it(house: House, status: int) -> None:
+def test_another_status_is_a_rejection_that_has_it(harness: Harness, status: int) -> None:
     """A redirect, too: nobody follows it."""
-    result = house.get()
-    says(house.accept(), response(status, b"", b"Location: http://10.0.0.9/"))
+    result = harness.get()
+    says(harness.accept(), response(status, b"", b"Location: http://10.0.0.9/"))
     assert isinstance(result.error, BadStatusError)
     assert result.error.status == status
-    house.assert_nothing_left()
+    harness.assert_nothing_left()
 
 
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n", Refusal.VIOLATION),
-        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 101, Refusal.VIOLATION),
-        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 30_000, Refusal.VIOLATION),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", Refusal.VIOLATION),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n", RejectReason.VIOLATION),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 101, RejectReason.VIOLATION),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 30_000, RejectReason.VIOLATION),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", RejectReason.VIOLATION),
     ],
     ids=["announced", "endless", "head", "foreign"],
 )
-def test_too_much_or_not_http_is_a_violation(said: bytes, reason: Refusal) -> None:
+def test_too_much_or_not_http_is_a_violation(said: bytes, reason: RejectReason) -> None:
     """And the connection is cut."""
-    house = House(max_discovery_bytes=100)
-    result = house.get()
-    wire = house.accept()
+    harness = Harness(max_discovery_bytes=100)
+    result = harness.get()
+    wire = harness.accept()
     says(wire, said)
     assert result.error.reason is reason
     assert wire.aborted
-    house.assert_nothing_left()
+    harness.assert_nothing_left()
 
 
-def test_a_connection_that_fails_is_a_refusal(house: House) -> None:
+def test_a_connection_that_fails_is_a_rejection(harness: Harness) -> None:
     """Refused, timed out, or lost before the whole document came."""
-    refused = house.get()
-    house.reactor.dials[0].fail()
-    assert refused.error.reason is Refusal.CONNECTION
-    late = house.get()
-    house.reactor.dials[0].fail(TimeoutError())
-    assert late.error.reason is Refusal.TIMEOUT
+    refused = harness.get()
+    harness.reactor.dials[0].fail()
+    assert refused.error.reason is RejectReason.CONNECTION
+    late = harness.get()
+    harness.reactor.dials[0].fail(TimeoutError())
+    assert late.error.reason is RejectReason.TIMEOUT
     for said in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n["):
-        lost = house.get()
-        wire = house.accept()
+        lost = harness.get()
+        wire = harness.accept()
         if said:
             says(wire, said)
         wire.lose()
-        assert lost.error.reason is Refusal.CONNECTION
-    house.assert_nothing_left()
+        assert lost.error.reason is RejectReason.CONNECTION
+    harness.assert_nothing_left()
 
 
 @pytest.mark.parametrize("heard", ["nothing", "connected", "half"])
 def test_time_is_bounded_wherever_it_stops(heard: str) -> None:
     """While connecting, before the reply, and inside it."""
-    house = House(discovery_timeout_s=2.0)
-    result = house.get()
+    harness = Harness(discovery_timeout_s=2.0)
+    result = harness.get()
     if heard != "nothing":
-        wire = house.accept()
+        wire = harness.accept()
     if heard == "half":
         says(wire, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[")
-    house.reactor.advance(1.9)
+    harness.reactor.advance(1.9)
     assert not result.fired
-    house.reactor.advance(0.1)
-    assert result.error.reason is Refusal.TIMEOUT
-    house.assert_nothing_left()
+    harness.reactor.advance(0.1)
+    assert result.error.reason is RejectReason.TIMEOUT
+    harness.assert_nothing_left()
 
 
 @pytest.mark.parametrize("connected", [False, True])
-def test_cancelling_leaves_nothing(house: House, connected: bool) -> None:  # noqa: FBT001
+def test_cancelling_leaves_nothing(harness: Harness, connected: bool) -> None:  # noqa: FBT001
     """No timer, no connection, and no error that nobody asked for."""
-    result = house.get()
+    result = harness.get()
     if connected:
-        house.accept()
+        harness.accept()
     result.deferred.cancel()
-    assert result.error.reason is Refusal.CONNECTION
-    house.assert_nothing_left()
+    assert result.error.reason is RejectReason.CONNECTION
+    harness.assert_nothing_left()
 
 
-def test_close_waits_for_the_last_socket(house: House) -> None:
+def test_close_waits_for_the_last_socket(harness: Harness) -> None:
     """A server that keeps the connection open does not keep it open."""
-    house.get()
-    wire = house.accept()
-    closed = Result(house.fetcher.close())
+    harness.get()
+    wire = harness.accept()
+    closed = Result(harness.fetcher.close())
     assert wire.aborted
     assert closed.fired == [None]

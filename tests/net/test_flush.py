@@ -15,7 +15,7 @@ from twisted.internet.tcp import Connection
 from eas_tw.net.flush import Flusher
 from eas_tw.net.http1 import ClientConnection
 from eas_tw.net.readable import input_probe
-from eas_tw.policy.outcomes import Condition
+from eas_tw.policy.outcomes import AttemptStatus
 from tests.net.hand import HandReactor
 from tests.net.wire import Witness
 
@@ -208,7 +208,7 @@ def test_what_comes_between_two_requests_is_no_answer(line: Line, surprise: Any,
         line.ask(body)
         surprise(line.far)
     line.reactor.advance(0)
-    assert line.events == ["gone", Condition.UNSENT]
+    assert line.events == ["gone", AttemptStatus.UNSENT]
     assert b"HEAD" not in line.arrived()
 
 
@@ -219,7 +219,7 @@ def test_a_connection_that_was_put_by_before_its_first_use_is_looked_at_too(line
     surprise(line.far)
     line.ask()
     line.reactor.advance(0)
-    assert line.events == ["gone", Condition.UNSENT]
+    assert line.events == ["gone", AttemptStatus.UNSENT]
     assert b"HEAD" not in line.arrived()
 
 
@@ -228,7 +228,7 @@ def test_a_new_connection_that_speaks_first_is_a_failed_connect(line: Line) -> N
     line.far.send(b"SSH-2.0-OpenSSH")
     line.ask()
     line.reactor.advance(0)
-    assert line.events == ["gone", Condition.CONNECT_FAILED]
+    assert line.events == ["gone", AttemptStatus.CONNECT_FAILED]
 
 
 def test_a_connection_that_is_being_aborted_takes_no_request(line: Line) -> None:
@@ -240,7 +240,7 @@ def test_a_connection_that_is_being_aborted_takes_no_request(line: Line) -> None
     line.connection.flush()
     assert line.arrived() == b""
     line.reactor.advance(0)
-    assert line.events == ["gone", Condition.UNSENT]
+    assert line.events == ["gone", AttemptStatus.UNSENT]
 
 
 def test_the_look_sees_a_socket_only_through_recv() -> None:
@@ -268,7 +268,7 @@ def test_a_socket_that_fails_under_the_request_has_not_sent_it(line: Line) -> No
     line.ask(b"body")
     line.near.shutdown(socket.SHUT_WR)
     line.reactor.advance(0)
-    assert line.events == ["gone", Condition.UNSENT]
+    assert line.events == ["gone", AttemptStatus.UNSENT]
 
 
 def test_a_full_socket_is_the_transports(line: Line) -> None:
@@ -309,4 +309,4 @@ def test_an_answer_to_nothing_is_not_the_answer(line: Line) -> None:
     line.read()
     line.reactor.advance(0)
     assert line.arrived() == b""
-    assert line.events == ["gone", Condition.UNSENT]
+    assert line.events == ["gone", AttemptStatus.UNSENT]

@@ -16,7 +16,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
-from eas_tw import Condition, ConnectionFailed, DeadlineExceeded, PredictClient, StatusError
+from eas_tw import AttemptStatus, ConnectionFailed, DeadlineExceeded, PredictClient, StatusError
 from eas_tw.config import ClientConfig
 from tests.net.calling import Result
 from tests.net.fleet import PuppetReactor
@@ -66,7 +66,7 @@ def bad_canceller() -> Any:
     return Deferred(lambda _: raises(RuntimeError("cannot be cancelled"))())
 
 
-class Town:
+class Region:
     def __init__(self, *acts: Callable[[], Any], endpoint: str = "http://gateway.example", **settings: Any) -> None:
         self.reactor = PuppetReactor()
         self.agent = Puppet(*acts)
@@ -93,103 +93,103 @@ class Town:
 
 
 FAILURES = [
-    (lambda: fail(ConnectionRefusedError()), Condition.CONNECT_REFUSED),
-    (raises(ConnectionRefusedError()), Condition.CONNECT_REFUSED),
-    (lambda: fail(DNSLookupError("no such name")), Condition.CONNECT_FAILED),
-    (raises(socket.gaierror("no such name")), Condition.CONNECT_FAILED),
-    (lambda: fail(SchemeNotSupported("https")), Condition.CONNECT_FAILED),
-    (lambda: fail(ResponseNeverReceived([Failure(ConnectionError("reset"))])), Condition.LOST),
-    (lambda: fail(CancelledError()), Condition.LOST),
-    (raises(RuntimeError("the proxy's address is not known")), Condition.LOST),
-    (raises(asyncio.CancelledError()), Condition.LOST),
-    (raises(GeneratorExit()), Condition.LOST),
-    (raises(SystemExit(3)), Condition.LOST),
-    (lambda: None, Condition.LOST),
-    (Response, Condition.LOST),
-    (lambda: succeed(None), Condition.LOST),
-    (lambda: succeed(Response(error=ConnectionError("cut off"))), Condition.LOST),
+    (lambda: fail(ConnectionRefusedError()), AttemptStatus.CONNECT_REFUSED),
+    (raises(ConnectionRefusedError()), AttemptStatus.CONNECT_REFUSED),
+    (lambda: fail(DNSLookupError("no such name")), AttemptStatus.CONNECT_FAILED),
+    (raises(socket.gaierror("no such name")), AttemptStatus.CONNECT_FAILED),
+    (lambda: fail(SchemeNotSupported("https")), AttemptStatus.CONNECT_FAILED),
+    (lambda: fail(ResponseNeverReceived([Failure(ConnectionError("reset"))])), AttemptStatus.LOST),
+    (lambda: fail(CancelledError()), AttemptStatus.LOST),
+    (raises(RuntimeError("the proxy's address is not known")), AttemptStatus.LOST),
+    (raises(asyncio.CancelledError()), AttemptStatus.LOST),
+    (raises(GeneratorExit()), AttemptStatus.LOST),
+    (raises(SystemExit(3)), AttemptStatus.LOST),
+    (lambda: None, AttemptStatus.LOST),
+    (Response, AttemptStatus.LOST),
+    (lambda: succeed(None), AttemptStatus.LOST),
+    (lambda: succeed(Response(error=ConnectionError("cut off"))), AttemptStatus.LOST),
 ]
 
 
-@pytest.mark.parametrize(("act", "condition"), FAILURES)
-def test_whatever_an_agent_does_is_an_outcome_at_once(act: Callable[[], Any], condition: Condition) -> None:
+@pytest.mark.parametrize(("act", "attempt_status"), FAILURES)
+def test_whatever_an_agent_does_is_an_outcome_at_once(act: Callable[[], Any], attempt_status: AttemptStatus) -> None:
     """With one attempt the call ends there and then; with more the next one answers."""
-    town = Town(act, act, attempts=1)
-    call = town.call()
+    region = Region(act, act, attempts=1)
+    call = region.call()
     assert isinstance(call.error, ConnectionFailed)
-    assert call.conditions == [condition]
-    assert town.call().conditions == [condition]
-    assert str(town.call().value) == "ok"
-    assert [type(error) for error in town.raised] in ([], [SystemExit] * 2)
-    town.assert_clean()
-    town = Town(act)
-    call = town.call()
-    town.advance(0.3)
+    assert call.attempt_statuses == [attempt_status]
+    assert region.call().attempt_statuses == [attempt_status]
+    assert str(region.call().value) == "ok"
+    assert [type(error) for error in region.raised] in ([], [SystemExit] * 2)
+    region.assert_clean()
+    region = Region(act)
+    call = region.call()
+    region.advance(0.3)
     assert str(call.value) == "ok"
-    town.assert_clean()
+    region.assert_clean()
 
 
 def test_an_agent_that_answers_before_it_returns() -> None:
     """Its answer is the call's, with the headers, and nothing waits for the deadline."""
-    town = Town(lambda: succeed(Response(400, b"bad column")))
-    call = town.call()
+    region = Region(lambda: succeed(Response(400, b"bad column")))
+    call = region.call()
     assert isinstance(call.error, StatusError)
     assert (call.error.status, call.error.body, call.error.headers) == (400, b"bad column", {"x-a": "1"})
-    town.assert_clean()
+    region.assert_clean()
 
 
 @pytest.mark.parametrize("act", [Deferred, bad_canceller])
 @pytest.mark.parametrize("how", ["deadline", "cancelled", "closed"])
 def test_an_agent_that_never_answers(act: Callable[[], Any], how: str) -> None:
     """The call ends all the same, even if the request cannot be cancelled; what comes later is nobody's."""
-    town = Town(act, drain_timeout_s=0.0)
-    call = town.call()
+    region = Region(act, drain_timeout_s=0.0)
+    call = region.call()
     if how == "deadline":
-        town.advance(5.0)
+        region.advance(5.0)
         assert isinstance(call.error, DeadlineExceeded)
     elif how == "cancelled":
         call.deferred.cancel()
         assert isinstance(call.error, CancelledError)
     else:
-        assert Result(town.client.close()).fired
+        assert Result(region.client.close()).fired
         assert type(call.error).__name__ == "ClientClosed"
     if how != "closed":
-        assert str(town.call().value) == "ok"
-    town.assert_clean()
+        assert str(region.call().value) == "ok"
+    region.assert_clean()
 
 
 def test_a_late_answer_is_not_the_next_calls() -> None:
     """Of a request that was withdrawn."""
     late: Deferred[Any] = Deferred(lambda _: None)
-    town = Town(lambda: late)
-    first = town.call()
+    region = Region(lambda: late)
+    first = region.call()
     first.deferred.cancel()
-    second = town.call()
+    second = region.call()
     assert isinstance(first.error, CancelledError)
     assert str(second.value) == "ok"
-    town.assert_clean()
+    region.assert_clean()
 
 
 @pytest.mark.parametrize("code", [502, 503, 504])
 def test_what_the_gateway_says_of_an_instance_is_tried_again(code: int) -> None:
     """After a pause, at the same address; a call that is not idempotent is not."""
-    town = Town(lambda: succeed(Response(code, b"")), lambda: succeed(Response(code, b"")))
-    call = town.call()
+    region = Region(lambda: succeed(Response(code, b"")), lambda: succeed(Response(code, b"")))
+    call = region.call()
     assert not call.fired
     for _ in range(3):
-        town.advance(0.1)
+        region.advance(0.1)
     assert str(call.value) == "ok"
-    assert town.client.counters.retries == {str(code): 2}
-    town.agent.acts.append(lambda: succeed(Response(code, b"")))
-    assert town.call(idempotent=False).error.status == code
-    town.assert_clean()
+    assert region.client.counters.retries == {str(code): 2}
+    region.agent.acts.append(lambda: succeed(Response(code, b"")))
+    assert region.call(idempotent=False).error.status == code
+    region.assert_clean()
 
 
 def test_retry_on_of_ones_own_holds() -> None:
     """The gateway's default is not added to it."""
-    town = Town(lambda: succeed(Response(502, b"")), retry_on={503})
-    assert town.call().error.status == 502
-    town.assert_clean()
+    region = Region(lambda: succeed(Response(502, b"")), retry_on={503})
+    assert region.call().error.status == 502
+    region.assert_clean()
 
 
 @pytest.mark.parametrize(
@@ -204,10 +204,10 @@ def test_retry_on_of_ones_own_holds() -> None:
 )
 def test_hosts_of_every_kind(endpoint: str, origin: bytes) -> None:
     """Reach the agent as they are; no URL library is asked for its opinion."""
-    town = Town(endpoint=endpoint)
-    assert str(town.call().value) == "ok"
-    assert town.agent.asked[0][0] == origin + b"/api/predict/svc"
-    town.assert_clean()
+    region = Region(endpoint=endpoint)
+    assert str(region.call().value) == "ok"
+    assert region.agent.asked[0][0] == origin + b"/api/predict/svc"
+    region.assert_clean()
 
 
 def test_a_name_that_idna_does_not_know_is_looked_up_all_the_same() -> None:

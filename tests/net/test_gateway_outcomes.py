@@ -11,24 +11,24 @@ from twisted.web._newclient import RequestNotSent
 from twisted.web.client import ResponseFailed, ResponseNeverReceived
 
 from eas_tw.net.gateway import _outcome
-from eas_tw.policy.outcomes import Condition
+from eas_tw.policy.outcomes import AttemptStatus
 
 LOST = Failure(error.ConnectionLost())
 
 
 @pytest.mark.parametrize(
-    ("raised", "condition"),
+    ("raised", "attempt_status"),
     [
-        (error.ConnectionRefusedError(), Condition.CONNECT_REFUSED),
-        (error.TimeoutError(), Condition.CONNECT_TIMEOUT),
-        (error.ConnectError(errno.ECONNRESET, "reset"), Condition.CONNECT_FAILED),
-        (error.ConnectBindError(errno.EMFILE, "Too many open files"), Condition.LOCAL_RESOURCE),
-        (error.DNSLookupError("no such name"), Condition.CONNECT_FAILED),
-        (RequestNotSent(), Condition.UNSENT),
-        (ResponseNeverReceived([LOST]), Condition.LOST),
-        (ResponseFailed([LOST]), Condition.CUT),
+        (error.ConnectionRefusedError(), AttemptStatus.CONNECT_REFUSED),
+        (error.TimeoutError(), AttemptStatus.CONNECT_TIMEOUT),
+        (error.ConnectError(errno.ECONNRESET, "reset"), AttemptStatus.CONNECT_FAILED),
+        (error.ConnectBindError(errno.EMFILE, "Too many open files"), AttemptStatus.LOCAL_RESOURCE),
+        (error.DNSLookupError("no such name"), AttemptStatus.CONNECT_FAILED),
+        (RequestNotSent(), AttemptStatus.UNSENT),
+        (ResponseNeverReceived([LOST]), AttemptStatus.LOST),
+        (ResponseFailed([LOST]), AttemptStatus.RESPONSE_TRUNCATED),
     ],
 )
-def test_the_names_are_those_of_direct_connections(raised: Exception, condition: Condition) -> None:
+def test_the_names_are_those_of_direct_connections(raised: Exception, attempt_status: AttemptStatus) -> None:
     """One vocabulary for both."""
-    assert _outcome(raised).condition is condition
+    assert _outcome(raised).attempt_status is attempt_status

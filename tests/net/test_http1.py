@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from eas_tw.net.flush import Flusher
 from eas_tw.net.http1 import ClientConnection, text_headers
 from eas_tw.net.pieces import Pieces, add_piece
-from eas_tw.policy.outcomes import Condition
+from eas_tw.policy.outcomes import AttemptStatus
 from tests.net.wire import Wire, Witness
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -102,7 +102,7 @@ def test_a_body_without_length_ends_with_a_clean_close(version: bytes) -> None:
     peer = Peer()
     peer.says(b"HTTP/" + version + b" 200 OK\r\n\r\nall of")
     peer.wire.lose(ConnectionLost())
-    assert peer.witness.events == ["gone", Condition.CUT]
+    assert peer.witness.events == ["gone", AttemptStatus.RESPONSE_TRUNCATED]
 
 
 VIOLATIONS = {
@@ -218,18 +218,18 @@ def test_a_loss_is_named_by_where_it_fell() -> None:
     """Fresh connection, kept connection, inside the response."""
     peer = Peer()
     peer.wire.lose()
-    assert peer.witness.events == ["gone", Condition.LOST]
+    assert peer.witness.events == ["gone", AttemptStatus.LOST]
     peer = Peer()
     peer.says(OK)
     peer.ask()
     peer.witness.events.clear()
     peer.wire.lose()
-    assert peer.witness.events == ["gone", Condition.STALE]
+    assert peer.witness.events == ["gone", AttemptStatus.STALE]
     for part in (1, 10, 30, len(OK) - 1):
         peer = Peer()
         peer.says(OK[:part])
         peer.wire.lose()
-        assert peer.witness.events == ["gone", Condition.CUT]
+        assert peer.witness.events == ["gone", AttemptStatus.RESPONSE_TRUNCATED]
 
 
 def test_an_answer_before_the_request_is_written_counts_and_ends_the_connection() -> None:

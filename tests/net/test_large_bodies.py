@@ -11,104 +11,104 @@ from twisted.internet.defer import CancelledError
 
 from eas_tw import BodyError, ClientClosed, ConfigError, DeadlineExceeded, StatusError
 from eas_tw.telemetry.events import CallEnded
-from tests.net.calling import House, Result, response, says
+from tests.net.calling import Harness, Result, response, says
 
 SIZE = 6 << 20
 PACKED = gzip.compress(bytes(SIZE))
 GZIP = b"Content-Encoding: gzip"
 
 
-def answered(**settings: Any) -> tuple[House, Result]:
+def answered(**settings: Any) -> tuple[Harness, Result]:
     """A call whose whole response is there, and not decompressed yet."""
-    house = House(1, **settings)
-    call = house.call()
-    says(house.accept(), response(200, PACKED, GZIP))
+    harness = Harness(1, **settings)
+    call = harness.call()
+    says(harness.accept(), response(200, PACKED, GZIP))
     assert not call.fired
-    return house, call
+    return harness, call
 
 
-def pump(house: House, call: Result) -> None:
+def pump(harness: Harness, call: Result) -> None:
     for _ in range(20):
         if not call.fired:
-            house.reactor.advance(0)
+            harness.reactor.advance(0)
 
 
 def test_a_large_response_takes_turns_and_is_whole() -> None:
     """Nothing else waits for it meanwhile: its connection serves the next call."""
-    house, call = answered()
-    second = house.call()
-    says(house.busy, response())
+    harness, call = answered()
+    second = harness.call()
+    says(harness.busy, response())
     assert str(second.value) == "ok"
-    pump(house, call)
+    pump(harness, call)
     assert call.value.content == bytes(SIZE)
-    counters = house.client.counters
+    counters = harness.client.counters
     assert (counters.calls, counters.answered, dict(counters.failed)) == (2, 2, {})
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_small_and_uncompressed_responses_are_there_at_once() -> None:
     """In the turn in which they come, as ever."""
-    house = House(1)
+    harness = Harness(1)
     for body, headers in ((b"plain", ()), (gzip.compress(b"plain"), (GZIP,)), (b"", (GZIP,))):
-        call = house.call()
-        wire = house.accept() if house.reactor.dials else house.busy
+        call = harness.call()
+        wire = harness.accept() if harness.reactor.dials else harness.busy
         says(wire, response(200, body, *headers))
         assert call.value.content in {b"plain", b""}
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_the_deadline_holds_while_decompressing() -> None:
     """The instance has answered: nothing is held against it, and the text says where the time went."""
-    house, call = answered(timeout_s=1.0)
+    harness, call = answered(timeout_s=1.0)
     ended: list[Any] = []
-    house.client.listen(ended.append)
-    house.reactor.advance(1.0)
+    harness.client.listen(ended.append)
+    harness.reactor.advance(1.0)
     assert isinstance(call.error, DeadlineExceeded)
     assert "while the response was being decompressed" in str(call.error)
-    assert house.client.counters.failed == {"DeadlineExceeded": 1}
+    assert harness.client.counters.failed == {"DeadlineExceeded": 1}
     (event,) = [event for event in ended if isinstance(event, CallEnded)]
-    assert event.instance == house.client.instances[0]
-    assert house.client.ejected == ()
-    house.assert_clean()
+    assert event.instance == harness.client.instances[0]
+    assert harness.client.ejected == ()
+    harness.assert_clean()
 
 
 def test_a_cancel_stops_decompressing() -> None:
     """And leaves nothing."""
-    house, call = answered()
+    harness, call = answered()
     call.deferred.cancel()
     assert isinstance(call.error, CancelledError)
-    house.assert_clean()
-    assert house.client.counters.failed == {"CancelledError": 1}
+    harness.assert_clean()
+    assert harness.client.counters.failed == {"CancelledError": 1}
 
 
 def test_close_waits_for_a_body_that_is_being_decompressed() -> None:
     """It is a call in flight."""
-    house, call = answered()
-    closing = Result(house.client.close())
+    harness, call = answered()
+    closing = Result(harness.client.close())
     assert not closing.fired
-    pump(house, call)
+    pump(harness, call)
     assert len(call.value.content) == SIZE
-    house.reactor.advance(0)
+    harness.reactor.advance(0)
     assert closing.fired
 
 
 def test_close_ends_decompressing_that_takes_too_long() -> None:
     """As every call in flight."""
-    house, call = answered(drain_timeout_s=0)
-    closing = Result(house.client.close())
+    harness, call = answered(drain_timeout_s=0)
+    closing = Result(harness.client.close())
     assert isinstance(call.error, ClientClosed)
     assert closing.fired
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_a_large_response_has_the_same_limit_and_errors() -> None:
     """`max_response_bytes`, found out some turns later."""
-    house, call = answered(max_response_bytes=SIZE - 1)
-    pump(house, call)
+    harness, call = answered(max_response_bytes=SIZE - 1)
+    pump(harness, call)
     assert isinstance(call.error, BodyError)
     assert f"larger than {SIZE - 1} bytes" in str(call.error)
-    assert house.client.counters.failed == {"BodyError": 1}
-    house.assert_clean()
+    assert harness.client.counters.failed == {"BodyError": 1}
+    harness.assert_clean()
 
 
 class Broken:
@@ -123,12 +123,12 @@ class Broken:
 
 def test_a_parser_that_raises_after_decompressing_ends_the_call_once() -> None:
     """With its error."""
-    house = House(1)
-    call = Result(house.client.predict(Broken()))
-    says(house.accept(), response(200, PACKED, GZIP))
-    pump(house, call)
+    harness = Harness(1)
+    call = Result(harness.client.predict(Broken()))
+    says(harness.accept(), response(200, PACKED, GZIP))
+    pump(harness, call)
     assert call.error.args == (SIZE,)
-    house.assert_clean()
+    harness.assert_clean()
 
 
 ERROR = b"feature dim is 3, the model wants 5"
@@ -151,14 +151,14 @@ def test_the_body_of_an_error_is_decompressed(
     body: bytes, headers: tuple[bytes, ...], settings: dict[str, Any], shown: bytes
 ) -> None:
     """Its text is the only way to learn why; what cannot be decompressed is there as it came."""
-    house = House(1, **settings)
-    call = house.call()
-    says(house.accept(), response(400, body, *headers))
+    harness = Harness(1, **settings)
+    call = harness.call()
+    says(harness.accept(), response(400, body, *headers))
     assert isinstance(call.error, StatusError)
     assert call.error.body == shown
     if shown is ERROR:
         assert ERROR.decode() in str(call.error)
-    house.assert_clean()
+    harness.assert_clean()
 
 
 class Proxied(Broken):
@@ -170,14 +170,14 @@ class Proxied(Broken):
 
 def test_a_proxy_gets_every_body_as_it_came() -> None:
     """It passes the Content-Encoding on, so somebody else will undo it."""
-    house = House(1)
-    call = Result(house.client.predict(Proxied()))
-    says(house.accept(), response(200, PACKED, GZIP))
+    harness = Harness(1)
+    call = Result(harness.client.predict(Proxied()))
+    says(harness.accept(), response(200, PACKED, GZIP))
     assert call.value == PACKED
-    call = Result(house.client.predict(Proxied()))
-    says(house.busy, response(400, gzip.compress(ERROR), GZIP))
+    call = Result(harness.client.predict(Proxied()))
+    says(harness.busy, response(400, gzip.compress(ERROR), GZIP))
     assert call.error.body == gzip.compress(ERROR)
-    house.assert_clean()
+    harness.assert_clean()
 
 
 PLAIN = bytes(range(256)) * 8192
@@ -185,37 +185,37 @@ PLAIN = bytes(range(256)) * 8192
 
 def test_a_large_request_is_compressed_over_turns_and_then_sent() -> None:
     """Whole; the call counts from the beginning."""
-    house = House(1, compress="zlib", attempts=1)
-    call = Result(house.client.predict(PLAIN))
-    assert house.client.counters.calls == 1
-    assert house.reactor.dials == []
-    house.reactor.pump([0] * 4)
-    wire = house.accept()
+    harness = Harness(1, compress="zlib", attempts=1)
+    call = Result(harness.client.predict(PLAIN))
+    assert harness.client.counters.calls == 1
+    assert harness.reactor.dials == []
+    harness.reactor.pump([0] * 4)
+    wire = harness.accept()
     assert zlib.decompress(wire.take().partition(b"\r\n\r\n")[2]) == PLAIN
     says(wire, response())
     assert str(call.value) == "ok"
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_the_deadline_a_cancel_and_close_end_compressing() -> None:
     """Nothing is sent."""
-    house = House(1, compress="zlib", timeout_s=1.0, drain_timeout_s=0)
-    late, cancelled, closed = (Result(house.client.predict(PLAIN, timeout_s=s)) for s in (0.5, 1, 1))
+    harness = Harness(1, compress="zlib", timeout_s=1.0, drain_timeout_s=0)
+    late, cancelled, closed = (Result(harness.client.predict(PLAIN, timeout_s=s)) for s in (0.5, 1, 1))
     cancelled.deferred.cancel()
-    house.reactor.advance(0.5)
+    harness.reactor.advance(0.5)
     assert isinstance(late.error, DeadlineExceeded)
     assert "before it was sent" in str(late.error)
     assert isinstance(cancelled.error, CancelledError)
-    assert Result(house.client.close()).fired
+    assert Result(harness.client.close()).fired
     assert isinstance(closed.error, ClientClosed)
-    assert house.reactor.dials == house.reactor.wires == []
-    house.assert_clean()
+    assert harness.reactor.dials == harness.reactor.wires == []
+    harness.assert_clean()
 
 
 def test_a_wrong_path_is_said_before_anything_is_compressed() -> None:
     """At once, as for small bodies."""
-    house = House(1, compress="zlib")
-    call = Result(house.client.predict(PLAIN, path="a b"))
+    harness = Harness(1, compress="zlib")
+    call = Result(harness.client.predict(PLAIN, path="a b"))
     assert isinstance(call.error, ConfigError)
-    assert house.client.counters.calls == 0
-    house.assert_clean()
+    assert harness.client.counters.calls == 0
+    harness.assert_clean()

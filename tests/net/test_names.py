@@ -15,7 +15,7 @@ from eas_tw import ClientConfig
 from eas_tw.lookup import ThreadResolver
 from eas_tw.net.fetch import DirectFetcher
 from eas_tw.net.names import names_of
-from eas_tw.policy.instances import Refusal
+from eas_tw.policy.instances import RejectReason
 from tests.net.calling import Result, response, says
 from tests.net.fleet import PuppetReactor
 
@@ -46,7 +46,7 @@ class NamedReactor(PuppetReactor):
         receiver.resolutionComplete()
 
 
-class House:
+class Harness:
     def __init__(self) -> None:
         self.reactor = NamedReactor()
         self.fetcher = DirectFetcher(self.reactor, ClientConfig(discovery_timeout_s=3.0))  # type: ignore[arg-type]
@@ -74,8 +74,8 @@ class House:
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
-    made = House()
+def harness() -> Iterator[Harness]:
+    made = Harness()
     yield made
     made.assert_nothing_left()
 
@@ -92,96 +92,96 @@ def said() -> Iterator[list[str]]:
     globalLogPublisher.removeObserver(note)
 
 
-def test_a_name_is_looked_up_each_time(house: House) -> None:
+def test_a_name_is_looked_up_each_time(harness: Harness) -> None:
     """So a control plane that moves is followed."""
     for address in ("10.0.0.1", "10.0.0.2"):
-        got = house.get()
-        assert [name for _, name in house.reactor.asked] == ["control.example"]
-        house.reactor.answer(address)
-        assert [dial.address for dial in house.reactor.dials] == [(address, 8080)]
-        house.serve()
+        got = harness.get()
+        assert [name for _, name in harness.reactor.asked] == ["control.example"]
+        harness.reactor.answer(address)
+        assert [dial.address for dial in harness.reactor.dials] == [(address, 8080)]
+        harness.serve()
         assert got.value == b"[]"
 
 
-def test_each_address_of_a_name_is_tried(house: House) -> None:
+def test_each_address_of_a_name_is_tried(harness: Harness) -> None:
     """When the first refuses, the second."""
-    got = house.get()
-    house.reactor.answer("10.0.0.1", "10.0.0.2")
-    house.reactor.dials[0].fail()
-    house.reactor.advance(0.5)
-    house.serve()
+    got = harness.get()
+    harness.reactor.answer("10.0.0.1", "10.0.0.2")
+    harness.reactor.dials[0].fail()
+    harness.reactor.advance(0.5)
+    harness.serve()
     assert got.value == b"[]"
 
 
-def test_a_name_that_is_never_resolved_says_so(house: House) -> None:
+def test_a_name_that_is_never_resolved_says_so(harness: Harness) -> None:
     """By name, and as a timeout; and it is asked for again."""
     for _ in range(2):
-        got = house.get()
-        house.reactor.advance(3.0)
-        assert got.error.reason is Refusal.TIMEOUT
+        got = harness.get()
+        harness.reactor.advance(3.0)
+        assert got.error.reason is RejectReason.TIMEOUT
         assert str(got.error) == "no reply: the name control.example was not resolved within 3 s"
-    assert len(house.reactor.asked) == 2
+    assert len(harness.reactor.asked) == 2
 
 
-def test_a_name_that_is_unknown_says_so(house: House) -> None:
+def test_a_name_that_is_unknown_says_so(harness: Harness) -> None:
     """At once."""
-    got = house.get()
-    house.reactor.answer()
-    assert got.error.reason is Refusal.CONNECTION
+    got = harness.get()
+    harness.reactor.answer()
+    assert got.error.reason is RejectReason.CONNECTION
     assert str(got.error) == "no reply: the name control.example was not resolved: it has no address"
 
 
-def test_the_last_addresses_serve_while_the_resolver_is_down(house: House, said: list[str]) -> None:
+def test_the_last_addresses_serve_while_the_resolver_is_down(harness: Harness, said: list[str]) -> None:
     """Whether it fails or is silent, which is one line in the log; and when it is back, it counts again."""
-    house.learn("10.0.0.1")
-    got = house.get()
-    house.reactor.answer()
-    house.serve()
+    harness.learn("10.0.0.1")
+    got = harness.get()
+    harness.reactor.answer()
+    harness.serve()
     assert got.value == b"[]"
-    got = house.get()
-    house.reactor.advance(0.9)
-    assert not house.reactor.dials
-    house.reactor.advance(0.1)
-    assert [dial.address for dial in house.reactor.dials] == [("10.0.0.1", 8080)]
-    house.serve()
+    got = harness.get()
+    harness.reactor.advance(0.9)
+    assert not harness.reactor.dials
+    harness.reactor.advance(0.1)
+    assert [dial.address for dial in harness.reactor.dials] == [("10.0.0.1", 8080)]
+    harness.serve()
     assert got.value == b"[]"
     assert said == ["the name control.example was not resolved: it has no address; the addresses of before are used"]
-    house.reactor.answer("10.0.0.9")
-    house.learn("10.0.0.2")
-    house.reactor.asked.clear()
-    house.get().deferred.cancel()
+    harness.reactor.answer("10.0.0.9")
+    harness.learn("10.0.0.2")
+    harness.reactor.asked.clear()
+    harness.get().deferred.cancel()
 
 
-def test_a_late_answer_is_kept(house: House) -> None:
+def test_a_late_answer_is_kept(harness: Harness) -> None:
     """It comes too late for the one who asked, and in time for the next."""
-    got = house.get()
-    house.reactor.advance(3.0)
-    assert got.error.reason is Refusal.TIMEOUT
-    house.reactor.answer("10.0.0.5")
-    house.get()
-    house.reactor.advance(1.0)
-    assert [dial.address for dial in house.reactor.dials] == [("10.0.0.5", 8080)]
-    house.serve()
+    got = harness.get()
+    harness.reactor.advance(3.0)
+    assert got.error.reason is RejectReason.TIMEOUT
+    harness.reactor.answer("10.0.0.5")
+    harness.get()
+    harness.reactor.advance(1.0)
+    assert [dial.address for dial in harness.reactor.dials] == [("10.0.0.5", 8080)]
+    harness.serve()
 
 
-def test_cancelling_a_look_up_leaves_nothing(house: House) -> None:
+def test_cancelling_a_look_up_leaves_nothing(harness: Harness) -> None:
     """No timer, no connection, and an answer that nobody waits for."""
-    got = house.get()
+    got = harness.get()
     got.deferred.cancel()
-    assert got.error.reason is Refusal.CONNECTION
-    assert not house.reactor.getDelayedCalls()
-    house.reactor.answer("10.0.0.1")
-    assert not house.reactor.dials
+    assert got.error.reason is RejectReason.CONNECTION
+    assert not harness.reactor.getDelayedCalls()
+    harness.reactor.answer("10.0.0.1")
+    assert not harness.reactor.dials
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "[fe80::1]"])
-def test_an_address_is_not_looked_up(house: House, host: str) -> None:
+def test_an_address_is_not_looked_up(harness: Harness, host: str) -> None:
     """It has no need of a resolver, nor of its thread."""
-    house.fetcher.get(f"http://{host}/list").addErrback(lambda _: None)
-    assert not house.reactor.asked
-    (dial,) = house.reactor.dials
+    harness.fetcher.get(f"http://{host}/list").addErrback(lambda _: None)
+    assert not harness.reactor.asked
+    (dial,) = harness.reactor.dials
     assert dial.address == (host.strip("[]"), 80)
-    house.serve()
+    harness.serve()
 
 
 class GAIResolver:

@@ -15,7 +15,7 @@ from eas_tw.net.flush import Flusher
 from eas_tw.net.http1 import ClientConnection
 from eas_tw.net.pool import Pool
 from eas_tw.policy.instances import Instance
-from eas_tw.policy.outcomes import Condition, Outcome
+from eas_tw.policy.outcomes import AttemptStatus, Outcome
 from tests.net.fleet import PuppetReactor
 from tests.net.wire import Wire
 
@@ -43,10 +43,10 @@ class Caller:
 
     def broke(self, outcome: Outcome) -> None:
         assert self.result is None
-        self.result = outcome.condition
+        self.result = outcome.attempt_status
 
 
-class House:
+class Harness:
     """A pool with its reactor."""
 
     def __init__(self, **settings: Any) -> None:
@@ -72,29 +72,29 @@ class House:
 
 def test_the_first_call_opens_a_connection_and_the_next_reuses_it() -> None:
     """Persistent: one connection serves calls that follow each other."""
-    house = House(connect_timeout_s=0.7)
-    first = house.call()
-    (dial,) = house.reactor.dials
+    harness = Harness(connect_timeout_s=0.7)
+    first = harness.call()
+    (dial,) = harness.reactor.dials
     assert (dial.address, dial.timeout) == (("10.0.0.1", 50000), 0.7)
     wire = dial.accept()
     assert b"Host: 10.0.0.1:50000\r\n" in wire.take()
-    house.answer(wire)
-    second = house.call()
+    harness.answer(wire)
+    second = harness.call()
     assert wire.take()
-    house.answer(wire)
+    harness.answer(wire)
     assert (first.result, second.result) == (200, 200)
-    assert len(house.reactor.wires) == 1
+    assert len(harness.reactor.wires) == 1
 
 
 def test_the_connection_idle_for_the_shortest_time_is_reused() -> None:
     """It is the one least likely to have been closed meanwhile."""
-    house = House()
-    pairs = [house.call() for _ in range(2)]
-    older, newer = (dial.accept() for dial in list(house.reactor.dials))
-    house.answer(older)
-    house.answer(newer)
+    harness = Harness()
+    pairs = [harness.call() for _ in range(2)]
+    older, newer = (dial.accept() for dial in list(harness.reactor.dials))
+    harness.answer(older)
+    harness.answer(newer)
     older.take(), newer.take()
-    house.call()
+    harness.call()
     assert newer.take()
     assert not older.take()
     assert [caller.result for caller in pairs] == [200, 200]
@@ -102,291 +102,291 @@ def test_the_connection_idle_for_the_shortest_time_is_reused() -> None:
 
 def test_connections_are_bounded_and_the_line_is_served_in_order() -> None:
     """With two connections at most, the third and fourth call wait for their turn."""
-    house = House(max_connections_per_instance=2)
-    callers = [house.call() for _ in range(4)]
-    assert len(house.reactor.dials) == 2
-    one, two = (dial.accept() for dial in list(house.reactor.dials))
-    house.answer(two)
+    harness = Harness(max_connections_per_instance=2)
+    callers = [harness.call() for _ in range(4)]
+    assert len(harness.reactor.dials) == 2
+    one, two = (dial.accept() for dial in list(harness.reactor.dials))
+    harness.answer(two)
     assert callers[2].connection is two.protocol
     assert callers[3].connection is None
-    house.answer(one)
+    harness.answer(one)
     assert callers[3].connection is one.protocol
-    assert not house.reactor.dials
+    assert not harness.reactor.dials
 
 
 def test_a_waiting_call_takes_whichever_connection_is_free_first() -> None:
     """A kept connection that comes free serves the line before a new one is open."""
-    house = House()
-    _, wire = house.served()
-    waiting = house.call()
-    house.answer(wire)
+    harness = Harness()
+    _, wire = harness.served()
+    waiting = harness.call()
+    harness.answer(wire)
     assert waiting.connection is wire.protocol
-    (dial,) = house.reactor.dials
+    (dial,) = harness.reactor.dials
     dial.accept()
-    assert house.pool.connections == 2
+    assert harness.pool.connections == 2
 
 
 def test_a_fresh_call_never_gets_a_connection_that_sat_idle() -> None:
     """After a stale connection the call wants a new one."""
-    house = House()
-    _, wire = house.served()
-    house.answer(wire)
-    fresh = house.call(fresh=True)
+    harness = Harness()
+    _, wire = harness.served()
+    harness.answer(wire)
+    fresh = harness.call(fresh=True)
     assert fresh.connection is None
-    house.reactor.dials[0].accept()
+    harness.reactor.dials[0].accept()
     assert fresh.connection is not wire.protocol
 
 
 def test_a_fresh_call_replaces_an_idle_connection_of_a_full_pool() -> None:
     """Otherwise it would wait for a request that nobody sends."""
-    house = House(max_connections_per_instance=1)
-    _, wire = house.served()
-    house.answer(wire)
-    fresh = house.call(fresh=True)
+    harness = Harness(max_connections_per_instance=1)
+    _, wire = harness.served()
+    harness.answer(wire)
+    fresh = harness.call(fresh=True)
     assert not wire.is_open
-    house.reactor.dials[0].accept()
+    harness.reactor.dials[0].accept()
     assert fresh.connection is not None
 
 
 @pytest.mark.parametrize(
-    ("error", "condition"),
+    ("error", "attempt_status"),
     [
-        (None, Condition.CONNECT_REFUSED),
-        (ConnectTimeout(), Condition.CONNECT_TIMEOUT),
-        (ConnectError(), Condition.CONNECT_FAILED),
-        (ConnectBindError(errno.EMFILE, "Too many open files"), Condition.LOCAL_RESOURCE),
+        (None, AttemptStatus.CONNECT_REFUSED),
+        (ConnectTimeout(), AttemptStatus.CONNECT_TIMEOUT),
+        (ConnectError(), AttemptStatus.CONNECT_FAILED),
+        (ConnectBindError(errno.EMFILE, "Too many open files"), AttemptStatus.LOCAL_RESOURCE),
     ],
 )
-def test_a_failed_connect_fails_the_call(error: Exception | None, condition: Condition) -> None:
+def test_a_failed_connect_fails_the_call(error: Exception | None, attempt_status: AttemptStatus) -> None:
     """With the name of what happened."""
-    house = House()
-    caller = house.call()
-    house.reactor.dials[0].fail(error)
-    assert caller.result is condition
+    harness = Harness()
+    caller = harness.call()
+    harness.reactor.dials[0].fail(error)
+    assert caller.result is attempt_status
 
 
 def test_an_unreachable_instance_fails_its_whole_line_at_once() -> None:
     """With no connection left nobody waits for the next one to be refused."""
-    house = House(max_connections_per_instance=1)
-    callers = [house.call() for _ in range(5)]
-    house.reactor.dials[0].fail()
-    assert {caller.result for caller in callers} == {Condition.CONNECT_REFUSED}
-    assert not house.reactor.dials
+    harness = Harness(max_connections_per_instance=1)
+    callers = [harness.call() for _ in range(5)]
+    harness.reactor.dials[0].fail()
+    assert {caller.result for caller in callers} == {AttemptStatus.CONNECT_REFUSED}
+    assert not harness.reactor.dials
 
 
 def test_a_refused_connect_beside_a_live_one_fails_one_call_only() -> None:
     """The others may still be served by the connection that lives."""
-    house = House(max_connections_per_instance=2)
-    _, wire = house.served()
-    callers = [house.call() for _ in range(3)]
-    house.reactor.dials[0].fail()
-    assert [caller.result for caller in callers] == [Condition.CONNECT_REFUSED, None, None]
-    house.answer(wire)
+    harness = Harness(max_connections_per_instance=2)
+    _, wire = harness.served()
+    callers = [harness.call() for _ in range(3)]
+    harness.reactor.dials[0].fail()
+    assert [caller.result for caller in callers] == [AttemptStatus.CONNECT_REFUSED, None, None]
+    harness.answer(wire)
     assert callers[1].connection is wire.protocol
 
 
 def test_an_address_that_cannot_be_read_is_a_failed_connect() -> None:
     """`connectTCP` raises for some; the pool hears of it a turn later, as of every failure."""
-    house = House(max_connections_per_instance=2)
+    harness = Harness(max_connections_per_instance=2)
 
     def refuse(*_: Any, **__: Any) -> None:
         raise UnicodeError("label too long")
 
-    house.reactor.connectTCP = refuse  # type: ignore[method-assign,assignment]
-    callers = [house.call() for _ in range(5)]
+    harness.reactor.connectTCP = refuse  # type: ignore[method-assign,assignment]
+    callers = [harness.call() for _ in range(5)]
     assert [caller.result for caller in callers] == [None] * 5
-    house.reactor.advance(0)
-    assert {caller.result for caller in callers} == {Condition.CONNECT_FAILED}
-    house.pool.retire()
-    assert house.gone
-    assert not house.reactor.getDelayedCalls()
+    harness.reactor.advance(0)
+    assert {caller.result for caller in callers} == {AttemptStatus.CONNECT_FAILED}
+    harness.pool.retire()
+    assert harness.gone
+    assert not harness.reactor.getDelayedCalls()
 
 
 def test_connections_are_opened_in_slices() -> None:
     """In the order of their calls, so many in each turn of the reactor."""
-    house = House(max_connections_per_instance=1000)
-    callers = [house.call() for _ in range(130)]
-    assert len(house.reactor.dials) == 50
-    (turn,) = house.reactor.getDelayedCalls()
+    harness = Harness(max_connections_per_instance=1000)
+    callers = [harness.call() for _ in range(130)]
+    assert len(harness.reactor.dials) == 50
+    (turn,) = harness.reactor.getDelayedCalls()
     turn.func()
     turn.cancel()
-    assert len(house.reactor.dials) == 100
-    house.reactor.advance(0)
-    assert len(house.reactor.dials) == 130
-    for dial in list(house.reactor.dials):
+    assert len(harness.reactor.dials) == 100
+    harness.reactor.advance(0)
+    assert len(harness.reactor.dials) == 130
+    for dial in list(harness.reactor.dials):
         dial.accept()
     assert all(caller.connection is not None for caller in callers)
-    assert not house.reactor.getDelayedCalls()
+    assert not harness.reactor.getDelayedCalls()
 
 
 def test_a_connection_whose_call_was_served_meanwhile_is_not_opened() -> None:
     """Its turn passes."""
-    house = House(max_connections_per_instance=1000)
-    callers = [house.call() for _ in range(51)]
-    for dial in list(house.reactor.dials):
-        house.answer(dial.accept())
+    harness = Harness(max_connections_per_instance=1000)
+    callers = [harness.call() for _ in range(51)]
+    for dial in list(harness.reactor.dials):
+        harness.answer(dial.accept())
     assert callers[50].connection is not None
-    house.reactor.advance(0)
-    assert not house.reactor.dials
-    assert "opening=0" in repr(house.pool)
+    harness.reactor.advance(0)
+    assert not harness.reactor.dials
+    assert "opening=0" in repr(harness.pool)
 
 
 def test_connections_whose_turn_has_not_come_go_with_their_pool() -> None:
     """Nothing is left of them, no timer either."""
-    house = House(max_connections_per_instance=1000)
-    callers = [house.call() for _ in range(60)]
-    house.pool.retire()
-    assert {caller.result for caller in callers} == {Condition.RETIRED}
-    assert not house.reactor.dials
-    assert house.gone
-    assert not house.reactor.getDelayedCalls()
+    harness = Harness(max_connections_per_instance=1000)
+    callers = [harness.call() for _ in range(60)]
+    harness.pool.retire()
+    assert {caller.result for caller in callers} == {AttemptStatus.INSTANCE_REMOVED}
+    assert not harness.reactor.dials
+    assert harness.gone
+    assert not harness.reactor.getDelayedCalls()
 
 
 def test_a_handshake_that_was_lost_before_another_was_answered_fails_nobody() -> None:
     """It times out after the instance has come back; a call that began since then waits for the next connection."""
-    house = House()
-    first = house.call()
-    old = house.reactor.dials[0]
-    house.reactor.advance(0.5)
-    busy = house.call()
-    house.reactor.dials[1].accept()
+    harness = Harness()
+    first = harness.call()
+    old = harness.reactor.dials[0]
+    harness.reactor.advance(0.5)
+    busy = harness.call()
+    harness.reactor.dials[1].accept()
     assert first.connection is not None
-    house.reactor.advance(0.5)
+    harness.reactor.advance(0.5)
     old.fail(ConnectTimeout())
     assert busy.result is None
-    house.reactor.dials[-1].accept()
+    harness.reactor.dials[-1].accept()
     assert busy.connection is not None
-    late = [house.call(), house.call()]
-    house.reactor.dials[0].fail(ConnectTimeout())
-    assert [caller.result for caller in late] == [Condition.CONNECT_TIMEOUT, None]
+    late = [harness.call(), harness.call()]
+    harness.reactor.dials[0].fail(ConnectTimeout())
+    assert [caller.result for caller in late] == [AttemptStatus.CONNECT_TIMEOUT, None]
 
 
 def test_a_pool_knows_whether_the_instance_has_answered_since() -> None:
     """An answer tells, a connection that was merely opened does not."""
-    house = House()
-    _, wire = house.served()
-    house.reactor.advance(1.0)
-    assert not house.pool.heard_since(0.0)
-    house.answer(wire)
-    assert house.pool.heard_since(0.5)
-    assert not house.pool.heard_since(1.0)
-    house.call(fresh=True)
-    assert house.pool.is_opening
-    house.reactor.dials[0].accept()
-    assert not house.pool.is_opening
+    harness = Harness()
+    _, wire = harness.served()
+    harness.reactor.advance(1.0)
+    assert not harness.pool.heard_since(0.0)
+    harness.answer(wire)
+    assert harness.pool.heard_since(0.5)
+    assert not harness.pool.heard_since(1.0)
+    harness.call(fresh=True)
+    assert harness.pool.is_opening
+    harness.reactor.dials[0].accept()
+    assert not harness.pool.is_opening
 
 
 def test_a_lost_connection_makes_room_for_the_line() -> None:
     """A call in line gets a new connection when the one it waited for dies."""
-    house = House(max_connections_per_instance=1)
-    busy, wire = house.served()
-    waiting = house.call()
+    harness = Harness(max_connections_per_instance=1)
+    busy, wire = harness.served()
+    waiting = harness.call()
     wire.lose()
-    assert busy.result is Condition.LOST
-    house.reactor.dials[0].accept()
+    assert busy.result is AttemptStatus.LOST
+    harness.reactor.dials[0].accept()
     assert waiting.connection is not None
 
 
 def test_a_closing_response_makes_room_for_the_line() -> None:
     """The same when the server does not keep connections."""
-    house = House(max_connections_per_instance=1)
-    _, wire = house.served()
-    waiting = house.call()
-    house.answer(wire, CLOSING)
-    house.reactor.dials[0].accept()
+    harness = Harness(max_connections_per_instance=1)
+    _, wire = harness.served()
+    waiting = harness.call()
+    harness.answer(wire, CLOSING)
+    harness.reactor.dials[0].accept()
     assert waiting.connection is not None
 
 
 def test_idle_connections_are_closed_after_their_time() -> None:
     """Each after its own 30 s, with one timer that ends with the last of them."""
-    house = House()
-    house.call(), house.call()
-    one, two = (dial.accept() for dial in list(house.reactor.dials))
-    house.answer(one)
-    house.reactor.advance(20)
-    house.answer(two)
-    house.reactor.advance(10)
+    harness = Harness()
+    harness.call(), harness.call()
+    one, two = (dial.accept() for dial in list(harness.reactor.dials))
+    harness.answer(one)
+    harness.reactor.advance(20)
+    harness.answer(two)
+    harness.reactor.advance(10)
     assert (one.is_open, two.is_open) == (False, True)
-    house.reactor.advance(20)
+    harness.reactor.advance(20)
     assert not two.is_open
-    assert not house.reactor.getDelayedCalls()
+    assert not harness.reactor.getDelayedCalls()
 
 
 def test_an_idle_connection_closed_by_the_server_is_forgotten() -> None:
     """The next call opens another."""
-    house = House()
-    _, wire = house.served()
-    house.answer(wire)
+    harness = Harness()
+    _, wire = harness.served()
+    harness.answer(wire)
     wire.lose()
-    assert house.pool.connections == 0
-    house.call()
-    assert len(house.reactor.dials) == 1
+    assert harness.pool.connections == 0
+    harness.call()
+    assert len(harness.reactor.dials) == 1
 
 
 def test_a_withdrawn_call_leaves_the_line() -> None:
     """Its turn goes to the next."""
-    house = House(max_connections_per_instance=1)
-    _, wire = house.served()
-    first, second = house.call(), house.call()
-    house.pool.withdraw(first)
-    house.answer(wire)
+    harness = Harness(max_connections_per_instance=1)
+    _, wire = harness.served()
+    first, second = harness.call(), harness.call()
+    harness.pool.withdraw(first)
+    harness.answer(wire)
     assert (first.connection, second.connection) == (None, wire.protocol)
 
 
 def test_the_line_is_bounded() -> None:
     """One more than `max_waiting` is turned away at once."""
-    house = House(max_connections_per_instance=1, max_waiting=2)
-    house.served()
-    callers = [house.call() for _ in range(3)]
-    assert [caller.result for caller in callers] == [None, None, Condition.OVERLOADED]
+    harness = Harness(max_connections_per_instance=1, max_waiting=2)
+    harness.served()
+    callers = [harness.call() for _ in range(3)]
+    assert [caller.result for caller in callers] == [None, None, AttemptStatus.OVERLOADED]
 
 
 def test_a_line_that_takes_too_long_is_not_joined() -> None:
     """At one answer every 0.1 s twenty calls in front take two seconds; who has less goes elsewhere at once."""
-    house = House(max_connections_per_instance=1)
-    _, wire = house.served()
-    line = [house.call() for _ in range(30)]
+    harness = Harness(max_connections_per_instance=1)
+    _, wire = harness.served()
+    line = [harness.call() for _ in range(30)]
     for _ in range(10):
-        house.reactor.advance(0.1)
-        house.answer(wire)
+        harness.reactor.advance(0.1)
+        harness.answer(wire)
     waiting = sum(caller.connection is None for caller in line)
     assert waiting == 20
-    now = house.reactor.seconds()
-    assert house.call(deadline=now + 1.9).result is Condition.OVERLOADED
-    assert house.call(deadline=now + 2.5).result is None
+    now = harness.reactor.seconds()
+    assert harness.call(deadline=now + 1.9).result is AttemptStatus.OVERLOADED
+    assert harness.call(deadline=now + 2.5).result is None
 
 
 def test_a_retired_pool_finishes_what_it_has() -> None:
     """No new connection, idle ones close, the line moves on, requests in flight finish; then it is gone."""
-    house = House(max_connections_per_instance=2)
-    _, idle = house.served()
-    busy = house.call(fresh=True)
-    busy_wire = house.reactor.dials[0].accept()
-    house.answer(idle)
-    waiting = house.call(fresh=True)
-    house.pool.retire()
-    assert waiting.result is Condition.RETIRED
+    harness = Harness(max_connections_per_instance=2)
+    _, idle = harness.served()
+    busy = harness.call(fresh=True)
+    busy_wire = harness.reactor.dials[0].accept()
+    harness.answer(idle)
+    waiting = harness.call(fresh=True)
+    harness.pool.retire()
+    assert waiting.result is AttemptStatus.INSTANCE_REMOVED
     assert not idle.is_open
-    assert house.gone == []
-    house.answer(busy_wire)
+    assert harness.gone == []
+    harness.answer(busy_wire)
     assert busy.result == 200
     assert not busy_wire.is_open
-    assert house.gone[-1] is house.pool
-    assert not house.reactor.getDelayedCalls()
+    assert harness.gone[-1] is harness.pool
+    assert not harness.reactor.getDelayedCalls()
 
 
 def test_retiring_stops_connections_being_opened() -> None:
     """And the calls they were for go elsewhere."""
-    house = House()
-    caller = house.call()
-    house.pool.retire()
-    assert caller.result is Condition.RETIRED
-    assert not house.reactor.dials
-    assert house.gone
+    harness = Harness()
+    caller = harness.call()
+    harness.pool.retire()
+    assert caller.result is AttemptStatus.INSTANCE_REMOVED
+    assert not harness.reactor.dials
+    assert harness.gone
 
 
 def test_its_repr_shows_live_state() -> None:
     """For debugging: what is open, idle, being opened, waiting."""
-    house = House(max_connections_per_instance=1)
-    house.served(), house.call()
-    assert repr(house.pool) == "<Pool 10.0.0.1:50000 open=1 idle=0 opening=0 waiting=1>"
+    harness = Harness(max_connections_per_instance=1)
+    harness.served(), harness.call()
+    assert repr(harness.pool) == "<Pool 10.0.0.1:50000 open=1 idle=0 opening=0 waiting=1>"

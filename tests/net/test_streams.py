@@ -9,10 +9,10 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 
-from eas_tw import ClientClosed, Condition, ConfigError, DeadlineExceeded, StatusError
+from eas_tw import AttemptStatus, ClientClosed, ConfigError, DeadlineExceeded, StatusError
 from eas_tw.errors import StreamBroken
 from eas_tw.telemetry.events import StreamEnded
-from tests.net.calling import House, Result, response, says
+from tests.net.calling import Harness, Result, response, says
 
 if TYPE_CHECKING:
     from eas_tw.streaming import Stream
@@ -26,10 +26,10 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def opened(house: House, **options: Any) -> tuple[Stream, Wire]:
+def opened(harness: Harness, **options: Any) -> tuple[Stream, Wire]:
     """A stream whose head has come."""
-    result = Result(house.client.stream(b"hello", **options).open())
-    wire = house.accept()
+    result = Result(harness.client.stream(b"hello", **options).open())
+    wire = harness.accept()
     says(wire, HEAD)
     return result.value, wire
 
@@ -43,10 +43,10 @@ def collected(coroutine: Any) -> Result:
 
 
 def test_pieces_are_given_as_they_come() -> None:
-    house = House()
-    stream, wire = opened(house)
+    harness = Harness()
+    stream, wire = opened(harness)
     assert (stream.status, stream.headers["content-type"]) == (200, "text/event-stream")
-    assert stream.instance in house.client.instances
+    assert stream.instance in harness.client.instances
     waiting = read(stream)
     assert not waiting.fired
     says(wire, chunk(b"one"))
@@ -55,42 +55,42 @@ def test_pieces_are_given_as_they_come() -> None:
     assert read(stream).value == b"twothree"
     says(wire, END)
     assert read(stream).value == b""
-    assert house.client.counters.answered == 1
-    house.assert_clean()
+    assert harness.client.counters.answered == 1
+    harness.assert_clean()
 
 
 def test_a_stream_read_to_its_end_gives_its_connection_back() -> None:
-    house = House(1)
-    stream, wire = opened(house)
+    harness = Harness(1)
+    stream, wire = opened(harness)
     says(wire, chunk(b"x") + END)
     assert (read(stream).value, read(stream).value) == (b"x", b"")
-    again = house.call()
+    again = harness.call()
     says(wire, response())
     assert str(again.value) == "ok"
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_the_block_closes_what_is_not_read() -> None:
-    house = House()
+    harness = Harness()
 
     async def leave_early() -> str:
-        async with house.client.stream(b"hello") as stream:
+        async with harness.client.stream(b"hello") as stream:
             async for piece in stream:
                 return piece.decode()
         return ""
 
     result = collected(leave_early())
-    wire = house.accept()
+    wire = harness.accept()
     says(wire, HEAD + chunk(b"first"))
     assert result.value == "first"
     assert not wire.is_open
-    assert house.client.counters.streams_broken == {"cancelled": 1}
-    house.assert_clean()
+    assert harness.client.counters.streams_broken == {"cancelled": 1}
+    harness.assert_clean()
 
 
 def test_a_slow_reader_makes_the_instance_wait() -> None:
-    house = House(stream_buffer_bytes=10)
-    stream, wire = opened(house)
+    harness = Harness(stream_buffer_bytes=10)
+    stream, wire = opened(harness)
     says(wire, chunk(b"0123456789"))
     assert not wire.is_paused
     says(wire, chunk(b"x"))
@@ -98,15 +98,15 @@ def test_a_slow_reader_makes_the_instance_wait() -> None:
     assert read(stream).value == b"0123456789x"
     assert not wire.is_paused
     stream.close()
-    house.assert_clean()
+    harness.assert_clean()
 
 
 @pytest.mark.parametrize("how", ["cut", "violation"])
 def test_what_breaks_after_the_head_is_not_sent_again(how: str) -> None:
-    house = House()
+    harness = Harness()
     heard: list[Any] = []
-    house.client.listen(heard.append)
-    stream, wire = opened(house)
+    harness.client.listen(heard.append)
+    stream, wire = opened(harness)
     says(wire, chunk(b"abc"))
     if how == "cut":
         wire.lose(ConnectionLost())
@@ -116,142 +116,142 @@ def test_what_breaks_after_the_head_is_not_sent_again(how: str) -> None:
     error = read(stream).error
     assert isinstance(error, StreamBroken)
     assert error.received_bytes == 3
-    assert [attempt.outcome.condition for attempt in error.attempts] == [
-        Condition.CUT if how == "cut" else Condition.VIOLATION
+    assert [attempt.outcome.attempt_status for attempt in error.attempts] == [
+        AttemptStatus.RESPONSE_TRUNCATED if how == "cut" else AttemptStatus.VIOLATION
     ]
-    assert not house.reactor.dials
+    assert not harness.reactor.dials
     (ended,) = [event for event in heard if isinstance(event, StreamEnded)]
     assert (ended.received_bytes, ended.instance) == (3, stream.instance)
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_before_the_head_it_goes_to_another_instance() -> None:
-    house = House()
-    result = Result(house.client.stream(b"hello").open())
-    says(house.accept(), response(503, b"busy"))
-    wire = house.accept()
+    harness = Harness()
+    result = Result(harness.client.stream(b"hello").open())
+    says(harness.accept(), response(503, b"busy"))
+    wire = harness.accept()
     says(wire, HEAD)
     stream = result.value
     says(wire, chunk(b"x") + END)
     assert collected(stream.read()).value == b"x"
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_another_status_is_an_error_with_its_body() -> None:
-    house = House()
-    result = Result(house.client.stream(b"hello").open())
-    says(house.accept(), response(400, b"no such model"))
+    harness = Harness()
+    result = Result(harness.client.stream(b"hello").open())
+    says(harness.accept(), response(400, b"no such model"))
     assert isinstance(result.error, StatusError)
     assert result.error.body == b"no such model"
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_any_status_is_a_stream_when_that_is_asked_for() -> None:
-    house = House()
-    result = Result(house.client.stream(b"hello", any_status=True).open())
-    says(house.accept(), response(400, b"no such model"))
+    harness = Harness()
+    result = Result(harness.client.stream(b"hello", any_status=True).open())
+    says(harness.accept(), response(400, b"no such model"))
     assert result.value.status == 400
     assert collected(result.value.read()).value == b"no such model"
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_the_head_has_a_deadline_and_the_body_has_none() -> None:
-    house = House(1, timeout_s=5.0)
-    late = Result(house.client.stream(b"hello").open())
-    house.accept()
-    house.reactor.advance(5.0)
+    harness = Harness(1, timeout_s=5.0)
+    late = Result(harness.client.stream(b"hello").open())
+    harness.accept()
+    harness.reactor.advance(5.0)
     assert isinstance(late.error, DeadlineExceeded)
-    stream, wire = opened(house)
+    stream, wire = opened(harness)
     for _ in range(10):
-        house.reactor.advance(4.0)
+        harness.reactor.advance(4.0)
         says(wire, chunk(b"x"))
     assert read(stream).value == b"x" * 10
     stream.close()
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_silence_breaks_a_stream() -> None:
     """30 s by default, measured from the last byte; not while its reader keeps it waiting."""
-    house = House(1, stream_buffer_bytes=1)
-    stream, wire = opened(house)
-    house.reactor.advance(29.0)
+    harness = Harness(1, stream_buffer_bytes=1)
+    stream, wire = opened(harness)
+    harness.reactor.advance(29.0)
     says(wire, chunk(b"x"))
-    house.reactor.advance(29.0)
+    harness.reactor.advance(29.0)
     says(wire, chunk(b"y"))
     assert wire.is_paused
-    house.reactor.advance(100.0)
+    harness.reactor.advance(100.0)
     assert read(stream).value == b"xy"
     waiting = read(stream)
-    house.reactor.advance(29.0)
+    harness.reactor.advance(29.0)
     assert not waiting.fired
-    house.reactor.advance(31.0)
+    harness.reactor.advance(31.0)
     assert isinstance(waiting.error, StreamBroken)
-    assert waiting.conditions == [Condition.LATE]
-    house.assert_clean()
+    assert waiting.attempt_statuses == [AttemptStatus.UNRESPONSIVE]
+    harness.assert_clean()
 
 
 def test_a_total_time_ends_a_stream_that_flows() -> None:
-    house = House(1)
-    stream, wire = opened(house, total_timeout_s=2.0)
+    harness = Harness(1)
+    stream, wire = opened(harness, total_timeout_s=2.0)
     for _ in range(4):
         says(wire, chunk(b"x"))
-        house.reactor.advance(0.5)
+        harness.reactor.advance(0.5)
     assert read(stream).value == b"xxxx"
-    assert read(stream).conditions == [Condition.DEADLINE]
-    assert house.client.ejected == ()
-    house.assert_clean()
+    assert read(stream).attempt_statuses == [AttemptStatus.DEADLINE]
+    assert harness.client.ejected == ()
+    harness.assert_clean()
 
 
 def test_cancelling_the_read_closes_the_connection() -> None:
-    house = House()
-    stream, wire = opened(house)
+    harness = Harness()
+    stream, wire = opened(harness)
     waiting = read(stream)
     waiting.deferred.cancel()
     assert not wire.is_open
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_closing_the_client_waits_for_streams_and_breaks_them_then() -> None:
-    house = House(1, drain_timeout_s=5.0)
-    stream, wire = opened(house)
+    harness = Harness(1, drain_timeout_s=5.0)
+    stream, wire = opened(harness)
     waiting = read(stream)
-    closing = Result(house.client.close())
-    house.reactor.advance(4.0)
+    closing = Result(harness.client.close())
+    harness.reactor.advance(4.0)
     assert not closing.fired
     assert not waiting.fired
-    house.reactor.advance(1.0)
+    harness.reactor.advance(1.0)
     assert closing.fired
     assert isinstance(waiting.error, StreamBroken)
     assert not wire.is_open
-    assert isinstance(Result(house.client.stream(b"").open()).error, ClientClosed)
+    assert isinstance(Result(harness.client.stream(b"").open()).error, ClientClosed)
 
 
 def test_a_stream_is_in_flight_until_its_last_byte() -> None:
-    house = House(2, max_in_flight_per_instance=1)
-    stream, wire = opened(house)
-    other = house.call()
-    says(house.accept(), response())
+    harness = Harness(2, max_in_flight_per_instance=1)
+    stream, wire = opened(harness)
+    other = harness.call()
+    says(harness.accept(), response())
     assert str(other.value) == "ok"
-    third = house.call()
+    third = harness.call()
     assert not third.fired
-    says(next(other for other in house.reactor.wires if other is not wire), response())
+    says(next(other for other in harness.reactor.wires if other is not wire), response())
     assert str(third.value) == "ok"
     stream.close()
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_ten_thousand_chunks_of_one_segment_are_one_piece() -> None:
-    house = House()
-    stream, wire = opened(house)
+    harness = Harness()
+    stream, wire = opened(harness)
     says(wire, chunk(b"x") * 10_000)
     assert read(stream).value == b"x" * 10_000
     stream.close()
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_events_and_lines_are_parsed() -> None:
-    house = House()
-    stream, wire = opened(house)
+    harness = Harness()
+    stream, wire = opened(harness)
 
     async def events() -> list[Any]:
         return [(event.event, event.data) async for event in stream.events()]
@@ -261,13 +261,13 @@ def test_events_and_lines_are_parsed() -> None:
         says(wire, chunk(bytes([byte])))
     says(wire, END)
     assert result.value == [("message", "né"), ("end", "a\nb")]
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_a_compressed_stream_is_decompressed_piece_by_piece() -> None:
-    house = House()
-    result = Result(house.client.stream(b"hello").open())
-    wire = house.accept()
+    harness = Harness()
+    result = Result(harness.client.stream(b"hello").open())
+    wire = harness.accept()
     says(wire, HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"))
     packed = gzip.compress(b"hello world" * 100)
     whole = collected(result.value.read())
@@ -275,35 +275,35 @@ def test_a_compressed_stream_is_decompressed_piece_by_piece() -> None:
         says(wire, chunk(packed[at : at + 7]))
     says(wire, END)
     assert whole.value == b"hello world" * 100
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_an_answer_that_flows_is_not_sent_twice() -> None:
     """A whole answer of 4 s, a byte now and then: its instance is heard of all the time."""
-    house = House(3, timeout_s=5.0)
+    harness = Harness(3, timeout_s=5.0)
     for _ in range(80):
-        quick = house.call()
-        if house.reactor.dials:
-            house.accept()
-        says(house.busy, response())
+        quick = harness.call()
+        if harness.reactor.dials:
+            harness.accept()
+        says(harness.busy, response())
         assert quick.fired
-    slow = house.call()
-    wire = house.busy
+    slow = harness.call()
+    wire = harness.busy
     says(wire, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
     for _ in range(10):
-        house.reactor.advance(0.4)
-        assert not house.reactor.dials
+        harness.reactor.advance(0.4)
+        assert not harness.reactor.dials
         says(wire, b"x")
     assert str(slow.value) == "x" * 10
-    assert house.client.counters.hedges == 0
-    house.assert_clean()
+    assert harness.client.counters.hedges == 0
+    harness.assert_clean()
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"])
 def test_every_method_is_sent_and_every_status_returned(method: str) -> None:
-    house = House()
-    result = Result(house.client.request(method, "v1/models"))
-    wire = house.accept()
+    harness = Harness()
+    result = Result(harness.client.request(method, "v1/models"))
+    wire = harness.accept()
     assert wire.take().startswith(method.encode() + b" /api/predict/svc/v1/models HTTP/1.1\r\n")
     if method == "HEAD":
         says(wire, b"HTTP/1.1 404 X\r\nContent-Length: 7\r\n\r\n")
@@ -313,34 +313,34 @@ def test_every_method_is_sent_and_every_status_returned(method: str) -> None:
         assert (result.value.status, result.value.text()) == (404, "nothing")
     with pytest.raises(StatusError):
         result.value.raise_for_status()
-    assert house.client.counters.answered == 1
-    house.assert_clean()
+    assert harness.client.counters.answered == 1
+    harness.assert_clean()
 
 
 def test_a_head_request_leaves_its_connection_usable() -> None:
-    house = House(1)
-    first = Result(house.client.request("HEAD"))
-    wire = house.accept()
+    harness = Harness(1)
+    first = Result(harness.client.request("HEAD"))
+    wire = harness.accept()
     says(wire, b"HTTP/1.1 200 X\r\nContent-Length: 7\r\n\r\n")
     assert first.value.status == 200
-    second = Result(house.client.request("GET", "x"))
+    second = Result(harness.client.request("GET", "x"))
     says(wire, response(200, b"[1]"))
     assert second.value.json() == [1]
-    house.assert_clean()
+    harness.assert_clean()
 
 
 @pytest.mark.parametrize("status", [201, 202, 204, 299])
 def test_every_success_is_an_answer_of_predict(status: int) -> None:
-    house = House()
-    result = house.call()
+    harness = Harness()
+    result = harness.call()
     body = b"" if status == 204 else b"ok"
-    says(house.accept(), response(status, body))
+    says(harness.accept(), response(status, body))
     assert result.value.content == body
-    house.assert_clean()
+    harness.assert_clean()
 
 
 def test_a_method_that_is_none_is_refused() -> None:
-    house = House()
+    harness = Harness()
     for method in ("", "GET /", "connect", 7):
-        assert isinstance(Result(house.client.request(method)).error, ConfigError)  # type: ignore[arg-type]
-    house.assert_clean()
+        assert isinstance(Result(harness.client.request(method)).error, ConfigError)  # type: ignore[arg-type]
+    harness.assert_clean()

@@ -81,4 +81,4 @@ class Witness:
         self.events.append((status, body))
 
     def broke(self, outcome: Outcome) -> None:
-        self.events.append(outcome.condition)
+        self.events.append(outcome.attempt_status)

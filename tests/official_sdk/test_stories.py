@@ -2,7 +2,7 @@
 
 The official SDK is unmodified and a black box. Where it fails by its own bug the test's docstring says so, and our
 client in the same story does the right thing. The simulator is a process; what the official SDK learns, it learns from
-polls that are three seconds apart, and the strikes of a fault count them.
+polls that are three seconds apart, and the activations of a fault count them.
 """
 
 from __future__ import annotations

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eas_tw.policy.cluster import Cluster, ClusterPolicy, Judgement
+from eas_tw.policy.cluster import Cluster, ClusterPolicy, HealthTransition
 from eas_tw.policy.health import HealthPolicy
 from eas_tw.policy.instances import Added, Instance, Removed
-from eas_tw.policy.outcomes import ANSWERED, Condition, Outcome
+from eas_tw.policy.outcomes import ANSWERED, AttemptStatus, Outcome
 from eas_tw.policy.selection import FIRST, Selection
 
 FLEET = [Instance("10.0.0.1", port) for port in range(1, 7)]
-REFUSED = Outcome(Condition.CONNECT_REFUSED)
-CANCELLED = Outcome(Condition.CANCELLED)
+REFUSED = Outcome(AttemptStatus.CONNECT_REFUSED)
+CANCELLED = Outcome(AttemptStatus.CANCELLED)
 
 
 def cluster(instances: list[Instance] = FLEET, **policy: Any) -> Cluster:
@@ -39,10 +39,10 @@ def picks(made: Cluster, count: int = 60, now: float = 0.0, outcome: Outcome = A
 
 
 def test_shares_are_even_and_an_ejected_one_gets_none() -> None:
-    """A refused connect takes it out at once, and the judgement says so."""
+    """A refused connect takes it out at once, and the transition says so."""
     made = cluster()
     assert set(picks(made).values()) == {10}
-    assert made.record(FLEET[0], REFUSED, 0.0) == [Judgement(FLEET[0], True, "connect_refused")]
+    assert made.record(FLEET[0], REFUSED, 0.0) == [HealthTransition(FLEET[0], True, "connect_refused")]
     assert picks(made)[1] == 0
     assert made.ejected == (FLEET[0].key,)
 
@@ -53,11 +53,13 @@ def test_the_probe_is_one_call() -> None:
     made.record(FLEET[0], REFUSED, 0.0)
     chosen = [made.choose(FIRST, 2.0) for _ in range(60)]
     assert chosen.count(FLEET[0]) == 1
-    assert made.record(FLEET[0], ANSWERED, 2.0) == [Judgement(FLEET[0], False, "answered")]
+    assert made.record(FLEET[0], ANSWERED, 2.0) == [HealthTransition(FLEET[0], False, "answered")]
     assert picks(made, now=2.0)[1] == 10
 
 
-@pytest.mark.parametrize("outcome", [CANCELLED, Outcome(Condition.STALE), Outcome(Condition.WAITED)], ids=str)
+@pytest.mark.parametrize(
+    "outcome", [CANCELLED, Outcome(AttemptStatus.STALE), Outcome(AttemptStatus.QUEUE_TIMEOUT)], ids=str
+)
 def test_a_probe_that_tells_nothing_is_followed_by_another(outcome: Outcome) -> None:
     """The instance is neither back nor forgotten."""
     made = cluster()
@@ -142,24 +144,24 @@ def test_what_is_left_of_an_overdue_call_decides() -> None:
     other = made.choose(FIRST, 1.4)
     assert other is not None
     made.record(other, ANSWERED, 1.41, 1.4)
-    late = Outcome(Condition.LATE)
-    assert made.overheard(picked, late, 2.0, 1.0, is_all=False) == [Judgement(picked, True, "silent")]
-    assert made.overheard(picked, ANSWERED, 3.0, 1.0, is_all=True) == [Judgement(picked, False, "answered")]
+    late = Outcome(AttemptStatus.UNRESPONSIVE)
+    assert made.overheard(picked, late, 2.0, 1.0, is_all=False) == [HealthTransition(picked, True, "silent")]
+    assert made.overheard(picked, ANSWERED, 3.0, 1.0, is_all=True) == [HealthTransition(picked, False, "answered")]
     assert made.ejected == ()
 
 
 def test_an_ejection_that_is_refused_is_told() -> None:
     """Once; and after a probe that failed, that the instance takes part all the same."""
     made = cluster(FLEET[:2], health=HealthPolicy(eject_after=1))
-    failed = Outcome(Condition.STATUS, 500)
-    assert made.record(FLEET[0], failed, 0.0) == [Judgement(FLEET[0], True, "status 500")]
-    assert made.record(FLEET[1], failed, 0.0) == [Judgement(FLEET[1], False, "status 500", is_overflow=True)]
+    failed = Outcome(AttemptStatus.STATUS, 500)
+    assert made.record(FLEET[0], failed, 0.0) == [HealthTransition(FLEET[0], True, "status 500")]
+    assert made.record(FLEET[1], failed, 0.0) == [HealthTransition(FLEET[1], False, "status 500", is_overflow=True)]
     assert made.record(FLEET[1], failed, 0.0) == ()
     made.record(FLEET[1], REFUSED, 45.9)
     assert made.choose(FIRST, 46.0) == FLEET[0]
     assert made.record(FLEET[0], failed, 46.0) == [
-        Judgement(FLEET[0], False, "status 500", is_overflow=True),
-        Judgement(FLEET[0], False, "status 500, but too many are left out already"),
+        HealthTransition(FLEET[0], False, "status 500", is_overflow=True),
+        HealthTransition(FLEET[0], False, "status 500, but too many are left out already"),
     ]
 
 
@@ -236,13 +238,13 @@ def test_a_returned_instance_starts_slowly_too() -> None:
 def test_the_grey_one_is_ejected() -> None:
     """It answers, but fails a third of its calls; the others are well."""
     made = cluster(outlier_success_gap=0.2)
-    judged: list[Judgement] = []
+    judged: list[HealthTransition] = []
     for call in range(600):
         now = call * 0.02
         picked = made.choose(FIRST, now)
         assert picked is not None
         is_bad = picked == FLEET[4] and call % 3
-        outcome = Outcome(Condition.STATUS, 500) if is_bad else ANSWERED
+        outcome = Outcome(AttemptStatus.STATUS, 500) if is_bad else ANSWERED
         judged += made.record(picked, outcome, now + 0.01, now)
     assert judged[0].instance == FLEET[4]
     assert judged[0].is_ejected
@@ -286,7 +288,7 @@ def test_whatever_happens_somebody_is_picked(
 ) -> None:
     """Lists that change, outcomes of every kind: an untried instance is found, and half stay in but for the dead."""
     made = cluster(balancer=balancer, subset_size=size, slow_start_s=slow, max_in_flight_per_instance=3)
-    outcomes = [ANSWERED, REFUSED, CANCELLED, Outcome(Condition.STATUS, 503), Outcome(Condition.LOST)]
+    outcomes = [ANSWERED, REFUSED, CANCELLED, Outcome(AttemptStatus.STATUS, 503), Outcome(AttemptStatus.LOST)]
     now = 0.0
     for which, what in steps:
         now += 0.4
@@ -295,7 +297,7 @@ def test_whatever_happens_somebody_is_picked(
         tried: list[tuple[str, int]] = []
         while (picked := made.choose(Selection(tried, tried), now)) is not None and picked.key not in tried:
             tried.append(picked.key)
-            for judgement in made.record(picked, outcomes[(which + what + len(tried)) % 5], now + 0.05, now):
-                if judgement.is_ejected and judgement.why != "connect_refused":
+            for transition in made.record(picked, outcomes[(which + what + len(tried)) % 5], now + 0.05, now):
+                if transition.is_ejected and transition.why != "connect_refused":
                     assert len(made.ejected) <= len(made.instances) // 2
         assert len(tried) == len(made.instances)

@@ -6,13 +6,13 @@ from random import Random
 
 import pytest
 
-from eas_tw.policy.health import Health, HealthPolicy, Verdict
-from eas_tw.policy.outcomes import ANSWERED, Condition, Outcome
+from eas_tw.policy.health import Health, HealthChange, HealthPolicy
+from eas_tw.policy.outcomes import ANSWERED, AttemptStatus, Outcome
 
 KEYS = [("10.0.0.1", port) for port in range(1, 7)]
-REFUSED = Outcome(Condition.CONNECT_REFUSED)
-TIMEOUT = Outcome(Condition.ATTEMPT_TIMEOUT)
-FAILED = Outcome(Condition.STATUS, 500)
+REFUSED = Outcome(AttemptStatus.CONNECT_REFUSED)
+TIMEOUT = Outcome(AttemptStatus.ATTEMPT_TIMEOUT)
+FAILED = Outcome(AttemptStatus.STATUS, 500)
 
 
 def health(fleet: int = 6, **policy: object) -> Health:
@@ -22,24 +22,24 @@ def health(fleet: int = 6, **policy: object) -> Health:
 
 
 def status(code: int) -> Outcome:
-    return Outcome(Condition.STATUS, code)
+    return Outcome(AttemptStatus.STATUS, code)
 
 
 def test_a_failed_connect_ejects_at_once() -> None:
     """For 1 s, plus up to half of it."""
     made = health()
-    assert made.record(KEYS[0], REFUSED, 100.0) is Verdict.EJECTED
+    assert made.record(KEYS[0], REFUSED, 100.0) is HealthChange.EJECTED
     assert made.left_out == (KEYS[0],)
     assert made.returning(101.0) == ()
     assert made.returning(101.51) == (KEYS[0],)
     assert made.returning(200.0) == ()
 
 
-@pytest.mark.parametrize("outcome", [TIMEOUT, status(500), status(503), Outcome(Condition.LOST)], ids=str)
+@pytest.mark.parametrize("outcome", [TIMEOUT, status(500), status(503), Outcome(AttemptStatus.LOST)], ids=str)
 def test_consecutive_failures_eject(outcome: Outcome) -> None:
     """The fifth in a row ejects, for about 30 s."""
     made = health()
-    assert [made.record(KEYS[0], outcome, 0.0) for _ in range(5)] == [None] * 4 + [Verdict.EJECTED]
+    assert [made.record(KEYS[0], outcome, 0.0) for _ in range(5)] == [None] * 4 + [HealthChange.EJECTED]
     assert made.returning(29.9) == ()
     assert made.returning(45.1) == (KEYS[0],)
 
@@ -54,7 +54,9 @@ def test_an_answer_starts_the_count_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome", [status(450), status(429), status(400), Outcome(Condition.STALE), Outcome(Condition.CANCELLED)], ids=str
+    "outcome",
+    [status(450), status(429), status(400), Outcome(AttemptStatus.STALE), Outcome(AttemptStatus.CANCELLED)],
+    ids=str,
 )
 def test_what_never_ejects(outcome: Outcome) -> None:
     """A full queue, a rate limit, a caller's mistake, a stale connection, a cancel: nothing against an instance."""
@@ -68,11 +70,11 @@ def test_the_probe_decides() -> None:
     made.record(KEYS[0], REFUSED, 0.0)
     made.returning(2.0)
     made.probe(KEYS[0], 0.0)
-    assert made.record(KEYS[0], REFUSED, 2.0) is Verdict.EJECTED
+    assert made.record(KEYS[0], REFUSED, 2.0) is HealthChange.EJECTED
     assert made.returning(3.9) == ()
     assert made.returning(5.1) == (KEYS[0],)
     made.probe(KEYS[0], 0.0)
-    assert made.record(KEYS[0], ANSWERED, 6.0) is Verdict.RETURNED
+    assert made.record(KEYS[0], ANSWERED, 6.0) is HealthChange.RETURNED
     made.record(KEYS[0], REFUSED, 7.0)
     assert made.returning(8.6) == (KEYS[0],)
 
@@ -87,11 +89,15 @@ def test_one_probe_at_a_time() -> None:
     made.probe(KEYS[0], 0.0)
     assert not made.half_open
     assert made.left_out == (KEYS[0],)
-    for outcome in (Outcome(Condition.CANCELLED), Outcome(Condition.WAITED), Outcome(Condition.STALE)):
-        assert made.record(KEYS[0], outcome, 3.0, began=0.0) is Verdict.UNDECIDED
+    for outcome in (
+        Outcome(AttemptStatus.CANCELLED),
+        Outcome(AttemptStatus.QUEUE_TIMEOUT),
+        Outcome(AttemptStatus.STALE),
+    ):
+        assert made.record(KEYS[0], outcome, 3.0, began=0.0) is HealthChange.UNDECIDED
         assert list(made.half_open) == [KEYS[0]]
         made.probe(KEYS[0], 0.0)
-    assert made.record(KEYS[0], status(450), 4.0) is Verdict.RETURNED
+    assert made.record(KEYS[0], status(450), 4.0) is HealthChange.RETURNED
     assert made.left_out == ()
 
 
@@ -101,12 +107,12 @@ def test_only_those_sent_since_it_is_half_open_end_the_probe() -> None:
     made.record(KEYS[0], REFUSED, 0.0)
     made.returning(2.0)
     made.probe(KEYS[0], 2.0)
-    cancelled = Outcome(Condition.CANCELLED)
+    cancelled = Outcome(AttemptStatus.CANCELLED)
     assert made.record(KEYS[0], cancelled, 2.5, began=0.5) is None
     made.resort(KEYS[0], 2.6)
-    assert made.record(KEYS[0], Outcome(Condition.OVERLOADED), 2.6, began=2.6) is None
+    assert made.record(KEYS[0], Outcome(AttemptStatus.OVERLOADED), 2.6, began=2.6) is None
     assert made.left_out == (KEYS[0],)
-    assert made.record(KEYS[0], cancelled, 2.7, began=2.0) is Verdict.UNDECIDED
+    assert made.record(KEYS[0], cancelled, 2.7, began=2.0) is HealthChange.UNDECIDED
     assert list(made.half_open) == [KEYS[0]]
 
 
@@ -115,12 +121,12 @@ def test_an_older_call_may_tell_before_the_probe_is_sent() -> None:
     made = health(2)
     made.record(KEYS[0], REFUSED, 0.0)
     made.returning(2.0)
-    assert made.record(KEYS[0], ANSWERED, 2.0, began=0.0) is Verdict.RETURNED
+    assert made.record(KEYS[0], ANSWERED, 2.0, began=0.0) is HealthChange.RETURNED
     assert not made.half_open
     made.record(KEYS[0], REFUSED, 3.0)
     made.returning(5.0)
     made.record(KEYS[1], REFUSED, 5.0)
-    assert made.record(KEYS[0], status(500), 5.0, began=2.9) is Verdict.KEPT
+    assert made.record(KEYS[0], status(500), 5.0, began=2.9) is HealthChange.KEPT
     assert not made.half_open
 
 
@@ -141,9 +147,9 @@ def test_a_probe_keeps_its_place_among_those_left_out() -> None:
         made.record(key, FAILED, 0.0)
     made.returning(45.0)
     made.probe(KEYS[0], 45.0)
-    assert made.record(KEYS[2], FAILED, 45.0) is Verdict.EJECTED
-    assert made.record(KEYS[3], FAILED, 45.0) is Verdict.OVERFLOW
-    assert made.record(KEYS[0], FAILED, 45.0) is Verdict.EJECTED
+    assert made.record(KEYS[2], FAILED, 45.0) is HealthChange.EJECTED
+    assert made.record(KEYS[3], FAILED, 45.0) is HealthChange.OVERFLOW
+    assert made.record(KEYS[0], FAILED, 45.0) is HealthChange.EJECTED
     assert set(made.left_out) == {KEYS[0], KEYS[2]}
 
 
@@ -170,7 +176,13 @@ def test_ejections_do_not_grow_without_bound() -> None:
 @pytest.mark.parametrize("fleet", range(2, 7))
 @pytest.mark.parametrize(
     "outcome",
-    [FAILED, Outcome(Condition.LOST), Outcome(Condition.CUT), TIMEOUT, Outcome(Condition.VIOLATION)],
+    [
+        FAILED,
+        Outcome(AttemptStatus.LOST),
+        Outcome(AttemptStatus.RESPONSE_TRUNCATED),
+        TIMEOUT,
+        Outcome(AttemptStatus.VIOLATION),
+    ],
     ids=str,
 )
 def test_at_most_half_is_ejected_in_doubt(fleet: int, outcome: Outcome) -> None:
@@ -180,29 +192,31 @@ def test_at_most_half_is_ejected_in_doubt(fleet: int, outcome: Outcome) -> None:
     for key in KEYS[:fleet]:
         assert made.record(key, outcome, 0.0) is None
     found = [made.record(key, outcome, 0.0) for key in KEYS[:fleet]]
-    assert found == [Verdict.EJECTED] * allowed + [Verdict.OVERFLOW] * (fleet - allowed)
+    assert found == [HealthChange.EJECTED] * allowed + [HealthChange.OVERFLOW] * (fleet - allowed)
     assert made.ejected == tuple(KEYS[:allowed])
     last = KEYS[fleet - 1]
     assert made.record(last, outcome, 1.0) is None
     assert made.record(last, ANSWERED, 1.0) is None
     made.record(last, outcome, 2.0)
-    assert made.record(last, outcome, 2.0) is Verdict.OVERFLOW
+    assert made.record(last, outcome, 2.0) is HealthChange.OVERFLOW
 
 
 @pytest.mark.parametrize("fleet", range(2, 7))
 @pytest.mark.parametrize(
-    "condition", [Condition.CONNECT_REFUSED, Condition.CONNECT_TIMEOUT, Condition.CONNECT_FAILED], ids=str
+    "attempt_status",
+    [AttemptStatus.CONNECT_REFUSED, AttemptStatus.CONNECT_TIMEOUT, AttemptStatus.CONNECT_FAILED],
+    ids=str,
 )
-def test_any_number_is_ejected_for_certain(fleet: int, condition: Condition) -> None:
+def test_any_number_is_ejected_for_certain(fleet: int, attempt_status: AttemptStatus) -> None:
     """To which no connection can be made is dead, however many are; and each is probed, and ejected for longer."""
     made = health(fleet)
-    dead = Outcome(condition)
-    assert [made.record(key, dead, 0.0) for key in KEYS[:fleet]] == [Verdict.EJECTED] * fleet
+    dead = Outcome(attempt_status)
+    assert [made.record(key, dead, 0.0) for key in KEYS[:fleet]] == [HealthChange.EJECTED] * fleet
     assert set(made.ejected) == set(KEYS[:fleet])
     assert set(made.returning(1.6)) == set(KEYS[:fleet])
     for key in KEYS[:fleet]:
         made.probe(key, 1.6)
-        assert made.record(key, dead, 1.6, began=1.6) is Verdict.EJECTED
+        assert made.record(key, dead, 1.6, began=1.6) is HealthChange.EJECTED
     assert made.returning(3.5) == ()
 
 
@@ -211,8 +225,8 @@ def test_certain_ones_count_among_those_left_out_in_doubt() -> None:
     made = health(4, eject_after=1)
     made.record(KEYS[0], REFUSED, 0.0)
     made.record(KEYS[1], REFUSED, 0.0)
-    assert made.record(KEYS[2], FAILED, 0.0) is Verdict.OVERFLOW
-    assert made.record(KEYS[3], REFUSED, 0.0) is Verdict.EJECTED
+    assert made.record(KEYS[2], FAILED, 0.0) is HealthChange.OVERFLOW
+    assert made.record(KEYS[3], REFUSED, 0.0) is HealthChange.EJECTED
 
 
 @pytest.mark.parametrize("outcome", [REFUSED, FAILED], ids=str)
@@ -231,40 +245,44 @@ def test_a_suspect_is_left_out_until_it_speaks() -> None:
     assert made.suspect(KEYS[0], 1.0)
     assert (made.left_out, made.ejected, made.is_wary) == ((KEYS[0],), (), True)
     assert made.record(KEYS[1], ANSWERED, 1.1) is None
-    assert made.record(KEYS[0], Outcome(Condition.STALE), 1.2, began=1.1) is None
-    assert made.record(KEYS[0], ANSWERED, 0.9) is Verdict.CLEARED
+    assert made.record(KEYS[0], Outcome(AttemptStatus.STALE), 1.2, began=1.1) is None
+    assert made.record(KEYS[0], ANSWERED, 0.9) is HealthChange.CLEARED
     assert (made.left_out, made.is_wary) == ((), False)
     made.suspect(KEYS[0], 2.0)
-    assert made.record(KEYS[0], status(500), 2.5, began=2.0) is Verdict.CLEARED
+    assert made.record(KEYS[0], status(500), 2.5, began=2.0) is HealthChange.CLEARED
     assert made.left_out == ()
 
 
-@pytest.mark.parametrize("condition", [Condition.LATE, Condition.DEADLINE, Condition.ATTEMPT_TIMEOUT], ids=str)
+@pytest.mark.parametrize(
+    "attempt_status", [AttemptStatus.UNRESPONSIVE, AttemptStatus.DEADLINE, AttemptStatus.ATTEMPT_TIMEOUT], ids=str
+)
 @pytest.mark.parametrize("fleet", range(2, 7))
-def test_silence_while_others_answer_is_certain(fleet: int, condition: Condition) -> None:
+def test_silence_while_others_answer_is_certain(fleet: int, attempt_status: AttemptStatus) -> None:
     """All but one are silent, and all of those are ejected, for 1 s at first."""
     made = health(fleet)
-    silent = Outcome(condition)
+    silent = Outcome(attempt_status)
     for key in KEYS[1:fleet]:
         made.suspect(key, 0.0)
     made.record(KEYS[0], ANSWERED, 0.1)
     found = [made.record(key, silent, 1.0, began=0.0) for key in KEYS[1:fleet]]
-    assert found == [Verdict.EJECTED] * (fleet - 1)
+    assert found == [HealthChange.EJECTED] * (fleet - 1)
     assert all(made.is_silent(key) for key in KEYS[1:fleet])
     assert set(made.returning(2.6)) == set(KEYS[1:fleet])
 
 
-@pytest.mark.parametrize("condition", [Condition.LATE, Condition.DEADLINE, Condition.ATTEMPT_TIMEOUT], ids=str)
-def test_silence_is_doubtful_where_nobody_answers(condition: Condition) -> None:
+@pytest.mark.parametrize(
+    "attempt_status", [AttemptStatus.UNRESPONSIVE, AttemptStatus.DEADLINE, AttemptStatus.ATTEMPT_TIMEOUT], ids=str
+)
+def test_silence_is_doubtful_where_nobody_answers(attempt_status: AttemptStatus) -> None:
     """Everything may have become slow; so may an instance that has answered others meanwhile."""
     made = health(3)
     made.suspect(KEYS[0], 1.0)
     made.record(KEYS[1], ANSWERED, 0.5)
     made.suspect(KEYS[0], 2.0)
-    assert made.record(KEYS[0], Outcome(condition), 6.0, began=1.0) is None
+    assert made.record(KEYS[0], Outcome(attempt_status), 6.0, began=1.0) is None
     assert made.left_out == (KEYS[0],)
-    assert made.record(KEYS[0], Outcome(condition), 7.0, began=2.0) is Verdict.CLEARED
-    assert made.record(KEYS[2], Outcome(condition), 6.0, began=1.0) is None
+    assert made.record(KEYS[0], Outcome(attempt_status), 7.0, began=2.0) is HealthChange.CLEARED
+    assert made.record(KEYS[2], Outcome(attempt_status), 6.0, began=1.0) is None
     assert made.left_out == ()
 
 
@@ -274,8 +292,8 @@ def test_a_slow_one_comes_back_with_its_first_word() -> None:
     made.suspect(KEYS[0], 0.0)
     assert made.watch(KEYS[0], 0.0)
     made.record(KEYS[1], ANSWERED, 0.1)
-    assert made.record(KEYS[0], Outcome(Condition.LATE), 1.0, began=0.0) is Verdict.EJECTED
-    assert made.record(KEYS[0], ANSWERED, 3.0, began=0.0) is Verdict.RETURNED
+    assert made.record(KEYS[0], Outcome(AttemptStatus.UNRESPONSIVE), 1.0, began=0.0) is HealthChange.EJECTED
+    assert made.record(KEYS[0], ANSWERED, 3.0, began=0.0) is HealthChange.RETURNED
     assert (made.left_out, made.next_return) == ((), None)
     made.record(KEYS[0], REFUSED, 4.0)
     assert made.record(KEYS[0], ANSWERED, 4.1, began=3.9) is None
@@ -289,14 +307,14 @@ def test_a_call_that_was_sent_to_an_ejected_one_ends_the_ejection() -> None:
         made.record(key, REFUSED, 0.0)
     made.resort(KEYS[0], 0.5)
     assert made.left_out == (KEYS[1], KEYS[0])
-    assert made.record(KEYS[0], ANSWERED, 0.5) is Verdict.RETURNED
+    assert made.record(KEYS[0], ANSWERED, 0.5) is HealthChange.RETURNED
     assert made.left_out == (KEYS[1],)
 
 
 def test_suspicion_ends_with_the_last_call_that_could_decide() -> None:
     """Two overdue calls and what is left of one: all are given up, and nothing is known."""
     made = health(3)
-    cancelled = Outcome(Condition.CANCELLED)
+    cancelled = Outcome(AttemptStatus.CANCELLED)
     assert made.suspect(KEYS[0], 0.0)
     assert not made.suspect(KEYS[0], 0.2)
     assert made.watch(KEYS[0], 0.2)
@@ -304,25 +322,29 @@ def test_suspicion_ends_with_the_last_call_that_could_decide() -> None:
     assert made.record(KEYS[0], cancelled, 1.0, began=0.0) is None
     assert made.record(KEYS[0], cancelled, 1.0, began=0.2) is None
     assert made.left_out == (KEYS[0],)
-    assert made.unwatch(KEYS[0], 0.2) is Verdict.CLEARED
+    assert made.unwatch(KEYS[0], 0.2) is HealthChange.CLEARED
     assert made.left_out == ()
 
 
-@pytest.mark.parametrize("condition", [Condition.CANCELLED, Condition.DEADLINE, Condition.LOST], ids=str)
+@pytest.mark.parametrize(
+    "attempt_status", [AttemptStatus.CANCELLED, AttemptStatus.DEADLINE, AttemptStatus.LOST], ids=str
+)
 @pytest.mark.parametrize("began", [(1.0, 0.5), (0.5, 1.0), (1.0, 1.0)], ids=str)
-def test_suspicion_does_not_outlive_its_calls(began: tuple[float, float], condition: Condition) -> None:
+def test_suspicion_does_not_outlive_its_calls(began: tuple[float, float], attempt_status: AttemptStatus) -> None:
     """In whatever order two overdue calls were sent: the one sent first used to be counted and never forgotten."""
     made = health(3)
     for sent in began:
         made.suspect(KEYS[0], sent)
     for sent in began:
-        made.record(KEYS[0], Outcome(condition), 2.0, began=sent)
+        made.record(KEYS[0], Outcome(attempt_status), 2.0, began=sent)
     assert made.left_out == ()
 
 
-@pytest.mark.parametrize("condition", [Condition.CANCELLED, Condition.DEADLINE, Condition.LOCAL_RESOURCE], ids=str)
+@pytest.mark.parametrize(
+    "attempt_status", [AttemptStatus.CANCELLED, AttemptStatus.DEADLINE, AttemptStatus.LOCAL_RESOURCE], ids=str
+)
 @pytest.mark.parametrize("is_overdue", [False, True])
-def test_a_last_resort_counts_once(condition: Condition, *, is_overdue: bool) -> None:
+def test_a_last_resort_counts_once(attempt_status: AttemptStatus, *, is_overdue: bool) -> None:
     """A call that went to a suspect for want of others used to be counted twice, or without an end."""
     made = health(3)
     made.suspect(KEYS[0], 0.0)
@@ -330,7 +352,7 @@ def test_a_last_resort_counts_once(condition: Condition, *, is_overdue: bool) ->
     if is_overdue:
         made.suspect(KEYS[0], 0.5)
     for sent in (0.0, 0.5):
-        made.record(KEYS[0], Outcome(condition), 2.0, began=sent)
+        made.record(KEYS[0], Outcome(attempt_status), 2.0, began=sent)
     assert made.left_out == ()
 
 
@@ -341,4 +363,4 @@ def test_a_call_from_before_a_probe_does_not_prolong_it() -> None:
     made.returning(3.0)
     made.probe(KEYS[0], 3.0)
     assert not made.watch(KEYS[0], 0.5)
-    assert made.record(KEYS[0], Outcome(Condition.CANCELLED), 4.0, began=3.0) is Verdict.UNDECIDED
+    assert made.record(KEYS[0], Outcome(AttemptStatus.CANCELLED), 4.0, began=3.0) is HealthChange.UNDECIDED

@@ -18,18 +18,18 @@ def test_a_fixed_delay_is_that() -> None:
 
 
 def test_one_at_a_time_is_one_at_a_time() -> None:
-    """No delay, no mark, and nothing to learn."""
+    """No delay, no hedge point, and nothing to learn."""
     hedging = Hedging(None)
-    assert (hedging.delay_s, hedging.marks, hedging.is_learning) == (None, (), False)
+    assert (hedging.delay_s, hedging.hedge_points, hedging.is_learning) == (None, (), False)
 
 
 def test_late_alone_has_no_delay() -> None:
-    """Marks only, until an instance is silent."""
+    """Hedge points only, until an instance is silent."""
     hedging = Hedging("late")
     for _ in range(100):
         hedging.observe(0.01)
     assert hedging.delay_s is None
-    assert hedging.marks == (0.0625, 0.125, 0.25, 0.5, 0.75)
+    assert hedging.hedge_points == (0.0625, 0.125, 0.25, 0.5, 0.75)
     hedging.set_wary(is_wary=True)
     assert hedging.delay_s == hedging.quick_s == 0.03
     hedging.set_wary(is_wary=False)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from eas_tw.policy.instances import (
     MAX_INSTANCES,
     Added,
+    DiscoveryReplyRejected,
     Instance,
-    Refusal,
-    RefusedReplyError,
+    RejectReason,
     Removed,
     Reweighted,
     RowFault,
@@ -36,8 +36,8 @@ def row(**changes: Any) -> dict[str, Any]:
     return {**GOOD, **changes}
 
 
-def refusal(body: bytes) -> Refusal:
-    with pytest.raises(RefusedReplyError) as caught:
+def rejection(body: bytes) -> RejectReason:
+    with pytest.raises(DiscoveryReplyRejected) as caught:
         read_upstreams(body)
     return caught.value.reason
 
@@ -57,26 +57,26 @@ def test_unknown_fields_are_ignored() -> None:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"", Refusal.NOT_JSON),
-        (b"<html>busy</html>", Refusal.NOT_JSON),
-        (b"\xff\xfe", Refusal.NOT_JSON),
-        (b"[" * 100_000, Refusal.NOT_JSON),
-        (b"null", Refusal.WRONG_SHAPE),
-        (b"[]", Refusal.WRONG_SHAPE),
-        (b"{}", Refusal.WRONG_SHAPE),
-        (b'{"endpoints": null}', Refusal.WRONG_SHAPE),
-        (b'{"endpoints": []}', Refusal.WRONG_SHAPE),
-        (b'{"endpoints": {"items": null}}', Refusal.WRONG_SHAPE),
-        (b'{"endpoints": {"items": {}}}', Refusal.WRONG_SHAPE),
-        (b'{"endpoints": {"items": []}}', Refusal.EMPTY_LIST),
-        (b'{"endpoints": {"items": [null, null]}}', Refusal.NO_USABLE_ROW),
-        (upstreams(row(port=0)), Refusal.NO_USABLE_ROW),
-        (upstreams(row(weight=0), row(port=1, weight=0)), Refusal.ZERO_WEIGHTS),
+        (b"", RejectReason.NOT_JSON),
+        (b"<html>busy</html>", RejectReason.NOT_JSON),
+        (b"\xff\xfe", RejectReason.NOT_JSON),
+        (b"[" * 100_000, RejectReason.NOT_JSON),
+        (b"null", RejectReason.WRONG_SHAPE),
+        (b"[]", RejectReason.WRONG_SHAPE),
+        (b"{}", RejectReason.WRONG_SHAPE),
+        (b'{"endpoints": null}', RejectReason.WRONG_SHAPE),
+        (b'{"endpoints": []}', RejectReason.WRONG_SHAPE),
+        (b'{"endpoints": {"items": null}}', RejectReason.WRONG_SHAPE),
+        (b'{"endpoints": {"items": {}}}', RejectReason.WRONG_SHAPE),
+        (b'{"endpoints": {"items": []}}', RejectReason.EMPTY_LIST),
+        (b'{"endpoints": {"items": [null, null]}}', RejectReason.NO_USABLE_ROW),
+        (upstreams(row(port=0)), RejectReason.NO_USABLE_ROW),
+        (upstreams(row(weight=0), row(port=1, weight=0)), RejectReason.ZERO_WEIGHTS),
     ],
 )
-def test_a_reply_that_leaves_nothing_is_refused(body: bytes, reason: Refusal) -> None:
+def test_a_reply_that_leaves_nothing_is_rejected(body: bytes, reason: RejectReason) -> None:
     """Whatever is wrong with a whole reply has a name."""
-    assert refusal(body) is reason
+    assert rejection(body) is reason
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_field_nobody_reads_may_hold_anything() -> None:
 )
 def test_what_is_not_json_is_refused_whatever_came_before(body: bytes) -> None:
     """Good rows do not save a document that is broken behind them."""
-    assert refusal(body) is Refusal.NOT_JSON
+    assert rejection(body) is RejectReason.NOT_JSON
 
 
 def test_whitespace_and_the_order_of_fields_do_not_matter() -> None:
@@ -181,11 +181,11 @@ def test_of_a_list_without_end_so_many_are_used() -> None:
     assert snapshot.examples["port"] == "port must be a whole number from 1 to 65535, got -1"
 
 
-def test_a_refusal_is_short_however_many_rows_it_is_for() -> None:
+def test_a_rejection_is_short_however_many_rows_it_is_for() -> None:
     """It goes into logs and errors."""
-    with pytest.raises(RefusedReplyError) as caught:
+    with pytest.raises(DiscoveryReplyRejected) as caught:
         read_upstreams(upstreams(*(row(port=-port, ip="x y" * 1_000) for port in range(20_000)), None, row(weight="x")))
-    assert caught.value.reason is Refusal.NO_USABLE_ROW
+    assert caught.value.reason is RejectReason.NO_USABLE_ROW
     assert len(str(caught.value)) < 500
 
 
@@ -224,8 +224,8 @@ def test_vipserver_rows_that_are_not_valid_are_left_out() -> None:
     snapshot = read_vipserver(json.dumps({"hosts": hosts}).encode())
     assert snapshot.instances == (Instance("1.1.1.1", 80, 1),)
     assert not snapshot.bad_rows
-    for body, reason in ((b"{}", Refusal.WRONG_SHAPE), (b'{"hosts": []}', Refusal.EMPTY_LIST)):
-        with pytest.raises(RefusedReplyError) as caught:
+    for body, reason in ((b"{}", RejectReason.WRONG_SHAPE), (b'{"hosts": []}', RejectReason.EMPTY_LIST)):
+        with pytest.raises(DiscoveryReplyRejected) as caught:
             read_vipserver(body)
         assert caught.value.reason is reason
 
@@ -248,11 +248,11 @@ json_values = st.recursive(
 
 @SETTINGS
 @given(json_values)
-def test_any_json_is_a_snapshot_or_a_refusal(rows: object) -> None:
+def test_any_json_is_a_snapshot_or_a_rejection(rows: object) -> None:
     """No reply, whatever its rows, raises anything else; what is accepted can be used."""
     try:
         snapshot = read_upstreams(json.dumps({"endpoints": {"items": rows}}).encode())
-    except RefusedReplyError:
+    except DiscoveryReplyRejected:
         return
     assert any(instance.weight > 0 for instance in snapshot.instances)
     assert len({instance.key for instance in snapshot.instances}) == len(snapshot.instances)
@@ -260,7 +260,7 @@ def test_any_json_is_a_snapshot_or_a_refusal(rows: object) -> None:
 
 @SETTINGS
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_refusal(body: bytes) -> None:
-    """Random bytes never raise anything but a refusal."""
-    with pytest.raises(RefusedReplyError):
+def test_any_bytes_are_a_rejection(body: bytes) -> None:
+    """Random bytes never raise anything but a rejection."""
+    with pytest.raises(DiscoveryReplyRejected):
         read_upstreams(body)

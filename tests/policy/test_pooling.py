@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from eas_tw.policy.pooling import Pace, Plan, plan
+from eas_tw.policy.pooling import PoolAction, QueueDelay, plan
 
 
 def test_every_small_pool() -> None:
@@ -18,12 +18,12 @@ def test_every_small_pool() -> None:
         if total > limit:
             continue
         todo = plan(idle=idle, open_or_opening=total, opening=opening, waiting=waiting, limit=limit, fresh=fresh)
-        if todo is Plan.REUSE:
+        if todo is PoolAction.REUSE:
             assert idle
             assert not fresh
-        elif todo is Plan.CONNECT:
+        elif todo is PoolAction.CONNECT:
             assert total < limit
-        elif todo is Plan.REPLACE:
+        elif todo is PoolAction.REPLACE:
             assert idle
             assert total == limit
         else:
@@ -32,26 +32,26 @@ def test_every_small_pool() -> None:
 
 def test_the_pace_of_a_line_is_the_time_between_turns() -> None:
     """It says nothing until it has seen enough, and follows when the instance becomes slower."""
-    pace = Pace()
+    queue_delay = QueueDelay()
     now = 0.0
-    for _ in range(Pace.ENOUGH):
-        pace.turn(now)
-        assert pace.wait_s(10) == 0.0
+    for _ in range(QueueDelay.ENOUGH):
+        queue_delay.turn(now)
+        assert queue_delay.wait_s(10) == 0.0
         now += 0.1
-    pace.turn(now)
-    assert pace.wait_s(10) == pytest.approx(1.0)
+    queue_delay.turn(now)
+    assert queue_delay.wait_s(10) == pytest.approx(1.0)
     for _ in range(100):
         now += 0.5
-        pace.turn(now)
-    assert pace.wait_s(10) == pytest.approx(5.0, rel=0.01)
+        queue_delay.turn(now)
+    assert queue_delay.wait_s(10) == pytest.approx(5.0, rel=0.01)
 
 
 def test_time_without_a_line_does_not_count() -> None:
     """An hour of quiet is not a slow instance."""
-    pace = Pace()
+    queue_delay = QueueDelay()
     for turn in range(20):
-        pace.turn(turn * 0.1)
-    pace.pause()
-    pace.turn(3600.0)
-    pace.turn(3600.1)
-    assert pace.wait_s(1) == pytest.approx(0.1)
+        queue_delay.turn(turn * 0.1)
+    queue_delay.pause()
+    queue_delay.turn(3600.0)
+    queue_delay.turn(3600.1)
+    assert queue_delay.wait_s(1) == pytest.approx(0.1)

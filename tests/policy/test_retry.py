@@ -7,19 +7,19 @@ from random import Random
 import pytest
 
 from eas_tw.policy.instances import Instance
-from eas_tw.policy.outcomes import NEVER_SENT, Attempt, Condition, Outcome
+from eas_tw.policy.outcomes import NEVER_SENT, AttemptResult, AttemptStatus, Outcome
 from eas_tw.policy.retry import GiveUp, Options, Retry, RetryBudget, RetryPolicy, Where
 
 A, B, C = (Instance("10.0.0.1", port) for port in (1, 2, 3))
 FREE = Options(another=True, sole=False, remaining_s=5.0)
 
 
-def attempts(*outcomes: Outcome) -> tuple[Attempt, ...]:
-    return tuple(Attempt(instance, outcome, 0.1) for instance, outcome in zip((A, B, C), outcomes, strict=False))
+def attempts(*outcomes: Outcome) -> tuple[AttemptResult, ...]:
+    return tuple(AttemptResult(instance, outcome, 0.1) for instance, outcome in zip((A, B, C), outcomes, strict=False))
 
 
 def status(code: int, retry_after_s: float | None = None) -> Outcome:
-    return Outcome(Condition.STATUS, code, retry_after_s=retry_after_s)
+    return Outcome(AttemptStatus.STATUS, code, retry_after_s=retry_after_s)
 
 
 def decide(
@@ -31,22 +31,22 @@ def decide(
 
 
 RETRIED: dict[Outcome, bool] = {
-    Outcome(Condition.CONNECT_REFUSED): True,
-    Outcome(Condition.CONNECT_TIMEOUT): True,
-    Outcome(Condition.CONNECT_FAILED): True,
-    Outcome(Condition.LOCAL_RESOURCE): True,
-    Outcome(Condition.STALE): True,
-    Outcome(Condition.UNSENT): True,
-    Outcome(Condition.LOST): True,
-    Outcome(Condition.CUT): True,
-    Outcome(Condition.ATTEMPT_TIMEOUT): True,
-    Outcome(Condition.WAITED): True,
-    Outcome(Condition.RETIRED): True,
-    Outcome(Condition.VIOLATION): False,
-    Outcome(Condition.OVERLOADED): True,
-    Outcome(Condition.LATE): False,
-    Outcome(Condition.DEADLINE): False,
-    Outcome(Condition.CANCELLED): False,
+    Outcome(AttemptStatus.CONNECT_REFUSED): True,
+    Outcome(AttemptStatus.CONNECT_TIMEOUT): True,
+    Outcome(AttemptStatus.CONNECT_FAILED): True,
+    Outcome(AttemptStatus.LOCAL_RESOURCE): True,
+    Outcome(AttemptStatus.STALE): True,
+    Outcome(AttemptStatus.UNSENT): True,
+    Outcome(AttemptStatus.LOST): True,
+    Outcome(AttemptStatus.RESPONSE_TRUNCATED): True,
+    Outcome(AttemptStatus.ATTEMPT_TIMEOUT): True,
+    Outcome(AttemptStatus.QUEUE_TIMEOUT): True,
+    Outcome(AttemptStatus.INSTANCE_REMOVED): True,
+    Outcome(AttemptStatus.VIOLATION): False,
+    Outcome(AttemptStatus.OVERLOADED): True,
+    Outcome(AttemptStatus.UNRESPONSIVE): False,
+    Outcome(AttemptStatus.DEADLINE): False,
+    Outcome(AttemptStatus.CANCELLED): False,
     status(400): False,
     status(401): False,
     status(404): False,
@@ -72,17 +72,17 @@ def test_the_table_of_outcomes(outcome: Outcome, retried: bool) -> None:  # noqa
 
 
 def test_the_table_covers_every_condition() -> None:
-    """A new condition must be entered in the table above."""
-    assert {outcome.condition for outcome in RETRIED} == set(Condition) - {Condition.ANSWERED}
+    """A new status must be entered in the table above."""
+    assert {outcome.attempt_status for outcome in RETRIED} == set(AttemptStatus) - {AttemptStatus.ANSWERED}
 
 
-LOCAL = Outcome(Condition.LOCAL_RESOURCE)
+LOCAL = Outcome(AttemptStatus.LOCAL_RESOURCE)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 5000])
 def test_what_this_machine_lacks_is_tried_again_after_a_pause(n: int) -> None:
     """However often; each pause is at least half of its ceiling, so that their number is bounded by the deadline."""
-    history = tuple(Attempt(A, LOCAL, 0.0) for _ in range(n))
+    history = tuple(AttemptResult(A, LOCAL, 0.0) for _ in range(n))
     budget = RetryBudget(0.0, 0.0)
     for seed in range(20):
         decision = RetryPolicy(attempts=1).decide(history, FREE, budget=budget, now=100.0, rng=Random(seed))
@@ -98,7 +98,7 @@ def test_without_pauses_what_this_machine_lacks_still_has_one() -> None:
 
 def test_what_this_machine_lacks_uses_up_no_attempts() -> None:
     """Those that reached an instance are counted as ever."""
-    lost = Outcome(Condition.LOST)
+    lost = Outcome(AttemptStatus.LOST)
     assert isinstance(decide(lost, LOCAL, attempts=2), Retry)
     assert decide(LOCAL, lost, LOCAL, attempts=1) == GiveUp("was the last of 3 attempts")
 
@@ -128,13 +128,13 @@ WHERE = [
 @pytest.mark.parametrize(("another", "sole", "where"), WHERE)
 def test_the_table_of_places(another: bool, sole: bool, where: Where | None) -> None:  # noqa: FBT001
     """With more than one instance never one that has failed in this call; the only one may be tried again."""
-    decision = decide(Outcome(Condition.CONNECT_REFUSED), options=Options(another, sole, 5.0))
+    decision = decide(Outcome(AttemptStatus.CONNECT_REFUSED), options=Options(another, sole, 5.0))
     assert (decision.where if isinstance(decision, Retry) else None) is where
 
 
 def test_the_first_failover_is_at_once_and_later_ones_are_not() -> None:
     """Full jitter between 0 and a ceiling that doubles, from the second failover on."""
-    lost = Outcome(Condition.LOST)
+    lost = Outcome(AttemptStatus.LOST)
     assert decide(lost) == Retry(Where.ANOTHER, 0.0)
     pauses = []
     for seed in range(300):
@@ -149,46 +149,48 @@ def test_the_first_failover_is_at_once_and_later_ones_are_not() -> None:
 
 def test_the_same_instance_is_tried_again_only_after_a_pause() -> None:
     """Hitting the only instance again at once would find it as it was."""
-    decision = decide(Outcome(Condition.CONNECT_REFUSED), options=Options(another=False, sole=True, remaining_s=5.0))
+    decision = decide(
+        Outcome(AttemptStatus.CONNECT_REFUSED), options=Options(another=False, sole=True, remaining_s=5.0)
+    )
     assert isinstance(decision, Retry)
     assert decision.after_s > 0
 
 
 def test_a_stale_connection_is_retried_at_once() -> None:
     """It is no failure of the instance, so there is nothing to wait for."""
-    stale = Outcome(Condition.STALE)
-    assert decide(Outcome(Condition.LOST), stale) == Retry(Where.ANOTHER, 0.0)
+    stale = Outcome(AttemptStatus.STALE)
+    assert decide(Outcome(AttemptStatus.LOST), stale) == Retry(Where.ANOTHER, 0.0)
 
 
 def test_a_full_line_is_left_at_once() -> None:
     """However often: no instance has been asked, so there is nobody to spare."""
-    full = Outcome(Condition.OVERLOADED)
-    assert decide(Outcome(Condition.LOST), full) == Retry(Where.ANOTHER, 0.0)
+    full = Outcome(AttemptStatus.OVERLOADED)
+    assert decide(Outcome(AttemptStatus.LOST), full) == Retry(Where.ANOTHER, 0.0)
 
 
 def test_a_stale_connection_costs_no_attempt() -> None:
     """Closed under a fresh request: with one attempt only the call still goes out once."""
-    stale, unsent = Outcome(Condition.STALE), Outcome(Condition.UNSENT)
+    stale, unsent = Outcome(AttemptStatus.STALE), Outcome(AttemptStatus.UNSENT)
     assert decide(stale, attempts=1) == Retry(Where.ANOTHER, 0.0)
     assert decide(unsent, attempts=1) == Retry(Where.ANOTHER, 0.0)
-    assert isinstance(decide(stale, Outcome(Condition.LOST), attempts=1), GiveUp)
+    assert isinstance(decide(stale, Outcome(AttemptStatus.LOST), attempts=1), GiveUp)
 
 
 def test_attempts_are_bounded() -> None:
     """The last of `attempts` ends the call, and the error says so."""
-    lost = Outcome(Condition.LOST)
+    lost = Outcome(AttemptStatus.LOST)
     assert decide(lost, lost, lost) == GiveUp("was the last of 3 attempts")
     assert isinstance(decide(lost, attempts=1), GiveUp)
 
 
-NEVER_REACHED = sorted(NEVER_SENT - {Condition.UNSENT, Condition.LOCAL_RESOURCE})
+NEVER_REACHED = sorted(NEVER_SENT - {AttemptStatus.UNSENT, AttemptStatus.LOCAL_RESOURCE})
 
 
-@pytest.mark.parametrize("condition", NEVER_REACHED, ids=str)
+@pytest.mark.parametrize("attempt_status", NEVER_REACHED, ids=str)
 @pytest.mark.parametrize("count", range(1, 10))
-def test_what_never_reached_an_instance_costs_no_attempt(condition: Condition, count: int) -> None:
+def test_what_never_reached_an_instance_costs_no_attempt(attempt_status: AttemptStatus, count: int) -> None:
     """While there is another it is tried at once, however many there were and with no budget left."""
-    history = tuple(Attempt(Instance("10.0.0.1", n), Outcome(condition), 0.0) for n in range(count))
+    history = tuple(AttemptResult(Instance("10.0.0.1", n), Outcome(attempt_status), 0.0) for n in range(count))
     broke, policy = RetryBudget(0.0, 0.0), RetryPolicy(attempts=1)
     assert policy.decide(history, FREE, budget=broke, now=0.0, rng=Random(1)) == Retry(Where.ANOTHER)
     nowhere = Options(another=False, sole=False, remaining_s=5.0)
@@ -197,20 +199,20 @@ def test_what_never_reached_an_instance_costs_no_attempt(condition: Condition, c
 
 def test_nor_does_it_count_after_what_did_reach_one() -> None:
     """Five refused, and the second of three attempts that were answered badly: one is left."""
-    refused = [Attempt(Instance("10.0.0.1", n), Outcome(Condition.CONNECT_REFUSED), 0.0) for n in range(5)]
+    refused = [AttemptResult(Instance("10.0.0.1", n), Outcome(AttemptStatus.CONNECT_REFUSED), 0.0) for n in range(5)]
     policy, budget = RetryPolicy(), RetryBudget(0.2, 10.0)
     for bad, is_tried in ((2, True), (3, False)):
-        history = (*refused, *(Attempt(Instance("10.0.0.2", n), status(503), 0.0) for n in range(bad)))
+        history = (*refused, *(AttemptResult(Instance("10.0.0.2", n), status(503), 0.0) for n in range(bad)))
         decision = policy.decide(history, FREE, budget=budget, now=0.0, rng=Random(1))
         assert isinstance(decision, Retry) is is_tried
 
 
-@pytest.mark.parametrize("condition", NEVER_REACHED, ids=str)
-def test_on_the_only_instance_every_attempt_counts(condition: Condition) -> None:
+@pytest.mark.parametrize("attempt_status", NEVER_REACHED, ids=str)
+def test_on_the_only_instance_every_attempt_counts(attempt_status: AttemptStatus) -> None:
     """There is nowhere else to go, and no number of instances that would bound them."""
     sole = Options(another=False, sole=True, remaining_s=5.0)
-    assert isinstance(decide(*[Outcome(condition)] * 2, options=sole), Retry)
-    assert isinstance(decide(*[Outcome(condition)] * 3, options=sole), GiveUp)
+    assert isinstance(decide(*[Outcome(attempt_status)] * 2, options=sole), Retry)
+    assert isinstance(decide(*[Outcome(attempt_status)] * 3, options=sole), GiveUp)
 
 
 def test_a_part_of_the_budget_can_be_kept() -> None:
@@ -243,7 +245,7 @@ def test_what_may_have_arrived_is_not_repeated_when_the_call_is_not_idempotent(o
     """Only what provably never reached an instance is."""
     once = Options(another=True, sole=False, remaining_s=5.0, is_idempotent=False)
     decision = decide(outcome, options=once)
-    assert isinstance(decision, Retry) == (outcome.condition in NEVER_SENT)
+    assert isinstance(decision, Retry) == (outcome.attempt_status in NEVER_SENT)
 
 
 def test_a_rate_limit_is_never_retried_at_once() -> None:
@@ -256,8 +258,8 @@ def test_a_rate_limit_is_never_retried_at_once() -> None:
 def test_the_budget_bounds_retries_of_what_was_sent() -> None:
     """When it is used up a lost request is not tried again, and one that was never sent still is."""
     empty = RetryBudget(0.0, 0.0)
-    assert isinstance(decide(Outcome(Condition.LOST), budget=empty), GiveUp)
-    assert isinstance(decide(Outcome(Condition.CONNECT_REFUSED), budget=empty), Retry)
+    assert isinstance(decide(Outcome(AttemptStatus.LOST), budget=empty), GiveUp)
+    assert isinstance(decide(Outcome(AttemptStatus.CONNECT_REFUSED), budget=empty), Retry)
 
 
 def test_the_budget_is_a_share_of_recent_calls_plus_a_floor() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from eas_tw import ClientConfig
 from eas_tw.policy.instances import Instance
-from eas_tw.policy.outcomes import Attempt, Condition, Outcome
+from eas_tw.policy.outcomes import AttemptResult, AttemptStatus, Outcome
 from eas_tw.policy.retry import DEFAULT_RETRY_ON, GATEWAY_RETRY_ON, GiveUp, Options, Retry, RetryBudget, RetryPolicy
 
 GATEWAY = Instance("gateway.example", 80)
@@ -18,21 +18,21 @@ EMPTY = RetryBudget(0.0, 0.0)
 
 
 def status(code: int) -> Outcome:
-    return Outcome(Condition.STATUS, code)
+    return Outcome(AttemptStatus.STATUS, code)
 
 
-LOST = Outcome(Condition.LOST)
+LOST = Outcome(AttemptStatus.LOST)
 
 
 def decide(
     *outcomes: Outcome,
     attempts: int = 3,
-    retry_on: frozenset[Condition | int] = DEFAULT_RETRY_ON,
+    retry_on: frozenset[AttemptStatus | int] = DEFAULT_RETRY_ON,
     budget: RetryBudget | None = None,
     is_idempotent: bool = True,
 ) -> Retry | GiveUp:
     policy = RetryPolicy.through_gateway(attempts, retry_on, 0.025, 0.25)
-    history = [Attempt(GATEWAY, outcome, 0.1) for outcome in outcomes]
+    history = [AttemptResult(GATEWAY, outcome, 0.1) for outcome in outcomes]
     options = Options(another=False, sole=True, remaining_s=5.0, is_idempotent=is_idempotent)
     return policy.decide(history, options, budget=budget or RetryBudget(0.2, 10.0), now=100.0, rng=Random(1))
 
@@ -82,7 +82,7 @@ def test_the_budget_is_used_by_what_has_reached_an_instance_or_goes_beyond_attem
 def test_a_call_that_is_not_idempotent_ends_there(outcome: Outcome) -> None:
     """The instance may have had it."""
     assert isinstance(decide(outcome, is_idempotent=False), GiveUp)
-    assert isinstance(decide(Outcome(Condition.CONNECT_REFUSED), is_idempotent=False), Retry)
+    assert isinstance(decide(Outcome(AttemptStatus.CONNECT_REFUSED), is_idempotent=False), Retry)
 
 
 def test_a_set_of_ones_own_holds_through_a_gateway_too() -> None:

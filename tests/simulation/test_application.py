@@ -41,4 +41,4 @@ def test_its_checkers_find_its_bugs(example: dict[str, Any]) -> None:
 
     Simulated.start.__globals__["Scorer"] = Forgetful
     found = [World(draw(seed, "chaos", 0.05), application=Simulated).run().violations for seed in range(5, 10)]
-    assert "x" in {violation.checker for violations in found for violation in violations}
+    assert "application" in {violation.checker for violations in found for violation in violations}

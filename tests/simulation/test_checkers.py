@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from simulator.messages import Response
-from simulator.virtual.explanations import Explanations
-from simulator.virtual.failing import LOCAL, Failing, is_injected
-from simulator.virtual.plan import Plan, Step
-from simulator.virtual.retries import EndedAttempt, RetryChecker
-from simulator.virtual.rewriting import ODD_ROWS, Rewriting
-from simulator.virtual.troubles import INSIDE, LATER_KINDS
-from simulator.virtual.views import good_view
+from simulator.virtual.checkers.discovery import good_view
+from simulator.virtual.checkers.retries import EndedAttempt, RetryChecker
+from simulator.virtual.faults.attribution import FaultAttribution
+from simulator.virtual.faults.catalog import INSIDE, LATER_KINDS
+from simulator.virtual.faults.rewriting import ODD_ROWS, Rewriting
+from simulator.virtual.network.fault_points import LOCAL, Failing, is_injected
+from simulator.virtual.plan import PlannedFault, RunPlan
 from simulator.virtual.world import World
 
 A, B = ("10.0.0.1", 1), ("10.0.0.2", 1)
@@ -28,8 +28,8 @@ class Budget:
     def __init__(self, **settings: Any) -> None:
         self.now_s = 0.0
         self.found: list[str] = []
-        self.checker = RetryChecker(lambda: self.now_s, Explanations(), lambda name, _: self.found.append(name))
-        self.subject: Any = SimpleNamespace(
+        self.checker = RetryChecker(lambda: self.now_s, FaultAttribution(), lambda name, _: self.found.append(name))
+        self.sut: Any = SimpleNamespace(
             number=0,
             budget=0,
             budget_floor=3.0,
@@ -46,21 +46,19 @@ class Budget:
     def calls(self, number: int, at_s: float) -> None:
         self.now_s = at_s
         for _ in range(number):
-            self.checker.call_began(self.subject)
+            self.checker.call_began(self.sut)
 
     def retry(self, at_s: float) -> None:
         """A call was tried again at another instance, at once."""
         self.now_s = at_s
-        self.checker.check(
-            self.subject, [attempt(A, "lost", 0.0, at_s), attempt(B, "answered", at_s, at_s, retry=True)]
-        )
+        self.checker.check(self.sut, [attempt(A, "lost", 0.0, at_s), attempt(B, "answered", at_s, at_s, retry=True)])
 
 
 def attempt(
-    address: tuple[str, int], condition: str, began_s: float, ended_s: float, *, retry: bool = False, **more: Any
+    address: tuple[str, int], attempt_status: str, began_s: float, ended_s: float, *, retry: bool = False, **more: Any
 ) -> EndedAttempt:
     return EndedAttempt(
-        address, condition, more.get("status", 0), more.get("asked_s"), began_s, ended_s, retry, is_hedge=False
+        address, attempt_status, more.get("status", 0), more.get("asked_s"), began_s, ended_s, retry, is_hedge=False
     )
 
 
@@ -102,7 +100,7 @@ def test_what_is_tried_again_and_when(last: EndedAttempt, pause_s: float, found:
     """The first failover at once, a rate limit after what it asks for, and nothing after what is final."""
     budget = Budget()
     budget.now_s = 10.0
-    budget.checker.check(budget.subject, [last, attempt(B, "answered", 1.0 + pause_s, 2.0, retry=True)])
+    budget.checker.check(budget.sut, [last, attempt(B, "answered", 1.0 + pause_s, 2.0, retry=True)])
     assert budget.found == found
 
 
@@ -141,7 +139,9 @@ def test_rows_that_are_no_instances_change_no_list() -> None:
 def test_every_later_kind_strikes_and_ends(kind: str) -> None:
     """A world with it alone runs to its end, and twice the same."""
     with_ = {name: draw(Random(3)) for name, draw in LATER_KINDS[kind].draws.items()}
-    plan = Plan(2, chaos_s=15.0, is_heard=True, steps=(Step(1.0, kind, 0, 2.0, with_), Step(6.0, "add")))
+    plan = RunPlan(
+        2, chaos_s=15.0, is_heard=True, steps=(PlannedFault(1.0, kind, 0, 2.0, with_), PlannedFault(6.0, "add"))
+    )
     first, again = World(plan).run(), World(plan).run()
     assert first.faults[kind] == 1
     assert first.digest == again.digest

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from simulator.virtual.sockets import PACKETS, VirtualSocket
-from simulator.virtual.vnet import Network
+from simulator.virtual.network.network import Network
+from simulator.virtual.network.sockets import PACKETS, VirtualSocket
 from tests.simulation.two_ends import End, HalfEnd, Story
 
 MIB = 2**20
@@ -185,12 +185,12 @@ def test_a_connection_looks_the_same_on_both_networks(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "weather", [{"segment_bytes": 7}, {"latency_s": 0.002, "jitter_s": 0.003}], ids=["small segments", "jitter"]
+    "conditions", [{"segment_bytes": 7}, {"latency_s": 0.002, "jitter_s": 0.003}], ids=["small segments", "jitter"]
 )
 @pytest.mark.parametrize("name", ["the client closes", "both close at once", "half-close by the client"])
-def test_bad_weather_changes_when_and_not_what(name: str, weather: dict[str, Any]) -> None:
+def test_bad_conditions_changes_when_and_not_what(name: str, conditions: dict[str, Any]) -> None:
     """The same bytes and the same ends."""
-    assert STORIES[name]().told_virtually(**weather) == STORIES[name]().told_virtually()
+    assert STORIES[name]().told_virtually(**conditions) == STORIES[name]().told_virtually()
 
 
 def test_nothing_to_send_is_no_packet(monkeypatch: pytest.MonkeyPatch) -> None:

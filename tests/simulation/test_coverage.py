@@ -8,9 +8,9 @@ from multiprocessing import get_context
 
 import pytest
 
-from eas_tw.policy.outcomes import Condition
+from eas_tw.policy.outcomes import AttemptStatus
+from simulator.virtual.faults.catalog import KINDS
 from simulator.virtual.soaking import Sum
-from simulator.virtual.troubles import KINDS
 from tests.simulation.reached import Lines, lines_of, reached, text_of
 
 SEEDS = range(90)
@@ -43,7 +43,7 @@ _NEVER_RUN = {
         "self._regroup(self._subset, now)",
         "raise",
     },
-    "policy/health.py": {"record.state = State.COUNTED"},
+    "policy/health.py": {"record.state = HealthState.COUNTED"},
     "policy/least_loaded.py": {"return len(self._order)", "self._weights.pop(instance.key, None)"},
     "policy/retry.py": {
         'return "DEFAULT_RETRY_ON"',
@@ -99,8 +99,8 @@ def test_every_kind_of_fault_has_struck(batch: Sum) -> None:
 
 def test_every_branch_of_the_retry_policy_was_taken(batch: Sum) -> None:
     """Attempts have ended in every way there is, and every way that is tried again has been."""
-    met = set(batch.conditions)
-    assert {str(condition) for condition in Condition} - _NEVER_IN_A_BATCH - met == set()
+    met = set(batch.attempt_statuses)
+    assert {str(attempt_status) for attempt_status in AttemptStatus} - _NEVER_IN_A_BATCH - met == set()
     retried = {"connect_refused", "connect_timeout", "stale", "lost", "cut", "attempt_timeout", "waited", "450", "503"}
     assert retried - set(batch.retries) == set()
     assert {"400", "404", "500", "502"} & met

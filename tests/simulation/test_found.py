@@ -8,17 +8,19 @@ import pytest
 
 from eas_tw.net.http1 import ClientConnection
 from simulator.virtual.nemesis import draw
-from simulator.virtual.plan import Plan, Step
+from simulator.virtual.plan import PlannedFault, RunPlan
 from simulator.virtual.plan_reader import read
 from simulator.virtual.world import World
 
 
 def test_lies_of_discovery_can_be_told_together() -> None:
-    """Simulator: rows that one lie had made up broke the next one (profile discovery, seed 25)."""
+    """Simulator: rows that one discovery fault had made up broke the next one (profile discovery, seed 25)."""
     kinds = ("list_bad_rows", "list_flapping", "list_duplicates", "list_zero")
-    steps = tuple(Step(1.0 + at, kind, -1, 30.0) for at, kind in enumerate(kinds))
+    steps = tuple(PlannedFault(1.0 + at, kind, -1, 30.0) for at, kind in enumerate(kinds))
     drawn = {"list_flapping": {"missing": 0.9}, "list_duplicates": {"copies": 2}}
-    plan = Plan(1, chaos_s=40.0, steps=tuple(Step(s.at_s, s.kind, -1, 30.0, drawn.get(s.kind, {})) for s in steps))
+    plan = RunPlan(
+        1, chaos_s=40.0, steps=tuple(PlannedFault(s.at_s, s.kind, -1, 30.0, drawn.get(s.kind, {})) for s in steps)
+    )
     assert World(plan).run().violations == ()
 
 
@@ -32,7 +34,7 @@ def test_a_connection_put_by_before_its_first_use_is_stale_like_any(monkeypatch:
     plan = read(Path(__file__).parent / "found" / "unused_stale.toml")
     assert World(plan).run().violations == ()
     monkeypatch.setattr(ClientConnection, "_was_kept", property(lambda self: self.used > 1))
-    assert World(plan).run().violations[0].checker == "f"
+    assert World(plan).run().violations[0].checker == "failure-explained"
 
 
 @pytest.mark.parametrize("seed", [20163, 20184, 20250])
@@ -56,7 +58,7 @@ def test_only_a_probe_ends_a_probe() -> None:
 
 
 def test_a_second_chance_that_reached_nobody_is_given_again() -> None:
-    """Client: both chances of a call met instances that refused, and others were not asked (chaos, seed 202877)."""
+    """Client: both attempts of a call met instances that refused, and others were not asked (chaos, seed 202877)."""
     assert World(draw(202877, later=False)).run().violations == ()
 
 

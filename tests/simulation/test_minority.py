@@ -16,7 +16,7 @@ import pytest
 
 from eas_tw.telemetry.events import Ejected, EjectionOverflow, Returned
 from simulator import Fault, Target
-from tests.simulation.house import House
+from tests.simulation.harness import Harness
 
 WAYS = ("refused", "unanswered", "vanished", "silent")
 CALM, AFTER = 140, 80
@@ -25,11 +25,11 @@ NOT_MORE = 0.001
 
 
 class Fleet:
-    """A house whose instances die in various ways, and calls one after the other."""
+    """A fleet whose instances die in various ways, and calls one after the other."""
 
     def __init__(self, n: int, seed: int = 1, **settings: Any) -> None:
-        self.house = House(seed=seed, instances=n, jitter_s=0.0005, **settings).init()
-        self.client = self.house.client
+        self.harness = Harness(seed=seed, instances=n, jitter_s=0.0005, **settings).init()
+        self.client = self.harness.client
         self.told: list[Any] = []
         self.client.listen(
             lambda event: self.told.append(event) if isinstance(event, Ejected | EjectionOverflow | Returned) else None
@@ -37,7 +37,7 @@ class Fleet:
         self.dead: list[str] = []
 
     def kill(self, number: int, way: str) -> None:
-        instance, network = self.house.instance(number), self.house.network
+        instance, network = self.harness.instance(number), self.harness.network
         link = network.link((instance.ip, instance.port))
         self.dead.append(f"{instance.ip}:{instance.port}")
         if way == "refused":
@@ -49,11 +49,11 @@ class Fleet:
         else:
             for connection in list(instance.server.connections):
                 connection.close()
-            self.house.wait(0.001)
+            self.harness.wait(0.001)
             network.set([link.up], drops_syn=True)
 
     def revive(self, number: int, way: str) -> None:
-        instance, network = self.house.instance(number), self.house.network
+        instance, network = self.harness.instance(number), self.harness.network
         network.set(network.link((instance.ip, instance.port)).ways, is_hole=False, drops_syn=False)
         if way == "refused":
             instance.restart()
@@ -62,12 +62,12 @@ class Fleet:
 
     def call(self) -> tuple[float, str]:
         """One call: how long it took, and the name of its error."""
-        began_s, ends = self.house.scheduler.elapsed(), []
+        began_s, ends = self.harness.scheduler.elapsed(), []
         self.client.predict("x").addCallbacks(
             lambda _: ends.append(""), lambda failure: ends.append(type(failure.value).__name__)
         )
-        assert self.house.scheduler.run_until(lambda: bool(ends), 30.0)
-        return self.house.scheduler.elapsed() - began_s, ends[0]
+        assert self.harness.scheduler.run_until(lambda: bool(ends), 30.0)
+        return self.harness.scheduler.elapsed() - began_s, ends[0]
 
     def calls(self, count: int) -> tuple[list[float], list[str]]:
         """So many, 10 ms apart: their latencies, and the errors there were."""
@@ -76,7 +76,7 @@ class Fleet:
             took_s, error = self.call()
             took.append(took_s)
             errors += [error] if error else []
-            self.house.wait(0.01)
+            self.harness.wait(0.01)
         return took, errors
 
     def calls_to_the_dead(self) -> Counter[str]:
@@ -104,7 +104,7 @@ def beside_the_dead(n: int, k: int, way: str, *, calm: int = CALM) -> None:
         assert calls <= ejections[address] + 1, address
     assert {f"{event.instance.address}" for event in fleet.told if isinstance(event, Ejected)} <= set(fleet.dead)
     assert not [event for event in fleet.told if not isinstance(event, Ejected)]
-    fleet.house.assert_clean()
+    fleet.harness.assert_clean()
 
 
 @pytest.mark.parametrize("way", [*WAYS, "mixed"])
@@ -137,7 +137,7 @@ def test_after_the_first_ejections_the_dead_get_probes_only(way: str) -> None:
     ejections = fleet.client.counters.ejections - told
     for address, calls in (fleet.calls_to_the_dead() - before).items():
         assert calls <= ejections[address] + 1 <= 8, address
-    fleet.house.assert_clean()
+    fleet.harness.assert_clean()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -149,18 +149,18 @@ def test_when_all_are_dead_the_first_to_return_is_found(n: int, down_s: float, w
     fleet.calls(CALM)
     for number in range(n):
         fleet.kill(number, way)
-    died_s = fleet.house.scheduler.elapsed()
-    while fleet.house.scheduler.elapsed() - died_s < down_s:
+    died_s = fleet.harness.scheduler.elapsed()
+    while fleet.harness.scheduler.elapsed() - died_s < down_s:
         attempts = fleet.client.counters.attempts.total()
         assert fleet.calls(1)[1] != []
         assert fleet.client.counters.attempts.total() > attempts
     fleet.revive(n // 2, way)
-    returned_s = fleet.house.scheduler.elapsed()
+    returned_s = fleet.harness.scheduler.elapsed()
     while fleet.call()[1]:
-        fleet.house.wait(0.01)
-    assert fleet.house.scheduler.elapsed() - returned_s <= 2.0
+        fleet.harness.wait(0.01)
+    assert fleet.harness.scheduler.elapsed() - returned_s <= 2.0
     assert fleet.calls(20)[1] == []
-    fleet.house.assert_clean()
+    fleet.harness.assert_clean()
 
 
 def test_instances_that_answer_errors_stay_under_the_bound() -> None:
@@ -168,13 +168,13 @@ def test_instances_that_answer_errors_stay_under_the_bound() -> None:
     fleet = Fleet(5)
     for number in range(4):
         target = Target("echo", f"echo-{number}")
-        fleet.house.world.faults.add(Fault("http_status", target=target, attributes={"code": 500}, name=f"f{number}"))
+        fleet.harness.world.faults.add(Fault("http_status", target=target, attributes={"code": 500}, name=f"f{number}"))
     fleet.calls(100)
     assert len(fleet.client.ejected) == 2
     assert [type(event) for event in fleet.told].count(EjectionOverflow) == 2
     assert sorted(fleet.client.counters.ejections_overflow.values()) == [1, 1]
-    fleet.house.heal()
-    fleet.house.assert_clean()
+    fleet.harness.heal()
+    fleet.harness.assert_clean()
 
 
 def test_450_and_429_eject_nobody() -> None:
@@ -182,11 +182,13 @@ def test_450_and_429_eject_nobody() -> None:
     fleet = Fleet(5)
     for number, code in enumerate((450, 450, 429, 429)):
         target = Target("echo", f"echo-{number}")
-        fleet.house.world.faults.add(Fault("http_status", target=target, attributes={"code": code}, name=f"f{number}"))
+        fleet.harness.world.faults.add(
+            Fault("http_status", target=target, attributes={"code": code}, name=f"f{number}")
+        )
     fleet.calls(100)
     assert fleet.told == []
-    fleet.house.heal()
-    fleet.house.assert_clean()
+    fleet.harness.heal()
+    fleet.harness.assert_clean()
 
 
 @pytest.mark.parametrize("slow_s", [0.1, 0.5, 1.0])
@@ -197,51 +199,51 @@ def test_instances_that_are_merely_slow_come_back(slow_s: float) -> None:
     for number in range(8):
         target = Target("echo", f"echo-{number}")
         slow = Fault("latency", target=target, attributes={"latency": slow_s * 1000, "jitter": 0}, name=f"f{number}")
-        fleet.house.world.faults.add(slow)
-    while fleet.house.scheduler.elapsed() < 60.0:
+        fleet.harness.world.faults.add(slow)
+    while fleet.harness.scheduler.elapsed() < 60.0:
         fleet.calls(1)
-    hedges, journal = fleet.client.counters.hedges, fleet.house.world.journal
+    hedges, journal = fleet.client.counters.hedges, fleet.harness.world.journal
     journal.clear()
     assert fleet.calls(45)[1] == []
     assert fleet.client.counters.hedges == hedges
     assert fleet.client.ejected == ()
     assert max(journal.by_instance.values()) <= 6
-    fleet.house.heal()
-    fleet.house.assert_clean()
+    fleet.harness.heal()
+    fleet.harness.assert_clean()
 
 
 @pytest.mark.parametrize("per_s", [20.0, 200.0])
 def test_under_load_silence_costs_no_call_and_little_besides(per_s: float) -> None:
     """Two of three: no answer is lost, and there is one request in twenty more at most."""
     fleet = Fleet(3)
-    house = fleet.house
-    house.traffic(5.0, per_s)
+    harness = fleet.harness
+    harness.traffic(5.0, per_s)
     fleet.kill(0, "silent")
     fleet.kill(1, "vanished")
-    attempts, started = fleet.client.counters.attempts.total(), house.started
-    house.traffic(30.0, per_s)
-    house.wait(6.0)
-    assert house.lost == []
-    assert fleet.client.counters.attempts.total() - attempts <= 1.05 * (house.started - started) + 10
-    house.assert_clean()
+    attempts, started = fleet.client.counters.attempts.total(), harness.started
+    harness.traffic(30.0, per_s)
+    harness.wait(6.0)
+    assert harness.lost == []
+    assert fleet.client.counters.attempts.total() - attempts <= 1.05 * (harness.started - started) + 10
+    harness.assert_clean()
 
 
 def test_everything_turns_slow_at_once() -> None:
     """An overload: hedges end by themselves, long before the budget does, and nobody is left out."""
     fleet = Fleet(5)
-    house = fleet.house
-    house.traffic(5.0, 100.0)
-    house.world.faults.add(Fault("latency", target=Target("echo"), attributes={"latency": 2000, "jitter": 0}))
-    house.traffic(5.0, 100.0)
+    harness = fleet.harness
+    harness.traffic(5.0, 100.0)
+    harness.world.faults.add(Fault("latency", target=Target("echo"), attributes={"latency": 2000, "jitter": 0}))
+    harness.traffic(5.0, 100.0)
     hedges = fleet.client.counters.hedges
-    house.traffic(10.0, 100.0)
+    harness.traffic(10.0, 100.0)
     assert fleet.client.counters.hedges == hedges
     assert hedges <= 200
-    house.wait(6.0)
-    assert house.lost == []
+    harness.wait(6.0)
+    assert harness.lost == []
     assert fleet.told == []
-    house.heal()
-    house.assert_clean()
+    harness.heal()
+    harness.assert_clean()
 
 
 def test_a_call_that_is_not_idempotent_is_moved_before_it_is_sent_and_not_after() -> None:
@@ -251,10 +253,10 @@ def test_a_call_that_is_not_idempotent_is_moved_before_it_is_sent_and_not_after(
     for number in range(3):
         fleet.kill(number, "unanswered")
     for _ in range(20):
-        assert fleet.house.run(fleet.client.predict("once", idempotent=False)).content == b"once"
-    reached = fleet.house.world.journal.total
+        assert fleet.harness.run(fleet.client.predict("once", idempotent=False)).content == b"once"
+    reached = fleet.harness.world.journal.total
     assert reached == CALM + 20
-    fleet.house.assert_clean()
+    fleet.harness.assert_clean()
 
 
 def test_what_a_slow_instance_says_late_brings_it_back() -> None:
@@ -265,11 +267,11 @@ def test_what_a_slow_instance_says_late_brings_it_back() -> None:
     fleet.calls(AFTER)
     assert [event.why for event in fleet.told] == ["silent"]
     fleet.revive(0, "silent")
-    fleet.house.wait(0.1)
+    fleet.harness.wait(0.1)
     assert [type(event) for event in fleet.told] == [Ejected, Returned]
     assert fleet.told[1].why == "answered"
     assert fleet.client.ejected == ()
-    fleet.house.assert_clean()
+    fleet.harness.assert_clean()
 
 
 def test_closing_leaves_nothing_that_is_listened_to() -> None:
@@ -279,6 +281,6 @@ def test_closing_leaves_nothing_that_is_listened_to() -> None:
     fleet.kill(0, "silent")
     fleet.kill(1, "vanished")
     fleet.calls(6)
-    fleet.house.run(fleet.client.close())
-    assert not [event for event in fleet.house.scheduler.pending if "eas_tw" in repr(event)]
-    fleet.house.assert_clean()
+    fleet.harness.run(fleet.client.close())
+    assert not [event for event in fleet.harness.scheduler.pending if "eas_tw" in repr(event)]
+    fleet.harness.assert_clean()

@@ -12,7 +12,7 @@ import weakref
 import pytest
 
 from simulator.virtual.nemesis import draw
-from simulator.virtual.plan import PROFILES, Plan, Step
+from simulator.virtual.plan import PROFILES, PlannedFault, RunPlan
 from simulator.virtual.plan_reader import parse
 from simulator.virtual.world import World
 
@@ -24,10 +24,10 @@ ASK = (
 
 RAISE = (
     "from twisted.logger import Logger\n"
-    "from simulator.virtual.plan import Plan, Step\nfrom simulator.virtual.world import World\n"
-    "fault = Step(0.0, 'listener_raises', -1, 2.0, {'error': 'ValueError', 'probability': 1.0})\n"
-    "world = World(Plan(1, chaos_s=2.0, is_heard=True, steps=(fault,)))\nassert not world.run().violations\n"
-    "print(world.subjects[0].reactor.failing.raised['listen'])\nLogger().critical('after the run')"
+    "from simulator.virtual.plan import RunPlan, PlannedFault\nfrom simulator.virtual.world import World\n"
+    "fault = PlannedFault(0.0, 'listener_raises', -1, 2.0, {'error': 'ValueError', 'probability': 1.0})\n"
+    "world = World(RunPlan(1, chaos_s=2.0, is_heard=True, steps=(fault,)))\nassert not world.run().violations\n"
+    "print(world.clients_under_test[0].reactor.failing.raised['listen'])\nLogger().critical('after the run')"
 )
 
 
@@ -66,7 +66,7 @@ def test_a_world_that_has_been_run_can_be_forgotten(*, is_frozen: bool) -> None:
     if is_frozen:
         gc.freeze()
     try:
-        world = World(Plan(1, chaos_s=1.0))
+        world = World(RunPlan(1, chaos_s=1.0))
         gone = weakref.ref(world)
         world.run()
         del world
@@ -104,7 +104,7 @@ def test_the_json_has_what_the_contract_names() -> None:
 
 def test_an_instance_that_is_down_for_long_comes_back() -> None:
     """Ejected again and again for up to a minute, and in its place after the heal."""
-    plan = Plan(1, chaos_s=300.0, steps=(Step(1.0, "crash", 0, 250.0), Step(20.0, "crash", 1, 30.0)))
+    plan = RunPlan(1, chaos_s=300.0, steps=(PlannedFault(1.0, "crash", 0, 250.0), PlannedFault(20.0, "crash", 1, 30.0)))
     result = World(plan).run()
     assert result.violations == ()
     assert result.failed == 0

@@ -11,9 +11,9 @@ from twisted.internet.protocol import ClientFactory, Factory, Protocol
 from twisted.logger import LogLevel, globalLogPublisher
 from zope.interface import implementer
 
-from simulator.virtual.reactor import VirtualReactor
-from simulator.virtual.vnet import Network
-from simulator.virtual.vtime import Scheduler
+from simulator.virtual.network.network import Network
+from simulator.virtual.network.reactor import VirtualReactor
+from simulator.virtual.network.virtual_time import Scheduler
 
 STEP_S = 0.05
 """Between two steps of a story: enough for everything that follows from one to have happened on loopback."""
@@ -135,7 +135,7 @@ class Story:
         return self.ends[name]
 
     def begin(self, reactor: Any, ip: str, told: Callable[[], None]) -> None:
-        """Arrange everything on a reactor; `told` is called at the end of the story."""
+        """Arrange everything on a reactor; `deferred_settings` is called at the end of the story."""
         self.told = told
         self.seen: dict[str, list[Any]] = {"client": [], "server": [], "logged": []}
         self.ends: dict[str, End] = {}
@@ -191,10 +191,10 @@ class Story:
         reactor._poller.close()
         return seen[0]
 
-    def told_virtually(self, **weather: Any) -> dict[str, list[Any]]:
+    def told_virtually(self, **conditions: Any) -> dict[str, list[Any]]:
         """In memory."""
         scheduler = Scheduler(1)
-        network = Network(scheduler, **{"latency_s": 0.00001, **weather})
+        network = Network(scheduler, **{"latency_s": 0.00001, **conditions})
         told: list[bool] = []
         self.begin(VirtualReactor(network, "127.0.0.1"), "127.0.0.1", lambda: told.append(True))
         assert scheduler.run_until(lambda: bool(told), 10.0)

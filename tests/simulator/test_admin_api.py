@@ -60,7 +60,7 @@ class TestDocument:
             ("/v1/discovery", None),
             ("/v1/fault-types", None),
             ("/v1/requests", None),
-            ("/v1/strikes", None),
+            ("/v1/activations", None),
             ("/v1/connections", None),
         ],
     )
@@ -189,26 +189,26 @@ class TestJournal:
         assert "s3cret" not in listener.transport.value().decode()
 
 
-class TestStrikes:
+class TestActivations:
     """Every application of a fault, of one that is over too."""
 
-    def test_discovery_has_no_journal_but_its_strikes(self, world: World) -> None:
+    def test_discovery_has_no_journal_but_its_activations(self, world: World) -> None:
         """A fault that has struck often enough is gone; what it did is not, until a reset."""
-        wanted = {"name": "lie", "type": "empty_list", "target": {"discovery": True}, "times": 2}
+        wanted = {"name": "bad-list", "type": "empty_list", "target": {"discovery": True}, "times": 2}
         assert world.ask("POST", "/v1/faults", wanted)[0] == 201
         world.discover("echo")
-        assert world.ask("GET", "/v1/faults/lie")[1]["struck"] == 1
+        assert world.ask("GET", "/v1/faults/bad-list")[1]["struck"] == 1
         world.discover("group/rank")
         world.discover("echo")
-        assert world.ask("GET", "/v1/faults/lie")[0] == 404
-        found = world.ask("GET", "/v1/strikes")[1]
+        assert world.ask("GET", "/v1/faults/bad-list")[0] == 404
+        found = world.ask("GET", "/v1/activations")[1]
         assert found["total"] == 2
-        assert [(s["fault"], s["type"], s["service"], s["instance"]) for s in found["strikes"]] == [
-            ("lie", "empty_list", "echo", ""),
-            ("lie", "empty_list", "group/rank", ""),
+        assert [(s["fault"], s["type"], s["service"], s["instance"]) for s in found["activations"]] == [
+            ("bad-list", "empty_list", "echo", ""),
+            ("bad-list", "empty_list", "group/rank", ""),
         ]
         world.ask("POST", "/v1/reset", {})
-        assert world.ask("GET", "/v1/strikes")[1] == {"strikes": [], "total": 0}
+        assert world.ask("GET", "/v1/activations")[1] == {"activations": [], "total": 0}
 
     def test_filters(self, world: World) -> None:
         """By fault, type, service and instance; the newest of them; a misspelt one is refused."""
@@ -218,21 +218,23 @@ class TestStrikes:
         world.discover("group/rank")
 
         def names(query: str) -> list[str]:
-            return [s["fault"] + s["service"][0] for s in world.ask("GET", f"/v1/strikes?{query}")[1]["strikes"]]
+            return [
+                s["fault"] + s["service"][0] for s in world.ask("GET", f"/v1/activations?{query}")[1]["activations"]
+            ]
 
         assert names("") == ["ae", "be", "ag", "bg"]
         assert names("fault=a") == names("type=empty_list") == ["ae", "ag"]
         assert names("service=echo") == ["ae", "be"]
         assert names("fault=b&limit=1") == ["bg"]
         assert names("limit=0") == names("instance=echo-0") == []
-        assert world.ask("GET", "/v1/strikes?falt=a")[0] == 400
+        assert world.ask("GET", "/v1/activations?falt=a")[0] == 400
 
 
 class TestDiscovery:
     """What discovery has told."""
 
     def test_the_last_reply_as_it_was_served(self, world: World) -> None:
-        """Lies included; nothing before the first, and nothing after a reset."""
+        """Faults included; nothing before the first, and nothing after a reset."""
         assert world.ask("GET", "/v1/services/echo/discovery")[0] == 404
         world.discover("echo")
         world.ask("POST", "/v1/faults", {"type": "garbage", "target": {"discovery": True, "service": "group/rank"}})

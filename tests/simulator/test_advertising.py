@@ -19,7 +19,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from simulator import ServiceSpec, Simulator
 from simulator.advertising import Advertised, check_advertise, is_wildcard, loopback
-from simulator.http1 import Request
+from simulator.http1 import ReceivedRequest
 from simulator.scenario import ScenarioError, read
 from simulator.service_spec import SpecError
 from tests.simulator.serving import Served, run
@@ -45,7 +45,7 @@ class Region:
 
     def ask(self, target: str, at: IAddress, host: str = "localhost") -> Any:
         listener: Any = Listener(StringTransport(hostAddress=at))
-        request = Request("GET", target, {"host": host}, b"", listener)
+        request = ReceivedRequest("GET", target, {"host": host}, b"", listener)
         is_admin = target.startswith("/_eas")
         return (self.simulator.admin if is_admin else self.simulator.control_plane).handle(request)
 
@@ -101,7 +101,7 @@ def test_a_page_shows_the_address_it_is_open_at() -> None:
     """In its first picture and in each change."""
     region = Region("0.0.0.0")
     listener: Any = Listener(StringTransport(hostAddress=V4))
-    region.simulator.admin.handle(Request("GET", "/_eas/v1/events", {"host": "localhost"}, b"", listener))
+    region.simulator.admin.handle(ReceivedRequest("GET", "/_eas/v1/events", {"host": "localhost"}, b"", listener))
     region.simulator.services["echo"].instances["echo-0"].weight = 5
     region.simulator.reactor.advance(0.1)
     told = {event: data for event, _, data in listener.events()}

@@ -67,11 +67,11 @@ def test_faults_are_added_and_removed(served: Served) -> None:
     )
     assert "latency=5, jitter=2" in text
     assert "after 3 times" in text
-    says(served, "faults", "add", "empty_list", "--discovery", "--name", "lie")
+    says(served, "faults", "add", "empty_list", "--discovery", "--name", "bad-list")
     assert served.discover("echo") == []
-    (latency, lie) = json.loads(says(served, "faults", "--json"))["faults"]
-    assert (latency["target"], lie["struck"]) == ({"service": "echo", "instance": "echo-1"}, 1)
-    assert "lie" not in says(served, "faults", "remove", "lie")
+    (latency, bad_list) = json.loads(says(served, "faults", "--json"))["faults"]
+    assert (latency["target"], bad_list["struck"]) == ({"service": "echo", "instance": "echo-1"}, 1)
+    assert "bad-list" not in says(served, "faults", "remove", "bad-list")
     assert says(served, "faults", "clear") == "no faults\n"
     assert "malformed_response" in run("faults", "types").stdout
 

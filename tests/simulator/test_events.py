@@ -61,7 +61,7 @@ def test_a_tick_each_second(world: World) -> None:
 
 
 def test_discovery_is_told_as_it_was_served(world: World) -> None:
-    """Lies included."""
+    """Faults included."""
     replies = world.simulator.control_plane.replies
     listener = world.listen()
     listener.events()

@@ -28,12 +28,12 @@ def served(tmp_path_factory: TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture
-def house(served: Served) -> Iterator[House]:
-    yield House(served)
+def harness(served: Served) -> Iterator[Harness]:
+    yield Harness(served)
     assert served.admin("POST", "/v1/reset", {"seed": 7})[0] == 200
 
 
-class House:
+class Harness:
     """One instance, and faults for it."""
 
     def __init__(self, served: Served) -> None:
@@ -60,161 +60,161 @@ class House:
 
 
 @pytest.mark.parametrize("stream", ["downstream", "upstream"])
-def test_latency(house: House, stream: str) -> None:
+def test_latency(harness: Harness, stream: str) -> None:
     """At least that much later, with the jitter taken off; the answer is right."""
-    house.fault("latency", latency=150, jitter=20, stream=stream)
-    with house.ask() as raw:
+    harness.fault("latency", latency=150, jitter=20, stream=stream)
+    with harness.ask() as raw:
         assert raw.response()[::2] == (200, BODY)
         assert raw.took_s >= 0.13
-    house.assert_struck(200)
-    assert house.rows()[0]["elapsed_s"] >= 0.13
+    harness.assert_struck(200)
+    assert harness.rows()[0]["elapsed_s"] >= 0.13
 
 
-def test_late_on_its_way_in_is_not_computed_when_the_client_leaves(house: House) -> None:
+def test_late_on_its_way_in_is_not_computed_when_the_client_leaves(harness: Harness) -> None:
     """The row is a 499, as in the real server's log."""
-    house.fault("latency", latency=60_000, stream="upstream")
-    with house.ask() as raw:
+    harness.fault("latency", latency=60_000, stream="upstream")
+    with harness.ask() as raw:
         assert raw.read(wait_s=0.1) == SILENCE
-    while not house.rows():
+    while not harness.rows():
         pass
-    house.assert_struck(499)
+    harness.assert_struck(499)
 
 
-def test_bandwidth(house: House) -> None:
+def test_bandwidth(harness: Harness) -> None:
     """1,100 bytes at 10 KB/s take a tenth of a second, in several pieces."""
-    house.fault("bandwidth", rate=10)
-    with house.ask(BODY * 10) as raw:
+    harness.fault("bandwidth", rate=10)
+    with harness.ask(BODY * 10) as raw:
         assert raw.response()[::2] == (200, BODY * 10)
         assert raw.took_s >= 0.1
-    house.assert_struck(200)
+    harness.assert_struck(200)
 
 
-def test_slicer(house: House) -> None:
+def test_slicer(harness: Harness) -> None:
     """Each byte in a segment of its own, with a pause between two."""
-    house.fault("slicer", average_size=1, delay=1000)
-    with house.ask() as raw:
+    harness.fault("slicer", average_size=1, delay=1000)
+    with harness.ask() as raw:
         raw.read(until=20)
         assert raw.pieces >= 5
         assert raw.response()[::2] == (200, BODY)
         assert raw.took_s >= 0.1
-    house.assert_struck(200)
+    harness.assert_struck(200)
 
 
-def test_slicer_without_a_pause_keeps_the_connection(house: House) -> None:
+def test_slicer_without_a_pause_keeps_the_connection(harness: Harness) -> None:
     """Several sizes; two answers on one connection, both whole."""
-    house.fault("slicer", average_size=7, size_variation=6)
-    with house.ask() as raw:
+    harness.fault("slicer", average_size=7, size_variation=6)
+    with harness.ask() as raw:
         for _ in range(2):
             assert raw.response()[::2] == (200, BODY)
             raw.send(request(BODY))
         assert raw.response()[::2] == (200, BODY)
-    house.assert_struck(200, times=3)
+    harness.assert_struck(200, times=3)
 
 
 @pytest.mark.parametrize(("reset", "end"), [(False, FIN), (True, RST)])
-def test_limit_data(house: House, reset: bool, end: str) -> None:  # noqa: FBT001
+def test_limit_data(harness: Harness, reset: bool, end: str) -> None:  # noqa: FBT001
     """So many bytes, head included, then the end."""
-    house.fault("limit_data", bytes=50, reset=reset)
-    with house.ask() as raw:
+    harness.fault("limit_data", bytes=50, reset=reset)
+    with harness.ask() as raw:
         assert raw.read() == end
         assert raw.received.startswith(b"HTTP/1.1 200 OK")
         assert len(raw.received) == 50
-    house.assert_struck(200)
+    harness.assert_struck(200)
 
 
-def test_http_status(house: House) -> None:
+def test_http_status(harness: Harness) -> None:
     """Status, body and Retry-After; the connection goes on."""
-    house.fault("http_status", code=429, body="slow down", retry_after=2, times=1)
-    with house.ask() as raw:
+    harness.fault("http_status", code=429, body="slow down", retry_after=2, times=1)
+    with harness.ask() as raw:
         status, headers, body = raw.response()
         assert (status, headers["retry-after"], body) == (429, "2", b"slow down")
         assert raw.send(request(BODY)).response()[0] == 200
 
 
 @pytest.mark.parametrize(("timeout", "end"), [(0, SILENCE), (50, FIN)])
-def test_timeout(house: House, timeout: float, end: str) -> None:
+def test_timeout(harness: Harness, timeout: float, end: str) -> None:
     """Swallowed; the connection stays, or closes after a while."""
-    house.fault("timeout", timeout=timeout)
-    with house.ask() as raw:
+    harness.fault("timeout", timeout=timeout)
+    with harness.ask() as raw:
         assert raw.read(wait_s=0.2 if end == SILENCE else 10) == end
         assert raw.received == b""
-    house.assert_struck(0)
+    harness.assert_struck(0)
 
 
 @pytest.mark.parametrize("timeout", [0, 50])
-def test_reset_peer_after_the_request(house: House, timeout: float) -> None:
+def test_reset_peer_after_the_request(harness: Harness, timeout: float) -> None:
     """An RST instead of an answer."""
-    house.fault("reset_peer", timeout=timeout)
-    with house.ask() as raw:
+    harness.fault("reset_peer", timeout=timeout)
+    with harness.ask() as raw:
         assert raw.read() == RST
         assert raw.received == b""
         assert raw.took_s >= timeout / 1000
-    house.assert_struck(0)
+    harness.assert_struck(0)
 
 
-def test_reset_peer_in_the_middle_of_the_request(house: House) -> None:
+def test_reset_peer_in_the_middle_of_the_request(harness: Harness) -> None:
     """The head is there, the body is on its way."""
-    house.fault("reset_peer", at="head")
-    with Raw(house.instance).send(request(BODY)[:-50]) as raw:
+    harness.fault("reset_peer", at="head")
+    with Raw(harness.instance).send(request(BODY)[:-50]) as raw:
         assert raw.read() == RST
-    house.assert_struck(0)
-    assert house.rows()[0]["path"] == "/api/predict/echo"
+    harness.assert_struck(0)
+    assert harness.rows()[0]["path"] == "/api/predict/echo"
 
 
-def test_reset_peer_in_the_middle_of_the_body(house: House) -> None:
+def test_reset_peer_in_the_middle_of_the_body(harness: Harness) -> None:
     """Half of the answer's body arrives."""
-    house.fault("reset_peer", at="body")
-    with house.ask() as raw:
+    harness.fault("reset_peer", at="body")
+    with harness.ask() as raw:
         assert raw.read() == RST
         assert raw.body == BODY[:50]
-    house.assert_struck(200)
+    harness.assert_struck(200)
 
 
-def test_reset_peer_at_the_accept(house: House) -> None:
+def test_reset_peer_at_the_accept(harness: Harness) -> None:
     """Before a byte was sent; the next connection lives."""
-    house.fault("reset_peer", at="accept", times=1)
-    with Raw(house.instance) as raw:
+    harness.fault("reset_peer", at="accept", times=1)
+    with Raw(harness.instance) as raw:
         assert raw.read() == RST
-    with house.ask() as raw:
+    with harness.ask() as raw:
         assert raw.response()[0] == 200
-    assert [(row["fault"], row["status"]) for row in house.rows()] == [("f", 0), ("", 200)]
+    assert [(row["fault"], row["status"]) for row in harness.rows()] == [("f", 0), ("", 200)]
 
 
-def test_truncate_body(house: House) -> None:
+def test_truncate_body(harness: Harness) -> None:
     """Half, or as much as is said; an honest length, so that only the body tells."""
-    house.fault("truncate_body")
-    with house.ask() as raw:
+    harness.fault("truncate_body")
+    with harness.ask() as raw:
         assert raw.response()[::2] == (200, BODY[:50])
-        house.fault("truncate_body", keep=3)
+        harness.fault("truncate_body", keep=3)
         assert raw.send(request(BODY)).response()[::2] == (200, BODY[:3])
 
 
-def test_garble_body(house: House) -> None:
+def test_garble_body(harness: Harness) -> None:
     """As many bytes as is said are others, at places that the seed decides."""
     found = []
     for _ in range(2):
-        house.served.admin("POST", "/v1/reset", {"seed": 7})
-        house.fault("garble_body", bytes=5)
-        with house.ask() as raw:
+        harness.served.admin("POST", "/v1/reset", {"seed": 7})
+        harness.fault("garble_body", bytes=5)
+        with harness.ask() as raw:
             status, _, body = raw.response()
         assert (status, len(body)) == (200, len(BODY))
         assert sum(one != other for one, other in zip(body, BODY, strict=True)) == 5
         found.append(body)
     assert found[0] == found[1]
-    house.assert_struck(200)
+    harness.assert_struck(200)
 
 
 @pytest.mark.parametrize(
     ("difference", "close", "end"), [(10, True, FIN), (10, False, SILENCE), (-10, True, FIN), (-1000, True, FIN)]
 )
-def test_wrong_content_length(house: House, difference: int, close: bool, end: str) -> None:  # noqa: FBT001
+def test_wrong_content_length(harness: Harness, difference: int, close: bool, end: str) -> None:  # noqa: FBT001
     """The promise is off by that much; all of the body comes."""
-    house.fault("wrong_content_length", difference=difference, close=close)
-    with house.ask() as raw:
+    harness.fault("wrong_content_length", difference=difference, close=close)
+    with harness.ask() as raw:
         assert raw.read(wait_s=0.2 if end == SILENCE else 10) == end
         assert f"Content-Length: {max(0, 100 + difference)}\r\n".encode() in raw.head + b"\r\n"
         assert raw.body == BODY
-    house.assert_struck(200)
+    harness.assert_struck(200)
 
 
 EXPECTED = {
@@ -236,115 +236,115 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("how", MALFORMED)
-def test_malformed_response(house: House, how: str) -> None:
+def test_malformed_response(harness: Harness, how: str) -> None:
     """Each breaks HTTP in its own way; only what surrounds a whole answer leaves the connection open."""
-    house.fault("malformed_response", how=how)
-    with house.ask() as raw:
+    harness.fault("malformed_response", how=how)
+    with harness.ask() as raw:
         keeps = how in ("informational", "unsolicited")
         assert raw.read(wait_s=0.2 if keeps else 10) == (SILENCE if keeps else FIN)
         assert EXPECTED[how] in raw.received
-    house.assert_struck(200)
+    harness.assert_struck(200)
 
 
-def test_slow_close(house: House) -> None:
+def test_slow_close(harness: Harness) -> None:
     """The answer announces the close; the FIN comes later, and no request is answered meanwhile."""
-    house.fault("slow_close", delay=100)
-    with house.ask() as raw:
+    harness.fault("slow_close", delay=100)
+    with harness.ask() as raw:
         status, headers, body = raw.response()
         assert (status, headers["connection"], body) == (200, "close", BODY)
         raw.send(request(BODY))
         assert raw.read() == FIN
         assert raw.received == b""
         assert raw.took_s >= 0.05
-    house.assert_struck(200)
+    harness.assert_struck(200)
 
 
 @pytest.mark.parametrize(("reset", "end"), [(False, FIN), (True, RST)])
-def test_close_idle(house: House, reset: bool, end: str) -> None:  # noqa: FBT001
+def test_close_idle(harness: Harness, reset: bool, end: str) -> None:  # noqa: FBT001
     """Unannounced, a while after the answer."""
-    house.fault("close_idle", idle=50, reset=reset)
-    with house.ask() as raw:
+    harness.fault("close_idle", idle=50, reset=reset)
+    with harness.ask() as raw:
         assert "connection" not in raw.response()[1]
         assert raw.read() == end
         assert raw.took_s >= 0.05
-    house.assert_struck(200)
+    harness.assert_struck(200)
 
 
-def test_close_idle_spares_a_connection_that_is_used_in_time(house: House) -> None:
+def test_close_idle_spares_a_connection_that_is_used_in_time(harness: Harness) -> None:
     """The second request is answered."""
-    house.fault("close_idle", idle=60_000, times=1)
-    with house.ask() as raw:
+    harness.fault("close_idle", idle=60_000, times=1)
+    with harness.ask() as raw:
         raw.response()
         assert raw.send(request(BODY)).response()[0] == 200
 
 
 @pytest.mark.parametrize(("reset", "end"), [(False, FIN), (True, RST)])
-def test_close_idle_racing_a_write(house: House, reset: bool, end: str) -> None:  # noqa: FBT001
+def test_close_idle_racing_a_write(harness: Harness, reset: bool, end: str) -> None:  # noqa: FBT001
     """The request that was just written stays unanswered: what every pool must survive."""
-    house.fault("close_idle", race=True, reset=reset)
-    with house.ask() as raw:
+    harness.fault("close_idle", race=True, reset=reset)
+    with harness.ask() as raw:
         raw.response()
         assert raw.read(wait_s=0.1) == SILENCE
         assert raw.send(request(BODY)).read() == end
         assert raw.received == b""
-    house.assert_struck(200)
+    harness.assert_struck(200)
 
 
-def test_refuse(house: House) -> None:
+def test_refuse(harness: Harness) -> None:
     """New connections are refused, open ones live on; afterwards the same port accepts."""
-    with house.ask() as raw:
+    with harness.ask() as raw:
         raw.response()
-        house.fault("refuse")
+        harness.fault("refuse")
         with pytest.raises(ConnectionRefusedError):
-            Raw(house.instance)
+            Raw(harness.instance)
         assert raw.send(request(BODY)).response()[0] == 200
-        house.served.admin("DELETE", "/v1/faults/f")
-        with house.ask() as again:
+        harness.served.admin("DELETE", "/v1/faults/f")
+        with harness.ask() as again:
             assert again.response()[0] == 200
 
 
-def test_a_refusal_that_is_counted_is_a_reset_at_the_accept(house: House) -> None:
+def test_a_rejection_that_is_counted_is_a_reset_at_the_accept(harness: Harness) -> None:
     """The kernel refuses without telling; two are struck, the third connects."""
-    house.fault("refuse", times=2)
+    harness.fault("refuse", times=2)
     for _ in range(2):
-        with Raw(house.instance) as raw:
+        with Raw(harness.instance) as raw:
             assert raw.read() == RST
-    with house.ask() as raw:
+    with harness.ask() as raw:
         assert raw.response()[0] == 200
-    assert [row["fault"] for row in house.rows()] == ["f", "f", ""]
+    assert [row["fault"] for row in harness.rows()] == ["f", "f", ""]
 
 
-def test_slow_keeps_the_worker_busy(house: House) -> None:
+def test_slow_keeps_the_worker_busy(harness: Harness) -> None:
     """The one worker is taken and there is no queue: the next request is a 450."""
-    house.fault("slow", extra=300)
-    with house.ask() as first:
+    harness.fault("slow", extra=300)
+    with harness.ask() as first:
         assert first.read(wait_s=0.1) == SILENCE
-        with house.ask() as second:
+        with harness.ask() as second:
             assert second.response()[0] == 450
         assert first.response()[::2] == (200, BODY)
         assert first.took_s >= 0.3
 
 
-def test_reused(house: House) -> None:
+def test_reused(harness: Harness) -> None:
     """Somebody else's service: 404."""
-    house.fault("reused")
-    with house.ask() as raw:
+    harness.fault("reused")
+    with harness.ask() as raw:
         assert raw.response()[0] == 404
-    house.assert_struck(404)
+    harness.assert_struck(404)
 
 
-def test_faults_add_up(house: House) -> None:
+def test_faults_add_up(harness: Harness) -> None:
     """Late, cut short and in small pieces; the row names all of them."""
-    house.fault("slicer", name="a", average_size=10)
-    house.fault("truncate_body", name="b", keep=20)
-    house.fault("latency", name="c", latency=50)
-    with house.ask() as raw:
+    harness.fault("slicer", name="a", average_size=10)
+    harness.fault("truncate_body", name="b", keep=20)
+    harness.fault("latency", name="c", latency=50)
+    with harness.ask() as raw:
         assert raw.response()[::2] == (200, BODY[:20])
         assert raw.took_s >= 0.05
-    assert house.rows()[0]["fault"] == "a,b,c"
+    assert harness.rows()[0]["fault"] == "a,b,c"
 
 
 def test_every_type_was_seen() -> None:
     """The table has no fault that no test of this file makes."""
     text = Path(__file__).read_text("utf-8")
-    assert [name for name in ON_INSTANCES if f'house.fault("{name}"' not in text] == []
+    assert [name for name in ON_INSTANCES if f'harness.fault("{name}"' not in text] == []

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from simulator.fault_book import ACCEPT, HEAD, MAX_FAULTS, FaultBook, Strike
-from simulator.fault_kinds import ON_DISCOVERY, ON_INSTANCES, Attribute, Kind
+from simulator.fault_kinds import ON_DISCOVERY, ON_INSTANCES, Attribute, FaultKind
+from simulator.fault_registry import ACCEPT, HEAD, MAX_FAULTS, Activation, FaultRegistry
 from simulator.faults import Fault, FaultError, Target, schema
 
 GOOD = {"type": "latency", "target": {"service": "s"}}
@@ -72,65 +72,65 @@ def test_json_and_back() -> None:
     assert Fault.from_json(fault.to_json()) == fault
 
 
-class House:
+class Harness:
     def __init__(self, seed: int = 1) -> None:
         self.clock = Clock()
-        self.book = FaultBook(self.clock.seconds, Random(seed))
+        self.registry = FaultRegistry(self.clock.seconds, Random(seed))
 
-    def strikes(self, times: int, service: str = "s", instance: str = "s-0") -> list[bool]:
-        return [bool(self.book.on_instance(service, instance)) for _ in range(times)]
+    def activations(self, times: int, service: str = "s", instance: str = "s-0") -> list[bool]:
+        return [bool(self.registry.on_instance(service, instance)) for _ in range(times)]
 
 
 def test_skip_and_times_bound_a_fault() -> None:
     """Two pass, three are struck, the rest pass."""
-    house = House()
-    house.book.add(Fault.from_json({**GOOD, "skip": 2, "times": 3}))
-    assert house.strikes(7) == [False, False, True, True, True, False, False]
-    assert list(house.book) == []
+    harness = Harness()
+    harness.registry.add(Fault.from_json({**GOOD, "skip": 2, "times": 3}))
+    assert harness.activations(7) == [False, False, True, True, True, False, False]
+    assert list(harness.registry) == []
 
 
 def test_duration_ends_a_fault() -> None:
     """In the clock's seconds."""
-    house = House()
-    house.book.add(Fault.from_json({**GOOD, "duration_s": 5}))
-    house.clock.advance(4.9)
-    assert house.strikes(1) == [True]
-    house.clock.advance(0.1)
-    assert house.strikes(1) == [False]
+    harness = Harness()
+    harness.registry.add(Fault.from_json({**GOOD, "duration_s": 5}))
+    harness.clock.advance(4.9)
+    assert harness.activations(1) == [True]
+    harness.clock.advance(0.1)
+    assert harness.activations(1) == [False]
 
 
 def test_probability_is_seeded() -> None:
     """About that share, and the same one again from the same seed."""
     runs = []
     for _ in range(2):
-        house = House(seed=3)
-        house.book.add(Fault.from_json({**GOOD, "probability": 0.25}))
-        runs.append(house.strikes(400))
+        harness = Harness(seed=3)
+        harness.registry.add(Fault.from_json({**GOOD, "probability": 0.25}))
+        runs.append(harness.activations(400))
     assert runs[0] == runs[1]
     assert 70 < sum(runs[0]) < 130
 
 
 def test_targets_are_matched() -> None:
     """One instance, a service, or discovery."""
-    house = House()
-    house.book.add(Fault("latency", Target("s", "s-1")))
-    assert house.strikes(1) == [False]
-    assert house.strikes(1, instance="s-1") == [True]
-    assert house.strikes(1, service="t", instance="s-1") == [False]
-    house.book.add(Fault("empty_list"))
-    assert [fault.type for fault in house.book.on_discovery("s")] == ["empty_list"]
-    assert house.strikes(1) == [False]
+    harness = Harness()
+    harness.registry.add(Fault("latency", Target("s", "s-1")))
+    assert harness.activations(1) == [False]
+    assert harness.activations(1, instance="s-1") == [True]
+    assert harness.activations(1, service="t", instance="s-1") == [False]
+    harness.registry.add(Fault("empty_list"))
+    assert [fault.type for fault in harness.registry.on_discovery("s")] == ["empty_list"]
+    assert harness.activations(1) == [False]
 
 
 def test_a_name_is_made_up_and_a_name_given_again_replaces() -> None:
     """So that a test may say the same thing twice."""
-    house = House()
-    assert house.book.add(Fault("latency", Target("s"))).name == "latency-1"
-    house.book.add(Fault("latency", Target("s"), name="x"))
-    house.book.add(Fault("timeout", Target("s"), name="x"))
-    assert [(fault.name, fault.type) for fault in house.book] == [("latency-1", "latency"), ("x", "timeout")]
-    assert house.book.remove("x")
-    assert not house.book.remove("x")
+    harness = Harness()
+    assert harness.registry.add(Fault("latency", Target("s"))).name == "latency-1"
+    harness.registry.add(Fault("latency", Target("s"), name="x"))
+    harness.registry.add(Fault("timeout", Target("s"), name="x"))
+    assert [(fault.name, fault.type) for fault in harness.registry] == [("latency-1", "latency"), ("x", "timeout")]
+    assert harness.registry.remove("x")
+    assert not harness.registry.remove("x")
 
 
 KINDS = [(name, kind, True) for name, kind in ON_DISCOVERY.items()] + [
@@ -149,7 +149,7 @@ def targeted(type_: str, *, discovery: bool, **attributes: Any) -> Fault:
 
 
 @pytest.mark.parametrize(("name", "kind", "discovery"), KINDS)
-def test_every_attribute_of_every_type_is_checked(name: str, kind: Kind, discovery: bool) -> None:  # noqa: FBT001
+def test_every_attribute_of_every_type_is_checked(name: str, kind: FaultKind, discovery: bool) -> None:  # noqa: FBT001
     """The default and both bounds are good; beyond them, and every other type of value, is bad, by its path."""
     assert targeted(name, discovery=discovery).kind is kind
     for attribute in kind.attributes.values():
@@ -209,59 +209,59 @@ def test_one_fault_does_not_change_the_chance_of_another() -> None:
     """Each has a stream of its own."""
     runs = []
     for others in (0, 3):
-        house = House(seed=3)
-        house.book.add(Fault("latency", Target("s"), probability=0.5, name="watched"))
+        harness = Harness(seed=3)
+        harness.registry.add(Fault("latency", Target("s"), probability=0.5, name="watched"))
         for number in range(others):
-            house.book.add(Fault("latency", Target("s"), probability=0.3, name=f"other-{number}"))
-        found = [[fault.name for fault in house.book.on_instance("s", "s-0")] for _ in range(100)]
+            harness.registry.add(Fault("latency", Target("s"), probability=0.3, name=f"other-{number}"))
+        found = [[fault.name for fault in harness.registry.on_instance("s", "s-0")] for _ in range(100)]
         runs.append(["watched" in names for names in found])
     assert runs[0] == runs[1]
 
 
 def test_moments_are_told_apart() -> None:
     """What strikes at the accept or at the head does not strike at the request."""
-    house = House()
-    house.book.add(Fault("reset_peer", Target("s"), {"at": "accept"}, name="accept"))
-    house.book.add(Fault("reset_peer", Target("s"), {"at": "head"}, name="head"))
-    house.book.add(Fault("reset_peer", Target("s"), {"at": "body"}, name="body"))
-    house.book.add(Fault("refuse", Target("s"), times=1, name="counted"))
+    harness = Harness()
+    harness.registry.add(Fault("reset_peer", Target("s"), {"at": "accept"}, name="accept"))
+    harness.registry.add(Fault("reset_peer", Target("s"), {"at": "head"}, name="head"))
+    harness.registry.add(Fault("reset_peer", Target("s"), {"at": "body"}, name="body"))
+    harness.registry.add(Fault("refuse", Target("s"), times=1, name="counted"))
     found = {
-        moment: [fault.name for fault in house.book.on_instance("s", "s-0", moment=moment)]
+        moment: [fault.name for fault in harness.registry.on_instance("s", "s-0", moment=moment)]
         for moment in (ACCEPT, HEAD, "request")
     }
     assert found == {ACCEPT: ["accept", "counted"], HEAD: ["head"], "request": ["body"]}
-    assert not house.book.refuses("s", "s-0")
+    assert not harness.registry.refuses("s", "s-0")
 
 
 def test_zones_are_matched() -> None:
     """A fault of a zone strikes its instances."""
-    house = House()
-    house.book.add(Fault("refuse", Target("s", zone="a")))
-    assert house.book.refuses("s", "s-0", "a")
-    assert not house.book.refuses("s", "s-1", "b")
+    harness = Harness()
+    harness.registry.add(Fault("refuse", Target("s", zone="a")))
+    assert harness.registry.refuses("s", "s-0", "a")
+    assert not harness.registry.refuses("s", "s-1", "b")
 
 
-def test_every_strike_is_told() -> None:
+def test_every_activation_is_told() -> None:
     """When, what and where; to listeners too."""
-    house = House()
-    told: list[Strike] = []
-    house.book.on_strike.append(told.append)
-    house.book.add(Fault("latency", Target("s"), name="x", skip=1))
-    house.clock.advance(3)
-    house.strikes(2)
-    assert told == list(house.book.strikes) == [Strike(3.0, "x", "latency", "s", "s-0")]
-    house.book.clear()
-    assert not house.book.strikes
+    harness = Harness()
+    told: list[Activation] = []
+    harness.registry.on_activation.append(told.append)
+    harness.registry.add(Fault("latency", Target("s"), name="x", skip=1))
+    harness.clock.advance(3)
+    harness.activations(2)
+    assert told == list(harness.registry.activations) == [Activation(3.0, "x", "latency", "s", "s-0")]
+    harness.registry.clear()
+    assert not harness.registry.activations
 
 
 def test_there_is_room_for_so_many_and_ended_ones_take_none() -> None:
     """One more is refused; one of the same name is not more."""
-    house = House()
+    harness = Harness()
     for number in range(MAX_FAULTS):
-        house.book.add(Fault("latency", Target("s"), name=f"f{number}", duration_s=5 if number else None))
+        harness.registry.add(Fault("latency", Target("s"), name=f"f{number}", duration_s=5 if number else None))
     with pytest.raises(FaultError, match="there are 1000 faults already"):
-        house.book.add(Fault("latency", Target("s")))
-    house.book.add(Fault("timeout", Target("s"), name="f0"))
-    house.clock.advance(5)
-    house.book.add(Fault("latency", Target("s")))
-    assert [fault.name for fault in house.book] == ["f0", "latency-1"]
+        harness.registry.add(Fault("latency", Target("s")))
+    harness.registry.add(Fault("timeout", Target("s"), name="f0"))
+    harness.clock.advance(5)
+    harness.registry.add(Fault("latency", Target("s")))
+    assert [fault.name for fault in harness.registry] == ["f0", "latency-1"]

@@ -9,11 +9,11 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from simulator.demo.player import Outcome, Player
+from simulator.demo.player import DemoOutcome, Player
 from simulator.scenario import find, gallery, read
-from simulator.virtual.reactor import VirtualReactor
-from simulator.virtual.vnet import Network
-from simulator.virtual.vtime import Scheduler
+from simulator.virtual.network.network import Network
+from simulator.virtual.network.reactor import VirtualReactor
+from simulator.virtual.network.virtual_time import Scheduler
 
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
 
@@ -27,7 +27,7 @@ class Silent:
     def ended(self) -> None: ...
 
 
-def play(path: Path, seed: int) -> Outcome:
+def play(path: Path, seed: int) -> DemoOutcome:
     scenario, scheduler = read(path), Scheduler(seed)
     network = Network(scheduler)
     player = Player(
@@ -56,7 +56,7 @@ def test_a_story_keeps_its_promises(path: Path) -> None:
     assert len(scenario.story.split()) > 30
     assert len(scenario.expectations) >= 2
     outcome = play(path, scenario.seed or 0)
-    assert outcome.is_good, "\n".join(map(str, outcome.verdicts))
+    assert outcome.is_good, "\n".join(map(str, outcome.results))
 
 
 @pytest.mark.parametrize("name", ["grey_failure", "flapping_discovery"])

@@ -14,13 +14,13 @@ from simulator import Fault, Target
 from simulator.http1 import MAX_WAITING_BYTES
 from simulator.request_reader import MAX_HEAD_BYTES
 from tests.simulator.raw import SILENCE, Raw, request
-from tests.simulator.room import DISCOVERY, Room
+from tests.simulator.region import DISCOVERY, Region
 from tests.simulator.serving import Served
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.simulator.room import Wire
+    from tests.simulator.region import Wire
 
 H2C = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQBAAAAAAIAAAAA\r\n"
 TLS = "Connection: Upgrade\r\nUpgrade: TLS/1.0\r\n"
@@ -35,8 +35,8 @@ def head(place: str, fields: str = "", *, version: str = "1.1", host: str = "Hos
     return f"{method} {target or path} HTTP/{version}\r\n{host}{fields}{length}\r\n".encode()
 
 
-def connect(room: Room, place: str) -> Wire:
-    return room.connect(0 if place == "instance" else int(room.world.url.rpartition(":")[2]))
+def connect(region: Region, place: str) -> Wire:
+    return region.connect(0 if place == "instance" else int(region.world.url.rpartition(":")[2]))
 
 
 def bodies(wire: Wire) -> list[bytes]:
@@ -56,8 +56,8 @@ def bodies(wire: Wire) -> list[bytes]:
 @pytest.mark.parametrize("cut", [0, 1, 20, 10_000], ids=["one-segment", "bytes", "pieces", "body-later"])
 def test_an_offered_upgrade_is_ignored(place: str, offer: str, cut: int) -> None:
     """RFC 9110 §7.8: the answer is HTTP/1.1's, with the whole body, and the connection goes on, pipelined or not."""
-    room = Room()
-    wire = connect(room, place)
+    region = Region()
+    wire = connect(region, place)
     body = [] if place == "discovery" else [b"hello", b"again", b"third"]
     first, plain = head(place, offer), head(place)
     sent = [first, *body[:1], plain, *body[1:2], first, *body[2:]]
@@ -65,40 +65,40 @@ def test_an_offered_upgrade_is_ignored(place: str, offer: str, cut: int) -> None
     pieces = {0: [data], 10_000: sent}.get(cut) or [data[at : at + cut] for at in range(0, len(data), cut)]
     for piece in pieces:
         wire.send(piece)
-        room.wait(0.001)
-    room.wait(0.5)
+        region.wait(0.001)
+    region.wait(0.5)
     answers = bodies(wire)
     assert (len(answers), wire.end) == (3, "")
     if body:
         assert answers == body
     else:
         assert all(json.loads(answer)["correlative"] == ["echo"] for answer in answers)
-    room.close()
+    region.close()
 
 
 def test_an_upgrade_is_ignored_with_a_chunked_body() -> None:
     """The chunks are the body, and not the other protocol's; faults on the head strike once."""
-    room = Room()
-    room.world.faults.add(Fault("reset_peer", Target("echo"), {"at": "head"}, skip=1))
+    region = Region()
+    region.world.faults.add(Fault("reset_peer", Target("echo"), {"at": "head"}, skip=1))
     offered = f"POST /api/predict/echo HTTP/1.1\r\nHost: x\r\n{H2C}Transfer-Encoding: chunked\r\n\r\n".encode()
-    wire = room.connect().send(offered)
-    room.wait(0.1)
+    wire = region.connect().send(offered)
+    region.wait(0.1)
     wire.send(b"2\r\nhe\r\n")
-    room.wait(0.1)
+    region.wait(0.1)
     wire.send(b"3\r\nllo\r\n0\r\n\r\n")
-    room.wait(0.1)
+    region.wait(0.1)
     assert (bodies(wire), wire.end) == ([b"hello"], "")
-    room.close()
+    region.close()
 
 
 def test_an_upgrade_with_close_is_answered_and_closed() -> None:
     """The other tokens of Connection hold."""
-    room = Room()
+    region = Region()
     offer = "Upgrade: h2c\r\nConnection: close\r\nConnection: Upgrade\r\n"
-    wire = room.connect().send(head("instance", offer) + b"hello" + head("instance"))
-    room.wait(0.1)
+    wire = region.connect().send(head("instance", offer) + b"hello" + head("instance"))
+    region.wait(0.1)
     assert (bodies(wire), wire.headers["connection"], wire.end) == ([b"hello"], "close", "ConnectionDone")
-    room.close()
+    region.close()
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -115,61 +115,61 @@ def test_an_upgrade_with_close_is_answered_and_closed() -> None:
 )
 def test_what_becomes_of_the_connection_is_said(place: str, version: str, connection: str, said: str | None) -> None:
     """`ab -k` speaks HTTP/1.0 and waits for the close, unless it reads keep-alive (RFC 9112 §9.3)."""
-    room = Room()
-    wire = connect(room, place)
+    region = Region()
+    wire = connect(region, place)
     is_open = said != "close"
     for number in (1, 2) if is_open else (1,):
         wire.send(head(place, connection, version=version) + (b"" if place == "discovery" else b"hello"))
-        room.wait(0.1)
+        region.wait(0.1)
         assert len(bodies(wire)) == number
     assert (wire.headers.get("connection"), wire.end) == (said, "" if is_open else "ConnectionDone")
-    room.close()
+    region.close()
 
 
 def test_a_fault_that_keeps_the_connection_says_so_in_http_1_0_too() -> None:
     """What a fault changes goes the same way out."""
-    room = Room()
-    room.world.faults.add(Fault("slicer", Target("echo"), {"average_size": 7}))
-    wire = room.connect().send(head("instance", "Connection: keep-alive\r\n", version="1.0") + b"hello")
-    room.wait(0.5)
+    region = Region()
+    region.world.faults.add(Fault("slicer", Target("echo"), {"average_size": 7}))
+    wire = region.connect().send(head("instance", "Connection: keep-alive\r\n", version="1.0") + b"hello")
+    region.wait(0.5)
     assert (bodies(wire), wire.headers["connection"], wire.end) == ([b"hello"], "keep-alive", "")
-    room.close()
+    region.close()
 
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("authority", ["http://other:81", "HTTP://127.0.0.1", "https://[::1]:8780"])
 def test_an_absolute_target_is_a_path(place: str, authority: str) -> None:
     """RFC 9112 §3.2.2, as clients send it that take the simulator for their proxy."""
-    room = Room()
+    region = Region()
     path = f"{DISCOVERY}echo?a=b" if place == "discovery" else "/api/predict/echo/v2?a=b"
-    wire = connect(room, place).send(head(place, target=authority + path) + b"hello" * (place != "discovery"))
-    room.wait(0.1)
+    wire = connect(region, place).send(head(place, target=authority + path) + b"hello" * (place != "discovery"))
+    region.wait(0.1)
     assert len(bodies(wire)) == 1
     if place != "discovery":
-        assert room.world.journal.rows[0].path == path
-    room.close()
+        assert region.world.journal.rows[0].path == path
+    region.close()
 
 
 @pytest.mark.parametrize(("target", "status"), [("http://localhost", 404), ("http://evil.example", 403)])
 def test_the_host_is_that_of_an_absolute_target(target: str, status: int) -> None:
     """The Host header beside it is ignored (RFC 9112 §3.2.2)."""
-    room = Room()
-    wire = connect(room, "gateway").send(f"GET {target}/_eas/nothing HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    room.wait(0.1)
+    region = Region()
+    wire = connect(region, "gateway").send(f"GET {target}/_eas/nothing HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    region.wait(0.1)
     assert wire.status == status
-    room.close()
+    region.close()
 
 
 @pytest.mark.parametrize("place", PLACES[:2])
 @pytest.mark.parametrize("target", ["*", "http://x"])
 def test_options_of_the_whole_server(place: str, target: str) -> None:
     """The asterisk form, or an absolute one without a path: an empty 200 that says what may be asked."""
-    room = Room()
-    wire = connect(room, place).send(f"OPTIONS {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    room.wait(0.1)
+    region = Region()
+    wire = connect(region, place).send(f"OPTIONS {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    region.wait(0.1)
     assert (wire.status, wire.body, wire.end) == (200, b"", "")
     assert "POST" in wire.headers["allow"]
-    room.close()
+    region.close()
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -194,111 +194,111 @@ def test_options_of_the_whole_server(place: str, target: str) -> None:
 )
 def test_what_http_1_1_forbids_is_refused_once(place: str, data: bytes, status: int) -> None:
     """With one line; the connection ends, and what follows is not read."""
-    room = Room()
-    wire = connect(room, place).send(data + b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    room.wait(0.1)
+    region = Region()
+    wire = connect(region, place).send(data + b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    region.wait(0.1)
     assert (wire.status, wire.end, wire.received.count(b"HTTP/1.1 ")) == (status, "ConnectionDone", 1)
     assert wire.body.count(b"\n") == 1
-    room.close()
+    region.close()
 
 
 def test_http_1_0_needs_no_host() -> None:
     """There was none then."""
-    room = Room()
-    wire = room.connect().send(head("instance", host="", version="1.0") + b"hello")
-    room.wait(0.1)
+    region = Region()
+    wire = region.connect().send(head("instance", host="", version="1.0") + b"hello")
+    region.wait(0.1)
     assert bodies(wire) == [b"hello"]
-    room.close()
+    region.close()
 
 
-def test_a_refusal_waits_for_the_answers_before_it() -> None:
+def test_a_rejection_waits_for_the_answers_before_it() -> None:
     """Or a client would take it for the answer to its first request."""
-    room = Room(processing=1.0)
-    wire = room.connect().send(request(b"first") + b"nonsense\r\n\r\n" + request(b"third"))
-    room.wait(0.5)
+    region = Region(processing=1.0)
+    wire = region.connect().send(request(b"first") + b"nonsense\r\n\r\n" + request(b"third"))
+    region.wait(0.5)
     assert wire.received == b""
-    room.wait(1.0)
+    region.wait(1.0)
     answers = wire.received.split(b"HTTP/1.1 ")[1:]
     assert [answer[:3] for answer in answers] == [b"200", b"400"]
     assert (answers[0][-5:], wire.end) == (b"first", "ConnectionDone")
-    room.close()
+    region.close()
 
 
 def test_continue_waits_for_the_answers_before_it() -> None:
     """An interim response belongs to the oldest request that is not answered."""
-    room = Room(processing=0.1)
+    region = Region(processing=0.1)
     expecting = head("instance", "Expect: 100-continue\r\n")
-    wire = room.connect().send(request(b"first") + expecting)
-    room.wait(0.05)
+    wire = region.connect().send(request(b"first") + expecting)
+    region.wait(0.05)
     assert wire.received == b""
-    room.wait(0.1)
+    region.wait(0.1)
     assert wire.received.endswith(b"firstHTTP/1.1 100 Continue\r\n\r\n")
     wire.send(b"hello")
-    room.wait(0.2)
+    region.wait(0.2)
     assert wire.received.endswith(b"hello")
     assert wire.received.count(b"100 Continue") == 1
-    room.close()
+    region.close()
 
 
 def test_http_1_0_is_not_told_to_continue() -> None:
     """It knows no interim responses (RFC 9110 §10.1.1)."""
-    room = Room()
-    wire = room.connect().send(head("instance", "Expect: 100-continue\r\n", version="1.0"))
-    room.wait(0.1)
+    region = Region()
+    wire = region.connect().send(head("instance", "Expect: 100-continue\r\n", version="1.0"))
+    region.wait(0.1)
     assert wire.received == b""
     wire.send(b"hello")
-    room.wait(0.1)
+    region.wait(0.1)
     assert bodies(wire) == [b"hello"]
-    room.close()
+    region.close()
 
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("fault", ["", "slicer", "close_idle"])
 def test_a_head_has_no_body_whatever_answers(place: str, fault: str) -> None:
     """Through the gateway and with a fault in the way too."""
-    room = Room()
+    region = Region()
     if fault:
         target = Target(discovery=True) if place == "discovery" else Target("echo")
         kind = "http_status" if place == "discovery" else fault
-        room.world.faults.add(Fault(kind, target))
+        region.world.faults.add(Fault(kind, target))
     data = head(place).replace(b"POST", b"HEAD").replace(b"GET", b"HEAD").replace(b"Content-Length: 5\r\n", b"")
-    wire = connect(room, place).send(data)
-    room.wait(0.5)
+    wire = connect(region, place).send(data)
+    region.wait(0.5)
     assert wire.status == {"discovery": 503 if fault else 200}.get(place, 405)
     assert wire.received.endswith(b"\r\n\r\n")
     assert wire.received.count(b"\r\n\r\n") == 1
-    room.close()
+    region.close()
 
 
 @pytest.mark.parametrize("code", [204, 304])
 def test_a_status_without_a_body_has_none(code: int) -> None:
     """Its bytes would be the beginning of the next answer."""
-    room = Room()
-    room.world.faults.add(Fault("http_status", Target("echo"), {"code": code, "body": "x"}, times=1))
-    wire = room.connect().send(request(b"first") + request(b"second"))
-    room.wait(0.1)
+    region = Region()
+    region.world.faults.add(Fault("http_status", Target("echo"), {"code": code, "body": "x"}, times=1))
+    wire = region.connect().send(request(b"first") + request(b"second"))
+    region.wait(0.1)
     assert wire.received.startswith(b"HTTP/1.1 %d" % code)
     assert wire.received.partition(b"\r\n\r\n")[2].startswith(b"HTTP/1.1 200")
-    room.close()
+    region.close()
 
 
 def test_the_gateway_forwards_nothing_of_one_connection() -> None:
     """Fields that Connection names, and those that are always of one connection (RFC 9110 §7.6.1)."""
-    room = Room(instances=1)
+    region = Region(instances=1)
     seen: list[Any] = []
-    handle = room.instance.server.handle
+    handle = region.instance.server.handle
 
     def watch(request: Any) -> Any:
         seen.append(request)
         return handle(request)
 
-    room.instance.server.handle = watch
+    region.instance.server.handle = watch
     offer = H2C.replace("Upgrade, ", "Upgrade, X-Mine, ") + "X-Mine: 1\r\nX-Kept: 2\r\nTE: trailers\r\n"
-    wire = connect(room, "gateway").send(head("gateway", offer) + b"hello")
-    room.wait(0.1)
+    wire = connect(region, "gateway").send(head("gateway", offer) + b"hello")
+    region.wait(0.1)
     assert bodies(wire) == [b"hello"]
     assert set(seen[0].headers) == {"host", "connection", "content-length", "x-kept"}
-    room.close()
+    region.close()
 
 
 # -- bounds
@@ -306,18 +306,18 @@ def test_the_gateway_forwards_nothing_of_one_connection() -> None:
 
 def test_tiny_chunks_are_one_buffer() -> None:
     """A chunk of one byte costs a byte, not an object."""
-    room = Room(processing=0)
-    wire = room.connect().send(b"POST /api/predict/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    region = Region(processing=0)
+    wire = region.connect().send(b"POST /api/predict/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
     wire.send(b"1\r\na\r\n" * 10_000)
-    room.wait(0.1)
-    (connection,) = room.instance.server.connections
+    region.wait(0.1)
+    (connection,) = region.instance.server.connections
     assert isinstance(connection._reader._body, bytearray)
     assert len(connection._reader._body) == 10_000
     wire.send(b"0\r\n\r\n")
-    room.wait(0.1)
+    region.wait(0.1)
     assert bodies(wire) == [b"a" * 10_000]
     assert connection._reader._body == b""
-    room.close()
+    region.close()
 
 
 @pytest.mark.parametrize(
@@ -327,47 +327,49 @@ def test_tiny_chunks_are_one_buffer() -> None:
 )
 def test_what_surrounds_chunks_is_bounded(piece: bytes) -> None:
     """413, after no more than twice the bound of a head."""
-    room = Room()
-    wire = room.connect().send(b"POST /api/predict/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    region = Region()
+    wire = region.connect().send(b"POST /api/predict/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
     wire.send(b"" if piece.startswith(b"1;") else b"0\r\nX: " + b"\r\n" * (b"\r\n" in piece))
     sent = 0
     while not wire.received and sent < 4 * MAX_HEAD_BYTES:
         data = b"".join(piece % number if b"%" in piece else piece for number in range(20))
         wire.send(data)
         sent += len(data)
-        room.wait(0.001)
+        region.wait(0.001)
     assert (wire.status, wire.end) == (413, "ConnectionDone")
     assert sent <= 3 * MAX_HEAD_BYTES
-    room.close()
+    region.close()
 
 
 def test_a_trailer_replaces_no_header() -> None:
     """RFC 9110 §6.5.1: what a check has seen stays."""
-    room = Room(token="t0ken")
+    region = Region(token="t0ken")
     chunked = "Transfer-Encoding: chunked\r\n\r\n0\r\n"
     post = "POST /api/predict/echo HTTP/1.1\r\nHost: x\r\n"
-    wire = room.connect().send(f"{post}{chunked}Authorization: t0ken\r\n\r\n".encode())
-    other = room.connect().send(f"{post}Authorization: t0ken\r\n{chunked}Authorization: x\r\nHost: y\r\n\r\n".encode())
-    room.wait(0.1)
+    wire = region.connect().send(f"{post}{chunked}Authorization: t0ken\r\n\r\n".encode())
+    other = region.connect().send(
+        f"{post}Authorization: t0ken\r\n{chunked}Authorization: x\r\nHost: y\r\n\r\n".encode()
+    )
+    region.wait(0.1)
     assert (wire.status, other.status) == (401, 200)
-    room.close()
+    region.close()
 
 
 def test_large_bodies_that_wait_are_bounded_by_their_bytes() -> None:
     """Sixty-four of them would be many gigabytes."""
-    room = Room()
-    room.instance.hang()
-    wire = room.connect()
+    region = Region()
+    region.instance.hang()
+    wire = region.connect()
     body = b"x" * (4 * 2**20)
     for _ in range(12):
         wire.send(request(body))
-        room.wait(0.1)
-    (connection,) = room.instance.server.connections
+        region.wait(0.1)
+    (connection,) = region.instance.server.connections
     assert connection._waiting_bytes <= MAX_WAITING_BYTES + 2 * len(body)
-    room.instance.resume()
-    room.wait(20.0)
+    region.instance.resume()
+    region.wait(20.0)
     assert wire.received.count(b"HTTP/1.1 200") == 12
-    room.close()
+    region.close()
 
 
 # -- clients

@@ -92,7 +92,7 @@ def test_the_account_of_an_instance() -> None:
     """Statuses, failures, faults, bytes, times."""
     made = journal(row(), row(status=0, fault="f"), row(status=503, elapsed_s=20.0), row(elapsed_s=0.001))
     account = made.account("s-0")
-    assert (account.requests, account.failures, account.struck) == (4, 2, 1)
+    assert (account.requests, account.failures, account.faulty) == (4, 2, 1)
     assert dict(account.statuses) == {200: 2, 0: 1, 503: 1}
     assert (account.bytes_in, account.bytes_out) == (4, 8)
     assert (account.slower[0], account.slower[2], account.slower[-1], sum(account.slower)) == (1, 2, 1, 4)

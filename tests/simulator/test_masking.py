@@ -12,7 +12,7 @@ import pytest
 from simulator import Fault, ServiceSpec, Target
 from simulator.faults import FaultError
 from simulator.masking import MASK, MAX_RETIRED, TokenMask
-from simulator.timeline import Step
+from simulator.timeline import TimelineStep
 from tests.simulator.serving import Served
 from tests.simulator.world import World
 
@@ -147,7 +147,7 @@ SPELLINGS = [TOKEN, quote(TOKEN, safe=""), quote(quote(TOKEN, safe=""), safe="")
 
 
 class TestWhereItIsShown:
-    """Page, journal, events, metrics, strikes, errors, log: no decoding of what is shown has a token."""
+    """Page, journal, events, metrics, activations, errors, log: no decoding of what is shown has a token."""
 
     @pytest.fixture
     def world(self) -> World:
@@ -178,7 +178,15 @@ class TestWhereItIsShown:
         heard = listener.transport.value().decode()
         assert "fault_gone" in heard
         self.shown(world, heard)
-        paths = ["/v1/state", "/v1/services", "/v1/requests", "/v1/faults", "/v1/strikes", "/v1/discovery", "/metrics"]
+        paths = [
+            "/v1/state",
+            "/v1/services",
+            "/v1/requests",
+            "/v1/faults",
+            "/v1/activations",
+            "/v1/discovery",
+            "/metrics",
+        ]
         for path in paths:
             status, body = world.ask("GET", path)
             assert status == 200
@@ -241,14 +249,14 @@ class TestWhereItIsShown:
 
     def test_what_an_instance_does_not_serve(self) -> None:
         """The 404 repeats the path."""
-        from tests.simulator.room import Room  # noqa: PLC0415
+        from tests.simulator.region import Region  # noqa: PLC0415
 
-        room = Room(token=TOKEN)
-        wire = room.ask(service="other", path=f"/{quote(TOKEN, safe='')}")
-        room.wait(0.1)
+        region = Region(token=TOKEN)
+        wire = region.ask(service="other", path=f"/{quote(TOKEN, safe='')}")
+        region.wait(0.1)
         assert wire.status == 404
         assert MASK.encode() in wire.body
-        room.close()
+        region.close()
 
 
 def test_the_log_and_the_story_show_no_token(tmp_path: Path) -> None:
@@ -269,4 +277,4 @@ def test_the_log_and_the_story_show_no_token(tmp_path: Path) -> None:
     for _ in range(3):
         assert TOKEN not in shown
         shown = unquote(shown)
-    assert str(Step(0.0, "heal", name=name)).endswith(name)
+    assert str(TimelineStep(0.0, "heal", name=name)).endswith(name)

@@ -12,7 +12,7 @@ from simulator import ServiceSpec
 from simulator.processors import BUILT_IN, CODECS, Later, ProcessorError, Tensor, UserProcessor, find
 from simulator.processors.arrays import decode, make
 from tests.simulator.raw import SILENCE, Raw, request
-from tests.simulator.room import Room
+from tests.simulator.region import Region
 from tests.simulator.serving import Served
 
 if TYPE_CHECKING:
@@ -115,35 +115,37 @@ def test_who_says_that_it_never_blocks() -> None:
 )
 def test_sleep(processor: str, body: bytes, after_s: float) -> None:
     """The body, after as long as it says, or as the name does."""
-    room = Room(ServiceSpec("s", processor=processor))
-    wire = room.ask(body)
-    began = room.scheduler.seconds()
-    room.wait(4.0)
+    region = Region(ServiceSpec("s", processor=processor))
+    wire = region.ask(body)
+    began = region.scheduler.seconds()
+    region.wait(4.0)
     assert (wire.status, wire.body) == (200, body)
     assert wire.at_s - began == pytest.approx(after_s, abs=0.02)
-    room.close()
+    region.close()
 
 
 def test_a_callable_may_say_that_its_answer_comes_later() -> None:
     """In a number of seconds, or in one that is drawn from the seed; through its codec."""
-    room = Room(ServiceSpec("s", processor=UserProcessor(lambda text: Later("uniform:1,2", text * 2), CODECS["text"])))
-    wire = room.ask(b"ab")
-    room.wait(0.9)
+    region = Region(
+        ServiceSpec("s", processor=UserProcessor(lambda text: Later("uniform:1,2", text * 2), CODECS["text"]))
+    )
+    wire = region.ask(b"ab")
+    region.wait(0.9)
     assert wire.received == b""
-    room.wait(1.2)
+    region.wait(1.2)
     assert (wire.status, wire.body) == (200, b"abab")
-    room.close()
+    region.close()
 
 
 @pytest.mark.parametrize("body", [b"soon", b"-1", b"inf", b"nan", b""])
 def test_sleep_for_no_time(body: bytes) -> None:
     """400, with what was expected."""
-    room = Room(ServiceSpec("s", processor="sleep"))
-    wire = room.ask(body)
-    room.wait(0.1)
+    region = Region(ServiceSpec("s", processor="sleep"))
+    wire = region.ask(body)
+    region.wait(0.1)
     assert wire.status == 400
     assert b"a number of seconds from 0 to 3600" in wire.body
-    room.close()
+    region.close()
 
 
 def test_named_tensors() -> None:
@@ -158,16 +160,16 @@ def test_named_tensors() -> None:
     asked = TFRequest("serve")
     asked.add_feed("x", [2, 2], TFRequest.DT_FLOAT, [1, 2, 3, 4])
     asked.add_feed("who", [1], TFRequest.DT_STRING, [b"me"])
-    room = Room(ServiceSpec("s", processor=UserProcessor(double, CODECS["tf"])))
-    wire = room.ask(asked.to_string())
-    room.wait(0.1)
+    region = Region(ServiceSpec("s", processor=UserProcessor(double, CODECS["tf"])))
+    wire = region.ask(asked.to_string())
+    region.wait(0.1)
     answer = asked.parse_response(wire.body)
     assert (answer.get_tensor_shape("y"), list(answer.get_values("y"))) == ([2, 2], [2, 4, 6, 8])
     assert list(answer.get_values("n")) == [2]
-    wire = room.ask(b"\xff\xff")
-    room.wait(0.1)
+    wire = region.ask(b"\xff\xff")
+    region.wait(0.1)
     assert (wire.status, wire.body[:36]) == (400, b"the body is not a PredictRequest: Er")
-    room.close()
+    region.close()
 
 
 def test_messages_of_every_other_kind() -> None:
@@ -179,17 +181,17 @@ def test_messages_of_every_other_kind() -> None:
             response.results[item].scores.append(len(item))
         return response
 
-    room = Room(ServiceSpec("s", processor=UserProcessor(rank, CODECS["easyrec"])))
+    region = Region(ServiceSpec("s", processor=UserProcessor(rank, CODECS["easyrec"])))
     asked = make("easyrec.PBRequest")
     asked.item_ids.extend(["a", "abc"])
-    wire = room.ask(asked.SerializeToString())
-    room.wait(0.1)
+    wire = region.ask(asked.SerializeToString())
+    region.wait(0.1)
     answer = decode("easyrec.PBResponse", wire.body)
     assert {item: list(found.scores) for item, found in answer.results.items()} == {"a": [1.0], "abc": [3.0]}
     for name in ("torch", "blade", "caffe", "onnx", "easyrec", "torchrec"):
         with pytest.raises(ValueError, match=f"the body is not a {name}"):
             CODECS[name].decode(b"\xff\xff")
-    room.close()
+    region.close()
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import pytest
 
 from simulator import Fault, ServiceSpec
 from simulator.demo.player import client_config
-from simulator.expectations import METRICS, Account, CallRecord, Expectation, RequestRecord, judge
+from simulator.expectations import METRICS, CallRecord, Expectation, RequestRecord, TrafficAccount, judge
 from simulator.scenario import Scenario, ScenarioError, find, gallery, read
-from simulator.timeline import VERBS, Step, Timeline
-from tests.simulator.room import Room
+from simulator.timeline import VERBS, Timeline, TimelineStep
+from tests.simulator.region import Region
 
 SERVICE = '[[services]]\nname = "s"\ninstances = 2\nzones = ["a", "b"]\n'
 
@@ -192,40 +192,40 @@ class TestTimeline:
 
     def test_each_verb(self) -> None:
         """At its time, on those that are meant."""
-        room = Room(ServiceSpec("echo", 4, zones=["a", "b"]), ServiceSpec("other", 1))
+        region = Region(ServiceSpec("echo", 4, zones=["a", "b"]), ServiceSpec("other", 1))
         told: list[str] = []
         steps = [
-            Step(1, "crash", service="echo", zone="a"),
-            Step(2, "restart", service="echo"),
-            Step(2, "hang", service="echo", instances=("echo-1", "echo-3")),
-            Step(3, "resume", service="echo"),
-            Step(3, "deregister", service="echo", instances=("echo-0",)),
-            Step(4, "register", service="echo"),
-            Step(4, "reweigh", service="echo", instances=("echo-2",), weight=7),
-            Step(5, "drain", service="echo", instances=("echo-2",)),
-            Step(5, "fault", fault=Fault("empty_list", name="lie")),
-            Step(6, "heal", name="lie"),
-            Step(6, "terminate", service="echo", instances=("echo-2",)),
-            Step(7, "remove", service="echo", instances=("echo-3",)),
-            Step(7, "add", service="echo", count=2, weight=3),
-            Step(8, "replace", service="other"),
-            Step(9, "fault", fault=Fault("empty_list")),
-            Step(9, "heal"),
-            Step(9, "say", says="the end"),
-            Step(9, "traffic", calls_per_s=5),
+            TimelineStep(1, "crash", service="echo", zone="a"),
+            TimelineStep(2, "restart", service="echo"),
+            TimelineStep(2, "hang", service="echo", instances=("echo-1", "echo-3")),
+            TimelineStep(3, "resume", service="echo"),
+            TimelineStep(3, "deregister", service="echo", instances=("echo-0",)),
+            TimelineStep(4, "register", service="echo"),
+            TimelineStep(4, "reweigh", service="echo", instances=("echo-2",), weight=7),
+            TimelineStep(5, "drain", service="echo", instances=("echo-2",)),
+            TimelineStep(5, "fault", fault=Fault("empty_list", name="bad-list")),
+            TimelineStep(6, "heal", name="bad-list"),
+            TimelineStep(6, "terminate", service="echo", instances=("echo-2",)),
+            TimelineStep(7, "remove", service="echo", instances=("echo-3",)),
+            TimelineStep(7, "add", service="echo", count=2, weight=3),
+            TimelineStep(8, "replace", service="other"),
+            TimelineStep(9, "fault", fault=Fault("empty_list")),
+            TimelineStep(9, "heal"),
+            TimelineStep(9, "say", says="the end"),
+            TimelineStep(9, "traffic", calls_per_s=5),
         ]
         assert {step.do for step in steps} == set(VERBS)
-        timeline = Timeline(room.world, [*steps[7:], *steps[:7]], lambda step: told.append(step.do))
+        timeline = Timeline(region.world, [*steps[7:], *steps[:7]], lambda step: told.append(step.do))
         timeline.start()
-        echo = room.service.instances
+        echo = region.service.instances
         seen = []
         for _ in range(9):
-            room.wait(1.0001)
+            region.wait(1.0001)
             seen.append(
                 (
                     " ".join(str(i.state)[0] for i in echo.values()),
-                    " ".join(f"{i.weight:g}" for i in room.service.listed()),
-                    len(list(room.world.faults)),
+                    " ".join(f"{i.weight:g}" for i in region.service.listed()),
+                    len(list(region.world.faults)),
                 )
             )
         assert seen == [
@@ -239,40 +239,43 @@ class TestTimeline:
             ("r r r r", "100 100 3 3", 0),
             ("r r r r", "100 100 3 3", 0),
         ]
-        assert list(room.world.services["other"].instances) == ["other-1"]
+        assert list(region.world.services["other"].instances) == ["other-1"]
         assert len(told) == len(steps)
-        room.wait(30)
-        room.close()
+        region.wait(30)
+        region.close()
 
     def test_it_begins_again(self) -> None:
         """What was due is due again; what is stopped is not done."""
-        room = Room()
+        region = Region()
         told: list[float] = []
-        timeline = Timeline(room.world, [Step(0), Step(2), Step(4)], lambda step: told.append(step.at_s))
+        timeline = Timeline(
+            region.world, [TimelineStep(0), TimelineStep(2), TimelineStep(4)], lambda step: told.append(step.at_s)
+        )
         timeline.start()
-        room.wait(3)
+        region.wait(3)
         timeline.start()
-        room.wait(3)
+        region.wait(3)
         timeline.stop()
-        room.wait(3)
+        region.wait(3)
         assert told == [0, 2, 0, 2]
-        room.close()
+        region.close()
 
     def test_a_step_about_somebody_who_has_gone_is_not_the_end(self) -> None:
         """Others may have changed the fleet meanwhile."""
-        room = Room(instances=2)
+        region = Region(instances=2)
         timeline = Timeline(
-            room.world, [Step(1, "remove", instances=("echo-0",)), Step(2, "crash", instances=("echo-1",))]
+            region.world,
+            [TimelineStep(1, "remove", instances=("echo-0",)), TimelineStep(2, "crash", instances=("echo-1",))],
         )
         timeline.start()
-        room.service.remove_instance("echo-0")
-        room.wait(3)
-        assert str(room.instance.state) == "crashed"
-        room.close()
+        region.service.remove_instance("echo-0")
+        region.wait(3)
+        assert str(region.instance.state) == "crashed"
+        region.close()
 
 
-def account() -> Account:
-    return Account(
+def account() -> TrafficAccount:
+    return TrafficAccount(
         calls=[CallRecord(0, 0.1), CallRecord(1, 0.2), CallRecord(2, 0.4, "ConnectionFailed: x"), CallRecord(3, 0.3)],
         requests=[RequestRecord(0.5, "a", 200), RequestRecord(1.5, "b", 503), RequestRecord(2.5, "a", 200)],
         retries=5,
@@ -321,7 +324,7 @@ def test_metrics(expectation: Expectation, value: float) -> None:
 def test_every_metric_is_told_of_an_empty_account() -> None:
     """Nothing happened; no division by nothing."""
     assert {
-        name: metric.value(Account(), "x") for name, metric in METRICS.items() if name != "ready_s"
+        name: metric.value(TrafficAccount(), "x") for name, metric in METRICS.items() if name != "ready_s"
     } == dict.fromkeys([name for name in METRICS if name != "ready_s"], 0)
 
 
@@ -330,11 +333,11 @@ def test_every_metric_is_told_of_an_empty_account() -> None:
 )
 def test_bounds(low: float | None, high: float | None, is_met: bool) -> None:  # noqa: FBT001
     """Both belong to what is allowed."""
-    (verdict,) = judge([Expectation("lost", low=low, high=high)], account())
-    assert verdict.is_met is is_met
+    (result,) = judge([Expectation("lost", low=low, high=high)], account())
+    assert result.is_met is is_met
 
 
 def test_a_story_that_says_nothing_promises_that_nothing_is_lost() -> None:
     """The contract's exit code."""
-    assert [verdict.is_met for verdict in judge([], account())] == [False]
-    assert [verdict.is_met for verdict in judge([], Account())] == [True]
+    assert [result.is_met for result in judge([], account())] == [False]
+    assert [result.is_met for result in judge([], TrafficAccount())] == [True]

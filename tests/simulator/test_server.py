@@ -13,7 +13,7 @@ from simulator.http1 import MAX_WAITING
 from simulator.request_head import MAX_BODY_BYTES
 from simulator.request_reader import MAX_HEAD_BYTES
 from tests.simulator.raw import SILENCE, Raw, request
-from tests.simulator.room import DISCOVERY, Room
+from tests.simulator.region import DISCOVERY, Region
 from tests.simulator.serving import Served
 
 if TYPE_CHECKING:
@@ -22,52 +22,52 @@ if TYPE_CHECKING:
 
 def test_pipelined_requests_are_answered_in_order() -> None:
     """Though the first takes longer; one at a time."""
-    room = Room(processor="sleep")
-    wire = room.connect().send(b"".join(request(body) for body in (b"0.3", b"0.1", b"0.2")))
-    room.wait(0.35)
+    region = Region(processor="sleep")
+    wire = region.connect().send(b"".join(request(body) for body in (b"0.3", b"0.1", b"0.2")))
+    region.wait(0.35)
     assert wire.received.count(b"HTTP/1.1 200") == 1
-    room.wait(0.3)
+    region.wait(0.3)
     assert [part[-3:] for part in wire.received.split(b"HTTP/1.1 200")[1:]] == [b"0.3", b"0.1", b"0.2"]
-    room.close()
+    region.close()
 
 
 def test_a_flood_of_pipelined_requests_is_not_read_without_bound() -> None:
     """While the instance hangs, the connection is read no further; afterwards all are answered."""
-    room = Room()
-    room.instance.hang()
-    wire = room.connect()
+    region = Region()
+    region.instance.hang()
+    wire = region.connect()
     for number in range(1000):
         wire.send(request(b"%d" % number))
-        room.wait(0.001)
-    (connection,) = room.instance.server.connections
+        region.wait(0.001)
+    (connection,) = region.instance.server.connections
     assert len(connection._waiting) <= 2 * MAX_WAITING
-    room.instance.resume()
-    room.wait(5.0)
+    region.instance.resume()
+    region.wait(5.0)
     assert wire.received.count(b"HTTP/1.1 200") == 1000
-    room.close()
+    region.close()
 
 
 def test_connection_close_is_honoured() -> None:
     """The answer says so, and nothing more is read."""
-    room = Room()
-    wire = room.connect().send(request(b"1", headers={"Connection": "close"}) + request(b"2"))
-    room.wait(0.1)
+    region = Region()
+    wire = region.connect().send(request(b"1", headers={"Connection": "close"}) + request(b"2"))
+    region.wait(0.1)
     assert wire.received.count(b"HTTP/1.1 200") == 1
     assert (wire.headers["connection"], wire.end) == ("close", "ConnectionDone")
-    room.close()
+    region.close()
 
 
 def test_continue_is_said_before_the_body() -> None:
     """RFC 9110 §10.1.1."""
-    room = Room()
+    region = Region()
     head, _, body = request(b"later", headers={"Expect": "100-continue"}).partition(b"\r\n\r\n")
-    wire = room.connect().send(head + b"\r\n\r\n")
-    room.wait(0.1)
+    wire = region.connect().send(head + b"\r\n\r\n")
+    region.wait(0.1)
     assert wire.received == b"HTTP/1.1 100 Continue\r\n\r\n"
     wire.send(body)
-    room.wait(0.1)
+    region.wait(0.1)
     assert wire.received.endswith(b"later")
-    room.close()
+    region.close()
 
 
 @pytest.mark.parametrize(
@@ -84,36 +84,36 @@ def test_continue_is_said_before_the_body() -> None:
 )
 def test_requests_that_are_wrong(data: bytes, status: int) -> None:
     """Each has its status; what is not HTTP or too large ends the connection."""
-    room = Room()
-    wire = room.connect().send(data)
-    room.wait(0.5)
+    region = Region()
+    wire = region.connect().send(data)
+    region.wait(0.5)
     assert wire.status == status
     assert bool(wire.end) is (status in (400, 413))
-    room.close()
+    region.close()
 
 
 @pytest.mark.parametrize("path", [b"/_eas/livez", b"/vipserver/serverlist", b"/no/such", b"/api/predict/echo"])
 def test_a_head_has_no_body(path: bytes) -> None:
     """Only its length, or the next answer on the connection would begin with it."""
-    room = Room()
-    port = int(room.world.url.rpartition(":")[2]) if b"predict" not in path else 0
-    wire = room.connect(port).send(b"HEAD %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
-    room.wait(0.1)
+    region = Region()
+    port = int(region.world.url.rpartition(":")[2]) if b"predict" not in path else 0
+    wire = region.connect(port).send(b"HEAD %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+    region.wait(0.1)
     head, end, body = wire.received.partition(b"\r\n\r\n")
     assert (end, body) == (b"\r\n\r\n", b"")
     assert re.search(rb"Content-Length: [1-9]", head)
-    room.close()
+    region.close()
 
 
 def test_a_header_line_without_an_end_is_not_kept_without_bound() -> None:
     """413 after 64 KiB, though no header is complete."""
-    room = Room()
-    wire = room.connect().send(b"POST / HTTP/1.1\r\nHost: x\r\nX: ")
+    region = Region()
+    wire = region.connect().send(b"POST / HTTP/1.1\r\nHost: x\r\nX: ")
     for _ in range(100):
         wire.send(b"x" * 1000)
-        room.wait(0.001)
+        region.wait(0.001)
     assert (wire.status, wire.end) == (413, "ConnectionDone")
-    room.close()
+    region.close()
 
 
 def test_it_ends_in_time_in_every_state_at_once(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ instance = "echo-0"
 [[timeline]]
 at_s = 0.6
 do = "fault"
-fault = { name = "lie", type = "garbage", target = { discovery = true } }
+fault = { name = "bad-list", type = "garbage", target = { discovery = true } }
 [[timeline]]
 at_s = 1.2
 do = "heal"
@@ -57,7 +57,7 @@ def test_the_gallery_is_good_and_has_the_stories_it_promises() -> None:
 
 
 def test_a_demo_whose_expectations_are_met_is_0(tmp_path: Path) -> None:
-    """And its last line has the account and every verdict."""
+    """And its last line has the account and every result."""
     path = tmp_path / "story.toml"
     path.write_text(STORY)
     ended = run("demo", "--scenario", str(path), "--json")
@@ -71,7 +71,7 @@ def test_a_demo_whose_expectations_are_met_is_0(tmp_path: Path) -> None:
 
 
 def test_a_demo_whose_expectations_are_missed_is_1(tmp_path: Path) -> None:
-    """Though no call is lost; the verdict says what it should have been."""
+    """Though no call is lost; the result says what it should have been."""
     path = tmp_path / "story.toml"
     path.write_text(STORY.replace("length_s = 2", "length_s = 1") + '[[expect]]\nwhat = "calls"\nmin = 1000\n')
     ended = run("demo", "--scenario", str(path), "--json")

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from simulator.messages import Request
+from simulator.messages import ReceivedRequest
 from simulator.stubs import MAX_STUBS, StubError, Stubs, read_stub, read_stubs
 
 ANY_CONNECTION: Any = SimpleNamespace()
 
 
-def request(method: str = "POST", target: str = "/", body: bytes = b"", **headers: str) -> Request:
-    return Request(method, target, headers, body, ANY_CONNECTION)
+def request(method: str = "POST", target: str = "/", body: bytes = b"", **headers: str) -> ReceivedRequest:
+    return ReceivedRequest(method, target, headers, body, ANY_CONNECTION)
 
 
 def stubs(*tables: dict[str, Any]) -> Stubs:
@@ -25,7 +25,7 @@ def stubs(*tables: dict[str, Any]) -> Stubs:
     return made
 
 
-def answered(made: Stubs, asked: Request, path: str = "") -> tuple[int, bytes]:
+def answered(made: Stubs, asked: ReceivedRequest, path: str = "") -> tuple[int, bytes]:
     response = made.answer(asked, path).response
     return response.status, response.body
 
@@ -44,7 +44,7 @@ def answered(made: Stubs, asked: Request, path: str = "") -> tuple[int, bytes]:
         ({"json": 1}, request(body=b"1"), request(body=b"[" * 100_000)),
     ],
 )
-def test_a_pattern_matches_what_it_says(pattern: dict[str, Any], good: Request, bad: Request) -> None:
+def test_a_pattern_matches_what_it_says(pattern: dict[str, Any], good: ReceivedRequest, bad: ReceivedRequest) -> None:
     made = stubs({"request": pattern, "responses": [{"body": "yes"}]})
     assert answered(made, good) == (200, b"yes")
     assert answered(made, bad)[0] == 404

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from simulator.fleet import ServiceSpec
-from simulator.http1 import Request, Response
+from simulator.http1 import ReceivedRequest, Response
 from simulator.journal import Row
 from simulator.simulator import Simulator
 
@@ -54,7 +54,7 @@ class World:
         given = {"host": "127.0.0.1:8780", "content-type": "application/json", **headers}
         data = b"" if body is None else json.dumps(body).encode()
         connection: Any = Listener()
-        found = self.simulator.admin.handle(Request(method, f"/_eas{target}", given, data, connection, True))
+        found = self.simulator.admin.handle(ReceivedRequest(method, f"/_eas{target}", given, data, connection, True))
         if isinstance(found, Deferred):
             results: list[Any] = []
             found.addBoth(results.append)
@@ -66,13 +66,13 @@ class World:
         """What discovery answers."""
         connection: Any = Listener()
         path = f"/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{service}"
-        return self.simulator.control_plane.handle(Request("GET", path, {}, b"", connection, True))
+        return self.simulator.control_plane.handle(ReceivedRequest("GET", path, {}, b"", connection, True))
 
     def listen(self, query: str = "", last: str = "") -> Listener:
         """Open the event stream."""
         listener: Any = Listener()
         headers = {"host": "localhost"} | ({"last-event-id": last} if last else {})
-        request = Request("GET", f"/_eas/v1/events{query}", headers, b"", listener, True)
+        request = ReceivedRequest("GET", f"/_eas/v1/events{query}", headers, b"", listener, True)
         listener.answer = self.simulator.admin.handle(request)
         return listener
 

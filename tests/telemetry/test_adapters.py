@@ -17,18 +17,18 @@ from twisted.logger import globalLogPublisher
 
 import eas_tw.aio
 import eas_tw.blocking
-from eas_tw import ENDPOINT_TYPE_DIRECT, Condition, Instance, PredictClient
+from eas_tw import ENDPOINT_TYPE_DIRECT, AttemptStatus, Instance, PredictClient
 from eas_tw.policy.instances import Added, Removed
-from eas_tw.policy.outcomes import Attempt, Outcome
+from eas_tw.policy.outcomes import AttemptResult, Outcome
 from eas_tw.service import ClientService
 from eas_tw.telemetry.conventions import DURATION_BUCKETS_S
 from eas_tw.telemetry.events import AttemptEnded, CallEnded, ListChanged
 from eas_tw.telemetry.opentelemetry import OpenTelemetry, TracedClient
 from eas_tw.telemetry.prometheus import PrometheusMetrics
-from tests.net.calling import House, Result, response, says
+from tests.net.calling import Harness, Result, response, says
 from tests.net.fleet import PuppetReactor
 
-REFUSED = Attempt(Instance("10.0.0.1", 80), Outcome(Condition.CONNECT_REFUSED), 0.5)
+REFUSED = AttemptResult(Instance("10.0.0.1", 80), Outcome(AttemptStatus.CONNECT_REFUSED), 0.5)
 
 
 class Scraped:
@@ -135,11 +135,11 @@ class TestPrometheus:
 
     def test_ejected_instances_add_up(self) -> None:
         """Whichever client left them out."""
-        scraped, houses = Scraped(), [House(3, attempts=1), House(3, attempts=1)]
-        for house in houses:
-            scraped.metrics.watch(house.client)
-        house.call()
-        house.dial.fail()
+        scraped, harnesses = Scraped(), [Harness(3, attempts=1), Harness(3, attempts=1)]
+        for harness in harnesses:
+            scraped.metrics.watch(harness.client)
+        harness.call()
+        harness.dial.fail()
         assert scraped.value("eas_client_ejected_instances") == 1
 
     def test_stopping_keeps_what_others_of_the_service_need(self) -> None:
@@ -205,21 +205,21 @@ class TestPrometheus:
 
     def test_what_ends_while_a_client_closes_is_counted(self) -> None:
         """A scrape between `close` and the last answer takes the gauge out, and nothing else."""
-        scraped, house = Scraped(), House(1, drain_timeout_s=3.0)
-        scraped.metrics.watch(house.client)
-        call = house.call()
-        closing = Result(house.client.close())
+        scraped, harness = Scraped(), Harness(1, drain_timeout_s=3.0)
+        scraped.metrics.watch(harness.client)
+        call = harness.call()
+        closing = Result(harness.client.close())
         assert scraped.value("eas_client_instances") is None
-        house.dial.fail()
-        house.reactor.advance(0.3)
-        says(house.accept(), response())
+        harness.dial.fail()
+        harness.reactor.advance(0.3)
+        says(harness.accept(), response())
         assert str(call.value) == "ok"
-        house.reactor.advance(0)
+        harness.reactor.advance(0)
         assert closing.fired
         assert scraped.value("eas_client_call_duration_seconds_count", error_type="") == 1
         assert scraped.value("eas_client_retries_total", reason="connect_refused") == 1
         assert not scraped.metrics._watching
-        scraped.metrics.watch(house.client)()
+        scraped.metrics.watch(harness.client)()
         assert not scraped.metrics._watching
 
     def test_a_client_that_closes_before_init_goes(self) -> None:
@@ -236,12 +236,12 @@ class TestPrometheus:
         scraped.metrics.watch(client)
         gone = Instance("10.9.9.9", 80)
         for instance in (*client.instances, gone):
-            client._record._tell(AttemptEnded("svc", instance, Outcome(Condition.ANSWERED, 200), 0.1))
+            client._record._tell(AttemptEnded("svc", instance, Outcome(AttemptStatus.ANSWERED, 200), 0.1))
         name = "http_client_request_duration_seconds"
         assert len(scraped.labels(name)) == 3
         client._record._tell(ListChanged("svc", (Removed(gone),)))
         assert {labels["server_address"] for labels in scraped.labels(name)} == {"10.0.0.1", "10.0.0.2"}
-        client._record._tell(AttemptEnded("svc", gone, Outcome(Condition.ANSWERED, 200), 0.1))
+        client._record._tell(AttemptEnded("svc", gone, Outcome(AttemptStatus.ANSWERED, 200), 0.1))
         client._record._tell(ListChanged("svc", (Added(gone),)))
         assert len(scraped.labels(name)) == 2
 
@@ -280,8 +280,8 @@ def test_a_listener_that_comes_while_the_client_is_made_hears_it() -> None:
     class Slow(eas_tw.aio.PredictClient):
         """Made between the two steps of a thread that begins to listen."""
 
-        def _tell(self) -> PredictClient:
-            found = super()._tell()
+        def _current_client(self) -> PredictClient:
+            found = super()._current_client()
             if self._client is None and hasattr(self, "_began"):
                 self._start(PuppetReactor())
             return found
@@ -366,12 +366,12 @@ class TestOpenTelemetry:
 
     def test_the_spans_of_another_telemetry_stay(self) -> None:
         """Instrumented by two, a call goes through both."""
-        house, spans = House(1), []
-        both = Instrumented().telemetry.instrument(Instrumented().telemetry.instrument(house.client))
+        harness, spans = Harness(1), []
+        both = Instrumented().telemetry.instrument(Instrumented().telemetry.instrument(harness.client))
         call = Result(both.predict(b"x"))
-        wire = house.accept()
+        wire = harness.accept()
         spans.append(wire.take().count(b"traceparent"))
         says(wire, response())
         assert str(call.value) == "ok"
         assert spans == [1]
-        house.assert_clean()
+        harness.assert_clean()

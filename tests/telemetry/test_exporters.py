@@ -16,7 +16,7 @@ from eas_tw.scrapy.stats import Latency, crawl_stats
 from eas_tw.telemetry.counters import Counters
 from eas_tw.telemetry.opentelemetry import OpenTelemetry
 from eas_tw.telemetry.prometheus import PrometheusMetrics
-from tests.net.calling import House
+from tests.net.calling import Harness
 from tests.telemetry.test_record import everything
 
 if TYPE_CHECKING:
@@ -165,13 +165,13 @@ def test_every_counter_has_a_figure(exporter: str) -> None:
 @pytest.mark.parametrize("exporter", SHOWN)
 def test_a_figure_agrees_with_its_counter(exporter: str) -> None:
     """After calls in which every counter has gone up."""
-    house = House(2)
+    harness = Harness(2)
     begin, shown = SHOWN[exporter]
-    read = begin(house.client)
-    house.reactor.advance(5.0)  # what `everything` tells began after 1 s
+    read = begin(harness.client)
+    harness.reactor.advance(5.0)  # what `everything` tells began after 1 s
     for _ in range(3):
-        everything(house.client._record)
-    counted = {field.name: total(getattr(house.client.counters, field.name)) for field in attrs.fields(Counters)}
+        everything(harness.client._record)
+    counted = {field.name: total(getattr(harness.client.counters, field.name)) for field in attrs.fields(Counters)}
     assert 0 not in counted.values()
     sums = read()
     assert {name: figure(sums) for name, figure in shown.items()} == counted
@@ -186,17 +186,17 @@ def test_a_figure_agrees_with_its_counter(exporter: str) -> None:
 )
 def test_rejected_replies_are_counted_by_reason(exporter: str, name: str) -> None:
     """Both listen to them."""
-    house = House(2)
-    read = SHOWN[exporter][0](house.client)
-    everything(house.client._record)
+    harness = Harness(2)
+    read = SHOWN[exporter][0](harness.client)
+    everything(harness.client._record)
     label = "reason" if exporter == "prometheus" else "error.type"
     assert read().having(name, f"{label}=empty_list") == 1
 
 
 def test_ejected_instances_are_a_gauge_of_opentelemetry() -> None:
     """As of Prometheus."""
-    house = House(3, attempts=1)
-    read = opentelemetry(house.client)
-    house.call()
-    house.dial.fail()
+    harness = Harness(3, attempts=1)
+    read = opentelemetry(harness.client)
+    harness.call()
+    harness.dial.fail()
     assert read().all("eas.client.ejected_instances") == 1

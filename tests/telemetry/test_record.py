@@ -6,8 +6,8 @@ from typing import Any
 
 from attrs import asdict
 
-from eas_tw import Condition, Instance
-from eas_tw.policy.outcomes import ANSWERED, Attempt, Outcome
+from eas_tw import AttemptStatus, Instance
+from eas_tw.policy.outcomes import ANSWERED, AttemptResult, Outcome
 from eas_tw.telemetry.counters import FORMER, FORMER_KEPT, Counters
 from eas_tw.telemetry.events import (
     AttemptEnded,
@@ -20,19 +20,19 @@ from eas_tw.telemetry.events import (
 )
 from eas_tw.telemetry.record import Record
 from simulator import Fault, Target
-from simulator.virtual.books import Books
-from tests.net.calling import House, Result, response, says
+from simulator.virtual.checkers.telemetry import EventTotals
+from tests.net.calling import Harness, Result, response, says
 from tests.net.wire import Wire
-from tests.simulation.house import House as Town
+from tests.simulation.harness import Harness as Region
 
 A, B, C, D = (Instance(f"10.0.0.{number}", 80) for number in range(1, 5))
-REFUSED = Attempt(A, Outcome(Condition.CONNECT_REFUSED), 0.5)
+REFUSED = AttemptResult(A, Outcome(AttemptStatus.CONNECT_REFUSED), 0.5)
 
 
-class Told:
+class Recorded:
     """A call or an attempt, as it is told."""
 
-    def __init__(self, instance: Instance = A, retry_of: Attempt | None = None, beside: Any = ()) -> None:
+    def __init__(self, instance: Instance = A, retry_of: AttemptResult | None = None, beside: Any = ()) -> None:
         self.began = 1.0
         self.history = (REFUSED,)
         self.instance = instance
@@ -42,23 +42,23 @@ class Told:
 
 def everything(record: Record) -> None:
     """Tell all there is to tell."""
-    call = Told()
+    call = Recorded()
     record.list_changed(())
-    record.poll_refused("empty_list", "it is empty")
+    record.poll_rejected("empty_list", "it is empty")
     record.call_began()
-    for attempt in (Told(), Told(B, REFUSED), Told(B, beside=(A.key,))):
+    for attempt in (Recorded(), Recorded(B, REFUSED), Recorded(B, beside=(A.key,))):
         record.attempt_began(attempt, attempt.instance.address)
-    record.attempt_failed(Told(), call, REFUSED)
+    record.attempt_failed(Recorded(), call, REFUSED)
     record.ejected(A, "it refused")
     record.not_ejected(B, "status 503")
-    record.attempt_failed(Told(B, beside=(A.key,)), call, Attempt(B, Outcome(Condition.STATUS, 503), 1.0))
-    record.attempt_answered(Told(B, REFUSED), call)
+    record.attempt_failed(Recorded(B, beside=(A.key,)), call, AttemptResult(B, Outcome(AttemptStatus.STATUS, 503), 1.0))
+    record.attempt_answered(Recorded(B, REFUSED), call)
     record.call_answered(call, B)
     record.call_began()
     record.call_failed(call, "CancelledError", None)
     record.returned(A)
     record.stream_began()
-    record.stream_ended(A, Outcome(Condition.CUT), 7, 1.0)
+    record.stream_ended(A, Outcome(AttemptStatus.RESPONSE_TRUNCATED), 7, 1.0)
 
 
 def no_clock() -> float:
@@ -153,8 +153,10 @@ def test_addresses_that_left_the_list_long_ago_are_one() -> None:
         now = Instance("10.1.0.1", number)
         record.list_changed((), (A, now))
         for instance in (A, now):
-            record.attempt_began(Told(instance), instance.address)
-            record.attempt_failed(Told(instance), Told(), Attempt(instance, Outcome(Condition.STATUS, 503), 0.1))
+            record.attempt_began(Recorded(instance), instance.address)
+            record.attempt_failed(
+                Recorded(instance), Recorded(), AttemptResult(instance, Outcome(AttemptStatus.STATUS, 503), 0.1)
+            )
             record.ejected(instance, "it failed")
     counters = record.counters
     for counts in (counters.attempts, counters.failures_at, counters.ejections):
@@ -163,7 +165,9 @@ def test_addresses_that_left_the_list_long_ago_are_one() -> None:
         assert counts["10.1.0.1:4999"] == 1
         assert counts[FORMER] > 4000
         assert len(counts) <= 2 * FORMER_KEPT + 4
-    record.attempt_failed(Told(), Told(), Attempt(Instance("10.1.0.1", 1), Outcome(Condition.STATUS, 503), 0.1))
+    record.attempt_failed(
+        Recorded(), Recorded(), AttemptResult(Instance("10.1.0.1", 1), Outcome(AttemptStatus.STATUS, 503), 0.1)
+    )
     counters.fold((A.address,))
     assert "10.1.0.1:1" not in counters.failures_at
     assert len(counters.attempts) == FORMER_KEPT + 2
@@ -172,24 +176,24 @@ def test_addresses_that_left_the_list_long_ago_are_one() -> None:
 
 def test_the_books_know_of_former_instances() -> None:
     """The simulation's own account adds them up alike, and still finds what was not counted."""
-    record, books = Record(lambda: 3.0, no_clock), Books()
+    record, totals = Record(lambda: 3.0, no_clock), EventTotals()
     for number in range(2000):
         instance = Instance("10.1.0.1", number)
         record.list_changed((), (instance,))
-        record.attempt_began(Told(instance), instance.address)
-        books.attempt_ended(AttemptEnded("echo", instance, ANSWERED, 0.1))
+        record.attempt_began(Recorded(instance), instance.address)
+        totals.attempt_ended(AttemptEnded("echo", instance, ANSWERED, 0.1))
     assert FORMER in record.counters.attempts
-    assert books.differences(record.counters) == []
+    assert totals.differences(record.counters) == []
     record.counters.attempts[FORMER] -= 1
-    assert len(books.differences(record.counters)) == 1
+    assert len(totals.differences(record.counters)) == 1
 
 
-def added_up(client: Any) -> Books:
+def added_up(client: Any) -> EventTotals:
     """The counters of a client, added up from what it tells from now on."""
-    books = Books()
+    totals = EventTotals()
     ears: dict[type, Any] = {
-        AttemptEnded: books.attempt_ended, CallEnded: books.call_ended, Ejected: books.ejected,
-        EjectionOverflow: books.not_ejected, StreamEnded: books.stream_ended,
+        AttemptEnded: totals.attempt_ended, CallEnded: totals.call_ended, Ejected: totals.ejected,
+        EjectionOverflow: totals.not_ejected, StreamEnded: totals.stream_ended,
     }  # fmt: skip
 
     def hear(event: object) -> None:
@@ -197,12 +201,12 @@ def added_up(client: Any) -> Books:
             ears[type(event)](event)
 
     client.listen(hear)
-    return books
+    return totals
 
 
-def wire_of(house: House) -> Wire:
+def wire_of(harness: Harness) -> Wire:
     """Where the only call is, on a new connection or a kept one."""
-    return house.accept() if house.reactor.dials else house.busy
+    return harness.accept() if harness.reactor.dials else harness.busy
 
 
 class Picky:
@@ -217,91 +221,91 @@ class Picky:
 
 def test_every_kind_of_ending_adds_up() -> None:
     """Answered, unreadable, refused, retried, stale, hedged, cancelled, too late, closed; and an instance ejected."""
-    house = House(3, hedge_after_s=0.1, drain_timeout_s=0)
-    books = added_up(house.client)
-    counters = house.client.counters
+    harness = Harness(3, hedge_after_s=0.1, drain_timeout_s=0)
+    totals = added_up(harness.client)
+    counters = harness.client.counters
 
-    house.call()
-    house.dial.fail()  # which ejects
-    says(house.accept(), response())
+    harness.call()
+    harness.dial.fail()  # which ejects
+    says(harness.accept(), response())
 
-    unreadable = Result(house.client.predict(Picky()))
-    says(wire_of(house), response())
+    unreadable = Result(harness.client.predict(Picky()))
+    says(wire_of(harness), response())
     assert isinstance(unreadable.error, KeyError)
 
-    stale = house.call()
-    wire_of(house).lose()
-    says(wire_of(house), response())
+    stale = harness.call()
+    wire_of(harness).lose()
+    says(wire_of(harness), response())
     assert str(stale.value) == "ok"
 
-    refused = house.call()
-    says(wire_of(house), response(400))
+    refused = harness.call()
+    says(wire_of(harness), response(400))
     assert refused.fired
 
-    hedged = house.call()
-    house.reactor.advance(0.11)
+    hedged = harness.call()
+    harness.reactor.advance(0.11)
     assert counters.hedges == 1
-    for wire in [*(dial.accept() for dial in list(house.reactor.dials)), *house.reactor.wires]:
+    for wire in [*(dial.accept() for dial in list(harness.reactor.dials)), *harness.reactor.wires]:
         if not hedged.fired and wire.is_open and wire.protocol.is_busy:
             says(wire, response())
     assert str(hedged.value) == "ok"
 
-    cancelled = house.call()
+    cancelled = harness.call()
     cancelled.deferred.cancel()
-    late = house.call(timeout_s=0.05)
-    house.reactor.advance(0.06)
+    late = harness.call(timeout_s=0.05)
+    harness.reactor.advance(0.06)
     assert late.fired
-    house.call()
-    house.assert_clean()  # which closes the client under it
+    harness.call()
+    harness.assert_clean()  # which closes the client under it
 
     assert counters.failures["cancelled"] >= 2
     assert counters.retries == {"connect_refused": 1, "stale": 1}
     assert counters.ejections.total() >= 1
     assert set(counters.failed) == {"KeyError", "StatusError", "CancelledError", "DeadlineExceeded", "ClientClosed"}
-    assert books.differences(counters) == []
+    assert totals.differences(counters) == []
     assert counters.calls == counters.answered + counters.failed.total() == 8
 
 
 def test_a_retry_that_is_never_made_is_none() -> None:
     """The call is cancelled in the pause before its third attempt: two attempts, one retry."""
-    house = House(3, backoff_base_s=1.0, backoff_max_s=1.0)
-    books = added_up(house.client)
-    call = house.call()
-    house.dial.fail()
-    house.accept().lose()
-    assert not house.reactor.dials
+    harness = Harness(3, backoff_base_s=1.0, backoff_max_s=1.0)
+    totals = added_up(harness.client)
+    call = harness.call()
+    harness.dial.fail()
+    harness.accept().lose()
+    assert not harness.reactor.dials
     call.deferred.cancel()
-    counters = house.client.counters
+    counters = harness.client.counters
     assert (counters.attempts.total(), counters.retries) == (2, {"connect_refused": 1})
-    assert books.differences(counters) == []
-    house.assert_clean()
+    assert totals.differences(counters) == []
+    harness.assert_clean()
 
 
 def test_a_bad_day_of_a_fleet_adds_up() -> None:
-    """Crashes, hangs, resets, refusals of discovery; cancelled calls, hedges: the same by both accounts."""
-    town = Town(attempt_timeout_s=0.2, hedge_after_s=0.05, timeout_s=0.5)
+    """Crashes, hangs, resets, rejections of discovery; cancelled calls, hedges: the same by both accounts."""
+    region = Region(attempt_timeout_s=0.2, hedge_after_s=0.05, timeout_s=0.5)
     heard: list[Any] = []
-    town.client.listen(heard.append)
-    books = added_up(town.client)
-    town.init()
-    town.traffic(1.0)
-    town.instance(0).crash()
-    town.instance(1).hang()
-    town.traffic(1.0)
-    town.lie("empty_list")
+    region.client.listen(heard.append)
+    totals = added_up(region.client)
+    region.init()
+    region.traffic(1.0)
+    region.instance(0).crash()
+    region.instance(1).hang()
+    region.traffic(1.0)
+    region.discovery_fault("empty_list")
     for _ in range(20):
-        town.client.predict("cancelled").addErrback(lambda _: None).cancel()
-        town.traffic(0.2)
-    town.instance(0).restart()
-    town.instance(1).resume()
-    town.world.faults.add(Fault("http_status", target=Target("echo"), attributes={"code": 500}))
-    town.traffic(2.0)
-    town.heal()
-    town.traffic(10.0)
-    town.wait(1.0)
-    counters = town.client.counters
+        region.client.predict("cancelled").addErrback(lambda _: None).cancel()
+        region.traffic(0.2)
+    region.instance(0).restart()
+    region.instance(1).resume()
+    region.world.faults.add(Fault("http_status", target=Target("echo"), attributes={"code": 500}))
+    region.traffic(2.0)
+    region.heal()
+    region.traffic(10.0)
+    region.wait(1.0)
+    counters = region.client.counters
     assert {ListChanged, PollRefused, Ejected, AttemptEnded, CallEnded} <= {type(event) for event in heard}
     unseen = [name for name, count in asdict(counters).items() if not count]
     assert unseen == ["streams", "streams_broken"]  # none is asked for here
-    assert books.differences(counters) == []
-    town.assert_clean()
+    assert totals.differences(counters) == []
+    region.assert_clean()

@@ -1,4 +1,4 @@
-"""The public face, used as a program would; checked by mypy, never run."""
+"""The public API, used as a program would; checked by mypy, never run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, assert_type
 import eas_tw.aio
 from eas_tw import (
     ENDPOINT_TYPE_DIRECT,
-    Attempt,
+    AttemptResult,
     ClientConfig,
     Instance,
     PredictClient,
@@ -56,7 +56,7 @@ def old_ways(client: PredictClient) -> Deferred[None]:
     return client.destroy()
 
 
-def errors(error: RequestFailed) -> tuple[Attempt, ...]:
+def errors(error: RequestFailed) -> tuple[AttemptResult, ...]:
     """Errors carry their attempts."""
     return error.attempts
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from simulator.fault_kinds import Kind
+    from simulator.fault_kinds import FaultKind
     from simulator.simulator import Simulator
 
 _FAULTS = "/v1/faults"
 _FAULT = f"{_FAULTS}/{{name}}"
-_STRIKE_FIELDS = (
+_ACTIVATION_FIELDS = (
     LIMIT,
     *(Parameter(name, f"Only of this {name}") for name in ("fault", "type", "service", "instance")),
 )
@@ -61,23 +61,37 @@ class FaultOperations:
             ),
             Operation(
                 "GET",
+                "/v1/activations",
+                self._activations,
+                "The newest applications of faults, on instances and on discovery, oldest first",
+                schemas.collection(
+                    "activations", "Activation", total=schemas.whole("Kept ones that match, limit or not")
+                ),
+                query=_ACTIVATION_FIELDS,
+            ),
+            Operation(
+                "GET",
                 "/v1/strikes",
                 self._strikes,
-                "The newest applications of faults, on instances and on discovery, oldest first",
-                schemas.collection("strikes", "Strike", total=schemas.whole("Kept ones that match, limit or not")),
-                query=_STRIKE_FIELDS,
+                "Deprecated: /v1/activations",
+                schemas.collection("strikes", "Activation", total=schemas.whole("Kept ones that match, limit or not")),
+                query=_ACTIVATION_FIELDS,
             ),
         )
 
-    def _strikes(self, asked: Asked) -> Any:
+    def _activations(self, asked: Asked) -> Any:
         wanted = {name: asked.query[name] for name in ("fault", "type", "service", "instance") if asked.query[name]}
         limit = asked.query["limit"]
         found = [
-            views.strike(self._world, strike)
-            for strike in self._world.faults.strikes
-            if all(getattr(strike, name) == value for name, value in wanted.items())
+            views.activation(self._world, activation)
+            for activation in self._world.faults.activations
+            if all(getattr(activation, name) == value for name, value in wanted.items())
         ]
-        return {"strikes": found[-limit:] if limit else [], "total": len(found)}
+        return {"activations": found[-limit:] if limit else [], "total": len(found)}
+
+    def _strikes(self, asked: Asked) -> Any:
+        found = self._activations(asked)
+        return {"strikes": found["activations"], "total": found["total"]}
 
     def _faults(self, _: Asked) -> Any:
         return {"faults": [views.fault(self._world, fault) for fault in self._world.faults]}
@@ -130,7 +144,7 @@ class FaultOperations:
         return {"fault_types": [*_kinds("instances", ON_INSTANCES), *_kinds("discovery", ON_DISCOVERY)]}
 
 
-def _kinds(where: str, kinds: Mapping[str, Kind]) -> list[dict[str, Any]]:
+def _kinds(where: str, kinds: Mapping[str, FaultKind]) -> list[dict[str, Any]]:
     return [
         {
             "type": name,

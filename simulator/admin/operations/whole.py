@@ -26,9 +26,7 @@ class WholeOperations:
     def table(self) -> tuple[Operation, ...]:
         """Rows of the table."""
         text = schemas.text("")
-        seed = schemas.shape(
-            "How it began", {"seed": {"type": "integer", "description": "Of everything left to chance"}}
-        )
+        seed = schemas.shape("How it began", {"seed": {"type": "integer", "description": "Of every random draw"}})
         return (
             Operation("GET", "/", lambda _: page.response(), "The page", text, media="text/html; charset=utf-8"),
             Operation("GET", "/livez", lambda _: Response(200, b"ok\n", _TEXT), "Is it alive", text, media=_TEXT),

@@ -22,12 +22,11 @@ def bug(checkers: str, profile: str = "chaos", seeds: int = 10) -> Callable[[Cal
     """A planted bug, and what has to find it.
 
     Args:
-        checkers: Names, with spaces between them; one without a dash is letters, each of which is a name.
+        checkers: Names, with spaces between them.
         profile: Where it is looked for.
         seeds: Within how many it must be found.
     """
-    names = [word if "-" in word else [*word] for word in checkers.split()]
-    found = tuple(name for each in names for name in ([each] if isinstance(each, str) else each))
+    found = tuple(checkers.split())
 
     def keep(plant: Callable[[Patch], None]) -> None:
         BUGS[plant.__name__] = Bug(plant, profile, seeds, found)

@@ -6,31 +6,31 @@ from typing import Any
 
 from eas_tw.net.call import Call
 from eas_tw.policy.cluster import Cluster
-from eas_tw.policy.outcomes import Condition
+from eas_tw.policy.outcomes import AttemptStatus
 from eas_tw.policy.retry import RetryBudget, RetryPolicy
 from eas_tw.policy.selection import Selection
 from tests.simulation.planted.bugs import Patch, bug
 
 
-@bug("a")
+@bug("call-ends-once")
 def no_deadline(patch: Patch) -> None:
     patch(Call, "deadline_passed", lambda _: None)
 
 
-@bug("al", "minority", seeds=20)
+@bug("call-ends-once hedge-rules", "minority", seeds=20)
 def each_attempt_gets_the_whole_deadline(patch: Patch) -> None:
     again = Call._try
 
     def renew(self: Call, now: float, **given: Any) -> None:
-        self._calls.in_flight.clear(self, self._timeout_s)
-        self._calls.in_flight.set(self, now, self._timeout_s)
+        self._context.in_flight.clear(self, self._timeout_s)
+        self._context.in_flight.set(self, now, self._timeout_s)
         self.deadline = now + self._timeout_s
         again(self, now, **given)
 
     patch(Call, "_try", renew)
 
 
-@bug("al")
+@bug("call-ends-once hedge-rules")
 def deadline_in_half_the_time(patch: Patch) -> None:
     start = Call.start
 
@@ -41,15 +41,15 @@ def deadline_in_half_the_time(patch: Patch) -> None:
     patch(Call, "start", hurry)
 
 
-@bug("ch cancelled-is-over", seeds=20)
+@bug("attempts-within-limit nothing-left cancelled-is-over", seeds=20)
 def cancelled_call_goes_on(patch: Patch) -> None:
     def cancelled(self: Call, _: Any) -> None:
-        self._calls.in_flight.clear(self, self._timeout_s)
+        self._context.in_flight.clear(self, self._timeout_s)
 
     patch(Call, "_cancelled", cancelled)
 
 
-@bug("cl", "budget", 20)
+@bug("attempts-within-limit hedge-rules", "budget", 20)
 def one_attempt_too_many(patch: Patch) -> None:
     decide = RetryPolicy.decide
 
@@ -59,7 +59,7 @@ def one_attempt_too_many(patch: Patch) -> None:
     patch(RetryPolicy, "decide", generous)
 
 
-@bug("cj")
+@bug("attempts-within-limit one-probe")
 def retried_on_the_same_instance(patch: Patch) -> None:
     choose = Cluster.choose
 
@@ -70,25 +70,27 @@ def retried_on_the_same_instance(patch: Patch) -> None:
     patch(Cluster, "choose", again)
 
 
-@bug("f")
+@bug("failure-explained")
 def refused_connect_not_retried(patch: Patch) -> None:
     is_retried = RetryPolicy._is_retried
     patch(
         RetryPolicy,
         "_is_retried",
-        lambda self, last: last.condition is not Condition.CONNECT_REFUSED and is_retried(self, last),
+        lambda self, last: last.attempt_status is not AttemptStatus.CONNECT_REFUSED and is_retried(self, last),
     )
 
 
-@bug("f")
+@bug("failure-explained")
 def stale_connection_is_the_callers_problem(patch: Patch) -> None:
     is_retried = RetryPolicy._is_retried
     patch(
-        RetryPolicy, "_is_retried", lambda self, last: last.condition is not Condition.STALE and is_retried(self, last)
+        RetryPolicy,
+        "_is_retried",
+        lambda self, last: last.attempt_status is not AttemptStatus.STALE and is_retried(self, last),
     )
 
 
-@bug("f")
+@bug("failure-explained")
 def budget_never_refilled(patch: Patch) -> None:
     def spend(self: RetryBudget, now: float, share: float = 1.0) -> bool:
         self._used = getattr(self, "_used", 0) + 1
@@ -97,6 +99,6 @@ def budget_never_refilled(patch: Patch) -> None:
     patch(RetryBudget, "spend", spend)
 
 
-@bug("f retry-pause", seeds=20)
+@bug("failure-explained retry-pause", seeds=20)
 def pause_longer_than_the_call(patch: Patch) -> None:
     patch(RetryPolicy, "_after_s", lambda self, where, history, rng: 1.0 if len(history) > 1 else 0.0)

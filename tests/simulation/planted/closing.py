@@ -39,7 +39,7 @@ def idle_bytes_ignored(patch: Patch) -> None:
     patch(ClientConnection, "dataReceived", ignore)
 
 
-@bug("b", seeds=100)
+@bug("response-matches-request", seeds=100)
 def body_without_length_ends_at_a_reset(patch: Patch) -> None:
     """Not at an orderly close only."""
     lost = ClientConnection.connectionLost
@@ -55,7 +55,7 @@ def body_without_length_ends_at_a_reset(patch: Patch) -> None:
     patch(ClientConnection, "connectionLost", take)
 
 
-@bug("hi closed-is-gone", "chaos", 20)
+@bug("nothing-left recovers-after-heal closed-is-gone", "chaos", 20)
 def close_does_not_wait_for_sockets(patch: Patch) -> None:
     patch(Pools, "when_gone", lambda self: succeed(None))
 

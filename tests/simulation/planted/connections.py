@@ -10,11 +10,11 @@ from eas_tw.net import pool
 from eas_tw.net.http1 import ClientConnection
 from eas_tw.net.pool import Pool
 from eas_tw.policy.outcomes import Outcome
-from eas_tw.policy.pooling import Plan
+from eas_tw.policy.pooling import PoolAction
 from tests.simulation.planted.bugs import Patch, bug
 
 
-@bug("bdfh cancelled-is-over")
+@bug("response-matches-request connection-use failure-explained nothing-left cancelled-is-over")
 def timed_out_connection_returned_to_the_pool(patch: Patch) -> None:
     def abandon(self: ClientConnection) -> None:
         self._exchange = None
@@ -23,7 +23,7 @@ def timed_out_connection_returned_to_the_pool(patch: Patch) -> None:
     patch(ClientConnection, "abandon", abandon)
 
 
-@bug("adfh")
+@bug("call-ends-once connection-use failure-explained nothing-left")
 def dead_connection_kept(patch: Patch) -> None:
     def connection_lost(self: Pool, connection: ClientConnection) -> None:
         self._open.pop(connection, None)
@@ -33,7 +33,7 @@ def dead_connection_kept(patch: Patch) -> None:
     patch(Pool, "connection_lost", connection_lost)
 
 
-@bug("dh", "overload", 4)
+@bug("connection-use nothing-left", "overload", 4)
 def busy_connection_given_again(patch: Patch) -> None:
     submit = Pool.submit
 
@@ -46,12 +46,12 @@ def busy_connection_given_again(patch: Patch) -> None:
     patch(Pool, "submit", shared)
 
 
-@bug("d", "overload", 4)
+@bug("connection-use", "overload", 4)
 def pool_without_limit(patch: Patch) -> None:
-    patch(pool, "plan", lambda **_: Plan.CONNECT)
+    patch(pool, "plan", lambda **_: PoolAction.CONNECT)
 
 
-@bug("fg")
+@bug("failure-explained exact-shares")
 def waiting_calls_forgotten_when_a_dial_fails(patch: Patch) -> None:
     def dial_failed(self: Pool, dial: Any, outcome: Outcome) -> None:
         self._dials.pop(dial, None)
@@ -60,7 +60,7 @@ def waiting_calls_forgotten_when_a_dial_fails(patch: Patch) -> None:
     patch(Pool, "dial_failed", dial_failed)
 
 
-@bug("bf", seeds=100)
+@bug("response-matches-request failure-explained", seeds=100)
 def cut_body_taken_for_whole(patch: Patch) -> None:
     lost = ClientConnection.connectionLost
 
@@ -73,7 +73,7 @@ def cut_body_taken_for_whole(patch: Patch) -> None:
     patch(ClientConnection, "connectionLost", take)
 
 
-@bug("b", "calm", 2)
+@bug("response-matches-request", "calm", 2)
 def body_of_the_last_answer_stays(patch: Patch) -> None:
     begin = ClientConnection._begin_message
 
@@ -85,7 +85,7 @@ def body_of_the_last_answer_stays(patch: Patch) -> None:
     patch(ClientConnection, "_begin_message", keep)
 
 
-@bug("h", "calm", 2)
+@bug("nothing-left", "calm", 2)
 def idle_timer_left_at_close(patch: Patch) -> None:
     def close_idle(self: Pool) -> None:
         while self._idle:
@@ -94,6 +94,6 @@ def idle_timer_left_at_close(patch: Patch) -> None:
     patch(Pool, "_close_idle", close_idle)
 
 
-@bug("ih", "calm", 2)
+@bug("recovers-after-heal nothing-left", "calm", 2)
 def idle_connections_left_at_close(patch: Patch) -> None:
     patch(Pool, "_close_idle", lambda self: self._idle_timer and self._idle_timer.cancel())

@@ -17,25 +17,25 @@ from eas_tw.policy.outcomes import Outcome
 from tests.simulation.planted.bugs import Patch, bug
 
 
-@bug("ef", "discovery")
+@bug("last-good-list failure-explained", "discovery")
 def bad_reply_empties_the_list(patch: Patch) -> None:
-    refuse = Poller._refuse
+    refuse = Poller._reject
 
     def clear(self: Poller, error: Any) -> None:
         refuse(self, error)
         self._on_snapshot(snapshot())
 
-    patch(Poller, "_refuse", clear)
+    patch(Poller, "_reject", clear)
 
 
-def _lenient(patch: Patch, reason: instances.Refusal, instead: Callable[[Snapshot | None], Snapshot]) -> None:
+def _lenient(patch: Patch, reason: instances.RejectReason, instead: Callable[[Snapshot | None], Snapshot]) -> None:
     """Take a reply that is refused for this reason for a list, made of the last good one."""
     read = UpstreamsSource.read
 
     async def lenient(self: UpstreamsSource) -> Snapshot:
         try:
             good = await read(self)
-        except instances.RefusedReplyError as error:
+        except instances.DiscoveryReplyRejected as error:
             if error.reason is not reason:
                 raise
             return instead(getattr(self, "last_good", None))
@@ -50,52 +50,52 @@ def snapshot(*given: instances.Instance) -> Snapshot:
     return Snapshot(**{name: values[name] for name in Snapshot._fields})
 
 
-@bug("efh", "discovery")
+@bug("last-good-list failure-explained nothing-left", "discovery")
 def empty_list_accepted(patch: Patch) -> None:
-    _lenient(patch, instances.Refusal.EMPTY_LIST, lambda _: snapshot())
+    _lenient(patch, instances.RejectReason.EMPTY_LIST, lambda _: snapshot())
 
 
-@bug("efgi", "discovery")
+@bug("last-good-list failure-explained exact-shares recovers-after-heal", "discovery")
 def zero_weights_accepted(patch: Patch) -> None:
     """As equal ones."""
 
     def equal(good: Snapshot | None) -> Snapshot:
         return snapshot(*(one._replace(weight=1) for one in good.instances)) if good else snapshot()
 
-    _lenient(patch, instances.Refusal.ZERO_WEIGHTS, equal)
+    _lenient(patch, instances.RejectReason.ZERO_WEIGHTS, equal)
 
 
-@bug("ei", "discovery")
+@bug("last-good-list recovers-after-heal", "discovery")
 def polling_ends_at_the_first_bad_reply(patch: Patch) -> None:
-    refuse = Poller._refuse
+    refuse = Poller._reject
 
     def give_up(self: Poller, error: Any) -> None:
         refuse(self, error)
         self._is_stopped = True
 
-    patch(Poller, "_refuse", give_up)
+    patch(Poller, "_reject", give_up)
 
 
-@bug("e", "calm", 2)
+@bug("last-good-list", "calm", 2)
 def polling_with_the_traffic(patch: Patch) -> None:
     predict = PredictClient.predict
 
     def poll_too(self: PredictClient, *given: Any, **named: Any) -> Any:
         if self.counters.calls % 5 == 4:
-            self._session._poller._next.cancel()
-            self._session._poller.start()
+            self._runtime._poller._next.cancel()
+            self._runtime._poller.start()
         return predict(self, *given, **named)
 
     patch(PredictClient, "predict", poll_too)
 
 
-@bug("ei", "discovery", 20)
+@bug("last-good-list recovers-after-heal", "discovery", 20)
 def only_the_first_good_list_counts(patch: Patch) -> None:
     accept = Poller._accept
     patch(Poller, "_accept", lambda self, snapshot: None if self._good_at else accept(self, snapshot))
 
 
-@bug("hi", "calm", 2)
+@bug("nothing-left recovers-after-heal", "calm", 2)
 def poll_timer_left_at_close(patch: Patch) -> None:
     def stop(self: Poller) -> Any:
         return self._source.close()
@@ -103,13 +103,13 @@ def poll_timer_left_at_close(patch: Patch) -> None:
     patch(Poller, "stop", stop)
 
 
-@bug("h")
+@bug("nothing-left")
 def error_nobody_takes(patch: Patch) -> None:
     """A Deferred that fails while nobody listens."""
-    leg_ended = Call._leg_ended
+    attempt_ended = Call._attempt_ended
 
-    def ended(self: Call, leg: Any, outcome: Outcome) -> None:
-        leg_ended(self, leg, outcome)
+    def ended(self: Call, attempt: Any, outcome: Outcome) -> None:
+        attempt_ended(self, attempt, outcome)
         discovery.Deferred().errback(ArithmeticError(math.pi))
 
-    patch(Call, "_leg_ended", ended)
+    patch(Call, "_attempt_ended", ended)

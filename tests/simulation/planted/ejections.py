@@ -6,7 +6,7 @@ from typing import Any
 
 from eas_tw.policy import health
 from eas_tw.policy.health import FAILURES, Health
-from eas_tw.policy.outcomes import Condition
+from eas_tw.policy.outcomes import AttemptStatus
 from tests.simulation.planted.bugs import Patch, bug
 
 
@@ -23,7 +23,7 @@ def ejection_survives_leaving_the_list(patch: Patch) -> None:
     patch(Health, "set_fleet", keep)
 
 
-@bug("j", seeds=100)
+@bug("one-probe", seeds=100)
 def ejection_does_not_double(patch: Patch) -> None:
     eject = Health._eject
 
@@ -74,7 +74,7 @@ def full_queue_speaks_against(patch: Patch) -> None:
 
 @bug("ejection-reason", seeds=100)
 def stale_connection_speaks_against(patch: Patch) -> None:
-    patch(health, "FAILURES", FAILURES | {Condition.STALE, Condition.UNSENT})
+    patch(health, "FAILURES", FAILURES | {AttemptStatus.STALE, AttemptStatus.UNSENT})
 
 
 @bug("ejected-at-once", seeds=100)

@@ -21,7 +21,7 @@ class Elsewhere(NamedTuple):
 
 ELSEWHERE = (
     Elsewhere(
-        "chance of the process instead of the one that was passed in",
+        "rng of the process instead of the one that was passed in",
         "one run looks as it should; two runs of one seed differ",
         "tests/simulation/test_world.py::test_the_same_seed_is_the_same_run",
     ),

@@ -17,23 +17,23 @@ from tests.simulation.planted.bugs import Patch, bug
 # -- the fleet
 
 
-@bug("i")
+@bug("recovers-after-heal")
 def ejection_never_expires(patch: Patch) -> None:
     patch(Health, "returning", lambda self, now: ())
 
 
-@bug("fi", seeds=20)
+@bug("failure-explained recovers-after-heal", seeds=20)
 def ejected_means_gone(patch: Patch) -> None:
     """Whoever is ejected is no last resort either."""
     patch(Cluster, "_last_resort", lambda self, tried, failed, now: None)
 
 
-@bug("egh", "discovery")
+@bug("last-good-list exact-shares nothing-left", "discovery")
 def removed_instance_keeps_its_turn(patch: Patch) -> None:
     patch(Rotation, "remove", lambda self, keys: None)
 
 
-@bug("g", "discovery", 20)
+@bug("exact-shares", "discovery", 20)
 def new_weight_ignored(patch: Patch) -> None:
     add = Rotation.add
     patch(
@@ -41,7 +41,7 @@ def new_weight_ignored(patch: Patch) -> None:
     )
 
 
-@bug("egh", "discovery", 40)
+@bug("last-good-list exact-shares nothing-left", "discovery", 40)
 def weight_nought_gets_calls(patch: Patch) -> None:
     apply = Cluster.apply
 
@@ -53,7 +53,7 @@ def weight_nought_gets_calls(patch: Patch) -> None:
     patch(Cluster, "apply", all_of_them)
 
 
-@bug("gm", "calm", 4)
+@bug("exact-shares subset-bounds", "calm", 4)
 def rotation_starts_over_with_each_list(patch: Patch) -> None:
     def apply(self: Upstream, given: Any) -> Any:
         result = real(self, given)
@@ -68,13 +68,13 @@ def rotation_starts_over_with_each_list(patch: Patch) -> None:
 # -- who is left out
 
 
-@bug("j", seeds=20)
+@bug("one-probe", seeds=20)
 def half_open_means_open(patch: Patch) -> None:
     """The way of most clients: when the time is over everybody may call at once."""
     patch(Health, "probe", lambda self, key, now: self.half_open.pop(key))
 
 
-@bug("j", seeds=20)
+@bug("one-probe", seeds=20)
 def returned_without_a_probe(patch: Patch) -> None:
     """Half the time is thought to be enough."""
     eject = Health._eject
@@ -88,12 +88,12 @@ def returned_without_a_probe(patch: Patch) -> None:
     patch(Health, "_eject", shortly)
 
 
-@bug("j", seeds=20)
+@bug("one-probe", seeds=20)
 def everybody_may_be_left_out(patch: Patch) -> None:
     patch(Health, "_allowed", lambda self: len(self._fleet))
 
 
-@bug("fij", seeds=20)
+@bug("failure-explained recovers-after-heal one-probe", seeds=20)
 def probe_that_tells_nothing_is_the_last(patch: Patch) -> None:
     """Its end is not noticed, so the instance stays out."""
     patch(Health, "_end_one", lambda self, key, record, began: None)
@@ -102,7 +102,7 @@ def probe_that_tells_nothing_is_the_last(patch: Patch) -> None:
 # -- subsets, bounds, shares
 
 
-@bug("m", seeds=10)
+@bug("subset-bounds", seeds=10)
 def stand_in_stays(patch: Patch) -> None:
     """Who has come into the subset for one that was left out never goes again."""
     members = Subset.members
@@ -115,30 +115,30 @@ def stand_in_stays(patch: Patch) -> None:
     patch(Subset, "members", growing)
 
 
-@bug("m", "overload", 10)
+@bug("subset-bounds", "overload", 10)
 def bound_of_calls_in_flight_ignored(patch: Patch) -> None:
     patch(Cluster, "_pick", lambda self, selection, now: self._balancer.pick(selection, now))
 
 
-@bug("m", "overload", 10)
+@bug("subset-bounds", "overload", 10)
 def bound_of_calls_in_flight_off_by_one(patch: Patch) -> None:
     in_flight = Loads.in_flight
     patch(Loads, "in_flight", lambda self, key: in_flight(self, key) - 1)
 
 
-@bug("h", seeds=10)
+@bug("nothing-left", seeds=10)
 def cancelled_calls_stay_in_flight(patch: Patch) -> None:
     """So that the instance looks busy for ever."""
     ended = Loads.ended
     patch(Loads, "ended", lambda self, key, elapsed_s, now: elapsed_s is None or ended(self, key, elapsed_s, now))
 
 
-@bug("g", "chaos", 30)
+@bug("exact-shares", "chaos", 30)
 def slow_start_without_end(patch: Patch) -> None:
     patch(SlowStart, "due", lambda self, now: ())
 
 
-@bug("g", "calm", 20)
+@bug("exact-shares", "calm", 20)
 def everybody_slower_than_the_median_is_an_outlier(patch: Patch) -> None:
     slow = Outliers._slow
 

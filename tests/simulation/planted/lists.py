@@ -8,7 +8,7 @@ from typing import Any
 
 from eas_tw.net import fetch
 from eas_tw.net.discovery import Poller, UpstreamsSource
-from eas_tw.policy.instances import Refusal, RefusedReplyError, Snapshot
+from eas_tw.policy.instances import DiscoveryReplyRejected, RejectReason, Snapshot
 from tests.simulation.planted.bugs import Patch, bug
 
 
@@ -32,35 +32,35 @@ def _of_duplicates(patch: Patch, is_better: Callable[[Any, Any], bool]) -> None:
     patch(fetch.DirectFetcher, "get", lambda self, url: get(self, url).addCallback(one_of_each))
 
 
-@bug("e", seeds=100)
+@bug("last-good-list", seeds=100)
 def last_duplicate_wins(patch: Patch) -> None:
     _of_duplicates(patch, lambda weight, known: True)
 
 
-@bug("e", seeds=100)
+@bug("last-good-list", seeds=100)
 def first_duplicate_wins(patch: Patch) -> None:
     _of_duplicates(patch, lambda weight, known: False)
 
 
-@bug("e", "discovery", 20)
+@bug("last-good-list", "discovery", 20)
 def lightest_duplicate_wins(patch: Patch) -> None:
     _of_duplicates(patch, lambda weight, known: weight < known)
 
 
-@bug("e", seeds=100)
+@bug("last-good-list", seeds=100)
 def list_of_any_status_accepted(patch: Patch) -> None:
     answered = fetch._Get.answered
     patch(fetch._Get, "answered", lambda self, status, head, body: answered(self, 200, head, body))
 
 
-@bug("efi disk-copy", seeds=100)
+@bug("last-good-list failure-explained recovers-after-heal disk-copy", seeds=100)
 def one_bad_row_refuses_the_list(patch: Patch) -> None:
     read = UpstreamsSource.read
 
     async def strict(self: UpstreamsSource) -> Snapshot:
         found = await read(self)
         if found.bad_rows:
-            raise RefusedReplyError(Refusal.NO_USABLE_ROW, "a row is bad")
+            raise DiscoveryReplyRejected(RejectReason.NO_USABLE_ROW, "a row is bad")
         return found
 
     patch(UpstreamsSource, "read", strict)
@@ -78,7 +78,7 @@ def poll_jitter_decays(patch: Patch) -> None:
     patch(Poller, "_delay_s", steadier)
 
 
-@bug("e poll-jitter", "hour", 10)
+@bug("last-good-list poll-jitter", "hour", 10)
 def poll_interval_creeps(patch: Patch) -> None:
     """It grows by a thousandth with each poll."""
     delay_s = Poller._delay_s

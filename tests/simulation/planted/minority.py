@@ -12,39 +12,39 @@ from eas_tw.policy.retry import RetryPolicy
 from tests.simulation.planted.bugs import Patch, bug
 
 
-@bug("p ejected-at-once", "minority", 20)
+@bug("no-call-lost ejected-at-once", "minority", 20)
 def the_bound_of_ejections_holds_for_the_dead(patch: Patch) -> None:
     eject = Health._eject
     patch(Health, "_eject", lambda self, record, now, *, is_certain: eject(self, record, now, is_certain=False))
 
 
-@bug("fp", "minority", 20)
+@bug("failure-explained no-call-lost", "minority", 20)
 def what_was_never_sent_uses_up_attempts(patch: Patch) -> None:
-    def refusal(self: RetryPolicy, history: Any, options: Any) -> str:
+    def stop_reason(self: RetryPolicy, history: Any, options: Any) -> str:
         if len(history) >= self.attempts:
             return "was the last"
         return real(self, history, options)
 
-    real = RetryPolicy._refusal
-    patch(RetryPolicy, "_refusal", refusal)
+    real = RetryPolicy._stop_reason
+    patch(RetryPolicy, "_stop_reason", stop_reason)
 
 
-@bug("p", "minority", 20)
+@bug("no-call-lost", "minority", 20)
 def silence_is_seen_at_half_of_the_time_only(patch: Patch) -> None:
     patch(Hedging, "is_silence", lambda self, waited_s, elapsed_s, timeout_s: False)
 
 
-@bug("p", "minority", 20)
+@bug("no-call-lost", "minority", 20)
 def nobody_is_suspected(patch: Patch) -> None:
     patch(Cluster, "suspect", lambda self, instance, began, now: None)
 
 
-@bug("fp", "minority", 20)
+@bug("failure-explained no-call-lost", "minority", 20)
 def the_dead_are_no_last_resort(patch: Patch) -> None:
     patch(Cluster, "_last_resort", lambda self, selection, now: None)
 
 
-@bug("jp", "minority", 20)
+@bug("one-probe no-call-lost", "minority", 20)
 def an_overdue_attempt_is_not_listened_to(patch: Patch) -> None:
     """So nobody learns that the instance is dead, and it gets its calls as before."""
-    patch(Upstream, "watch", lambda self, leg, timeout_s: None)
+    patch(Upstream, "watch", lambda self, attempt, timeout_s: None)

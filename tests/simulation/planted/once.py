@@ -6,28 +6,28 @@ from attrs import evolve
 
 from eas_tw.net.call import Call
 from eas_tw.policy import retry
-from eas_tw.policy.outcomes import NEVER_SENT, Condition
+from eas_tw.policy.outcomes import NEVER_SENT, AttemptStatus
 from eas_tw.policy.retry import RetryPolicy
 from tests.simulation.planted.bugs import Patch, bug
 
 
-@bug("k")
+@bug("sent-once")
 def not_idempotent_and_tried_again(patch: Patch) -> None:
-    refusal = RetryPolicy._refusal
+    stop_reason = RetryPolicy._stop_reason
     patch(
         RetryPolicy,
-        "_refusal",
-        lambda self, history, options: refusal(self, history, evolve(options, is_idempotent=True)),
+        "_stop_reason",
+        lambda self, history, options: stop_reason(self, history, evolve(options, is_idempotent=True)),
     )
 
 
-@bug("k", seeds=40)
+@bug("sent-once", seeds=40)
 def stale_taken_for_unsent(patch: Patch) -> None:
     """A connection that closed under the request may have brought it all the same."""
-    patch(retry, "NEVER_SENT", NEVER_SENT | {Condition.STALE})
+    patch(retry, "NEVER_SENT", NEVER_SENT | {AttemptStatus.STALE})
 
 
-@bug("k", seeds=20)
+@bug("sent-once", seeds=20)
 def not_idempotent_and_hedged(patch: Patch) -> None:
     def plant(name: str) -> None:
         real = getattr(Call, name)
@@ -39,5 +39,5 @@ def not_idempotent_and_hedged(patch: Patch) -> None:
 
         patch(Call, name, passed)
 
-    plant("mark_passed")
+    plant("hedge_point_passed")
     plant("delay_passed")

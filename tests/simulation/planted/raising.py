@@ -7,11 +7,11 @@ from typing import Any
 from eas_tw.client import PredictClient
 from eas_tw.net.call import Call
 from eas_tw.net.upstream import Upstream
-from eas_tw.policy.outcomes import Condition, Outcome
+from eas_tw.policy.outcomes import AttemptStatus, Outcome
 from tests.simulation.planted.bugs import Patch, bug
 
 
-@bug("h", seeds=4)
+@bug("nothing-left", seeds=4)
 def global_reactor_used(patch: Patch) -> None:
     began = Call.start
 
@@ -84,7 +84,7 @@ def cancelled_in_a_listener_goes_on(patch: Patch) -> None:
 
     def once_more(self: Call, answer: Any) -> None:
         if self.done.called:
-            self._try(self._calls.seconds())
+            self._try(self._context.seconds())
         else:
             go_on(self, answer)
 
@@ -96,11 +96,11 @@ def instance_blamed_for_what_is_lacking_here(patch: Patch) -> None:
     """Whatever a connect failed for, the instance is left out."""
     from eas_tw.net import pool  # noqa: PLC0415
 
-    outcome_of, local = pool.connect_outcome, Condition.LOCAL_RESOURCE  # type: ignore[attr-defined]
+    outcome_of, local = pool.connect_outcome, AttemptStatus.LOCAL_RESOURCE  # type: ignore[attr-defined]
 
     def blame(error: Any) -> Outcome:
         found = outcome_of(error)
-        return Outcome(Condition.CONNECT_FAILED, detail=found.detail) if found.condition is local else found
+        return Outcome(AttemptStatus.CONNECT_FAILED, detail=found.detail) if found.attempt_status is local else found
 
     patch(pool, "connect_outcome", blame)
 
@@ -111,7 +111,7 @@ def date_of_elapsed_time(patch: Patch) -> None:
     seal = PredictClient.predict
 
     def predict(self: PredictClient, *given: Any, **named: Any) -> Any:
-        self._envelope._seconds = self._reactor.seconds  # type: ignore[attr-defined]
+        self._request_builder._seconds = self._reactor.seconds  # type: ignore[attr-defined]
         return seal(self, *given, **named)
 
     patch(PredictClient, "predict", predict)

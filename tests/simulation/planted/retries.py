@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from eas_tw.net.attempt import Attempt
 from eas_tw.net.call import Call
-from eas_tw.net.leg import Leg
-from eas_tw.policy.outcomes import Condition
+from eas_tw.policy.outcomes import AttemptStatus
 from eas_tw.policy.retry import RetryBudget, RetryPolicy
 from tests.simulation.planted.bugs import Patch, bug
 
@@ -38,7 +38,7 @@ def budget_of_every_call(patch: Patch) -> None:
     patch(RetryBudget, "_turn_to", turn_to)
 
 
-@bug("f retry-budget", "budget", 20)
+@bug("failure-explained retry-budget", "budget", 20)
 def budget_that_hardly_earns(patch: Patch) -> None:
     """Calls earn for one second only, so retries are refused while there is room."""
     patch(RetryBudget, "WINDOW_S", 1)
@@ -96,25 +96,25 @@ def violations_tried_again(patch: Patch) -> None:
     patch(
         RetryPolicy,
         "_is_retried",
-        lambda self, last: last.condition is Condition.VIOLATION or is_retried(self, last),
+        lambda self, last: last.attempt_status is AttemptStatus.VIOLATION or is_retried(self, last),
     )
 
 
-@bug("f", seeds=100)
+@bug("failure-explained", seeds=100)
 def unavailable_is_final(patch: Patch) -> None:
     """A 503 reaches the caller."""
     is_retried = RetryPolicy._is_retried
     patch(RetryPolicy, "_is_retried", lambda self, last: last.status != 503 and is_retried(self, last))
 
 
-@bug("f", seeds=100)
+@bug("failure-explained", seeds=100)
 def full_queue_is_final(patch: Patch) -> None:
     """A 450 reaches the caller."""
     is_retried = RetryPolicy._is_retried
     patch(RetryPolicy, "_is_retried", lambda self, last: last.status != 450 and is_retried(self, last))
 
 
-@bug("f", "budget", 20)
+@bug("failure-explained", "budget", 20)
 def rate_limit_is_final(patch: Patch) -> None:
     """Though it says when to come again."""
     is_retried = RetryPolicy._is_retried
@@ -123,24 +123,24 @@ def rate_limit_is_final(patch: Patch) -> None:
 
 @bug("attempt-timeout")
 def attempt_timeout_ignored(patch: Patch) -> None:
-    patch(Leg, "timed_out", lambda self: None)
+    patch(Attempt, "timed_out", lambda self: None)
 
 
-@bug("bclh", seeds=100)
+@bug("response-matches-request attempts-within-limit hedge-rules nothing-left", seeds=100)
 def tried_again_out_of_sight(patch: Patch) -> None:
     """The pool has a retry of its own for a connection that was lost."""
-    broke = Leg.broke
+    broke = Attempt.broke
 
-    def again(self: Leg, outcome: Any) -> None:
-        if outcome.condition is Condition.LOST:
+    def again(self: Attempt, outcome: Any) -> None:
+        if outcome.attempt_status is AttemptStatus.LOST:
             self.line.submit(self, fresh=True)  # type: ignore[union-attr]
         else:
             broke(self, outcome)
 
-    patch(Leg, "broke", again)
+    patch(Attempt, "broke", again)
 
 
-@bug("f", seeds=100)
+@bug("failure-explained", seeds=100)
 def error_without_its_attempts(patch: Patch) -> None:
     """The history is forgotten before the error is made of it."""
     fail = Call._fail
@@ -153,12 +153,12 @@ def error_without_its_attempts(patch: Patch) -> None:
     patch(Call, "_fail", bare)
 
 
-@bug("n", seeds=100)
+@bug("telemetry-consistent", seeds=100)
 def retry_counted_twice(patch: Patch) -> None:
     retried = Call._retry
 
     def twice(self: Call, decision: Any, now: float) -> None:
-        self._calls.record.counters.retries[self.history[-1].outcome.label] += 1
+        self._context.record.counters.retries[self.history[-1].outcome.label] += 1
         retried(self, decision, now)
 
     patch(Call, "_retry", twice)

@@ -6,12 +6,16 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from eas_tw.client import PredictClient
-from eas_tw.net.call import Calls
+from eas_tw.net.call import CallContext
 from eas_tw.net.upstream import Pools
 from tests.simulation.planted.bugs import Patch, bug
 
 
-@bug("bdefghi retry-budget", seeds=100)
+@bug(
+    "response-matches-request connection-use last-good-list failure-explained "
+    "exact-shares nothing-left recovers-after-heal retry-budget",
+    seeds=100,
+)
 def pools_keyed_by_port(patch: Patch) -> None:
     """Two instances with one port share connections, to one of them."""
     of = Pools.of
@@ -26,31 +30,31 @@ def pools_keyed_by_port(patch: Patch) -> None:
     patch(Pools, "of", by_port)
 
 
-@bug("f retry-budget", "budget", 60)
+@bug("failure-explained retry-budget", "budget", 60)
 def budget_shared_between_services(patch: Patch) -> None:
     """Whoever is on one reactor has one."""
-    init = Calls.__init__
+    init = CallContext.__init__
     shared: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
-    def share(self: Calls, reactor: Any, policy: Any, budget: Any, *given: Any, **named: Any) -> None:
+    def share(self: CallContext, reactor: Any, policy: Any, budget: Any, *given: Any, **named: Any) -> None:
         init(self, reactor, policy, shared.setdefault(reactor, budget), *given, **named)
 
-    patch(Calls, "__init__", share)
+    patch(CallContext, "__init__", share)
 
 
 @bug("disk-copy", "chaos", 60)
 def disk_copy_preferred_to_discovery(patch: Patch) -> None:
     """The list of before is taken over again after discovery's."""
-    from eas_tw.session import Session  # noqa: PLC0415
+    from eas_tw.runtime import ClientRuntime  # noqa: PLC0415
 
-    ready = Session.ready
+    ready = ClientRuntime.ready
 
     async def prefer(self: Any) -> None:
         await ready(self)
         if self._disk_copy is not None:
             self._use_disk_copy()
 
-    patch(Session, "ready", prefer)
+    patch(ClientRuntime, "ready", prefer)
 
 
 @bug("kept-after-close", seeds=100)

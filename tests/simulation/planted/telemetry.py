@@ -9,7 +9,7 @@ from eas_tw.telemetry.record import Record
 from tests.simulation.planted.bugs import Patch, bug
 
 
-@bug("n")
+@bug("telemetry-consistent")
 def ejection_told_and_not_counted(patch: Patch) -> None:
     def ejected(self: Record, instance: Any, why: str) -> None:
         self._tell(Ejected(self.service, instance, why))
@@ -17,7 +17,7 @@ def ejection_told_and_not_counted(patch: Patch) -> None:
     patch(Record, "ejected", ejected)
 
 
-@bug("n")
+@bug("telemetry-consistent")
 def every_retry_counted_as_a_failover(patch: Patch) -> None:
     """Also one on the same instance, after a stale connection or when there is no other."""
     began = Record.attempt_began

@@ -1,0 +1,276 @@
+"""From what a caller says to what is sent: paths, queries and headers, checked, rendered and signed.
+
+Refuses what could break out of its place in the request (CR, LF, spaces, non-ASCII) when it is set, not when it is
+sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlencode
+
+from eas_tw.body.signature import Signer
+from eas_tw.display import shown
+from eas_tw.errors import ConfigError
+from eas_tw.net.attempt import WireRequest
+from eas_tw.policy.hosts import checked_host, is_certifiable
+from eas_tw.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MAX_PORT = 65535
+DEFAULT_CONTENT_TYPE = "application/octet-stream"
+_MOST_USUAL = 16
+
+_NAME = r"(?!\.+(?:/|$))[A-Za-z0-9._-]+"  # dots alone would lead elsewhere: RFC 3986 §5.2.4
+_SERVICE = re.compile(rf"{_NAME}(?:/{_NAME})*")
+_PATH = re.compile(r"[!-\"$->@-~]*")  # visible ASCII without # and ?
+_QUERY = re.compile(r"[!-\"$-~]*")  # visible ASCII without #
+_URL = re.compile(
+    r"(?:(?P<scheme>https?)://)?(?:\[(?P<six>[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\]|(?P<name>[^\s:/?#@\[\]\\]+))"
+    r"(?::(?P<port>[0-9]{1,5}))?(?P<path>/[^\s?#]*)?",
+    re.IGNORECASE | re.ASCII,
+)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
+_METHOD = re.compile(r"[A-Z][A-Z-]*")  # RFC 9110 §9.1 allows more; all registered ones are such
+_VALUE = re.compile(r"[\t -~]*")  # RFC 9110 §5.5, without the obsolete octets
+_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-md5", "date", "authorization"})
+
+
+def check_service(name: str) -> str:
+    """`name`, or a `ConfigError`."""
+    if not isinstance(name, str) or not _SERVICE.fullmatch(name):
+        raise ConfigError(
+            "service_name must be letters, digits and ._-, not dots alone (with / between group and service), "
+            f"got {shown(name)}"
+        )
+    return name
+
+
+def check_endpoint(endpoint: str, what: str = "endpoint") -> str:
+    """An endpoint as scheme, authority and path, whichever way it was written.
+
+    Args:
+        endpoint: With or without `http://`, with or without a slash at the end. Hosts are names, also with underscores
+            or a dot at the end, or addresses, of IPv6 in brackets.
+        what: The name of the setting, for the error.
+
+    Returns:
+        Such as `http://[::1]:8780/base`; the host in lower case.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    try:
+        return _endpoint(endpoint)
+    except (ValueError, TypeError) as error:
+        text = re.sub(r"[^/]*@", "…@", shown(endpoint))
+        raise ConfigError(
+            f'{what} must look like "pai-eas-vpc.cn-shanghai.aliyuncs.com" or a URL of it, got {text}: {error}'
+        ) from None
+
+
+def _endpoint(endpoint: str) -> str:
+    if not isinstance(endpoint, str):
+        raise TypeError("it is not a string")
+    parts = _URL.fullmatch(endpoint)
+    if parts is None:
+        raise ValueError(
+            "it is no http or https URL without user, query and fragment (IPv6 in brackets, without a zone)"
+        )
+    scheme, six, name, port = parts.group("scheme", "six", "name", "port")
+    path = parts["path"] or ""
+    if not _PATH.fullmatch(path):
+        raise ValueError("its path must be percent-encoded visible ASCII")
+    if port is not None and not 1 <= int(port) <= _MAX_PORT:
+        raise ValueError(f"its port is not from 1 to {_MAX_PORT}")
+    host = checked_host(name).lower() if six is None else f"[{checked_host(six)}]"
+    if scheme and scheme.lower() == "https" and not is_certifiable(host):
+        raise ValueError("https takes a name without _ and without -- in the third place, which a certificate can have")
+    return f"{(scheme or 'http').lower()}://{host}{f':{int(port)}' if port else ''}{path.rstrip('/')}"
+
+
+def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """A copy of `headers`, or a `ConfigError` that names the bad one; values may be secrets and are not shown."""
+    if not isinstance(headers, Mapping):
+        raise ConfigError(f"headers must be a mapping of names to values, got {type(headers).__name__}")
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise ConfigError(f"header name {shown(name)} is not one: letters, digits and -_.")
+        if name.lower() in _OURS:
+            raise ConfigError(f"header {name} is set by the client itself")
+        if not isinstance(value, str) or not _VALUE.fullmatch(value):
+            raise ConfigError(f"the value of header {name} must be a string of visible ASCII without line breaks")
+    return dict(headers)
+
+
+def check_method(method: str) -> str:
+    """`method` in capitals, or a `ConfigError`."""
+    if isinstance(method, str) and _METHOD.fullmatch(method.upper()) and method.upper() != "CONNECT":
+        return method.upper()
+    raise ConfigError(f"method must be an HTTP method such as GET or POST, and not CONNECT, got {shown(method)}")
+
+
+def check_content_type(content_type: str) -> str:
+    """`content_type`, or a `ConfigError`."""
+    if not isinstance(content_type, str) or not content_type or not _VALUE.fullmatch(content_type):
+        raise ConfigError(f"content_type must be a string of visible ASCII, got {shown(content_type)}")
+    return content_type
+
+
+class RequestBuilder:
+    """What every request of a client to one service has in common.
+
+    Args:
+        seconds: The clock, in seconds since the epoch, for the Date of the signature.
+    """
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._base = ""
+        self._auth = "signature"
+        self._token = Secret("")
+        self._content_type = ""
+        self._extra: dict[str, str] = {}
+        self._usual: dict[str | None, _HeaderTemplate] = {}
+
+    def address(self, base: str, *, auth: str) -> None:
+        """Send to this path and to paths below it.
+
+        Args:
+            base: Such as `/api/predict/mnist`.
+            auth: As in `ClientConfig`.
+        """
+        self._base = base
+        self._auth = auth
+        self._usual = {}
+
+    def set_token(self, token: str) -> None:
+        """Sign with this token from now on; empty for not at all."""
+        if not isinstance(token, str) or not _VALUE.fullmatch(token):
+            raise ConfigError("token must be a string of visible ASCII; the one given is not (it is not shown here)")
+        self._token = Secret(token)
+        self._usual = {}
+
+    def set_content_type(self, content_type: str) -> None:
+        """Say that bodies are of this type, whatever a request says of itself."""
+        self._content_type = check_content_type(content_type)
+        self._usual = {}
+
+    def add_headers(self, headers: Mapping[str, str]) -> None:
+        """Send these with every request, too."""
+        self._extra = {**self._extra, **check_headers(headers)}
+        self._usual = {}
+
+    def build(
+        self,
+        body: bytes,
+        path: str = "",
+        query: Mapping[str, str] | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+        method: str = "POST",
+    ) -> WireRequest:
+        """The request to send now.
+
+        Args:
+            body: The serialised request.
+            path: Below the service's own path, percent-encoded.
+            query: Fields to encode, or an encoded query; `None` for none.
+            headers: Of this call only; `Content-Type` may be among them.
+            content_type: What the request says of itself; counts unless `headers`, `set_content_type` or
+                `add_headers` said another one. `None` for nothing.
+            method: In capitals.
+
+        Raises:
+            ConfigError: Something would not stay in its place in the request.
+        """
+        if query is None and headers is None and not path and method == "POST":
+            try:
+                template = self._usual[content_type]
+            except (KeyError, TypeError):
+                template = self._remember(content_type)
+        else:
+            template = self._header_template(path, query, {} if headers is None else headers, content_type, method)
+        signer = template.signer
+        credentials = b"" if signer is None else signer.lines(body, self._seconds())
+        return WireRequest(
+            template.method, template.target, b"%b%d\r\n%b" % (template.fields, len(body), credentials), body
+        )
+
+    def _remember(self, content_type: str | None) -> _HeaderTemplate:
+        """The header template of calls without path, query and headers; programs have few types, and a bound holds."""
+        template = self._header_template("", None, {}, content_type, "POST")
+        if len(self._usual) >= _MOST_USUAL:
+            self._usual = {}
+        self._usual[content_type] = template
+        return template
+
+    def _header_template(
+        self,
+        path: str,
+        query: Mapping[str, str] | str | None,
+        headers: Mapping[str, str],
+        own_type: str | None,
+        method: str,
+    ) -> _HeaderTemplate:
+        target = self._base + _below(path) + _query(query)
+        content_type, extra = self._merge(headers, own_type)
+        lines = [f"Content-Type: {content_type}", *(f"{name}: {value}" for name, value in extra.items())]
+        signer = None
+        if not self._token:
+            pass
+        elif self._auth == "token":
+            lines.append(f"Authorization: {self._token.reveal()}")
+        elif self._auth == "bearer":
+            lines.append(f"Authorization: Bearer {self._token.reveal()}")
+        else:
+            signer = Signer(self._token.reveal().encode("ascii"), target, content_type, method)
+        lines.append("Content-Length: ")
+        return _HeaderTemplate(
+            method.encode("ascii"), target.encode("ascii"), "\r\n".join(lines).encode("ascii"), signer
+        )
+
+    def _merge(self, headers: Mapping[str, str], own_type: str | None) -> tuple[str, dict[str, str]]:
+        """Content type and other headers of one call; later ones win, whatever the case of their names."""
+        own_type = DEFAULT_CONTENT_TYPE if own_type is None else check_content_type(own_type)
+        usual = self._content_type or own_type
+        merged: dict[str, tuple[str, str]] = {}
+        for name, value in (*self._extra.items(), *check_headers(headers).items()):
+            merged[name.lower()] = (name, value)
+        _, content_type = merged.pop("content-type", ("", usual))
+        return content_type, dict(merged.values())
+
+
+class _HeaderTemplate(NamedTuple):
+    """What the requests to one target with the same headers share; `fields` ends where the length goes."""
+
+    method: bytes
+    target: bytes
+    fields: bytes
+    signer: Signer | None
+
+    def __repr__(self) -> str:
+        """Without the fields, which have the token in its plain form."""
+        return f"<header template of {self.target.decode()}>"
+
+
+def _below(path: str) -> str:
+    if not isinstance(path, str) or not _PATH.fullmatch(path):
+        raise ConfigError(f"path must be percent-encoded visible ASCII without ? and #, got {shown(path)}")
+    return path if not path or path.startswith("/") else f"/{path}"
+
+
+def _query(query: Mapping[str, str] | str | None) -> str:
+    if query is None:
+        return ""
+    try:
+        text = query.removeprefix("?") if isinstance(query, str) else urlencode(query, doseq=True)
+    except (TypeError, ValueError) as error:  # text that UTF-8 cannot carry is a ValueError
+        raise ConfigError(f"query must be a mapping of names to values, or a string, got {shown(query)}") from error
+    if not _QUERY.fullmatch(text):
+        raise ConfigError(f"query must be percent-encoded visible ASCII without #, got {shown(query)}")
+    return f"?{text}" if text else ""

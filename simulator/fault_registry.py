@@ -1,0 +1,198 @@
+"""The faults at work: which of them strikes now, by a seeded rng, and the account of every activation.
+
+Knows no socket. Who asks says where and at which moment of an exchange; the answer is a list of faults to carry out.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from random import Random
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from simulator.faults import Fault, FaultError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MAX_FAULTS = 1000
+MAX_ACTIVATIONS = 10_000
+
+ACCEPT, HEAD, REQUEST = "accept", "head", "request"
+"""The moments: a connection is there; a request's head is; the whole request is."""
+
+
+@frozen
+class Activation:
+    """One application of a fault.
+
+    Attributes:
+        at: Seconds since the epoch.
+        fault: The fault's name.
+        type: Its type.
+        service: What it struck; empty for a discovery request that named none that is known.
+        instance: Its id; empty on discovery.
+    """
+
+    at: float
+    fault: str
+    type: str
+    service: str
+    instance: str
+
+
+class _Active:
+    """A fault at work, and its account. Its rng is its own: other faults do not change what it does."""
+
+    def __init__(self, fault: Fault, now: float, rng: Random) -> None:
+        self.fault = fault
+        self.since = now
+        self.moment = _moment(fault)
+        self.seen = 0
+        self.activations = 0
+        self._rng = rng
+
+    def has_ended(self, now: float) -> bool:
+        fault = self.fault
+        too_often = fault.times is not None and self.activations >= fault.times
+        return too_often or (fault.duration_s is not None and now >= self.since + fault.duration_s)
+
+    def is_drawn(self) -> bool:
+        self.seen += 1
+        if self.seen <= self.fault.skip or self._rng.random() >= self.fault.probability:
+            return False
+        self.activations += 1
+        return True
+
+
+def _moment(fault: Fault) -> str:
+    if fault.type == "reset_peer" and fault.get("at") in (ACCEPT, HEAD):
+        return str(fault.get("at"))
+    # The kernel refuses without telling. What must be counted or drawn at random is an RST right after the accept.
+    return ACCEPT if fault.type == "refuse" else REQUEST
+
+
+class FaultRegistry:
+    """The faults at work.
+
+    Args:
+        seconds: The clock.
+        rng: Whether a fault strikes.
+
+    Attributes:
+        activations: The last applications.
+        on_change: Called when faults come or are taken away.
+        on_activation: Called with each `Activation`.
+    """
+
+    def __init__(self, seconds: Callable[[], float], rng: Random) -> None:
+        self._seconds = seconds
+        self._rng = rng
+        self._active: dict[str, _Active] = {}
+        self._made = 0
+        self.activations: deque[Activation] = deque(maxlen=MAX_ACTIVATIONS)
+        self.on_change: list[Callable[[], None]] = []
+        self.on_activation: list[Callable[[Activation], None]] = []
+
+    def add(self, fault: Fault) -> Fault:
+        """Put a fault to work; one of the same name is replaced.
+
+        Returns:
+            The fault, with a name.
+        """
+        now = self._seconds()
+        self._active = {name: active for name, active in self._active.items() if not active.has_ended(now)}
+        if len(self._active) >= MAX_FAULTS and fault.name not in self._active:
+            raise FaultError(f"$: there are {MAX_FAULTS} faults already; delete some")
+        if not fault.name:
+            fault = fault.named(self._new_name(fault.type))
+        self._active.pop(fault.name, None)
+        self._active[fault.name] = _Active(fault, now, Random(self._rng.getrandbits(64)))
+        self._changed()
+        return fault
+
+    def remove(self, name: str) -> bool:
+        """End a fault; whether there was one of that name."""
+        found = self._active.pop(name, None) is not None
+        self._changed()
+        return found
+
+    def clear(self) -> None:
+        """End all faults, and forget their activations."""
+        self._active.clear()
+        self._made = 0
+        self.activations.clear()
+        self._changed()
+
+    def __iter__(self) -> Iterator[Fault]:
+        """The faults at work, in the order in which they were made."""
+        now = self._seconds()
+        return iter([active.fault for active in self._active.values() if not active.has_ended(now)])
+
+    @property
+    def strikes(self) -> deque[Activation]:
+        """`activations`, under its older name; deprecated."""
+        warnings.warn("FaultRegistry.strikes is deprecated: use activations", DeprecationWarning, stacklevel=2)
+        return self.activations
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there is no fault at all."""
+        return not self._active
+
+    def get(self, name: str) -> Fault | None:
+        """The fault of that name."""
+        return next((fault for fault in self if fault.name == name), None)
+
+    def activation_count(self, name: str) -> int:
+        """How often a fault has struck."""
+        return self._active[name].activations
+
+    def on_instance(self, service: str, instance: str, zone: str = "", *, moment: str = REQUEST) -> list[Fault]:
+        """The faults that strike an instance at that moment."""
+        if not self._active:
+            return []
+        return self._activate(moment, lambda fault: fault.target.matches(service, instance, zone), service, instance)
+
+    def on_discovery(self, *services: str) -> list[Fault]:
+        """The faults that strike a discovery request for these services (of a group all)."""
+        if not self._active:
+            return []
+        places = ("", *services)
+        return self._activate(
+            REQUEST, lambda fault: fault.target.discovery and fault.target.service in places, ",".join(services), ""
+        )
+
+    def refuses(self, service: str, instance: str, zone: str = "") -> bool:
+        """Whether an instance refuses new connections, every one."""
+        return any(
+            fault.type == "refuse" and fault.is_always and fault.target.matches(service, instance, zone)
+            for fault in self
+        )
+
+    def _activate(self, moment: str, matches: Callable[[Fault], bool], service: str, instance: str) -> list[Fault]:
+        now = self._seconds()
+        found = [
+            active.fault
+            for active in list(self._active.values())
+            if active.moment == moment and matches(active.fault) and not active.has_ended(now) and active.is_drawn()
+        ]
+        for fault in found:
+            activation = Activation(now, fault.name, fault.type, service, instance)
+            self.activations.append(activation)
+            for tell in self.on_activation:
+                tell(activation)
+        return found
+
+    def _new_name(self, type_: str) -> str:
+        while True:
+            self._made += 1
+            name = f"{type_}-{self._made}"
+            if name not in self._active:
+                return name
+
+    def _changed(self) -> None:
+        for tell in self.on_change:
+            tell()

@@ -1,0 +1,326 @@
+"""One request on its way through an instance, to one answer and one row in the journal.
+
+The way: faults on the way in, the checks every instance makes (path, method, token), the rate limit, a worker, the
+processor, faults on the way out. At any point the client may leave, the instance hang or the time limit end it; a
+worker that has begun goes on, as the real one does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from twisted.internet.defer import Deferred
+
+from simulator.auth import is_authorized
+from simulator.delivery import Ending, Wire
+from simulator.http1 import HANG, Response
+from simulator.journal import Row
+from simulator.processors import Forward, Later, compute
+from simulator.response_faults import apply_response_faults, delay_s, is_response_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from simulator.faults import Fault
+    from simulator.http1 import Answer, ReceivedRequest
+    from simulator.instance import SimulatedInstance
+    from simulator.stubs import StubResponse
+
+CLIENT_LEFT = 499
+_NO_ANSWER = 0
+_ALLOW = {"Allow": "POST"}
+
+
+class RequestHandler:
+    """One request of one instance.
+
+    Args:
+        instance: Whose.
+        request: What was asked.
+    """
+
+    __slots__ = (
+        "_answer", "_began", "_clock", "_faults", "_instance", "_is_answered", "_is_over", "_job", "_life", "_limit",
+        "_request", "_sent", "_service", "_timer", "_waiting",
+    )  # fmt: skip
+
+    def __init__(self, instance: SimulatedInstance, request: ReceivedRequest) -> None:
+        self._instance = instance
+        self._service = instance.service
+        self._request = request
+        self._clock = instance.service.world.reactor
+        self._began = self._clock.seconds()
+        self._life = instance.life
+        self._faults: Sequence[Fault] = ()
+        self._answer: Answer | None = None
+        self._waiting: Deferred[Answer] | None = None
+        self._timer: Any = None
+        self._limit: Any = None
+        self._job: _WorkerJob | None = None
+        self._sent: Response | None = None
+        self._is_answered = False
+        self._is_over = False
+
+    def answer(self) -> Answer | Deferred[Answer]:
+        """Begin, unless the instance hangs; what becomes of the request."""
+        if self._instance.is_hung:
+            self._instance.when_running(self._begin)
+        else:
+            self._begin()
+        if self._answer is not None:
+            return self._answer
+        self._waiting = Deferred(self._left)
+        return self._waiting
+
+    # -- the way in
+
+    def _begin(self) -> None:
+        if self._is_over:
+            return
+        instance = self._instance
+        faults = self._service.world.faults
+        if faults.is_quiet:
+            self._admit()
+            return
+        self._faults = faults.on_instance(self._service.name, instance.id, instance.zone)
+        self._after(delay_s(self._faults, "upstream", instance.rng), self._suffer)
+
+    def _suffer(self) -> None:
+        """Saying nothing goes before a status; those that change the answer come later."""
+        for type_, end in _ENDINGS.items():
+            for fault in self._faults:
+                if fault.type == type_ and not is_response_fault(fault):
+                    end(self, fault)
+                    return
+        self._admit()
+
+    def _say_status(self, fault: Fault) -> None:
+        pause = fault.get("retry_after")
+        headers = {} if pause is None else {"Retry-After": f"{pause:g}"}
+        self.respond(Response(fault.get("code"), fault.get("body").encode(), "text/plain; charset=utf-8", headers))
+
+    def _say_reused(self, _: Fault) -> None:
+        self.respond(_text(404, f"no such service here: {self._service.world.mask(self._request.path)}"))
+
+    def _say_nothing(self, fault: Fault) -> None:
+        after_s = fault.get("timeout") / 1000
+        ending = Ending.RESET if fault.type == "reset_peer" else Ending.CLOSE
+        is_endless = fault.type == "timeout" and not after_s
+        self._end(HANG if is_endless else Wire((), ending, after_s), _NO_ANSWER, 0)
+
+    def _admit(self) -> None:
+        problem = self._problem()
+        if problem is not None:
+            self.respond(problem)
+            return
+        spec = self._service.spec
+        self._job = _WorkerJob(self)
+        if not self._job.submit():
+            self.respond(_text(450, "the instance's queue is full"))
+        elif not self._is_answered and spec.keepalive_s:
+            self._limit = self._clock.callLater(spec.keepalive_s, self._expire)
+
+    def _problem(self) -> Response | None:
+        request, service = self._request, self._service
+        path = unquote(request.path) if "%" in request.target else request.path
+        if path == "*":  # OPTIONS of the server as a whole: a ping, for which no token is needed (RFC 9110 §9.3.7)
+            return Response(200, b"", "", _ALLOW)
+        if not service.answers(path):
+            return _text(404, f"no such service here: {service.world.mask(path)}")
+        if request.method != "POST" and not service.takes_every_method:
+            return _text(405, f"{request.method} is not allowed; POST is")._replace(headers=_ALLOW)
+        if not is_authorized(request, service.token):
+            return _text(401, "Unauthorized: the token is missing or wrong")
+        wait_s = self._instance.rate_limit.admit() if self._instance.rate_limit else 0
+        if wait_s:
+            return _text(429, "too many requests")._replace(headers={"Retry-After": str(wait_s)})
+        return None
+
+    # -- the work
+
+    def work_s(self) -> float:
+        """How long a worker takes before it computes."""
+        processing, instance = self._service.spec.processing, self._instance
+        taken_s = 0.0 if processing.is_nothing else processing.draw(instance.rng)
+        for fault in self._faults:
+            if fault.type == "slow":
+                taken_s = taken_s * fault.get("factor") + fault.get("extra") / 1000
+        return taken_s
+
+    def compute(self) -> Any:
+        """What a stub or the processor answers: bytes, a response, or a Deferred of one; or raises."""
+        service, request, processor = self._service, self._request, self._service.processor
+        if service.stubs:
+            return self._canned(service.stubs.answer(request, service.below(request.path)))
+        if isinstance(processor, Forward):
+            return processor.send(self._clock, request, service.below(request.path))
+        return compute(processor, request.body, self._clock)
+
+    def _canned(self, stub: StubResponse) -> Any:
+        if stub.forward:
+            return Forward(stub.forward).send(self._clock, self._request, self._service.below(self._request.path))
+        return Later(stub.delay_s, stub.response) if stub.delay_s else stub.response
+
+    def _expire(self) -> None:
+        """The instance's own limit, queueing included; the connection is closed with it."""
+        self._limit = None
+        if self._job is not None:
+            self._job.withdraw()
+        self.respond(_text(408, "the request took too long")._replace(close=True))
+
+    # -- the way out
+
+    def respond(self, response: Response) -> None:
+        """Answer, unless that has been done or the time for it is over."""
+        if self._is_over or self._is_answered:
+            return
+        self._is_answered = True
+        self._stop_limit()
+        if self._faults:
+            self._after(delay_s(self._faults, "downstream", self._instance.rng), lambda: self._send(response))
+        else:
+            self._send(response)
+
+    def _send(self, response: Response) -> None:
+        if self._is_over:
+            return
+        instance = self._instance
+        if instance.is_hung:
+            instance.when_running(lambda: self._send(response))
+            return
+        if instance.is_draining:
+            response = response._replace(close=True)
+        self._sent = response
+        answer: Answer = response
+        if self._faults and any(is_response_fault(fault) for fault in self._faults):
+            answer = apply_response_faults(response, self._faults, instance.rng, self._request)
+        self._end(answer, response.status, len(response.body))
+
+    def _end(self, answer: Answer, status: int, size: int) -> None:
+        self._is_over = True
+        self._job = None
+        self._note(status, size)
+        if self._waiting is None:
+            self._answer = answer
+        else:
+            self._waiting.callback(answer)
+
+    def _left(self, _: Deferred[Answer]) -> None:
+        """The connection is lost before there is an answer."""
+        self._is_over = True
+        self._stop_limit()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._job is not None:
+            self._job.withdraw()
+        self._note(CLIENT_LEFT if self._life == self._instance.life else _NO_ANSWER, 0)
+        if self._waiting is not None:
+            self._waiting.callback(HANG)
+
+    def _note(self, status: int, size: int) -> None:
+        now, request = self._clock.seconds(), self._request
+        journal = self._service.world.journal
+        journal.write(
+            Row(
+                at=now,
+                service=self._service.name,
+                instance=self._instance.id,
+                method=request.method,
+                path=request.target,
+                status=status,
+                fault=",".join(fault.name for fault in self._faults) if self._faults else "",
+                bytes_in=len(request.body),
+                bytes_out=size,
+                elapsed_s=now - self._began,
+            )
+        )
+        if self._service.spec.capture_bytes is not None:
+            self._service.world.captured(self._service, journal.total, request, self._sent)
+
+    def _after(self, pause_s: float, then: Callable[[], None]) -> None:
+        if pause_s <= 0:
+            then()
+            return
+        self._timer = self._clock.callLater(pause_s, self._due, then)
+
+    def _due(self, then: Callable[[], None]) -> None:
+        self._timer = None
+        then()
+
+    def _stop_limit(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
+
+
+_ENDINGS: dict[str, Callable[[RequestHandler, Fault], None]] = {
+    "reset_peer": RequestHandler._say_nothing,  # noqa: SLF001  the class's own table
+    "timeout": RequestHandler._say_nothing,  # noqa: SLF001
+    "reused": RequestHandler._say_reused,  # noqa: SLF001
+    "http_status": RequestHandler._say_status,  # noqa: SLF001
+}
+"""What leaves nothing to compute, the strongest first."""
+
+
+class _WorkerJob:
+    """What a worker does for an exchange; it outlives an exchange that ended before."""
+
+    __slots__ = ("_handler", "_instance", "_workers")
+
+    def __init__(self, handler: RequestHandler) -> None:
+        self._handler = handler
+        self._instance = handler._instance  # noqa: SLF001  two halves of one thing
+        self._workers = self._instance.workers
+
+    def submit(self) -> bool:
+        """Wait for a worker; `False` when the queue is full."""
+        return self._workers.submit(self)
+
+    def withdraw(self) -> None:
+        """Wait no longer; what has begun goes on."""
+        self._workers.withdraw(self)
+
+    def begin(self) -> None:
+        """A worker has time."""
+        taken_s = self._handler.work_s()
+        if taken_s > 0:
+            self._instance.later(taken_s, self._compute)
+        else:
+            self._compute()
+
+    def _compute(self) -> None:
+        try:
+            result = self._handler.compute()
+        except Exception as error:  # noqa: BLE001  a processor's exception is its caller's 400
+            self._finish(_text(400, str(error) or type(error).__name__))
+            return
+        self._receive(result)
+
+    def _receive(self, result: Any) -> None:
+        if isinstance(result, bytes):
+            self._finish(Response(200, result))
+        elif isinstance(result, Deferred):
+            result.addCallbacks(self._receive, self._raised)
+        elif isinstance(result, Later):
+            self._instance.later(result.seconds.draw(self._instance.rng), self._receive, result.value)
+        elif isinstance(result, str):
+            self._finish(Response(200, result.encode()))
+        elif isinstance(result, Response):
+            self._finish(result)
+        elif isinstance(result, bytearray | memoryview):
+            self._finish(Response(200, bytes(result)))
+        else:
+            self._finish(_text(500, f"the processor answered a {type(result).__name__}, not bytes or text"))
+
+    def _raised(self, failure: Any) -> None:
+        self._finish(_text(400, failure.getErrorMessage() or failure.type.__name__))
+
+    def _finish(self, response: Response) -> None:
+        self._handler.respond(response)
+        self._workers.done()
+
+
+def _text(status: int, text: str) -> Response:
+    return Response(status, text.encode("utf-8", "replace"), "text/plain; charset=utf-8")

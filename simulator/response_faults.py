@@ -1,0 +1,179 @@
+"""What faults do to an answer's bytes: each fault is a step from an answer to a stranger one.
+
+Pure: takes responses and an rng, gives wires. The order is fixed, whatever order the faults were made in: the body, the
+head, then how the bytes go out and how the connection ends.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from simulator.delivery import Ending, IdleEnd, Wire
+from simulator.http1 import Response, render
+from simulator.malformed import malform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from random import Random
+
+    from simulator.faults import Fault
+    from simulator.http1 import ReceivedRequest
+
+_TICK_S = 0.05
+"""A trickling answer comes in pieces of this length."""
+
+
+def is_response_fault(fault: Fault) -> bool:
+    """Whether the fault lets the answer be made, and then changes how it looks or goes out."""
+    return fault.type in _ON_BODIES or fault.type in _ON_BYTES or fault.type in _ON_WIRES or _cuts_the_body(fault)
+
+
+def delay_s(faults: Iterable[Fault], stream: str, rng: Random) -> float:
+    """How much later `latency` faults make one direction; they add up."""
+    total = 0.0
+    for fault in faults:
+        if fault.type == "latency" and fault.get("stream") == stream:
+            spread = rng.uniform(-1, 1) * fault.get("jitter")
+            tail = rng.expovariate(1 / fault.get("tail")) if fault.get("tail") else 0.0
+            total += max(0.0, fault.get("latency") + spread + tail) / 1000
+    return total
+
+
+def apply_response_faults(response: Response, faults: Sequence[Fault], rng: Random, request: ReceivedRequest) -> Wire:
+    """The answer as the faults let it go out.
+
+    Args:
+        response: What was to be answered.
+        faults: Those that struck; those that change no response are ignored.
+        rng: For bytes and sizes.
+        request: What is answered.
+    """
+    for fault in _of(faults, _ON_BODIES):
+        response = response._replace(body=_ON_BODIES[fault.type](response.body, fault, rng))
+    keep = request.keep and not response.close and not any(fault.type == "slow_close" for fault in faults)
+    data = render(response, keep=keep, request=request)
+    head_bytes = data.index(b"\r\n\r\n") + 4
+    wire = Wire([(0.0, data)], Ending.KEEP if keep else Ending.CLOSE)
+    for fault in _of(faults, _ON_BYTES):
+        wire = _ON_BYTES[fault.type](response, wire, fault)
+    for fault in faults:
+        if _cuts_the_body(fault):
+            half = head_bytes + (len(data) - head_bytes) // 2
+            wire = _cut(wire, half, Ending.RESET, fault.get("timeout") / 1000)
+    for type_, step in _ON_WIRES.items():
+        for fault in faults:
+            if fault.type == type_:
+                wire = step(wire, fault, rng)
+    return wire
+
+
+def _of(faults: Sequence[Fault], steps: Mapping[str, object]) -> list[Fault]:
+    return [fault for fault in faults if fault.type in steps]
+
+
+def _cuts_the_body(fault: Fault) -> bool:
+    return fault.type == "reset_peer" and fault.get("at") == "body"
+
+
+# -- the body
+
+
+def _truncate(body: bytes, fault: Fault, _: Random) -> bytes:
+    keep = fault.get("keep")
+    return body[: len(body) // 2 if keep is None else keep]
+
+
+def _garble(body: bytes, fault: Fault, rng: Random) -> bytes:
+    garbled = bytearray(body)
+    for at in rng.sample(range(len(body)), min(fault.get("bytes"), len(body))):
+        garbled[at] ^= rng.randrange(1, 256)
+    return bytes(garbled)
+
+
+_ON_BODIES: dict[str, Callable[[bytes, Fault, Random], bytes]] = {"truncate_body": _truncate, "garble_body": _garble}
+
+
+# -- the bytes
+
+
+def _mislead(response: Response, wire: Wire, fault: Fault) -> Wire:
+    promised = max(0, len(response.body) + fault.get("difference"))
+    honest = b"Content-Length: %d\r\n" % len(response.body)
+    wrong = b"Content-Length: %d\r\n" % promised
+    ending = Ending.CLOSE if fault.get("close") else Ending.HANG
+    return Wire([(0.0, _data(wire).replace(honest, wrong, 1))], ending)
+
+
+def _malform(response: Response, wire: Wire, fault: Fault) -> Wire:
+    return malform(fault.get("how"), response, wire)
+
+
+_ON_BYTES: dict[str, Callable[[Response, Wire, Fault], Wire]] = {
+    "wrong_content_length": _mislead,
+    "malformed_response": _malform,
+}
+
+
+# -- how the bytes go out, and how it ends
+
+
+def _limit(wire: Wire, fault: Fault, _: Random) -> Wire:
+    ending = Ending.RESET if fault.get("reset") else Ending.CLOSE
+    return _cut(wire, fault.get("bytes"), ending)
+
+
+def _slice(wire: Wire, fault: Fault, rng: Random) -> Wire:
+    size, variation, pause_s = fault.get("average_size"), fault.get("size_variation"), fault.get("delay") / 1e6
+
+    def pieces() -> Iterator[tuple[float, bytes]]:
+        for before_s, data in wire.pieces:
+            start, pause = 0, before_s
+            while start < len(data):
+                end = start + max(1, size + (rng.randint(-variation, variation) if variation else 0))
+                yield pause, data[start:end]
+                start, pause = end, pause_s
+
+    return evolve(wire, pieces=pieces())
+
+
+def _throttle(wire: Wire, fault: Fault, _: Random) -> Wire:
+    per_s = fault.get("rate") * 1000
+
+    def pieces() -> Iterator[tuple[float, bytes]]:
+        size = max(1, int(per_s * _TICK_S))
+        for before_s, data in wire.pieces:
+            for start in range(0, len(data), size):
+                piece = data[start : start + size]
+                yield (0.0 if start else before_s) + len(piece) / per_s, piece
+
+    return evolve(wire, pieces=pieces())
+
+
+def _close_late(wire: Wire, fault: Fault, _: Random) -> Wire:
+    return evolve(wire, after_s=wire.after_s + fault.get("delay") / 1000)
+
+
+def _close_idle(wire: Wire, fault: Fault, _: Random) -> Wire:
+    return evolve(wire, idle_end=IdleEnd(fault.get("idle") / 1000, fault.get("race"), fault.get("reset")))
+
+
+_ON_WIRES: dict[str, Callable[[Wire, Fault, Random], Wire]] = {
+    "limit_data": _limit,
+    "slicer": _slice,
+    "bandwidth": _throttle,
+    "slow_close": _close_late,
+    "close_idle": _close_idle,
+}
+
+
+def _cut(wire: Wire, size: int, ending: Ending, after_s: float = 0.0) -> Wire:
+    data = _data(wire)
+    if size >= len(data):
+        return wire
+    return Wire([(0.0, data[:size])], ending, after_s)
+
+
+def _data(wire: Wire) -> bytes:
+    return b"".join(data for _, data in wire.pieces)

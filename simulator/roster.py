@@ -1,0 +1,68 @@
+"""Who exists when, told from a scenario alone: so that a step about nobody is a mistake of the file, not of the run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from simulator.wording import shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simulator.service_spec import ServiceSpec
+    from simulator.timeline import TimelineStep
+
+
+class Roster:
+    """The instances of each service, as steps come and go.
+
+    Attributes:
+        services: The ids that exist now, by service.
+        ever: The ids that have existed, by service.
+    """
+
+    def __init__(self, specs: Sequence[ServiceSpec]) -> None:
+        self._specs = {spec.name: spec for spec in specs}
+        self._numbered = {spec.name: spec.instances for spec in specs}
+        self.services = {
+            spec.name: {_id(spec.name, number): number for number in range(spec.instances)} for spec in specs
+        }
+        self.ever = {name: dict(found) for name, found in self.services.items()}
+
+    def take(self, step: TimelineStep) -> None:
+        """A step happens."""
+        if step.do == "add":
+            self._add(step.service, step.count)
+        elif step.do == "replace":
+            old = list(self.services[step.service])
+            self._add(step.service, len(old))
+            self._remove(step.service, old)
+        elif step.do in ("terminate", "remove"):
+            found = self.services[step.service]
+            meant = step.instances or [
+                name for name, number in found.items() if step.zone in ("", self._specs[step.service].zone(number))
+            ]
+            self._remove(step.service, list(meant))
+
+    def zones(self, service: str) -> Sequence[str]:
+        """The zones of a service."""
+        return self._specs[service].zones
+
+    def says(self, service: str) -> str:
+        """Who exists, for people."""
+        return shortened(self.services[service])
+
+    def _add(self, service: str, count: int) -> None:
+        first = self._numbered[service]
+        self._numbered[service] = first + count
+        added = {_id(service, number): number for number in range(first, first + count)}
+        self.services[service] |= added
+        self.ever[service] |= added
+
+    def _remove(self, service: str, names: Sequence[str]) -> None:
+        for name in names:
+            self.services[service].pop(name, None)
+
+
+def _id(service: str, number: int) -> str:
+    return f"{service.replace('/', '.')}-{number}"

@@ -1,0 +1,373 @@
+"""What is checked about every call.
+
+It ends once and in time, with its own answer, after fair attempts, and it fails only where faults explain each attempt
+and the decision to give up.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from attrs import define, field
+
+from simulator.virtual.checker import Checker
+from simulator.virtual.checkers.retries import LOCAL, NEVER_SENT
+from simulator.virtual.faults.catalog import STALE, STATUS, WRONG
+from simulator.virtual.reporting.formatting import spelled
+
+if TYPE_CHECKING:
+    from simulator.virtual.checkers.retries import RetryChecker
+    from simulator.virtual.client_under_test import ClientUnderTest
+    from simulator.virtual.network.sockets import Address
+
+_SLACK_S = 0.002
+_KEPT_CANCELLED = 200
+_BUDGET_WINDOW_S = 11.0
+_RATE_LIMITED = 429
+_NO_FAILURE = (STALE, "unsent")
+_NEVER_SENT_ANYWHERE = NEVER_SENT - {"unsent"}
+_SILENT = frozenset({"late", "cancelled", "deadline"})
+_MOST_RESORTS = 16
+"""A call that has been to so many goes on to none that is left out."""
+_USUAL_SHARE = 0.125
+"""Of a call's time: a client takes silence for a sign when most answers take less than this."""
+_LAST_CHANCE_SHARE = 0.4
+"""Of a call's time, before its end: whoever had it for so long had it when the client looked for the last time."""
+_ENOUGH, _LATELY, _SELDOM = 64, 300, 8
+_OUT_OF_TIME, _SHORT_S = ("deadline", "waited", "overloaded"), 0.25
+_KNOWN = frozenset(
+    {"DeadlineExceeded", "ConnectionFailed", "StatusError", "ProtocolViolation", "Overloaded", "LocalResourceError"}
+)
+
+
+@define(eq=False)
+class ObservedCall:
+    """A call in flight.
+
+    Attributes:
+        sut: Whose call.
+        number: Of the client's calls.
+        name: `client.number`.
+        body: What must come back.
+        began_s: When.
+        timeout_s: Its deadline.
+        arrivals: Address and whether the connection had been kept, of each time it reached an instance.
+        is_cancelled: Whether the program has cancelled it.
+        is_once: Whether it must not reach an instance twice.
+        raises: What the program's own code raises for it, if anything.
+    """
+
+    sut: ClientUnderTest
+    number: int
+    name: str
+    body: str
+    began_s: float
+    timeout_s: float
+    arrivals: list[tuple[Address, bool]] = field(factory=list)
+    is_cancelled: bool = False
+    is_once: bool = False
+    raises: BaseException | None = None
+
+
+class ObservedAttempt(NamedTuple):
+    """An attempt of a failed call, as its error tells."""
+
+    address: Address
+    attempt_status: str
+    status: int
+    asked_s: float
+    elapsed_s: float
+
+    @classmethod
+    def of(cls, attempt: Any) -> ObservedAttempt:
+        """The attempt of an error."""
+        outcome = attempt.outcome
+        return cls(
+            attempt.instance.key,
+            str(outcome.attempt_status),
+            outcome.status,
+            outcome.retry_after_s or 0.0,
+            attempt.elapsed_s,
+        )
+
+    def __str__(self) -> str:
+        return f"{spelled(self.address)} {self.attempt_status}{f' {self.status}' if self.status else ''}"
+
+
+class _Slow:
+    """Whether calls of a client are slow now and then only."""
+
+    def __init__(self) -> None:
+        self._answers = 0
+        self._slow: deque[int] = deque(maxlen=_SELDOM + 1)
+
+    def answered(self, *, is_slow: bool) -> None:
+        """A call was answered."""
+        self._answers += 1
+        if is_slow:
+            self._slow.append(self._answers)
+
+    @property
+    def is_usually_fast(self) -> bool:
+        """Whether hardly any of the last few hundred was slow, whichever of them the client may have looked at."""
+        lately = sum(number > self._answers - _LATELY for number in self._slow)
+        return self._answers >= _ENOUGH and lately <= _SELDOM * min(1.0, self._answers / _LATELY)
+
+
+@define(eq=False, slots=False)
+class CallChecker(Checker):
+    """Checks what `CHECKERS` promises of single calls, from `call-ends-once` to `late-hedge`.
+
+    Attributes:
+        _budgets: Knows whether a retry may have been refused for want of budget.
+    """
+
+    _budgets: RetryChecker
+    _retries: defaultdict[int, deque[tuple[float, int]]] = field(
+        init=False, factory=lambda: defaultdict(lambda: deque([(0.0, 0)]))
+    )
+    _slow: defaultdict[int, _Slow] = field(init=False, factory=lambda: defaultdict(_Slow))
+    _cancelled: dict[str, float] = field(init=False, factory=dict)
+    in_flight: dict[str, ObservedCall] = field(init=False, factory=dict)
+
+    def begin(self, record: ObservedCall) -> None:
+        """A call begins."""
+        self.in_flight[record.name] = record
+
+    def cancelled(self, record: ObservedCall) -> None:
+        """A program is about to cancel a call."""
+        record.is_cancelled = True
+        self._cancelled[record.name] = self._seconds()
+        if len(self._cancelled) > _KEPT_CANCELLED:
+            del self._cancelled[next(iter(self._cancelled))]
+
+    def arrived(self, name: str, address: Address, sent_s: float, *, is_kept: bool) -> None:
+        """A call's request, sent at a time, is complete at an instance."""
+        if sent_s > self._cancelled.get(name, sent_s):
+            late_s = sent_s - self._cancelled[name]
+            self._report(
+                "cancelled-is-over", f"call {name} was cancelled, and sent to {spelled(address)} {late_s:.4f} s later"
+            )
+        record = self.in_flight.get(name)
+        if record is None:
+            return
+        earlier = tuple(record.arrivals)
+        record.arrivals.append((address, is_kept))
+        if not earlier:
+            return
+        where = spelled(address)
+        if record.is_once:
+            self._report(
+                "sent-once", f"call {name} is not idempotent, and reached {spelled(earlier[-1][0])} and then {where}"
+            )
+        before = [kept for known, kept in earlier if known == address]
+        # A kept connection that closed under the request may have brought it all the same, and costs no attempt.
+        # Two attempts side by side may both meet one.
+        most_stale = 1 if record.sut.hedge_after_s is None else 2
+        sut = record.sut
+        limit = sut.attempts
+        if sut.hedge_after_s is not None and limit > 1:
+            # Instances that were silent when the next was asked are not counted; each is asked once at most.
+            limit = max(limit, len(sut.view), len(sut.seen))
+        limit += min(most_stale, sum(kept for _, kept in earlier))
+        if len(record.arrivals) > limit:
+            self._report(
+                "attempts-within-limit",
+                f"call {name} reached instances {len(record.arrivals)} times, of at most {limit}",
+            )
+        others = sut.steady_since(record.began_s) - {address}
+        if not before or not others or before[0]:
+            return
+        # Where it may have tried the others, and got no connection, it may come again.
+        if not self._attribution.disturbs_sockets(sut.number, record.began_s, self._seconds()):
+            self._report(
+                "attempts-within-limit", f"call {name} came to {where} again, where it had failed on a new connection"
+            )
+
+    def answered(self, record: ObservedCall, answer: str) -> None:
+        """A call ends with a response."""
+        now_s = self._end(record)
+        if record.is_cancelled:
+            self._report("call-ends-once", f"call {record.name} was answered after it was cancelled")
+        if record.raises is not None:
+            self._report(
+                "call-ends-once", f"call {record.name} was answered though its program raised {record.raises!r}"
+            )
+        self._slow[record.sut.number].answered(is_slow=now_s - record.began_s > record.timeout_s * _USUAL_SHARE)
+        if answer != record.body:
+            window = (record.began_s, now_s)
+            explained = any(
+                self._attribution.explain(address, WRONG, 0, record.sut.number, window)
+                for address, _ in record.arrivals
+            )
+            if not explained:
+                self._report(
+                    "response-matches-request", f"call {record.name} got another answer than its own: {answer[:60]!r}"
+                )
+
+    def failed(self, record: ObservedCall, error: BaseException) -> str:
+        """A call ends with an error.
+
+        Returns:
+            What became of it, in a line.
+        """
+        now_s = self._end(record)
+        name = type(error).__name__
+        attempts = [ObservedAttempt.of(attempt) for attempt in getattr(error, "attempts", ())]
+        if record.is_cancelled:
+            if name != "CancelledError":
+                self._report("call-ends-once", f"call {record.name} was cancelled and ended as {name}")
+        elif record.raises is not None and not attempts:
+            # Whatever the client makes of it: the call has ended, and once.
+            pass
+        elif name not in _KNOWN:
+            self._report("failure-explained", f"call {record.name} failed as {name}: {error}")
+        else:
+            self._check_attempts(record, attempts, now_s)
+            self._check_once(record, attempts)
+            self._check_giving_up(record, name, attempts, now_s)
+        reached = ", ".join(spelled(address) for address, _ in record.arrivals)
+        trail = ", ".join(map(str, attempts)) or f"it was at {reached or 'no instance yet'}"
+        return f"{name} after {now_s - record.began_s:.3f} s: {trail}"
+
+    def overdue(self) -> None:
+        """Look for calls that should have ended."""
+        now_s = self._seconds()
+        for record in list(self.in_flight.values()):
+            if now_s > record.began_s + record.timeout_s + 1.0 and not self._is_disturbed(record, now_s):
+                del self.in_flight[record.name]
+                self._report(
+                    "call-ends-once", f"call {record.name} has not ended {now_s - record.began_s:.1f} s after it began"
+                )
+
+    def sample(self, sut: ClientUnderTest, spent: int) -> None:
+        """Keep account of what a client spends of its budget; `spent` is the number of retries and hedges so far."""
+        kept = self._retries[sut.number]
+        now_s = self._seconds()
+        kept.append((now_s, spent))
+        while kept[0][0] < now_s - _BUDGET_WINDOW_S and len(kept) > 1:
+            kept.popleft()
+
+    # -- how it checks
+
+    def _end(self, record: ObservedCall) -> float:
+        now_s = self._seconds()
+        if self.in_flight.pop(record.name, None) is None:
+            self._report("call-ends-once", f"call {record.name} ended more than once, or after it was overdue")
+        late_s = now_s - record.began_s - record.timeout_s
+        if late_s > _SLACK_S and not self._is_disturbed(record, now_s):
+            self._report("call-ends-once", f"call {record.name} ended {late_s:.3f} s after its deadline")
+        return now_s
+
+    def _is_disturbed(self, record: ObservedCall, now_s: float) -> bool:
+        return self._attribution.disturbs_client(record.sut.number, record.began_s, now_s)
+
+    def _check_attempts(self, record: ObservedCall, attempts: list[ObservedAttempt], now_s: float) -> None:
+        sut = record.sut
+        spent = _spent(attempts, sut)
+        if sut.hedge_after_s is not None:
+            # Not counted where the call had gone on beside it; the checker of hedges, which knows when each began,
+            # counts the others.
+            spent -= sum(tried.attempt_status == "attempt_timeout" for tried in attempts)
+        if spent > sut.attempts:
+            self._report(
+                "attempts-within-limit", f"call {record.name} took {spent} attempts, of at most {sut.attempts}"
+            )
+        steady = sut.steady_since(record.began_s)
+        seen: dict[Address, str] = {}
+        for at, tried in enumerate(attempts):
+            address, attempt_status = tried.address, tried.attempt_status
+            if (
+                address in seen
+                and len(steady | {address}) > 1
+                and seen[address] != LOCAL
+                # After so many it goes to none that is left out, but again to one that has not failed.
+                and (seen[address] not in (*_NO_FAILURE, "waited") or (steady - seen.keys() and at < _MOST_RESORTS))
+            ):
+                self._report(
+                    "attempts-within-limit",
+                    f"call {record.name} tried {spelled(address)} twice, the first time {seen[address]}",
+                )
+            seen[address] = attempt_status
+            if at and attempt_status in _OUT_OF_TIME and tried.elapsed_s < _SHORT_S:
+                # Those before it left it no time, or came here all together.
+                continue
+            # A line that is full has been growing for as long as its first call may take.
+            since_s = record.began_s - (record.timeout_s if attempt_status == "overloaded" else 0.0)
+            if not self._attribution.explain(address, attempt_status, tried.status, sut.number, (since_s, now_s)):
+                self._report("failure-explained", f"call {record.name}: nothing explains {tried}")
+
+    def _check_once(self, record: ObservedCall, attempts: list[ObservedAttempt]) -> None:
+        sent = [tried for tried in attempts[:-1] if tried.attempt_status not in NEVER_SENT]
+        if record.is_once and sent:
+            self._report("sent-once", f"call {record.name} is not idempotent, and went on after {sent[0]}")
+
+    def _check_giving_up(self, record: ObservedCall, name: str, attempts: list[ObservedAttempt], now_s: float) -> None:
+        sut = record.sut
+        spent_s = now_s - record.began_s
+        if name == "DeadlineExceeded":
+            if spent_s < record.timeout_s - _SLACK_S and not self._is_disturbed(record, now_s):
+                self._report("call-ends-once", f"call {record.name} ran out of time {spent_s:.3f} s after it began")
+            self._check_second_chance(record, attempts, now_s)
+            return
+        if not attempts:
+            self._report("failure-explained", f"call {record.name} failed as {name} without an attempt")
+            return
+        last = attempts[-1]
+        label = last.status if last.attempt_status == STATUS else last.attempt_status
+        is_retried = label in sut.retry_on or (label == _RATE_LIMITED and last.asked_s > 0)
+        left = sut.steady_since(record.began_s) - {tried.address for tried in attempts}
+        excuses = (
+            not is_retried,
+            record.is_once and last.attempt_status not in NEVER_SENT,
+            _spent(attempts, sut) >= sut.attempts,
+            len(attempts) >= _MOST_RESORTS,
+            not left,
+            record.timeout_s - spent_s <= max(last.asked_s, sut.backoff_max_s) + _SLACK_S,
+            self._budgets.is_budget_short(sut, self._recent_retries(sut, now_s) + self._undecided(now_s)),
+            self._is_disturbed(record, now_s),
+        )
+        if not any(excuses):
+            untried = ", ".join(map(spelled, sorted(left)))
+            spent = f"{self._recent_retries(sut, now_s)} retries lately, of {sut.budget_floor:g} at least"
+            says = f"gave up after {len(attempts)} attempts with {untried} untried, and {spent}"
+            self._report("failure-explained", f"call {record.name} {says}")
+
+    def _check_second_chance(self, record: ObservedCall, attempts: list[ObservedAttempt], now_s: float) -> None:
+        """`late-hedge`: a call ran out of time; where silence is unusual it went to somebody else before."""
+        sut = record.sut
+        left = sut.steady_since(record.began_s) - {tried.address for tried in attempts}
+        excuses = (
+            sut.hedge_after_s is None,
+            record.is_once,
+            not attempts or len(attempts) >= sut.attempts,
+            attempts and attempts[-1].elapsed_s < record.timeout_s * _LAST_CHANCE_SHARE,
+            not left,
+            not self._slow[sut.number].is_usually_fast,
+            self._recent_retries(sut, now_s) > sut.budget_floor / 2,
+            self._is_disturbed(record, now_s),
+        )
+        if not any(excuses):
+            untried = ", ".join(map(spelled, sorted(left)))
+            self._report("late-hedge", f"call {record.name} waited in silence to its end, with {untried} untried")
+
+    def _undecided(self, now_s: float) -> int:
+        """Calls that may have taken a retry out of a budget that they had not begun, or had not when they ended."""
+        return len(self.in_flight) + sum(at_s > now_s - _BUDGET_WINDOW_S for at_s in self._cancelled.values())
+
+    def _recent_retries(self, sut: ClientUnderTest, now_s: float) -> int:
+        since_s, before = self._retries[sut.number][0]
+        return sut.retries + sut.hedges - before if since_s > now_s - 2 * _BUDGET_WINDOW_S else 0
+
+
+def _spent(attempts: list[ObservedAttempt], sut: ClientUnderTest) -> int:
+    """How many attempts count: not the first stale connection, what was never sent, or what was silent.
+
+    Of the only instance of a list every attempt counts, but for what this host lacked.
+    """
+    stale = sum(tried.attempt_status in _NO_FAILURE for tried in attempts)
+    free = _NEVER_SENT_ANYWHERE | (_SILENT if sut.attempts > 1 else frozenset())
+    if len(sut.view) == 1:
+        free = frozenset({LOCAL})
+    return len(attempts) - min(stale, 1) - sum(tried.attempt_status in free for tried in attempts)

@@ -1,0 +1,137 @@
+"""What is checked about the attempts of a call side by side: hedges.
+
+Heard in the events of a client, when there is a listener. A hedge goes to another instance than the attempt beside
+which it runs, counts as an attempt, costs the retry budget, and of all attempts one is answered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from simulator.virtual.checker import Checker
+from simulator.virtual.checkers.retries import NEVER_SENT, EndedAttempt
+from simulator.virtual.reporting.formatting import spelled
+
+if TYPE_CHECKING:
+    from simulator.virtual.checkers.retries import RetryChecker
+    from simulator.virtual.client_under_test import ClientUnderTest
+
+_SLACK_S = 1e-5
+"""Two floats of a clock that counts from 1970 say no more."""
+_SIDE_BY_SIDE = 2
+_NO_FAILURE = frozenset({"stale", "unsent"})
+_UNCOUNTED = _NO_FAILURE | NEVER_SENT | {"late", "cancelled", "deadline"}
+"""Nor is what was silent to the end counted against the limit of attempts."""
+_OVERDUE = "attempt_timeout"
+"""How an attempt ends at its own limit. Where the call went on beside it, it had been silent, and was not counted."""
+_LEAST_SILENCE_S = 0.025
+
+
+@define(eq=False, slots=False)
+class HedgingChecker(Checker):
+    """Checks `hedge-rules`, and collects what `RetryChecker` looks at.
+
+    Attributes:
+        _retries: Looks at the retries of a call that has ended.
+    """
+
+    _retries: RetryChecker
+    _attempts: dict[object, list[EndedAttempt]] = field(init=False, factory=dict)
+    _ended: object = field(init=False, default=None)
+
+    def attempt_ended(self, event: Any) -> None:
+        """A client tells how an attempt ended."""
+        if event.call is self._ended:
+            self._report(
+                "hedge-rules", f"an attempt at {spelled(event.instance.key)} was told after its call had ended"
+            )
+            return
+        now_s, outcome = self._seconds(), event.outcome
+        attempt = EndedAttempt(
+            event.instance.key,
+            str(outcome.attempt_status),
+            outcome.status,
+            outcome.retry_after_s,
+            now_s - event.elapsed_s,
+            now_s,
+            event.retry_of is not None,
+            event.is_hedge,
+        )
+        self._attempts.setdefault(event.call, []).append(attempt)
+
+    def call_ended(self, sut: ClientUnderTest, event: Any) -> None:
+        """A client tells how a call ended."""
+        attempts = self._attempts.pop(event.call, [])
+        self._ended = event.call
+        if attempts:
+            self._check(sut, attempts, self._seconds() - event.elapsed_s, error=event.error)
+
+    def check_over(self, sut: ClientUnderTest) -> None:
+        """Every call has ended, and so has every attempt that was told."""
+        if self._attempts:
+            self._report(
+                "hedge-rules", f"client {sut.number} has told attempts of {len(self._attempts)} calls that never ended"
+            )
+            self._attempts.clear()
+
+    # -- how it checks
+
+    def _check(self, sut: ClientUnderTest, attempts: list[EndedAttempt], began_s: float, *, error: str) -> None:
+        free = _UNCOUNTED if sut.attempts > 1 else _NO_FAILURE | NEVER_SENT
+        spent = sum(attempt.attempt_status not in free and not _was_overdue(attempt, attempts) for attempt in attempts)
+        if spent > sut.attempts:
+            self._report("hedge-rules", f"client {sut.number}: a call took {spent} attempts, of at most {sut.attempts}")
+        answers = sum(attempt.attempt_status == "answered" for attempt in attempts)
+        if answers > 1 or (not error and not answers):
+            self._report("hedge-rules", f"client {sut.number}: a call had {answers} answers")
+        limit_s = sut.attempt_timeout_s
+        is_long = limit_s is not None and any(attempt.ended_s - attempt.began_s > limit_s for attempt in attempts)
+        if (len(attempts) < _SIDE_BY_SIDE and not is_long) or self._is_disturbed(sut, attempts):
+            return
+        if is_long:
+            for attempt in attempts:
+                self._retries.check_length(sut, attempt)
+        if len(attempts) < _SIDE_BY_SIDE:
+            return
+        self._retries.check(sut, attempts)
+        for attempt in attempts:
+            beside = [other for other in attempts if other is not attempt and _runs_beside(attempt, other)]
+            if beside:
+                self._check_hedge(sut, attempt, beside, began_s)
+
+    def _check_hedge(
+        self, sut: ClientUnderTest, attempt: EndedAttempt, beside: list[EndedAttempt], began_s: float
+    ) -> None:
+        """An attempt began while others ran: after a delay beside one, or after silence; and somewhere else."""
+        is_quick = attempt.began_s < max(other.began_s for other in beside) + _LEAST_SILENCE_S - _SLACK_S
+        others = ", ".join(spelled(other.address) for other in beside)
+        what = f"a call of {attempt.began_s - began_s:.3f} s at {spelled(attempt.address)}, beside {others}"
+        if sut.hedge_after_s is None:
+            self._report("hedge-rules", f"client {sut.number} hedged {what}, and was not told to")
+        elif is_quick and sut.hedge_after_s == "late":
+            says = f"which has not been silent for {_LEAST_SILENCE_S:g} s"
+            self._report("hedge-rules", f"client {sut.number} hedged {what}, {says}")
+        elif is_quick and len(beside) > 1:
+            self._report("hedge-rules", f"client {sut.number} had {len(beside) + 1} attempts side by side: {what}")
+        if any(other.address == attempt.address for other in beside):
+            self._report(
+                "hedge-rules", f"client {sut.number}: a call was twice at {spelled(attempt.address)} at the same time"
+            )
+
+    def _is_disturbed(self, sut: ClientUnderTest, attempts: list[EndedAttempt]) -> bool:
+        began_s = min(attempt.began_s for attempt in attempts)
+        return self._attribution.disturbs_client(sut.number, began_s, self._seconds())
+
+
+def _was_overdue(attempt: EndedAttempt, attempts: list[EndedAttempt]) -> bool:
+    """Whether it was silent until its own limit, and the call had gone on beside it."""
+    return attempt.attempt_status == _OVERDUE and any(
+        _runs_beside(other, attempt) for other in attempts if other is not attempt
+    )
+
+
+def _runs_beside(attempt: EndedAttempt, other: EndedAttempt) -> bool:
+    """Whether the other one was running when this one began."""
+    return other.began_s < attempt.began_s - _SLACK_S and other.ended_s > attempt.began_s + _SLACK_S

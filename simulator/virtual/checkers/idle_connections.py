@@ -1,0 +1,68 @@
+"""What is checked about connections that carry no request: they close in time, and at once when bytes come on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from simulator.virtual.network.virtual_time import NS
+from simulator.virtual.reporting.formatting import spelled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from simulator.virtual.checker import Report
+    from simulator.virtual.client_under_test import ClientUnderTest
+    from simulator.virtual.faults.attribution import FaultAttribution
+    from simulator.virtual.network.network import Network
+    from simulator.virtual.network.sockets import VirtualSocket
+
+_CLOSES_WITHIN_S = 0.5
+
+
+class IdleChecker:
+    """Checks `idle-timeout` and `idle-bytes`.
+
+    Args:
+        network: Whose sockets are looked at.
+        attribution: Of the faults at work.
+        report: Takes a checker's name and what it found.
+    """
+
+    def __init__(self, network: Network, attribution: FaultAttribution, report: Report) -> None:
+        self._network = network
+        self._scheduler = network.scheduler
+        self._attribution = attribution
+        self._report = report
+        self._strayed: dict[VirtualSocket, float] = {}
+
+    def strayed(self, near: VirtualSocket) -> None:
+        """Bytes came to a client's connection that carries no request."""
+        self._strayed[near] = self._scheduler.elapsed()
+
+    def look(self, hosts: Mapping[str, Sequence[ClientUnderTest]]) -> None:
+        """Look at the connections of the clients of all hosts; those of one host are a family, with one pool."""
+        now_ns = self._scheduler.now_ns
+        for near in self._network.sockets:
+            if near.is_client and (since_ns := near.idle_since_ns) is not None:
+                family = hosts.get(near.here[0])
+                if family and now_ns - since_ns > family[0].longest_idle_ns:
+                    self._check_idle(family[0], near, (now_ns - since_ns) / NS)
+        if self._strayed:
+            self._check_strayed(hosts)
+
+    def _check_idle(self, sut: ClientUnderTest, near: VirtualSocket, idle_s: float) -> None:
+        now_s = self._scheduler.elapsed()
+        if not self._attribution.disturbs_sockets(sut.number, now_s - idle_s, now_s):
+            says = f"keeps a connection to {spelled(near.getpeername())} that has been idle for {idle_s:.1f} s"
+            self._report("idle-timeout", f"client {sut.number} {says}, of {sut.idle_timeout_s:g}")
+
+    def _check_strayed(self, hosts: Mapping[str, Sequence[ClientUnderTest]]) -> None:
+        now_s, now_ns = self._scheduler.elapsed(), self._scheduler.now_ns
+        for near, at_s in list(self._strayed.items()):
+            if near.is_closed or near.is_dead:
+                del self._strayed[near]
+            elif now_s - at_s > _CLOSES_WITHIN_S and near.reactor.stalled_until_ns < now_ns - NS:
+                del self._strayed[near]
+                number = hosts[near.here[0]][0].number
+                says = f"keeps a connection to {spelled(near.getpeername())} on which bytes came without a request"
+                self._report("idle-bytes", f"client {number} {says}")

@@ -1,0 +1,193 @@
+"""What is checked while most of a fleet, or all of it, is dead.
+
+Run in the profile `minority`, where instances refuse, hang or vanish and nothing else is wrong: then no call is lost
+while one instance answers, the dead get probes only, most calls take what they took before, and when all were dead
+the first to return is found soon. The account of who is dead is the world's own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from simulator.virtual.reporting.formatting import spelled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from random import Random
+
+    from simulator.virtual.checker import Report
+    from simulator.virtual.client_under_test import ClientUnderTest
+    from simulator.virtual.network.sockets import Address
+
+DEADLY = ("crash", "hang", "blackhole", "power_loss")
+"""Kinds of fault that an instance answers nothing under."""
+FOUND_WITHIN_S = 2.0
+_TENTH = 10
+_TIMES = 2.0
+_SLACK_S = 0.001
+_ENOUGH, _SPARE = 30, 3
+
+
+def deaths(rng: Random, instances: int, length_s: float) -> list[tuple[float, str, int, float]]:
+    """Draw who dies, when, how, and for how long: `at_s`, kind, number of the instance, `for_s`.
+
+    Some of `instances` for all of `length_s`, or all of them, of which one returns earlier.
+    """
+    every = rng.random() < 0.25  # noqa: PLR2004  a quarter
+    dead = list(range(instances)) if every else rng.sample(range(instances), rng.randint(1, max(1, instances - 1)))
+    kinds = rng.sample(DEADLY, rng.randint(1, len(DEADLY)))
+    at_s = rng.choice((0.0, 5.0))
+    apart_s = rng.choice((0.0, 0.0, 0.5))
+    end_s = length_s - 2.0
+    first = rng.choice(dead)
+    found = []
+    for number, where in enumerate(dead):
+        begins_s = round(at_s + number * apart_s, 3)
+        ends_s = at_s + (end_s - at_s) / 2 if every and where == first else end_s
+        found.append((begins_s, rng.choice(kinds), where, round(ends_s - begins_s, 3)))
+    return found
+
+
+class _Client:
+    """What is known of one client."""
+
+    def __init__(self, sut: ClientUnderTest) -> None:
+        self.sut = sut
+        self.calm_s: list[float] = []
+        self.later_s: list[float] = []
+        self.ended = 0
+        self.ejections: Counter[Address] = Counter()
+        self.attempts: Counter[Address] = Counter()
+        self.running: dict[object, list[Address]] = {}
+        self.returned_at_s: float | None = None
+        self.found_at_s = self.changed_at_s = 0.0
+
+
+class MinorityChecker:
+    """Checks `no-call-lost`.
+
+    Args:
+        seconds: Virtual time.
+        report: Takes a checker's name and what it found.
+
+    Attributes:
+        is_on: Whether the world is one in which instances die and nothing else is wrong.
+    """
+
+    def __init__(self, seconds: Callable[[], float], report: Report) -> None:
+        self.is_on = False
+        self._seconds = seconds
+        self._report = report
+        self._clients: dict[int, _Client] = {}
+        self._dead: dict[Address, None] = {}
+        self._deaths: defaultdict[Address, list[list[float]]] = defaultdict(list)
+
+    # -- what it hears
+
+    def open(self, sut: ClientUnderTest) -> None:
+        """Keep account of a client whose events are heard."""
+        self._clients[sut.number] = _Client(sut)
+
+    def died(self, addresses: Iterable[Address]) -> None:
+        """These answer nothing from now on."""
+        for address in addresses:
+            self._dead[address] = None
+            self._deaths[address].append([self._seconds(), float("inf")])
+        for client in self._clients.values():
+            client.ended, client.returned_at_s, client.changed_at_s = 0, None, self._seconds()
+
+    def revived(self, addresses: Iterable[Address]) -> None:
+        """These answer again."""
+        for client in self._clients.values():
+            if self._dead.keys() >= client.sut.view.keys():
+                client.returned_at_s = self._seconds()
+            self._check_probes(client)
+            client.ended, client.changed_at_s = 0, self._seconds()
+        for address in addresses:
+            self._dead.pop(address, None)
+            if self._deaths[address]:
+                self._deaths[address][-1][1] = self._seconds()
+
+    def call_ended(self, sut: ClientUnderTest, event: Any) -> None:
+        """A client tells how a call ended."""
+        if not self.is_on:
+            return
+        client, now_s = self._clients[sut.number], self._seconds()
+        client.ended += 1
+        sent_to = client.running.pop(event.call, ())
+        if now_s - event.elapsed_s > client.changed_at_s:
+            client.attempts.update(sent_to)
+        if event.error:
+            # An instance that comes back to all it had been sent meanwhile may say that its queue is full.
+            if event.error not in ("CancelledError", "StatusError"):
+                self._check_lost(client, event, now_s)
+            return
+        if client.returned_at_s is not None:
+            after_s, client.returned_at_s, client.found_at_s = now_s - client.returned_at_s, None, now_s
+            # Until here each call went to the dead, for want of anybody else.
+            client.attempts.clear()
+            client.ejections.clear()
+            client.changed_at_s = now_s
+            if after_s > FOUND_WITHIN_S + _SLACK_S:
+                self._say(client, f"found the first to return {after_s:.3f} s after it had")
+        if not self._deaths:
+            client.calm_s.append(event.elapsed_s)
+        elif self._dead and client.ended > _TENTH:
+            client.later_s.append(event.elapsed_s)
+
+    def attempt_ended(self, sut: ClientUnderTest, event: Any) -> None:
+        """A client tells how an attempt ended."""
+        address, client = event.instance.key, self._clients[sut.number]
+        if self.is_on and address in self._dead and client.ejections[address]:
+            client.running.setdefault(event.call, []).append(address)
+
+    def ejected(self, sut: ClientUnderTest, event: Any) -> None:
+        """A client tells that it leaves an instance out."""
+        if event.instance.key in self._dead:
+            self._clients[sut.number].ejections[event.instance.key] += 1
+
+    # -- how it checks
+
+    def check_over(self, sut: ClientUnderTest) -> None:
+        """The run is over."""
+        client = self._clients.get(sut.number)
+        if not self.is_on or client is None:
+            return
+        if client.returned_at_s is not None:
+            self._say(client, "never found the first to return")
+        if len(client.calm_s) >= _ENOUGH and len(client.later_s) >= _ENOUGH:
+            calm_s, later_s = median(client.calm_s), median(client.later_s)
+            if later_s > _TIMES * calm_s + _SLACK_S:
+                says = f"half of its calls took more than {later_s:.3f} s beside the dead, and {calm_s:.3f} s before"
+                self._say(client, says)
+
+    def _check_lost(self, client: _Client, event: Any, now_s: float) -> None:
+        began_s = now_s - event.elapsed_s
+        if began_s < client.found_at_s or client.returned_at_s is not None:
+            # All were dead, and nobody knew yet of the one that had returned.
+            return
+        well = [
+            address
+            for address, weight in client.sut.view.items()
+            if weight > 0
+            and not any(since_s <= now_s and until_s >= began_s for since_s, until_s in self._deaths[address])
+        ]
+        if well:
+            says = f"lost a call as {event.error} after {event.elapsed_s:.3f} s while {spelled(well[0])} answered"
+            self._say(client, says)
+
+    def _check_probes(self, client: _Client) -> None:
+        """Each probe of a dead instance ends in an ejection; the last ones may be under way."""
+        if self.is_on and not self._dead.keys() >= client.sut.view.keys():
+            for address in self._dead:
+                attempts, ejections = client.attempts[address], client.ejections[address]
+                if attempts > ejections + _SPARE:
+                    says = f"sent {spelled(address)} {attempts} calls after it had been ejected, of {ejections} times"
+                    self._say(client, says)
+        for address in self._dead:
+            client.attempts[address] = client.ejections[address] = 0
+
+    def _say(self, client: _Client, what: str) -> None:
+        self._report("no-call-lost", f"client {client.sut.number} {what}")

@@ -1,0 +1,111 @@
+"""What is checked about telemetry: what a client has counted is what it has told.
+
+The events are added up here, by rules of our own; when nothing is in flight both accounts must be the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulator.virtual.checker import Report
+    from simulator.virtual.client_under_test import ClientUnderTest
+
+_ACCOUNTS = (
+    "calls", "answered", "failed", "attempts", "failures", "failures_at", "retries", "failovers", "hedges", "ejections",
+    "ejections_overflow", "streams", "streams_broken",
+)  # fmt: skip
+_FORMER = "former instances"
+"""Where a client adds up the counts of addresses that left its list long ago."""
+
+
+class EventTotals:
+    """The counters of a client, added up from its events."""
+
+    def __init__(self) -> None:
+        self.calls = self.answered = self.failovers = self.hedges = self.streams = 0
+        self.failed: Counter[str] = Counter()
+        self.attempts: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+        self.failures_at: Counter[str] = Counter()
+        self.retries: Counter[str] = Counter()
+        self.ejections: Counter[str] = Counter()
+        self.ejections_overflow: Counter[str] = Counter()
+        self.streams_broken: Counter[str] = Counter()
+
+    def call_ended(self, event: Any) -> None:
+        """Add a call."""
+        self.calls += 1
+        if event.error:
+            self.failed[event.error] += 1
+        else:
+            self.answered += 1
+
+    def attempt_ended(self, event: Any) -> None:
+        """Add an attempt."""
+        address = event.instance.address
+        self.attempts[address] += 1
+        if event.outcome.attempt_status != "answered":
+            self.failures[_label(event.outcome)] += 1
+            self.failures_at[address] += 1
+        if event.retry_of is not None:
+            self.retries[_label(event.retry_of.outcome)] += 1
+            self.failovers += address != event.retry_of.instance.address
+        self.hedges += event.is_hedge and event.retry_of is None
+
+    def stream_ended(self, event: Any) -> None:
+        """Add a stream."""
+        self.streams += 1
+        if event.outcome.attempt_status != "answered":
+            self.streams_broken[_label(event.outcome)] += 1
+
+    def ejected(self, event: Any) -> None:
+        """Add an ejection."""
+        self.ejections[event.instance.address] += 1
+
+    def not_ejected(self, event: Any) -> None:
+        """Add an ejection that was refused."""
+        self.ejections_overflow[event.instance.address] += 1
+
+    def differences(self, counters: Any) -> list[str]:
+        """Where the client's own account is another, when no call is in flight."""
+        pairs = ((name, *_folded_alike(getattr(self, name), getattr(counters, name))) for name in _ACCOUNTS)
+        return [f"{name}: counted {counted}, told {told}" for name, told, counted in pairs if told != counted]
+
+
+class TelemetryChecker:
+    """Checks `telemetry-consistent`.
+
+    Args:
+        report: Takes a checker's name and what it found.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._totals: dict[int, EventTotals] = {}
+
+    def open(self, sut: ClientUnderTest) -> EventTotals:
+        """Add up the events of a client from here on; who hears them enters each, from the first on."""
+        totals = self._totals[sut.number] = EventTotals()
+        return totals
+
+    def check_over(self, sut: ClientUnderTest) -> None:
+        """No call of a client is in flight."""
+        totals = self._totals.get(sut.number)
+        if totals is not None:
+            for found in totals.differences(sut.client.counters):
+                self._report("telemetry-consistent", f"client {sut.number} has not counted what it has told: {found}")
+
+
+def _folded_alike(told: Any, counted: Any) -> tuple[Any, Any]:
+    """Add up the same addresses in `deferred_settings` as the client has in `counted`."""
+    if not isinstance(told, Counter) or _FORMER not in counted:
+        return told, counted
+    folded = Counter({address: min(count, counted[address]) for address, count in told.items() if address in counted})
+    folded[_FORMER] = told.total() - folded.total()
+    return folded, counted
+
+
+def _label(outcome: Any) -> str:
+    return str(outcome.status if outcome.attempt_status == "status" else outcome.attempt_status)

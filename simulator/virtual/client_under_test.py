@@ -1,0 +1,179 @@
+"""A client under test, as the oracle sees it: its settings as plain numbers, its public API, and no line of its code.
+
+Whatever is read here is public: the list of instances, counters, the account of discovery.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any
+
+from simulator.virtual.network.virtual_time import NS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from simulator.virtual.network.reactor import VirtualReactor
+    from simulator.virtual.network.sockets import Address
+
+_KEPT_VIEWS = 50
+_IDLE_SLACK_S = 1.5
+
+
+class ClientUnderTest:
+    """One client.
+
+    Args:
+        number: Of the client, from 0.
+        client: The real one.
+        reactor: Its host, which it may share with clients of other services.
+        seconds: Virtual time, which is not what its wall clock says.
+        is_parent: Whether it is no child of another client.
+
+    Attributes:
+        service: Whose instances it calls.
+        budget: Clients with an equal one share their retry budget.
+        compares: Whether an instance may be left out for being worse than the others.
+        is_heard: Whether somebody listens to its events.
+        failed_before: The failed attempts of the call that it told the end of last: of the one that is answered now.
+        eject_bound_s: Bound on an ejection that has doubled; `eject_max_s` bounds one that has not.
+        changed_at_s: When its list changed last.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        client: Any,
+        reactor: VirtualReactor,
+        seconds: Callable[[], float],
+        *,
+        is_parent: bool = True,
+    ) -> None:
+        self.number = number
+        self.client = client
+        self.service: str = client.service_name
+        self.reactor = reactor
+        self._seconds = seconds
+        config = client.config
+        self.attempts: int = config.attempts
+        self.timeout_s: float = config.timeout_s
+        self.backoff_base_s: float = config.backoff_base_s
+        self.backoff_max_s: float = config.backoff_max_s
+        self.attempt_timeout_s: float | None = config.attempt_timeout_s
+        self.idle_timeout_s: float = config.idle_timeout_s
+        # An answer that has begun to come may be waited for as long as its call has.
+        self.longest_idle_ns = round((max(config.idle_timeout_s, config.timeout_s) + _IDLE_SLACK_S) * NS)
+        self.budget_floor: float = config.retry_budget_min_per_s * 10
+        self.budget_ratio: float = config.retry_budget_ratio
+        self.poll_s: tuple[float, float] = (
+            config.poll_interval_s * (1 - config.poll_jitter),
+            config.poll_interval_s * (1 + config.poll_jitter),
+        )
+        self.discovery_timeout_s: float = config.discovery_timeout_s
+        self.poll_jitter: float = config.poll_jitter
+        self.eject_after: int = config.eject_after
+        self.eject_base_s: float = config.eject_base_s
+        self.max_ejected_ratio: float = config.max_ejected_ratio
+        self.eject_bound_s: float = config.eject_max_s
+        self.eject_max_s: float = max(config.eject_base_s, config.eject_max_s)
+        self.max_connections: int = config.max_connections_per_instance
+        self.retry_on = frozenset(value if isinstance(value, int) else str(value) for value in config.retry_on)
+        self.balancer: str = config.balancer
+        self.subset_size: int | None = config.subset_size
+        self.most_in_flight: int | None = config.max_in_flight_per_instance
+        self.slow_start_s: float = config.slow_start_s
+        self.compares = config.outlier_success_gap is not None or config.outlier_latency_ratio is not None
+        self.hedge_after_s: float | str | None = config.hedge_after_s
+        self.is_parent = is_parent
+        self.calls = 0
+        self.budget: object = number
+        self.is_heard = False
+        self.ready: Any = None
+        self.failed_before: tuple[Any, ...] = ()
+        self.changed_at_s = 0.0
+        self._instances: Any = ()
+        self._views: deque[tuple[float, dict[Address, float]]] = deque([(0.0, {})], maxlen=_KEPT_VIEWS)
+
+    @property
+    def retries(self) -> int:
+        """How many it has made."""
+        return int(self.client.counters.retries.total())
+
+    @property
+    def failures(self) -> Counter[str]:
+        """How many of its attempts have failed, by the instance's address."""
+        return Counter(self.client.counters.failures_at)
+
+    @property
+    def hedges(self) -> int:
+        """How many it has sent."""
+        return int(self.client.counters.hedges)
+
+    @property
+    def ejections(self) -> int:
+        """How often it has left an instance out."""
+        return int(self.client.counters.ejections.total())
+
+    def open_inside(self) -> list[str]:
+        """What it still keeps account of, of calls that have all ended; the one look that is not at its public API."""
+        runtime = self.client._runtime  # noqa: SLF001  nothing public says what it has forgotten to forget
+        calls = runtime.call_context
+        deadlines = {"calls": calls.in_flight, "attempts": calls.attempt_deadlines, "hedges": calls.hedges}
+        loads = runtime.fleet._cluster._loads._loads.values()  # noqa: SLF001
+        found = [f"deadlines of {name}" for name, kept in deadlines.items() if kept]
+        watches = ["watches of overdue attempts"] if runtime.fleet._watches else []  # noqa: SLF001
+        return [*found, *watches, *(["calls in flight"] if any(load.in_flight for load in loads) else [])]
+
+    def parts_of_apply(self) -> dict[str, tuple[Any, str]]:
+        """The steps of taking over a list: of each the object and the name of its method."""
+        cluster = self.client._runtime.fleet._cluster  # noqa: SLF001  a step that raises has no public name
+        return {
+            "balancer": (cluster._balancer, "add"),  # noqa: SLF001
+            "health": (cluster._health, "set_fleet"),  # noqa: SLF001
+            "slow start": (cluster._slow_start, "begin"),  # noqa: SLF001
+        }
+
+    @property
+    def left_out(self) -> tuple[Address, ...]:
+        """Whom it leaves out or suspects; for a suspect, which it tells nobody of, the next of its order steps in."""
+        found: tuple[Address, ...] = tuple(self.client._runtime.fleet._cluster._health.left_out)  # noqa: SLF001
+        return found
+
+    def number_of_timers(self) -> int:
+        """How much its host still has to do."""
+        return len(self.reactor.getDelayedCalls())
+
+    @property
+    def seen(self) -> dict[Address, float]:
+        """The list it had when somebody looked last, which is once a second at least."""
+        return self._views[-1][1]
+
+    @property
+    def view(self) -> dict[Address, float]:
+        """Its list of instances: address to weight."""
+        self.look()
+        return self._views[-1][1]
+
+    def look(self) -> bool:
+        """Take note of its list; whether it has changed."""
+        instances = self.client.instances
+        if instances is self._instances:
+            return False
+        self._instances = instances
+        view = {instance.key: instance.weight for instance in instances}
+        if view == self._views[-1][1]:
+            return False
+        self.changed_at_s = self._seconds()
+        self._views.append((self.changed_at_s, view))
+        return True
+
+    def steady_since(self, since_s: float) -> set[Address]:
+        """The addresses that were in its list, with a weight, all the time since then."""
+        self.look()
+        steady: set[Address] | None = None
+        for at_s, view in reversed(self._views):
+            there = {address for address, weight in view.items() if weight > 0}
+            steady = there if steady is None else steady & there
+            if at_s <= since_s:
+                break
+        return steady or set()

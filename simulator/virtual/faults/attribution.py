@@ -1,0 +1,140 @@
+"""Which failures the faults at work explain: where, when, and as what.
+
+A fault explains from its beginning until a while after its end: what was on its way then is still to be told.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from simulator.virtual.faults.catalog import BROKEN, REFUSED, STALE, STATUS, TIMED_OUT, Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from simulator.virtual.faults.catalog import CatalogEntry
+    from simulator.virtual.network.sockets import Address
+
+_AFTERWARDS_S = 1.0
+_REQUEST_TIMEOUT = 408
+_ALWAYS = frozenset({STALE, "unsent", "retired"})
+"""Servers close idle connections and operators change lists whenever they like."""
+_FORGOTTEN_AFTER_S = 120.0
+_GONE = frozenset({REFUSED, TIMED_OUT, "retired"}) | BROKEN
+
+
+@define(eq=False)
+class FaultEffect:
+    """A fault at work, or just over.
+
+    Attributes:
+        kind: Its kind.
+        name: What the schedule calls it.
+        addresses: Whom it strikes; `None` for everybody.
+        clients: The numbers of the clients it strikes; `None` for all.
+        statuses: HTTP statuses it may cause.
+        begin_s: Since when.
+        until_s: When it explains no more.
+    """
+
+    kind: CatalogEntry
+    name: str
+    addresses: frozenset[Address] | None
+    clients: frozenset[int] | None
+    statuses: tuple[int, ...]
+    begin_s: float
+    until_s: float = math.inf
+
+    def end(self, now_s: float) -> None:
+        """The fault is over."""
+        echo_s = now_s - self.begin_s if self.kind.echoes else 0.0
+        self.until_s = now_s + _AFTERWARDS_S + self.kind.lingers_s + echo_s
+
+    def affects(self, client: int) -> bool:
+        """Whether it strikes a client."""
+        return self.clients is None or client in self.clients
+
+    def holds(self, from_s: float, to_s: float) -> bool:
+        """Whether it explains anything in that time."""
+        return self.begin_s <= to_s and self.until_s >= from_s
+
+
+class FaultAttribution:
+    """The faults that still matter.
+
+    Attributes:
+        alive: Addresses of instances that exist and are in the list.
+    """
+
+    def __init__(self) -> None:
+        self._effects: list[FaultEffect] = []
+        self.alive: dict[Address, str] = {}
+
+    def add(self, effect: FaultEffect) -> None:
+        """A fault begins."""
+        self._effects = [t for t in self._effects if t.until_s > effect.begin_s - _FORGOTTEN_AFTER_S]
+        self._effects.append(effect)
+
+    def extend(self, kinds: Collection[Scope], to_s: float) -> None:
+        """What faults of these scopes have done may last until then."""
+        for effect in self._effects:
+            if effect.kind.scope in kinds:
+                effect.until_s = max(effect.until_s, to_s)
+
+    def explain(
+        self, address: Address, attempt_status: str, status: int, client: int, window: tuple[float, float]
+    ) -> bool:
+        """Whether an attempt on an address may have ended like that."""
+        if attempt_status in _ALWAYS or (address not in self.alive and attempt_status in _GONE):
+            return True
+        if attempt_status == STATUS and status == _REQUEST_TIMEOUT:
+            # An instance's own word for a request that it has had for too long.
+            attempt_status, status = "deadline", 0
+        return any(
+            attempt_status in effect.kind.explains and (attempt_status != STATUS or status in effect.statuses)
+            for effect in self._on(client, window)
+            if effect.addresses is None or address in effect.addresses
+        )
+
+    def disturbs_discovery(self, client: int, from_s: float, to_s: float) -> bool:
+        """Whether anything is wrong with discovery, or with the client, in that time."""
+        return any(
+            effect.kind.scope is Scope.CONTROL or (effect.kind.holds_up_polls and effect.affects(client))
+            for effect in self._effects
+            if effect.holds(from_s, to_s)
+        )
+
+    def disturbs_replies(self, client: int, from_s: float, to_s: float) -> bool:
+        """The same, but for what only changes what a reply says: it is followed like any other."""
+        return any(
+            (effect.kind.scope is Scope.CONTROL and not effect.kind.is_content)
+            or (effect.kind.holds_up_polls and effect.affects(client))
+            for effect in self._effects
+            if effect.holds(from_s, to_s)
+        )
+
+    def disturbs_sockets(self, client: int, from_s: float, to_s: float) -> bool:
+        """Whether the client's host may not open, write or close a connection in that time."""
+        return any(
+            effect.kind.holds_up_polls and effect.affects(client)
+            for effect in self._effects
+            if effect.holds(from_s, to_s)
+        )
+
+    def disturbs_client(self, client: int, from_s: float, to_s: float) -> bool:
+        """Whether the client's own reactor or clock is wrong in that time."""
+        return any(
+            effect.kind.scope is Scope.CLIENT and effect.affects(client)
+            for effect in self._effects
+            if effect.holds(from_s, to_s)
+        )
+
+    def _on(self, client: int, window: tuple[float, float]) -> list[FaultEffect]:
+        return [
+            effect
+            for effect in self._effects
+            if effect.affects(client) and effect.kind.scope is not Scope.CONTROL and effect.holds(*window)
+        ]

@@ -1,0 +1,343 @@
+"""Every fault of the virtual world: whom it strikes, what it may be drawn with, and which failures it explains.
+
+The oracle is silent only where a row of this table explains what a client saw; so a row that explains too much hides
+bugs, and one that explains too little cries wolf. How a fault is carried out is in `injector`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from simulator.virtual.network.fault_points import ANY, BAD_ADDRESS, LOCAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from random import Random
+
+    Draw = Callable[[Random], Any]
+
+
+class Scope(StrEnum):
+    """Whom a fault strikes."""
+
+    INSTANCE = "instance"
+    ZONE = "zone"
+    CLIENT = "client"
+    """The clock or the time of a client's host: nothing that it does in time can be expected."""
+    INSIDE = "process of client"
+    """What a client's own process lacks, or raises."""
+    CONTROL = "control"
+    """The control plane: what discovery answers, and the way to it."""
+    MEMBER = "fleet member"
+    """One of those in the list: no fault, but what operators do."""
+    FLEET = "fleet"
+    """The fleet as a whole, likewise."""
+
+
+REFUSED, TIMED_OUT = "connect_refused", "connect_timeout"
+LOST, CUT, STALE, VIOLATION, STATUS = "lost", "cut", "stale", "violation", "status"
+LATE = frozenset({TIMED_OUT, "attempt_timeout", "waited", "deadline", "overloaded"})
+"""What a fault does that takes time and nothing else: calls wait, and lines grow."""
+BROKEN = frozenset({LOST, CUT, STALE})
+AT_HOME = frozenset({"connect_failed", "local_resource", *LATE})
+"""What a host's own want of something does."""
+WRONG = "wrong answer"
+
+
+@frozen
+class CatalogEntry:
+    """One kind of fault.
+
+    Attributes:
+        says: One line for people.
+        scope: Whom it strikes.
+        explains: Statuses of attempts (`AttemptStatus`) that it may cause.
+        statuses: HTTP statuses that it may cause; empty with `STATUS` for the one it is drawn with.
+        lasts_s: Shortest and longest.
+        draws: What it is drawn with.
+        fault: The simulator's fault that carries it out; empty when something else does.
+        lingers_s: How long after its end it still explains, beyond what every fault gets.
+        echoes: Whether it explains for as long again as it lasted: packets are sent again after ever longer pauses.
+        is_content: Whether only what a reply of discovery says is changed, and not how it comes.
+        point: The point that fails, of `fault_points.POINTS`; empty for what is no such fault.
+    """
+
+    says: str
+    scope: Scope = Scope.INSTANCE
+    explains: frozenset[str] = frozenset()
+    statuses: tuple[int, ...] = ()
+    lasts_s: tuple[float, float] = (1.0, 30.0)
+    draws: Mapping[str, Draw] = field(factory=dict)
+    fault: str = ""
+    lingers_s: float = 0.0
+    echoes: bool = False
+    is_content: bool = False
+    point: str = ""
+
+    @property
+    def holds_up_polls(self) -> bool:
+        """Whether the clients that it strikes may not poll, or not in time."""
+        return self.scope is Scope.CLIENT or (self.scope is Scope.INSIDE and bool(self.explains))
+
+
+def _choice(*values: Any) -> Draw:
+    return lambda rng: rng.choice(values)
+
+
+def _between(low: float, high: float) -> Draw:
+    return lambda rng: round(rng.uniform(low, high), 3)
+
+
+def _whole(low: int, high: int) -> Draw:
+    return lambda rng: rng.randint(low, high)
+
+
+_OFTEN = {"probability": _choice(0.05, 0.3, 1.0)}
+_MALFORMED = (
+    "not_http", "bad_status_line", "http_2_version", "no_colon", "folded_header", "two_lengths", "length_and_chunked",
+    "bad_chunk_size", "huge_header", "informational", "switching_protocols", "unsolicited", "leading_garbage",
+)  # fmt: skip
+
+
+def _instance(says: str, *explains: str, **more: Any) -> CatalogEntry:
+    return CatalogEntry(says, explains=frozenset(explains), **more)
+
+
+SERVED: dict[str, CatalogEntry] = {
+    "crash": _instance("connections are reset and the port refuses; then it is back", REFUSED, *BROKEN),
+    "hang": _instance("accepts, and answers nothing until it goes on", *LATE, *BROKEN),
+    "drain": _instance("terminates, and is back", REFUSED, *BROKEN),
+    # Lost too: the kernel resets a connection whose handshake is under way when the port closes.
+    "refuse": _instance("new connections are refused", REFUSED, LOST, fault="refuse"),
+    # Late too: whoever stands in line behind requests that are silent for a while gets what is left of its own time.
+    "reset": _instance(
+        "the connection is reset", *LATE, *BROKEN, fault="reset_peer", draws={**_OFTEN, "timeout": _choice(0, 0, 50)}
+    ),
+    "swallow": _instance(
+        "requests are swallowed", *LATE, *BROKEN, fault="timeout",
+        draws={"probability": _choice(0.05, 0.2), "timeout": _choice(0, 300)},
+    ),
+    "grey": _instance(
+        "answers are slow", *LATE, fault="latency",
+        draws={**_OFTEN, "latency": _choice(100, 600, 3000), "jitter": _choice(0, 500)},
+    ),
+    "error": _instance(
+        "a status that is not 200", STATUS, fault="http_status", draws={**_OFTEN, "code": _choice(400, 404, 500, 502)}
+    ),
+    "unavailable": _instance(
+        "503 or 450: go elsewhere", STATUS, fault="http_status", draws={**_OFTEN, "code": _choice(503, 450)}
+    ),
+    "limited": _instance(
+        "429 or 503 with Retry-After", STATUS, *LATE, fault="http_status",
+        draws={**_OFTEN, "code": _choice(429, 503), "retry_after": _choice(0, 1)},
+    ),
+    "cut": _instance("the connection ends inside the answer", *BROKEN, VIOLATION, fault="limit_data", draws={
+        **_OFTEN, "bytes": _whole(0, 120), "reset": _choice(False, True),
+    }),
+    "trickle": _instance(
+        "the answer's bytes trickle", *LATE, fault="bandwidth", draws={"rate": _choice(1, 20)}, lasts_s=(1.0, 10.0)
+    ),
+    "slices": _instance(
+        "the answer comes in small segments", *LATE, fault="slicer", draws={"average_size": _choice(1, 10)}
+    ),
+    "truncated": _instance("200 with a body cut short", WRONG, fault="truncate_body", draws=_OFTEN),
+    "garbled": _instance("200 with other bytes", WRONG, fault="garble_body", draws={**_OFTEN, "bytes": _whole(1, 4)}),
+    "malformed": _instance(
+        "the answer breaks HTTP", VIOLATION, *BROKEN, *LATE, STATUS, WRONG, fault="malformed_response",
+        draws={**_OFTEN, "how": _choice(*_MALFORMED)},
+    ),
+    "wrong_length": _instance(
+        "the length does not agree with the body", VIOLATION, *BROKEN, *LATE, WRONG, fault="wrong_content_length",
+        draws={**_OFTEN, "difference": _choice(-3, 10), "close": _choice(True, True, False)},
+    ),
+    "slow_close": _instance("the FIN is late", *LATE, *BROKEN, fault="slow_close", draws={"delay": _choice(20, 1000)}),
+    "close_idle": _instance(
+        "kept connections close when the next request comes", *BROKEN, fault="close_idle",
+        draws={"race": _choice(True, True, False), "idle": _choice(0, 500), "reset": _choice(False, True)},
+    ),
+    "slow_work": _instance("computing takes longer", *LATE, STATUS, statuses=(450,), fault="slow"),
+    "reused": _instance("another service has the address: 404", STATUS, statuses=(404,), fault="reused"),
+}  # fmt: skip
+"""Strikes one instance, by the simulator itself."""
+
+NETWORKED: dict[str, CatalogEntry] = {
+    "idle_fin": _instance(
+        "idle connections get a FIN, again and again, while requests are written", *BROKEN,
+        draws={"every_s": _choice(0.05, 0.5)},
+    ),
+    "idle_rst": _instance("idle connections are reset, again and again", *BROKEN, draws={"every_s": _choice(0.1, 1.0)}),
+    "busy_rst": _instance(
+        "connections are reset while a request is on its way", *BROKEN, draws={"every_s": _choice(0.01, 0.1)},
+        lasts_s=(1.0, 10.0),
+    ),
+    "syn_unanswered": _instance("handshakes are not answered", *LATE, echoes=True),
+    "slow_handshake": _instance("handshakes take long", *LATE, draws={"handshake_s": _choice(0.3, 0.9, 2.0)}),
+    "full_queue": _instance("the queue of connections is full", *LATE, echoes=True),
+    "latency": _instance(
+        "everything takes longer", *LATE, lingers_s=5.0,
+        draws={"latency_s": _choice(0.01, 0.1, 0.8), "jitter_s": _choice(0.0, 0.05), "tail": _choice(0.0, 0.02)},
+    ),
+    "loss": _instance("packets are lost and sent again", *LATE, lingers_s=5.0, draws={"loss": _choice(0.01, 0.1, 0.3)}),
+    "narrow": _instance("little bandwidth", *LATE, lingers_s=5.0, draws={"bytes_per_s": _choice(2_000, 50_000)}),
+    "segments": _instance("small segments", draws={"segment_bytes": _choice(1, 7, 100)}),
+    "blackhole": _instance("nothing gets through, either way", *LATE, *BROKEN, echoes=True),
+    "blackhole_up": _instance("nothing gets to it", *LATE, *BROKEN, echoes=True),
+    "blackhole_down": _instance("nothing gets from it", *LATE, *BROKEN, echoes=True),
+    "power_loss": _instance("vanishes without a word; what comes back knows no connection", *LATE, *BROKEN, REFUSED,
+                            echoes=True),
+    "clog": _instance("connections stop and go on, each by itself", *LATE, *BROKEN, lingers_s=1.0),
+}  # fmt: skip
+"""Strikes one instance, on its way to the clients."""
+
+ZONED: dict[str, CatalogEntry] = {
+    "zone_loss": CatalogEntry(
+        "all instances of a zone crash", Scope.ZONE, frozenset({REFUSED, *BROKEN}), lasts_s=(5.0, 60.0)
+    ),
+    "zone_hole": CatalogEntry(
+        "nothing gets to or from a zone", Scope.ZONE, LATE | BROKEN, lasts_s=(5.0, 30.0), echoes=True
+    ),
+}  # fmt: skip
+
+ON_CLIENTS: dict[str, CatalogEntry] = {
+    "stall": CatalogEntry("a client's reactor is busy", Scope.CLIENT, LATE | BROKEN, lasts_s=(0.1, 4.0), lingers_s=1.0),
+    "jump_ahead": CatalogEntry(
+        "a client's wall clock is set ahead", Scope.CLIENT, LATE, lasts_s=(0.0, 0.0), lingers_s=1.0,
+        draws={"by_s": _choice(0.5, 3.0, 60.0)},
+    ),
+    "jump_back": CatalogEntry(
+        "a client's wall clock is set back", Scope.CLIENT, LATE, lasts_s=(0.0, 0.0), lingers_s=30.0,
+        draws={"by_s": _choice(0.5, 3.0, 20.0)},
+    ),
+}  # fmt: skip
+
+
+def _inside(says: str, point: str, errors: Sequence[str], *explains: str, **draws: Draw) -> CatalogEntry:
+    return CatalogEntry(
+        says, Scope.INSIDE, frozenset(explains), lasts_s=(0.3, 3.0), lingers_s=1.0, point=point,
+        draws={"error": _choice(*errors), "probability": _choice(0.1, 0.5, 1.0), **draws},
+    )  # fmt: skip
+
+
+INSIDE: dict[str, CatalogEntry] = {
+    "dial_raises": _inside("opening a connection raises", "dial", (*LOCAL, *BAD_ADDRESS), *AT_HOME),
+    "no_socket": _inside("there is no socket to be had", "socket", LOCAL, *AT_HOME),
+    "no_connect": _inside("connecting fails on this host", "connect", LOCAL, *AT_HOME),
+    "send_fails": _inside(
+        "sending fails on this host", "send", ("ENOBUFS", "ENOMEM", "MemoryError"), *AT_HOME, *BROKEN
+    ),
+    "encode_raises": _inside("a request's to_string raises", "encode", ANY),
+    "parse_raises": _inside("a request's parse_response raises", "parse", ANY),
+    "listener_raises": _inside("a listener raises", "listen", ANY),
+    "listener_cancels": _inside("a listener cancels the calls in flight", "cancel", ("ValueError",)),
+    "parser_raises": _inside("a callback of the HTTP parser raises", "read", ANY, VIOLATION, *BROKEN, *LATE),
+    "apply_raises": _inside("taking over a list raises", "apply", ANY, at=_choice("balancer", "health", "slow start")),
+}
+"""Strikes one client's process: what raises or fails inside it, at a point where its code meets other code."""
+
+
+_CONTENT = ("", "empty_list", "garbage", "stale", "bad_rows", "zero_weights", "duplicates", "flapping", "strangers")
+
+
+def _control(says: str, fault: str, **draws: Draw) -> CatalogEntry:
+    return CatalogEntry(
+        says, Scope.CONTROL, lasts_s=(5.0, 120.0), fault=fault, is_content=fault in _CONTENT,
+        draws={"probability": _choice(0.3, 1.0), **draws},
+    )  # fmt: skip
+
+
+ON_CONTROL: dict[str, CatalogEntry] = {
+    "list_status": _control("discovery answers a status", "http_status", code=_choice(404, 429, 500, 503)),
+    "list_empty": _control("discovery answers an empty list", "empty_list"),
+    "list_garbage": _control("discovery answers garbage", "garbage", body=_choice(
+        "<html>busy</html>", "", "{}", "[]", "null", '{"endpoints": {"items": null}}', '{"endpoints": {"items": [[]]}}',
+        '{"endpoints": {"items": [{"ip": 7, "port": "x", "weight": "heavy"}]}}', '{"endpoints": []}', "\x00",
+    )),
+    "list_stale": _control("discovery answers what was", "stale"),
+    "list_late": _control("discovery is slow", "latency", latency=_choice(500, 2500, 4000), jitter=_choice(0, 400)),
+    "list_never": _control("discovery never answers", "timeout", timeout=_choice(0, 1000)),
+    "list_bad_rows": _control("bad rows among the good ones", "bad_rows"),
+    "list_zero": _control("every weight is 0", "zero_weights"),
+    "list_negative": _control("every weight is negative", "zero_weights", weight=_choice(-1, -100)),
+    "list_duplicates": _control("every row several times", "duplicates", copies=_choice(2, 5)),
+    "list_flapping": _control("instances come and go", "flapping", missing=_choice(0.3, 0.9)),
+    "list_strangers": _control("a list of addresses where nobody listens", "strangers"),
+    "list_huge": _control("the list, and padding", "huge", bytes=_choice(1000, 100_000)),
+    "list_unreachable": _control("connections to discovery are reset", "unreachable"),
+    "list_cut": _control("the reply ends early", "limit_data", bytes=_whole(0, 400)),
+    "list_malformed": _control("the reply breaks HTTP", "malformed_response", how=_choice(*_MALFORMED)),
+    "list_wrong_length": _control("the length is wrong", "wrong_content_length", difference=_choice(-3, 10)),
+    "control_hole": CatalogEntry("nothing gets to discovery", Scope.CONTROL, lasts_s=(5.0, 60.0), echoes=True),
+    "control_slow": CatalogEntry(
+        "the way to discovery is bad", Scope.CONTROL, lasts_s=(5.0, 60.0), lingers_s=5.0,
+        draws={"loss": _choice(0.1, 0.5), "segment_bytes": _choice(1, 50), "latency_s": _choice(0.001, 0.3)},
+    ),
+}  # fmt: skip
+
+OPERATED: dict[str, CatalogEntry] = {
+    "add": CatalogEntry("an instance joins", Scope.FLEET, lasts_s=(0.0, 0.0)),
+    "remove": CatalogEntry("an instance leaves the list, drains, and ends", Scope.MEMBER, lasts_s=(0.0, 0.0)),
+    "replace": CatalogEntry("an instance is replaced by a new one", Scope.MEMBER, lasts_s=(0.0, 0.0)),
+    "replace_all": CatalogEntry("the whole fleet is replaced", Scope.FLEET, lasts_s=(0.0, 0.0)),
+    "reweigh": CatalogEntry(
+        "an instance gets another weight", Scope.MEMBER, lasts_s=(0.0, 0.0),
+        draws={"weight": _choice(0, 1, 10, 50, 300)},
+    ),
+    "burst": CatalogEntry(
+        "many calls at once", Scope.FLEET, LATE | {STATUS}, statuses=(450,), lasts_s=(0.0, 0.0),
+        lingers_s=5.0, draws={"calls": _choice(20, 100, 400)},
+    ),
+}  # fmt: skip
+
+OVERLOAD = CatalogEntry(
+    "more calls than the fleet has room for",
+    Scope.FLEET,
+    LATE | {STATUS},
+    statuses=(450,),
+    lingers_s=10.0,
+)
+"""Not a fault of the schedule: what a plan does all the time when it asks for too much."""
+
+
+ON_CONNECTIONS: dict[str, CatalogEntry] = {
+    "stray_bytes": CatalogEntry(
+        "bytes come to a client's idle connections while its program computes", Scope.CLIENT,
+        LATE | BROKEN | {"connect_failed"},
+        lasts_s=(1.0, 8.0), draws={"every_s": _choice(0.1, 0.5), "busy_s": _choice(0.0, 0.002, 0.03)},
+    ),
+    "no_length": _instance(
+        "answers have no length, and end with the connection", *BROKEN, lasts_s=(1.0, 15.0),
+        draws={**_OFTEN, "reset": _choice(False, True, True)},
+    ),
+}  # fmt: skip
+"""Bytes on connections that the simulator by itself does not send."""
+
+ON_WALL_CLOCKS: dict[str, CatalogEntry] = {
+    "wall_ahead": CatalogEntry(
+        "a client's wall clock is set ahead; its timers go on", Scope.INSIDE, lasts_s=(0.0, 0.0),
+        draws={"by_s": _choice(0.5, 600.0, 86_400.0, 3e7)},
+    ),
+    "wall_back": CatalogEntry(
+        "a client's wall clock is set back; its timers go on", Scope.INSIDE, lasts_s=(0.0, 0.0),
+        draws={"by_s": _choice(0.5, 600.0, 86_400.0, 3e7)},
+    ),
+}  # fmt: skip
+
+REWRITTEN: dict[str, CatalogEntry] = {
+    "list_copies": _control("rows several times with other weights, in any order", "", copies=_choice(2, 4)),
+    "list_odd_rows": _control("rows with unreasonable values among the good ones", ""),
+    "list_weights": _control("weights of sixty orders of magnitude", ""),
+    "list_other_status": _control(
+        "a good list with a status that is not 200", "", code=_choice(201, 203, 300, 404, 503)
+    ),
+}
+"""On discovery, by changing what the control plane sends."""
+
+
+FIRST_KINDS: dict[str, CatalogEntry] = {**SERVED, **NETWORKED, **ZONED, **ON_CLIENTS, **ON_CONTROL, **OPERATED}
+"""Those that a plan's own random stream draws from, so that a seed's faults stay what they are when kinds join."""
+LATER_KINDS: dict[str, CatalogEntry] = {**INSIDE, **ON_CONNECTIONS, **ON_WALL_CLOCKS, **REWRITTEN}
+"""Those that are drawn besides, from a stream of their own."""
+KINDS: dict[str, CatalogEntry] = {**FIRST_KINDS, **LATER_KINDS}

@@ -1,0 +1,444 @@
+"""How the faults of a schedule are carried out and taken back, on the network, the fleet and the clients' hosts.
+
+Faults overlap: each leaves its mark in a list of its instance or way, and what holds is what the last marks say, so
+that the end of one never ends another.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from simulator.faults import Fault, Target
+from simulator.instance import State
+from simulator.virtual.faults.catalog import KINDS, REWRITTEN, Scope
+from simulator.virtual.network.virtual_time import NS
+from simulator.virtual.reporting.formatting import few, spelled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from simulator.fleet import Service
+    from simulator.instance import SimulatedInstance
+    from simulator.simulator import Simulator
+    from simulator.virtual.faults.rewriting import Rewriting
+    from simulator.virtual.network.link_conditions import Link, Way
+    from simulator.virtual.network.network import Network
+    from simulator.virtual.network.reactor import VirtualReactor
+    from simulator.virtual.network.sockets import VirtualSocket
+    from simulator.virtual.plan import PlannedFault
+
+    Undo = Callable[[], None]
+
+_GOOD = {
+    "tail": 0.0, "tail_ns": 0, "loss": 0.0, "bytes_per_s": 0, "segment_bytes": 0, "handshake_ns": 0, "is_hole": False,
+    "drops_syn": False,
+}  # fmt: skip
+_DRAINS_S = 2.0
+_STRAYS = 0.5
+_STRAY = (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray", b"HTTP/1.1 408 Request Timeout\r\n\r\n", b"\r\n")
+_CALLBACKS = ("on_message_begin", "on_headers_complete", "on_body", "on_message_complete")
+"""Of httptools, looked up when a connection is made."""
+_STATES = {"crash": State.CRASHED, "hang": State.HUNG, "drain": State.DRAINING}
+
+
+class FaultInjector:
+    """Carries out steps.
+
+    Args:
+        network: Of the world.
+        simulator: The fleet and its control plane.
+        services: Whose instances suffer; operators change the first.
+        hosts: The clients' reactors.
+        zones: Instance i is in zone i modulo this.
+        rewriting: Changes what discovery and instances send.
+        on_burst: Told to begin so many calls at once, of one host or, given none, of all.
+        on_listener: Has the clients of a host listened to by one that misbehaves; what ends that is returned.
+        on_stray: Told of each connection of a client on which bytes come without a request.
+    """
+
+    def __init__(  # noqa: PLR0913  what it acts on, and who is told
+        self,
+        network: Network,
+        simulator: Simulator,
+        services: Sequence[Service],
+        hosts: Sequence[VirtualReactor],
+        zones: int,
+        *,
+        rewriting: Rewriting,
+        on_burst: Callable[[int, VirtualReactor | None], None],
+        on_listener: Callable[[VirtualReactor], Sequence[Undo]],
+        on_stray: Callable[[VirtualSocket], None],
+    ) -> None:
+        self._network = network
+        self._simulator = simulator
+        self._services = services
+        self._service = services[0]
+        self._hosts = hosts
+        self._zones = zones
+        self._rewriting = rewriting
+        self._on_burst = on_burst
+        self._on_listener = on_listener
+        self._on_stray = on_stray
+        self._conditions: dict[Way, list[dict[str, Any]]] = {}
+        self._states: dict[SimulatedInstance, list[State]] = {}
+        self._rng = network.scheduler.stream("acts")
+        self._base = {"latency_ns": 0, "jitter_ns": 0}
+        self._names = 0
+
+    def good_conditions(self, latency_s: float, jitter_s: float) -> None:
+        """Set the link conditions of every way that no fault changes."""
+        self._base = {"latency_ns": round(latency_s * NS), "jitter_ns": round(jitter_s * NS)}
+
+    # -- who is struck
+
+    def targets(self, step: PlannedFault) -> list[SimulatedInstance]:
+        """The instances a step is about, of those there are now."""
+        scope = KINDS[step.kind].scope
+        there = list(self._service.instances.values())
+        if scope is Scope.INSTANCE:
+            there += [one for service in self._services[1:] for one in service.instances.values()]
+        if scope is Scope.ZONE:
+            return [instance for at, instance in enumerate(there) if at % self._zones == step.where % self._zones]
+        if scope in (Scope.CLIENT, Scope.INSIDE, Scope.CONTROL, Scope.FLEET) or not there:
+            return []
+        return there if step.where < 0 else [there[step.where % len(there)]]
+
+    def whom(self, step: PlannedFault) -> str:
+        """The same for people, as it follows the name of a kind."""
+        scope, targets = KINDS[step.kind].scope, self.targets(step)
+        if scope is Scope.CONTROL:
+            return " on discovery"
+        if scope in (Scope.CLIENT, Scope.INSIDE):
+            return f" on client {step.where % len(self._hosts)}"
+        names = few(f"{one.id} {spelled((one.ip, one.port))}" for one in targets)
+        return f" on {names}" if names else ""
+
+    # -- carrying out
+
+    def begin(self, step: PlannedFault) -> Undo:
+        """Carry out a step; what takes it back is returned."""
+        kind, instances = KINDS[step.kind], self.targets(step)
+        if kind.fault:
+            return self._fault(step, kind.fault, instances)
+        act = getattr(self, f"_{step.kind}", None)
+        if act is not None:
+            found: Undo | None = act(step, instances)
+            return found or _nothing
+        if kind.point:
+            return self._fail(step, kind.point)
+        if step.kind in REWRITTEN:
+            return self._rewriting.begin_list(step.kind, step.with_)
+        if step.kind in _STATES:
+            return self._all(self._be(instance, _STATES[step.kind]) for instance in instances)
+        return self._all(self._worsen(self._link(instance), step) for instance in instances)
+
+    def _all(self, undoes: Iterable[Undo]) -> Undo:
+        return _Each([(undo, ()) for undo in undoes])
+
+    def _fault(self, step: PlannedFault, type_: str, instances: Sequence[SimulatedInstance]) -> Undo:
+        taken = {name: value for name, value in step.with_.items() if name != "probability"}
+        targets = [Target(instance.service.name, instance.id) for instance in instances] or [Target(discovery=True)]
+        names = []
+        for target in targets:
+            self._names += 1
+            names.append(f"{step.kind}-{self._names}")
+            self._simulator.faults.add(
+                Fault(
+                    type_,
+                    target=target,
+                    attributes=taken,
+                    name=names[-1],
+                    probability=step.with_.get("probability", 1.0),
+                )
+            )
+        return _Each([(self._simulator.faults.remove, (name,)) for name in names])
+
+    def _be(self, instance: SimulatedInstance, state: State) -> Undo:
+        marks = self._states.setdefault(instance, [])
+        marks.append(state)
+        instance.set_state(state)
+
+        def undo() -> None:
+            marks.remove(state)
+            if instance.id in instance.service.instances:
+                instance.set_state(marks[-1] if marks else State.RUNNING)
+
+        return undo
+
+    # -- on the way
+
+    def _link(self, instance: SimulatedInstance) -> Link:
+        return self._network.link((instance.ip, instance.port))
+
+    def _mark(self, ways: Sequence[Way], conditions: dict[str, Any]) -> Undo:
+        for way in ways:
+            self._conditions.setdefault(way, []).append(conditions)
+            self._renew(way)
+
+        def undo() -> None:
+            for way in ways:
+                # By identity: two faults may look the same.
+                self._conditions[way] = [mark for mark in self._conditions[way] if mark is not conditions]
+                self._renew(way)
+
+        return undo
+
+    def _renew(self, way: Way) -> None:
+        merged = {**_GOOD, **self._base}
+        for mark in self._conditions[way]:
+            merged |= mark
+        self._network.set([way], **merged)
+
+    def _worsen(self, link: Link, step: PlannedFault) -> Undo:
+        """The link conditions a fault is drawn with; names that end in `_s` are seconds."""
+        if step.kind.startswith("blackhole"):
+            ways = {"blackhole_up": [link.up], "blackhole_down": [link.down]}.get(step.kind, list(link.ways))
+            return self._mark(ways, {"is_hole": True})
+        if step.kind == "syn_unanswered":
+            return self._mark([link.up], {"drops_syn": True})
+        conditions = {
+            (name[:-2] + "_ns" if name.endswith("_s") and name != "bytes_per_s" else name): (
+                round(value * NS) if name.endswith("_s") and name != "bytes_per_s" else value
+            )
+            for name, value in step.with_.items()
+        }
+        if conditions.get("tail"):
+            conditions["tail_ns"] = NS
+        return self._mark(link.ways, conditions)
+
+    def _full_queue(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
+        addresses = [(instance.ip, instance.port) for instance in instances]
+        for address in addresses:
+            self._network.close_queue(address)
+        return _Each([(self._network.open_queue, (address,)) for address in addresses])
+
+    def _power_loss(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
+        """Its last words, the resets, get nowhere."""
+        return self._all(
+            undo
+            for instance in instances
+            for undo in (self._mark(self._link(instance).ways, {"is_hole": True}), self._be(instance, State.CRASHED))
+        )
+
+    def _zone_loss(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
+        return self._all(self._be(instance, State.CRASHED) for instance in instances)
+
+    def _zone_hole(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
+        return self._all(self._mark(self._link(instance).ways, {"is_hole": True}) for instance in instances)
+
+    # -- on connections
+
+    def _repeat(self, step: PlannedFault, instances: Sequence[SimulatedInstance], verb: str, *, idle: bool) -> Undo:
+        """End the connections that are idle, or those that are not, again and again."""
+        ended: list[bool] = []
+
+        def again() -> None:
+            if ended:
+                return
+            for connection in [c for i in instances for c in list(i.server.connections) if c.is_idle is idle]:
+                getattr(connection, verb)()
+            self._network.scheduler.call_later(step.with_["every_s"] * (0.5 + self._rng.random()), again)
+
+        again()
+        return lambda: ended.append(True)
+
+    def _idle_fin(self, step: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
+        return self._repeat(step, instances, "close", idle=True)
+
+    def _idle_rst(self, step: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
+        return self._repeat(step, instances, "reset", idle=True)
+
+    def _busy_rst(self, step: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
+        return self._repeat(step, instances, "reset", idle=False)
+
+    def _clog(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
+        """FoundationDB's swizzle: some stop, one after the other, and go on in another order."""
+        addresses = {(instance.ip, instance.port) for instance in instances}
+        sockets = [s for s in self._network.sockets if s.here in addresses or s.there in addresses]
+        chosen = [socket for socket in sockets if self._rng.random() < 0.7]  # noqa: PLR2004  most of them
+        for socket in chosen:
+            self._network.clog(socket)
+
+        def undo() -> None:
+            self._rng.shuffle(chosen)
+            for at, socket in enumerate(chosen):
+                self._network.scheduler.call_later(at * 0.01, self._network.unclog, socket)
+
+        return undo
+
+    def _no_length(self, step: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
+        return self._all(
+            self._rewriting.begin_answers((instance.ip, instance.port), step.with_) for instance in instances
+        )
+
+    def _stray_bytes(self, step: PlannedFault, _: Any) -> Undo:
+        """Again and again: a client begins calls and computes on, and meanwhile bytes come to its idle connections.
+
+        So they come at every moment between the last look at a socket and the request that is written to it.
+        """
+        ended: list[bool] = []
+        later, rng = self._network.scheduler.call_later, self._rng
+
+        def again() -> None:
+            if ended:
+                return
+            for host in self._chosen_hosts(step):
+                busy_s = step.with_["busy_s"] * rng.random()
+                if busy_s:
+                    self._on_burst(rng.randint(1, 4), host)
+                    host.stall(busy_s)
+                later(busy_s * rng.random(), self._stray, host)
+            later(step.with_["every_s"] * (0.5 + rng.random()), again)
+
+        again()
+        return lambda: ended.append(True)
+
+    def _stray(self, host: VirtualReactor) -> None:
+        """Bytes come to some of a host's connections that carry no request, as far as anybody can know there."""
+        addresses = {(one.ip, one.port) for service in self._services for one in service.instances.values()}
+        for near in [near for near in self._network.sockets if near.reactor is host and near.there in addresses]:
+            if near.is_quiet and self._rng.random() < _STRAYS:
+                self._on_stray(near)
+                near.receive_stray(self._rng.choice(_STRAY))
+
+    # -- on clients and the control plane
+
+    def _listener_raises(self, step: PlannedFault, _: Any) -> Undo:
+        ended = [undo for host in self._chosen_hosts(step) for undo in self._on_listener(host)]
+        return self._all([self._fail(step, KINDS[step.kind].point), *ended])
+
+    _listener_cancels = _listener_raises
+
+    def _parser_raises(self, step: PlannedFault, _: Any) -> Undo:
+        """Connections that are made from now on have callbacks that raise; their class is known when the first is."""
+        hosts, ended = self._chosen_hosts(step), self._fail(step, "read")
+        changed: dict[type, dict[str, Any]] = {}
+
+        def made(protocol: Any) -> None:
+            kind = type(protocol)
+            if kind not in changed and hasattr(kind, _CALLBACKS[0]):
+                changed[kind] = {name: getattr(kind, name) for name in _CALLBACKS}
+                for name in _CALLBACKS:
+                    setattr(kind, name, _raising(changed[kind][name]))
+
+        for host in hosts:
+            host.on_protocol = made
+
+        def undo() -> None:
+            ended()
+            for host in hosts:
+                host.on_protocol = None
+            for kind, callbacks in changed.items():
+                for name, callback in callbacks.items():
+                    setattr(kind, name, callback)
+
+        return undo
+
+    def _fail(self, step: PlannedFault, point: str) -> Undo:
+        """Something inside a client's process fails."""
+        error, probability = step.with_["error"], step.with_["probability"]
+        return self._all(
+            host.failing.begin(f"{point} {step.with_['at']}" if "at" in step.with_ else point, error, probability)
+            for host in self._chosen_hosts(step)
+        )
+
+    def _chosen_hosts(self, step: PlannedFault) -> Sequence[VirtualReactor]:
+        return self._hosts if step.where < 0 else [self._hosts[step.where % len(self._hosts)]]
+
+    def _stall(self, step: PlannedFault, _: Any) -> None:
+        for host in self._chosen_hosts(step):
+            host.stall(step.for_s)
+
+    def _jump_ahead(self, step: PlannedFault, _: Any) -> None:
+        for host in self._chosen_hosts(step):
+            host.jump(step.with_["by_s"])
+
+    def _jump_back(self, step: PlannedFault, _: Any) -> None:
+        for host in self._chosen_hosts(step):
+            host.jump(-step.with_["by_s"])
+
+    def _wall_ahead(self, step: PlannedFault, _: Any) -> None:
+        for host in self._chosen_hosts(step):
+            host.set_wall_clock(step.with_["by_s"])
+
+    def _wall_back(self, step: PlannedFault, _: Any) -> None:
+        for host in self._chosen_hosts(step):
+            host.set_wall_clock(-step.with_["by_s"])
+
+    def _control_link(self) -> Link:
+        host, _, port = self._simulator.authority.rpartition(":")
+        return self._network.link((host, int(port)))
+
+    def _control_hole(self, _: PlannedFault, __: Any) -> Undo:
+        return self._mark(self._control_link().ways, {"is_hole": True})
+
+    def _control_slow(self, step: PlannedFault, _: Any) -> Undo:
+        return self._worsen(self._control_link(), step)
+
+    # -- what operators do
+
+    def _add(self, _: PlannedFault, __: Any) -> None:
+        self._service.add_instance()
+
+    def _remove(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> None:
+        if self._others(instances):
+            for instance in instances:
+                self._retire(instance)
+
+    def _replace(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> None:
+        for instance in instances:
+            self._service.add_instance(weight=instance.weight or 100)
+            self._retire(instance)
+
+    def _replace_all(self, step: PlannedFault, _: Any) -> None:
+        self._replace(step, list(self._service.instances.values()))
+
+    def _retire(self, instance: SimulatedInstance) -> None:
+        """Leaves the list, later drains, and ends."""
+        instance.registered = False
+        later = self._network.scheduler.call_later
+        later(_DRAINS_S, lambda: instance.id in self._service.instances and instance.drain())
+        later(
+            2 * _DRAINS_S,
+            lambda: instance.id in self._service.instances and self._service.remove_instance(instance.id),
+        )
+
+    def _reweigh(self, step: PlannedFault, instances: Sequence[SimulatedInstance]) -> None:
+        weight = step.with_["weight"]
+        if weight or self._others(instances):
+            for instance in instances:
+                instance.weight = weight
+
+    def _others(self, instances: Sequence[SimulatedInstance]) -> bool:
+        """Whether others would have calls; no operator leaves a service without anybody."""
+        return any(other.weight > 0 for other in self._service.listed() if other not in instances)
+
+    def _burst(self, step: PlannedFault, _: Any) -> None:
+        self._on_burst(step.with_["calls"], None)
+
+
+def _raising(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """A callback of a connection that raises when its host shall."""
+
+    def raise_or_call(connection: Any, *given: Any) -> Any:
+        failing = connection.transport.reactor.failing
+        if failing.is_on:
+            failing.check("read")
+        return callback(connection, *given)
+
+    return raise_or_call
+
+
+def _nothing() -> None:
+    """There is nothing to take back."""
+
+
+class _Each:
+    """Several things to take back."""
+
+    def __init__(self, acts: Sequence[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
+        self._acts = acts
+
+    def __call__(self) -> None:
+        for act, arguments in self._acts:
+            act(*arguments)

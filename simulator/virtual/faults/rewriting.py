@@ -1,0 +1,156 @@
+"""Replies and answers that the simulator itself cannot give: what it sends is changed on its way out.
+
+Discovery: rows in another order, repeated with other weights, with unreasonable values, or the list under a status that
+is not 200. Instances: an answer without a length, which the end of the connection ends.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from simulator.delivery import Ending, Wire
+from simulator.http1 import render
+from simulator.messages import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from random import Random
+
+    from simulator.messages import Answer
+    from simulator.virtual.network.sockets import Address
+
+    Rewrite = Callable[[Response, Mapping[str, Any], Random], Response]
+
+_OK = 200
+_LONG = 5000
+_RAW = "raw-number-"
+ODD_ROWS: tuple[Mapping[str, Any], ...] = (
+    {"ip": "10.9.0.1", "port": 80, "weight": f"{_RAW}{'9' * _LONG}"},
+    {"ip": "10.9.0.2", "port": f"{_RAW}{'9' * _LONG}", "weight": 1},
+    {"ip": "10.9.0.3", "port": 80, "weight": f"{_RAW}NaN"},
+    {"ip": "10.9.0.4", "port": 80, "weight": f"{_RAW}Infinity"},
+    {"ip": "10.9.0.5", "port": 80, "weight": f"{_RAW}1e400"},
+    {"ip": "10.9.0.6", "port": 70_000, "weight": 1},
+    {"ip": "10.9.0.7", "port": 80, "weight": True},
+    {"ip": "10.9.0.8\r\nX-Evil: 1", "port": 80, "weight": 1},
+    {"ip": ["10.9.0.9"], "port": 80, "weight": 1},
+    {"ip": "10.9.0.10", "port": 80, "weight": {"of": 1}},
+    {"ip": "\ud800", "port": 80, "weight": 1},
+    {"ip": "x" * _LONG, "port": 80, "weight": 1},
+)
+"""None of them is an instance, and each is beside rows that are."""
+
+
+class Rewriting:
+    """What is changed at the moment.
+
+    Args:
+        rng: Source of random draws.
+    """
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._lists: list[tuple[str, Mapping[str, Any]]] = []
+        self._answers: dict[Address, list[Mapping[str, Any]]] = {}
+
+    def begin_list(self, kind: str, with_: Mapping[str, Any]) -> Callable[[], None]:
+        """Change lists from now on; what ends it is returned."""
+        entry = (kind, with_)
+        self._lists.append(entry)
+        return lambda: self._lists.remove(entry)
+
+    def begin_answers(self, address: Address, with_: Mapping[str, Any]) -> Callable[[], None]:
+        """Change the answers of an instance from now on; what ends it is returned."""
+        self._answers.setdefault(address, []).append(with_)
+        return lambda: self._answers[address].remove(with_)
+
+    def reply(self, answer: Answer) -> Answer:
+        """What discovery sends instead of `answer`."""
+        for kind, with_ in self._lists:
+            if isinstance(answer, Response) and answer.status == _OK and self._rng.random() < with_["probability"]:
+                answer = _LISTS[kind](answer, with_, self._rng)
+        return answer
+
+    def answer(self, address: Address, answer: Answer) -> Answer:
+        """What an instance sends instead of `answer`."""
+        for with_ in self._answers.get(address, ()):
+            if isinstance(answer, Response) and answer.status == _OK and self._rng.random() < with_["probability"]:
+                return _without_length(answer, is_reset=with_["reset"])
+        return answer
+
+
+def _without_length(answer: Response, *, is_reset: bool) -> Wire:
+    """The whole body and an orderly end, or a part of it and a reset."""
+    whole = render(answer, keep=False).replace(b"Content-Length: %d\r\n" % len(answer.body), b"", 1)
+    sent = whole[: len(whole) - max(1, len(answer.body) // 2)] if is_reset else whole
+    return Wire([(0.0, sent)], Ending.RESET if is_reset else Ending.CLOSE, 0.001)
+
+
+def _has_weight(row: Any) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("weight"), int | float) and row["weight"] > 0
+
+
+def _rows(answer: Response, change: Callable[[list[Any]], list[Any]]) -> Response:
+    """A reply with other rows; numbers that JSON has no way to write are put in afterwards."""
+    # A rewrite before this one may have put a number there that Python does not read.
+    document = json.loads(answer.body, parse_int=lambda text: int(text) if len(text) < _LONG else _RAW + text)
+    document["endpoints"]["items"] = change(document["endpoints"]["items"])
+    text = json.dumps(document)
+    for row in ODD_ROWS:
+        for value in row.values():
+            if isinstance(value, str) and value.startswith(_RAW):
+                text = text.replace(json.dumps(value), value.removeprefix(_RAW))
+    return answer._replace(body=text.encode())
+
+
+def _copies(answer: Response, with_: Mapping[str, Any], rng: Random) -> Response:
+    def change(rows: list[Any]) -> list[Any]:
+        copies = [
+            {**row, "weight": row["weight"] + rng.choice((0, 0, 1, 7))} if _has_weight(row) else row
+            for row in rows
+            for _ in range(with_["copies"])
+        ]
+        rng.shuffle(copies)
+        return copies
+
+    return _rows(answer, change)
+
+
+def _odd(answer: Response, _: Mapping[str, Any], rng: Random) -> Response:
+    def change(rows: list[Any]) -> list[Any]:
+        mixed = [*rows, *rng.sample(ODD_ROWS, 4)]
+        rng.shuffle(mixed)
+        return mixed
+
+    return _rows(answer, change)
+
+
+def _weights(answer: Response, _: Mapping[str, Any], rng: Random) -> Response:
+    """Weights of sixty orders of magnitude, and smaller ones than a float can divide by."""
+
+    def change(rows: list[Any]) -> list[Any]:
+        return [
+            {**row, "weight": rng.choice((5e-324, 1e-310, 1e-60, 1e-20, 0.1, 1, 2**31 - 1))}
+            if _has_weight(row)
+            else row
+            for row in rows
+        ]
+
+    return _rows(answer, change)
+
+
+def _status(answer: Response, with_: Mapping[str, Any], _: Random) -> Response:
+    """The rows, each heavier by one, so that who takes them over is seen."""
+    answer = _rows(
+        answer, lambda rows: [{**row, "weight": row["weight"] + 1} if _has_weight(row) else row for row in rows]
+    )
+    return answer._replace(status=with_["code"])
+
+
+_LISTS: dict[str, Rewrite] = {
+    "list_copies": _copies,
+    "list_odd_rows": _odd,
+    "list_weights": _weights,
+    "list_other_status": _status,
+}

@@ -1,0 +1,1 @@
+"""Virtual time, and a network in memory with Twisted's own transports on it."""

@@ -1,0 +1,230 @@
+"""A host's reactor on virtual time: as much of Twisted's interfaces as client and simulator use.
+
+Events of sockets are handled by the code of Twisted's epoll reactor, from what the sockets say epoll would report.
+"""
+
+from __future__ import annotations
+
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import DNSLookupError
+from twisted.internet.interfaces import (
+    IHostnameResolver,
+    IReactorPluggableNameResolver,
+    IReactorTCP,
+    IReactorTime,
+)
+from twisted.internet.posixbase import _DisconnectSelectableMixin, _PollLikeMixin
+from zope.interface import implementer
+
+from simulator.virtual.network.fault_points import Failing
+from simulator.virtual.network.transport import VirtualConnector, VirtualPort
+from simulator.virtual.network.virtual_time import NS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from simulator.virtual.network.network import Network
+    from simulator.virtual.network.sockets import VirtualSocket
+    from simulator.virtual.network.virtual_time import Event
+
+_TROUBLE = EPOLLHUP | EPOLLERR
+# What epoll reports of a socket that is read, that is written: trouble always.
+_READ = EPOLLIN | _TROUBLE
+_WRITE = EPOLLOUT | _TROUBLE
+
+
+class _Reading:
+    """Which sockets are read, as Twisted's code asks."""
+
+    def __contains__(self, socket: object) -> bool:
+        return bool(socket.wanted & EPOLLIN)  # type: ignore[attr-defined]
+
+
+@implementer(IReactorTime, IReactorTCP, IReactorPluggableNameResolver)
+class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
+    """The reactor of one host.
+
+    Args:
+        network: What it is connected to.
+        ip: Its address.
+
+    Attributes:
+        stalled_until_ns: Until then the program is busy, or the machine asleep: nothing of it happens.
+        clock_offset_ns: How far the host's wall clock is ahead.
+        written_after_loss: How often a protocol wrote on a transport it had been told is lost.
+        wall_offset_s: How far the wall clock is ahead that programs ask beside the reactor's.
+        wall_set_s: When that was changed last, in virtual seconds.
+        failing: What fails inside the host's process.
+        on_protocol: Told of the protocol of each connection that is made from here.
+    """
+
+    running = True
+    _POLL_DISCONNECTED = _TROUBLE
+    _POLL_IN = EPOLLIN
+    _POLL_OUT = EPOLLOUT
+    _reads = _Reading()
+
+    def __init__(self, network: Network, ip: str) -> None:
+        self.network = network
+        self._scheduler = network.scheduler
+        self.ip = ip
+        self.nameResolver = _Resolver()
+        self.stalled_until_ns = 0
+        self.clock_offset_ns = 0
+        self.written_after_loss = 0
+        self.wall_offset_s = 0.0
+        self.wall_set_s = 0.0
+        self.failing = Failing(network.scheduler.stream(f"failing/{ip}"), lambda: self._scheduler.now_ns)
+        self.on_protocol: Callable[[Any], None] | None = None
+
+    # -- faults of a host
+
+    def stall(self, seconds: float) -> None:
+        """Let nothing of this host happen for a while; then everything that is due."""
+        self.stalled_until_ns = max(self.stalled_until_ns, self._scheduler.now_ns + round(seconds * NS))
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock forward (back when negative). Twisted's timers go by it, so they come early (late)."""
+        by_ns = round(seconds * NS)
+        self.clock_offset_ns += by_ns
+        self._scheduler.shift(self, -by_ns)
+
+    def set_wall_clock(self, by_s: float) -> None:
+        """Set the wall clock beside the reactor's ahead (back when negative); no timer goes by it."""
+        self.wall_offset_s += by_s
+        self.wall_set_s = self._scheduler.elapsed()
+
+    # -- time
+
+    def seconds(self) -> float:
+        """The host's wall clock (`IReactorTime`)."""
+        return (self._scheduler.now_ns + self.clock_offset_ns) / NS
+
+    @property
+    def failed_locally(self) -> bool:
+        """Whether something has failed for what this host lacks, just now."""
+        return self.failing.local_ns == self._scheduler.now_ns
+
+    def wall_seconds(self) -> float:
+        """The host's wall clock beside the reactor's, which may be set by itself."""
+        return self.seconds() + self.wall_offset_s
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kw: Any) -> Event:  # noqa: A002, N802
+        """Call after `delay` seconds (`IReactorTime`)."""
+        return self._scheduler.call_for(self, delay, callable, args, kw)
+
+    def getDelayedCalls(self) -> Sequence[Event]:  # noqa: N802
+        """What is still to be called on this host (`IReactorTime`)."""
+        return [event for event in self._scheduler.pending if event.host is self]
+
+    def callFromThread(self, *_: Any) -> None:  # noqa: N802
+        """There are no threads here."""
+        raise RuntimeError("a thread in virtual time")
+
+    # -- connections
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> VirtualPort:  # noqa: N802
+        """Accept connections (`IReactorTCP`)."""
+        listening = VirtualPort(port, factory, backlog, interface or self.ip, self)
+        listening.startListening()
+        return listening
+
+    def connectTCP(  # noqa: N802
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float = 30,
+        bindAddress: Any = None,  # noqa: N803
+    ) -> VirtualConnector:
+        """Open a connection (`IReactorTCP`)."""
+        if self.failing.is_on:
+            self.failing.check("dial")
+        connector = VirtualConnector(host, port, factory, timeout, bindAddress, self)
+        connector.connect()
+        return connector
+
+    def installNameResolver(self, resolver: Any) -> Any:  # noqa: N802
+        """Resolve names by this from now on (`IReactorPluggableNameResolver`)."""
+        before, self.nameResolver = self.nameResolver, resolver
+        return before
+
+    # -- sockets, as Twisted's transports ask to be told of them
+
+    def addReader(self, reader: Any) -> None:  # noqa: N802
+        """Tell of readability."""
+        socket: VirtualSocket = reader.socket
+        socket.selectable = reader
+        socket.wanted |= _READ
+        self._soon(socket)
+
+    def addWriter(self, writer: Any) -> None:  # noqa: N802
+        """Tell of writability."""
+        socket: VirtualSocket = writer.socket
+        socket.selectable = writer
+        socket.wanted |= _WRITE
+        self._soon(socket)
+
+    def removeReader(self, reader: Any) -> None:  # noqa: N802
+        """Tell no more of readability."""
+        socket = getattr(reader, "socket", None)
+        if socket is not None:
+            socket.wanted = _WRITE if socket.wanted & EPOLLOUT else 0
+            if not socket.wanted:
+                # No circle is left for the collector when it closes now.
+                socket.selectable = None
+
+    def removeWriter(self, writer: Any) -> None:  # noqa: N802
+        """Tell no more of writability."""
+        socket = getattr(writer, "socket", None)
+        if socket is not None:
+            socket.wanted = _READ if socket.wanted & EPOLLIN else 0
+            if not socket.wanted:
+                socket.selectable = None
+
+    def ready(self, socket: VirtualSocket) -> None:
+        """Something has come for a socket, or become of it: tell the program, unless it is too busy."""
+        if not socket.is_queued:
+            self._tell(socket)
+
+    def _soon(self, socket: VirtualSocket) -> None:
+        """Look at a socket in a turn of its own: never inside whatever is happening."""
+        if socket.wanted and not socket.is_queued and socket.readiness() & socket.wanted:
+            socket.is_queued = True
+            scheduler = self._scheduler
+            scheduler.at(scheduler.now_ns, self._tell, socket)
+
+    def _tell(self, socket: VirtualSocket) -> None:
+        if self.stalled_until_ns > self._scheduler.now_ns:
+            socket.is_queued = True
+            self._scheduler.at(self.stalled_until_ns, self._tell, socket)
+            return
+        socket.is_queued = False
+        event = socket.readiness() & socket.wanted
+        if event:
+            self._doReadOrWrite(socket.selectable, socket, event)  # type: ignore[no-untyped-call]
+            self._soon(socket)
+
+
+@implementer(IHostnameResolver)
+class _Resolver:
+    """Names are addresses."""
+
+    def resolveHostName(  # noqa: N802
+        self,
+        resolutionReceiver: Any,  # noqa: N803
+        hostName: str,  # noqa: N803
+        portNumber: int = 0,  # noqa: N803
+        addressTypes: Any = None,  # noqa: ARG002, N803
+        transportSemantics: str = "TCP",  # noqa: ARG002, N803
+    ) -> Any:
+        """Tell the address a name is (`IHostnameResolver`)."""
+        if not hostName.replace(".", "").isdigit():
+            raise DNSLookupError(f"no name is known in virtual time: {hostName}")
+        resolutionReceiver.resolutionBegan(self)
+        resolutionReceiver.addressResolved(IPv4Address("TCP", hostName, portNumber))
+        resolutionReceiver.resolutionComplete()
+        return resolutionReceiver

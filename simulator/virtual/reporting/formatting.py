@@ -1,0 +1,24 @@
+"""How addresses and lists are put into words, the same in every line of a log and in every violation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from simulator.virtual.network.sockets import Address
+
+_FEW = 8
+
+
+def spelled(address: Address) -> str:
+    """An address."""
+    return f"{address[0]}:{address[1]}"
+
+
+def few(items: Iterable[str], separator: str = ", ") -> str:
+    """The first of many, and how many more there are."""
+    named = list(items)
+    more = len(named) - _FEW
+    return separator.join(named[:_FEW]) + (f"{separator}and {more} more" if more > 0 else "")

@@ -1,0 +1,124 @@
+"""Real client and real simulator on a virtual network, for tests that inject failures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel, globalLogPublisher
+from twisted.python.failure import Failure
+
+from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, PredictClient
+from simulator import Fault, ServiceSpec, Simulator
+from simulator.virtual.network.network import Network
+from simulator.virtual.network.reactor import VirtualReactor
+from simulator.virtual.network.virtual_time import Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from simulator.instance import SimulatedInstance
+
+CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
+TOKEN = "a-token-nobody-may-see"
+
+
+class Harness:
+    """A world with one service, one client, and hands to break things."""
+
+    def __init__(
+        self,
+        *,
+        seed: int = 1,
+        service: str = "echo",
+        instances: int = 3,
+        weights: tuple[float, ...] = (),
+        endpoint_type: str = ENDPOINT_TYPE_DIRECT,
+        jitter_s: float = 0.0,
+        **settings: Any,
+    ) -> None:
+        self.scheduler = Scheduler(seed)
+        self.network = Network(self.scheduler, jitter_s=jitter_s)
+        self.reactor = VirtualReactor(self.network, CLIENT)
+        spec = ServiceSpec(service, instances, weights, TOKEN)
+        self.world = Simulator(VirtualReactor(self.network, SERVER), seed=seed, host=SERVER, services=[spec])
+        self.world.start()
+        self.client = PredictClient(
+            self.world.url,
+            service,
+            token=TOKEN,
+            endpoint_type=endpoint_type,
+            reactor=self.reactor,
+            config=ClientConfig(**{"seed": seed, **settings}),
+        )
+        self.logged: list[dict[str, Any]] = []
+        globalLogPublisher.addObserver(self.logged.append)
+        self.started = 0
+        self.ended: list[Any] = []
+
+    def run(self, what: Deferred[Any] | Coroutine[Any, Any, Any], timeout_s: float = 60.0) -> Any:
+        """What a Deferred or coroutine comes to, letting time pass as needed."""
+        results: list[Any] = []
+        waiting = what if isinstance(what, Deferred) else Deferred.fromCoroutine(what)
+        waiting.addBoth(results.append)
+        assert self.scheduler.run_until(lambda: bool(results), timeout_s), "it never ended"
+        if isinstance(results[0], Failure):
+            results[0].raiseException()
+        return results[0]
+
+    def init(self) -> Harness:
+        self.run(self.client.init())
+        return self
+
+    def wait(self, seconds: float) -> None:
+        self.scheduler.run_for(seconds)
+
+    def call(self) -> str:
+        """One call, to its end."""
+        return str(self.run(self.client.predict(f"call {self.started}")))
+
+    def begin_call(self) -> None:
+        """One call that must be answered with its own body, whenever that is."""
+        self.started += 1
+        body = f"call {self.started}"
+        answered = self.client.predict(body)
+        answered.addCallback(lambda response: "ok" if str(response) == body else f"wrong answer to {body}")
+        answered.addErrback(lambda failure: failure.value)
+        answered.addCallback(self.ended.append)
+
+    def traffic(self, seconds: float, per_s: float = 20.0) -> None:
+        """Steady calls for a while."""
+        for _ in range(round(seconds * per_s)):
+            self.begin_call()
+            self.wait(1 / per_s)
+
+    def instance(self, number: int) -> SimulatedInstance:
+        return self.world.instance(f"{self.client._target.service}-{number}")
+
+    def discovery_fault(self, type_: str, **attributes: Any) -> None:
+        """Put a fault on discovery, in place of the one before."""
+        self.world.faults.add(Fault(type_, attributes=attributes, name="bad-list"))
+
+    def heal(self) -> None:
+        self.world.faults.clear()
+
+    @property
+    def lost(self) -> list[Any]:
+        """Calls that failed, hung, or got another one's answer."""
+        return [end for end in self.ended if end != "ok"] + ["no end"] * (self.started - len(self.ended))
+
+    def assert_clean(self) -> None:
+        """Close both; nothing may be left, and nothing may have been said that should not be."""
+        self.wait(10.0)
+        self.run(self.client.close())
+        mine = [event for event in self.scheduler.pending if "eas_tw" in repr(event)]
+        assert not mine
+        self.run(self.world.stop())
+        self.wait(1.0)
+        globalLogPublisher.removeObserver(self.logged.append)
+        assert not self.network.transports
+        assert not self.scheduler.errors
+        assert not self.scheduler.pending
+        assert not [event for event in self.logged if event["log_level"] >= LogLevel.error]
+        assert TOKEN not in repr(self.logged)
+        assert TOKEN not in repr(self.client)

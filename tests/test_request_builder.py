@@ -1,0 +1,257 @@
+"""What is sent: in its place, signed, and nothing that could break out of it."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eas_tw import ConfigError
+from eas_tw.request_builder import RequestBuilder, check_endpoint, check_headers, check_service
+
+NOW = 1777921882.0
+SETTINGS = settings(derandomize=True, deadline=None)
+
+
+def builder(token: str = "", *, plain: bool = False) -> RequestBuilder:
+    made = RequestBuilder(lambda: NOW)
+    made.address("/api/predict/svc", auth="token" if plain else "signature")
+    made.set_token(token)
+    return made
+
+
+def fields(made: RequestBuilder, *arguments: Any, **given: Any) -> dict[str, str]:
+    """The header lines of a request to be, which must all be whole."""
+    text = made.build(b"body", *arguments, **given).fields.decode()
+    assert text.endswith("\r\n")
+    pairs = [line.split(": ", 1) for line in text.removesuffix("\r\n").split("\r\n")]
+    assert len({name.lower() for name, _ in pairs}) == len(pairs)
+    return {name: value for name, value in pairs}  # noqa: C416  dict() would take a malformed pair
+
+
+def test_a_request_without_a_token_says_type_and_length() -> None:
+    """And nothing else."""
+    assert fields(builder()) == {"Content-Type": "application/octet-stream", "Content-Length": "4"}
+
+
+def test_a_signed_request_covers_its_query_and_its_type() -> None:
+    """Another path, query, type, body or second gives another signature; the rest is the same."""
+    made = builder("t0ken")
+    usual = fields(made)
+    assert usual["Date"] == formatdate(NOW, usegmt=True)
+    for other in ({"path": "v2"}, {"query": {"uid": "7"}}, {"headers": {"content-type": "text/plain"}}):
+        assert fields(made, **other)["Authorization"] != usual["Authorization"]
+    assert made.build(b"other").fields != made.build(b"body").fields
+    assert fields(made) == usual
+
+
+def test_a_plain_token_is_sent_as_it_is() -> None:
+    """For custom URLs and `auth="token"`: no date, no digest."""
+    assert fields(builder("t0ken", plain=True)) == {
+        "Content-Type": "application/octet-stream",
+        "Authorization": "t0ken",
+        "Content-Length": "4",
+    }
+
+
+def test_a_new_token_applies_to_the_next_request() -> None:
+    """So do a new type and new headers, and clearing the token takes the old signature away."""
+    made = builder("old")
+    before = fields(made)["Authorization"]
+    made.set_token("new")
+    assert fields(made)["Authorization"] != before
+    made.set_content_type("application/json")
+    made.add_headers({"X-A": "1"})
+    made.set_token("")
+    assert fields(made) == {"Content-Type": "application/json", "X-A": "1", "Content-Length": "4"}
+
+
+def test_later_headers_win_whatever_their_case() -> None:
+    """A call's over the client's, and the content type among them."""
+    made = builder()
+    made.add_headers({"X-A": "1", "X-B": "2"})
+    sent = fields(made, headers={"x-a": "3", "CONTENT-TYPE": "text/plain"})
+    assert sent == {"Content-Type": "text/plain", "x-a": "3", "X-B": "2", "Content-Length": "4"}
+    assert fields(made)["X-A"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "target"),
+    [
+        ("", None, "/api/predict/svc"),
+        ("v2", None, "/api/predict/svc/v2"),
+        ("/v2/x%20y", None, "/api/predict/svc/v2/x%20y"),
+        ("", {"a": "1 2", "b": "ä&="}, "/api/predict/svc?a=1+2&b=%C3%A4%26%3D"),
+        ("", "?a=1", "/api/predict/svc?a=1"),
+        ("v2", "a=1&a=2", "/api/predict/svc/v2?a=1&a=2"),
+    ],
+)
+def test_paths_and_queries(path: str, query: Any, target: str) -> None:
+    """Joined with one slash and one question mark."""
+    assert builder().build(b"", path, query).target.decode() == target
+
+
+BREAKOUTS = ["a b", "a\r\nX: 1", "a\nb", "a\0b", "ä", "a\x7f"]
+
+
+@pytest.mark.parametrize("text", BREAKOUTS)
+def test_nothing_breaks_out_of_the_request_line(text: str) -> None:
+    """Spaces, line breaks, NUL and what is not ASCII, in path and query."""
+    for arguments in ((text,), ("", text)):
+        with pytest.raises(ConfigError):
+            builder().build(b"", *arguments)
+
+
+@pytest.mark.parametrize("text", ["a\r\nX: 1", "a\nb", "a\0b", "ä"])
+def test_nothing_breaks_out_of_a_header(text: str) -> None:
+    """In values; names may not have spaces either; the text never shows a value."""
+    for headers in ({"X": text}, {text: "x"}, {"a b": "x"}, {"": "x"}, {"a:": "x"}):
+        with pytest.raises(ConfigError):
+            check_headers(headers)
+    for setter in (RequestBuilder.set_token, RequestBuilder.set_content_type):
+        with pytest.raises(ConfigError):
+            setter(builder(), text)
+
+
+@pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "Authorization", "DATE"])
+def test_the_clients_own_headers_are_not_the_callers(name: str) -> None:
+    """Two of them would be two requests."""
+    with pytest.raises(ConfigError, match="set by the client"):
+        check_headers({name: "x"})
+
+
+@SETTINGS
+@given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
+def test_whatever_is_accepted_stays_one_request(path: str, query: str, value: str) -> None:
+    """Any text: refused, or in its place."""
+    made = builder("t0ken")
+    try:
+        request = made.build(b"body", path, query, {"X-A": value})
+    except ConfigError:
+        return
+    head = (b"POST %b HTTP/1.1\r\nHost: 10.0.0.1:80\r\n%b\r\n" % (request.target, request.fields)).decode()
+    lines = head.split("\r\n")
+    assert lines[-2:] == ["", ""]
+    assert lines[0].count(" ") == 2
+    assert [line.partition(":")[0] for line in lines[1:-2]] == [
+        "Host", "Content-Type", "X-A", "Content-Length", "Content-MD5", "Date", "Authorization",
+    ]  # fmt: skip
+
+
+def test_no_repr_shows_a_token() -> None:
+    """Neither of a request nor of what makes it."""
+    made = builder("s3cret", plain=True)
+    assert "s3cret" not in repr(made.build(b"")) + repr(made) + repr(made._usual)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("pai-eas-vpc.cn-shanghai.aliyuncs.com", "http://pai-eas-vpc.cn-shanghai.aliyuncs.com"),
+        ("http://127.0.0.1:8780/", "http://127.0.0.1:8780"),
+        ("https://[::1]:8443/base//", "https://[::1]:8443/base"),
+        ("[0:0::1]", "http://[::1]"),
+        ("HTTP://My_Gateway:080/A", "http://my_gateway:80/A"),
+        ("gateway.example.", "http://gateway.example."),
+        ("xn--4ca.example:443", "http://xn--4ca.example:443"),
+    ],
+)
+def test_endpoints(given: str, meant: str) -> None:
+    """With or without a scheme and a slash at the end."""
+    assert check_endpoint(given) == meant
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "", "http://", "ftp://x", "http://x:0", "http://x:99999", "http://u@x", "http://@x", "http://x?a", "http://x#",
+        "http://ä", "a b", "a\nb", "http:/x", "::1", "[::1", "[::1]x", "[1.2.3.4]", "[fe80::1%25eth0]", "a..b", ".a",
+        "x:", "x:\uff18\uff10", "%41.example", "http://x\\y", "https://my_gateway", "x" * 64, None, 7, b"x",
+    ],
+)  # fmt: skip
+def test_endpoints_that_are_none(given: Any) -> None:
+    """One line that shows what one looks like."""
+    with pytest.raises(ConfigError, match="endpoint must look like") as caught:
+        check_endpoint(given)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_error_of_an_endpoint_names_the_setting_and_shows_no_password() -> None:
+    """It may be the custom URL."""
+    with pytest.raises(ConfigError, match="custom_url must look like") as caught:
+        check_endpoint("http://user:s3cret@x", "custom_url")
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "/a", "a/", "a//b", "a?b", "ä", "..", "a/../b", None])
+def test_service_names_that_are_none(name: Any) -> None:
+    """A service is letters, digits and ._-, with a slash after its group."""
+    assert check_service("group/svc_1.2-x") == "group/svc_1.2-x"
+    with pytest.raises(ConfigError, match="service_name"):
+        check_service(name)
+
+
+JSON = "application/json"
+
+
+@pytest.mark.parametrize(
+    ("setting", "extra", "headers", "own", "sent"),
+    [
+        (None, None, None, None, "application/octet-stream"),
+        (None, None, None, JSON, JSON),
+        ("text/csv", None, None, JSON, "text/csv"),
+        ("application/octet-stream", None, None, JSON, "application/octet-stream"),
+        (None, {"content-type": "text/a"}, None, JSON, "text/a"),
+        ("text/csv", {"content-type": "text/a"}, None, JSON, "text/a"),
+        ("text/csv", {"content-type": "text/a"}, {"CONTENT-TYPE": "text/b"}, JSON, "text/b"),
+        (None, None, {"Content-Type": "text/b"}, JSON, "text/b"),
+        (None, None, {"X-A": "b"}, JSON, JSON),
+    ],
+)
+def test_what_the_program_says_wins_over_what_a_request_says(
+    setting: str | None, extra: dict[str, str] | None, headers: dict[str, str] | None, own: str | None, sent: str
+) -> None:
+    """A call's headers, headers of the client, its content type, the request's own, the default."""
+    made = RequestBuilder(lambda: NOW)
+    made.address("/api/predict/s", auth="signature")
+    made.set_token("t")
+    if setting is not None:
+        made.set_content_type(setting)
+    if extra is not None:
+        made.add_headers(extra)
+    for _ in range(2):
+        request = made.build(b"[]", headers=headers, content_type=own)
+        assert request.fields.lower().count(b"content-type:") == 1
+        assert f"Content-Type: {sent}\r\n".encode() in request.fields
+
+
+def test_the_signature_covers_the_requests_own_type() -> None:
+    """The service computes it over what is sent."""
+    fields = []
+    for own, header in ((JSON, None), (None, {"Content-Type": JSON})):
+        made = RequestBuilder(lambda: NOW)
+        made.address("/api/predict/s", auth="signature")
+        made.set_token("t")
+        fields.append(made.build(b"[]", headers=header, content_type=own).fields)
+    assert fields[0] == fields[1]
+
+
+@pytest.mark.parametrize("own", ["", "a\r\nb", 5, [], b"text/plain"])
+def test_a_request_with_a_wrong_type_is_a_config_error(own: Any) -> None:
+    """Before it is sent, also when the client has a type of its own."""
+    made = RequestBuilder(lambda: NOW)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="content_type must be"):
+            made.build(b"[]", content_type=own)
+        made.set_content_type("text/csv")
+
+
+def test_types_of_requests_take_bounded_memory() -> None:
+    """A program may make them up for each call."""
+    made = RequestBuilder(lambda: NOW)
+    for number in range(100):
+        made.build(b"[]", content_type=f"text/x-{number}")
+    assert len(made._usual) <= 16
