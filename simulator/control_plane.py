@@ -168,7 +168,8 @@ class ControlPlane:
         if not named:
             return Response(404, b"no such service\n", "text/plain")
         instances = [instance for service in named for instance in service.listed()]
-        return forward(self._world.reactor, request, instances, self._world.stream("gateway"))
+        world = self._world
+        return forward(world.reactor, request, instances, world.stream("gateway"), world.gateway_timeout_s)
 
 
 def _silence(fault: Fault | None) -> Answer:

@@ -34,7 +34,11 @@ _SWITCHING_PROTOCOLS = 101
 
 
 def forward(
-    reactor: Any, request: ReceivedRequest, instances: Sequence[SimulatedInstance], rng: Random
+    reactor: Any,
+    request: ReceivedRequest,
+    instances: Sequence[SimulatedInstance],
+    rng: Random,
+    timeout_s: float = ANSWER_TIMEOUT_S,
 ) -> Answer | Deferred[Answer]:
     """The answer of one of `instances`, or the gateway's own; the service's `gateway` says what a dead one means."""
     able = [
@@ -45,7 +49,7 @@ def forward(
     if not able:
         return _own(503, "no instance is available")
     trip = _Trip(reactor, request, able, rng)
-    timer = reactor.callLater(ANSWER_TIMEOUT_S, trip.end, _own(504, "the instance did not answer in time"))
+    timer = reactor.callLater(timeout_s, trip.end, _own(504, "the instance did not answer in time"))
     answer = trip.answer
     trip.start()
 

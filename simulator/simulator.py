@@ -19,6 +19,7 @@ from simulator.captures import Capture, Message
 from simulator.control_plane import ControlPlane
 from simulator.fault_registry import FaultRegistry
 from simulator.fleet import Service
+from simulator.gateway import ANSWER_TIMEOUT_S
 from simulator.http1 import Server
 from simulator.journal import Journal
 from simulator.masking import TokenMask
@@ -62,6 +63,7 @@ class Simulator(TwistedService):
         resets: How often it went back to the beginning.
         advertised: The host that others are given.
         mask: Masks the tokens of all services in a text that people will see.
+        gateway_timeout_s: How long the gateway waits for an instance's answer before it says 504.
         nonce: What tells it from any other simulator, in its ready file and its state; empty when nobody has set it.
     """
 
@@ -92,6 +94,7 @@ class Simulator(TwistedService):
         self.began = reactor.seconds()
         self.resets = 0
         self.nonce = ""
+        self.gateway_timeout_s = ANSWER_TIMEOUT_S
         self._streams: dict[str, Random] = {}
         self.journal = Journal()
         self.faults = FaultRegistry(reactor.seconds, self.stream("faults"))

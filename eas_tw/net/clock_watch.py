@@ -51,13 +51,13 @@ class ClockWatch:
         """Look at a reactor's clock every `every_s` seconds, or every `LONGEST_S` if that is less.
 
         Args:
-            reactor: Anything but a `MonotonicReactor` needs no watching, and starts no thread.
+            reactor: Anything but a `MonotonicReactor` that nobody watches needs no thread, and starts none.
             every_s: Seconds, > 0.
 
         Returns:
             Call it to end this; twice is fine. When it returns, a thread that nobody else needs has ended.
         """
-        if not isinstance(reactor, MonotonicReactor):
+        if not isinstance(reactor, MonotonicReactor) or reactor.is_watched:
             return lambda: None
         with self._changed:
             number = next(_numbers)

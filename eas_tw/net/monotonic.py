@@ -53,7 +53,12 @@ class MonotonicReactor:
     Args:
         reactor: Schedules by a clock that can be set.
         monotonic: Seconds since any moment; never set.
+
+    Attributes:
+        is_watched: Whether somebody else calls `look`, as in a simulation, so that no thread has to.
     """
+
+    is_watched = False
 
     def __init__(self, reactor: Any, monotonic: Callable[[], float]) -> None:
         self._reactor = reactor
@@ -96,7 +101,10 @@ class MonotonicReactor:
         Another thread, because the timers of the reactor itself are what a step back holds up.
         """
         if abs(self._measured_s() - self._ahead_s) > _STEP_S:
-            self._reactor.callFromThread(self.realign)
+            self._wake()
+
+    def _wake(self) -> None:
+        self._reactor.callFromThread(self.realign)
 
     def realign(self) -> None:
         """Arm every pending timer for the time that is left of it."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _KEPT_VIEWS = 50
 _IDLE_SLACK_S = 1.5
+_LOOK_UP_S = 1.0
+_TICK_S = 0.001
 
 
 class ClientUnderTest:
@@ -29,6 +31,8 @@ class ClientUnderTest:
         reactor: Its host, which it may share with clients of other services.
         seconds: Virtual time, which is not what its wall clock says.
         is_parent: Whether it is no child of another client.
+        is_named: Whether it has to look up the name of its endpoint.
+        is_monotonic: Whether it counts elapsed time on a reactor whose clock can be set.
 
     Attributes:
         service: Whose instances it calls.
@@ -48,6 +52,8 @@ class ClientUnderTest:
         seconds: Callable[[], float],
         *,
         is_parent: bool = True,
+        is_named: bool = False,
+        is_monotonic: bool = False,
     ) -> None:
         self.number = number
         self.client = client
@@ -70,6 +76,10 @@ class ClientUnderTest:
             config.poll_interval_s * (1 + config.poll_jitter),
         )
         self.discovery_timeout_s: float = config.discovery_timeout_s
+        # So late its timers may be when the reactor's clock has brought them early.
+        self.tick_s = _TICK_S if is_monotonic else 0.0
+        # So long it waits for the look-up of a name of which it knows an address.
+        self.look_up_s = min(_LOOK_UP_S, config.discovery_timeout_s / 3) if is_named else 0.0
         self.poll_jitter: float = config.poll_jitter
         self.eject_after: int = config.eject_after
         self.eject_base_s: float = config.eject_base_s

@@ -13,10 +13,13 @@ from simulator.virtual.faults.catalog import (
     FIRST_KINDS,
     INSIDE,
     KINDS,
+    LONG_LISTS,
     NETWORKED,
+    ON_AGENTS,
     ON_CLIENTS,
     ON_CONNECTIONS,
     ON_CONTROL,
+    ON_NAMES,
     ON_WALL_CLOCKS,
     OPERATED,
     REWRITTEN,
@@ -28,6 +31,7 @@ from simulator.virtual.faults.schedule import attributes, schedule
 from simulator.virtual.options import with_options
 from simulator.virtual.plan import PROFILES, PlannedFault, RunPlan
 from simulator.virtual.surroundings import with_surroundings
+from simulator.virtual.world_options import with_world_options
 
 DEFAULT_HOURS = 0.1
 _WAVE_S = 10.0
@@ -50,7 +54,7 @@ def draw(seed: int, profile: str = "chaos", hours: float = DEFAULT_HOURS, *, lat
         # As most programs run: with the defaults.
         return plan.but(is_heard=True)
     plan = with_options(plan, Random(f"{seed}/options/{profile}"))
-    return with_surroundings(plan, Random(f"{seed}/surroundings/{profile}")) if later else plan
+    return with_world_options(with_surroundings(plan, Random(f"{seed}/surroundings/{profile}"))) if later else plan
 
 
 def _calm(seed: int, rng: Random, length_s: float) -> RunPlan:
@@ -224,7 +228,9 @@ GROUPS = {
     "zones": ZONED,
     "clients": {**ON_CLIENTS, **ON_WALL_CLOCKS},
     "inside clients": INSIDE,
-    "discovery": {**ON_CONTROL, **REWRITTEN},
+    "discovery": {**ON_CONTROL, **REWRITTEN, **LONG_LISTS},
+    "names": ON_NAMES,
+    "agents": ON_AGENTS,
     "operators": OPERATED,
 }
 """The kinds of fault, as the documentation and the coverage table group them."""

@@ -23,6 +23,7 @@ from simulator.virtual.checkers.idle_connections import IdleChecker
 from simulator.virtual.checkers.minority import MinorityChecker
 from simulator.virtual.checkers.retries import RetryChecker
 from simulator.virtual.checkers.telemetry import TelemetryChecker
+from simulator.virtual.checkers.work_per_turn import Meter
 from simulator.virtual.faults.attribution import FaultAttribution
 from simulator.virtual.network.fault_points import is_injected
 from simulator.virtual.network.virtual_time import EPOCH_S, NS
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from simulator.virtual.client_under_test import ClientUnderTest
+    from simulator.virtual.gateway_calls import GatewayCalls
     from simulator.virtual.lives import Lives
     from simulator.virtual.network.network import Network
+    from simulator.virtual.network.reactor import VirtualReactor
     from simulator.virtual.network.sockets import Address, VirtualSocket
 
 CHECKERS = {
@@ -72,6 +75,10 @@ CHECKERS = {
     "local-not-blamed": "no instance is left out for what the client's own host lacks",
     "idle-timeout": "a connection without a request is closed after idle_timeout_s",
     "idle-bytes": "a connection on which bytes came without a request is closed",
+    "work-per-turn": "a turn of the reactor does a step of what a long list takes, and no more",
+    "gateway-call": "a call through the gateway ends once, in time, with its own answer, and fails by faults only",
+    "gateway-retry": "502 and 504 of a gateway are tried again within attempts, budget and time; what is final is not",
+    "name-asked-again": "the endpoint's name is looked up for each poll, also after the name server was silent",
     "poll-jitter": "every poll comes after its interval, give or take the jitter, also after an hour",
     "token-hidden": "no log, error or repr holds the token",
 }
@@ -110,6 +117,7 @@ class Oracle:
     Attributes:
         clients_under_test: The clients, by their number.
         secret: The clients' token, which nothing may say; empty for none.
+        gateway: A program that calls through the gateway, if there is one.
         lives: A program that is started again and again, if there is one.
         cancel_all: Cancels the calls in flight of a client, by its number.
     """
@@ -136,6 +144,7 @@ class Oracle:
         self._hosts: dict[str, list[ClientUnderTest]] = {}
         self.secret = ""
         self._ticks = 0
+        self.gateway: GatewayCalls | None = None
         self.lives: Lives | None = None
         self.cancel_all: dict[int, Callable[[], None]] = {}
         self._answered_ns: dict[Any, int] = {}
@@ -212,6 +221,19 @@ class Oracle:
         end: Callable[[], None] = sut.client.listen(misbehave)
         return end
 
+    def meter(self, host: VirtualReactor) -> Meter:
+        """What counts the work of a client's host."""
+        on_host = self._hosts[host.ip]
+
+        def exceeded(calls: int) -> None:
+            says = f"has called {calls} functions in one turn, with lists of {[*map(len, lists())]} instances"
+            self.report("work-per-turn", f"client {on_host[0].number} {says}")
+
+        def lists() -> list[Any]:
+            return [sut.client.instances for sut in on_host]
+
+        return Meter(lists, exceeded)
+
     def watch_log(self) -> None:
         """From now on whatever is logged as an error counts."""
         globalLogPublisher.addObserver(self._ear)
@@ -240,6 +262,8 @@ class Oracle:
         is_kept = connection.requests > 1 or (near is not None and near.lay_idle)
         sent_s = (near.said_ns - EPOCH_S * NS) / NS if near is not None else 0.0
         self.calls.arrived(call, address, sent_s, is_kept=is_kept)
+        if self.gateway is not None:
+            self.gateway.arrived(call, address)
         if self._counting is not None and (client := call.partition(".")[0]).isdigit():
             counts = self._counting.setdefault(int(client), {})
             counts[address] = counts.get(address, 0) + 1
@@ -393,6 +417,13 @@ class Oracle:
             )
 
     # -- the end
+
+    def check_asks(self, sut: ClientUnderTest, name: str) -> None:
+        """`name-asked-again`: in quiet times a client asks for the name of its endpoint with each poll."""
+        asked_s = self._network.names.asked_s.get((sut.reactor.ip, name), 0.0)
+        since_s = self._scheduler.elapsed() - asked_s
+        if since_s > sut.poll_s[1] + sut.discovery_timeout_s + 1.0:
+            self.report("name-asked-again", f"client {sut.number} has not asked for {name} for {since_s:.1f} s")
 
     def check_idle(self, sut: ClientUnderTest) -> None:
         """`nothing-left`: a client has no call any more."""

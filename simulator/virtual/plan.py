@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PROFILES = ("calm", "chaos", "discovery", "rolling", "overload", "big", "storm", "minority", "budget", "hour")
 ADDRESSES = ("ports", "hosts")
+GATEWAYS = ("", "own", "agent")
 _TABLES = ("client", "own", "steps")
 _WORKERS = 5
 
@@ -64,6 +65,12 @@ class RunPlan:
         weights: Of the first, second, … instance; 100 for those not named.
         zones: Instance i is in zone i modulo this.
         addresses: Whether all instances are `ports` of one address, or `hosts` with one port and an address each.
+        is_monotonic: Whether clients count elapsed time, on a reactor whose own clock can be set.
+        is_named: Whether clients are given the name of the endpoint, and not its address.
+        gateway: How a program calls through the gateway: on its client's `own` connections, or with an `agent` that may
+            misbehave; empty for no such program.
+        gateway_mode: What the gateway does when an instance refuses: one of the simulator's `GATEWAY_MODES`.
+        gateway_timeout_s: How long the gateway waits for an answer before it says 504.
         services: 2 for a second service, which children of every other client call.
         clients: How many, each a host of its own.
         per_s: Calls a second of each.
@@ -102,6 +109,11 @@ class RunPlan:
     once: float = 0.0
     restarts_s: float = 0.0
     is_heard: bool = False
+    is_monotonic: bool = False
+    is_named: bool = False
+    gateway: str = ""
+    gateway_mode: str = "fail"
+    gateway_timeout_s: float = 60.0
     client: Mapping[str, Any] = field(factory=dict)
     own: Sequence[Mapping[str, Any]] = ()
     steps: Sequence[PlannedFault] = ()

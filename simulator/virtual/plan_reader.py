@@ -11,8 +11,9 @@ from attrs import fields
 
 from simulator.scenario import ScenarioError
 from simulator.scenario_values import fail, known, number, table, tables, text, wrong
+from simulator.service_spec import GATEWAY_MODES
 from simulator.virtual.faults.catalog import KINDS
-from simulator.virtual.plan import ADDRESSES, PROFILES, PlannedFault, RunPlan
+from simulator.virtual.plan import ADDRESSES, GATEWAYS, PROFILES, PlannedFault, RunPlan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,9 +27,9 @@ _WHOLE = {
 _REAL = {
     **dict.fromkeys(("chaos_s", "work_s", "latency_s", "jitter_s", "restarts_s"), (0, inf)),
     **dict.fromkeys(("large", "cancelled", "once"), (0, 1)),
-    "per_s": (0.001, inf),
+    **dict.fromkeys(("per_s", "gateway_timeout_s"), (0.001, inf)),
 }
-_FLAGS = ("has_token", "is_heard")
+_FLAGS = ("has_token", "is_heard", "is_monotonic", "is_named")
 _MAY_BE_NEGATIVE = ("difference", "weight")
 _MOST_WEIGHT = 10**6
 
@@ -76,6 +77,10 @@ def _value(path: str, name: str, given: Any) -> Any:
         given = _one_of(path, given, PROFILES)
     elif name == "addresses":
         given = _one_of(path, given, ADDRESSES)
+    elif name == "gateway":
+        given = _one_of(path, given, GATEWAYS)
+    elif name == "gateway_mode":
+        given = _one_of(path, given, GATEWAY_MODES)
     elif name == "client":
         given = table(path, given)
     elif name == "weights":

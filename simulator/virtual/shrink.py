@@ -100,6 +100,9 @@ def _simplifications(plan: RunPlan) -> Iterator[dict[str, Any]]:
     yield {"services": 1}
     yield {"restarts_s": 0.0}
     yield {"addresses": "ports"}
+    yield {"is_named": False}
+    yield {"is_monotonic": False}
+    yield {"gateway": ""}
     yield {"weights": ()}
     yield {"has_token": False}
     yield {"jitter_s": 0.0}

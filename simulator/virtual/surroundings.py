@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from simulator.virtual.plan import RunPlan
 
-_CROWD = 100
+CROWD = 100
+"""Instances; whatever costs something for each of them is left out from here on."""
 _SELDOM = (1, 1, 1, 1, 1, 1, 1, 1, 1, 2)
 _SERVICES = {"budget": (1, 2)}
 """A second service costs CPU, and is there for what clients of two services share."""
@@ -29,7 +30,7 @@ _ON_THE_OTHER = ("unavailable", "limited", "error", "reset", "crash", "grey")
 
 def with_surroundings(plan: RunPlan, rng: Random) -> RunPlan:
     """The plan, with what is drawn later."""
-    if plan.instances >= _CROWD:
+    if plan.instances >= CROWD:
         return plan
     plan = plan.but(addresses=rng.choice(("ports", "hosts")), services=rng.choice(_SERVICES.get(plan.profile, _SELDOM)))
     if plan.profile in ("chaos", "discovery"):
@@ -39,11 +40,12 @@ def with_surroundings(plan: RunPlan, rng: Random) -> RunPlan:
     if plan.profile == "budget" and plan.services > 1:
         # The other service has to be tried again and again, and this one's budget must not suffer.
         waves = schedule(rng, plan, ("unavailable",), plan.chaos_s, 3.0)
-        plan = _joined(plan, [PlannedFault(s.at_s, s.kind, s.where + plan.instances, s.for_s, s.with_) for s in waves])
+        plan = joined(plan, [PlannedFault(s.at_s, s.kind, s.where + plan.instances, s.for_s, s.with_) for s in waves])
     return plan
 
 
-def _joined(plan: RunPlan, steps: Iterable[PlannedFault]) -> RunPlan:
+def joined(plan: RunPlan, steps: Iterable[PlannedFault]) -> RunPlan:
+    """The plan, with more faults."""
     return plan.but(steps=tuple(sorted([*plan.steps, *steps], key=lambda step: step.at_s)))
 
 
@@ -61,4 +63,4 @@ def _with_faults(plan: RunPlan, rng: Random) -> RunPlan:
     if plan.services > 1:
         other = schedule(rng, plan, rng.sample(_ON_THE_OTHER, 2), plan.chaos_s, 20.0)
         steps += [PlannedFault(s.at_s, s.kind, s.where + plan.instances, s.for_s, s.with_) for s in other]
-    return _joined(plan, steps)
+    return joined(plan, steps)

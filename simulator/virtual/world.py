@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import fields
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+from twisted.web.client import Agent
 
 from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, ConfigError, PredictClient
 from simulator.fleet import ServiceSpec
@@ -23,10 +24,12 @@ from simulator.simulator import Simulator
 from simulator.virtual import probes
 from simulator.virtual.checkers.minority import DEADLY
 from simulator.virtual.client_under_test import ClientUnderTest
+from simulator.virtual.clocks import ElapsedReactor
 from simulator.virtual.faults.attribution import FaultEffect
-from simulator.virtual.faults.catalog import KINDS, OVERLOAD, Scope
+from simulator.virtual.faults.catalog import KINDS, OVERLOAD, STEPPED, Scope
 from simulator.virtual.faults.injector import FaultInjector
 from simulator.virtual.faults.rewriting import Rewriting
+from simulator.virtual.gateway_calls import GatewayCalls
 from simulator.virtual.lives import Lives
 from simulator.virtual.network import reactor_guard
 from simulator.virtual.network.network import Network
@@ -44,7 +47,9 @@ if TYPE_CHECKING:
     from simulator.virtual.plan import PlannedFault, RunPlan
 
 SERVICE, SERVER_IP = "echo", "10.0.0.1"
+ENDPOINT_NAME = "endpoint.virtual"
 LIVES_IP = "10.3.0.1"
+GATEWAY_CLIENT_IP = "10.4.0.1"
 SERVICES = (SERVICE, "other")
 TOKEN = "a-token-nobody-may-see"  # noqa: S105
 _WARM_UP_S = 5.0
@@ -95,6 +100,8 @@ class World:
         self.network = Network(self.scheduler, latency_s=plan.latency_s, jitter_s=plan.jitter_s)
         self.oracle = Oracle(self.network)
         self.network.on_syn = self.oracle.dialled
+        self.network.names.add(ENDPOINT_NAME, SERVER_IP)
+        self._url = f"http://{ENDPOINT_NAME if plan.is_named else SERVER_IP}:40000"
         self.oracle.minority.is_on = plan.profile == "minority"
         self._server = VirtualReactor(self.network, SERVER_IP)
         self.oracle.secret = self._token = TOKEN if plan.has_token else ""
@@ -105,10 +112,12 @@ class World:
             services=[self._spec(name) for name in SERVICES[: plan.services]],
             spread_ips=plan.addresses == "hosts",
         )
+        self.simulator.gateway_timeout_s = plan.gateway_timeout_s
         self._chaos_at_s = 0.0
         self._undoes: dict[int, Callable[[], None]] = {}
         self._begun = 0
         self._load_effect: FaultEffect | None = None
+        self._clocks: list[ElapsedReactor] = []
         self.clients_under_test = [self._make_client_under_test(number) for number in range(plan.clients)]
         self._hosts = [sut.reactor for sut in self.clients_under_test]
         if plan.services > 1:
@@ -123,6 +132,7 @@ class World:
             sut.number: traffic.cancel_all for sut, traffic in zip(self.clients_under_test, self.traffic, strict=True)
         }
         self._rewriting = Rewriting(self.scheduler.stream("rewriting"))
+        self._gateway = self.oracle.gateway = self._make_gateway_calls() if plan.gateway else None
         self._injector = FaultInjector(
             self.network,
             self.simulator,
@@ -133,6 +143,8 @@ class World:
             on_burst=self._burst,
             on_listener=self._listen_badly,
             on_stray=self.oracle.idle.strayed,
+            meter=self.oracle.meter,
+            agent=None if self._gateway is None else self._gateway.agent,
         )
         self._injector.good_conditions(plan.latency_s, plan.jitter_s)
         self._lives = self.oracle.lives = self._make_lives() if plan.restarts_s else None
@@ -144,7 +156,12 @@ class World:
     def _spec(self, name: str) -> ServiceSpec:
         plan = self.plan
         return ServiceSpec(
-            name, plan.instances, tuple(plan.weights), self._token, self._work if plan.work_s else "echo"
+            name,
+            plan.instances,
+            tuple(plan.weights),
+            self._token,
+            self._work if plan.work_s else "echo",
+            gateway=plan.gateway_mode,
         )
 
     def _work(self, body: bytes) -> Deferred[bytes]:
@@ -173,15 +190,35 @@ class World:
         except (ConfigError, TypeError) as error:
             raise ScenarioError(f"$.client: {error}") from error
         client = PredictClient(
-            f"http://{SERVER_IP}:40000",
+            self._url,
             SERVICE,
             token=self._token,
             endpoint_type=ENDPOINT_TYPE_DIRECT,
-            reactor=reactor,
+            reactor=self._clock_of(reactor),
             config=config,
             wall_clock=reactor.wall_seconds,
         )
-        return ClientUnderTest(number, client, reactor, self.scheduler.elapsed)
+        return self._client_under_test(number, client, reactor, is_parent=True)
+
+    def _client_under_test(
+        self, number: int, client: Any, reactor: VirtualReactor, *, is_parent: bool
+    ) -> ClientUnderTest:
+        return ClientUnderTest(
+            number,
+            client,
+            reactor,
+            self.scheduler.elapsed,
+            is_parent=is_parent,
+            is_named=self.plan.is_named,
+            is_monotonic=self.plan.is_monotonic,
+        )
+
+    def _clock_of(self, host: VirtualReactor) -> VirtualReactor | ElapsedReactor:
+        """What a client is given as its reactor."""
+        if not self.plan.is_monotonic:
+            return host
+        self._clocks.append(ElapsedReactor(host, self.scheduler))
+        return self._clocks[-1]
 
     def _observe(self, sut: ClientUnderTest, client: PredictClient) -> None:
         """Let the oracle hear where a client that has been opened sends its calls."""
@@ -193,12 +230,12 @@ class World:
     def _make_child(self, number: int, parent: ClientUnderTest) -> ClientUnderTest:
         """A client of the other service, which shares the connections of its parent, and not its budget."""
         child = parent.client.child(SERVICES[1], token=self._token)
-        return ClientUnderTest(number, child, parent.reactor, self.scheduler.elapsed, is_parent=False)
+        return self._client_under_test(number, child, parent.reactor, is_parent=False)
 
     def _make_lives(self) -> Lives:
         def make(directory: str, settings: dict[str, Any]) -> Any:
             return PredictClient(
-                f"http://{SERVER_IP}:40000",
+                self._url,
                 SERVICE,
                 token=self._token,
                 endpoint_type=ENDPOINT_TYPE_DIRECT,
@@ -220,9 +257,34 @@ class World:
             report=self.oracle.report,
         )
 
+    def _make_gateway_calls(self) -> GatewayCalls:
+        reactor = VirtualReactor(self.network, GATEWAY_CLIENT_IP)
+
+        def make(settings: dict[str, Any], agent: Any) -> PredictClient:
+            return PredictClient(
+                self._url,
+                SERVICE,
+                token=self._token,
+                reactor=reactor,
+                config=ClientConfig(seed=self.plan.seed, **settings),
+                agent=agent,
+                wall_clock=reactor.wall_seconds,
+            )
+
+        return GatewayCalls(
+            self.network,
+            reactor,
+            self.scheduler.stream("gateway calls"),
+            make,
+            agent=Agent(reactor, connectTimeout=1.0) if self.plan.gateway == "agent" else None,
+            attribution=self.oracle.attribution,
+            report=self.oracle.report,
+        )
+
     def _is_discovery_disturbed(self, since_s: float) -> bool:
-        # A number that no client has: what strikes one process strikes no other.
-        return self.oracle.attribution.disturbs_replies(-1, since_s, self.scheduler.elapsed())
+        attribution, now_s = self.oracle.attribution, self.scheduler.elapsed()
+        # A number that no client has: what strikes one process strikes no other. Each life knows no address at first.
+        return attribution.disturbs_replies(-1, since_s, now_s) or attribution.disturbs_names(since_s, now_s)
 
     # -- running
 
@@ -300,6 +362,8 @@ class World:
         probes.install(self.simulator, self.oracle, self._rewriting)
         self.simulator.start()
         self._learn_addresses()
+        for clock in self._clocks:
+            clock.start()
         for sut in self.clients_under_test:
             if self.plan.is_heard:
                 self.oracle.listen(sut)
@@ -320,6 +384,8 @@ class World:
             self.scheduler.call_later(step.at_s, self._begin, step)
         if self._lives is not None:
             self._lives.start()
+        if self._gateway is not None:
+            self._gateway.start()
         self._run_for(self.plan.chaos_s)
         if self._lives is not None:
             self._wait(Deferred.fromCoroutine(self._lives.stop()), "the last life of the program", 60.0)
@@ -336,7 +402,7 @@ class World:
         where = self._injector.whom(step)
         self.scheduler.log(f"fault {number}, {step.kind}{where}: {kind.says}{step.how}")
         effect = FaultEffect(
-            kind,
+            STEPPED.get(step.kind, kind) if self._clocks else kind,
             step.kind,
             frozenset((instance.ip, instance.port) for instance in targets) if here else None,
             self._clients_on(step.where) if kind.scope in (Scope.CLIENT, Scope.INSIDE) and step.where >= 0 else None,
@@ -401,6 +467,8 @@ class World:
         """Nothing but calls, one after the other, in whole cycles of the rotation."""
         for traffic in self.traffic:
             traffic.stop()
+        if self._gateway is not None:
+            self._gateway.stop()
         self._run_for(max(sut.timeout_s for sut in self.clients_under_test) + 1.0)
         listed = self._listed()
         cycles = {service: max(1, probes.cycle(rows.values())) for service, rows in listed.items()}
@@ -419,6 +487,8 @@ class World:
         for sut in self.clients_under_test:
             self.oracle.check_quiet(sut)
             self.oracle.check_idle(sut)
+            if self.plan.is_named:
+                self.oracle.check_asks(sut, ENDPOINT_NAME)
             if not self.plan.steps and sut.ejections:
                 self.oracle.report("exact-shares", f"client {sut.number} left somebody out, and nothing was wrong")
 
@@ -444,6 +514,10 @@ class World:
                 self.oracle.report("nothing-left", f"the application has ended and left timers: {left}")
         for sut in self.clients_under_test:
             self._wait(sut.client.close(), f"close of client {sut.number}", 30.0)
+        if self._gateway is not None:
+            self._wait(self._gateway.close(), "close of the gateway's client", 30.0)
+        for clock in self._clocks:
+            clock.stop()
         for sut in self.clients_under_test:
             self.oracle.check_closed(sut)
         self._wait(self.simulator.stop(), "the end of the simulator", 30.0)

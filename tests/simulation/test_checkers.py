@@ -13,7 +13,7 @@ from simulator.messages import Response
 from simulator.virtual.checkers.discovery import good_view
 from simulator.virtual.checkers.retries import EndedAttempt, RetryChecker
 from simulator.virtual.faults.attribution import FaultAttribution
-from simulator.virtual.faults.catalog import INSIDE, LATER_KINDS
+from simulator.virtual.faults.catalog import INSIDE, LATER_KINDS, LATEST_KINDS
 from simulator.virtual.faults.rewriting import ODD_ROWS, Rewriting
 from simulator.virtual.network.fault_points import LOCAL, Failing, is_injected
 from simulator.virtual.plan import PlannedFault, RunPlan
@@ -40,6 +40,7 @@ class Budget:
             retry_on=frozenset({"lost", 503}),
             look=lambda: None,
             changed_at_s=-1.0,
+            tick_s=0.0,
             **settings,
         )
 
@@ -135,13 +136,15 @@ def test_rows_that_are_no_instances_change_no_list() -> None:
     assert len({json.dumps(row, default=str) for row in ODD_ROWS}) == len(ODD_ROWS)
 
 
-@pytest.mark.parametrize("kind", sorted(LATER_KINDS))
+ON_TOP = {**LATER_KINDS, **LATEST_KINDS}
+
+
+@pytest.mark.parametrize("kind", sorted(ON_TOP))
 def test_every_later_kind_strikes_and_ends(kind: str) -> None:
     """A world with it alone runs to its end, and twice the same."""
-    with_ = {name: draw(Random(3)) for name, draw in LATER_KINDS[kind].draws.items()}
-    plan = RunPlan(
-        2, chaos_s=15.0, is_heard=True, steps=(PlannedFault(1.0, kind, 0, 2.0, with_), PlannedFault(6.0, "add"))
-    )
+    with_ = {name: draw(Random(3)) for name, draw in ON_TOP[kind].draws.items()}
+    steps = (PlannedFault(1.0, kind, 0, 2.0, with_), PlannedFault(6.0, "add"))
+    plan = RunPlan(2, chaos_s=15.0, is_heard=True, is_named=True, gateway="agent", steps=steps)
     first, again = World(plan).run(), World(plan).run()
     assert first.faults[kind] == 1
     assert first.digest == again.digest

@@ -36,9 +36,10 @@ _LAST_CHANCE_SHARE = 0.4
 """Of a call's time, before its end: whoever had it for so long had it when the client looked for the last time."""
 _ENOUGH, _LATELY, _SELDOM = 64, 300, 8
 _OUT_OF_TIME, _SHORT_S = ("deadline", "waited", "overloaded"), 0.25
-_KNOWN = frozenset(
+KNOWN = frozenset(
     {"DeadlineExceeded", "ConnectionFailed", "StatusError", "ProtocolViolation", "Overloaded", "LocalResourceError"}
 )
+"""Errors that a call may end with, when it is the world that is wrong."""
 
 
 @define(eq=False)
@@ -221,7 +222,7 @@ class CallChecker(Checker):
         elif record.raises is not None and not attempts:
             # Whatever the client makes of it: the call has ended, and once.
             pass
-        elif name not in _KNOWN:
+        elif name not in KNOWN:
             self._report("failure-explained", f"call {record.name} failed as {name}: {error}")
         else:
             self._check_attempts(record, attempts, now_s)

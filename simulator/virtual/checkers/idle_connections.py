@@ -36,8 +36,9 @@ class IdleChecker:
         self._strayed: dict[VirtualSocket, float] = {}
 
     def strayed(self, near: VirtualSocket) -> None:
-        """Bytes came to a client's connection that carries no request."""
-        self._strayed[near] = self._scheduler.elapsed()
+        """Bytes came to a client's connection that carries no request; or does, if its answer has not been read."""
+        if not near.has_unread:
+            self._strayed[near] = self._scheduler.elapsed()
 
     def look(self, hosts: Mapping[str, Sequence[ClientUnderTest]]) -> None:
         """Look at the connections of the clients of all hosts; those of one host are a family, with one pool."""

@@ -119,7 +119,7 @@ class RetryChecker(Checker):
     def check_length(self, sut: ClientUnderTest, attempt: EndedAttempt) -> None:
         """An attempt must not take longer than `attempt_timeout_s`."""
         took_s, limit_s = attempt.ended_s - attempt.began_s, sut.attempt_timeout_s
-        if limit_s is not None and took_s > limit_s + _SLACK_S:
+        if limit_s is not None and took_s > limit_s + _SLACK_S + sut.tick_s:
             says = f"had an attempt at {spelled(attempt.address)} for {took_s:.3f} s, of at most {limit_s:g}"
             self._report("attempt-timeout", f"client {sut.number} {says}")
 
@@ -149,7 +149,7 @@ class RetryChecker(Checker):
             # It was to wait for the only instance of its list, and another joined meanwhile.
             longest_s = max(longest_s, last.retry_after_s or 0.0)
         pause_s = attempt.began_s - last.ended_s
-        if not asked_s - _SLACK_S <= pause_s <= max(asked_s, longest_s) + _SLACK_S:
+        if not asked_s - _SLACK_S <= pause_s <= max(asked_s, longest_s) + _SLACK_S + sut.tick_s:
             says = (
                 f"tried again {pause_s:.4f} s after {last}; the pause is {asked_s:g} to {max(asked_s, longest_s):g} s"
             )

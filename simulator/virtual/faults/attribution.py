@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from simulator.virtual.faults.catalog import BROKEN, REFUSED, STALE, STATUS, TIMED_OUT, Scope
+from simulator.virtual.faults.catalog import BROKEN, LATE, REFUSED, STALE, STATUS, TIMED_OUT, VIOLATION, WRONG, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -23,6 +23,13 @@ _REQUEST_TIMEOUT = 408
 _ALWAYS = frozenset({STALE, "unsent", "retired"})
 """Servers close idle connections and operators change lists whenever they like."""
 _FORGOTTEN_AFTER_S = 120.0
+_NOT_ON_CALLS = (Scope.CONTROL, Scope.NAMES, Scope.GATEWAY)
+_ON_THE_WAY = ("control_hole", "control_slow")
+"""Of the faults of the control plane those that strike the gateway, too, which has its address."""
+_BEHIND = (502, 504)
+"""What a gateway says of an instance that has not answered."""
+_NOBODY = 503
+"""What it says when there is none that it could ask."""
 _GONE = frozenset({REFUSED, TIMED_OUT, "retired"}) | BROKEN
 
 
@@ -99,6 +106,18 @@ class FaultAttribution:
             if effect.addresses is None or address in effect.addresses
         )
 
+    def may_be_wrong(self, from_s: float, to_s: float) -> bool:
+        """Whether an instance, whichever, may have sent a wrong answer in that time."""
+        return any(WRONG in effect.kind.explains for effect in self._effects if effect.holds(from_s, to_s))
+
+    def explain_gateway(self, condition: str, status: int, window: tuple[float, float]) -> bool:
+        """Whether an attempt through the gateway may have ended like that."""
+        if condition == STATUS and status == _REQUEST_TIMEOUT:
+            condition, status = "deadline", 0
+        return condition in _ALWAYS or any(
+            _explains_behind(effect, condition, status) for effect in self._effects if effect.holds(*window)
+        )
+
     def disturbs_discovery(self, client: int, from_s: float, to_s: float) -> bool:
         """Whether anything is wrong with discovery, or with the client, in that time."""
         return any(
@@ -115,6 +134,10 @@ class FaultAttribution:
             for effect in self._effects
             if effect.holds(from_s, to_s)
         )
+
+    def disturbs_names(self, from_s: float, to_s: float) -> bool:
+        """Whether a name may not be found, or not soon, in that time by who has not found it before."""
+        return any(effect.kind.scope is Scope.NAMES for effect in self._effects if effect.holds(from_s, to_s))
 
     def disturbs_sockets(self, client: int, from_s: float, to_s: float) -> bool:
         """Whether the client's host may not open, write or close a connection in that time."""
@@ -136,5 +159,26 @@ class FaultAttribution:
         return [
             effect
             for effect in self._effects
-            if effect.affects(client) and effect.kind.scope is not Scope.CONTROL and effect.holds(*window)
+            if effect.affects(client) and effect.kind.scope not in _NOT_ON_CALLS and effect.holds(*window)
         ]
+
+
+def _explains_behind(effect: FaultEffect, condition: str, status: int) -> bool:
+    """Whether a fault may end an attempt through the gateway: on the way to it, or behind it."""
+    kind = effect.kind
+    if kind.scope is Scope.GATEWAY:
+        return status in effect.statuses if condition == STATUS else condition in kind.explains
+    if effect.name in _ON_THE_WAY:
+        return condition in LATE | BROKEN
+    if kind.scope is Scope.NAMES:
+        # Found once or not: its client keeps addresses, an agent of the program's does not.
+        return condition in LATE | {"connect_failed"}
+    if kind.scope in (Scope.CONTROL, Scope.CLIENT, Scope.INSIDE):
+        return False
+    if condition == STATUS:
+        # Whoever leaves the list drains: what it was still asked may be cut.
+        is_fleet = kind.scope in (Scope.MEMBER, Scope.FLEET)
+        is_gone = status in _BEHIND and (is_fleet or bool(kind.explains))
+        is_nobody = status == _NOBODY and (is_fleet or REFUSED in kind.explains)
+        return status in effect.statuses or is_gone or is_nobody or VIOLATION in kind.explains
+    return condition in kind.explains and (condition in LATE or VIOLATION in kind.explains)

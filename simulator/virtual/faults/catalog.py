@@ -9,8 +9,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from simulator.virtual.faults.agents import FAILURES
 from simulator.virtual.network.fault_points import ANY, BAD_ADDRESS, LOCAL
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class Scope(StrEnum):
     """What a client's own process lacks, or raises."""
     CONTROL = "control"
     """The control plane: what discovery answers, and the way to it."""
+    GATEWAY = "client of the gateway"
+    """The agent of a client that calls through the gateway."""
+    NAMES = "name server"
+    """The name server, which every host asks."""
     MEMBER = "fleet member"
     """One of those in the list: no fault, but what operators do."""
     FLEET = "fleet"
@@ -213,6 +218,12 @@ ON_CLIENTS: dict[str, CatalogEntry] = {
     ),
 }  # fmt: skip
 
+STEPPED: dict[str, CatalogEntry] = {
+    "jump_ahead": evolve(ON_CLIENTS["jump_ahead"], scope=Scope.INSIDE, explains=frozenset(), lingers_s=0.0),
+    "jump_back": evolve(ON_CLIENTS["jump_back"], lingers_s=0.1),
+}
+"""What steps of the clock explain of a client that counts elapsed time: that it is late until it has looked."""
+
 
 def _inside(says: str, point: str, errors: Sequence[str], *explains: str, **draws: Draw) -> CatalogEntry:
     return CatalogEntry(
@@ -336,8 +347,53 @@ REWRITTEN: dict[str, CatalogEntry] = {
 """On discovery, by changing what the control plane sends."""
 
 
+ON_NAMES: dict[str, CatalogEntry] = {
+    "names_fail": CatalogEntry(
+        "look-ups of names fail", Scope.NAMES, lasts_s=(2.0, 60.0),
+        draws={"probability": _choice(0.5, 1.0), "at_once": _choice(False, True)},
+    ),
+    "names_stall": CatalogEntry(
+        "look-ups of names take long, or have no end (0)", Scope.NAMES, lasts_s=(2.0, 60.0),
+        draws={"probability": _choice(0.5, 1.0), "delay_s": _choice(0.0, 0.23, 2.3)},
+    ),
+}  # fmt: skip
+"""On the name server. They explain nothing: whoever has found an address once has it."""
+
+
+def _agent(says: str, *explains: str, statuses: tuple[int, ...] = (), **draws: Draw) -> CatalogEntry:
+    return CatalogEntry(
+        says, Scope.GATEWAY, frozenset(explains), statuses, lasts_s=(2.0, 30.0), lingers_s=1.0,
+        draws={"probability": _choice(0.2, 0.5, 1.0), **draws},
+    )  # fmt: skip
+
+
+ON_AGENTS: dict[str, CatalogEntry] = {
+    "agent_fails": _agent(
+        "an agent fails at once", REFUSED, TIMED_OUT, "connect_failed", LOST, error=_choice(*FAILURES)
+    ),
+    "agent_raises": _agent("an agent raises", LOST, error=_choice(*ANY)),
+    "agent_answers_early": _agent("an agent answers before it returns", statuses=(502,), code=_choice(200, 200, 502)),
+    "agent_never_answers": _agent("an agent never answers", *LATE, cancelling=_choice("works", "raises", "answers")),
+    "agent_answers_twice": _agent("an agent tells a body twice"),
+}
+"""On the agent that a client of the gateway was given."""
+
+LONG_LISTS: dict[str, CatalogEntry] = {
+    "list_many_rows": evolve(
+        _control(
+            "thousands of rows, few of which are instances with a weight", "",
+            rows=_choice(3_000, 12_000), weightless=_choice(0.0, 0.0, 0.9),
+        ),
+        lasts_s=(6.0, 25.0),
+    ),
+}  # fmt: skip
+"""On discovery: what takes long to read."""
+
+
 FIRST_KINDS: dict[str, CatalogEntry] = {**SERVED, **NETWORKED, **ZONED, **ON_CLIENTS, **ON_CONTROL, **OPERATED}
 """Those that a plan's own random stream draws from, so that a seed's faults stay what they are when kinds join."""
 LATER_KINDS: dict[str, CatalogEntry] = {**INSIDE, **ON_CONNECTIONS, **ON_WALL_CLOCKS, **REWRITTEN}
 """Those that are drawn besides, from a stream of their own."""
-KINDS: dict[str, CatalogEntry] = {**FIRST_KINDS, **LATER_KINDS}
+LATEST_KINDS: dict[str, CatalogEntry] = {**ON_NAMES, **ON_AGENTS, **LONG_LISTS}
+"""Those that come with an option of the world, each group from a stream of its own (`world_options`)."""
+KINDS: dict[str, CatalogEntry] = {**FIRST_KINDS, **LATER_KINDS, **LATEST_KINDS}

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from simulator.fleet import Service
     from simulator.instance import SimulatedInstance
     from simulator.simulator import Simulator
+    from simulator.virtual.checkers.work_per_turn import Meter
+    from simulator.virtual.faults.agents import MisbehavingAgent
     from simulator.virtual.faults.rewriting import Rewriting
     from simulator.virtual.network.link_conditions import Link, Way
     from simulator.virtual.network.network import Network
@@ -54,6 +56,8 @@ class FaultInjector:
         on_burst: Told to begin so many calls at once, of one host or, given none, of all.
         on_listener: Has the clients of a host listened to by one that misbehaves; what ends that is returned.
         on_stray: Told of each connection of a client on which bytes come without a request.
+        meter: Makes what counts the work of a client's host.
+        agent: Of the program that calls through the gateway, if it has one of its own.
     """
 
     def __init__(  # noqa: PLR0913  what it acts on, and who is told
@@ -68,6 +72,8 @@ class FaultInjector:
         on_burst: Callable[[int, VirtualReactor | None], None],
         on_listener: Callable[[VirtualReactor], Sequence[Undo]],
         on_stray: Callable[[VirtualSocket], None],
+        agent: MisbehavingAgent | None,
+        meter: Callable[[VirtualReactor], Meter],
     ) -> None:
         self._network = network
         self._simulator = simulator
@@ -79,6 +85,8 @@ class FaultInjector:
         self._on_burst = on_burst
         self._on_listener = on_listener
         self._on_stray = on_stray
+        self._agent = agent
+        self._meter = meter
         self._conditions: dict[Way, list[dict[str, Any]]] = {}
         self._states: dict[SimulatedInstance, list[State]] = {}
         self._rng = network.scheduler.stream("acts")
@@ -99,7 +107,7 @@ class FaultInjector:
             there += [one for service in self._services[1:] for one in service.instances.values()]
         if scope is Scope.ZONE:
             return [instance for at, instance in enumerate(there) if at % self._zones == step.where % self._zones]
-        if scope in (Scope.CLIENT, Scope.INSIDE, Scope.CONTROL, Scope.FLEET) or not there:
+        if scope not in (Scope.INSTANCE, Scope.MEMBER) or not there:
             return []
         return there if step.where < 0 else [there[step.where % len(there)]]
 
@@ -108,6 +116,10 @@ class FaultInjector:
         scope, targets = KINDS[step.kind].scope, self.targets(step)
         if scope is Scope.CONTROL:
             return " on discovery"
+        if scope is Scope.GATEWAY:
+            return " on the gateway's client"
+        if scope is Scope.NAMES:
+            return " on the name server"
         if scope in (Scope.CLIENT, Scope.INSIDE):
             return f" on client {step.where % len(self._hosts)}"
         names = few(f"{one.id} {spelled((one.ip, one.port))}" for one in targets)
@@ -374,6 +386,29 @@ class FaultInjector:
 
     def _control_slow(self, step: PlannedFault, _: Any) -> Undo:
         return self._worsen(self._control_link(), step)
+
+    def _names_fail(self, step: PlannedFault, _: Any) -> Undo:
+        return self._network.names.begin(step.kind, step.with_)
+
+    _names_stall = _names_fail
+
+    def _agent_fails(self, step: PlannedFault, _: Any) -> Undo:
+        return _nothing if self._agent is None else self._agent.begin(step.kind, step.with_)
+
+    _agent_raises = _agent_answers_early = _agent_never_answers = _agent_answers_twice = _agent_fails
+
+    def _list_many_rows(self, step: PlannedFault, _: Any) -> Undo:
+        """While the list is long each turn of the clients is looked at."""
+        for host in self._hosts:
+            host.meter = self._meter(host)
+        end = self._rewriting.begin_list(step.kind, step.with_)
+
+        def undo() -> None:
+            end()
+            for host in self._hosts:
+                host.meter = None
+
+        return undo
 
     # -- what operators do
 

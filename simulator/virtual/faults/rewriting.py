@@ -40,6 +40,14 @@ ODD_ROWS: tuple[Mapping[str, Any], ...] = (
     {"ip": "x" * _LONG, "port": 80, "weight": 1},
 )
 """None of them is an instance, and each is beside rows that are."""
+_BAD_ROWS: tuple[Any, ...] = (
+    {"ip": "10.9.1.1", "port": 0, "weight": 1},
+    {"ip": "a b", "port": 80, "weight": 1},
+    {"ip": "10.9.1.2", "port": 80, "weight": -1},
+    {},
+    7,
+    [],
+)
 
 
 class Rewriting:
@@ -126,6 +134,23 @@ def _odd(answer: Response, _: Mapping[str, Any], rng: Random) -> Response:
     return _rows(answer, change)
 
 
+def _many(answer: Response, with_: Mapping[str, Any], rng: Random) -> Response:
+    """The rows, somewhere among thousands that are no instances, are there already, or get no calls."""
+
+    def row(number: int, rows: list[Any]) -> Any:
+        if rng.random() < with_["weightless"]:
+            return {"ip": f"10.8.{number >> 8}.{number & 255}", "port": 80, "weight": 0}
+        return dict(rng.choice(rows)) if rows and number % 3 == 0 else _BAD_ROWS[number % len(_BAD_ROWS)]
+
+    def change(rows: list[Any]) -> list[Any]:
+        mixed = [row(number, rows) for number in range(with_["rows"])]
+        for real in rows:
+            mixed.insert(rng.randrange(len(mixed)), real)
+        return mixed
+
+    return _rows(answer, change)
+
+
 def _weights(answer: Response, _: Mapping[str, Any], rng: Random) -> Response:
     """Weights of sixty orders of magnitude, and smaller ones than a float can divide by."""
 
@@ -151,6 +176,7 @@ def _status(answer: Response, with_: Mapping[str, Any], _: Random) -> Response:
 _LISTS: dict[str, Rewrite] = {
     "list_copies": _copies,
     "list_odd_rows": _odd,
+    "list_many_rows": _many,
     "list_weights": _weights,
     "list_other_status": _status,
 }

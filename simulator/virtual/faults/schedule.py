@@ -43,7 +43,7 @@ def schedule(
 
 
 def _where(rng: Random, plan: RunPlan, kind: CatalogEntry) -> int:
-    if kind.scope is Scope.CONTROL:
+    if kind.scope in (Scope.CONTROL, Scope.NAMES, Scope.GATEWAY):
         return -1
     bound = {Scope.ZONE: plan.zones, Scope.CLIENT: plan.clients, Scope.INSIDE: plan.clients}.get(
         kind.scope, plan.instances

@@ -101,7 +101,11 @@ class Failing:
 def make(name: str) -> BaseException:
     """An error by its name: that of a number of the system's, or of a class."""
     number = getattr(errno, name, None)
-    error = _TYPES[name]("raised by the simulation") if number is None else OSError(number, os.strerror(number))
+    return mark(_TYPES[name]("raised by the simulation") if number is None else OSError(number, os.strerror(number)))
+
+
+def mark(error: BaseException) -> BaseException:
+    """The error, from now on known as one that is no bug."""
     setattr(error, _MARK, True)
     return error
 

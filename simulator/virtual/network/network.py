@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from simulator.virtual.network.link_conditions import Link, Way, is_cut, pieces
+from simulator.virtual.network.names import NameServer
 from simulator.virtual.network.sockets import ACK, DATA, RST, SYN, SYN_ACK
 from simulator.virtual.network.virtual_time import NS
 
@@ -37,6 +38,7 @@ class Network:
         sockets: Those that programs have open, but for listening ones.
         dialled: How many of them a host has opened, or is opening, to an address.
         on_syn: Told of each handshake that arrives at a host.
+        names: Knows the addresses of names.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Network:
         self.sockets: dict[VirtualSocket, None] = {}
         self.dialled: Counter[tuple[str, Address | None]] = Counter()
         self.on_syn: Callable[[VirtualSocket], None] | None = None
+        self.names = NameServer(scheduler)
 
     @property
     def transports(self) -> list[VirtualSocket]:

@@ -8,10 +8,7 @@ from __future__ import annotations
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.address import IPv4Address
-from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import (
-    IHostnameResolver,
     IReactorPluggableNameResolver,
     IReactorTCP,
     IReactorTime,
@@ -20,12 +17,14 @@ from twisted.internet.posixbase import _DisconnectSelectableMixin, _PollLikeMixi
 from zope.interface import implementer
 
 from simulator.virtual.network.fault_points import Failing
+from simulator.virtual.network.names import Resolver
 from simulator.virtual.network.transport import VirtualConnector, VirtualPort
 from simulator.virtual.network.virtual_time import NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from simulator.virtual.checkers.work_per_turn import Meter
     from simulator.virtual.network.network import Network
     from simulator.virtual.network.sockets import VirtualSocket
     from simulator.virtual.network.virtual_time import Event
@@ -58,6 +57,7 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         wall_offset_s: How far the wall clock is ahead that programs ask beside the reactor's.
         wall_set_s: When that was changed last, in virtual seconds.
         failing: What fails inside the host's process.
+        meter: Counts what a turn does; `None` for nobody who asks.
         on_protocol: Told of the protocol of each connection that is made from here.
     """
 
@@ -71,13 +71,14 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         self.network = network
         self._scheduler = network.scheduler
         self.ip = ip
-        self.nameResolver = _Resolver()
+        self.nameResolver: Any = Resolver(network.names, self)
         self.stalled_until_ns = 0
         self.clock_offset_ns = 0
         self.written_after_loss = 0
         self.wall_offset_s = 0.0
         self.wall_set_s = 0.0
         self.failing = Failing(network.scheduler.stream(f"failing/{ip}"), lambda: self._scheduler.now_ns)
+        self.meter: Meter | None = None
         self.on_protocol: Callable[[Any], None] | None = None
 
     # -- faults of a host
@@ -114,6 +115,8 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kw: Any) -> Event:  # noqa: A002, N802
         """Call after `delay` seconds (`IReactorTime`)."""
+        if self.meter is not None:
+            callable, args = self.meter.run, (callable, *args)  # noqa: A001
         return self._scheduler.call_for(self, delay, callable, args, kw)
 
     def getDelayedCalls(self) -> Sequence[Event]:  # noqa: N802
@@ -205,26 +208,8 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         socket.is_queued = False
         event = socket.readiness() & socket.wanted
         if event:
-            self._doReadOrWrite(socket.selectable, socket, event)  # type: ignore[no-untyped-call]
+            if self.meter is not None:
+                self.meter.run(self._doReadOrWrite, socket.selectable, socket, event)
+            else:
+                self._doReadOrWrite(socket.selectable, socket, event)  # type: ignore[no-untyped-call]
             self._soon(socket)
-
-
-@implementer(IHostnameResolver)
-class _Resolver:
-    """Names are addresses."""
-
-    def resolveHostName(  # noqa: N802
-        self,
-        resolutionReceiver: Any,  # noqa: N803
-        hostName: str,  # noqa: N803
-        portNumber: int = 0,  # noqa: N803
-        addressTypes: Any = None,  # noqa: ARG002, N803
-        transportSemantics: str = "TCP",  # noqa: ARG002, N803
-    ) -> Any:
-        """Tell the address a name is (`IHostnameResolver`)."""
-        if not hostName.replace(".", "").isdigit():
-            raise DNSLookupError(f"no name is known in virtual time: {hostName}")
-        resolutionReceiver.resolutionBegan(self)
-        resolutionReceiver.addressResolved(IPv4Address("TCP", hostName, portNumber))
-        resolutionReceiver.resolutionComplete()
-        return resolutionReceiver

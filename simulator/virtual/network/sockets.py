@@ -124,6 +124,11 @@ class VirtualSocket:
             self.arrive(DATA, data)
 
     @property
+    def has_unread(self) -> bool:
+        """Whether something has come that the program has not read."""
+        return bool(self._inbox)
+
+    @property
     def lay_idle(self) -> bool:
         """Whether this end, a client's, was connected for a while before it sent its first bytes."""
         return self._spoke_ns > self._made_ns

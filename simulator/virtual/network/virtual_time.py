@@ -192,7 +192,8 @@ class Scheduler:
         """Let something happen on a host after `delay_s` seconds."""
         if delay_s < 0:
             raise ValueError(f"a delay must be ≥ 0, got {delay_s!r}")
-        at_ns = self.now_ns + round(delay_s * NS) if delay_s else self.now_ns
+        # Some time passes, as on every real clock: two floats may differ by less than a nanosecond, again and again.
+        at_ns = self.now_ns + (round(delay_s * NS) or 1) if delay_s else self.now_ns
         event = Event(self, at_ns, act, arguments, named, host)
         self._made = made = self._made + 1
         heappush(self._heap, (at_ns, made, None, event))

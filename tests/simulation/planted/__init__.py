@@ -5,14 +5,18 @@ Each says in which profile it is looked for, within how many seeds it must be fo
 
 from tests.simulation.planted import (  # noqa: F401  plant
     calls,
+    clocks,
     closing,
     connections,
     discovery,
     ejections,
     fleet,
+    gateway,
     hedges,
     lists,
+    long_lists,
     minority,
+    names,
     once,
     raising,
     retries,

@@ -21,6 +21,16 @@ class Elsewhere(NamedTuple):
 
 ELSEWHERE = (
     Elsewhere(
+        "what is written at the end of a turn waits when the clock is set back",
+        "it takes a step of the clock between a request and the end of its turn",
+        "tests/net/test_monotonic.py::test_a_clock_set_back_holds_up_nothing_once_it_was_looked_at",
+    ),
+    Elsewhere(
+        "what an agent raises when it is cancelled goes on to whoever ends the call",
+        "the call ends all the same: whatever raises inside a call ends it",
+        "tests/net/test_gateway.py::test_an_agent_that_never_answers",
+    ),
+    Elsewhere(
         "rng of the process instead of the one that was passed in",
         "one run looks as it should; two runs of one seed differ",
         "tests/simulation/test_world.py::test_the_same_seed_is_the_same_run",

@@ -1,0 +1,134 @@
+"""An agent of a program's own, as a client of the gateway is given it, that misbehaves while it shall.
+
+It fails at once, raises, answers before its `request` has returned, never answers, or tells an answer twice. When
+nothing is wrong another agent sends the requests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectError, ConnectionRefusedError, TimeoutError  # noqa: A004
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone, ResponseNeverReceived
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IResponse
+from zope.interface import implementer
+
+from simulator.virtual.network.fault_points import make, mark
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from random import Random
+
+_OK = 200
+TWICE = b"an answer for nobody"
+
+
+class _AgentError(Exception):
+    """What no client has heard of."""
+
+
+_ERRORS: Mapping[str, Callable[[], BaseException]] = {
+    "refused": ConnectionRefusedError,
+    "timeout": TimeoutError,
+    "connect": ConnectError,
+    "lost": lambda: ResponseNeverReceived([Failure(ConnectionError("lost"))]),
+    "unknown": _AgentError,
+}
+FAILURES = tuple(_ERRORS)
+
+
+@implementer(IAgent)
+class MisbehavingAgent:
+    """Another agent, and faults in front of it (`IAgent`).
+
+    Args:
+        agent: Answers when nothing is wrong.
+        rng: Chance.
+    """
+
+    def __init__(self, agent: Any, rng: Random) -> None:
+        self._agent = agent
+        self._rng = rng
+        self._faults: list[tuple[str, Mapping[str, Any]]] = []
+
+    def begin(self, kind: str, with_: Mapping[str, Any]) -> Callable[[], None]:
+        """Misbehave from now on; what ends that is returned."""
+        fault = (kind, with_)
+        self._faults.append(fault)
+        return lambda: self._faults.remove(fault)
+
+    def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Deferred[Any]:
+        """Send a request (`IAgent`)."""
+        for kind, with_ in self._faults:
+            if self._rng.random() < with_["probability"]:
+                misbehave: Callable[[Mapping[str, Any], Any], Deferred[Any]] = getattr(self, f"_{kind}")
+                return misbehave(with_, bodyProducer)
+        sent: Deferred[Any] = self._agent.request(method, uri, headers, bodyProducer)
+        return sent
+
+    def _agent_fails(self, with_: Mapping[str, Any], _: Any) -> Deferred[Any]:
+        return fail(mark(_ERRORS[with_["error"]]()))
+
+    def _agent_raises(self, with_: Mapping[str, Any], _: Any) -> Deferred[Any]:
+        raise make(with_["error"])
+
+    def _agent_answers_early(self, with_: Mapping[str, Any], producer: Any) -> Deferred[Any]:
+        return succeed(_Answer(with_["code"], _whole(producer)))
+
+    def _agent_never_answers(self, with_: Mapping[str, Any], _: Any) -> Deferred[Any]:
+        def cancel(asked: Deferred[Any]) -> None:
+            if with_["cancelling"] == "raises":
+                raise make("ValueError")
+            if with_["cancelling"] == "answers":
+                asked.callback(_Answer(_OK, TWICE))
+
+        return Deferred(cancel)
+
+    def _agent_answers_twice(self, _: Mapping[str, Any], producer: Any) -> Deferred[Any]:
+        return succeed(_Answer(_OK, _whole(producer), times=2))
+
+
+class _Written:
+    """What a body's producer has written."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.parts.append(data)
+
+
+def _whole(producer: Any) -> bytes:
+    """The body of a request, which its producer writes at once."""
+    written = _Written()
+    producer.startProducing(written)
+    return b"".join(written.parts)
+
+
+@implementer(IResponse)
+class _Answer:
+    """A response whose body is told as soon as it is asked for (`IResponse`)."""
+
+    version = (b"HTTP", 1, 1)
+    phrase = b"as the simulation says"
+    request = None
+    previousResponse = None  # noqa: N815
+
+    def __init__(self, code: int, body: bytes, *, times: int = 1) -> None:
+        self.code = code
+        self.headers = Headers({})
+        self.length = len(body)
+        self._body = body
+        self._times = times
+
+    def deliverBody(self, protocol: Any) -> None:
+        """Tell the body (`IResponse`), and perhaps another one after its end."""
+        for number in range(self._times):
+            protocol.dataReceived(TWICE if number else self._body)
+            protocol.connectionLost(Failure(ResponseDone()))
+
+    def setPreviousResponse(self, response: Any) -> None:
+        """There is none (`IResponse`)."""

@@ -1,0 +1,78 @@
+"""Draws what joined the simulation last: options of a world, each with its own faults and its own random stream.
+
+So a world that does not get an option is what it was before there was one, and one option changes nothing in another.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from simulator.virtual.faults.catalog import LONG_LISTS, ON_AGENTS, ON_NAMES
+from simulator.virtual.faults.schedule import schedule
+from simulator.virtual.surroundings import CROWD, joined
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from simulator.virtual.plan import RunPlan
+
+_NAMED = 0.25
+_GATEWAY = 0.2
+_MONOTONIC = 0.2
+_LONG_LISTS = 0.15
+
+
+def with_world_options(plan: RunPlan) -> RunPlan:
+    """The plan, with the options that its seed draws."""
+    if plan.instances >= CROWD:
+        return plan
+    for name, draw in _OPTIONS.items():
+        plan = draw(plan, Random(f"{plan.seed}/{name}/{plan.profile}"))
+    return plan
+
+
+def _named(plan: RunPlan, rng: Random) -> RunPlan:
+    """Clients are given a name, and the name server has its bad times."""
+    if plan.profile not in ("chaos", "discovery") or rng.random() >= _NAMED:
+        return plan
+    steps = schedule(rng, plan, list(ON_NAMES), plan.chaos_s, rng.choice((15.0, 40.0)))
+    return joined(plan.but(is_named=True), steps)
+
+
+def _gateway(plan: RunPlan, rng: Random) -> RunPlan:
+    """A program calls through the gateway; in half of the worlds with an agent of its own."""
+    if plan.profile != "chaos" or rng.random() >= _GATEWAY:
+        return plan
+    plan = plan.but(
+        gateway=rng.choice(("own", "agent")),
+        gateway_mode=rng.choice(("fail", "fail", "retry", "avoid")),
+        gateway_timeout_s=rng.choice((0.2, 1.5, 60.0)),
+    )
+    if plan.gateway == "own":
+        return plan
+    kinds = rng.sample(list(ON_AGENTS), rng.randint(1, 3))
+    return joined(plan, schedule(rng, plan, kinds, plan.chaos_s, 20.0))
+
+
+def _monotonic(plan: RunPlan, rng: Random) -> RunPlan:
+    """Clients count elapsed time, and the clocks of their reactors are set."""
+    if plan.profile != "chaos" or rng.random() >= _MONOTONIC:
+        return plan
+    steps = schedule(rng, plan, ("jump_ahead", "jump_back"), plan.chaos_s, rng.choice((10.0, 30.0)))
+    return joined(plan.but(is_monotonic=True), steps)
+
+
+def _long_lists(plan: RunPlan, rng: Random) -> RunPlan:
+    """Now and then the list has thousands of rows; seldom, since each is read by client and checkers."""
+    if plan.profile not in ("chaos", "discovery") or rng.random() >= _LONG_LISTS:
+        return plan
+    return joined(plan, schedule(rng, plan, list(LONG_LISTS), plan.chaos_s, plan.chaos_s / 2)[:2])
+
+
+_OPTIONS: Mapping[str, Callable[[RunPlan, Random], RunPlan]] = {
+    "names": _named,
+    "gateway": _gateway,
+    "clocks": _monotonic,
+    "long lists": _long_lists,
+}
