@@ -162,9 +162,9 @@ class ClientConfig:
         max_ejected_ratio: The maximum share of the fleet that is ejected for consecutive failures at the same time,
             0–1. Instances that cannot be connected to, or are silent, are ejected above this limit. 0 disables
             ejection.
-        balancer: The load-balancing policy: `"wrr"` for weighted round robin, or `"p2c"` for power of two choices, which
-            takes the less loaded of two random instances (latency and calls in flight, by weight) and suits instances
-            of different speed.
+        balancer: The load-balancing policy: `"wrr"` for weighted round robin, or `"p2c"` for power of two choices. The
+            latter takes the less loaded of two random instances (latency and calls in flight, by weight), and suits
+            instances of different speed.
         subset_size: The number of instances of a large list that this client uses, ≥ 1; each process chooses its subset
             by a hash. `None` for all instances.
         max_in_flight_per_instance: The number of this client's calls in flight at which an instance is skipped while

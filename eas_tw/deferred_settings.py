@@ -160,7 +160,7 @@ class DeferredSettings(ProcessBound):
             A function that removes the listener.
         """
         listening = _Listening(listener)
-        # In a forked child this replaces the client and `_lock`, which a thread of the parent may have held at the fork.
+        # In a forked child this replaces the client and the lock, which a thread of the parent may hold at the fork.
         self._current_client()
         with self._lock:
             self._listening.append(listening)

@@ -67,7 +67,7 @@ class Range:
 
 
 def plain(value: Any) -> Any:
-    """Convert a number of another library, such as a numpy scalar, to `int` or `float`; return other values unchanged."""
+    """Convert a number such as a numpy scalar to `int` or `float`, and return any other value unchanged."""
     if type(value) in (int, float, bool) or not isinstance(value, Real):
         return value
     try:

@@ -184,7 +184,7 @@ class RequestBuilder:
             path: The path below the service's path, percent-encoded; empty for none.
             query: A mapping of query fields, or an encoded query; `None` for none.
             headers: Headers of this call only, which may contain `Content-Type`; `None` for none.
-            content_type: The type of the request object, which `headers`, `set_content_type` and `add_headers` override;
+            content_type: The type of the request object; `headers`, `set_content_type` and `add_headers` override it.
                 `None` for `application/octet-stream`.
             method: The HTTP method in upper case.
 

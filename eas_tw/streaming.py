@@ -34,14 +34,14 @@ class Stream:
 
     Args:
         body: The source of the bytes.
-        instance: The instance that sends the response; `None` for a gateway.
+        instance: The instance, or the gateway, that sends the response; `None` if it is not known.
         wait: A function that converts a Deferred to an awaitable of the caller's event loop; `None` to await the
             Deferred itself.
 
     Attributes:
         status: The HTTP status.
         headers: The response's header fields, names in lower case.
-        instance: The instance that sends the response; `None` for a gateway.
+        instance: The instance, or the gateway, that sends the response; `None` if it is not known.
     """
 
     def __init__(self, body: ResponseStream, instance: Instance | None, wait: Wait | None = None) -> None:

@@ -148,7 +148,7 @@ class ClientTarget:
             server, domain = self._vipserver(name)
             return VipServerSource(reactor, fetcher, server, domain, rng)
         paths = (config.discovery_path,) if config.discovery_path else PATHS
-        # Both variables are set in a container of EAS itself, where the control plane is asked for internal addresses.
+        # Both variables are set in containers of EAS, where discovery requests have the query `internal=true`.
         inside = "NAMESPACE" in os.environ and "POD_NAME" in os.environ
         return UpstreamsSource(reactor, fetcher, check_endpoint(self.endpoint), name, paths=paths, inside=inside)
 
