@@ -1,4 +1,4 @@
-"""The Scrapy extension that owns the crawl's client, closes it with the spider, and writes its counters to the stats."""
+"""The Scrapy extension that owns the crawl's client, and writes its counters to the stats when the spider closes."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class ScoringPipeline(ProcessBound):
             raise NotConfigured("eas_tw.scrapy.Addon is not enabled")
         return cls(crawler, CrawlConfig.from_settings(crawler.settings), extension.client)
 
-    # The further argument is the spider, which Scrapy up to 2.13 passes, and later versions do not.
+    # Scrapy 2.13 also passes the spider, which is not needed here.
     async def process_item(self, item: Any, *_: object) -> Any:
         """Score an item (Scrapy).
 

@@ -121,7 +121,7 @@ class RequestGate:
         """Create the middleware of a crawler (Scrapy)."""
         return cls(crawler)
 
-    # The further argument is the spider, which Scrapy up to 2.13 passes, and later versions do not.
+    # Scrapy 2.13 also passes the spider, which is not needed here.
     def process_request(self, request: Any, *_: object, **__: object) -> None:
         """Stop the request if the crawl is refused (Scrapy).
 
