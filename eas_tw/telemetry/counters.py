@@ -29,8 +29,8 @@ class Counters:
         failed: The number of calls that ended with an error, by the name of the error's class; cancelled calls are
             under `CancelledError`.
         attempts: The number of attempts, by the instance's address.
-        failures: The number of attempts that failed, by HTTP status or attempt status.
-        failures_at: The number of attempts that failed, by the instance's address.
+        failures: The number of attempts that did not succeed, by HTTP status or attempt status.
+        failures_at: The number of attempts that did not succeed, by the instance's address.
         retries: The number of retries, by the HTTP status or attempt status of the attempt before.
         failovers: The number of retries on another instance than the attempt before.
         hedges: The number of hedges. A hedge that did not reach its instance and is sent again counts once.

@@ -27,7 +27,7 @@ class CallEnded:
         service: The service's name.
         elapsed_s: The seconds from `predict` to the end of the call.
         error: The name of the error's class; empty for a response.
-        failed: The attempts that failed.
+        failed: The attempts that did not succeed.
         instance: The instance whose response ended the call; `None` if there was no response.
         call: An opaque object that is the same in all events of a call, so that listeners can group them.
     """

@@ -38,7 +38,7 @@ class RecordedCall(Protocol):
     """The attributes of a call that `Record` reads.
 
     Attributes:
-        history: The attempts that have failed.
+        history: The attempts that have ended without success.
     """
 
     history: tuple[AttemptResult, ...]
@@ -142,7 +142,7 @@ class Record:
             self._tell_attempt(attempt, call, (attempt.instance, ANSWERED, self._seconds() - attempt.began))
 
     def attempt_failed(self, attempt: RecordedAttempt, call: RecordedCall, ended: AttemptResult) -> None:
-        """Record that an attempt failed."""
+        """Record that an attempt ended without success."""
         counters = self.counters
         counters.failures[ended.outcome.label] += 1
         counters.failures_at[ended.instance.address] += 1
