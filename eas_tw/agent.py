@@ -1,10 +1,10 @@
-"""Services as URLs: `eas://service/path?query` through Twisted's `IAgent`, so that `treq` speaks to a fleet.
+"""A Twisted `IAgent` for URLs such as `eas://service/path?query`, so that `treq` can call PAI-EAS services.
 
     http = treq.client.HTTPClient(EasAgent(client))
     response = await http.post("eas://mnist/v2", json={"rows": [1, 2]})
 
-Balancing, failover, deadline and signature are the client's. What the fleet answers, 200 or not, is a response, as with
-every agent; what leaves no answer is the client's typed error.
+The `PredictClient` does balancing, failover, deadlines and signatures. A response of any status is returned as a
+response, as `IAgent` requires; a call without a response fails with the client's typed error.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IProducer, IProtocol
     from twisted.web.iweb import IBodyProducer
 
+# The client sets these itself: they belong to the connection it chooses and to the body it signs (RFC 9112 §3.2, §6).
 _NOT_FORWARDED = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 
 
@@ -39,10 +40,10 @@ class EasAgent(ProcessBound):
     """An agent for `eas://` URLs.
 
     Args:
-        clients: One for each service; ready, or made ready before the first request.
+        clients: One client for each service. Call `init` on each before the first request to its service.
 
     Raises:
-        ConfigError: Two clients have the same service, or one has none.
+        ConfigError: Two clients have the same service name, or a client has no service name.
     """
 
     def __init__(self, *clients: PredictClient) -> None:
@@ -50,7 +51,7 @@ class EasAgent(ProcessBound):
         for client in clients:
             name = client.service_name
             if not name or _host(name) in self._clients:
-                raise ConfigError(f"each client of an EasAgent needs a service of its own, got {name!r} twice or empty")
+                raise ConfigError(f"each client of an EasAgent needs a different service name, got {name!r}")
             self._clients[_host(name)] = client
 
     def __repr__(self) -> str:
@@ -62,15 +63,18 @@ class EasAgent(ProcessBound):
         """Send a request to a service (`IAgent`).
 
         Args:
-            method: `POST`; a prediction is nothing else.
-            uri: `eas://service`, `eas://service/path` or `eas://group/service/path`, with a query if need be. An
-                underscore may be written as a hyphen, which some URL libraries insist on.
-            headers: Of this request; Host and the like are the client's to say.
-            bodyProducer: The body; read whole, since the signature covers it and a failover sends it again.
+            method: `POST`; other methods are rejected, because PAI-EAS predictions are POST requests.
+            uri: `eas://service`, `eas://service/path` or `eas://group/service/path`, with an optional query. An
+                underscore may be written as a hyphen, because some URL libraries reject underscores in hosts.
+            headers: Headers of this request; `None` for none. Host, Content-Length, Transfer-Encoding and Connection
+                are ignored, because the client sets them.
+            bodyProducer: The body; `None` for an empty one. It is read completely before the request is sent, because
+                the signature covers it and a failover sends it again.
 
         Returns:
-            Fires with the response once its body is there, whatever its status. Fails as `PredictClient.predict` does,
-            with `ConfigError` for a URL or method that is not one. Cancelling it cancels the call.
+            A Deferred that fires with the response, of any status, once its body has been received. It fails as
+            `PredictClient.predict` does, and with `ConfigError` for an invalid URL or method. Cancelling it cancels
+            the call.
         """
         try:
             route = self._route(method, uri)
@@ -89,19 +93,19 @@ class EasAgent(ProcessBound):
         if parts.scheme != "eas":
             raise ConfigError(f"an EasAgent takes eas://service/path, got {shown!r}")
         if method != b"POST":
-            raise ConfigError(f"PAI-EAS predictions are POSTed, got {method.decode('ascii', 'replace')} {shown!r}")
+            raise ConfigError(f"an EasAgent sends POST only, got {method.decode('ascii', 'replace')} {shown!r}")
         whole = parts.netloc + parts.path
-        # The longest name first: `group/service` goes before a service called `group`.
+        # Longest name first, so that `group/service` is matched before a service that is called `group`.
         for name in sorted(self._clients, key=len, reverse=True):
             rest = whole[len(name) :]
             if _host(whole[: len(name)]) == name and (not rest or rest.startswith("/")):
                 return _Route(self._clients[name], rest if rest != "/" else "", parts.query)
-        raise ConfigError(f"no client for {shown!r}; there is {', '.join(self._clients)}")
+        raise ConfigError(f"no client for {shown!r}; there are clients for {', '.join(self._clients)}")
 
 
 @frozen
 class _Route:
-    """Which client, and what below its service."""
+    """The client for a URL, with the path below the service and the query."""
 
     client: PredictClient
     path: str
@@ -111,7 +115,7 @@ class _Route:
 @implementer(IClientRequest)
 @frozen
 class _Asked:
-    """The request a response belongs to (`IClientRequest`)."""
+    """The request of a response, as `IResponse.request` requires it (`IClientRequest`)."""
 
     method: bytes
     absoluteURI: bytes  # noqa: N815
@@ -120,7 +124,7 @@ class _Asked:
 
 @frozen
 class _Body:
-    """A request of bytes whose answer is everything that came back."""
+    """A request with a body of bytes, whose parsed response is the tuple of status, headers and body."""
 
     content: bytes
 
@@ -136,7 +140,7 @@ class _Body:
 
 @implementer(IResponse)
 class _Response:
-    """A whole response (`IResponse`)."""
+    """A response whose body has been received completely (`IResponse`)."""
 
     version = (b"HTTP", 1, 1)
 
@@ -150,19 +154,19 @@ class _Response:
         self._body = body
 
     def deliverBody(self, protocol: IProtocol) -> None:
-        """Give the body to a protocol (`IResponse`)."""
-        protocol.makeConnection(_Delivered())  # type: ignore[arg-type]  # readers ask no more of it
+        """Deliver the body to a protocol (`IResponse`)."""
+        protocol.makeConnection(_Delivered())  # type: ignore[arg-type]  # body readers call only these methods
         if self._body:
             protocol.dataReceived(self._body)
         protocol.connectionLost(Failure(ResponseDone()))
 
     def setPreviousResponse(self, response: IResponse) -> None:
-        """Remember the response before a redirect (`IResponse`)."""
+        """Store the response that preceded a redirect (`IResponse`)."""
         self.previousResponse = response
 
 
 class _Delivered:
-    """The transport of a body that is there already: there is nothing to pause and nothing to stop."""
+    """The transport given to body readers; every method does nothing, because the body is already in memory."""
 
     disconnecting = False
 
@@ -180,18 +184,18 @@ class _Delivered:
 @implementer(IConsumer)
 @frozen
 class _Collected:
-    """What a body producer writes (`IConsumer`)."""
+    """A consumer that collects the output of a body producer in memory (`IConsumer`)."""
 
     parts: list[bytes] = field(factory=list)
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:  # noqa: FBT001  the interface's
-        """Nobody has to be slowed down (`IConsumer`)."""
+        """Accept any producer (`IConsumer`); a consumer in memory never pauses one."""
 
     def unregisterProducer(self) -> None:
-        """Nobody was slowed down (`IConsumer`)."""
+        """Do nothing, because no producer is stored (`IConsumer`)."""
 
     def write(self, data: bytes) -> None:
-        """A piece more (`IConsumer`)."""
+        """Append a part of the body (`IConsumer`)."""
         self.parts.append(data)
 
 
@@ -215,7 +219,7 @@ async def _collect(producer: IBodyProducer) -> bytes:
 
 
 def _fields(headers: Headers) -> dict[str, str]:
-    """Header fields as the client takes them; repeated ones joined (RFC 9110 §5.3)."""
+    """Convert header fields to the client's form, with repeated fields joined by a comma (RFC 9110 §5.3)."""
     return {
         name.decode("latin-1"): ", ".join(value.decode("latin-1") for value in values)
         for name, values in headers.getAllRawHeaders()
@@ -224,7 +228,10 @@ def _fields(headers: Headers) -> dict[str, str]:
 
 
 def _host(name: str) -> str:
-    """A service as the host of a URL: hosts have no case and no underscore, as the vendor's own `app` names."""
+    """Convert a service name to a URL host: lower case, with `-` for `_`.
+
+    URL hosts are case-insensitive (RFC 3986 §3.2.2), and some URL libraries reject underscores.
+    """
     return name.lower().replace("_", "-")
 
 

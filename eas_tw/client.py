@@ -1,10 +1,14 @@
-"""`PredictClient`: configuration in, Deferreds out. Wires the modules below and nothing more."""
+"""`PredictClient`, the public client for Twisted.
+
+It validates settings, makes one call object for each request, and returns Deferreds. The layers below (`runtime`,
+`net`, `policy`) do the work, so no retry or balancing rule belongs here.
+"""
 
 from __future__ import annotations
 
 import warnings
 from threading import get_ident
-from time import monotonic, time  # noqa: TID251  here, and passed on from here
+from time import monotonic, time  # noqa: TID251  the client passes its clocks to all other modules
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
@@ -51,23 +55,28 @@ _log = Logger(namespace="eas_tw.client")
 
 
 class PredictClient(ProcessBound):
-    """Calls one service of PAI-EAS.
+    """A client of one PAI-EAS service.
 
     Args:
-        endpoint: The region's VPC endpoint for direct connections, such as
-            `http://pai-eas-vpc.cn-shanghai.aliyuncs.com`; the gateway's address for the default type; a domain, or the
-            URL of an address server, for VIPServer.
+        endpoint: The endpoint, whose meaning depends on `endpoint_type`:
+
+            1. `ENDPOINT_TYPE_DIRECT`: the region's VPC endpoint, such as `http://pai-eas-vpc.cn-shanghai.aliyuncs.com`.
+            2. `ENDPOINT_TYPE_DEFAULT`: the gateway's address.
+            3. `ENDPOINT_TYPE_VIPSERVER`: a domain, or the URL of an address server.
         service_name: `service` or `group/service`.
-        custom_url: The whole URL that answers predictions, instead of endpoint and service; takes the token as it is.
+        custom_url: The complete URL for predictions, instead of endpoint and service. Requests to it carry the token
+            itself instead of a signature.
         token: The service's token; empty for none.
-        endpoint_type: `ENDPOINT_TYPE_DEFAULT` (gateway), `_DIRECT`, `_VIPSERVER` or `_FIXED`.
-        instances: The list for `ENDPOINT_TYPE_FIXED`; giving it implies that type.
-        reactor: Whose time and network to use; the global one when not given.
-        config: The knobs.
-        agent: Another way to reach the control plane and the gateway, such as a proxy.
-        wall_clock: Seconds since the epoch, for the `Date` of signatures and the age of a list on disk. `None` for
-            `time.time`, or for `reactor.seconds` on a reactor that has a time of its own, as in a test. Timers and
-            deadlines go by elapsed time, whatever this clock says.
+        endpoint_type: `ENDPOINT_TYPE_DEFAULT` (gateway), `_DIRECT`, `_VIPSERVER` or `_FIXED`; `None` for
+            `ENDPOINT_TYPE_FIXED` if `instances` is given, and for `ENDPOINT_TYPE_DEFAULT` otherwise.
+        instances: The instances for `ENDPOINT_TYPE_FIXED`: `(ip, port)` or `(ip, port, weight)`; `None` for none.
+        reactor: The Twisted reactor for timers and connections; `None` for the global reactor.
+        config: The settings; `None` for the defaults.
+        agent: The Twisted agent for requests to the control plane and the gateway, such as a proxy agent; `None` for
+            direct requests.
+        wall_clock: A function that returns seconds since the epoch, for the `Date` of signatures and the age of the
+            disk copy. `None` for `time.time`, or for `reactor.seconds` on a reactor with simulated time, as in a test.
+            Timers and deadlines do not depend on this clock; they use elapsed time.
 
     Raises:
         ConfigError: An argument is wrong.
@@ -104,8 +113,8 @@ class PredictClient(ProcessBound):
         self._runtime: ClientRuntime | None = None
         self._thread = 0
         self._parent: PredictClient | None = None
-        # Those that are not closed. The value keeps a child from its `init` on; one that was never opened has nothing
-        # to close, and a program may just drop it.
+        # The children that are not closed. The key is weak, so that a child without `init`, which has nothing to close,
+        # can be garbage-collected. `_open` sets the value to the child, which keeps it alive from its `init` on.
         self._children: WeakKeyDictionary[PredictClient, PredictClient | None] = WeakKeyDictionary()
         self._closing: Deferred[None] | None = None
         self.set_token(token)
@@ -131,88 +140,96 @@ class PredictClient(ProcessBound):
     ) -> None:
         await self.close()
 
-    # -- the official SDK's setters
+    # -- setters of the official SDK
 
     def set_endpoint(self, endpoint: str) -> None:
-        """Set the endpoint; before `init`."""
+        """Set the endpoint. Call it before `init`."""
         self._aim("endpoint", endpoint=endpoint)
 
     def set_service_name(self, service_name: str) -> None:
-        """Set the service; before `init`."""
+        """Set the service's name. Call it before `init`."""
         self._aim("service_name", service=service_name)
 
     def set_endpoint_type(self, endpoint_type: str) -> None:
-        """Set the endpoint type; before `init`."""
+        """Set the endpoint type. Call it before `init`."""
         self._aim("endpoint_type", endpoint_type=endpoint_type)
 
     def set_token(self, token: str) -> None:
-        """Set the token; applies to the next call."""
+        """Set the token for calls from now on."""
         self._request_builder.set_token(token)
 
     def set_content_type(self, content_type: str) -> None:
-        """Set the Content-Type of requests; applies to the next call."""
+        """Set the Content-Type of requests for calls from now on."""
         self._request_builder.set_content_type(content_type)
 
     def add_extra_headers(self, headers: Mapping[str, str]) -> None:
-        """Send these headers with every request from now on; a name given before is replaced."""
+        """Add headers to every request from now on; a header that was added before with the same name is replaced."""
         self._request_builder.add_headers(headers)
 
     def set_retry_count(self, count: int) -> None:
-        """Set how many attempts a call may take, ≥ 1; before `init`."""
+        """Set the maximum number of attempts of a call, ≥ 1. Call it before `init`."""
         self._before_init("retry_count")
         self._config = self._config.but(attempts=checked(COUNT, "retry_count", count))
 
     def set_max_connection_count(self, count: int) -> None:
-        """Set the most connections to one instance, ≥ 1; before `init`."""
+        """Set the maximum number of connections to one instance, ≥ 1. Call it before `init`."""
         self._before_init("max_connection_count")
         count = checked(COUNT, "max_connection_count", count)
         self._config = self._config.but(max_connections_per_instance=count)
 
     def set_timeout(self, timeout_ms: float) -> None:
-        """Set the deadline of calls in **milliseconds**, as the official SDK has it; applies to the next call."""
+        """Set the deadline of calls in **milliseconds**, the unit of the official SDK, for calls from now on."""
         self._config = self._config.but(timeout_s=milliseconds("timeout, in milliseconds,", timeout_ms))
 
-    # -- life
+    # -- lifecycle
 
     def init(self) -> Deferred[PredictClient]:
         """Start discovery.
 
         Returns:
-            Fires with the client once the first good list is in the cache; at once for the gateway, a fixed list, and
-            when the list is there already. Fails with `DiscoveryError` after `init_timeout_s` (polling goes on, and
-            `init` may be called again), with `ConfigError`, or with `ClientClosed`.
+            A Deferred that
+
+            1. fires with the client when the first valid list of instances is in the cache; at once for a gateway, for
+               a fixed list, and if a list is already there;
+            2. fails with `DiscoveryError` after `init_timeout_s`; polling continues, and `init` may be called again;
+            3. fails with `ConfigError` if a setting is missing or wrong;
+            4. fails with `ClientClosed` if the client is closed.
         """
         return Deferred.fromCoroutine(self._init())
 
     def close(self) -> Deferred[None]:
-        """Take no more calls, let those in flight finish within `drain_timeout_s`, then cancel them; stop discovery.
+        """Close the client and its children.
+
+        New calls fail at once. Calls in flight may finish within `drain_timeout_s`, then they are cancelled. Discovery
+        stops. A second call of `close` waits for the same end.
 
         Returns:
-            Fires when every socket has reported its loss. Closing twice is fine. A client closes its children.
+            A Deferred that fires when every socket has reported `connectionLost`.
         """
         if self._closing is None:
-            self._closing = Deferred()  # first: what is called back while closing may close again
+            self._closing = Deferred()  # set first, because a callback that runs while closing may call close() again
             Deferred.fromCoroutine(self._close()).addErrback(_log_bug).addCallback(self._forget)
         return _tell(self._closing)
 
     destroy = close
 
     def child(self, service_name: str, *, token: str = "") -> PredictClient:
-        """Make a client of another service at the same endpoint, with the same settings and connections.
+        """Create a client of another service at the same endpoint, with the same settings and connections.
 
         Args:
             service_name: `service` or `group/service`. Clients of the same service share one retry budget.
             token: The service's token; empty for none.
 
         Returns:
-            The client; it wants its own `init`, and may be closed by itself. Closing the parent closes it.
+            The new client. Call its `init` before its first call. It can be closed alone, and closing the parent
+            closes it too.
 
         Raises:
             ClientClosed: This client is closed.
             ConfigError: `service_name` or `token` is wrong.
         """
         if self._closing is not None:
-            raise ClientClosed("the client is closed and makes no more children; make a new one")
+            raise ClientClosed("the client is closed and cannot make children; make a new one")
         child = PredictClient(
             token=token, reactor=self._reactor, config=self._config, agent=self._agent, wall_clock=self._wall_clock
         )
@@ -223,7 +240,7 @@ class PredictClient(ProcessBound):
         child._offload = self._offload
         return child
 
-    # -- work
+    # -- calls
 
     def predict(
         self,
@@ -239,21 +256,24 @@ class PredictClient(ProcessBound):
 
         Args:
             request: A request of this package, `str`, `bytes` or any buffer, or any object with `to_string()` and
-                `parse_response(bytes)`, such as those of the official SDK. If it has `parse_answer(headers, bytes)`
-                too, that is called instead; names of headers are in lower case.
-            timeout_s: The call's one deadline in seconds, > 0; `None` for the client's.
-            path: Below the service's path, percent-encoded.
-            query: Fields, or an encoded query.
-            headers: Of this call only.
-            idempotent: Whether an instance may get the call although another already had it. Predictions usually are;
-                if not, only attempts that provably never reached an instance are tried again.
+                `parse_response(bytes)`, such as the requests of the official SDK. If the object also has
+                `parse_answer(headers, bytes)`, it is called instead of `parse_response`, with header names in lower
+                case.
+            timeout_s: The deadline of the whole call in seconds, > 0; `None` for the client's `timeout_s`.
+            path: The path below the service's path, percent-encoded; empty for none.
+            query: A mapping of query fields, or an encoded query; `None` for none.
+            headers: Headers of this call only; `None` for none.
+            idempotent: Whether the call may be sent to an instance after another instance may have received it. If
+                `False`, only attempts that certainly did not reach an instance are retried.
 
         Returns:
-            Fires with the response. Fails with a `RequestFailed` (`DeadlineExceeded`, `StatusError`,
-            `ConnectionFailed`, `LocalResourceError`, `Overloaded`, `ProtocolViolation`) that has the attempts; with
-            `BodyError` for what cannot be encoded or parsed; with `ConfigError`, `NoInstances` or `ClientClosed` before
-            anything is sent.
-            Cancelling it closes its connection.
+            A Deferred. Cancelling it closes the call's connection. It
+
+            1. fires with the response;
+            2. fails with a `RequestFailed` that lists the attempts: `DeadlineExceeded`, `StatusError`,
+               `ConnectionFailed`, `LocalResourceError`, `Overloaded` or `ProtocolViolation`;
+            3. fails with `BodyError` if the request cannot be encoded or the response cannot be parsed;
+            4. fails with `ConfigError`, `NoInstances` or `ClientClosed` before anything is sent.
         """
         runtime = self._runtime
         if runtime is None or self._closing is not None or get_ident() != self._thread:
@@ -272,7 +292,7 @@ class PredictClient(ProcessBound):
                 wire_request, preparing = self._compressed(body, path, query, headers, content_type)
         except (SystemExit, KeyboardInterrupt):
             raise
-        except BaseException as error:  # noqa: BLE001  whatever is wrong with a request, the Deferred says it
+        except BaseException as error:  # noqa: BLE001  the caller expects every error in the Deferred
             return fail(awaitable_error(error, "the request's to_string"))
         reader = ResponseReader(request, self._config, self._offload)
         call = Call(runtime.call_context, runtime.fleet, wire_request, reader, timeout_s, is_idempotent=idempotent)
@@ -289,23 +309,23 @@ class PredictClient(ProcessBound):
         timeout_s: float | None = None,
         idempotent: bool | None = None,
     ) -> Deferred[Response]:
-        """Send a request of any method, and return whatever status the service answers with.
+        """Send a request with any HTTP method, and return the response whatever its status is.
 
-        Statuses are tried on another instance as those of `predict` are (`retry_on`); the last one is the result.
+        A status in `retry_on` is retried on another instance, as in `predict`. The last response is the result.
 
         Args:
-            method: Such as `GET`; not `CONNECT`.
-            path: Below the service's path, percent-encoded, such as `v1/models`.
+            method: The HTTP method, such as `GET`; `CONNECT` is not allowed.
+            path: The path below the service's path, percent-encoded, such as `v1/models`; empty for none.
             body: Bytes, any buffer, text (sent as UTF-8), or a dict or list (sent as JSON).
-            query: Fields, or an encoded query.
-            headers: Of this call only.
-            timeout_s: The call's one deadline in seconds, > 0; `None` for the client's.
-            idempotent: Whether an instance may get the call although another already had it; `None` for all methods
-                but PATCH, since predictions are POSTed and usually are.
+            query: A mapping of query fields, or an encoded query; `None` for none.
+            headers: Headers of this call only; `None` for none.
+            timeout_s: The deadline of the whole call in seconds, > 0; `None` for the client's `timeout_s`.
+            idempotent: Whether the call may be sent to an instance after another instance may have received it; `None`
+                for `True` unless the method is PATCH. POST counts as idempotent, because predictions use it.
 
         Returns:
-            Fires with the response. Fails as `predict` does, but never with `StatusError`. Cancelling it closes its
-            connection.
+            A Deferred that fires with the response. It fails as that of `predict` does, but never with `StatusError`.
+            Cancelling it closes the call's connection.
         """
         runtime = self._runtime
         if runtime is None or self._closing is not None or get_ident() != self._thread:
@@ -317,7 +337,7 @@ class PredictClient(ProcessBound):
             wire_request, preparing = self._sealed(content, path, query, headers, content_type, method)
         except (SystemExit, KeyboardInterrupt):
             raise
-        except BaseException as error:  # noqa: BLE001  whatever is wrong with a request, the Deferred says it
+        except BaseException as error:  # noqa: BLE001  the caller expects every error in the Deferred
             return fail(awaitable_error(error, "the request's body"))
         reader = AnyStatusReader(PlainRequest(content), self._config, self._offload)
         make = BodilessCall if method == "HEAD" else Call
@@ -339,7 +359,7 @@ class PredictClient(ProcessBound):
         idempotent: bool | None = None,
         any_status: bool = False,
     ) -> OpeningStream:
-        """Send a request and read its response while it arrives.
+        """Send a request, and read the response while it arrives.
 
             async with client.stream({"model": "m", "stream": True}, path="v1/chat/completions") as stream:
                 async for event in stream.events():
@@ -347,22 +367,24 @@ class PredictClient(ProcessBound):
 
         Args:
             request: A dict or list (sent as JSON), text, bytes, any buffer, or any object with `to_string()`.
-            method: Such as `POST`.
-            path: Below the service's path, percent-encoded.
-            query: Fields, or an encoded query.
-            headers: Of this call only.
-            timeout_s: Until the response's head has come, in seconds, > 0, over all attempts and waiting in line;
-                `None` for the client's.
-            idle_timeout_s: The longest silence between two pieces; `None` for the client's `stream_idle_timeout_s`.
-            total_timeout_s: The longest duration of the whole stream, from its head; `None` for no bound.
-            idempotent: Whether an instance may get the call although another already had it; `None` for all methods
-                but PATCH.
-            any_status: Give a stream whatever the status is; otherwise one that is not from 200 to 299 is a
-                `StatusError`.
+            method: The HTTP method, such as `POST`.
+            path: The path below the service's path, percent-encoded; empty for none.
+            query: A mapping of query fields, or an encoded query; `None` for none.
+            headers: Headers of this call only; `None` for none.
+            timeout_s: The deadline for the response's head, in seconds, > 0. It covers all attempts and the time in
+                pool queues. `None` for the client's `timeout_s`.
+            idle_timeout_s: The maximum time between two pieces of the body, in seconds, > 0; `None` for the client's
+                `stream_idle_timeout_s`.
+            total_timeout_s: The maximum duration of the stream after its head, in seconds, > 0; `None` for no bound.
+            idempotent: Whether the call may be sent to an instance after another instance may have received it; `None`
+                for `True` unless the method is PATCH.
+            any_status: Whether a response of any status is returned as a stream. If `False`, a status outside 200 to
+                299 fails with `StatusError`.
 
         Returns:
-            An async context manager of the `Stream`; `open()` gives a Deferred of it. Attempts, retries and hedges go
-            on until the head of the response has come, and never after: what breaks later is `StreamBroken`.
+            An async context manager for the `Stream`; its `open()` returns a Deferred of the `Stream`. Retries and
+            hedges happen only until the response's head has arrived. An error after the head is a `StreamBroken`,
+            because the caller may have used a part of the body.
         """
 
         def begin() -> Deferred[Stream]:
@@ -384,7 +406,7 @@ class PredictClient(ProcessBound):
                 wire_request, preparing = self._sealed(content, path, query, headers, content_type, verb)
             except (SystemExit, KeyboardInterrupt):
                 raise
-            except BaseException as error:  # noqa: BLE001  whatever is wrong with a request, the Deferred says it
+            except BaseException as error:  # noqa: BLE001  the caller expects every error in the Deferred
                 return fail(awaitable_error(error, "the request's body"))
             may_repeat = verb != "PATCH" if idempotent is None else idempotent
             call = StreamCall(
@@ -395,85 +417,86 @@ class PredictClient(ProcessBound):
 
         return OpeningStream(begin)
 
-    # -- what it shows
+    # -- properties
 
     @property
     def is_ready(self) -> bool:
-        """Whether calls have somewhere to go."""
+        """Whether the client has instances, or a gateway, to send calls to."""
         return self._runtime is not None and self._runtime.is_ready
 
     @property
     def is_closed(self) -> bool:
-        """Whether `close` was called; calls in flight may still be ending."""
+        """Whether `close` was called; calls in flight may still be running."""
         return self._closing is not None
 
     @property
     def service_name(self) -> str:
-        """The service, as `service` or `group/service`; empty while it is not set, and with a custom URL."""
+        """The service's name, as `service` or `group/service`; empty if it is not set, or if a custom URL is set."""
         return self._target.service
 
     @property
     def instances(self) -> tuple[Instance, ...]:
-        """The list of instances in the cache; empty for the gateway."""
+        """The cached list of instances; empty for a gateway."""
         return self._runtime.instances if self._runtime else ()
 
     @property
     def ejected(self) -> tuple[Instance, ...]:
-        """The instances that get no calls for a while because they failed."""
+        """The instances that are ejected at the moment."""
         return self._runtime.ejected if self._runtime else ()
 
     @property
     def discovery(self) -> DiscoveryStatus:
-        """Polls, age of the list, rejections by reason."""
+        """The number of polls, the age of the list, and the rejected replies by reason."""
         return self._runtime.discovery if self._runtime else DiscoveryStatus()
 
     @property
     def reactor(self) -> Any:
-        """Whose time and network it uses."""
+        """The reactor that was given to the client, or the global reactor."""
         return self._reactor
 
     @property
     def clock(self) -> Any:
-        """The reactor's timers by elapsed time, which setting the machine's clock does not change."""
+        """The view of the reactor whose timers use elapsed time, so that a step of the machine's clock does no harm."""
         return self._shared.reactor
 
     @property
     def wall_clock(self) -> Callable[[], float]:
-        """Seconds since the epoch, as the client was given them."""
+        """The function that returns seconds since the epoch, as passed to the client or chosen by it."""
         return self._wall_clock
 
     @property
     def config(self) -> ClientConfig:
-        """The settings in force."""
+        """The current settings."""
         return self._config
 
     @property
     def _family(self) -> SharedResources:
-        """`_shared`, under its older name; deprecated."""
+        """Deprecated alias of `_shared`."""
         warnings.warn("PredictClient._family is deprecated: use _shared", DeprecationWarning, stacklevel=2)
         return self._shared
 
     def connections(self, instance: Instance) -> int:
-        """Established connections to an instance."""
+        """Return the number of established connections to an instance."""
         return self._runtime.connections(instance) if self._runtime else 0
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
-        """Hear of everything that happens, as values of `eas_tw.telemetry.events`.
+        """Call a function with each event of the client; `eas_tw.telemetry.events` has the event classes.
 
         Args:
-            listener: Called with each event, on the reactor; what it raises is logged.
+            listener: A function of one event. It is called on the reactor's thread; an exception that it raises is
+                logged.
 
         Returns:
-            Call it to hear no more.
+            A function that removes the listener.
 
         Raises:
-            ConfigError: `listener` cannot be called.
+            ConfigError: `listener` is not callable.
         """
         if not callable(listener):
             raise ConfigError(f"a listener must be a function of one event, got {shown(listener)}")
         return self._record.listen(listener)
 
-    # -- how it runs
+    # -- internals
 
     async def _init(self) -> PredictClient:
         if self._closing is not None:
@@ -485,7 +508,7 @@ class PredictClient(ProcessBound):
         return self
 
     def _open(self) -> None:
-        """From here on the settings are in force; everything before this only set values."""
+        """Create the runtime from the current target and settings, which cannot change after this."""
         config, target = self._config, self._target
         target.check_complete()
         for codec in filter(None, (config.compress, config.decompress)):
@@ -504,16 +527,22 @@ class PredictClient(ProcessBound):
             wall_clock=self._wall_clock,
         )
         if self._parent is not None:
-            self._parent._children[self] = self  # noqa: SLF001  it is a client, too
+            self._parent._children[self] = self  # noqa: SLF001  the parent is of the same class
         self._runtime.start()
 
     def _compressed(self, body: bytes, *others: Any) -> tuple[WireRequest, Deferred[WireRequest] | None]:
-        """The request with its body compressed; a large one is compressed while the call waits for it."""
+        """Build the request with its body compressed.
+
+        Returns:
+            1. For a small body, the request and `None`.
+            2. For a large body, a placeholder, and a Deferred that fires with the request. Compression runs outside
+               the reactor's turn meanwhile, and the call waits for it.
+        """
         steps = compressing(str(self._config.compress), body)
         content, is_done = begin(steps)
         if is_done:
             return self._request_builder.build(content or b"", *others), None
-        placeholder = self._request_builder.build(b"", *others)  # what is wrong with the others is said before the work
+        placeholder = self._request_builder.build(b"", *others)  # reports wrong arguments before the long compression
         return placeholder, self._offload.run(steps).addCallback(self._request_builder.build, *others)
 
     def _aim(self, what: str, **parts: Any) -> None:
@@ -525,7 +554,7 @@ class PredictClient(ProcessBound):
             raise ConfigError(f"{what} must be set before init()")
 
     def _sealed(self, body: bytes, *others: Any) -> tuple[WireRequest, Deferred[WireRequest] | None]:
-        """The request with its body compressed, if bodies are; the others are those of `RequestBuilder.build`."""
+        """Build the request, with its body compressed if `compress` is set; `others` are arguments of `build`."""
         if self._config.compress is None or not body:
             return self._request_builder.build(body, *others), None
         return self._compressed(body, *others)
@@ -541,7 +570,7 @@ class PredictClient(ProcessBound):
         )
 
     async def _close(self) -> None:
-        """Close children and session at once, and wait for all of them, whichever fails."""
+        """Close the children and the runtime at the same time, and wait for all of them even if one fails."""
         closing = [maybeDeferred(child.close) for child in list(self._children)]
         if self._runtime is not None:
             closing.append(Deferred.fromCoroutine(self._runtime.close(ClientClosed("the client was closed"))))
@@ -550,7 +579,7 @@ class PredictClient(ProcessBound):
                 _log_bug(result)
 
     def _forget(self, _: object) -> None:
-        """Let go of everything that outlives the client: the parent, and who listens."""
+        """Remove the references to the parent and the listeners, which live longer than the client."""
         parent, self._parent = self._parent, None
         if parent is not None:
             parent._children.pop(self, None)  # noqa: SLF001
@@ -561,7 +590,7 @@ class PredictClient(ProcessBound):
 
 
 def _check_parts(reactor: Any, config: Any, agent: Any) -> None:
-    """Objects of the wrong kind are said here and not deep below, at the first call."""
+    """Check the types of the constructor's arguments, so that a mistake is reported before the first call."""
     if not callable(getattr(reactor, "callLater", None)) or not callable(getattr(reactor, "seconds", None)):
         raise ConfigError(f"reactor must be a Twisted reactor, got {shown(reactor)}")
     if not isinstance(config, ClientConfig):
@@ -571,18 +600,18 @@ def _check_parts(reactor: Any, config: Any, agent: Any) -> None:
 
 
 def _log_bug(failure: Any) -> None:
-    _log.failure("closing failed by a bug", failure)
+    _log.failure("an unexpected exception while the client was closing", failure)
 
 
 def _tell(event: Deferred[None]) -> Deferred[None]:
-    """A Deferred of one's own for an event that several wait for."""
+    """Return a new Deferred that fires when `event` does, so that each waiter can cancel its own."""
     own: Deferred[None] = Deferred()
     event.addCallback(lambda _: None if own.called else own.callback(None))
     return own
 
 
 def _global_reactor() -> Reactor:
-    """The program's reactor, asked for only when none was given."""
+    """Import the global reactor; only when no reactor was given, because the import installs one."""
     from twisted.internet import reactor  # noqa: PLC0415, TID251
 
     return reactor  # type: ignore[return-value]

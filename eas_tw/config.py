@@ -1,4 +1,7 @@
-"""Every knob of the client: its unit, its range, its default; checked when the config is made, and never again."""
+"""The client's settings, each with its unit, range and default.
+
+A `ClientConfig` checks its values when it is created and is immutable, so no other module checks them again.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +26,18 @@ if TYPE_CHECKING:
     Check = Callable[[Any, Attribute[Any], Any], None]
 
 ENDPOINT_TYPE_DEFAULT = "DEFAULT"
-"""Through the gateway: the endpoint itself answers predictions."""
+"""Calls go through the gateway, whose address is the endpoint."""
 ENDPOINT_TYPE_DIRECT = "DIRECT"
-"""Straight to the instances; the endpoint only says which they are."""
+"""Calls go directly to the instances; the endpoint is the control plane, which has their list."""
 ENDPOINT_TYPE_VIPSERVER = "VIPSERVER"
-"""Straight to the instances, found through VIPServer (internal clusters)."""
+"""Calls go directly to the instances; VIPServer has their list (internal clusters)."""
 ENDPOINT_TYPE_FIXED = "FIXED"
-"""Straight to a list of instances given by the program; there is no discovery."""
+"""Calls go directly to a list of instances that the program passes; there is no discovery."""
 
 ENDPOINT_TYPES = (ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_VIPSERVER, ENDPOINT_TYPE_FIXED)
 
 COMPRESSIONS = ("gzip", "lz4", "lz4-block", "snappy", "zlib", "zstd")
-"""What bodies may be compressed with; `lz4` is the frame format, `lz4-block` one bare block, `snappy` bare as well."""
+"""The codecs for bodies; `lz4` is the frame format, `lz4-block` a single block, `snappy` the format without frames."""
 
 
 def _number(allowed: Range) -> Check:
@@ -59,7 +62,10 @@ _DISCOVERY_PATH = re.compile(r"/(?:[!-z|~]|\{service\})*")  # visible ASCII; bra
 
 
 def _retry_on(values: Iterable[AttemptStatus | str | int]) -> frozenset[AttemptStatus | int]:
-    """Conditions by name, statuses by number; the default is left as it is, since it differs by endpoint type."""
+    """Convert names to `AttemptStatus`, and check HTTP statuses.
+
+    The default is returned as the same object, because `RetryPolicy.through_gateway` extends only that one.
+    """
     if values is DEFAULT_RETRY_ON:
         return DEFAULT_RETRY_ON
     if isinstance(values, str) or not isinstance(values, Iterable):
@@ -90,7 +96,7 @@ _count_or_none = _number(Range(1, whole=True, none=True))
 
 
 def _path(value: Any) -> Any:
-    """A path as text."""
+    """Convert an `os.PathLike` to text, and return any other value unchanged."""
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
@@ -109,68 +115,89 @@ def _hedge_after(_: object, attribute: Attribute[Any], value: Any) -> None:
 
 @frozen(kw_only=True)
 class ClientConfig:
-    """How a client behaves. Durations are seconds, sizes bytes.
+    """Settings of a client. Durations are in seconds, sizes in bytes.
 
     Attributes:
-        poll_interval_s: Time between two discovery polls (the vendor's first rule: about every 5 s).
-        poll_jitter: Each interval is drawn from ± this share, so that many processes do not poll together; 0–1.
-        discovery_timeout_s: Bound on one discovery request, head and body.
-        max_discovery_bytes: Bound on a discovery reply.
-        discovery_path: The path template to use, with `{service}`; `None` tries the documented one, then the newer one.
-        init_timeout_s: How long `init` waits for the first good list; `None` waits on.
-        timeout_s: The one deadline of a call: queueing, connecting, sending, waiting, every attempt and pause.
-        connect_timeout_s: Bound on opening a connection.
-        attempt_timeout_s: Bound on one attempt, so that a silent instance leaves time for another; `None` for no bound
-            but the call's deadline.
-        attempts: The most attempts of one call, the first included. Not counted while there is another instance to
-            try: those that never reached an instance, and those whose instance is silent; with 1 nothing that was sent
-            is sent again. A 502 of a gateway costs a quarter of one.
-        hedge_after_s: A call without an answer after this long is sent to a second instance, too, and the first good
-            answer wins; `"p95"` takes the running 95th percentile of latencies. With either, and with `"late"` in
-            these cases only, a call goes on to one more instance when its instance is silent: it has said nothing for
-            three times as long as 99 of 100 answers take (looked at from a sixteenth of `timeout_s` on); or when it is
-            late: half of `timeout_s` is over, or three quarters, of a service that usually answers within an eighth of
-            it. `None` sends to one at a time. Hedges use up the retry budget.
-        retry_on: Conditions (by name) and statuses (by number) that are tried on another instance. The default through
-            a gateway has 502 and 504 besides, with which it speaks of an instance behind it; a set of one's own holds
-            everywhere.
-        retry_budget_ratio: Retries may be this share of the calls of the last 10 s, …
-        retry_budget_min_per_s: … plus this many a second. Attempts that never reached an instance are not counted.
-        backoff_base_s: Ceiling of the first pause (full jitter); it doubles with each attempt.
-        backoff_max_s: Ceiling of every pause.
-        eject_after: Consecutive failures (timeouts, lost connections, 5xx) that leave an instance out for a while.
-        eject_base_s: How long the first such ejection lasts; a failed connect, and silence while others answer, eject
-            at once, for 1 s at first. Doubles.
-        eject_max_s: The longest ejection.
-        max_ejected_ratio: The largest share of the fleet that is ejected at a time for such failures in a row; any
-            number may be out because no connection can be made, or for silence. 0 switches ejection off.
-        balancer: How an instance is picked: `"wrr"`, weighted round robin, or `"p2c"`, the less loaded of two drawn
-            ones (latency and calls in flight by weight), for instances that differ in speed.
-        subset_size: Use this many instances of a large list only, chosen by this process's own hash; `None` for all.
-        max_in_flight_per_instance: Pass over instances that have this many calls of this client already, while
-            another has fewer; `None` for no bound but the connections.
-        slow_start_s: New and returned instances get their share little by little over this time; 0 for at once.
-        outlier_success_gap: Eject instances whose share of good answers is lower than the fleet's median by more than
-            this, 0–1; `None` for not.
-        outlier_latency_ratio: Eject instances whose good answers take more than this many times the fleet's median,
-            > 1; `None` for not.
-        max_connections_per_instance: Bound on the connections to one instance; further calls wait in line.
-        idle_timeout_s: An idle connection is closed after this long (the vendor's gateway does so at 30 s).
-        max_waiting: The most calls that may wait in line for one instance's connections; more go to another instance,
-            or fail as `Overloaded`, at once. So do calls whose deadline would pass in the line, at the line's pace.
-        max_response_bytes: Bound on a response's body, as it comes and as it is decompressed.
-        max_head_bytes: Bound on a response's head.
-        drain_timeout_s: How long `close` lets calls in flight finish before it cancels them.
-        auth: `"signature"` signs each request; `"token"` sends the token itself; `"bearer"` sends it as
-            `Authorization: Bearer`, which language model servers expect.
-        stream_idle_timeout_s: The longest silence between two pieces of a stream; `None` for no bound.
-        stream_buffer_bytes: Unread bytes of a stream above which its instance is made to wait.
-        trust_roots: A PEM file of the authorities to trust for https; `None` for the platform's.
-        snapshot_path: A directory to keep a copy of the list in, for a start without discovery; `None` for none.
-        compress: Requests are compressed so, for a service whose `rpc.decompressor` says so, and signed as sent;
-            `None` for not at all. One of `COMPRESSIONS`; all but gzip and zlib need the extra `compression`.
-        decompress: Responses are compressed so although they do not say it; `None` goes by their Content-Encoding.
-        seed: Makes the client's randomness (jitter, rotation start) repeatable; `None` for true randomness.
+        poll_interval_s: The time between two discovery polls, > 0. The vendor's documentation recommends about 5 s.
+        poll_jitter: The relative jitter of the poll interval, 0–1; with 0.1 each interval is drawn from ±10 %, so that
+            many processes do not poll at the same time.
+        discovery_timeout_s: The maximum duration of one discovery request with its whole reply, > 0.
+        max_discovery_bytes: The maximum size of a discovery reply, ≥ 1.
+        discovery_path: The path template of discovery requests, with `{service}`; `None` tries the documented path
+            first, and the newer path if the documented one is not found.
+        init_timeout_s: The maximum time that `init` waits for the first valid list, > 0; `None` for no limit.
+        timeout_s: The deadline of a call, > 0. It covers queueing, connecting, sending and waiting, in all attempts,
+            and the backoff between them.
+        connect_timeout_s: The maximum time to open a connection, > 0.
+        attempt_timeout_s: The maximum duration of one attempt, > 0, so that an instance that does not answer leaves
+            time for another one; `None` for no limit but the call's deadline.
+        attempts: The maximum number of attempts of a call, ≥ 1, the first one included. While another instance is left
+            to try, attempts that never reached an instance and attempts whose instance is silent are not counted. With
+            1, a request that was sent is never sent again. A 502 from a gateway counts as a quarter of an attempt.
+        hedge_after_s: When a call without a response is also sent to a second instance; the first good response is
+            used. Hedges are bounded by the retry budget.
+
+            1. A number of seconds, > 0: after this time.
+            2. `"p95"`: after the 95th percentile of recent latencies.
+            3. `"late"`: only if the call is late or its instance is silent.
+            4. `None`: never.
+
+            1 and 2 include the cases of 3. A call is late when half or three quarters of `timeout_s` have passed, and
+            the service usually answers within an eighth of `timeout_s`. An instance is silent when it has sent nothing
+            for three times the 99th percentile of recent latencies; this is checked when a sixteenth of `timeout_s` has
+            passed.
+        retry_on: Attempt statuses (by name) and HTTP statuses (by number) that are retried on another instance. For a
+            gateway the default also contains 502 and 504, which report a failed instance behind it. A set that you
+            pass is used for every endpoint type.
+        retry_budget_ratio: The maximum number of retries and hedges, as a share of the calls of the last 10 s, ≥ 0, …
+        retry_budget_min_per_s: … plus this number per second, ≥ 0. Attempts that never reached an instance are not
+            counted.
+        backoff_base_s: The maximum of the first backoff, ≥ 0; the backoff is drawn between 0 and the maximum (full
+            jitter), and the maximum doubles with each attempt.
+        backoff_max_s: The upper limit of all backoffs, ≥ 0.
+        eject_after: The number of consecutive failures (timeouts, lost connections, 5xx) that eject an instance, ≥ 1.
+        eject_base_s: The duration of the first ejection for consecutive failures, > 0. It doubles with each further
+            ejection. A failed connect, and silence while other instances answer, eject at once, for 1 s at first.
+        eject_max_s: The maximum duration of an ejection, > 0.
+        max_ejected_ratio: The maximum share of the fleet that is ejected for consecutive failures at the same time,
+            0–1. Instances that cannot be connected to, or are silent, are ejected above this limit. 0 disables
+            ejection.
+        balancer: The load-balancing policy: `"wrr"` for weighted round robin, or `"p2c"` for power of two choices. The
+            latter takes the less loaded of two random instances (latency and calls in flight, by weight), and suits
+            instances of different speed.
+        subset_size: The number of instances of a large list that this client uses, ≥ 1; each process chooses its subset
+            by a hash. `None` for all instances.
+        max_in_flight_per_instance: The number of this client's calls in flight at which an instance is skipped while
+            another one has fewer, ≥ 1; `None` for no limit but the connections.
+        slow_start_s: The time during which the share of a new or returned instance grows, ≥ 0; 0 for the full share
+            at once.
+        outlier_success_gap: Instances are ejected whose success rate is lower than the fleet's median by more than
+            this, 0–1; `None` to disable.
+        outlier_latency_ratio: Instances are ejected whose latency of good responses is more than this many times the
+            fleet's median, > 1; `None` to disable.
+        max_connections_per_instance: The maximum number of connections to one instance, ≥ 1; further calls wait in the
+            pool's queue.
+        idle_timeout_s: The time after which an idle connection is closed, > 0 (the vendor's gateway closes at 30 s).
+        max_waiting: The maximum length of the queue of one instance's pool, ≥ 0. Further calls go to another instance,
+            or fail at once with `Overloaded`; so do calls whose deadline would pass in the queue at its current speed.
+        max_response_bytes: The maximum size of a response's body, both as received and decompressed, ≥ 1.
+        max_head_bytes: The maximum size of a response's head, ≥ 1.
+        drain_timeout_s: The time that `close` gives calls in flight before it cancels them, ≥ 0.
+        auth: How requests are authenticated: `"signature"` signs each request, `"token"` sends the token itself, and
+            `"bearer"` sends it as `Authorization: Bearer`, which language model servers expect.
+        stream_idle_timeout_s: The maximum time between two pieces of a stream, > 0; `None` for no limit.
+        stream_buffer_bytes: The number of unread bytes of a stream, ≥ 1, above which the client stops reading from the
+            connection, so that TCP flow control stops the instance.
+        trust_roots: The path of a PEM file with the certificate authorities to trust for https; `None` for the
+            platform's.
+        snapshot_path: The directory for a disk copy of the list, for a start without discovery; `None` for no copy.
+        compress: The codec for request bodies, one of `COMPRESSIONS`; it must be that of the service's
+            `rpc.decompressor`. The signature covers the compressed body. `None` for no compression. All codecs but
+            gzip and zlib need the extra `compression`.
+        decompress: The codec of response bodies that have no Content-Encoding, one of `COMPRESSIONS`; `None` to go by
+            the Content-Encoding.
+        seed: The seed of the client's random choices (jitter, rotation start), so that they can be repeated; `None` for
+            an unpredictable seed.
     """
 
     poll_interval_s: float = field(default=5.0, converter=plain, validator=_positive)
@@ -228,5 +255,12 @@ class ClientConfig:
             raise ConfigError(f'discovery_path must look like "/…/{{service}}", got {shown(value)}')
 
     def but(self, **changes: Any) -> ClientConfig:
-        """A copy with some settings changed, checked like a new one."""
+        """Return a copy with changed settings.
+
+        Args:
+            changes: New values, by the setting's name.
+
+        Raises:
+            ConfigError: A new value is wrong.
+        """
         return evolve(self, **changes)

@@ -1,8 +1,8 @@
-"""What a program told a client, remembered: for adapters whose client is made later than its settings, or made again.
+"""Recorded settings, for adapters that create their inner `eas_tw.PredictClient` later than their settings, or again.
 
-A blocking client is made anew in a forked child, an asyncio client when a loop runs. Every setting is checked at once,
-on a client that is thrown away if need be. Listeners are remembered too, so that metrics and traces may be set up
-before the client is.
+A blocking client creates a new inner client in a forked child; an asyncio client creates its inner client when a loop
+runs. Each setting is checked at once, on a temporary client if there is none yet. Listeners and wrappers of `predict`
+are recorded too, so that metrics and traces can be set up before `init`.
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class _Listening:
-    """A listener, and how the client that it hears now is told to stop."""
+    """A listener, and the function that removes it from the current inner client (`None` if there is no client)."""
 
     listener: Callable[[Event], None]
     stop: Callable[[], None] | None = None
 
 
 class DeferredSettings(ProcessBound):
-    """Arguments and setters of `eas_tw.PredictClient`, but for the reactor. They raise `ConfigError`, as there.
+    """Base class of adapters, with the arguments and setters of `eas_tw.PredictClient` except the reactor.
 
-    An adapter inherits the setters, and says in `_current_client` which client must hear of them now.
+    The constructor and the setters raise `ConfigError`, as those of `eas_tw.PredictClient` do. A subclass may override
+    `_current_client` to choose the inner client that setters apply to.
     """
 
     _predict: Predict
@@ -74,89 +75,93 @@ class DeferredSettings(ProcessBound):
         self._applied: dict[str, tuple[Any, ...]] = {}
         self._wraps: tuple[Wrap, ...] = ()
         self._listening: list[_Listening] = []
-        self._lock = Lock()  # of those two and the client: a program may watch it from any thread
+        self._lock = Lock()  # guards _wraps, _listening and _client: listen() may be called on any thread
         self._client: PredictClient | None = None
-        self._make(Clock())
+        self._make(Clock())  # only to check the arguments
 
     def set_endpoint(self, endpoint: str) -> None:
-        """Set the endpoint; before `init`."""
+        """Set the endpoint. Call it before `init`."""
         self._apply("set_endpoint", endpoint)
 
     def set_service_name(self, service_name: str) -> None:
-        """Set the service; before `init`."""
+        """Set the service's name. Call it before `init`."""
         self._apply("set_service_name", service_name)
 
     def set_endpoint_type(self, endpoint_type: str) -> None:
-        """Set the endpoint type; before `init`."""
+        """Set the endpoint type. Call it before `init`."""
         self._apply("set_endpoint_type", endpoint_type)
 
     def set_token(self, token: str) -> None:
-        """Set the token; applies to the next call."""
+        """Set the token for calls from now on."""
         self._apply("set_token", token)
 
     def set_content_type(self, content_type: str) -> None:
-        """Set the Content-Type of requests; applies to the next call."""
+        """Set the Content-Type of requests for calls from now on."""
         self._apply("set_content_type", content_type)
 
     def add_extra_headers(self, headers: Mapping[str, str]) -> None:
-        """Send these headers with every request from now on."""
+        """Add headers to every request from now on; a header that was added before with the same name is replaced."""
         self._apply("add_extra_headers", dict(headers) if isinstance(headers, Mapping) else headers)
 
     def set_retry_count(self, count: int) -> None:
-        """Set how many attempts a call may take, ≥ 1; before `init`."""
+        """Set the maximum number of attempts of a call, ≥ 1. Call it before `init`."""
         self._apply("set_retry_count", count)
 
     def set_max_connection_count(self, count: int) -> None:
-        """Set the most connections to one instance, ≥ 1; before `init`."""
+        """Set the maximum number of connections to one instance, ≥ 1. Call it before `init`."""
         self._apply("set_max_connection_count", count)
 
     def set_timeout(self, timeout: float) -> None:
-        """Set the deadline of calls in **milliseconds**; applies to the next call."""
+        """Set the deadline of calls in **milliseconds**, the unit of the official SDK, for calls from now on."""
         self._apply("set_timeout", timeout)
 
-    # -- what it shows
+    # -- properties
 
     @property
     def service_name(self) -> str:
-        """The service, as `service` or `group/service`; empty while it is not set, and with a custom URL."""
+        """The service's name, as `service` or `group/service`; empty if it is not set, or if a custom URL is set."""
         return self._current_client().service_name
 
     @property
     def instances(self) -> tuple[Instance, ...]:
-        """The list of instances in the cache; empty for the gateway."""
+        """The cached list of instances; empty for a gateway."""
         return self._current_client().instances
 
     @property
     def ejected(self) -> tuple[Instance, ...]:
-        """The instances that get no calls for a while because they failed."""
+        """The instances that are ejected at the moment."""
         return self._current_client().ejected
 
     @property
     def counters(self) -> Counters:
-        """What the client did since it was made; in a forked child, since the fork."""
+        """The client's counters since it was created; in a forked child, since the fork."""
         return self._current_client().counters
 
     @property
     def discovery(self) -> Any:
-        """Polls, age of the list, rejections by reason."""
+        """The number of polls, the age of the list, and the rejected replies by reason."""
         return self._current_client().discovery
 
     @property
     def is_closed(self) -> bool:
-        """Whether it was closed."""
+        """Whether `close` was called."""
         return self._current_client().is_closed
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
-        """Hear of everything that happens, as values of `eas_tw.telemetry.events`; before or after `init`.
+        """Call a function with each event of the client; `eas_tw.telemetry.events` has the event classes.
+
+        It may be called before or after `init`.
 
         Args:
-            listener: Called with each event, on the thread of the client's reactor; what it raises is logged.
+            listener: A function of one event. It is called on the thread of the client's reactor; an exception that it
+                raises is logged.
 
         Returns:
-            Call it to hear no more.
+            A function that removes the listener.
         """
         listening = _Listening(listener)
-        self._current_client()  # in a forked child this makes the client, and a lock that nobody holds
+        # In a forked child this replaces the client and the lock, which a thread of the parent may hold at the fork.
+        self._current_client()
         with self._lock:
             self._listening.append(listening)
             if self._client is not None:
@@ -164,22 +169,23 @@ class DeferredSettings(ProcessBound):
         return partial(self._stop_listening, listening)
 
     def wrap_predict(self, wrap: Wrap) -> None:
-        """Send calls through a wrapper of `predict`, before or after `init`; for instrumentation.
+        """Wrap the `predict` of the inner client, for instrumentation. It may be called before or after `init`.
 
         Args:
-            wrap: Called with the `eas_tw.PredictClient` underneath and its `predict`, once for each such client.
-                Returns what is called instead, on the reactor's thread, in the caller's context (`contextvars`).
+            wrap: A function of an inner `eas_tw.PredictClient` and its `predict`, called once for each inner client. It
+                returns the function that is called instead of `predict`, on the reactor's thread, in the caller's
+                context (`contextvars`).
         """
-        self._current_client()
+        self._current_client()  # replaces client and lock in a forked child, as in `listen`
         with self._lock:
             self._wraps = (*self._wraps, wrap)
             if self._client is not None:
                 self._predict = wrap(self._client, self._predict)
 
-    # -- for those who inherit
+    # -- for subclasses
 
     def _make(self, reactor: Any) -> PredictClient:
-        """A client on this reactor, told everything so far."""
+        """Create a client on a reactor, and apply the recorded arguments and settings."""
         arguments = {name: _revealed(value) for name, value in self._arguments.items()}
         client = PredictClient(**arguments, reactor=reactor)
         for what, values in list(self._applied.items()):
@@ -187,7 +193,7 @@ class DeferredSettings(ProcessBound):
         return client
 
     def _start(self, reactor: Any) -> PredictClient:
-        """Make the client that is used from now on: told everything, heard by all listeners, wrapped."""
+        """Create the inner client, apply all that was recorded, and use it from now on."""
         client = self._make(reactor)
         with self._lock:
             for listening in self._listening:
@@ -199,7 +205,7 @@ class DeferredSettings(ProcessBound):
         return client
 
     def _current_client(self) -> PredictClient:
-        """The client that must hear of a setting now; made for the purpose while there is none."""
+        """Return the inner client, or a temporary client if there is none yet, which only checks settings."""
         return self._client or self._make(Clock())
 
     def _apply(self, what: str, *arguments: Any) -> None:
@@ -207,7 +213,10 @@ class DeferredSettings(ProcessBound):
         self._remember(what, *arguments)
 
     def _remember(self, what: str, *arguments: Any) -> None:
-        """Keep the last word of each kind; a token may be renewed every minute for months."""
+        """Record a setting, replacing an earlier one, so that repeated settings (a renewed token) use no more memory.
+
+        Added headers are merged, since each `add_extra_headers` adds to those before.
+        """
         before = self._applied.pop(what, None)
         if what == "add_extra_headers" and before is not None:
             arguments = ({**before[0], **arguments[0]},)
@@ -222,12 +231,12 @@ class DeferredSettings(ProcessBound):
 
 
 def _kept(instances: Any) -> Any:
-    """The rows, of which a client may be made several times; what cannot be read is refused by the client."""
+    """Copy the instances, because several clients are created from them; the client rejects a value of another type."""
     return tuple(instances) if isinstance(instances, Iterable) else instances
 
 
 def _hidden(value: Any) -> Any:
-    """A token as it is kept; what is no token is refused by the client."""
+    """Wrap a token in a `Secret`; the client rejects a value of another type."""
     return Secret(value) if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""Module attributes that have a new name, and keep the old one for one release."""
+"""Deprecated aliases of module attributes, kept for one release after a rename."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def deprecated_names(module: str, names: Mapping[str, str]) -> Callable[[str], A
 
     Args:
         module: The module's full name.
-        names: Each old name with the new one in the same module; `other.module:name` for a name of another module.
+        names: A mapping of old names to new names in the same module, or to `other.module:name`.
 
     Returns:
-        The `__getattr__`; unknown names raise `AttributeError`, as in any module.
+        The `__getattr__` function. It raises `AttributeError` for an unknown name.
     """
 
     def load(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Values in error messages, cut to a bounded length."""
+"""Representation of values in error messages, with a bounded length."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from reprlib import Repr
 
 _MOST_CHARS = 80
-_MOST_BITS = 128
+_MOST_BITS = 128  # 39 decimal digits, so that a 128-bit identifier is still shown
 
 
 class _Short(Repr):
@@ -15,7 +15,10 @@ class _Short(Repr):
         self.maxstring = self.maxother = self.maxlong = _MOST_CHARS
 
     def repr_int(self, value: int, level: int) -> str:  # noqa: ARG002  the interface's
-        """Python refuses to print an integer of more than 4,300 digits, and nobody reads more than 40."""
+        """Describe a large integer by its number of digits.
+
+        `repr` raises `ValueError` for more than 4,300 digits (`sys.set_int_max_str_digits`), and is quadratic below.
+        """
         if value.bit_length() <= _MOST_BITS:
             return repr(value)
         digits = int(value.bit_length() * math.log10(2)) + 1
@@ -26,10 +29,10 @@ _short = _Short()
 
 
 def shown(value: object) -> str:
-    """`repr(value)` for an error message.
+    """Return `repr(value)` for an error message.
 
     Returns:
-        One line of at most 80 characters, whatever the value is; one that has no `repr` is shown by its type.
+        One line of at most 80 characters. If the value's `repr` raises, the line has the type's name.
     """
     text = " ".join(_short.repr(value).split("\n"))
     return text if len(text) <= _MOST_CHARS else f"{text[: _MOST_CHARS - 1]}…"

@@ -1,8 +1,8 @@
-"""Every exception of eas_tw, on one screen.
+"""The exceptions of eas_tw.
 
-The split is by whose fault it is: yours before anything was sent (`ConfigError`, `BodyError` on encoding),
-the control plane's (`DiscoveryError`, `NoInstances`), or the fleet's (`RequestFailed` and everything under it,
-each with the attempts that were made).
+They are grouped by cause: a mistake of the program before anything was sent (`ConfigError`, `BodyError` on encoding),
+the control plane (`DiscoveryError`, `NoInstances`), or the instances (`RequestFailed` and its subclasses, which list
+the attempts of the call).
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 
 class EasError(Exception):
-    """Root of everything eas_tw raises or fails a Deferred with.
+    """Base class of the exceptions that eas_tw raises, or fails a Deferred with.
 
-    Errors can be pickled and copied, so they pass between processes; two are equal if they are of one class and say
-    the same of the same attempts.
+    Errors can be pickled and copied. Two errors are equal if their class, arguments and attributes are equal.
     """
 
     def __eq__(self, other: object) -> bool:
@@ -31,37 +30,37 @@ class EasError(Exception):
         return hash((type(self), str(self)))
 
     def __reduce__(self) -> tuple[Callable[..., EasError], tuple[Any, ...], dict[str, Any]]:
-        # Python's own way calls the class with `args` only, which fails where a keyword is required; a process pool
-        # is broken by that, and multiprocessing waits for ever.
+        # The default `__reduce__` calls the class with `args` only, which fails for `StatusError`, whose `status` is a
+        # required keyword. Such a failure breaks a process pool and makes multiprocessing wait forever.
         return _remade, (type(self), self.args), vars(self).copy()
 
 
 class ConfigError(EasError, ValueError):
-    """A setting or an argument is wrong; the text says which, what it was, and what it may be."""
+    """A setting or an argument is wrong; the message has its name, the wrong value and the allowed values."""
 
 
 class BodyError(EasError, ValueError):
-    """A request that cannot be encoded, or a response that cannot be parsed."""
+    """A request cannot be encoded, or a response cannot be parsed."""
 
 
 class ClientClosed(EasError):
-    """The client was used after, or was still busy at, its `close`."""
+    """The client is closed, or was closed before the call ended."""
 
 
 class DiscoveryError(EasError):
-    """`init` ended without one good list of instances; the text says what the control plane answered."""
+    """`init` received no valid list of instances; the message has the last error of the control plane."""
 
 
 class NoInstances(EasError):
-    """There is no instance to send to: `init` has not finished, or the endpoint type has none."""
+    """There is no instance to send a call to, because `init` has not finished or the list is empty."""
 
 
 class RequestFailed(EasError):
-    """A call that was tried and failed.
+    """A call failed.
 
     Attributes:
-        attempts: One `AttemptResult` (instance, outcome, elapsed_s) for each try, in order; empty when the call never
-            reached an instance.
+        attempts: One `AttemptResult` (instance, outcome, elapsed_s) for each attempt, in order; empty if no attempt was
+            made.
     """
 
     def __init__(self, message: str, attempts: tuple[AttemptResult, ...] = ()) -> None:
@@ -70,34 +69,34 @@ class RequestFailed(EasError):
 
 
 class DeadlineExceeded(RequestFailed, TimeoutError):
-    """The call's one deadline passed: waiting for a connection, connecting, sending and waiting all count."""
+    """The call's deadline passed; it covers queueing, connecting, sending and waiting."""
 
 
 class ConnectionFailed(RequestFailed, ConnectionError):
-    """The last attempt ended without a whole response: refused, timed out, reset or closed early."""
+    """The last attempt ended without a complete response: connection refused, timed out, reset or closed early."""
 
 
 class LocalResourceError(RequestFailed):
-    """No connection could be opened for want of something here: file descriptors, ports, memory or a route.
+    """No connection could be opened, because this machine lacks file descriptors, ports, memory or a route.
 
-    The text says of what. The instances are not to blame, so none is left out for it; the call was tried again, with
-    pauses, until its deadline was near.
+    The message names the resource. No instance is ejected for this error, because it is local. The call was retried
+    with pauses until shortly before its deadline.
     """
 
 
 class ProtocolViolation(RequestFailed):
-    """An instance answered with something that is not the HTTP/1.1 this client accepts, or too much of it."""
+    """A response is not valid HTTP/1.1, or is larger than `max_head_bytes` or `max_response_bytes`."""
 
 
 class Overloaded(RequestFailed):
-    """This process already has as many calls in line for each instance as `max_waiting` says; nothing was sent."""
+    """The queue of every instance's pool is full (`max_waiting`), or too long for the deadline; nothing was sent."""
 
 
 class StreamBroken(RequestFailed, ConnectionError):
-    """A stream ended before its body did, after its head had been handed to the caller; it is never sent again.
+    """A stream broke after its head was passed to the caller. The request is not retried.
 
     Attributes:
-        received_bytes: Of the body, until then.
+        received_bytes: The number of bytes of the body that were received before.
     """
 
     def __init__(self, message: str, attempts: tuple[AttemptResult, ...] = (), *, received_bytes: int = 0) -> None:
@@ -106,13 +105,13 @@ class StreamBroken(RequestFailed, ConnectionError):
 
 
 class StatusError(RequestFailed):
-    """The instance answered with a status that is no success: not from 200 to 299.
+    """The instance answered with a status outside 200 to 299.
 
     Attributes:
         status: The HTTP status, such as 400.
-        body: The response's bytes; a processor's exception text is here. Decompressed if they came with a
-            Content-Encoding and are 256 KiB at most then; as they came otherwise.
-        headers: The response's headers as they came, names in lower case.
+        body: The response's body, such as the text of a processor's exception. It is decompressed according to its
+            Content-Encoding if the result has at most 256 KiB, and unchanged otherwise.
+        headers: The response's headers, names in lower case.
     """
 
     def __init__(
@@ -131,7 +130,7 @@ class StatusError(RequestFailed):
 
 
 def _remade(kind: type[EasError], args: tuple[Any, ...]) -> EasError:
-    """An unpickled error, without its attributes."""
+    """Create an error for unpickling; `pickle` sets its attributes afterwards."""
     error = kind.__new__(kind)
     error.args = args
     return error

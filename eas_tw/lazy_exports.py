@@ -1,7 +1,7 @@
-"""Names of a package that are imported when they are first asked for.
+"""Exports of a package that are imported on first use (PEP 562).
 
-pytest loads our plug-in in every run of every project that has us installed, and Python imports a package before any
-module in it: `import eas_tw` must not cost such a project Twisted and protobuf.
+pytest loads the plug-in `eas_tw.testing.pytest_plugin` in every test run where eas_tw is installed, and Python imports
+`eas_tw` first. Lazy exports keep that import from loading Twisted and protobuf.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ def lazy_exports(
 
     Args:
         package: The package's full name.
-        homes: Each exported name with the module it is taken from; `module:attribute` where it has another name there,
-            `module:` for the module itself.
-        deprecated: Old names, each with the exported name that it has now; to use one warns.
+        homes: A mapping of exported names to their modules; the value is `module:attribute` if the name differs there,
+            and `module:` for the module itself.
+        deprecated: A mapping of old names to exported names, whose use gives a `DeprecationWarning`; `None` for none.
 
     Returns:
-        1. `__getattr__`: imports an exported name, or a submodule, and keeps it in the package.
-        2. `__dir__`: the exported names and what the package has already.
+        A tuple of two functions:
+
+        1. `__getattr__`, which imports an exported name or a submodule and stores it in the package;
+        2. `__dir__`, which returns the exported names and the existing attributes.
     """
 
     def load(name: str) -> Any:
@@ -39,7 +41,7 @@ def lazy_exports(
             warnings.warn(f"{package}.{name} is deprecated: use {package}.{new}", DeprecationWarning, stacklevel=2)
             return load(new)
         if home is None:
-            # `import eas_tw; eas_tw.errors` works, as it does when a package imports its modules itself.
+            # A submodule: `import eas_tw; eas_tw.errors` works, as in a package that imports its modules eagerly.
             if name.startswith("_") or find_spec(f"{package}.{name}") is None:
                 raise AttributeError(f"module {package!r} has no attribute {name!r}")
             return import_module(f"{package}.{name}")
@@ -47,7 +49,7 @@ def lazy_exports(
         found = import_module(module)
         if attribute or not colon:
             found = getattr(found, attribute or name)
-        # From now on an ordinary attribute: this function is not asked again.
+        # Stored as an ordinary attribute, so that Python does not call this function again for the name.
         setattr(sys.modules[package], name, found)
         return found
 

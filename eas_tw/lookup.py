@@ -1,8 +1,8 @@
-"""Host names, looked up in threads of our own.
+"""Name resolution in separate daemon threads.
 
-Twisted's resolver shares the reactor's thread pool, and asyncio's the loop's executor, with whatever the program runs
-there: when the program has filled it, no name is found. The threads here are daemons that live as long as one look-up,
-so a name server that is silent holds up neither the program's end nor anything else.
+Twisted's resolver uses the reactor's thread pool, and asyncio's uses the loop's executor. A program that fills these
+with slow functions stops name resolution (thirty slow functions made every poll time out). Each thread here runs one
+look-up and is a daemon, so that a name server that does not answer cannot delay the exit of the program.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IResolutionReceiver
 
 _THREADS = 4
-"""Look-ups at the same time; further ones wait. One name is looked up once, however many ask."""
+"""The maximum number of concurrent look-ups; further ones are queued. Equal look-ups share one thread."""
 
 _FAMILIES = {
     frozenset({IPv4Address}): socket.AF_INET,
@@ -42,12 +42,12 @@ def _start_thread(work: Callable[[], None]) -> None:
 
 @implementer(IHostnameResolver)
 class ThreadResolver:
-    """Looks names up with `getaddrinfo` (`IHostnameResolver`).
+    """A resolver that calls `getaddrinfo` in threads (`IHostnameResolver`).
 
     Args:
-        reactor: Where answers arrive.
-        getaddrinfo: As `socket.getaddrinfo`.
-        start: Runs something in a thread of its own.
+        reactor: The reactor in whose thread the results are delivered.
+        getaddrinfo: A function with the signature of `socket.getaddrinfo`.
+        start: A function that runs its argument in a new thread.
     """
 
     def __init__(
@@ -65,14 +65,15 @@ class ThreadResolver:
         self._queue: deque[_Question] = deque()
 
     def look_up(self, name: str, family: int = socket.AF_UNSPEC) -> Deferred[_Rows]:
-        """Look a name up.
+        """Look up the addresses of a host.
 
         Args:
-            name: Of a host.
-            family: Only addresses of this one.
+            name: The host's name.
+            family: The address family to return; `AF_UNSPEC` for all.
 
         Returns:
-            Fires with the rows of `getaddrinfo`, fails with what that raises. Cancelling it does not end the thread.
+            A Deferred that fires with the rows of `getaddrinfo`, and fails with the exception that `getaddrinfo`
+            raises. Cancelling it does not end the thread.
         """
         question = (name, family)
         answer: Deferred[_Rows] = Deferred(lambda cancelled: self._forget(question, cancelled))
@@ -91,9 +92,9 @@ class ThreadResolver:
         hostName: str,  # noqa: N803
         portNumber: int = 0,  # noqa: N803
         addressTypes: Sequence[type[IAddress]] | None = None,  # noqa: N803
-        transportSemantics: str = "TCP",  # noqa: ARG002, N803  nothing here sends datagrams
+        transportSemantics: str = "TCP",  # noqa: ARG002, N803  eas_tw uses TCP only
     ) -> IHostResolution:
-        """Look a name up (`IHostnameResolver`); one that is not found has no addresses."""
+        """Look up a name (`IHostnameResolver`); a failed look-up completes without addresses."""
         answer = self.look_up(hostName, _FAMILIES.get(frozenset(addressTypes or ()), socket.AF_UNSPEC))
         resolution = _Resolution(hostName, answer)
         resolutionReceiver.resolutionBegan(resolution)
@@ -112,18 +113,18 @@ class ThreadResolver:
             question = self._queue.popleft()
             try:
                 self._start(partial(self._work, question))
-            except RuntimeError as error:  # the machine gives no more threads
+            except RuntimeError as error:  # "can't start new thread": the machine's limit is reached
                 self._ended(question, error)
 
     def _work(self, question: _Question) -> None:
-        """In a thread."""
+        """Run one look-up; called in a thread."""
         name, family = question
         found: _Rows | Exception
         try:
             found = self._getaddrinfo(name, 0, family, socket.SOCK_STREAM)
-        except Exception as error:  # noqa: BLE001  a label that is too long is a UnicodeError
+        except Exception as error:  # noqa: BLE001  not only OSError: a label of over 63 characters is a UnicodeError
             found = error
-        with suppress(RuntimeError, OSError):  # the reactor has ended meanwhile
+        with suppress(RuntimeError, OSError):  # raised if the reactor has stopped meanwhile
             self._reactor.callFromThread(self._ended, question, found)
 
     def _ended(self, question: _Question, found: _Rows | Exception) -> None:
@@ -142,19 +143,19 @@ class ThreadResolver:
 
 @implementer(IHostResolution)
 class _Resolution:
-    """A look-up that runs (`IHostResolution`)."""
+    """A look-up in progress (`IHostResolution`)."""
 
     def __init__(self, name: str, answer: Deferred[Any]) -> None:
         self.name = name
         self._answer = answer
 
     def cancel(self) -> None:
-        """Complete without addresses (`IHostResolution`)."""
+        """Cancel the look-up, which then completes without addresses (`IHostResolution`)."""
         self._answer.cancel()
 
 
 def addresses(rows: _Rows, port: int) -> list[IPv4Address | IPv6Address]:
-    """The addresses in rows of `getaddrinfo`, in their order, for a port."""
+    """Convert rows of `getaddrinfo` to addresses with a port, in the same order."""
     found: list[IPv4Address | IPv6Address] = []
     for family, _, _, _, where in rows:
         if family == socket.AF_INET:

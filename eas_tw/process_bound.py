@@ -1,4 +1,4 @@
-"""Objects that cannot leave their process: clients, and what runs them."""
+"""Base class of objects that cannot be pickled or copied, such as clients."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import NoReturn, SupportsIndex
 
 
 class ProcessBound:
-    """Refuses to be pickled, copied and deep-copied, with one line that says what to send instead.
+    """An object whose pickling and copying raise `TypeError`, with a message that says what to pass instead.
 
-    A client that was pickled would arrive with neither sockets nor timers, and would have carried its token along.
+    A pickled client would have no sockets and no timers in the other process, and the pickle would contain its token.
     """
 
     __slots__ = ()

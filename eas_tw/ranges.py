@@ -1,4 +1,4 @@
-"""Numbers that a program sets: one check for settings, setters and arguments of calls."""
+"""Range checks of numbers, for settings, setters and arguments of calls."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from eas_tw.display import shown
 from eas_tw.errors import ConfigError
 
 LARGEST = 2**63 - 1
-"""No setting is larger: `sys.maxsize` may stand for "no bound", and sums with a clock's seconds stay exact floats."""
+"""The largest allowed setting: `sys.maxsize` may be used for "no limit", and converts to a finite float."""
 
 
 @frozen
 class Range:
-    """Which numbers are allowed.
+    """A range of allowed numbers.
 
     Attributes:
-        low: The least.
-        high: The most.
-        above: Whether `low` itself is not allowed.
-        whole: Whether it must be a whole number.
+        low: The minimum.
+        high: The maximum, which is allowed.
+        above: Whether `low` itself is excluded.
+        whole: Whether only integers are allowed.
         none: Whether `None` is allowed.
     """
 
@@ -34,7 +34,15 @@ class Range:
     none: bool = field(default=False, kw_only=True)
 
     def check(self, name: str, value: Any) -> None:
-        """Raise a `ConfigError` that names the setting, the value and what is allowed, unless the value is."""
+        """Check a value.
+
+        Args:
+            name: The setting's name, for the error message.
+            value: The value.
+
+        Raises:
+            ConfigError: The value is not allowed; the message has the name, the allowed range and the value.
+        """
         if value is None and self.none:
             return
         kinds = int if self.whole else (int, float)
@@ -48,7 +56,7 @@ class Range:
         raise ConfigError(f"{name} must be {self._allowed(is_too_large)}, got {shown(value)}")
 
     def _allowed(self, is_too_large: bool) -> str:  # noqa: FBT001
-        """The range in words; the bound that all settings share is named where it counts."""
+        """Describe the range for an error message; the common limit of 2**63 is named only if it was exceeded."""
         noun = "whole number" if self.whole else "number"
         text = f"a {noun} {'>' if self.above else '≥'} {self.low:g}"
         if self.high < LARGEST:
@@ -59,7 +67,7 @@ class Range:
 
 
 def plain(value: Any) -> Any:
-    """A number of another library, such as a scalar of numpy, as Python's own; anything else as it is."""
+    """Convert a number such as a numpy scalar to `int` or `float`, and return any other value unchanged."""
     if type(value) in (int, float, bool) or not isinstance(value, Real):
         return value
     try:
@@ -73,23 +81,35 @@ COUNT = Range(1, whole=True)
 
 
 def checked(allowed: Range, name: str, value: Any) -> Any:
-    """A number as Python's own.
+    """Check a number, and convert it to `int` or `float`.
+
+    Args:
+        allowed: The allowed range.
+        name: The setting's name, for the error message.
+        value: The number.
 
     Raises:
-        ConfigError: It is not allowed.
+        ConfigError: The number is not allowed.
     """
     if type(value) is float and not allowed.whole and allowed.low < value < allowed.high:
-        return value  # the usual case of a call, which has no time for the rest
+        return value  # fast path for the timeout_s of each call
     number = plain(value)
     allowed.check(name, number)
     return number
 
 
 def milliseconds(name: str, value: Any) -> float:
-    """Milliseconds as seconds.
+    """Convert milliseconds to seconds.
+
+    Args:
+        name: The setting's name, for the error message.
+        value: Milliseconds, > 0.
+
+    Returns:
+        Seconds, > 0.
 
     Raises:
-        ConfigError: It is no number above 0.
+        ConfigError: `value` is not a number above 0.
     """
     seconds: float = checked(POSITIVE, name, value) / 1000
-    return seconds or math.ulp(0.0)  # the least float stays above 0
+    return seconds or math.ulp(0.0)  # the smallest float divided by 1000 is 0, which is no valid timeout

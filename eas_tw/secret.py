@@ -1,4 +1,4 @@
-"""A token while the client keeps it: readable where requests are signed, and nowhere else."""
+"""Storage for a token that is not shown in a repr, a log or a pickle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Secret:
-    """Text that does not show in a repr, in `vars()` of its holder, or in a pickle.
+    """A text that appears neither in a repr, nor in the `vars()` of its owner, nor in a pickle.
 
     Args:
         text: The token; empty for none.
@@ -18,7 +18,7 @@ class Secret:
     __slots__ = ("reveal",)
 
     def __init__(self, text: str) -> None:
-        # In a closure and not in an attribute: debuggers and `vars` show attributes.
+        # Kept in a closure, because debuggers and `vars` show the values of attributes.
         self.reveal: Callable[[], str] = lambda: text
 
     def __bool__(self) -> bool:

@@ -1,10 +1,10 @@
-"""Clients as services of a Twisted application (`twisted.application`), and as an agent for `treq`.
+"""`ClientService`, which runs a client as a service of a Twisted application (`twisted.application`).
 
     application = Application("scoring")
     ClientService(client).setServiceParent(application)
 
-The service starts the client's discovery when the application starts, and lets the calls in flight finish when it
-stops. Owns no policy of its own: how long it drains is the client's `drain_timeout_s`.
+The service starts the client's discovery when the application starts. When the application stops, it closes the
+client, which lets calls in flight finish within its `drain_timeout_s`.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _log = Logger(namespace="eas_tw.service")
 
 
 class ClientService(ProcessBound, Service):
-    """A `PredictClient` that lives as long as its service runs (`IService`).
+    """A service that opens and closes a `PredictClient` (`IService`).
 
-    Several of them go into a `MultiService` like any other service. A client is closed for good, so a service runs
-    once.
+    Several of them can be added to a `MultiService`. A service can be started only once, because a closed client
+    cannot be opened again.
 
     Args:
-        client: Configured, not yet initialised; from now on the service's to close.
+        client: A configured client whose `init` has not been called. The service closes it.
     """
 
     def __init__(self, client: PredictClient) -> None:
@@ -50,15 +50,15 @@ class ClientService(ProcessBound, Service):
     def startService(self) -> None:
         """Start discovery (`IService`).
 
-        The application does not wait for the first list of instances: calls made before it is there fail as
-        `NoInstances`, unless the program waits for `when_ready`.
+        The application does not wait for the first list of instances. Calls before that list fail with `NoInstances`;
+        use `when_ready` to wait.
 
         Raises:
-            ConfigError: The client lacks a service or an endpoint. An application that cannot work does not start.
-            ClientClosed: The service ran before.
+            ConfigError: The client has no service or no endpoint, so the application does not start.
+            ClientClosed: The service has been stopped before.
         """
         ready = self.client.init()
-        if isinstance(getattr(ready, "result", None), Failure):  # a mistake, not a delay
+        if isinstance(getattr(ready, "result", None), Failure):  # a failure at once is a configuration mistake
             mistake: list[Failure] = []
             ready.addErrback(mistake.append)
             mistake[0].raiseException()
@@ -66,25 +66,26 @@ class ClientService(ProcessBound, Service):
         super().startService()  # type: ignore[no-untyped-call]
 
     def stopService(self) -> Deferred[None]:
-        """Take no more calls, let those in flight finish within the client's `drain_timeout_s` (`IService`).
+        """Close the client, which lets calls in flight finish within its `drain_timeout_s` (`IService`).
 
         Returns:
-            Fires when every socket has reported its loss, and what the last callbacks wrote has had a turn of the
-            reactor to go out: a web server in the same application answers its last request with it.
+            A Deferred that fires one turn of the reactor after every socket has reported `connectionLost`. In that turn
+            the data that the last callbacks wrote is sent, such as the last response of a web server in the same
+            application.
         """
         super().stopService()  # type: ignore[no-untyped-call]
         return self.client.close().addCallback(lambda _: deferLater(self.client.reactor, 0))
 
     def when_ready(self) -> Deferred[PredictClient]:
-        """Wait for the first good list of instances.
+        """Wait for the first valid list of instances.
 
         Returns:
-            Fires with the client, at once when the list is there; fails as `PredictClient.init` does.
+            A Deferred that fires with the client when there is a list, and fails as that of `PredictClient.init` does.
         """
         return self.client.init()
 
     def _say_why(self, failure: Failure) -> None:
-        # Stopped before the first list came: nothing to say.
+        # ClientClosed means that the service was stopped before the first list arrived, which is no error.
         if failure.check(ClientClosed) is None:
             failure.trap(EasError)
             _log.error("{service} has no instances yet: {why}", service=self.name, why=failure.getErrorMessage())

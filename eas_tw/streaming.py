@@ -1,6 +1,7 @@
-"""`Stream`: a response that is read while it arrives, as bytes, lines or server-sent events.
+"""`Stream`, a response that is read while it arrives, as bytes, lines or server-sent events.
 
-The same class serves Twisted coroutines and asyncio: it waits by what its maker gives it.
+The same class works in Twisted coroutines and in asyncio: the `wait` argument converts a Deferred to an awaitable of
+the caller's kind.
 """
 
 from __future__ import annotations
@@ -25,20 +26,22 @@ if TYPE_CHECKING:
 
 
 class Stream:
-    """A response whose head has come and whose body is on its way.
+    """A response whose head has been received, and whose body is still arriving.
 
-    Iterating gives the bytes as they come. Read it to its end, or leave the block it was opened in, which closes it: a
-    stream that is neither keeps its connection, and its instance waits when `stream_buffer_bytes` are unread.
+    Asynchronous iteration returns the bytes as they arrive. Read the stream to its end, or close it (the end of the
+    `async with` block does). A stream that is neither read nor closed keeps its connection open, and the client stops
+    reading from that connection when `stream_buffer_bytes` are unread.
 
     Args:
-        body: Where the bytes come from.
-        instance: Which instance sends it.
-        wait: Makes something of a Deferred that the caller's coroutines can await.
+        body: The source of the bytes.
+        instance: The instance, or the gateway, that sends the response; `None` if it is not known.
+        wait: A function that converts a Deferred to an awaitable of the caller's event loop; `None` to await the
+            Deferred itself.
 
     Attributes:
         status: The HTTP status.
-        headers: The response's fields, names in lower case.
-        instance: Which instance sends it.
+        headers: The response's header fields, names in lower case.
+        instance: The instance, or the gateway, that sends the response; `None` if it is not known.
     """
 
     def __init__(self, body: ResponseStream, instance: Instance | None, wait: Wait | None = None) -> None:
@@ -66,24 +69,27 @@ class Stream:
 
     @property
     def received_bytes(self) -> int:
-        """Of the body so far, as they came."""
+        """The number of bytes of the body that have been received, before decompression."""
         return self._body.received_bytes
 
     async def read(self) -> bytes:
-        """The rest of the body.
+        """Read the rest of the body.
 
         Raises:
-            StreamBroken: It broke.
-            BodyError: It cannot be decompressed.
+            StreamBroken: The stream broke.
+            BodyError: The body cannot be decompressed.
         """
         return b"".join([piece async for piece in self._chunks()])
 
     async def lines(self, *, max_line_bytes: int = 1 << 20) -> AsyncIterator[str]:
-        """The body as lines of UTF-8 text, without their ends; CR, LF and CRLF end a line.
+        """Iterate over the lines of the body, as UTF-8 text without line ends; CR, LF and CRLF end a line.
+
+        Args:
+            max_line_bytes: The maximum length of a line, which bounds the memory that is used.
 
         Raises:
-            StreamBroken: It broke.
-            BodyError: A line is longer than `max_line_bytes`.
+            StreamBroken: The stream broke.
+            BodyError: A line is longer than `max_line_bytes`, or the body cannot be decompressed.
         """
         splitter = LineSplitter(max_line_bytes)
         async for piece in self._chunks():
@@ -93,11 +99,14 @@ class Stream:
             yield line
 
     async def events(self, *, max_event_bytes: int = 1 << 20) -> AsyncIterator[ServerSentEvent]:
-        """The body as server-sent events.
+        """Iterate over the server-sent events of the body.
+
+        Args:
+            max_event_bytes: The maximum size of an event, which bounds the memory that is used.
 
         Raises:
-            StreamBroken: It broke.
-            BodyError: An event is larger than `max_event_bytes`.
+            StreamBroken: The stream broke.
+            BodyError: An event is larger than `max_event_bytes`, or the body cannot be decompressed.
         """
         parser = EventParser(max_event_bytes)
         async for piece in self._chunks():
@@ -105,11 +114,16 @@ class Stream:
                 yield event
 
     def next_piece(self) -> Deferred[bytes]:
-        """For those who write callbacks: fires with the next bytes, as they came, or `b""` at the end."""
+        """Read the next piece without a coroutine.
+
+        Returns:
+            A Deferred that fires with the next bytes as received, not decompressed, or with `b""` at the end of the
+            body. It fails with `StreamBroken`.
+        """
         return self._body.read_piece()
 
     def close(self) -> None:
-        """Read no further; the connection is closed unless the body has ended. Closing twice is fine."""
+        """Close the stream, and its connection unless the body has ended. Closing again does nothing."""
         self._body.close()
 
     async def _chunks(self) -> AsyncIterator[bytes]:
@@ -130,11 +144,12 @@ class Stream:
 
 
 class OpeningStream:
-    """A stream that is opened by `async with`, or by `open` for those who write callbacks.
+    """A stream that is not open yet: `async with`, `await` or `open` sends its request.
 
     Args:
-        begin: Sends the request; fires with the stream.
-        wait: As for `Stream`.
+        begin: A function that sends the request, and returns a Deferred of the stream.
+        wait: A function that converts a Deferred to an awaitable of the caller's event loop; `None` to await the
+            Deferred itself.
     """
 
     def __init__(self, begin: Callable[[], Deferred[Stream]], wait: Wait | None = None) -> None:
@@ -146,8 +161,8 @@ class OpeningStream:
         """Send the request.
 
         Returns:
-            Fires with the stream once the response's head has come. Fails as `PredictClient.predict` does; cancelling
-            it cancels the call.
+            A Deferred that fires with the stream when the response's head has arrived. It fails as that of
+            `PredictClient.predict` does. Cancelling it cancels the call.
         """
         return self._begin()
 

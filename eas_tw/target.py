@@ -1,7 +1,7 @@
-"""Where calls go: which service, at which endpoint, reached how.
+"""`ClientTarget`, the service and endpoint of a client, and the meaning of each endpoint type.
 
-The value behind the setters, and the one place that knows what each endpoint type means: which path requests have, who
-is asked for the list of instances, and which address is the gateway's.
+This module determines the path of requests, the source of the list of instances, and the gateway's address. No other
+module interprets `endpoint_type`.
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ if TYPE_CHECKING:
     from eas_tw.net.pool import Reactor
 
 _ADDRESS_SERVER = "http://jmenv.tbsite.net:8080"
-"""Where VIPServer's address server answers inside the vendor's clusters."""
+"""The URL of VIPServer's address server inside the vendor's clusters."""
 
 Destination = tuple[str, str, str]
-"""Endpoint type, endpoint and service: equal for two clients that call the same service."""
+"""A tuple of endpoint type, endpoint and service, which is equal for two clients of the same service."""
 
 GivenInstance = Instance | tuple[str, int] | tuple[str, int, float]
 
 
 def _or_empty(value: Any) -> Any:
-    """`None`, as a variable of the environment may be, is a part that is not set."""
+    """Convert `None`, as returned by `os.environ.get`, to the empty string, which means "not set"."""
     return "" if value is None else value
 
 
 @frozen
 class ClientTarget:
-    """One service and the way to it; a part that is not set yet is empty.
+    """A service and its endpoint; attributes that are not set are empty.
 
     Attributes:
-        endpoint: As the user wrote it.
+        endpoint: The endpoint as passed by the program.
         service: `service` or `group/service`.
-        custom_url: The whole URL that answers predictions, instead of endpoint and service.
+        custom_url: The complete URL for predictions, instead of endpoint and service.
         endpoint_type: One of `ENDPOINT_TYPES`.
-        instances: The list of `ENDPOINT_TYPE_FIXED`.
+        instances: The instances for `ENDPOINT_TYPE_FIXED`.
     """
 
     endpoint: str = field(default="", converter=_or_empty)
@@ -84,7 +84,11 @@ class ClientTarget:
             )
 
     def check_complete(self) -> None:
-        """Raise a `ConfigError` if something is missing to reach the service."""
+        """Check that all settings that are needed to reach the service are set.
+
+        Raises:
+            ConfigError: A setting is missing, or https is used without pyOpenSSL.
+        """
         self._check_https()
         if self.custom_url:
             return
@@ -97,26 +101,26 @@ class ClientTarget:
             raise ConfigError("endpoint is not set: give the region's VPC endpoint, or the gateway's address")
 
     def _check_https(self) -> None:
-        """Said here: deep below, Twisted has no TLS but in the words of a connection that failed."""
+        """Check for pyOpenSSL before any connection; without this, Twisted reports it as a failed connection."""
         asked = self.custom_url or self.endpoint
         if asked.lower().startswith("https:") and find_spec("OpenSSL") is None:
             raise ConfigError(f"{asked} needs pyOpenSSL: pip install 'eas-tw[tls]'")
 
     @property
     def is_gateway(self) -> bool:
-        """Whether one address answers all calls, and there is no list of instances."""
+        """Whether all calls go to one address, so that there is no list of instances."""
         return bool(self.custom_url) or self.endpoint_type == ENDPOINT_TYPE_DEFAULT
 
     @property
     def destination(self) -> Destination:
-        """Which service this is, however its endpoint was written; a custom URL stands for endpoint and service."""
+        """The key of the service for shared retry budgets, with a normalized endpoint; or the custom URL."""
         if self.custom_url:
             return "", self.custom_url, ""
         return self.endpoint_type, check_endpoint(self.endpoint) if self.endpoint else "", self.service
 
     @property
     def path(self) -> str:
-        """The path of the service's requests."""
+        """The path of requests to the service."""
         if self.custom_url:
             return urlsplit(check_endpoint(self.custom_url)).path or "/"
         prefix = urlsplit(check_endpoint(self.endpoint)).path if self.is_gateway else ""
@@ -124,12 +128,18 @@ class ClientTarget:
 
     @property
     def gateway_url(self) -> str:
-        """Scheme and authority of the gateway."""
+        """The gateway's URL without a path."""
         parts = urlsplit(check_endpoint(self.custom_url or self.endpoint))
         return f"{parts.scheme}://{parts.netloc}"
 
     def make_source(self, reactor: Reactor, config: ClientConfig, rng: Random, agent: IAgent | None) -> Source | None:
-        """Who is asked for the list of instances; `None` for a fixed list."""
+        """Create the source of the list of instances.
+
+        Returns:
+            1. A `VipServerSource` for `ENDPOINT_TYPE_VIPSERVER`.
+            2. `None` for a fixed list.
+            3. An `UpstreamsSource`, which asks the control plane, otherwise.
+        """
         if self.endpoint_type == ENDPOINT_TYPE_FIXED:
             return None
         fetcher = _fetcher(reactor, config, agent)
@@ -138,18 +148,25 @@ class ClientTarget:
             server, domain = self._vipserver(name)
             return VipServerSource(reactor, fetcher, server, domain, rng)
         paths = (config.discovery_path,) if config.discovery_path else PATHS
+        # Both variables are set in containers of EAS, where discovery requests have the query `internal=true`.
         inside = "NAMESPACE" in os.environ and "POD_NAME" in os.environ
         return UpstreamsSource(reactor, fetcher, check_endpoint(self.endpoint), name, paths=paths, inside=inside)
 
     def _vipserver(self, service: str) -> tuple[str, str]:
-        """Address server and domain: the endpoint is a domain, or the URL of an address server that knows services."""
+        """Return the address server's URL and the domain to look up.
+
+        Returns:
+            1. The endpoint and the service's name, if the endpoint is a URL: it is then the address server itself, so
+               that it can be tested and proxied.
+            2. The clusters' address server and the endpoint, which is a domain, otherwise.
+        """
         if "://" in self.endpoint or ":" in self.endpoint:
             return check_endpoint(self.endpoint), service
         return _ADDRESS_SERVER, self.endpoint
 
 
 def _fetcher(reactor: Reactor, config: ClientConfig, agent: IAgent | None) -> Fetcher:
-    # Imported here: each costs a program that does without it milliseconds, treq as much as the rest of eas_tw.
+    # Imported on use, because each import costs milliseconds; treq costs as much as the rest of eas_tw.
     if agent is None:
         from eas_tw.net.fetch import DirectFetcher  # noqa: PLC0415
 
@@ -161,7 +178,11 @@ def _fetcher(reactor: Reactor, config: ClientConfig, agent: IAgent | None) -> Fe
 
 
 def fixed_list(given: Iterable[GivenInstance]) -> tuple[Instance, ...]:
-    """Instances of a fixed list, checked like rows of discovery."""
+    """Check the instances of a fixed list, by the same rules as the rows of a discovery reply.
+
+    Raises:
+        ConfigError: `given` is not a list, or an instance is not valid.
+    """
     try:
         rows = tuple(given)
     except TypeError:

@@ -1,11 +1,11 @@
-"""`PredictClient` for asyncio: the same arguments and methods as the Deferred one, coroutines instead of Deferreds."""
+"""`PredictClient` for asyncio, with the arguments and methods of `eas_tw.PredictClient`, as coroutines."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import treq.client  # noqa: F401  now and not by the first `init`, which would hold up the loop for as long as it takes
+import treq.client  # noqa: F401  imported now, because an import in the first `init` would block the loop
 from twisted.internet.task import Clock
 
 from eas_tw import ClientClosed, ConfigError, NoInstances
@@ -26,10 +26,10 @@ T = TypeVar("T")
 
 
 class PredictClient(DeferredSettings):
-    """Calls one service of PAI-EAS.
+    """A client of one PAI-EAS service, for asyncio.
 
-    May be made anywhere; from `init` on it belongs to the loop that ran then. Takes the arguments of
-    `eas_tw.PredictClient` but the reactor.
+    It can be created without a running loop. `init` binds it to the running loop, and all other methods must be called
+    on that loop. The arguments are those of `eas_tw.PredictClient`, except `reactor` and `wall_clock`.
 
     Raises:
         ConfigError: An argument is wrong.
@@ -54,19 +54,20 @@ class PredictClient(DeferredSettings):
     ) -> None:
         await self.close()
 
-    # -- life
+    # -- lifecycle
 
     async def init(self) -> Self:
-        """Start discovery on the running loop.
+        """Start discovery on the running loop, and wait for the first valid list of instances.
 
         Returns:
-            The client, once the first good list is in the cache.
+            The client itself.
 
         Raises:
-            DiscoveryError: No list came within `init_timeout_s`; polling goes on, and `init` may be called again.
-            ConfigError: Something is missing; another reactor than asyncio's is installed here; or the client
+            DiscoveryError: No valid list arrived within `init_timeout_s`; polling continues, and `init` may be called
+                again.
+            ConfigError: A setting is missing, the program has installed a reactor that is not asyncio's, or the client
                 belongs to another loop.
-            ClientClosed: It has been closed.
+            ClientClosed: The client is closed.
         """
         if self._closing is not None:
             raise ClientClosed("the client is closed; make a new one")
@@ -78,12 +79,13 @@ class PredictClient(DeferredSettings):
         return self
 
     async def close(self) -> None:
-        """Take no more calls, let those in flight finish within `drain_timeout_s`, and wait for every socket to go.
+        """Close the client, and wait until every socket is closed.
 
-        Twice is fine. If the waiting task is cancelled, closing goes on.
+        New calls fail at once. Calls in flight may finish within `drain_timeout_s`, then they are cancelled. A second
+        call waits for the same end. Cancelling the waiting task does not stop the closing.
 
         Raises:
-            ConfigError: The client belongs to another loop, which still runs or may run again: close it there.
+            ConfigError: The client belongs to another loop that is not closed; call `close` on that loop.
         """
         if self._closing is None:
             if self._loop not in (None, asyncio.get_running_loop()) and not self._loop.is_closed():
@@ -93,7 +95,7 @@ class PredictClient(DeferredSettings):
 
     destroy = close
 
-    # -- work
+    # -- calls
 
     async def predict(
         self,
@@ -107,22 +109,22 @@ class PredictClient(DeferredSettings):
     ) -> Any:
         """Call the service.
 
-        A coroutine function: nothing is sent before the coroutine runs. Start several calls at once as tasks
+        Nothing is sent before the coroutine is awaited or runs as a task. Use tasks for concurrent calls
         (`asyncio.gather`, `TaskGroup.create_task`). Cancelling the task cancels the call and closes its connection.
 
         Args:
-            request: As for `eas_tw.PredictClient.predict`, like all others.
-            timeout_s: The call's one deadline in seconds; `None` for the client's.
-            path: Below the service's path, percent-encoded.
-            query: Fields, or an encoded query.
-            headers: Of this call only.
-            idempotent: Whether an instance may get the call although another already had it.
+            request: A request, as for `eas_tw.PredictClient.predict`.
+            timeout_s: The deadline of the whole call in seconds, > 0; `None` for the client's `timeout_s`.
+            path: The path below the service's path, percent-encoded; empty for none.
+            query: A mapping of query fields, or an encoded query; `None` for none.
+            headers: Headers of this call only; `None` for none.
+            idempotent: Whether the call may be sent to an instance after another instance may have received it.
 
         Returns:
             The response.
 
         Raises:
-            EasError: As the Deferred of `eas_tw.PredictClient.predict` fails.
+            EasError: The call failed, with the errors of `eas_tw.PredictClient.predict`.
         """
         if asyncio.get_running_loop() is not self._loop:
             raise self._unusable()
@@ -130,21 +132,25 @@ class PredictClient(DeferredSettings):
             self._predict(request, timeout_s=timeout_s, path=path, query=query, headers=headers, idempotent=idempotent)
         )
 
-    # -- what it shows
+    # -- properties
 
     @property
     def client(self) -> eas_tw.PredictClient:
-        """The client behind it, with its counters, configuration and account of discovery; there after `init`."""
+        """The inner `eas_tw.PredictClient`, which exists after `init`.
+
+        Raises:
+            NoInstances: `init` has not been called.
+        """
         if self._client is None:
             raise NoInstances("init() has not been called: there is no client yet")
         return self._client
 
     @property
     def is_closed(self) -> bool:
-        """Whether `close` was called; calls in flight may still be ending."""
+        """Whether `close` was called; calls in flight may still be running."""
         return self._closing is not None
 
-    # -- how it is done
+    # -- internals
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> eas_tw.PredictClient:
         reactor = enter(loop)
@@ -165,31 +171,32 @@ class PredictClient(DeferredSettings):
         return ConfigError("the client belongs to the loop that ran at its init(): make a client for each loop")
 
     async def _wait(self, deferred: Deferred[T]) -> T:
-        """Wait for a Deferred of the inner client; cancelling the waiting task cancels it.
+        """Wait for a Deferred of the inner client, and cancel it if the waiting task is cancelled.
 
-        Not `Deferred.asFuture`: it makes three closures a call, and cancels one turn of the loop later.
+        `Deferred.asFuture` is not used, because it creates three closures for each call, and cancels the Deferred only
+        in the next turn of the loop.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         deferred.addCallbacks(_succeed, _fail, callbackArgs=(future,), errbackArgs=(future,))
         try:
             return await future
-        except BaseException:  # CancelledError, and GeneratorExit when the loop ends under the coroutine
+        except BaseException:  # CancelledError, or GeneratorExit if the loop is closed before the call ends
             deferred.cancel()
             raise
 
     async def _close(self) -> None:
         if self._client is None or self._loop is None:
-            self._start(Clock()).close()  # which tells listeners that there is nothing more to hear
+            self._start(Clock()).close()  # sends the event `Closed` to the recorded listeners
             return
         try:
-            if not self._loop.is_closed():  # else its sockets went with it, and nothing will ever fire
+            if not self._loop.is_closed():  # the sockets of a closed loop are gone, and its Deferreds never fire
                 await self._wait(self._client.close())
         finally:
             leave(self._loop)
 
 
 def _succeed(result: Any, future: asyncio.Future[Any]) -> None:
-    if not future.done():  # the waiting task was cancelled
+    if not future.done():  # it is done if the waiting task was cancelled
         future.set_result(result)
 
 

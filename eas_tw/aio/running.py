@@ -1,7 +1,7 @@
-"""A reactor for the running asyncio loop.
+"""The Twisted reactor of each asyncio loop, started by the first client and released after the last.
 
-`asyncio.run` never starts a reactor, so the first client on a loop does: without a start there is no name resolution
-and no `callWhenRunning`. Owns which reactor belongs to which loop; nothing here knows of clients or calls.
+`asyncio.run` does not start a reactor. Without a start, name resolution and `callWhenRunning` do not work, so `enter`
+starts it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @define
 class _Running:
-    """A loop's reactor, and how many clients use it."""
+    """A loop's reactor, whether it is the installed one, and the number of clients that use it."""
 
     reactor: Any
     is_installed: bool
@@ -33,10 +33,12 @@ _running: dict[asyncio.AbstractEventLoop, _Running] = {}
 
 
 def enter(loop: asyncio.AbstractEventLoop) -> Any:
-    """The reactor of this loop, running, for one more user.
+    """Return the running reactor of a loop, and count one more user of it.
+
+    Call `leave` for each call of this function.
 
     Raises:
-        ConfigError: The program has installed another kind of reactor, which will never run here.
+        ConfigError: The program has installed a reactor of another kind, which does not run on an asyncio loop.
     """
     running = _running.get(loop)
     if running is None:
@@ -44,7 +46,8 @@ def enter(loop: asyncio.AbstractEventLoop) -> Any:
         reactor, is_installed = _find(loop)
         running = _running[loop] = _Running(reactor, is_installed)
         if not reactor.running:
-            # The reactor's own threads would outlive the loop; the loop's executor is the program's to fill.
+            # Twisted's resolver uses threads that outlive the loop, and the loop's executor may be full of the
+            # program's functions, so names are resolved in separate threads.
             reactor.installNameResolver(ThreadResolver(reactor))
             reactor.startRunning(installSignalHandlers=False)
     running.users += 1
@@ -52,9 +55,12 @@ def enter(loop: asyncio.AbstractEventLoop) -> Any:
 
 
 def leave(loop: asyncio.AbstractEventLoop) -> None:
-    """One user fewer; after the last, a reactor that nobody else can know gives back what it holds."""
+    """Release the reactor of a loop; after the last user, its sockets are closed unless it is the installed reactor.
+
+    The installed reactor remains, because the program may use it too.
+    """
     running = _running.get(loop)
-    if running is None:  # forgotten, since the loop is closed
+    if running is None:  # `_forget_closed_loops` has removed it
         return
     running.users -= 1
     if not running.users:
@@ -62,7 +68,7 @@ def leave(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _forget_closed_loops() -> None:
-    """Forget loops that ended without their clients being closed; each would be kept for ever."""
+    """Remove the entries of loops that were closed before their clients, which would otherwise stay forever."""
     for loop in [loop for loop in _running if loop.is_closed()]:
         _forget(loop)
 
@@ -71,14 +77,25 @@ def _forget(loop: asyncio.AbstractEventLoop) -> None:
     running = _running.pop(loop)
     if not running.is_installed:
         reactor = running.reactor
-        for waker in list(reactor._internalReaders):  # noqa: SLF001  Twisted closes them with the process only
+        for waker in list(reactor._internalReaders):  # noqa: SLF001  Twisted has no public way to close its wakers
             if not loop.is_closed():
                 reactor.removeReader(waker)
             waker.connectionLost(None)
 
 
 def _find(loop: asyncio.AbstractEventLoop) -> tuple[Any, bool]:
-    """The program's reactor if it is this loop's, and whether it is installed; a new one otherwise."""
+    """Find or create the reactor of a loop.
+
+    Returns:
+        The reactor, and whether it is the installed one:
+
+        1. a new reactor, which is installed, if none was installed;
+        2. the installed reactor, if it belongs to this loop;
+        3. a new reactor, not installed, if the installed one belongs to another loop.
+
+    Raises:
+        ConfigError: The installed reactor is of another kind.
+    """
     from twisted.internet import asyncioreactor  # noqa: PLC0415  imports nothing that installs
 
     installed: Any = sys.modules.get("twisted.internet.reactor")
@@ -91,17 +108,17 @@ def _find(loop: asyncio.AbstractEventLoop) -> tuple[Any, bool]:
             f"eas_tw.aio needs Twisted's asyncio reactor, but this program has installed {type(installed).__name__} "
             "already, by importing twisted.internet.reactor before the loop ran: import that later, or not at all"
         )
-    if installed._asyncioEventloop is loop:  # noqa: SLF001  there is no public way to ask
+    if installed._asyncioEventloop is loop:  # noqa: SLF001  Twisted has no public attribute for the loop
         return installed, True
-    # A reactor lives as long as its loop: a second asyncio.run, or a test's loop, takes one of its own.
+    # A reactor cannot change its loop, so a second `asyncio.run`, or a test's loop, gets a new reactor.
     return _make(loop), False
 
 
 def _make(loop: asyncio.AbstractEventLoop) -> Any:
-    """A reactor of this loop, whose timers go by elapsed time, as the loop's do."""
+    """Create a reactor on a loop, whose timers use elapsed time, as the loop's timers do."""
     from twisted.internet.asyncioreactor import AsyncioSelectorReactor  # noqa: PLC0415
 
     reactor: Any = AsyncioSelectorReactor(loop)
-    # Twisted's own choice, `time.time`, holds up every timer for as long as it has been set back.
+    # With Twisted's default, `time.time`, setting the clock back by an hour would delay every timer by an hour.
     reactor.seconds = time.monotonic
     return reactor

@@ -1,10 +1,10 @@
-"""For programs without an event loop: the official SDK's names, calls that return their answer, threads welcome.
+"""The client for programs without an event loop, with the names of the official SDK; safe to use in several threads.
 
 A program written for the official SDK runs after changing its import line:
 
     from eas_tw.blocking import PredictClient, StringRequest, TFRequest
 
-Every request, every constant and `ClientConfig` of `eas_tw` is here under the same name.
+This package also exports the request classes, the constants and `ClientConfig` of `eas_tw`, under the same names.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""`PredictClient` for threads: the same arguments as the Deferred one, the official SDK's behaviour.
+"""`PredictClient` for threads, with the arguments of `eas_tw.PredictClient` and the behaviour of the official SDK.
 
-A shell around an `eas_tw.PredictClient` that lives on the loop's reactor. Remembers what it was told, so that it can be
-made anew in a forked child.
+It wraps an `eas_tw.PredictClient` on the reactor of a `Loop`. The settings are recorded (`DeferredSettings`), because a
+forked child needs a new inner client.
 """
 
 from __future__ import annotations
@@ -30,24 +30,25 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
 _FIRST_LIST_WITHIN_S = 5.0
-"""How long the official SDK's first call waits for the list of instances."""
+"""The default of `init_timeout_s`, in seconds; the official SDK's first call waits as long for the list."""
 
 
 class PredictClient(DeferredSettings):
-    """Calls one service of PAI-EAS and waits for the answer; may be shared by any number of threads.
+    """A client of one PAI-EAS service whose methods block; it can be used by several threads at the same time.
 
     Args:
-        endpoint: As for `eas_tw.PredictClient`, like all others but the last.
+        endpoint: The endpoint, as for `eas_tw.PredictClient`.
         service_name: `service` or `group/service`.
-        custom_url: The whole URL that answers predictions, instead of endpoint and service.
+        custom_url: The complete URL for predictions, instead of endpoint and service.
         token: The service's token; empty for none.
-        endpoint_type: `ENDPOINT_TYPE_DEFAULT` (gateway), `_DIRECT`, `_VIPSERVER` or `_FIXED`.
-        instances: The list for `ENDPOINT_TYPE_FIXED`.
-        config: The knobs.
-        reactor: One that runs in another thread of this program, to use instead of eas_tw's own thread.
+        endpoint_type: `ENDPOINT_TYPE_DEFAULT` (gateway), `_DIRECT`, `_VIPSERVER` or `_FIXED`; `None` for
+            `ENDPOINT_TYPE_FIXED` if `instances` is given, and for `ENDPOINT_TYPE_DEFAULT` otherwise.
+        instances: The instances for `ENDPOINT_TYPE_FIXED`; `None` for none.
+        config: The settings; `None` for the defaults, with an `init_timeout_s` of 5 s.
+        reactor: A reactor that runs in another thread of the program; `None` for the reactor thread of eas_tw.
 
     Raises:
-        PredictException: An argument is wrong; here and in every method, it is the only exception.
+        PredictException: An argument is wrong. The methods raise only this exception, too, unless stated otherwise.
     """
 
     def __init__(
@@ -93,13 +94,13 @@ class PredictClient(DeferredSettings):
         self.destroy()
 
     def set_log_level(self, log_level: int | str) -> None:
-        """Set the level of the `eas_tw` logger of `logging`.
+        """Set the level of the logger `eas_tw` of the module `logging`.
 
         Args:
-            log_level: One of `logging`'s levels, such as `logging.INFO` or `"INFO"`.
+            log_level: A level of `logging`, such as `logging.INFO` or `"INFO"`.
 
         Raises:
-            PredictException: It is none.
+            PredictException: `log_level` is not a level of `logging`.
         """
         try:
             LOGGER.setLevel(log_level)
@@ -107,26 +108,26 @@ class PredictClient(DeferredSettings):
             mistake = ConfigError(f'log_level must be a level of logging, such as "INFO", got {shown(log_level)}')
             raise as_predict_exception(mistake) from error
 
-    # -- life
+    # -- lifecycle
 
     def init(self) -> None:
-        """Start discovery. The first call waits for the first list of instances, for 5 s at most.
+        """Start discovery without waiting. The first `predict` waits for the list of instances (`init_timeout_s`).
 
         Raises:
-            PredictException: Endpoint or service is missing or wrong.
+            PredictException: The endpoint or the service is missing or wrong.
         """
         client = self._client_here()
         self._run(lambda: _begun(client))
 
     def destroy(self) -> None:
-        """Take no more calls, let those in flight finish, and wait until every socket is gone. Twice is fine."""
+        """Close the client: calls in flight may finish, then all sockets are closed. Closing again does nothing."""
         client = self._client_here()
-        self._remember("close")  # a process that is forked later has a closed client, too
+        self._remember("close")  # recorded, so that the client is also closed in a child that is forked later
         self._run(client.close)
 
     close = destroy
 
-    # -- work
+    # -- calls
 
     def predict(
         self,
@@ -138,25 +139,25 @@ class PredictClient(DeferredSettings):
         headers: Mapping[str, str] | None = None,
         idempotent: bool = True,
     ) -> Any:
-        """Call the service and wait.
+        """Call the service, and wait for the response.
 
         Args:
             req: A request of this package or of the official SDK, `str`, `bytes` or any buffer.
-            timeout_s: The call's one deadline in seconds; `None` for the client's.
-            path: Below the service's path, percent-encoded.
-            query: Fields, or an encoded query.
-            headers: Of this call only.
-            idempotent: Whether an instance may get the call although another already had it.
+            timeout_s: The deadline of the whole call in seconds, > 0; `None` for the client's `timeout_s`.
+            path: The path below the service's path, percent-encoded; empty for none.
+            query: A mapping of query fields, or an encoded query; `None` for none.
+            headers: Headers of this call only; `None` for none.
+            idempotent: Whether the call may be sent to an instance after another instance may have received it.
 
         Returns:
             The response.
 
         Raises:
-            PredictException: There is none; `code`, `message` and `attempts` say why.
-            RuntimeError: Called in the reactor's own thread.
+            PredictException: The call failed; `code`, `message` and `attempts` describe the failure.
+            RuntimeError: The method was called in the reactor's thread, or after a fork with a given `reactor`.
         """
         try:
-            # Made and read in the calling thread: the reactor's has better things to do.
+            # Encoding and parsing run in the calling thread, so that they do not block the reactor's thread.
             request = req if _is_request(req) else StringRequest(req)
             body = _BytesRequest(request.to_string(), getattr(request, "content_type", None))
             client = self._client_here()
@@ -169,7 +170,7 @@ class PredictClient(DeferredSettings):
                     body, timeout_s=timeout_s, path=path, query=query, headers=headers, idempotent=idempotent
                 )
 
-            # A wrapper, such as a tracer's, looks for what the caller's thread is doing.
+            # A wrapper, such as a tracer's, reads the caller's context (the current span) in the reactor's thread.
             content = self._loop.run(partial(copy_context().run, call) if self._wraps else call)
             return request.parse_response(content)
         except EasError as error:
@@ -193,19 +194,19 @@ class PredictClient(DeferredSettings):
             raise as_predict_exception(error) from error
 
     def _client_here(self) -> eas_tw.PredictClient:
-        """The client; a new one, told the same, when this process is a fork of the one that made it."""
+        """Return the inner client; in a forked child, create a new one with the same settings first."""
         loop = self._given or own_loop()
         if self._loop is not loop:
             with loop.lock:
                 if self._loop is not loop:
-                    self._lock = Lock()  # a thread that stayed with the parent may hold the old one
+                    self._lock = Lock()  # a thread of the parent may have held the old lock at the fork
                     self._start(loop.reactor)
                     self._loop = loop
-        return self._client  # type: ignore[return-value]  # there is one from the constructor on
+        return self._client  # type: ignore[return-value]  # the constructor sets it
 
 
 class _BytesRequest:
-    """Bytes to send, and bytes that come back."""
+    """A request whose body is encoded already, and whose parsed response is the response's bytes."""
 
     __slots__ = ("_content", "content_type")
 
@@ -225,7 +226,12 @@ def _is_request(value: Any) -> bool:
 
 
 def _begun(client: eas_tw.PredictClient) -> Deferred[None]:
-    """Start discovery without waiting for it; a mistake is known at once."""
+    """Start discovery without waiting for the list of instances.
+
+    Returns:
+        1. A Deferred that fails, if `init` failed at once because a setting is wrong.
+        2. A Deferred that has fired, otherwise; a later failure is logged as a warning.
+    """
     ready = client.init()
     if ready.called and isinstance(ready.result, Failure):
         return ready.addCallback(lambda _: None)

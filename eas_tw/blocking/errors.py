@@ -1,4 +1,4 @@
-"""The official SDK's one exception."""
+"""`PredictException`, the only exception class of the official SDK."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Any
 from eas_tw import AttemptResult, EasError, RequestFailed, StatusError
 
 NO_STATUS = 500
-"""What the official SDK reports when no instance has answered."""
+"""The code of the official SDK if no instance answered."""
 
 
 class PredictException(Exception):
-    """Whatever went wrong; `__cause__` is the typed error of eas_tw.
+    """A call or a setting failed; `__cause__` is the typed error of eas_tw.
 
     Attributes:
-        code: The HTTP status an instance answered with; 500 when none did.
-        message: The body of that answer, as bytes; a sentence, as text, when there was none. As in the official SDK.
-        attempts: One `AttemptResult` for each try of the call, in order.
+        code: The HTTP status of the instance's response; 500 if there was no response.
+        message: The body of that response, as bytes; the error's text, as `str`, if there was no response. The official
+            SDK has the same two types.
+        attempts: One `AttemptResult` for each attempt of the call, in order.
     """
 
     def __init__(self, code: int, message: bytes | str, attempts: tuple[AttemptResult, ...] = ()) -> None:
@@ -39,12 +40,12 @@ class PredictException(Exception):
     def __reduce__(self) -> tuple[type[PredictException], tuple[Any, ...], dict[str, Any]]:
         state = vars(self).copy()
         if isinstance(self.__cause__, EasError):
-            state["__cause__"] = self.__cause__  # Python's own way loses it
+            state["__cause__"] = self.__cause__  # the default pickling of exceptions omits it
         return type(self), self.args, state
 
 
 def as_predict_exception(error: EasError) -> PredictException:
-    """The exception a blocking program is told an error with; raise it from `error`."""
+    """Convert an error to a `PredictException`; the caller raises it `from error`."""
     if isinstance(error, StatusError):
         return PredictException(error.status, error.body, error.attempts)
     return PredictException(NO_STATUS, str(error), error.attempts if isinstance(error, RequestFailed) else ())

@@ -1,8 +1,7 @@
-"""A reactor that runs for programs that have none: in a thread of its own, shared by all blocking clients.
+"""The reactor thread of the blocking clients, and the hand-over of work to it.
 
-The reactor is a private one, not `twisted.internet.reactor`: a program may still run that itself. The thread starts
-with the first call, ends with the interpreter, and does not outlive a fork: a forked child, which has no such thread,
-starts its own (see `own_loop`). Owns threads and their meeting; knows nothing of requests.
+The reactor is not the global `twisted.internet.reactor`, which the program may run itself. The thread starts with the
+first call and ends with the interpreter. A fork copies no threads, so a forked child starts a new one (`own_loop`).
 """
 
 from __future__ import annotations
@@ -29,11 +28,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _STOP_WITHIN_S = 5.0
+"""The maximum time, in seconds, that the interpreter's exit waits for the reactor thread."""
 _SLEEPS_AT_MOST_S = 1.0
+"""The interval, in seconds, at which a waiting thread wakes up to handle signals; see `_LoopJob.wait`."""
 
 
 class _LoopJob(Generic[T]):
-    """Something to do in the reactor's thread, and a thread that waits for what comes of it."""
+    """A function to run in the reactor's thread, and a lock on which one thread waits for its result."""
 
     __slots__ = ("_done", "_error", "_is_cancelled", "_result", "_running", "_work")
 
@@ -43,7 +44,7 @@ class _LoopJob(Generic[T]):
         self._is_cancelled = False
         self._result: Any = None
         self._error: BaseException | None = None
-        # A bare lock: it costs a tenth of an Event or a Future.
+        # A plain lock costs a tenth of a `threading.Event` or a `Future`.
         self._done = threading.Lock()
         self._done.acquire()
 
@@ -60,7 +61,7 @@ class _LoopJob(Generic[T]):
             self._running.cancel()
 
     def wait(self) -> None:
-        # Looking up now and then: a signal that comes just before the thread falls asleep does not wake it.
+        # Wakes up at intervals, because a signal that arrives just before `acquire` blocks does not interrupt it.
         while not self._done.acquire(timeout=_SLEEPS_AT_MOST_S):
             pass
 
@@ -70,9 +71,9 @@ class _LoopJob(Generic[T]):
         return self._result  # type: ignore[no-any-return]
 
     def give_up(self, error: Exception) -> None:
-        """The reactor has stopped; nothing will come any more."""
+        """End the wait with an error, because the reactor has stopped."""
         self._error = error
-        with contextlib.suppress(RuntimeError):  # it was over already
+        with contextlib.suppress(RuntimeError):  # raised if the job had ended already
             self._done.release()
 
     def _succeeded(self, result: T) -> None:
@@ -80,20 +81,21 @@ class _LoopJob(Generic[T]):
         self._done.release()
 
     def _failed(self, failure: Failure) -> None:
-        # Its frames belong to the reactor's thread, and end here.
+        # Drops the traceback, whose frames belong to the reactor's thread and would be kept alive by the caller.
         error: BaseException = failure.value  # type: ignore[assignment]  # a Failure has one
         self._error = error.with_traceback(None)
         self._done.release()
 
 
 class Loop:
-    """A running reactor, and the way into it from other threads.
+    """Runs functions in the thread of a reactor, on behalf of other threads.
 
     Args:
-        reactor: One that runs in another thread already.
+        reactor: A reactor that runs, or will run, in another thread.
 
     Attributes:
-        lock: For what must be done once a loop.
+        reactor: The reactor.
+        lock: A lock for initialisation that must happen once for each loop.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -108,12 +110,19 @@ class Loop:
         reactor.callFromThread(self._begin)
 
     def run(self, work: Callable[[], Deferred[T]]) -> T:
-        """Do `work` in the reactor's thread, and wait for what its Deferred fires with.
+        """Run a function in the reactor's thread, and wait for the result of its Deferred.
+
+        Args:
+            work: The function, which returns a Deferred.
+
+        Returns:
+            The value that the Deferred fires with.
 
         Raises:
-            RuntimeError: This is the reactor's thread, which would wait for itself; or a forked process, which does not
-                have that thread.
+            RuntimeError: The method was called in the reactor's thread, which would deadlock; or in a forked child,
+                which does not have the reactor's thread.
             ClientClosed: The reactor has stopped.
+            Exception: Any exception that `work` raises or that its Deferred fails with.
         """
         if threading.get_ident() == self._thread_id:
             raise RuntimeError(
@@ -127,14 +136,15 @@ class Loop:
         job = _LoopJob(work)
         try:
             self._queue.append(job)
-            # Many threads, one wake-up: the reactor takes all that is queued. A wake-up too many does no harm.
+            # One wake-up is enough for many threads, because `_take` takes all queued jobs. Two threads may both see
+            # False here; the second wake-up then finds an empty queue.
             if not self._is_woken:
                 self._is_woken = True
                 self.reactor.callFromThread(self._take)
             if self._is_over:
                 self._end()
             job.wait()
-        except BaseException:  # Ctrl-C, at any moment from here on
+        except BaseException:  # KeyboardInterrupt can be raised at any line of the block
             self.reactor.callFromThread(self._withdraw, job)
             raise
         return job.result()
@@ -153,7 +163,7 @@ class Loop:
 
     def _withdraw(self, job: _LoopJob[Any]) -> None:
         job.cancel()
-        # Whoever was interrupted may have been about to see to this.
+        # The interrupted thread may have queued the job and set `_is_woken` without waking the reactor.
         self._take()
 
     def _over(self, _: object, job: _LoopJob[Any]) -> None:
@@ -166,22 +176,22 @@ class Loop:
 
 
 class OwnLoop(Loop):
-    """A loop with a reactor and a thread of its own, which starts with the first work."""
+    """A loop that creates its reactor, and runs it in a daemon thread from the first call of `run` on."""
 
     def __init__(self) -> None:
         reactor = _new_reactor()
-        # Which thread does I/O is one note for the whole process (`twisted.python.threadable`), and it is not about us.
+        # `twisted.python.threadable` stores one I/O thread for the whole process, which must remain the program's own.
         reactor._registerAsIOThread = False  # noqa: SLF001
-        # Twisted's own choice, `time.time`, holds up every timer for as long as it has been set back.
+        # With Twisted's default, `time.time`, setting the clock back by an hour would delay every timer by an hour.
         reactor.seconds = time.monotonic
-        # Twisted's own threads are waited for at exit, as long as a name server is silent.
+        # The interpreter's exit would wait for Twisted's own resolver threads while a name server does not answer.
         reactor.installNameResolver(ThreadResolver(reactor))
         super().__init__(reactor)
         self._thread: threading.Thread | None = None
         self._is_exiting = False
 
     def run(self, work: Callable[[], Deferred[T]]) -> T:
-        """Do `work` in the reactor's thread, as `Loop.run`."""
+        """Start the reactor's thread if it does not run, then run `work` as `Loop.run` does."""
         if self._thread is None:
             with self.lock:
                 if self._thread is None:
@@ -190,12 +200,13 @@ class OwnLoop(Loop):
             return super().run(work)
         except ClientClosed:
             if self._is_exiting and threading.current_thread().daemon:
-                # The interpreter is about to freeze this thread. An exception would be printed before that happens.
+                # The interpreter is exiting and will freeze this daemon thread. An exception would be printed to
+                # standard error before that, so the thread waits instead.
                 threading.Event().wait()
             raise
 
     def stop(self) -> None:
-        """Stop the reactor and wait for its thread, at the interpreter's exit."""
+        """Stop the reactor, and wait for its thread. Called at the interpreter's exit."""
         self._is_exiting = True
         if self._thread is not None:
             self.reactor.callFromThread(self.reactor.stop)
@@ -213,12 +224,15 @@ _forks = 0
 _lock = threading.Lock()
 _own: OwnLoop | None = None
 _left_behind: list[OwnLoop] = []
-"""Loops of parent processes. Kept, since closing what they hold could disturb a parent that shares the sockets."""
+"""The loops of parent processes, which a forked child keeps referenced.
+
+Closing what they hold could disturb the parent, which shares the sockets and the epoll descriptor.
+"""
 
 
 def own_loop() -> OwnLoop:
-    """The loop of this process, made on first use."""
-    global _own  # noqa: PLW0603  one thread per process is the point
+    """Return the loop of this process; the first call creates it."""
+    global _own  # noqa: PLW0603  there is one reactor thread per process
     if _own is not None:
         return _own
     with _lock:
@@ -228,7 +242,10 @@ def own_loop() -> OwnLoop:
 
 
 def _forget() -> None:
-    """In a forked child: the reactor's thread stayed with the parent, and so may have whoever held the lock."""
+    """Reset the module's state in a forked child, which has no reactor thread.
+
+    The lock is replaced, because a thread of the parent may have held it at the fork.
+    """
     global _forks, _lock, _own  # noqa: PLW0603
     _forks += 1
     _lock = threading.Lock()
@@ -238,7 +255,7 @@ def _forget() -> None:
 
 
 def _stop() -> None:
-    """At the interpreter's exit."""
+    """Stop the loop of this process at the interpreter's exit."""
     if _own is not None:
         _own.stop()
 
@@ -248,7 +265,7 @@ atexit.register(_stop)
 
 
 def _new_reactor() -> Any:
-    """The platform's best reactor, uninstalled."""
+    """Create the best reactor of the platform, without installing it as the global reactor."""
     try:
         from twisted.internet.epollreactor import EPollReactor  # noqa: PLC0415
     except ImportError:

@@ -1,4 +1,4 @@
-"""Text requests whose responses have the official SDK's attribute."""
+"""`StringRequest` and `StringResponse` with the attribute `response_data` of the official SDK."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ if TYPE_CHECKING:
 
 
 class StringResponse(eas_tw.StringResponse):
-    """A response of text or bytes; `str` of it is the text, where the official SDK's is the `repr` of the bytes."""
+    """A response of text or bytes.
+
+    `str` returns the text; in the official SDK it returns the `repr` of the bytes.
+    """
 
     __slots__ = ()
 
     @property
     def response_data(self) -> bytes:
-        """The bytes, under the official SDK's name."""
+        """The response's bytes; the official SDK has this name."""
         return self.content
 
 
 class StringRequest(eas_tw.StringRequest):
-    """A body sent as it is."""
+    """A request whose body is a text or bytes."""
 
     __slots__ = ()
 
     def parse_response(self, content: Buffer) -> StringResponse:
-        """The answer to this request; any bytes are one."""
+        """Wrap the response's body in a `StringResponse`; any bytes are valid."""
         return StringResponse(content)

@@ -1,16 +1,16 @@
-"""The command line: `eas-tw predict`, `eas-tw discover`, `eas-tw perf`.
+"""The command line tool `eas-tw`, with the commands `predict`, `discover` and `perf`.
 
 | exit code | |
 |---|---|
-| 0 | answered, or whoever read standard output has closed it |
-| 2 | usage, or a setting that is missing or wrong |
-| 65 | a body that cannot be made or read |
-| 66 | a file that cannot be read |
-| 69 | no instances, or none that could be reached |
-| 74 | standard output cannot be written to, such as to a full disk |
+| 0 | success, or the reader of standard output has closed it |
+| 2 | a usage error, or a setting that is missing or wrong |
+| 65 | the request's body is not valid, or the response's body cannot be parsed |
+| 66 | a file cannot be read |
+| 69 | there are no instances, or no instance could be reached |
+| 74 | standard output cannot be written to, for example because the disk is full |
 | 75 | the deadline passed |
-| 76 | answered with a status other than 200 |
-| 77 | answered with 401 or 403: the token |
+| 76 | the response's status is not a success |
+| 77 | the response's status is 401 or 403, so the token is wrong or missing |
 | 130 | interrupted |
 """
 

@@ -1,4 +1,4 @@
-"""`python -m eas_tw.cli`, the same as `eas-tw`."""
+"""The entry point of `python -m eas_tw.cli`, which is the same as `eas-tw`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`eas-tw discover`: the list of instances, once or as it changes."""
+"""The command `eas-tw discover`, which prints the list of instances once, or its changes until interrupted."""
 
 from __future__ import annotations
 
@@ -16,23 +16,28 @@ if TYPE_CHECKING:
     from eas_tw import Instance, PredictClient
     from eas_tw.cli.settings import Given
 
-HELP = "show a service's instances"
-DESCRIPTION = "Show a service's instances as discovery tells them; with --watch every change until interrupted."
+HELP = "list a service's instances"
+DESCRIPTION = "List the instances of a service. With --watch, also print each change of the list until interrupted."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """This command's flags."""
-    parser.add_argument("--watch", action="store_true", help="go on, and show what changes")
-    parser.add_argument("--interval-s", type=float, default=5.0, help="between polls (default: %(default)s)")
-    parser.add_argument("--output", choices=("pretty", "json"), default="pretty", help="json is one object a line")
+    """Add the flags of this command."""
+    parser.add_argument("--watch", action="store_true", help="continue, and print each change")
+    parser.add_argument("--interval-s", type=float, default=5.0, help="seconds between polls (default: %(default)s)")
+    parser.add_argument("--output", choices=("pretty", "json"), default="pretty", help="json: one object per line")
 
 
 def prepare(options: argparse.Namespace) -> None:
-    """Nothing to read before."""
+    """Do nothing, because this command reads no input before it connects."""
 
 
 async def run(reactor: Any, given: Given, options: argparse.Namespace, _: None) -> None:
-    """Print the list, and what becomes of it."""
+    """Print the list of instances, and its changes with `--watch`.
+
+    Raises:
+        ConfigError: The endpoint type is `gateway`.
+        EasError: The list could not be read.
+    """
     if given.is_gateway:
         raise ConfigError("a gateway has no list of instances: discover takes --endpoint-type direct or vipserver")
     client = given.make_client(reactor, poll_interval_s=options.interval_s)
@@ -43,10 +48,10 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, _: None) 
             watching: Deferred[None] = Deferred()
 
             def heard(event: object) -> None:
-                # Events tell of changes as they happen; they name the modules below, so only the moment is taken.
+                # Any event may mean that the list has changed; the printer compares the list itself.
                 try:
                     printer.heard(client, event)
-                except OSError as error:  # of standard output; the client would log it, and the command run on
+                except OSError as error:  # of print; the client would only log it, and the command would not end
                     if not watching.called:
                         watching.errback(error)
 
@@ -54,7 +59,7 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, _: None) 
             try:
                 await while_read(reactor, watching)
             finally:
-                # What is taken apart at the end is not what happened to the service.
+                # Removed before the client closes, because closing is not a change of the service.
                 stop()
 
 
@@ -64,13 +69,13 @@ class _Printer:
         self._shown: dict[tuple[str, int], Instance] = {}
 
     def show(self, instances: tuple[Instance, ...]) -> None:
-        """The whole list."""
+        """Print the whole list."""
         self._shown = {instance.key: instance for instance in instances}
         for instance in instances:
             self._line("", instance)
 
     def heard(self, client: PredictClient, event: object) -> None:
-        """Something happened: a changed list, or a reply that was rejected."""
+        """Print the changes of the list since the last event, and the reason of a rejected discovery reply."""
         now = {instance.key: instance for instance in client.instances}
         before, self._shown = self._shown, now
         for key, instance in now.items():

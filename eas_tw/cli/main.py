@@ -1,4 +1,4 @@
-"""Reads the command line, runs a command on a reactor, and turns how it ended into an exit code."""
+"""The main function of `eas-tw`, which runs a command on the reactor and maps its result to an exit code."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 USAGE = 2
-BAD_DATA, NO_INPUT, UNAVAILABLE, CANNOT_WRITE = 65, 66, 69, 74  # sysexits.h, and the next line too
+# The codes of sysexits.h: EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE, EX_IOERR, EX_TEMPFAIL, EX_PROTOCOL, EX_NOPERM.
+BAD_DATA, NO_INPUT, UNAVAILABLE, CANNOT_WRITE = 65, 66, 69, 74
 TOO_LATE, BAD_STATUS, NO_PERMISSION = 75, 76, 77
-INTERRUPTED = 130
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _REFUSALS = (401, 403)
 _OF_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: Of the command line; `None` for this process's.
+        arguments: The arguments of the command line; `None` for `sys.argv[1:]`.
 
     Returns:
         The exit code.
@@ -38,14 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # an answer may have letters that the terminal has not
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a response may have characters outside the terminal's encoding
     try:
         try:
             return _main(arguments)
-        finally:  # of `--help` and `--version` too, which raise SystemExit
+        finally:  # also after `--help` and `--version`, which raise SystemExit
             flush_output()
     except BrokenPipeError:
-        return 0  # whoever read our output has enough of it, as `head` does
+        return 0  # the reader, such as `head`, has closed the pipe, which is no error
     except OSError as error:
         return _say(f"cannot write to standard output: {error.strerror}", CANNOT_WRITE)
 
@@ -67,14 +70,14 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run the command's coroutine on the platform's reactor."""
+    """Read the settings and the input, and run the command's coroutine on the global reactor."""
     given = settings.read(options)
     prepared = options.prepare(options)
-    # Imported here: a mistake in the command line should not wait for Twisted.
+    # Imported after the checks, so that a mistake in the command line is reported before Twisted is loaded.
     from twisted.internet import reactor, task  # noqa: PLC0415, TID251  an entry module
     from twisted.internet.defer import Deferred  # noqa: PLC0415
 
-    # The program is ours: its timers go by elapsed time, whatever is done to the machine's clock.
+    # The reactor belongs to this command alone, so its timers may use elapsed time, which no step of the clock changes.
     reactor.seconds = time.monotonic  # type: ignore[method-assign]
     if options.verbose:
         _log_to_stderr()
@@ -84,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
         running = Deferred.fromCoroutine(options.run(reactor, given, options, prepared))
         return running.addBoth(ended.append)
 
-    with contextlib.suppress(SystemExit):  # its exit code is 0 or 1; ours say more
+    with contextlib.suppress(SystemExit):  # `react` exits with 0 or 1; this command has more exit codes
         task.react(begin, (), reactor)
     if not ended:
         return INTERRUPTED
@@ -97,7 +100,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 class _Version(argparse.Action):
-    """Asked for only then: the metadata of an installation are slow to read, and a source tree has none."""
+    """An action that prints the version; it reads the package's metadata on use, because reading them is slow."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         print(f"eas-tw {version('eas-tw')}")
@@ -108,8 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="eas-tw",
         description="Call PAI-EAS services over the VPC direct connection.",
-        epilog="Settings come from flags, then from EAS_… in the environment, then from a profile. "
-        "The token comes from EAS_TOKEN, --token-file or the profile's token_file, and is never printed.",
+        epilog="Each setting is taken from its flag, else from its EAS_… environment variable, else from the profile. "
+        "The token is read from EAS_TOKEN, --token-file or the profile's token_file, and is never printed.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
@@ -129,7 +132,7 @@ def _log_to_stderr() -> None:
 
 
 def _say(error: object, code: int) -> int:
-    with contextlib.suppress(OSError):  # standard error may be closed as well
+    with contextlib.suppress(OSError):  # standard error may be closed, too
         print(f"eas-tw: {error}", file=sys.stderr, flush=True)
     return code
 

@@ -1,4 +1,4 @@
-"""Standard output whose reader may go away (`eas-tw discover --watch | head -1`), or which cannot be written to."""
+"""Standard output that fails: its reader has closed it (`eas-tw discover --watch | head -1`), or the disk is full."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
 _LOOK_EVERY_S = 1.0
+"""The interval, in seconds, at which `while_read` checks for a reader."""
 
 
 def replace_closed_streams() -> None:
-    """Open the null device in place of standard output and error that were closed before the program began (`>&-`).
+    """Open the null device for a standard output or error that was closed before the start (`>&-`).
 
-    Python sets them to `None` then. Their descriptors are taken, too: a socket that got one of them would be sent what
-    a library prints.
+    Python sets a closed stream to `None`, and `print` would fail. The next opened socket would also get the free
+    descriptor 1 or 2, and receive what a C library prints.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  for as long as the process lives
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  open until the process ends
 
 
 def reader_is_gone() -> bool:
-    """Return whether nobody can read standard output.
+    """Return whether standard output has no reader.
 
-    It was closed before the program began, or is a pipe, a socket or a terminal whose other end is closed. A command
-    that has nothing to print for hours would learn it from no write.
+    This is the case if it was closed before the start, or if it is a pipe, socket or terminal whose other end is
+    closed. A command that prints nothing for hours would not notice this from a failed write.
     """
     if sys.__stdout__ is None:
         return True
@@ -42,18 +43,19 @@ def reader_is_gone() -> bool:
     poller = select.poll()
     try:
         poller.register(sys.stdout.fileno(), 0)
-    except (OSError, ValueError):  # replaced by something without a descriptor
+    except (OSError, ValueError):  # sys.stdout was replaced by an object without a descriptor
         return False
     return any(found & (select.POLLERR | select.POLLHUP) for _, found in poller.poll(0))
 
 
 def flush_output() -> None:
-    """Flush both streams, while there is still somebody to tell of a failure.
+    """Flush standard output and standard error.
 
-    The interpreter would do it at its exit, complain, and change the exit code to 120.
+    Without this, the interpreter flushes them at its exit; on a failure it prints an error and exits with 120.
 
     Raises:
-        OSError: Standard output cannot be written to. Standard error has nobody to be told.
+        OSError: Standard output cannot be written to. A failure of standard error is ignored, because it could not be
+            reported.
     """
     try:
         sys.stderr.flush()
@@ -67,16 +69,16 @@ def flush_output() -> None:
 
 
 def _discard(stream: TextIO) -> None:
-    """Send a stream nowhere: what is still buffered would fail once more."""
+    """Redirect a stream to the null device, because the interpreter's exit would flush its buffer and fail again."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 async def while_read(reactor: Any, work: Deferred[Any]) -> Any:
-    """Wait for `work`, and end it when nobody reads standard output any more.
+    """Wait for `work`, and cancel it when standard output has no reader any more.
 
     Raises:
-        BrokenPipeError: Nobody does.
+        BrokenPipeError: Standard output has no reader.
     """
 
     def look() -> None:

@@ -1,4 +1,4 @@
-"""`eas-tw perf`: many calls, and how long they took."""
+"""The command `eas-tw perf`, which makes many calls and prints their latencies."""
 
 from __future__ import annotations
 
@@ -21,29 +21,42 @@ if TYPE_CHECKING:
 __all__ = ["DESCRIPTION", "HELP", "add_arguments", "prepare", "run"]
 
 HELP = "call a service many times"
-DESCRIPTION = "Call a service many times at once, and say how long the calls took. It loads the service: be sure."
+DESCRIPTION = "Call a service many times, and print the latencies. Caution: this puts load on the service."
 
 _PERCENTILES = (50, 90, 95, 99, 99.9)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """This command's flags."""
+    """Add the flags of this command."""
     add_request_arguments(parser)
-    parser.add_argument("--calls", type=int, default=1000, help="how many (default: %(default)s)")
-    parser.add_argument("--in-flight", type=int, default=16, help="how many at a time (default: %(default)s)")
+    parser.add_argument("--calls", type=int, default=1000, help="number of calls (default: %(default)s)")
+    parser.add_argument("--in-flight", type=int, default=16, help="number of concurrent calls (default: %(default)s)")
     parser.add_argument("--output", choices=("pretty", "json"), default="pretty")
 
 
 @define
 class PerfResult:
-    """What came of the calls: seconds of the answered ones, the others by the name of their error."""
+    """The results of the calls.
+
+    Attributes:
+        answered_s: The latencies of the calls that got a response, in seconds.
+        failed: The number of failed calls, by the name of the error's class.
+        elapsed_s: The duration of the whole run, in seconds.
+    """
 
     answered_s: list[float] = field(factory=list)
     failed: Counter[str] = field(factory=Counter)
     elapsed_s: float = 0.0
 
     def summary(self, retries: int) -> dict[str, Any]:
-        """As one value; times in milliseconds, and no percentile when nothing was answered."""
+        """Return the statistics by name.
+
+        Args:
+            retries: The number of retries.
+
+        Returns:
+            Counts and rates, and latencies in milliseconds; there are no latencies if no call got a response.
+        """
         times = sorted(self.answered_s)
         told: dict[str, Any] = {
             "answered": len(times),
@@ -60,16 +73,22 @@ class PerfResult:
 
 
 def percentile(times: list[float], share: float) -> float:
-    """The smallest of the sorted `times` that at least `share` per cent of them do not exceed (nearest rank)."""
+    """Return a percentile by the nearest-rank method.
+
+    Args:
+        times: Sorted values, at least one.
+        share: The percentile, 0–100.
+    """
     rank = -(-len(times) * share // 100)
     return times[max(0, int(rank) - 1)]
 
 
 async def run(reactor: Any, given: Given, options: argparse.Namespace, request: Any) -> None:
-    """Call, and sum up.
+    """Make the calls, and print the statistics.
 
     Raises:
-        EasError: Not one call was answered.
+        ConfigError: `--calls` or `--in-flight` is below 1.
+        EasError: No call got a response; it is the error of the last call.
     """
     if options.calls < 1 or options.in_flight < 1:
         raise ConfigError("--calls and --in-flight must be at least 1")

@@ -1,4 +1,7 @@
-"""`eas-tw predict`: one call, its body from an argument, a file, stdin or tensors, its answer for people or scripts."""
+"""The command `eas-tw predict`, which makes one call and prints the response.
+
+The body comes from an argument, a file, standard input, or tensors in `.npy` and `.csv` files.
+"""
 
 from __future__ import annotations
 
@@ -17,35 +20,53 @@ if TYPE_CHECKING:
     from eas_tw.cli.settings import Given
 
 HELP = "call a service once"
-DESCRIPTION = "Call a service once and print its answer. Without BODY, --file or --tensor the body comes from stdin."
+DESCRIPTION = (
+    "Call a service once, and print the response. Without BODY, --file or --tensor, the body is read from stdin."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """This command's flags."""
+    """Add the flags of this command."""
     add_request_arguments(parser)
     parser.add_argument(
-        "--output", choices=("pretty", "raw", "json"), default="pretty", help="raw is the answer's bytes"
+        "--output", choices=("pretty", "raw", "json"), default="pretty", help="raw: the bytes of the response"
     )
 
 
 def add_request_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags that say what is sent."""
+    """Add the flags that describe the request."""
     add = parser.add_argument
-    add("body", nargs="?", metavar="BODY", help="text to send as it is, such as JSON; - for stdin")
-    add("--file", type=Path, metavar="PATH", help="send this file's bytes")
+    add("body", nargs="?", metavar="BODY", help="the text of the body, such as JSON; - for stdin")
+    add("--file", type=Path, metavar="PATH", help="send the bytes of this file")
     add("--json", action="store_true", help="check that the body is JSON before it is sent")
     add(
-        "--tensor", action="append", default=[], metavar="NAME=FILE", help=".npy or .csv as an input; makes a TFRequest"
+        "--tensor",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="send a .npy or .csv file as an input of a TFRequest; may be repeated",
     )
-    add("--signature", default="", metavar="NAME", help="of the TFRequest's model")
-    add("--fetch", action="append", default=[], metavar="NAME", help="an output to ask for; all by default")
-    add("--path", default="", help="below the service's path")
-    add("--query", default="", help="encoded, such as a=1&b=2")
-    add("--header", action="append", default=[], metavar="NAME: VALUE", help="of the request; may be repeated")
+    add("--signature", default="", metavar="NAME", help="the signature name of the TFRequest")
+    add(
+        "--fetch",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="an output to return; may be repeated (default: all)",
+    )
+    add("--path", default="", help="a path below the service's path")
+    add("--query", default="", help="an encoded query, such as a=1&b=2")
+    add("--header", action="append", default=[], metavar="NAME: VALUE", help="a header to send; may be repeated")
 
 
 def prepare(options: argparse.Namespace) -> Any:
-    """The request; read before anything is connected."""
+    """Read the request, before anything is connected.
+
+    Raises:
+        ConfigError: The flags contradict each other, or standard input is closed.
+        BodyError: The body is not JSON, or a tensor's file is not valid.
+        OSError: A file cannot be read.
+    """
     if sum((options.body is not None, options.file is not None, bool(options.tensor))) > 1:
         raise ConfigError("give one of BODY, --file and --tensor")
     if options.tensor:
@@ -62,7 +83,7 @@ def prepare(options: argparse.Namespace) -> Any:
 
 
 async def run(reactor: Any, given: Given, options: argparse.Namespace, request: Any) -> None:
-    """Call, and print."""
+    """Call the service, and print the response."""
     async with given.make_client(reactor) as client:
         response = await client.predict(request, **details(options))
         instances = [instance.address for instance in client.instances]
@@ -70,7 +91,7 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, request: 
 
 
 def details(options: argparse.Namespace) -> dict[str, Any]:
-    """What a call takes beside its request."""
+    """Return the keyword arguments of `predict` for the flags."""
     return {"path": options.path, "query": options.query, "headers": dict(map(_header, options.header))}
 
 
@@ -79,10 +100,10 @@ def _body(options: argparse.Namespace) -> bytes:
         content: bytes = options.file.read_bytes()
         return content
     if options.body in (None, "-"):
-        if sys.stdin is None:  # closed before we began
+        if sys.stdin is None:  # closed before the start (`<&-`)
             raise ConfigError("no body: give BODY, --file or --tensor; stdin is closed")
         return sys.stdin.buffer.read()
-    return os.fsencode(options.body)  # the bytes that were typed, whatever the locale makes of them
+    return os.fsencode(options.body)  # restores the original bytes of the argument, independent of the locale
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -106,16 +127,16 @@ def _tensor_request(options: argparse.Namespace) -> TFRequest:
 
 
 def _array(file: Path) -> Any:
-    """A .npy file as it is, or a .csv file as float32, `[rows, columns]`."""
+    """Read a .npy file, or a .csv file as float32 with the shape `[rows, columns]`."""
     try:
-        import numpy as np  # noqa: PLC0415  only tensors need it
+        import numpy as np  # noqa: PLC0415  an optional dependency, needed for --tensor only
     except ImportError:
         raise ConfigError("--tensor needs numpy: pip install 'eas-tw[cli]'") from None
     if file.suffix not in (".npy", ".csv"):
         raise ConfigError(f"--tensor takes .npy and .csv files, got {str(file)!r}")
     try:
         with file.open("rb") as content, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a file without numbers, which is told below
+            warnings.simplefilter("ignore")  # numpy warns of an empty file; the BodyError below reports it
             if file.suffix == ".npy":
                 return np.lib.format.read_array(content, allow_pickle=False)
             found = np.loadtxt(content, delimiter=",", dtype=np.float32, ndmin=2, encoding="utf-8")

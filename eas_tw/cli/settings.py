@@ -1,4 +1,4 @@
-"""Where a command calls and how: flags, then `EAS_…` in the environment, then a profile of a TOML file."""
+"""Settings of the commands: from flags, else from `EAS_…` environment variables, else from a profile in a TOML file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NUMBERS = ("timeout_s", "retry_times")
 
 @frozen
 class Given:
-    """What a command needs to make a client; the token is shown nowhere."""
+    """The settings of a command's client; the repr does not have the token."""
 
     endpoint: str
     endpoint_type: str
@@ -50,11 +50,16 @@ class Given:
 
     @property
     def is_gateway(self) -> bool:
-        """Whether there is no list of instances."""
+        """Whether calls go through a gateway, so that there is no list of instances."""
         return self.endpoint_type == ENDPOINT_TYPE_DEFAULT
 
     def make_client(self, reactor: Any, **changes: Any) -> PredictClient:
-        """A client, not yet initialised; `changes` are settings of `ClientConfig`."""
+        """Create a client without calling `init`.
+
+        Args:
+            reactor: The Twisted reactor.
+            changes: Further settings of `ClientConfig`.
+        """
         config = ClientConfig(
             timeout_s=self.timeout_s,
             init_timeout_s=self.timeout_s,
@@ -72,27 +77,29 @@ class Given:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags that all commands share."""
-    add = parser.add_argument_group("where and how").add_argument
-    add("--endpoint", metavar="URL", help="the region's VPC endpoint, a gateway, a simulator (EAS_ENDPOINT)")
-    add(
-        "--endpoint-type", choices=tuple(_TYPES), help="how to reach the service; direct by default (EAS_ENDPOINT_TYPE)"
-    )
+    """Add the flags that all commands share."""
+    add = parser.add_argument_group("connection settings").add_argument
+    add("--endpoint", metavar="URL", help="the region's VPC endpoint, a gateway, or a simulator (EAS_ENDPOINT)")
+    add("--endpoint-type", choices=tuple(_TYPES), help="the kind of endpoint (default: direct) (EAS_ENDPOINT_TYPE)")
     add("--service", metavar="NAME", help="service, or group/service (EAS_SERVICE)")
     add("--token-file", metavar="PATH", help="a file with the token (EAS_TOKEN_FILE; the token itself: EAS_TOKEN)")
-    add("--timeout-s", metavar="SECONDS", help="the deadline of a call, and of discovery; 5 by default (EAS_TIMEOUT_S)")
-    add("--retry-times", metavar="N", help="more attempts of a call; 2 by default (EAS_RETRY_TIMES)")
-    add("--trust-roots", metavar="PEM", help="authorities to trust for https (EAS_TRUST_ROOTS)")
-    add("--config", metavar="FILE.toml", help="profiles; ~/.config/eas-tw.toml by default (EAS_CONFIG)")
-    add("--profile", metavar="NAME", help='a table of that file; "default" by default (EAS_PROFILE)')
+    add("--timeout-s", metavar="SECONDS", help="the deadline of calls and of discovery (default: 5) (EAS_TIMEOUT_S)")
+    add("--retry-times", metavar="N", help="the maximum number of retries of a call (default: 2) (EAS_RETRY_TIMES)")
+    add("--trust-roots", metavar="PEM", help="certificate authorities to trust for https (EAS_TRUST_ROOTS)")
+    add("--config", metavar="FILE.toml", help="a file with profiles (default: ~/.config/eas-tw.toml) (EAS_CONFIG)")
+    add("--profile", metavar="NAME", help="the profile, a table of that file (default: default) (EAS_PROFILE)")
     add("-v", "--verbose", action="store_true", help="log to stderr")
 
 
 def read(options: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> Given:
-    """All settings, checked.
+    """Read and check all settings.
+
+    Args:
+        options: The parsed flags.
+        environment: The environment variables.
 
     Raises:
-        ConfigError: One is missing or wrong; the text says which, and where it can be given.
+        ConfigError: A setting is missing or wrong; the message names it, and the ways to set it.
         OSError: A file cannot be read.
     """
     profile = _profile(options, environment)
@@ -139,7 +146,9 @@ def _profile(options: argparse.Namespace, environment: Mapping[str, str]) -> dic
     file = Path(named).expanduser() if named else Path("~/.config/eas-tw.toml").expanduser()
     if not named and not file.is_file():
         if name:
-            raise ConfigError(f"there is no profile {name!r}, since there is no {file}; --config names another file")
+            raise ConfigError(
+                f"there is no profile {name!r}, because {file} does not exist; --config sets another file"
+            )
         return {}
     try:
         tables = tomllib.loads(file.read_text())
@@ -152,7 +161,7 @@ def _profile(options: argparse.Namespace, environment: Mapping[str, str]) -> dic
         raise ConfigError(f"{file}: {name or 'default'} must be a table, such as [default], got {profile!r}")
     unknown = sorted(set(profile) - set(KEYS))
     if unknown:
-        hint = "; a token belongs into a file of its own, named by token_file" if "token" in unknown else ""
+        hint = "; put the token into a separate file, and set token_file to its path" if "token" in unknown else ""
         raise ConfigError(f"{file}: unknown {', '.join(unknown)}; known are {', '.join(KEYS)}{hint}")
     for key in profile:
         if key not in _NUMBERS and not isinstance(profile[key], str):

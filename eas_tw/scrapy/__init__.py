@@ -1,11 +1,11 @@
-"""Scoring scraped items with a PAI-EAS service, as a Scrapy add-on.
+"""A Scrapy add-on that scores scraped items with a PAI-EAS service.
 
     ADDONS = {"eas_tw.scrapy.Addon": 500}
     EAS_ENDPOINT = "http://pai-eas-vpc.cn-shanghai.aliyuncs.com"
     EAS_SERVICE = "scorecard_pmml_example"
     EAS_SCORER = "myproject.scoring.MyScorer"
 
-The client runs on Scrapy's own reactor, whichever that is. Spiders and other components reach it with `get_client`.
+The client runs on Scrapy's reactor, of any kind. Spiders and other components get it with `get_client`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ __all__ = ["Addon", "ClientExtension", "CrawlClient", "Scorer", "ScoringPipeline
 
 
 def get_client(crawler: Crawler) -> CrawlClient:
-    """The crawl's client, for spiders, middlewares and pipelines; ready by the time a spider's `start` is asked.
+    """Return the client of a crawl, for spiders, middlewares and pipelines.
+
+    The client has a list of instances before the spider's `start` is iterated.
 
     Raises:
-        NotConfigured: The add-on is not enabled, or not configured.
+        NotConfigured: The add-on is not enabled, or its settings are missing.
     """
     extension = crawler.get_extension(ClientExtension)
     if extension is None:

@@ -1,7 +1,7 @@
-"""The add-on: looks at the settings once, and puts the components in their places, or lets nothing be crawled.
+"""The Scrapy add-on, which checks the settings and enables the components.
 
-An item that passes unscored is lost data, so a mistake ends the crawl before its first request, with one line that says
-what it was.
+A wrong setting ends the crawl before its first request, with one log line, because items that pass unscored would be
+lost data.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("eas_tw.scrapy")
 
-# Outermost among the spider middlewares: what it withholds, no other can add to.
+# The gates must be nearest to the engine, so that no other middleware adds requests after them.
 _OUTERMOST = -1_000_000
-_USUAL = 500
+_USUAL = 500  # the middle of the range 0 to 1000 that Scrapy's documentation recommends
 
 
 class Addon:
-    """Enables the client, its start gate and, with `EAS_SCORER`, the scoring pipeline.
+    """Enables the client, the gates before the first request and, if `EAS_SCORER` is set, the scoring pipeline.
 
-    Places in `EXTENSIONS`, `SPIDER_MIDDLEWARES` and `ITEM_PIPELINES` that the project has set are left as they are.
+    A priority that the project has set for one of these components is not changed.
     """
 
     def __init__(self, crawler: Crawler) -> None:
@@ -39,14 +39,14 @@ class Addon:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Addon:
-        """For this crawler (Scrapy)."""
+        """Create the add-on of a crawler (Scrapy)."""
         return cls(crawler)
 
     def update_settings(self, settings: BaseSettings) -> None:
-        """Configure the crawl (Scrapy).
+        """Check the settings, and enable the components (Scrapy).
 
         Raises:
-            NotConfigured: No EAS_ setting is there at all.
+            NotConfigured: None of `EAS_ENDPOINT`, `EAS_SERVICE` and `EAS_SCORER` is set.
         """
         if not CrawlConfig.is_wanted(settings):
             raise NotConfigured("EAS_ENDPOINT is not set")

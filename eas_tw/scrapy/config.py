@@ -1,4 +1,4 @@
-"""The EAS_ settings, read and checked."""
+"""`CrawlConfig`, which reads and checks the `EAS_` settings of a crawl."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ NAMES = (
     "EAS_ITEM_ERROR", "EAS_SCORER",
 )  # fmt: skip
 _ALIKE = 0.85
-"""From here on a name is one of ours misspelt, unless that is set too; a crawl may have `EAS_` settings of its own."""
+"""The similarity (`difflib`, 0–1) from which an unknown `EAS_` name is reported as a misspelt setting.
+
+Less similar names are accepted, because a project may have other settings with this prefix.
+"""
 _ENDPOINT_TYPES = {
     "direct": ENDPOINT_TYPE_DIRECT,
     "gateway": ENDPOINT_TYPE_DEFAULT,
@@ -43,18 +46,18 @@ _SCORER_METHODS = ("accepts", "encode", "apply")
 
 @frozen
 class CrawlConfig:
-    """How a crawl uses a service.
+    """The settings of a crawl.
 
     Attributes:
-        endpoint: As for `eas_tw.PredictClient`.
-        endpoint_type: One of eas_tw's.
+        endpoint: The endpoint, as for `eas_tw.PredictClient`.
+        endpoint_type: One of `eas_tw.config.ENDPOINT_TYPES`.
         service: The service's name.
-        token: Its token.
-        concurrent_requests: The most calls in flight at a time, ≥ 1.
-        timeout_s: The deadline of a call, in seconds.
-        retry_times: How many more attempts a call may take, ≥ 0.
-        item_error: What becomes of an item that cannot be scored.
-        scorer: The class, or `None` for no scoring.
+        token: The service's token; empty for none.
+        concurrent_requests: The maximum number of calls in flight, ≥ 1.
+        timeout_s: The deadline of a call, in seconds, > 0.
+        retry_times: The maximum number of retries of a call, ≥ 0.
+        item_error: The treatment of an item that cannot be scored.
+        scorer: The scorer's class; `None` for no scoring.
     """
 
     endpoint: str
@@ -69,15 +72,15 @@ class CrawlConfig:
 
     @staticmethod
     def is_wanted(settings: BaseSettings) -> bool:
-        """Whether any setting asks for a client."""
+        """Return whether `EAS_ENDPOINT`, `EAS_SERVICE` or `EAS_SCORER` is set."""
         return any(settings.get(name) for name in (*_NEEDED, "EAS_SCORER"))
 
     @classmethod
     def from_settings(cls, settings: BaseSettings) -> CrawlConfig:
-        """The configuration of a crawl.
+        """Read and check the settings of a crawl.
 
         Raises:
-            ConfigError: A setting is missing or wrong; one line says which, what it was and what it may be.
+            ConfigError: A setting is missing or wrong; the message has its name, its value and the allowed values.
         """
         if not settings.getbool("TWISTED_REACTOR_ENABLED", default=True):
             raise ConfigError(
@@ -105,7 +108,7 @@ class CrawlConfig:
         return config
 
     def make_client(self, reactor: Any) -> PredictClient:
-        """A client for the crawl, not yet initialised."""
+        """Create the crawl's client without calling `init`."""
         return eas_tw.PredictClient(
             self.endpoint,
             self.service,
@@ -116,19 +119,23 @@ class CrawlConfig:
                 timeout_s=self.timeout_s,
                 attempts=1 + self.retry_times,
                 init_timeout_s=max(self.timeout_s, 5.0),
-                # Calls in flight have ended by the time a spider is closed; one that has not is some component's own.
+                # Scrapy waits for the pipelines before it closes the spider, so their calls have ended. A call that
+                # another component started must not delay the end of the crawl.
                 drain_timeout_s=0.0,
             ),
         )
 
 
 def _check_spelling(settings: BaseSettings) -> None:
-    """A misspelt setting would be ignored, and its default be in force."""
+    """Raise `ConfigError` for a misspelt setting, which would be ignored, so that its default would be used silently.
+
+    A name is accepted if the setting that it resembles is set, too.
+    """
     for name in settings:
         if isinstance(name, str) and name.startswith("EAS_") and name not in NAMES:
             meant = get_close_matches(name, NAMES, n=1, cutoff=_ALIKE)
             if meant and not settings.get(meant[0]):
-                raise ConfigError(f"{name} is no setting; {meant[0]} is")
+                raise ConfigError(f"{name} is not a setting; did you mean {meant[0]}?")
 
 
 def _text(settings: BaseSettings, name: str) -> str:
@@ -174,7 +181,7 @@ def _scorer(settings: BaseSettings) -> type | None:
         return None
     try:
         found: Any = load_object(given)
-    except Exception as error:  # whatever a user's module raises
+    except Exception as error:  # importing the project's module can raise any exception
         raise ConfigError(f"EAS_SCORER {given!r} cannot be imported: {type(error).__name__}: {error}") from error
     if not isinstance(found, type):
         raise ConfigError(f"EAS_SCORER must be a class, or the import path of one, got {given!r}")

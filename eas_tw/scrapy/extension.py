@@ -1,4 +1,4 @@
-"""The crawl's one client: made with the crawler, closed when its spider is, its account in the crawl's stats."""
+"""The Scrapy extension that owns the crawl's client, and writes its counters to the stats when the spider closes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from eas_tw.telemetry.counters import Counters
 
 _LOOK_EVERY_S = 0.2
+"""The interval, in seconds, at which the extension checks whether the crawl is being stopped."""
 
 
 class CrawlClient(ProcessBound):
-    """What `get_client` gives: a client whose calls share the crawl's limit of `EAS_CONCURRENT_REQUESTS`.
+    """The client that `get_client` returns; its calls share the crawl's limit of `EAS_CONCURRENT_REQUESTS`.
 
     Attributes:
-        client: The `eas_tw.PredictClient` behind it, without that limit.
+        client: The inner `eas_tw.PredictClient`, whose calls are not limited.
     """
 
     def __init__(self, client: PredictClient, limiter: ConcurrencyLimiter, latency: Latency) -> None:
@@ -39,15 +40,19 @@ class CrawlClient(ProcessBound):
         return f"<CrawlClient {self.client!r}>"
 
     def predict(self, request: Any, *, timeout_s: float | None = None, **options: Any) -> Deferred[Any]:
-        """Call the service when its turn has come; `await maybe_deferred_to_future(...)` of it in a coroutine.
+        """Call the service as soon as the limit of concurrent calls allows.
+
+        In a coroutine, use `await maybe_deferred_to_future(client.predict(...))`.
 
         Args:
-            request: As for `eas_tw.PredictClient.predict`, like all options.
-            timeout_s: The call's one deadline in seconds; `None` for `EAS_TIMEOUT`. Waiting for the turn is not in it.
-            options: `path`, `query`, `headers`.
+            request: A request, as for `eas_tw.PredictClient.predict`.
+            timeout_s: The deadline of the call in seconds, > 0; `None` for `EAS_TIMEOUT`. It starts when the call is
+                sent, not when it waits for the limit.
+            options: `path`, `query` and `headers`, as for `eas_tw.PredictClient.predict`.
 
         Returns:
-            Fires with the response; fails as `PredictClient.predict` does, or with `CrawlStopped`.
+            A Deferred that fires with the response. It fails as that of `PredictClient.predict` does, and with
+            `CrawlStopped` if the crawl was stopped before the call began.
         """
 
         def call() -> Deferred[Any]:
@@ -64,34 +69,34 @@ class CrawlClient(ProcessBound):
 
     @property
     def is_ready(self) -> bool:
-        """Whether calls have somewhere to go."""
+        """Whether the client has instances, or a gateway, to send calls to."""
         return self.client.is_ready
 
     @property
     def instances(self) -> tuple[Instance, ...]:
-        """The list of instances in the cache."""
+        """The cached list of instances."""
         return self.client.instances
 
     @property
     def counters(self) -> Counters:
-        """What the client did so far."""
+        """The client's counters."""
         return self.client.counters
 
     @property
     def config(self) -> ClientConfig:
-        """The settings in force."""
+        """The client's settings."""
         return self.client.config
 
 
 class ClientExtension(ProcessBound):
-    """Owns the client (Scrapy extension).
+    """The extension that owns the crawl's client (Scrapy).
 
     Attributes:
-        client: For everybody.
+        client: The client that `get_client` returns.
     """
 
     def __init__(self, crawler: Crawler, config: CrawlConfig) -> None:
-        from twisted.internet import reactor  # noqa: PLC0415, TID251  Scrapy has installed it by now
+        from twisted.internet import reactor  # noqa: PLC0415, TID251  Scrapy installs the reactor before extensions
 
         self._crawler = crawler
         self._config = config
@@ -104,7 +109,7 @@ class ClientExtension(ProcessBound):
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """For this crawler (Scrapy)."""
+        """Create the extension of a crawler (Scrapy)."""
         extension = cls(crawler, CrawlConfig.from_settings(crawler.settings))
         crawler.signals.connect(extension.spider_closed, signals.spider_closed)
         return extension
@@ -113,13 +118,13 @@ class ClientExtension(ProcessBound):
         """Start discovery, and wait for the first list of instances.
 
         Raises:
-            EasError: There is none.
+            EasError: `init` failed.
         """
         await maybe_deferred_to_future(self._client.init())
         self._watch.start(_LOOK_EVERY_S, now=False)
 
     async def spider_closed(self) -> None:
-        """Close the client, and tell the stats collector, which dumps the stats after this (Scrapy)."""
+        """Close the client, and write its counters to the stats, which Scrapy logs afterwards (Scrapy)."""
         if self._watch.running:
             self._watch.stop()
         account = crawl_stats(self._client, self._latency, self._limiter.peak)
@@ -128,7 +133,10 @@ class ClientExtension(ProcessBound):
             self._crawler.stats.set_value(name, value)
 
     def _look(self) -> None:
-        """Notice that the crawl is being stopped: no signal tells, and Scrapy waits for items in the pipelines."""
+        """Close the limiter after `EAS_TIMEOUT` when the crawl is being stopped.
+
+        Scrapy has no signal for the beginning of a stop, and waits for the items in the pipelines.
+        """
         if not self._crawler.crawling:
             self._limiter.close_after(self._config.timeout_s)
             self._watch.stop()

@@ -1,6 +1,6 @@
-"""At most so many calls at a time, and none that could hold up the end of a crawl.
+"""A limit on the concurrent calls of a crawl, which also stops new calls when the crawl is being stopped.
 
-`CONCURRENT_ITEMS` bounds the items of one response only; this bounds those of the whole crawl.
+Scrapy's `CONCURRENT_ITEMS` limits the items of one response only, so a crawl with many responses needs this limit.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 class CrawlStopped(Exception):
-    """The crawl was stopped before the call could begin."""
+    """The crawl was stopped before the call began."""
 
 
 class ConcurrencyLimiter:
-    """Lets calls through.
+    """Runs functions with a limit on their number; further ones wait in a first-in, first-out queue.
 
     Args:
-        clock: The reactor.
-        limit: How many at a time.
+        clock: The reactor's clock.
+        limit: The maximum number of functions that run at the same time, ≥ 1.
 
     Attributes:
-        in_flight: How many are through at the moment.
-        peak: The most there have been.
+        in_flight: The number of functions that run at the moment.
+        peak: The largest value of `in_flight` so far.
     """
 
     def __init__(self, clock: IReactorTime, limit: int) -> None:
@@ -42,29 +42,33 @@ class ConcurrencyLimiter:
 
     @property
     def remaining_s(self) -> float | None:
-        """Seconds until nothing gets through any more; `None` while there is no end."""
+        """The seconds until the limiter closes; `None` if `close_after` was not called."""
         return None if self._closes_at is None else self._closes_at - self._clock.seconds()
 
     @property
     def is_busy(self) -> bool:
-        """Whether anybody is through, or waits."""
+        """Whether a function runs or waits."""
         return bool(self.in_flight or self._waiting)
 
     def close_after(self, delay_s: float) -> None:
-        """Let nothing through after `delay_s`; the first such word counts."""
+        """Start no function after `delay_s` seconds from now; a second call changes nothing."""
         if self._closes_at is None:
             self._closes_at = self._clock.seconds() + delay_s
 
     async def run(self, work: Callable[[], Deferred[Any]]) -> Any:
-        """What comes of `work`, begun when its turn has come.
+        """Run a function when the limit allows, and return the result of its Deferred.
+
+        Args:
+            work: The function, which returns a Deferred.
 
         Raises:
-            CrawlStopped: Its turn came too late.
+            CrawlStopped: The limiter closed before the function could run.
+            Exception: Any exception that `work` raises or that its Deferred fails with.
         """
         if self.in_flight >= self._limit:
             turn: Deferred[None] = Deferred(self._waiting.remove)
             self._waiting.append(turn)
-            await turn  # and the place of the one that has left
+            await turn  # the function that ended passes its place on, so `in_flight` does not change
         else:
             self.in_flight += 1
             self.peak = max(self.peak, self.in_flight)

@@ -1,4 +1,4 @@
-"""Scores each item on its way through the pipelines."""
+"""The item pipeline that scores items."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _log = logging.getLogger("eas_tw.scrapy")
 
 
 class ScoringPipeline(ProcessBound):
-    """Sends items to the service and lets the `Scorer` apply the answers (Scrapy item pipeline)."""
+    """The pipeline that sends items to the service, and lets the `Scorer` apply the responses (Scrapy)."""
 
     def __init__(self, crawler: Crawler, config: CrawlConfig, client: CrawlClient) -> None:
         self._crawler = crawler
         self._item_error = config.item_error
         self._client = client
-        scorer: Any = config.scorer  # set: the add-on enables this pipeline only then
+        scorer: Any = config.scorer  # not None, because the add-on enables this pipeline only with EAS_SCORER
         self._scorer: Any = build_from_crawler(scorer, crawler)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """For this crawler (Scrapy).
+        """Create the pipeline of a crawler (Scrapy).
 
         Raises:
             NotConfigured: The add-on is not enabled.
@@ -45,12 +45,18 @@ class ScoringPipeline(ProcessBound):
             raise NotConfigured("eas_tw.scrapy.Addon is not enabled")
         return cls(crawler, CrawlConfig.from_settings(crawler.settings), extension.client)
 
-    # Scrapy 2.13 passes the spider, too, whether it is wanted or not.
+    # Scrapy 2.13 also passes the spider, which is not needed here.
     async def process_item(self, item: Any, *_: object) -> Any:
-        """The item with its score (Scrapy).
+        """Score an item (Scrapy).
+
+        Returns:
+            1. The item that the scorer returns.
+            2. The item unchanged, if the scorer does not accept it, or if it could not be scored and `EAS_ITEM_ERROR`
+               is `keep`.
 
         Raises:
-            DropItem: It could not be scored, and `EAS_ITEM_ERROR` is `drop`; or the scorer said so.
+            DropItem: The scorer raised it, or the item could not be scored and `EAS_ITEM_ERROR` is `drop`.
+            Exception: The item could not be scored, and `EAS_ITEM_ERROR` is `raise`.
         """
         if not self._scorer.accepts(item):
             return item
@@ -59,7 +65,7 @@ class ScoringPipeline(ProcessBound):
             scored = self._scorer.apply(item, response)
         except DropItem:
             raise
-        except Exception as error:  # noqa: BLE001  EAS_ITEM_ERROR says what becomes of it
+        except Exception as error:  # noqa: BLE001  EAS_ITEM_ERROR covers any error, also one of the scorer
             return self._not_scored(item, error)
         self._crawler.stats.inc_value(SCORED)
         return item if scored is None else scored
@@ -77,7 +83,7 @@ class ScoringPipeline(ProcessBound):
 
 
 def _request(encoded: Any) -> Any:
-    """What a client takes: requests, text and bytes as they are, everything else as JSON."""
+    """Return requests, text and bytes unchanged, and encode any other value as JSON."""
     if isinstance(encoded, str | bytes | bytearray | memoryview) or hasattr(encoded, "to_string"):
         return encoded
     return json.dumps(encoded, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What a project says about scoring: which items, how they are sent, and what an answer does to them."""
+"""`Scorer`, the base class of a project's scoring rules."""
 
 from __future__ import annotations
 
@@ -9,32 +9,36 @@ from itemadapter import ItemAdapter
 
 
 class Scorer(ABC):
-    """Scores items. Subclass it, or write a class with the same three methods; one object is made for each crawl.
+    """The scoring rules of a project: which items are scored, how they are sent, and how a response changes them.
 
-    If the class has `from_crawler`, that makes it, as for every component of Scrapy.
+    Subclass it, or write a class with the same three methods. One object is created for each crawl, with `from_crawler`
+    if the class has it, as for other Scrapy components.
     """
 
     def accepts(self, item: Any) -> bool:  # noqa: ARG002  every item, unless overridden
-        """Whether an item is to be scored; one that is not passes as it is."""
+        """Return whether an item is to be scored; an item that is not accepted passes unchanged."""
         return True
 
     def encode(self, item: Any) -> Any:
-        """What is sent for an item.
+        """Return the request for an item.
 
         Returns:
-            `str`, `bytes`, a request of eas_tw or of the official SDK, or any value that JSON can carry. As it is: the
-            item's fields as a JSON object.
+            `str`, `bytes`, a request of eas_tw or of the official SDK, or any value that can be encoded as JSON. The
+            default is the item's fields, which are sent as a JSON object.
         """
         return ItemAdapter(item).asdict()
 
     @abstractmethod
     def apply(self, item: Any, response: Any) -> Any:
-        """Put the answer into an item.
+        """Store the response in an item.
 
         Args:
             item: The item that was encoded.
-            response: What the request makes of the answer; a `StringResponse` for text, bytes and JSON.
+            response: The parsed response of the request; a `StringResponse` for text, bytes and JSON.
 
         Returns:
-            The item that goes on, or `None` for the one given. May raise `DropItem`.
+            The item for the next pipeline; `None` for the given item.
+
+        Raises:
+            DropItem: May be raised to drop the item.
         """

@@ -1,4 +1,7 @@
-"""The gate before a crawl's first request: nothing is asked for until the client is ready, or ever if it cannot be."""
+"""The gates before a crawl's first request, which hold the spider's start until the client is ready.
+
+If the client cannot become ready, the crawl is refused: it makes no request, and its spider is closed.
+"""
 
 from __future__ import annotations
 
@@ -29,26 +32,31 @@ _refused: WeakKeyDictionary[Crawler, str] = WeakKeyDictionary()
 
 
 def refuse(crawler: Crawler, reason: str) -> None:
-    """Let this crawler ask for nothing, and close its spider with this reason."""
+    """Mark a crawl as refused, so that the gates stop all its requests and close its spider.
+
+    Args:
+        crawler: The crawler.
+        reason: The close reason of the spider.
+    """
     _refused[crawler] = reason
 
 
 class StartGate:
-    """Holds a spider's start until the client is ready (Scrapy spider middleware)."""
+    """The spider middleware that holds the spider's start until the client is ready (Scrapy)."""
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """For this crawler (Scrapy)."""
+        """Create the middleware of a crawler (Scrapy)."""
         gate = cls(crawler)
         crawler.signals.connect(gate.spider_idle, signals.spider_idle)
         crawler.signals.connect(gate.engine_stopped, signals.engine_stopped)
         return gate
 
     async def process_start(self, start: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """The spider's start, or nothing (Scrapy)."""
+        """Yield the spider's start requests when the client is ready; nothing if the crawl is refused (Scrapy)."""
         if self._crawler not in _refused:
             await self._prepare()
         if self._crawler in _refused:
@@ -66,17 +74,18 @@ class StartGate:
             refuse(self._crawler, DISCOVERY_REASON)
 
     def spider_idle(self) -> None:
-        """Close a spider that was refused (Scrapy).
+        """Close the spider if the crawl is refused (Scrapy).
 
         Raises:
-            CloseSpider: With the reason.
+            CloseSpider: The crawl is refused; the exception has the reason.
         """
         reason = _refused.get(self._crawler)
         if reason is None:
             return
-        # A component that keeps idle spiders open, such as one that reads a queue, outvotes CloseSpider.
+        # CloseSpider alone is not enough: a component that keeps idle spiders open, such as a queue reader, raises
+        # DontCloseSpider, which takes precedence.
         if is_reactor_installed():
-            from twisted.internet import reactor  # noqa: PLC0415, TID251  Scrapy has installed it
+            from twisted.internet import reactor  # noqa: PLC0415, TID251  Scrapy has installed the reactor
 
             reactor.callLater(0, self._insist, reason)
         else:
@@ -93,31 +102,31 @@ class StartGate:
             engine.close_spider(engine.spider, reason)
 
     def engine_stopped(self) -> None:
-        """After everything: a crawl that was refused has failed (Scrapy).
+        """Make `scrapy crawl` exit with 1 if the crawl is refused (Scrapy).
 
-        `scrapy crawl` exits with 1 if a crawler has no spider, and there is no other way to tell it.
+        `scrapy crawl` exits with 1 if its crawler has no spider; Scrapy has no other way to report a failed crawl.
         """
         if self._crawler in _refused:
             self._crawler.spider = None
 
 
 class RequestGate:
-    """Lets no request of a refused crawl out, whoever made it (Scrapy downloader middleware)."""
+    """The downloader middleware that stops every request of a refused crawl, also of other components (Scrapy)."""
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """For this crawler (Scrapy)."""
+        """Create the middleware of a crawler (Scrapy)."""
         return cls(crawler)
 
-    # Scrapy 2.13 passes the spider, too, whether it is wanted or not.
+    # Scrapy 2.13 also passes the spider, which is not needed here.
     def process_request(self, request: Any, *_: object, **__: object) -> None:
-        """Let a request pass, or not (Scrapy).
+        """Stop the request if the crawl is refused (Scrapy).
 
         Raises:
-            IgnoreRequest: The crawl was refused.
+            IgnoreRequest: The crawl is refused.
         """
         if self._crawler in _refused:
-            raise IgnoreRequest(f"nothing is crawled: {request}")
+            raise IgnoreRequest(f"the crawl is refused, so this request is not sent: {request}")

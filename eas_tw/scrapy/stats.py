@@ -1,4 +1,4 @@
-"""A client's counters under the names Scrapy's own downloader and retry middleware would give them."""
+"""Conversion of a client's counters to Scrapy stats, named like those of Scrapy's downloader and retry middleware."""
 
 from __future__ import annotations
 
@@ -15,26 +15,32 @@ ITEM_ERRORS = "eas/item_error_count"
 
 @define
 class Latency:
-    """Seconds from a call's beginning to its answer; of answered calls."""
+    """The latencies of the calls that got a response.
+
+    Attributes:
+        count: The number of calls.
+        total_s: The sum of their latencies, in seconds.
+        max_s: The largest latency, in seconds.
+    """
 
     count: int = 0
     total_s: float = 0.0
     max_s: float = 0.0
 
     def record(self, elapsed_s: float) -> None:
-        """One call more."""
+        """Add the latency of a call, in seconds."""
         self.count += 1
         self.total_s += elapsed_s
         self.max_s = max(self.max_s, elapsed_s)
 
 
 def crawl_stats(client: PredictClient, latency: Latency, peak: int) -> dict[str, float]:
-    """The stats of a crawl.
+    """Return the stats of a crawl by name.
 
     Args:
-        client: Whose counters.
-        latency: Of its calls.
-        peak: The most calls that were in flight at a time.
+        client: The crawl's client.
+        latency: The latencies of its calls.
+        peak: The largest number of calls that were in flight at the same time.
     """
     counters, discovery = client.counters, client.discovery
     statuses = {reason: count for reason, count in counters.failures.items() if reason.isdigit()}

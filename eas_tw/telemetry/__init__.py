@@ -1,1 +1,1 @@
-"""What happened: told once, counted, and heard by whoever listens."""
+"""Counters and events of a client, and the adapters for Prometheus, OpenTelemetry and `logging`."""

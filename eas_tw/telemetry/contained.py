@@ -1,9 +1,9 @@
-"""Containment of exceptions at the boundaries of the client: logged there, and kept from whatever called.
+"""Containment of exceptions at the boundaries of the client, so that one call's failure does not affect other calls.
 
-A listener, an agent, a parser or a bug may raise anything, in the middle of anything. Where a boundary is crossed the
-caller's state is made whole first, and `contain` does the rest. `SystemExit` and `KeyboardInterrupt` are meant for the
-program and not for us; raised from here they would skip what other calls still wait for, so the reactor gets them in a
-turn of their own. asyncio's event loop ends by them, Twisted's own reactors log them, as with every callback.
+A listener, an agent, a parser or a bug can raise any exception. The code at a boundary restores its state, then calls
+`contain`, which logs the exception. `SystemExit` and `KeyboardInterrupt` are for the program. They are raised again in
+a separate turn of the reactor, because raised at the boundary they would skip the work for other calls. asyncio's loop
+ends with them; Twisted's own reactors log them, as they do for every callback.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _log = Logger(namespace="eas_tw.client")
 
 
 class CallLater(Protocol):
-    """`IReactorTime.callLater`."""
+    """The type of `IReactorTime.callLater`."""
 
     def __call__(self, delay: float, callable: Any, *args: object) -> object:  # noqa: A002  the interface's name
-        """Call something after `delay` seconds."""
+        """Call a function after `delay` seconds."""
 
 
 def contain(later: CallLater, text: str, **fields: Any) -> None:
-    """Log the exception that is being handled, and let it go no further.
+    """Log the exception that is being handled; call it in an `except` block, which must not raise the exception again.
 
     Args:
         later: The reactor's `callLater`.
-        text: What has failed, as a format of `twisted.logger`.
-        fields: Values for the format.
+        text: The log message, as a format of `twisted.logger`.
+        fields: The values for the format.
     """
     error = sys.exception()
     _log.failure(text, **fields)
@@ -40,7 +40,7 @@ def contain(later: CallLater, text: str, **fields: Any) -> None:
 
 
 def pass_on(later: CallLater, error: BaseException | None) -> None:
-    """Raise what ends a program again, in a turn of the reactor of its own; nothing for any other exception."""
+    """Raise `SystemExit` or `KeyboardInterrupt` again in the reactor's next turn; ignore any other exception."""
     if isinstance(error, SystemExit | KeyboardInterrupt):
         later(0, _raise, error)
 

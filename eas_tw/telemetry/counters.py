@@ -1,4 +1,4 @@
-"""Plain counts of what a client did; cheap enough to be always on. `record` keeps them."""
+"""Counters of a client, which are always enabled; `record` increments them."""
 
 from __future__ import annotations
 
@@ -11,31 +11,34 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
 FORMER = "former instances"
-"""The address that counts go to of instances that left the list long ago."""
+"""The address under which the counts of instances are added up that left the list long ago."""
 FORMER_KEPT = 256
-"""How many instances that left the list keep an address of their own in the counts: those tried first most recently."""
+"""The number of removed instances whose counts are kept by address; older ones are added to `FORMER`."""
 
 
 @define
 class Counters:
-    """Counts since the client was made; when no call is in flight, the sum of its events.
+    """The counters of a client since its creation.
+
+    When no call is in flight, the counters are equal to the sum of the events. In counters by address, `FORMER` stands
+    for instances that left the list long ago.
 
     Attributes:
-        calls: Calls begun.
-        answered: Calls that ended with a response.
-        failed: Calls that ended with an error, by the error's name; cancelled ones under `CancelledError`.
-        attempts: Requests tried on an instance, by the instance's address; `FORMER` stands for those that left the list
-            long ago, here and wherever else counts are by address.
-        failures: Attempts that did not end with a 200, by how they ended.
-        failures_at: The same, by the instance's address.
-        retries: Attempts after the first of their call, by what ended the one before.
-        failovers: Those of them that went to another instance than the one before.
-        hedges: Attempts beside another one of the same call that took long; one that reached nobody and is made again
-            counts once.
-        streams: Responses handed to a caller with their head, to be read while they arrive; their calls are `answered`.
-        streams_broken: Those that ended before their body did, by how; `cancelled` where the reader closed it.
-        ejections: Instances left out for a while, by address.
-        ejections_overflow: Instances that should have been, while too many were already, by address.
+        calls: The number of calls that began.
+        answered: The number of calls that ended with a response.
+        failed: The number of calls that ended with an error, by the name of the error's class; cancelled calls are
+            under `CancelledError`.
+        attempts: The number of attempts, by the instance's address.
+        failures: The number of attempts that did not succeed, by HTTP status or attempt status.
+        failures_at: The number of attempts that did not succeed, by the instance's address.
+        retries: The number of retries, by the HTTP status or attempt status of the attempt before.
+        failovers: The number of retries on another instance than the attempt before.
+        hedges: The number of hedges. A hedge that did not reach its instance and is sent again counts once.
+        streams: The number of streams that were passed to a caller; their calls also count as `answered`.
+        streams_broken: The number of streams that ended before their body, by attempt status; `cancelled` if the caller
+            closed the stream.
+        ejections: The number of ejections, by the instance's address.
+        ejections_overflow: The number of ejections that `max_ejected_ratio` prevented, by the instance's address.
     """
 
     calls: int = 0
@@ -53,12 +56,13 @@ class Counters:
     ejections_overflow: Counter[str] = field(factory=Counter)
 
     def fold(self, listed: Container[str]) -> None:
-        """Add the counts of addresses that left the list to `FORMER`, but for the last `FORMER_KEPT`.
+        """Move the counts of removed instances to `FORMER`, except for the `FORMER_KEPT` most recent ones.
 
-        Instances come and go: a client that runs for months would keep every address it ever saw. Sums stay the same.
+        Without this, a client that runs for months would keep a counter for each address it has ever seen. The sums do
+        not change.
 
         Args:
-            listed: The addresses in the list.
+            listed: The addresses of the instances in the list.
         """
         former = [address for address in self.attempts if address not in listed and address != FORMER]
         kept = set(former[-FORMER_KEPT:])

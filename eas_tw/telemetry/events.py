@@ -1,7 +1,7 @@
-"""What happens in a client, as values, for whoever listens.
+"""The event classes of a client, for listeners.
 
-`record` makes them, only while somebody listens, of what it counts. Names follow the vocabulary of `policy.outcomes`;
-adapters translate them (OpenTelemetry, Prometheus). A token is in none of them.
+`record` creates events from the same facts as the counters, and only while there is a listener. Outcomes have the names
+of `policy.outcomes`; the adapters (OpenTelemetry, Prometheus) translate them. No event has the token.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 @frozen
 class CallEnded:
-    """A call is over.
+    """A call ended.
 
     Attributes:
         service: The service's name.
-        elapsed_s: From `predict` to the end.
-        error: The name of its error's class; empty for a response.
-        failed: The attempts that did not end with a 200.
-        instance: Who answered; `None` when nobody did.
-        call: The same object in every event of a call, for those who put them together; nothing else is said of it.
+        elapsed_s: The seconds from `predict` to the end of the call.
+        error: The name of the error's class; empty for a response.
+        failed: The attempts that did not succeed.
+        instance: The instance whose response ended the call; `None` if there was no response.
+        call: An opaque object that is the same in all events of a call, so that listeners can group them.
     """
 
     service: str
@@ -42,17 +42,16 @@ class CallEnded:
 
 @frozen
 class AttemptEnded:
-    """An attempt is over; a call has one or more, unless it ended before there was anywhere to go.
+    """An attempt ended. A call has one or more attempts; it has none if it failed before an instance was chosen.
 
     Attributes:
         service: The service's name.
-        instance: Where it went.
-        outcome: How it ended.
-        elapsed_s: How long it took.
-        call: That of `CallEnded`.
-        retry_of: The attempt that ended before and made this one necessary; `None` for the first of a call and for
-            hedges.
-        is_hedge: Whether it was sent beside another one that took long.
+        instance: The attempt's instance.
+        outcome: The outcome of the attempt.
+        elapsed_s: The duration of the attempt, in seconds.
+        call: The same object as in `CallEnded`.
+        retry_of: The failed attempt that this one retries; `None` for the first attempt of a call and for hedges.
+        is_hedge: Whether the attempt is a hedge.
     """
 
     service: str
@@ -66,7 +65,12 @@ class AttemptEnded:
 
 @frozen
 class ListChanged:
-    """Discovery brought another list."""
+    """Discovery replaced the list of instances.
+
+    Attributes:
+        service: The service's name.
+        changes: The differences to the list before.
+    """
 
     service: str
     changes: tuple[Change, ...]
@@ -74,13 +78,16 @@ class ListChanged:
 
 @frozen
 class Ejected:
-    """An instance is left out for a while.
+    """An instance was ejected.
 
     Attributes:
         service: The service's name.
-        instance: Which.
-        why: The outcome that decided, as `connect_refused` or `status 500`; `silent` when it has said nothing while
-            others answered; `worse than the others` for an outlier.
+        instance: The instance.
+        why: The reason of the ejection:
+
+            1. the outcome of the last attempt, such as `connect_refused` or `status 500`;
+            2. `silent`, if the instance sent nothing while other instances answered;
+            3. `worse than the others`, for an outlier.
     """
 
     service: str
@@ -90,14 +97,14 @@ class Ejected:
 
 @frozen
 class StreamEnded:
-    """A stream that was handed to a caller has ended; the end of its call was told with its head.
+    """A stream ended. Its `CallEnded` was sent earlier, when the caller received the head.
 
     Attributes:
         service: The service's name.
-        instance: Whose response it was.
-        outcome: `answered` if the body is whole; `cancelled` if its reader closed it.
-        received_bytes: Of the body.
-        elapsed_s: Since its attempt began, in seconds.
+        instance: The instance that sent the stream.
+        outcome: The outcome; `answered` if the body is complete, `cancelled` if the caller closed the stream.
+        received_bytes: The number of bytes of the body that were received.
+        elapsed_s: The seconds since the stream's attempt began.
     """
 
     service: str
@@ -109,14 +116,14 @@ class StreamEnded:
 
 @frozen
 class EjectionOverflow:
-    """An instance should be left out, and takes part, because `max_ejected_ratio` of the list are left out already.
+    """An instance should have been ejected, but `max_ejected_ratio` of the list are ejected already.
 
-    Told once, until it has answered well or is ejected after all.
+    The event is sent again for the same instance only after it has answered successfully or has been ejected.
 
     Attributes:
         service: The service's name.
-        instance: Which.
-        why: As in `Ejected`.
+        instance: The instance.
+        why: The reason, as in `Ejected`.
     """
 
     service: str
@@ -126,12 +133,15 @@ class EjectionOverflow:
 
 @frozen
 class Returned:
-    """An instance that was ejected takes part again.
+    """An instance that was ejected receives calls again.
 
     Attributes:
         service: The service's name.
-        instance: Which.
-        why: `answered` or the status it answered with; after a probe that failed, that too many are left out already.
+        instance: The instance.
+        why: The reason of the return:
+
+            1. `answered`, or the status of the response to the probe;
+            2. if the probe failed, a text that says that too many instances are ejected already.
     """
 
     service: str
@@ -141,7 +151,13 @@ class Returned:
 
 @frozen
 class PollRefused:
-    """A discovery reply changed nothing, for a `RejectReason`'s reason."""
+    """A discovery reply was rejected, so the list did not change.
+
+    Attributes:
+        service: The service's name.
+        reason: The value of the `RejectReason`.
+        error: A description of the error.
+    """
 
     service: str
     reason: str
@@ -150,7 +166,7 @@ class PollRefused:
 
 @frozen
 class Closed:
-    """The client is closed: its last event, after which its listeners are forgotten."""
+    """The client is closed. It is the last event; the client removes its listeners afterwards."""
 
     service: str
 

@@ -1,17 +1,17 @@
-"""Metrics and traces for OpenTelemetry (extra `opentelemetry`), by its HTTP client conventions.
+"""Metrics and traces for OpenTelemetry (extra `opentelemetry`), according to its HTTP client conventions.
 
     telemetry = OpenTelemetry()
     client = telemetry.instrument(client)
 
-One span for each call, under whatever span the program is in when it calls, and under it one for each attempt. The
-call's context is sent along, so the service's own spans find their place.
+Each call has a span, whose parent is the program's current span, and each attempt has a child span of it. The call's
+context is sent in the request's headers, so that the service's spans become part of the trace.
 """
 
 from __future__ import annotations
 
 from functools import partial
 from threading import Lock
-from time import time_ns  # noqa: TID251  spans are in wall time, whatever clock the client's reactor has
+from time import time_ns  # noqa: TID251  spans have wall-clock times, even if the client's reactor uses simulated time
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
 
 from attrs import define, field
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 
 
 class _Wrappable(Protocol):
-    """A client of `eas_tw.aio` or `eas_tw.blocking`."""
+    """The type of a client of `eas_tw.aio` or `eas_tw.blocking`."""
 
     def wrap_predict(self, wrap: Any) -> None:
-        """Send calls through a wrapper."""
+        """Wrap the `predict` of the inner client."""
 
 
 W = TypeVar("W", bound=_Wrappable)
@@ -54,22 +54,23 @@ _log = Logger(namespace="eas_tw.telemetry")
 
 
 class OpenTelemetry:
-    """Instruments clients, of every kind and on every thread.
+    """Instruments clients of `eas_tw`, `eas_tw.aio` and `eas_tw.blocking`; it is thread-safe.
 
-    A client that closes leaves the gauge, and nothing of it is kept.
+    A closed client no longer counts in the gauges, and is not referenced any more.
 
     Args:
-        tracer_provider: Whose tracer; `None` for the global one.
-        meter_provider: Whose meter; `None` for the global one.
-        instances: Whether the metrics of attempts get `server.address` and `server.port`, too. Spans always have them.
+        tracer_provider: The tracer provider; `None` for the global one.
+        meter_provider: The meter provider; `None` for the global one.
+        instances: Whether the metrics of attempts have the attributes `server.address` and `server.port`. Spans always
+            have them.
 
-    Every metric has the attribute `eas.service`; clients of one service are added up.
+    Every metric has the attribute `eas.service`; the values of clients of the same service are added up.
 
     | metric | other attributes |
     |---|---|
     | `eas.client.call.duration` (s) | error.type |
     | `http.client.request.duration` (of an attempt, s) | http.request.method, http.response.status_code, error.type |
-    | `eas.client.retries` | error.type: how the attempt before ended |
+    | `eas.client.retries` | error.type: of the attempt before |
     | `eas.client.failovers`, `eas.client.hedges` | |
     | `eas.client.streams` | |
     | `eas.client.streams_broken` | `error.type` |
@@ -101,7 +102,7 @@ class OpenTelemetry:
             explicit_bucket_boundaries_advisory=DURATION_BUCKETS_S,
         )
         self._counters = _counters(meter)
-        self._lock = Lock()  # of the clients and tracers: a program may instrument from any thread
+        self._lock = Lock()  # guards _clients and _traced: instrument() may be called on any thread
         self._clients: list[Watched] = []
         self._traced: list[TracedClient] = []
         for name, (description, read) in _GAUGES.items():
@@ -116,18 +117,20 @@ class OpenTelemetry:
     def instrument(self, client: Any) -> TracedClient: ...
 
     def instrument(self, client: Any) -> Any:
-        """Measure and trace a client's calls from now on.
+        """Measure and trace the calls of a client from now on. A second call with the same client changes nothing.
 
         Args:
-            client: A `PredictClient` of `eas_tw`, `eas_tw.aio` or `eas_tw.blocking`, a child, a `ClientService`; before
-                or after its `init`. Instrumenting it again changes nothing.
+            client: A `PredictClient` of `eas_tw`, `eas_tw.aio` or `eas_tw.blocking`, a child of one, or a
+                `ClientService`, before or after `init`.
 
         Returns:
-            What to use in the client's place. For `eas_tw` a `TracedClient`, whose `predict` is traced and which is the
-            client in everything else; for `eas_tw.aio` and `eas_tw.blocking` the client itself.
+            The object to use instead of the client:
+
+            1. for `eas_tw`, a `TracedClient`, which traces `predict` and forwards everything else;
+            2. for `eas_tw.aio` and `eas_tw.blocking`, the client itself.
 
         Raises:
-            TypeError: It is no client; nothing is registered then.
+            TypeError: `client` is of another type; nothing was changed.
         """
         watched: Any = as_watched(client)
         self.forget_closed()
@@ -147,19 +150,19 @@ class OpenTelemetry:
             return traced
 
     def forget_closed(self) -> None:
-        """Let go of the clients that are closed."""
+        """Remove the references to closed clients."""
         with self._lock:
             self._traced = [traced for traced in self._traced if not traced.is_closed]
             self._clients = [client for client in self._clients if not client.is_closed]
 
     def begin(self, service: str) -> Span:
-        """A call's span, under the program's current one."""
+        """Start the span of a call, as a child of the program's current span."""
         return self._tracer.start_span(
             f"predict {service}", kind=trace.SpanKind.INTERNAL, attributes={"eas.service": service}
         )
 
     def measure(self, event: Event) -> None:
-        """Add an event to the histograms and counters."""
+        """Record an event in the histograms and counters."""
         service = {"eas.service": event.service}
         if isinstance(event, AttemptEnded):
             self._measure_attempt(event, service)
@@ -188,12 +191,12 @@ class OpenTelemetry:
             self._counters["hedges"].add(1, service)
 
     def show(self, event: AttemptEnded, number: int, ended_ns: int, call: Span) -> None:
-        """Give an attempt its span.
+        """Create the span of an attempt that has ended.
 
         Args:
-            event: What happened.
-            number: 0 for the first of its call.
-            ended_ns: When, in nanoseconds since the epoch.
+            event: The event of the attempt.
+            number: The index of the attempt within its call, ≥ 0.
+            ended_ns: The time of the attempt's end, in nanoseconds since the epoch.
             call: The call's span.
         """
         resent = {"http.request.resend_count": number} if number else {}
@@ -215,7 +218,7 @@ class OpenTelemetry:
                 if not client.is_closed:
                     size = read_steadily(read, client)
                     sizes[client.service_name] = sizes.get(client.service_name, 0) + size
-            except Exception:  # noqa: BLE001  one client's bug must not take away what the others say
+            except Exception:  # noqa: BLE001  a bug of one client must not hide the metrics of the others
                 _log.failure("the metrics of a client cannot be read")
         return [metrics.Observation(size, {"eas.service": service}) for service, size in sizes.items()]
 
@@ -224,16 +227,16 @@ _COUNTERS = {
     # name below `eas.client.` -> unit, description
     "retries": ("{attempt}", "Attempts after the first of their call."),
     "failovers": ("{attempt}", "Retries on another instance."),
-    "hedges": ("{attempt}", "Attempts beside a slow one."),
+    "hedges": ("{attempt}", "Hedges: attempts that were sent while another of the same call was running."),
     "streams": ("{stream}", "Streams that have ended."),
-    "streams_broken": ("{stream}", "Those that ended before their body did."),
-    "ejections": ("{ejection}", "Times an instance was left out."),
-    "ejections_overflow": ("{ejection}", "Ejections refused, because too many instances were left out already."),
-    "discovery.rejections": ("{reply}", "Discovery replies that changed nothing."),
+    "streams_broken": ("{stream}", "Streams that ended before their body was complete."),
+    "ejections": ("{ejection}", "Ejections of instances."),
+    "ejections_overflow": ("{ejection}", "Ejections prevented, because too many instances were ejected already."),
+    "discovery.rejections": ("{reply}", "Rejected discovery replies."),
 }
 _GAUGES: dict[str, tuple[str, Callable[[Watched], int]]] = {
     "eas.client.instances": ("Instances in the list.", lambda client: len(client.instances)),
-    "eas.client.ejected_instances": ("Instances left out.", lambda client: len(client.ejected)),
+    "eas.client.ejected_instances": ("Instances that are ejected.", lambda client: len(client.ejected)),
 }
 
 
@@ -246,7 +249,7 @@ def _counters(meter: Meter) -> dict[str, Counter]:
 
 @define
 class _Ended:
-    """An attempt that has ended, and when, in nanoseconds since the epoch."""
+    """The event of an attempt, and the time of its end in nanoseconds since the epoch."""
 
     event: AttemptEnded
     at_ns: int
@@ -254,14 +257,14 @@ class _Ended:
 
 @define
 class _Account:
-    """What was heard of calls: attempts of those in flight, and all of the one that ended last."""
+    """The attempts of the calls in flight, by call, and the attempts of the call that ended last."""
 
     attempts: dict[object, list[_Ended]] = field(factory=dict)
     last: list[_Ended] = field(factory=list)
 
 
 class TracedClient:
-    """A client that is instrumented; see `OpenTelemetry.instrument`."""
+    """An instrumented client, created by `OpenTelemetry.instrument`."""
 
     def __init__(self, telemetry: OpenTelemetry, client: Any, given: Any, predict: Predict) -> None:
         self.__wrapped__ = client
@@ -269,15 +272,15 @@ class TracedClient:
         self._predict = predict
         self._telemetry = telemetry
         self._account = _Account()
-        client.listen(self._hear)  # which ends with the client
+        client.listen(self._hear)  # never removed: the client removes its listeners when it closes
 
     def __repr__(self) -> str:
         return f"<TracedClient {self.__wrapped__!r}>"
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # asked for by `copy` and `pickle` before there are any attributes
+        if name.startswith("_"):  # `copy` and `pickle` read such names before __init__, and would recurse forever
             raise AttributeError(name)
-        # Of a ClientService that was given, its own names too.
+        # If a ClientService was given, its attributes are available as well as those of its client.
         return getattr(self._given if hasattr(self._given, name) else self.__wrapped__, name)
 
     async def __aenter__(self) -> Self:
@@ -288,7 +291,7 @@ class TracedClient:
         await self.__wrapped__.__aexit__(*error)
 
     def predict(self, request: Any, *, headers: Mapping[str, str] | None = None, **options: Any) -> Deferred[Any]:
-        """Call the service, as `PredictClient.predict`, in a span of its own."""
+        """Call the service as `PredictClient.predict` does, and record a span for the call and each attempt."""
         span = self._telemetry.begin(self.__wrapped__.service_name)
         sent = dict(headers or {})
         propagate.inject(sent, trace.set_span_in_context(span))
@@ -302,7 +305,8 @@ class TracedClient:
         if isinstance(event, AttemptEnded):
             account.attempts.setdefault(event.call, []).append(_Ended(event, time_ns()))
         elif isinstance(event, CallEnded):
-            # The Deferred of the call fires right after this, and `_ended` below is its first callback.
+            # The call's Deferred fires right after this event, and `_ended` below is its first callback, so `last` has
+            # the attempts of that call.
             account.last = account.attempts.pop(event.call, [])
         elif isinstance(event, Closed):
             self._telemetry.forget_closed()

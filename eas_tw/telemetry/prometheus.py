@@ -1,10 +1,10 @@
-"""Clients' metrics for Prometheus (extra `prometheus`): names and units of the OpenTelemetry HTTP client conventions.
+"""Metrics for Prometheus (extra `prometheus`), with names and units of the OpenTelemetry HTTP client conventions.
 
     metrics = PrometheusMetrics()
     metrics.watch(client)
 
-Durations are histograms fed by events; everything else is read from the clients' counters when somebody scrapes. No
-label holds an address unless asked for: instances come and go, and each would leave its time series behind.
+Durations are histograms that events update; all other metrics are read from the clients' counters at each scrape.
+Addresses are labels only with `instances=True`, because each new instance adds time series.
 """
 
 from __future__ import annotations
@@ -42,21 +42,25 @@ if TYPE_CHECKING:
 _log = Logger(namespace="eas_tw.telemetry")
 
 _SERVICES_KEPT = 128
-"""How many services keep their series although none of their clients is open any more."""
+"""The number of services without an open client whose series are kept.
+
+Prometheus takes a counter that goes back for a restart, so counts must stay after a close; but a program may create
+clients for ever new services, so their number is bounded.
+"""
 
 
 @define(eq=False)
 class _Watching:
-    """A client under watch, what only events tell, and what was read last.
+    """A watched client, with the values that were read last.
 
     Attributes:
         client: The client.
-        stop: Stops listening to it.
-        service: Its service's name.
-        rejections: Discovery replies that changed nothing, by reason.
-        counts: Its counts, by metric.
-        gauges: Its gauges, by metric; empty when it is closed or could not be read.
-        has_failed: Whether it could not be read the last time.
+        stop: Removes the listener from the client.
+        service: The name of the client's service.
+        rejections: The number of rejected discovery replies, by reason; counted from events.
+        counts: The values of the counters, by metric.
+        gauges: The values of the gauges, by metric; empty if the client is closed or could not be read.
+        has_failed: Whether the last read raised an exception, so that it is logged only once.
     """
 
     client: Watched
@@ -70,11 +74,11 @@ class _Watching:
 
 @define
 class _Service:
-    """What is kept for a service.
+    """The values of a service that do not belong to an open client.
 
     Attributes:
-        former: The counts of its clients that are not watched any more.
-        series: The series of the histograms, by their labels.
+        former: The counts of clients that are not watched any more, by metric and label values.
+        series: The series of the histograms, by histogram and label values.
     """
 
     former: dict[str, dict[tuple[str, ...], int]] = field(factory=dict)
@@ -82,16 +86,16 @@ class _Service:
 
 
 class PrometheusMetrics(Collector):
-    """Metrics of any number of clients, of every kind and on every thread; clients of one service are added up.
+    """Metrics of clients of `eas_tw`, `eas_tw.aio` and `eas_tw.blocking`; it is thread-safe.
 
-    A client that closes leaves the gauges. What it counted stays, so that no counter goes back, until 128 other
-    services have closed their last client.
+    The values of clients of the same service are added up. A closed client no longer counts in the gauges. Its counts
+    are kept, so that no counter goes back, until 128 other services have closed their last client.
 
     Args:
-        registry: Where they are found.
-        instances: Whether attempts get the labels `server_address` and `server_port`, too; the series of an instance
-            end when it leaves the list.
-        buckets_s: Upper bounds of the histograms, in seconds.
+        registry: The registry to add the metrics to.
+        instances: Whether the metrics of attempts have the labels `server_address` and `server_port`. The series of an
+            instance are removed when it leaves the list.
+        buckets_s: The upper bounds of the histograms' buckets, in seconds.
 
     | metric | labels |
     |---|---|
@@ -116,7 +120,7 @@ class PrometheusMetrics(Collector):
         buckets_s: Sequence[float] = DURATION_BUCKETS_S,
     ) -> None:
         self._instances = instances
-        self._lock = Lock()  # of the two below; `_hear` runs on the reactors' threads, a scrape on any other
+        self._lock = Lock()  # guards _watching and _services: `_hear` runs on reactor threads, a scrape on any thread
         self._watching: list[_Watching] = []
         self._services: dict[str, _Service] = {}
         server = ("server_address", "server_port") if instances else ()
@@ -137,21 +141,21 @@ class PrometheusMetrics(Collector):
         registry.register(self)
 
     def watch(self, client: Any) -> Callable[[], None]:
-        """Account for a client from now on.
+        """Add a client to the metrics. A second call with the same client changes nothing.
 
         Args:
-            client: A `PredictClient` of `eas_tw`, `eas_tw.aio` or `eas_tw.blocking`, a child, a `ClientService`; before
-                or after its `init`. Watching it again changes nothing.
+            client: A `PredictClient` of `eas_tw`, `eas_tw.aio` or `eas_tw.blocking`, a child of one, or a
+                `ClientService`, before or after `init`.
 
         Returns:
-            Call it to stop. The series of a service end with the last client that is watched.
+            A function that removes the client. The series of a service are removed with its last watched client.
 
         Raises:
-            TypeError: It is no client; nothing is registered then.
+            TypeError: `client` is of another type; nothing was changed.
         """
         watched = as_watched(client)
         if watched.is_closed:
-            return lambda: None  # its last event may be over, and nothing would take it out again
+            return lambda: None  # the event `Closed`, which removes a client, may have been sent already
         with self._lock:
             found = next((watching for watching in self._watching if watching.client is watched), None)
             if found is None:
@@ -162,7 +166,7 @@ class PrometheusMetrics(Collector):
         return partial(self._unwatch, found)
 
     def collect(self) -> Iterator[Any]:
-        """Read the clients, at a scrape (prometheus_client)."""
+        """Read the clients and yield the metrics; called at each scrape (`prometheus_client.registry.Collector`)."""
         for watching in list(self._watching):
             _read(watching)
         with self._lock:
@@ -179,7 +183,7 @@ class PrometheusMetrics(Collector):
             yield gauge
 
     def _added_up(self) -> tuple[dict[str, dict[tuple[str, ...], int]], dict[str, dict[str, int]]]:
-        """The counts of all clients, by service and reason, and the gauges of the open ones, by service."""
+        """Return the counts of all clients, by service and reason, and the gauges of the open clients, by service."""
         counts: dict[str, dict[tuple[str, ...], int]] = {name: {} for name in _COUNTS}
         gauges: dict[str, dict[str, int]] = {name: {} for name in _GAUGES}
         for service, kept in self._services.items():
@@ -193,7 +197,7 @@ class PrometheusMetrics(Collector):
                 gauges[name][service] = gauges[name].get(service, 0) + value
         return counts, gauges
 
-    # -- what clients tell
+    # -- events
 
     def _hear(self, watching: _Watching, event: object) -> None:
         if isinstance(event, AttemptEnded):
@@ -221,10 +225,10 @@ class PrometheusMetrics(Collector):
                 found = series[histogram, labels] = histogram.labels(*labels)
         return found
 
-    # -- what ends
+    # -- removal
 
     def _leave(self, watching: _Watching) -> None:
-        """Take a closed client out; its counts stay with its service."""
+        """Stop watching a client, and add its counts to those of its service."""
         watching.stop()
         _read(watching)
         with self._lock:
@@ -233,7 +237,9 @@ class PrometheusMetrics(Collector):
             self._watching.remove(watching)
             name = watching.service
             service = self._services.pop(name, None) or _Service()
-            self._services[name] = service  # the last of them, by the time of its last end
+            self._services[name] = (
+                service  # inserted last, so that `_services` is ordered by the time of the last close
+            )
             for metric, found in watching.counts.items():
                 _add(service.former.setdefault(metric, {}), found)
             open_ones = {other.service for other in self._watching}
@@ -270,7 +276,7 @@ class PrometheusMetrics(Collector):
 
 
 _COUNTS: dict[str, tuple[str, tuple[str, ...], Callable[[_Watching], Counts]]] = {
-    # metric -> what it says, its label beside the service, how it is read
+    # metric -> description, labels besides the service, function that reads it
     "eas_client_retries": (
         "Attempts after the first of their call.",
         ("reason",),
@@ -281,20 +287,24 @@ _COUNTS: dict[str, tuple[str, tuple[str, ...], Callable[[_Watching], Counts]]] =
         (),
         lambda watching: {(): watching.client.counters.failovers},
     ),
-    "eas_client_hedges": ("Attempts beside a slow one.", (), lambda watching: {(): watching.client.counters.hedges}),
+    "eas_client_hedges": (
+        "Hedges: attempts that were sent while another of the same call was running.",
+        (),
+        lambda watching: {(): watching.client.counters.hedges},
+    ),
     "eas_client_streams": ("Streams opened.", (), lambda watching: {(): watching.client.counters.streams}),
     "eas_client_streams_broken": (
-        "Streams that ended before their body did.",
+        "Streams that ended before their body was complete.",
         ("reason",),
         lambda watching: _by_reason(watching.client.counters.streams_broken),
     ),
     "eas_client_ejections": (
-        "Times an instance was left out.",
+        "Ejections of instances.",
         (),
         lambda watching: {(): watching.client.counters.ejections.total()},
     ),
     "eas_client_ejections_overflow": (
-        "Ejections refused, because too many instances were left out already.",
+        "Ejections prevented, because too many instances were ejected already.",
         (),
         lambda watching: {(): watching.client.counters.ejections_overflow.total()},
     ),
@@ -304,27 +314,27 @@ _COUNTS: dict[str, tuple[str, tuple[str, ...], Callable[[_Watching], Counts]]] =
         lambda watching: {(): watching.client.discovery.polls},
     ),
     "eas_client_discovery_refusals": (
-        "Replies that changed nothing.",
+        "Rejected discovery replies.",
         ("reason",),
         lambda watching: _by_reason(watching.rejections),
     ),
 }
 _GAUGES: dict[str, tuple[str, Callable[[_Watching], int]]] = {
     "eas_client_instances": ("Instances in the list.", lambda watching: len(watching.client.instances)),
-    "eas_client_ejected_instances": ("Instances left out.", lambda watching: len(watching.client.ejected)),
+    "eas_client_ejected_instances": ("Instances that are ejected.", lambda watching: len(watching.client.ejected)),
 }
 
 
 def _read(watching: _Watching) -> None:
-    """Read a client; one that raises keeps the counts that were read last, and no place in the gauges."""
+    """Read the values of a client; if that raises, keep the counts of the last read and clear the gauges."""
     client = watching.client
     try:
         watching.service = client.service_name
         counts = {name: read_steadily(read, watching) for name, (_, _, read) in _COUNTS.items()}
-        # One that is closed may be ending calls still: its counts go on until its last event.
+        # A closed client has no gauges, but its last calls may still be ending, so its counters are read.
         shown = {} if client.is_closed else _GAUGES
         gauges = {name: read_steadily(read, watching) for name, (_, read) in shown.items()}
-    except Exception:  # noqa: BLE001  one client's bug must not take the metrics of the whole program away
+    except Exception:  # noqa: BLE001  a bug of one client must not hide the metrics of the whole program
         if not watching.has_failed:
             _log.failure("the metrics of a client of {service} cannot be read", service=watching.service)
         watching.gauges, watching.has_failed = {}, True
@@ -333,7 +343,7 @@ def _read(watching: _Watching) -> None:
 
 
 def _by_reason(counted: Mapping[str, int]) -> Counts:
-    # A copy is made in one step of the interpreter, while the client counts on.
+    # `dict()` copies in one step of the interpreter, so the client's thread cannot change the dictionary meanwhile.
     return {(reason,): times for reason, times in dict(counted).items()}
 
 
@@ -344,5 +354,5 @@ def _add(total: dict[tuple[str, ...], int], found: Counts, before: tuple[str, ..
 
 
 def _end(histogram: Histogram, labels: tuple[str, ...]) -> None:
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # there the series are files, and cannot be ended
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # in multiprocess mode series are in files, and stay there
         histogram.remove(*labels)

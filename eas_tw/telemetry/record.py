@@ -1,9 +1,8 @@
-"""The one place that is told what happens in a client.
+"""`Record`, which counts what happens in a client and creates the events for its listeners.
 
-`net` says each thing once, in the past tense. Here it is counted, and made into an event if anybody listens, from the
-same facts in the same breath: counters and events cannot disagree. When a listener hears an event, it has been counted.
-
-An event costs a value or two, a count costs next to nothing; so while nobody listens, nothing but counting happens.
+`net` calls one method for each occurrence. The method increments the counters, then creates the event from the same
+arguments, so that counters and events agree. Without a listener no event is created, because an event costs about 2 µs
+for each call and a counter almost nothing.
 """
 
 from __future__ import annotations
@@ -36,27 +35,28 @@ if TYPE_CHECKING:
 
 
 class RecordedCall(Protocol):
-    """A call, as far as it is told.
+    """The attributes of a call that `Record` reads.
 
     Attributes:
-        history: The attempts that have ended, without the answered one.
+        history: The attempts that have ended without success.
     """
 
     history: tuple[AttemptResult, ...]
 
     @property
     def began(self) -> float:
-        """When, in the clock's seconds."""
+        """The time at which the call began, in seconds of the reactor's clock."""
 
 
 class RecordedAttempt(Protocol):
-    """An attempt, as far as it is told.
+    """The attributes of an attempt that `Record` reads.
 
     Attributes:
-        instance: Where it goes.
-        began: When, in the clock's seconds.
-        retry_of: The attempt before, if this is a retry.
-        beside: The instances that had the call already when this one was sent as a hedge; empty otherwise.
+        instance: The attempt's instance.
+        began: The time at which the attempt began, in seconds of the reactor's clock.
+        retry_of: The failed attempt that this one retries; `None` if it is not a retry.
+        beside: The keys of the instances that already had the call when this attempt was sent as a hedge; empty if the
+            attempt is not a hedge.
     """
 
     instance: Instance
@@ -66,16 +66,16 @@ class RecordedAttempt(Protocol):
 
 
 class Record:
-    """Counts what happens, and tells those who listen.
+    """Counts what happens, and calls the listeners with events.
 
     Args:
-        seconds: The clock, asked only for those who listen.
+        seconds: The reactor's clock, in seconds; it is read only while there is a listener.
         later: The reactor's `callLater`.
 
     Attributes:
-        counters: What was counted so far.
-        service: The service's name, as events have it.
-        is_heard: Whether anybody listens.
+        counters: The counters.
+        service: The service's name for the events.
+        is_heard: Whether there is a listener.
     """
 
     def __init__(self, seconds: Callable[[], float], later: CallLater) -> None:
@@ -86,10 +86,10 @@ class Record:
         self._listeners: tuple[Listener, ...] = ()
         self.is_heard = False
         self._telling: list[tuple[Event, Iterator[Listener]]] = []
-        self._lock = Lock()  # of the listeners, who may come from any thread
+        self._lock = Lock()  # guards _listeners: listen() may be called on any thread
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener` with every event from now on; what is returned ends that."""
+        """Call `listener` with every event from now on, and return a function that removes it."""
         with self._lock:
             self._set_listeners((*self._listeners, listener))
 
@@ -102,22 +102,22 @@ class Record:
     # -- calls
 
     def call_began(self) -> None:
-        """There is a call more."""
+        """Record that a call began."""
         self.counters.calls += 1
 
     def call_answered(self, call: RecordedCall, instance: Instance | None) -> None:
-        """A call ended with a response."""
+        """Record that a call ended with a response."""
         self.counters.answered += 1
         if self.is_heard:
             self._tell_call(call, "", instance)
 
     def call_failed(self, call: RecordedCall, error: str, instance: Instance | None) -> None:
-        """A call ended without one.
+        """Record that a call ended with an error.
 
         Args:
             call: The call.
             error: The name of the error's class.
-            instance: Who answered what could not be used; `None` when nobody did.
+            instance: The instance whose response was an error or could not be parsed; `None` if there was no response.
         """
         self.counters.failed[error] += 1
         if self.is_heard:
@@ -126,7 +126,7 @@ class Record:
     # -- attempts
 
     def attempt_began(self, attempt: RecordedAttempt, address: str) -> None:
-        """An attempt goes to its instance, whose address is at hand."""
+        """Record that an attempt began; `address` is the address of its instance, which the caller has cached."""
         counters = self.counters
         counters.attempts[address] += 1
         before = attempt.retry_of
@@ -137,12 +137,12 @@ class Record:
             counters.hedges += 1
 
     def attempt_answered(self, attempt: RecordedAttempt, call: RecordedCall) -> None:
-        """An attempt ended with a success, which no counter counts; need not be called unless `is_heard`."""
+        """Record that an attempt succeeded. There is no counter for it, so callers may skip this if not `is_heard`."""
         if self.is_heard:
             self._tell_attempt(attempt, call, (attempt.instance, ANSWERED, self._seconds() - attempt.began))
 
     def attempt_failed(self, attempt: RecordedAttempt, call: RecordedCall, ended: AttemptResult) -> None:
-        """An attempt ended in another way."""
+        """Record that an attempt ended without success."""
         counters = self.counters
         counters.failures[ended.outcome.label] += 1
         counters.failures_at[ended.instance.address] += 1
@@ -152,11 +152,18 @@ class Record:
     # -- streams
 
     def stream_began(self) -> None:
-        """The head of a stream was handed to the caller."""
+        """Record that the head of a stream was passed to the caller."""
         self.counters.streams += 1
 
     def stream_ended(self, instance: Instance, outcome: Outcome, received_bytes: int, elapsed_s: float) -> None:
-        """A stream has ended; its outcome is `answered` if its body is whole."""
+        """Record that a stream ended.
+
+        Args:
+            instance: The instance that sent the stream.
+            outcome: The outcome; `ANSWERED` if the body is complete.
+            received_bytes: The number of bytes of the body that were received.
+            elapsed_s: The seconds since the stream's attempt began.
+        """
         if outcome is not ANSWERED:
             self.counters.streams_broken[outcome.label] += 1
         if self.is_heard:
@@ -165,48 +172,49 @@ class Record:
     # -- the fleet
 
     def ejected(self, instance: Instance, why: str) -> None:
-        """An instance is left out for a while."""
+        """Record that an instance was ejected."""
         self.counters.ejections[instance.address] += 1
         if self.is_heard:
             self._tell(Ejected(self.service, instance, why))
 
     def returned(self, instance: Instance, why: str = "") -> None:
-        """An instance takes part again."""
+        """Record that an instance returned from an ejection."""
         if self.is_heard:
             self._tell(Returned(self.service, instance, why))
 
     def not_ejected(self, instance: Instance, why: str) -> None:
-        """An instance should be left out, and is not, because too many are already."""
+        """Record that an instance was not ejected, because too many instances are ejected already."""
         self.counters.ejections_overflow[instance.address] += 1
         if self.is_heard:
             self._tell(EjectionOverflow(self.service, instance, why))
 
     def list_changed(self, changes: tuple[Change, ...], instances: Sequence[Instance] = ()) -> None:
-        """Another list is in force.
+        """Record that the list of instances was replaced.
 
         Args:
-            changes: What changed.
-            instances: The list.
+            changes: The differences to the list before.
+            instances: The new list.
         """
         counters = self.counters
-        if len(counters.attempts) > len(instances) + 2 * FORMER_KEPT:  # twice, so that it is folded now and then only
+        # Twice FORMER_KEPT, so that `fold`, which visits every address, does not run with each new list.
+        if len(counters.attempts) > len(instances) + 2 * FORMER_KEPT:
             counters.fold({instance.address for instance in instances})
         if self.is_heard:
             self._tell(ListChanged(self.service, changes))
 
     def poll_rejected(self, reason: str, error: str) -> None:
-        """A discovery reply changed nothing."""
+        """Record that a discovery reply was rejected."""
         if self.is_heard:
             self._tell(PollRefused(self.service, reason, error))
 
     def closed(self) -> None:
-        """The client is closed: nothing more will happen, and who listened is let go."""
+        """Record that the client is closed, and remove all listeners."""
         if self.is_heard:
             self._tell(Closed(self.service))
         with self._lock:
             self._set_listeners(())
 
-    # -- how it tells
+    # -- listeners
 
     def _set_listeners(self, listeners: tuple[Listener, ...]) -> None:
         self._listeners = listeners
@@ -223,8 +231,8 @@ class Record:
     def _tell(self, event: Event) -> None:
         """Call each listener with an event.
 
-        A listener may make the next event, as by cancelling a call. Those that have not heard the first one hear it
-        before the second: every listener hears events in the order in which they happened.
+        A listener may cause a further event, for example by cancelling a call. The remaining listeners then receive the
+        first event before the second, so that every listener receives the events in the order in which they happened.
         """
         telling = self._telling
         telling.append((event, iter(self._listeners)))
@@ -235,9 +243,9 @@ class Record:
             telling.pop()
 
     def _tell_each(self, listeners: Iterator[Listener], event: Event) -> None:
-        """Call them. What one raises is logged: it is the listener's bug, not the call's."""
+        """Call the remaining listeners with an event, and log the exceptions that they raise."""
         for listener in listeners:
             try:
                 listener(event)
-            except BaseException:  # noqa: BLE001  the call goes on whatever is raised
+            except BaseException:  # noqa: BLE001  a listener's exception must not end the call
                 contain(self._later, "a listener failed on {event}", event=event)

@@ -1,4 +1,4 @@
-"""Forwards what eas_tw logs to the standard library's `logging`, where a program without Twisted looks for it."""
+"""Forwarding of eas_tw's log events from `twisted.logger` to `logging`, for programs that do not use Twisted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from twisted.logger import LogEvent
 
 LOGGER = logging.getLogger("eas_tw")
-LOGGER.addHandler(logging.NullHandler())  # a library prints nothing to a program that has not asked
+LOGGER.addHandler(logging.NullHandler())  # keeps `logging` from printing warnings if the program has no handlers
 
 _LEVELS = {
     LogLevel.debug: logging.DEBUG,
@@ -26,7 +26,7 @@ _LEVELS = {
 
 @functools.cache
 def forward_logs() -> None:
-    """Start forwarding; a second call in the same process does nothing, so no line is logged twice."""
+    """Start forwarding. A second call in the same process does nothing, so that no line is logged twice."""
     globalLogPublisher.addObserver(_forward)
 
 
@@ -48,5 +48,5 @@ def _is_observed_by_the_program() -> bool:
     observer writes to `logging` (`STDLibLogObserver`, Scrapy's). Asked for each event, because the observer may come
     later than the client; `beginLoggingTo` then replays earlier events to all observers, which are skipped here too.
     """
-    buffer = globalLogBeginner._temporaryObserver  # noqa: SLF001  removed by beginLoggingTo; there is no public way to ask
+    buffer = globalLogBeginner._temporaryObserver  # noqa: SLF001  beginLoggingTo removes it; no public attribute has it
     return buffer is None or any(observer not in (buffer, _forward) for observer in globalLogPublisher._observers)  # noqa: SLF001

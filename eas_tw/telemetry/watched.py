@@ -1,4 +1,4 @@
-"""What the telemetry adapters see of a client, whichever kind it is."""
+"""The interface of clients that the telemetry adapters use, common to all kinds of clients."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 T = TypeVar("T")
 
-_READ_TRIES = 5
+_READ_TRIES = 5  # each failure needs a new key on another thread during one iteration, which is rare
 
 
 class Watched(Protocol):
-    """A client: of `eas_tw`, of `eas_tw.aio` or of `eas_tw.blocking`, before or after its `init`."""
+    """The type of a client of `eas_tw`, `eas_tw.aio` or `eas_tw.blocking`, before or after its `init`."""
 
     @property
     def counters(self) -> Counters:
-        """What it did so far."""
+        """The client's counters."""
 
     @property
     def service_name(self) -> str:
-        """The service."""
+        """The service's name."""
 
     @property
     def instances(self) -> Sequence[Any]:
@@ -34,35 +34,40 @@ class Watched(Protocol):
 
     @property
     def ejected(self) -> Sequence[Any]:
-        """Those left out for a while."""
+        """The instances that are ejected at the moment."""
 
     @property
     def discovery(self) -> Any:
-        """The account of discovery."""
+        """The number of polls, the age of the list, and the rejected replies by reason."""
 
     @property
     def is_closed(self) -> bool:
-        """Whether it was closed."""
+        """Whether `close` was called."""
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
-        """Hear of everything that happens, on the thread of the client's reactor."""
+        """Call a function with each event, on the thread of the client's reactor; the result removes the listener."""
 
 
 def as_watched(client: Any) -> Watched:
-    """Return the client to watch: `client` itself, the one that it wraps, or the one it has as `.client`.
+    """Return the client to watch.
+
+    Returns:
+        1. `client.__wrapped__`, if `client` is a `TracedClient`.
+        2. `client` itself, if it is a client.
+        3. `client.client`, if it is an object such as a `ClientService`.
 
     Raises:
-        TypeError: It is none of these.
+        TypeError: None of these is a client.
     """
     for found in _candidates(client):
-        # A class has these names too, but no counters.
+        # The class PredictClient has `listen` too, but its `counters` is no Counters object.
         if isinstance(getattr(found, "counters", None), Counters) and callable(getattr(found, "listen", None)):
             watched: Watched = found
             return watched
     what = f"the class {client.__name__}" if isinstance(client, type) else f"a {type(client).__name__}"
     raise TypeError(
-        f"a PredictClient of eas_tw, eas_tw.aio or eas_tw.blocking is wanted, or what has one as its .client, such as "
-        f"ClientService; got {what}"
+        f"a PredictClient of eas_tw, eas_tw.aio or eas_tw.blocking is required, or an object that has one as .client, "
+        f"such as a ClientService; got {what}"
     )
 
 
@@ -72,7 +77,7 @@ def _candidates(client: Any) -> Iterator[Any]:
 
 
 def read_steadily(read: Callable[[S], T], client: S) -> T:
-    """Read from a client that may be at work on another thread, where what is iterated over may change meanwhile."""
+    """Read from a client that runs on another thread, and read again if a dictionary changed during an iteration."""
     for _ in range(_READ_TRIES - 1):
         try:
             return read(client)

@@ -1,7 +1,8 @@
-"""A simulated EAS for tests: a process that runs the simulator, and its services, from any test runner.
+"""Tools for tests with a simulated EAS: they start the simulator in a process, and control its services.
 
-The pytest plug-in (`eas_tw.testing.pytest_plugin`) is made of these. Nothing here imports the `simulator` package: a
-project may have a module of that name, and pytest puts the project's folder on the path.
+They work with any test runner; the pytest plug-in (`eas_tw.testing.pytest_plugin`) uses them. No module here imports
+the package `simulator`, because a project may have a module of that name, and pytest puts the project's folder on the
+path.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Canned answers for a simulated service, and the requests it received, as values for tests."""
+"""Canned responses and request patterns for a simulated service, and the requests that it received."""
 
 from __future__ import annotations
 
@@ -22,18 +22,22 @@ def answer(
     content_type: str | None = None,
     delay_s: float = 0.0,
 ) -> dict[str, Any]:
-    """Describe one canned answer.
+    """Describe one canned response.
 
     Args:
         body: The response's body; text is sent as UTF-8.
         json: A JSON value to send instead of `body`, as `application/json`.
-        status: HTTP status, 200 to 599.
-        headers: More header fields.
-        content_type: `application/octet-stream` when `None`, or `application/json` with `json`.
-        delay_s: Seconds before it is sent, ≥ 0.
+        status: The HTTP status, 200 to 599.
+        headers: Additional header fields; `None` for none.
+        content_type: The content type; `None` for `application/json` with `json`, and `application/octet-stream`
+            otherwise.
+        delay_s: The delay before the response is sent, in seconds, ≥ 0.
 
     Returns:
-        The response, as `POST /v1/services/{service}/stubs` takes it.
+        The response in the format of `POST /v1/services/{service}/stubs`.
+
+    Raises:
+        TypeError: Both `body` and `json` were given.
     """
     made: dict[str, Any] = {"status": status, "headers": dict(headers or {}), "delay_s": delay_s}
     if json is not _ABSENT:
@@ -57,19 +61,19 @@ def matching(
     contains: str | None = None,
     json: Any = _ABSENT,
 ) -> dict[str, Any]:
-    """Describe which requests an answer is for: those that have all of this.
+    """Describe the requests that a canned response is for; a request must match all arguments.
 
     Args:
-        method: HTTP method; `None` for any.
-        path: Path below the service's own, such as `/v1/models`; `None` for any.
-        query: Fields the query must have, among others.
-        headers: Header fields the request must have, among others.
-        body: The whole body.
-        contains: Text that the body must contain.
-        json: The JSON value the body must be equal to.
+        method: The HTTP method; `None` for any.
+        path: The path below the service's path, such as `/v1/models`; `None` for any.
+        query: The query fields that the request must have, besides others; `None` for any.
+        headers: The header fields that the request must have, besides others; `None` for any.
+        body: The complete body; `None` for any.
+        contains: A text that the body must contain; `None` for any.
+        json: The JSON value that the body must be equal to; any, if it is not given.
 
     Returns:
-        The request pattern, as `POST /v1/services/{service}/stubs` takes it.
+        The request pattern in the format of `POST /v1/services/{service}/stubs`.
     """
     made: dict[str, Any] = {"method": method, "path": path, "contains": contains}
     made |= {"query": dict(query) if query else None, "headers": dict(headers) if headers else None}
@@ -87,10 +91,11 @@ class Received:
     """A request that a simulated service received.
 
     Attributes:
-        method: HTTP method.
-        path: Path, below the service's own in a function that answers, else whole; with the query.
-        headers: Names in lower case; a token is masked.
-        body: The body, as much as was kept.
+        method: The HTTP method.
+        path: The path with the query; below the service's path if passed to a function that answers requests, and
+            complete otherwise.
+        headers: The header fields, names in lower case; a token is masked.
+        body: The first `capture_bytes` bytes of the body.
     """
 
     method: str
@@ -104,16 +109,20 @@ class Received:
 
     @property
     def text(self) -> str:
-        """The body as text (UTF-8)."""
+        """The body, decoded as UTF-8."""
         return self.body.decode("utf-8")
 
 
 Handler = "Callable[[Received], dict[str, Any] | bytes | str]"
-"""A function that answers requests in the test's process: `answer(...)`, or the body of a 200."""
+"""The type of a function that answers requests in the test's process; bytes or text are the body of a 200."""
 
 
 def as_response(value: Any) -> dict[str, Any]:
-    """Return a canned answer for what a test gave: `answer(...)`, bytes or text."""
+    """Convert `answer(...)`, bytes or text to a canned response.
+
+    Raises:
+        TypeError: `value` is of another type.
+    """
     if isinstance(value, dict):
         return value
     if isinstance(value, bytes | bytearray | memoryview | str):

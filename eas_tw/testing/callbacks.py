@@ -1,7 +1,7 @@
-"""Functions of a test that answer requests to a simulated service: a small HTTP server in the test's process.
+"""An HTTP server in the test's process, whose functions answer the requests to a simulated service.
 
-The simulator is another process and forwards the requests here, so that a function may be a closure and look at the
-test's own objects. It runs in a thread of its own.
+The simulator is another process, and forwards the requests to this server. So a function can be a closure that uses
+the test's objects. The server runs in a separate thread.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class CallbackServer:
-    """Serves functions on 127.0.0.1 until it is closed."""
+    """A server of functions on 127.0.0.1, which runs until `close`."""
 
     def __init__(self) -> None:
         self._functions: list[Callable[[Received], Any]] = []
@@ -35,16 +35,16 @@ class CallbackServer:
         self._thread.start()
 
     def add(self, function: Callable[[Received], Any]) -> str:
-        """Serve one more function.
+        """Add a function.
 
         Returns:
-            The URL at which it answers.
+            The function's URL.
         """
         self._functions.append(function)
         return f"http://127.0.0.1:{self._server.server_address[1]}/{len(self._functions) - 1}"
 
     def close(self) -> None:
-        """Stop serving; returns when the thread has ended."""
+        """Stop the server, and wait for its thread."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -54,8 +54,8 @@ class _Handler(BaseHTTPRequestHandler):
     served: list[Callable[[Received], Any]]
 
     def handle_one_request(self) -> None:
-        """Answer one request of any method."""
-        self.raw_requestline = self.rfile.readline(65537)
+        """Answer one request of any method; the base class would need a `do_…` method for each."""
+        self.raw_requestline = self.rfile.readline(65537)  # the limit of the base class, plus 1
         if not self.raw_requestline or not self.parse_request():
             self.close_connection = True
             return
@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             made = as_response(self.served[int(number)](Received(self.command, path, headers, body)))
             status, content, kind = made.get("status", 200), _content(made), made.get("content_type")
-        except Exception:  # noqa: BLE001  the test sees what its function raised
+        except Exception:  # noqa: BLE001  the test gets its function's traceback as the body of a 500
             status, content, kind, made = 500, traceback.format_exc().encode(), "text/plain; charset=utf-8", {}
         self.send_response(status)
         for name, value in made.get("headers", {}).items():
@@ -80,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *_: Any) -> None:
-        """Log nothing: the journal has the request."""
+        """Do nothing, because the simulator's journal has the request."""
 
 
 def _content(made: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""The simulator in a process of its own, for as long as a test session lasts."""
+"""The simulator in a separate process, for the duration of a test session."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from eas_tw.testing.remote import Remote
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Seconds. Both limits are far above the usual times, so that a slow machine does not fail a test.
 _START_WITHIN_S = 30.0
-_POLL_S = 0.01
 _STOP_WITHIN_S = 10.0
+_POLL_S = 0.01
 
 _RUN_SIMULATOR = """
 import importlib.util, sys
@@ -30,21 +31,21 @@ spec.loader.exec_module(simulator)
 from simulator.cli import main
 sys.exit(main())
 """
-"""Runs the `simulator` package that was installed with this one, whatever module of that name stands on the path."""
+"""A program that runs this installation's `simulator` package, even if the path has another module of that name."""
 
 
 class SimulatorFailed(RuntimeError):
-    """The simulator did not start; the text has its output."""
+    """The simulator did not start; the message has its output."""
 
 
 def simulator_command(*arguments: str) -> list[str]:
-    """The command line that runs this installation's simulator.
+    """Return the command line that runs the simulator of this installation.
 
-    Python's own `-m simulator` would take a `simulator.py` of the current folder for it. `-P` keeps the current folder
-    off the child's path, for the same reason.
+    `python -m simulator` is not used, because it would run a `simulator.py` in the current folder. `-P` keeps the
+    current folder off the child's path, for the same reason.
 
     Args:
-        arguments: Those of `python -m simulator`.
+        arguments: The arguments, as for `python -m simulator`.
     """
     package = pathlib.Path(__file__).parents[2] / "simulator"
     return [sys.executable, "-P", "-c", _RUN_SIMULATOR, str(package), *arguments]
@@ -52,21 +53,21 @@ def simulator_command(*arguments: str) -> list[str]:
 
 @contextmanager
 def subprocess_simulator(folder: pathlib.Path, *arguments: str, seed: int = 0) -> Iterator[Remote]:
-    """Run a simulator in a process of its own, on a free port, for as long as the context lasts.
+    """Run a simulator in a separate process, on a free port, until the context ends.
 
-    It ends with the process that started it, even if that one is killed.
+    The simulator also ends if the process that started it is killed, because it reads the end of its standard input.
 
     Args:
-        folder: For its ready file and its log.
-        arguments: More of `python -m simulator serve`.
-        seed: Seed of all its random choices.
+        folder: The folder for the ready file and the log.
+        arguments: Additional arguments of `python -m simulator serve`.
+        seed: The seed of the simulator's random choices.
 
     Raises:
-        SimulatorFailed: It did not start.
+        SimulatorFailed: The simulator did not start within 30 s.
     """
     ready, log = folder / "ready.json", folder / "simulator.log"
     command = simulator_command("serve", "--port", "0", "--ready-file", str(ready), "--seed", str(seed))
-    # A processor given as `module:callable` may be a module of the tests' project.
+    # A processor that is given as `module:callable` may be in a module of the tests' project.
     command += ["--until-eof", "--processor-path", str(pathlib.Path.cwd()), *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output)  # noqa: S603
@@ -96,7 +97,7 @@ def _wait_until_ready(ready: pathlib.Path, process: subprocess.Popen[bytes], log
     never = threading.Event()
     for _ in range(int(_START_WITHIN_S / _POLL_S)):
         found = _read_ready_file(ready)
-        if found.get("pid") == process.pid:  # else it is an earlier simulator's
+        if found.get("pid") == process.pid:  # otherwise the file is from an earlier simulator
             return found
         if process.poll() is not None:
             break

@@ -1,7 +1,7 @@
-"""The pytest plug-in: a simulator for a test session, a clean one for a test, a service of its own for a test.
+"""The pytest plug-in, with fixtures for a simulator and for a service of each test.
 
-The simulator is a process of its own, so the tests may use any reactor, any event loop or none. Importing this module
-costs next to nothing and imports neither Twisted nor a reactor; the rest is imported by the fixture that needs it.
+The simulator is a separate process, so the tests may use any reactor or event loop, or none. pytest imports this module
+in every run, so it does not import Twisted; each fixture imports what it needs.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from eas_tw.testing.service import RemoteService
 
 _SERVICE_MARKER = (
-    "eas_service(name=None, instances=3, processor='', replay=None, verify=False, **more): the eas_service fixture's "
-    "service; more as POST /v1/services takes it, such as weights, token, workers, processing"
+    "eas_service(name=None, instances=3, processor='', replay=None, verify=False, **more): the service of the fixture "
+    "eas_service; more are fields of POST /v1/services, such as weights, token, workers, processing"
 )
-_SCENARIO_MARKER = "eas_scenario(file): a scenario, by file or name, for the fixtures eas_scenario and eas_service"
+_SCENARIO_MARKER = "eas_scenario(file): the scenario of the fixtures eas_scenario and eas_service, a file or a name"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--eas-simulator-url`."""
+    """Add the option `--eas-simulator-url`."""
     parser.getgroup("eas-simulator", "a fake PAI-EAS").addoption(
         "--eas-simulator-url",
         default=None,
         metavar="URL",
-        help="use the simulator that runs there; without it each session (each xdist worker) starts one of its own",
+        help="use a running simulator; by default each session (each xdist worker) starts a simulator",
     )
 
 
@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def eas_simulator_session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
-    """A simulator for all tests of the session, in whatever state they leave it."""
+    """The simulator of the session; its state is not reset between tests."""
     from eas_tw.testing.process import subprocess_simulator  # noqa: PLC0415
     from eas_tw.testing.remote import Remote  # noqa: PLC0415
 
@@ -55,7 +55,10 @@ def eas_simulator_session(request: pytest.FixtureRequest, tmp_path_factory: pyte
 
 @pytest.fixture
 def eas_simulator(eas_simulator_session: Remote) -> Iterator[Remote]:
-    """The session's simulator, at its beginning: all runs, no faults, an empty journal, the rng as seeded."""
+    """The simulator of the session, reset before and after the test.
+
+    After a reset all instances run, there are no faults, the journal is empty, and the rng has its initial seed.
+    """
     eas_simulator_session.reset()
     yield eas_simulator_session
     eas_simulator_session.reset()
@@ -63,14 +66,14 @@ def eas_simulator(eas_simulator_session: Remote) -> Iterator[Remote]:
 
 @pytest.fixture
 def eas_scenario(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
-    """A simulator of this test alone, in which the scenario of `@pytest.mark.eas_scenario(file)` begins now."""
+    """A simulator for one test, with the scenario of `@pytest.mark.eas_scenario(file)`, which begins with the test."""
     from eas_tw.testing.process import subprocess_simulator  # noqa: PLC0415
 
     marker = request.node.get_closest_marker("eas_scenario")
     if marker is None or len(marker.args) != 1 or marker.kwargs:
         raise pytest.UsageError("eas_scenario needs @pytest.mark.eas_scenario(FILE), a scenario's file or name")
     scenario = str(marker.args[0])
-    # A file beside the test is meant, wherever pytest was started.
+    # A file in the folder of the test has precedence, so that the current folder of pytest does not matter.
     beside = request.node.path.parent / scenario
     if beside.exists():
         scenario = str(beside)
@@ -80,7 +83,7 @@ def eas_scenario(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture
 def eas_service(request: pytest.FixtureRequest) -> Iterator[RemoteService]:
-    """A service of this test alone, as `@pytest.mark.eas_service(...)` says; gone after it, with its faults.
+    """A service for one test, with the arguments of `@pytest.mark.eas_service(...)`, removed after the test.
 
     With `@pytest.mark.eas_scenario(file)` it is the first service of that scenario.
     """

@@ -1,6 +1,7 @@
-"""A running simulator from outside, over its admin API; the standard library only, blocking.
+"""`Remote`, a blocking client of a running simulator's admin API.
 
-What the thin clients of the command line and the pytest fixtures use. Knows neither Twisted nor a reactor.
+The simulator's command line and the pytest fixtures use it. It needs only the standard library, so that a test run
+without eas_tw's client does not load Twisted.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "http://127.0.0.1:8780"
 TIMEOUT_S = 30.0
-_REFUSED = 400
+_REFUSED = 400  # statuses from here on are errors
 _MANY = 10
 
 
 def shortened(names: Iterable[str]) -> str:
-    """Join names with commas, at most ten of them."""
+    """Join the first ten names with commas, followed by the number of further names."""
     found = list(names)
     return (", ".join(found[:_MANY]) or "none") + (f" and {len(found) - _MANY} more" if len(found) > _MANY else "")
 
 
 class RemoteError(Exception):
-    """The simulator refused; the text says what was wrong.
+    """The simulator answered with an error; the message has the reason.
 
     Attributes:
-        status: HTTP status of the answer.
+        status: The HTTP status of the response.
     """
 
     def __init__(self, status: int, detail: str) -> None:
@@ -39,15 +40,15 @@ class RemoteError(Exception):
 
 
 class Unreachable(ConnectionError):
-    """Nobody answers there."""
+    """No simulator answers at the URL."""
 
 
 class Remote:
-    """A running simulator.
+    """A client of a running simulator.
 
     Args:
-        url: Its endpoint, as its ready file has it: `http://127.0.0.1:8780`.
-        tokens: Tokens of its services by name, where they are known; the admin API tells none.
+        url: The simulator's URL, as in its ready file, such as `http://127.0.0.1:8780`.
+        tokens: The tokens of its services by name, which the admin API does not return; `None` if they are not known.
     """
 
     def __init__(self, url: str = DEFAULT_URL, *, tokens: Mapping[str, str] | None = None) -> None:
@@ -63,17 +64,20 @@ class Remote:
         return f"<{type(self).__name__} {self.url}>"
 
     def ask(self, method: str, path: str, body: Any = None, /, **query: Any) -> Any:
-        """One operation: `ask("GET", "/v1/requests", limit=5)`.
+        """Call one operation of the admin API, such as `ask("GET", "/v1/requests", limit=5)`.
 
         Args:
-            method: HTTP method.
-            path: Below `/_eas`.
-            body: JSON value; a write without one sends `{}`.
-            query: Fields of the query; those that are `None` are left out.
+            method: The HTTP method.
+            path: The path below `/_eas`.
+            body: The JSON value to send; `None` for `{}` (no body with `GET` and `DELETE`).
+            query: The query fields; fields with the value `None` are omitted.
+
+        Returns:
+            The JSON value of the response; `None` if it has no body.
 
         Raises:
-            RemoteError: It was refused.
-            Unreachable: Nobody answers.
+            RemoteError: The simulator answered with an error.
+            Unreachable: No simulator answers.
         """
         given = urlencode({name: value for name, value in query.items() if value is not None})
         target = f"/_eas{path}{'?' if given else ''}{given}"
@@ -92,67 +96,84 @@ class Remote:
             raise RemoteError(response.status, (value or {}).get("detail", f"status {response.status}"))
         return value
 
-    # -- everything
+    # -- the whole simulator
 
     def state(self) -> Any:
-        """Everything at a glance."""
+        """Return the state of all services, faults and the scenario."""
         return self.ask("GET", "/v1/state")
 
     def reset(self, seed: int | None = None) -> int:
-        """Back to the beginning; the seed."""
+        """Reset the simulator to its state at the start.
+
+        Args:
+            seed: The new seed; `None` for the current one.
+
+        Returns:
+            The seed.
+        """
         return int(self.ask("POST", "/v1/reset", {} if seed is None else {"seed": seed})["seed"])
 
     # -- services and instances
 
     def services(self) -> Any:
-        """All services, with their instances."""
+        """Return all services with their instances."""
         return self.ask("GET", "/v1/services")["services"]
 
     def instances(self) -> list[Any]:
-        """All instances of all services."""
+        """Return the instances of all services."""
         return [instance for service in self.services() for instance in service["instances"]]
 
     def instance(self, instance_id: str) -> Any:
-        """The instance of that id, of whichever service."""
+        """Return an instance by its id.
+
+        Raises:
+            RemoteError: There is no such instance; the message lists the ids.
+        """
         found = {instance["id"]: instance for instance in self.instances()}
         if instance_id not in found:
             raise RemoteError(404, f"no instance {instance_id!r}; there are {shortened(found)}")
         return found[instance_id]
 
     def change(self, instance_id: str, **changes: Any) -> Any:
-        """Change `weight`, `state` or `registered` of an instance; in effect when this returns."""
+        """Change `weight`, `state` or `registered` of an instance, with immediate effect."""
         return self.ask("PATCH", self._path(instance_id), changes)
 
     def crash(self, instance_id: str) -> Any:
-        """Reset its connections and refuse new ones."""
+        """Crash an instance, which resets its connections and refuses new ones."""
         return self.change(instance_id, state="crashed")
 
     def restart(self, instance_id: str) -> Any:
-        """Run again, on the same address; also after `hang` and `drain`."""
+        """Run an instance again, on the same address, after `crash`, `hang` or `drain`."""
         return self.change(instance_id, state="running")
 
     def hang(self, instance_id: str) -> Any:
-        """Accept and say nothing."""
+        """Hang an instance, which then accepts connections and requests but does not answer."""
         return self.change(instance_id, state="hung")
 
     def drain(self, instance_id: str) -> Any:
-        """Finish what has begun and take nothing new."""
+        """Drain an instance, which finishes its requests and refuses new connections."""
         return self.change(instance_id, state="draining")
 
     def add_instance(self, service: str, **how: Any) -> Any:
-        """Start one more instance (`weight`, `registered`)."""
+        """Add an instance to a service; `how` may have `weight` and `registered`."""
         return self.ask("POST", f"/v1/services/{quote(service, '')}/instances", how)
 
     def remove_instance(self, instance_id: str, grace_s: int | None = None) -> None:
-        """End an instance, at once or as EAS scales in."""
+        """Remove an instance.
+
+        Args:
+            instance_id: The instance's id.
+            grace_s: The time in seconds between unregistering and stopping, as when EAS scales in; `None` to stop at
+                once.
+        """
         self.ask("DELETE", self._path(instance_id), grace_s=grace_s)
 
     def add_service(self, name: str, **how: Any) -> Any:
-        """Start one more service (`instances`, `weights`, `token`, `processor`, …)."""
+        """Add a service; `how` has fields of `POST /v1/services`, such as `instances`, `weights` and `token`."""
         return self.ask("POST", "/v1/services", {"name": name, **how})
 
     def remove_service(self, name: str) -> None:
-        """End a service, its instances and the faults on it."""
+        """Remove a service with its instances and faults."""
         self.ask("DELETE", f"/v1/services/{quote(name, '')}")
 
     def _path(self, instance_id: str) -> str:
@@ -162,15 +183,15 @@ class Remote:
     # -- canned answers
 
     def stubs(self, service: str) -> Any:
-        """Return a service's canned responses with their hits, and the requests that none of them matched."""
+        """Return the canned responses of a service with their hits, and the requests that matched none."""
         return self.ask("GET", self._stubs(service))
 
     def add_stub(self, service: str, **how: Any) -> Any:
-        """Answer matching requests with canned responses (`name`, `request`, `responses`, `times`)."""
+        """Add canned responses for matching requests; `how` may have `name`, `request`, `responses` and `times`."""
         return self.ask("POST", self._stubs(service), how)
 
     def clear_stubs(self, service: str) -> None:
-        """Remove a service's canned responses."""
+        """Remove the canned responses of a service."""
         self.ask("DELETE", self._stubs(service))
 
     @staticmethod
@@ -180,56 +201,76 @@ class Remote:
     # -- faults
 
     def faults(self) -> Any:
-        """The faults at work."""
+        """Return the active faults."""
         return self.ask("GET", "/v1/faults")["faults"]
 
     def add_fault(self, type_: str, target: dict[str, Any], *, when: dict[str, Any] | None = None, **attrs: Any) -> Any:
-        """Put a fault to work: `add_fault("latency", {"service": "s"}, latency=200, when={"times": 3})`.
+        """Add a fault, such as `add_fault("latency", {"service": "s"}, latency=200, when={"times": 3})`.
 
         Args:
-            type_: A type of `/v1/fault-types`.
+            type_: The fault's type, one of `/v1/fault-types`.
             target: `{"service": …, "instance": …}` or `{"discovery": True}`.
-            when: `name`, `probability`, `times`, `skip`, `duration_s`.
-            attrs: What the type takes.
+            when: A mapping with `name`, `probability`, `times`, `skip` and `duration_s`, all optional; `None` for a
+                fault that is always active.
+            attrs: The attributes of the fault's type.
         """
         return self.ask("POST", "/v1/faults", {"type": type_, "target": target, "attributes": attrs, **(when or {})})
 
     def remove_fault(self, name: str) -> None:
-        """End a fault."""
+        """Remove a fault by its name."""
         self.ask("DELETE", f"/v1/faults/{quote(name, '')}")
 
     def clear_faults(self) -> None:
-        """End all faults."""
+        """Remove all faults."""
         self.ask("DELETE", "/v1/faults")
 
     def activations(self, limit: int = 100, **equal: Any) -> Any:
-        """The newest applications of faults that have this `fault`, `type`, `service`, `instance`, oldest first."""
+        """Return the newest activations of faults, oldest first.
+
+        Args:
+            limit: The maximum number of activations.
+            equal: Values of `fault`, `type`, `service` or `instance` that the activations must have.
+        """
         return self.ask("GET", "/v1/activations", limit=limit, **equal)["activations"]
 
     def strikes(self, limit: int = 100, **equal: Any) -> Any:
-        """`activations`, under its older name; deprecated."""
+        """Deprecated alias of `activations`."""
         warnings.warn("Remote.strikes is deprecated: use Remote.activations", DeprecationWarning, stacklevel=2)
         return self.activations(limit, **equal)
 
-    # -- what happened
+    # -- journal and events
 
     def requests(self, limit: int = 100, **equal: Any) -> Any:
-        """The newest rows of the journal that have these values, oldest first."""
+        """Return the newest rows of the journal, oldest first.
+
+        Args:
+            limit: The maximum number of rows.
+            equal: Values that the rows must have, such as `service="s"` or `status=200`.
+        """
         return self.ask("GET", "/v1/requests", limit=limit, **equal)["requests"]
 
     def count(self, **equal: Any) -> int:
-        """How many rows have these values: `count(instance="s-0", status=200)`."""
+        """Count the rows of the journal with given values, such as `count(instance="s-0", status=200)`."""
         return int(self.ask("POST", "/v1/requests/count", equal)["count"])
 
     def events(self, rate: int = 100, last_event_id: str = "") -> EventStream:
-        """What happens, as it happens."""
+        """Open a stream of the simulator's events.
+
+        Args:
+            rate: The maximum number of events per second.
+            last_event_id: The `last_event_id` of another stream, after whose last event this one continues; empty to
+                start with new events.
+        """
         return EventStream(self._where, rate, last_event_id)
 
 
 class EventStream:
-    """Server-sent events: iterate for `(event, data)`; `last_event_id` is where another stream may go on.
+    """A stream of server-sent events, which yields `(event, data)` when iterated.
 
-    Use it with `with`, or close it.
+    Use it in a `with` block, or call `close`.
+
+    Attributes:
+        last_event_id: The id of the last event, for a stream that continues after it.
     """
 
     def __init__(self, where: tuple[str, int], rate: int, last_event_id: str = "") -> None:
@@ -250,7 +291,7 @@ class EventStream:
         self.close()
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Close the stream and its connection."""
         if hasattr(self, "_response"):
             self._response.close()
         self._connection.close()

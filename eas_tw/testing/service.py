@@ -1,4 +1,4 @@
-"""One service of a running simulator, as a test uses it: its endpoint, its instances, what breaks them."""
+"""`RemoteService`, one service of a running simulator, with its endpoint, instances, faults and canned responses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _NOT_FOUND = 404
 CAPTURE_BYTES = 2**16
-"""Bytes of each body that a test's service keeps, unless the test says otherwise."""
+"""The default of `capture_bytes`, the number of bytes of each body that the simulator keeps for a test's service."""
 
 
 @contextmanager
@@ -32,17 +32,18 @@ def start_service(
     verify: bool = False,
     **how: Any,
 ) -> Iterator[RemoteService]:
-    """Start a service, and end it with the context.
+    """Add a service to a simulator, and remove it at the end of the context.
 
     Args:
-        remote: Of which simulator.
-        name: One that nobody else has, when `None`.
-        token: One made up, when `None`; empty for none.
-        processor: The name of one of the simulator's, or a function that answers every request in this process: it
-            takes a `Received` and returns `answer(...)`, bytes or text.
-        replay: A recording (`python -m simulator record`): its responses answer its requests.
-        verify: Whether leaving the context calls `assert_all_requests_came`, unless an exception is on its way.
-        how: As `POST /v1/services` takes it: `instances`, `weights`, `capture_bytes`, …
+        remote: The simulator.
+        name: The service's name; `None` for a generated, unique name.
+        token: The service's token; empty for none, `None` for a generated token.
+        processor: The name of a processor of the simulator, or a function that answers every request in this process.
+            The function takes a `Received` and returns `answer(...)`, bytes or text.
+        replay: The path of a recording (`python -m simulator record`) whose responses answer its requests; `None` for
+            none.
+        verify: Whether `assert_all_requests_came` is called at the end of the context, unless the block raised.
+        how: Further fields of `POST /v1/services`, such as `instances`, `weights` and `capture_bytes`.
     """
     name = name or f"service-{uuid.uuid4().hex[:8]}"
     token = f"token-{uuid.uuid4().hex}" if token is None else token
@@ -62,13 +63,13 @@ def start_service(
         try:
             remote.remove_service(name)
         except RemoteError as error:
-            if error.status != _NOT_FOUND:  # the test may have removed it itself
+            if error.status != _NOT_FOUND:  # the test may have removed the service
                 raise
 
 
 @contextmanager
 def first_service(remote: Remote) -> Iterator[RemoteService]:
-    """Use the first service that a simulator has, such as a scenario's."""
+    """Return the first service of a simulator, such as that of a scenario, for the duration of the context."""
     name = remote.services()[0]["name"]
     service = RemoteService(remote, name, remote.tokens.get(name, ""))
     try:
@@ -78,12 +79,12 @@ def first_service(remote: Remote) -> Iterator[RemoteService]:
 
 
 class RemoteService:
-    """One service of a running simulator; instances are named by number, from 0.
+    """One service of a running simulator; its instances are numbered from 0.
 
     Attributes:
-        name: Its name.
-        token: What callers must know.
-        simulator: All of the simulator.
+        name: The service's name.
+        token: The service's token; empty for none.
+        simulator: The client of the simulator.
     """
 
     def __init__(self, simulator: Remote, name: str, token: str) -> None:
@@ -97,72 +98,85 @@ class RemoteService:
 
     @property
     def endpoint(self) -> str:
-        """What a client is given, for discovery, VIPServer and the gateway."""
+        """The endpoint to pass to a client, which is the same for discovery, VIPServer and the gateway."""
         return self.simulator.url
 
     @property
     def instances(self) -> list[Any]:
-        """Its instances, as they are now."""
+        """The current instances of the service."""
         services = {found["name"]: found for found in self.simulator.services()}
         if self.name not in services:
             raise RemoteError(_NOT_FOUND, f"no service {self.name!r}; there are {shortened(services)}")
         return list(services[self.name]["instances"])
 
     def address(self, number: int = 0) -> tuple[str, int]:
-        """Where an instance listens."""
+        """Return IP address and port of an instance."""
         instance = self._instance(number)
         return instance["ip"], instance["port"]
 
-    # -- verbs
+    # -- instances and faults
 
     def crash(self, number: int = 0) -> Any:
-        """Reset its connections and refuse new ones."""
+        """Crash an instance, which resets its connections and refuses new ones."""
         return self._change(number, state="crashed")
 
     def restart(self, number: int = 0) -> Any:
-        """Run again, on the same address; also after `hang` and `drain`."""
+        """Run an instance again, on the same address, after `crash`, `hang` or `drain`."""
         return self._change(number, state="running")
 
     def hang(self, number: int = 0) -> Any:
-        """Accept and say nothing."""
+        """Hang an instance, which then accepts connections and requests but does not answer."""
         return self._change(number, state="hung")
 
     def drain(self, number: int = 0) -> Any:
-        """Finish what has begun and take nothing new."""
+        """Drain an instance, which finishes its requests and refuses new connections."""
         return self._change(number, state="draining")
 
     def weigh(self, number: int, weight: float) -> Any:
-        """What discovery says of it."""
+        """Set the weight of an instance in discovery replies."""
         return self._change(number, weight=weight)
 
     def register(self, number: int = 0, *, registered: bool = True) -> Any:
-        """Let discovery list it, or not."""
+        """Set whether discovery lists an instance."""
         return self._change(number, registered=registered)
 
     def add_instance(self, **how: Any) -> Any:
-        """Start one more (`weight`, `registered`)."""
+        """Add an instance; `how` may have `weight` and `registered`."""
         return self.simulator.add_instance(self.name, **how)
 
     def fault(self, type_: str, number: int | None = None, *, when: dict[str, Any] | None = None, **attrs: Any) -> Any:
-        """Put a fault to work on one instance, or on all: `fault("http_status", 0, code=503, when={"times": 3})`."""
+        """Add a fault to the service, such as `fault("http_status", 0, code=503, when={"times": 3})`.
+
+        Args:
+            type_: The fault's type, one of `/v1/fault-types`.
+            number: The number of the instance, ≥ 0; `None` for all instances.
+            when: As for `Remote.add_fault`.
+            attrs: The attributes of the fault's type.
+        """
         target = {"service": self.name}
         if number is not None:
             target["instance"] = self._instance(number)["id"]
         return self.simulator.add_fault(type_, target, when=when, **attrs)
 
     def discovery_fault(self, type_: str, *, when: dict[str, Any] | None = None, **attrs: Any) -> Any:
-        """Put a fault to work on what discovery says of this service: `discovery_fault("empty_list")`."""
+        """Add a discovery fault for this service, such as `discovery_fault("empty_list")`.
+
+        Args:
+            type_: The fault's type, one of `/v1/fault-types`.
+            when: As for `Remote.add_fault`.
+            attrs: The attributes of the fault's type.
+        """
         return self.simulator.add_fault(type_, {"discovery": True, "service": self.name}, when=when, **attrs)
 
     def heal(self) -> None:
-        """End the faults on this service, and let all its instances run and be listed."""
+        """Remove the faults of this service, and run and register all its instances."""
         for fault in self.simulator.faults():
             if fault["target"].get("service") == self.name:
                 self.simulator.remove_fault(fault["name"])
         for number in range(len(self.instances)):
             self._change(number, state="running", registered=True)
 
-    # -- canned answers
+    # -- canned responses
 
     def answers(
         self,
@@ -171,19 +185,21 @@ class RemoteService:
         times: int | None = None,
         **one: Any,
     ) -> str:
-        """Answer matching requests with canned answers, one after the other; the last one again and again.
+        """Add canned responses for matching requests; they are used in order, and the last one is repeated.
 
-        Requests that no canned answer matches get a 404 from then on. Answers given first are asked first.
+        From then on, a request that matches no canned response gets a 404. If several patterns match, the one that was
+        added first is used.
 
         Args:
-            answers: Each an `answer(...)`, bytes, text, or a function from a `Received` to one of these, which runs in
-                this process.
-            on: Which requests, as `matching(...)` says; `None` for every request.
-            times: How many requests at most; then the answers given later are asked. `None` for any number.
-            one: Instead of `answers`, the arguments of one `answer`: `answers(json={"score": 1}, status=200)`.
+            answers: The responses: `answer(...)`, bytes, text, or a function of a `Received` that returns one of these,
+                which runs in this process.
+            on: The request pattern, made by `matching(...)`; `None` for every request.
+            times: The maximum number of requests to answer, ≥ 1; further requests use the responses that were added
+                later. `None` for no limit.
+            one: The arguments of one `answer`, instead of `answers`, such as `answers(json={"score": 1}, status=200)`.
 
         Returns:
-            The name under which `simulator.stubs` lists it.
+            The name of the entry in `simulator.stubs`.
         """
         if one and len(answers) > 1:
             raise TypeError("give several answers, each made by answer(...), or the arguments of one")
@@ -193,17 +209,19 @@ class RemoteService:
         return str(stub["name"])
 
     def replay(self, recording: str | pathlib.Path) -> None:
-        """Answer the requests of a recording with its responses (`python -m simulator record`)."""
-        with open(recording, "rb") as file:  # noqa: PTH123  a string or a path
+        """Add the requests and responses of a recording (`python -m simulator record`) as canned responses."""
+        with open(recording, "rb") as file:  # noqa: PTH123  `recording` may be a string
             document = tomllib.load(file)
         for stub in document.get("stub", []):
             self.simulator.add_stub(self.name, **stub)
 
     def assert_all_requests_came(self) -> None:
-        """Check that every canned answer was used, those with `times` that often, and that no other request came.
+        """Check the canned responses.
+
+        Each must have been used, those with `times` that number of times, and each request must have matched one.
 
         Raises:
-            AssertionError: Something is missing, or unexpected; the text lists it.
+            AssertionError: A canned response was not used, or a request matched none; the message lists them.
         """
         found = self.simulator.stubs(self.name)
         wrong = [
@@ -216,7 +234,7 @@ class RemoteService:
             raise AssertionError(f"{self.name}: " + "; ".join(wrong))
 
     def close(self) -> None:
-        """End what this object runs in this process: the functions that answer."""
+        """Stop the server of the functions that answer requests in this process."""
         if self._callbacks is not None:
             self._callbacks.close()
             self._callbacks = None
@@ -228,25 +246,39 @@ class RemoteService:
             self._callbacks = CallbackServer()
         return {"forward": self._callbacks.add(value)}
 
-    # -- what happened
+    # -- journal
 
     def received(self, limit: int = 100, **equal: Any) -> Sequence[Received]:
-        """Return the newest requests with their headers and bodies, oldest first; fields of the journal choose."""
+        """Return the newest requests with their headers and bodies, oldest first.
+
+        Args:
+            limit: The maximum number of requests.
+            equal: Values of the journal's fields that the requests must have, such as `status=200`.
+        """
         rows = self.simulator.requests(limit, content=1, service=self.name, **equal)
         return [_received(row) for row in rows]
 
     def requests(self, limit: int = 100, **equal: Any) -> Any:
-        """The newest rows of the journal, oldest first."""
+        """Return the newest rows of the journal, oldest first; `equal` has values that the rows must have."""
         return self.simulator.requests(limit, service=self.name, **equal)
 
     def count(self, number: int | None = None, **equal: Any) -> int:
-        """How many requests reached it, or one of its instances: `count(0, status=200)`."""
+        """Count the requests that reached the service, or one of its instances, such as `count(0, status=200)`.
+
+        Args:
+            number: The number of the instance, ≥ 0; `None` for all instances.
+            equal: Values of the journal's fields that the requests must have.
+        """
         if number is not None:
             equal["instance"] = self._instance(number)["id"]
         return self.simulator.count(service=self.name, **equal)
 
     def _instance(self, number: int) -> Any:
-        """Return the instance of that number, or raise an error that says which there are."""
+        """Return an instance by its number.
+
+        Raises:
+            RemoteError: There is no such instance; the message lists the instances.
+        """
         found = self.instances
         try:
             return found[number]

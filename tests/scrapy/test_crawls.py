@@ -188,8 +188,8 @@ def test_not_configured_is_not_enabled() -> None:
     ("changes", "says"),
     [
         ({"EAS_SERVICE": ""}, "EAS_SERVICE is not set"),
-        ({"EAS_SERVICE": "", "EAS_SERIVCE": "echo"}, "EAS_SERIVCE is no setting; EAS_SERVICE is"),
-        ({"EAS_RETRIES_TIMES": 5}, "EAS_RETRIES_TIMES is no setting; EAS_RETRY_TIMES is"),
+        ({"EAS_SERVICE": "", "EAS_SERIVCE": "echo"}, "EAS_SERIVCE is not a setting; did you mean EAS_SERVICE?"),
+        ({"EAS_RETRIES_TIMES": 5}, "EAS_RETRIES_TIMES is not a setting; did you mean EAS_RETRY_TIMES?"),
         ({"EAS_ENDPOINT": ""}, "EAS_ENDPOINT is not set"),
         ({"EAS_ENDPOINT": "http://a b"}, "EAS_ENDPOINT, EAS_SERVICE or EAS_TOKEN: endpoint must look like"),
         (
