@@ -471,7 +471,10 @@ class ClientConnection(TwistedProtocol):
             self.transport.loseConnection()
 
     def _overhead_is_unbounded(self) -> bool:
-        """Return whether framing (header lines, trailers, chunk extensions) exceeds its bound, unchecked by the parser."""
+        """Return whether header lines, trailers and chunk extensions exceed their bound.
+
+        The parser has no callback for them, and no bound.
+        """
         overhead = self._fed_bytes - self._body_bytes
         return overhead > 2 * self._max_head + _CHUNK_OVERHEAD_BYTES * (self._more_pieces + 1)
 
