@@ -61,7 +61,7 @@ def worth_numpy() -> int:
 @cache
 def is_compiled() -> bool:
     """Return whether the installed protobuf is a compiled one."""
-    from google.protobuf.internal import api_implementation  # noqa: PLC0415 - with the first body that needs it
+    from google.protobuf.internal import api_implementation  # noqa: PLC0415 - loaded with the first body that needs it
 
     return api_implementation.Type() != "python"
 

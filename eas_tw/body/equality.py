@@ -46,7 +46,7 @@ class EqualByFixedBody(EqualByBody):
 
     __slots__ = ()
 
-    def __hash__(self) -> int:  # type: ignore[override]  # unlike those that can change
+    def __hash__(self) -> int:  # type: ignore[override]  # unlike mutable requests
         return hash((type(self), self.to_string()))
 
     def __copy__(self) -> Self:

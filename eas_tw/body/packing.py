@@ -183,7 +183,7 @@ def _wire_order(values: memoryview) -> memoryview:
 
 def _from_wire_order(payload: memoryview, code: str) -> list[float]:
     if sys.byteorder == "little":
-        return seen_as(payload, code).tolist()  # type: ignore[return-value]  # floats by their code
+        return seen_as(payload, code).tolist()  # type: ignore[return-value]  # the code is that of a float
     values = array(code, payload.tobytes())
     values.byteswap()
     return values.tolist()  # type: ignore[return-value]

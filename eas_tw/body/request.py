@@ -47,7 +47,7 @@ def as_request(data: object) -> Request:
             f"a request is str, bytes, a buffer, or an object with to_string() and parse_response(bytes); "
             f"got {type(data).__name__}"
         ) from error
-    return StringRequest(data)  # type: ignore[arg-type]  # it is a buffer
+    return StringRequest(data)  # type: ignore[arg-type]  # the check above passed: it is a buffer
 
 
 def as_body(content: object) -> bytes:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from eas_tw.body.steps import Steps
 
 GZIP, ZLIB, RAW = 31, 15, -15
-"""Window bits, by which zlib is told the format."""
+"""Window bits, which select zlib's format."""
 
 _LEVEL = 1  # a call waits for its compression; level 6 takes three times as long for a tenth fewer bytes
 _LEAST_FED, _MOST_FED = 1 << 10, 1 << 16

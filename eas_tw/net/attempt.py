@@ -122,7 +122,7 @@ class Attempt:
         method, target, fields, body = self._call.request
         try:
             connection.send(b"%b %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (method, target, host, fields), body, self)
-        except BaseException as error:  # noqa: BLE001  the pool, which serves other calls too, must not be torn apart
+        except BaseException as error:  # noqa: BLE001  an exception in the pool would harm other calls
             self._call.attempt_not_written(self, error)
 
     def answered(self, status: int, head: bytes, body: bytes) -> None:

@@ -216,7 +216,7 @@ class Call:
                 self._try(now)
             else:
                 self._wait_for(preparing, self._prepared)
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
         return self.done
 
@@ -249,7 +249,7 @@ class Call:
             else:
                 self._attempt_ended(attempt, outcome_of(status, head))
                 self._go_on((head, body))
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
 
     def attempt_broke(self, attempt: Attempt, outcome: Outcome) -> None:
@@ -265,14 +265,14 @@ class Call:
                     self._try(self._context.seconds(), again=self.history[-1])
             else:
                 self._go_on(None)
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
 
     def attempt_timed_out(self, attempt: Attempt) -> None:
         """End an attempt whose `attempt_timeout_s` has passed."""
         try:
             outcome = self._part(attempt, AttemptStatus.ATTEMPT_TIMEOUT)
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
         else:
             self.attempt_broke(attempt, outcome)
@@ -296,14 +296,14 @@ class Call:
         try:
             self._let_go(AttemptStatus.DEADLINE)
             self._fail(deadline_error(self._timeout_s, self.history, was_answered=self.answered_by is not None))
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
 
     def hedge_point_passed(self) -> None:
         """Check for a hedge after a share of the call's time: the instance may be dead without an error."""
         try:
             self._look_at_share()
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
 
     def _look_at_share(self) -> None:
@@ -319,7 +319,7 @@ class Call:
         self._hedge_s = None
         try:
             self._look()
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
 
     def _look(self) -> None:
@@ -364,7 +364,7 @@ class Call:
     def _silence_s(self, attempt: Attempt, now: float) -> float:
         """Return the seconds of silence of an attempt's instance; 0 if the silence is no evidence.
 
-        The usual time until a response begins is known, and the usual pause inside a response is not. So once a
+        The usual time until a response begins is known; the usual pause inside a response is not. So once a
         response has begun, only a pause of half the call's time counts as silence.
         """
         silent_s = now - attempt.heard_at
@@ -410,7 +410,7 @@ class Call:
         try:
             self._let_go(AttemptStatus.CANCELLED)
             self._fail(error)
-        except BaseException as raised:  # noqa: BLE001  see the module
+        except BaseException as raised:  # noqa: BLE001  see the module's docstring
             self._break_off(raised)
 
     # -- internals
@@ -502,7 +502,7 @@ class Call:
         self._pause = None
         try:
             self._try(self._context.seconds())
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
 
     def _let_go(self, attempt_status: AttemptStatus) -> None:
@@ -546,7 +546,7 @@ class Call:
             context.attempt_deadlines.clear(attempt, context.attempt_timeout_s)
         if context.hedging.is_learning:
             context.hedging.observe(context.seconds() - attempt.began)
-        # Reported before the others are dropped: a listener that is told of one of those may end the call, and a call
+        # Reported before the others are dropped: a listener of such an end may end the call, and a call
         # reports nothing after its end.
         if context.record.is_heard:
             context.record.attempt_answered(attempt, self)
@@ -576,7 +576,7 @@ class Call:
         self._work = None
         try:
             then(result)
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
 
     def _work_failed(self, failure: Failure) -> None:
@@ -584,7 +584,7 @@ class Call:
             self._work = None
             try:
                 self._fail(failure.value if failure.value is not None else RuntimeError(str(failure)))
-            except BaseException as error:  # noqa: BLE001  see the module
+            except BaseException as error:  # noqa: BLE001  see the module's docstring
                 self._break_off(error)
 
     def _drop(self, winner_began: float) -> None:
@@ -635,13 +635,13 @@ class Call:
 
     def _cancelled(self, done: Deferred[Any]) -> None:
         if self._is_over:
-            # Cancelled by a listener that is being told of the end: the result does not change.
+            # Cancelled by a listener of the call's end: the result does not change.
             done.callback(self._result)
             return
         try:
             self._let_go(AttemptStatus.CANCELLED)
             self._fail(CancelledError())
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
 
     def _break_off(self, error: BaseException) -> None:
@@ -654,7 +654,7 @@ class Call:
                 self._let_go(AttemptStatus.CANCELLED)
             finally:
                 self._fail(failed)
-        except BaseException:  # noqa: BLE001  the same again, or worse; the call is over all the same
+        except BaseException:  # noqa: BLE001  the call must end even if releasing it raises again
             contain(later, "a call could not be ended in order")
         if not self.done.called:
             self.done.errback(failed)

@@ -303,7 +303,7 @@ class Poller:
         self._note_bad_rows(snapshot)
         try:
             self._on_snapshot(snapshot)
-        except BaseException as error:  # noqa: BLE001  our bug, or a signal handler that raised: the next poll comes
+        except BaseException as error:  # noqa: BLE001  a bug, or a raising signal handler: polling continues
             contain(self._clock.callLater, "{service}: a list of instances could not be applied", service=self._service)
             self._polls, self._accepted, self._good_at, self._last_error = before
             why = f"the list could not be applied: {type(error).__name__}: {error}"

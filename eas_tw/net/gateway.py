@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.web._newclient import RequestNotSent  # where Twisted keeps it, and there is no other way
+from twisted.web._newclient import RequestNotSent  # Twisted has no public name for it
 from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http import PotentialDataLoss

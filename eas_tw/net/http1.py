@@ -473,7 +473,7 @@ class ClientConnection(TwistedProtocol):
     def _overhead_is_unbounded(self) -> bool:
         """Return whether header lines, trailers and chunk extensions exceed their bound.
 
-        The parser has no callback for them, and no bound.
+        The parser does not bound them, and has no callback for chunk extensions and trailers.
         """
         overhead = self._fed_bytes - self._body_bytes
         return overhead > 2 * self._max_head + _CHUNK_OVERHEAD_BYTES * (self._more_pieces + 1)

@@ -69,7 +69,7 @@ def names_of(reactor: Any, timeout_s: float) -> Names | None:
     resolver = getattr(reactor, "nameResolver", None)
     if resolver is None:
         return None
-    # Private to Twisted, but nothing else tells its default from a resolver that the program chose.
+    # Private to Twisted, but nothing else distinguishes its default from a resolver that the program chose.
     if type(resolver).__name__ == "GAIResolver":
         resolver = ThreadResolver(reactor)
     return Names(reactor, resolver, timeout_s)
@@ -166,7 +166,7 @@ class Names:
             return
         if not name.is_reported:
             name.is_reported = True
-            _log.warn("{why}; the addresses of before are used", why=str(error))
+            _log.warn("{why}; the last known addresses are used", why=str(error))
         waiter.callback(name.known)
 
     def _leave(self, name: _Name, waiter: Deferred[Any]) -> None:

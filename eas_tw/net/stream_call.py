@@ -105,7 +105,7 @@ class StreamCall(Call):
                 stream.close()
             else:
                 self._end(stream, "", attempt.instance)
-        except BaseException as error:  # noqa: BLE001  see `call`
+        except BaseException as error:  # noqa: BLE001  see the docstring of `net.call`
             stream.close()
             self._break_off(error)
 

@@ -83,7 +83,7 @@ class Pools:
             self._held.pop(holder, None)
         leaving = [self._pools.pop(key) for key in gone if key in self._pools]
         self._leaving.update(dict.fromkeys(leaving))
-        # A pool whose retirement raised the last time is retired again, or `when_gone` would wait for it for ever.
+        # A pool whose retirement raised the last time is retired again, or `when_gone` would never fire.
         leaving, self._not_retired = [*self._not_retired, *leaving], []
         # At the end, when the state is consistent, because retiring sends queued calls to other instances.
         for pool in leaving:
@@ -310,7 +310,7 @@ class Upstream:
         self._watch_deadlines.set(watch, self._seconds(), timeout_s)
         return watch
 
-    def _overheard(self, watch: SilenceWatch, outcome: Outcome, is_all: bool) -> None:  # noqa: FBT001  a callback's
+    def _overheard(self, watch: SilenceWatch, outcome: Outcome, is_all: bool) -> None:  # noqa: FBT001  the signature of `OnHeard`
         now = self._seconds()
         if is_all:
             self._watches.pop(watch.instance.key, None)

@@ -67,12 +67,12 @@ class SilenceWatch:
         connection.hand_over(self)
         return False
 
-    def dispatch(self, connection: ClientConnection, host: bytes) -> None:  # noqa: ARG002  as every call in the line
+    def dispatch(self, connection: ClientConnection, host: bytes) -> None:  # noqa: ARG002  as in `Dispatchable`
         """Return the connection that the attempt waited for; whether the instance answers stays unknown."""
         self._end(Outcome(AttemptStatus.QUEUE_TIMEOUT))
         self._pool.connection_free(connection)
 
-    def answered(self, status: int, head: bytes, body: bytes) -> None:  # noqa: ARG002  as every exchange
+    def answered(self, status: int, head: bytes, body: bytes) -> None:  # noqa: ARG002  as in `Exchange`
         """End the watch with a response: the instance is slow, and not dead."""
         self._connection = None
         self._end(ANSWERED if status in SUCCESSES else Outcome(AttemptStatus.STATUS, status))

@@ -36,7 +36,7 @@ NOTHING: tuple[()] = ()
 """The result of `Cluster.record` when no instance's health can have changed."""
 
 _MOST_RESORTS = 16
-"""The number of tried instances from which on a call is not sent to a left-out one.
+"""The number of tried instances after which a call is sent to no left-out one.
 
 It covers all of a small list, and bounds the cost of a call when hundreds of instances are dead.
 """

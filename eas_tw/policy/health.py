@@ -78,32 +78,32 @@ class HealthChange(Enum):
     """The change that an outcome causes for its instance."""
 
     EJECTED = auto()
-    """It is left out from now on."""
+    """The instance is left out from now on."""
     RETURNED = auto()
-    """It has answered after an ejection, and takes part again."""
+    """The instance has answered after an ejection, and takes part again."""
     OVERFLOW = auto()
-    """It should be ejected, and is not, because too many are already."""
+    """The instance should be ejected, and is not, because too many are already."""
     KEPT = auto()
-    """Its probe failed, and it takes part again because too many are ejected already."""
+    """The probe failed, and the instance takes part again because too many are ejected already."""
     UNDECIDED = auto()
-    """Its probe ended without a result, and no other call decided either; it gets another probe."""
+    """The probe ended without a result, and no other call decided; the instance gets another probe."""
     CLEARED = auto()
-    """It is no longer a suspect."""
+    """The instance is no longer a suspect."""
 
 
 class HealthState(Enum):
     """The state of an instance that has failed lately or is overdue."""
 
     COUNTED = auto()
-    """It takes part; its failures are counted."""
+    """The instance takes part; its failures are counted."""
     SUSPECT = auto()
-    """A call there is overdue; it gets no other until that call is decided."""
+    """A call of the instance is overdue; it gets no other call until that one is decided."""
     EJECTED = auto()
-    """It gets no calls until the ejection ends."""
+    """The instance gets no calls until the ejection ends."""
     HALF_OPEN = auto()
-    """It takes part for one call, the probe."""
+    """The instance takes part for one call, the probe."""
     PROBING = auto()
-    """Its probe is running; it gets no other call."""
+    """The probe is running; the instance gets no other call."""
 
 
 _OUT = frozenset({HealthState.SUSPECT, HealthState.EJECTED, HealthState.PROBING})
@@ -118,7 +118,7 @@ class _Record:
         until: When the ejection ends.
         pending: The times at which the running calls were sent that may decide a suspicion or a probe. It is a set
             because `resort` and `suspect` may add one call twice, and a call ends once.
-        watched: When the ended call was sent whose connection is kept open to decide the same; `None` for no such call.
+        watched: When the attempt was sent that is watched after its call has ended; `None` for none.
         tried_at: When the instance got its last call, or was ejected; kept only while it is left out.
         is_certain: Whether the last ejection had certain evidence, to which `max_ejected_ratio` does not apply.
         is_silent: Whether that evidence was silence.

@@ -47,7 +47,7 @@ GATEWAY_TIMEOUT = 504
 
 
 class _Default(frozenset[AttemptStatus | int]):
-    """The type of `DEFAULT_RETRY_ON`, by which a default is told from an equal set that a program passes."""
+    """The type of `DEFAULT_RETRY_ON`, which distinguishes the default from an equal set that a program passes."""
 
     def __repr__(self) -> str:
         return "DEFAULT_RETRY_ON"
@@ -89,12 +89,12 @@ A direct instance's 502 or 504 describes a server behind the instance, and is no
 
 _NOT_SERVED_COST = 0.25
 _AT_ONCE = NOT_ITS_FAULT | {AttemptStatus.OVERLOADED}
-"""Outcomes that are retried without a pause: the instance was not asked, so a pause would not help."""
+"""Outcomes that are retried without a pause: the instance has not seen the request, so a pause would not help."""
 _FREE = NEVER_SENT - NOT_ITS_FAULT - {AttemptStatus.LOCAL_RESOURCE}
 """Outcomes that cost no attempt while there is another instance.
 
-The instance was not asked, and this call will not be sent there again. (After `unsent` it may be, so these attempts
-would have no bound.)
+The instance has not seen the request, and this call will not be sent there again. (After `unsent` it may be, so these
+attempts would have no bound.)
 """
 
 

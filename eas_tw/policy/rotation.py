@@ -120,7 +120,7 @@ class Rotation:
             self._leave(key)
         self._insert([])
 
-    def pick(self, selection: Selection = FIRST, now: float = 0.0) -> Instance | None:  # noqa: ARG002  as every balancer
+    def pick(self, selection: Selection = FIRST, now: float = 0.0) -> Instance | None:  # noqa: ARG002  as in `Balancer`
         """Return the next untried instance; `None` when there is none.
 
         An instance that is passed over keeps one missed deadline at most. If it kept all, an instance whose calls all
@@ -142,7 +142,7 @@ class Rotation:
 
     def _take(self, heap: list[_Entry]) -> Instance:
         due, joined, turn = heap[0]
-        if due > self._now:  # noqa: PLR1730  max() would be a call for each pick
+        if due > self._now:  # noqa: PLR1730  max() would add a call to each pick
             self._now = due
         turn.due = due = due + turn.stride
         heapreplace(heap, (due, joined, turn))
