@@ -1,1 +1,1 @@
-"""What a predict call carries: requests, responses, their tensors and their signature."""
+"""Bodies of calls: requests, responses, their tensors, and the signature of a request."""

@@ -1,4 +1,4 @@
-"""Blade bodies: named tensors with a batch size in, named tensors out (`blade.proto`)."""
+"""Bodies of Blade: named input tensors with a batch size, named output tensors (`blade.proto`)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _OUTPUTS = 1
 
 
 class BladeRequest(EqualByBody):
-    """The inputs of one prediction by a model that Blade has optimised.
+    """The inputs of a prediction by a model that Blade has optimised.
 
-    A request may be sent, changed and sent again: each `to_string` is a whole new body.
+    A request may be sent, changed and sent again: each `to_string` makes a new body.
 
     Args:
-        signature_name: Of the model; None sends none. (The official class cannot be made without.)
+        signature_name: The model's signature; `None` sends none. (The official class requires one.)
     """
 
     DT_FLOAT = 1
@@ -47,10 +47,10 @@ class BladeRequest(EqualByBody):
         return f"BladeRequest({self.signature_name!r}, feeds={list(self._feeds)}, fetches={list(self._fetches)})"
 
     def set_signature_name(self, signature_name: str) -> None:
-        """Name the model's signature.
+        """Set the model's signature.
 
         Raises:
-            BodyError: It is not text.
+            BodyError: The name is not text.
         """
         self._signature = delimited(_SIGNATURE_NAME, utf8(signature_name, "signature_name"))
         self.signature_name = signature_name
@@ -63,17 +63,17 @@ class BladeRequest(EqualByBody):
         dtype: int | None = None,
         content: Any = None,
     ) -> None:
-        """Add an input; the same name again replaces it.
+        """Add an input; an input of the same name is replaced.
 
         Args:
-            name: Of the input.
-            batchsize: How many examples it holds, ≥ 1.
+            name: The input's name.
+            batchsize: Number of examples in the input, ≥ 1.
             shape: As for `TFRequest.add_feed`.
-            dtype: One of this class's `DT_…` constants, whose numbers are Blade's own; None as for `TFRequest`.
+            dtype: One of this class's `DT_…` constants, which have Blade's own numbers; `None` as for `TFRequest`.
             content: As for `TFRequest.add_feed`.
 
         Raises:
-            BodyError: Something does not fit; the text says what and what would.
+            BodyError: An argument is invalid, or the arguments do not fit each other; the message says what is allowed.
         """
         text = utf8(name, "the name of a feed")
         where = f"feed {name!r}"
@@ -82,10 +82,10 @@ class BladeRequest(EqualByBody):
         self._feeds[name] = tensor.within(_INPUTS, _names(text) + batch)
 
     def add_fetch(self, name: str, dtype: int) -> None:
-        """Ask for an output; the same name again replaces it.
+        """Request an output; a request for the same name is replaced.
 
         Args:
-            name: Of the output.
+            name: The output's name.
             dtype: One of the `DT_…` constants.
 
         Raises:
@@ -97,11 +97,11 @@ class BladeRequest(EqualByBody):
         self._fetches[name] = delimited(_OUTPUT_INFO, _names(text) + kind)
 
     def to_string(self) -> bytes:
-        """The body, made with one copy of every tensor."""
+        """Return the body, made with one copy of every tensor."""
         return joined(self._signature, tensors=self._feeds.values(), after=self._fetches.values())
 
     def parse_response(self, content: Buffer) -> BladeResponse:
-        """The answer to this request.
+        """Parse the response to this request.
 
         Raises:
             BodyError: The bytes are no Blade response.
@@ -110,16 +110,16 @@ class BladeRequest(EqualByBody):
 
 
 class BladeResponse(TensorResponse):
-    """The outputs of one prediction, by the name they have in the model.
+    """The outputs of a prediction, by their names in the model.
 
     Args:
         content: The body of the response.
 
     Attributes:
-        content: The same, as bytes.
+        content: The body of the response, as bytes.
 
     Raises:
-        BodyError: It is no Blade response: cut short, or HTML, JSON or another kind of body.
+        BodyError: The body is no Blade response: it is truncated, or it is HTML, JSON or another kind of body.
     """
 
     __slots__ = ()
@@ -133,11 +133,11 @@ class BladeResponse(TensorResponse):
         )
 
     def get_values(self, output: str | int, dtype: int | None = None) -> list[Any]:
-        """The elements of an output in row-major order.
+        """Return the elements of an output in row-major order.
 
         Args:
-            output: Its name in the model.
-            dtype: The `DT_…` constant of the elements to read; None for those that are there.
+            output: The output's name in the model.
+            dtype: The `DT_…` constant of the elements to read; `None` for the only ones in the message.
 
         Raises:
             BodyError: There is no such output, or it cannot be decoded.
@@ -146,7 +146,7 @@ class BladeResponse(TensorResponse):
 
 
 def _names(name: bytes) -> bytes:
-    """The official SDK names a tensor twice, for Blade and for the model, the same."""
+    """Return both name fields of a tensor, for Blade and for the model; the official SDK sets them alike."""
     return delimited(_BLOB_NAME, name) + delimited(_MODEL_NAME, name)
 
 

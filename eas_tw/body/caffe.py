@@ -1,4 +1,4 @@
-"""Caffe bodies: named tensors of 32-bit floats in and out (`caffe_predict.proto`)."""
+"""Bodies of Caffe: named tensors of 32-bit floats (`caffe_predict.proto`)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _FLOAT = DTYPES[1]
 
 
 class CaffeRequest(EqualByBody):
-    """The inputs of one prediction by a Caffe model; every tensor is of 32-bit floats.
+    """The inputs of a prediction by a Caffe model; every tensor has 32-bit floats.
 
-    A request may be sent, changed and sent again: each `to_string` is a whole new body.
+    A request may be sent, changed and sent again: each `to_string` makes a new body.
     """
 
     def __init__(self) -> None:
@@ -36,22 +36,22 @@ class CaffeRequest(EqualByBody):
         return f"CaffeRequest(feeds={list(self._feeds)}, fetches={list(self._fetches)})"
 
     def add_feed(self, name: str, shape: Sequence[int] | None = None, content: Any = None) -> None:
-        """Add an input; the same name again replaces it.
+        """Add an input; an input of the same name is replaced.
 
         Args:
-            name: Of the input blob, such as `data`.
+            name: The name of the input blob, such as `data`.
             shape: As for `TFRequest.add_feed`.
-            content: The same; numbers of any type become 32-bit floats.
+            content: As for `TFRequest.add_feed`; numbers of any type become 32-bit floats.
 
         Raises:
-            BodyError: Name, shape and content do not fit; the text says where and what would.
+            BodyError: Name, shape and content do not fit each other; the message says where, and what is allowed.
         """
         text = utf8(name, "the name of a feed")
         tensor = encode(CAFFE, shape, _FLOAT.number, content, f"feed {name!r}")
         self._feeds[name] = delimited(_INPUT_NAME, text), tensor.within(_INPUT_DATA)
 
     def add_fetch(self, name: str) -> None:
-        """Ask for an output; without any, the service sends all.
+        """Request an output; without any such request, the service sends all outputs.
 
         Raises:
             BodyError: The name is not text.
@@ -59,12 +59,12 @@ class CaffeRequest(EqualByBody):
         self._fetches[name] = delimited(_OUTPUT_FILTER, utf8(name, "the name of a fetch"))
 
     def to_string(self) -> bytes:
-        """The body, made with one copy of every tensor: all names, then all tensors."""
+        """Return the body, made with one copy of every tensor: all names, then all tensors."""
         names, tensors = zip(*self._feeds.values(), strict=True) if self._feeds else ((), ())
         return joined(*names, tensors=tensors, after=self._fetches.values())
 
     def parse_response(self, content: Buffer) -> CaffeResponse:
-        """The answer to this request.
+        """Parse the response to this request.
 
         Raises:
             BodyError: The bytes are no Caffe response.
@@ -73,16 +73,17 @@ class CaffeRequest(EqualByBody):
 
 
 class CaffeResponse(TensorResponse):
-    """The outputs of one prediction.
+    """The outputs of a prediction.
 
     Args:
         content: The body of the response.
 
     Attributes:
-        content: The same, as bytes.
+        content: The body of the response, as bytes.
 
     Raises:
-        BodyError: It is no Caffe response: cut short, names that are not as many as tensors, or another kind of body.
+        BodyError: The body is no Caffe response: it is truncated, has different numbers of names and tensors, or is
+            another kind of body.
     """
 
     __slots__ = ()

@@ -1,7 +1,7 @@
-"""Varints by protobuf itself: a message with one repeated field is written, or read, and its frame taken off.
+"""Varints encoded and decoded by protobuf, in a message with one repeated field whose tag and length are removed.
 
-For what protobuf does better than numpy: few elements, elements as Python objects, and in its latest versions arrays.
-Its pure Python reader and writer do nothing better.
+This is used where protobuf is faster than numpy: for few elements, for elements that are Python objects, and for arrays
+in protobuf 7. Protobuf's pure Python implementation is never faster.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from eas_tw.errors import BodyError
 if TYPE_CHECKING:
     from eas_tw.body.dtypes import DType
 
-#: Any message with the repeated fields `int_val`, `int64_val` and `bool_val` can carry varints.
+#: A message with the repeated fields `int_val`, `int64_val` and `bool_val`, which can carry any varints.
 _CARRIER = "eas_tw.tf.ArrayProto"
-#: From so many elements on numpy is faster than a compiled protobuf, and than the one in pure Python.
+#: The number of elements from which on numpy is faster than a compiled protobuf, and than one in pure Python.
 _WORTH_NUMPY, _WORTH_NUMPY_OVER_PYTHON = 512, 32
 
 
 def pack(values: memoryview, dtype: DType) -> bytes:
-    """The payload of a packed field.
+    """Encode the payload of a packed field.
 
     Args:
-        values: Integers or bools in their range.
-        dtype: What they are.
+        values: Integers or bools within the range of `dtype`.
+        dtype: The type of the elements.
     """
     message = schema.message(_CARRIER)()
     getattr(message, dtype.field).extend(values)
@@ -39,10 +39,10 @@ def pack(values: memoryview, dtype: DType) -> bytes:
 
 
 def unpack(payload: bytes, dtype: DType) -> Any:
-    """The numbers of a packed field, as protobuf's own sequence of them.
+    """Decode the payload of a packed field to protobuf's own sequence.
 
     Raises:
-        BodyError: The payload is not such a field.
+        BodyError: The payload is no packed field of this type.
     """
     message = schema.message(_CARRIER)
     number = message.DESCRIPTOR.fields_by_name[dtype.field].number
@@ -54,19 +54,19 @@ def unpack(payload: bytes, dtype: DType) -> Any:
 
 @cache
 def worth_numpy() -> int:
-    """From how many elements on numpy is faster."""
+    """Return the number of elements from which on numpy is faster."""
     return _WORTH_NUMPY if is_compiled() else _WORTH_NUMPY_OVER_PYTHON
 
 
 @cache
 def is_compiled() -> bool:
-    """Whether the installed protobuf is more than Python."""
-    from google.protobuf.internal import api_implementation  # noqa: PLC0415 - with the first body that needs it
+    """Return whether the installed protobuf is a compiled one."""
+    from google.protobuf.internal import api_implementation  # noqa: PLC0415 - loaded with the first body that needs it
 
     return api_implementation.Type() != "python"
 
 
 @cache
 def gives_arrays() -> bool:
-    """Whether its sequences become arrays without an object per element, as since version 7."""
+    """Return whether protobuf's sequences convert to arrays without an object for each element, as since version 7."""
     return hasattr(type(schema.message(_CARRIER)().int_val), "__array__")

@@ -1,4 +1,4 @@
-"""Small arguments of requests, checked where they are given: integers, numbers, names."""
+"""Checks of integer arguments of requests."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _INT32 = 2**31
 
 
 def whole(value: Any, what: str, low: int = -_INT32, high: int = _INT32 - 1) -> int:
-    """An integer in its range.
+    """Return an integer after checking its range.
 
     Args:
-        value: An int, or anything that is one, such as numpy's.
-        what: For the message.
-        low: The least it may be; with `high`, int32 unless said otherwise.
-        high: The most it may be.
+        value: An int, or an object with `__index__`, such as numpy's integers.
+        what: The name of the argument, for the message.
+        low: The least allowed value; with `high`, an int32 by default.
+        high: The greatest allowed value.
 
     Raises:
-        BodyError: It is none, or outside.
+        BodyError: The value is no integer, or out of range.
     """
     try:
         number = operator.index(value)

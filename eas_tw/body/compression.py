@@ -1,9 +1,9 @@
-"""Bodies made smaller: the codecs of a service's `rpc.decompressor`, and of a response's Content-Encoding.
+"""Compression of bodies: the codecs of a service's `rpc.decompressor`, and of a response's Content-Encoding.
 
-Functions of their arguments, in steps (see `steps`). What is decompressed has a limit, because a few kilobytes can
-stand for gigabytes; what cannot be decompressed is an error, never passed on as it came. A bare block of LZ4 has no
-beginning, no end and no checksum, so something else may pass for one; the other formats know themselves. gzip and zlib
-are the standard library's; the others need cramjam, the extra `compression`.
+The work is done in steps (see `steps`). Decompression has a limit on its output, because a few kilobytes can stand for
+gigabytes. Data that cannot be decompressed is an error, and is never passed on compressed. A bare block of LZ4 has no
+begin, end or checksum, so other data may look like one; the other formats can be recognised. gzip and zlib are in the
+standard library; the others need cramjam, the extra `compression`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from eas_tw.body.steps import Steps
 
 _ZLIB_FORMATS = {"gzip": zlib_codec.GZIP, "zlib": zlib_codec.ZLIB}
-#: Content codings (RFC 9110 §8.4.1, and those of the wild) -> codecs. HTTP calls zlib's format deflate.
+#: Codecs by content coding (RFC 9110 §8.4.1, and unregistered ones in use). HTTP calls zlib's format deflate.
 _CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate", **{codec: codec for codec in COMPRESSIONS}}
 _MOST_CODINGS = 5
-"""As many as curl undoes. Each may produce as much as the limit, and there is data that decompresses to itself."""
+"""The most codings of one body, the same as in curl.
+
+Each may produce output up to the limit, and there is data that decompresses to itself.
+"""
 
 
 def compress(codec: str, data: bytes) -> bytes:
-    """Compress a whole body; the same bytes give the same bytes.
+    """Compress a whole body; the result is deterministic.
 
     Args:
         codec: One of `COMPRESSIONS`.
@@ -40,7 +43,7 @@ def compress(codec: str, data: bytes) -> bytes:
 
 
 def compressing(codec: str, data: bytes) -> Steps[bytes]:
-    """Compress a whole body in steps; arguments and errors as for `compress`."""
+    """Compress a whole body in steps; arguments and errors are those of `compress`."""
     if codec in _ZLIB_FORMATS:
         return zlib_codec.deflating(data, _ZLIB_FORMATS[codec])
     return cramjam_codec.writing(_native(codec), data)
@@ -51,17 +54,17 @@ def decompress(codec: str, data: bytes, limit: int) -> bytes:
 
     Args:
         codec: One of `COMPRESSIONS`.
-        data: The bytes as they came; no bytes are an empty body.
-        limit: The most bytes the result may have.
+        data: The compressed bytes; an empty body stays empty.
+        limit: The greatest size of the result in bytes.
 
     Raises:
-        BodyError: The data is not in that format, is cut short, or is larger than the limit; or as for `compress`.
+        BodyError: The data is not in that format, is truncated, or is larger than the limit; or as for `compress`.
     """
     return finish(decompressing(codec, data, limit))
 
 
 def decompressing(codec: str, data: bytes, limit: int) -> Steps[bytes]:
-    """Decompress a whole body in steps; arguments and errors as for `decompress`."""
+    """Decompress a whole body in steps; arguments and errors are those of `decompress`."""
     if not data:
         return b""
     try:
@@ -80,9 +83,10 @@ def decode(content_encoding: str, data: bytes, limit: int) -> bytes:
     """Undo the codings of a Content-Encoding header, the last one first.
 
     Args:
-        content_encoding: Its value, such as `gzip`; empty and `identity` leave the data alone.
-        data: The bytes as they came; no bytes are an empty body, whatever the codings.
-        limit: The most bytes the result may have.
+        content_encoding: The header's value, such as `gzip`; with an empty value or `identity` the data is returned
+            unchanged.
+        data: The compressed bytes; an empty body stays empty, whatever the codings.
+        limit: The greatest size of the result in bytes.
 
     Raises:
         BodyError: A coding is unknown, or there are more than five; or as for `decompress`.
@@ -91,7 +95,7 @@ def decode(content_encoding: str, data: bytes, limit: int) -> bytes:
 
 
 def decoding(content_encoding: str, data: bytes, limit: int) -> Steps[bytes]:
-    """Undo the codings of a Content-Encoding header in steps; arguments and errors as for `decode`."""
+    """Undo the codings of a Content-Encoding header in steps; arguments and errors are those of `decode`."""
     parts = (part.strip().lower() for part in content_encoding.split(","))
     codings = [part for part in parts if part not in {"", "identity"}]
     if len(codings) > _MOST_CODINGS:
@@ -105,7 +109,7 @@ def decoding(content_encoding: str, data: bytes, limit: int) -> Steps[bytes]:
 
 
 def check_codec(codec: str) -> None:
-    """See that a codec can be used.
+    """Check that a codec can be used.
 
     Raises:
         ConfigError: There is no such codec, or it needs cramjam, which is not installed.

@@ -1,8 +1,8 @@
-"""What a caller may give as a tensor's content, laid out flat.
+"""Conversion of a tensor's content, in any accepted form, to a flat sequence.
 
-Lists, nested lists, iterables, scalars, buffers of any layout and byte order, and anything with `__array__` become one
-`Flat`: elements in row-major order and the shape they came in. Elements are not converted here (see `packing`), and
-numpy is imported only for content that already is numpy's.
+Lists, nested lists, iterables, scalars, buffers of any layout and byte order, and objects with `__array__` become a
+`Flat`: elements in row-major order, and their shape. Elements are not converted here (see `packing`), and numpy is
+imported only for content that is numpy's.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class Flat:
 
     Attributes:
         values: A flat list, a one-dimensional memoryview of a native format, or a numpy array of any shape.
-        shape: The shape the content itself has.
+        shape: The shape of the content.
     """
 
     values: Any
     shape: tuple[int, ...]
 
     def as_list(self) -> Sequence[Any]:
-        """The elements as Python objects; a list is given as it is."""
+        """Return the elements as Python objects; a list is returned without a copy."""
         if isinstance(self.values, list | tuple):
             return self.values
         flat = self.values if isinstance(self.values, memoryview) else self.values.reshape(-1)
@@ -56,12 +56,12 @@ class Flat:
 
 
 def vectorised() -> ModuleType | None:
-    """The numpy half of this package if the program has loaded numpy, else None: importing it costs 0.1 s."""
+    """Return `ndarrays` if the program has loaded numpy, else `None`: importing numpy takes 0.1 s."""
     return numeric() if sys.modules.get("numpy") is not None else None
 
 
 def numeric() -> ModuleType:
-    """The numpy half of this package.
+    """Return `ndarrays`, importing numpy.
 
     Raises:
         BodyError: numpy is not installed.
@@ -76,14 +76,14 @@ def numeric() -> ModuleType:
 
 
 def refuse_masked(content: Any, where: str) -> None:
-    """See that content has no masked elements, whose memory holds what they were before they were masked.
+    """Check that content has no masked elements, whose memory still holds the values from before the masking.
 
     Args:
-        content: Anything; looked at only if the program has loaded numpy's masked arrays.
-        where: For the message.
+        content: Any object; checked only if the program has loaded numpy's masked arrays.
+        where: Name of the tensor, for the message.
 
     Raises:
-        BodyError: It has some.
+        BodyError: The content has masked elements.
     """
     masked = sys.modules.get("numpy.ma")
     if masked is None:
@@ -97,14 +97,14 @@ def refuse_masked(content: Any, where: str) -> None:
 
 
 def memory_of(content: Any) -> bytes:
-    """A copy of a buffer's memory, in row-major order, for a body that is sent as it is.
+    """Copy a buffer's memory in row-major order, for a body that is sent unchanged.
 
     Args:
         content: Any buffer.
 
     Raises:
-        TypeError: It is no buffer, or one of Python objects, whose memory is addresses.
-        ValueError: Its memory cannot be read.
+        TypeError: The content is no buffer, or a buffer of Python objects, whose memory consists of addresses.
+        ValueError: The memory cannot be read.
     """
     view = memoryview(content)
     if view.format[-1:] == "O" or getattr(getattr(content, "dtype", None), "hasobject", False):
@@ -113,18 +113,18 @@ def memory_of(content: Any) -> bytes:
 
 
 def seen_as(memory: memoryview, code: str) -> memoryview:
-    """The same memory as elements of another native format."""
+    """Cast memory to elements of another native format, without a copy."""
     return memory.cast("B").cast(code)  # type: ignore[call-overload,no-any-return]  # a code is checked at run time
 
 
 def code_told(content: Any, where: str) -> str:
-    """The element type that content itself states, as `DType.code` has it.
+    """Return the element type that content itself states, as in `DType.code`.
 
     Returns:
-        Empty where it states none: Python's ints and floats, and plain bytes.
+        The code; an empty string where the content states none: Python's ints and floats, and plain bytes.
 
     Raises:
-        BodyError: An array of something that no body carries.
+        BodyError: The content is an array of a type that no body can carry.
     """
     while isinstance(content, list | tuple) and content:
         content = content[0]
@@ -143,19 +143,19 @@ def code_told(content: Any, where: str) -> str:
 
 
 def flatten(content: Any, dtype: DType, shape: tuple[int, ...] | None, where: str) -> Flat:
-    """Lay content out flat.
+    """Convert content to a flat sequence.
 
-    Bytes without a type of their own (`bytes`, `bytearray`, a memoryview of format `B`) are the tensor's raw
-    little-endian memory when `shape` says so by their size, and otherwise one element from 0 to 255 each.
+    Bytes without an element type (`bytes`, `bytearray`, a memoryview of format `B`) are the tensor's raw little-endian
+    memory if their size fits `shape`, and otherwise one element from 0 to 255 each.
 
     Args:
-        content: See the module.
-        dtype: What it will be packed as.
-        shape: The shape the caller gave, or None.
-        where: For messages, such as `feed 'images'`.
+        content: See the module's docstring.
+        dtype: The type to which the elements will be packed.
+        shape: The shape that the caller gave; `None` for the content's own.
+        where: Name of the tensor for messages, such as `feed 'images'`.
 
     Raises:
-        BodyError: Ragged rows, or content that has no order or is no tensor at all.
+        BodyError: The rows have different lengths, or the content has no order or is no tensor at all.
     """
     if isinstance(content, list | tuple):
         return _flatten_rows(content, where)
@@ -171,7 +171,7 @@ def flatten(content: Any, dtype: DType, shape: tuple[int, ...] | None, where: st
 
 
 def _flatten_rows(content: list[Any] | tuple[Any, ...], where: str) -> Flat:
-    """Take one level of nesting off at a time; the work per element is the interpreter's own."""
+    """Remove one level of nesting at a time; the loop over the elements is a comprehension, which is fast enough."""
     level: list[Any] | tuple[Any, ...] = content
     shape = [len(level)]
     while level:
@@ -224,7 +224,7 @@ def _flatten_view(view: memoryview, dtype: DType, shape: tuple[int, ...] | None,
 
 
 def _from_native(view: memoryview, where: str) -> Flat:
-    """A buffer without numpy: its memory, seen as one dimension of a native format."""
+    """Convert a buffer without numpy: view its memory as one dimension of a native format."""
     shape = tuple(view.shape or ())
     order, code = view.format[:-1], view.format[-1:]
     native = _NATIVE.get((_KINDS.get(code, ""), view.itemsize))
@@ -239,7 +239,7 @@ def _from_native(view: memoryview, where: str) -> Flat:
 
 
 def _little_endian(view: memoryview, code: str) -> memoryview:
-    """Raw memory from elsewhere, as the wire has it, seen as elements of this machine."""
+    """View raw little-endian memory as elements in this machine's byte order; big-endian machines copy it."""
     if sys.byteorder == "little" and view.c_contiguous and view.nbytes:
         return seen_as(view, code)
     values = array(code, view.tobytes())

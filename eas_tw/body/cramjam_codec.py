@@ -1,8 +1,8 @@
-"""lz4, snappy and zstd in steps, by cramjam, the extra `compression`.
+"""lz4, snappy and zstd in steps, through cramjam, the extra `compression`.
 
-cramjam decompresses a whole body in one call, into memory of a given size, without holding the interpreter's lock. So
-the size is guessed, small at first, and grows only when the memory was filled: a body that is cut short or damaged
-costs what it produced, not what it could have. The memory is mapped, which costs nothing until it is written.
+cramjam decompresses a whole body in one call, into memory of a given size, and releases the interpreter's lock
+meanwhile. The size is guessed, small at first, and grows only after the memory was filled: a truncated or damaged body
+costs what it produced, and not its maximum. The memory is mapped, so it costs nothing until it is written.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 _ZSTD_LEVEL = 3  # zstd's own default
 _GROWTH = 4
-"""All attempts together cost a third more than the last one."""
+"""Factor by which the memory grows; all attempts together cost a third more than the last one."""
 _MOST_AT_ONCE = 1 << 16
-"""Larger input is not read in the first step: frames that produce nothing take time, too (9 bytes each in zstd)."""
+"""Larger input is not read in the first step: frames without output take time, too (9 bytes each in zstd)."""
 _MOST_OF_A_BLOCK = 255
 _MOST_OF_SNAPPY = 22
-"""Bytes that one byte of input can stand for: an LZ4 length byte says 255 more; a snappy copy of 64 bytes takes 3."""
+"""Most bytes of output for each byte of input: an LZ4 length byte adds 255; a snappy copy of 64 bytes takes 3."""
 _MARK = bytes.fromhex("9f1c6ae5d0437bb8b4e92a5d61f3870c")
-"""Any bytes that data is unlikely to have at the end of the memory."""
+"""Bytes that data is unlikely to have at the end of the memory, by which a full memory is recognised."""
 
 
 class CramjamCodec(NamedTuple):
     """One format.
 
     Attributes:
-        compress: Bytes to a buffer of compressed ones.
-        read: Reads into memory and returns how many bytes; raises `error`.
-        size_for: The memory to begin with, in bytes, and the most that so many bytes can stand for; may raise
-            `UnreadableError`. Arguments are the body and the limit.
-        fills: Whether memory that is too small is filled to its end before `read` gives up.
-        error: What `read` raises.
+        compress: Compresses bytes to a buffer.
+        read: Decompresses into memory, and returns the number of bytes; raises `error`.
+        size_for: Returns the first size of the memory in bytes, and the most that the input can stand for; may raise
+            `UnreadableError`. Its arguments are the body and the limit.
+        fills: Whether memory that is too small is filled to its end before `read` raises.
+        error: The exception that `read` raises.
     """
 
     compress: Callable[[bytes], Any]
@@ -52,10 +52,10 @@ class CramjamCodec(NamedTuple):
 
 @cache
 def codec(name: str) -> CramjamCodec:
-    """The codec of a name in `COMPRESSIONS`.
+    """Return the codec of a name in `COMPRESSIONS`.
 
     Raises:
-        BodyError: It needs cramjam, which is not installed.
+        BodyError: The codec needs cramjam, which is not installed.
     """
     try:
         import cramjam  # noqa: PLC0415 - optional
@@ -64,7 +64,7 @@ def codec(name: str) -> CramjamCodec:
     lz4, snappy, zstd = cramjam.lz4, cramjam.snappy, cramjam.zstd
 
     def size_of_snappy(data: bytes, limit: int) -> tuple[int, int]:
-        """Its size stands in front."""
+        """Return the size from the header of a snappy body."""
         try:
             size = snappy.decompress_raw_len(data)
         except cramjam.DecompressionError as error:
@@ -107,10 +107,10 @@ def reading(codec: CramjamCodec, data: bytes, limit: int) -> Steps[bytes]:
     Args:
         codec: The format.
         data: The whole body, not empty.
-        limit: The most bytes the result may have.
+        limit: The greatest size of the result in bytes.
 
     Raises:
-        UnreadableError: It is not in that format, cut short, or larger than the limit.
+        UnreadableError: The data is not in that format, is truncated, or is larger than the limit.
     """
     size, most = codec.size_for(data, limit)
     if len(data) > _MOST_AT_ONCE or size > FIRST_BYTES:
@@ -126,21 +126,21 @@ def reading(codec: CramjamCodec, data: bytes, limit: int) -> Steps[bytes]:
                 raise too_large(limit) if is_full and size == limit else UnreadableError(str(error)) from error
         else:
             parts = pieces(memoryview(memory)[:count])
-            del memory  # before as much is allocated once more
+            del memory  # before the join allocates as much again
             return b"".join(parts)
         yield
         size = min(_GROWTH * size, most)
 
 
 def writing(codec: CramjamCodec, data: bytes) -> Steps[bytes]:
-    """Compress in steps; the same bytes give the same bytes."""
+    """Compress in steps; the result is deterministic."""
     if len(data) > FIRST_BYTES:
         yield
     return b"".join(pieces(memoryview(codec.compress(data))))
 
 
 def _memory(size: int) -> bytearray | mmap.mmap:
-    """Memory of a size; large memory is zeroed by the system page by page, when it is written."""
+    """Allocate memory of a size; the system zeroes large memory page by page, when it is written."""
     if size <= STEP_BYTES:
         return bytearray(size)
     try:

@@ -1,7 +1,7 @@
-"""The element types of a tensor: EAS's numbers for them, what each may hold, and the kind of field that carries it.
+"""The element types of tensors: EAS's numbers for them, their ranges, and the fields that carry them.
 
-One table, `DTYPES`. The numbers are those of `ArrayDataType` (WIRE.md §4); `layout` says which body has which, and the
-few that number them otherwise do so beside their own code.
+All types are in the table `DTYPES`. The numbers are those of `ArrayDataType` (see `tf_predict.proto`). `layout` says
+which body has which types; the bodies with other numbers have their tables there.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class DType:
     """One element type.
 
     Attributes:
-        number: Its number on the wire.
-        name: Its name in the official SDK, such as `DT_FLOAT`.
-        code: Its elements as `array`, `struct` and numpy spell them (`f` is a 32-bit float, `q` a 64-bit integer), `?`
-            for bool, `s` for strings.
+        number: The type's number on the wire.
+        name: The type's name in the official SDK, such as `DT_FLOAT`.
+        code: The type code of `array`, `struct` and numpy (`f` is a 32-bit float, `q` a 64-bit integer), `?` for bool,
+            `s` for strings.
     """
 
     number: int
@@ -36,22 +36,22 @@ class DType:
 
     @property
     def field(self) -> str:
-        """The field of an array message that carries it; every integer of 32 bits or fewer shares `int_val`."""
+        """The field of an array message with the elements; all integers of 32 bits or fewer are in `int_val`."""
         return _FIELDS.get(self.code, "int_val")
 
     @property
     def itemsize(self) -> int:
-        """Bytes per element in memory; 0 for strings."""
+        """Bytes of an element in memory; 0 for strings."""
         return _ITEMSIZES[self.code]
 
     @property
     def storage(self) -> str:
-        """The typecode of an `array.array` that holds its elements; bools are kept as bytes."""
+        """The type code of an `array.array` of the elements; bools are stored as bytes."""
         return "B" if self.code == BOOL else self.code
 
     @property
     def range_text(self) -> str:
-        """What one element may be, for an error message."""
+        """The allowed values of an element, for an error message."""
         if self.code in FLOATS:
             return "numbers"
         if self.code in _RANGELESS:
@@ -85,7 +85,7 @@ DTYPES: Mapping[int, DType] = {
         (9, "DT_INT64", "q"),
         (10, "DT_BOOL", BOOL),
         (17, "DT_UINT16", "H"),
-        # Quantised ones last: a uint8 array that does not say more is DT_UINT8.
+        # Quantised types last: the dtype of a uint8 array without further information is DT_UINT8.
         (11, "DT_QINT8", "b"),
         (12, "DT_QUINT8", "B"),
         (13, "DT_QINT32", "i"),
@@ -94,7 +94,7 @@ DTYPES: Mapping[int, DType] = {
     )
 }
 
-#: Numbers EAS has a name but `ArrayProto` no field for.
+#: Types that EAS has a number for, and `ArrayProto` no field.
 UNCARRIED: Mapping[int, str] = {
     0: "DT_INVALID",
     8: "DT_COMPLEX64",
@@ -107,7 +107,7 @@ UNCARRIED: Mapping[int, str] = {
 
 
 class ArrayDataTypes:
-    """The DT_ constants of the request classes that share `ArrayDataType`."""
+    """The `DT_…` constants of the request classes that use `ArrayDataType`."""
 
     DT_FLOAT = 1
     DT_DOUBLE = 2

@@ -1,4 +1,4 @@
-"""EasyRec bodies: features of a user and ids of items in, scores out (`easyrec_predict.proto`)."""
+"""Bodies of EasyRec: features of a user and ids of items, and their scores (`easyrec_predict.proto`)."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ _TF_OUTPUTS = 10
 class EasyRecRequest(RecRequest):
     """A user and the items to score.
 
-    A request may be sent, changed and sent again: each `to_string` is a whole new body.
+    A request may be sent, changed and sent again: each `to_string` makes a new body.
 
     Args:
-        signature_name: Kept for the official SDK's sake; it is not part of the body.
-        fg_mode: The same: where features are generated is the service's configuration.
+        signature_name: Accepted for compatibility with the official SDK; not part of the body.
+        fg_mode: Accepted for compatibility with the official SDK; the service's configuration says where features are
+            generated.
     """
 
     _package = "eas_tw.easyrec"
@@ -39,27 +40,27 @@ class EasyRecRequest(RecRequest):
         self.fg_mode = fg_mode
 
     def set_signature_name(self, signature_name: str | None) -> None:
-        """Keep a name; it is not part of the body."""
+        """Store a name; it is not part of the body."""
         self.signature_name = signature_name
 
     def add_feed(self, data: PBRequest | Buffer, debug_level: int = 0) -> None:
-        """Start from a whole message, in place of everything added before.
+        """Start from a whole message, which replaces everything added before.
 
         Args:
             data: A `PBRequest` (`eas_tw.body.schema.easyrec_predict_pb2`, or the official SDK's), which is copied, or
                 its bytes.
-            debug_level: Diagnostics to ask for; what the message says of it does not count, as in the official SDK.
+            debug_level: Level of diagnostics to request; it overrides the message's, as in the official SDK.
 
         Raises:
-            BodyError: It is no such message.
+            BodyError: The data is no such message.
         """
         self._feed(data, debug_level)
 
     def add_user_fea_flt(self, k: str, v: float) -> None:
-        """Add a feature of the user that is a 32-bit float; the same name again replaces it.
+        """Add a user feature that is a 32-bit float; a feature of the same name is replaced.
 
         Raises:
-            BodyError: Name or value is wrong.
+            BodyError: The name or the value is invalid.
         """
         where = f"user feature {k!r}"
         refuse_masked(v, where)
@@ -70,36 +71,36 @@ class EasyRecRequest(RecRequest):
         self._user_feature(k).float_feature = scalar(value, _FLOAT, where)
 
     def add_user_fea_int(self, k: str, v: int | str) -> None:
-        """Add a feature of the user that is an int32, or its text; the same name again replaces it.
+        """Add a user feature that is an int32, or its decimal text; a feature of the same name is replaced.
 
         Raises:
-            BodyError: Name or value is wrong.
+            BodyError: The name or the value is invalid.
         """
         where = f"user feature {k!r}"
         value = scalar(integer(v, where), _INT, where)
         self._user_feature(k).int_feature = value
 
     def add_user_fea_str(self, k: str, v: Any) -> None:
-        """Add a feature of the user that is text; the same name again replaces it. A number is sent as its text.
+        """Add a user feature that is text; a feature of the same name is replaced. A number is converted to text.
 
         Raises:
-            BodyError: Name or value is wrong.
+            BodyError: The name or the value is invalid.
         """
         value = spelled(v, f"user feature {k!r}")
         self._user_feature(k).string_feature = value
 
     def keep_one_item_ids(self) -> None:
-        """Drop all item ids but the first.
+        """Remove all item ids but the first.
 
         Raises:
-            BodyError: There is none.
+            BodyError: There are no item ids.
         """
         if not self._message.item_ids:
             raise BodyError("there are no item ids to keep one of; add_feed or add_item_id gives some")
         del self._message.item_ids[1:]
 
     def parse_response(self, content: Buffer) -> EasyRecResponse:
-        """The answer to this request.
+        """Parse the response to this request.
 
         Raises:
             BodyError: The bytes are no EasyRec response.
@@ -111,19 +112,19 @@ class EasyRecRequest(RecRequest):
 
 
 class EasyRecResponse(RecResponse):
-    """The scores, as the service's `PBResponse`, whose attributes are this object's: `response.results["i1"].scores`.
+    """The scores, with the attributes of the service's `PBResponse`, such as `response.results["i1"].scores`.
 
-    The tensors of `tf_outputs` can be had by `get_values`, `get_tensor_shape` and `as_numpy`.
+    `get_values`, `get_tensor_shape` and `as_numpy` return the tensors of `tf_outputs`.
 
     Args:
         content: The body of the response.
 
     Attributes:
-        content: The same, as bytes.
+        content: The body of the response, as bytes.
         message: The `PBResponse`.
 
     Raises:
-        BodyError: It is no EasyRec response: cut short, or HTML, JSON or another kind of body.
+        BodyError: The body is no EasyRec response: it is truncated, or it is HTML, JSON or another kind of body.
     """
 
     __slots__ = ()

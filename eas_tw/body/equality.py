@@ -1,4 +1,4 @@
-"""Equality of bodies: what it means that a pickled or copied request or response comes back equal."""
+"""Equality of requests and responses, by their bodies; a pickled or copied one is equal to the original."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Self
 
 
 class EqualByContent:
-    """Responses of one class are equal if they are of the same bytes."""
+    """Base of responses, which are equal if class and bytes are."""
 
     __slots__ = ()
     content: bytes
@@ -19,16 +19,16 @@ class EqualByContent:
 
 
 class EqualByBody:
-    """Requests of one class are equal if they would send the same bytes now.
+    """Base of requests, which are equal if their classes are and they would send the same bytes now.
 
-    They can change, so they have no hash. A shallow copy may be changed by itself.
+    They are mutable, so they have no hash. A shallow copy can be changed without changing the original.
     """
 
     __slots__ = ()
     __hash__ = None  # type: ignore[assignment]  # as Python's own mutable types
 
     def to_string(self) -> bytes:
-        """The body."""
+        """Return the body."""
         raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
@@ -42,11 +42,11 @@ class EqualByBody:
 
 
 class EqualByFixedBody(EqualByBody):
-    """Requests whose body is made with them; they have a hash."""
+    """Base of requests whose body cannot change; they have a hash."""
 
     __slots__ = ()
 
-    def __hash__(self) -> int:  # type: ignore[override]  # unlike those that can change
+    def __hash__(self) -> int:  # type: ignore[override]  # unlike mutable requests
         return hash((type(self), self.to_string()))
 
     def __copy__(self) -> Self:
@@ -54,7 +54,7 @@ class EqualByFixedBody(EqualByBody):
 
 
 def _own(value: Any) -> Any:
-    """A part of a request, so that adding to the copy's does not add to the original's."""
+    """Copy a part of a request, so that a change of the copy does not change the original."""
     if isinstance(value, dict):
         return dict(value)
     if hasattr(value, "CopyFrom"):  # a protobuf message

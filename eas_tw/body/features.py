@@ -1,8 +1,8 @@
-"""One feature of a recommendation request: a `PBFeature` of a value and the name of its type.
+"""Features of recommendation requests: a `PBFeature` from a value and the name of its type.
 
-The names are those of the official SDK, and a grammar: a scalar (`STRING FLOAT DOUBLE INT BIGINT INT64`), `LIST<…>` or
-`ARRAY<…>` of one, lists of lists, and `MAP<key,value>` of two. The schema's field names follow it (`int_list`,
-`long_float_map`), so the grammar is the table.
+The type names are those of the official SDK, and follow a grammar: a scalar (`STRING FLOAT DOUBLE INT BIGINT INT64`),
+`LIST<…>` or `ARRAY<…>` of one, lists of lists, and `MAP<key,value>` of two. The schema's field names follow the same
+grammar (`int_list`, `long_float_map`), so no table of fields is needed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eas_tw.body.schema.torchrec_predict_pb2 import PBFeature
 
 _FLOAT, _DOUBLE, _INT, _LONG, _STRING = (DTYPES[number] for number in (1, 2, 3, 9, 7))
-#: The official SDK's names -> what the schema's field names have, and the range.
+#: The official SDK's scalar names, with the part of the schema's field names, and the type with its range.
 _SCALARS: Mapping[str, tuple[str, DType]] = {
     "STRING": ("string", _STRING),
     "FLOAT": ("float", _FLOAT),
@@ -41,12 +41,13 @@ def fill(feature: PBFeature, value: Any, dtype: str, where: str) -> None:
 
     Args:
         feature: The message.
-        value: What `dtype` says: one element, a list or an array of one dimension, a list of them, or a mapping.
-        dtype: Such as `INT`, `LIST<FLOAT>` or `MAP<STRING,INT64>`, in either case.
-        where: For messages, such as `user feature 'age'`.
+        value: A value of the type `dtype`: one element, a list or an array of one dimension, a list of these, or a
+            mapping.
+        dtype: The name of the type, such as `INT`, `LIST<FLOAT>` or `MAP<STRING,INT64>`, in upper or lower case.
+        where: Name of the feature for messages, such as `user feature 'age'`.
 
     Raises:
-        BodyError: There is no such type, or the value is not of it.
+        BodyError: There is no such type, or the value does not fit it.
     """
     name = "".join(dtype.upper().split()) if isinstance(dtype, str) else ""
     listed, mapped = _LIST.fullmatch(name), _MAP.fullmatch(name)
@@ -69,10 +70,10 @@ def fill(feature: PBFeature, value: Any, dtype: str, where: str) -> None:
 
 
 def scalar(value: Any, element: DType, where: str) -> Any:
-    """One element as protobuf takes it.
+    """Convert one element to what protobuf accepts.
 
     Raises:
-        BodyError: It is not of that type, or out of its range.
+        BodyError: The value is not of that type, or out of its range.
     """
     if element.code == TEXT:
         return text(value, where)
@@ -81,10 +82,10 @@ def scalar(value: Any, element: DType, where: str) -> Any:
 
 
 def spelled(value: Any, where: str) -> str:
-    """Text for a field of text; a number, or any other object, as its text.
+    """Convert a value for a text field; a number, or any other object, by `str`.
 
     Raises:
-        BodyError: It has none that can be sent.
+        BodyError: The value has no text that can be sent.
     """
     if isinstance(value, str | bytes):
         return text(value, where)
@@ -92,15 +93,15 @@ def spelled(value: Any, where: str) -> str:
         return text(str(value), where)
     except BodyError:
         raise
-    except Exception as error:  # an integer of more than 4,300 digits, or an object of the program's
+    except Exception as error:  # an integer of more than 4,300 digits, or an object whose __str__ raises
         raise BodyError(f"{where} has no text: {error}") from error
 
 
 def text(value: Any, where: str) -> str:
-    """Text for a field of text; bytes must be UTF-8.
+    """Check text for a text field; bytes must be UTF-8.
 
     Raises:
-        BodyError: It is neither, or cannot be sent as UTF-8.
+        BodyError: The value is neither, or cannot be sent as UTF-8.
     """
     try:
         found: str = value.decode() if isinstance(value, bytes) else value
@@ -111,8 +112,8 @@ def text(value: Any, where: str) -> str:
 
 
 def _extend(message: Any, value: Any, element: DType, where: str) -> None:
-    """Set a message whose `features` are a list."""
-    message.SetInParent()  # an empty list is a list, too
+    """Fill a message whose `features` are a list."""
+    message.SetInParent()  # so that an empty list is sent as a list
     if isinstance(value, str | bytes):
         raise BodyError(f"{where}: a list is needed, got {shown(value)}")
     flat = flatten(value, element, None, where)
@@ -153,17 +154,17 @@ def _fill_map(
 
 
 def _key(name: Any, element: DType, where: str) -> Any:
-    """Keys come as text where the mapping was JSON; the official SDK reads them as numbers, too."""
+    """Convert a key of a map; the keys of a JSON mapping are text, and the official SDK accepts numbers as text."""
     if element.code != TEXT and isinstance(name, str):
         name = integer(name, where)
     return scalar(name, element, where)
 
 
 def integer(value: Any, where: str) -> Any:
-    """A number of its text; anything else is passed on.
+    """Convert decimal text to an integer; other values are returned unchanged.
 
     Raises:
-        BodyError: The text is none.
+        BodyError: The text is no integer.
     """
     try:
         return int(value) if isinstance(value, str) else value

@@ -1,9 +1,9 @@
-"""MD5 and SHA-1 for signatures, by the implementation that is faster for the size of the input.
+"""MD5 and SHA-1 for signatures, by the faster implementation for the size of the input.
 
-OpenSSL's is faster over long inputs; setting up and copying its context costs more than hashing a short one. Measured
-on CPython 3.11: copying a SHA-1 takes 0.75 µs with OpenSSL and 0.11 µs with the interpreter's own implementation, and
-the MD5 of 64 bytes takes 0.55 µs and 0.33 µs; at 1 KiB OpenSSL is ahead. The signature of a small request takes two
-copies and one MD5.
+OpenSSL is faster for long inputs, but setting up and copying its context costs more than hashing a short input.
+Measured on CPython 3.11: copying a SHA-1 takes 0.75 µs with OpenSSL and 0.11 µs with the interpreter's own
+implementation, and the MD5 of 64 bytes takes 0.55 µs and 0.33 µs; at 1 KiB OpenSSL is faster. The signature of a small
+request takes two copies and one MD5.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SHORT_BYTES = 512
 
 
 def _built_in(name: str) -> Callable[[bytes], Any]:
-    """The interpreter's own implementation; OpenSSL's in an interpreter built without it, such as PyPy."""
+    """Return the interpreter's own implementation; OpenSSL's in an interpreter without one, such as PyPy."""
     try:
         implementation: Callable[[bytes], Any] = getattr(import_module(f"_{name}"), name)
     except ImportError:
@@ -33,7 +33,7 @@ sha1 = _built_in("sha1")
 
 
 def md5_hex(data: bytes) -> str:
-    """The MD5 of `data` as 32 hexadecimal digits."""
+    """Return the MD5 of `data` as 32 hexadecimal digits."""
     digest: str
     if len(data) <= _SHORT_BYTES:
         digest = _short_md5(data).hexdigest()

@@ -1,4 +1,4 @@
-"""JSON bodies: what `json` can say, and arrays as nested lists."""
+"""Bodies of JSON; arrays become nested lists."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class JsonRequest(EqualByFixedBody):
     """A value sent as JSON: UTF-8, without spaces, with the Content-Type `application/json`.
 
     Args:
-        data: Dictionaries, lists, text, numbers, bools, None; arrays (anything with `tolist()`) are nested lists.
+        data: Dictionaries, lists, text, numbers, bools, `None`; arrays (anything with `tolist()`) become nested lists.
 
     Raises:
-        BodyError: The value has no JSON: an object of another kind, a circle, NaN or infinity (RFC 8259 §6).
+        BodyError: The value has no JSON form: an object of another kind, a cycle, NaN or infinity (RFC 8259 §6).
     """
 
     __slots__ = ("_body",)
@@ -30,18 +30,18 @@ class JsonRequest(EqualByFixedBody):
         try:
             text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_as_list)
             self._body = text.encode()
-        except (TypeError, ValueError, RecursionError) as error:  # a lone surrogate is a ValueError too
+        except (TypeError, ValueError, RecursionError) as error:  # a lone surrogate is a ValueError, too
             raise BodyError(f"a JsonRequest cannot be written: {error}") from error
 
     def __repr__(self) -> str:
         return f"JsonRequest({len(self._body)} bytes)"
 
     def to_string(self) -> bytes:
-        """The body."""
+        """Return the body."""
         return self._body
 
     def parse_response(self, content: Buffer) -> JsonResponse:
-        """The answer to this request.
+        """Parse the response to this request.
 
         Raises:
             BodyError: The bytes are no JSON.
@@ -56,11 +56,11 @@ class JsonResponse(EqualByContent):
         content: The body of the response.
 
     Attributes:
-        content: The same, as bytes, with the byte order mark if one came.
-        data: What it says: dictionaries, lists, text, numbers, bools, None.
+        content: The body of the response, as bytes, including a byte order mark.
+        data: The parsed value: dictionaries, lists, text, numbers, bools, `None`.
 
     Raises:
-        BodyError: It is no JSON.
+        BodyError: The body is no JSON.
     """
 
     __slots__ = ("content", "data")
@@ -68,7 +68,7 @@ class JsonResponse(EqualByContent):
     def __init__(self, content: Buffer) -> None:
         self.content = bytes(content)
         try:
-            # RFC 8259 §8.1: a reader may ignore a byte order mark; .NET and some of Java write one.
+            # RFC 8259 §8.1 allows a parser to ignore a byte order mark; .NET and some Java libraries write one.
             self.data: Any = json.loads(str(self))
         except (ValueError, RecursionError) as error:
             raise wrong_kind("JSON", self.content, BodyError(str(error))) from error
@@ -83,7 +83,7 @@ class JsonResponse(EqualByContent):
         return self.data[key]
 
     def to_string(self) -> str:
-        """The response as text, as it came but for a byte order mark."""
+        """Return the response as text, without a byte order mark."""
         return str(self)
 
 

@@ -1,6 +1,7 @@
-"""Where each body's message of a tensor keeps its dtype, its shape and its elements, and which dtypes it has.
+"""The fields of each body's tensor message for dtype, shape and elements, and the dtypes that it can carry.
 
-Four bodies, one idea of a tensor: what differs between them is in the tables below (WIRE.md §4), and nowhere else.
+The bodies share one idea of a tensor; the tables below have all differences between them (from the `.proto` files in
+`eas_tw/body/schema`).
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ _WIDTHS = {FIXED32: 4, FIXED64: 8}
 
 @attrs.frozen
 class Layout:
-    """One message that is a tensor.
+    """The layout of one tensor message.
 
     Attributes:
         dtypes: The element types it can carry, by this body's numbers for them.
-        fields: The field of elements, by `DType.field`.
-        shape_field: The field of the shape, a message whose field 1 is the dimensions.
-        dtype_field: The field of the dtype's number; None where the elements' field tells it.
-        uncarried: Numbers this body has a name but no field for.
+        fields: The number of the field with the elements, by `DType.field`.
+        shape_field: The number of the shape field, a message whose field 1 has the dimensions.
+        dtype_field: The number of the dtype field; `None` where the field of the elements determines the dtype.
+        uncarried: Dtypes that this body has a number for, and no field.
     """
 
     dtypes: Mapping[int, DType]
@@ -38,9 +39,9 @@ class Layout:
     shape_field: int = 2
     dtype_field: int | None = 1
     uncarried: Mapping[int, str] = attrs.field(factory=dict)
-    #: Field number -> the wire type of one element outside a packed field.
+    #: The wire type of one element outside a packed field, by field number.
     elements: Mapping[int, int] = attrs.field(init=False)
-    #: Field number -> bytes of one float.
+    #: Bytes of one float, by field number.
     widths: Mapping[int, int] = attrs.field(init=False)
 
     @elements.default
@@ -52,18 +53,18 @@ class Layout:
         return {number: _WIDTHS[wire] for number, wire in self.elements.items() if wire in _WIDTHS}
 
     def field_of(self, dtype: DType) -> int:
-        """The number of the field with the elements of a dtype."""
+        """Return the number of the field with the elements of a dtype."""
         return self.fields[dtype.field]
 
     def dtype_of(self, number: object, where: str) -> DType:
-        """The element type of a number.
+        """Return the element type of a number.
 
         Args:
-            number: Such as `TFRequest.DT_FLOAT`.
-            where: What is being encoded or parsed, for the message: `feed 'images'`.
+            number: A number such as `TFRequest.DT_FLOAT`.
+            where: Name of the tensor for the message, such as `feed 'images'`.
 
         Raises:
-            BodyError: No such type, or one that this body has no field for.
+            BodyError: There is no such type, or this body has no field for it.
         """
         if isinstance(number, int) and number in self.dtypes:
             return self.dtypes[number]
@@ -73,19 +74,19 @@ class Layout:
         raise BodyError(f"{where}: {shown(number)} is no dtype; use one of the DT_ constants: {self._names()}")
 
     def dtype_told(self, code: str, where: str) -> DType:
-        """The element type of content that says its own.
+        """Return the element type of content that states its own type.
 
         Args:
-            code: As `array` and numpy spell it; empty where the content does not say.
-            where: For messages.
+            code: Type code of `array` and numpy; an empty string where the content states none.
+            where: Name of the tensor for messages.
 
         Raises:
-            BodyError: It does not say, or this body has no dtype for it.
+            BodyError: The content states no type, or this body has no dtype for it.
         """
         for dtype in self.dtypes.values():
             if dtype.code == code:
                 return dtype
-        why = f"this body has no dtype for elements of type {code!r}" if code else "the content does not tell its dtype"
+        why = f"this body has no dtype for elements of type {code!r}" if code else "the content does not state its dtype"
         raise BodyError(f"{where}: {why}; give one of {self._names()}")
 
     def _names(self) -> str:
@@ -102,7 +103,7 @@ TORCH = Layout(
     _FIELDS,
     uncarried={**UNCARRIED, **{number: dtype.name for number, dtype in DTYPES.items() if dtype.field not in _FIELDS}},
 )
-#: `Array` of Blade, with its own numbers.
+#: `Array` of Blade, with different numbers.
 BLADE = Layout(
     {
         number: DType(number, name, code)
@@ -117,9 +118,9 @@ BLADE = Layout(
     shape_field=4,
     dtype_field=None,
 )
-#: `ArrayProto` of Caffe: floats and nothing else.
+#: `ArrayProto` of Caffe, which has 32-bit floats only.
 CAFFE = Layout({1: DTYPES[1]}, {"float_val": 2}, shape_field=1, dtype_field=None)
-#: `TensorProto` of ONNX, with its own numbers; the elements are raw memory, so there are no fields for them.
+#: `TensorProto` of ONNX, with different numbers; the elements are raw memory, so there are no fields for them.
 ONNX = Layout(
     {
         number: DType(number, f"DT_{name}", code)

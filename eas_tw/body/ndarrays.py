@@ -1,4 +1,4 @@
-"""The numpy half of packing: arrays of any layout to payloads, payloads to arrays.
+"""The part of packing that uses numpy: arrays of any layout to payloads, payloads to arrays.
 
 Only `content.numeric` and `content.vectorised` import this module, because it imports numpy.
 """
@@ -22,14 +22,14 @@ _CODES = {(np.dtype(code).kind, np.dtype(code).itemsize): code for code in "?bBh
 
 
 def as_array(content: Any, where: str) -> NDArray[Any]:
-    """The content as an array, not copied if it can be helped.
+    """Convert content to an array, without a copy where possible.
 
     Raises:
-        BodyError: It has no regular shape, or its own `__array__` failed.
+        BodyError: The content has no regular shape, or its `__array__` raised.
     """
     try:
         values = np.asarray(content)
-    except Exception as error:  # its own `__array__` may raise anything
+    except Exception as error:  # the content's `__array__` may raise any exception
         raise BodyError(f"{where}: content is no array: {error}") from error
     if values.dtype.kind in "fiubSUO":
         return values
@@ -37,7 +37,7 @@ def as_array(content: Any, where: str) -> NDArray[Any]:
 
 
 def code_of(content: Any, where: str) -> str:
-    """The element type of an array or an array's scalar, as `DType.code` has it; empty for an array of objects."""
+    """Return the element type of an array or numpy scalar, as in `DType.code`; empty for an array of objects."""
     dtype = as_array(content, where).dtype
     if dtype.kind in "SU":
         return TEXT
@@ -45,23 +45,23 @@ def code_of(content: Any, where: str) -> str:
 
 
 def of_objects(values: list[Any]) -> NDArray[Any]:
-    """A one-dimensional array of Python objects, one for each element."""
+    """Return a one-dimensional array of Python objects."""
     array = np.empty(len(values), object)
     array[:] = values
     return array
 
 
 def has_nan(values: memoryview) -> bool:
-    """Whether a typed buffer of floats has a NaN: no square, and no sum of squares, is one unless an element is."""
+    """Return whether a typed buffer of floats contains NaN: a sum of squares is NaN only if an element is."""
     if not values.nbytes:
         return False
     flat = np.frombuffer(values, values.format)
-    with np.errstate(over="ignore", invalid="ignore"):  # of large numbers it is infinite, which is no NaN
+    with np.errstate(over="ignore", invalid="ignore"):  # large numbers sum up to infinity, which is no NaN
         return bool(np.isnan(np.dot(flat, flat)))
 
 
 def raw(values: NDArray[Any], dtype: DType, where: str) -> bytes | memoryview:
-    """An array's own memory, little-endian, in row-major order; see `packing.raw`."""
+    """Return the elements as little-endian memory in row-major order; see `packing.raw`."""
     if values.dtype.kind == "O":
         values = _from_objects(values, dtype, where)
     if dtype.code not in FLOATS:
@@ -93,7 +93,7 @@ def unpack(payload: memoryview, dtype: DType) -> NDArray[Any]:
     """Decode a packed field; floats are a read-only view of the payload.
 
     Raises:
-        BodyError: The payload is not such a field, or holds a number its dtype cannot.
+        BodyError: The payload is no such field, or has a number out of the dtype's range.
     """
     if dtype.code in FLOATS:
         return np.frombuffer(payload, f"<{dtype.code}")
@@ -109,15 +109,15 @@ def unpack(payload: memoryview, dtype: DType) -> NDArray[Any]:
 
 
 def from_raw(memory: memoryview, dtype: DType) -> NDArray[Any]:
-    """Little-endian memory as an array of its elements: a read-only view."""
+    """Return a read-only array on little-endian memory."""
     return np.frombuffer(memory, f"<{dtype.code}") if memory else np.empty(0, f"<{dtype.code}")
 
 
 def narrow(values: NDArray[Any], dtype: DType, where: str) -> NDArray[Any]:
-    """Numbers of `int_val` in the dtype's own size.
+    """Convert the numbers of `int_val` to the dtype's size.
 
     Raises:
-        BodyError: One is out of its range.
+        BodyError: A number is out of the dtype's range.
     """
     if values.dtype == np.dtype(dtype.code):
         return values
@@ -126,7 +126,7 @@ def narrow(values: NDArray[Any], dtype: DType, where: str) -> NDArray[Any]:
 
 
 def _from_objects(values: NDArray[Any], dtype: DType, where: str) -> NDArray[Any]:
-    """An array of Python objects, converted as a list of them would be."""
+    """Convert an array of Python objects in the same way as a list of them."""
     from eas_tw.body.packing import typed  # noqa: PLC0415 - packing finds this module at run time
 
     return np.frombuffer(typed(values.reshape(-1).tolist(), dtype, where), dtype.storage)
@@ -135,7 +135,7 @@ def _from_objects(values: NDArray[Any], dtype: DType, where: str) -> NDArray[Any
 def _memory(values: NDArray[Any], dtype: DType, where: str) -> bytes | memoryview:
     if values.dtype.kind not in "fiub":
         raise BodyError(f"{where}: an array of {values.dtype} cannot be {dtype.name}; it takes {dtype.range_text}")
-    with np.errstate(over="ignore"):  # too large for 32 bits is inf, as in protobuf
+    with np.errstate(over="ignore"):  # a number too large for 32 bits becomes inf, as in protobuf
         packed = np.ascontiguousarray(values, f"<{dtype.code}")
     return packed.reshape(-1).view(np.uint8).data if packed.size else b""
 

@@ -1,4 +1,4 @@
-"""ONNX bodies: lists of tensors whose elements are their raw memory (`onnx_processor_data.proto`)."""
+"""Bodies of ONNX: lists of tensors whose elements are raw memory (`onnx_processor_data.proto`)."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _TENSORS = 1
 
 
 class OnnxRequest(EqualByBody):
-    """The inputs of one prediction by an ONNX model.
+    """The inputs of a prediction by an ONNX model.
 
-    A request may be sent, changed and sent again: each `to_string` is a whole new body.
+    A request may be sent, changed and sent again: each `to_string` makes a new body.
     """
 
     DT_FLOAT = 1
@@ -49,14 +49,14 @@ class OnnxRequest(EqualByBody):
         return f"OnnxRequest(tensors={list(self._tensors)})"
 
     def add_tensor(self, tensor: Any) -> None:
-        """Add an input that is a message already; the same name again replaces it.
+        """Add an input that is a tensor message; an input of the same name is replaced.
 
         Args:
-            tensor: A `TensorProto` of ours (`eas_tw.OnnxDataHelper.from_array` makes one), of the official SDK, or of
-                the `onnx` package with its elements in `raw_data`. It is copied.
+            tensor: A `TensorProto` of this package (from `eas_tw.OnnxDataHelper.from_array`), of the official SDK, or
+                of the `onnx` package with its elements in `raw_data`. It is copied.
 
         Raises:
-            BodyError: It is none, or its type, dimensions and memory do not fit.
+            BodyError: The object is no tensor message, or its type, dimensions and memory do not fit each other.
         """
         dtype, dims, memory = parts(tensor)
         self._add(tensor.name, assemble(tensor.name, dims, dtype, memory))
@@ -64,16 +64,18 @@ class OnnxRequest(EqualByBody):
     def add_feed(
         self, name: str, shape: Sequence[int] | None = None, dtype: int | None = None, content: Any = None
     ) -> None:
-        """Add an input, as the other requests of tensors do; the same name again replaces it.
+        """Add an input, as in the other tensor requests; an input of the same name is replaced.
 
         Args:
-            name: Of the input.
+            name: The input's name.
             shape: As for `TFRequest.add_feed`.
-            dtype: One of this class's `DT_…` constants, whose numbers are ONNX's own; None as for `TFRequest`.
-            content: As for `TFRequest.add_feed`; every type that is in memory as the wire has it is borrowed.
+            dtype: One of this class's `DT_…` constants, which have ONNX's numbers; `None` as for `TFRequest`.
+            content: As for `TFRequest.add_feed`; content of any type that has the wire's memory layout is not copied
+                before `to_string`.
 
         Raises:
-            BodyError: Name, shape, dtype and content do not fit; the text says where and what would.
+            BodyError: Name, shape, dtype and content do not fit each other; the message says where, and what is
+                allowed.
         """
         self._add(name, encode(name, shape, dtype, content))
 
@@ -81,11 +83,11 @@ class OnnxRequest(EqualByBody):
         self._tensors[name] = tensor.within(_TENSORS)
 
     def to_string(self) -> bytes:
-        """The body, made with one copy of every tensor."""
+        """Return the body, made with one copy of every tensor."""
         return joined(tensors=self._tensors.values())
 
     def parse_response(self, content: Buffer) -> OnnxResponse:
-        """The answer to this request.
+        """Parse the response to this request.
 
         Raises:
             BodyError: The bytes are no ONNX response.
@@ -94,16 +96,16 @@ class OnnxRequest(EqualByBody):
 
 
 class OnnxResponse(TensorResponse):
-    """The outputs of one prediction, by place, and by name where they have one.
+    """The outputs of a prediction, by index, and by name if they have one.
 
     Args:
         content: The body of the response.
 
     Attributes:
-        content: The same, as bytes.
+        content: The body of the response, as bytes.
 
     Raises:
-        BodyError: It is no ONNX response: cut short, or HTML, JSON or another kind of body.
+        BodyError: The body is no ONNX response: it is truncated, or it is HTML, JSON or another kind of body.
     """
 
     __slots__ = ()
@@ -118,11 +120,11 @@ class OnnxResponse(TensorResponse):
         self._by_name = {tensor.name: tensor for tensor in self._by_index if tensor.name}
 
     def get_size(self) -> int:
-        """How many outputs there are."""
+        """Return the number of outputs."""
         return len(self._by_index)
 
     def get_name(self, index: int) -> str:
-        """The name of an output.
+        """Return the name of an output.
 
         Raises:
             BodyError: There is no such output.
@@ -130,7 +132,7 @@ class OnnxResponse(TensorResponse):
         return self._output(index).name  # type: ignore[no-any-return]
 
     def get_tensor(self, index: str | int) -> TensorProto:
-        """An output as a message; `eas_tw.OnnxDataHelper.to_array` makes an array of it, and `as_numpy` does at once.
+        """Return an output as a message, which `eas_tw.OnnxDataHelper.to_array` converts; `as_numpy` returns an array.
 
         Raises:
             BodyError: There is no such output.
@@ -139,7 +141,7 @@ class OnnxResponse(TensorResponse):
 
 
 class _RawTensor:
-    """A `TensorProto` of a response; its memory is a view."""
+    """A `TensorProto` of a response, whose memory is a view of the body."""
 
     __slots__ = ("_dims", "_extent", "_memory", "name", "number")
 

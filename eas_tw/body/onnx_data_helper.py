@@ -1,7 +1,7 @@
-"""ONNX tensors as messages: from arrays, to arrays. `eas_tw.OnnxDataHelper`, as in the official SDK.
+"""ONNX tensors as messages, from arrays and to arrays: `eas_tw.OnnxDataHelper`, as in the official SDK.
 
-A tensor message is read by its attributes (`name`, `dims`, `data_type`, `raw_data`), so those of the official SDK and
-of the `onnx` package (`numpy_helper.from_array`) will do as well as ours.
+A tensor message is read by its attributes (`name`, `dims`, `data_type`, `raw_data`), so messages of the official SDK
+and of the `onnx` package (`numpy_helper.from_array`) are accepted as well.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ NAME, DIMS, DATA_TYPE, RAW_DATA = 1, 2, 3, 5
 
 
 def from_array(arr: Any, name: str) -> TensorProto:
-    """A tensor message of an array.
+    """Make a tensor message from an array.
 
     Args:
-        arr: An array, or anything that tells its type: a buffer, an array's scalar. Of any layout and byte order.
-        name: Of the tensor; may be empty.
+        arr: An array, a typed buffer, or a numpy scalar, of any layout and byte order.
+        name: The tensor's name; may be empty.
 
     Raises:
-        BodyError: It is no array, or of a type ONNX bodies have no number for, such as bool.
+        BodyError: The object is no array, or has a type without a number in ONNX bodies, such as bool.
     """
     encoded = encode(name, None, None, arr)
     message: TensorProto = schema.message("eas_tw.onnx.TensorProto").FromString(encoded.head + encoded.payload)
@@ -42,20 +42,20 @@ def from_array(arr: Any, name: str) -> TensorProto:
 
 
 def to_array(tensor: Any) -> Any:
-    """The array of a tensor message: a read-only view of its memory.
+    """Make an array from a tensor message: a read-only view of its memory.
 
     Raises:
-        BodyError: Its type is unknown, its dimensions and its memory do not fit, or numpy is not installed.
+        BodyError: The type is unknown, the dimensions and the memory do not fit each other, or numpy is not installed.
     """
     dtype, dims, memory = parts(tensor)
     return numeric().from_raw(memory, dtype).reshape(dims)
 
 
 def parts(tensor: Any) -> tuple[DType, list[int], memoryview]:
-    """Type, dimensions and memory of a tensor message, checked against each other.
+    """Return type, dimensions and memory of a tensor message, after checking that they fit each other.
 
     Raises:
-        BodyError: It is no tensor message, or its parts do not fit.
+        BodyError: The object is no tensor message, or its parts do not fit each other.
     """
     try:
         name, dims, number, memory = tensor.name, list(tensor.dims), tensor.data_type, memoryview(tensor.raw_data)
@@ -70,10 +70,10 @@ def parts(tensor: Any) -> tuple[DType, list[int], memoryview]:
 
 
 def check_size(dtype: DType, dims: list[int], memory: memoryview, where: str) -> None:
-    """See that a tensor's memory fills its dimensions.
+    """Check that a tensor's memory has the size of its dimensions.
 
     Raises:
-        BodyError: It does not.
+        BodyError: The size is different.
     """
     size = math.prod(dims) * dtype.itemsize
     if len(memory) != size or any(dim < 0 for dim in dims):
@@ -81,10 +81,10 @@ def check_size(dtype: DType, dims: list[int], memory: memoryview, where: str) ->
 
 
 def encode(name: str, shape: Sequence[int] | None, number: int | None, content: Any) -> Encoded:
-    """A whole TensorProto; arguments as for `TFRequest.add_feed`.
+    """Encode a TensorProto; the arguments are those of `TFRequest.add_feed`.
 
     Raises:
-        BodyError: Name, shape, dtype and content do not fit; the text says where and what would.
+        BodyError: Name, shape, dtype and content do not fit each other; the message says where, and what is allowed.
     """
     where = f"tensor {name!r}"
     dtype = dtype_for(ONNX, number, content, where)
@@ -93,7 +93,7 @@ def encode(name: str, shape: Sequence[int] | None, number: int | None, content: 
 
 
 def assemble(name: str, dims: Sequence[int], dtype: DType, memory: bytes | memoryview) -> Encoded:
-    """A TensorProto of its parts; like protobuf it leaves out what is empty."""
+    """Assemble a TensorProto from its parts, without empty fields, as protobuf does."""
     text = utf8(name, "the name of a tensor")
     start = delimited(NAME, text) if text else b""
     start += delimited(DIMS, b"".join(map(varint, dims))) if dims else b""

@@ -1,4 +1,4 @@
-"""What all responses of tensors have in common: outputs, found when the response is made, decoded when asked for."""
+"""The base of all tensor responses: outputs are located when the response is made, and decoded on demand."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _KEY, _VALUE = 1, 2
 
 
 class TensorResponse(EqualByContent, ABC):
-    """The outputs of one prediction.
+    """The outputs of a prediction.
 
     Args:
         content: The body of the response.
 
     Attributes:
-        content: The same, as bytes.
+        content: The body of the response, as bytes.
 
     Raises:
-        BodyError: It is no such response: cut short, or HTML, JSON or another kind of body.
+        BodyError: The body is no response of this kind: it is truncated, or it is HTML, JSON or another kind of body.
     """
 
     __slots__ = ("_by_index", "_by_name", "content")
@@ -48,26 +48,26 @@ class TensorResponse(EqualByContent, ABC):
             raise wrong_kind(self._kind, self.content, error) from error
 
     def __reduce__(self) -> tuple[type[Self], tuple[bytes]]:
-        # What was found in the body are views of it, which cannot be pickled.
+        # The located outputs are views of the body, which cannot be pickled.
         return type(self), (self.content,)
 
     @abstractmethod
     def _read(self, data: bytes) -> None:
-        """Find the outputs: fill `_by_name` and `_by_index`."""
+        """Locate the outputs: fill `_by_name` and `_by_index`."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(outputs={self._outputs()}, {len(self.content)} bytes)"
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """The names of the outputs, in the order they came; outputs without a name are not among them."""
+        """The names of the outputs in the order of the body, without outputs that have no name."""
         return tuple(self._by_name)
 
     def get_tensor_shape(self, output: str | int) -> list[int]:
-        """The dimensions of an output, such as `[1, 10]`.
+        """Return the dimensions of an output, such as `[1, 10]`.
 
         Args:
-            output: Its name, or its place where the service sends a list.
+            output: The output's name, or its index where the service sends a list.
 
         Raises:
             BodyError: There is no such output.
@@ -75,10 +75,10 @@ class TensorResponse(EqualByContent, ABC):
         return self._output(output).shape  # type: ignore[no-any-return]
 
     def get_values(self, output: str | int) -> list[Any]:
-        """The elements of an output in row-major order, as Python floats, ints, bools or bytes.
+        """Return the elements of an output in row-major order, as Python floats, ints, bools or bytes.
 
         Args:
-            output: Its name, or its place where the service sends a list.
+            output: The output's name, or its index where the service sends a list.
 
         Raises:
             BodyError: There is no such output, or it cannot be decoded.
@@ -86,12 +86,12 @@ class TensorResponse(EqualByContent, ABC):
         return self._output(output).values(f"output {output!r}")  # type: ignore[no-any-return]
 
     def as_numpy(self, output: str | int) -> Any:
-        """An output as an array of its shape and type.
+        """Return an output as an array of its shape and type.
 
-        Floats are not copied: the array is a read-only view of `content`. Strings come as objects (bytes).
+        Floats are not copied: the array is a read-only view of `content`. Strings are objects (bytes).
 
         Args:
-            output: Its name, or its place where the service sends a list.
+            output: The output's name, or its index where the service sends a list.
 
         Raises:
             BodyError: There is no such output, it cannot be decoded, or numpy is not installed.
@@ -105,20 +105,20 @@ class TensorResponse(EqualByContent, ABC):
             raise BodyError(f"there is no output {shown(output)}; the response has {self._outputs()}") from None
 
     def _outputs(self) -> list[str | int]:
-        """What may be asked for."""
+        """Return the indexes and names of all outputs."""
         return [*range(len(self._by_index)), *self._by_name]
 
 
 def wrong_kind(kind: str, content: bytes, error: BodyError) -> BodyError:
-    """What to raise when a response is not of the kind that was asked for; its beginning usually says what it is."""
+    """Return the error for a response of another kind; it shows the beginning, which usually identifies the kind."""
     return BodyError(f"the response is no {kind} body ({len(content)} bytes, {shown(content[:40])}): {error}")
 
 
 def read_message(full_name: str, data: Buffer) -> Any:
-    """A message of a response, read by protobuf.
+    """Parse a message of a response with protobuf.
 
     Raises:
-        BodyError: It is no such message.
+        BodyError: The bytes are no such message.
     """
     try:
         return schema.parse(full_name, data)
@@ -127,10 +127,10 @@ def read_message(full_name: str, data: Buffer) -> Any:
 
 
 def read_text(data: bytes, start: int, stop: int) -> str:
-    """A string of a response.
+    """Decode a string of a response.
 
     Raises:
-        BodyError: It is not UTF-8.
+        BodyError: The bytes are not UTF-8.
     """
     try:
         return str(data[start:stop], "utf-8")
@@ -139,7 +139,7 @@ def read_text(data: bytes, start: int, stop: int) -> str:
 
 
 def read_entry(layout: Layout, data: bytes, at: int, end: int) -> tuple[str, ResponseTensor]:
-    """One entry of a map; protobuf reads it as a message of a key and a value, either of which may be missing."""
+    """Read one entry of a map: a message of a key and a value, either of which may be missing."""
     name, tensor = "", ResponseTensor(layout)
     for field, wire, start, stop in scan(data, at, end):
         if field == _KEY and wire == DELIMITED:
@@ -150,7 +150,7 @@ def read_entry(layout: Layout, data: bytes, at: int, end: int) -> tuple[str, Res
 
 
 def read_map(layout: Layout, data: bytes, map_field: int) -> dict[str, ResponseTensor]:
-    """The tensors of a map; a name that comes twice is the last one."""
+    """Read the tensors of a map; of two with the same name the last counts, as in protobuf."""
     return dict(
         read_entry(layout, data, start, stop)
         for field, wire, start, stop in scan(data, 0, len(data))

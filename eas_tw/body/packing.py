@@ -1,8 +1,8 @@
-"""Elements to the payload of a packed field, or to raw memory, and back to Python numbers.
+"""Encoding of elements to the payload of a packed field or to raw memory, and decoding to Python numbers.
 
-Floats are their own memory: nothing is converted when the buffer already has the wire's layout, and the buffer itself
-is returned. Integers and bools are varints: packed by numpy when the program has loaded it, else by protobuf, never by
-a loop per element here. Which field the payload belongs to, and its tag, are not known here.
+Floats are not converted when a buffer already has the wire's layout; the buffer itself is returned. Integers and bools
+are varints. They are encoded by numpy if the program has loaded it, else by protobuf, and never in a Python loop over
+elements. This module knows neither the field of a payload nor its tag.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from eas_tw.body.content import Flat
 
-#: What rounds to infinity in 16 bits (IEEE 754: halfway past the largest number).
+#: The least number that rounds to infinity in 16 bits (IEEE 754: halfway past the largest number).
 _HALF_LIMIT = 65520.0
 
 
@@ -34,18 +34,18 @@ def pack(flat: Flat, dtype: DType, where: str) -> bytes | memoryview:
 
     Args:
         flat: The elements; not strings.
-        dtype: What they become; also the range they must be in. A float too large for DT_FLOAT becomes inf, as in
+        dtype: The type to encode, which also has the allowed range. A float too large for DT_FLOAT becomes inf, as in
             protobuf.
-        where: For messages, such as `feed 'images'`.
+        where: Name of the tensor for messages, such as `feed 'images'`.
 
     Returns:
-        The payload. For floats that already have the wire's layout, a view of the caller's own memory: no copy yet.
+        The payload. For floats that already have the wire's layout it is a view of the caller's memory, without a copy.
 
     Raises:
-        BodyError: An element of the wrong type or out of range; the text names the first one.
+        BodyError: An element has the wrong type or is out of range; the message names the first one.
     """
     if not isinstance(flat.values, list | tuple | memoryview):
-        return numeric().pack(flat.values, dtype, where)  # type: ignore[no-any-return]  # a module found at run time
+        return numeric().pack(flat.values, dtype, where)  # type: ignore[no-any-return]  # a module loaded at run time
     values = typed(flat.values, dtype, where)
     if dtype.code in FLOATS:
         return _wire_order(values)
@@ -53,10 +53,10 @@ def pack(flat: Flat, dtype: DType, where: str) -> bytes | memoryview:
 
 
 def raw(flat: Flat, dtype: DType, where: str) -> bytes | memoryview:
-    """The elements as their little-endian memory, whatever their type; arguments and errors as for `pack`.
+    """Return the elements as little-endian memory, whatever their type; arguments and errors are those of `pack`.
 
     Returns:
-        For elements that already have that layout, a view of the caller's own memory.
+        The memory. For elements that already have that layout it is a view of the caller's memory.
     """
     if not isinstance(flat.values, list | tuple | memoryview):
         return numeric().raw(flat.values, dtype, where)  # type: ignore[no-any-return]
@@ -66,22 +66,22 @@ def raw(flat: Flat, dtype: DType, where: str) -> bytes | memoryview:
 
 
 def from_raw(payload: memoryview, dtype: DType) -> list[Any]:
-    """Python numbers of little-endian memory whose size is a multiple of the element's."""
+    """Decode little-endian memory, whose size is a multiple of the element's, to Python numbers."""
     if dtype.code == HALF:
         return [half for (half,) in struct.iter_unpack("<e", payload)]
     return _from_wire_order(payload, dtype.code)
 
 
 def pack_strings(values: Sequence[Any], field: int, where: str) -> bytes:
-    """Encode strings as a repeated field of bytes; each has its own tag, so this takes the field's number.
+    """Encode strings as a repeated bytes field; the field's number is needed, since each element has its own tag.
 
     Args:
-        values: bytes, or str, sent as UTF-8.
+        values: Elements of type bytes, or str, which is sent as UTF-8.
         field: The field's number.
-        where: For messages.
+        where: Name of the tensor for messages.
 
     Raises:
-        BodyError: An element is neither, or text UTF-8 cannot carry.
+        BodyError: An element is neither, or is text that UTF-8 cannot encode.
     """
     tag = head(field, 0)[:-1]
     parts: list[bytes | bytearray] = []
@@ -101,13 +101,13 @@ def unpack(payload: memoryview, dtype: DType) -> list[Any]:
 
     Args:
         payload: A whole packed field.
-        dtype: What they are; not strings.
+        dtype: The type of the elements; not strings.
 
     Returns:
         Python floats, ints or bools.
 
     Raises:
-        BodyError: The payload is not such a field.
+        BodyError: The payload is no such field.
     """
     if dtype.code in FLOATS:
         return _from_wire_order(payload, dtype.code)
@@ -121,15 +121,16 @@ def unpack(payload: memoryview, dtype: DType) -> list[Any]:
 
 
 def typed(values: Any, dtype: DType, where: str) -> memoryview:
-    """The elements as a buffer of the dtype, converted and checked by `array`, which knows each type's range."""
+    """Convert the elements to a buffer of the dtype; `array` checks the range of each type."""
     if isinstance(values, memoryview) and values.format == dtype.code:
         return values
     try:
         packed = memoryview(array(dtype.storage, values))
-    except Exception:  # noqa: BLE001  an element's `__float__` or `__index__` may raise anything
+    except Exception:  # noqa: BLE001  an element's `__float__` or `__index__` may raise any exception
         refuse_masked(values, where)
     else:
-        # A masked element of numpy becomes NaN; looking for one among all elements would take as long as packing them.
+        # A masked element of numpy becomes NaN. Searching all elements for a masked one would take as long as packing
+        # them, so they are searched only if there is a NaN.
         if dtype.code in FLOATS and isinstance(values, list | tuple) and "numpy.ma" in sys.modules and _has_nan(packed):
             refuse_masked(values, where)
         return packed
@@ -157,7 +158,7 @@ def _first_wrong(values: Any, dtype: DType, where: str) -> BodyError:
 
 
 def _halves(values: Sequence[Any], dtype: DType, where: str) -> bytes:
-    """16-bit floats, for which `array` has no type; too large is inf, as for the others."""
+    """Encode 16-bit floats, for which `array` has no type; too large a number becomes inf, as in other types."""
     doubles = typed(values, DType(dtype.number, dtype.name, "d"), where).tolist()
     try:
         return struct.pack(f"<{len(doubles)}e", *doubles)
@@ -182,7 +183,7 @@ def _wire_order(values: memoryview) -> memoryview:
 
 def _from_wire_order(payload: memoryview, code: str) -> list[float]:
     if sys.byteorder == "little":
-        return seen_as(payload, code).tolist()  # type: ignore[return-value]  # floats by their code
+        return seen_as(payload, code).tolist()  # type: ignore[return-value]  # the code is that of a float
     values = array(code, payload.tobytes())
     values.byteswap()
     return values.tolist()  # type: ignore[return-value]
@@ -194,7 +195,7 @@ def _pack_varints(values: memoryview, dtype: DType, where: str) -> bytes:
         if dtype.code == BOOL and raw.translate(None, b"\0\1"):
             index = next(index for index, value in enumerate(raw) if value > 1)
             raise BodyError(f"{where}: element {index} is {raw[index]}; {dtype.name} takes {dtype.range_text}")
-        if raw.isascii():  # every varint is one byte, the element itself
+        if raw.isascii():  # every varint is one byte, which is the element itself
             return raw
     numpy_half = vectorised()
     if numpy_half and len(values) >= carrier.worth_numpy():

@@ -1,6 +1,6 @@
 """Decompression of a body while it arrives: gzip, zlib, raw deflate, zstd.
 
-Each piece is decompressed in parts of bounded size, so that a few bytes that stand for gigabytes are produced only as
+Each piece is decompressed in parts of bounded size, so that a few bytes that stand for gigabytes are expanded only as
 fast as they are read.
 """
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PART_BYTES = 1 << 16
-"""The most that one part of gzip or deflate has."""
+"""The greatest size of a part of gzip or deflate."""
 _MAX_WINDOW_BYTES = 8 << 20
-"""What every decoder should support (RFC 8878 §3.1.1.1.2), and HTTP's bound (RFC 9659)."""
+"""The window that every decoder should support (RFC 8878 §3.1.1.1.2), and HTTP's bound on it (RFC 9659)."""
 
 
 class Decompressor(Protocol):
-    """Takes a compressed body piece by piece."""
+    """Decompresses a body piece by piece."""
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """The parts that a piece decompresses to."""
+        """Decompress a piece, in parts."""
 
     def finish(self) -> Iterator[bytes]:
-        """What is left at the end of the body; raises `BodyError` if it is cut short."""
+        """Return the rest at the end of the body; raises `BodyError` if the body is truncated."""
 
 
 def decompressor_of(coding: str) -> Decompressor | None:
-    """The decompressor of a Content-Encoding; `None` for a body that is not compressed.
+    """Return the decompressor of a Content-Encoding; `None` for a body that is not compressed.
 
     Raises:
-        BodyError: There is none for that coding, or it needs the extra `compression`.
+        BodyError: The coding is not supported in streams, or it needs the extra `compression`.
     """
     name = coding.strip().lower()
     if name in ("", "identity"):
@@ -49,7 +49,7 @@ def decompressor_of(coding: str) -> Decompressor | None:
 
 
 class _Inflating:
-    """zlib's formats; gzip may consist of any number of members (RFC 1952 §2.2)."""
+    """Decompresses zlib's formats; gzip may have any number of members (RFC 1952 §2.2)."""
 
     def __init__(self, window_bits: int | None) -> None:
         self._bits = window_bits
@@ -58,7 +58,7 @@ class _Inflating:
         self._is_empty = True
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """The parts that a piece decompresses to."""
+        """Decompress a piece, in parts."""
         data = self._held + piece
         self._held = b""
         if self._stream is None:
@@ -82,7 +82,7 @@ class _Inflating:
                 self._stream = zlib.decompressobj(self._bits or zlib.MAX_WBITS)
 
     def finish(self) -> Iterator[bytes]:
-        """Raise an error unless the body is whole."""
+        """Raise an error unless the body is complete."""
         if self._held or (not self._is_empty and self._stream is not None and not self._stream.eof):
             raise BodyError("the stream cannot be decompressed: it is cut short")
         return iter(())
@@ -93,15 +93,15 @@ _DEFLATE_METHOD, _METHOD_MASK, _HEADER_MODULUS = 8, 0x0F, 31
 
 
 def _is_zlib(data: bytes) -> bool:
-    """Whether `deflate` means zlib's format, as RFC 9110 §8.4.1.2 has it, and not the bare stream."""
+    """Return whether `deflate` data is in zlib's format (RFC 9110 §8.4.1.2); some servers send a raw stream."""
     return data[0] & _METHOD_MASK == _DEFLATE_METHOD and int.from_bytes(data[:2], "big") % _HEADER_MODULUS == 0
 
 
 class _Zstd:
-    """zstd by `zstandard`; cramjam, which has the other codecs, takes whole frames only."""
+    """Decompresses zstd with `zstandard`, because cramjam, which has the other codecs, reads whole frames only."""
 
     _MOST_AT_ONCE = 256
-    """Bytes of input at a time: a block of 4 bytes may stand for 128 KiB, so these make at most 8 MiB."""
+    """Bytes of input at a time: a block of 4 bytes may stand for 128 KiB, so these yield at most 8 MiB."""
 
     def __init__(self) -> None:
         try:
@@ -115,7 +115,7 @@ class _Zstd:
         self._stream: Any = None
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """The parts that a piece decompresses to; a body may have several frames (RFC 8878 §3.1)."""
+        """Decompress a piece, in parts; a body may have several frames (RFC 8878 §3.1)."""
         at = 0
         while at < len(piece):
             if self._stream is None:
@@ -133,7 +133,7 @@ class _Zstd:
                 self._stream = None
 
     def finish(self) -> Iterator[bytes]:
-        """Raise an error unless the last frame is whole."""
+        """Raise an error unless the last frame is complete."""
         if self._stream is not None:
             raise BodyError("the stream cannot be decompressed: it is cut short")
         return iter(())

@@ -1,4 +1,4 @@
-"""What the two recommendation bodies share: a `PBRequest` filled bit by bit, and a `PBResponse` with tensors in it."""
+"""The base of both recommendation bodies: a `PBRequest` filled step by step, a `PBResponse` with tensors."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class RecRequest(EqualByBody):
-    """A request for a list of items.
+    """A request to score a list of items.
 
-    A request may be sent, changed and sent again: each `to_string` is a whole new body.
+    A request may be sent, changed and sent again: each `to_string` makes a new body.
     """
 
     _package: ClassVar[str] = ""
@@ -43,15 +43,15 @@ class RecRequest(EqualByBody):
         self._message.debug_level = level
 
     def set_faiss_neigh_num(self, neigh_num: int) -> None:
-        """Set how many neighbours the vector recall finds; 0 for the service's own number.
+        """Set the number of neighbours that the vector recall finds; 0 for the service's own number.
 
         Raises:
-            BodyError: It is no integer of 32 bits.
+            BodyError: The value is no integer of 32 bits.
         """
         self._message.faiss_neigh_num = whole(neigh_num, "faiss_neigh_num")
 
     def set_debug_level(self, debug_level: int = 0) -> None:
-        """Ask the service for diagnostics; 0 for none.
+        """Request diagnostics from the service; 0 for none.
 
         Raises:
             BodyError: The level is no integer of 32 bits.
@@ -59,28 +59,28 @@ class RecRequest(EqualByBody):
         self._message.debug_level = whole(debug_level, "debug_level")
 
     def add_item_id(self, item_id: Any) -> None:
-        """Add an item to score; a number is sent as its text.
+        """Add an item to score; a number is converted to text.
 
         Raises:
-            BodyError: It is text that UTF-8 cannot carry.
+            BodyError: The id is text that UTF-8 cannot encode.
         """
         self._message.item_ids.append(spelled(item_id, "an item id"))
 
     def to_string(self) -> bytes:
-        """The body."""
+        """Return the body."""
         return self._message.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
 
 
 class RecResponse(TensorResponse):
-    """A response that is a message, with tensors among its fields.
+    """A response that is a message, with tensors in one of its fields.
 
-    The attributes of the message are this object's: `response.item_ids` is `response.message.item_ids`.
+    It has the attributes of the message: `response.item_ids` is `response.message.item_ids`.
 
     Args:
         content: The body of the response.
 
     Attributes:
-        content: The same, as bytes.
+        content: The body of the response, as bytes.
         message: The `PBResponse`.
     """
 
@@ -94,7 +94,8 @@ class RecResponse(TensorResponse):
         self._by_name = read_map(self._layout, data, self._map_field)
 
     def __getattr__(self, name: str) -> Any:
-        # `message` is not there when parsing has failed; and the message's own `__deepcopy__` would copy the message.
+        # `message` is missing after a failed parse; and the message's `__deepcopy__` would copy the message instead of
+        # this object.
         if name == "message" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.message, name)
@@ -103,5 +104,5 @@ class RecResponse(TensorResponse):
         return str(self.message)
 
     def to_string(self) -> str:
-        """The message as text, as protobuf prints it."""
+        """Return the message as text, in protobuf's text format."""
         return str(self)

@@ -1,4 +1,4 @@
-"""What a predict call accepts: anything that can say its body and read its answer."""
+"""The request argument of a predict call: an object that makes its body and parses its response."""
 
 from __future__ import annotations
 
@@ -11,53 +11,53 @@ from eas_tw.errors import BodyError
 
 
 class Request(Protocol):
-    """The official SDK's two methods, so its request classes are requests here too.
+    """The two methods of the official SDK's request classes, which are therefore accepted here.
 
-    A request may have an attribute `content_type`, a string, as well: the Content-Type that it is sent with unless the
-    program says another one (see `docs/requests`).
+    A request may also have a string attribute `content_type`: the Content-Type with which it is sent, unless the
+    program sets another (see `docs/requests`).
     """
 
     def to_string(self) -> bytes:
-        """The body to send; called once for each predict, before anything is sent."""
+        """Return the body to send; called once for each predict, before anything is sent."""
 
     def parse_response(self, content: bytes, /) -> Any:
-        """The answer, made from the body of a 200 response."""
+        """Parse the body of a 2xx response to the result of the call."""
 
 
 def as_request(data: object) -> Request:
-    """Make a request of what was given to predict.
+    """Convert the argument of predict to a request.
 
     Args:
-        data: A request (passed through), or text, bytes or any buffer (a `StringRequest` of it).
+        data: A request, which is returned unchanged; or text, bytes or any buffer, which becomes a `StringRequest`.
 
     Returns:
         An object with `to_string` and `parse_response`.
 
     Raises:
-        BodyError: It is none of these.
+        BodyError: The argument is none of these.
     """
-    if isinstance(data, (str, bytes)):  # `str | bytes` would be built anew for each call
+    if isinstance(data, (str, bytes)):  # `str | bytes` would be evaluated again for each call
         return StringRequest(data)
     if callable(getattr(data, "to_string", None)) and callable(getattr(data, "parse_response", None)):
         return cast("Request", data)
     try:
-        memoryview(data).release()  # type: ignore[arg-type]  # that is the question
+        memoryview(data).release()  # type: ignore[arg-type]  # the type is what is being checked
     except (TypeError, ValueError, BufferError) as error:
         raise BodyError(
             f"a request is str, bytes, a buffer, or an object with to_string() and parse_response(bytes); "
             f"got {type(data).__name__}"
         ) from error
-    return StringRequest(data)  # type: ignore[arg-type]  # it is a buffer
+    return StringRequest(data)  # type: ignore[arg-type]  # the check above passed: it is a buffer
 
 
 def as_body(content: object) -> bytes:
-    """The bytes of what `to_string` returned.
+    """Convert the result of `to_string` to bytes.
 
     Args:
-        content: Bytes or any buffer, whose memory is copied in row-major order; text is sent as UTF-8.
+        content: Bytes or any buffer, whose memory is copied in row-major order; text is encoded as UTF-8.
 
     Raises:
-        BodyError: It is none of these, or cannot be sent. No instance has seen it.
+        BodyError: The content is none of these, or cannot be encoded. Nothing has been sent to an instance.
     """
     if isinstance(content, bytes):
         return content

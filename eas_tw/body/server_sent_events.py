@@ -1,7 +1,7 @@
-"""Server-sent events, by the rules of the WHATWG HTML standard (§9.2.5 and §9.2.6).
+"""Parsing of server-sent events, by the WHATWG HTML standard (§9.2.5 and §9.2.6).
 
-The stream is UTF-8 with an optional byte order mark. Lines end with CR, LF or CRLF; a piece of the stream may end
-anywhere, inside a character and between CR and LF too.
+The stream is UTF-8 with an optional byte order mark. Lines end with CR, LF or CRLF. A piece of the stream may end
+anywhere, also inside a character and between CR and LF.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from typing import NamedTuple
 from eas_tw.errors import BodyError
 
 MAX_EVENT_BYTES = 1 << 20
-"""The default bound on one event. A server that never ends a line would fill the memory otherwise."""
+"""The default bound on one event, so that a server that never ends a line cannot fill the memory."""
 
 
 _RETRY_DIGITS = 18
-"""More would be longer than anybody waits, and slow to read."""
+"""The most digits of a reconnection time; a longer number would be of no use, and slow to parse."""
 
 
 class ServerSentEvent(NamedTuple):
     """One event.
 
     Attributes:
-        data: The lines of `data`, joined by newlines.
-        event: Its type; `message` if the server gave none.
-        id: The last event ID that the server sent so far; empty if none.
-        retry: The reconnection time that came with this event, in milliseconds; `None` if none did.
+        data: The values of the `data` lines, joined by newlines.
+        event: The event type; `message` if the server sent none.
+        id: The last event ID of the stream so far; empty if there is none.
+        retry: The reconnection time of this event in milliseconds; `None` if it has none.
     """
 
     data: str
@@ -36,7 +36,7 @@ class ServerSentEvent(NamedTuple):
 
 
 class LineSplitter:
-    """Turns the pieces of a body into lines of text, without their ends; LF, CR and CRLF end a line.
+    """Splits the pieces of a body into lines of text, without their ends; LF, CR and CRLF end a line.
 
     Args:
         max_line_bytes: Bound on one line.
@@ -50,7 +50,7 @@ class LineSplitter:
         self._after_cr = False
 
     def feed(self, piece: bytes) -> list[str]:
-        """The lines that a piece completes."""
+        """Return the lines that a piece completes."""
         text = self._decoder.decode(piece)
         if not text:
             return []
@@ -71,17 +71,17 @@ class LineSplitter:
         return lines
 
     def finish(self) -> list[str]:
-        """The last line, if it has no end."""
+        """Return the last line, if it has no line end."""
         rest = "".join([*self._rest, self._decoder.decode(b"", final=True)])
         self._rest = []
         return [rest] if rest else []
 
 
 class EventParser:
-    """Turns the pieces of a stream into events.
+    """Parses the pieces of a stream to events.
 
     Args:
-        max_event_bytes: Bound on one event: its data, and a line that has not ended.
+        max_event_bytes: Bound on one event: on its data, and on an unfinished line.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -95,10 +95,10 @@ class EventParser:
         self._retry: int | None = None
 
     def feed(self, piece: bytes) -> list[ServerSentEvent]:
-        """Take a piece of the stream.
+        """Parse a piece of the stream.
 
         Returns:
-            The events that it completes. An event that the stream's end leaves incomplete is none.
+            The events that it completes. An event that is incomplete at the end of the stream is dropped.
 
         Raises:
             BodyError: An event is larger than the bound.
@@ -131,10 +131,10 @@ class EventParser:
                 self._last_id = value
         elif name == "retry" and value.isascii() and value.isdigit():
             self._retry = int(value[:_RETRY_DIGITS])
-        # An empty name is a comment; other fields are ignored.
+        # A line with an empty name is a comment; other fields are ignored.
 
     def _dispatch(self) -> ServerSentEvent | None:
-        """End an event at an empty line; one without data is none."""
+        """Return the event that an empty line ends; `None` for an event without data."""
         data, kind = self._data, self._type
         self._data, self._data_size, self._type = [], 0, ""
         if not data:

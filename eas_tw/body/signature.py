@@ -1,7 +1,7 @@
-"""How a request proves who sent it: the signed form of Authorization, and the Date line it covers.
+"""Signature of a request: the signed form of Authorization, and the Date header that it covers.
 
-Functions of their arguments (WIRE.md §2). This module does not know where the token came from, which other headers are
-sent, or what time it is.
+The rules are on the page docs/reference/wire.md. These are pure functions: this module does not know the source of the
+token, the other headers, or the time.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import Any
 from eas_tw.body.hashes import md5_hex, sha1
 
 _BLOCK = 64
-"""Bytes of SHA-1's block."""
+"""Block size of SHA-1 in bytes."""
 
 
 class Signer:
     """Signs requests of one method to one path with one content type.
 
-    Thousands a second share what does not change within it.
+    All requests of one second share the parts that do not depend on the body.
 
     Args:
-        token: The service's token, encoded; the HMAC's key.
-        path: From `/api/predict/` on, query included, as in the request line; group services keep their slash:
+        token: The service's token, encoded; the key of the HMAC.
+        path: The path from `/api/predict/` on, with the query, as in the request line; group services keep their slash:
             `/api/predict/group/svc/v2?uid=7`.
         content_type: The value of the Content-Type header that is sent.
-        method: Such as `POST`.
+        method: The HTTP method.
     """
 
     __slots__ = ("_content_type", "_inner", "_lines", "_method", "_outer", "_path", "_second", "_tail")
@@ -43,11 +43,11 @@ class Signer:
         return f"Signer({self._path})"
 
     def lines(self, body: bytes, epoch_s: float) -> bytes:
-        """The header lines that a signature adds.
+        """Return the header lines of a signature.
 
         Args:
-            body: The bytes that go on the wire, after compression.
-            epoch_s: Now, in seconds since 1970-01-01 UTC, from the caller's clock; it may go backwards.
+            body: The body as sent, after compression.
+            epoch_s: The current time in seconds since 1970-01-01 UTC, from the caller's clock; it may go backwards.
 
         Returns:
             `Content-MD5` (32 hex digits), `Date` and `Authorization` (`EAS ` and the base64 of an HMAC-SHA1), each
@@ -71,7 +71,7 @@ class Signer:
 
 @lru_cache(maxsize=64)
 def _keyed(token: bytes) -> tuple[Any, Any]:
-    """The two hashes of HMAC (RFC 2104 §2), fed with the key: what `hmac.digest` does anew for each text."""
+    """Return HMAC's two hashes (RFC 2104 §2) after the key; `hmac.digest` would compute them again for each text."""
     key = sha1(token).digest() if len(token) > _BLOCK else token
     padded = key.ljust(_BLOCK, b"\0")
     inner = sha1(bytes(byte ^ 0x36 for byte in padded))
@@ -79,12 +79,12 @@ def _keyed(token: bytes) -> tuple[Any, Any]:
 
 
 def http_date(epoch_s: float) -> str:
-    """A moment as RFC 7231 §7.1.1.1 writes it, in true GMT, with English names whatever the locale.
+    """Format a time as RFC 9110 §5.6.7 requires, in GMT, with English names whatever the locale.
 
     Args:
         epoch_s: Seconds since 1970-01-01 UTC; the fraction is dropped.
 
     Returns:
-        Such as `Mon, 04 May 2026 19:11:22 GMT`.
+        Text such as `Mon, 04 May 2026 19:11:22 GMT`.
     """
     return formatdate(epoch_s // 1, usegmt=True)

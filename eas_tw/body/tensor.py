@@ -1,7 +1,7 @@
-"""One tensor of a body: written in one piece behind its head, and read without copying its payload.
+"""One tensor of a body: encoded as a head and a payload, and decoded without a copy of the payload.
 
-The message is dtype, shape, and one field with the elements; `layout` says where each body keeps them. What surrounds
-it (maps of inputs, lists of outputs) is each body's own matter.
+The message has dtype, shape, and one field with the elements; `layout` has the field numbers of each body. The
+enclosing messages (maps of inputs, lists of outputs) are in each body's module.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ _KEY, _VALUE = 1, 2  # of a map's entry
 
 @attrs.frozen
 class Encoded:
-    """A message ready to be joined: everything up to the elements of its tensor, then the elements.
+    """An encoded message in two parts: everything up to the elements of its tensor, and the elements.
 
     Attributes:
-        head: Whatever comes first, and the tag and length of the elements' field.
-        payload: The elements; for floats perhaps a view of the caller's own memory.
+        head: The fields before the elements, and the tag and length of the elements' field.
+        payload: The elements; for floats it may be a view of the caller's memory.
     """
 
     head: bytes
     payload: bytes | memoryview
 
     def __reduce__(self) -> tuple[type[Encoded], tuple[bytes, bytes]]:
-        # A view of an array cannot be pickled; a copy has the array's values of now.
+        # A view of an array cannot be pickled; the copy has the array's current values.
         return Encoded, (self.head, bytes(self.payload))
 
     def within(self, field: int, before: bytes = b"") -> Encoded:
-        """This as a field of the message around it, `before` being what else belongs to the field's message."""
+        """Return this message as a field of an enclosing one; `before` are the fields in front of it there."""
         size = len(before) + len(self.head) + len(self.payload)
         return Encoded(head(field, size) + before + self.head, self.payload)
 
     def keyed(self, field: int, key: bytes) -> Encoded:
-        """This as the entry of a map; protobuf writes one as a message of a key and a value."""
+        """Return this message as the entry of a map, which protobuf encodes as a message of a key and a value."""
         return self.within(_VALUE).within(field, delimited(_KEY, key))
 
 
 def joined(*parts: bytes, tensors: Iterable[Encoded], after: Iterable[bytes] = ()) -> bytes:
-    """A whole body, with one copy of every tensor."""
+    """Return a whole body, with one copy of every tensor."""
     chunks: list[bytes | memoryview] = [*parts]
     for tensor in tensors:
         chunks += (tensor.head, tensor.payload)
@@ -67,14 +67,14 @@ def encode(layout: Layout, shape: Sequence[int] | None, number: int | None, cont
     """Check a tensor and encode it.
 
     Args:
-        layout: Of the message.
-        shape: Its dimensions, `[]` for a scalar, None to take the content's own.
-        number: Its dtype, one of the DT_ constants; None to take the content's own.
-        content: Its elements in row-major order; see `content.flatten`.
-        where: For messages, such as `feed 'images'`.
+        layout: The layout of the message.
+        shape: The dimensions, `[]` for a scalar; `None` for the content's own shape.
+        number: The dtype, one of the `DT_…` constants; `None` for the content's own type.
+        content: The elements in row-major order; see `content.flatten`.
+        where: Name of the tensor for messages, such as `feed 'images'`.
 
     Raises:
-        BodyError: Shape, dtype and content do not fit; the text says which element and what it may be.
+        BodyError: Shape, dtype and content do not fit each other; the message names the element, and what is allowed.
     """
     dtype = dtype_for(layout, number, content, where)
     dims, flat = measure(dtype, shape, content, where)
@@ -89,15 +89,15 @@ def encode(layout: Layout, shape: Sequence[int] | None, number: int | None, cont
 
 
 def dtype_for(layout: Layout, number: int | None, content: Any, where: str) -> DType:
-    """The dtype that was given, or else the one the content tells."""
+    """Return the dtype with the given number; without a number, the one that the content states."""
     return layout.dtype_told(code_told(content, where), where) if number is None else layout.dtype_of(number, where)
 
 
 def measure(dtype: DType, shape: Sequence[int] | None, content: Any, where: str) -> tuple[tuple[int, ...], Flat]:
-    """The dimensions of a tensor, and its elements laid out flat.
+    """Return the dimensions of a tensor, and its elements as a flat sequence.
 
     Raises:
-        BodyError: They do not fit each other, or are none.
+        BodyError: Shape and content do not fit each other, or one of them is invalid.
     """
     given = None if shape is None else _dims(shape, where)
     flat = flatten(content, dtype, given, where)
@@ -121,10 +121,10 @@ def _dims(shape: Sequence[int], where: str) -> tuple[int, ...]:
 
 
 class ResponseTensor:
-    """A tensor read from a response: its payload is found and checked for size, and decoded when asked for.
+    """A tensor of a response: its payload is located and its size checked; it is decoded on demand.
 
     Args:
-        layout: Of the message.
+        layout: The layout of the message.
     """
 
     __slots__ = ("_chunks", "_dims", "_layout", "number")
@@ -136,15 +136,15 @@ class ResponseTensor:
         self._chunks: dict[int, list[memoryview]] = {}
 
     def merge(self, data: bytes, at: int, end: int) -> None:
-        """Read one message; a second one adds to the first, as protobuf merges messages.
+        """Read one message; a second one is merged with the first, as protobuf merges messages.
 
         Args:
             data: The whole body.
-            at: Where the message starts.
-            end: Where it ends.
+            at: The index where the message starts.
+            end: The index where it ends.
 
         Raises:
-            BodyError: It is not such a message.
+            BodyError: The bytes are no such message.
         """
         view = memoryview(data)
         layout = self._layout
@@ -166,22 +166,22 @@ class ResponseTensor:
 
     @property
     def shape(self) -> list[int]:
-        """Its dimensions as the response gives them.
+        """The dimensions in the response.
 
         Raises:
-            BodyError: They are not packed integers.
+            BodyError: The dimensions are not packed integers.
         """
         return read_dims(_joined(self._dims))
 
     def values(self, where: str, number: int | None = None) -> list[Any]:
-        """Its elements in row-major order, as Python floats, ints, bools or bytes.
+        """Return the elements in row-major order, as Python floats, ints, bools or bytes.
 
         Args:
-            where: For messages, such as `output 'scores'`.
-            number: The dtype to read, for a layout whose messages do not say theirs; None for the one that is there.
+            where: Name of the tensor for messages, such as `output 'scores'`.
+            number: The dtype to read, for a layout without a dtype field; `None` for the only one in the message.
 
         Raises:
-            BodyError: Its dtype is unknown, or its payload is broken.
+            BodyError: The dtype is unknown, or the payload is broken.
         """
         dtype = self._dtype(where, number)
         chunks = self._chunks.get(self._layout.field_of(dtype), [])
@@ -190,10 +190,10 @@ class ResponseTensor:
         return unpack(_joined(chunks), dtype)
 
     def as_numpy(self, where: str) -> Any:
-        """Its elements as a shaped array; floats are a read-only view of the response, strings are objects.
+        """Return the elements as a shaped array; floats are a read-only view of the response, strings are objects.
 
         Args:
-            where: For messages.
+            where: Name of the tensor for messages.
 
         Raises:
             BodyError: As for `values`; or the elements do not fill the shape; or numpy is not installed.
@@ -221,10 +221,10 @@ class ResponseTensor:
 
 
 def read_dims(payload: memoryview) -> list[int]:
-    """The dimensions of a packed field; they are few.
+    """Decode the packed field of the dimensions; a Python loop is fast enough for so few.
 
     Raises:
-        BodyError: It is not such a field.
+        BodyError: The payload is no such field.
     """
     data, at, dims = bytes(payload), 0, []
     while at < len(data):
@@ -234,25 +234,25 @@ def read_dims(payload: memoryview) -> list[int]:
 
 
 def fitting(shape: list[int], count: int, where: str) -> list[int]:
-    """The shape of `count` elements that came with `shape`.
+    """Return the shape of `count` elements that were sent with `shape`.
 
     Raises:
-        BodyError: They do not fit.
+        BodyError: The elements do not fill the shape.
     """
     if math.prod(shape) == count and all(dim >= 0 for dim in shape):
         return shape
-    if not shape:  # a response without a shape: elements in a row
+    if not shape:  # a response without a shape: one dimension
         return [count]
     raise BodyError(f"{where}: shape {shape} and {count} elements do not fit; get_values has the elements")
 
 
 def _joined(chunks: list[memoryview]) -> memoryview:
-    """The one packed field that repeated or unpacked ones amount to; one chunk, the usual case, is not copied."""
+    """Join the chunks of a repeated field to one packed field; one chunk, the usual case, is not copied."""
     return chunks[0] if len(chunks) == 1 else memoryview(b"".join(chunks))
 
 
 def _check_packed(layout: Layout, data: bytes, field: int, start: int, stop: int) -> None:
-    """A truncated or foreign payload is noticed while the response is parsed, at no cost per element."""
+    """Check that a payload is not truncated, from its size and its last byte, at no cost for each element."""
     width = layout.widths.get(field)
     if width and (stop - start) % width:
         raise BodyError(f"not protobuf: {stop - start} bytes of {8 * width}-bit floats at byte {start}")
@@ -261,10 +261,10 @@ def _check_packed(layout: Layout, data: bytes, field: int, start: int, stop: int
 
 
 def check_varints(data: bytes, start: int, stop: int) -> None:
-    """See that a packed field, or one varint, does not end inside a varint.
+    """Check that a packed field, or one varint, does not end inside a varint.
 
     Raises:
-        BodyError: It does.
+        BodyError: The field ends inside a varint.
     """
     if stop > start and data[stop - 1] >= 0x80:  # noqa: PLR2004 - the continuation bit
         raise BodyError(f"not protobuf: a packed field ends inside a varint at byte {stop}")

@@ -1,4 +1,4 @@
-"""Requests and responses that are text or plain bytes: JSON, most custom processors."""
+"""Bodies of text or plain bytes, for most custom processors."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class StringRequest(EqualByFixedBody):
-    """A body sent as it is.
+    """A body that is sent unchanged.
 
     Args:
-        data: Text, sent as UTF-8, or bytes, or any buffer, whose memory is copied now in row-major order.
+        data: Text, which is sent as UTF-8; or bytes; or any buffer, whose memory is copied now in row-major order.
 
     Raises:
-        BodyError: `data` is something else, or text that UTF-8 cannot carry (a lone surrogate).
+        BodyError: `data` is of another type, or text that UTF-8 cannot encode (a lone surrogate).
     """
 
     __slots__ = ("_body",)
@@ -31,19 +31,22 @@ class StringRequest(EqualByFixedBody):
         return f"StringRequest({len(self._body)} bytes)"
 
     def to_string(self) -> bytes:
-        """The body."""
+        """Return the body."""
         return self._body
 
     def parse_response(self, content: Buffer) -> StringResponse:
-        """The answer to this request; any bytes are one."""
+        """Wrap the response to this request; any bytes are valid."""
         return StringResponse(content)
 
 
 class StringResponse(EqualByContent):
-    """A response kept as bytes until it is asked for as text.
+    """A response of bytes, decoded as text on demand.
+
+    Args:
+        content: The body of the response.
 
     Attributes:
-        content: The bytes as they came, always there.
+        content: The body of the response, as bytes.
     """
 
     __slots__ = ("content",)
@@ -58,11 +61,11 @@ class StringResponse(EqualByContent):
         return f"StringResponse({len(self.content)} bytes)"
 
     def to_string(self) -> str:
-        """The response as UTF-8 text.
+        """Return the response as UTF-8 text.
 
         Raises:
-            BodyError: It is not UTF-8. Replacement characters would pass for a prediction, so there are none;
-                `content` still has the bytes.
+            BodyError: The response is not UTF-8. Replacement characters would look like a prediction, so there are
+                none; `content` has the bytes.
         """
         try:
             return self.content.decode()

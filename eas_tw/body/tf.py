@@ -1,4 +1,4 @@
-"""TensorFlow bodies: named input tensors in, named output tensors out (`tf_predict.proto`)."""
+"""Bodies of TensorFlow: named input tensors, named output tensors (`tf_predict.proto`)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ _OUTPUTS = 1
 
 
 class TFRequest(EqualByBody, ArrayDataTypes):
-    """The inputs of one prediction.
+    """The inputs of a prediction.
 
-    A request may be sent, changed and sent again: each `to_string` is a whole new body.
+    A request may be sent, changed and sent again: each `to_string` makes a new body.
 
     Args:
-        signature_name: Of the saved model, such as `predict_images`; `saved_model_cli show --all` lists them.
+        signature_name: The signature of the saved model, such as `predict_images`; `saved_model_cli show --all` lists
+            them.
     """
 
     def __init__(self, signature_name: str = "") -> None:
@@ -38,10 +39,10 @@ class TFRequest(EqualByBody, ArrayDataTypes):
         return f"TFRequest({self.signature_name!r}, feeds={list(self._feeds)}, fetches={list(self._fetches)})"
 
     def set_signature_name(self, signature_name: str) -> None:
-        """Name the saved model's signature.
+        """Set the saved model's signature.
 
         Raises:
-            BodyError: It is not text.
+            BodyError: The name is not text.
         """
         encoded = utf8(signature_name, "signature_name")
         self._signature = delimited(_SIGNATURE_NAME, encoded) if encoded else b""
@@ -50,30 +51,31 @@ class TFRequest(EqualByBody, ArrayDataTypes):
     def add_feed(
         self, name: str, shape: Sequence[int] | None = None, dtype: int | None = None, content: Any = None
     ) -> None:
-        """Add an input; the same name again replaces it.
+        """Add an input; an input of the same name is replaced.
 
-        Everything is checked and encoded now, with one exception: floats that already are in memory as the wire has
-        them (a row-major float32 array for DT_FLOAT, float64 for DT_DOUBLE) are borrowed until `to_string`, which
-        copies them once. Changing such an array in place changes what the next `to_string` sends, never a body that
-        was made before; pass a copy to keep the values of now.
+        The input is checked and encoded now, with one exception: floats with the wire's memory layout (a row-major
+        float32 array for DT_FLOAT, float64 for DT_DOUBLE) are borrowed until `to_string`, which copies them once.
+        Changing such an array in place changes what the next `to_string` returns, and never a body that was made
+        before; pass a copy to keep the current values.
 
         Args:
-            name: Of the input.
-            shape: Its dimensions, such as `[batch, 784]`; `[]` is a scalar, None takes the shape of the content.
-            dtype: One of the `DT_…` constants. Numbers convert to DT_FLOAT and DT_DOUBLE; nothing else converts. None
-                takes the type of the content where that has one: an array, a typed buffer, bools, text.
-            content: The elements in row-major order: a list, nested lists, an array or anything with `__array__`,
-                of any layout and byte order, or a buffer. Plain bytes are raw little-endian memory if they have
-                the shape's size in memory, else one element from 0 to 255 each. DT_STRING takes bytes and str.
+            name: The input's name.
+            shape: The dimensions, such as `[batch, 784]`; `[]` for a scalar; `None` for the shape of the content.
+            dtype: One of the `DT_…` constants. Numbers are converted to DT_FLOAT and DT_DOUBLE; there is no other
+                conversion. `None` for the type of the content, if it has one: an array, a typed buffer, bools, text.
+            content: The elements in row-major order: a list, nested lists, an array or an object with `__array__`, of
+                any layout and byte order, or a buffer. Plain bytes are raw little-endian memory if their size fits the
+                shape, else one element from 0 to 255 each. DT_STRING takes bytes and str.
 
         Raises:
-            BodyError: Name, shape, dtype and content do not fit; the text says where and what would.
+            BodyError: Name, shape, dtype and content do not fit each other; the message says where, and what is
+                allowed.
         """
         key = utf8(name, "the name of a feed")
         self._feeds[name] = encode(TF, shape, dtype, content, f"feed {name!r}").keyed(_INPUTS, key)
 
     def add_fetch(self, name: str) -> None:
-        """Ask for an output; without any, the service sends all.
+        """Request an output; without any such request, the service sends all outputs.
 
         Raises:
             BodyError: The name is not text.
@@ -81,11 +83,11 @@ class TFRequest(EqualByBody, ArrayDataTypes):
         self._fetches[name] = delimited(_OUTPUT_FILTER, utf8(name, "the name of a fetch"))
 
     def to_string(self) -> bytes:
-        """The body, made with one copy of every tensor."""
+        """Return the body, made with one copy of every tensor."""
         return joined(self._signature, tensors=self._feeds.values(), after=self._fetches.values())
 
     def parse_response(self, content: Buffer) -> TFResponse:
-        """The answer to this request.
+        """Parse the response to this request.
 
         Raises:
             BodyError: The bytes are no TensorFlow response.
@@ -94,16 +96,16 @@ class TFRequest(EqualByBody, ArrayDataTypes):
 
 
 class TFResponse(TensorResponse):
-    """The outputs of one prediction, found when made, decoded when asked for.
+    """The outputs of a prediction, located when the response is made, and decoded on demand.
 
     Args:
         content: The body of the response.
 
     Attributes:
-        content: The same, as bytes.
+        content: The body of the response, as bytes.
 
     Raises:
-        BodyError: It is no TensorFlow response: cut short, or HTML, JSON or another kind of body.
+        BodyError: The body is no TensorFlow response: it is truncated, or it is HTML, JSON or another kind of body.
     """
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""PyTorch bodies: tensors by place or by name in, and out (`pytorch_predict.proto`)."""
+"""Bodies of PyTorch: input and output tensors by index or by name (`pytorch_predict.proto`)."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 _INPUTS, _OUTPUT_FILTER, _MAP_INPUTS, _DEBUG_LEVEL = 1, 2, 3, 100
 _OUTPUTS, _MAP_OUTPUTS = 1, 2
-_MOST_INPUTS = 1 << 16  # a mistaken index must not fill memory with gaps
+_MOST_INPUTS = 1 << 16  # so that a wrong index cannot fill the memory with empty tensors
 _GAP = Encoded(delimited(_INPUTS, b""), b"")
 
 
 class TorchRequest(EqualByBody, ArrayDataTypes):
-    """The inputs of one prediction by a TorchScript model.
+    """The inputs of a prediction by a TorchScript model.
 
-    A request may be sent, changed and sent again: each `to_string` is a whole new body.
+    A request may be sent, changed and sent again: each `to_string` makes a new body.
 
     Args:
-        flag: Whether the body is compressed with snappy, for a service whose `rpc.decompressor` says so. Needs the
-            extra `compression`. Leave it False where `ClientConfig.compress` is set.
+        flag: Whether the body is compressed with snappy, for a service whose `rpc.decompressor` is snappy. This needs
+            the extra `compression`. Leave it `False` where `ClientConfig.compress` is set.
 
     Raises:
-        ConfigError: `flag` is set, and snappy is not there.
+        ConfigError: `flag` is set, and cramjam is not installed.
     """
 
     def __init__(self, flag: bool = False) -> None:  # noqa: FBT001, FBT002 - the official signature
@@ -54,16 +54,17 @@ class TorchRequest(EqualByBody, ArrayDataTypes):
     def add_feed(
         self, index: int, shape: Sequence[int] | None = None, dtype: int | None = None, content: Any = None
     ) -> None:
-        """Add an input by its place; the same place again replaces it, and places left out are sent empty.
+        """Add an input by its index; it replaces one of the same index, and omitted indexes are sent empty.
 
         Args:
-            index: The argument's place in the model's `forward`, from 0.
+            index: The position of the argument in the model's `forward`, from 0.
             shape: As for `TFRequest.add_feed`.
-            dtype: The same; this body has no DT_BOOL.
-            content: The same.
+            dtype: As for `TFRequest.add_feed`; this body has no DT_BOOL.
+            content: As for `TFRequest.add_feed`.
 
         Raises:
-            BodyError: Index, shape, dtype and content do not fit; the text says where and what would.
+            BodyError: Index, shape, dtype and content do not fit each other; the message says where, and what is
+                allowed.
         """
         place = whole(index, "the index of a feed", 0, _MOST_INPUTS - 1)
         self._feeds[place] = encode(TORCH, shape, dtype, content, f"feed {place}").within(_INPUTS)
@@ -71,13 +72,13 @@ class TorchRequest(EqualByBody, ArrayDataTypes):
     def add_feed_map(
         self, name: str, shape: Sequence[int] | None = None, dtype: int | None = None, content: Any = None
     ) -> None:
-        """Add an input by its name, for a model that takes a dictionary; the same name again replaces it.
+        """Add an input by its name, for a model that takes a dictionary; an input of the same name is replaced.
 
         Args:
             name: The key in the dictionary.
             shape: As for `add_feed`.
-            dtype: The same.
-            content: The same.
+            dtype: As for `add_feed`.
+            content: As for `add_feed`.
 
         Raises:
             BodyError: As for `add_feed`.
@@ -86,7 +87,7 @@ class TorchRequest(EqualByBody, ArrayDataTypes):
         self._named[name] = encode(TORCH, shape, dtype, content, f"feed {name!r}").keyed(_MAP_INPUTS, key)
 
     def add_fetch(self, index: int) -> None:
-        """Ask for an output by its place; without any, the service sends all.
+        """Request an output by its index; without any such request, the service sends all outputs.
 
         Raises:
             BodyError: The index is no integer of 32 bits.
@@ -95,7 +96,7 @@ class TorchRequest(EqualByBody, ArrayDataTypes):
         self._fetches[place] = int32(place)
 
     def set_debug_level(self, debug_level: int = 0) -> None:
-        """Ask the service for diagnostics; 0 for none.
+        """Request diagnostics from the service; 0 for none.
 
         Raises:
             BodyError: The level is no integer of 32 bits.
@@ -104,7 +105,7 @@ class TorchRequest(EqualByBody, ArrayDataTypes):
         self._debug_level = varint(_DEBUG_LEVEL << 3 | VARINT) + int32(level) if level else b""
 
     def to_string(self) -> bytes:
-        """The body, made with one copy of every tensor."""
+        """Return the body, made with one copy of every tensor."""
         inputs = [self._feeds.get(place, _GAP) for place in range(max(self._feeds, default=-1) + 1)]
         fetches = delimited(_OUTPUT_FILTER, b"".join(self._fetches.values())) if self._fetches else b""
         tensors = [*inputs, Encoded(fetches, b""), *self._named.values()]
@@ -112,7 +113,7 @@ class TorchRequest(EqualByBody, ArrayDataTypes):
         return compression.compress("snappy", body) if self.flag else body
 
     def parse_response(self, content: Buffer) -> TorchResponse:
-        """The answer to this request; services do not compress it.
+        """Parse the response to this request; services do not compress it.
 
         Raises:
             BodyError: The bytes are no PyTorch response.
@@ -121,16 +122,16 @@ class TorchRequest(EqualByBody, ArrayDataTypes):
 
 
 class TorchResponse(TensorResponse):
-    """The outputs of one prediction, by place, and by name where the model returns a dictionary.
+    """The outputs of a prediction, by index, and by name where the model returns a dictionary.
 
     Args:
         content: The body of the response.
 
     Attributes:
-        content: The same, as bytes.
+        content: The body of the response, as bytes.
 
     Raises:
-        BodyError: It is no PyTorch response: cut short, or HTML, JSON or another kind of body.
+        BodyError: The body is no PyTorch response: it is truncated, or it is HTML, JSON or another kind of body.
     """
 
     __slots__ = ()
@@ -146,11 +147,11 @@ class TorchResponse(TensorResponse):
         self._by_name = read_map(TORCH, data, _MAP_OUTPUTS)
 
     def get_tensor_shape_map(self, name: str) -> list[int]:
-        """The dimensions of an output of the dictionary; `get_tensor_shape` takes names too."""
+        """Return the dimensions of a named output; `get_tensor_shape` also accepts names."""
         return self.get_tensor_shape(_name(name))
 
     def get_values_map(self, name: str) -> list[Any]:
-        """The elements of an output of the dictionary; `get_values` takes names too."""
+        """Return the elements of a named output; `get_values` also accepts names."""
         return self.get_values(_name(name))
 
 

@@ -1,4 +1,7 @@
-"""TorchRec bodies: typed features of user, context and items in, tensors out (`torchrec_predict.proto`)."""
+"""Bodies of TorchRec: typed features of user, context and items in the request, tensors in the response.
+
+The schema is `torchrec_predict.proto`.
+"""
 
 from __future__ import annotations
 
@@ -20,48 +23,48 @@ _MAP_OUTPUTS = 1
 class TorchRecRequest(RecRequest):
     """Features of a user and the items to score.
 
-    Types of features are named as in the official SDK: `STRING FLOAT DOUBLE INT BIGINT INT64`, `LIST<…>` and `ARRAY<…>`
-    of one, `LIST<LIST<…>>`, and `MAP<key,value>`, in either case. Lists may be arrays or buffers.
+    The feature types have the names of the official SDK: `STRING FLOAT DOUBLE INT BIGINT INT64`, `LIST<…>` and
+    `ARRAY<…>` of one, `LIST<LIST<…>>`, and `MAP<key,value>`, in upper or lower case. Lists may be arrays or buffers.
 
-    A request may be sent, changed and sent again: each `to_string` is a whole new body.
+    A request may be sent, changed and sent again: each `to_string` makes a new body.
     """
 
     _package = "eas_tw.torchrec"
 
     def add_feed(self, data: PBRequest | Buffer, dbg_lvl: int = 0) -> None:
-        """Start from a whole message, in place of everything added before.
+        """Start from a whole message, which replaces everything added before.
 
         Args:
             data: A `PBRequest` (`eas_tw.body.schema.torchrec_predict_pb2`, or the official SDK's), which is copied, or
                 its bytes.
-            dbg_lvl: Diagnostics to ask for; what the message says of it does not count, as in the official SDK.
+            dbg_lvl: Level of diagnostics to request; it overrides the message's, as in the official SDK.
 
         Raises:
-            BodyError: It is no such message.
+            BodyError: The data is no such message.
         """
         self._feed(data, dbg_lvl)
 
     def add_user_fea(self, k: str, value: Any, dtype: str) -> None:
-        """Add a feature of the user; the same name again replaces it.
+        """Add a user feature; a feature of the same name is replaced.
 
         Args:
-            k: Its name.
-            value: Of the type `dtype` says.
-            dtype: Such as `BIGINT`, `LIST<FLOAT>` or `MAP<STRING,INT64>`.
+            k: The feature's name.
+            value: A value of the type `dtype`.
+            dtype: The name of the type, such as `BIGINT`, `LIST<FLOAT>` or `MAP<STRING,INT64>`.
 
         Raises:
-            BodyError: Name, type and value do not fit; the text says what would.
+            BodyError: Name, type and value do not fit each other; the message says what is allowed.
         """
         feature = self.add_feat(value, dtype, f"user feature {k!r}")
         self._message.user_features[text(k, "the name of a user feature")].CopyFrom(feature)
 
     def add_context_fea(self, k: str, value: Any, dtype: str) -> None:
-        """Add a feature of the context; the same name again adds the next item's value.
+        """Add a context feature; each call with the same name adds the value of the next item.
 
         Args:
-            k: Its name.
+            k: The feature's name.
             value: As for `add_user_fea`.
-            dtype: The same.
+            dtype: As for `add_user_fea`.
 
         Raises:
             BodyError: As for `add_user_fea`.
@@ -70,12 +73,12 @@ class TorchRecRequest(RecRequest):
         self._message.context_features[text(k, "the name of a context feature")].features.append(feature)
 
     def add_item_fea(self, k: str, value: Any, dtype: str) -> None:
-        """Add a feature of an item; the same name again adds the next item's value.
+        """Add an item feature; each call with the same name adds the value of the next item.
 
         Args:
-            k: Its name.
+            k: The feature's name.
             value: As for `add_user_fea`.
-            dtype: The same.
+            dtype: As for `add_user_fea`.
 
         Raises:
             BodyError: As for `add_user_fea`.
@@ -84,12 +87,12 @@ class TorchRecRequest(RecRequest):
         self._message.item_features[text(k, "the name of an item feature")].features.append(feature)
 
     def add_feat(self, value: Any, dtype: str, where: str = "a feature") -> PBFeature:
-        """A feature by itself.
+        """Make a feature without adding it.
 
         Args:
             value: As for `add_user_fea`.
-            dtype: The same.
-            where: What errors call it.
+            dtype: As for `add_user_fea`.
+            where: Name of the feature in errors.
 
         Raises:
             BodyError: As for `add_user_fea`.
@@ -99,16 +102,16 @@ class TorchRecRequest(RecRequest):
         return feature
 
     def add_meta_data(self, k: str, value: Any) -> None:
-        """Add a field of the request's meta data; a number is sent as its text.
+        """Add an entry of the request's meta data; a number is converted to text.
 
         Raises:
-            BodyError: Name or value is text that UTF-8 cannot carry.
+            BodyError: Name or value is text that UTF-8 cannot encode.
         """
         name = text(k, "the name of a field of meta data")
         self._message.meta_data[name] = spelled(value, f"meta data {k!r}")
 
     def parse_response(self, content: Buffer) -> TorchRecResponse:
-        """The answer to this request.
+        """Parse the response to this request.
 
         Raises:
             BodyError: The bytes are no TorchRec response.
@@ -117,19 +120,19 @@ class TorchRecRequest(RecRequest):
 
 
 class TorchRecResponse(RecResponse):
-    """The outputs, as the service's `PBResponse`, whose attributes are this object's: `response.item_ids`.
+    """The outputs, with the attributes of the service's `PBResponse`, such as `response.item_ids`.
 
-    The tensors of `map_outputs` can be had by `get_values`, `get_tensor_shape` and `as_numpy`.
+    `get_values`, `get_tensor_shape` and `as_numpy` return the tensors of `map_outputs`.
 
     Args:
         content: The body of the response.
 
     Attributes:
-        content: The same, as bytes.
+        content: The body of the response, as bytes.
         message: The `PBResponse`.
 
     Raises:
-        BodyError: It is no TorchRec response: cut short, or HTML, JSON or another kind of body.
+        BodyError: The body is no TorchRec response: it is truncated, or it is HTML, JSON or another kind of body.
     """
 
     __slots__ = ()

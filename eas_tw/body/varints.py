@@ -1,9 +1,9 @@
-"""Protobuf's varints in bulk, by numpy: whole arrays at a time, never an element.
+"""Encoding and decoding of protobuf's varints with numpy, a whole array at a time.
 
-A varint is an integer's bits in groups of seven, one group a byte, lowest first, the top bit of every byte but the last
-set. Eight groups fit a 64-bit word, so *spreading* the low 56 bits of each element over a word's bytes makes its first
-eight bytes in three steps of masks and shifts; *squeezing* is the way back. The ninth and tenth bytes, which only very
-large and negative numbers have, go separately.
+A varint has an integer's bits in groups of seven, one group in each byte, the lowest first; the top bit is set in every
+byte but the last. Eight groups fit into a 64-bit word. *Spreading* the low 56 bits of each element over the bytes of a
+word makes its first eight bytes in three steps of masks and shifts; *squeezing* is the reverse. The ninth and tenth
+bytes, which only very large and negative numbers have, are handled separately.
 
 Only `ndarrays` imports this module, because it imports numpy.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Words = NDArray[np.uint64]
 
-#: Elements at a time, so that the working set stays in the processor's cache.
+#: Elements processed at a time, so that the working set stays in the processor's cache.
 _BLOCK = 16384
 _WORD = 8
 _LONGEST = 10
@@ -30,9 +30,9 @@ _MORE = 0x80
 _U = np.uint64
 #: The smallest number of three bytes, and one that is larger than all.
 _THREE_BYTES, _HUGE = 1 << 14, 1 << 64
-#: By a double's exponent, with its offset of 1023: how many groups of seven bits the integer before it has.
+#: Number of seven-bit groups of an integer, by the exponent of the double below it, with its offset of 1023.
 _SIZE_BY_EXPONENT = np.array([1] * 1023 + [bits // 7 + 1 for bits in range(64)], np.uint8)
-#: The largest number a step can be left out for, and the step: bits that stay, bits that move, how far.
+#: For each step: the largest number for which it can be skipped, the bits that stay, the bits that move, and how far.
 _STEPS = [
     (_U(0x0FFFFFFF), _U(0x000000000FFFFFFF), _U(0x00FFFFFFF0000000), _U(4)),
     (_U(0x3FFF), _U(0x00003FFF00003FFF), _U(0x0FFFC0000FFFC000), _U(2)),
@@ -47,7 +47,7 @@ def pack(values: NDArray[Any]) -> bytes:
     """Encode integers; negative ones take ten bytes, as protobuf's int32 and int64 do.
 
     Args:
-        values: One-dimensional, of any integer type and byte order.
+        values: A one-dimensional array of any integer type and byte order.
 
     Returns:
         The payload of a packed field.
@@ -71,7 +71,7 @@ def unpack(payload: memoryview) -> Words:
         payload: Any bytes.
 
     Returns:
-        The numbers, negative ones in two's complement of 64 bits.
+        The numbers; negative ones in two's complement of 64 bits.
 
     Raises:
         BodyError: The payload ends inside a varint, or has one of more than 64 bits.
@@ -90,7 +90,7 @@ def unpack(payload: memoryview) -> Words:
 
 
 def _pack_short(values: NDArray[Any]) -> bytes:
-    """Numbers of one or two bytes, such as pixels: pairs of bytes, without the second ones that are nothing."""
+    """Encode numbers of one or two bytes, such as pixels: as pairs of bytes, without the unused second ones."""
     words = values.astype("<u2")
     high = words & np.uint16(0x3F80)
     is_long = high != 0
@@ -102,10 +102,10 @@ def _pack_short(values: NDArray[Any]) -> bytes:
 
 
 def _pack_block(values: NDArray[Any], out: NDArray[np.uint8]) -> int:
-    """Store each element's word at its place, in order: a short one spills over its successors, which come after it.
+    """Store the word of each element at its start, in ascending order, and return the number of bytes used.
 
-    A spill ends before the ninth byte of any successor, so the last bytes of long ones are safe.
-    Returns the bytes used.
+    The word of a short varint extends over its successors, which are written after it. It ends before the ninth byte of
+    any successor, so the last bytes of long varints are not overwritten.
     """
     numbers = values.astype(np.int64).view(_U) if values.dtype.kind == "i" else values.astype(_U)
     sizes = _sizes(numbers)
@@ -136,10 +136,10 @@ def _unpack_block(raw: NDArray[np.uint8], starts: NDArray[np.intp], sizes: NDArr
 
 
 def _sizes(numbers: Words) -> NDArray[np.uint8]:
-    """Bytes of each; a double's exponent is the place of the top bit, if rounding cannot carry into it."""
+    """Return the size of each varint, by the exponent of a double, which is the position of the top bit."""
     top = numbers >> _U(1)
     np.invert(top, out=top)
-    top &= numbers  # without the bit below the top one, so nothing is rounded up to the next power of two
+    top &= numbers  # clear the bit below the top one, so that no number is rounded up to the next power of two
     exponents = top.astype(np.float64).view(_U)
     exponents >>= _U(52)
     return _SIZE_BY_EXPONENT.take(exponents.view(np.int64))
@@ -167,7 +167,7 @@ def _squeeze(words: Words) -> Words:
 
 
 def _words_at_every_byte(memory: NDArray[np.uint8]) -> Words:
-    """A little-endian 64-bit word starting at each byte but the last seven: the same memory, overlapping."""
+    """Return a little-endian 64-bit word at each byte but the last seven, as an overlapping view of the memory."""
     return np.ndarray((memory.size - _WORD + 1,), "<u8", memory, 0, (1,))
 
 

@@ -1,8 +1,8 @@
-"""The protobuf wire format, as much as tensors need of it: tags and lengths to write, fields to scan.
+"""The part of the protobuf wire format that tensors need: writing tags and lengths, scanning fields.
 
-It exists because a tensor is one long field: packed floats are the tensor's own memory behind a tag and a length, so
-they can go from the caller's buffer to the wire, and from a response to an array, without an object per element.
-It knows no message. Rules: https://protobuf.dev/programming-guides/encoding/.
+A tensor is one long field. Packed floats are the tensor's memory after a tag and a length, so they can be copied from
+the caller's buffer to the wire, and viewed as an array in a response, without an object for each element. This module
+does not know the messages. The format is described at https://protobuf.dev/programming-guides/encoding/.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FIXED_SIZES = {FIXED64: 8, FIXED32: 4}
 
 
 def varint(value: int) -> bytes:
-    """A non-negative integer, seven bits a byte, lowest first."""
+    """Encode a non-negative integer, seven bits in a byte, the lowest first."""
     if value <= 0x7F:  # noqa: PLR2004 - one byte: most of them
         return _ONE_BYTE[value]
     out = bytearray()
@@ -42,25 +42,25 @@ def varint(value: int) -> bytes:
 
 
 def head(field: int, size: int) -> bytes:
-    """What comes before `size` bytes of a string, a submessage or a packed field: its tag and length."""
+    """Return the tag and length in front of a string, submessage or packed field of `size` bytes."""
     return varint(field << 3 | DELIMITED) + varint(size)
 
 
 def delimited(field: int, payload: bytes) -> bytes:
-    """A whole string, submessage or packed field."""
+    """Encode a whole string, submessage or packed field."""
     return head(field, len(payload)) + payload
 
 
 def int32(value: int) -> bytes:
-    """An int32, an int64 or an enum: negative ones take ten bytes."""
+    """Encode an int32, an int64 or an enum; negative ones take ten bytes."""
     return varint(value % 2**64)
 
 
 def utf8(text: Any, what: str) -> bytes:
-    """Text as protobuf has it.
+    """Encode text as UTF-8.
 
     Raises:
-        BodyError: It is not text, or text UTF-8 cannot carry.
+        BodyError: The value is not text, or text that UTF-8 cannot encode.
     """
     try:
         return text.encode()  # type: ignore[no-any-return]
@@ -73,14 +73,14 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 
     Args:
         data: The whole body.
-        at: Where the varint starts.
-        end: Where the message it is part of ends.
+        at: The index where the varint starts.
+        end: The index where the enclosing message ends.
 
     Returns:
-        Its value as an unsigned integer of 64 bits, and where the next thing starts.
+        The value as an unsigned integer of 64 bits, and the index after the varint.
 
     Raises:
-        BodyError: The message ends inside it, or it is longer than 64 bits.
+        BodyError: The message ends inside the varint, or the varint is longer than 64 bits.
     """
     if at < end and data[at] < 0x80:  # noqa: PLR2004 - one byte: most of them
         return data[at], at + 1
@@ -100,19 +100,19 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def scan(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Walk the fields of one message; groups, which no EAS body has, are checked and passed over.
+    """Iterate over the fields of one message; groups, which no EAS body has, are checked and skipped.
 
     Args:
         data: The whole body.
-        at: Where the message starts.
-        end: Where it ends.
+        at: The index where the message starts.
+        end: The index where it ends.
 
     Yields:
-        `(field, wire type, start, stop)` where `data[start:stop]` is the value: a varint's bytes, 4 or 8 fixed bytes,
-        or what follows a length.
+        `(field, wire type, start, stop)`, where `data[start:stop]` is the value: the bytes of a varint, 4 or 8 fixed
+        bytes, or the bytes after a length.
 
     Raises:
-        BodyError: The bytes are not a protobuf message.
+        BodyError: The bytes are no protobuf message.
     """
     while at < end:
         tag, at = _read_tag(data, at, end)
@@ -136,7 +136,7 @@ def _read_tag(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def _extent(data: bytes, at: int, end: int, tag: int) -> tuple[int, int]:
-    """Where the value behind a tag starts and stops."""
+    """Return the start and stop indexes of the value after a tag."""
     wire = tag & 7
     start = at
     if wire == DELIMITED:
@@ -154,7 +154,7 @@ def _extent(data: bytes, at: int, end: int, tag: int) -> tuple[int, int]:
 
 
 def _skip_group(data: bytes, at: int, end: int, tag: int) -> int:
-    """Pass over a group and the groups in it; returns where it ends."""
+    """Skip a group and the groups in it; return the index of its end."""
     open_fields = [tag >> 3]
     while open_fields:
         if at >= end:

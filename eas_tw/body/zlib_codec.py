@@ -1,7 +1,7 @@
-"""gzip, zlib and raw deflate in steps, by the standard library's zlib.
+"""gzip, zlib and raw deflate in steps, with the standard library's zlib.
 
-The work is linear in what comes and what is produced, whatever the data: gzip files may consist of any number of
-members (RFC 1952 §2.2), and a naive loop copies the whole rest for each of them.
+The time is linear in the sizes of input and output for any data. A gzip file may have any number of members (RFC 1952
+§2.2), and a simple loop would copy the whole rest for each of them.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from eas_tw.body.steps import Steps
 
 GZIP, ZLIB, RAW = 31, 15, -15
-"""Window bits, which tell zlib the format."""
+"""Window bits, which select zlib's format."""
 
-_LEVEL = 1  # a request waits while it is compressed; level 6 takes three times as long for a tenth fewer bytes
+_LEVEL = 1  # a call waits for its compression; level 6 takes three times as long for a tenth fewer bytes
 _LEAST_FED, _MOST_FED = 1 << 10, 1 << 16
 _INPUT_COST = 4
-"""What a byte of input counts beside the output: blocks that produce nothing take time, too."""
+"""The cost of a byte of input in bytes of output: blocks without output take time, too."""
 _MEMBER_COST = 1 << 12
-"""What the beginning of a member counts beside its bytes: a new decompressor takes as long as some kilobytes do."""
+"""The additional cost of a member in bytes of output: a new decompressor takes as long as some kilobytes."""
 _DEFLATE_METHOD, _METHOD_MASK, _HEADER_MODULUS = 8, 0x0F, 31
 
 
 def format_of_deflate(data: bytes) -> int:
-    """Tell the two formats apart that servers send as Content-Encoding `deflate`.
+    """Distinguish the two formats that servers send as Content-Encoding `deflate`.
 
-    RFC 9110 §8.4.1.2 means zlib's format; some servers send the bare stream. zlib's two header bytes are a multiple of
-    31 and name method 8, which as a bare stream would be a stored block with nonzero padding.
+    RFC 9110 §8.4.1.2 means zlib's format; some servers send the raw stream. zlib's two header bytes are a multiple of
+    31 and contain method 8, which in a raw stream would be a stored block with nonzero padding.
 
     Returns:
         `ZLIB` or `RAW`.
@@ -46,10 +46,11 @@ def inflating(data: bytes, window_bits: int, limit: int) -> Steps[bytes]:
     Args:
         data: The whole body, not empty.
         window_bits: `GZIP`, `ZLIB` or `RAW`.
-        limit: The most bytes the result may have.
+        limit: The greatest size of the result in bytes.
 
     Raises:
-        UnreadableError: It is not in that format, cut short, followed by something else, or larger than the limit.
+        UnreadableError: The data is not in that format, is truncated, is followed by other data, or is larger than the
+            limit.
     """
     inflater = _Inflater(data, window_bits, limit)
     while True:
@@ -63,11 +64,11 @@ def inflating(data: bytes, window_bits: int, limit: int) -> Steps[bytes]:
 
 
 class _Inflater:
-    """A body that is being decompressed, member by member.
+    """State of the decompression of a body, member by member.
 
     Attributes:
-        parts: What was produced so far.
-        at: How much of the body was read.
+        parts: The output so far.
+        at: The number of bytes of the body that were read.
     """
 
     def __init__(self, data: bytes, window_bits: int, limit: int) -> None:
@@ -89,7 +90,7 @@ class _Inflater:
                 yield
                 self._budget = STEP_BYTES
             if not tail:
-                # Little at first: what a short member leaves of it is copied.
+                # Small at first, because the rest after a short member is copied.
                 tail = self._read(fed)
                 fed = min(2 * fed, _MOST_FED)
             part = self._produce(stream, tail)
@@ -99,7 +100,7 @@ class _Inflater:
         self.at -= len(stream.unused_data)
 
     def padding(self) -> Steps[None]:
-        """Skip zeros after a member; files are sometimes padded."""
+        """Skip zeros after a member, with which some programs pad gzip files."""
         while self._data[self.at : self.at + 1] == b"\0":
             if self._budget <= 0:
                 yield
@@ -127,7 +128,7 @@ class _Inflater:
 
 
 def deflating(data: bytes, window_bits: int) -> Steps[bytes]:
-    """Compress in steps; the same bytes give the same bytes.
+    """Compress in steps; the result is deterministic.
 
     Args:
         data: The whole body.

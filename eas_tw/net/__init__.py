@@ -1,1 +1,1 @@
-"""The Twisted shell: sockets, timers and Deferreds; it asks policy, acts, and reports the outcome back."""
+"""Sockets, timers and Deferreds of the client; the package does what policy decides, and reports the outcome."""

@@ -1,6 +1,6 @@
-"""The GET of a document by an agent that the user gave, such as a proxy's; and a body up to a limit.
+"""GET of a document through an agent that the user passed, such as a proxy's; and collecting a body up to a limit.
 
-Without one the control plane is asked by `net.fetch`.
+Without such an agent `net.fetch` asks the control plane.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _OK = 200
 
 
 class AgentFetcher:
-    """GETs documents within bounds: no redirects, a limit on time and on size.
+    """Fetches documents within limits of time and size; redirects are not followed.
 
     Args:
         clock: The reactor.
-        agent: Whose sockets are the user's business.
-        timeout_s: Bound on one document, from the first byte out to the last byte in.
-        max_bytes: Bound on its size, after decompression.
+        agent: The user's agent; its sockets are neither counted nor closed here.
+        timeout_s: Bound in seconds on one document, from the first byte sent to the last byte received.
+        max_bytes: Bound on the document's size, after decompression.
     """
 
     def __init__(self, clock: IReactorTime, agent: IAgent, *, timeout_s: float, max_bytes: int) -> None:
@@ -43,11 +43,11 @@ class AgentFetcher:
         self._max_bytes = max_bytes
 
     def get(self, url: str) -> Deferred[bytes]:
-        """The document at `url`; fails as `net.fetch.DirectFetcher.get` does."""
+        """Fetch the document at `url`; fails as `net.fetch.DirectFetcher.get` does."""
         return Deferred.fromCoroutine(self._get_in_time(url))
 
     def close(self) -> Deferred[None]:
-        """Fires at once: there is nothing of ours to close."""
+        """Return a Deferred that has fired: the sockets are the agent's."""
         return succeed(None)
 
     async def _get_in_time(self, url: str) -> bytes:
@@ -58,7 +58,7 @@ class AgentFetcher:
         except DiscoveryReplyRejected:
             raise
         except Exception as error:
-            # Asked of the timer, since a cancelled request fails with whatever it was in the middle of.
+            # The timer tells a timeout from a failure, since a cancelled request may fail with any exception.
             if not timer.active():
                 raise DiscoveryReplyRejected(
                     RejectReason.TIMEOUT, f"no whole reply within {self._timeout_s:g} s"
@@ -69,7 +69,7 @@ class AgentFetcher:
                 timer.cancel()
 
     async def _get(self, url: str) -> bytes:
-        # Not through treq, whose URLs take no IPv6 address and no underscore.
+        # Not through treq: its URLs refuse IPv6 addresses and names with an underscore.
         headers = Headers({"Accept-Encoding": ["identity"]})
         response = await self._agent.request(b"GET", url.encode("ascii"), headers, None)
         body = await collect(response, self._max_bytes)
@@ -79,14 +79,14 @@ class AgentFetcher:
 
 
 def collect(response: IResponse, limit: int) -> Deferred[bytes]:
-    """The body of a response; fails with a `DiscoveryReplyRejected` when it is longer than `limit` bytes."""
+    """Read the body of a response; fails with a `DiscoveryReplyRejected` when it is longer than `limit` bytes."""
     collector = _Collector(limit)
     response.deliverBody(collector)
     return collector.whole
 
 
 class _Collector(Protocol):
-    """A body, up to a limit."""
+    """Collects a body up to a limit."""
 
     def __init__(self, limit: int) -> None:
         self.whole: Deferred[bytes] = Deferred(lambda _: self._abort())
@@ -103,7 +103,7 @@ class _Collector(Protocol):
             add_piece(self._parts, data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        # PotentialDataLoss: a body that ends with the connection, as HTTP/1.0 servers send it.
+        # PotentialDataLoss is the end of a body that has no length, as HTTP/1.0 servers send it.
         whole = reason.check(ResponseDone, PotentialDataLoss)
         self._end(b"".join(self._parts) if whole else reason.value)
 
@@ -116,8 +116,8 @@ class _Collector(Protocol):
             self.whole.errback(result or ConnectionError("the reply broke off"))
 
     def _abort(self) -> None:
-        # What Twisted's agent gives a body's protocol cannot abort; its loseConnection closes without waiting, since
-        # the whole request has been written by now.
+        # The transport that Twisted's agent passes to a body's protocol has no abortConnection. Its loseConnection
+        # closes at once, since the whole request has been written by now.
         for name in ("abortConnection", "loseConnection"):
             end = getattr(self.transport, name, None)
             if end is not None:

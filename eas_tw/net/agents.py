@@ -1,8 +1,8 @@
-"""The HTTP agent of the control plane and the gateway: Twisted's, with its hidden retry off and its sockets counted.
+"""The HTTP agent of the gateway: Twisted's, with its automatic retry switched off and its sockets counted.
 
-Counted, because cancelling a request only begins to close its connection, and `close()` promises that every socket has
-reported its loss. Looked at, because Twisted's pool hands out a kept connection whatever has come on it meanwhile, and
-its agent takes bytes that came before the request for the response.
+The sockets are counted because cancelling a request only begins to close its connection, while `close()` promises that
+every socket has reported its loss. Kept connections are checked because Twisted's pool hands one out even if bytes have
+arrived on it, and its agent takes bytes that came before the request for the response.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 
 
 class Agents:
-    """An agent, and the account of its sockets.
+    """An agent and the count of its sockets.
 
     Args:
         reactor: Clock and network.
-        connect_timeout_s: Bound on opening a connection.
-        keep: How many idle connections to keep for a host, 0 for none.
-        idle_timeout_s: How long to keep them.
+        connect_timeout_s: Bound in seconds on opening a connection.
+        keep: Number of idle connections to keep for each host; 0 for none.
+        idle_timeout_s: Seconds after which an idle connection is closed.
         trust_roots: A PEM file of the authorities to trust; `None` for the platform's.
-        agent: The user's own agent, whose sockets are the user's business; `None` for ours.
+        agent: The user's own agent, whose sockets are not counted; `None` for Twisted's.
 
     Raises:
-        ConfigError: `trust_roots` is not what it must be.
+        ConfigError: `trust_roots` cannot be read, or has no certificate.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class Agents:
         agent: IAgent | None = None,
     ) -> None:
         self._pool = pool = _CheckedPool(reactor, persistent=keep > 0)
+        # Policy alone retries: a retry that it does not know of would escape the budget, and could repeat a call that
+        # is not idempotent.
         pool.retryAutomatically = False
         pool.maxPersistentPerHost = keep
         pool.cachedConnectionTimeout = idle_timeout_s  # type: ignore[assignment]
@@ -65,40 +67,41 @@ class Agents:
         self.agent: IAgent = agent or Agent.usingEndpointFactory(reactor, self._endpoints, pool)
 
     def flush(self) -> bool:
-        """Write the requests that were begun since the last call on kept connections.
+        """Write the requests that were submitted on kept connections since the last call.
 
-        The reactor would write them a turn later, after it has read what came meanwhile.
+        The reactor would write them one turn later, after it has read what arrived meanwhile.
 
         Returns:
-            False when one of them was not written, since something came on its connection; it will fail.
+            Whether all were written. A request on whose connection bytes had arrived is not written, and will fail.
         """
         return self._pool.flush()
 
     def close(self) -> Deferred[Any]:
-        """Close every connection; to be called when nothing is asked any more.
+        """Close every connection; to be called when no request is running.
 
         Returns:
-            Fires when every socket is gone.
+            Fires when every socket is closed.
         """
-        # Begun first, so that the pool forgets them; over TLS it would wait for the other end, which may be silent.
+        # Called before `abort`, so that the pool forgets its connections; over TLS it would wait for the other end,
+        # which may be silent.
         closing: Deferred[Any] = self._pool.closeCachedConnections()  # type: ignore[no-untyped-call]
         self._endpoints.abort()
         return closing.addBoth(lambda _: self._endpoints.when_gone())
 
 
 class _CheckedPool(HTTPConnectionPool):
-    """Twisted's pool, without the connections that have something to read although nothing was asked."""
+    """Twisted's pool, without kept connections on which bytes have arrived between two requests."""
 
     def __init__(self, reactor: Reactor, *, persistent: bool) -> None:
         super().__init__(reactor, persistent)  # type: ignore[no-untyped-call]
         self._taken: list[_CountingProtocol] = []
 
     def getConnection(self, key: Hashable, endpoint: IStreamClientEndpoint) -> Deferred[Any]:  # noqa: N802
-        """A connection for a request (`HTTPConnectionPool`)."""
+        """Return a connection for a request (`HTTPConnectionPool`)."""
         return Deferred.fromCoroutine(self._usable(key, endpoint))
 
     def flush(self) -> bool:
-        """Write what the connections taken since the last call have to write; whether all could."""
+        """Flush the connections taken since the last call; return whether all could be written."""
         taken, self._taken = self._taken, []
         written = [connection.flush() for connection in taken]
         return all(written)
@@ -108,7 +111,7 @@ class _CheckedPool(HTTPConnectionPool):
             connection = await super().getConnection(key, endpoint)
             counted = _counted(connection.transport)
             if counted is None or not counted.was_used:
-                # A new one: who speaks first there will be found out by the parser of responses.
+                # A new connection: the response parser rejects a server that speaks first.
                 if counted is not None:
                     counted.was_used = True
                 return connection
@@ -120,7 +123,7 @@ class _CheckedPool(HTTPConnectionPool):
 
 @implementer(IAgentEndpointFactory)
 class _CountedEndpoints:
-    """Endpoints for URIs (`IAgentEndpointFactory`), whose connections are counted."""
+    """Makes endpoints for URIs (`IAgentEndpointFactory`) and counts their connections."""
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
@@ -128,17 +131,17 @@ class _CountedEndpoints:
         self._waiters: list[Deferred[None]] = []
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """The endpoint for a URI (`IAgentEndpointFactory`)."""
+        """Return the endpoint for a URI (`IAgentEndpointFactory`)."""
         host = uri.host.decode("ascii")
         counted = _CountedEndpoint(self._endpoints.tcp(host, uri.port), self)
         return self._endpoints.secured(counted, host, uri.port) if uri.scheme == b"https" else counted
 
     def opened(self, connection: _CountingProtocol) -> None:
-        """A socket more."""
+        """Count an opened socket."""
         self._open[connection] = None
 
     def lost(self, connection: _CountingProtocol) -> None:
-        """A socket fewer."""
+        """Count a lost socket, and fire the waiters when it was the last."""
         self._open.pop(connection, None)
         if not self._open:
             waiters, self._waiters = self._waiters, []
@@ -146,12 +149,12 @@ class _CountedEndpoints:
                 waiter.callback(None)
 
     def abort(self) -> None:
-        """Cut every connection, whatever the other end does."""
+        """Abort every connection, whatever the other end does."""
         for connection in list(self._open):
             connection.abort()
 
     def when_gone(self) -> Deferred[None]:
-        """Fires when no socket is open."""
+        """Return a Deferred that fires when no socket is open."""
         if not self._open:
             return succeed(None)
         waiter: Deferred[None] = Deferred()
@@ -176,11 +179,11 @@ class _CountingProtocol(ProtocolWrapper):
     _has_input: Callable[[], object] | None = None
 
     def is_usable(self) -> bool:
-        """Whether nothing has come since the last response, and it is not being closed."""
+        """Return whether the connection stays open and nothing has arrived since the last response."""
         return not (self.disconnecting or (self._has_input is not None and self._has_input()))
 
     def flush(self) -> bool:
-        """Write now, unless something has come; an error of the write is found again by the reactor."""
+        """Write now, unless bytes have arrived; the reactor notices an error of the write."""
         if not self.is_usable():
             self.abort()
             return False
@@ -212,7 +215,7 @@ class _CountingFactory(WrappingFactory):
 
 
 def _counted(transport: Any) -> _CountingProtocol | None:
-    """The counted connection under a transport: TLS may be between."""
+    """Return the counted connection under a transport; TLS may be between the two."""
     while transport is not None and not isinstance(transport, _CountingProtocol):
         transport = getattr(transport, "transport", None)
     return transport

@@ -1,7 +1,7 @@
-"""One attempt of a call while it runs: on its way to an instance, in the instance's line, or on a connection.
+"""One attempt of a call while it runs: in the queue of an instance, or on a connection.
 
-A call usually has one attempt at a time; with hedging it has two. An attempt reports to its call how it ended and knows
-nothing of what follows.
+A call usually has one attempt at a time; with hedging it has two or more. An attempt reports to its call how it ended,
+and does not know what follows.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class WireRequest(NamedTuple):
-    """What is sent, the same on every attempt.
+    """The request on the wire, the same for every attempt of a call.
 
     Attributes:
-        method: Such as `POST`.
+        method: The HTTP method, such as `POST`.
         target: Path and query, as in the request line.
         fields: The header lines without Host, each ended by CRLF.
-        body: The bytes.
+        body: The body.
     """
 
     method: bytes
@@ -35,27 +35,27 @@ class WireRequest(NamedTuple):
     body: bytes
 
     def __repr__(self) -> str:
-        """Without the fields, which have the token in its plain form."""
+        """Leave out the fields, which contain the token."""
         return f"<Request {self.method.decode()} {self.target.decode()} of {len(self.body)} bytes>"
 
 
 class Dispatcher(Protocol):
-    """Where an attempt waits for its turn: the pool of an instance, or the gateway.
+    """Assigns connections to attempts: the pool of an instance, or the gateway.
 
     Attributes:
-        address: Of the instance, as `Instance.address`.
+        address: Address of the instance, as `Instance.address`.
     """
 
     address: str
 
     def submit(self, attempt: Attempt, *, fresh: bool) -> None:
-        """Dispatch the attempt, now or later."""
+        """Dispatch the attempt, now or later; `fresh` asks for a new connection."""
 
     def withdraw(self, attempt: Attempt) -> bool:
-        """The attempt no longer waits; whether nothing of it can have been sent."""
+        """Remove a queued attempt; return whether nothing of it can have been sent."""
 
     def heard_since(self, at: float) -> bool:
-        """Whether the instance has answered anything since then."""
+        """Return whether the instance has answered any call since `at`."""
 
     @property
     def is_opening(self) -> bool:
@@ -63,17 +63,17 @@ class Dispatcher(Protocol):
 
 
 class Attempt:
-    """An attempt that runs.
+    """A running attempt.
 
     Attributes:
-        instance: Where it goes.
-        dispatcher: Where it waits for its turn; `None` before it has been submitted.
-        began: When, in the reactor's seconds.
-        deadline: When its call must be over.
-        retry_of: The attempt before, if this is a retry.
-        beside: The instances that had the call already and had not answered when this one was sent as a hedge.
+        instance: The instance it goes to.
+        dispatcher: The pool that queues it; `None` before it has been submitted.
+        began: When it began, in the reactor's seconds.
+        deadline: The deadline of its call.
+        retry_of: The attempt before, if this is a retry; else `None`.
+        beside: Ip and port of the instances on which the call was running when this attempt was sent as a hedge.
         is_overdue: Whether its instance was found silent.
-        on_head: See `Exchange`; the call's, with this attempt.
+        on_head: The call's `on_head` with this attempt as first argument; see `Exchange`.
     """
 
     __slots__ = (
@@ -108,73 +108,73 @@ class Attempt:
 
     @property
     def request(self) -> WireRequest:
-        """What is sent."""
+        """The request of the call."""
         return self._call.request
 
     @property
     def deadline(self) -> float:
-        """When the call must be over, in the reactor's seconds."""
+        """The deadline of the call, in the reactor's seconds."""
         return self._call.deadline
 
     def dispatch(self, connection: ClientConnection, host: bytes) -> None:
-        """The line has a connection for it."""
+        """Send the request on a connection (`Dispatchable`)."""
         self._connection = connection
         method, target, fields, body = self._call.request
         try:
             connection.send(b"%b %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (method, target, host, fields), body, self)
-        except BaseException as error:  # noqa: BLE001  the pool, which serves other calls too, must not be torn apart
+        except BaseException as error:  # noqa: BLE001  an exception in the pool would harm other calls
             self._call.attempt_not_written(self, error)
 
     def answered(self, status: int, head: bytes, body: bytes) -> None:
-        """A whole response came."""
+        """Report a complete response to the call (`Exchange`)."""
         self._call.attempt_answered(self, status, head, body)
 
     def broke(self, outcome: Outcome) -> None:
-        """It ended without a whole response."""
+        """Report to the call that no complete response will come (`Exchange`)."""
         self._call.attempt_broke(self, outcome)
 
     def timed_out(self) -> None:
-        """Its own time is up."""
+        """Report to the call that `attempt_timeout_s` has passed."""
         self._call.attempt_timed_out(self)
 
     @property
     def heard_at(self) -> float:
-        """When its instance last sent a part of the response, in the reactor's seconds; when it began, if nothing came.
+        """When the instance last sent a part of the response, in the reactor's seconds; `began` if nothing came.
 
-        An answer that flows is not late, however long it takes.
+        A response whose bytes keep arriving is not late, however long it takes.
         """
         connection = self._connection
         return self.began if connection is None else max(self.began, connection.heard_at)
 
     @property
     def has_begun(self) -> bool:
-        """Whether a part of the response has come."""
+        """Whether a part of the response has arrived."""
         return self._connection is not None and self._connection.heard_at >= self.began
 
     @property
     def is_silent(self) -> bool:
-        """Whether its instance has answered nothing since it was heard of last, to this call or another."""
+        """Whether the instance has answered no call since `heard_at`."""
         return self.dispatcher is not None and not self.dispatcher.heard_since(self.heard_at)
 
     @property
     def is_connecting(self) -> bool:
-        """Whether nothing is sent yet, for want of a connection that is being opened."""
+        """Whether the attempt waits for a connection that is being opened, so that nothing has been sent."""
         return self._connection is None and self.dispatcher is not None and self.dispatcher.is_opening
 
     @property
     def is_writing(self) -> bool:
-        """Whether a part of its request is still here: it would be sent if the connection stayed open."""
+        """Whether a part of the request is unwritten, and would be sent if the connection stayed open."""
         return self._connection is not None and self._connection.is_writing
 
     def let_go(self, attempt_status: AttemptStatus, watch: SilenceWatch | None = None) -> Outcome:
-        """Leave the line or the connection.
+        """Leave the queue or the connection.
 
         Args:
-            attempt_status: How it ended, unless it only waited.
-            watch: Listens from now on in its place; without one the connection is closed.
+            attempt_status: How the attempt ends if it was dispatched.
+            watch: The watch that takes over the connection; `None` to close it.
 
         Returns:
-            How it ended.
+            The outcome: `queue_timeout` if nothing was sent and it was not cancelled, else `attempt_status`.
         """
         connection = self._connection
         if watch is not None:

@@ -1,12 +1,13 @@
-"""One predict call, from pick to answer.
+"""One call, from the choice of an instance to the response.
 
-Acts and records: picks an instance, sends an attempt there, notes how it ended, and does what `policy.retry` decides
-from the history, until there is a response, a decision to give up, the deadline, or a cancel. Knows bytes, not bodies.
+A call chooses an instance, sends an attempt there, records how it ended, and does what `policy.retry` decides from the
+attempts so far, until there is a response, a decision to give up, the deadline, or a cancel. It handles bytes, and does
+not know the kind of the body.
 
-Ends exactly once, whatever happens on the way. Two kinds of code run inside a call that are not its own. Listeners and
-the parser may do anything with it: cancel it, close the client, make other calls; so every step that has told them
-something looks again whether the call is over. And whatever is raised inside, by them or by a bug of ours, ends the
-call with an error; nothing is raised into the pool or the connection that reported, which serve other calls too.
+A call ends exactly once, whatever happens on the way. Two kinds of foreign code run inside it, listeners and the
+parser. They may cancel the call, close the client, or make other calls, so every step that has run them checks again
+whether the call is over. An exception inside a call, raised by them or by a bug of this client, ends that call with an
+error. It is not raised into the pool or the connection that reported, because these serve other calls too.
 """
 
 from __future__ import annotations
@@ -52,36 +53,36 @@ if TYPE_CHECKING:
 
 
 _PAUSE_SHARE = 0.5
-"""Of a call's time: an answer that has begun may pause for less."""
+"""Share of a call's time: a shorter pause inside a response does not count as silence."""
 _SLACK = 1.0 - 1e-9
-"""A timer may be early by the last bit of its sum."""
+"""A timer may fire early by the last bit of a float sum."""
 _NO_TIME_LEFT = Outcome(AttemptStatus.LOCAL_RESOURCE)
-"""What an instance is given to account for when the time of its call was lost here."""
+"""The outcome recorded for an instance when its call lost its time to a lack of local resources."""
 
 
 class Reader(Protocol):
-    """What a call makes of the responses that end it.
+    """Parses the response that ends a call.
 
     Attributes:
-        takes_any_status: Whether a response that is no success is read, too, once it is not tried elsewhere.
+        takes_any_status: Whether `read` also gets a response with an error status, once it is not retried.
     """
 
     takes_any_status: bool
 
     def read(self, head: bytes, body: bytes) -> Any:
-        """The result of a response that is an answer, or `Unfinished`."""
+        """Return the result of a response, or `Unfinished` when a thread is still decompressing it."""
 
     def error_body(self, head: bytes, body: bytes) -> bytes:
-        """The body that a `StatusError` shows."""
+        """Return the body that a `StatusError` shows."""
 
 
 class CallContext:
-    """All calls of a client, and what they share: policy, budget, clock, rng and record.
+    """What all calls of a client share: policy, budget, clock, rng and record.
 
     Attributes:
         in_flight: The calls that have not ended, with their deadlines.
         streams: The streams that have been handed over and have not ended.
-        idle: Fires when the last of both has ended; `None` while nobody waits for that.
+        idle: Fires when the last of both has ended; `None` while `drain` does not wait.
     """
 
     def __init__(
@@ -113,9 +114,9 @@ class CallContext:
         self.idle: Deferred[None] | None = None
 
     def check_idle(self) -> None:
-        """A call or a stream has ended, and somebody waits for the last one."""
+        """Fire `idle` when no call and no stream is left."""
         if not self.in_flight and not self.streams:
-            # A turn later: who waits for the call hears of its end before who waits for all of them.
+            # One turn later, so that the caller of the last call gets its result before `drain` returns.
             self.reactor.callLater(0, self._become_idle)
 
     def _become_idle(self) -> None:
@@ -124,7 +125,7 @@ class CallContext:
             idle.callback(None)
 
     async def drain(self, within_s: float, error: Exception) -> None:
-        """Wait until no call is in flight; end those left after `within_s` with `error`."""
+        """Wait until no call is in flight; after `within_s` seconds, end the remaining ones with `error`."""
         if (self.in_flight or self.streams) and within_s > 0:
             idle = self.idle = Deferred()
             timer = self.reactor.callLater(within_s, self._become_idle)
@@ -143,12 +144,12 @@ class Call:
     """A call in flight.
 
     Attributes:
-        request: What is sent.
-        done: Fires with what the reader makes of the response, or fails with one `RequestFailed`, `NoInstances` or
-            whatever the reader raises. Cancelling it cancels the call.
+        request: The request to send.
+        done: Fires with the reader's result, or fails with one `RequestFailed`, `NoInstances`, or the exception that
+            the reader raised. Cancelling it cancels the call.
         history: The attempts that have ended.
-        deadline: When it must be over, in the reactor's seconds.
-        on_head: See `Exchange.on_head`, with the attempt first; `None` to have responses whole.
+        deadline: When the call must be over, in the reactor's seconds.
+        on_head: As `Exchange.on_head`, with the attempt as first argument; `None` to receive complete responses.
     """
 
     on_head: Callable[[Attempt, Source, int, bytes], BodySink | type[NoBody] | None] | None = None
@@ -188,15 +189,16 @@ class Call:
         self.answered_by: Instance | None = None
 
     def __reduce__(self) -> tuple[type[object], tuple[()]]:
-        # Events have the call, so that those of one call can be put together: in a pickle of several events, too.
+        # Events refer to their call, so that those of one call can be put together, also after several events are
+        # pickled.
         return object, ()
 
     def start(self, preparing: Deferred[WireRequest] | None = None) -> Deferred[Any]:
-        """Begin; to be called once.
+        """Start the call; to be called once.
 
         Args:
-            preparing: Fires with the request to send in place of the one given, whose body is still being compressed;
-                `None` to send that one now.
+            preparing: Fires with the request to send instead of the one given, whose body is being compressed in a
+                thread; `None` to send the given one now.
 
         Returns:
             `done`.
@@ -214,7 +216,7 @@ class Call:
                 self._try(now)
             else:
                 self._wait_for(preparing, self._prepared)
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
         return self.done
 
@@ -225,20 +227,20 @@ class Call:
         self._try(now)
 
     def _plan_hedge(self, now: float) -> None:
-        """Look at the call after the delay of hedges, if there is one."""
+        """Set a timer for the delay of hedges, if there is one."""
         delay_s = self._hedge_s = self._context.hedging.delay_s
         if delay_s is not None:
             self._context.hedges.set(self, now, delay_s)
 
     @property
     def began(self) -> float:
-        """When, in the reactor's seconds."""
+        """When the call began, in the reactor's seconds."""
         return self.deadline - self._timeout_s
 
-    # -- what its attempts report
+    # -- reports of attempts
 
     def attempt_answered(self, attempt: Attempt, status: int, head: bytes, body: bytes) -> None:
-        """Take a whole response."""
+        """Handle a complete response."""
         if attempt not in self._attempts:
             return
         try:
@@ -247,36 +249,36 @@ class Call:
             else:
                 self._attempt_ended(attempt, outcome_of(status, head))
                 self._go_on((head, body))
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
 
     def attempt_broke(self, attempt: Attempt, outcome: Outcome) -> None:
-        """Take note that an attempt ended without a whole response."""
+        """Handle an attempt that ended without a complete response."""
         if attempt not in self._attempts:
             return
         try:
             self._attempt_ended(attempt, outcome)
             is_local = outcome.attempt_status is AttemptStatus.LOCAL_RESOURCE
             if self._attempts and attempt.beside and outcome.attempt_status in NEVER_SENT and not is_local:
-                # Beside another, and nobody had it: that was no hedge, and cost nothing.
+                # Nothing of this hedge was sent: it has cost nothing, and another instance may get it.
                 if self._may_hedge(sum(not other.is_overdue for other in self._attempts)):
                     self._try(self._context.seconds(), again=self.history[-1])
             else:
                 self._go_on(None)
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
 
     def attempt_timed_out(self, attempt: Attempt) -> None:
-        """End an attempt whose own time is up."""
+        """End an attempt whose `attempt_timeout_s` has passed."""
         try:
             outcome = self._part(attempt, AttemptStatus.ATTEMPT_TIMEOUT)
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
         else:
             self.attempt_broke(attempt, outcome)
 
     def attempt_not_written(self, attempt: Attempt, error: BaseException) -> None:
-        """End an attempt whose connection raised when it was given the request; how much of it was sent is unknown."""
+        """End an attempt whose connection raised when the request was written; how much of it was sent is unknown."""
         contain(self._context.reactor.callLater, "a request could not be written")
         outcome = Outcome(
             AttemptStatus.LOST, detail=f"the request could not be written: {type(error).__name__}: {error}"
@@ -287,21 +289,21 @@ class Call:
             contain(self._context.reactor.callLater, "a connection could not be closed")
         self.attempt_broke(attempt, outcome)
 
-    # -- what time and others decide
+    # -- timers and abort
 
     def deadline_passed(self) -> None:
-        """End the call, wherever it is: its time is up."""
+        """End the call, whatever its state: its deadline has passed."""
         try:
             self._let_go(AttemptStatus.DEADLINE)
             self._fail(deadline_error(self._timeout_s, self.history, was_answered=self.answered_by is not None))
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
 
     def hedge_point_passed(self) -> None:
-        """Look at a call of which a share of its time is over: its instance may be gone without a word."""
+        """Check for a hedge after a share of the call's time: the instance may be dead without an error."""
         try:
             self._look_at_share()
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
 
     def _look_at_share(self) -> None:
@@ -313,11 +315,11 @@ class Call:
                 self._hedge(now)
 
     def delay_passed(self) -> None:
-        """Look at a call that has waited for as long as it was to wait before that."""
+        """Check for a hedge after the delay of hedges."""
         self._hedge_s = None
         try:
             self._look()
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
 
     def _look(self) -> None:
@@ -328,11 +330,11 @@ class Call:
         if hedging.is_unasked and len(self._attempts) == 1 and silent_s >= (hedging.delay_s or 0.0) * _SLACK:
             self._hedge(now)
         elif len(self._attempts) > 1 or silent_s < hedging.next_s(self._timeout_s):
-            # The last attempt has just begun, perhaps in place of one that failed: it is looked at in its turn.
+            # The last attempt has just begun, perhaps as a retry: it is checked again later.
             self._look_later(now)
 
     def _look_elsewhere(self) -> bool:
-        """Send it to one instance more if the last one that has it is silent; whether that is so."""
+        """Send the call to a further instance if the last attempt's instance is silent; return whether it is."""
         context, attempt, timeout_s = self._context, self._attempts[-1], self._timeout_s
         now = context.seconds()
         if (
@@ -345,12 +347,13 @@ class Call:
             self._fleet.suspect(attempt)
         if attempt.is_connecting:
             if context.can_move and self._may_move(now - attempt.began):
-                # Nothing was sent, so it can be moved whether or not it is idempotent, and at no cost to the fleet.
+                # Nothing was sent, so the attempt can be moved even if the call is not idempotent, at no cost to the
+                # fleet.
                 self.attempt_broke(attempt, self._part(attempt, AttemptStatus.ATTEMPT_TIMEOUT))
         elif self._may_hedge(0):
-            # When all are left out, half of the budget is kept for the first that returns.
+            # When all instances are left out, half of the budget is kept for the first that returns.
             is_well = self._fleet.has_well((*self._tried, *self._busy()))
-            # A probe is a risk the client takes: its caller must not lose by it when the budget is gone.
+            # The client chose to probe with this call; its caller must not pay for that when the budget is used up.
             is_free = is_well and self._fleet.is_probe(attempt)
             if context.budget.spend(now, 1.0 if is_well else 0.5) or is_free:
                 self._try(now)
@@ -359,23 +362,28 @@ class Call:
         return True
 
     def _silence_s(self, attempt: Attempt, now: float) -> float:
-        """For how long an instance has said nothing to an attempt, as far as that is a sign; 0 if it is none.
+        """Return the seconds of silence of an attempt's instance; 0 if the silence is no evidence.
 
-        How long answers take until they begin is known, and how long they pause is not: while an answer flows, only a
-        pause of half the call's time is taken for silence.
+        The usual time until a response begins is known; the usual pause inside a response is not. So once a
+        response has begun, only a pause of half the call's time counts as silence.
         """
         silent_s = now - attempt.heard_at
         return 0.0 if attempt.has_begun and silent_s < self._timeout_s * _PAUSE_SHARE else silent_s
 
     def _look_later(self, now: float, *, is_same: bool = False) -> None:
-        """Look at the last attempt when it has had its time; less often at one that was found silent before."""
+        """Check the last attempt again after the next interval; a longer one if it was found silent before."""
         if self._hedge_s is None:
             hedging, timeout_s = self._context.hedging, self._timeout_s
             self._hedge_s = timeout_s * LOOK_SHARE if is_same else hedging.next_s(timeout_s)
             self._context.hedges.set(self, now, self._hedge_s)
 
     def _may_move(self, waited_s: float) -> bool:
-        """Whether it may wait elsewhere: where it has not been; later, and less often, where it has not failed."""
+        """Return whether a queued attempt may move to another instance.
+
+        1. Yes, if an untried instance exists.
+        2. Yes, if it has waited a sixteenth of the call's time, and an instance exists that has not failed the call.
+        3. No otherwise.
+        """
         busy = self._busy()
         if self._fleet.has_another((*self._tried, *busy)):
             return True
@@ -386,7 +394,7 @@ class Call:
             self._try(now)
 
     def _may_hedge(self, waiting: int) -> bool:
-        """Whether it may go to one instance more, beside so many that have it and count as attempts."""
+        """Return whether the call may be hedged while `waiting` running attempts count as used up."""
         policy = self._context.policy
         if self._is_over or not (self._is_idempotent and self._attempts and policy.attempts > 1):
             return False
@@ -394,21 +402,21 @@ class Call:
         return spent < policy.attempts and self._fleet.has_another((*self._tried, *self._busy()))
 
     def _busy(self) -> tuple[Key, ...]:
-        """The instances that have it."""
+        """Return the instances of the running attempts."""
         return tuple(attempt.instance.key for attempt in self._attempts)
 
     def abort(self, error: Exception) -> None:
-        """End the call with this error, now."""
+        """End the call with `error` now."""
         try:
             self._let_go(AttemptStatus.CANCELLED)
             self._fail(error)
-        except BaseException as raised:  # noqa: BLE001  see the module
+        except BaseException as raised:  # noqa: BLE001  see the module's docstring
             self._break_off(raised)
 
-    # -- how it acts
+    # -- internals
 
     def _try(self, now: float, again: AttemptResult | None = None) -> None:
-        """Send it to one instance more: alone, or beside those that have it, or in place of the attempt `again`."""
+        """Start an attempt on a further instance: the first one, a hedge, or a retry of `again`."""
         fleet, context = self._fleet, self._context
         busy = self._busy() if self._attempts else ()
         is_first = not (busy or self._tried)
@@ -420,7 +428,7 @@ class Call:
             return
         if self.history and not busy:
             again = self.history[-1]
-        # Kept before anything else, so that its end is recorded whatever raises: the fleet counts on it.
+        # Stored before anything can raise, so that its end is recorded in any case: the fleet counts its attempts.
         attempt = Attempt(self, instance, now, again, busy)
         self._attempts = (*self._attempts, attempt) if busy else (attempt,)
         dispatcher = attempt.dispatcher = fleet.pool_of(instance)
@@ -441,7 +449,7 @@ class Call:
         elif outcome.attempt_status is not AttemptStatus.LOCAL_RESOURCE and (
             not (attempt.is_overdue and outcome.attempt_status is AttemptStatus.QUEUE_TIMEOUT) or self._fleet.is_sole
         ):
-            # Where it only waited for a connection it may go again, when every other instance has failed.
+            # An instance on which the call only waited for a connection may get it again, when every other has failed.
             self._failed = (*self._failed, instance.key)
         if context.attempt_timeout_s is not None:
             context.attempt_deadlines.clear(attempt, context.attempt_timeout_s)
@@ -452,13 +460,16 @@ class Call:
             self._fleet.record(instance, outcome if had_its_time else _NO_TIME_LEFT, attempt.began)
 
     def _had_its_time(self, attempt: Attempt) -> bool:
-        """Whether an attempt that the deadline ended began in time: not after a long want of something here."""
+        """Return whether an attempt that the deadline ended began early enough to blame its instance.
+
+        It did not if it began in the second half of the call's time, after a lack of local resources.
+        """
         if attempt.began - self.began <= self._timeout_s / 2:
             return True
         return all(result.outcome.attempt_status is not AttemptStatus.LOCAL_RESOURCE for result in self.history)
 
     def _go_on(self, answer: tuple[bytes, bytes] | None) -> None:
-        """Do what policy decides, once no other attempt runs; `answer` is the last response, if there was one."""
+        """Do what policy decides, if no other attempt runs; `answer` is head and body of the last response, if any."""
         if self._attempts or self._is_over:
             return
         context = self._context
@@ -491,11 +502,11 @@ class Call:
         self._pause = None
         try:
             self._try(self._context.seconds())
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
 
     def _let_go(self, attempt_status: AttemptStatus) -> None:
-        """Leave the line, close the connection, drop the pause, stop the work: whatever the call holds."""
+        """Release everything the call holds: queue places, connections, the pause, and work in a thread."""
         work, self._work = self._work, None
         if work is not None:
             work.cancel()
@@ -503,7 +514,7 @@ class Call:
         if pause is not None:
             pause.cancel()
         for attempt in self._attempts:
-            if attempt in self._attempts:  # a listener that hears of the first one's end may have ended the call
+            if attempt in self._attempts:  # a listener of the previous attempt's end may have ended the call
                 self._release(attempt, attempt_status)
 
     def _release(self, attempt: Attempt, attempt_status: AttemptStatus) -> None:
@@ -514,8 +525,8 @@ class Call:
             self._attempt_ended(attempt, outcome)
 
     def _part(self, attempt: Attempt, attempt_status: AttemptStatus) -> Outcome:
-        """Go on without an attempt; of an overdue one it is listened to whether the instance still says something."""
-        # Not while its request is being written: the rest would leave for a call that is over, or is elsewhere.
+        """Give up one attempt while the call continues; watch the connection of an overdue one for a late response."""
+        # Not while its request is being written: the rest would be sent for a call that is over or has moved.
         is_heard = attempt.is_overdue and not attempt.is_writing
         watch = self._fleet.watch(attempt, self._timeout_s) if is_heard else None
         return attempt.let_go(attempt_status, watch)
@@ -527,7 +538,7 @@ class Call:
             self._conclude(self.reader.read, head, body)
 
     def _win(self, attempt: Attempt) -> None:
-        """Take this attempt's response for the answer, and give up the others."""
+        """Take this attempt's response as the answer, and give up the others."""
         context = self._context
         attempts = self._attempts
         self._attempts = () if len(attempts) == 1 else tuple(other for other in attempts if other is not attempt)
@@ -535,8 +546,8 @@ class Call:
             context.attempt_deadlines.clear(attempt, context.attempt_timeout_s)
         if context.hedging.is_learning:
             context.hedging.observe(context.seconds() - attempt.began)
-        # Told before the others are dropped: a listener may end the call when it hears of one of those, and nothing of
-        # a call is told after its end.
+        # Reported before the others are dropped: a listener of such an end may end the call, and a call
+        # reports nothing after its end.
         if context.record.is_heard:
             context.record.attempt_answered(attempt, self)
         if self._attempts:
@@ -544,7 +555,7 @@ class Call:
         self.answered_by = attempt.instance
 
     def _conclude(self, read: Callable[..., Any], *parts: bytes) -> None:
-        """End the call with what `read` makes of the response, at once or when its work is done."""
+        """End the call with the result of `read`, at once or when its work is done."""
         try:
             result = read(*parts)
         except BaseException as error:  # noqa: BLE001  the caller's parser; its error is the call's result
@@ -557,7 +568,7 @@ class Call:
             self._end(result, "", self.answered_by)
 
     def _wait_for(self, work: Deferred[Any], then: Callable[[Any], None]) -> None:
-        """Go on with the result of work that takes more than a turn; the deadline, a cancel and `abort` stop it."""
+        """Continue with the result of work that takes more than a turn; the deadline, a cancel and `abort` stop it."""
         self._work = work
         work.addCallbacks(self._work_done, self._work_failed, (then,))
 
@@ -565,19 +576,19 @@ class Call:
         self._work = None
         try:
             then(result)
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
 
     def _work_failed(self, failure: Failure) -> None:
-        if self._work is not None:  # it was not the call that stopped it
+        if self._work is not None:  # the work failed by itself, and was not stopped by the call
             self._work = None
             try:
                 self._fail(failure.value if failure.value is not None else RuntimeError(str(failure)))
-            except BaseException as error:  # noqa: BLE001  see the module
+            except BaseException as error:  # noqa: BLE001  see the module's docstring
                 self._break_off(error)
 
     def _drop(self, winner_began: float) -> None:
-        """Let the other attempts go; of one that began before the fastest did, that tells something."""
+        """Give up the other attempts; one that began before the winner may count as unresponsive."""
         now = self._context.seconds()
         for attempt in self._attempts:
             if attempt in self._attempts:
@@ -593,12 +604,12 @@ class Call:
         self._end(Failure(error), type(error).__name__, self.answered_by)
 
     def _end(self, result: Any, error: str, instance: Instance | None) -> None:
-        """End the call, if it has not ended: it is counted, told, and `done` fires with `result`.
+        """End the call unless it has ended: count it, report it, and fire `done` with `result`.
 
         Args:
             result: The response, or a `Failure`.
             error: The name of the error's class; empty for a response.
-            instance: Who sent the response, usable or not.
+            instance: The instance that sent the response, usable or not; `None` if there was none.
         """
         if self._is_over:
             return
@@ -624,17 +635,17 @@ class Call:
 
     def _cancelled(self, done: Deferred[Any]) -> None:
         if self._is_over:
-            # By a listener that is being told of its end: what it ended with stands.
+            # Cancelled by a listener of the call's end: the result does not change.
             done.callback(self._result)
             return
         try:
             self._let_go(AttemptStatus.CANCELLED)
             self._fail(CancelledError())
-        except BaseException as error:  # noqa: BLE001  see the module
+        except BaseException as error:  # noqa: BLE001  see the module's docstring
             self._break_off(error)
 
     def _break_off(self, error: BaseException) -> None:
-        """End the call because of what was raised inside the client; while that is being handled."""
+        """End the call because of an exception inside the client; called while the exception is handled."""
         later = self._context.reactor.callLater
         contain(later, "a call ended by what was raised inside the client")
         failed = internal_error(error, self.history)
@@ -643,7 +654,7 @@ class Call:
                 self._let_go(AttemptStatus.CANCELLED)
             finally:
                 self._fail(failed)
-        except BaseException:  # noqa: BLE001  the same again, or worse; the call is over all the same
+        except BaseException:  # noqa: BLE001  the call must end even if releasing it raises again
             contain(later, "a call could not be ended in order")
         if not self.done.called:
             self.done.errback(failed)

@@ -1,4 +1,4 @@
-"""What a call that failed says: the error for a decision to give up, with its attempts."""
+"""Errors of failed calls, with the attempts in their text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 _EXCERPT_CHARS = 200
 _SHOWN_ATTEMPTS = 8
-"""The first and the last of them: what this machine lacks is tried as long as the call may take."""
+"""The number of attempts in an error's text, the first and the last.
+
+The attempts of a call that lacks a local resource have no bound but the deadline.
+"""
 _ERRORS: dict[AttemptStatus, type[errors.RequestFailed]] = {
     AttemptStatus.VIOLATION: errors.ProtocolViolation,
     AttemptStatus.OVERLOADED: errors.Overloaded,
@@ -24,12 +27,12 @@ _ERRORS: dict[AttemptStatus, type[errors.RequestFailed]] = {
 
 
 def gave_up_error(why: str, history: History, answer: tuple[bytes, bytes] | None) -> errors.RequestFailed:
-    """The error of a call that is not tried again.
+    """Return the error of a call that is not retried.
 
     Args:
         why: The end of the sentence that begins with the last attempt.
-        history: The attempts, one at least.
-        answer: Head and body of the last response, if there was one.
+        history: The attempts, at least one.
+        answer: Head and body of the last response; `None` if there was none.
     """
     text = f"{history[-1]} {why}{_trail(history[:-1])}"
     last = history[-1].outcome
@@ -42,12 +45,12 @@ def gave_up_error(why: str, history: History, answer: tuple[bytes, bytes] | None
 
 
 def deadline_error(timeout_s: float, history: History, *, was_answered: bool = False) -> errors.DeadlineExceeded:
-    """The error of a call whose time was up.
+    """Return the error of a call whose deadline has passed.
 
     Args:
-        timeout_s: The time it had.
+        timeout_s: The call's time in seconds.
         history: The attempts that had failed.
-        was_answered: Whether a whole response was there, and being decompressed.
+        was_answered: Whether a complete response had come and was being decompressed.
     """
     count = len(history)
     where = f"after {count} attempt{'s' * (count != 1)}" if history else "before it was sent"
@@ -56,14 +59,14 @@ def deadline_error(timeout_s: float, history: History, *, was_answered: bool = F
 
 
 def no_instance_error(history: History) -> Exception:
-    """The error of a call that had nowhere to go."""
+    """Return the error of a call for which no instance is left."""
     if history:
         return errors.ConnectionFailed(f"no instance is left to try{_trail(history)}", history)
     return errors.NoInstances("the list of instances is empty: wait for init() before the first predict()")
 
 
 def internal_error(error: BaseException, history: History) -> errors.RequestFailed:
-    """The error of a call that something inside the client has ended: a bug, or a signal handler that raised."""
+    """Return the error of a call that ended by an exception inside the client: a bug, or a raising signal handler."""
     failed = errors.RequestFailed(
         f"{type(error).__name__} was raised inside the client, see the log: {error}{_trail(history)}", history
     )
@@ -72,22 +75,22 @@ def internal_error(error: BaseException, history: History) -> errors.RequestFail
 
 
 def awaitable_error(error: BaseException, what: str) -> BaseException:
-    """What a call ends with when code of the caller's raised this: the same, unless it could not be awaited.
+    """Return the error of a call in which the caller's code raised: the same exception, unless it cannot be awaited.
 
     Args:
-        error: What was raised.
-        what: Whose code it was, for the text.
+        error: The exception.
+        what: The code that raised it, for the text.
     """
     if not isinstance(error, StopIteration):
         return error
-    # PEP 479: in a coroutine it would be the end of that, and no error; and an asyncio Future refuses it.
+    # PEP 479: raised in a coroutine, StopIteration would end the coroutine; an asyncio Future refuses it.
     failed = errors.BodyError(f"{what} raised {error!r}")
     failed.__cause__ = error
     return failed
 
 
 def outcome_of(status: int, head: bytes) -> Outcome:
-    """What a response with another status than 200 means for its attempt."""
+    """Return the outcome of an attempt with an error status."""
     return Outcome(AttemptStatus.STATUS, status, retry_after_s=_retry_after_s(text_headers(head)))
 
 
@@ -101,6 +104,6 @@ def _trail(history: History) -> str:
 
 
 def _retry_after_s(headers: dict[str, str]) -> float | None:
-    """The seconds form only (RFC 9110 §10.2.3): a date would need the server's clock to agree with ours."""
+    """Return the seconds of `Retry-After`; its date form (RFC 9110 §10.2.3) would need synchronised clocks."""
     value = headers.get("retry-after", "")
     return float(value) if value.isascii() and value.isdigit() else None

@@ -1,8 +1,8 @@
-"""The thread that notices when the clock of a program's reactor has been set.
+"""A thread that notices when the clock of a program's reactor is set back.
 
-A reactor whose clock was set back calls nothing until its time has caught up, so what notices must not be one of its
-timers. One daemon thread in the process, which runs only while a client is open on such a reactor, compares the clocks
-and wakes the reactors whose clock was set.
+A reactor whose clock was set back calls nothing until its time has caught up, so no timer of the reactor can notice.
+One daemon thread in the process compares the clocks, and wakes the reactors whose clock was set. It runs only while a
+client is open on such a reactor.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LONGEST_S = 1.0
-"""Seconds between two looks, at most: a look costs a few microseconds."""
+"""The longest time in seconds between two checks; one costs a few microseconds."""
 
 _JOIN_WITHIN_S = 1.0
 
 _log = Logger(namespace="eas_tw.client")
 
 _numbers = count()
-"""Of entries; never the same twice, in a forked process neither."""
+"""Numbers of entries, never reused; not in a forked process either."""
 
 
 class _Entry(NamedTuple):
-    """A reactor to look at, and how often."""
+    """A reactor to check, and the seconds between two checks."""
 
     reactor: ref[MonotonicReactor]
     every_s: float
 
 
 class ClockWatch:
-    """Looks at reactors' clocks in a thread of its own, which ends with the last of them."""
+    """Checks the clocks of reactors in a thread, which ends when no reactor is left."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -48,14 +48,16 @@ class ClockWatch:
         self._thread: threading.Thread | None = None
 
     def add(self, reactor: object, every_s: float) -> Callable[[], None]:
-        """Look at a reactor's clock every `every_s` seconds, or every `LONGEST_S` if that is less.
+        """Check a reactor's clock every `every_s` seconds, or every `LONGEST_S` if that is less.
 
         Args:
-            reactor: Anything but a `MonotonicReactor` that nobody watches needs no thread, and starts none.
+            reactor: The reactor. One that is no `MonotonicReactor`, or that is checked already (`is_watched`), needs no
+                check, and starts no thread.
             every_s: Seconds, > 0.
 
         Returns:
-            Call it to end this; twice is fine. When it returns, a thread that nobody else needs has ended.
+            A function that ends the checks; calling it twice is harmless. If no reactor is left, the thread has ended
+            when it returns.
         """
         if not isinstance(reactor, MonotonicReactor) or reactor.is_watched:
             return lambda: None
@@ -93,19 +95,20 @@ class ClockWatch:
                     if reactor is None:
                         del self._entries[number]
                         continue
-                    with contextlib.suppress(RuntimeError, OSError):  # the reactor has ended without its clients
+                    # the reactor has stopped before its clients were closed
+                    with contextlib.suppress(RuntimeError, OSError):
                         reactor.look()
                     del reactor
             self._thread = None
 
 
 watch = ClockWatch()
-"""The process's."""
+"""The watch of this process."""
 
 
 def _forget() -> None:
-    """In a forked child, which has neither the thread nor, perhaps, whoever held the lock."""
-    watch.__init__()  # type: ignore[misc]  # closures of clients refer to this very object
+    """Start anew in a forked child, which has no such thread, and whose lock another thread may have held."""
+    watch.__init__()  # type: ignore[misc]  # in place, because closures of clients refer to this object
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -1,8 +1,8 @@
-"""Names for a connection that could not be opened, from what Twisted reports.
+"""Outcomes for connections that could not be opened.
 
-Twisted keeps the number of the operating system's error in `ConnectError.osError`, under several classes: a `socket`
-that failed is a `ConnectBindError` ("Couldn't bind: 24"), a `connect` that failed a `ConnectError` or one of its
-subclasses by number. Some of these numbers speak of this machine and not of the other end.
+Twisted keeps the operating system's error number in `ConnectError.osError`, under several classes: a failed `socket` is
+a `ConnectBindError` ("Couldn't bind: 24"), a failed `connect` a `ConnectError` or one of its subclasses by number. Some
+of these numbers describe this machine, and not the other end.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ _LOCAL_SHORTAGES = {
     errno.ENOBUFS: "this machine has no buffer space left",
     errno.ENOMEM: "this machine has no memory left",
 }
-"""Not EHOSTUNREACH: it mostly says that an address does not answer ARP, or that a router does not find the host, which
-is how a dead instance looks. A router may send ENETUNREACH, too, but seldom, and that is an outage of the network."""
+"""Errors that describe this machine.
+
+EHOSTUNREACH is not one of them: it mostly says that an address does not answer ARP, or that a router does not find the
+host, which is how a dead instance looks. A router may send ENETUNREACH too, but rarely, and then the network is down.
+"""
 
 
 def local_shortage(error: BaseException | None) -> str:
-    """What this machine lacks, as the cause of a failed connect; empty when the cause is another."""
+    """Return what this machine lacks, as the cause of a failed connect; an empty string for any other cause."""
     if isinstance(error, MemoryError):
         return "this process has no memory left"
     number: Any = getattr(error, "osError", None) or getattr(error, "errno", None)
@@ -38,7 +41,7 @@ def local_shortage(error: BaseException | None) -> str:
 
 
 def connect_outcome(error: BaseException | None) -> Outcome:
-    """A failed connect, in the vocabulary of policy."""
+    """Convert a failed connect to an outcome."""
     shortage = local_shortage(error)
     if shortage:
         return Outcome(AttemptStatus.LOCAL_RESOURCE, detail=shortage)

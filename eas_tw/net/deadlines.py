@@ -1,8 +1,8 @@
 """Deadlines of many calls on few timers.
 
-Almost all calls of a client share one timeout, so their deadlines pass in the order in which they were set: a queue and
-one timer per distinct duration do what a timer per call would, at the price of one dictionary entry. (A `callLater` and
-its `cancel` cost about as much as the whole weighted pick.)
+Almost all calls of a client share one timeout, so their deadlines pass in the order in which they were set. One queue
+and one timer for each distinct duration do the work of a timer for each call, at the cost of a dictionary entry. (A
+`callLater` and its `cancel` cost about as much as the whole weighted pick.)
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 Who = TypeVar("Who")
 
 _TICK_S = 1e-6
-"""The least wait, above what sums of floats are off by: a wait of less could end at the same time again, for ever."""
+"""The least wait in seconds, greater than the rounding of float sums.
+
+A shorter wait could end at the same time again, and repeat for ever.
+"""
 _QUEUES_KEPT = 64
-"""How many durations may have a queue before empty ones are looked for."""
+"""The number of durations with a queue from which on empty queues are searched and dropped."""
 
 
 class _Queue(Generic[Who]):
-    """Everything pending of one duration, by how much of it is over; in each stage in the order of beginning."""
+    """All pending entries of one duration, in stages by elapsed share, each stage in the order of beginning."""
 
     __slots__ = ("first", "later", "timer")
 
@@ -36,18 +39,20 @@ class _Queue(Generic[Who]):
 
     @property
     def stages(self) -> tuple[dict[Who, float], ...]:
-        """From those that began last to those that are due next; each with when it began."""
+        """The stages from the first to the last; each maps an entry to the time at which it began."""
         return (self.first, *self.later)
 
 
 class Deadlines(Generic[Who]):
-    """Tells of everything that is still pending when its time has come.
+    """Calls back for every entry that is still pending when its time has come.
 
     Args:
-        clock: Whose seconds count.
-        expire: Called with each one whose deadline has passed. What it raises is logged, and the next ones are served.
-        stages: Shares of the time, ascending, < 1.
-        on_mark: Called with each one that is still pending when such a share of its time is over.
+        clock: The reactor whose seconds are used.
+        expire: Called with each entry whose deadline has passed. An exception is logged, and does not affect the next
+            entries.
+        stages: Shares of the time, ascending, between 0 and 1.
+        on_mark: Called with each entry that is still pending when such a share of its time is over; `None` for
+            `expire`.
     """
 
     def __init__(
@@ -65,11 +70,11 @@ class Deadlines(Generic[Who]):
         self._purge_at = _QUEUES_KEPT
 
     def __bool__(self) -> bool:
-        """Whether anything is pending."""
+        """Return whether any entry is pending."""
         return any(stage for queue in self._queues.values() for stage in queue.stages)
 
     def __iter__(self) -> Iterator[Who]:
-        """Everything pending."""
+        """Iterate over all pending entries."""
         for queue in list(self._queues.values()):
             for stage in reversed(queue.stages):
                 yield from list(stage)
@@ -85,14 +90,14 @@ class Deadlines(Generic[Who]):
         queue.first[who] = now
 
     def clear(self, who: Who, after_s: float) -> None:
-        """Forget `who`'s deadline, set before with the same `after_s`; none is fine too."""
+        """Remove the deadline of `who`, if there is one; `after_s` is that of `set`."""
         queue = self._queues.get(after_s)
         if queue is not None and queue.first.pop(who, None) is None:
             for stage in queue.later:
                 stage.pop(who, None)
 
     def stop(self) -> None:
-        """Forget everything and cancel the timers."""
+        """Remove all entries and cancel the timers."""
         for queue in self._queues.values():
             if queue.timer is not None and queue.timer.active():
                 queue.timer.cancel()
@@ -103,8 +108,8 @@ class Deadlines(Generic[Who]):
     def _purge(self) -> None:
         """Drop the queues that are empty.
 
-        A program whose calls each have another time left (`deadline - now`) makes a queue for each of them, which would
-        stay, with its timer, for as long as that call might have taken.
+        A program whose calls each have a different remaining time (`deadline - now`) makes a queue for each of them,
+        which would stay, with its timer, for as long as that call might have taken.
         """
         for after_s, queue in list(self._queues.items()):
             if not any(queue.stages):
@@ -114,7 +119,8 @@ class Deadlines(Generic[Who]):
         self._purge_at = max(_QUEUES_KEPT, 2 * len(self._queues))
 
     def _sweep(self, after_s: float, queue: _Queue[Who]) -> None:
-        # It has this queue among its arguments: without the circle both are gone at once, and need no collector.
+        # The timer has this queue among its arguments: without the reference cycle both are freed at once, without the
+        # garbage collector.
         queue.timer = None
         now = self._clock.seconds()
         stages = queue.stages
@@ -140,7 +146,7 @@ class Deadlines(Generic[Who]):
         after_s: float,
         now: float,
     ) -> None:
-        """Tell of those whose stage has ended: of the deadline if that has come too, however late it is."""
+        """Serve the entries whose stage has ended; one whose deadline has passed too expires, however late."""
         while stage:
             who, began = next(iter(stage.items()))
             if began + mark_s > now:

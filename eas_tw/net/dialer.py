@@ -1,8 +1,8 @@
-"""Connections opened in slices, so many of them in a turn of the reactor.
+"""Rate limit for opening connections: at most so many in one turn of the reactor.
 
-Opening a connection takes about 0.2 ms of CPU between `connectTCP` and the first request on it. Thousands at once,
-after a start or a change of the list, would hold the reactor for seconds if all were begun in the same turn: they would
-be established, and served, in the same later turns, too.
+Opening a connection takes about 0.2 ms of CPU between `connectTCP` and the first request on it. If thousands were begun
+in one turn, after a start or a change of the list, they would be established and served in the same later turns, and
+block the reactor for seconds.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+# Long enough for a burst to be served, short enough that a single connection later needs no timer.
 _BURST_S = 0.1
 
 
@@ -20,19 +21,21 @@ class Dial(Protocol):
     """A connection to be opened."""
 
     def connect(self) -> None:
-        """Begin to open it."""
+        """Begin to open the connection."""
 
 
 class Dialer:
-    """Begins to open connections: a few at once, and what exceeds them in later turns, in order.
+    """Begins to open connections: a few at once, the rest in later turns, in order.
 
     Args:
         clock: The reactor.
     """
 
     PER_TURN = 50
-    """About 10 ms of the reactor's time. So many are also begun at once in a tenth of a second: a single connection
-    needs no timer."""
+    """Connections for each turn, about 10 ms of the reactor's time.
+
+    As many are begun without a timer within a tenth of a second, so that a single connection is not delayed.
+    """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -51,7 +54,7 @@ class Dialer:
             self._next_turn = self._clock.callLater(0, self._turn)
 
     def withdraw(self, dial: Dial) -> bool:
-        """Forget a connection; whether it had not been begun."""
+        """Remove a queued connection; return whether it had not been begun."""
         if dial not in self._queue:
             return False
         del self._queue[dial]
@@ -62,7 +65,7 @@ class Dialer:
 
     def _may_begin(self) -> bool:
         now = self._clock.seconds()
-        # The second half for a wall clock that is set back.
+        # The second condition is for a wall clock that was set back.
         if now >= self._began + _BURST_S or now < self._began:
             self._began, self._left = now, self.PER_TURN
         self._left -= 1

@@ -1,9 +1,9 @@
-"""The side channel: polls the control plane on the reactor's schedule and hands good lists on.
+"""Discovery: polling the control plane, and handing on usable lists.
 
-Never on the way of a call.
+No call waits for discovery.
 
-A `Source` reads the list from one kind of control plane; the `Poller` decides when, keeps the account, and turns
-every failure into a line of it. What a list is worth is decided by `policy.instances`.
+A `Source` reads the list from one kind of control plane. The `Poller` decides when, counts the results, and turns every
+failure into one log line. `policy.instances` decides whether a list is usable.
 """
 
 from __future__ import annotations
@@ -41,37 +41,38 @@ NEWER_PATH = "/api/v1/servicediscovery/upstreams/{service}"
 PATHS = (DOCUMENTED_PATH, NEWER_PATH)
 
 _NOT_FOUND = 404
+# A first poll that fails is repeated soon, since `init` waits for it; the pause doubles up to `interval_s`.
 _FIRST_RETRY_S = 0.1
 _SERVERS_BYTES = 2**16
 _NUMBERS = re.compile(r"-?\d+")
 
 
 class Fetcher(Protocol):
-    """Gets documents: `net.fetch`, or `net.agent_fetch` by an agent of the user's."""
+    """Fetches documents: `net.fetch`, or `net.agent_fetch` through the user's agent."""
 
     def get(self, url: str) -> Deferred[bytes]:
-        """The document at `url`; fails with a `DiscoveryReplyRejected`."""
+        """Fetch the document at `url`; fails with a `DiscoveryReplyRejected`."""
 
     def close(self) -> Deferred[Any]:
-        """Fires when its sockets are gone."""
+        """Close the sockets; fires when they are closed."""
 
 
 class Source(Protocol):
     """One kind of control plane."""
 
     async def read(self) -> Snapshot:
-        """The list as it is now.
+        """Fetch the current list.
 
         Raises:
-            DiscoveryReplyRejected: There is none that could be used.
+            DiscoveryReplyRejected: There is no usable list.
         """
 
     def close(self) -> Deferred[Any]:
-        """Fires when its sockets are gone."""
+        """Close the sockets; fires when they are closed."""
 
 
 class _Reader:
-    """Reads replies in steps, and keeps the last good one: most replies are the one before, byte for byte."""
+    """Parses replies in steps, and keeps the last good one, because most replies equal the one before."""
 
     def __init__(self, clock: IReactorTime, steps: Callable[[bytes], Generator[None, None, Snapshot]]) -> None:
         self._clock = clock
@@ -79,22 +80,22 @@ class _Reader:
         self._last: tuple[bytes, Snapshot] | None = None
 
     async def read(self, body: bytes) -> Snapshot:
-        """What a reply says, or a `DiscoveryReplyRejected`."""
+        """Return the content of a reply, or raise `DiscoveryReplyRejected`."""
         if self._last is None or self._last[0] != body:
             self._last = body, await one_step_a_turn(self._clock, self._steps(body))
         return self._last[1]
 
 
 class UpstreamsSource:
-    """The upstreams interface, over the documented path or the newer one: on 404 the other, and remember who answered.
+    """The upstreams interface, on the documented path or the newer one; after a 404 the other path is asked first.
 
     Args:
-        clock: The reactor, on which a long list is read in steps.
-        fetcher: Does the request.
-        endpoint: Such as `http://pai-eas-vpc.cn-shanghai.aliyuncs.com`.
-        service: Name; of `group/service` the first segment.
-        paths: Templates to try in turn.
-        inside: Whether this process runs inside EAS, which asks for `?internal=true`.
+        clock: The reactor, on which a long list is parsed in steps.
+        fetcher: Sends the requests.
+        endpoint: URL of the control plane, such as `http://pai-eas-vpc.cn-shanghai.aliyuncs.com`.
+        service: Name of the service; of `group/service` the first segment.
+        paths: Templates of the paths, in the order in which they are tried.
+        inside: Whether this process runs inside EAS, which adds `?internal=true`.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class UpstreamsSource:
         self._reader = _Reader(clock, upstreams_in_steps)
 
     async def read(self) -> Snapshot:
-        """The list as it is now."""
+        """Fetch the current list."""
         for tries_left in reversed(range(len(self._urls))):
             try:
                 body = await self._fetcher.get(self._urls[0])
@@ -126,19 +127,19 @@ class UpstreamsSource:
         raise AssertionError("the last try returns or raises")
 
     def close(self) -> Deferred[Any]:
-        """Fires when its sockets are gone."""
+        """Close the sockets; fires when they are closed."""
         return self._fetcher.close()
 
 
 class VipServerSource:
-    """VIPServer: an address server names the servers, one of which names the hosts of a domain.
+    """VIPServer: an address server lists the servers, one of which lists the hosts of a domain.
 
     Args:
-        clock: The reactor, on which a long list is read in steps.
-        fetcher: Does the requests.
-        address_server: Such as `http://jmenv.tbsite.net:8080`.
-        domain: The name to look up.
-        rng: Chooses the server.
+        clock: The reactor, on which a long list is parsed in steps.
+        fetcher: Sends the requests.
+        address_server: URL of the address server, such as `http://jmenv.tbsite.net:8080`.
+        domain: The domain to look up.
+        rng: Draws the server.
     """
 
     def __init__(self, clock: IReactorTime, fetcher: Fetcher, address_server: str, domain: str, rng: Random) -> None:
@@ -149,7 +150,7 @@ class VipServerSource:
         self._reader = _Reader(clock, vipserver_in_steps)
 
     async def read(self) -> Snapshot:
-        """The list as it is now."""
+        """Fetch the current list."""
         listed = await self._fetcher.get(f"{self._address_server}/vipserver/serverlist")
         servers = _servers(listed)
         if not servers:
@@ -159,32 +160,32 @@ class VipServerSource:
         return await self._reader.read(body)
 
     def close(self) -> Deferred[Any]:
-        """Fires when its sockets are gone."""
+        """Close the sockets; fires when they are closed."""
         return self._fetcher.close()
 
 
 def _servers(listed: bytes) -> list[str]:
-    """The lines of an address server's reply; of a reply without end, the first."""
+    """Return the lines of an address server's reply, of an overlong reply the first 64 KiB."""
     lines = listed[:_SERVERS_BYTES].decode("utf-8", "replace").splitlines()
     if len(listed) > _SERVERS_BYTES:
-        del lines[-1:]  # it may be cut
+        del lines[-1:]  # it may be truncated
     return [line.strip() for line in lines if line.strip()]
 
 
 @frozen
 class DiscoveryStatus:
-    """The account of discovery.
+    """Counters and state of discovery.
 
     Attributes:
-        polls: Polls that have ended.
-        accepted: Those that brought a usable list.
-        rejections: Those that changed nothing, by reason (`RejectReason`).
-        bad_rows: Rows dropped from usable lists, by what was wrong: `not_an_object`, `ip`, `port`, `weight`, or
+        polls: Number of polls that have ended.
+        accepted: Number of polls with a usable list.
+        rejections: Number of polls that changed nothing, by reason (`RejectReason`).
+        bad_rows: Number of rows dropped from usable lists, by fault: `not_an_object`, `ip`, `port`, `weight`, or
             `beyond_limit` for those after the 10,000th instance.
-        bad_row_examples: The first row dropped for each of these, in one short sentence.
-        age_s: Seconds since the last usable list; `None` while there was none.
-        is_stale: Whether the list in use is the disk's copy, of that age, since discovery has not answered yet.
-        last_error: What the last poll found wrong; empty when it was good.
+        bad_row_examples: The first dropped row of each fault, described in one short sentence.
+        age_s: Seconds since the last usable list; `None` before the first.
+        is_stale: Whether the list in use is the disk copy, which is `age_s` old, since discovery has not answered yet.
+        last_error: The error of the last poll; empty when it was good.
     """
 
     polls: int = 0
@@ -198,19 +199,19 @@ class DiscoveryStatus:
 
 
 class Poller:
-    """Asks a source again and again, one poll at a time.
+    """Polls a source at intervals, one poll at a time.
 
-    Every `interval_s`, give or take `jitter`; faster while it has never brought a usable list.
+    The interval is `interval_s`, plus or minus `jitter`; it is shorter before the first usable list.
 
     Args:
-        clock: The schedule.
-        source: Whom to ask.
-        service: Whose list it is, for the log.
-        on_snapshot: Called with each usable list. When it raises, the poll has changed nothing, and says so.
-        on_rejected: Called with the reason when a poll changes nothing.
-        interval_s: From the beginning of a poll to the beginning of the next.
-        jitter: Share by which each interval varies.
-        rng: Draws it.
+        clock: The reactor.
+        source: The source of the list.
+        service: Name of the service, for the log.
+        on_snapshot: Called with each usable list. If it raises, the poll counts as rejected (`not_applied`).
+        on_rejected: Called with the error of a poll that changed nothing.
+        interval_s: Seconds from the beginning of a poll to the beginning of the next, > 0.
+        jitter: Share by which each interval varies, 0-1: many clients do not stay in step.
+        rng: Draws the jitter.
     """
 
     def __init__(
@@ -247,7 +248,7 @@ class Poller:
 
     @property
     def status(self) -> DiscoveryStatus:
-        """The account so far."""
+        """The counters and the state so far."""
         return DiscoveryStatus(
             polls=self._polls,
             accepted=self._accepted,
@@ -259,7 +260,7 @@ class Poller:
         )
 
     def start(self) -> None:
-        """Poll now and from now on."""
+        """Poll now, and repeat until `stop`."""
         self._next = None
         began = self._clock.seconds()
         self._polling = Deferred.fromCoroutine(self._poll())
@@ -267,10 +268,10 @@ class Poller:
         self._polling.addCallback(lambda _: self._schedule(began))
 
     def stop(self) -> Deferred[None]:
-        """Poll no more.
+        """Stop polling.
 
         Returns:
-            Fires when the poll that runs, if one does, has been cancelled, and the source's sockets are gone.
+            Fires when a running poll has been cancelled, and the source's sockets are closed.
         """
         self._is_stopped = True
         if self._next is not None:
@@ -295,14 +296,14 @@ class Poller:
 
     def _accept(self, snapshot: Snapshot) -> None:
         before = self._polls, self._accepted, self._good_at, self._last_error
-        # Before the list is handed on, since those who wait for it may ask for the account.
+        # Counted before the list is handed on, since code that waits for the list may read `status`.
         self._polls += 1
         self._accepted += 1
         self._good_at, self._last_error = self._clock.seconds(), ""
         self._note_bad_rows(snapshot)
         try:
             self._on_snapshot(snapshot)
-        except BaseException as error:  # noqa: BLE001  our bug, or a signal handler that raised: the next poll comes
+        except BaseException as error:  # noqa: BLE001  a bug, or a raising signal handler: polling continues
             contain(self._clock.callLater, "{service}: a list of instances could not be applied", service=self._service)
             self._polls, self._accepted, self._good_at, self._last_error = before
             why = f"the list could not be applied: {type(error).__name__}: {error}"
@@ -315,7 +316,7 @@ class Poller:
             )
 
     def _note_bad_rows(self, snapshot: Snapshot) -> None:
-        """Count the rows that were dropped, and log the first of each kind."""
+        """Count the dropped rows, and log the first of each fault."""
         self._bad_rows.update(snapshot.bad_rows)
         for fault, count in snapshot.bad_rows.items():
             if fault not in self._bad_row_examples:
@@ -332,7 +333,7 @@ class Poller:
         self._polls += 1
         self._rejections[error.reason.value] += 1
         self._last_error = str(error)
-        # What differs in its numbers only is said once: bad rows, ports and times are new with each poll.
+        # Errors that differ only in their numbers are logged once: rows, ports and times are different in each poll.
         kind = (error.reason, getattr(error, "status", 0), _NUMBERS.sub("", self._last_error))
         if kind != self._logged_rejection:
             self._logged_rejection = kind

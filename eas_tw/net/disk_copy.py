@@ -1,8 +1,8 @@
 """A copy of the list on disk, for a start without discovery.
 
-One JSON file per endpoint and service in a directory of the user's, written whole by rename. It is read only when
-`init` found nobody to ask; whatever is wrong with it is one line in the log, and no list. What stands at its path and
-is no regular file is neither opened for longer than a look nor replaced.
+There is one JSON file for each endpoint and service, in a directory that the user chooses, replaced atomically by
+rename. It is read only when discovery has not answered `init`. An unusable file is one log line, and counts as no list.
+A path that is no regular file is not read, and never replaced.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ _log = Logger(namespace="eas_tw.discovery")
 
 FORMAT = "eas_tw list of instances, 1"
 REFRESH_S = 60.0
-"""A list that does not change is written again after this long, so that its age tells when discovery was last seen."""
+"""Seconds after which an unchanged list is written again, so that its age tells when discovery last answered."""
 
 _MAX_BYTES = 4 * 2**20
-"""Of a file. The longest list there is, of the longest names there are, has 3 MB."""
+"""The greatest size of a file: 10,000 instances with the longest legal names take 3 MB."""
 
+# The greatest time that `datetime` can format; a greater number is no time.
 _YEAR_10000 = 253_402_300_800.0
 
 
 class Copy(NamedTuple):
-    """A list as it was.
+    """The content of a copy.
 
     Attributes:
-        instances: At least one of them with a weight above 0.
-        age_s: Since it was written.
+        instances: The list; at least one weight is above 0.
+        age_s: Seconds since it was written, ≥ 0.
     """
 
     instances: tuple[Instance, ...]
@@ -50,12 +51,12 @@ class Copy(NamedTuple):
 
 
 class DiskCopy:
-    """The copy of one service's list.
+    """The disk copy of one service's list.
 
     Args:
-        directory: Made when it is missing.
-        endpoint: Part of the key.
-        service: Part of the key.
+        directory: The directory, created when it is missing.
+        endpoint: The endpoint, a part of the key.
+        service: The service, a part of the key.
     """
 
     def __init__(self, directory: str, endpoint: str, service: str) -> None:
@@ -66,12 +67,12 @@ class DiskCopy:
         self._saved_at = float("-inf")
 
     def save(self, instances: Iterable[Instance], now: float, wall_now: float) -> None:
-        """Write the list if it has changed or was written long ago; a full or read-only disk is one line in the log.
+        """Write the list if it has changed, or was written more than `REFRESH_S` ago; an error of the disk is logged.
 
         Args:
             instances: The list.
-            now: Seconds of elapsed time, by which it is decided whether to write again.
-            wall_now: Seconds since the epoch, which are written.
+            now: Seconds of elapsed time, by which `REFRESH_S` is measured.
+            wall_now: Seconds since the epoch, which are written to the file.
         """
         instances = tuple(instances)
         if instances == self._saved and now - self._saved_at < REFRESH_S:
@@ -86,7 +87,7 @@ class DiskCopy:
             _log.warn("the list of instances could not be copied to {file}: {error}", file=str(self.file), error=error)
 
     def load(self, wall_now: float) -> Copy | None:
-        """The list as it was last written; `None` when there is none that can be used.
+        """Read the list that was last written; `None` when there is no usable copy.
 
         Args:
             wall_now: Seconds since the epoch.
@@ -116,13 +117,13 @@ class DiskCopy:
 
 
 def _read(file: Path) -> bytes:
-    """The content of a regular file of bounded size.
+    """Read a regular file of bounded size.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
         ValueError: It is no regular file, or too large.
     """
-    # Without waiting: to open a FIFO for reading waits for somebody who opens it for writing.
+    # O_NONBLOCK, because opening a FIFO for reading would block until another process opens it for writing.
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as opened:
         found = os.fstat(descriptor)
@@ -135,18 +136,18 @@ def _read(file: Path) -> bytes:
 
 
 def _replace(file: Path, content: bytes) -> None:
-    """Put a new file in the place of an old one, whole or not at all, whoever else does the same.
+    """Replace a file atomically, also while other processes do the same.
 
-    It is not synced: after a power failure the file may be empty or torn, which `load` takes for no copy, and a sync
-    would hold up the reactor for as long as the disk takes.
+    The new file is not synced: after a power failure it may be empty or torn, which `load` treats as no copy, and a
+    sync would block the reactor for as long as the disk takes.
 
     Raises:
-        OSError: The file cannot be written, or what is in its place is no regular file.
+        OSError: The file cannot be written, or the old one is no regular file.
     """
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(file.lstat().st_mode):
             raise FileExistsError("what is there is not a regular file, and is left alone")
-    # A name of its own for each write: two processes may have the same id, in two containers with one volume.
+    # A random name: two containers that share a volume may have processes of the same pid.
     draft = file.with_name(f"{file.name}.{os.getpid()}-{os.urandom(8).hex()}.part")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:

@@ -1,4 +1,4 @@
-"""Ways to the control plane and the gateway: TCP to an address or a name, and TLS on it for https."""
+"""Twisted endpoints for the control plane and the gateway: TCP to an address or a name, and TLS for https."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE--
 
 
 class Endpoints:
-    """Makes them.
+    """Makes endpoints.
 
     Args:
         reactor: Clock and network.
-        timeout_s: Bound on opening a connection.
+        timeout_s: Bound in seconds on opening a connection.
         trust_roots: A PEM file of the authorities to trust; `None` for the platform's.
 
     Raises:
-        ConfigError: `trust_roots` is not what it must be.
+        ConfigError: `trust_roots` cannot be read, or has no certificate.
     """
 
     def __init__(self, reactor: Reactor, timeout_s: float, trust_roots: str | None = None) -> None:
@@ -41,30 +41,30 @@ class Endpoints:
         self._names: Names | None = None
 
     def tcp(self, host: str, port: int) -> IStreamClientEndpoint:
-        """Without TLS."""
-        # An address needs no resolver, its thread, and no race between several: half of what a connection costs.
+        """Return an endpoint without TLS."""
+        # An address needs no resolver and no race between several addresses, which are half the cost of a connection.
         if isIPAddress(host):
             return TCP4ClientEndpoint(self._reactor, host, port, timeout=self._timeout_s)
         if isIPv6Address(host):
             return TCP6ClientEndpoint(self._reactor, host, port, timeout=self._timeout_s)
         self._names = self._names or names_of(self._reactor, self._timeout_s)
         if self._names is None:
-            # HostnameEndpoint refuses names that IDNA does not know, such as docker compose's `my_service`.
+            # HostnameEndpoint refuses names that IDNA does not allow, such as docker compose's `my_service`.
             kind = HostnameEndpoint if is_certifiable(host) else TCP4ClientEndpoint
             return kind(self._reactor, host, port, timeout=self._timeout_s)
         return NamedEndpoint(self._reactor, self._names, host, port, self._timeout_s)
 
     def secured(self, endpoint: IStreamClientEndpoint, host: str, port: int) -> IStreamClientEndpoint:
-        """TLS over another endpoint, which leads to that host."""
+        """Wrap an endpoint that leads to `host` in TLS."""
         if self._policy is None:
             self._policy = _policy(None)
-        # Without the dot at the end of an absolute name, which no certificate has (RFC 6066 §3).
+        # Without the trailing dot of an absolute name, which server names in TLS do not have (RFC 6066 §3).
         return wrapClientTLS(self._policy.creatorForNetloc(host.rstrip(".").encode("ascii"), port), endpoint)
 
 
 def _policy(trust_roots: str | None) -> BrowserLikePolicyForHTTPS:
-    """Trust these authorities; there is no way to trust everybody."""
-    # Imported here: it takes the tls extra, and most clients never meet https.
+    """Return a TLS policy that trusts the authorities in a file; verification cannot be switched off."""
+    # Imported here: it needs the `tls` extra, and most clients never use https.
     from twisted.web.client import BrowserLikePolicyForHTTPS  # noqa: PLC0415
 
     if trust_roots is None:
@@ -74,7 +74,7 @@ def _policy(trust_roots: str | None) -> BrowserLikePolicyForHTTPS:
     try:
         blocks = _CERTIFICATE.findall(Path(trust_roots).read_text("ascii"))
         certificates = [Certificate.loadPEM(block) for block in blocks]
-    except Exception as error:  # OpenSSL's errors have no base class of their own
+    except Exception as error:  # OpenSSL's errors have no common base class
         raise ConfigError(f"trust_roots: {trust_roots} cannot be read: {error}") from error
     if not certificates:
         raise ConfigError(f"trust_roots: {trust_roots} has no certificate; it must be a PEM file")

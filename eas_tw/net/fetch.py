@@ -1,8 +1,8 @@
-"""One bounded GET of the control plane, on a connection of its own: no redirects, a limit on time and on size.
+"""A bounded GET of the control plane, each on a new connection: no redirects, limits on time and size.
 
-The connection is that of the data plane (`net.http1`), so a control plane that misbehaves meets the same checks as an
-instance that does, and a client of direct connections needs no other HTTP. Every way to fail becomes a
-`DiscoveryReplyRejected` with its reason, so the poller has one thing to catch.
+The connection is that of the data plane (`net.http1`), so a faulty control plane meets the same checks as a faulty
+instance, and a client of direct connections imports no second HTTP library. Every failure becomes a
+`DiscoveryReplyRejected` with its reason, so the poller has one exception to handle.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _AS_IT_IS = "/%:=&?~#+!$,;'@()*[]"
 
 
 class DirectFetcher:
-    """GETs documents within bounds.
+    """Fetches documents within limits.
 
-    One connection a document: with seconds between two of them a kept one would only be one more thing to go stale.
+    Each document takes a new connection: polls are seconds apart, and a kept connection would often be stale.
 
     Args:
         reactor: Clock and network.
-        config: `discovery_timeout_s` from the first packet out to the last byte in, `max_discovery_bytes`,
-            `max_head_bytes`, `trust_roots`.
+        config: Uses `discovery_timeout_s` (from the first packet sent to the last byte received),
+            `max_discovery_bytes`, `max_head_bytes` and `trust_roots`.
     """
 
     def __init__(self, reactor: Reactor, config: ClientConfig) -> None:
@@ -58,16 +58,16 @@ class DirectFetcher:
         self._waiters: list[Deferred[None]] = []
 
     def get(self, url: str) -> Deferred[bytes]:
-        """The document at `url`.
+        """Fetch the document at `url`.
 
         Returns:
-            Fires with it. Fails with a `DiscoveryReplyRejected` when no whole document with status 200 came, as
-            `BadStatusError` when the status was another. Cancelling it closes the connection.
+            Fires with the document. Fails with `BadStatusError` when the status is not 200, and with another
+            `DiscoveryReplyRejected` when no complete document came. Cancelling it closes the connection.
         """
         try:
             target = _target(url)
         except ValueError as error:
-            # An address server has named something that is no address.
+            # An address server may list text that is no address.
             return fail(DiscoveryReplyRejected(RejectReason.CONNECTION, f"no reply: {url!r} is no URL: {error}"))
         endpoint = self._endpoints.tcp(target.host, target.port)
         if target.is_secured:
@@ -76,7 +76,7 @@ class DirectFetcher:
         return getting.begin(endpoint.connect(getting))
 
     def close(self) -> Deferred[None]:
-        """Cut what is open; fires when every socket is gone."""
+        """Close all connections; fires when every socket is closed."""
         for connection in list(self._open):
             connection.abandon()
         if not self._open:
@@ -86,7 +86,7 @@ class DirectFetcher:
         return waiter
 
     def connection_for(self, getting: _Get) -> ClientConnection:
-        """A connection has been opened."""
+        """Make the protocol of a connection that has been opened."""
         connection = ClientConnection(
             getting, self._flusher, max_head_bytes=self._max_head_bytes, max_body_bytes=self._max_body_bytes
         )
@@ -94,7 +94,7 @@ class DirectFetcher:
         return connection
 
     def lost(self, connection: ClientConnection) -> None:
-        """A socket is gone."""
+        """Forget a closed connection, and fire the waiters when it was the last."""
         self._open.pop(connection, None)
         if not self._open:
             waiters, self._waiters = self._waiters, []
@@ -103,7 +103,7 @@ class DirectFetcher:
 
 
 class _Get(Factory):
-    """A document on its way: opens a connection, owns it, and is the one exchange on it."""
+    """One GET: opens its connection, owns it, and is the one exchange on it."""
 
     on_head = None
     noisy = False
@@ -117,7 +117,7 @@ class _Get(Factory):
         self._timer: IDelayedCall | None = None
 
     def begin(self, connecting: Deferred[Any]) -> Deferred[bytes]:
-        """The connection is being opened; fires with the document."""
+        """Start the timer for a connection that is being opened; fires with the document."""
         done = self._done = Deferred(self._cancelled)
         self._timer = self._fetcher.reactor.callLater(self._fetcher.timeout_s, self._out_of_time)
         self._connecting = connecting
@@ -125,38 +125,38 @@ class _Get(Factory):
         return done
 
     def buildProtocol(self, addr: IAddress | None) -> ClientConnection:  # noqa: ARG002
-        """It is open (`IProtocolFactory`)."""
+        """Build the protocol of the open connection (`IProtocolFactory`)."""
         self._connection = self._fetcher.connection_for(self)
         return self._connection
 
-    # -- what its connection reports
+    # -- reports of the connection
 
     def connection_made(self, connection: ClientConnection) -> None:
-        """It takes the request."""
+        """Send the request."""
         self._connecting = None
         connection.send(self._head, b"", self)
 
     def connection_free(self, connection: ClientConnection) -> None:
-        """The server would keep it."""
+        """Close the connection, although the server would keep it."""
         connection.close()
 
     def connection_lost(self, connection: ClientConnection) -> None:
-        """The socket is gone."""
+        """Forget the closed connection."""
         self._connection = None
         self._fetcher.lost(connection)
 
     def answered(self, status: int, head: bytes, body: bytes) -> None:  # noqa: ARG002
-        """A whole reply came."""
+        """Finish with the body of a complete reply, or with its error status."""
         self._end(body if status == OK_STATUS else BadStatusError(status))
 
     def broke(self, outcome: Outcome) -> None:
-        """No whole reply will come."""
+        """Finish with the reason why no complete reply will come."""
         reason = (
             RejectReason.VIOLATION if outcome.attempt_status is AttemptStatus.VIOLATION else RejectReason.CONNECTION
         )
         self._end(DiscoveryReplyRejected(reason, f"no reply: {outcome.detail or outcome.attempt_status}"))
 
-    # -- how it ends
+    # -- internals
 
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
@@ -172,7 +172,7 @@ class _Get(Factory):
         self._give_up(RejectReason.CONNECTION, "no reply: cancelled")
 
     def _give_up(self, reason: RejectReason, detail: str) -> None:
-        # In this order: a connection that is given up may say so at once.
+        # In this order: an abandoned connection may report its loss at once, and the first result counts.
         self._end(DiscoveryReplyRejected(reason, detail))
         if self._connecting is not None:
             self._connecting.cancel()
@@ -180,7 +180,7 @@ class _Get(Factory):
             self._connection.abandon()
 
     def _end(self, result: bytes | DiscoveryReplyRejected) -> None:
-        """The document, or why there is none; what comes after it is of no interest."""
+        """Finish with the document or the error; later results are ignored."""
         done, self._done = self._done, None
         if done is None:
             return
@@ -193,7 +193,7 @@ class _Get(Factory):
 
 
 class _Target(NamedTuple):
-    """What a URL comes to: where to connect, and the request."""
+    """A parsed URL: the address to connect to, and the request to send."""
 
     host: str
     port: int
@@ -203,17 +203,17 @@ class _Target(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _target(url: str) -> _Target:
-    """Read a URL; the same few are asked for again and again.
+    """Parse a URL; cached, since the same few URLs are fetched again and again.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is no URL.
     """
     parts = urlsplit(url)
     return _Target(parts.hostname or "", parts.port or _PORTS[parts.scheme], parts.scheme == "https", _head(parts))
 
 
 def _head(parts: SplitResult) -> bytes:
-    """The request: of a reply that is compressed all the same nothing would be understood."""
+    """Return the head of the request, which asks for an uncompressed reply: it is not decompressed here."""
     target = quote(f"{parts.path}?{parts.query}" if parts.query else parts.path, safe=_AS_IT_IS)
     authority = parts.netloc.rpartition("@")[2]
     lines = (f"GET {target} HTTP/1.1", f"Host: {authority}", "Accept-Encoding: identity", "Connection: close", "", "")

@@ -1,4 +1,4 @@
-"""Where calls may go, as the client's runtime and its calls see it: `Upstream` or `Gateway`."""
+"""The fleet of a service as the client's runtime and its calls see it: `Upstream` or `Gateway`."""
 
 from __future__ import annotations
 
@@ -19,72 +19,72 @@ if TYPE_CHECKING:
 
 
 class FleetObserver(Protocol):
-    """Hears what a fleet chooses and records; the simulation's checkers do."""
+    """Observes what a fleet chooses and records; used by the simulation's checkers."""
 
     def on_chosen(self, instance: Instance, selection: Selection, now: float) -> None:
-        """An instance was chosen for an attempt."""
+        """Called after an instance was chosen for an attempt."""
 
     def on_ending(self, instance: Instance, outcome: Outcome, began: float) -> None:
-        """The end of an attempt is about to be recorded, and what follows from it told."""
+        """Called before the end of an attempt is recorded and its consequences are reported."""
 
     def on_failed(self, instance: Instance, outcome: Outcome) -> None:
-        """The end of an attempt that was not answered with a 200 was recorded."""
+        """Called after the end of an attempt without a 2xx response was recorded."""
 
     def on_overheard(self, instance: Instance, outcome: Outcome) -> None:
-        """What became of an attempt that its call had left is about to be recorded."""
+        """Called before the outcome of a watched attempt, whose call has ended, is recorded."""
 
 
 class Fleet(Protocol):
-    """The upstream of a service, or its gateway."""
+    """All instances of a service, or its gateway."""
 
     @property
     def is_ready(self) -> bool:
-        """Whether calls have somewhere to go."""
+        """Whether an instance, or the gateway, can be chosen."""
 
     @property
     def instances(self) -> tuple[Instance, ...]:
-        """The list; empty for a gateway."""
+        """The list of instances; empty for a gateway."""
 
     @property
     def ejected(self) -> tuple[Key, ...]:
-        """The instances that are left out for a while."""
+        """The instances that are ejected."""
 
     @property
     def is_sole(self) -> bool:
-        """Whether there is one instance only."""
+        """Whether there is exactly one instance."""
 
     def apply(self, instances: Sequence[Instance]) -> tuple[Change, ...]:
-        """Take over a new list; what changed."""
+        """Replace the list, and return the changes."""
 
     def close(self) -> Deferred[None]:
-        """Give everything back; fires when every socket has reported its loss."""
+        """Close all connections; fires when every socket has reported its loss."""
 
     def observe(self, observer: FleetObserver) -> None:
-        """Tell `observer` from now on."""
+        """Add an observer."""
 
     def choose(self, selection: Selection, now: float) -> Instance | None:
-        """The instance for an attempt, or `None`; each one chosen is told to `record` once."""
+        """Choose the instance for an attempt, or `None`; pass each chosen one to `record` once."""
 
     def pool_of(self, instance: Instance) -> Dispatcher:
-        """The line of that instance."""
+        """Return the pool of an instance."""
 
     def has_another(self, failed: Collection[Key]) -> bool:
-        """Whether an instance exists that has not failed."""
+        """Return whether an instance exists that is not in `failed`."""
 
     def has_well(self, tried: Collection[Key]) -> bool:
-        """Whether an untried instance exists that is not left out."""
+        """Return whether an instance exists that is neither in `tried` nor left out."""
 
     def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
-        """Take note of how an attempt ended that began then."""
+        """Record how an attempt that began at `began` ended."""
 
     def began_to_answer(self, attempt: Attempt) -> None:
-        """Note that the head of a stream has come; `record` is told of its end."""
+        """Record that the head of a stream's response has arrived; `record` follows at its end."""
 
     def suspect(self, attempt: Attempt) -> None:
-        """Note that an attempt is overdue whose instance has said nothing since it began."""
+        """Record that an attempt is overdue and that its instance has been silent since it began."""
 
     def is_probe(self, attempt: Attempt) -> bool:
-        """Whether an attempt is the probe of an instance whose ejection is over."""
+        """Return whether an attempt is the probe of an instance whose ejection is over."""
 
     def watch(self, attempt: Attempt, timeout_s: float) -> SilenceWatch | None:
-        """Make what listens in place of an overdue attempt whose call goes on without it."""
+        """Return a watch for an overdue attempt that its call gives up; `None` when none is needed."""

@@ -1,9 +1,9 @@
-"""The small requests of one turn of the reactor, written together at its end.
+"""Writes the small requests of one turn of the reactor together, at its end.
 
-Twisted's own `write` waits for the reactor to report that the socket is writable: two system calls and a dispatch to
-learn what holds for every idle connection. Writing at once is worse: with the caller's work between two writes the
-other end falls asleep and has to be woken for each (docs/performance has the figures). So connections with a request
-to send gather here, and one delayed call lets each write to its socket itself.
+Twisted's own `write` waits for the reactor to report that the socket is writable, which costs two system calls and a
+dispatch although an idle connection always is. Writing at once is worse: while the caller works between two writes, the
+other end goes to sleep and has to be woken for each (figures in docs/performance). So connections with a request to
+send are collected here, and one delayed call lets each write to its socket.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 class Writer(Protocol):
-    """Who has something to write."""
+    """A connection with something to write."""
 
     def flush(self) -> None:
         """Write it now."""
 
     def abort(self) -> None:
-        """Close the connection: what it had to write cannot be written."""
+        """Close the connection, because its request cannot be written."""
 
 
 class Flusher:
-    """Lets everyone write at the end of the turn.
+    """Flushes all writers at the end of the reactor's turn.
 
     Args:
         clock: The reactor.
 
     Attributes:
-        seconds: Its time.
+        seconds: The reactor's clock.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -42,7 +42,7 @@ class Flusher:
         self._writers: list[Writer] = []
 
     def soon(self, writer: Writer) -> None:
-        """Call `writer.flush()` when the reactor has done what it is doing."""
+        """Call `writer.flush()` at the end of the current turn."""
         if not self._writers:
             self._clock.callLater(0, self._flush)
         self._writers.append(writer)
@@ -52,7 +52,7 @@ class Flusher:
         for writer in writers:
             try:
                 writer.flush()
-            except BaseException:  # noqa: BLE001  the requests of the other writers must leave all the same
+            except BaseException:  # noqa: BLE001  the requests of the other writers must be sent all the same
                 contain(self._clock.callLater, "a request could not be written")
-                # The call that carries it ends by its connection's loss.
+                # The call of this request ends when its connection is lost.
                 self._clock.callLater(0, writer.abort)

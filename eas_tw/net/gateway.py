@@ -1,7 +1,7 @@
-"""The default endpoint type: one address, the service's gateway, asked by Twisted's agent or by the program's own.
+"""The default endpoint type: the gateway of a service, through Twisted's agent or the program's own.
 
-To a call it looks like a fleet of one. Balancing and failover are the gateway's; the retry policy, the deadline and the
-vocabulary of outcomes are the same as on direct connections.
+To a call it is a fleet of one instance. The gateway balances and fails over; the retry policy, the deadline and the
+outcomes are the same as on direct connections.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.web._newclient import RequestNotSent  # where Twisted keeps it, and there is no other way
+from twisted.web._newclient import RequestNotSent  # Twisted has no public name for it
 from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http import PotentialDataLoss
@@ -57,9 +57,9 @@ class Gateway:
 
     Args:
         reactor: Clock and network.
-        base_url: Scheme, host and port, and a prefix of the path if any; `https` takes the `tls` extra.
-        config: Timeouts and bounds.
-        agent: Another way to reach the gateway, such as a proxy.
+        base_url: Scheme, host and port, and a path prefix if any; `https` needs the `tls` extra.
+        config: Timeouts and size limits.
+        agent: An agent that reaches the gateway another way, such as through a proxy; `None` for Twisted's.
     """
 
     is_sole = is_ready = True
@@ -83,76 +83,76 @@ class Gateway:
         self._running: dict[Attempt, Deferred[_Answer]] = {}
 
     def choose(self, selection: Selection, now: float) -> Instance:  # noqa: ARG002
-        """The gateway itself, always."""
+        """Return the gateway, the only choice."""
         return self.instance
 
     def pool_of(self, instance: Instance) -> Gateway:  # noqa: ARG002
-        """The gateway itself, always."""
+        """Return the gateway, which dispatches its own attempts."""
         return self
 
     def has_another(self, failed: Collection[Any]) -> bool:
-        """Whether the gateway has not failed yet."""
+        """Return whether the gateway has not failed in this call."""
         return self.instance.key not in failed
 
     def has_well(self, tried: Collection[Any]) -> bool:
-        """Whether the gateway is untried."""
+        """Return whether the gateway is untried in this call."""
         return self.instance.key not in tried
 
     def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
-        """Nothing to learn: there is nobody else to send to."""
+        """Ignore the outcome: there is no other instance to prefer."""
 
     def began_to_answer(self, attempt: Attempt) -> None:
-        """Nothing to learn."""
+        """Ignore the head of a stream: the gateway has no health record."""
 
     def suspect(self, attempt: Attempt) -> None:
-        """Nothing to learn either."""
+        """Ignore the overdue attempt: the gateway has no health record."""
 
     def is_probe(self, attempt: Attempt) -> bool:  # noqa: ARG002
-        """A gateway is never ejected."""
+        """Return `False`: a gateway is never ejected."""
         return False
 
     def watch(self, attempt: Attempt, timeout_s: float) -> None:
-        """Nothing is listened to further."""
+        """Return `None`: a gateway has no health that a watch could decide."""
 
     def heard_since(self, at: float) -> bool:  # noqa: ARG002
-        """Whether it has answered, which nobody asks of a gateway: there is no other way to try."""
+        """Return `True`, so that a gateway is never found silent: there is no other instance to try."""
         return True
 
     @property
     def is_opening(self) -> bool:
-        """Whether a connection is being opened, which an agent does not tell."""
+        """`False`: an agent does not report whether it opens a connection."""
         return False
 
     def submit(self, attempt: Attempt, *, fresh: bool) -> None:  # noqa: ARG002
-        """Send it."""
-        # The callbacks last: an agent may answer, fail or raise before its `request` returns.
+        """Send the request of an attempt."""
+        # Callbacks are added last, because an agent may answer, fail or raise before its `request` returns.
         posting = self._running[attempt] = Deferred.fromCoroutine(self._post(attempt))
         posting.addCallbacks(partial(self._answered, attempt), partial(self._failed, attempt))
 
     def withdraw(self, attempt: Attempt) -> bool:
-        """Stop sending it or waiting for it; whether nothing of it was sent, which an agent does not tell."""
+        """Cancel the request of an attempt; return `False`, since an agent does not report what it has sent."""
         running = self._running.pop(attempt, None)
         if running is not None:
             try:
                 running.cancel()
-            except BaseException:  # noqa: BLE001  the agent's canceller; nobody waits for it any more
+            except BaseException:  # noqa: BLE001  the agent's canceller; its result is not needed any more
                 contain(self._later, "an agent's request could not be cancelled")
         return False
 
     def apply(self, instances: Sequence[Instance]) -> tuple[Change, ...]:  # noqa: ARG002
-        """Nothing to take over: a gateway has no list."""
+        """Ignore the list: a gateway has none."""
         return ()
 
     def observe(self, observer: FleetObserver) -> None:
-        """Nothing to tell: there is no choice, and nobody is ejected."""
+        """Ignore the observer: a gateway neither chooses nor ejects."""
 
     def close(self) -> Deferred[Any]:
-        """Fires when kept connections are closed and every socket is gone."""
+        """Close the kept connections; fires when every socket is closed."""
         return self._agents.close()
 
     async def _post(self, attempt: Attempt) -> _Answer:
         request = attempt.request
-        # Not through treq, whose URLs take no IPv6 address and no underscore.
+        # Not through treq: its URLs refuse IPv6 addresses and names with an underscore.
         url = self._origin + request.target
         body_producer = _WholeBody(request.body) if request.body or request.method in _WITH_BODY else None
         requesting = self._agents.agent.request(request.method, url, _fields(request.fields), body_producer)
@@ -171,7 +171,7 @@ class Gateway:
             if isinstance(sink, type):  # NoBody
                 return response.code, head, b""
             if sink is not None:
-                # From here on the sink is told, and the attempt nothing any more.
+                # From here on the sink gets the reports, and the attempt none.
                 self._running.pop(attempt, None)
                 source.begin(sink, response)
                 return response.code, head, b""
@@ -182,7 +182,7 @@ class Gateway:
             attempt.answered(*answer)
 
     def _failed(self, attempt: Attempt, failure: Failure) -> None:
-        """Every failure of the agent is an outcome, whatever it raised; that of a withdrawn attempt is none."""
+        """Report every failure of the agent as an outcome; that of a withdrawn attempt is ignored."""
         if self._running.pop(attempt, None) is not None:
             error = failure.value
             pass_on(self._later, error)
@@ -190,43 +190,43 @@ class Gateway:
 
 
 class _StreamedBody(Protocol):
-    """The body of an agent's response on its way to a sink; the source that the sink pauses."""
+    """Delivers the body of an agent's response to a sink, and lets the sink pause it."""
 
     def __init__(self) -> None:
         self._sink: BodySink | None = None
 
     def begin(self, sink: BodySink, response: IResponse) -> None:
-        """Open the sink and let the body come."""
+        """Open the sink and start the body."""
         self._sink = sink
         sink.open()
         response.deliverBody(self)
 
     def pause(self) -> None:
-        """Read no more for a while."""
+        """Stop reading until `resume`."""
         self._call_transport("pauseProducing")
 
     def resume(self) -> None:
-        """Go on reading."""
+        """Continue reading."""
         self._call_transport("resumeProducing")
 
     def abandon(self) -> None:
-        """Close at once."""
+        """Close the connection at once."""
         self._sink = None
-        # The transport of a body is the agent's own; some have one of these, some the other.
+        # The transport of a body belongs to the agent; agents differ in which of these methods it has.
         self._call_transport("abortConnection", "loseConnection", "stopProducing")
 
     def connectionMade(self) -> None:
-        """The body is about to come (`IProtocol`)."""
+        """Close a body that was abandoned before it began (`IProtocol`)."""
         if self._sink is None:
             self.abandon()
 
     def dataReceived(self, data: bytes) -> None:
-        """A piece of it came (`IProtocol`)."""
+        """Pass a piece of the body on (`IProtocol`)."""
         if self._sink is not None:
             self._sink.feed(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The body has ended (`IProtocol`); `PotentialDataLoss` is the end of a body without a length."""
+        """Report the end of the body (`IProtocol`); `PotentialDataLoss` is the end of a body without a length."""
         sink, self._sink = self._sink, None
         if sink is None:
             return
@@ -244,32 +244,32 @@ class _StreamedBody(Protocol):
 
 
 def _fields(lines: bytes) -> Headers:
-    """Header lines back into fields; the length is the agent's to say."""
+    """Convert header lines to `Headers`, without Content-Length, which the agent adds."""
     pairs = (line.split(": ", 1) for line in lines.decode("latin-1").split("\r\n") if line)
     return Headers({name: [value] for name, value in pairs if name != "Content-Length"})
 
 
 @implementer(IBodyProducer)
 class _WholeBody:
-    """A body that is written at once."""
+    """A body that is written in one piece."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
         self.length = len(body)
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """Write it (`IBodyProducer`)."""
+        """Write the body (`IBodyProducer`)."""
         consumer.write(self._body)
         return succeed(None)
 
     def pauseProducing(self) -> None:
-        """There is nothing left to pause (`IPushProducer`)."""
+        """Do nothing: the whole body has been written (`IPushProducer`)."""
 
     def resumeProducing(self) -> None:
-        """There is nothing left to resume (`IPushProducer`)."""
+        """Do nothing: the whole body has been written (`IPushProducer`)."""
 
     def stopProducing(self) -> None:
-        """There is nothing left to stop (`IProducer`)."""
+        """Do nothing: the whole body has been written (`IProducer`)."""
 
 
 def _outcome(error: BaseException | None) -> Outcome:
@@ -289,7 +289,7 @@ def _outcome(error: BaseException | None) -> Outcome:
 
 
 def _lost(error: BaseException | None) -> Outcome:
-    """Classify a failure after the request may have left."""
+    """Classify a failure after a part of the request may have been sent."""
     inner = [failure.value for failure in getattr(error, "reasons", ())]
     detail = str(inner[0]) if inner else f"{type(error).__name__}: {error}"
     if isinstance(error, ResponseFailed) and not isinstance(error, ResponseNeverReceived):

@@ -1,8 +1,8 @@
-"""One HTTP/1.1 client connection on httptools: one request out, one response back, any number of times.
+"""An HTTP/1.1 client connection on httptools: one request and one response at a time.
 
-Owns what the parser leaves to its user (docs/design has the list): which responses are acceptable, bounds on head, body
-and framing overhead, when a connection may be kept, and how to name a loss. Knows no instance, no pool policy and no
-retry: it reports to the exchange it carries and to its owner, the pool.
+It checks what the parser leaves to its user (the list is in docs/design/http1.md): which responses are acceptable,
+bounds on head, body and framing overhead, when a connection may be kept, and how a loss is named. It knows no instance,
+no pool policy and no retry. It reports to the exchange that it carries and to its owner, the pool.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from eas_tw.net.stream import Source
 
     class Transport(ITCPTransport, IConsumer, IPushProducer):
-        """What a connection needs of its transport."""
+        """The interfaces that a connection needs of its transport."""
 
 
 _VERSION = b"http/1."
@@ -44,68 +44,70 @@ _BLANK_LINE = b"\r\n\r\n"
 _SWITCHING_PROTOCOLS = 101
 _BODILESS = (204, 304)
 _FIRST_STATUS, _FIRST_FINAL, _LAST_STATUS = 100, 200, 599
+# A server may send any number of 1xx responses (RFC 9110 §15.2); a bound stops one that sends nothing else.
 _MAX_INTERIM = 16
+# A chunk's size line and extensions are framing: more than this for each piece of a body counts as an attack.
 _CHUNK_OVERHEAD_BYTES = 64
 _FIRST_WRITE_BYTES = 2**16
-"""How much of a body is written together with its head; the transport writes the rest when the socket takes more."""
+"""Bytes of a body that are written together with its head; the transport writes the rest later."""
 _NEXT_WRITE_BYTES = 2**17
-"""How much a Twisted transport offers the socket at a time (`FileDescriptor.SEND_LIMIT`)."""
+"""Bytes that a Twisted transport offers the socket at a time (`FileDescriptor.SEND_LIMIT`)."""
 _SOCKET_IS_FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 """Errors of `send` after which Twisted's transports wait and try again."""
 
 
 class BodySink(Protocol):
-    """Who takes the body of a response while it arrives; told of its end exactly once, by one of the last two."""
+    """Receives the body of a response while it arrives; either `finished` or `broke` is called once at its end."""
 
     def open(self) -> None:
-        """The head is complete; called once, before anything else."""
+        """Start; called once, before any other method, when the head is complete."""
 
     def feed(self, piece: bytes) -> None:
-        """A piece of the body came."""
+        """Receive a piece of the body."""
 
     def finished(self) -> None:
-        """The body is whole."""
+        """Report that the body is complete."""
 
     def broke(self, outcome: Outcome) -> None:
-        """The rest of the body will not come."""
+        """Report that the rest of the body will not come."""
 
 
 class NoBody:
-    """What `Exchange.on_head` returns for a response that ends with its head, whatever it announces."""
+    """The result of `Exchange.on_head` for a response that ends with its head, whatever length it announces."""
 
 
 class Exchange(Protocol):
-    """Who waits for a response: told exactly once, by `answered` or `broke`, or by what `on_head` returns."""
+    """Waits for a response; either `answered` or `broke` is called once, unless `on_head` returns a sink."""
 
     @property
     def on_head(self) -> Callable[[Source, int, bytes], BodySink | type[NoBody] | None] | None:
-        """Asked when the head of the final response is complete; `None` to get every response whole.
+        """A function called when the head of the final response is complete; `None` to receive complete responses.
 
-        Called with the connection, the status and the head. What it returns decides:
+        Its arguments are the connection, the status and the head. Its result decides what happens to the body:
 
-        1. `None`: the response is collected and given to `answered`.
-        2. `NoBody`: the same, without a body.
-        3. A sink: takes the body as it comes, and the exchange is told nothing any more.
+        1. `None`: the body is collected, and the response is passed to `answered`.
+        2. `NoBody`: the response is passed to `answered` without a body.
+        3. A sink: it receives the body as it arrives, and the exchange gets no further reports.
         """
 
     def answered(self, status: int, head: bytes, body: bytes) -> None:
-        """A whole response came; `head` is its status line and fields, each ended by CRLF."""
+        """Receive a complete response; `head` is its status line and fields, each ended by CRLF."""
 
     def broke(self, outcome: Outcome) -> None:
-        """No whole response will come."""
+        """Report that no complete response will come."""
 
 
 class Owner(Protocol):
-    """Who keeps connections: the pool."""
+    """Owns connections; implemented by the pool."""
 
     def connection_made(self, connection: ClientConnection) -> None:
-        """The connection can take a request."""
+        """Report that the connection is open and can take a request."""
 
     def connection_free(self, connection: ClientConnection) -> None:
-        """The exchange is over, and the connection can take another."""
+        """Report that the exchange has ended and the connection can take another."""
 
     def connection_lost(self, connection: ClientConnection) -> None:
-        """The socket is gone."""
+        """Report that the socket is closed."""
 
 
 NEVER = -math.inf
@@ -114,12 +116,12 @@ _Answer = tuple[int, bytes, bytes, bool]
 
 
 def _has_no_input() -> bool:
-    """What is asked of a transport without a socket: it hands over whatever comes at once."""
+    """Return `False`, for a transport without a socket, which delivers input at once."""
     return False
 
 
 def _is_unusable() -> bool:
-    """What is asked of a connection that is being closed."""
+    """Return `True`, for a connection that is being closed."""
     return True
 
 
@@ -128,16 +130,18 @@ class ClientConnection(TwistedProtocol):
     """A connection to an instance.
 
     Args:
-        owner: Told when the connection is made, free or lost.
-        flusher: Who lets it write its requests.
-        max_head_bytes: Of a response's head.
-        max_body_bytes: Of a response's body.
+        owner: Receives a report when the connection is made, free or lost.
+        flusher: Lets the connection write its requests at the end of the turn.
+        max_head_bytes: Bound on a response's head.
+        max_body_bytes: Bound on a response's body.
 
     Attributes:
-        idle_since: When it was put by, in the reactor's seconds; `NEVER` while it has not been. Kept by the pool.
-        used: How many exchanges it has begun.
-        heard_at: When a part of the response came last that did not complete it; `NEVER` while none has.
-        is_lost: Whether the socket is gone.
+        idle_since: When the pool last stored it as idle, in the reactor's seconds; `NEVER` before the first time. Set
+            by the pool.
+        used: Number of exchanges it has begun.
+        heard_at: When an incomplete part of the response last arrived, in the reactor's seconds; `NEVER` before the
+            first.
+        is_lost: Whether the socket is closed.
     """
 
     transport: Transport
@@ -169,10 +173,10 @@ class ClientConnection(TwistedProtocol):
         self._shortage = ""
         self.is_lost = False
 
-    # -- what the pool calls
+    # -- called by the pool
 
     def send(self, head: bytes, body: bytes, exchange: Exchange) -> None:
-        """Write a request and carry its exchange until it is answered or broken."""
+        """Write a request and carry its exchange until the response is complete or will not come."""
         self._exchange = exchange
         self.used += 1
         self._fed_bytes = self._interim = 0
@@ -186,10 +190,11 @@ class ClientConnection(TwistedProtocol):
             self._flusher.soon(self)
 
     def flush(self) -> None:
-        """Write the request, unless the connection turns out to be unusable; then nothing of it leaves."""
+        """Write the request; if the connection turns out to be unusable, close it without sending anything."""
         if self._unsent is None:
             return
-        # Asked here, and not when the connection is taken from the pool: the caller's code has run since then.
+        # Checked here, and not when the connection is taken from the pool: the caller's code has run since then, and
+        # the server may have closed the connection meanwhile.
         if self._has_input():
             self._abort()
             return
@@ -209,28 +214,28 @@ class ClientConnection(TwistedProtocol):
             self._write_rest(head, body, written)
 
     def pause(self) -> None:
-        """Read no more from the socket for a while."""
+        """Stop reading from the socket until `resume`."""
         self.transport.pauseProducing()
 
     def resume(self) -> None:
-        """Go on reading."""
+        """Continue reading from the socket."""
         self.transport.resumeProducing()
 
     def abandon(self) -> None:
-        """Nobody wants the answer any more, so the connection cannot be used again."""
+        """Close the connection and drop its exchange; a response that nobody reads would block the next one."""
         self._exchange = self._sink = None
         self._abort()
 
     def abort(self) -> None:
-        """Close at once, since something here cannot go on; the exchange breaks."""
+        """Close the connection at once after an error of this side; the exchange gets `broke`."""
         self._abort()
 
     def hand_over(self, exchange: Exchange) -> None:
-        """Let another exchange have what comes of the outstanding request."""
+        """Pass the outcome of the outstanding request to another exchange."""
         self._exchange = exchange
 
     def close(self) -> None:
-        """Close in order; for idle connections."""
+        """Close an idle connection in order."""
         self.transport.loseConnection()
 
     @property
@@ -240,13 +245,13 @@ class ClientConnection(TwistedProtocol):
 
     @property
     def is_writing(self) -> bool:
-        """Whether a part of the request has not been taken by the socket."""
+        """Whether the socket has not accepted the whole request yet."""
         return self._unsent is not None or self._rest is not None
 
-    # -- what the transport calls
+    # -- called by the transport
 
     def connectionMade(self) -> None:
-        """The socket is connected (`IProtocol`)."""
+        """Prepare the connected socket (`IProtocol`)."""
         self.transport.setTcpNoDelay(True)
         if isinstance(self.transport, SocketTransport) and not self.transport.TLS:
             handle = self.transport.getHandle()
@@ -255,9 +260,9 @@ class ClientConnection(TwistedProtocol):
         self._owner.connection_made(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes came (`IProtocol`)."""
+        """Parse received bytes (`IProtocol`)."""
         if self._exchange is None or self._unsent is not None:
-            # Bytes nobody asked for, or not yet: the next caller must never take them for its answer.
+            # Bytes before the request has left are not its response (RFC 9112 §9.2): they must not be taken for it.
             self._abort()
             return
         self._fed_bytes += len(data)
@@ -274,7 +279,7 @@ class ClientConnection(TwistedProtocol):
             return
         answer = self._answer
         if answer is not None:
-            # Only now, with the parser done: a second response in the same bytes must not meet the next exchange.
+            # Only after the parser is done: a second response in the same bytes must not reach the next exchange.
             exchange, self._exchange, self._answer = self._exchange, None, None
             status, head, body, keep_alive = answer
             try:
@@ -283,7 +288,7 @@ class ClientConnection(TwistedProtocol):
                 else:
                     self._end_after_answer()
             finally:
-                # Whatever the owner raises, the exchange ends.
+                # The exchange must end even if the owner raises.
                 exchange.answered(status, head, body)
         elif self._violation:
             self._violate(self._violation)
@@ -293,17 +298,18 @@ class ClientConnection(TwistedProtocol):
             self.heard_at = self._flusher.seconds()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The socket is gone (`IProtocol`)."""
+        """Report the loss of the socket (`IProtocol`)."""
         self.is_lost = True
         exchange, self._exchange = self._exchange, None
         sink, self._sink = self._sink, None
-        # It holds this connection's methods: without the circle both are gone at once, and need no collector.
+        # The parser refers to this connection's methods: without the cycle both are freed at once, without the garbage
+        # collector.
         del self._parser
         try:
-            # The owner first: whoever takes the answer may ask the pool for another connection at once.
+            # The owner first: the code that receives the response may ask the pool for another connection at once.
             self._owner.connection_lost(self)
         finally:
-            # Whatever the owner raises, the exchange ends.
+            # The exchange must end even if the owner raises.
             is_whole = self._head_done and self._until_close and reason.check(ConnectionDone) is not None
             if sink is not None:
                 sink.finished() if is_whole else sink.broke(self._loss(reason))
@@ -314,7 +320,7 @@ class ClientConnection(TwistedProtocol):
             self._unsent = self._rest = None
 
     def resumeProducing(self) -> None:
-        """The transport has written what it was given (`IPullProducer`); also called at registration."""
+        """Write the next part of the body (`IPullProducer`); also called at registration."""
         if self._rest is None:
             return
         piece = self._rest[self._rest_at : self._rest_at + _NEXT_WRITE_BYTES]
@@ -326,12 +332,12 @@ class ClientConnection(TwistedProtocol):
             self.transport.unregisterProducer()
 
     def stopProducing(self) -> None:
-        """The transport is going away (`IPullProducer`); `connectionLost` tells the rest."""
+        """Do nothing, because `connectionLost` reports the end (`IPullProducer`)."""
 
-    # -- what the parser calls
+    # -- called by the parser
 
     def on_message_begin(self) -> None:
-        """A response begins (httptools)."""
+        """Start a response (httptools)."""
         if self._answer is not None:
             self._violation = "a second response follows the first"
         self._body = []
@@ -339,20 +345,21 @@ class ClientConnection(TwistedProtocol):
         self._head_done = self._until_close = False
 
     def on_headers_complete(self) -> None:
-        """The head is complete (httptools)."""
+        """Check a complete head (httptools)."""
         raw = self._raw if isinstance(self._raw, bytes) else bytes(self._raw)
         end = raw.find(_BLANK_LINE) + 2
         self._head, self._raw = raw[:end], b""
         self._status = status = self._parser.get_status_code()
         self._head_done = True
-        # Looked up in the raw head: a callback and two objects per field would cost more than all the rest.
+        # The fields are searched for in the raw head: a callback and two objects for each field would cost more than
+        # the rest.
         head = self._head.lower()
         at = head.find(_LENGTH) + len(_LENGTH)
         length = head[at : head.find(b"\r\n", at)].strip() if at >= len(_LENGTH) else None
         coding = _field(head, _CODING) if _CODING in head else None
         self._until_close = length is None and coding is None and status not in _BODILESS
         if not head.startswith(_VERSION):
-            # The parser would also take RTSP/1.0, ICE/1.0 and blank lines in front.
+            # The parser also accepts RTSP/1.0, ICE/1.0 and blank lines in front.
             self._violation = "the response does not begin with HTTP/1."
         elif end > self._max_head:
             self._violation = "the response's head is too large"
@@ -368,10 +375,10 @@ class ClientConnection(TwistedProtocol):
             self._violation = f"the response announces a body of {int(length)} bytes, more than {self._max_body}"
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body came (httptools)."""
+        """Collect a piece of the body (httptools)."""
         self._body_bytes += len(body)
         if self._sink is not None:
-            # Passed on when the parser has done with these bytes: a reader may close the connection.
+            # Passed on when the parser is done with these bytes, because the reader may close the connection.
             self._more_pieces += 1
             add_piece(self._body, body) if self._body else self._body.append(body)
         elif self._body_bytes > self._max_body:
@@ -383,21 +390,22 @@ class ClientConnection(TwistedProtocol):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
-        """The response is complete (httptools)."""
+        """Finish a complete response (httptools)."""
         if self._violation:
             return
         if self._status < _FIRST_FINAL:
             self._head_done = False
             return
         body = self._body
-        # Asked here: after feed_data the parser has forgotten the message and says no.
+        # Asked inside this callback: after feed_data the parser has reset, and answers no, so that no connection would
+        # be kept.
         keep_alive = self._parser.should_keep_alive()
         self._answer = (self._status, self._head, b"".join(body), keep_alive)
 
-    # -- how it decides
+    # -- internals
 
     def _check_interim(self, status: int, rest: bytes) -> None:
-        """A 1xx response is skipped (RFC 9110 §15.2), and its rest is the next head; a flood of them is not."""
+        """Skip a 1xx response (RFC 9110 §15.2), whose rest is the next head; more than 16 are a violation."""
         self._interim += 1
         self._raw = rest
         if status == _SWITCHING_PROTOCOLS or not _FIRST_STATUS <= status <= _LAST_STATUS:
@@ -406,7 +414,7 @@ class ClientConnection(TwistedProtocol):
             self._violation = f"more than {_MAX_INTERIM} interim responses"
 
     def _is_taken_over(self, status: int, *, has_more: bool) -> bool:
-        """Let the exchange say what becomes of the body; whether a sink takes it."""
+        """Ask the exchange what to do with the body; return whether the body is taken over."""
         on_head = self._exchange.on_head if self._exchange is not None else None
         if on_head is None:
             return False
@@ -415,17 +423,17 @@ class ClientConnection(TwistedProtocol):
             return False
         if found is NoBody:
             self._answer = (status, self._head, b"", self._parser.should_keep_alive())
-            # The old one waits for the body that the head announces, and has the rest of these bytes.
+            # The old parser waits for the body that the head announces, and has seen the rest of these bytes.
             self._parser = HttpResponseParser(self)
             if has_more:
                 self._violation = "a body follows a response that has none"
             return True
-        self._sink = found  # type: ignore[assignment]  # nothing else is left
+        self._sink = found  # type: ignore[assignment]  # the only other type
         self._is_new = True
         return True
 
     def _pass_on_body(self) -> None:
-        """Give the sink what came of the body, and its end."""
+        """Pass collected pieces of the body to the sink, and report its end."""
         sink, answer = self._sink, self._answer
         if sink is None:
             return
@@ -436,7 +444,7 @@ class ClientConnection(TwistedProtocol):
             pieces, self._body = self._body, []
             sink.feed(b"".join(pieces))
         if self._sink is None:
-            # Its reader has closed it.
+            # The reader has closed the stream.
             return
         if self._violation or self._overhead_is_unbounded():
             self._sink = self._exchange = None
@@ -455,15 +463,18 @@ class ClientConnection(TwistedProtocol):
                     self._end_after_answer()
 
     def _end_after_answer(self) -> None:
-        """Close a connection that cannot be kept after a whole response."""
+        """Close a connection that cannot be kept after a complete response."""
         if self._violation or self._rest is not None:
-            # With the request half written its rest would only delay the close.
+            # The request is only half written: writing the rest would delay the close.
             self._abort()
         else:
             self.transport.loseConnection()
 
     def _overhead_is_unbounded(self) -> bool:
-        """Whether endless header lines, trailers or chunk extensions are being fed: no callback tells of those."""
+        """Return whether header lines, trailers and chunk extensions exceed their bound.
+
+        The parser does not bound them, and has no callback for chunk extensions and trailers.
+        """
         overhead = self._fed_bytes - self._body_bytes
         return overhead > 2 * self._max_head + _CHUNK_OVERHEAD_BYTES * (self._more_pieces + 1)
 
@@ -472,19 +483,19 @@ class ClientConnection(TwistedProtocol):
         return len(data)
 
     def _write_rest(self, head: bytes, body: bytes, written: int) -> None:
-        """Let the transport write what the socket has not taken, and know when it has."""
+        """Let the transport write what the socket has not accepted, as a producer, so that the end is known."""
         at = written - len(head)
         self._rest, self._rest_at = (body, at) if at >= 0 else (head + body, written)
         self.transport.registerProducer(self, False)
 
     def _with_more(self, data: bytes) -> bytearray:
-        """The raw head and the bytes that follow, in a buffer that grows: a head may come byte by byte."""
+        """Append to the raw head in a buffer that grows: a head may arrive byte by byte."""
         raw = self._raw if isinstance(self._raw, bytearray) else bytearray(self._raw)
         raw += data
         return raw
 
     def _abort(self) -> None:
-        # Twisted reports the loss a turn later: a request that is given to this connection until then must not leave.
+        # Twisted reports the loss one turn later: a request that gets this connection before that must not be sent.
         self._has_input = _is_unusable
         self.transport.abortConnection()
 
@@ -496,14 +507,14 @@ class ClientConnection(TwistedProtocol):
 
     @property
     def _was_kept(self) -> bool:
-        """Whether it was there before the request, used or not: it may have died since without a word."""
+        """Whether the connection was idle before this request, so that it may have been closed without notice."""
         return self.used > 1 or self.idle_since > NEVER
 
     def _loss(self, reason: Failure) -> Outcome:
         if self._unsent is not None:
             if self._shortage:
                 return Outcome(AttemptStatus.LOCAL_RESOURCE, detail=self._shortage)
-            # A new one that closes at once is no better than one that was refused.
+            # A new connection that closes at once counts as a refused one.
             attempt_status = AttemptStatus.UNSENT if self._was_kept else AttemptStatus.CONNECT_FAILED
             was_aborted = reason.check(ConnectionAborted)
             detail = "it closed, or sent bytes, before the request had left" if was_aborted else _phrase(reason)
@@ -517,12 +528,12 @@ def _phrase(reason: Failure) -> str:
     if reason.check(ConnectionDone):
         return "closed"
     error = reason.value
-    # The names of Twisted's errors say what happened; OpenSSL's are all called the same.
+    # The class names of Twisted's errors are specific; OpenSSL's have one name for all errors.
     return type(error).__name__ if isinstance(error, ConnectionClosed) else f"{type(error).__name__}: {error}"
 
 
 def _field(head: bytes, name: bytes) -> bytes | None:
-    """The value of the first field of that name in a lower-case head."""
+    """Return the value of the first field of a name in a lower-case head; `None` if there is none."""
     at = head.find(name)
     if at < 0:
         return None
@@ -531,7 +542,7 @@ def _field(head: bytes, name: bytes) -> bytes | None:
 
 
 def text_headers(head: bytes) -> dict[str, str]:
-    """Fields as text, names in lower case; of a repeated one the values joined by a comma (RFC 9110 §5.3)."""
+    """Return the fields as text, names in lower case; repeated ones are joined by a comma (RFC 9110 §5.3)."""
     found: dict[str, str] = {}
     for line in head.decode("latin-1").split("\r\n")[1:]:
         name, colon, value = line.partition(":")

@@ -1,9 +1,9 @@
 """Timers by elapsed time, on a reactor whose own clock can be set.
 
-Twisted's reactors schedule by `time.time`. When that clock is set back by ten minutes, every timer that is pending
-fires ten minutes late; when it is set ahead, it fires early. `MonotonicReactor` is a view of such a reactor that counts
-with a monotonic clock: it re-arms what fires too early. `realign`, called by `net.clock_watch` after a step, re-arms
-everything else.
+Twisted's reactors schedule by `time.time`. When that clock is set back by ten minutes, every pending timer fires ten
+minutes late; when it is set ahead, every timer fires early. `MonotonicReactor` is a view of such a reactor that counts
+with a monotonic clock: it re-arms a timer that fires too early. `realign`, which `net.clock_watch` calls after a step
+of the clock, re-arms all pending ones.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _STEP_S = 0.1
-"""Smaller differences are not corrected: a timer that is so late does no harm."""
+"""Seconds. Smaller steps of the clock are not corrected: a timer that is so late does no harm."""
 
 _TICK_S = 0.001
-"""The least wait for what is left of a timer: two clocks never agree to the last digit."""
+"""The least wait in seconds for the rest of a timer, since two clocks never agree to the last digit."""
 
 _SOON_KEPT = 64
 
 
 def is_real(reactor: Any) -> bool:
-    """Whether a reactor waits for the machine, and not for a test's or a simulation's own time."""
+    """Return whether a reactor waits for the machine, and not for the virtual time of a test or simulation."""
     return isinstance(reactor, ReactorBase)
 
 
 def monotonic_view(reactor: Any, monotonic: Callable[[], float]) -> Any:
-    """Return a reactor whose timers and `seconds` cannot be set.
+    """Return a reactor whose timers and `seconds` do not follow a clock that can be set.
 
     Args:
-        reactor: The program's.
-        monotonic: The clock to count with, normally `time.monotonic`.
+        reactor: The program's reactor.
+        monotonic: The clock to use, normally `time.monotonic`.
 
     Returns:
-        1. `reactor` itself, when it counts with that clock already or has a time of its own, as in a test.
+        1. `reactor` itself, when it uses that clock already, or has virtual time, as in a test.
         2. Otherwise a `MonotonicReactor`.
     """
     if is_real(reactor) and reactor.seconds is not monotonic:
@@ -48,14 +48,14 @@ def monotonic_view(reactor: Any, monotonic: Callable[[], float]) -> Any:
 
 
 class MonotonicReactor:
-    """A reactor whose `seconds` and `callLater` (`IReactorTime`) go by elapsed time; the rest is the reactor's own.
+    """A reactor whose `seconds` and `callLater` (`IReactorTime`) use elapsed time; all else is passed to the reactor.
 
     Args:
-        reactor: Schedules by a clock that can be set.
-        monotonic: Seconds since any moment; never set.
+        reactor: A reactor that schedules by a clock that can be set.
+        monotonic: A clock that cannot be set, in seconds since any moment.
 
     Attributes:
-        is_watched: Whether somebody else calls `look`, as in a simulation, so that no thread has to.
+        is_watched: Whether the owner of the reactor calls `look`, as a simulation does, so that no thread has to.
     """
 
     is_watched = False
@@ -83,9 +83,9 @@ class MonotonicReactor:
         *args: Any,
         **kw: Any,
     ) -> IDelayedCall:
-        """Call after `delay` seconds have passed (`IReactorTime`)."""
+        """Call a function after `delay` seconds of elapsed time (`IReactorTime`)."""
         if not delay:
-            # Once a turn, for what is written at its end: it cannot be early, so it needs no timer of ours.
+            # A call for the end of this turn cannot be early, so it needs no timer of this class.
             call: IDelayedCall = self._call_later(0, callable, *args, **kw)
             self._soon.append(call)
             if len(self._soon) > self._soon_limit:
@@ -96,9 +96,9 @@ class MonotonicReactor:
         return timer
 
     def look(self) -> None:
-        """Let the reactor realign its timers if its clock has been set; to be called from another thread.
+        """Let the reactor realign its timers if its clock has been set; call this from another thread.
 
-        Another thread, because the timers of the reactor itself are what a step back holds up.
+        It must be another thread, because a step back of the clock delays the timers of the reactor itself.
         """
         if abs(self._measured_s() - self._ahead_s) > _STEP_S:
             self._wake()
@@ -107,7 +107,7 @@ class MonotonicReactor:
         self._reactor.callFromThread(self.realign)
 
     def realign(self) -> None:
-        """Arm every pending timer for the time that is left of it."""
+        """Arm every pending timer again for its remaining time."""
         self._ahead_s = self._measured_s()
         now = self.seconds()
         for timer in list(self._timers):
@@ -117,12 +117,12 @@ class MonotonicReactor:
             call.reset(0)
 
     def _prune(self) -> None:
-        """Forget the calls of earlier turns, at a cost that is shared by as many appends."""
+        """Drop the calls of earlier turns; the limit doubles, so that the cost for each append stays constant."""
         self._soon = [call for call in self._soon if call.active()]
         self._soon_limit = max(_SOON_KEPT, 2 * len(self._soon))
 
     def _measured_s(self) -> float:
-        """How far the reactor's clock is ahead of the monotonic one."""
+        """Return the seconds by which the reactor's clock is ahead of the monotonic one."""
         ahead_s: float = self._reactor.seconds() - self.seconds()
         return ahead_s
 
@@ -153,44 +153,44 @@ class _Timer:
         return f"<timer of {getattr(self._act, '__qualname__', self._act)} due at {self._due:.3f}>"
 
     def arm(self, call_later: Callable[..., Any], delay_s: float) -> None:
-        """Fire after so long by the reactor's clock, or later if that turns out to be too early."""
+        """Fire after `delay_s` of the reactor's clock, or later if that turns out to be too early."""
         self._call_later = call_later
         self._call = call_later(delay_s, self._fire)
         self._pending[self] = None
 
     def realign(self, now: float) -> None:
-        """Fire when what is left at `now` has passed."""
+        """Arm the timer again for the time that is left at `now`."""
         if self._call.active():
             self._call.reset(max(0.0, self._due - now))
 
     def getTime(self) -> float:  # noqa: N802
-        """When it is due, in seconds of the monotonic clock (`IDelayedCall`)."""
+        """Return when it is due, in seconds of the monotonic clock (`IDelayedCall`)."""
         return self._due
 
     def cancel(self) -> None:
-        """Do not call (`IDelayedCall`)."""
+        """Cancel the call (`IDelayedCall`)."""
         self._call.cancel()
         del self._pending[self]
         self._act, self._arguments = _nothing, ()
 
     def delay(self, secondsLater: float) -> None:  # noqa: N803
-        """Call so much later (`IDelayedCall`)."""
+        """Postpone the call by `secondsLater` (`IDelayedCall`)."""
         self._call.delay(secondsLater)
         self._due += secondsLater
 
     def reset(self, secondsFromNow: float) -> None:  # noqa: N803
-        """Call so long from now (`IDelayedCall`)."""
+        """Set the call to `secondsFromNow` (`IDelayedCall`)."""
         self._call.reset(secondsFromNow)
         self._due = self._seconds() + secondsFromNow
 
     def active(self) -> bool:
-        """Whether it is still to be called (`IDelayedCall`)."""
+        """Return whether the call is pending (`IDelayedCall`)."""
         return self in self._pending
 
     def _fire(self) -> None:
         left_s = self._due - self._seconds()
         if left_s > 0:
-            # The reactor's clock was set ahead, or runs a little fast.
+            # The reactor's clock was set ahead, or runs slightly fast.
             self._call = self._call_later(max(left_s, _TICK_S), self._fire)
             return
         del self._pending[self]
@@ -198,4 +198,4 @@ class _Timer:
 
 
 def _nothing() -> None:
-    """What a cancelled timer would call."""
+    """Stand in for the function of a cancelled timer, so that its arguments can be freed."""

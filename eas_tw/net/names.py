@@ -1,7 +1,7 @@
-"""Host names of the control plane and the gateway: looked up each time, with the last addresses kept for bad times.
+"""Resolution of the host names of the control plane and the gateway, with the last addresses as a fallback.
 
-A name server that is slow, silent or down does not stop discovery while the addresses of before still answer; and when
-there are none, the error names the name and the time.
+A name server that is slow, silent or down does not stop discovery while the last known addresses still answer. When
+there are none, the error contains the name and the time waited.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _log = Logger(namespace="eas_tw.discovery")
 
 _SLOW_S = 1.0
 _SLOW_SHARE = 1 / 3
-"""A look-up that takes longer than this share of the time for a connection is not waited for if there is a choice."""
+"""With known addresses, a look-up that takes longer than this share of the time for a connection is not waited for."""
 
 _NAMES_KEPT = 32
 
@@ -55,27 +55,28 @@ class NameNotResolvedError(DNSLookupError):
 
 
 def names_of(reactor: Any, timeout_s: float) -> Names | None:
-    """The names as this reactor resolves them.
+    """Return the resolver of names for a reactor.
 
     Args:
-        reactor: A resolver that the program has installed on it is used; Twisted's own is replaced by threads that the
-            program's `deferToThread` cannot fill.
-        timeout_s: Seconds a look-up may take.
+        reactor: If the program has installed a resolver on it, that one is used. Twisted's own is replaced by threads
+            that the program's `deferToThread` cannot fill.
+        timeout_s: Bound in seconds on a look-up.
 
     Returns:
-        `None` for a reactor that has no resolver, as in a test.
+        1. A `Names`.
+        2. `None` for a reactor without a resolver, as in a test.
     """
     resolver = getattr(reactor, "nameResolver", None)
     if resolver is None:
         return None
-    # Private to Twisted, and the only thing that tells its default from a resolver that somebody chose.
+    # Private to Twisted, but nothing else distinguishes its default from a resolver that the program chose.
     if type(resolver).__name__ == "GAIResolver":
         resolver = ThreadResolver(reactor)
     return Names(reactor, resolver, timeout_s)
 
 
 class _Name:
-    """What is known of one name, and who waits for it."""
+    """The addresses of one name, and the Deferreds that wait for them."""
 
     __slots__ = ("is_reported", "known", "looking", "waiters")
 
@@ -87,12 +88,12 @@ class _Name:
 
 
 class Names:
-    """Finds the addresses of names.
+    """Resolves host names, and remembers the last addresses of each.
 
     Args:
         reactor: The clock.
-        resolver: Asked each time.
-        timeout_s: Seconds a look-up may take.
+        resolver: The resolver, which is asked each time.
+        timeout_s: Bound in seconds on a look-up.
     """
 
     def __init__(self, reactor: Any, resolver: IHostnameResolver, timeout_s: float) -> None:
@@ -102,11 +103,11 @@ class Names:
         self._names: OrderedDict[str, _Name] = OrderedDict()
 
     def addresses(self, host: str) -> Deferred[tuple[IAddress, ...]]:
-        """Find the addresses of a name.
+        """Resolve a name.
 
         Returns:
-            Fires with those that the resolver finds; or with the last ones it found, if it fails, or is slow. Fails
-            with a `NameNotResolvedError` when there are none.
+            Fires with the addresses that the resolver finds, or with the last known ones if the resolver fails or is
+            slow. Fails with a `NameNotResolvedError` when there are none.
         """
         name = self._name(host)
         waiter: Deferred[tuple[IAddress, ...]] = Deferred(lambda left: self._leave(name, left))
@@ -153,19 +154,19 @@ class Names:
         patience_s = min(_SLOW_S, self._timeout_s * _SLOW_SHARE) if name.known else self._timeout_s
         name.waiters.pop(waiter)
         if not name.waiters and not isinstance(self._resolver, ThreadResolver):
-            # A resolver that somebody else wrote may never answer, and would never be asked again.
+            # A program's resolver may never answer, and then this name would never be looked up again.
             name.looking = None
         why = f"the name {host} was not resolved within {patience_s:g} s"
         self._make_do(name, waiter, NameNotResolvedError(why, is_late=True))
 
     def _make_do(self, name: _Name, waiter: Deferred[Any], error: NameNotResolvedError) -> None:
-        """Use the last addresses, if there are any."""
+        """Use the last known addresses, if there are any."""
         if not name.known:
             waiter.errback(error)
             return
         if not name.is_reported:
             name.is_reported = True
-            _log.warn("{why}; the addresses of before are used", why=str(error))
+            _log.warn("{why}; the last known addresses are used", why=str(error))
         waiter.callback(name.known)
 
     def _leave(self, name: _Name, waiter: Deferred[Any]) -> None:
@@ -183,27 +184,27 @@ class _Receiver:
         self._addresses: list[IAddress] = []
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:  # noqa: N802, N803
-        """It has begun (`IResolutionReceiver`)."""
+        """Do nothing at the begin of a look-up (`IResolutionReceiver`)."""
 
     def addressResolved(self, address: IAddress) -> None:  # noqa: N802
-        """One more (`IResolutionReceiver`)."""
+        """Add an address (`IResolutionReceiver`)."""
         self._addresses.append(address)
 
     def resolutionComplete(self) -> None:  # noqa: N802
-        """No more will come (`IResolutionReceiver`)."""
+        """Fire with the addresses (`IResolutionReceiver`)."""
         self.complete.callback(self._addresses)
 
 
 @implementer(IStreamClientEndpoint)
 class NamedEndpoint:
-    """A connection to the first address of a name that takes one (`IStreamClientEndpoint`).
+    """An endpoint that connects to the first reachable address of a name (`IStreamClientEndpoint`).
 
     Args:
         reactor: Clock and network.
-        names: Finds the addresses.
+        names: Resolves the name.
         host: The name.
         port: TCP port.
-        timeout_s: Seconds that each address has.
+        timeout_s: Bound in seconds on the connection to each address.
     """
 
     def __init__(self, reactor: Any, names: Names, host: str, port: int, timeout_s: float) -> None:
@@ -214,20 +215,21 @@ class NamedEndpoint:
         self._timeout_s = timeout_s
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Look the name up and connect (`IStreamClientEndpoint`)."""
+        """Resolve the name and connect (`IStreamClientEndpoint`)."""
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         found = await self._names.addresses(self._host)
         known = _Resolved(self._reactor, found)
-        # It refuses names that IDNA does not know, such as docker compose's `my_service`; resolved is resolved.
+        # HostnameEndpoint refuses names that IDNA does not allow, such as docker compose's `my_service`; here the name
+        # is not resolved again, so any name will do.
         name = self._host if is_certifiable(self._host) else "resolved"
         return await HostnameEndpoint(known, name, self._port, timeout=self._timeout_s).connect(factory)
 
 
 @implementer(IHostResolution)
 class _Resolved:
-    """A reactor on which every name has been resolved: `HostnameEndpoint` knows how to try several addresses."""
+    """A reactor with a fixed result of name resolution, for `HostnameEndpoint`, which tries several addresses."""
 
     name = ""
 
@@ -241,7 +243,7 @@ class _Resolved:
         return getattr(self._reactor, name)
 
     def cancel(self) -> None:
-        """There is nothing left to cancel (`IHostResolution`)."""
+        """Do nothing: the look-up has ended (`IHostResolution`)."""
 
     def resolveHostName(  # noqa: N802
         self,
@@ -250,7 +252,7 @@ class _Resolved:
         portNumber: int = 0,  # noqa: N803
         *_: object,
     ) -> IHostResolution:
-        """Report the addresses (`IHostnameResolver`)."""
+        """Report the known addresses (`IHostnameResolver`)."""
         resolutionReceiver.resolutionBegan(self)
         for address in self._addresses:
             resolutionReceiver.addressResolved(type(address)(address.type, address.host, portNumber))

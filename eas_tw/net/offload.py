@@ -1,9 +1,9 @@
-"""Long work, apart from the turns of the reactor: compressing and decompressing large bodies.
+"""Compression and decompression of large bodies outside the turns of the reactor.
 
-The work comes in steps, as a generator that yields between them. Where the reactor has threads the steps run in one:
-zlib and cramjam release the interpreter's lock, so the reactor goes on meanwhile. Elsewhere (in tests and in the
-simulation, whose time is virtual) each step takes a turn of the reactor. The threads are not those of the reactor's
-pool: a program may keep all of those busy, and a call has a deadline.
+The work is a generator that yields between steps. If the reactor has threads, the steps run in a thread: zlib and
+cramjam release the interpreter's lock, so the reactor continues meanwhile. Otherwise (in tests, and in the simulation
+with its virtual time) each step takes one turn of the reactor. The reactor's own thread pool is not used, because a
+program may keep all its threads busy, and a call has a deadline.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_THREADS = 4
-"""More would not be faster on most machines, and each may hold `max_response_bytes` twice while it joins its parts."""
+"""The bound on threads. More would rarely be faster, and each may hold `max_response_bytes` twice when joining parts.
+"""
 
 
 class Unfinished(Generic[T]):
-    """What a function returns whose result takes more steps than one turn of the reactor has time for.
+    """A result that takes more steps than fit into one turn of the reactor.
 
     Attributes:
         work: Fires with the result of the steps; cancelling it stops them.
-        then: Makes the function's result of that.
+        then: Converts that to the final result.
     """
 
     __slots__ = ("then", "work")
@@ -46,7 +47,7 @@ class Unfinished(Generic[T]):
 
 
 class _OffloadJob:
-    """Steps, and whoever waits for their result."""
+    """A generator of steps, and the Deferred of its result."""
 
     __slots__ = ("done", "is_cancelled", "steps", "turn")
 
@@ -62,21 +63,21 @@ class _OffloadJob:
             self.turn.cancel()
 
     def step(self) -> Callable[[], None] | None:
-        """Do one step; how to tell the result to `done`, if that was the last."""
+        """Do one step; after the last, return the function that fires `done` with the result."""
         try:
             next(self.steps)
         except StopIteration as ended:
             return partial(self.done.callback, ended.value)
-        except Exception:  # noqa: BLE001  it is the work's result
+        except Exception:  # noqa: BLE001  the exception is the result of the work
             return partial(self.done.errback, Failure())
         return None
 
 
 class Offload:
-    """Runs steps.
+    """Runs steps in threads or in turns of the reactor.
 
     Args:
-        reactor: Its threads are used if it has any, its turns otherwise.
+        reactor: Its threads are used if it has any, otherwise its turns.
     """
 
     def __init__(self, reactor: Reactor) -> None:
@@ -86,11 +87,11 @@ class Offload:
         self._threads = 0
 
     def run(self, steps: Generator[None, None, T]) -> Deferred[T]:
-        """Run the rest of the steps.
+        """Run the remaining steps.
 
         Returns:
-            Fires with what the steps return, or fails with what they raise, in the reactor's thread. Cancelling it
-            stops them after the step that runs.
+            Fires with the return value of the generator, or fails with its exception, in the reactor's thread.
+            Cancelling it stops the work after the running step.
         """
         job = _OffloadJob(steps)
         if not self._has_threads:
@@ -104,13 +105,13 @@ class Offload:
     def _start(self, job: _OffloadJob) -> None:
         try:
             Thread(target=self._work, args=(job,), name="eas_tw.offload", daemon=True).start()
-        except RuntimeError:  # the process has no thread left
+        except RuntimeError:  # the process cannot start another thread
             self._turn(job)
         else:
             self._threads += 1
 
     def _work(self, job: _OffloadJob) -> None:
-        """In a thread of its own: all steps."""
+        """Run all steps; called in a new thread."""
         tell = None
         while tell is None and not job.is_cancelled:
             tell = job.step()
@@ -129,7 +130,7 @@ class Offload:
         job.turn = self._reactor.callLater(0, self._step, job)
 
     def _step(self, job: _OffloadJob) -> None:
-        """In a turn of the reactor: one step."""
+        """Run one step; called in a turn of the reactor."""
         job.turn = None
         tell = job.step()
         if tell is None:

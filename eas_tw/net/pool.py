@@ -1,7 +1,8 @@
-"""The persistent connections of one instance, and the line of calls that wait for one.
+"""The connections of one instance, and the queue of calls that wait for one.
 
-Acts on `policy.pooling`: which connection a call gets, which are kept. Calls in line are served in order; whoever comes
-free first, a kept connection or a new one, serves the first in line. Knows no service and no retry.
+The pool does what `policy.pooling` decides: which connection a call gets, and which connections are kept. The queue is
+served in order: the first connection that becomes available, kept or new, serves the first call. The pool knows no
+service and no retry.
 """
 
 from __future__ import annotations
@@ -30,22 +31,22 @@ if TYPE_CHECKING:
     from eas_tw.net.flush import Flusher
 
     class Reactor(IReactorTCP, IReactorTime):
-        """What the data plane needs of a reactor."""
+        """The interfaces that the data plane needs of a reactor."""
 
 
 class Dispatchable(Exchange, Protocol):
-    """What the pool queues: an attempt, or what listens in its place."""
+    """What the pool queues: an attempt, or the watch that replaces it."""
 
     @property
     def deadline(self) -> float:
         """When it must be over, in the reactor's seconds."""
 
     def dispatch(self, connection: ClientConnection, host: bytes) -> None:
-        """Send on this connection, now; `host` goes into the Host header."""
+        """Send the request on this connection now; `host` is the value of the Host header."""
 
 
 class _Dial(ClientFactory):
-    """One connection being opened."""
+    """A connection that is being opened."""
 
     noisy = False
 
@@ -54,7 +55,7 @@ class _Dial(ClientFactory):
         self.began = began
 
     def connect(self) -> None:
-        """Its turn has come (`Dialer`)."""
+        """Start connecting, when the dialer allows it (`Dial`)."""
         self._pool.connect(self)
 
     def buildProtocol(self, addr: IAddress | None) -> ClientConnection | None:  # noqa: ARG002
@@ -68,7 +69,16 @@ class _Dial(ClientFactory):
 
 
 class Pool:
-    """Connections to one instance, at most `max_connections_per_instance`."""
+    """The connections to one instance, at most `max_connections_per_instance`.
+
+    Args:
+        reactor: Clock and network.
+        instance: The instance.
+        config: Timeouts and bounds.
+        flusher: Writes the requests of one turn together.
+        dialer: Limits how many connections are opened in one turn.
+        on_gone: Called when the pool has retired and its last socket is closed.
+    """
 
     def __init__(
         self,
@@ -81,7 +91,7 @@ class Pool:
     ) -> None:
         self.waiting: OrderedDict[Dispatchable, None] = OrderedDict()
         self.address = instance.address
-        # A zone means something on this machine only (RFC 6874 §4).
+        # A zone is meaningful on this machine only, and must not be sent (RFC 6874 §4).
         self.host = Instance(instance.ip.partition("%")[0], instance.port).address.encode()
         self._reactor = reactor
         self._instance = instance
@@ -105,22 +115,22 @@ class Pool:
 
     @property
     def connections(self) -> int:
-        """Established connections."""
+        """Number of established connections."""
         return len(self._open)
 
     @property
     def is_gone(self) -> bool:
-        """Whether every socket has reported its loss and nobody waits."""
+        """Whether every socket has reported its loss and no call waits."""
         return not (self._open or self._dials or self.waiting)
 
-    # -- what calls ask for
+    # -- called by attempts
 
     def submit(self, call: Dispatchable, *, fresh: bool) -> None:
-        """Dispatch the call on a connection, now or when its turn in the line comes.
+        """Dispatch a call on a connection, now or when it is first in the queue.
 
         Args:
             call: Gets `dispatch` with the connection, or `broke`.
-            fresh: Whether a connection that sat idle will not do.
+            fresh: Whether the call needs a connection that has not been idle.
         """
         idle = self._idle
         if idle and not fresh:
@@ -144,17 +154,17 @@ class Pool:
             self._dial()
 
     def withdraw(self, call: Dispatchable) -> bool:
-        """Take a call out of the line; whether nothing of it was sent, which is always so."""
+        """Remove a call from the queue; return `True`, since nothing of a queued call has been sent."""
         self.waiting.pop(call, None)
         return True
 
     def hand_over(self, call: Dispatchable, heir: Dispatchable) -> None:
-        """Take a call out of the line, and let another wait at its end."""
+        """Remove a call from the queue, and append another."""
         self.waiting.pop(call, None)
         self.waiting[heir] = None
 
     def heard_since(self, at: float) -> bool:
-        """Whether a connection has become free since then, which the answer to a request makes it."""
+        """Return whether the instance has answered since `at`, which makes a connection available."""
         return self._queue_delay.has_turned_since(at) or any(
             connection.used > 0 and connection.idle_since > at for connection in self._open
         )
@@ -165,7 +175,7 @@ class Pool:
         return bool(self._dials)
 
     def retire(self) -> None:
-        """The instance has left the list: nothing new, idle connections close, requests in flight finish."""
+        """Retire the pool of a removed instance: queued calls fail, idle connections close, running requests finish."""
         self._is_retired = True
         self._close_idle()
         for dial, connector in list(self._dials.items()):
@@ -176,10 +186,10 @@ class Pool:
         self._fail_waiting(Outcome(AttemptStatus.INSTANCE_REMOVED, detail="the instance left the list"))
         self._report_if_gone()
 
-    # -- what connections report
+    # -- called by connections and the dialer
 
     def connect(self, dial: _Dial) -> None:
-        """Open a connection, unless all calls that waited have been served or are gone meanwhile."""
+        """Open a connection, unless no call waits any more."""
         if not self.waiting:
             del self._dials[dial]
             return
@@ -187,18 +197,19 @@ class Pool:
         dial.began = self._reactor.seconds()
         try:
             self._reactor.connectTCP(instance.ip, instance.port, dial, timeout=self._config.connect_timeout_s)
-        except BaseException as error:  # noqa: BLE001  an address Twisted cannot even begin with, such as fe80::1%nosuch
-            # In a turn of its own, as every other connection that fails: each call in line would nest one deeper here.
+        except BaseException as error:  # noqa: BLE001  an address that Twisted refuses at once, such as fe80::1%nosuch
+            # Reported in the next turn, like every failed connection: here each queued call would nest one level
+            # deeper.
             later = self._reactor.callLater
             later(0, self.dial_failed, dial, connect_outcome(error))
             pass_on(later, error)
 
     def dial_started(self, dial: _Dial, connector: IConnector) -> None:
-        """A connection is being opened."""
+        """Store the connector of a connection that is being opened."""
         self._dials[dial] = connector
 
     def dial_answered(self, dial: _Dial) -> ClientConnection:
-        """A connection has been opened; its protocol."""
+        """Return the protocol of a connection that has been opened."""
         self._dials.pop(dial, None)
         self._last_opened = self._reactor.seconds()
         config = self._config
@@ -209,9 +220,10 @@ class Pool:
         return connection
 
     def dial_failed(self, dial: _Dial, outcome: Outcome) -> None:
-        """A connection could not be opened: the first in line fails, and all of it when the instance has no other.
+        """Fail the first queued call after a failed connection; fail all when the instance has no other connection.
 
-        Unless it timed out and another was opened after it was begun: the instance is back.
+        A timeout is ignored if another connection was opened after this one was begun, because the instance works
+        again.
         """
         self._dials.pop(dial, None)
         is_old_news = outcome.attempt_status is AttemptStatus.CONNECT_TIMEOUT and self._last_opened > dial.began
@@ -225,11 +237,11 @@ class Pool:
         self._report_if_gone()
 
     def connection_made(self, connection: ClientConnection) -> None:
-        """A connection can take its first request."""
+        """Use a new connection for its first request."""
         self.connection_free(connection)
 
     def connection_free(self, connection: ClientConnection) -> None:
-        """An exchange is over and the connection can be used again: it serves the first in line, or is kept."""
+        """Serve the first queued call on a connection that became available, or keep the connection as idle."""
         if self.waiting:
             self._serve(connection)
         elif self._is_retired:
@@ -241,17 +253,17 @@ class Pool:
                 self._idle_timer = self._reactor.callLater(self._config.idle_timeout_s, self._close_expired)
 
     def connection_lost(self, connection: ClientConnection) -> None:
-        """A socket is gone."""
+        """Forget a closed connection."""
         self._open.pop(connection, None)
         if connection in self._idle:
             self._idle.remove(connection)
         self._dial_for_waiting()
         self._report_if_gone()
 
-    # -- how it acts
+    # -- internals
 
     def _crowd(self, call: Dispatchable) -> str:
-        """Why it would be of no use to wait; empty if it may be."""
+        """Return why it is useless for a call to wait; an empty string if it is not."""
         waiting = len(self.waiting)
         if waiting >= self._config.max_waiting:
             return f"{waiting} calls wait already"
@@ -287,7 +299,7 @@ class Pool:
         self._dialer.submit(dial)
 
     def _dial_for_waiting(self) -> None:
-        """Connections that died or failed leave calls in line that nothing else would serve."""
+        """Open connections for queued calls that no other connection would serve, after one was lost or failed."""
         room = self._config.max_connections_per_instance - len(self._open) - len(self._dials)
         for _ in range(min(room, len(self.waiting) - len(self._dials))):
             self._dial()

@@ -1,8 +1,8 @@
-"""Whether a socket has something to read, asked without reading it.
+"""Checks whether a socket has input, without reading it.
 
-A connection that is used again may hold bytes, a FIN or a reset that the reactor has not reported yet: it reports them
-once a turn, and requests leave between two reports. An HTTP client must not take such bytes for the answer to the
-request that it is about to write (RFC 9112 §9.3 lets a server close, and a broken one may send, at any time).
+A kept connection may hold bytes, a FIN or a reset that the reactor has not reported yet: it reports them once a turn,
+and requests leave between two reports. An HTTP client must not take such bytes for the response to the request that it
+is about to write (RFC 9112 §9.3 lets a server close at any time, and a broken server may send at any time).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 def input_probe(handle: Any) -> Callable[[], object]:
-    """A function that looks at a non-blocking socket.
+    """Return a function that checks a non-blocking socket for input.
 
     Args:
-        handle: The socket, or something with its `recv`.
+        handle: The socket, or an object with its `recv`.
 
     Returns:
-        The function; what it returns is true when bytes, the end of the stream or an error can be read.
+        A function whose result is true when bytes, the end of the stream or an error can be read.
     """
     if isinstance(handle, socket.socket) and hasattr(select, "poll"):
-        # An object for each socket, registered once: 0.24 µs a look. MSG_PEEK costs 0.72 µs, nearly all of it for the
-        # exception that says that nothing is there; FIONREAD does not see a FIN.
+        # One poll object for each socket, registered once: 0.24 µs a check. MSG_PEEK costs 0.72 µs, most of it for the
+        # exception that says that there is no input; FIONREAD does not see a FIN.
         poll = select.poll()
         poll.register(handle, select.POLLIN)
         return partial(poll.poll, 0)

@@ -1,4 +1,4 @@
-"""Those who wait for the first good list, each inside a bound of its own."""
+"""Deferreds that wait for the first usable list, each with a separate timeout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ReadyWaiters:
-    """Deferreds that fire together, or fail alone when their time is up."""
+    """Deferreds that fire together, or fail separately after their timeouts."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -23,8 +23,8 @@ class ReadyWaiters:
         """Wait for `release`.
 
         Args:
-            timeout_s: Seconds until the wait fails; `None` waits on.
-            late: Makes the error it fails with then.
+            timeout_s: Seconds until the wait fails; `None` for no timeout.
+            late: Returns the error of a wait that timed out.
         """
         waiter: Deferred[None] = Deferred(self._leave)
         timer = None if timeout_s is None else self._clock.callLater(timeout_s, self._expire, waiter, late)
@@ -32,7 +32,7 @@ class ReadyWaiters:
         return waiter
 
     def release(self, error: Exception | None = None) -> None:
-        """Let everybody go, with `error` if there is one."""
+        """Fire all waiting Deferreds, or fail them with `error` if it is not `None`."""
         for waiter in list(self._waiters):
             self._leave(waiter)
             if error is None:

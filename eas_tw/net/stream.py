@@ -1,9 +1,9 @@
 """A response whose body is read while it arrives.
 
-The connection puts pieces in, whoever reads takes them out. While more than a bound is unread the transport is
-paused, so that a slow reader slows the instance and not this process's memory. A stream ends once: with the end of the
-body, because its reader closed it, or because it broke. What follows from that, for the pool, the record of the
-instance and the client that is being closed, is the business of `on_end`.
+The connection adds pieces, and the reader takes them. While more than a bound is unread the transport is paused, so
+that a slow reader slows the instance down instead of filling this process's memory. A stream ends once: at the end of
+the body, when its reader closes it, or when the connection breaks. `on_end` does what follows for the pool, the health
+record of the instance, and a client that is closing.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """Where the pieces come from: a connection, or the body of an agent's response."""
+    """Delivers the pieces: a connection, or the body of an agent's response."""
 
     def pause(self) -> None:
-        """Read no more from the socket for a while."""
+        """Stop reading from the socket until `resume`."""
 
     def resume(self) -> None:
-        """Go on reading."""
+        """Continue reading."""
 
     def abandon(self) -> None:
-        """Close at once: nobody reads any further."""
+        """Close at once: the rest is not read."""
 
 
 class StreamLimits(Protocol):
-    """The settings a stream needs; `ClientConfig` has the defaults."""
+    """The settings of a stream; `ClientConfig` has the defaults."""
 
     @property
     def buffer_bytes(self) -> int:
@@ -46,28 +46,29 @@ class StreamLimits(Protocol):
 
     @property
     def idle_timeout_s(self) -> float | None:
-        """The longest silence between two pieces; `None` for no bound."""
+        """The longest time in seconds without a piece; `None` for no bound."""
 
     @property
     def total_timeout_s(self) -> float | None:
-        """The longest duration from the head to the end; `None` for no bound."""
+        """The longest time in seconds from the head to the end; `None` for no bound."""
 
 
 class ResponseStream:
-    """The body of one response, piece by piece.
+    """The body of one response, read piece by piece.
 
     Args:
         reactor: Clock and timers.
-        source: Where the pieces come from.
+        source: Delivers the pieces.
         status: The response's status.
-        head: Its status line and fields, each ended by CRLF.
+        head: The response's status line and fields, each ended by CRLF.
         limits: Bounds on memory and time.
-        on_open: Called when the head may be handed to the caller.
-        on_end: Called once with how it ended: `ANSWERED` for a whole body.
+        on_open: Called when the stream may be handed to the caller.
+        on_end: Called once with the outcome, `ANSWERED` for a complete body. Returns the error for the reader; `None`
+            for the end of the body.
 
     Attributes:
-        received_bytes: Of the body, so far.
-        outcome: How it ended; `None` while it runs.
+        received_bytes: Bytes of the body that have arrived.
+        outcome: How the stream ended; `None` while it runs.
     """
 
     def __init__(
@@ -99,10 +100,10 @@ class ResponseStream:
         self._idle_timer: IDelayedCall | None = None
         self._total_timer: IDelayedCall | None = None
 
-    # -- what the source reports
+    # -- reports of the source
 
     def open(self) -> None:
-        """The head is complete, and nothing of the connection is being handled any more."""
+        """Start the timers and hand the stream to the caller; called outside the connection's parsing."""
         limits = self._limits
         if limits.idle_timeout_s is not None:
             self._idle_timer = self._reactor.callLater(limits.idle_timeout_s, self._check_idle)
@@ -116,7 +117,7 @@ class ResponseStream:
         self._on_open(self)
 
     def feed(self, piece: bytes) -> None:
-        """Take a piece of the body."""
+        """Receive a piece of the body."""
         if self.outcome is not None:
             return
         self._heard_at = self._reactor.seconds()
@@ -133,21 +134,25 @@ class ResponseStream:
             self._source.pause()
 
     def finished(self) -> None:
-        """The body is whole."""
+        """End the stream with a complete body."""
         self._end(ANSWERED)
 
     def broke(self, outcome: Outcome) -> None:
-        """Nothing more will come, and the body is not whole."""
+        """End the stream with an incomplete body."""
         self._end(outcome)
 
-    # -- what the reader does
+    # -- called by the reader
 
     def read_piece(self) -> Deferred[bytes]:
         """Take what has arrived.
 
         Returns:
-            Fires with at least one byte, as soon as there is one; with `b""` at the end of the body. Fails with
-            `StreamBroken`. One read at a time.
+            1. Fires with at least one byte, as soon as there is one.
+            2. Fires with `b""` at the end of the body.
+            3. Fails with `StreamBroken`.
+
+        Raises:
+            RuntimeError: Another read is waiting.
         """
         if self._reader is not None:
             raise RuntimeError("a stream is read by one reader at a time")
@@ -170,22 +175,22 @@ class ResponseStream:
         return done
 
     def close(self) -> None:
-        """Read no further: the connection is closed unless the body has ended."""
+        """Stop reading; the connection is closed unless the body has ended."""
         self._pieces.clear()
         self._unread = 0
         self.fail_by(AttemptStatus.CANCELLED, "the stream was closed")
 
     def fail_by(self, attempt_status: AttemptStatus, detail: str) -> None:
-        """End it for a reason of this side's."""
+        """End the stream for a reason on this side, and close the connection."""
         source = self._source
         if self.outcome is None and source is not None:
             self._end(Outcome(attempt_status, detail=detail))
             source.abandon()
 
-    # -- how it runs
+    # -- internals
 
     def _reader_cancelled(self, reader: Deferred[bytes]) -> None:
-        # Whoever gives up a read gives up the stream: a program that is cancelled leaves nothing open behind it.
+        # A cancelled read closes the stream: a program that is cancelled should leave no connection open.
         if self._reader is reader:
             self._reader = None
             self.close()
@@ -197,13 +202,13 @@ class ResponseStream:
             self._source.resume()
 
     def _check_idle(self) -> None:
-        """Look whether it is silent; the timer is armed for the last piece then, and not with each one."""
+        """End a silent stream; the timer is armed for the last piece here, which is cheaper than with each piece."""
         self._idle_timer = None
         idle_s = self._limits.idle_timeout_s
         if idle_s is None or self.outcome is not None:
             return
         now = self._reactor.seconds()
-        # What is paused is silent because its reader is slow.
+        # A paused stream is silent because its reader is slow.
         left_s = idle_s if self._is_paused else self._heard_at + idle_s - now
         if left_s <= 0:
             self.fail_by(AttemptStatus.UNRESPONSIVE, f"nothing came for {idle_s:g} s")
@@ -223,7 +228,7 @@ class ResponseStream:
         self._idle_timer = self._total_timer = None
         try:
             self._error = self._on_end(self, outcome)
-        except BaseException:  # noqa: BLE001  the reader has to hear of the end whatever is raised by others
+        except BaseException:  # noqa: BLE001  the reader must get the end, even if a listener raises
             contain(self._reactor.callLater, "the end of a stream could not be recorded")
         reader, self._reader = self._reader, None
         if reader is not None:

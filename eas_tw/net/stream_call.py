@@ -1,7 +1,8 @@
-"""Calls whose responses are read while they arrive, and those that have no body.
+"""Calls whose responses are read while they arrive, and calls whose responses have no body.
 
-Attempts, retries and hedges are those of every call, until the head of a success is complete. From then on the caller
-has the response, and nothing is sent again: what it has read cannot be taken back. What breaks later is `StreamBroken`.
+Attempts, retries and hedges work as for every call, until the head of a 2xx response is complete. From then on the
+caller has the response and nothing is sent again, because what it has read cannot be withdrawn. A later failure is a
+`StreamBroken`.
 """
 
 from __future__ import annotations
@@ -23,22 +24,23 @@ if TYPE_CHECKING:
     from eas_tw.net.fleet import Fleet
     from eas_tw.net.stream import Source
 
+# Recorded when the caller's `total_timeout_s` ends a working stream: neither a success nor a failure of the instance.
 _NOT_ITS_DOING = Outcome(AttemptStatus.CANCELLED)
 
 
 class BodilessCall(Call):
-    """A HEAD: every response ends with its head (RFC 9110 §9.3.2)."""
+    """A HEAD request, whose responses end with their heads (RFC 9110 §9.3.2)."""
 
     __slots__ = ()
 
     def on_head(self, attempt: Attempt, connection: Source, status: int, head: bytes) -> type[NoBody]:  # noqa: ARG002
-        """The response has no body, whatever it announces."""
+        """Return `NoBody`: the response has none, whatever length it announces."""
         return NoBody
 
 
 @frozen
 class Limits:
-    """Bounds on a stream, see `net.stream.StreamLimits`."""
+    """The bounds of a stream, see `net.stream.StreamLimits`."""
 
     buffer_bytes: int
     idle_timeout_s: float | None
@@ -46,14 +48,14 @@ class Limits:
 
 
 class StreamCall(Call):
-    """A call that ends when the head of a success has come; `done` fires with the `ResponseStream`.
+    """A call that ends when the head of a 2xx response has arrived; `done` fires with the `ResponseStream`.
 
     Args:
         context: As for every call.
         fleet: As for every call.
         request: As for every call.
         limits: Bounds on the stream.
-        timeout_s: Until the head.
+        timeout_s: Seconds until the head must have arrived.
         is_idempotent: As for every call.
     """
 
@@ -73,14 +75,14 @@ class StreamCall(Call):
         self.limits = limits
 
     def on_head(self, attempt: Attempt, connection: Source, status: int, head: bytes) -> ResponseStream | None:
-        """Take the body as it comes if this is the answer; others are collected, and perhaps tried elsewhere."""
+        """Return the stream of a 2xx response; others are collected, and may be retried."""
         if status not in SUCCESSES or attempt not in self._attempts:
             return None
         began, ended = partial(self._opened, attempt), partial(self._ended, attempt)
         return ResponseStream(self._context.reactor, connection, status, head, self.limits, on_open=began, on_end=ended)
 
     def whole(self, status: int, head: bytes, body: bytes) -> ResponseStream:
-        """A stream of a response that has been collected, because it was no success."""
+        """Return the stream of a complete response, which was collected because its status is an error."""
         stream = ResponseStream(
             self._context.reactor, _Nowhere(), status, head, self.limits, on_open=_ignore, on_end=_no_error
         )
@@ -103,18 +105,18 @@ class StreamCall(Call):
                 stream.close()
             else:
                 self._end(stream, "", attempt.instance)
-        except BaseException as error:  # noqa: BLE001  see `call`
+        except BaseException as error:  # noqa: BLE001  see the docstring of `net.call`
             stream.close()
             self._break_off(error)
 
     def _ended(self, attempt: Attempt, stream: ResponseStream, outcome: Outcome) -> Exception | None:
-        """Record how the stream ended, which is how its attempt ended; the error of its reader."""
+        """Record how the stream, and so its attempt, ended; return the error for its reader."""
         context = self._context
         now = context.seconds()
         try:
             context.streams.pop(stream, None)
             if outcome.attempt_status is AttemptStatus.DEADLINE:
-                # A bound of the caller's on a stream that flowed.
+                # The caller's own bound has ended a stream whose instance was still sending.
                 self._fleet.record(attempt.instance, _NOT_ITS_DOING, attempt.began)
             else:
                 self._fleet.record(attempt.instance, outcome, attempt.began)
@@ -133,7 +135,7 @@ class StreamCall(Call):
 
 
 class _NoReader:
-    """In the place of the reader until there is one."""
+    """The reader of a `StreamCall`, which is never called."""
 
     takes_any_status = False
 
@@ -145,7 +147,7 @@ class _NoReader:
 
 
 class _Nowhere:
-    """The source of a body that is there already."""
+    """The source of a body that has arrived."""
 
     def pause(self) -> None: ...
 

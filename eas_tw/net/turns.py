@@ -1,4 +1,4 @@
-"""Long work on the reactor, one step a turn."""
+"""Long work on the reactor, one step in each turn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def one_step_a_turn(clock: IReactorTime, steps: Generator[None, None, Resu
         steps: Yields between two steps. It is closed when the waiting Deferred is cancelled.
 
     Returns:
-        What the generator returns; what it raises is raised.
+        The return value of the generator; its exceptions are raised.
     """
     try:
         while True:

@@ -1,7 +1,7 @@
-"""The live fleet of one service: discovery's changes go in, and a call gets an instance out.
+"""The live fleet of one service: discovery's changes are applied to it, and calls choose instances from it.
 
-`Pools` are the connections, one pool an instance, shared by all clients of a family (`PredictClient.child`): an
-instance's pool lives as long as one of them has the instance in its list.
+`Pools` owns the connections, one pool for each instance, shared by a client and its children (`PredictClient.child`).
+An instance's pool exists as long as one of these clients has the instance in its list.
 """
 
 from __future__ import annotations
@@ -44,7 +44,12 @@ _log = Logger(namespace="eas_tw.upstream")
 
 
 class Pools:
-    """The pools of all instances that somebody has in a list, and of those whose last requests still run."""
+    """The pools of all instances in the lists of a client and its children, and of removed ones with running requests.
+
+    Args:
+        reactor: Clock and network.
+        config: Timeouts and bounds of the connections.
+    """
 
     def __init__(self, reactor: Reactor, config: ClientConfig) -> None:
         self._reactor = reactor
@@ -59,10 +64,10 @@ class Pools:
         self._waiters: list[Deferred[None]] = []
 
     def hold(self, holder: object, instances: Sequence[Instance]) -> None:
-        """Take over the list of a client: of an instance that no client has in its list any more the pool retires.
+        """Replace the list of a client; the pool of an instance that is in no list any more retires.
 
         Args:
-            holder: Whose list it is.
+            holder: The upstream of the client.
             instances: The whole list; empty when the client closes.
         """
         before = self._held.get(holder, {})
@@ -78,9 +83,9 @@ class Pools:
             self._held.pop(holder, None)
         leaving = [self._pools.pop(key) for key in gone if key in self._pools]
         self._leaving.update(dict.fromkeys(leaving))
-        # Those whose retirement failed the last time get another one, or `when_gone` would wait for them for good.
+        # A pool whose retirement raised the last time is retired again, or `when_gone` would never fire.
         leaving, self._not_retired = [*self._not_retired, *leaving], []
-        # Last, with everything in place: it sends calls elsewhere that wait for these instances.
+        # At the end, when the state is consistent, because retiring sends queued calls to other instances.
         for pool in leaving:
             try:
                 pool.retire()
@@ -89,7 +94,7 @@ class Pools:
                 self._not_retired.append(pool)
 
     def of(self, instance: Instance) -> Pool:
-        """The pool of an instance that a client has in its list; made for the first call: a list may be long."""
+        """Return the pool of an instance in the list; it is created for the first call, since a list may be long."""
         key = instance.key
         pool = self._pools.get(key)
         if pool is None:
@@ -99,14 +104,14 @@ class Pools:
         return pool
 
     def when_gone(self) -> Deferred[None]:
-        """Fires when every socket of the retired pools has reported its loss."""
+        """Return a Deferred that fires when every socket of the retired pools has reported its loss."""
         waiter: Deferred[None] = Deferred()
         self._waiters.append(waiter)
         self._tell_if_gone()
         return waiter
 
     def connections(self, key: Key) -> int:
-        """Established connections to an instance."""
+        """Return the number of established connections to an instance."""
         pool = self._pools.get(key)
         return pool.connections if pool else 0
 
@@ -127,10 +132,10 @@ class Upstream:
     Args:
         reactor: Clock and network.
         pools: The connections, shared with other clients.
-        config: How instances are picked and ejected.
-        hedging: Learns whether an instance is silent, and how long answers take that no call waits for any more.
-        record: Told what happens.
-        rng: For picks and ejections.
+        config: How instances are chosen and ejected.
+        hedging: Receives whether an instance is silent, and the latencies of watched attempts.
+        record: Receives ejections and changes of the list.
+        rng: Used for choices and ejections.
     """
 
     def __init__(
@@ -163,19 +168,19 @@ class Upstream:
 
     @property
     def instances(self) -> tuple[Instance, ...]:
-        """The list."""
+        """The list of instances."""
         return self._cluster.instances
 
     @property
     def ejected(self) -> tuple[Key, ...]:
-        """The instances left out at the moment (ip and port)."""
+        """The instances that are ejected (ip and port)."""
         return self._cluster.ejected
 
     def apply(self, instances: Sequence[Instance]) -> tuple[Change, ...]:
-        """Take over a new list; what changed.
+        """Replace the list, and return the changes.
 
-        If something raises on the way, calls go on with the list that was there before or with the new one, and the
-        next `apply` does what was left undone, even with the same list.
+        If a step raises, calls continue with the old list or with the new one, and the next `apply` completes the
+        remaining steps, even with the same list.
         """
         found = self._cluster.apply(instances, self._seconds())
         try:
@@ -191,7 +196,7 @@ class Upstream:
         return found
 
     def close(self) -> Deferred[None]:
-        """Give everything back: the client closes, and nobody is told of a change.
+        """Release all pools when the client closes; no change of the list is reported.
 
         Returns:
             Fires when every socket has reported its loss.
@@ -202,11 +207,11 @@ class Upstream:
         return self._pools.when_gone()
 
     def observe(self, observer: FleetObserver) -> None:
-        """Tell `observer` of each choice and each end of an attempt from now on."""
+        """Report each choice and each end of an attempt to `observer`."""
         self._observer = observer
 
     def _hold(self) -> None:
-        """Let the pools know which instances are in the list, if they do not yet."""
+        """Pass the list to the pools, if they do not have it yet."""
         instances = self._cluster.instances
         if instances is self._held:
             return
@@ -222,39 +227,39 @@ class Upstream:
             raise
 
     def choose(self, selection: Selection, now: float) -> Instance | None:
-        """The instance for an attempt, see `Cluster.choose`."""
+        """Choose the instance for an attempt, see `Cluster.choose`."""
         picked = self._cluster.choose(selection, now)
         if self._observer is not None and picked is not None:
             self._observer.on_chosen(picked, selection, now)
         return picked
 
     def pool_of(self, instance: Instance) -> Pool:
-        """The pool of an instance that is in the list."""
+        """Return the pool of an instance in the list."""
         pool = self._members.get(instance.key)
         if pool is None:
             pool = self._members[instance.key] = self._pools.of(instance)
         return pool
 
     def has_another(self, failed: Collection[Key]) -> bool:
-        """Whether an instance exists that has not failed."""
+        """Return whether the list has an instance that is not in `failed`."""
         return self._cluster.has_another(failed)
 
     def has_well(self, tried: Collection[Key]) -> bool:
-        """Whether an untried instance exists that is not left out."""
+        """Return whether the list has an instance that is neither in `tried` nor left out."""
         return self._cluster.has_well(tried)
 
     @property
     def is_sole(self) -> bool:
-        """Whether the list has one instance to pick from only."""
+        """Whether the list has exactly one usable instance."""
         return self._cluster.is_sole
 
     def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
-        """Take note of how an attempt on an instance ended.
+        """Record how an attempt ended.
 
         Args:
-            instance: Where it went.
-            outcome: How it ended.
-            began: When, in the reactor's seconds.
+            instance: The instance of the attempt.
+            outcome: How the attempt ended.
+            began: When the attempt began, in the reactor's seconds.
         """
         cluster, observer = self._cluster, self._observer
         if observer is not None:
@@ -272,26 +277,26 @@ class Upstream:
             observer.on_failed(instance, outcome)
 
     def began_to_answer(self, attempt: Attempt) -> None:
-        """Note that the head of a stream has come: the instance is neither dead nor silent, and has the call still."""
+        """Record the head of a stream: the instance is not silent, and the call still counts as running."""
         self._conclude(
             self._cluster.overheard(attempt.instance, ANSWERED, self._seconds(), attempt.began, is_all=False)
         )
 
     def suspect(self, attempt: Attempt) -> None:
-        """Note that an attempt is overdue whose instance has said nothing since it began."""
+        """Record that an attempt is overdue and that its instance has been silent since it began."""
         self._cluster.suspect(attempt.instance, attempt.began, self._seconds())
         self._conclude(())
 
     def is_probe(self, attempt: Attempt) -> bool:
-        """Whether an attempt is the probe of an instance whose ejection is over."""
+        """Return whether an attempt is the probe of an instance whose ejection is over."""
         return self._cluster.is_probe(attempt.instance, attempt.began)
 
     def watch(self, attempt: Attempt, timeout_s: float) -> SilenceWatch | None:
-        """Make what listens in place of an overdue attempt; `None` when that is not needed.
+        """Return a watch that replaces an overdue attempt; `None` when none is needed.
 
         Args:
-            attempt: The attempt, whose call goes on without it.
-            timeout_s: What its call has in all.
+            attempt: The attempt that its call gives up.
+            timeout_s: Seconds that the call has in all.
         """
         key = attempt.instance.key
         pool = self._members.get(key)
@@ -299,13 +304,13 @@ class Upstream:
             return None
         older = self._watches.get(key)
         if older is not None:
-            # Of a suspicion or a probe before this one.
+            # It belongs to an earlier suspicion or probe.
             older.stop()
         watch = self._watches[key] = SilenceWatch(attempt, timeout_s, pool, self._overheard)
         self._watch_deadlines.set(watch, self._seconds(), timeout_s)
         return watch
 
-    def _overheard(self, watch: SilenceWatch, outcome: Outcome, is_all: bool) -> None:  # noqa: FBT001  a callback's
+    def _overheard(self, watch: SilenceWatch, outcome: Outcome, is_all: bool) -> None:  # noqa: FBT001  the signature of `OnHeard`
         now = self._seconds()
         if is_all:
             self._watches.pop(watch.instance.key, None)
@@ -317,7 +322,7 @@ class Upstream:
         self._conclude(self._cluster.overheard(watch.instance, outcome, now, watch.began, is_all=is_all))
 
     def _conclude(self, transitions: Sequence[HealthTransition]) -> None:
-        """An instance's standing may have changed."""
+        """Report health transitions, and whether an instance may be silent now."""
         self._hedging.set_wary(is_wary=self._cluster.is_wary)
         for transition in transitions:
             self._tell(transition)

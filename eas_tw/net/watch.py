@@ -1,8 +1,7 @@
-"""What is left of an attempt whose call is over, or has gone elsewhere: does the instance still say something?
+"""Watches an overdue attempt after its call has ended or moved, to learn whether the instance is dead or slow.
 
-A call does not wait to learn whether a silent instance is dead or slow, and closing the connection would hide it. So
-the connection, or the place in the line for one that is being opened, is listened to for as long as a call may take. At
-most one such watch exists for an instance.
+A call does not wait to learn this, and closing the connection would hide it. So the connection, or the queue place of
+an attempt that waits for one, is kept for as long as a call may take. An instance has at most one such watch.
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ if TYPE_CHECKING:
 
 
 class SilenceWatch:
-    """Listens in place of an attempt.
+    """Replaces an attempt on its connection or in its queue.
 
     Args:
         attempt: The attempt.
-        timeout_s: What its call had in all.
-        pool: Of the instance.
-        on_heard: Called with the watch, what came of the attempt, and whether that is all; at most once with all.
+        timeout_s: Seconds that its call had in all.
+        pool: The pool of the instance.
+        on_heard: Called with the watch, an outcome, and whether the watch has ended; with `True` exactly once.
 
     Attributes:
-        instance: Where the attempt went.
-        began: When, in the reactor's seconds.
-        timeout_s: What its call had in all; it is listened to for as long again.
+        instance: The instance of the attempt.
+        began: When the attempt began, in the reactor's seconds.
+        timeout_s: Seconds that its call had in all; the watch lasts as long.
     """
 
     __slots__ = (
@@ -56,10 +55,10 @@ class SilenceWatch:
         self.on_head: OnHead | None = None if attempt.on_head is None else self._take_head
 
     def take_over(self, attempt: Attempt, connection: ClientConnection | None) -> bool:
-        """Listen in place of an attempt that runs: on its connection, or without one from its place in the line.
+        """Replace a running attempt on its connection, or in the queue if it has none.
 
         Returns:
-            Whether nothing of it was sent.
+            Whether nothing of the request was sent.
         """
         self._connection = connection
         if connection is None:
@@ -68,46 +67,46 @@ class SilenceWatch:
         connection.hand_over(self)
         return False
 
-    def dispatch(self, connection: ClientConnection, host: bytes) -> None:  # noqa: ARG002  as every call in the line
-        """The connection that the attempt waited for has been opened; whether the instance answers is not known."""
+    def dispatch(self, connection: ClientConnection, host: bytes) -> None:  # noqa: ARG002  as in `Dispatchable`
+        """Return the connection that the attempt waited for; whether the instance answers stays unknown."""
         self._end(Outcome(AttemptStatus.QUEUE_TIMEOUT))
         self._pool.connection_free(connection)
 
-    def answered(self, status: int, head: bytes, body: bytes) -> None:  # noqa: ARG002  as every exchange
-        """The instance is slow, and not dead."""
+    def answered(self, status: int, head: bytes, body: bytes) -> None:  # noqa: ARG002  as in `Exchange`
+        """End the watch with a response: the instance is slow, and not dead."""
         self._connection = None
         self._end(ANSWERED if status in SUCCESSES else Outcome(AttemptStatus.STATUS, status))
 
     def _take_head(self, connection: Source, status: int, head: bytes) -> SilenceWatch:  # noqa: ARG002
-        """The head is enough to know that the instance is not dead; the body may be long, or none at all."""
+        """Take the head as the answer: it proves that the instance is not dead, and the body may be long."""
         self._status = status
         return self
 
     def open(self) -> None:
-        """The head is complete (`BodySink`)."""
+        """End the watch, and close the connection (`BodySink`)."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abandon()
         self.answered(self._status, b"", b"")
 
     def feed(self, piece: bytes) -> None:
-        """Nothing of the body is wanted (`BodySink`)."""
+        """Ignore the body (`BodySink`)."""
 
     def finished(self) -> None:
-        """Nothing of the body is wanted (`BodySink`)."""
+        """Ignore the end of the body (`BodySink`)."""
 
     def broke(self, outcome: Outcome) -> None:
-        """The connection was lost, or could not be opened."""
+        """End the watch: the connection was lost, or could not be opened."""
         self._connection = None
         self._end(outcome)
 
     def judge(self) -> None:
-        """It has been silent for so long that this is a sign; it is listened to further all the same."""
+        """Report the instance as unresponsive after a long silence; the watch continues."""
         if self._connection is not None:
             self._on_heard(self, Outcome(AttemptStatus.UNRESPONSIVE), False)
 
     def stop(self) -> None:
-        """Listen no more."""
+        """End the watch."""
         if not self._is_over:
             connection, self._connection = self._connection, None
             if connection is not None:

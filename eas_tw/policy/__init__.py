@@ -1,1 +1,1 @@
-"""The decisions: pure functions and small values; no Twisted, no socket, no clock, no log."""
+"""Decisions of the client as pure functions and small values; no Twisted, no socket, no clock, no log."""

@@ -1,7 +1,7 @@
-"""The instances of one service as policy sees them: who is in, who is left out, who gets the next call.
+"""The instances of one service as policy sees them: which take part, which are left out, which gets the next call.
 
-Puts the small policies together: the subset of a large fleet, the balancer, health, outliers, slow start and load.
-Answers with values; `net.upstream` acts on them. Clock and rng are arguments.
+`Cluster` combines the other policies: the subset of a large fleet, the balancer, health, outliers, slow start and load.
+It returns values, and `net.upstream` acts on them. Clock and rng are arguments.
 """
 
 from __future__ import annotations
@@ -33,32 +33,34 @@ if TYPE_CHECKING:
 Key = tuple[str, int]
 
 NOTHING: tuple[()] = ()
-"""What `Cluster.record` returns when no instance's standing can have changed."""
+"""The result of `Cluster.record` when no instance's health can have changed."""
 
 _MOST_RESORTS = 16
-"""A call that has tried so many instances goes to no further one that is left out: all of a small list, and a bound on
-what a call costs when hundreds are dead."""
+"""The number of tried instances after which a call is sent to no left-out one.
+
+It covers all of a small list, and bounds the cost of a call when hundreds of instances are dead.
+"""
 
 
 class Balancer(Protocol):
-    """Whose turn it is: `Rotation` or `LeastLoaded`."""
+    """Chooses the instance of an attempt; implemented by `Rotation` and `LeastLoaded`."""
 
     def __contains__(self, key: object) -> bool:
-        """Whether an instance takes part."""
+        """Return whether an instance takes part."""
 
     def add(self, instances: Iterable[Instance], shares: Mapping[Key, float] | None = None) -> None:
-        """Let instances take part, with a share of their weight."""
+        """Add instances, or change the share of their weight."""
 
     def remove(self, keys: Iterable[Key]) -> None:
-        """Take instances out."""
+        """Remove instances."""
 
     def pick(self, selection: Selection = FIRST, now: float = 0.0) -> Instance | None:
-        """The next instance that is untried."""
+        """Return the next untried instance; `None` when there is none."""
 
 
 @frozen
 class ClusterPolicy:
-    """What a cluster is made of; the defaults and units are those of `ClientConfig`."""
+    """The settings of a cluster; defaults and units are those of `ClientConfig`."""
 
     health: HealthPolicy = field(factory=HealthPolicy)
     balancer: str = "wrr"
@@ -70,13 +72,13 @@ class ClusterPolicy:
 
 
 class HealthTransition(NamedTuple):
-    """What an outcome changed.
+    """A change of an instance's health that an outcome caused.
 
     Attributes:
-        instance: Whose.
-        is_ejected: Whether it is left out from now on; otherwise it takes part.
-        why: What it did.
-        is_overflow: Whether it should be left out, and takes part because too many are already.
+        instance: The instance.
+        is_ejected: Whether the instance is left out from now on; `False` when it takes part.
+        why: The cause, in one phrase for people.
+        is_overflow: Whether the instance should be ejected, and takes part because too many are ejected already.
     """
 
     instance: Instance
@@ -86,13 +88,14 @@ class HealthTransition(NamedTuple):
 
 
 class Cluster:
-    """Who may be picked, and who is.
+    """Chooses the instance of each attempt, and learns from the outcomes.
 
     Attributes:
         instances: The whole list.
-        is_following: Whether it has to be told how long each call took, which by default nobody needs to know.
-        troubled: Something for each instance that failed lately; when it is empty, and not `is_following`, `record` has
-            nothing to do for an answer.
+        is_following: Whether `record` needs the time at which each call began, also of answered ones. Only load, limits
+            and outliers need it, and they are off by default.
+        troubled: The health records of instances that failed lately or are overdue. When it is empty and `is_following`
+            is false, `record` need not be called for an answered call.
     """
 
     def __init__(self, policy: ClusterPolicy, rng: Random) -> None:
@@ -116,32 +119,36 @@ class Cluster:
 
     @property
     def is_wary(self) -> bool:
-        """Whether a call may meet an instance that keeps it waiting, see `Health.is_wary`."""
+        """Whether a call may be sent to an instance that keeps it waiting, see `Health.is_wary`."""
         return self._health.is_wary
 
     @property
     def is_sole(self) -> bool:
-        """Whether the list has one instance to pick from only."""
+        """Whether the list has exactly one usable instance."""
         return len(self._known) == 1
 
     def has_another(self, failed: Collection[Key]) -> bool:
-        """Whether an instance exists that has not failed."""
+        """Return whether the list has an instance that is not in `failed`."""
         return any(key not in failed for key in self._known)
 
     def has_well(self, tried: Collection[Key]) -> bool:
-        """Whether an untried instance exists that is not left out."""
+        """Return whether the list has an instance that is neither in `tried` nor left out."""
         is_out = self._health.is_out
         return any(key not in tried and not is_out(key) for key in self._known)
 
     def is_probe(self, instance: Instance, began: float) -> bool:
-        """Whether the call that was sent to an instance at `began` is its probe."""
+        """Return whether the call that was sent to an instance at `began` is its probe."""
         return self._health.is_probe(instance.key, began)
 
     def apply(self, instances: Sequence[Instance], now: float) -> tuple[Change, ...]:
-        """Take over a new list; what changed. Nothing is rebuilt when nothing did.
+        """Replace the list of instances, and return the changes.
 
-        The list is stored last. Whatever raises before leaves the one in force that was there, and the next call does
-        everything again, even with the same list: each step may be done twice.
+        An equal list rebuilds nothing. The list is stored last: when a step raises, the old list stays in force, and
+        the next call repeats every step, even with the same list. So each step must be safe to repeat.
+
+        Args:
+            instances: The new list, validated by `eas_tw.policy.instances`.
+            now: Seconds of the caller's clock.
         """
         instances = tuple(instances)
         if self.instances == instances:
@@ -157,7 +164,7 @@ class Cluster:
         try:
             self._regroup(subset, now)
         except BaseException:
-            # The old list stays in force: whoever left it for a moment is well again, and takes part.
+            # The old list stays in force: instances that `set_fleet` dropped lose their failures and take part again.
             self._health.set_fleet(self._known)
             self._regroup(self._subset, now)
             raise
@@ -169,28 +176,29 @@ class Cluster:
         return found
 
     def choose(self, selection: Selection, now: float) -> Instance | None:
-        """The instance for an attempt.
+        """Choose the instance for an attempt.
 
         Args:
-            selection: What the call says of itself.
+            selection: The instances that the call has tried, and those that have failed it.
             now: Seconds of the caller's clock.
 
         Returns:
-            1. One of the subset that is untried and well, by weight or load; the first attempt of a call may be the
-               probe of one whose ejection is over.
-            2. The next untried and well one in the subset's order.
-            3. An untried one that is left out, while the call has tried fewer than 16.
-            4. One that has not failed, first of those that are well.
+            1. An untried instance of the subset that takes part, by weight or load. The first attempt of a call may be
+               the probe of an instance whose ejection is over.
+            2. The next untried instance in the subset's order that is not left out.
+            3. An untried instance that is left out, while the call has tried fewer than 16.
+            4. A tried instance that has not failed; those that take part come first.
             5. The only instance of the list.
-            6. `None`.
+            6. `None`, when none of these exists.
 
-            Each one chosen must be told to `record` once.
+            Pass each chosen instance to `record` exactly once.
         """
         if self._is_due(now):
             self._catch_up(now)
         half_open = self._health.half_open
         if half_open and selection.tried:
-            # A call that has been somewhere already is no probe, while there is an instance that is known to be well.
+            # A retry should not depend on an unproven instance: probes are first attempts, unless no other instance is
+            # left.
             picked = self._pick(selection.avoiding(half_open), now) or self._pick(selection, now)
         elif self._limit:
             picked = self._pick(selection, now)
@@ -208,7 +216,7 @@ class Cluster:
         return picked
 
     def _is_due(self, now: float) -> bool:
-        """Whether time alone has changed something."""
+        """Return whether an ejection has ended, or a slow-start share has changed, by `now`."""
         ends, steps = self._health.next_return, self._slow_start.next_step
         return (ends is not None and now >= ends) or (steps is not None and now >= steps)
 
@@ -222,13 +230,14 @@ class Cluster:
     def record(
         self, instance: Instance, outcome: Outcome, now: float, began: float = math.inf
     ) -> Sequence[HealthTransition]:
-        """Take note of how an attempt ended.
+        """Record how an attempt ended.
 
         Args:
-            instance: Where it went.
-            outcome: How it ended.
+            instance: The instance of the attempt.
+            outcome: How the attempt ended.
             now: Seconds of the caller's clock.
-            began: When it began; needed for all that are not answered, and when `is_following`.
+            began: When the attempt was sent, on the same clock. May be left out only for an answered attempt while
+                `is_following` is false.
         """
         health_change = self._health.record(instance.key, outcome, now, began)
         if health_change is None and not self.is_following:
@@ -242,25 +251,25 @@ class Cluster:
         return transitions
 
     def suspect(self, instance: Instance, began: float, now: float) -> None:
-        """Note that a call which was sent to an instance at `began` is overdue, and that it has said nothing since."""
+        """Record that a call sent to an instance at `began` is overdue, and that the instance has been silent since."""
         if self._health.suspect(instance.key, began):
             self._shift((instance.key,), now)
 
     def watch(self, instance: Instance, began: float) -> bool:
-        """Whether to listen to what is left of an overdue attempt, see `Health.watch`; `overheard` has its end."""
+        """Return whether to watch an overdue attempt, see `Health.watch`; `overheard` records its end."""
         return self._health.watch(instance.key, began)
 
     def overheard(
         self, instance: Instance, outcome: Outcome, now: float, began: float, *, is_all: bool
     ) -> Sequence[HealthTransition]:
-        """Take note of what has come of an attempt that its call has left; unlike `record` it counts for no load.
+        """Record what became of an attempt after its call has ended; unlike `record` it changes no load.
 
         Args:
-            instance: Where it went.
-            outcome: What has come of it.
+            instance: The instance of the attempt.
+            outcome: How the attempt ended.
             now: Seconds of the caller's clock.
-            began: When it began.
-            is_all: Whether it is listened to no further.
+            began: When the attempt was sent, on the same clock.
+            is_all: Whether the attempt has ended, so that its connection is no longer watched.
         """
         found = self._conclude(instance, outcome, now, self._health.record(instance.key, outcome, now, began))
         if is_all:
@@ -289,7 +298,8 @@ class Cluster:
     def _follow(self, key: Key, outcome: Outcome, now: float, elapsed_s: float) -> None:
         is_bad = speaks_against(outcome)
         tells = is_bad or outcome is ANSWERED
-        # A failure that comes at once must not look like the fastest instance of all.
+        # Only answers and timeouts count as latencies: an immediate failure would look like the fastest instance of
+        # all.
         self._loads.ended(key, elapsed_s if outcome is ANSWERED or _took_its_time(outcome) else None, now)
         if tells and self._outliers.is_on:
             self._outliers.record(key, elapsed_s, is_good=not is_bad)
@@ -300,7 +310,7 @@ class Cluster:
         return [HealthTransition(self._known[key], is_ejected=True, why="worse than the others") for key in found]
 
     def _pick(self, selection: Selection, now: float) -> Instance | None:
-        """Past those that have all the calls they may have; when all have, the call waits where its turn is."""
+        """Pick past instances that are at their limit of calls; when all are, pick as if there were no limit."""
         limit = self._limit or math.inf
         full = [key for key in self._members if self._loads.in_flight(key) >= limit]
         picked = self._balancer.pick(selection.avoiding(full), now) if full else None
@@ -326,7 +336,10 @@ class Cluster:
         return next(iter(self._known.values())) if self.is_sole else None
 
     def _shift(self, keys: Sequence[Key], now: float) -> None:
-        """Health says something else of these; of a subset that may concern others, too."""
+        """Move instances into or out of the balancer, as their health now says.
+
+        In a partial subset another instance may have to stand in, so the whole subset is computed again.
+        """
         if not keys:
             return
         if self._subset.is_partial:
@@ -341,7 +354,7 @@ class Cluster:
         self._balancer.add([instance for instance in back if instance.key not in self._balancer], self._shares(now))
 
     def _regroup(self, subset: Subset, now: float) -> None:
-        """Let the balancer have exactly the members of a subset that are well or half open."""
+        """Make the balancer contain exactly the members of a subset that take part."""
         out = dict.fromkeys(self._health.left_out)
         members = {instance.key: instance for instance in subset.members(out)}
         leaving = [key for key in self._members if key not in members]
@@ -350,7 +363,7 @@ class Cluster:
             for key, instance in members.items()
             if self._members.get(key) != instance or key not in self._balancer
         ]
-        # Those who join first: should that raise, nobody has left.
+        # Add before removing: if adding raises, no instance has been removed.
         if joining:
             self._balancer.add(joining, self._shares(now))
         if leaving:

@@ -1,23 +1,25 @@
-"""Which instances are left out for a while: passive ejection, as Envoy's outlier detection does it.
+"""Passive ejection of instances, modelled on Envoy's outlier detection.
 
-Two kinds of evidence are told apart.
+Two kinds of evidence are distinguished:
 
-- *Certain*: no connection can be made, or the instance is silent: it has said nothing to a call for far longer than
-  answers take, while other instances answered. One such failure ejects, for 1 s at first, and any number of instances
-  may be out for it: a call sent there could only wait or fail.
-- *Doubtful*: error statuses, lost and cut connections, timeouts, slow outliers. `eject_after` in a row eject, for
-  `eject_base_s`, and at most a share of the fleet is left out at a time (panic: better a doubtful instance than too
-  few). Where Envoy stops at 10 %, the default here is half: EAS lists often hold 2-9 instances.
+- *Certain*: no connection can be made, or the instance is silent (it has sent nothing for a call for far longer than
+  responses take, while other instances answered). One such failure ejects, for 1 s at first. Any number of instances
+  may be ejected for it, because a call sent there could only wait or fail.
+- *Doubtful*: error statuses, lost and truncated connections, timeouts, slow outliers. `eject_after` failures in a row
+  eject, for `eject_base_s`. At most a share of the fleet is ejected at a time (a panic threshold: a doubtful instance
+  is better than too few). Where Envoy stops at 10 %, the default here is half, because EAS lists often hold 2-9
+  instances.
 
-Each ejection in a row lasts twice as long, with jitter, up to a bound. When it is over the instance is half open: it
-gets one call, the probe. A good answer forgets the past, another failure ejects it again at once, for longer; until one
-of them is known it gets no second. An answer to a call sent since the ejection began ends it early.
+Each further ejection in a row lasts twice as long, with jitter, up to a bound. Afterwards the instance is half open: it
+gets one call, the probe, and no second call until the probe's result is known. A good answer resets the record; a
+failure ejects the instance again at once, for longer. An answer to a call that was sent after the ejection began ends
+the ejection early.
 
-A *suspect* has a call that is overdue, and has said nothing since: it gets no more calls until that one is decided.
-Suspicion is not announced, holds for as long as a call is open, and ends with the first word.
+A *suspect* is an instance with an overdue call that has sent nothing since. It gets no more calls until that call is
+decided. Suspicion is not announced, lasts as long as the call is open, and ends with the first byte.
 
-Lists of one never eject. State is kept by ip and port, so it survives polls. Knows no rotation: it answers with what
-changed.
+A list of one instance never ejects. Records are kept by ip and port, so they survive polls. This module does not know
+the balancer: it returns what changed.
 """
 
 from __future__ import annotations
@@ -46,20 +48,25 @@ FAILURES = CONNECT_FAILURES | {
     AttemptStatus.DEADLINE,
     AttemptStatus.VIOLATION,
 }
-"""Conditions that speak against the instance; a full queue (450) and a rate limit (429) never do."""
+"""Attempt statuses that count against the instance.
+
+A full queue (450) and a rate limit (429) are not among them, because they are the answers of a healthy instance.
+"""
 
 SILENT = "silent"
-"""Why an instance was ejected that has said nothing while others answered."""
+"""The reason given when an instance is ejected that sent nothing while others answered."""
 
 _SILENCES = frozenset({AttemptStatus.ATTEMPT_TIMEOUT, AttemptStatus.UNRESPONSIVE, AttemptStatus.DEADLINE})
 _SERVER_ERROR = range(500, 600)
+# The length of an ejection is multiplied by 1 to 1.5, so that clients do not probe an instance all at once.
 _JITTER = 0.5
+# Certain failures start short: the probe of a dead instance fails at once, and its return should be noticed soon.
 _CERTAIN_BASE_S = 1.0
 
 
 @frozen
 class HealthPolicy:
-    """When an instance is ejected and for how long; the defaults and units are those of `ClientConfig`."""
+    """When an instance is ejected and for how long; defaults and units are those of `ClientConfig`."""
 
     eject_after: int = 5
     eject_base_s: float = 30.0
@@ -68,35 +75,35 @@ class HealthPolicy:
 
 
 class HealthChange(Enum):
-    """What an outcome changed for its instance."""
+    """The change that an outcome causes for its instance."""
 
     EJECTED = auto()
-    """It is left out from now on."""
+    """The instance is left out from now on."""
     RETURNED = auto()
-    """It has answered: it takes part like any other."""
+    """The instance has answered after an ejection, and takes part again."""
     OVERFLOW = auto()
-    """It should be left out, and is not, because too many are already."""
+    """The instance should be ejected, and is not, because too many are already."""
     KEPT = auto()
-    """The same after a probe: it takes part again although the probe failed."""
+    """The probe failed, and the instance takes part again because too many are ejected already."""
     UNDECIDED = auto()
-    """Its probe told nothing, nor did who came to it meanwhile: it gets another."""
+    """The probe ended without a result, and no other call decided; the instance gets another probe."""
     CLEARED = auto()
-    """It is suspected no more."""
+    """The instance is no longer a suspect."""
 
 
 class HealthState(Enum):
-    """Where an instance stands that has failed lately or is overdue."""
+    """The state of an instance that has failed lately or is overdue."""
 
     COUNTED = auto()
-    """It takes part; its failures are counted."""
+    """The instance takes part; its failures are counted."""
     SUSPECT = auto()
-    """A call there is overdue; no other goes there until that is decided."""
+    """A call of the instance is overdue; it gets no other call until that one is decided."""
     EJECTED = auto()
-    """It gets no calls until a time."""
+    """The instance gets no calls until the ejection ends."""
     HALF_OPEN = auto()
-    """It takes part for one call, the probe."""
+    """The instance takes part for one call, the probe."""
     PROBING = auto()
-    """The probe is under way, and no other call goes there."""
+    """The probe is running; the instance gets no other call."""
 
 
 _OUT = frozenset({HealthState.SUSPECT, HealthState.EJECTED, HealthState.PROBING})
@@ -104,18 +111,18 @@ _OPEN = frozenset({HealthState.SUSPECT, HealthState.PROBING})
 
 
 class _Record:
-    """What is known of an instance.
+    """The health record of one instance.
 
     Attributes:
-        since: When its state began; of a suspect when the first of its overdue calls was sent.
+        since: When its state began; for a suspect, when the first of its overdue calls was sent.
         until: When the ejection ends.
-        pending: When the calls under way were sent that may decide a suspicion or a probe. A set: a call may be added
-            twice, by `resort` and by `suspect`, and ends once.
-        watched: When the call was sent of which a rest is listened to, for the same reason; `None` for no such call.
-        tried_at: When it was given a call last, as far as that matters.
-        is_certain: Whether the last ejection had certain evidence, which no bound applies to.
-        is_silent: Whether that was silence.
-        is_slow: Whether its probe may take long to fail: silence, or a handshake that is not answered.
+        pending: The times at which the running calls were sent that may decide a suspicion or a probe. It is a set
+            because `resort` and `suspect` may add one call twice, and a call ends once.
+        watched: When the attempt was sent that is watched after its call has ended; `None` for none.
+        tried_at: When the instance got its last call, or was ejected; kept only while it is left out.
+        is_certain: Whether the last ejection had certain evidence, to which `max_ejected_ratio` does not apply.
+        is_silent: Whether that evidence was silence.
+        is_slow: Whether its probe may take long to fail: after silence, or after a connect timeout.
         is_overflow: Whether an ejection was refused since the last good answer.
     """
 
@@ -133,24 +140,23 @@ class _Record:
         self.is_certain = self.is_silent = self.is_slow = self.is_overflow = False
 
     def open(self, state: HealthState, since: float) -> None:
-        """Enter a state that the call decides which was sent at `since`."""
+        """Enter a state that is decided by the call sent at `since`."""
         self.state, self.since, self.tried_at = state, since, since
         self.pending, self.watched = {since}, None
 
     @property
     def is_undecided(self) -> bool:
-        """Whether nothing is under way that could still decide."""
+        """Whether no running or watched call is left that could decide."""
         return not self.pending and self.watched is None
 
 
 class Health:
-    """The record of every instance that failed lately; those without a record are well.
+    """The health records of all instances that failed lately; an instance without a record takes part.
 
     Attributes:
-        half_open: Instances whose ejection is over and whose probe has not been sent; nothing when all is well.
-        next_return: When the next ejection ends; `None` when nobody is ejected.
-        records: What is known of those that failed lately, or are overdue; empty when all is well. Others only
-            ask whether it is.
+        half_open: Instances whose ejection is over and whose probe has not been sent. Empty in the usual case.
+        next_return: When the next ejection ends; `None` when no instance is ejected.
+        records: The records of instances that failed lately or are overdue. Other modules only test it for emptiness.
     """
 
     def __init__(self, policy: HealthPolicy, rng: Random) -> None:
@@ -164,43 +170,43 @@ class Health:
 
     @property
     def left_out(self) -> tuple[Key, ...]:
-        """The instances that get no calls while another is well, the longest untried first.
+        """The instances that get no calls while another takes part, the longest untried first.
 
-        Not suspects first: when all are dead, every call would go to those that keep it waiting.
+        Suspects have no precedence: when all instances are dead, every call would go to the ones that keep it waiting.
         """
         out = [(record.tried_at, key) for key, record in self.records.items() if record.state in _OUT]
         return tuple(key for _, key in sorted(out))
 
     @property
     def ejected(self) -> tuple[Key, ...]:
-        """Those of them that were ejected and have not returned."""
+        """The instances in `left_out` that are ejected or probed, without the suspects."""
         return tuple(key for key in self.left_out if self.records[key].state is not HealthState.SUSPECT)
 
     @property
     def is_wary(self) -> bool:
-        """Whether an instance is suspected of silence, or ejected for what its probe would take long to find."""
+        """Whether an instance is suspected of silence, or was ejected for a failure that a probe shows late."""
         return any(record.is_slow or record.state is HealthState.SUSPECT for record in self.records.values())
 
     def is_out(self, key: Key) -> bool:
-        """Whether an instance gets no calls at the moment."""
+        """Return whether an instance gets no calls at the moment."""
         record = self.records.get(key)
         return record is not None and record.state in _OUT
 
     def is_silent(self, key: Key) -> bool:
-        """Whether an instance was ejected for silence."""
+        """Return whether an instance was ejected for silence."""
         record = self.records.get(key)
         return record is not None and record.is_silent
 
     def is_probe(self, key: Key, began: float) -> bool:
-        """Whether the call that was sent to an instance at `began` is its probe."""
+        """Return whether the call that was sent to an instance at `began` is its probe."""
         record = self.records.get(key)
         return record is not None and record.state is HealthState.PROBING and record.since == began
 
     def set_fleet(self, keys: Iterable[Key]) -> tuple[Key, ...]:
-        """Learn the current list; forget the rest.
+        """Replace the list, and delete the records of instances that left it.
 
         Returns:
-            Instances that are half open because the fleet shrank below what may be left out of it in doubt.
+            Instances that became half open, because the smaller fleet allows fewer doubtful ejections.
         """
         self._fleet = dict.fromkeys(keys)
         for key in [key for key in self.records if key not in self._fleet]:
@@ -215,13 +221,16 @@ class Health:
         return self._bring_back(doubtful[:surplus]) if surplus > 0 else ()
 
     def record(self, key: Key, outcome: Outcome, now: float, began: float = math.inf) -> HealthChange | None:
-        """Take note of how an attempt ended; what that changed, if anything.
+        """Record how an attempt ended.
 
         Args:
-            key: Of its instance.
-            outcome: How it ended.
-            now: Seconds of the caller's clock; of an answer when it began will do.
-            began: When it began, if `now` is not that.
+            key: Ip and port of the instance.
+            outcome: How the attempt ended.
+            now: Seconds of the caller's clock. For an answered attempt the time at which it began is enough.
+            began: When the attempt was sent; by default taken to be `now`.
+
+        Returns:
+            The change for the instance; `None` when there is none.
         """
         if outcome is ANSWERED and not self.records:
             return None
@@ -238,7 +247,11 @@ class Health:
         return self._end_one(key, record, began)
 
     def eject(self, key: Key, now: float) -> bool:
-        """Leave an instance out for another, doubtful reason than failures in a row; whether that is allowed."""
+        """Eject an instance for a doubtful reason other than failures in a row.
+
+        Returns:
+            Whether it was ejected; `False` when it is left out already, or too many are.
+        """
         record = self.records.setdefault(key, _Record())
         if record.state in _OUT or not self._eject(record, now, is_certain=False):
             return False
@@ -246,12 +259,12 @@ class Health:
         return True
 
     def suspect(self, key: Key, began: float) -> bool:
-        """A call that was sent to an instance at `began` is overdue; whether the instance gets no more from now on."""
+        """Record that a call sent to an instance at `began` is overdue; return whether it becomes a suspect."""
         if key not in self._fleet or len(self._fleet) == 1 or not self._policy.max_ejected_ratio:
             return False
         record = self.records.setdefault(key, _Record())
         if record.state is HealthState.SUSPECT:
-            # Overdue calls are not noticed in the order in which they were sent.
+            # Overdue calls are not reported in the order in which they were sent.
             record.since = min(record.since, began)
             record.pending.add(began)
         if record.state is not HealthState.COUNTED:
@@ -260,10 +273,14 @@ class Health:
         return True
 
     def watch(self, key: Key, began: float) -> bool:
-        """Let what is left of an overdue attempt that was sent at `began` decide about its instance, too.
+        """Let an overdue attempt decide about its instance after its call has ended.
+
+        Args:
+            key: Ip and port of the instance.
+            began: When the attempt was sent, in seconds of the caller's clock.
 
         Returns:
-            Whether it is needed; `unwatch` is to be told of its end, after `record`.
+            Whether the attempt can still decide. If so, call `record` with its outcome and then `unwatch`.
         """
         record = self.records.get(key)
         if record is None or record.state not in _OPEN or began < record.since or record.watched is not None:
@@ -272,7 +289,7 @@ class Health:
         return True
 
     def unwatch(self, key: Key, began: float) -> HealthChange | None:
-        """What was told to `watch` is over."""
+        """End the watch of an attempt that `watch` accepted; return the change this causes."""
         record = self.records.get(key)
         if record is None or record.watched != began:
             return None
@@ -280,7 +297,7 @@ class Health:
         return self._decide_nothing(key, record)
 
     def returning(self, now: float) -> tuple[Key, ...]:
-        """The instances whose ejection has ended by `now`, half open from here on; each is named once."""
+        """Return the instances whose ejection has ended by `now`, each once; they are half open from then on."""
         if self.next_return is None or now < self.next_return:
             return ()
         return self._bring_back(
@@ -288,13 +305,13 @@ class Health:
         )
 
     def probe(self, key: Key, now: float) -> None:
-        """A half-open instance has been given its call."""
+        """Record that a half-open instance has been given its probe at `now`."""
         del self.half_open[key]
         record = self.records[key]
         record.open(HealthState.PROBING, now)
 
     def resort(self, key: Key, now: float) -> None:
-        """An instance that is left out has been given a call that has nowhere else to go; it may tell as much."""
+        """Record that a left-out instance got a call because no other was left; the call may decide, too."""
         record = self.records[key]
         record.pending.add(now)
         record.tried_at = now
@@ -304,11 +321,11 @@ class Health:
         before = record.state
         record.failures += 1
         if before is HealthState.EJECTED or (before is HealthState.PROBING and began < record.since):
-            # What was sent before says nothing that is not known.
+            # A call sent before the ejection or the probe is older evidence than the state rests on.
             return None
         is_silent = before in _OPEN and self._is_silence(record, outcome, began)
         is_certain = is_silent or outcome.attempt_status in CONNECT_FAILURES
-        # A suspect that has still said nothing stays one while another of its calls is open.
+        # A silent suspect stays a suspect while another of its calls is running.
         is_open = before is HealthState.SUSPECT and outcome.attempt_status in _SILENCES
         record.state = HealthState.COUNTED
         self.half_open.pop(key, None)
@@ -318,7 +335,7 @@ class Health:
             record.is_silent = is_silent
             record.is_slow = is_silent or outcome.attempt_status is AttemptStatus.CONNECT_TIMEOUT
             return HealthChange.EJECTED
-        # Too few would be left: it takes part like any other.
+        # Too few would take part: the instance is not ejected.
         is_new, record.is_overflow = not record.is_overflow, self._may_eject
         if before is HealthState.COUNTED:
             return HealthChange.OVERFLOW if is_new and self._may_eject else None
@@ -329,20 +346,20 @@ class Health:
     def _take_part(
         self, key: Key, record: _Record, before: HealthState, began: float, *, is_open: bool
     ) -> HealthChange | None:
-        """A failure that ejects nobody."""
+        """Leave the instance in the fleet after a failure that does not eject it."""
         if is_open:
             record.state = HealthState.SUSPECT
             return self._end_one(key, record, began)
         return HealthChange.CLEARED if before is HealthState.SUSPECT else None
 
     def _is_silence(self, record: _Record, outcome: Outcome, began: float) -> bool:
-        """Whether others answered what they were sent after a suspect, or a probed one, had its call."""
+        """Return whether the failed call was silence: an instance answered a call that was sent later than this one."""
         return outcome.attempt_status in _SILENCES and began >= record.since and self._answered_at > began
 
     def _hear(self, key: Key, record: _Record, began: float) -> HealthChange | None:
-        """An instance has answered, so that it is neither dead nor silent."""
+        """Delete the record of an instance that has answered, since it is neither dead nor silent."""
         if record.state is HealthState.EJECTED and not (record.is_silent or began >= record.since):
-            # Sent before the ejection: a process that drains still answers what it has.
+            # Sent before the ejection: a process that drains still answers the calls it has.
             return None
         del self.records[key]
         self.half_open.pop(key, None)
@@ -353,14 +370,14 @@ class Health:
         return HealthChange.CLEARED if record.state is HealthState.SUSPECT else HealthChange.RETURNED
 
     def _end_one(self, key: Key, record: _Record, began: float) -> HealthChange | None:
-        """A call has told nothing; it may have been one of those that might have decided."""
+        """Remove a call that ended without a result from those that might decide."""
         if record.state not in _OPEN or began not in record.pending:
             return None
         record.pending.remove(began)
         return self._decide_nothing(key, record)
 
     def _decide_nothing(self, key: Key, record: _Record) -> HealthChange | None:
-        """Give up a suspicion or a probe about which nothing that is under way can tell any more."""
+        """End a suspicion or a probe when no running or watched call can decide it any more."""
         if record.state not in _OPEN or not record.is_undecided:
             return None
         if record.state is HealthState.SUSPECT:
@@ -377,6 +394,7 @@ class Health:
         length = min(base_s * 2**record.ejections, max(base_s, self._policy.eject_max_s))
         record.state, record.since, record.tried_at = HealthState.EJECTED, now, now
         record.until = now + length * (1.0 + _JITTER * self._rng.random())
+        # A bound for the power of two above; by then `eject_max_s` has long been reached.
         record.ejections = min(record.ejections + 1, 16)
         record.is_certain = is_certain
         record.is_silent = record.is_slow = record.is_overflow = False
@@ -403,12 +421,12 @@ class Health:
         return sum(record.state in _OUT for record in self.records.values())
 
     def _allowed(self) -> int:
-        """How many may be left out in doubt."""
+        """Return the number of instances that may be left out on doubtful evidence."""
         return int(len(self._fleet) * self._policy.max_ejected_ratio) if self._may_eject else 0
 
 
 def speaks_against(outcome: Outcome) -> bool:
-    """Whether an outcome is the instance's failure."""
+    """Return whether an outcome counts as the instance's failure."""
     return outcome.attempt_status in FAILURES or (
         outcome.attempt_status is AttemptStatus.STATUS and outcome.status in _SERVER_ERROR
     )

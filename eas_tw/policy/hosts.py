@@ -1,8 +1,8 @@
-"""Hosts as they are connected to: names and addresses, checked where they are given.
+"""Validation of host names and addresses where they enter the client.
 
-What passes here can be resolved, dialled, and put into a Host header and a log line. On some of what does not, Twisted
-and Python's IDNA codec raise where nothing can be made of it: a name with an empty label, for one, fails inside the
-resolver's thread, and the connection is never reported as failed.
+A checked host can be resolved, connected to, and put into a Host header and a log line. Without the check Twisted and
+Python's IDNA codec raise in places that cannot handle it: a name with an empty label fails inside the resolver's
+thread, and the connection is never reported as failed.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ import re
 
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
-"""RFC 1123 §2.1 and RFC 1035 §2.3.4, and underscores, which docker compose and others have in names."""
+"""RFC 1123 §2.1 and RFC 1035 §2.3.4, plus underscores, which docker compose allows in names."""
 _ZONE = re.compile(r"[A-Za-z0-9._~-]{1,32}")
-"""RFC 6874 §2; the name of a network interface, which is at most 15 bytes on Linux."""
+"""RFC 6874 §2: the name of a network interface, which is at most 15 bytes on Linux."""
 
 
 def checked_host(text: str) -> str:
-    """A host, without brackets; an IPv6 address in its one canonical spelling.
+    """Return a host without brackets, an IPv6 address in its canonical spelling.
 
     Args:
-        text: A name, with a dot at its end or without, or an address. Only an address may have a zone (`fe80::1%eth0`).
+        text: A name, with or without a dot at its end, or an IP address. Only an IPv6 address may have a zone
+            (`fe80::1%eth0`).
 
     Raises:
-        ValueError: It is neither; the text says why.
+        ValueError: The text is neither; the message says why.
     """
     if ":" in text:
         address, percent, zone = text.partition("%")
@@ -39,5 +40,5 @@ def checked_host(text: str) -> str:
 
 
 def is_certifiable(name: str) -> bool:
-    """Whether a certificate can be checked for a name: IDNA, which TLS goes by, has no `_` and no `ab--c`."""
+    """Return whether TLS can verify a certificate for a name: its IDNA rules allow neither `_` nor `ab--c`."""
     return "_" not in name and not any(label[2:4] == "--" for label in name.split(".") if label[:2].lower() != "xn")

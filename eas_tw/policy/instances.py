@@ -1,10 +1,10 @@
-"""Instances, and what a discovery reply says about them.
+"""Instances, and the parsing of discovery replies.
 
-Owns the reading of the control plane's two dialects (upstreams and VIPServer) into a validated snapshot, and the
-difference between two snapshots. A reply is read row by row: one bad row never discards the good ones, and a reply
-that leaves nothing is rejected as a whole, with a reason (the vendor's second rule: the cache changes only on 200 and a
-non-empty list). Reading is a generator that yields between two steps of bounded work, so that a long list need not hold
-up whoever reads it. Knows no socket and no cache.
+This module parses the two formats of the control plane (upstreams and VIPServer) into a validated snapshot, and
+computes the difference between two snapshots. A reply is read row by row: a bad row never discards the good ones, and a
+reply without a usable row is rejected as a whole, with a reason (the cache changes only on a 200 with a non-empty list,
+as in the official SDKs). Parsing is a generator that yields after each bounded step, so that a long list need not block
+the reactor. This module knows no socket and no cache.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
 MAX_INSTANCES = 10_000
-"""Instances that a list may have; further rows are dropped and counted. A hundred times the largest service known."""
+"""The most instances of a list; further rows are dropped and counted. A hundred times the largest service known."""
 
 _STEP_CHARS = 2**16
 _LEAST_ROW_CHARS = 64
-"""A shorter row counts as one of this length: checking it takes as long."""
+"""A shorter row counts as one of this length, because checking it takes as long."""
 
 _DETAIL_CHARS = 500
 _SHOWN_CHARS = 40
 _SHOWN_BITS = 128
 _IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
-"""What nearly every row has; anything else takes the way of `checked_host`."""
+"""The form of nearly all addresses; any other text is checked by `checked_host`, which is slower."""
 _MAX_PORT = 65535
 
 
@@ -46,7 +46,7 @@ class Instance(NamedTuple):
     Attributes:
         ip: Address, as the control plane spells it.
         port: TCP port, 1–65535.
-        weight: Its share of the traffic, relative to the others; ≥ 0, and 0 means no new calls.
+        weight: Share of the traffic relative to the other instances, ≥ 0; 0 means no new calls.
     """
 
     ip: str
@@ -55,21 +55,21 @@ class Instance(NamedTuple):
 
     @property
     def key(self) -> tuple[str, int]:
-        """Ip and port, which make two rows the same instance whatever the weight."""
+        """Ip and port, which identify the instance whatever its weight."""
         raise AssertionError("replaced below")
 
     @property
     def address(self) -> str:
-        """Ip and port as a Host header has them (RFC 9110 §7.2), with brackets around IPv6."""
+        """Ip and port in the form of a Host header (RFC 9110 §7.2), with brackets around IPv6."""
         return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
 
 
-# A getter in C: it is asked several times a call, and for every row of a list.
+# A getter written in C, because `key` is read several times for each call and for every row of a list.
 Instance.key = property(itemgetter(0, 1), doc=Instance.key.__doc__)  # type: ignore[assignment]
 
 
 class RejectReason(StrEnum):
-    """Why a discovery reply changed nothing."""
+    """The reason why a discovery reply changed nothing."""
 
     HTTP_STATUS = "http_status"
     TIMEOUT = "timeout"
@@ -84,17 +84,17 @@ class RejectReason(StrEnum):
 
 
 class DiscoveryReplyRejected(ValueError):
-    """A reply that must not touch the cache.
+    """A discovery reply that must not change the cache.
 
     Attributes:
         reason: The reason, one of `RejectReason`.
-        detail: The same for people.
+        detail: The reason as a sentence for people, at most 500 characters.
     """
 
     def __init__(self, reason: RejectReason, detail: str) -> None:
-        # It is shown in logs and errors, and may quote what the control plane said.
+        # The detail is shown in logs and errors, and may quote the control plane: its length is bounded.
         detail = detail if len(detail) <= _DETAIL_CHARS else detail[: _DETAIL_CHARS - 3] + "..."
-        super().__init__(reason, detail)  # all arguments, since an exception is unpickled with them
+        super().__init__(reason, detail)  # all arguments: unpickling calls the class with them
         self.reason = reason
         self.detail = detail
 
@@ -103,7 +103,7 @@ class DiscoveryReplyRejected(ValueError):
 
 
 class BadStatusError(DiscoveryReplyRejected):
-    """A reply with another status than 200.
+    """A discovery reply with a status other than 200.
 
     Attributes:
         status: The HTTP status.
@@ -116,25 +116,25 @@ class BadStatusError(DiscoveryReplyRejected):
 
 
 class RowFault(StrEnum):
-    """Why a row of a usable reply was dropped."""
+    """The reason why a row of a usable reply was dropped."""
 
     NOT_AN_OBJECT = "not_an_object"
     IP = "ip"
     PORT = "port"
     WEIGHT = "weight"
     BEYOND_LIMIT = "beyond_limit"
-    """There are more than `MAX_INSTANCES` others."""
+    """The list already has `MAX_INSTANCES` other instances."""
 
 
 class BadRowError(ValueError):
-    """A row that cannot be an instance; the text says which field and what it was.
+    """A row that describes no instance; the message names the field and its value.
 
     Attributes:
         fault: The kind of mistake.
     """
 
     def __init__(self, fault: RowFault, detail: str) -> None:
-        super().__init__(fault, detail)  # all arguments, since an exception is unpickled with them
+        super().__init__(fault, detail)  # all arguments: unpickling calls the class with them
         self.fault = fault
 
     def __str__(self) -> str:
@@ -142,12 +142,12 @@ class BadRowError(ValueError):
 
 
 class Snapshot(NamedTuple):
-    """A usable discovery reply.
+    """The content of a usable discovery reply.
 
     Attributes:
-        instances: At least one, of which at least one has a weight above 0; no two with the same ip and port.
+        instances: One or more, of which at least one has a weight above 0; ip and port are unique.
         bad_rows: Number of dropped rows by fault (`RowFault`).
-        examples: The first row dropped for each fault, in one short sentence.
+        examples: The first dropped row of each fault, described in one short sentence.
     """
 
     instances: tuple[Instance, ...]
@@ -162,13 +162,13 @@ class Added(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """An instance that is in the list no more."""
+    """An instance that is no longer in the list."""
 
     instance: Instance
 
 
 class Reweighted(NamedTuple):
-    """An instance that stays, with another weight."""
+    """An instance that stays in the list with another weight."""
 
     instance: Instance
     weight_before: float
@@ -178,26 +178,26 @@ Change = Added | Removed | Reweighted
 
 
 def read_upstreams(body: bytes) -> Snapshot:
-    """Read a reply of the upstreams interface in one go, see `upstreams_in_steps`."""
+    """Parse a reply of the upstreams interface at once, see `upstreams_in_steps`."""
     return _in_one_go(upstreams_in_steps(body))
 
 
 def read_vipserver(body: bytes) -> Snapshot:
-    """Read a reply of VIPServer in one go, see `vipserver_in_steps`."""
+    """Parse a reply of VIPServer at once, see `vipserver_in_steps`."""
     return _in_one_go(vipserver_in_steps(body))
 
 
 def upstreams_in_steps(body: bytes) -> Generator[None, None, Snapshot]:
-    """Read a reply of the upstreams interface (`endpoints.items`).
+    """Parse a reply of the upstreams interface (`endpoints.items`).
 
     Args:
-        body: The bytes of a reply with status 200.
+        body: The body of a reply with status 200.
 
     Yields:
-        After each step of some milliseconds.
+        `None`, after each step of a few milliseconds.
 
     Returns:
-        What it says.
+        The content of the reply.
 
     Raises:
         DiscoveryReplyRejected: Nothing in the reply can be used.
@@ -206,12 +206,12 @@ def upstreams_in_steps(body: bytes) -> Generator[None, None, Snapshot]:
 
 
 def vipserver_in_steps(body: bytes) -> Generator[None, None, Snapshot]:
-    """Read a reply of VIPServer's `srvIPXT` (`hosts`), as `upstreams_in_steps`; `valid: false` leaves a row out."""
+    """Parse a reply of VIPServer's `srvIPXT` (`hosts`) in steps; a row with `valid: false` is skipped."""
     return _steps(body, ("hosts",), _vipserver_row)
 
 
 def changes(before: Sequence[Instance], after: Sequence[Instance]) -> tuple[Change, ...]:
-    """What turns one list into the other, in the order of the lists; removals first."""
+    """Return the changes from one list to the other: removals first, then the order of the new list."""
     old = {instance.key: instance for instance in before}
     new = {instance.key: instance for instance in after}
     found: list[Change] = [Removed(instance) for key, instance in old.items() if key not in new]
@@ -225,7 +225,7 @@ def changes(before: Sequence[Instance], after: Sequence[Instance]) -> tuple[Chan
 
 
 class _ReadRow(Protocol):
-    """Makes an instance of a row; `None` for one that is left out."""
+    """Converts a row to an instance; returns `None` for a row that is skipped."""
 
     def __call__(self, row: Mapping[str, Any], /) -> Instance | None: ...
 
@@ -263,7 +263,7 @@ def _steps(body: bytes, path: tuple[str, ...], read_row: _ReadRow) -> Generator[
 def _find_rows(
     cursor: JsonCursor, path: tuple[str, ...], where: str, read_row: _ReadRow
 ) -> Generator[None, None, _Rows | None]:
-    """Read the object at the cursor and the list at `path` in it; `None` if there is none."""
+    """Parse the object at the cursor and the list at `path` in it; return `None` if there is no such list."""
     found: _Rows | None = None
     for key in cursor.members():
         if key != path[0]:
@@ -286,9 +286,10 @@ def _find_rows(
 
 
 class _Rows:
-    """What the rows of a list come to.
+    """Collects the rows of a list.
 
-    Of rows with one ip and port the heaviest counts, so that a repeated row changes nothing.
+    Of several rows with the same ip and port the one with the greatest weight counts. Adding the weights would let a
+    registration glitch double the load of an instance.
     """
 
     def __init__(self, read_row: _ReadRow) -> None:
@@ -299,7 +300,7 @@ class _Rows:
         self._examples: dict[str, str] = {}
 
     def read(self, cursor: JsonCursor) -> Generator[None, None, None]:
-        """Read the list at the cursor, and yield after each step."""
+        """Parse the list at the cursor, yielding after each step."""
         spent, began = 0, cursor.at
         for row in cursor.elements():
             self._add(row)
@@ -310,7 +311,7 @@ class _Rows:
                 yield
 
     def snapshot(self, where: str) -> Snapshot:
-        """What can be used, or a `DiscoveryReplyRejected`."""
+        """Return the usable rows, or raise `DiscoveryReplyRejected` when there are none."""
         if not self._number:
             raise DiscoveryReplyRejected(RejectReason.EMPTY_LIST, f"{where} is empty")
         if not self._merged:
@@ -346,10 +347,10 @@ class _Rows:
 
 
 def checked_instance(row: Mapping[str, Any]) -> Instance:
-    """The instance a row of an upstreams reply describes.
+    """Return the instance that a row of an upstreams reply describes.
 
     Raises:
-        BadRowError: It describes none.
+        BadRowError: The row describes no instance.
     """
     ip, port, weight = row.get("ip"), row.get("port"), row.get("weight")
     if (
@@ -393,11 +394,11 @@ def _weight(row: Mapping[str, Any]) -> float:
 
 
 MAX_WEIGHT = 2**31 - 1
-"""Above every weight seen, and small enough that shares stay exact in a float."""
+"""The greatest accepted weight: above every weight seen, and small enough that shares stay exact in a float."""
 
 
 def _short(value: object) -> str:
-    """A value for people, whatever its size: never more work than its first characters are."""
+    """Format a value for an error message, reading no more than its first characters."""
     if isinstance(value, str):
         text = json.dumps(value[: _SHOWN_CHARS + 1])
         return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."

@@ -1,8 +1,9 @@
-"""Reading a long JSON list one element at a time.
+"""Incremental parsing of a long JSON list, one element at a time.
 
-`json.loads` reads a whole document or nothing, in one go: a list of 100,000 rows would hold up the caller for as long
-as that takes, and one row that Python cannot hold (a number of 5,000 digits, brackets 2,000 deep) would cost all the
-others. Here the few outer levels are read by hand and each element by the same C scanner. Knows no row's meaning.
+`json.loads` parses a whole document at once: a list of 100,000 rows would block the caller for as long as that takes,
+and one row that Python cannot represent (a number of 5,000 digits, brackets 2,000 deep) would lose all the others. Here
+the outer levels are parsed in Python, and each element by the C scanner of the standard library. This module does not
+know what a row means.
 """
 
 from __future__ import annotations
@@ -18,34 +19,34 @@ if TYPE_CHECKING:
 _SPACE = re.compile(r"[ \t\n\r]*")
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _SKIPPED_CHARS = 2**16
-"""Of an element that is nested too deeply the end is searched this far."""
+"""The end of an element that is nested too deeply is searched within this many characters."""
 
 _LONGEST_INT = 640
-"""Digits. The least limit that `sys.set_int_max_str_digits` can be set to, so a shorter number is always read."""
+"""Digits. The least limit that `sys.set_int_max_str_digits` accepts, so a shorter number can always be converted."""
 
 
 class TooDeep:
-    """What is put in the place of a value that is nested too deeply to be read."""
+    """The type of `TOO_DEEP`."""
 
 
 TOO_DEEP = TooDeep()
 
 
 def _integer(digits: str) -> int | float:
-    """An integer; one that Python would refuse to convert is as good as infinite."""
+    """Convert digits to an integer; more digits than Python converts give a float, which may be infinite."""
     return int(digits) if len(digits) <= _LONGEST_INT else float(digits)
 
 
 _Scan = Callable[[str, int], tuple[Any, int]]
-_scan: _Scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what raw_decode calls
+_scan: _Scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # the scanner that `raw_decode` calls
 _scan_any_number: _Scan = json.JSONDecoder(parse_int=_integer).scan_once  # type: ignore[attr-defined]
 
 
 def loads(text: str) -> Any:
-    """Read a whole document, as `json.loads` does, with numbers of any length.
+    """Parse a whole document as `json.loads` does, with numbers of any length.
 
     Raises:
-        ValueError: It is not JSON, or is nested too deeply.
+        ValueError: The text is not JSON, or is nested too deeply.
     """
     cursor = JsonCursor(text)
     value = cursor.value()
@@ -56,12 +57,12 @@ def loads(text: str) -> Any:
 
 
 class JsonCursor:
-    """A place in a JSON document, moved on by reading.
+    """A position in a JSON document, which reading moves forward.
 
     Every method raises `ValueError` where the text is not JSON.
 
     Attributes:
-        at: Characters before this place.
+        at: Number of characters before this position.
     """
 
     def __init__(self, text: str) -> None:
@@ -70,11 +71,11 @@ class JsonCursor:
         self._skip_space()
 
     def is_before(self, bracket: str) -> bool:
-        """Whether the next character is this one."""
+        """Return whether the next character is `bracket`."""
         return self._text.startswith(bracket, self.at)
 
     def value(self) -> Any:
-        """Read a value of any kind; `TOO_DEEP` in place of one that is nested too deeply."""
+        """Parse a value of any kind; return `TOO_DEEP` for one that is nested too deeply."""
         try:
             value, self.at = self._scanned()
         except StopIteration:
@@ -86,7 +87,7 @@ class JsonCursor:
         return value
 
     def members(self) -> Iterator[str]:
-        """Yield each key of the object that begins here; its value is to be read before the next is asked for."""
+        """Yield each key of the object that begins here; the caller reads its value before it asks for the next key."""
         self._take("{")
         if self._takes("}"):
             return
@@ -107,7 +108,7 @@ class JsonCursor:
             return
         text = self._text
         while True:
-            # The usual case written out, as `value` does it: this is the one loop that runs a hundred thousand times.
+            # The usual case of `value` is repeated inline, because this loop runs 100,000 times for a long list.
             try:
                 value, self.at = _scan(text, self.at)
             except (StopIteration, ValueError, RecursionError):
@@ -123,7 +124,7 @@ class JsonCursor:
             self._take(",")
 
     def end(self) -> None:
-        """Check that nothing follows."""
+        """Check that nothing follows this position."""
         if self.at < len(self._text):
             raise self._unexpected("the end")
 
@@ -146,7 +147,7 @@ class JsonCursor:
 
     def _skip_space(self) -> None:
         if self._text[self.at : self.at + 1] in (" ", "\n", "\r", "\t"):
-            self.at = _SPACE.match(self._text, self.at).end()  # type: ignore[union-attr]  # it matches the empty string
+            self.at = _SPACE.match(self._text, self.at).end()  # type: ignore[union-attr]  # always matches: "" does
 
     def _takes(self, mark: str) -> bool:
         if not self._text.startswith(mark, self.at):

@@ -1,7 +1,7 @@
-"""Power of two choices: draw two instances, take the one that would answer sooner for its weight.
+"""Power of two choices: draw two instances, and pick the one with the lower load for its weight.
 
-Two draws are enough to avoid the worst without a scan of the fleet (Mitzenmacher 2001), and many processes that do so
-do not all run to the same best instance.
+Two draws are enough to avoid the most loaded instances without a scan of the fleet (Mitzenmacher 2001), and they keep
+many client processes from choosing the same best instance.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Key = tuple[str, int]
 
 
 class LeastLoaded:
-    """Picks by load; interchangeable with `Rotation`."""
+    """A balancer that picks by load; interchangeable with `Rotation`."""
 
     def __init__(self, rng: Random, loads: Loads) -> None:
         self._rng = rng
@@ -37,7 +37,7 @@ class LeastLoaded:
         return key in self._weights
 
     def add(self, instances: Iterable[Instance], shares: Mapping[Key, float] | None = None) -> None:
-        """Let instances take part from now on, with this share of their weight; weight 0 does not."""
+        """Add instances with a share of their weight; an instance of weight 0 is not added, or removed."""
         for instance in instances:
             weight = instance.weight * (shares or {}).get(instance.key, 1.0)
             if weight > 0:
@@ -47,13 +47,13 @@ class LeastLoaded:
         self._order = list(self._weights.values())
 
     def remove(self, keys: Iterable[Key]) -> None:
-        """Take instances out; unknown ones are ignored."""
+        """Remove instances; unknown keys are ignored."""
         for key in keys:
             self._weights.pop(key, None)
         self._order = list(self._weights.values())
 
     def pick(self, selection: Selection = FIRST, now: float = 0.0) -> Instance | None:
-        """The better of two drawn instances that are untried; `None` when there is none."""
+        """Return the less loaded of two drawn untried instances; `None` when there is none."""
         tried = selection.tried
         drawn = [entry for entry in self._order if entry[0].key not in tried] if tried else self._order
         if len(drawn) <= 1:

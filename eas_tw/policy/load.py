@@ -1,8 +1,8 @@
-"""What each instance has to do, and how long it takes: calls in flight, and a moving average of their latency.
+"""Load of each instance: calls in flight, and a moving average of their latency.
 
-The average is peak-sensitive (Finagle's peak EWMA): a slower answer counts at once, faster ones win back trust over
-`DECAY_S`; what has not been seen for long is forgotten, so that an instance that was slow is tried again. Silence
-counts before there is an answer: an instance that has calls and has ended none for a while is at least as slow as that.
+The average is peak-sensitive (Finagle's peak EWMA): a slower answer counts at once, faster answers lower the average
+over `DECAY_S`. The average of an idle instance decays, so that an instance that was slow is tried again. Silence counts
+before there is an answer: an instance that has calls and has ended none for some time is at least as slow as that.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 Key = tuple[str, int]
 
 DECAY_S = 10.0
-"""Finagle's default."""
+"""Time constant of the decay, Finagle's default."""
 _FLOOR_S = 1e-4
-"""Latency of an instance that has not answered yet: it is tried, and its calls in flight already count."""
+"""Latency in seconds of an instance that has not answered yet.
+
+It is low, so that the instance is tried; its calls in flight count already.
+"""
 
 
 class _Load:
@@ -42,7 +45,7 @@ class Loads:
         self._loads: dict[Key, _Load] = {}
 
     def began(self, key: Key, now: float) -> None:
-        """A call goes to an instance."""
+        """Record that a call is sent to an instance at `now`."""
         load = self._loads.get(key)
         if load is None:
             load = self._loads[key] = _Load()
@@ -52,11 +55,11 @@ class Loads:
         load.is_listed = True
 
     def ended(self, key: Key, elapsed_s: float | None, now: float) -> None:
-        """A call to an instance is over.
+        """Record that a call to an instance has ended.
 
         Args:
-            key: Of the instance.
-            elapsed_s: How long it took; `None` when that says nothing about the instance.
+            key: Ip and port of the instance.
+            elapsed_s: Seconds that the call took; `None` when that says nothing about the instance.
             now: Seconds of the caller's clock.
         """
         load = self._loads[key]
@@ -71,7 +74,7 @@ class Loads:
             del self._loads[key]
 
     def forget(self, keys: Iterable[Key]) -> None:
-        """These left the list; their calls in flight are still counted."""
+        """Drop instances that left the list; each is kept until its calls in flight have ended."""
         for key in keys:
             load = self._loads.get(key)
             if load is not None:
@@ -80,12 +83,12 @@ class Loads:
                     del self._loads[key]
 
     def in_flight(self, key: Key) -> int:
-        """Calls that have gone to an instance and are not over."""
+        """Return the number of running calls of an instance."""
         load = self._loads.get(key)
         return load.in_flight if load else 0
 
     def score(self, key: Key, now: float) -> float:
-        """The seconds that one more call to an instance would cost: its latency for each call that it has, and one."""
+        """Return the expected seconds of one more call: the latency times the calls in flight plus one."""
         load = self._loads.get(key)
         if load is None:
             return _FLOOR_S

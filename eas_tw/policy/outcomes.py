@@ -1,7 +1,7 @@
-"""The one vocabulary of what can happen to an attempt.
+"""Names for everything that can happen to an attempt.
 
-`net` observes and names; `retry` and `health` decide by the name; errors and counters show it. A new way to fail is
-a new line here and nowhere a second spelling.
+`net` observes and names the outcome; `retry` and `health` decide by that name; errors and counters show it. A new kind
+of failure is one new member here.
 """
 
 from __future__ import annotations
@@ -17,26 +17,30 @@ if TYPE_CHECKING:
 
 OK_STATUS = 200
 SUCCESSES = range(200, 300)
-"""Statuses of a response that is an answer (RFC 9110 §15.3)."""
+"""Statuses of a successful response (RFC 9110 §15.3)."""
 
 
 class AttemptStatus(StrEnum):
-    """How an attempt ended."""
+    """The way in which an attempt ended."""
 
     ANSWERED = "answered"
-    """A whole response with a status from 200 to 299; of a stream its head."""
+    """A complete response with a status from 200 to 299; for a stream, its head."""
     STATUS = "status"
-    """A whole response with any other status; `Outcome.status` has it."""
+    """A complete response with any other status, which is in `Outcome.status`."""
     CONNECT_REFUSED = "connect_refused"
     CONNECT_TIMEOUT = "connect_timeout"
     CONNECT_FAILED = "connect_failed"
-    """No connection for another reason, such as no such name or a host that does not answer."""
+    """No connection for another reason, such as an unknown name or an unreachable host."""
     LOCAL_RESOURCE = "local_resource"
-    """No connection because this machine lacks file descriptors, ports, memory or a route. It says nothing about the
-    instance."""
+    """No connection because this machine lacks file descriptors, ports, memory or a route.
+
+    It does not count against the instance, since every instance would be affected.
+    """
     STALE = "stale"
-    """A pooled connection turned out closed under a fresh request, and no byte of a response came on it. It says
-    nothing about the instance, since servers close idle connections whenever they like (RFC 9112 §9.3.1)."""
+    """A kept connection turned out to be closed after a request was sent on it, and no byte of a response came.
+
+    It does not count against the instance, since servers may close idle connections at any time (RFC 9112 §9.3.1).
+    """
     UNSENT = "unsent"
     """Like `stale`, before the request had left; the instance has not seen it."""
     LOST = "lost"
@@ -46,21 +50,21 @@ class AttemptStatus(StrEnum):
     ATTEMPT_TIMEOUT = "attempt_timeout"
     """`attempt_timeout_s` passed."""
     UNRESPONSIVE = "late"
-    """It was silent for far longer than answers take, and an instance that was asked later has answered the call."""
+    """The instance was silent for far longer than answers take, and one that was asked later answered the call."""
     QUEUE_TIMEOUT = "waited"
-    """The attempt's or the call's time passed in the line for a connection; nothing was sent."""
+    """The attempt's or the call's time passed in the pool's queue; nothing was sent."""
     INSTANCE_REMOVED = "retired"
-    """The instance left the list while the call still waited for a connection; nothing was sent."""
+    """The instance left the list while the call waited in its pool's queue; nothing was sent."""
     OVERLOADED = "overloaded"
-    """Too many calls wait for the instance's connections, or for longer than the call has; nothing was sent."""
+    """The pool's queue is full, or the expected wait in it is longer than the call's time; nothing was sent."""
     VIOLATION = "violation"
-    """Not the HTTP/1.1 this client accepts, or more of it than it accepts."""
+    """The response is not the HTTP/1.1 that this client accepts, or exceeds a size limit."""
     DEADLINE = "deadline"
     """The call's deadline passed during the attempt."""
     CANCELLED = "cancelled"
-    """The caller gave up, or the client was closed."""
+    """The caller cancelled the call, or the client was closed."""
 
-    # Deprecated names of four of them, for one release.
+    # Deprecated names, kept for one release.
     CUT = RESPONSE_TRUNCATED
     WAITED = QUEUE_TIMEOUT
     RETIRED = INSTANCE_REMOVED
@@ -79,10 +83,10 @@ NEVER_SENT = frozenset(
         AttemptStatus.OVERLOADED,
     }
 )
-"""Statuses under which no byte of the request can have reached the instance."""
+"""Statuses that prove that no byte of the request reached the instance."""
 
 NOT_ITS_FAULT = frozenset({AttemptStatus.STALE, AttemptStatus.UNSENT})
-"""Statuses of a kept connection only: the instance has not failed, and a new connection to it may do."""
+"""Statuses that only a kept connection can have: the instance has not failed, and a new connection may work."""
 
 CONNECT_FAILURES = frozenset(
     {AttemptStatus.CONNECT_REFUSED, AttemptStatus.CONNECT_TIMEOUT, AttemptStatus.CONNECT_FAILED}
@@ -90,13 +94,13 @@ CONNECT_FAILURES = frozenset(
 
 
 class Outcome(NamedTuple):
-    """What happened to an attempt; reads as `connect_refused`, or `status 503` when a response came.
+    """How an attempt ended; formats as `connect_refused`, or as `status 503` when a response came.
 
     Attributes:
         attempt_status: The name of what happened.
-        status: The response's HTTP status, 0 when there was none.
-        detail: One phrase for people; never a token, never a body.
-        retry_after_s: What the response's `Retry-After` asked for, in seconds; `None` when it did not.
+        status: The response's HTTP status; 0 when there was none.
+        detail: A phrase for people; it never contains a token or a body.
+        retry_after_s: The response's `Retry-After` in seconds; `None` when it had none.
     """
 
     attempt_status: AttemptStatus
@@ -106,13 +110,13 @@ class Outcome(NamedTuple):
 
     @property
     def condition(self) -> AttemptStatus:
-        """`attempt_status`, under its older name; deprecated."""
+        """Deprecated alias of `attempt_status`."""
         warnings.warn("Outcome.condition is deprecated: use Outcome.attempt_status", DeprecationWarning, stacklevel=2)
         return self.attempt_status
 
     @property
     def label(self) -> str:
-        """Its name in counters and metrics, which is the status where there is one, and the condition otherwise."""
+        """The name in counters and metrics: the HTTP status of an error response, else the attempt status."""
         return str(self.status) if self.attempt_status is AttemptStatus.STATUS else self.attempt_status.value
 
     def __str__(self) -> str:
@@ -125,7 +129,7 @@ ANSWERED = Outcome(AttemptStatus.ANSWERED, OK_STATUS)
 
 
 class AttemptResult(NamedTuple):
-    """One try of a call: where it went, how it ended, how long it took in seconds."""
+    """An attempt that has ended: its instance, its outcome, and the elapsed time in seconds."""
 
     instance: Instance
     outcome: Outcome

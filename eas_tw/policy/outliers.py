@@ -1,8 +1,8 @@
 """Grey failures: instances that answer, but worse than the others.
 
-Two rules, both optional, both against the fleet's median over the last interval, for instances with enough calls in it.
-Envoy's and gRPC's rule (success below the mean by 1.9 standard deviations) is not used: among fewer than six hosts none
-can lie 1.9 deviations from the mean, and EAS lists often hold 2–9.
+Both rules are optional. They compare an instance with the fleet's median over the last interval, among instances with
+enough calls in it. The rule of Envoy and gRPC (success rate 1.9 standard deviations below the mean) is not used: among
+fewer than six hosts none can be 1.9 deviations from the mean, and EAS lists often hold 2–9.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 Key = tuple[str, int]
 
 INTERVAL_S = 10.0
-"""Envoy's interval."""
+"""Seconds between two comparisons, as in Envoy."""
+# With fewer calls one failure would move the share of good answers by more than 5 %.
 MIN_CALLS = 20
 MIN_INSTANCES = 3
-"""Of two that differ nobody can say which is odd."""
+"""Between two instances that differ there is no way to tell which is the outlier."""
 
 
 class _Tally:
@@ -32,7 +33,7 @@ class _Tally:
 
 
 class Outliers:
-    """Compares instances over an interval.
+    """Compares the instances at the end of each interval.
 
     Args:
         success_gap: An instance is an outlier when its share of good answers is lower than the median by more than
@@ -49,7 +50,7 @@ class Outliers:
         self.is_on = success_gap is not None or latency_ratio is not None
 
     def record(self, key: Key, elapsed_s: float, *, is_good: bool) -> None:
-        """An attempt ended."""
+        """Record an attempt that took `elapsed_s` seconds."""
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tallies[key] = _Tally()
@@ -59,7 +60,7 @@ class Outliers:
             tally.good_s += elapsed_s
 
     def sweep(self, now: float, fleet: Collection[Key]) -> tuple[Key, ...]:
-        """At the end of an interval: the outliers among those in `fleet`, the worst first; otherwise nothing."""
+        """Return the outliers among `fleet` at the end of an interval; an empty tuple at any other time."""
         if self._ends is None or now < self._ends:
             self._ends = now + INTERVAL_S if self._ends is None else self._ends
             return ()

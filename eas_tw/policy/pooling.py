@@ -1,6 +1,6 @@
-"""Which connection a call gets, and which connections may be kept.
+"""Deciding which connection a call gets.
 
-Pure answers for `net.pool`; one outstanding request a connection (HTTP/1.1 without pipelining).
+These are pure functions for `net.pool`. A connection carries one request at a time (HTTP/1.1 without pipelining).
 """
 
 from __future__ import annotations
@@ -12,26 +12,25 @@ class PoolAction(Enum):
     """What a pool does with a call that needs a connection."""
 
     REUSE = auto()
-    """Take the connection that became idle last: the one least likely to have been closed meanwhile."""
+    """Use the connection that became idle last, which is the least likely to have been closed meanwhile."""
     CONNECT = auto()
-    """Wait in line, and open a connection for the line."""
+    """Queue the call, and open a connection."""
     REPLACE = auto()
-    """As CONNECT, after closing the connection that has been idle longest: the pool is full and the call wants a new
-    one."""
+    """As CONNECT, after closing the connection idle longest: the pool is full, and the call needs a new one."""
     WAIT = auto()
-    """Wait in line: enough connections are being opened, or the pool is full."""
+    """Queue the call: enough connections are being opened, or the pool is full."""
 
 
 def plan(*, idle: int, open_or_opening: int, opening: int, waiting: int, limit: int, fresh: bool) -> PoolAction:
-    """What to do with one more call.
+    """Decide what to do with one more call.
 
     Args:
-        idle: Connections without a request.
-        open_or_opening: All connections, including those being opened.
-        opening: Those being opened.
-        waiting: Calls in line, without this one.
-        limit: The most connections the pool may have.
-        fresh: Whether the call must not have an idle connection, since one has just failed it.
+        idle: Number of connections without a request.
+        open_or_opening: Number of all connections, including those being opened.
+        opening: Number of connections being opened.
+        waiting: Number of calls in the queue, without this one.
+        limit: The most connections the pool may have, ≥ 1.
+        fresh: Whether the call needs a new connection, because a kept one has just failed it.
     """
     if idle and not fresh:
         return PoolAction.REUSE
@@ -43,10 +42,10 @@ def plan(*, idle: int, open_or_opening: int, opening: int, waiting: int, limit: 
 
 
 class QueueDelay:
-    """How fast a line moves: the moving average of the time between two turns, while somebody waits."""
+    """The queue delay of a pool: the moving average of the time between two dispatches while calls wait."""
 
     ENOUGH = 8
-    """Turns before it says anything."""
+    """The number of dispatches before an estimate is given."""
     _WEIGHT = 0.1
 
     def __init__(self) -> None:
@@ -55,7 +54,7 @@ class QueueDelay:
         self._turns = 0
 
     def turn(self, now: float) -> None:
-        """The first in line has got a connection, and others wait."""
+        """Record that the first call of the queue got a connection while others wait."""
         if self._last is not None:
             self._turns += 1
             weight = max(self._WEIGHT, 1.0 / self._turns)
@@ -63,13 +62,13 @@ class QueueDelay:
         self._last = now
 
     def pause(self) -> None:
-        """Nobody waits: the next turn comes when somebody calls, which says nothing about the instance."""
+        """Record that the queue is empty, so that the time until the next dispatch says nothing about the instance."""
         self._last = None
 
     def has_turned_since(self, at: float) -> bool:
-        """Whether somebody who waited has got a connection since then."""
+        """Return whether a waiting call has got a connection since `at`."""
         return self._last is not None and self._last > at
 
     def wait_s(self, waiting: int) -> float:
-        """What to expect behind so many others, in seconds; 0 while it cannot be told."""
+        """Return the expected wait in seconds behind `waiting` calls; 0 while there is no estimate."""
         return self._mean_s * waiting if self._turns >= self.ENOUGH else 0.0

@@ -1,26 +1,26 @@
-"""Whether a call that failed on one instance is tried again, where, and after how long.
+"""Deciding whether a failed call is tried again, on which instance, and after what pause.
 
-The only owner of retries: everything below reports an outcome and stops. The decision is a function of the call's
-recorded history, so more rules can join (issue by issue) without a new path through the client.
+No other module retries: the layers below report an outcome and stop. The decision is a function of the call's attempts.
 
-- Which outcomes: the table of the wire contract (§3), as `retry_on`. A 429 that names its `Retry-After` is tried again
-  after that, never at once.
-- Where: an instance this call has not tried. With more than one instance in the list never one that has failed in this
-  call (the vendor's third rule); the only instance of a list may be tried again. A stale pooled connection is not a
-  failure of its instance, which may therefore have another turn when no untried one is left.
-- After how long: the first failover at once, later ones and every retry on the same instance after full jitter. What
-  this machine lacks it lacks for every instance, so after `local_resource` there is always a pause.
-- How many: `attempts` a call, a stale connection aside, and a retry budget over all calls (Finagle's: a share of the
-  calls plus a floor). Attempts that never reached an instance use up neither while there is another instance to try (as
-  gRPC's transparent retries): they cost the fleet nothing, and the number of instances bounds them. Neither are those
-  counted that a call has given up waiting for because the instance is silent; the budget bounds these.
+- Outcomes: `retry_on` lists those that are retried (its default is on the page on errors in docs/reference). A 429 with
+  a `Retry-After` is retried after that time, never at once.
+- Instance: one that this call has not tried. With more than one instance in the list a call never returns to one that
+  has failed it (a rule of the official SDKs); the only instance of a list may be tried again. A stale connection is not
+  a failure of its instance, which may be tried again when no untried one is left.
+- Pause: none before the first failover; full jitter before later ones and before every retry on the same instance.
+  After `local_resource` there is always a pause, because what this machine lacks is lacking for every instance.
+- Number: `attempts` for each call, without a stale connection, and a retry budget over all calls (as in Finagle: a
+  share of the calls plus a floor). Attempts that never reached an instance count towards neither while there is another
+  instance to try (as gRPC's transparent retries): they cost the fleet nothing, and the number of instances bounds them.
+  Attempts that a call has abandoned because their instance is silent do not count as `attempts` either; the budget
+  bounds them.
 
-Behind a gateway there are instances that this client cannot see. A gateway's 502 says that the one it chose did not
-answer; it draws again for each attempt, blindly, and may well draw the dead one again. So a 502 costs a quarter of an
-attempt there: three attempts become twelve, and with a third of the instances dead that fails two calls in a million
-instead of one in 27. The first `attempts` of a call are as free of the budget as refused connections are, since that is
-what a 502 usually stands for; whatever goes beyond is paid for, so that a service that is down altogether gets a
-bounded number of requests.
+Behind a gateway there are instances that this client cannot see. A gateway's 502 says that the instance it chose did
+not answer. The gateway chooses again for each attempt, without knowing the previous choice, and may choose the dead
+instance again. So there a 502 costs a quarter of an attempt: three attempts become twelve, and with a third of the
+instances dead two calls in a million fail instead of one in 27. The first `attempts` of a call need no budget, like
+refused connections, since a refused connection is the usual cause of a 502. Further ones do, so that a service that is
+down altogether gets a bounded number of requests.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ GATEWAY_TIMEOUT = 504
 
 
 class _Default(frozenset[AttemptStatus | int]):
-    """The default of `retry_on`: what a program gives itself is another set, even if it has the same members."""
+    """The type of `DEFAULT_RETRY_ON`, which distinguishes the default from an equal set that a program passes."""
 
     def __repr__(self) -> str:
         return "DEFAULT_RETRY_ON"
@@ -74,29 +74,37 @@ DEFAULT_RETRY_ON: frozenset[AttemptStatus | int] = _Default(
         UNAVAILABLE,
     }
 )
-"""An attempt timeout is here because it exists only when the caller set one, and means: try elsewhere while there is
-time. A violation is not: it says that the wrong server listens there, and what it did with the request is unknown."""
+"""Outcomes that are retried by default.
+
+An attempt timeout is one of them, because it exists only when the caller sets it, and then means: try another instance
+while there is time. A violation is not: the wrong server listens there, and what it did with the request is unknown.
+"""
 
 
 GATEWAY_RETRY_ON = DEFAULT_RETRY_ON | {BAD_GATEWAY, GATEWAY_TIMEOUT}
-"""The default through a gateway, whose 502 or 504 speaks of an instance behind it. From an instance they are its own
-words about something behind *it*, and are not retried."""
+"""The default through a gateway, whose 502 and 504 describe an instance behind it.
+
+A direct instance's 502 or 504 describes a server behind the instance, and is not retried.
+"""
 
 _NOT_SERVED_COST = 0.25
 _AT_ONCE = NOT_ITS_FAULT | {AttemptStatus.OVERLOADED}
-"""What no pause would make better: the instance has not been asked."""
+"""Outcomes that are retried without a pause: the instance has not seen the request, so a pause would not help."""
 _FREE = NEVER_SENT - NOT_ITS_FAULT - {AttemptStatus.LOCAL_RESOURCE}
-"""What costs no attempt while there is another instance: it has not been asked, and this call will not go there again.
-(After `unsent` it may, so that would have no bound.)"""
+"""Outcomes that cost no attempt while there is another instance.
+
+The instance has not seen the request, and this call will not be sent there again. (After `unsent` it may be, so these
+attempts would have no bound.)
+"""
 
 
 _MIN_LOCAL_PAUSE_S = 0.01
-"""These attempts are not counted, so something else must keep them from following each other without end."""
+"""The least pause after `local_resource`. These attempts are not counted, so the pause has to bound their rate."""
 _MAX_DOUBLINGS = 16
 
 
 class Where(Enum):
-    """Where a retry goes."""
+    """The instance of a retry."""
 
     ANOTHER = auto()
     SAME = auto()
@@ -104,7 +112,7 @@ class Where(Enum):
 
 @frozen
 class Retry:
-    """Try again: where, and after how many seconds."""
+    """A decision to try again: on which instance, and after how many seconds."""
 
     where: Where
     after_s: float = 0.0
@@ -112,22 +120,22 @@ class Retry:
 
 @frozen
 class GiveUp:
-    """The call has failed; `why` ends the error's sentence."""
+    """A decision to fail the call; `why` completes the error message."""
 
     why: str
 
 
 @frozen
 class Options:
-    """What is left to choose from when the decision falls.
+    """The choices that a call has left when a retry is decided.
 
     Attributes:
-        another: Whether an instance exists that has not failed in this call. One whose pooled connection was only
-            stale has not failed, but comes after those not tried at all.
+        another: Whether an instance exists that has not failed in this call. One with a stale connection has not
+            failed, but is tried after those not tried at all.
         sole: Whether the list has one instance only.
         remaining_s: Seconds until the call's deadline.
-        is_idempotent: Whether the instance may get the call twice; otherwise only what provably never reached it is
-            tried again.
+        is_idempotent: Whether the instance may get the call twice. If `False`, only an attempt that provably never
+            reached an instance is tried again.
     """
 
     another: bool
@@ -137,7 +145,14 @@ class Options:
 
 
 class RetryBudget:
-    """Retries may be a share of the last 10 s' calls, plus a floor: it stops retry storms, not single failovers."""
+    """A bound on retries: a share of the calls of the last 10 s, plus a floor, as in Finagle.
+
+    It stops retry storms, and does not affect single failovers.
+
+    Args:
+        ratio: Retries for each call, ≥ 0.
+        min_per_s: Retries for each second that are allowed without any call, ≥ 0.
+    """
 
     WINDOW_S = 10
 
@@ -159,10 +174,10 @@ class RetryBudget:
 
         Args:
             now: Seconds of the caller's clock.
-            share: The part of the budget that this kind of retry may use up, 0-1.
+            share: The part of the budget that this kind of retry may use, 0-1.
 
         Returns:
-            Whether there was one left.
+            Whether a retry was left.
         """
         if now - self._current[0] >= 1.0:
             self._turn_to(now)
@@ -183,10 +198,10 @@ class RetryBudget:
 
 @frozen
 class RetryPolicy:
-    """The table and its numbers; units and defaults are those of `ClientConfig`.
+    """The retry settings; units and defaults are those of `ClientConfig`.
 
     Attributes:
-        not_served: Statuses by which a gateway says that the instance it chose did not answer; empty without one.
+        not_served: Statuses by which a gateway says that the instance it chose did not answer; empty without a gateway.
     """
 
     attempts: int = 3
@@ -199,7 +214,7 @@ class RetryPolicy:
     def through_gateway(
         cls, attempts: int, retry_on: frozenset[AttemptStatus | int], backoff_base_s: float, backoff_max_s: float
     ) -> RetryPolicy:
-        """The policy of calls through a gateway; with its own default of `retry_on`."""
+        """Return the policy of calls through a gateway, with the gateway's own default of `retry_on`."""
         if retry_on is DEFAULT_RETRY_ON:
             retry_on = GATEWAY_RETRY_ON
         return cls(attempts, retry_on, backoff_base_s, backoff_max_s, frozenset({BAD_GATEWAY}))
@@ -207,7 +222,7 @@ class RetryPolicy:
     def decide(
         self, history: Sequence[AttemptResult], options: Options, *, budget: RetryBudget, now: float, rng: Random
     ) -> Retry | GiveUp:
-        """What follows the last attempt of `history`."""
+        """Decide what follows the last attempt of `history`."""
         last = history[-1].outcome
         stop_reason = self._stop_reason(history, options)
         if stop_reason:
@@ -224,7 +239,7 @@ class RetryPolicy:
         return Retry(where, after_s)
 
     def _stop_reason(self, history: Sequence[AttemptResult], options: Options) -> str:
-        """Why the call may not go on, wherever to; empty when it may."""
+        """Return why the call must not be retried on any instance; an empty string when it may be."""
         last = history[-1].outcome
         if not self._is_retried(last):
             return "is not retried"
@@ -236,15 +251,20 @@ class RetryPolicy:
         return f"was the last of {len(history)} attempts" if spent >= self.attempts else ""
 
     def spent(self, history: Sequence[AttemptResult], *, is_sole: bool = False) -> float:
-        """How many of `attempts` a call has used up; on the only instance of a list every try of it counts."""
-        # The first stale connection costs none. A call that waits in line for a new one may be served by a kept one
-        # that came free, and meet another: those count, so that attempts have a bound whatever happens.
+        """Return how many of `attempts` a call has used up.
+
+        Args:
+            history: The attempts of the call.
+            is_sole: Whether the list has one instance only, on which every attempt counts.
+        """
+        # The first stale connection costs no attempt. Later ones do: a queued call that needs a new connection may get
+        # a kept one that became idle, and find it stale, so attempts need a bound.
         stale = sum(attempt.outcome.attempt_status in NOT_ITS_FAULT for attempt in history)
-        # What was lacking here has reached no instance; its pauses and the deadline are the bound.
+        # A missing local resource reached no instance; the pauses and the deadline bound these attempts.
         local = sum(attempt.outcome.attempt_status is AttemptStatus.LOCAL_RESOURCE for attempt in history)
         free = 0 if is_sole else sum(attempt.outcome.attempt_status in _FREE for attempt in history)
         spent: float = len(history) - min(stale, 1) - local - free
-        if self.not_served and self.attempts > 1:  # who asked for one attempt gets one
+        if self.not_served and self.attempts > 1:  # attempts=1 is meant literally
             not_served = sum(attempt.outcome.status in self.not_served for attempt in history)
             spent -= not_served * (1.0 - _NOT_SERVED_COST)
         return spent
@@ -264,7 +284,7 @@ class RetryPolicy:
 
     def _after_s(self, where: Where, history: Sequence[AttemptResult], rng: Random) -> float:
         last = history[-1].outcome
-        # A rate limit is the service's, so it holds elsewhere too; a 503 speaks for one instance.
+        # A rate limit is that of the service, so it holds for every instance; a 503 describes one instance.
         holds = where is Where.SAME or last.status == RATE_LIMITED
         asked = (last.retry_after_s or 0.0) if holds else 0.0
         first_failover = where is Where.ANOTHER and len(history) == 1 and last.status != RATE_LIMITED

@@ -1,14 +1,14 @@
-"""Whose turn it is: weighted round robin, earliest deadline first.
+"""Weighted round robin, earliest deadline first.
 
 Instance i is due at the virtual times (k + phase_i) / weight_i, k = 0, 1, 2, …; a pick takes the earliest. In every
-stretch of virtual time of length 1 (one *cycle*: as many picks as the weights add up to) instance i is due exactly
-weight_i times, wherever the stretch begins, so the shares are exact over each cycle and spread evenly inside it.
-The phases are drawn once per instance: they are the random start that keeps many processes from all
-hitting the first row together (gRPC's weighted round robin does the same).
+interval of virtual time of length 1 (one *cycle*: as many picks as the weights add up to) instance i is due exactly
+weight_i times, wherever the interval begins, so the shares are exact over each cycle and spread evenly inside it. The
+phases are drawn once per instance. They are a random start, which keeps many processes from sending their first calls
+to the first row together (as in gRPC's weighted round robin).
 
 Time is counted in whole numbers: instance i is due again after `_CYCLE / weight_i` of them (Waldspurger's stride
-scheduling). Python's integers have no bound, so nothing drifts however long it runs, and neither a subnormal weight nor
-a huge one can push the clock to where a step of another instance is lost in rounding.
+scheduling). Python's integers have no bound, so nothing drifts, and neither a subnormal nor a huge weight can move the
+clock to where a step of another instance is lost in rounding.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 Key = tuple[str, int]
 
 _CYCLE = 2**160
-"""One cycle in ticks: a stride is exact to 2**-129 for the heaviest legal weight, and to 2**-60 for one of 1e30."""
+"""Ticks of one cycle: a stride is exact to 2**-129 for the heaviest legal weight, and to 2**-60 for one of 1e30."""
 _PHASES = 2**53
-"""A random float has so many values."""
+"""The number of values of `random.random()`."""
 
 
 class _Turn:
-    """One instance's place in the rotation.
+    """The position of one instance in the rotation.
 
     Attributes:
         stride: Ticks between two deadlines.
         offset: The tick of the first deadline; the others follow at whole strides.
         due: The tick of the next deadline.
-        is_over: Whether the instance has left; its heap entry is skipped when it comes up.
+        is_over: Whether the instance has left; its heap entry is skipped when it reaches the top.
     """
 
     __slots__ = ("due", "instance", "is_over", "offset", "phase", "stride")
@@ -53,12 +53,12 @@ class _Turn:
         self.is_over = False
 
     def join(self, now: int) -> None:
-        """Make the next deadline the first one at or after `now`: no debt, no credit."""
+        """Move the next deadline to the first one at or after `now`, without debt or credit."""
         behind = now - self.offset
         self.due = self.offset if behind <= 0 else self.offset - (-behind // self.stride) * self.stride
 
     def forgive(self, now: int) -> None:
-        """Keep at most one deadline that has passed."""
+        """Drop all passed deadlines but one."""
         kept = self.due
         self.join(now)
         self.due = max(kept, self.due - self.stride)
@@ -68,9 +68,9 @@ _Entry = tuple[int, int, _Turn]
 
 
 class Rotation:
-    """Weighted round robin over instances that come and go; a pick is O(log n), and so is one that comes or goes.
+    """Weighted round robin over a changing list; a pick, an addition and a removal are each O(log n).
 
-    Weight 0 is never picked. Instances that stay keep their place when others come or go.
+    An instance of weight 0 is never picked. Instances that stay keep their position when others are added or removed.
     """
 
     def __init__(self, rng: Random) -> None:
@@ -87,13 +87,14 @@ class Rotation:
         return key in self._turns
 
     def add(self, instances: Iterable[Instance], shares: Mapping[Key, float] | None = None) -> None:
-        """Let instances take part from now on; one that takes part already continues with its new weight.
+        """Add instances; one that takes part already continues with its new weight.
 
         Args:
-            instances: Who.
-            shares: Of their weight, above 0; 1 for those not in it.
+            instances: The instances to add.
+            shares: The share of its weight that each instance gets, > 0; 1 for an instance that is not in it; `None`
+                for 1 for all.
         """
-        # Compute first, commit last: whatever raises here leaves the rotation as it was.
+        # Compute first, store last: if anything raises here, the rotation is unchanged.
         found: list[tuple[Key, _Turn | None]] = []
         for instance in instances:
             key = instance.key
@@ -114,16 +115,16 @@ class Rotation:
         self._insert(joining)
 
     def remove(self, keys: Iterable[Key]) -> None:
-        """Take instances out of the rotation; unknown ones are ignored."""
+        """Remove instances; unknown keys are ignored."""
         for key in keys:
             self._leave(key)
         self._insert([])
 
-    def pick(self, selection: Selection = FIRST, now: float = 0.0) -> Instance | None:  # noqa: ARG002  as every balancer
-        """The next instance that is untried; `None` when there is none.
+    def pick(self, selection: Selection = FIRST, now: float = 0.0) -> Instance | None:  # noqa: ARG002  as in `Balancer`
+        """Return the next untried instance; `None` when there is none.
 
-        Those passed over keep their turn, but one only: with every turn kept, an instance whose calls all went
-        elsewhere for a while would then get all calls, until it had caught up.
+        An instance that is passed over keeps one missed deadline at most. If it kept all, an instance whose calls all
+        went elsewhere for a while would then get every call until it had caught up.
         """
         heap, tried = self._heap, selection.tried
         if not tried and heap and not heap[0][2].is_over:
@@ -141,20 +142,20 @@ class Rotation:
 
     def _take(self, heap: list[_Entry]) -> Instance:
         due, joined, turn = heap[0]
-        if due > self._now:  # noqa: PLR1730  max() would be a call for each pick
+        if due > self._now:  # noqa: PLR1730  max() would add a call to each pick
             self._now = due
         turn.due = due = due + turn.stride
         heapreplace(heap, (due, joined, turn))
         return turn.instance
 
     def _leave(self, key: Key) -> None:
-        """Its entry stays in the heap until it comes up."""
+        """Mark an instance as removed; its entry stays in the heap until it reaches the top."""
         turn = self._turns.pop(key, None)
         if turn is not None:
             turn.is_over = True
 
     def _insert(self, joining: list[_Entry]) -> None:
-        """One by one while they are few, in one pass when they are many or when what is over has piled up."""
+        """Insert entries one by one; rebuild the heap for many of them, or when removed entries pile up."""
         if len(joining) * 8 < len(self._heap) <= 2 * len(self._turns) + 8:
             for entry in joining:
                 heappush(self._heap, entry)
@@ -164,10 +165,10 @@ class Rotation:
 
 
 def _stride(weight: float, share: float) -> int:
-    """The ticks between two turns of an instance, ≥ 1; 0 for one that has none."""
+    """Return the ticks between two deadlines of an instance, ≥ 1; 0 for an instance of weight 0."""
     if not (weight > 0 and share > 0):
         return 0
-    # As fractions of whole numbers: the product of two floats may be 0 or infinite where neither is.
+    # Fractions of whole numbers: the product of two floats may be 0 or infinite where neither factor is.
     up, down = weight.as_integer_ratio()
     if share != 1.0:
         share_up, share_down = share.as_integer_ratio()

@@ -1,7 +1,7 @@
-"""What a call says when it asks for an instance.
+"""The arguments of the choice of an instance, as one value.
 
-One value for all who have a part in the choice: a new field is added here, filled in where a call makes it, and read by
-the policy it is for. `now` is an argument of its own, as everywhere in policy.
+Every policy that takes part in the choice gets the same value. A new field is added here, filled in where a call makes
+the value, and read by the policy that needs it. `now` is a separate argument, as everywhere in policy.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ Key = tuple[str, int]
 
 @define(eq=False)
 class Selection:
-    """What a call has done before the attempt for which it asks for an instance.
+    """The instances that a call has used before the attempt for which it needs one.
 
-    Nobody changes one. It is not `frozen` because that would make each retry 0.2 µs dearer.
+    Treat it as immutable. It is not `frozen`, because that would cost each retry 0.2 µs.
 
     Attributes:
-        tried: The instances it has tried (ip and port).
-        failed: Those of them that have failed, which a stale pooled connection is not.
+        tried: The instances that the call has tried (ip and port).
+        failed: The tried instances that have failed; a stale connection is not a failure.
     """
 
     tried: Collection[Key]
     failed: Collection[Key]
 
     def avoiding(self, keys: Iterable[Key]) -> Selection:
-        """Return the same, with more instances taken for tried."""
+        """Return a copy in which more instances count as tried."""
         return Selection((*self.tried, *keys), self.failed)
 
     def retrying(self) -> Selection:
-        """Return the same, with those taken for untried that have not failed."""
+        """Return a copy in which only the failed instances count as tried."""
         return Selection(self.failed, self.failed)
 
 
 FIRST = Selection((), ())
-"""That of the first attempt of every call, made once: most calls have no other."""
+"""The selection of a call's first attempt, shared because most calls need no other."""

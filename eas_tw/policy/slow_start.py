@@ -1,7 +1,9 @@
-"""New instances get their share little by little: caches are cold, models compile on their first requests.
+"""Slow start: the share of a new instance grows step by step.
 
-Weight grows in steps from a tenth to the whole over the window (Envoy's slow start with aggression 1 and its minimum
-of 10 %). Instances of the first list start with their whole share, since nobody else could take it.
+Its caches are cold, and models compile on their first requests.
+
+The weight grows in steps from a tenth to the whole over the window (Envoy's slow start with aggression 1 and its
+minimum of 10 %). Instances of the first list start with their whole share, since no other instance could take the rest.
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ STEPS = 10
 
 
 class SlowStart:
-    """Who is still warming up.
+    """The instances that are in slow start.
 
     Args:
-        window_s: How long it takes; 0 for no slow start.
+        window_s: Length of the slow start in seconds; 0 for none.
 
     Attributes:
-        next_step: When the next share changes; `None` when nobody is warming up.
+        next_step: When the next share changes, on the caller's clock; `None` when no instance is in slow start.
     """
 
     def __init__(self, window_s: float) -> None:
@@ -32,23 +34,23 @@ class SlowStart:
         self.next_step: float | None = None
 
     def begin(self, keys: Iterable[Key], now: float) -> None:
-        """These are new, or back after an ejection."""
+        """Start the slow start of instances that are new, or back after an ejection."""
         if self._window_s > 0:
             for key in keys:
                 self._began[key] = now
             self._schedule(now)
 
     def forget(self, keys: Iterable[Key]) -> None:
-        """These left the list."""
+        """Drop instances that left the list."""
         for key in keys:
             self._began.pop(key, None)
 
     def shares(self, now: float) -> dict[Key, float]:
-        """The share of its weight that each of those who are warming up gets, 0.1–1."""
+        """Return the share of its weight, 0.1–1, of each instance in slow start."""
         return {key: self._share(began, now) for key, began in self._began.items()}
 
     def due(self, now: float) -> tuple[Key, ...]:
-        """Those whose share has changed since the last time; each is done when its share is whole."""
+        """Return the instances whose share has changed since the last call; those at their whole share are dropped."""
         if self.next_step is None or now < self.next_step:
             return ()
         changed = tuple(self._began)

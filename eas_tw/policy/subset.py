@@ -1,9 +1,9 @@
-"""Which part of a large fleet this process uses: weighted rendezvous hashing.
+"""The part of a large fleet that one client uses, by weighted rendezvous hashing.
 
-Every process ranks the instances by a hash of its own seed and the instance's address; the first `size` that are well
-are its subset. A change of the list moves only what it must, the next in the order stands in for one that is left out,
-and over many processes each instance is in as many subsets as its weight says (Schindelhauer and Schomaker's score,
--w / ln(h), does that).
+Each client ranks the instances by a hash of its own seed and the instance's address; the first `size` that are not left
+out are its subset. A change of the list moves only the instances it has to, the next in the order stands in for one
+that is left out, and over many clients each instance is in as many subsets as its weight says (by the score -w / ln(h)
+of Schindelhauer and Schomaker).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Key = tuple[str, int]
 
 
 class Subset:
-    """An order of the fleet, and its first few.
+    """A ranking of the fleet, and its first members.
 
     Args:
-        size: How many instances to use; `None` for all.
-        seed: This process's own; another seed gives another order.
+        size: Number of instances to use, ≥ 1; `None` for all.
+        seed: The seed of this client, 64 bits; another seed gives another order.
 
     Attributes:
-        is_partial: Whether there are more instances than are used.
+        is_partial: Whether the fleet has more instances than are used.
     """
 
     def __init__(self, size: int | None, seed: int) -> None:
@@ -38,7 +38,7 @@ class Subset:
         self.is_partial = False
 
     def of(self, instances: Iterable[Instance]) -> Subset:
-        """Return the subset of another list, by the same order; this one stays as it is."""
+        """Return the subset of another list with the same seed; this one stays unchanged."""
         other = Subset(self._size, 0)
         other._salt = self._salt
         other.set_fleet(instances)
@@ -53,7 +53,7 @@ class Subset:
         self._order, self.is_partial = tuple(usable), is_partial
 
     def members(self, out: Collection[Key] = ()) -> tuple[Instance, ...]:
-        """The subset, without those that are left out and with the next in the order in their place."""
+        """Return the subset, with the next instances in the order in place of those in `out`."""
         well = [instance for instance in self._order if instance.key not in out]
         return tuple(well if self._size is None else well[: self._size])
 

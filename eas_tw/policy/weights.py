@@ -1,4 +1,4 @@
-"""Weights as the balancers use them: only their relation counts, and every weight above 0 has a least share.
+"""Normalisation of weights for the balancers: only ratios count, and every weight above 0 has a least share.
 
 Discovery may send any number from 0 to 2**31 - 1. Without a bound a weight of 1e-20 beside 1 would get its first call
 after 1e20 others, and products of such weights leave the range of a float. `Instance.weight` in the public list stays
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from eas_tw.policy.instances import Instance
 
 LEAST_SHARE = 1e-6
-"""Of the heaviest weight in the list: a lighter one counts as this much. Far below any canary (1 of 10,000)."""
+"""Least weight as a share of the list's heaviest weight.
+
+A lighter one counts as this much. It is far below any canary (1 of 10,000).
+"""
 _SMALL = 1e-6
-"""A list whose heaviest weight is below this is scaled up by a power of two, which changes no relation."""
+"""A list whose heaviest weight is below this is scaled up by a power of two, which changes no ratio."""
 
 
 def normalised(instances: Iterable[Instance]) -> list[Instance]:
-    """The instances with a weight above 0, their weights in a range that every balancer can compute with."""
+    """Return the instances with a weight above 0, scaled to a range that every balancer can compute with."""
     usable = [instance for instance in instances if instance.weight > 0]
     if not usable:
         return usable

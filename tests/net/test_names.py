@@ -145,7 +145,7 @@ def test_the_last_addresses_serve_while_the_resolver_is_down(harness: Harness, s
     assert [dial.address for dial in harness.reactor.dials] == [("10.0.0.1", 8080)]
     harness.serve()
     assert got.value == b"[]"
-    assert said == ["the name control.example was not resolved: it has no address; the addresses of before are used"]
+    assert said == ["the name control.example was not resolved: it has no address; the last known addresses are used"]
     harness.reactor.answer("10.0.0.9")
     harness.learn("10.0.0.2")
     harness.reactor.asked.clear()

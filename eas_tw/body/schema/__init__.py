@@ -1,11 +1,12 @@
-"""The protobuf messages of EAS bodies, as classes: `message("eas_tw.tf.PredictRequest")`.
+"""The protobuf messages of EAS bodies as classes: `message("eas_tw.tf.PredictRequest")`.
 
-The `.proto` files beside this module are compiled to one file, `descriptors.binpb` (see `compile`), read on first use
-into a private `DescriptorPool`. There are no generated modules: those refuse every runtime older than themselves, while
-one descriptor file serves protobuf 3.20 to 7, and a private pool cannot meet the official SDK's own messages.
+The `.proto` files beside this module are compiled to one file, `descriptors.binpb` (see `compile`), which is read on
+first use into a private `DescriptorPool`. There are no generated modules, because those refuse every older protobuf
+runtime. One descriptor file works with protobuf 3.20 to 7, and a private pool cannot conflict with the official SDK's
+messages.
 
-The modules `…_pb2` here have the names a generated module would have, with stubs for editors, so
-`from eas_tw.body.schema.easyrec_predict_pb2 import PBRequest` gives the class that `message` gives.
+The modules `…_pb2` here have the names of generated modules, with stubs for editors, so `from
+eas_tw.body.schema.easyrec_predict_pb2 import PBRequest` imports the class that `message` returns.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ DESCRIPTORS = "descriptors.binpb"
 
 @cache
 def message(full_name: str) -> type[Any]:
-    """The message class of a full name; the same class each time.
+    """Return the message class of a full name; the same class each time.
 
     Args:
         full_name: Package and name, such as `"eas_tw.tf.PredictResponse"`.
 
     Returns:
-        An ordinary protobuf message class of whatever protobuf is installed.
+        A message class of the installed protobuf.
 
     Raises:
         KeyError: No `.proto` file here has that message.
@@ -44,23 +45,23 @@ def message(full_name: str) -> type[Any]:
 
 
 def parse(full_name: str, data: Buffer) -> Any:
-    """A message of its bytes.
+    """Parse a message.
 
     Args:
         full_name: As for `message`.
         data: The serialised message.
 
     Raises:
-        ValueError: They are no such message.
+        ValueError: The bytes are no such message.
     """
     try:
         return message(full_name).FromString(bytes(data))
-    except Exception as error:  # DecodeError, and in pure Python whatever the reader tripped over
+    except Exception as error:  # DecodeError; the pure Python parser may raise any exception
         raise ValueError(f"not protobuf: {error or type(error).__name__}") from error
 
 
 def exports(module: str) -> Callable[[str], Any]:
-    """The `__getattr__` of a module that stands for a `.proto` file: messages, enums and their values, by name.
+    """Return the `__getattr__` of a module that stands for a `.proto` file, for its messages, enums and enum values.
 
     Args:
         module: The module's name, `…_pb2`.
@@ -99,13 +100,13 @@ def _class_of(descriptor: Any) -> type[Any]:
 
 @cache
 def _make_picklable(file: str) -> None:
-    """Let the messages of a file be pickled, also those found inside another one; it takes 10 µs each."""
+    """Make the messages of a file picklable, including those nested in others; it takes 10 µs for each class."""
     for descriptor in _pool().FindFileByName(file).message_types_by_name.values():
         copyreg.pickle(_class_of(descriptor), _reduced)
 
 
 def _reduced(instance: Any) -> tuple[Callable[..., Any], tuple[str, bytes]]:
-    """What a pickle has of a message: pickle itself looks classes up in modules, where these are not."""
+    """Reduce a message for pickle, which would look for its class in a module, where it is not."""
     return parse, (instance.DESCRIPTOR.full_name, instance.SerializeToString())
 
 

@@ -1,7 +1,7 @@
 """Recompile the `.proto` files: `python -m eas_tw.body.schema.compile`.
 
-They become `descriptors.binpb`, which the package reads, and a stub for each, which editors and type checkers read.
-It needs grpcio-tools. Run it after changing or adding a `.proto` file and commit the results; a test fails when they
+The results are `descriptors.binpb`, which the package reads, and a stub for each file, for editors and type checkers.
+This needs grpcio-tools. Run it after changing or adding a `.proto` file, and commit the results; a test fails when they
 differ.
 """
 
@@ -20,11 +20,11 @@ def compile_protos() -> dict[str, bytes]:
     """Compile every `.proto` file of this folder.
 
     Returns:
-        What belongs into this folder, by file name: a serialised `FileDescriptorSet`, in which a file comes after those
-        it imports, and the stubs.
+        The contents of the compiled files, by file name: a serialised `FileDescriptorSet`, in which a file follows
+        those that it imports, and the stubs.
 
     Raises:
-        RuntimeError: protoc refused a file; it has said why on standard error.
+        RuntimeError: protoc rejected a file, and printed the reason to standard error.
         ImportError: grpcio-tools is not installed.
     """
     from grpc_tools import protoc  # noqa: PLC0415 - a tool of developers; the package runs without it
