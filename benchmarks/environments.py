@@ -1,4 +1,4 @@
-"""Where benchmarks run: each peer's interpreter, and the machine."""
+"""The interpreters of the benchmarked clients, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 
 def python_of(environments: Path, name: str, needs: list[str] | None) -> str:
-    """The interpreter of a peer's environment, made on first use.
+    """Return the interpreter of a client's environment; create the environment on first use.
 
     Args:
-        environments: The folder they are kept in.
-        name: Of the peer.
-        needs: What to install; None for the environment this runs in.
+        environments: Folder that holds the environments.
+        name: Name of the client.
+        needs: Packages to install; `None` to use the environment that runs this program.
     """
     if needs is None:
         return sys.executable

@@ -1,4 +1,7 @@
-"""The neutral instance: nginx, one worker, on ports of its own, answering predictions and discovery alike."""
+"""The server of the benchmarks: nginx with one worker that answers predictions and discovery.
+
+It belongs to none of the compared clients, so its cost is the same for all.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ http {{
 
 @contextlib.contextmanager
 def nginx(instances: int = 3, core: int | None = None) -> Iterator[list[int]]:
-    """Run it; the ports."""
+    """Run nginx, and yield the ports on which it listens."""
     program = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
     if program is None:
         sys.exit("benchmarks: nginx is not installed; on Debian: apt-get install nginx-light")
@@ -68,5 +71,5 @@ def _wait_for(port: int) -> None:
     for _ in range(100):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
-        time.sleep(0.05)  # nginx is another program, and tells nobody that it listens
+        time.sleep(0.05)  # nginx does not report when it listens, so its ports are polled
     sys.exit(f"benchmarks: nginx did not begin to listen on port {port}")

@@ -1,7 +1,8 @@
-"""CPU per request of each client on the same work, interleaved, as a table with ratios.
+"""Measure the CPU time per request of each client on the same work, and print a table with ratios.
 
-Each peer is a process of its own in an environment of its own, on one core; nginx has the other. `--only ours,treq`
-picks, `--json` prints the figures. The minimum is the steadiest: a neighbour's load only ever adds.
+Each client runs in its own process and environment on one core; nginx runs on the other. The runs of the clients are
+interleaved. `--only ours,treq` selects clients, `--json` prints the figures. The minimum of the runs is reported,
+because other load on the machine can only add CPU time.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from neutral import nginx
 
 HERE = Path(__file__).parent
 PEERS = {
-    # name: (driver and its options, what its environment needs beyond Python; None for this one, share of the calls)
+    # name: (driver and its options, packages its environment needs or None for this environment, share of the calls)
     "ours": ("ours.py", None, 1.0),
     "bare": ("bare.py", None, 1.0),
     "treq": ("treq_pool.py", None, 0.25),

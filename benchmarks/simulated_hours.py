@@ -1,11 +1,11 @@
-"""CPU time of a simulated hour: one client as it comes, five instances, 2 calls a second, about a fault a minute.
+"""Measure the CPU time of a simulated hour: one default client, five instances, 2 calls/s, about one fault a minute.
 
-The faults are those of the chaos profile, each seed with kinds of its own, for as long as they are drawn; of a denser
-schedule every second or third is taken. `--dense` takes them all: one every twenty seconds, on average.
+The faults are those of the chaos profile; each seed draws its own fault kinds. The chaos profile draws more than one
+fault a minute, so only every second or third is used. `--dense` uses all of them: one every twenty seconds on average.
 
     python benchmarks/simulated_hours.py --hours 1000 --jobs 2
 
-Prints the sum over all processes; a neighbour's load on the machine only adds to it.
+Prints the sum over all processes. Other load on the machine can only increase the figure.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from simulator.virtual.world import World
 
 INSTANCES, PER_S, FAULTS_PER_H = 5, 2.0, 60
 _HOURS_A_RUN = 4.0
-"""Long enough that making and forgetting a world hardly counts."""
+"""Simulated hours of one run; building and discarding a world is then a negligible share of its CPU time."""
 _OVERHEAD = 3 / 2
-"""Of the hours given to `draw`, faults begin in two thirds."""
+"""Ratio of the hours given to `draw` to the hours in which faults begin."""
 
 
 class Share(NamedTuple):
-    """What a run came to."""
+    """The measured figures of one run."""
 
     seed: int
     cpu_s: float
@@ -43,7 +43,7 @@ class Share(NamedTuple):
 
 
 def run(seed: int, *, is_dense: bool = False) -> Share:
-    """One run: the faults of a chaos seed, on a world of the usual size."""
+    """Run a chaos seed on a world of the default size, and return its figures."""
     drawn = draw(seed, "chaos", _HOURS_A_RUN * _OVERHEAD)
     every = 1 if is_dense else max(1, round(len(drawn.steps) / (FAULTS_PER_H * _HOURS_A_RUN)))
     plan = drawn.but(
@@ -58,7 +58,7 @@ def run(seed: int, *, is_dense: bool = False) -> Share:
 
 
 def main() -> int:
-    """Run as many as the hours take, and print the sum."""
+    """Run seeds until the requested hours are simulated, and print the sum."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=float, default=40.0, help="to simulate (default: %(default)g)")
     parser.add_argument(

@@ -1,10 +1,10 @@
-"""What the simulator itself can take: echo requests a second on one core, and open connections.
+"""Measure the load that the simulator can serve: echo requests per second on one core, and open connections.
 
 python benchmarks/simulator_load.py [--seconds S] [--connections N] [--json]
 
-The load is one process with keep-alive connections that send the next request when the answer is there. Each run is of
-its own simulator; the figure that counts is the CPU a request costs the simulator, since that does not know how many
-cores the load had to itself.
+The load generator is one process with keep-alive connections; each connection sends its next request when the response
+has arrived. Each run starts a new simulator. The figure to compare is the simulator's CPU time per request, because it
+does not depend on the number of cores that the load generator could use.
 """
 
 from __future__ import annotations

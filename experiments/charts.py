@@ -1,4 +1,4 @@
-"""A chart of latencies as SVG: one dot a call, one band a client, time from left to right; light and dark."""
+"""Latency charts as SVG, for light and dark pages: time from left to right, one dot per call, one band per client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STYLE = (
 
 
 def chart(figures: dict[str, Any], says: dict[str, str]) -> str:
-    """The chart of a story."""
+    """Render the chart of a story."""
     height = TOP + BAND * len(figures) + 30
     end_s = max((due for row in figures.values() for due, _ in row["timeline"]), default=1.0)
     box = f'viewBox="0 0 {WIDTH} {height}"'

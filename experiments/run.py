@@ -1,7 +1,7 @@
-"""The same stories for every client: lost calls, latency, and how much a bad day multiplies the load.
+"""Play the same stories for every client, and compare lost calls, latency and the load that failures add.
 
-Each client has a simulator of its own that plays the story, in processes of their own. Writes docs/resilience/index.md
-and its charts. `--only 1_crash,3_slow` picks stories, `--clients ours,plain` clients, `--json` prints the figures.
+Each client runs in its own process against its own simulator. Writes docs/resilience/index.md and its charts. `--only
+1_crash,3_slow` selects stories, `--clients ours,plain` selects clients, `--json` prints the figures.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "resilience"
 TUNED = {"balancer": "p2c", "attempt_timeout_s": 0.5}
 CLIENTS: dict[str, tuple[str, list[str], list[str] | None]] = {
-    # name: (program, its arguments, what its environment needs; None for this one)
+    # name: (program, its arguments, packages that its environment needs; `None` for the one that runs this program)
     "ours": ("ours.py", [], None),
     "tuned": ("ours.py", ["--settings", json.dumps(TUNED)], None),
     "plain": ("plain.py", [], None),
@@ -69,7 +69,7 @@ def _options() -> argparse.Namespace:
 
 
 def _python(environments: Path, name: str) -> str:
-    """The interpreter of a client's environment, made on first use."""
+    """Return the interpreter of a client's environment; create the environment on first use."""
     needs = CLIENTS[name][2]
     if needs is None:
         return sys.executable
@@ -83,7 +83,7 @@ def _python(environments: Path, name: str) -> str:
 
 
 def _play(story: Path, python: str, name: str, seconds: float) -> dict[str, Any]:
-    """One client through one story."""
+    """Run one client through one story, and return its figures."""
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready.json"
         command = [sys.executable, "-m", "simulator", "serve", "--port", "0", "--scenario", str(story)]

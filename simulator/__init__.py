@@ -1,14 +1,14 @@
-"""A fake PAI-EAS: a control plane and a fleet of instances that can be made to fail as the real ones do.
+"""A PAI-EAS simulator: a control plane and a fleet of instances, with faults that occur in the real service.
 
-`python -m simulator` serves it; `Simulator(reactor)` is the same thing in process. Names are looked up when they are
-asked for, so that importing the package costs nothing.
+`python -m simulator` serves it; `Simulator(reactor)` runs it inside a process. Names are imported on first access, so
+that importing the package is cheap.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 
-TYPE_CHECKING = False  # `typing` takes longer to import than everything here
+TYPE_CHECKING = False  # importing `typing` would take longer than the rest of this module
 if TYPE_CHECKING:
     from typing import Any
 

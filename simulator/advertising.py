@@ -1,4 +1,4 @@
-"""Which host others use to reach the simulator: what it was told, or where it listens, or where they came in."""
+"""The host under which clients reach the simulator: as configured, or the listening address, or the client's target."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 
 
 def check_advertise(given: Any) -> str:
-    """A host that can be advertised, without the brackets of an IPv6 address.
+    """Validate a host that is to be advertised, and return it without the brackets of an IPv6 address.
 
     Args:
-        given: A name or an IP address; empty for none.
+        given: A host name or an IP address; empty for none.
 
     Raises:
-        SpecError: It is neither, or it is an address that means all addresses.
+        SpecError: It is neither, or it is a wildcard address.
     """
     text = given[1:-1] if isinstance(given, str) and given.startswith("[") and given.endswith("]") else given
     is_name = isinstance(text, str) and (not text or _NAME.fullmatch(text) is not None)
@@ -34,35 +34,40 @@ def check_advertise(given: Any) -> str:
 
 
 def is_wildcard(host: str, *, empty: bool = True) -> bool:
-    """Whether listening on `host` is listening on all addresses, so that nobody can connect to it as it is."""
+    """Whether `host` is a wildcard address, to which no client can connect.
+
+    Args:
+        host: A host name or an IP address.
+        empty: Whether an empty host counts as a wildcard.
+    """
     return (empty and not host) or (_is_address(host) and ip_address(host).is_unspecified)
 
 
 def loopback(host: str) -> str:
-    """An address at which this machine reaches what listens on `host`."""
+    """Return an address through which this machine reaches a listener on `host`."""
     if not is_wildcard(host):
         return host
     return "::1" if ":" in host else "127.0.0.1"
 
 
 def local_address(connection: ServerConnection) -> str:
-    """This machine's address on a connection; of an IPv4 one on a socket for both kinds, the IPv4 address."""
+    """Return the local address of a connection; IPv4-mapped IPv6 addresses are returned as IPv4."""
     host = str(connection.transport.getHost().host).partition("%")[0]
     mapped = IPv6Address(host).ipv4_mapped if ":" in host else None
     return str(mapped or host)
 
 
 def bracketed(host: str) -> str:
-    """A host as it stands before `:port`."""
+    """Format a host for use in front of `:port`; an IPv6 address gets brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 class Advertised:
-    """The host that others are given.
+    """The host that is given to clients.
 
     Args:
-        host: Where everything listens.
-        advertise: A name or an address that others can use instead; empty for none.
+        host: Address on which the simulator listens.
+        advertise: Host name or address to give to clients instead; empty for none.
     """
 
     def __init__(self, host: str, advertise: str = "") -> None:
@@ -71,18 +76,20 @@ class Advertised:
         self._fixed = self.advertise or ("" if is_wildcard(host) else host)
 
     def to(self, connection: ServerConnection | None = None) -> str:
-        """The host for who asks on a connection; without one, for this machine.
+        """Choose the host for the client of a connection; without a connection, for this machine.
 
-        It is what is advertised; else where everything listens; else, when that is all addresses, the address at which
-        the connection came in.
+        Returns:
+            1. The advertised host, if one is configured.
+            2. Otherwise the address on which the simulator listens, unless that is a wildcard.
+            3. Otherwise the local address of the connection.
         """
         return self._fixed or (loopback(self.host) if connection is None else local_address(connection))
 
     def is_ours(self, host: str, connection: ServerConnection) -> bool:
         """Whether a Host header names this machine.
 
-        What a page of another origin can make a browser send here names that origin's host (DNS rebinding). An address
-        cannot be rebound, so the one the connection came in on is as good as `localhost`.
+        A page of another origin that makes a browser send requests here sends that origin's host (DNS rebinding). An
+        address cannot be rebound, so the local address of the connection is as trustworthy as `localhost`.
         """
         name = (host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host).strip("[]").lower()
         known = ("localhost", "127.0.0.1", "::1", self.host.lower(), self.advertise.lower())

@@ -1,6 +1,7 @@
-"""Whether a request carries its service's token: as it is, or as a signature made with it.
+"""Authentication of requests: the service's token in clear text, or a signature made with it.
 
-Written from the wire contract alone, without a line of the client: a mistake must not be able to cancel itself out.
+Written from the wire contract, without code of the client, so that an error in the client's signing cannot be repeated
+here and go unnoticed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _SCHEME = "EAS "
 
 
 def is_authorized(request: ReceivedRequest, token: str) -> bool:
-    """Whether the request may be answered; always, for a service without a token."""
+    """Whether the request has the service's credentials; true for a service without a token."""
     if not token:
         return True
     given = request.headers.get("authorization", "")
@@ -37,7 +38,7 @@ def _signature(request: ReceivedRequest, token: str) -> str:
 
 @lru_cache(maxsize=64)
 def _keyed(token: str) -> hmac.HMAC:
-    """HMAC-SHA1 with its key, which takes longer than a short text."""
+    """Return an HMAC-SHA1 with its key set. Cached, because setting the key takes longer than hashing a short text."""
     return hmac.new(token.encode(), digestmod="sha1")
 
 

@@ -1,6 +1,7 @@
-"""Headers and bodies of requests and responses, kept beside the journal's rows for services that ask for it.
+"""Headers and bodies of requests and responses, kept beside the journal's rows for services that enable it.
 
-Opt-in, since they may be secrets and are large; bounded in bytes over all services: the oldest are dropped first.
+It is disabled by default, because the contents may be secret and large. The memory of all services together is bounded;
+the oldest captures are dropped first.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ class Message:
 
     @property
     def size(self) -> int:
-        """About how many bytes of memory it takes."""
+        """Approximate size in memory, in bytes."""
         return len(self.body) + sum(len(name) + len(value) for name, value in self.headers.items()) + _OVERHEAD_BYTES
 
     def to_json(self, mask: Callable[[str], str]) -> dict[str, Any]:
-        """Return it as a JSON value, without tokens: the body as text where it is UTF-8, else in base64."""
+        """Return a JSON value without tokens: the body as text if it is UTF-8, otherwise in base64."""
         headers = {name: mask(value) for name, value in self.headers.items()}
         shown: dict[str, Any] = {"headers": headers, "body_bytes": self.body_bytes}
         try:
@@ -51,26 +52,26 @@ class Message:
 
 @frozen
 class Capture:
-    """A request and its response; `response` is `None` when none was sent whole."""
+    """A request and its response; `response` is `None` when no complete response was sent."""
 
     request: Message
     response: Message | None
 
     @property
     def size(self) -> int:
-        """About how many bytes of memory it takes."""
+        """Approximate size in memory, in bytes."""
         return self.request.size + (self.response.size if self.response else 0)
 
 
 class Captures:
-    """Captures by the number of their row in the journal."""
+    """The captures, by the number of their row in the journal."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[int, Capture] = OrderedDict()
         self._bytes = 0
 
     def get(self, number: int) -> Capture | None:
-        """Look up the capture of a row; `None` when it was not kept, or was dropped."""
+        """Return the capture of a row; `None` when it was not kept, or has been dropped."""
         return self._kept.get(number)
 
     def keep(self, number: int, capture: Capture) -> None:

@@ -1,4 +1,4 @@
-"""Processes that do not outlive the one that started them, however that ends."""
+"""Child processes that end when their parent ends, whatever the cause."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _EXIT_CODE = 1
 
 
 def end_with_parent(pipe: Connection) -> None:
-    """End this process, whatever it is at, when the other end of `pipe` is closed.
+    """End this process as soon as the other end of `pipe` is closed.
 
-    The other end is the parent's alone, so the kernel closes it when the parent dies, by SIGKILL too. Runs first in a
-    child that was spawned; a forked one would hold the other end itself.
+    Only the parent holds the other end, so the kernel closes it when the parent dies, even by SIGKILL. Call it first in
+    a spawned child; a forked child would hold the other end itself.
 
     Args:
-        pipe: The end for reading of a `multiprocessing` pipe.
+        pipe: The reading end of a `multiprocessing` pipe.
     """
-    # Ctrl-C goes to the whole group. The parent decides what it means.
+    # A terminal sends Ctrl-C to the whole process group. The parent handles it and ends its children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_wait, args=(pipe,), daemon=True).start()
 

@@ -1,8 +1,16 @@
-"""The command line: a table of commands, each a module of its own that is imported when it is asked for.
+"""The command line: a table of commands, each in its own module, which is imported when the command is used.
 
-A command's module is `simulator.commands.NAME` and has two functions: `add_arguments(parser)` and `run(options)`, which
-answers the exit code. Exit codes: 0 clean, 1 failed or refused, 2 usage, 65 bad scenario, 69 cannot listen or nobody
-listens, 130 interrupted.
+A command's module is `simulator.commands.NAME` and has two functions: `add_arguments(parser)`, and `run(options)`,
+which returns the exit code.
+
+The exit codes:
+
+- 0: success.
+- 1: the command failed, or the simulator rejected a request.
+- 2: wrong usage.
+- 65: the scenario is invalid.
+- 69: the port cannot be listened on, or no simulator listens at the URL.
+- 130: interrupted.
 """
 
 from __future__ import annotations
@@ -41,7 +49,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code."""
+    """Run a command, and return its exit code."""
     replace_closed_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
@@ -52,10 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             options = _parser(given[0]).parse_args(given)
             return int(options.run(options) or 0)
-        finally:  # of `--help` and `--version` too, which raise SystemExit
+        finally:  # also after `--help` and `--version`, which raise SystemExit
             flush_output()
     except BrokenPipeError:
-        # Whoever read our output has enough of it, as `head` does.
+        # The reader has closed the pipe, as `head` does when it has its lines. That is no error.
         discard_output()
         return 0
     except KeyboardInterrupt:
@@ -68,15 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _begin_to_serve(arguments: Sequence[str]) -> None:
-    """What must not wait until everything is imported and parsed."""
+    """Do what must be done before the slow imports and the parsing of the command line."""
     remove_stale_in(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
-        # Nothing listens and nothing is written yet; what serves has handlers of its own.
+        # Nothing listens and nothing has been written yet, so an immediate exit loses nothing. `serve` replaces this
+        # handler.
         signal.signal(number, lambda *_: os._exit(0))
 
 
 class _SimulatorVersion(argparse.Action):
-    """Asked for only then: the metadata of an installation are slow to read, and a source tree has none."""
+    """Print the version. It is looked up only when requested: reading metadata is slow, and a source tree has none."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from importlib.metadata import version  # noqa: PLC0415  40 ms

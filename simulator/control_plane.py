@@ -1,4 +1,4 @@
-"""The control plane: discovery over both paths, VIPServer, and the gateway; a region's endpoint without the fleet."""
+"""The control plane: discovery over its two paths, VIPServer, and the gateway."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ UPSTREAMS = ("/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/", "/api/v1/ser
 VIPSERVER_LIST, VIPSERVER_HOSTS = "/vipserver/serverlist", "/vipserver/api/srvIPXT"
 _PREDICT = "/api/predict/"
 _ENDINGS = ("unreachable", "timeout", "http_status", "garbage")
-"""What leaves no list to change, the strongest first."""
+"""Fault types that replace the whole reply, the strongest first."""
 _SILENT = ("unreachable", "timeout")
 
 
 class ControlPlane:
-    """Answers what is asked at the endpoint.
+    """The HTTP handler of the endpoint.
 
     Attributes:
-        requests: Discovery requests, by what answered: a fault's type, `ok`, or `unknown_service`.
+        requests: Number of discovery requests by what answered them: a fault's type, `ok`, or `unknown_service`.
         replies: The last reply of each service.
     """
 
@@ -54,7 +54,7 @@ class ControlPlane:
         """Answer a request at the endpoint."""
         if request.target == "*":  # OPTIONS of the server as a whole (RFC 9110 §9.3.7)
             return Response(200, b"", "", {"Allow": "GET, HEAD, POST, OPTIONS"})
-        # The official SDK, given an endpoint with a slash at its end, asks for //api/v1/…
+        # The official SDK, given an endpoint with a trailing slash, requests //api/v1/…
         path = "/" + unquote(request.path).lstrip("/")
         for prefix in UPSTREAMS:
             if path.startswith(prefix):
@@ -69,7 +69,7 @@ class ControlPlane:
         return Response(404, b"404 page not found\n", "text/plain")
 
     def find(self, name: str) -> list[Service]:
-        """The services that are meant: one by its name or as `group.service`, or all of a group."""
+        """Find the services of a name: one by `service` or `group.service`, or all services of a group."""
         services = self._world.services
         if name in services:
             return [services[name]]
@@ -77,11 +77,11 @@ class ControlPlane:
         return dotted or [service for service in services.values() if name and service.group == name]
 
     def remember(self, fault: Fault) -> None:
-        """A fault begins: some keep what is true now."""
+        """Tell the discovery faults that a fault has been added; some of them keep a copy of the present rows."""
         self._list_faults.begin(fault, [_row(i) for service in self._world.services.values() for i in service.listed()])
 
     def forget(self, names: Collection[str]) -> None:
-        """Only faults of these names are left."""
+        """Discard the state of all faults except those with these names."""
         self._list_faults.forget(names)
 
     # -- discovery
@@ -104,7 +104,11 @@ class ControlPlane:
     def _reply(
         self, request: ReceivedRequest, services: Sequence[Service], faults: Sequence[Fault], render: Renderer
     ) -> Answer:
-        """Saying nothing goes before a status, and that before a list; faults of the list add up, like the rest."""
+        """Build a discovery reply under faults.
+
+        Silence takes precedence over a status, a status over a list. Faults that change the list or delay the reply are
+        combined.
+        """
         ending = next((fault for type_ in _ENDINGS for fault in faults if fault.type == type_), None)
         list_faults = [fault for fault in faults if fault.type in LIST_FAULTS]
         changing = [fault for fault in faults if is_response_fault(fault)]
@@ -147,12 +151,12 @@ class ControlPlane:
             rows = self._list_faults.tell(fault, names, rows)
         absent = [_row(i) for service in services for i in service.instances.values() if not i.registered]
         response = render(names, self._advertise(rows, request), self._advertise(absent, request))
-        # Blanks before the last brace: as valid as it was, and as large as is wished.
+        # Blanks in front of the last brace: the document stays valid JSON and reaches any size.
         padding = sum(fault.get("bytes") for fault in faults if fault.type == "huge")
         return response._replace(body=response.body[:-1] + b" " * padding + b"}") if padding else response
 
     def _advertise(self, rows: Sequence[Any], request: ReceivedRequest) -> Sequence[Any]:
-        """The rows with addresses at which who asks can reach the instances."""
+        """Replace the addresses in the rows by ones that the requesting client can reach."""
         host, ours = self._world.advertised.to(request.connection), self._world.host
         if host == ours:
             return rows
@@ -194,7 +198,7 @@ def _upstreams(names: Sequence[str], rows: Sequence[Any], _: Sequence[Any]) -> R
 
 
 def _vipserver(names: Sequence[str], rows: Sequence[Any], absent: Sequence[Any]) -> Response:
-    """VIPServer tells of hosts that are out of service too, and says so."""
+    """Build a VIPServer reply, which also lists hosts that are out of service, and marks them as such."""
     hosts = [{**row, "valid": True} if isinstance(row, dict) else row for row in rows]
     hosts += [{**row, "valid": False} for row in absent]
     return _json({"dom": ",".join(names), "hosts": hosts})

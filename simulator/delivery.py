@@ -1,7 +1,7 @@
-"""An answer that does not go out whole and at once: pieces with pauses, and what becomes of the connection then.
+"""Delivery of a response in pieces with pauses, and the end of its connection.
 
-A `Wire` says what is to happen; `Pacer` does it on a transport. Knows no fault: `response_faults` makes wires of
-faults.
+A `Wire` describes the delivery; `Pacer` performs it on a transport. Does not know faults: `response_faults` turns
+faults into wires.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 
 class Ending(Enum):
-    """What becomes of a connection after an answer."""
+    """What happens to a connection after a response."""
 
     KEEP = "keep"
     CLOSE = "close"
-    """An orderly FIN."""
+    """Close with a FIN."""
     RESET = "reset"
-    """An RST."""
+    """Close with an RST."""
     HANG = "hang"
-    """It stays open, and says and reads nothing any more."""
+    """Keep the connection open, but send and read nothing more."""
 
 
 @frozen
 class IdleEnd:
-    """A kept connection that will be closed unannounced.
+    """A kept connection that will be closed without notice.
 
     Attributes:
-        after_s: This long after the answer, unless a request comes before.
-        at_next_request: When the next request arrives, instead; it stays unanswered.
-        reset: With an RST, not a FIN.
+        after_s: Seconds from the response to the close, unless a request arrives before.
+        at_next_request: Whether to close when the next request arrives, without answering it, instead of after a time.
+        reset: Whether to close with an RST instead of a FIN.
     """
 
     after_s: float = 0.0
@@ -46,13 +46,14 @@ class IdleEnd:
 
 @frozen
 class Wire:
-    """An answer as it goes out.
+    """A response as it is delivered.
 
     Attributes:
-        pieces: What goes out, each after a pause in seconds; each in a segment of its own, as far as TCP lets.
-        ending: What becomes of the connection.
-        after_s: Pause before the ending.
-        idle_end: Of a connection that is kept.
+        pieces: Bytes to send, each with a pause in seconds before it; each is sent in its own segment, as far as TCP
+            allows.
+        ending: What happens to the connection afterwards.
+        after_s: Pause before the ending, in seconds.
+        idle_end: The unannounced end of a connection that is kept; `None` for none.
     """
 
     pieces: Iterable[tuple[float, bytes]] = ()
@@ -63,12 +64,12 @@ class Wire:
 
 @implementer(IPullProducer)
 class Pacer:
-    """Sends one wire: each piece when the one before has left, so that an ending never overtakes the bytes.
+    """Sends one wire. Each piece waits until the previous one has left, so that the ending cannot overtake the bytes.
 
     Args:
-        clock: For the pauses.
-        transport: Where it goes.
-        wire: What goes.
+        clock: Clock for the pauses.
+        transport: Transport to write to.
+        wire: What to send.
         done: Called when the ending is due, unless the connection is lost before.
     """
 
@@ -82,11 +83,11 @@ class Pacer:
         self._is_over = False
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         self._transport.registerProducer(self, False)
 
     def resumeProducing(self) -> None:
-        """The transport has sent everything so far (`IPullProducer`)."""
+        """Send the next piece, because the transport's buffer is empty (`IPullProducer`)."""
         if self._is_over or self._timer is not None:
             return
         found = next(self._pieces, None)
@@ -97,7 +98,7 @@ class Pacer:
             self._after(pause_s, self._send, data)
 
     def stopProducing(self) -> None:
-        """The connection is lost (`IProducer`)."""
+        """Stop sending, because the connection is lost (`IProducer`)."""
         self._is_over = True
         if self._timer is not None:
             self._timer.cancel()

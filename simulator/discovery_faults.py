@@ -1,6 +1,7 @@
-"""What discovery answers under a fault: each fault makes other rows of the true ones.
+"""Discovery faults: each changes the rows of a discovery reply.
 
-Pure but for `flapping`, which remembers what it said before, and `stale`, which remembers what was true once.
+All are pure functions except `flapping`, which remembers its last rows, and `stale`, which remembers the rows that were
+present when it was added.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ BAD_ROWS: tuple[Any, ...] = (
 
 
 class DiscoveryFaults:
-    """The discovery faults at work.
+    """The state of the active discovery faults.
 
     Args:
-        seconds: The clock.
-        rng: For what comes and goes.
+        seconds: Clock, in seconds.
+        rng: Random source of `flapping`.
     """
 
     def __init__(self, seconds: Callable[[], float], rng: Random) -> None:
@@ -44,40 +45,40 @@ class DiscoveryFaults:
         self._flapping: dict[str, _Flapping] = {}
 
     def begin(self, fault: Fault, rows: list[Row]) -> None:
-        """A fault is made while discovery knows these rows of all services."""
+        """Prepare a new fault; `rows` are the present rows of all services."""
         if fault.type == "stale":
             self._stale[fault.name] = rows
         elif fault.type == "flapping":
             self._flapping[fault.name] = _Flapping(fault, self._seconds())
 
     def forget(self, names: Collection[str]) -> None:
-        """Only faults of these names are left."""
+        """Discard the state of all faults except those with these names."""
         self._stale = {name: rows for name, rows in self._stale.items() if name in names}
         self._flapping = {name: flapping for name, flapping in self._flapping.items() if name in names}
 
     def tell(self, fault: Fault, services: Sequence[str], rows: list[Row]) -> list[Any]:
-        """What a discovery reply says.
+        """Apply a fault to the rows of a reply.
 
         Args:
             fault: The discovery fault.
-            services: Those that were asked for.
-            rows: The truth.
+            services: Names of the requested services.
+            rows: Rows without the fault.
         """
         if fault.type == "stale":
             return [row for row in self._stale.get(fault.name, []) if row["service"] in services]
-        # What another fault has put in is no row of an instance, and stays as it is.
+        # Rows that another fault has inserted do not describe an instance; they are left unchanged.
         true = [row for row in rows if _is_true(row)]
         others = [row for row in rows if not _is_true(row)]
         if fault.type == "flapping":
             if fault.name not in self._flapping:
-                # The fault ended while this reply was delayed.
+                # The fault was removed while this reply was delayed.
                 return rows
             return [*others, *self._flapping[fault.name].rows(true, self._seconds(), self._rng)]
         return _LIST_FAULTS[fault.type](fault, true, others)
 
 
 class _Flapping:
-    """Some instances are in one reply, and not in the next."""
+    """Leaves out a varying part of the instances."""
 
     def __init__(self, fault: Fault, now: float) -> None:
         self._fault = fault
@@ -115,7 +116,7 @@ def _double(fault: Fault, rows: list[Row], others: list[Any]) -> list[Any]:
 
 
 def _strangers(fault: Fault, rows: list[Row], _: list[Any]) -> list[Any]:
-    """Ports below 1024 of the loopback net, where nobody listens."""
+    """Add rows of addresses on which nothing listens: loopback addresses with ports below 1024."""
     like = rows[0] if rows else {"app": "stranger", "service": ""}
     return [
         {**like, "ip": f"127.254.{number // 250}.{number % 250 + 1}", "port": 1, "weight": 100}

@@ -1,7 +1,7 @@
-"""How long something takes: a constant, or a distribution drawn from a seeded rng.
+"""Durations in seconds: a constant, or a distribution that is sampled with a seeded rng.
 
-Seconds everywhere. The same value comes from Python, from TOML (`{distribution = "lognormal", median_s = 0.02, p99_s =
-0.2}` or a number) and from the command line (`lognormal:0.02,0.2` or a number).
+The same duration can be given in Python, in TOML (`{distribution = "lognormal", median_s = 0.02, p99_s = 0.2}` or a
+number) and on the command line (`lognormal:0.02,0.2` or a number).
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
     "exponential": ("mean_s",),
     "lognormal": ("median_s", "p99_s"),
 }
-"""The parameters of each, in the order in which the command line takes them."""
+"""The parameters of each distribution, in the order of the command line."""
 
 
 class DurationError(ValueError):
-    """A duration that is none; the text says what was expected."""
+    """An invalid duration; the text says what was expected."""
 
 
 @frozen
 class Duration:
-    """A distribution of seconds; without arguments, no time at all.
+    """A distribution of seconds; without arguments the constant 0.
 
     Attributes:
         distribution: A key of `DISTRIBUTIONS`.
-        parameters: Its parameters, in seconds, each from 0 to 3600.
+        parameters: Parameters of the distribution, in seconds, each from 0 to 3600.
     """
 
     distribution: str = "constant"
@@ -63,7 +63,7 @@ class Duration:
         return not any(self.parameters)
 
     def draw(self, rng: Random) -> float:
-        """One sample, in seconds."""
+        """Draw one sample, in seconds."""
         first, last = self.parameters[0], self.parameters[-1]
         if self.distribution == "uniform":
             return rng.uniform(first, last)
@@ -75,10 +75,10 @@ class Duration:
 
     @classmethod
     def parse(cls, given: Any) -> Duration:
-        """The duration a number, a text of the command line, or a table of a scenario describes.
+        """Parse a number, a text of the command line, or a table of a scenario.
 
         Raises:
-            DurationError: It describes none.
+            DurationError: It does not describe a duration.
         """
         if isinstance(given, Duration):
             return given

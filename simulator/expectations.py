@@ -1,7 +1,7 @@
-"""What a story promises: numbers of its account that must lie within bounds.
+"""The expectations of a scenario: metrics of its traffic that must lie within bounds.
 
-An expectation names a metric, perhaps of one instance, status or reason (`of`), perhaps in a window of time, and says
-what it must be. Pure: an `TrafficAccount` is filled by whoever plays the story.
+An expectation names a metric, optionally of one instance, status or reason (`of`), optionally in a window of time, and
+its bounds. Pure: the player of the scenario fills the `TrafficAccount`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @frozen
 class CallRecord:
-    """One call of the story's client.
+    """One call of the scenario's client.
 
     Attributes:
-        at_s: When it began, in seconds from the beginning.
-        took_s: Until its answer or error.
-        problem: Why it is lost; empty for a right answer.
+        at_s: Start of the call, in seconds from the beginning of the scenario.
+        took_s: Seconds until its response or error.
+        problem: Why the call is lost; empty for a right response.
     """
 
     at_s: float
@@ -33,7 +33,7 @@ class CallRecord:
 
 @frozen
 class RequestRecord:
-    """One request that reached an instance: when it ended, where, and how."""
+    """One request that reached an instance: when it ended, at which instance, and with which status."""
 
     at_s: float
     instance: str
@@ -42,17 +42,17 @@ class RequestRecord:
 
 @define
 class TrafficAccount:
-    """What became of a story.
+    """The traffic of a scenario.
 
     Attributes:
-        calls: Of the client.
-        requests: That reached instances.
+        calls: Calls of the client.
+        requests: Requests that reached instances.
         retries: Attempts beyond the first of each call.
-        discovery_requests: That reached the control plane.
-        discovery_refused: Replies the client did not accept, by reason.
-        ready_s: When the client had its first list; `None` for never.
+        discovery_requests: Requests that reached the control plane.
+        discovery_refused: Replies that the client rejected, by reason.
+        ready_s: Seconds until the client had its first list; `None` if it never had one.
         known: Instances in the client's list at the end.
-        ejected: Instances the client left out at the end.
+        ejected: Instances that the client had ejected at the end.
     """
 
     calls: list[CallRecord] = field(factory=list)
@@ -65,7 +65,12 @@ class TrafficAccount:
     ejected: int = 0
 
     def window(self, from_s: float, until_s: float | None) -> TrafficAccount:
-        """Only what began (or, of requests, ended) in that time; the totals stay."""
+        """Return the part of the account in a window of time; the totals are kept as they are.
+
+        Args:
+            from_s: Beginning of the window, in seconds from the beginning of the scenario.
+            until_s: End of the window; `None` for no end. A call counts by its start, a request by its end.
+        """
 
         def is_in(record: CallRecord | RequestRecord) -> bool:
             return from_s <= record.at_s and (until_s is None or record.at_s < until_s)
@@ -83,7 +88,7 @@ class TrafficAccount:
 
     @property
     def lost(self) -> list[CallRecord]:
-        """Calls that failed or got a wrong answer."""
+        """The calls that failed or got a wrong response."""
         return [call for call in self.calls if call.problem]
 
 
@@ -105,13 +110,13 @@ def _requests(account: TrafficAccount, of: str) -> int:
 
 @frozen
 class Metric:
-    """A number of an account.
+    """A metric of an account.
 
     Attributes:
-        says: One line for people.
-        value: The number; its second argument is the expectation's `of`.
-        of: What `of` may name; empty when it means nothing.
-        has_window: Whether a window of time makes sense.
+        says: Description, one line.
+        value: Computes the metric from an account and the expectation's `of`.
+        of: What `of` may name; empty if the metric does not use it.
+        has_window: Whether the metric can be restricted to a window of time.
     """
 
     says: str
@@ -167,15 +172,15 @@ METRICS: dict[str, Metric] = {
 
 @frozen
 class Expectation:
-    """One promise.
+    """One expectation.
 
     Attributes:
         what: A key of `METRICS`.
-        of: Of which instance, status or reason.
-        low: At least this; `None` for no bound.
-        high: At most this; `None` for no bound.
-        from_s: Only what happened since then.
-        until_s: Only what happened before; `None` for the end.
+        of: Instance, status or reason to which the metric is restricted; empty for all.
+        low: Lower bound, inclusive; `None` for none.
+        high: Upper bound, inclusive; `None` for none.
+        from_s: Beginning of the window, in seconds from the beginning of the scenario.
+        until_s: End of the window; `None` for the end of the scenario.
     """
 
     what: str
@@ -197,7 +202,7 @@ class Expectation:
         return f"{self.what}{f' of {self.of}' if self.of else ''}{bounds}{window}"
 
     def judge(self, account: TrafficAccount) -> ExpectationResult:
-        """Whether it is met."""
+        """Compare the expectation with an account."""
         value = METRICS[self.what].value(account.window(self.from_s, self.until_s), self.of)
         is_met = (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
         return ExpectationResult(self, value, is_met)
@@ -205,7 +210,7 @@ class Expectation:
 
 @frozen
 class ExpectationResult:
-    """An expectation beside what happened."""
+    """An expectation with the measured value."""
 
     expectation: Expectation
     value: float
@@ -215,14 +220,14 @@ class ExpectationResult:
         return f"{'met ' if self.is_met else 'MISSED'}  {self.expectation}: {self.value:g}"
 
     def to_json(self) -> dict[str, Any]:
-        """For `demo --json`."""
+        """Return the result as `demo --json` prints it."""
         return {"expectation": str(self.expectation), "value": self.value, "met": self.is_met}
 
 
 NOTHING_LOST = (Expectation("lost", high=0),)
-"""What a story promises that says nothing of it."""
+"""The expectations of a scenario that declares none."""
 
 
 def judge(expectations: Sequence[Expectation], account: TrafficAccount) -> list[ExpectationResult]:
-    """Every expectation beside what happened."""
+    """Compare every expectation with an account."""
     return [expectation.judge(account) for expectation in expectations or NOTHING_LOST]

@@ -1,7 +1,7 @@
-"""The table of faults: every type, where it strikes, what it takes, in which unit and range, and what it is for.
+"""The table of fault kinds: where each applies, its attributes with unit and range, and its description.
 
-The one source: validation, the admin API's schema, the command line's help and the documentation read these rows.
-Toxiproxy's names and units where Toxiproxy has the fault. Knows neither a fault at work nor a socket.
+Validation, the admin API's schema, the command line's help and the documentation are all derived from this table. Names
+and units are those of Toxiproxy where Toxiproxy has the fault. Does not know active faults or sockets.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _TYPES: dict[str, type | tuple[type, ...]] = {"number": (int, float), "integer":
 
 @frozen
 class Attribute:
-    """One attribute of a type of fault.
+    """One attribute of a fault kind.
 
     Attributes:
-        name: As in JSON, TOML and Python.
-        default: What it is when it is not given.
-        says: One line for people.
-        type: JSON's: `number`, `integer`, `string` or `boolean`.
-        unit: Of a number; empty for a bare one.
-        low: The least number, or the least length of a string; `None` for no bound.
-        high: The greatest number, or the greatest length of a string; `None` for no bound.
-        choices: All a string may be; empty for any.
-        is_optional: Whether `null` is allowed too.
+        name: Name in JSON, TOML and Python.
+        default: Value when the attribute is absent.
+        says: Description, one line.
+        type: JSON type: `number`, `integer`, `string` or `boolean`.
+        unit: Unit of a number; empty for a number without unit.
+        low: Least number, or least length of a string; `None` for no bound.
+        high: Greatest number, or greatest length of a string; `None` for no bound.
+        choices: All permitted strings; empty for any.
+        is_optional: Whether `null` is permitted as well.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Attribute:
     is_optional: bool = False
 
     def accepts(self, value: Any) -> bool:
-        """Whether `value` is one of this attribute's."""
+        """Whether `value` is valid for this attribute."""
         if value is None:
             return self.is_optional
         if not isinstance(value, _TYPES[self.type]) or (isinstance(value, bool) and self.type != "boolean"):
@@ -53,13 +53,13 @@ class Attribute:
         if self.choices:
             return value in self.choices
         if isinstance(value, str) and value != value.encode("utf-8", "ignore").decode():
-            return False  # a surrogate without its pair, which no answer can carry
+            return False  # an unpaired surrogate, which UTF-8 cannot encode, so no response could carry it
         size: Any = len(value) if isinstance(value, str) else value
         return (self.low is None or self.low <= size) and (self.high is None or size <= self.high)
 
     @property
     def expected(self) -> str:
-        """What it accepts, in words: `a number ≥ 0 and ≤ 100, in milliseconds`."""
+        """Describe the valid values in words: `a number ≥ 0 and ≤ 100, in milliseconds`."""
         if self.choices:
             text = f"one of {', '.join(self.choices)}"
         elif self.type == "boolean":
@@ -74,7 +74,7 @@ class Attribute:
         return f"{text}, or null" if self.is_optional else text
 
     def schema(self) -> dict[str, Any]:
-        """As JSON Schema (2020-12)."""
+        """Return the attribute's JSON Schema (2020-12)."""
         found: dict[str, Any] = {"type": [self.type, "null"] if self.is_optional else self.type}
         found |= {"description": self.says + (f" ({self.unit})" if self.unit else ""), "default": self.default}
         if self.choices:
@@ -92,15 +92,15 @@ class FaultKind:
     """One type of fault.
 
     Attributes:
-        says: One line for people.
-        attributes: What it takes, by name.
+        says: Description, one line.
+        attributes: The attributes by name.
     """
 
     says: str
     attributes: Mapping[str, Attribute] = field(factory=dict)
 
     def schema(self) -> dict[str, Any]:
-        """Its `attributes` as JSON Schema (2020-12)."""
+        """Return the JSON Schema (2020-12) of the attributes."""
         properties = {name: attribute.schema() for name, attribute in self.attributes.items()}
         return {"type": "object", "properties": properties, "additionalProperties": False}
 
@@ -122,7 +122,7 @@ def _flag(name: str, says: str, *, default: bool = False) -> Attribute:
 
 
 def _choice(name: str, says: str, *choices: str) -> Attribute:
-    """The first choice is the default."""
+    """Build a string attribute whose first choice is the default."""
     return Attribute(name, choices[0], says, "string", choices=choices)
 
 
@@ -131,7 +131,7 @@ MALFORMED = (
     "bad_chunk_size", "huge_header", "endless_headers", "informational", "switching_protocols", "unsolicited",
     "leading_garbage",
 )  # fmt: skip
-"""What a `malformed_response` can be, each described in docs/simulator/faults.md."""
+"""The variants of `malformed_response`; docs/simulator/faults.md describes each."""
 
 _LATENCY = _kind(
     "the answer comes later",

@@ -1,6 +1,6 @@
-"""The faults at work: which of them strikes now, by a seeded rng, and the account of every activation.
+"""The active faults: which of them apply at a moment, drawn from a seeded rng, and the log of their activations.
 
-Knows no socket. Who asks says where and at which moment of an exchange; the answer is a list of faults to carry out.
+Does not know sockets. Callers pass the place and the moment of a request, and carry out the faults that are returned.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_FAULTS = 1000
 MAX_ACTIVATIONS = 10_000
 
 ACCEPT, HEAD, REQUEST = "accept", "head", "request"
-"""The moments: a connection is there; a request's head is; the whole request is."""
+"""The moments at which faults apply: a connection is accepted, a request's head is complete, a request is complete."""
 
 
 @frozen
@@ -30,10 +30,10 @@ class Activation:
 
     Attributes:
         at: Seconds since the epoch.
-        fault: The fault's name.
-        type: Its type.
-        service: What it struck; empty for a discovery request that named none that is known.
-        instance: Its id; empty on discovery.
+        fault: Name of the fault.
+        type: Type of the fault.
+        service: Name of the service; empty for a discovery request that named no known service.
+        instance: Id of the instance; empty for a discovery request.
     """
 
     at: float
@@ -44,7 +44,7 @@ class Activation:
 
 
 class _Active:
-    """A fault at work, and its account. Its rng is its own: other faults do not change what it does."""
+    """An active fault with its counters. It has its own rng, so that other faults do not change its activations."""
 
     def __init__(self, fault: Fault, now: float, rng: Random) -> None:
         self.fault = fault
@@ -70,20 +70,21 @@ class _Active:
 def _moment(fault: Fault) -> str:
     if fault.type == "reset_peer" and fault.get("at") in (ACCEPT, HEAD):
         return str(fault.get("at"))
-    # The kernel refuses without telling. What must be counted or drawn at random is an RST right after the accept.
+    # A listener that refuses in the kernel cannot count or draw. A fault with a limit or a probability is therefore an
+    # RST immediately after the accept.
     return ACCEPT if fault.type == "refuse" else REQUEST
 
 
 class FaultRegistry:
-    """The faults at work.
+    """The active faults.
 
     Args:
-        seconds: The clock.
-        rng: Whether a fault strikes.
+        seconds: Clock, in seconds.
+        rng: Random source from which the rng of each fault is seeded.
 
     Attributes:
-        activations: The last applications.
-        on_change: Called when faults come or are taken away.
+        activations: The last activations.
+        on_change: Called when faults are added or removed.
         on_activation: Called with each `Activation`.
     """
 
@@ -97,10 +98,10 @@ class FaultRegistry:
         self.on_activation: list[Callable[[Activation], None]] = []
 
     def add(self, fault: Fault) -> Fault:
-        """Put a fault to work; one of the same name is replaced.
+        """Add a fault; an active fault of the same name is replaced.
 
         Returns:
-            The fault, with a name.
+            The fault, with a generated name if it had none.
         """
         now = self._seconds()
         self._active = {name: active for name, active in self._active.items() if not active.has_ended(now)}
@@ -114,20 +115,20 @@ class FaultRegistry:
         return fault
 
     def remove(self, name: str) -> bool:
-        """End a fault; whether there was one of that name."""
+        """Remove a fault; return whether there was one of that name."""
         found = self._active.pop(name, None) is not None
         self._changed()
         return found
 
     def clear(self) -> None:
-        """End all faults, and forget their activations."""
+        """Remove all faults, and clear the log of activations."""
         self._active.clear()
         self._made = 0
         self.activations.clear()
         self._changed()
 
     def __iter__(self) -> Iterator[Fault]:
-        """The faults at work, in the order in which they were made."""
+        """Iterate over the active faults, in the order in which they were added."""
         now = self._seconds()
         return iter([active.fault for active in self._active.values() if not active.has_ended(now)])
 
@@ -139,25 +140,25 @@ class FaultRegistry:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether there is no fault at all."""
+        """Whether no fault is active."""
         return not self._active
 
     def get(self, name: str) -> Fault | None:
-        """The fault of that name."""
+        """Return the fault of that name, or `None`."""
         return next((fault for fault in self if fault.name == name), None)
 
     def activation_count(self, name: str) -> int:
-        """How often a fault has struck."""
+        """Return the number of activations of a fault."""
         return self._active[name].activations
 
     def on_instance(self, service: str, instance: str, zone: str = "", *, moment: str = REQUEST) -> list[Fault]:
-        """The faults that strike an instance at that moment."""
+        """Draw the faults that apply to an instance at a moment."""
         if not self._active:
             return []
         return self._activate(moment, lambda fault: fault.target.matches(service, instance, zone), service, instance)
 
     def on_discovery(self, *services: str) -> list[Fault]:
-        """The faults that strike a discovery request for these services (of a group all)."""
+        """Draw the faults that apply to a discovery request; for a group, `services` are all of its services."""
         if not self._active:
             return []
         places = ("", *services)
@@ -166,7 +167,7 @@ class FaultRegistry:
         )
 
     def refuses(self, service: str, instance: str, zone: str = "") -> bool:
-        """Whether an instance refuses new connections, every one."""
+        """Whether an instance refuses all new connections."""
         return any(
             fault.type == "refuse" and fault.is_always and fault.target.matches(service, instance, zone)
             for fault in self

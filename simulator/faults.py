@@ -1,7 +1,7 @@
-"""A fault is a frozen value: what, where, when, how often; the same from tests, TOML, the admin API and seeds.
+"""Faults as immutable values: type, target, attributes and schedule, the same in tests, TOML, the admin API and seeds.
 
-Checked when it is made, by the table of `fault_kinds`; the error says by path what is wrong. `fault_registry` decides
-when one strikes; instances and the control plane carry it out.
+A fault validates itself on construction with the table of `fault_kinds`; an error gives the path of the wrong value.
+`fault_registry` decides when a fault applies; instances and the control plane carry it out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TIMES = Attribute(
 _SKIP = Attribute("skip", 0, "how many times it could strike first pass unharmed", "integer", high=_MOST)
 _DURATION = Attribute("duration_s", None, "until it ends; null for ever", unit="seconds", high=DAY_S, is_optional=True)
 WHEN = (_NAME, _PROBABILITY, _TIMES, _SKIP, _DURATION)
-"""What every fault has beside its type, target and attributes."""
+"""The attributes that every fault has beside its type, target and own attributes."""
 
 _PLACES = {
     "service": "of this service; of `group/service` the whole name",
@@ -41,12 +41,12 @@ _PLACES = {
 
 
 class FaultError(ValueError):
-    """A fault that is not one; the text begins with the path of what is wrong."""
+    """An invalid fault; the text begins with the path of the wrong value."""
 
 
 @frozen
 class Target:
-    """Where a fault strikes: discovery, or the instances that match; an empty name matches all."""
+    """The target of a fault: discovery, or the instances that match; an empty name matches all."""
 
     service: str = ""
     instance: str = ""
@@ -66,7 +66,7 @@ class Target:
 
     @classmethod
     def from_json(cls, given: Any) -> Target:
-        """The target an object describes, or a `FaultError`."""
+        """Parse a target from a JSON object; raise `FaultError` if it is invalid."""
         if not isinstance(given, dict) or not given:
             _wrong("$.target", 'an object such as {"service": "s", "instance": "s-0"} or {"discovery": true}', given)
         for name in given:
@@ -77,12 +77,12 @@ class Target:
         return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
-        """As the admin API has it."""
+        """Return the target as the admin API represents it."""
         named = {name: getattr(self, name) for name in _PLACES if getattr(self, name)}
         return ({"discovery": True} if self.discovery else {}) | named
 
     def matches(self, service: str, instance: str, zone: str) -> bool:
-        """Whether it means that instance."""
+        """Whether the target includes an instance."""
         return (
             not self.discovery
             and self.service == service
@@ -101,13 +101,13 @@ class Fault:
 
     Attributes:
         type: A key of `ON_INSTANCES` or `ON_DISCOVERY`.
-        target: Where.
-        attributes: What the type takes; those not given have their defaults.
-        name: Its name; made up when empty.
-        probability: Probability to strike each time it could, 0–1.
-        times: How often it strikes before it ends; `None` for no end.
-        skip: How many times it could strike first pass unharmed.
-        duration_s: Seconds until it ends; `None` for no end.
+        target: Where the fault applies.
+        attributes: Attributes of the type; absent ones have their defaults.
+        name: Name of the fault; generated when empty.
+        probability: Probability to apply at each opportunity, 0 to 1.
+        times: Number of activations after which the fault ends; `None` for no limit.
+        skip: Number of first opportunities at which the fault does not apply.
+        duration_s: Seconds until the fault ends; `None` for no limit.
     """
 
     type: str
@@ -147,28 +147,28 @@ class Fault:
 
     @property
     def kind(self) -> FaultKind:
-        """What its type says and takes."""
+        """The kind that describes its type."""
         return kinds_on(self.target)[self.type]
 
     def get(self, attribute: str) -> Any:
-        """An attribute's value, or its default."""
+        """Return an attribute's value, or its default."""
         return self.attributes.get(attribute, self.kind.attributes[attribute].default)
 
     @property
     def is_always(self) -> bool:
-        """Whether it strikes every time, for as long as it is there."""
+        """Whether the fault applies at every opportunity while it is active."""
         return self.probability == 1 and self.times is None and not self.skip
 
     def named(self, name: str) -> Fault:
-        """The same with a name."""
+        """Return a copy with another name."""
         return evolve(self, name=name, attributes=dict(self.attributes))
 
     @classmethod
     def from_json(cls, given: Any) -> Fault:
-        """The fault an object of the admin API or a scenario describes.
+        """Parse a fault from an object of the admin API or a scenario.
 
         Raises:
-            FaultError: It describes none; the text says by path what is wrong.
+            FaultError: The object is not a valid fault; the text begins with the path of the wrong value.
         """
         if not isinstance(given, dict):
             _wrong("$", "an object", given)
@@ -183,7 +183,7 @@ class Fault:
         return cls(**{**given, "target": target, "attributes": {} if attributes is None else attributes})
 
     def to_json(self) -> dict[str, Any]:
-        """As the admin API has it."""
+        """Return the fault as the admin API represents it."""
         return {
             "name": self.name,
             "type": self.type,
@@ -194,12 +194,12 @@ class Fault:
 
 
 def kinds_on(target: Target) -> Mapping[str, FaultKind]:
-    """The types of fault that can strike there."""
+    """Return the fault kinds that can apply to a target."""
     return ON_DISCOVERY if target.discovery else ON_INSTANCES
 
 
 def schema() -> dict[str, Any]:
-    """Every fault as JSON Schema (2020-12): one alternative for each type and place."""
+    """Return the JSON Schema (2020-12) of faults: one alternative for each type and kind of target."""
     named = {name: {"type": "string", "description": says} for name, says in _PLACES.items()}
     discovery = {"discovery": {"const": True}, "service": {**named["service"], "default": ""}}
     return {

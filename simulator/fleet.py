@@ -1,4 +1,4 @@
-"""Services and their instances: who exists, and who is registered with discovery."""
+"""Services and their instances: which exist, and which are registered with discovery."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 __all__ = ["MAX_INSTANCES", "Service", "ServiceSpec", "SpecError", "check_weight"]
 
 GRACE_S = 30.0
-"""What EAS gives a terminating instance to finish what it has accepted."""
+"""Seconds that EAS gives a terminating instance to finish the requests that it has accepted."""
 DOCUMENTED_PORT = 50000
 _SPREAD_NETS = range(16, 32)
-"""127.16.x.y to 127.31.x.y, like the 172.16.x.y of the documents; the next net when somebody has the address."""
+"""Second octets of the instances' addresses, 127.16.x.y to 127.31.x.y.
+
+They resemble the 172.16.x.y of the EAS documents. The next net is tried when an address is in use.
+"""
 
 
 class Service:
-    """A service at work."""
+    """A running service."""
 
     def __init__(self, world: Simulator, spec: ServiceSpec, number: int = 0) -> None:
         self.world = world
@@ -47,16 +50,16 @@ class Service:
         return f"<service {self.name} instances={len(self.instances)}>"
 
     def answers(self, path: str) -> bool:
-        """Whether a request's path is this service's: `/api/predict/`, a name of it, and anything below."""
+        """Whether a request's path belongs to this service: `/api/predict/`, one of its names, and anything below."""
         return path in self._bases or path.startswith(self._below)
 
     @property
     def takes_every_method(self) -> bool:
-        """Whether something behind it decides on the method; processors take POST only."""
+        """Whether all methods are accepted, because stubs or a forward decide; processors accept POST only."""
         return bool(self.stubs) or isinstance(self.processor, Forward)
 
     def below(self, path: str) -> str:
-        """The part of a request's path that follows the service's own; empty, or with a slash in front."""
+        """Return the part of a request's path below the service's own; empty, or beginning with a slash."""
         base = max((base for base in self._bases if path == base or path.startswith(f"{base}/")), key=len, default="")
         return path.removeprefix(base)
 
@@ -66,7 +69,7 @@ class Service:
             self.add_instance(weight=self.spec.weight(number))
 
     def add_instance(self, *, weight: float = 100, registered: bool = True) -> SimulatedInstance:
-        """Start one more instance on an address of its own."""
+        """Start one more instance, on its own address."""
         if len(self.instances) >= MAX_INSTANCES:
             raise SpecError(f"service {self.name} has {MAX_INSTANCES} instances already")
         instance = self._start(self._numbered, check_weight(weight))
@@ -76,19 +79,19 @@ class Service:
         return instance
 
     def remove_instance(self, instance_id: str) -> Deferred[Any]:
-        """End an instance and its registration; fires when its port and connections are gone."""
+        """Stop an instance and remove its registration; fires when its port and connections are closed."""
         return self.instances.pop(instance_id).stop()
 
     def terminate(self, instance_id: str, grace_s: float = GRACE_S) -> Deferred[None]:
-        """Scale an instance in, as EAS does: it leaves the list, finishes what it has accepted, and ends.
+        """Scale an instance in as EAS does: remove it from the list, let it finish accepted requests, and stop it.
 
         Args:
-            instance_id: Which.
-            grace_s: After this it ends in any case, and what is unfinished is reset.
+            instance_id: Id of the instance.
+            grace_s: Seconds after which it is stopped in any case, and unfinished requests are reset.
 
         Returns:
-            Fires when it listens no longer and its idle connections are told; it ends by itself later. A change of its
-            state or registration meanwhile keeps it.
+            A Deferred that fires when the instance no longer listens and its idle connections are closed. The instance
+            stops later by itself. A change of its state or registration in the meantime cancels the termination.
         """
         instance = self.instances[instance_id]
         instance.registered = False
@@ -103,18 +106,18 @@ class Service:
         return draining
 
     def replace(self) -> Deferred[Any]:
-        """A new fleet: as many new instances on new addresses, and the old ones end at once."""
+        """Start as many new instances on new addresses, and stop the old ones immediately."""
         old = list(self.instances.values())
         for instance in old:
             self.add_instance(weight=instance.weight)
         return DeferredList([self.remove_instance(instance.id) for instance in old])
 
     def listed(self) -> list[SimulatedInstance]:
-        """The instances discovery tells of."""
+        """Return the instances that are registered with discovery."""
         return [instance for instance in self.instances.values() if instance.registered]
 
     def reset(self) -> Deferred[Any]:
-        """Back to the specification: its instances run, registered, with their weights; others are gone."""
+        """Return to the specification: its instances run, registered, with their weights; all others are removed."""
         self.gateway = self.spec.gateway
         first = {self._id(number) for number in range(self.spec.instances)}
         waiting = [
@@ -133,7 +136,7 @@ class Service:
         return DeferredList(waiting)
 
     def stop(self) -> Deferred[Any]:
-        """End all instances; fires when everything is gone."""
+        """Stop all instances; fires when all ports and connections are closed."""
         return DeferredList([instance.stop() for instance in self.instances.values()])
 
     def _id(self, number: int) -> str:

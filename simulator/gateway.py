@@ -1,4 +1,4 @@
-"""The gateway's way to an instance: a new connection to one that is registered, by weight; its own 502, 503 and 504."""
+"""The gateway: forwards requests on new connections to registered instances by weight; sends 502, 503 and 504."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ANSWER_TIMEOUT_S = 60.0
 _ONE_CONNECTION = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"}
 )
-"""Fields that are about one connection and go no further than it (RFC 9110 §7.6.1)."""
+"""Header fields that concern one connection and are not forwarded (RFC 9110 §7.6.1)."""
 _NOT_FORWARDED = _ONE_CONNECTION | {"host", "content-length", "expect"}
 _NOT_RETURNED = _ONE_CONNECTION | {"content-length", "content-type"}
 _OK = 200
@@ -40,7 +40,10 @@ def forward(
     rng: Random,
     timeout_s: float = ANSWER_TIMEOUT_S,
 ) -> Answer | Deferred[Answer]:
-    """The answer of one of `instances`, or the gateway's own; the service's `gateway` says what a dead one means."""
+    """Return the response of one of `instances`, or the gateway's own error.
+
+    The service's `gateway` setting says what happens when an instance refuses the connection.
+    """
     able = [
         instance
         for instance in instances
@@ -67,13 +70,13 @@ def _own(status: int, text: str) -> Response:
 
 
 class _Trip(ClientFactory):
-    """One request on its way to an instance and back.
+    """The forwarding of one request.
 
     Args:
-        reactor: Whose network.
-        request: What is forwarded.
-        instances: Where to; at least one.
-        rng: Chooses.
+        reactor: Reactor that opens the connections.
+        request: Request to forward.
+        instances: Instances to choose from; at least one.
+        rng: Random source of the choice.
     """
 
     noisy = False
@@ -88,35 +91,35 @@ class _Trip(ClientFactory):
         self._connector: Any
 
     def start(self) -> None:
-        """Connect to one of the instances that have not been tried, by weight."""
+        """Connect to one of the instances that have not been tried, chosen by weight."""
         (self._tried,) = self._rng.choices(self._untried, [instance.weight for instance in self._untried])
         self._untried = [instance for instance in self._untried if instance is not self._tried]
         ip, port = loopback(self._tried.ip), self._tried.port
         self._connector = self._reactor.connectTCP(ip, port, self, timeout=CONNECT_TIMEOUT_S)
 
     def disconnect(self) -> None:
-        """The connection is of no use any more."""
+        """Close the connection to the instance."""
         self._connector.disconnect()
 
     def buildProtocol(self, addr: Any) -> Protocol:  # noqa: ARG002
-        """The connection's protocol (`IProtocolFactory`)."""
+        """Build the protocol of a connection (`IProtocolFactory`)."""
         return _Messenger(self)
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:  # noqa: ARG002
-        """The instance could not be reached; another can be tried, because nothing has been sent."""
+        """Try another instance, if the mode allows it: the request has not been sent, so this is safe."""
         if self._untried and self._tried.service.gateway == "retry" and not self.answer.called:
             self.start()
         else:
             self.end(_own(502, "the instance could not be reached"))
 
     def end(self, answer: Answer) -> None:
-        """The trip is over; later ends are ignored."""
+        """Fire with the response; later calls are ignored."""
         if not self.answer.called:
             self.answer.callback(answer)
 
 
 class _Messenger(Protocol):
-    """Carries the request out and the response back."""
+    """Sends the request to the instance and receives the response."""
 
     transport: ITCPTransport
 
@@ -126,7 +129,7 @@ class _Messenger(Protocol):
         self._begin()
 
     def connectionMade(self) -> None:
-        """The instance took the connection (`IProtocol`)."""
+        """Send the request (`IProtocol`)."""
         request = self._trip.request
         named = {name.strip().lower() for name in request.headers.get("connection", "").split(",")}
         lines = [f"{request.method} {request.target} HTTP/1.1", "Host: gateway", "Connection: close"]
@@ -139,42 +142,42 @@ class _Messenger(Protocol):
         self.transport.write("\r\n".join(lines).encode("latin-1") + request.body)
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes of the response came (`IProtocol`)."""
+        """Feed bytes of the response to the parser (`IProtocol`)."""
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
             self._trip.end(_own(502, "the instance did not answer in HTTP"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
-        """The instance hung up (`IProtocol`)."""
+        """End the forwarding, because the instance has closed the connection (`IProtocol`)."""
         self._trip.end(_own(502, "the instance hung up"))
 
     def on_message_begin(self) -> None:
-        """A response begins, perhaps after an interim one (httptools)."""
+        """Begin a response, perhaps after an interim one (httptools)."""
         self._begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header field came (httptools)."""
+        """Collect a header field (httptools)."""
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """The head is complete; to a HEAD it is the whole response, whatever length it says (httptools)."""
+        """Handle the end of the head, with which a response to HEAD ends, whatever its Content-Length (httptools)."""
         if self._trip.request.method == "HEAD" and self._parser.get_status_code() >= _OK:
             self._end()
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body came (httptools)."""
+        """Collect a piece of the body (httptools)."""
         self._body += body
 
     def on_message_complete(self) -> None:
-        """The response is complete (httptools)."""
+        """Pass the complete response on (httptools)."""
         status = self._parser.get_status_code()
         if status >= _OK or status == _SWITCHING_PROTOCOLS:
             self._end()
 
     def _begin(self) -> None:
         self._headers: dict[str, str] = {}
-        # One buffer that grows: the pieces may be of one byte each.
+        # One growing buffer, because the pieces may be of one byte each.
         self._body = bytearray()
 
     def _end(self) -> None:

@@ -1,8 +1,8 @@
-"""The HTTP/1.1 server side, small: one protocol on httptools for instances, control plane and admin API alike.
+"""A small HTTP/1.1 server on httptools, used by instances, control plane and admin API.
 
-Requests of a connection are answered in order, one at a time; what is pipelined waits, a refusal of what is not
-HTTP/1.1 included. A handler answers with a `Response`, a `Wire` for bytes that go out in their own manner, a Deferred
-of one, or `HANG` for no answer at all. Knows no route and no fault.
+Requests of a connection are answered in order, one at a time. Pipelined requests wait, and so does the error response
+to bytes that are not HTTP/1.1. A handler returns a `Response`, a `Wire` for a delivery in pieces, a Deferred of one, or
+`HANG` for no response at all. Does not know routes or faults.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _log = Logger(namespace="simulator.http1")
 
 MAX_WAITING = 64
 MAX_WAITING_BYTES = 16 * 2**20
-"""Pipelined requests that may wait for their turn, and their bodies; beyond that the connection is read no further."""
+"""Bound on the pipelined requests that wait, bodies included; the connection is not read while it is exceeded."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -68,31 +68,31 @@ class ServerConnection(Protocol):
 
     @property
     def peer(self) -> str:
-        """The other end, as `host:port`."""
+        """Address of the client, as `host:port`."""
         peer: Any = self.transport.getPeer()
         return f"{peer.host}:{peer.port}"
 
     def reset(self) -> None:
-        """Cut the connection with an RST."""
+        """Close the connection with an RST."""
         self._is_open = False
         self.transport.abortConnection()
 
     def close(self) -> None:
-        """Close in order; what still comes in is not read."""
+        """Close the connection with a FIN; bytes that still arrive are not read."""
         self._is_open = False
         self.transport.loseConnection()
 
     def reset_after(self, seconds: float) -> None:
-        """Cut the connection with an RST after a while, whatever happens on it until then."""
+        """Close the connection with an RST after `seconds`, whatever happens on it in the meantime."""
         if seconds <= 0:
             self.reset()
         elif self._doom is None:
             self._doom = self.server.clock.callLater(seconds, self._meet_doom)
 
-    # -- what the transport calls
+    # -- IProtocol
 
     def connectionMade(self) -> None:
-        """A client connected (`IProtocol`)."""
+        """Register the new connection (`IProtocol`)."""
         self._is_open = True
         self.transport.setTcpNoDelay(True)
         if isinstance(self.transport, SocketTransport):
@@ -100,7 +100,7 @@ class ServerConnection(Protocol):
         self.server.opened(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes came (`IProtocol`)."""
+        """Feed received bytes to the reader (`IProtocol`)."""
         if not self._is_open or self._is_deaf or (self._idle_end is not None and self._is_ended_by_a_request()):
             return
         problem = self._reader.feed(data)
@@ -111,7 +111,7 @@ class ServerConnection(Protocol):
                 self._serve_next()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
-        """The client is gone (`IProtocol`)."""
+        """Release everything, because the connection is lost (`IProtocol`)."""
         self._is_open = False
         self._waiting.clear()
         self._forget_idle_end()
@@ -123,17 +123,17 @@ class ServerConnection(Protocol):
         self.server.closed(self)
         self._reader.close()
 
-    # -- what the reader calls
+    # -- called by the reader
 
     def head_came(self, method: str, target: str) -> None:
-        """The head of a request is there, and its client may wait for leave to send the body."""
+        """Handle a complete head; its client may be waiting for `100 Continue` before it sends the body."""
         if self._reader.wants_continue:
             self._write_continue()
         if self.server.on_head is not None:
             self.server.on_head(self, method, target)
 
     def request_came(self, request: ReceivedRequest) -> None:
-        """The whole request is there."""
+        """Handle a complete request."""
         self._is_deaf = not request.keep
         self._waiting.append(request)
         self._waiting_bytes += len(request.body)
@@ -143,7 +143,7 @@ class ServerConnection(Protocol):
             self._is_paused = True
             self.transport.pauseProducing()
 
-    # -- how it answers
+    # -- responses
 
     @property
     def _is_full(self) -> bool:
@@ -172,7 +172,7 @@ class ServerConnection(Protocol):
             self._write_continue()
 
     def _write_continue(self) -> None:
-        """Let the client send a body, unless that is another one's turn: an interim response belongs to the next."""
+        """Send `100 Continue`, unless another response is due first: it would be read as part of that response."""
         if self._is_open and not self._is_busy and not self._waiting:
             self._reader.wants_continue = False
             self._write(_CONTINUE)
@@ -193,7 +193,7 @@ class ServerConnection(Protocol):
             self._serve_next()
 
     def _write(self, data: bytes) -> None:
-        """Send at once, without asking whether the socket is writable; the rest and every error are the transport's."""
+        """Write to the socket directly, without polling it first; the transport handles the rest and all errors."""
         write_to_socket = self._write_to_socket
         if write_to_socket is not None:
             try:
@@ -202,13 +202,13 @@ class ServerConnection(Protocol):
                 written = 0
             if written == len(data):
                 return
-            # From now on the transport may have something to write, which nothing may overtake.
+            # The transport may have data to write from now on, and a direct write would overtake it.
             self._write_to_socket = None
             data = data[written:]
         self.transport.write(data)
 
     def _end(self, wire: Wire) -> None:
-        """A wire has gone out."""
+        """Handle the end of a wire."""
         if wire.ending is Ending.RESET:
             self.reset()
         elif wire.ending is Ending.CLOSE:
@@ -221,7 +221,7 @@ class ServerConnection(Protocol):
             self._serve_next()
 
     def _is_ended_by_a_request(self) -> bool:
-        """Whether the connection closes now that bytes of a request come; else the request came in time."""
+        """Whether the connection closes because bytes of a request arrive; otherwise cancel the pending idle end."""
         ends = self._idle_end is not None and self._idle_end.at_next_request
         if ends:
             self._end_idle()
@@ -253,15 +253,15 @@ class ServerConnection(Protocol):
 
 
 class Server(Factory):
-    """Accepts connections and knows those that are open.
+    """Accepts connections, and keeps the open ones.
 
     Args:
         handler: Answers requests.
-        clock: For answers that take their time.
+        clock: Clock for responses with pauses.
 
     Attributes:
-        on_open: Called with each new connection, when it is not `None`.
-        on_head: Called with a connection, a method and a target when the head of a request is there, likewise.
+        on_open: Called with each new connection; `None` for no call.
+        on_head: Called with a connection, a method and a target when a request's head is complete; `None` for no call.
     """
 
     noisy = False
@@ -275,17 +275,17 @@ class Server(Factory):
         self._emptied: list[Deferred[None]] = []
 
     def buildProtocol(self, addr: IAddress | None) -> ServerConnection:  # noqa: ARG002
-        """A connection for a client (`IProtocolFactory`)."""
+        """Build the connection of a client (`IProtocolFactory`)."""
         return ServerConnection(self)
 
     def opened(self, connection: ServerConnection) -> None:
-        """A client connected."""
+        """Register an open connection."""
         self.connections[connection] = None
         if self.on_open is not None:
             self.on_open(connection)
 
     def closed(self, connection: ServerConnection) -> None:
-        """A client is gone."""
+        """Forget a closed connection."""
         self.connections.pop(connection, None)
         if not self.connections:
             emptied, self._emptied = self._emptied, []
@@ -293,18 +293,18 @@ class Server(Factory):
                 waiter.callback(None)
 
     def reset_connections(self) -> None:
-        """Cut every connection with an RST."""
+        """Close every connection with an RST."""
         for connection in list(self.connections):
             connection.reset()
 
     def close_idle(self) -> None:
-        """Close the connections on which nothing is going on."""
+        """Close the connections without a request."""
         for connection in list(self.connections):
             if connection.is_idle:
                 connection.close()
 
     def when_empty(self) -> Deferred[None]:
-        """Fires when no connection is open."""
+        """Return a Deferred that fires when no connection is open."""
         waiter: Deferred[None] = Deferred()
         if self.connections:
             self._emptied.append(waiter)

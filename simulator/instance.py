@@ -1,6 +1,6 @@
-"""One instance: an address, a state, its workers and its connections; `request_handler` is what happens to a request.
+"""A simulated instance: its address, state, workers and connections. `request_handler` handles its requests.
 
-State never changes what discovery says; that is the service's registration.
+The state does not change what discovery returns; that depends on the registration with the service.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """What an instance does."""
+    """The state of an instance."""
 
     RUNNING = "running"
     HUNG = "hung"
-    """Accepts and reads, and answers nothing until it runs again; then it answers what it has read."""
+    """Accepts and reads, but answers nothing until it runs again; then it answers what it has read."""
     CRASHED = "crashed"
-    """Its port refuses, and its connections were reset."""
+    """Its connections were reset, and its port refuses new ones."""
     DRAINING = "draining"
-    """Terminating: refuses new connections, has closed idle ones, answers what comes on the others and closes them."""
+    """Terminating: refuses new connections, has closed idle ones, answers requests on the others and closes them."""
 
 
 class SimulatedInstance:
     """An instance of a service.
 
     Args:
-        service: Whose.
-        instance_id: Such as `mnist-0`.
-        ip: Where it listens.
-        port: 0 for any that is free.
-        weight: What discovery says of it.
-        zone: Its availability zone; empty for none.
+        service: The service.
+        instance_id: Id, such as `mnist-0`.
+        ip: Address to listen on.
+        port: Port to listen on; 0 for any that is free.
+        weight: Weight in discovery replies.
+        zone: Availability zone; empty for none.
 
     Attributes:
-        life: Counts its crashes, so that what an earlier life began is known.
+        life: Number of crashes, with which work that began in an earlier life is recognised.
     """
 
     def __init__(
@@ -79,39 +79,39 @@ class SimulatedInstance:
 
     @property
     def ip(self) -> str:
-        """Its address."""
+        """The address on which it listens."""
         return self.address.ip
 
     @property
     def port(self) -> int:
-        """Its port, the same through crash and reset."""
+        """The port on which it listens; crash and reset do not change it."""
         return self.address.port
 
     @property
     def is_draining(self) -> bool:
-        """Whether it finishes what has begun, and no more."""
+        """Whether it only finishes requests that it has accepted."""
         return self.state is State.DRAINING
 
     @property
     def is_hung(self) -> bool:
-        """Whether it accepts and reads, and does nothing else."""
+        """Whether it accepts and reads, but answers nothing."""
         return self.state is State.HUNG
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start to listen."""
         self.address.listen(self.server)
 
     def stop(self) -> Deferred[Any]:
-        """End for good; fires when the port and every connection are gone."""
+        """Stop permanently; fires when the port and all connections are closed."""
         self._begin_anew()
         gone = DeferredList([self.address.give_up(), self.server.when_empty()])
         self.server.reset_connections()
         return gone
 
-    # -- verbs
+    # -- changes of state
 
     def crash(self) -> Deferred[None]:
-        """Reset every connection and refuse new ones; fires when that is in effect."""
+        """Reset all connections and refuse new ones; fires when that is in effect."""
         return self.set_state(State.CRASHED)
 
     def restart(self) -> Deferred[None]:
@@ -119,15 +119,15 @@ class SimulatedInstance:
         return self.set_state(State.RUNNING)
 
     def hang(self) -> Deferred[None]:
-        """Accept and say nothing."""
+        """Accept and read, but answer nothing."""
         return self.set_state(State.HUNG)
 
     def resume(self) -> Deferred[None]:
-        """Go on, with what was asked meanwhile."""
+        """Run again, and answer the requests that were read in the meantime."""
         return self.set_state(State.RUNNING)
 
     def drain(self) -> Deferred[None]:
-        """Finish what has begun and take nothing new."""
+        """Finish accepted requests and refuse new connections."""
         return self.set_state(State.DRAINING)
 
     def set_state(self, state: State) -> Deferred[None]:
@@ -143,12 +143,12 @@ class SimulatedInstance:
         return self.apply_faults()
 
     def reset(self) -> Deferred[None]:
-        """Run, with all workers free and a fresh allowance of requests; what they were at goes on aside."""
+        """Run with all workers idle and a full rate limit; work that has begun continues, but holds no worker."""
         self._staff()
         return self.set_state(State.RUNNING)
 
     def apply_faults(self) -> Deferred[None]:
-        """Listen or refuse, as state and faults have it; fires when that is in effect."""
+        """Listen or refuse, according to state and faults; fires when that is in effect."""
         faulty = self.service.world.faults.refuses(self.service.name, self.id, self.zone)
         if faulty or self.state in (State.CRASHED, State.DRAINING):
             return self.address.refuse()
@@ -158,18 +158,18 @@ class SimulatedInstance:
     # -- requests
 
     def handle(self, request: ReceivedRequest) -> Answer | Deferred[Answer]:
-        """Answer a request, or not."""
+        """Answer a request, according to the state."""
         return RequestHandler(self, request).answer()
 
     def when_running(self, act: Callable[[], None]) -> None:
-        """Act, now or when the instance hangs no longer; never, when it crashes before."""
+        """Call `act` now, or when the instance no longer hangs; never if it crashes before."""
         if self.state is State.HUNG:
             self._held.append(act)
         else:
             act()
 
     def later(self, seconds: float, act: Callable[..., None], *arguments: Any) -> None:
-        """Act after a while, unless the instance crashes or ends before."""
+        """Call `act` after `seconds`, unless the instance crashes or stops before."""
         self._timers.later(seconds, act, *arguments)
 
     def _go_on(self) -> None:
@@ -178,7 +178,7 @@ class SimulatedInstance:
             act()
 
     def _begin_anew(self) -> None:
-        """Nothing of what had begun is left."""
+        """Discard all work that has begun."""
         self.life += 1
         self._held.clear()
         self._timers.cancel()
@@ -200,7 +200,7 @@ class SimulatedInstance:
     def _activate_on_connection(
         self, connection: ServerConnection, moment: str, method: str = "", target: str = ""
     ) -> None:
-        """Faults that strike before there is a whole request reset its connection, and leave a row all the same."""
+        """Apply faults before the request is complete: reset the connection, and write a row to the journal."""
         faults = self.service.world.faults.on_instance(self.service.name, self.id, self.zone, moment=moment)
         for fault in faults[:1]:
             self.service.world.journal.write(

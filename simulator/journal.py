@@ -1,6 +1,6 @@
-"""What was asked: one row for each request that reached an instance.
+"""The journal: one row for each request that reached an instance.
 
-Bounded in memory, however long a simulator runs: the newest rows are kept, counts go on when rows are forgotten.
+Its memory is bounded: only the newest rows are kept, while the totals include all rows.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 MAX_ROWS = 100_000
 MAX_ACCOUNTS = 20_000
 MAX_PATH = 512
-"""Characters of a path that are kept: a head may have 64 KiB, and 100,000 of those would not be bounded."""
+"""Characters of a path that are kept. A head may have 64 KiB; 100,000 paths of that length would take 6 GB."""
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds of the histogram of answer times."""
+"""Upper bounds of the buckets of the response time histogram, in seconds."""
 
 
 class Row(NamedTuple):
     """One request that reached an instance.
 
     Attributes:
-        at: Seconds since the epoch, when it was answered, or swallowed.
-        service: The instance's service.
-        instance: The instance's id.
+        at: Time of the response, or of its suppression, in seconds since the epoch.
+        service: Name of the instance's service.
+        instance: Id of the instance.
         method: HTTP method.
-        path: Path and query, as sent; a long one is cut.
-        status: HTTP status of the answer; 0 for none.
-        fault: Name of the fault that struck; empty for none.
+        path: Path and query, as sent; truncated if long.
+        status: HTTP status of the response; 0 for none.
+        fault: Name of the fault that applied; empty for none.
         bytes_in: Size of the request's body.
-        bytes_out: Size of the answer's body.
-        elapsed_s: From the whole request to the answer.
+        bytes_out: Size of the response's body.
+        elapsed_s: Seconds from the complete request to the response.
     """
 
     at: float
@@ -54,26 +54,26 @@ class Row(NamedTuple):
 
     @property
     def is_good(self) -> bool:
-        """Whether it was answered, and with 2xx."""
+        """Whether it was answered with 2xx."""
         return 200 <= self.status < 300  # noqa: PLR2004
 
 
 FIELDS: Mapping[str, type] = get_type_hints(Row)
-"""The fields of a row, each with the type of its values."""
+"""The fields of a row, with the types of their values."""
 
 
 class MatchError(ValueError):
-    """A matcher that is not one; the text begins with the path of what is wrong."""
+    """An invalid matcher; the text begins with the path of the wrong value."""
 
 
 @frozen
 class Matcher:
-    """Which rows are meant: those with these values in these fields.
+    """Selects rows by the values of their fields.
 
     Attributes:
-        equal: Field to value.
+        equal: Field to required value.
         status_class: First digit of the status; `None` for any.
-        after: The row's number is greater.
+        after: Rows with greater numbers are selected.
     """
 
     equal: Mapping[str, Any] = field(factory=dict)
@@ -82,10 +82,10 @@ class Matcher:
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Matcher:
-        """The matcher that an object of fields and values describes.
+        """Parse a matcher from an object of fields and values.
 
         Raises:
-            MatchError: A field is unknown, or a value can be of no row.
+            MatchError: A field is unknown, or no row can have the value.
         """
         for name, value in given.items():
             if name not in FIELDS:
@@ -96,7 +96,7 @@ class Matcher:
         return cls(dict(given))
 
     def accepts(self, row: Row) -> bool:
-        """Whether a row is meant."""
+        """Whether the matcher selects a row."""
         if self.status_class is not None and row.status // 100 != self.status_class:
             return False
         return all(getattr(row, name) == value for name, value in self.equal.items())
@@ -107,18 +107,19 @@ _WORDS = {str: "a string", int: "a whole number", float: "a number"}
 
 @define
 class RequestTotals:
-    """What one instance has been asked, since the journal was empty.
+    """The totals of one instance, since the journal was cleared.
 
     Attributes:
-        service: Whose instance.
-        statuses: Answers by HTTP status; 0 for none.
-        requests: All of them.
-        failures: Those not answered with 2xx.
-        faulty: Those a fault had a part in.
-        bytes_in: Of the requests' bodies.
-        bytes_out: Of the answers' bodies.
-        elapsed_s: Sum of the answer times.
-        slower: How many took at most `BUCKETS_S[i]` and more than the bucket before; the last: more than all.
+        service: Name of the instance's service.
+        statuses: Number of responses by HTTP status; 0 for requests without response.
+        requests: Number of requests.
+        failures: Number of requests not answered with 2xx.
+        faulty: Number of requests to which a fault applied.
+        bytes_in: Sum of the sizes of the request bodies.
+        bytes_out: Sum of the sizes of the response bodies.
+        elapsed_s: Sum of the response times, in seconds.
+        slower: Histogram: `slower[i]` counts response times up to `BUCKETS_S[i]` and above the bucket before; the last
+            counts those above all.
     """
 
     service: str
@@ -132,7 +133,7 @@ class RequestTotals:
     slower: list[int] = field(factory=lambda: [0] * (len(BUCKETS_S) + 1))
 
     def add(self, row: Row) -> None:
-        """One request more."""
+        """Add a request."""
         self.requests += 1
         self.statuses[row.status] += 1
         self.failures += not row.is_good
@@ -144,12 +145,12 @@ class RequestTotals:
 
 
 class Journal:
-    """The last `MAX_ROWS` rows, an account of each instance, and the number of all.
+    """The last `MAX_ROWS` rows, the totals of each instance, and the number of all rows.
 
     Rows are numbered from 1, in the order in which they were written.
 
     Attributes:
-        captures: Headers and bodies, of services that keep them.
+        captures: Headers and bodies, of services that enable it.
     """
 
     def __init__(self) -> None:
@@ -157,7 +158,7 @@ class Journal:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all rows, totals and captures."""
         self.rows: deque[Row] = deque(maxlen=MAX_ROWS)
         self.total = 0
         self.accounts: dict[str, RequestTotals] = {}
@@ -165,15 +166,15 @@ class Journal:
 
     @property
     def by_instance(self) -> Counter[str]:
-        """The number of requests of each instance that had one."""
+        """Return the number of requests of each instance that had at least one."""
         return Counter({name: account.requests for name, account in self.accounts.items()})
 
     def account(self, instance: str) -> RequestTotals:
-        """What an instance has been asked."""
+        """Return the totals of an instance."""
         return self.accounts.get(instance) or RequestTotals("")
 
     def write(self, row: Row) -> None:
-        """One row more; a long path is cut."""
+        """Append a row; a long path is truncated."""
         if len(row.path) > MAX_PATH:
             row = row._replace(path=f"{row.path[:MAX_PATH]}…")
         self.rows.append(row)
@@ -190,7 +191,7 @@ class Journal:
         return account
 
     def newest(self, limit: int, matcher: Matcher | None = None) -> list[tuple[int, Row]]:
-        """The newest rows that match, at most `limit`, oldest first, each with its number."""
+        """Return the newest rows that match, at most `limit`, oldest first, each with its number."""
         wanted = matcher or Matcher()
         numbers = range(self.total, max(wanted.after, self.total - len(self.rows)), -1)
         numbered = zip(numbers, reversed(self.rows), strict=False)
@@ -198,10 +199,10 @@ class Journal:
         return list(islice(found, limit))[::-1]
 
     def count(self, matcher: Matcher) -> int:
-        """How many of the kept rows match."""
+        """Count the kept rows that match."""
         return sum(map(matcher.accepts, self.rows))
 
 
 def to_json(number: int, row: Row) -> dict[str, Any]:
-    """A row as a JSON value."""
+    """Return a row as a JSON value."""
     return {"number": number, **row._asdict()}

@@ -1,4 +1,4 @@
-"""How long a process serves: from a running reactor to a signal, the end of standard input, or a failure."""
+"""The lifetime of a serving process: until a signal, the end of standard input, or a failure."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _BUG = 1
 
 
 class Lifetime:
-    """Runs a reactor until something ends it; the end comes once, and in time.
+    """Runs a reactor until it is told to end; the end happens once, and in bounded time.
 
     Args:
-        reactor: Twisted's global one.
-        stop: Ends what is served; fires when it is gone.
-        cleanup: What must not be left behind; called when the end begins, and again at the last moment.
+        reactor: Twisted's global reactor.
+        stop: Stops what is served; returns a Deferred that fires when it has stopped.
+        cleanup: Removes what must not be left behind; called when the end begins, and again immediately before exit.
     """
 
     def __init__(self, reactor: Any, stop: Callable[[], Deferred[Any]], cleanup: Callable[[], None]) -> None:
@@ -41,15 +41,15 @@ class Lifetime:
         self._last_resort.daemon = True
 
     def run(self, begin: Callable[[], None]) -> int:
-        """Run until the end; the exit code.
+        """Run until the end, and return the exit code.
 
         Args:
-            begin: Called when the reactor runs and signals end it in order.
+            begin: Called when the reactor runs and signal handlers are installed.
         """
 
         def running() -> None:
-            # Our own handlers, so that the exit code is 0 and the connections end before the reactor does; in place
-            # before anybody learns that there is something to end.
+            # Our own handlers make the exit code 0, and close the connections before the reactor stops. They are
+            # installed before `begin` prints or writes anything that could make another program send a signal.
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._signalled)
             try:
@@ -66,7 +66,7 @@ class Lifetime:
         return self._code
 
     def end(self, code: int = 0) -> None:
-        """Begin the end; the first code stands."""
+        """Begin the end; the first exit code is kept."""
         if self._timer is not None:
             return
         self._code = code
@@ -76,7 +76,7 @@ class Lifetime:
         self._stop().addBoth(lambda _: self._timer.active() and (self._timer.cancel(), self._reactor.stop()))
 
     def end_with_stdin(self) -> None:
-        """End when standard input does: whoever started us holds the other end, however they go."""
+        """End when standard input is closed, which also happens when the program that holds the other end is killed."""
         threading.Thread(target=_wait_for_eof, daemon=True).start()
 
     def _signalled(self, *_: Any) -> None:
@@ -88,7 +88,7 @@ class Lifetime:
             self._last_resort.start()
 
     def _end_now(self) -> None:
-        # A user's processor may block the reactor's thread; then nothing but this ends the process in time.
+        # A user's processor may block the reactor's thread, so the exit is forced from another thread.
         self._cleanup()
         os._exit(self._code)
 

@@ -1,4 +1,4 @@
-"""Answers that break HTTP/1.1, one way each: what a peer that went mad, or an attacker, puts on the wire."""
+"""Malformed responses: the ways in which a broken or hostile server can violate HTTP/1.1."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ _INFORMATIONAL = 5
 
 
 def malform(how: str, response: Response, wire: Wire) -> Wire:
-    """The answer, broken.
+    """Replace a response by a malformed one.
 
     Args:
         how: One of `fault_kinds.MALFORMED`.
-        response: What was to be answered.
-        wire: How it was to go out.
+        response: The response without the fault.
+        wire: The delivery without the fault.
     """
     good = b"".join(data for _, data in wire.pieces)
     found = WAYS[how](good, response)
-    # What comes before or after a whole answer leaves its connection as it was; a broken one is followed by a FIN.
+    # Bytes before or after a complete response leave the connection as it was; a broken response is followed by a FIN,
+    # since its end cannot be recognised otherwise.
     ending = wire.ending if how in _COMPLETE else Ending.CLOSE
     return evolve(wire, pieces=[(0.0, found)], ending=ending)
 

@@ -1,4 +1,4 @@
-"""Masks tokens in text that people see: as they are, percent-encoded in any way, escaped, and cut off at the end."""
+"""Masking of tokens in texts for people: in clear text, percent-encoded in any way, escaped, and truncated."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from urllib.parse import unquote
 
 MASK = "•••"
 MAX_RETIRED = 1000
-"""Tokens of services that are gone which are still masked: the journal may have them in paths."""
+"""Number of tokens of removed services that are still masked, because the journal may contain them in paths."""
 _NESTED = re.compile(r"%(?:25)+(?=[0-9A-Fa-f]{2})")
-"""A percent sign that was encoded, perhaps often; an encoding of an encoding is read like one."""
+"""A percent sign that was encoded once or more often; nested encodings are decoded in one step."""
 _MAX_DECODED = 8
 
 
 class TokenMask:
-    """Masks the tokens it has been given; a callable from text to text."""
+    """Masks the tokens that were added; a callable from text to text."""
 
     def __init__(self) -> None:
         self._services: dict[str, str] = {}
@@ -32,16 +32,17 @@ class TokenMask:
         self._refresh()
 
     def retire(self, service: str) -> None:
-        """A service is gone; its token is masked on, until `MAX_RETIRED` others are gone too."""
+        """Keep masking the token of a removed service, until `MAX_RETIRED` more services have been removed."""
         self._retired.append(self._services.pop(service, ""))
         self._refresh()
 
     def __call__(self, text: str, *, is_cut: bool = False) -> str:
-        """`text` with every token masked.
+        """Return `text` with every token masked.
 
         Args:
-            text: Of any length.
-            is_cut: Whether the text is the beginning of a longer one: half a token or more at its end is masked too.
+            text: Text of any length.
+            is_cut: Whether the text is truncated; then a token's beginning at its end is masked as well, if it is at
+                least half of the token.
         """
         text = _replace(text, self._spellings)
         if "%" in text or (self._have_blanks and "+" in text):
@@ -49,7 +50,7 @@ class TokenMask:
         return self._mask_end(text) if is_cut else text
 
     def value(self, given: Any) -> Any:
-        """A JSON value with every token masked, in names too."""
+        """Return a JSON value with every token masked, also in the names of objects."""
         if isinstance(given, str):
             return self(given)
         if isinstance(given, dict):
@@ -62,12 +63,12 @@ class TokenMask:
         tokens = dict.fromkeys(token for token in (*self._services.values(), *self._retired) if token)
         spellings = {spelling for token in tokens for spelling in _spellings(token)}
         self._spellings = _longest_first(spellings)
-        # A token may itself look percent-encoded; what it stands for is what an encoded spelling decodes to.
+        # A token may itself look percent-encoded, so its decoded form must be searched for as well.
         self._encoded = _longest_first({*spellings, *map(_decoded, tokens)})
         self._have_blanks = any(" " in token for token in self._encoded)
 
     def _mask_encoded(self, text: str) -> str:
-        """Decode, step by step and in both character sets; a step at which a token is found is what is shown."""
+        """Decode step by step, in both character sets; the step at which a token is found is returned, masked."""
         for charset in ("utf-8", "latin-1"):
             decoded = text
             for _ in range(_MAX_DECODED):
@@ -101,7 +102,7 @@ def _replace(text: str, tokens: tuple[str, ...]) -> str:
 
 
 def _spellings(token: str) -> set[str]:
-    """As it is, as Python and JSON escape it, and as its bytes look in a head."""
+    """Return a token's spellings: as it is, escaped by Python and by JSON, and as its bytes appear in a head."""
     return {token, repr(token)[1:-1], json.dumps(token)[1:-1], token.encode().decode("latin-1")}
 
 

@@ -1,4 +1,4 @@
-"""What goes over a connection of the simulator: whole requests, whole responses, silence; and a response's bytes."""
+"""The messages on a connection: complete requests, complete responses, silence; and the bytes of a response."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 
 class Silence(Enum):
-    """Instead of an answer."""
+    """A value that a handler returns instead of a response."""
 
     HANG = "hang"
-    """The connection stays open and silent."""
+    """Keep the connection open, and send nothing."""
 
 
 HANG = Silence.HANG
 
 
 class ReceivedRequest(NamedTuple):
-    """A whole request.
+    """A complete request.
 
     Attributes:
-        method: Such as `POST`.
-        target: Path and query, as sent; without scheme and host, when a target in absolute form had them; or `*`.
-        headers: Names in lower case; of a repeated one the last.
-        body: The bytes.
-        connection: Where it came in.
-        keep: Whether the client lets the connection be kept.
+        method: HTTP method, such as `POST`.
+        target: Path and query as sent, or `*`; scheme and host of a target in absolute form are removed.
+        headers: Header fields with names in lower case; of a repeated field the last value.
+        body: Body of the request.
+        connection: Connection on which the request was received.
+        keep: Whether the client allows the connection to be kept.
         version: `1.1` or `1.0`.
     """
 
@@ -61,12 +61,12 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Response(NamedTuple):
-    """A whole response.
+    """A complete response.
 
     Attributes:
-        status: 100-599.
-        body: The bytes.
-        content_type: Of the body; empty for none.
+        status: HTTP status, 100 to 599.
+        body: Body of the response.
+        content_type: Content-Type of the body; empty for none.
         headers: More header fields.
         close: Whether to close the connection after it.
     """
@@ -82,13 +82,14 @@ Answer = Response | Wire | Silence
 
 
 def render(response: Response, *, keep: bool, request: ReceivedRequest | None = None) -> bytes:
-    """A response as bytes.
+    """Serialise a response.
 
     Args:
-        response: What is answered.
+        response: The response.
         keep: Whether the connection is kept.
-        request: What it answers: a HEAD gets no body, with the length it would have had (RFC 9110 §9.3.2), and a client
-            of HTTP/1.0 waits for the close unless it reads `keep-alive` (RFC 9112 §9.3). `None` for a GET of HTTP/1.1.
+        request: The request that it answers: a response to HEAD has no body, but the length of one (RFC 9110 §9.3.2),
+            and a client of HTTP/1.0 waits for the close unless it reads `keep-alive` (RFC 9112 §9.3). `None` for a GET
+            of HTTP/1.1.
     """
     is_bodyless = response.status in _BODYLESS
     head = f"HTTP/1.1 {response.status} {_phrase(response.status)}\r\n"
@@ -107,7 +108,7 @@ def render(response: Response, *, keep: bool, request: ReceivedRequest | None = 
 
 
 _BODYLESS = frozenset({*range(100, 200), 204, 304})
-"""Statuses whose responses end with their head (RFC 9112 §6.3): a body would be taken for the next response."""
+"""Statuses whose responses end with their head (RFC 9112 §6.3); a body would be read as the next response."""
 _PHRASES = {status.value: status.phrase for status in HTTPStatus} | {450: "Queue Full", 499: "Client Closed Request"}
 
 

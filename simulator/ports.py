@@ -1,7 +1,8 @@
-"""A port that is refused while nobody may take it.
+"""A port that refuses connections while no other program can bind it.
 
 A crashed instance keeps its ip:port: its listener is closed, and the address is bound again without listening, so that
-connects are refused and no other program gets the port. On a virtual network there is nobody who could take it.
+connects are refused and no other program gets the port. On a virtual network no other program exists, so nothing is
+bound.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ _BACKLOG = 1024
 
 
 class Address:
-    """One ip:port: listening, refusing, or given up.
+    """One ip:port that listens, refuses, or has been released.
 
     Args:
-        reactor: Whose network.
+        reactor: Reactor that listens.
         ip: Address to bind.
-        port: Port to bind; 0 for any that is free, and the same one ever after.
+        port: Port to bind; 0 for any that is free; the port is then kept for the lifetime of the object.
     """
 
     def __init__(self, reactor: Any, ip: str, port: int = 0) -> None:
@@ -47,7 +48,7 @@ class Address:
         """Accept connections.
 
         Raises:
-            CannotListenError: Somebody else has the address.
+            CannotListenError: Another program has bound the address.
         """
         self._wanted = factory
         if self._listening is None and not self._is_stopping:
@@ -64,7 +65,7 @@ class Address:
         return self._stop().addCallback(lambda _: self._hold())
 
     def give_up(self) -> Deferred[None]:
-        """Let the address go; fires when it is free."""
+        """Release the address; fires when it is free."""
         self._wanted = None
         self._release()
         return self._stop()
@@ -78,7 +79,7 @@ class Address:
         return stopping.addCallback(self._stopped)
 
     def _stopped(self, _: object) -> None:
-        """Only now is the address free: whoever wanted to listen meanwhile gets it."""
+        """Handle the end of the old listener; a `listen` that was requested meanwhile can bind the address only now."""
         self._is_stopping = False
         if self._wanted is not None:
             self.listen(self._wanted)

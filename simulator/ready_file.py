@@ -1,7 +1,7 @@
-"""The ready file: written whole when everything listens, held while the simulator lives, removed when it ends.
+"""The ready file: written atomically when everything listens, locked while the simulator runs, removed when it ends.
 
-It replaces nothing but a ready file of a simulator that is dead, or an empty file. The simulator holds a lock on it, so
-that a file without an owner is known even when another process has its pid by now.
+It replaces only an empty file or the ready file of a dead simulator. The simulator holds a lock on it, so that a stale
+file is recognised even when another process has the same pid.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import os
 import stat
 
-TYPE_CHECKING = False  # `typing` is slow to import, and a stale file must go before anything slow
+TYPE_CHECKING = False  # `typing` is slow to import, and a stale file must be removed before anything slow
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -39,8 +39,8 @@ class ReadyFile:
     """One ready file.
 
     Args:
-        path: Where.
-        nonce: What tells this simulator from any other; `publish` puts it into the file.
+        path: Path of the file.
+        nonce: Random text that identifies this simulator; `publish` writes it to the file.
     """
 
     def __init__(self, path: Path, nonce: str) -> None:
@@ -49,10 +49,10 @@ class ReadyFile:
         self._descriptor = -1
 
     def prepare(self) -> None:
-        """Make way for the file before anything listens, and try out whether its folder can be written to.
+        """Remove a stale file before anything listens, and check that the folder is writable.
 
         Raises:
-            ReadyFileError: The path has something that is not ours to replace, or nothing can be written there.
+            ReadyFileError: The path has a file that must not be replaced, or the folder is not writable.
         """
         try:
             self._make_way()
@@ -63,7 +63,7 @@ class ReadyFile:
             raise self._failed(error.strerror or str(error)) from error
 
     def publish(self, content: dict[str, Any]) -> None:
-        """Write the file, whole: whoever sees it can read it.
+        """Write the file atomically: a program that sees it can read all of it.
 
         Raises:
             ReadyFileError: It cannot be written; nothing is left behind.
@@ -74,7 +74,7 @@ class ReadyFile:
             self._descriptor, draft = self._draft()
             with open(self._descriptor, "wb", closefd=False) as file:
                 file.write(data)
-            with contextlib.suppress(OSError):  # some file systems have no locks; then the pid must do
+            with contextlib.suppress(OSError):  # some file systems have no locks; then the pid decides
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._make_way()
             self._place(draft)
@@ -86,7 +86,7 @@ class ReadyFile:
                     os.unlink(draft)  # noqa: PTH108
 
     def discard(self) -> None:
-        """Remove the file, if it is still the one that was published here; again and again without harm."""
+        """Remove the file, if it is still the one that was published here; idempotent."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
@@ -97,7 +97,7 @@ class ReadyFile:
         os.close(descriptor)
 
     def _draft(self) -> tuple[int, str]:
-        """A new file of a name that cannot be guessed, which only we can read (O_EXCL, O_NOFOLLOW, mode 600)."""
+        """Create a file with an unpredictable name that only this user can read (O_EXCL, O_NOFOLLOW, mode 600)."""
         import tempfile  # noqa: PLC0415  slow
 
         folder, name = os.path.split(self.path)
@@ -123,7 +123,7 @@ class ReadyFile:
         raise self._failed(f"a simulator that runs has written it (pid {content.get('pid')}, {content.get('url')})")
 
     def _place(self, draft: str) -> None:
-        """Give the draft its name, which nothing may have: a link fails where a rename would replace."""
+        """Link the draft to the final name; a link fails if the name exists, while a rename would replace the file."""
         try:
             os.link(draft, self.path)
         except FileExistsError:
@@ -139,7 +139,7 @@ class ReadyFile:
 
 
 def remove_stale(path: str | Path) -> bool:
-    """Remove the ready file of a simulator that is dead; whether there was one. Never raises for what it finds."""
+    """Remove the ready file of a dead simulator; return whether there was one. Ignores any other file."""
     try:
         is_regular = stat.S_ISREG(os.lstat(path).st_mode)
         return is_regular and _remove_if_stale(path)
@@ -148,9 +148,9 @@ def remove_stale(path: str | Path) -> bool:
 
 
 def remove_stale_in(arguments: Sequence[str]) -> None:
-    """Remove the stale ready file that a command line names: whoever waits for the new one must not take it for that.
+    """Remove the stale ready file that a command line names, before a program that waits for the new one reads it.
 
-    Called before the command line is parsed, because that and what comes after it take their time.
+    Called before the command line is parsed, because imports and parsing take time.
     """
     for at, argument in enumerate(arguments):
         if argument.startswith("--ready-file="):
@@ -173,7 +173,7 @@ def _remove_if_stale(path: str | Path) -> bool:
 
 
 def _read(descriptor: int) -> dict[str, Any] | None:
-    """What a ready file says; `None` when it is none."""
+    """Read a ready file; `None` when the content is something else."""
     try:
         content = json.loads(os.pread(descriptor, _MAX_BYTES, 0))
     except (ValueError, RecursionError):
@@ -182,13 +182,13 @@ def _read(descriptor: int) -> dict[str, Any] | None:
 
 
 def _has_owner(descriptor: int, content: dict[str, Any]) -> bool:
-    """Whether the simulator that has written the file lives."""
+    """Whether the simulator that has written the file is running."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
-        pass  # no locks here: ask for the pid
+        pass  # no locks on this file system: fall back to the pid
     else:
         if "nonce" in content:
             return False
@@ -200,5 +200,5 @@ def _has_owner(descriptor: int, content: dict[str, Any]) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:
-        pass  # somebody else's process
+        pass  # EPERM: the process exists and belongs to another user
     return True

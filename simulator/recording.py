@@ -1,7 +1,7 @@
-"""A recording of real traffic: requests and their responses as the stubs that replay them, in a TOML file.
+"""Recordings of real traffic: requests and responses, written as stubs to a TOML file.
 
-Each exchange is appended when it is over, so that a recorder that is killed has lost nothing. No token is written:
-neither Authorization nor what contains it.
+Each pair is appended as soon as it is complete, so that a killed recorder loses nothing. Tokens are not written:
+neither the Authorization header nor any value that contains the token.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in map(chr,
 
 
 class Recorder:
-    """Appends exchanges to a file.
+    """Appends requests and responses to a file.
 
     Args:
-        path: The file; must not exist, so that no recording is lost.
+        path: Path of the file; it must not exist, so that no recording is overwritten.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The file cannot be created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +46,7 @@ class Recorder:
             file.write(_HEADER)
 
     def record(self, service: Service, request: ReceivedRequest, response: Response) -> None:
-        """Append one exchange."""
+        """Append one request and its response."""
         lines = ["", "[[stub]]", "[stub.request]", f"method = {_quoted(request.method)}"]
         lines.append(f"path = {_quoted(service.below(request.path))}")
         lines += _body(request.body)
@@ -69,7 +69,7 @@ def read_recording(path: Path) -> list[Stub]:
     """Read the stubs of a recording.
 
     Raises:
-        StubError: It cannot be read, or something in it is wrong; the text begins with the file's name.
+        StubError: The file cannot be read, or is invalid; the text begins with the file's name.
     """
     try:
         return read_stubs(tomllib.loads(path.read_text("utf-8")))
@@ -85,6 +85,6 @@ def _body(body: bytes) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """A basic string of TOML."""
+    """Format a basic string of TOML."""
     quoted = text.encode("utf-8", "replace").decode().translate(_ESCAPES)
     return f'"{quoted}"'

@@ -1,4 +1,4 @@
-"""`eas_tw.testing.remote`, under its older name."""
+"""Deprecated name of `eas_tw.testing.remote`."""
 
 from eas_tw.testing.remote import DEFAULT_URL, TIMEOUT_S, EventStream, Remote, RemoteError, Unreachable
 

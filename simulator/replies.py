@@ -1,4 +1,4 @@
-"""What discovery has answered: the last reply of each service as it was served, and how many there were."""
+"""The last discovery reply of each service as it was sent, and the number of replies."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ MAX_PATH = 512
 
 @frozen
 class Reply:
-    """A reply of discovery, as it was served.
+    """A discovery reply, as it was sent.
 
     Attributes:
-        at: Seconds since the epoch.
-        service: Whose list was asked for.
-        path: Path and query, as sent; a long one is cut.
-        answer: What answered: a fault's type, `ok`, or `unknown_service`.
-        status: HTTP status; 0 for silence.
+        at: Time, in seconds since the epoch.
+        service: Name of the requested service.
+        path: Path and query, as sent; truncated if long.
+        answer: What determined the reply: a fault's type, `ok`, or `unknown_service`.
+        status: HTTP status; 0 for no response.
         body: The first bytes of the body, as text.
         body_bytes: Size of the whole body.
     """
@@ -37,19 +37,19 @@ class Reply:
 
 
 class Replies:
-    """The last discovery reply of each service, and the number of all."""
+    """The last discovery reply of each service, and the number of all replies."""
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all replies."""
         self.total = 0
         self.counts: dict[str, int] = {}
         self.latest: dict[str, Reply] = {}
 
     def note(self, at: float, service: str, path: str, answer: str, response: Response | None) -> None:
-        """Discovery has answered for a service, or has decided not to."""
+        """Record a reply for a service; `response` is `None` when none is sent."""
         self.total += 1
         self.counts[service] = self.counts.get(service, 0) + 1
         status, body = (response.status, response.body) if response else (0, b"")

@@ -1,8 +1,8 @@
-"""One request on its way through an instance, to one answer and one row in the journal.
+"""The handling of one request at an instance, up to one response and one row in the journal.
 
-The way: faults on the way in, the checks every instance makes (path, method, token), the rate limit, a worker, the
-processor, faults on the way out. At any point the client may leave, the instance hang or the time limit end it; a
-worker that has begun goes on, as the real one does.
+The order: faults before the work, the checks of every instance (path, method, token), the rate limit, a worker, the
+processor, faults on the response. At any point the client may disconnect, the instance hang or the time limit end the
+request; a worker that has begun continues, as in the real service.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _ALLOW = {"Allow": "POST"}
 
 
 class RequestHandler:
-    """One request of one instance.
+    """The handling of one request.
 
     Args:
-        instance: Whose.
-        request: What was asked.
+        instance: The instance.
+        request: The request.
     """
 
     __slots__ = (
@@ -63,7 +63,7 @@ class RequestHandler:
         self._is_over = False
 
     def answer(self) -> Answer | Deferred[Answer]:
-        """Begin, unless the instance hangs; what becomes of the request."""
+        """Begin, unless the instance hangs; returns the response, or a Deferred of it."""
         if self._instance.is_hung:
             self._instance.when_running(self._begin)
         else:
@@ -73,7 +73,7 @@ class RequestHandler:
         self._waiting = Deferred(self._left)
         return self._waiting
 
-    # -- the way in
+    # -- before the work
 
     def _begin(self) -> None:
         if self._is_over:
@@ -87,7 +87,7 @@ class RequestHandler:
         self._after(delay_s(self._faults, "upstream", instance.rng), self._suffer)
 
     def _suffer(self) -> None:
-        """Saying nothing goes before a status; those that change the answer come later."""
+        """Apply faults before the work; no response takes precedence over a status. Response faults come later."""
         for type_, end in _ENDINGS.items():
             for fault in self._faults:
                 if fault.type == type_ and not is_response_fault(fault):
@@ -140,7 +140,7 @@ class RequestHandler:
     # -- the work
 
     def work_s(self) -> float:
-        """How long a worker takes before it computes."""
+        """Draw the time that a worker takes before the processor runs, in seconds."""
         processing, instance = self._service.spec.processing, self._instance
         taken_s = 0.0 if processing.is_nothing else processing.draw(instance.rng)
         for fault in self._faults:
@@ -149,7 +149,7 @@ class RequestHandler:
         return taken_s
 
     def compute(self) -> Any:
-        """What a stub or the processor answers: bytes, a response, or a Deferred of one; or raises."""
+        """Run a stub or the processor; returns bytes, a response, or a Deferred of one; or raises."""
         service, request, processor = self._service, self._request, self._service.processor
         if service.stubs:
             return self._canned(service.stubs.answer(request, service.below(request.path)))
@@ -163,16 +163,16 @@ class RequestHandler:
         return Later(stub.delay_s, stub.response) if stub.delay_s else stub.response
 
     def _expire(self) -> None:
-        """The instance's own limit, queueing included; the connection is closed with it."""
+        """Answer 408 because the instance's time limit is over, queueing included, and close the connection."""
         self._limit = None
         if self._job is not None:
             self._job.withdraw()
         self.respond(_text(408, "the request took too long")._replace(close=True))
 
-    # -- the way out
+    # -- the response
 
     def respond(self, response: Response) -> None:
-        """Answer, unless that has been done or the time for it is over."""
+        """Answer, unless the request has been answered or has expired."""
         if self._is_over or self._is_answered:
             return
         self._is_answered = True
@@ -207,7 +207,7 @@ class RequestHandler:
             self._waiting.callback(answer)
 
     def _left(self, _: Deferred[Answer]) -> None:
-        """The connection is lost before there is an answer."""
+        """Handle the loss of the connection before there is a response."""
         self._is_over = True
         self._stop_limit()
         if self._timer is not None:
@@ -261,11 +261,11 @@ _ENDINGS: dict[str, Callable[[RequestHandler, Fault], None]] = {
     "reused": RequestHandler._say_reused,  # noqa: SLF001
     "http_status": RequestHandler._say_status,  # noqa: SLF001
 }
-"""What leaves nothing to compute, the strongest first."""
+"""Faults that replace the work, the strongest first."""
 
 
 class _WorkerJob:
-    """What a worker does for an exchange; it outlives an exchange that ended before."""
+    """A worker's job for a request. It continues when the request has ended before it."""
 
     __slots__ = ("_handler", "_instance", "_workers")
 
@@ -275,15 +275,15 @@ class _WorkerJob:
         self._workers = self._instance.workers
 
     def submit(self) -> bool:
-        """Wait for a worker; `False` when the queue is full."""
+        """Queue for a worker; `False` when the queue is full."""
         return self._workers.submit(self)
 
     def withdraw(self) -> None:
-        """Wait no longer; what has begun goes on."""
+        """Leave the queue; a job that has begun continues."""
         self._workers.withdraw(self)
 
     def begin(self) -> None:
-        """A worker has time."""
+        """Begin the work, because a worker is free."""
         taken_s = self._handler.work_s()
         if taken_s > 0:
             self._instance.later(taken_s, self._compute)

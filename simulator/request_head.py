@@ -1,4 +1,4 @@
-"""What a request's head must be for HTTP/1.1 and for this server, beyond what the parser checks. Pure."""
+"""Validation of a request's head by HTTP/1.1 and the limits of this server, beyond what the parser checks. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _HOST = re.compile(r"(?:\[[0-9A-Za-z:.%]+\]|[\w.~!$&'()*+,;=%-]*)(?::[0-9]*)?", 
 
 
 class RefusedRequest(Exception):
-    """A request that is not answered by a handler.
+    """A request that is answered with an error instead of being passed to the handler.
 
     Attributes:
-        status: HTTP status of the refusal.
+        status: HTTP status of the error.
     """
 
     def __init__(self, status: HTTPStatus, why: str) -> None:
@@ -28,19 +28,20 @@ class RefusedRequest(Exception):
 
 
 def check(method: str, target: str, version: str, headers: MutableMapping[str, str]) -> str:
-    """Check a head, and read its target.
+    """Validate a head, and parse its target.
 
     Args:
-        method: Such as `POST`.
-        target: As sent: a path, an absolute form as a proxy gets it, or `*`.
-        version: Such as `1.1`.
-        headers: Names in lower case. `host` is replaced by that of a target in absolute form (RFC 9112 §3.2.2).
+        method: HTTP method, such as `POST`.
+        target: Target as sent: a path, an absolute form as sent to a proxy, or `*`.
+        version: HTTP version, such as `1.1`.
+        headers: Header fields with names in lower case. `host` is replaced by that of a target in absolute form (RFC
+            9112 §3.2.2).
 
     Returns:
-        The path and query of the target, or `*`.
+        Path and query of the target, or `*`.
 
     Raises:
-        RefusedRequest: HTTP/1.1 forbids it, or this server cannot do it.
+        RefusedRequest: HTTP/1.1 forbids the head, or this server does not support it.
     """
     if version not in ("1.1", "1.0"):
         raise RefusedRequest(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"HTTP/{version} is not supported")

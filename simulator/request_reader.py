@@ -1,6 +1,6 @@
-"""From the bytes of a connection to whole requests: one parser, what it lets pass, and bounds.
+"""Reads complete requests from the bytes of a connection, with one parser, validation and limits.
 
-Knows no turn and no answer: the connection does.
+Does not know the order of requests or the responses: those belong to the connection.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _USUAL = (
     "Accept-Encoding",
 )
 _NAMES = {name.encode(): name.lower() for name in _USUAL}
-"""Names as clients usually spell them: looking one up costs a third of decoding it."""
+"""Header names as most clients spell them. A lookup takes a third of the time of decoding the name."""
 _JOINED = frozenset({"connection", "transfer-encoding"})
-"""Lists that frame messages: one that is repeated is one list (RFC 9110 §5.3), not the last of its lines."""
+"""Fields that frame messages and are lists: repeated lines form one list (RFC 9110 §5.3), so the last must not win."""
 
 
 class RequestReader:
     """Reads the requests of one connection, and calls its `head_came` and `request_came`.
 
     Attributes:
-        has_begun: Whether a part of a request is there, and not all of it.
+        has_begun: Whether a request has been received in part.
         wants_continue: Whether its client waits for `100 Continue` before it sends the body.
     """
 
@@ -51,9 +51,14 @@ class RequestReader:
         self._begin()
 
     def feed(self, data: bytes) -> Response | None:
-        """Read; the refusal, when what came cannot be answered: then nothing that follows can be read."""
-        # A header line, a trailer or a chunk extension without an end fires no callback: count what is fed since the
-        # last callback that bounds it.
+        """Parse received bytes.
+
+        Returns:
+            1. `None` when the bytes are valid so far.
+            2. An error response when they are not; nothing that follows on the connection can be parsed then.
+        """
+        # A header line, a trailer or a chunk extension without an end fires no callback, so the bytes that were fed
+        # since the last callback are counted here.
         if self._fed_bytes > MAX_HEAD_BYTES:
             self._note_problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the request is too large")
         self._fed_bytes += len(data)
@@ -69,11 +74,11 @@ class RequestReader:
         return self._problem
 
     def close(self) -> None:
-        """Read no more. The parser holds this object's methods: without the circle both need no collector."""
+        """Stop reading, and drop the parser: it refers to this object's methods, a cycle that needs the collector."""
         del self._parser
 
     def _head_without_upgrade(self) -> bytes:
-        """The same head again, on a parser that reads the body.
+        """Serialise the head again without its upgrade, for a parser that reads the body.
 
         A server may ignore an offered upgrade (RFC 9110 §7.8), but llhttp takes everything after such a head for the
         other protocol.
@@ -86,24 +91,24 @@ class RequestReader:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
-    # -- what the parser calls
+    # -- called by the parser
 
     def on_message_begin(self) -> None:
-        """A request begins (httptools)."""
+        """Begin a request (httptools)."""
         self._begin()
         self.has_begun = True
 
     def on_url(self, url: bytes) -> None:
-        """A piece of the target came (httptools)."""
+        """Collect a piece of the target (httptools)."""
         self._url += url
         self._head_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header field came, or a trailer (httptools)."""
+        """Collect a header field or a trailer field (httptools)."""
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > MAX_HEAD_BYTES:
             self._note_problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the request's head is too large")
-        elif not self._is_past_head:  # a trailer is no header field: it must not replace one (RFC 9110 §6.5.1)
+        elif not self._is_past_head:  # a trailer field must not replace a header field (RFC 9110 §6.5.1)
             key = _NAMES.get(name) or name.decode("latin-1").lower()
             text = value.decode("latin-1")
             if key in self._headers:
@@ -114,7 +119,7 @@ class RequestReader:
             self._headers[key] = text
 
     def on_headers_complete(self) -> None:
-        """The head is complete (httptools)."""
+        """Validate the complete head (httptools)."""
         self._is_past_head = True
         self._method = self._parser.get_method().decode("ascii")
         self._version = self._parser.get_http_version()
@@ -130,7 +135,7 @@ class RequestReader:
         self._connection.head_came(self._method, self._target)
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body came (httptools)."""
+        """Collect a piece of the body (httptools)."""
         self.wants_continue = False
         self._fed_bytes = 0
         self._body_bytes += len(body)
@@ -139,16 +144,17 @@ class RequestReader:
         elif not self._body:
             self._body = body
         else:
-            # One buffer that grows: a list would hold an object for each chunk, and a chunk may be one byte.
+            # One growing buffer: a list would hold an object for each chunk, and a chunk may be one byte.
             if isinstance(self._body, bytes):
                 self._body = bytearray(self._body)
             self._body += body
 
     def on_message_complete(self) -> None:
-        """The request is complete (httptools)."""
+        """Pass the complete request on (httptools)."""
         if self._problem is not None or self._is_upgrade:
             return
-        # Chunked framing in HTTP/1.0 is not to be trusted for a second request (RFC 9112 §6.1).
+        # After chunked framing in HTTP/1.0 the connection must be closed: a second request may be smuggled (RFC 9112
+        # §6.1).
         is_odd = self._version == "1.0" and "transfer-encoding" in self._headers
         request = ReceivedRequest(
             self._method,
@@ -175,6 +181,6 @@ class RequestReader:
         self.has_begun = self.wants_continue = False
 
     def _note_problem(self, status: HTTPStatus, why: str) -> None:
-        """The request cannot be answered, and what follows it cannot be read; the first reason stands."""
+        """Record that nothing more on the connection can be parsed, and why; the first reason is kept."""
         if self._problem is None:
             self._problem = Response(status, f"{why}\n".encode(), "text/plain; charset=utf-8", close=True)

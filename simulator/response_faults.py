@@ -1,7 +1,7 @@
-"""What faults do to an answer's bytes: each fault is a step from an answer to a stranger one.
+"""Response faults: each is a step that changes a response or its delivery.
 
-Pure: takes responses and an rng, gives wires. The order is fixed, whatever order the faults were made in: the body, the
-head, then how the bytes go out and how the connection ends.
+Pure: takes responses and an rng, returns wires. The order is fixed, independent of the order in which faults were
+added: first the body, then the head, then the delivery and the end of the connection.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from simulator.http1 import ReceivedRequest
 
 _TICK_S = 0.05
-"""A trickling answer comes in pieces of this length."""
+"""Seconds between two pieces of a response that is sent slowly."""
 
 
 def is_response_fault(fault: Fault) -> bool:
-    """Whether the fault lets the answer be made, and then changes how it looks or goes out."""
+    """Whether the fault leaves the work to the processor, and changes the response or its delivery."""
     return fault.type in _ON_BODIES or fault.type in _ON_BYTES or fault.type in _ON_WIRES or _cuts_the_body(fault)
 
 
 def delay_s(faults: Iterable[Fault], stream: str, rng: Random) -> float:
-    """How much later `latency` faults make one direction; they add up."""
+    """Sum the delays of the `latency` faults on one direction, in seconds."""
     total = 0.0
     for fault in faults:
         if fault.type == "latency" and fault.get("stream") == stream:
@@ -42,13 +42,13 @@ def delay_s(faults: Iterable[Fault], stream: str, rng: Random) -> float:
 
 
 def apply_response_faults(response: Response, faults: Sequence[Fault], rng: Random, request: ReceivedRequest) -> Wire:
-    """The answer as the faults let it go out.
+    """Apply the faults to a response.
 
     Args:
-        response: What was to be answered.
-        faults: Those that struck; those that change no response are ignored.
-        rng: For bytes and sizes.
-        request: What is answered.
+        response: The response without faults.
+        faults: The activated faults; those that change no response are ignored.
+        rng: Random source for bytes and sizes.
+        request: The request that is answered.
     """
     for fault in _of(faults, _ON_BODIES):
         response = response._replace(body=_ON_BODIES[fault.type](response.body, fault, rng))
@@ -116,7 +116,7 @@ _ON_BYTES: dict[str, Callable[[Response, Wire, Fault], Wire]] = {
 }
 
 
-# -- how the bytes go out, and how it ends
+# -- the delivery, and the end of the connection
 
 
 def _limit(wire: Wire, fault: Fault, _: Random) -> Wire:

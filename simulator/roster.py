@@ -1,4 +1,7 @@
-"""Who exists when, told from a scenario alone: so that a step about nobody is a mistake of the file, not of the run."""
+"""The instances that exist at each time of a scenario, derived from its steps alone.
+
+With it a step that names an instance that does not exist is reported when the file is read, not while it plays.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Roster:
-    """The instances of each service, as steps come and go.
+    """The instances of each service, updated step by step.
 
     Attributes:
-        services: The ids that exist now, by service.
-        ever: The ids that have existed, by service.
+        services: Ids of the instances that exist now, by service.
+        ever: Ids of the instances that have existed, by service.
     """
 
     def __init__(self, specs: Sequence[ServiceSpec]) -> None:
@@ -30,7 +33,7 @@ class Roster:
         self.ever = {name: dict(found) for name, found in self.services.items()}
 
     def take(self, step: TimelineStep) -> None:
-        """A step happens."""
+        """Apply a step."""
         if step.do == "add":
             self._add(step.service, step.count)
         elif step.do == "replace":
@@ -45,11 +48,11 @@ class Roster:
             self._remove(step.service, list(meant))
 
     def zones(self, service: str) -> Sequence[str]:
-        """The zones of a service."""
+        """Return the zones of a service."""
         return self._specs[service].zones
 
     def says(self, service: str) -> str:
-        """Who exists, for people."""
+        """Describe the existing instances of a service, for error messages."""
         return shortened(self.services[service])
 
     def _add(self, service: str, count: int) -> None:

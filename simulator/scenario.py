@@ -1,7 +1,8 @@
-"""A scenario file: what to simulate, what happens when, and what is expected of a client, in TOML.
+"""Scenario files in TOML: the services to simulate, a timeline, and expectations of a client.
 
-Everything is optional; `seed = 7` alone is valid. Whatever is wrong is said by its path: `$.timeline[2].fault.type:
-expected one of …`. `[client]` is for the demo, which alone knows what a client can be told.
+Every part is optional; `seed = 7` alone is valid. An error gives the path of the wrong value:
+`$.timeline[2].fault.type: expected one of …`. `[client]` is for the demo and is validated there, because only the demo
+imports the client.
 """
 
 from __future__ import annotations
@@ -24,23 +25,23 @@ DEFAULT_LENGTH_S = 30.0
 
 
 class ScenarioError(ValueError):
-    """A scenario that is not one; the text says where and what."""
+    """An invalid scenario; the text gives the path of the wrong value."""
 
 
 @frozen
 class Scenario:
-    """What a scenario file says; what it does not say is `None` or empty.
+    """The content of a scenario file; absent parts are `None` or empty.
 
     Attributes:
-        title: Its name.
-        story: What happens and why it matters, for people.
-        seed: Of every random draw.
-        length_s: How long a demo of it lasts.
-        services: What to simulate.
-        advertise: Host that discovery gives to others; empty for none.
-        client: Settings of the demo's client: `calls_per_s`, `service`, and any of the client's own.
-        timeline: What happens; faults that are there from the beginning are steps at 0.
-        expectations: What must be true of the account; without any, that no call is lost.
+        title: Title.
+        story: Description of what happens and why it matters, for people.
+        seed: Seed of all random draws.
+        length_s: Length of a demo of the scenario, in seconds.
+        services: Services to simulate.
+        advertise: Host that discovery gives to clients; empty for none.
+        client: Settings of the demo's client: `calls_per_s`, `service`, and any of `ClientConfig`.
+        timeline: Steps; faults that are active from the beginning are steps at 0.
+        expectations: Expectations of the traffic; without any, that no call is lost.
     """
 
     title: str = ""
@@ -55,23 +56,24 @@ class Scenario:
 
 
 def find(path: Path) -> Path:
-    """The file that is meant: a path, or the name of a scenario in the gallery."""
+    """Find the file of a path, or of the name of a built-in scenario."""
     in_gallery = GALLERY / f"{path.name}.toml"
     return in_gallery if path == Path(path.name) and not path.exists() and in_gallery.exists() else path
 
 
 def gallery() -> list[Path]:
-    """The scenarios that come with the simulator."""
+    """Return the built-in scenarios."""
     return sorted(GALLERY.glob("*.toml"))
 
 
 def read(path: Path) -> Scenario:
-    """The scenario in a file, or in the gallery.
+    """Read a scenario from a file, or a built-in one by name.
 
     Raises:
-        ScenarioError: There is no such file, or it is not a scenario.
+        ScenarioError: There is no such file, or it is not a valid scenario.
     """
-    # Imported here: the reader needs what the timeline needs, which a mere value does not.
+    # Imported here: the reader imports the timeline and the fleet, which a module that only needs the values should
+    # not.
     from simulator.scenario_reader import parse  # noqa: PLC0415
 
     try:

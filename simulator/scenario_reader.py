@@ -1,4 +1,4 @@
-"""From TOML's tables to a scenario's values; every mistake with the path of what is wrong."""
+"""Builds a scenario from TOML's tables; every error gives the path of the wrong value."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _EXPECT_FIELDS = ("what", "of", "min", "max", "is", "from_s", "until_s")
 
 
 def parse(given: dict[str, Any]) -> Scenario:
-    """The scenario that the tables describe.
+    """Build the scenario that the tables describe.
 
     Raises:
-        ScenarioError: They describe none; the text begins with the path of what is wrong.
+        ScenarioError: The tables are invalid; the text begins with the path of the wrong value.
     """
     known("$", given, _FIELDS, "a scenario")
     services = tuple(_service(f"$.services[{at}]", row) for at, row in enumerate(tables(given, "services")))
@@ -88,7 +88,7 @@ def _service(path: str, row: dict[str, Any]) -> ServiceSpec:
 
 
 def _timeline(rows: Sequence[dict[str, Any]], roster: Roster) -> list[TimelineStep]:
-    """Checked in the order of time, with a roll of who exists then."""
+    """Read the steps in the order of time, and validate each against the instances that exist then."""
     timed = [
         (number(f"$.timeline[{at}].at_s", row.get("at_s"), 0, MAX_LENGTH_S), at, row) for at, row in enumerate(rows)
     ]

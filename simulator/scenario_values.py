@@ -1,4 +1,4 @@
-"""The values of a scenario's tables, checked; what is wrong is said by its path, as a `ScenarioError`."""
+"""Validation of the values in a scenario's tables; errors are `ScenarioError`s with the path of the wrong value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def tables(given: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """The rows of `[[name]]`."""
+    """Return the rows of `[[name]]`."""
     rows = given.get(name, [])
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         wrong(f"$.{name}", f"[[{name}]] tables", rows)
@@ -20,21 +20,21 @@ def tables(given: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def table(path: str, given: Any) -> dict[str, Any]:
-    """A table."""
+    """Return a table."""
     if not isinstance(given, dict):
         wrong(path, "a table", given)
     return given
 
 
 def text(path: str, given: Any) -> str:
-    """A string."""
+    """Return a string."""
     if not isinstance(given, str):
         wrong(path, "a string", given)
     return given
 
 
 def number(path: str, given: Any, low: float, high: float, *, whole: bool = False) -> float:
-    """A number within bounds."""
+    """Return a number from `low` to `high`; with `whole` an integer."""
     kinds = int if whole else (int, float)
     if not isinstance(given, kinds) or isinstance(given, bool) or not low <= given <= high:
         bounds = (f" ≥ {low:.10g}" if low > -inf else "") + (f" and ≤ {high:.10g}" if high < inf else "")
@@ -43,17 +43,17 @@ def number(path: str, given: Any, low: float, high: float, *, whole: bool = Fals
 
 
 def known(path: str, given: dict[str, Any], known: Sequence[str], what: str) -> None:
-    """No name that is not known."""
+    """Check that a table has only known keys."""
     for name in given:
         if name not in known:
             fail(f"{path}.{name}", f"unknown; {what} has {', '.join(known)}")
 
 
 def wrong(path: str, expected: str, got: Any) -> Never:
-    """Say what was expected there."""
+    """Raise the error that a value is not what was expected."""
     raise ScenarioError(f"{path}: expected {expected}, got {repr(got)[:60]}")
 
 
 def fail(path: str, why: str) -> Never:
-    """Say what is wrong there."""
+    """Raise an error with a path."""
     raise ScenarioError(f"{path}: {why}")

@@ -1,4 +1,4 @@
-"""What a service is to be: the specification from which a fleet is started and to which a reset goes back."""
+"""The specification of a service, from which its fleet is started and to which a reset returns."""
 
 from __future__ import annotations
 
@@ -21,14 +21,19 @@ MAX_WORKERS = 10_000
 MAX_QUEUE = 1_000_000
 MAX_RATE = 1e6
 WORKERS, QUEUE, KEEPALIVE_S = 5, 64, 5.0
-"""The defaults of EAS: worker threads, queued requests, and `rpc.keepalive`."""
+"""Defaults of EAS: worker threads, length of the queue, and `rpc.keepalive` in seconds."""
 
 GATEWAY_MODES = ("fail", "retry", "avoid")
-"""It answers 502; it tries the other registered instances first; it leaves out those that refuse connections."""
+"""What the gateway does when an instance refuses the connection.
+
+1. `fail`: it answers 502.
+2. `retry`: it tries the other registered instances.
+3. `avoid`: it does not choose instances that refuse connections.
+"""
 
 
 class SpecError(ValueError):
-    """A service that cannot be; the text says why."""
+    """An invalid specification; the text says why."""
 
 
 def _duration(given: Any) -> Duration:
@@ -44,17 +49,18 @@ class ServiceSpec:
 
     Attributes:
         name: `service` or `group/service`.
-        instances: How many.
-        weights: Of the first, second, … instance; 100 for those not named.
-        token: What callers must know; empty for nothing.
-        processor: A name `processors.find` knows, or a callable; empty for what suits the service.
-        workers: How many requests an instance computes at a time.
-        queue: How many more wait; what comes then is answered 450.
-        processing: How long a worker takes, before the processor: a `Duration`, or what `Duration.parse` takes.
-        keepalive_s: A request not answered after this (queueing included) is answered 408 and its connection closed; 0
-            for no limit.
-        rate_limit: Requests an instance takes in a second; what comes then is answered 429. `None` for no limit.
-        zones: Availability zones; instances are dealt out to them in turn.
+        instances: Number of instances.
+        weights: Weights of the first, second, … instance; 100 for the others.
+        token: Token that requests must carry; empty for none.
+        processor: A name that `processors.find` knows, or a callable; empty to choose by the service's name.
+        workers: Number of requests that an instance computes at a time.
+        queue: Number of requests that wait for a worker; further ones are answered with 450.
+        processing: Time that a worker takes before the processor runs: a `Duration`, or what `Duration.parse` accepts.
+        keepalive_s: Seconds, queueing included, after which an unanswered request is answered with 408 and its
+            connection closed; 0 for no limit.
+        rate_limit: Requests per second that an instance accepts; further ones are answered with 429. `None` for no
+            limit.
+        zones: Availability zones, to which the instances are assigned in turn.
         gateway: What the gateway does when an instance refuses connections: one of `GATEWAY_MODES`.
         capture_bytes: Bytes of each request's and response's body that the journal keeps, with the headers; `None` for
             neither.
@@ -110,20 +116,20 @@ class ServiceSpec:
             raise SpecError(f"service {self.name}: {name} must be {noun} from {low:g} to {high:g}, got {value!r}")
 
     def weight(self, number: int) -> float:
-        """The weight of the instance of that number."""
+        """Return the weight of the instance with this number."""
         return self.weights[number] if number < len(self.weights) else 100
 
     def zone(self, number: int) -> str:
-        """The zone of the instance of that number."""
+        """Return the zone of the instance with this number."""
         return self.zones[number % len(self.zones)] if self.zones else ""
 
 
 DEFAULT_SERVICES = (ServiceSpec("mnist_saved_model_example"),)
-"""What is simulated when nobody says what."""
+"""The services that are simulated when none are specified."""
 
 
 def check_weight(weight: Any) -> float:
-    """`weight`, or a `SpecError`."""
+    """Validate a weight; raise `SpecError` if it is invalid."""
     if isinstance(weight, int | float) and not isinstance(weight, bool) and 0 <= weight <= 2**31 - 1:
         return weight
     raise SpecError(f"weight must be a number ≥ 0, got {weight!r}")

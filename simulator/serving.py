@@ -1,6 +1,6 @@
-"""Serving until a signal: the banner, the ready file, the log.
+"""Serving until a signal, with the banner, the ready file and the log.
 
-The one module of the simulator that knows a process: it installs nothing, but runs the global reactor.
+It is the only module of the simulator that uses the process and the global reactor.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ def serve(
     show_token: bool,
     prepare: Callable[[Simulator], object] = lambda _: None,
 ) -> int:
-    """Run a simulator until INT or TERM; the exit code.
+    """Run a simulator until INT or TERM, and return the exit code.
 
     Args:
-        options: Of the command line.
-        services: What to simulate.
-        steps: What happens when.
-        seed: Of all random choices.
+        options: Parsed command line.
+        services: Services to simulate.
+        steps: Timeline.
+        seed: Seed of all random draws.
         show_token: Whether the banner may print the token.
         prepare: Called with the simulator before it listens.
     """
@@ -106,7 +106,7 @@ def _begin(
     *,
     show_token: bool,
 ) -> None:
-    """Say that everything listens, and begin the story; whatever fails ends the process."""
+    """Start the simulator, report that it listens, and start the timeline; a failure ends the process."""
     teller = _Teller(lifetime)
     if options.until_eof:
         lifetime.end_with_stdin()
@@ -121,16 +121,16 @@ def _begin(
     teller.is_ready = teller.tell("ready; INT or TERM ends it")
     if teller.is_ready and steps:
         timeline = Timeline(world, steps, lambda step: teller.tell(world.mask(f"{step.at_s:7.1f} s  {step}")))
-        # A reset goes back to the beginning, and so does the story.
+        # A reset returns to the initial state, so the timeline starts again.
         world.on_reset.append(timeline.start)
         timeline.start()
 
 
 class _Teller:
-    """Prints; when that fails, the process ends: nobody could learn what to ask, or what happens.
+    """Prints lines; ends the process when that fails, because the ports and events could not be reported.
 
     Attributes:
-        is_ready: Whether it is known that everything listens. A pipe that closes afterwards is no failure.
+        is_ready: Whether the banner has been printed. A pipe that is closed afterwards is not a failure.
     """
 
     def __init__(self, lifetime: Lifetime) -> None:
@@ -138,7 +138,7 @@ class _Teller:
         self.is_ready = False
 
     def tell(self, line: str) -> bool:
-        """Print a line at once; whether that was possible."""
+        """Print a line and flush; return whether that was possible."""
         try:
             print(line, flush=True)
         except OSError as error:
@@ -151,7 +151,7 @@ class _Teller:
 
 
 def banner(world: Simulator, *, show_token: bool) -> str:
-    """What is simulated, and lines to copy and paste."""
+    """Format the banner: the simulated services, and lines to copy and paste."""
     lines = [f"EAS simulator at {world.url}   admin {world.admin_url}   seed {world.seed}", ""]
     for service in world.services.values():
         instances = service.instances.values()
@@ -180,7 +180,7 @@ _FIRST = "  # first: export EAS_TOKEN=… with the service's token, which you ga
 
 
 def _how_to_call(url: str, service: Service, *, show_token: bool) -> list[str]:
-    """For a shell, and for Python's prompt, where a blocking client is the one that can be typed."""
+    """Format example calls for a shell and for Python's prompt, the latter with the blocking client."""
     header = ' -H "Authorization: $EAS_TOKEN"' if service.token else ""
     variable = [f"  export EAS_TOKEN={service.token}"] if show_token else [_FIRST]
     given = repr(service.token) if show_token or not service.token else 'os.environ["EAS_TOKEN"]'
@@ -196,14 +196,14 @@ def _how_to_call(url: str, service: Service, *, show_token: bool) -> list[str]:
         "  client.set_endpoint_type(ENDPOINT_TYPE_DIRECT)",
         "  client.init()",
     ]
-    # A tensor is not typed into a shell: Python writes it first.
+    # A tensor cannot be typed into a shell, so Python writes the request first.
     if is_model:
         return [*python, *_CALL_MODEL.splitlines()[1:], "", *curl]
     return [*curl, *python, '  print(client.predict("[1]"))']
 
 
 def ready(world: Simulator) -> dict[str, Any]:
-    """What the ready file says."""
+    """Return the content of the ready file."""
     return {
         "pid": os.getpid(),
         "url": world.url,
@@ -224,14 +224,14 @@ def ready(world: Simulator) -> dict[str, Any]:
 
 
 def _allow_many_connections() -> None:
-    """A connection is a descriptor, and the usual limit of 1,024 is soon reached."""
+    """Raise the limit on open files: each connection needs a descriptor, and the usual limit is 1,024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class _MaskedFile:
-    """What a log observer writes to, without tokens."""
+    """The file of a log observer; masks tokens."""
 
     def __init__(self, file: TextIO, mask: Callable[[str], str]) -> None:
         self._file = file
@@ -239,11 +239,11 @@ class _MaskedFile:
         self.encoding = file.encoding
 
     def write(self, text: str) -> None:
-        """Write, masked."""
+        """Write a text with its tokens masked."""
         self._file.write(self._mask(text))
 
     def flush(self) -> None:
-        """Write what is buffered."""
+        """Flush the stream."""
         self._file.flush()
 
 

@@ -1,7 +1,6 @@
-"""The simulator in one object: services, control plane, admin API, faults and journal on one reactor.
+"""The simulator: services, control plane, admin API, faults and journal on one reactor.
 
-Takes its reactor and a seed, and nothing else from outside: the same code runs on real sockets and on a virtual
-network.
+Its only inputs from outside are the reactor and a seed, so the same code runs on real sockets and on a virtual network.
 """
 
 from __future__ import annotations
@@ -42,17 +41,17 @@ _MAX_PORT = 65_535
 
 
 class Simulator(TwistedService):
-    """A fake EAS; an `IService`, so an `Application` can own it, and a context manager for `async with`.
+    """A simulated EAS. It is an `IService`, which an `Application` can own, and a context manager for `async with`.
 
     Args:
-        reactor: Network and time.
-        seed: Of every random draw.
-        host: Address everything listens on.
-        port: Of control plane and admin API; 0 for any that is free.
-        services: What to simulate.
-        spread_ips: Whether each instance has a loopback address of its own and the documented port 50000.
-        advertise: Host that discovery gives as every instance's, a name or an address; empty for where it listens, or
-            when that is all addresses, where a request came in.
+        reactor: Reactor that provides network and clock.
+        seed: Seed of all random draws.
+        host: Address on which everything listens.
+        port: Port of control plane and admin API; 0 for any that is free.
+        services: Services to simulate.
+        spread_ips: Whether each instance has its own loopback address and the documented port 50000.
+        advertise: Host name or address that discovery gives for every instance. Empty for the address on which it
+            listens, or, if that is a wildcard, the address to which the request was sent.
         instance_port: Port of the first instance, from which the others count up; 0 for any that are free.
 
     Attributes:
@@ -118,7 +117,7 @@ class Simulator(TwistedService):
         self.on_capture: list[Callable[[Service, ReceivedRequest, Response], None]] = []
 
     def stream(self, name: str) -> Random:
-        """The random stream for one purpose."""
+        """Return the random stream of one purpose."""
         if name not in self._streams:
             self._streams[name] = Random(f"{self.seed}/{name}")
         return self._streams[name]
@@ -129,23 +128,26 @@ class Simulator(TwistedService):
         return self.authority_to(None)
 
     def authority_to(self, connection: ServerConnection | None) -> str:
-        """Host and port of the endpoint, for who asks on a connection."""
+        """Return host and port of the endpoint, as the client of a connection can reach it."""
         return f"{bracketed(self.advertised.to(connection))}:{self._address.port}"
 
     @property
     def url(self) -> str:
-        """The endpoint: what a client is given."""
+        """The endpoint's URL, with which a client is configured."""
         return f"http://{self.authority}"
 
     def ip_to(self, ip: str, connection: ServerConnection | None = None) -> str:
-        """The address of an instance that listens on `ip`, for who asks on a connection; without one, for us."""
+        """Return the address of an instance that listens on `ip`, as the client of a connection can reach it.
+
+        Without a connection it is the address for this machine.
+        """
         return self.advertised.to(connection) if ip == self.host else ip
 
     def port_of(self, instance_id: str) -> int:
-        """Where an instance is to listen, the same whenever it is made anew; 0 for any port.
+        """Return the port of an instance, the same whenever it is created again; 0 for any port.
 
         Raises:
-            SpecError: No port is left.
+            SpecError: All ports above `instance_port` are in use.
         """
         if not self._instance_port:
             return 0
@@ -156,16 +158,16 @@ class Simulator(TwistedService):
 
     @property
     def admin_url(self) -> str:
-        """Where the admin API is."""
+        """The URL of the admin API."""
         return self.url + ADMIN
 
     @property
     def connections(self) -> list[Any]:
-        """Open connections of the endpoint."""
+        """The open connections of the endpoint."""
         return list(self._server.connections)
 
     def instance(self, instance_id: str) -> SimulatedInstance:
-        """The instance of that id, of whichever service."""
+        """Return the instance of that id, of any service."""
         for service in self.services.values():
             if instance_id in service.instances:
                 return service.instances[instance_id]
@@ -173,14 +175,14 @@ class Simulator(TwistedService):
 
     @property
     def uptime_s(self) -> float:
-        """How long it has been listening."""
+        """Seconds since it began to listen."""
         return float(self.reactor.seconds() - self.began)
 
     def add_service(self, spec: ServiceSpec) -> Service:
-        """Start one more service; it stays through a reset.
+        """Start one more service; a reset keeps it.
 
         Raises:
-            SpecError: There is one of that name.
+            SpecError: There is a service of that name.
         """
         if spec.name in self.services:
             raise SpecError(f"service {spec.name} is named twice")
@@ -194,19 +196,19 @@ class Simulator(TwistedService):
         return service
 
     def remove_service(self, name: str) -> Deferred[Any]:
-        """End a service and the faults on it; fires when its ports and connections are gone."""
+        """Stop a service and remove its faults; fires when its ports and connections are closed."""
         for fault in [fault for fault in self.faults if fault.target.service == name]:
             self.faults.remove(fault.name)
         self.mask.retire(name)
         return self.services.pop(name).stop()
 
     def startService(self) -> None:
-        """Listen, everywhere (`IService`)."""
+        """Listen on all ports (`IService`)."""
         super().startService()  # type: ignore[no-untyped-call]
         self.start()
 
     def stopService(self) -> Deferred[Any]:
-        """End everything (`IService`); fires when every port and connection is gone."""
+        """Stop everything (`IService`); fires when every port and connection is closed."""
         super().stopService()  # type: ignore[no-untyped-call]
         return self.stop()
 
@@ -218,10 +220,10 @@ class Simulator(TwistedService):
         await self.stop()
 
     def start(self) -> Deferred[Simulator]:
-        """Listen, everywhere.
+        """Listen on all ports.
 
         Raises:
-            CannotListenError: The port is taken; nothing listens then.
+            CannotListenError: A port is in use; then no port listens.
         """
         self.began = self.reactor.seconds()
         self._address.listen(self._server)
@@ -234,7 +236,7 @@ class Simulator(TwistedService):
         return succeed(self)
 
     def stop(self) -> Deferred[Any]:
-        """End everything; fires when every port and connection is gone."""
+        """Stop everything; fires when every port and connection is closed."""
         self._timers.cancel()
         gone = DeferredList(
             [self._address.give_up(), self._server.when_empty(), *(s.stop() for s in self.services.values())]
@@ -243,7 +245,7 @@ class Simulator(TwistedService):
         return gone
 
     def reset(self, seed: int | None = None) -> Deferred[Any]:
-        """Back to the beginning: states, weights, registrations; no faults, an empty journal, the rng as seeded."""
+        """Return to the initial state: instances as specified, no faults, an empty journal, the rng as seeded."""
         if seed is not None:
             self.seed = seed
         for name, rng in self._streams.items():
@@ -259,7 +261,7 @@ class Simulator(TwistedService):
         return done
 
     def captured(self, service: Service, number: int, request: ReceivedRequest, response: Response | None) -> None:
-        """Keep the headers and bodies of a row of the journal, for a service that asks for it."""
+        """Keep the headers and bodies of a row of the journal, for a service that enables it."""
         limit = service.spec.capture_bytes or 0
         asked = Message(request.headers, request.body[:limit], len(request.body))
         answered = None
@@ -272,11 +274,11 @@ class Simulator(TwistedService):
         self.journal.captures.keep(number, Capture(asked, answered))
 
     def later(self, seconds: float, act: Callable[..., Any], *arguments: Any) -> None:
-        """Act after a while, unless the simulator stops before."""
+        """Call `act` after `seconds`, unless the simulator stops before."""
         self._timers.later(seconds, act, *arguments)
 
     def settled(self) -> Deferred[Any]:
-        """Fires when what faults have changed about listening is in effect."""
+        """Return a Deferred that fires when all changes of listening that faults have caused are in effect."""
         waiting, self._settling = self._settling, []
         return DeferredList(waiting)
 

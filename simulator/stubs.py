@@ -1,7 +1,7 @@
-"""Canned responses of a service: which requests they answer, with what, and how often they did.
+"""Stubs: canned responses of a service, with the requests that they match and the number of their uses.
 
-For tests of an application: WireMock's stub mappings, in the same words. The stubs of a service are asked before its
-processor; a service that has stubs answers a request that none of them matches with 404, so that a test sees it.
+They are for tests of an application, and use the terms of WireMock's stub mappings. Stubs take precedence over the
+service's processor. A service that has stubs answers an unmatched request with 404, so that a test notices it.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ _ABSENT: Any = object()
 
 
 class StubError(ValueError):
-    """A stub that cannot be; the text begins with the path of what is wrong."""
+    """An invalid stub; the text begins with the path of the wrong value."""
 
 
 @frozen
 class RequestPattern:
-    """Which requests a stub answers: those that have all of this.
+    """The requests that a stub answers; all conditions must hold.
 
     Attributes:
         method: HTTP method; empty for any.
         path: Path below the service's own, such as `/v1/chat/completions`; `None` for any.
-        query: Fields the query must have, among others.
-        headers: Header fields the request must have, among others; names in lower case.
-        body: The whole body; `None` for any.
+        query: Query fields that must be present.
+        headers: Header fields that must be present; names in lower case.
+        body: The exact body; `None` for any.
         contains: Bytes that the body must contain.
-        json: The JSON value the body must be; `_ABSENT` for any.
+        json: The JSON value of the body; `_ABSENT` for any.
     """
 
     method: str = ""
@@ -59,7 +59,7 @@ class RequestPattern:
     json: Any = _ABSENT
 
     def matches(self, request: ReceivedRequest, path: str) -> bool:
-        """Whether the stub answers a request whose path below the service's own is `path`."""
+        """Whether the stub answers a request; `path` is its path below the service's own."""
         return (
             self.method in ("", request.method)
             and self.path in (None, path)
@@ -81,7 +81,7 @@ class RequestPattern:
     def __str__(self) -> str:
         parts = [self.method or "any method", self.path if self.path is not None else "any path"]
         parts += [f"?{name}={value}" for name, value in self.query.items()]
-        # Values of headers may be secrets.
+        # Only the names of headers are shown: their values may be secrets.
         parts += [f"header {name}" for name in self.headers]
         if self.body is not None or self.contains or self.json is not _ABSENT:
             parts.append("with a body")
@@ -93,8 +93,8 @@ class StubResponse:
     """One canned response.
 
     Attributes:
-        response: What is sent, unless `forward` says where to ask.
-        delay_s: How long a worker takes before it answers.
+        response: The response, used unless `forward` is set.
+        delay_s: Seconds that a worker takes before it answers.
         forward: URL of a program that answers instead; empty for none.
     """
 
@@ -105,14 +105,14 @@ class StubResponse:
 
 @define
 class Stub:
-    """A stub at work.
+    """A stub with its counters.
 
     Attributes:
-        name: Unique in its service.
-        request: Which requests it answers.
-        responses: Its responses, one after the other; the last one again and again.
-        times: How many requests it answers at most; `None` for any number.
-        hits: How many it has answered.
+        name: Name, unique in its service.
+        request: The requests that it answers.
+        responses: Its responses, used in order; the last one is repeated.
+        times: Greatest number of requests that it answers; `None` for no limit.
+        hits: Number of requests that it has answered.
     """
 
     name: str
@@ -138,7 +138,7 @@ class Stubs:
 
     Attributes:
         unmatched: The last requests that no stub matched, each as `METHOD path`.
-        unmatched_total: How many there were.
+        unmatched_total: Number of all unmatched requests.
     """
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ class Stubs:
         """Add a stub; one of the same name is replaced.
 
         Raises:
-            StubError: There are too many.
+            StubError: The service has too many stubs.
         """
         if len(self._stubs) >= MAX_STUBS and stub.name not in self._stubs:
             raise StubError(f"$: a service has at most {MAX_STUBS} stubs")
@@ -187,15 +187,15 @@ class Stubs:
 
 
 def read_stub(given: Any, name: str, where: str = "$") -> Stub:
-    """Read a stub from its JSON or TOML form.
+    """Parse a stub from its JSON or TOML form.
 
     Args:
-        given: A table of `name`, `request`, `responses`, `times`.
-        name: The stub's name, when the table has none.
-        where: Path of the table, for errors.
+        given: A table with `name`, `request`, `responses` and `times`.
+        name: Name of the stub if the table has none.
+        where: Path of the table, for error messages.
 
     Raises:
-        StubError: Something is wrong.
+        StubError: The table is invalid.
     """
     table = _table(given, where, _STUB_FIELDS)
     responses = table.get("responses", [{}])
@@ -213,10 +213,10 @@ def read_stub(given: Any, name: str, where: str = "$") -> Stub:
 
 
 def read_stubs(document: Mapping[str, Any]) -> list[Stub]:
-    """Read the stubs of a recording: the tables `[[stub]]` of a TOML file.
+    """Parse the stubs of a recording: the tables `[[stub]]` of a TOML file.
 
     Raises:
-        StubError: Something is wrong.
+        StubError: A table is invalid.
     """
     tables = _table(document, "$", ("stub",)).get("stub", [])
     if not isinstance(tables, list):
@@ -260,7 +260,7 @@ def _read_response(given: Any, where: str) -> StubResponse:
 
 
 def _loopback(url: str, where: str) -> str:
-    # The admin API must not become a way to send requests anywhere.
+    # Only loopback URLs: otherwise the admin API could be used to send requests to any host.
     if url and not url.startswith(("http://127.0.0.1:", "http://[::1]:")):
         raise StubError(f"{where}: expected a URL on 127.0.0.1 or [::1], got {url[:60]!r}")
     return url

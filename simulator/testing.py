@@ -1,4 +1,4 @@
-"""`eas_tw.testing`, under its older name."""
+"""Deprecated name of `eas_tw.testing`."""
 
 from eas_tw.testing import RemoteService, SimulatorFailed, start_service, subprocess_simulator
 

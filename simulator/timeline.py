@@ -1,7 +1,7 @@
-"""What happens when: the steps of a scenario, as values, and the clock that carries them out on a simulator.
+"""The timeline: the steps of a scenario as values, and the scheduler that carries them out on a simulator.
 
-A step has a moment, a verb and what the verb is about. The table of verbs is all there is: reading, checking, acting
-and the documentation go by its rows.
+A step has a time, a verb and the verb's arguments. Reading, validation, execution and the documentation all use the
+table of verbs.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ _log = Logger(namespace="simulator.timeline")
 
 @frozen
 class TimelineStep:
-    """One turn of a story.
+    """One step of a timeline.
 
     Attributes:
         at_s: Seconds from the beginning.
         do: A key of `VERBS`.
-        says: What it means, for people.
-        service: Whose instances; the only service when empty.
-        instances: Ids of the instances that are meant; empty for all of the service, or of the zone.
-        zone: Only instances in it.
-        fault: For `fault`.
-        name: For `heal`: which fault; empty for all.
-        weight: For `reweigh` and `add`.
-        count: For `add`.
-        grace_s: For `terminate`.
-        calls_per_s: For `traffic`.
+        says: Description, for people.
+        service: Name of the service; empty for the only one.
+        instances: Ids of the instances; empty for all of the service or of the zone.
+        zone: Zone to which the instances are restricted; empty for all.
+        fault: For `fault`: the fault to add.
+        name: For `heal`: name of the fault to remove; empty for all.
+        weight: For `reweigh` and `add`: the weight.
+        count: For `add`: number of instances.
+        grace_s: For `terminate`: seconds until the instance is stopped in any case.
+        calls_per_s: For `traffic`: rate of the client's calls.
     """
 
     at_s: float
@@ -70,12 +70,12 @@ class TimelineStep:
 
 @frozen
 class Verb:
-    """What a step can do.
+    """A verb of the timeline.
 
     Attributes:
-        says: One line for people.
-        takes: The step's fields it reads, beside `at_s`, `do` and `says`.
-        act: Does it; `None` when it is not the simulator that acts.
+        says: Description, one line.
+        takes: Fields of the step that it uses, beside `at_s`, `do` and `says`.
+        act: Carries the step out; `None` if the player of the scenario does.
     """
 
     says: str
@@ -95,7 +95,7 @@ def _each(says: str, act: Callable[[SimulatedInstance, TimelineStep], Any], *tak
 
 
 def meant(world: Simulator, step: TimelineStep) -> list[SimulatedInstance]:
-    """The instances a step is about; those that exist no longer are left out."""
+    """Return the instances of a step; those that no longer exist are left out."""
     return [
         instance
         for instance in list(_service(world, step).instances.values())
@@ -156,8 +156,8 @@ class Timeline:
     """Carries out steps, each at its time.
 
     Args:
-        world: On which simulator.
-        steps: What, in any order.
+        world: The simulator.
+        steps: The steps, in any order.
         told: Called with each step when it is done.
     """
 
@@ -170,7 +170,7 @@ class Timeline:
         self._timers = Timers(world.reactor)
 
     def start(self) -> None:
-        """Begin, or begin again; what is due at 0 is done when this returns."""
+        """Start or restart; the steps at 0 are done when this returns."""
         self.stop()
         for step in self._steps:
             if step.at_s <= 0:
@@ -179,7 +179,7 @@ class Timeline:
                 self._timers.later(step.at_s, self._do, step)
 
     def stop(self) -> None:
-        """Do nothing more."""
+        """Cancel the remaining steps."""
         self._timers.cancel()
 
     def _do(self, step: TimelineStep) -> None:
@@ -188,6 +188,7 @@ class Timeline:
             if act is not None:
                 act(self._world, step)
         except Exception:  # noqa: BLE001
-            # The fleet may have been changed by others meanwhile; one step that cannot be is not the story's end.
+            # The fleet may have been changed through the admin API. A step that is impossible now must not stop the
+            # timeline.
             _log.failure("a step of the scenario failed: {step}", step=str(step))
         self._told(step)

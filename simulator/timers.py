@@ -1,4 +1,4 @@
-"""Timers that end with their owner."""
+"""Delayed calls that are cancelled together with their owner."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 class Timers:
-    """Calls that are due later, all of which can be taken back.
+    """A set of delayed calls that can be cancelled together.
 
     Args:
-        clock: Whose time.
+        clock: Clock of the calls.
     """
 
     def __init__(self, clock: Any) -> None:
@@ -21,13 +21,13 @@ class Timers:
         self._number = 0
 
     def later(self, seconds: float, act: Callable[..., Any], *arguments: Any) -> None:
-        """Act after a while."""
+        """Call `act` after `seconds`."""
         self._number += 1
         number = self._number
         self._waiting[number] = self._clock.callLater(seconds, self._due, number, act, *arguments)
 
     def cancel(self) -> None:
-        """Take back all that are not due yet."""
+        """Cancel all calls that are still pending."""
         waiting, self._waiting = self._waiting, {}
         for timer in waiting.values():
             timer.cancel()

@@ -1,4 +1,4 @@
-"""Words that several errors share."""
+"""Phrases that several error messages share."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ _MANY = 8
 
 
 def shortened(names: Iterable[str]) -> str:
-    """Names with commas, of many the first ones; `none` for none."""
+    """Join names with commas, truncated if there are many; `none` for none."""
     found = list(names)
     return (", ".join(found[:_MANY]) or "none") + (", …" if len(found) > _MANY else "")

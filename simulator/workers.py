@@ -1,6 +1,6 @@
-"""The workers of one instance, the queue before them, and the limit on the rate.
+"""The workers of one instance, their queue, and the rate limit.
 
-EAS processors have 5 workers and a queue of 64 by default; a request that finds both full is answered 450.
+EAS processors have 5 workers and a queue of 64 by default; a request that finds both full is answered with 450.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ _ROUNDING = 1e-9
 
 
 class Job(Protocol):
-    """What a worker does."""
+    """A unit of work."""
 
     def begin(self) -> None:
-        """A worker has time; `Workers.done` must be called when it has ended."""
+        """Begin, because a worker is free; `Workers.done` must be called when the job has ended."""
 
 
 class Workers:
     """Workers and their queue.
 
     Args:
-        count: How many jobs run at a time.
-        queue: How many more may wait.
+        count: Number of jobs that run at a time.
+        queue: Number of further jobs that may wait.
     """
 
     def __init__(self, count: int, queue: int) -> None:
@@ -39,11 +39,11 @@ class Workers:
 
     @property
     def waiting(self) -> int:
-        """How many jobs are queued."""
+        """Number of queued jobs."""
         return len(self._waiting)
 
     def submit(self, job: Job) -> bool:
-        """Begin a job, now or when a worker has time; `False` when even the queue is full."""
+        """Begin a job, now or when a worker is free; `False` when the queue is full as well."""
         if self.busy < self.count:
             self.busy += 1
             job.begin()
@@ -54,17 +54,17 @@ class Workers:
         return True
 
     def withdraw(self, job: Job) -> bool:
-        """Take a job out of the queue; whether it was still in it."""
+        """Remove a job from the queue; return whether it was still queued."""
         if job in self._waiting:
             self._waiting.remove(job)
             return True
         return False
 
     def done(self) -> None:
-        """A job that had begun has ended."""
+        """Release the worker of a job that has ended, and begin the next job."""
         self.busy -= 1
         if self._is_starting:
-            return  # a job that ended inside its own `begin`: the loop below goes on
+            return  # a job ended inside its own `begin`: the loop below continues
         self._is_starting = True
         while self._waiting and self.busy < self.count:
             self.busy += 1
@@ -73,11 +73,11 @@ class Workers:
 
 
 class RateLimit:
-    """A token bucket: `rate` requests a second, and as many at once after a quiet second.
+    """A token bucket: `rate` requests per second, with a burst of the same number after an idle second.
 
     Args:
-        rate: Requests a second.
-        seconds: The clock.
+        rate: Requests per second.
+        seconds: Clock, in seconds.
     """
 
     def __init__(self, rate: float, seconds: Callable[[], float]) -> None:
@@ -88,7 +88,7 @@ class RateLimit:
         self._at = seconds()
 
     def admit(self) -> int:
-        """0 when the request may pass; else the whole seconds after which one may."""
+        """Return 0 if the request may pass; otherwise the whole seconds after which one may."""
         now = self._seconds()
         self._left = min(self._most, self._left + (now - self._at) * self._rate)
         self._at = now

@@ -1,4 +1,4 @@
-"""aiohttp on uvloop, round robin over the instances; no discovery, no signature."""
+"""Benchmark driver: aiohttp on uvloop, round robin over the instances, without discovery and without signatures."""
 
 import asyncio
 from itertools import cycle

@@ -1,4 +1,7 @@
-"""A bare httptools protocol on Twisted's epoll reactor: what any Twisted client pays; no feature at all."""
+"""Benchmark driver: a bare httptools protocol on Twisted's epoll reactor.
+
+It has no feature of a client, so its figure is the least that any Twisted client can cost.
+"""
 
 from httptools import HttpResponseParser
 from measuring import BODY, Account, options
@@ -15,7 +18,7 @@ REQUEST = b"POST /api/predict/bench HTTP/1.1\r\nHost: x\r\nContent-Length: 52\r\
 
 
 class Loop(Protocol):
-    """Sends the next request when the answer to the last is whole."""
+    """Send the next request when the response to the last one is complete."""
 
     def __init__(self) -> None:
         self.parser = HttpResponseParser(self)

@@ -1,4 +1,4 @@
-"""What every driver does alike: the body, the calls in flight, the account of the process's own CPU."""
+"""Shared parts of the drivers: the request body, the number of calls in flight, and the CPU time of the process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ assert len(BODY) == 52
 
 
 def options() -> argparse.Namespace:
-    """A driver's command line."""
+    """Parse a driver's command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("endpoint", help="host:port of the control plane")
     parser.add_argument("ports", help="the instances' ports, with commas")
@@ -25,13 +25,13 @@ def options() -> argparse.Namespace:
 
 
 class Account:
-    """CPU and wall time from its making to `report`."""
+    """CPU and wall time from construction to `report`."""
 
     def __init__(self) -> None:
         self._cpu_s, self._wall_s = _cpu_s(), time.perf_counter()
 
     def report(self, calls: int) -> None:
-        """One line of JSON."""
+        """Print the measured times of `calls` calls as one line of JSON."""
         wall_s, cpu_s = time.perf_counter() - self._wall_s, _cpu_s() - self._cpu_s
         print(json.dumps({"calls": calls, "wall_s": wall_s, "cpu_s": cpu_s}), flush=True)
 

@@ -1,6 +1,6 @@
-"""A blocking client, many threads on it, direct connection, token set: the official Python SDK.
+"""Benchmark driver: the official Python SDK, blocking, with many threads on one client, direct connection and token.
 
-With `--module eas_tw.blocking` it is ours: the same program but for its import line.
+With `--module eas_tw.blocking` the same program measures our blocking client; only the import differs.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""eas_tw with everything on: discovery running, signature, weighted pick, deadline, retry policy, counters."""
+"""Benchmark driver: eas_tw with discovery, signatures, weighted balancing, deadlines, retries and counters enabled."""
 
 from measuring import BODY, Account, options
 from twisted.internet import epollreactor

@@ -1,4 +1,4 @@
-"""treq with a pool, round robin over the instances; no discovery, no signature."""
+"""Benchmark driver: treq with a connection pool, round robin over the instances, without discovery and signatures."""
 
 from itertools import cycle
 

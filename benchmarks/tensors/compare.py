@@ -1,6 +1,7 @@
-"""What a tensor costs: ours, the official SDK, plain protobuf and a copy of the memory, interleaved, as a table.
+"""Compare the cost of tensors: eas_tw, the official SDK, plain protobuf and a memory copy, interleaved, as a table.
 
-CPU time of each process, the least of all runs, since a neighbour's load only ever adds. `--json` prints the figures.
+Each figure is the least CPU time of all runs, because other load on the machine can only add. `--json` prints the
+figures.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ sys.path.insert(0, str(HERE.parent))
 from environments import machine, python_of
 
 PEERS = {
-    # name: what its environment needs beyond Python; None for this environment
+    # name: packages that its environment needs; `None` means the environment that runs this program
     "ours": None,
     "plain": None,
     "official": ["eas-prediction==0.36", "protobuf==3.20.3", "numpy"],

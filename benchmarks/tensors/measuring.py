@@ -1,7 +1,8 @@
-"""What all drivers share: the tensors, the clock, and one JSON line of seconds per operation.
+"""Shared parts of the tensor drivers: the tensors, the timing, and one JSON line of seconds per operation.
 
-A case is a dtype, a number of elements, what the elements come from (a list or an array) and what is done: `write` is a
-new request, one tensor, its body; `read` is a response, one tensor, all of its elements in the form they went in.
+A case has a dtype, a number of elements, a source of the elements (a list or an array) and an operation. `write`
+creates a request with one tensor and serialises it. `read` parses a response with one tensor and reads all of its
+elements into the type of the source.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from time import process_time
 import numpy as np
 
 SIZES = (784, 150_528)
-#: name -> (constant, its number, field, numpy's type, the range of the elements)
+# : name -> (protobuf constant, its number, field, numpy's type, the range of the elements)
 DTYPES = {
     "float32": ("DT_FLOAT", 1, "float_val", np.float32, None),
     "float64": ("DT_DOUBLE", 2, "double_val", np.float64, None),
-    "int64": ("DT_INT64", 9, "int64_val", np.int64, (0, 2**40)),  # such as ids of users
+    "int64": ("DT_INT64", 9, "int64_val", np.int64, (0, 2**40)),  # such as user ids
     "int32": ("DT_INT32", 3, "int_val", np.int32, (0, 100_000)),  # such as tokens
     "uint8": ("DT_UINT8", 4, "int_val", np.uint8, (0, 256)),  # such as pixels
     "bool": ("DT_BOOL", 10, "bool_val", np.bool_, (0, 2)),
@@ -35,7 +36,7 @@ def array_of(dtype: str, size: int):
 
 
 def seconds(operation, repeats: int) -> float:
-    """The least of several samples, each long enough for the clock."""
+    """Return the least time of several samples, in seconds; each sample is long enough for the clock's resolution."""
     began = process_time()
     operation()
     once = process_time() - began
@@ -50,7 +51,7 @@ def seconds(operation, repeats: int) -> float:
 
 
 def options():
-    """What the runner says."""
+    """Parse the command line that the runner passes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--sizes", type=lambda text: [int(part) for part in text.split(",")], default=SIZES)
@@ -58,7 +59,7 @@ def options():
 
 
 def main(write, read) -> None:
-    """Measure `write(dtype, content)` → body and `read(dtype, body, source)` → elements, and print."""
+    """Measure `write(dtype, content)` → body and `read(dtype, body, source)` → elements, and print the result."""
     given = options()
     found = {}
     for dtype, size, source in product(DTYPES, given.sizes, SOURCES):
@@ -68,14 +69,14 @@ def main(write, read) -> None:
         case = f"{dtype} {size} {source}"
         found[f"{case} write"] = seconds(partial(write, dtype, content), given.repeats)
         back = read(dtype, answer, source)
-        if back is not None:  # the official SDK gives no values of some types
+        if back is not None:  # the official SDK returns no values for some dtypes
             assert (list(back) if source == "list" else back.tolist()) == array.tolist()
             found[f"{case} read"] = seconds(partial(read, dtype, answer, source), given.repeats)
     print(json.dumps(found))
 
 
 def response(dtype: str, array) -> bytes:
-    """A TensorFlow response with one output, `y`, written by hand: every driver reads the same."""
+    """Serialise a TensorFlow response with one output, `y`, by hand, so that every driver reads the same bytes."""
     number, field, kind = DTYPES[dtype][1:4]
     if kind in (np.float32, np.float64):
         payload = array.tobytes()

@@ -1,4 +1,4 @@
-"""The floor: the same memory copied, once out and once in."""
+"""Tensor driver: copy the same memory once for the request and once for the response, as the lower bound."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The official Python SDK, as a black box."""
+"""Tensor driver: the official Python SDK, used as a black box."""
 
 import numpy as np
 from eas_prediction import TFRequest, TFResponse
@@ -7,7 +7,7 @@ from measuring import DTYPES, main
 
 def write(dtype, content):
     if dtype == "bool" and not isinstance(content, list):
-        content = content.tolist()  # it refuses numpy's bools
+        content = content.tolist()  # the official SDK raises for numpy's bools
     request = TFRequest("s")
     request.add_feed("x", [len(content)], DTYPES[dtype][1], content)
     return request.to_string()

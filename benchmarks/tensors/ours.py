@@ -1,4 +1,4 @@
-"""eas_tw."""
+"""Tensor driver: eas_tw."""
 
 from measuring import DTYPES, main
 

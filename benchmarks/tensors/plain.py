@@ -1,4 +1,4 @@
-"""Plain protobuf (upb), as a careful program would use it: `extend` with a list, `np.array` of the field."""
+"""Tensor driver: plain protobuf (upb), used efficiently: `extend` with a list, `np.array` of the field."""
 
 import numpy as np
 from measuring import DTYPES, main

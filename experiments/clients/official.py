@@ -1,4 +1,4 @@
-"""The official Python SDK as it comes, five tries, its timeout set, one client for 64 threads."""
+"""Client of the experiments: the official Python SDK with five tries and its timeout set, one client for 64 threads."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ def main():
     with ThreadPoolExecutor(64) as threads:
         for number in range(int(given.seconds * given.per_s)):
             due_s = number / given.per_s
-            # The official SDK blocks, in real time: its calls are begun by a thread that waits for the hour of each.
+            # The official SDK blocks, so a thread sleeps in real time until each call is due, and hands it to the pool.
             time.sleep(max(0.0, began + due_s - time.time()))
             threads.submit(call, due_s)
     account.report()

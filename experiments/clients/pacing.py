@@ -1,6 +1,6 @@
-"""What every client of an experiment does alike: calls that begin when they are due, whatever the others do.
+"""Shared parts of the experiments' clients: calls that start when they are due, however many are unfinished.
 
-Latency counts from the moment a call was due, so that a client which falls behind does not hide it.
+Latency is measured from the time at which a call was due, so that a client that falls behind cannot hide the delay.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TIMEOUT_S = 5.0
 
 
 def options() -> argparse.Namespace:
-    """A client's command line."""
+    """Parse a client's command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("endpoint")
     parser.add_argument("service")
@@ -27,7 +27,7 @@ def options() -> argparse.Namespace:
 
 
 class Account:
-    """How each call ended, and when it had been due."""
+    """The due time and the result of each call."""
 
     def __init__(self) -> None:
         self._latencies_s: list[float] = []
@@ -35,7 +35,7 @@ class Account:
         self._timeline: list[tuple[float, float]] = []
 
     def ended(self, due_s: float, now_s: float, answer: Any) -> None:
-        """A call is over; `answer` is its text, or an exception."""
+        """Record the end of a call; `answer` is the response's text, or an exception."""
         if isinstance(answer, BaseException):
             self._errors[type(answer).__name__] += 1
         elif answer != BODY:
@@ -45,7 +45,7 @@ class Account:
             self._timeline.append((round(due_s, 3), round(now_s - due_s, 5)))
 
     def report(self) -> None:
-        """One line of JSON."""
+        """Print the results as one line of JSON."""
         ranked = sorted(self._latencies_s)
         lost = self._errors.total()
         print(

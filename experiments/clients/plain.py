@@ -1,4 +1,7 @@
-"""What one writes in an afternoon: poll the list every 5 s, go round, one try, 5 s of patience; on treq."""
+"""Client of the experiments: a simple client on treq, as a program might contain it.
+
+It polls the list every 5 s, uses the instances in turn, tries once, and times out after 5 s.
+"""
 
 import itertools
 import json

@@ -1,1 +1,1 @@
-"""The admin API under `/_eas`: how a test, a script or a person looks at the simulator and makes it fail."""
+"""The admin API under `/_eas`, with which tests, scripts and people inspect and change a running simulator."""

@@ -1,4 +1,4 @@
-"""The admin API: a table of operations, and who may ask for them. A write is in effect when its answer arrives."""
+"""The admin API: a table of operations and the access check. A change is in effect when its response arrives."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class AdminApi:
-    """Looks at a simulator and changes it.
+    """The admin API of one simulator.
 
     Attributes:
-        operations: The table.
-        hub: Where events go.
+        operations: The table of operations.
+        hub: Receives the events for open event streams.
     """
 
     def __init__(self, world: Simulator) -> None:
@@ -41,11 +41,11 @@ class AdminApi:
         )
 
     def describe(self) -> dict[str, Any]:
-        """The OpenAPI document."""
+        """Build the OpenAPI document."""
         return openapi.document(self.operations)
 
     def handle(self, request: ReceivedRequest) -> Answer | Deferred[Answer]:
-        """Answer a request below `/_eas`."""
+        """Answer a request to a path below `/_eas`."""
         host = request.headers.get("host", "")
         if not self._world.advertised.is_ours(host, request.connection):
             return problem_response(

@@ -1,6 +1,7 @@
-"""Whether a value is what a schema says, and if not, where and why: the part of JSON Schema that the API's table uses.
+"""Validation of a value against a JSON Schema, for the part of JSON Schema that the API's table uses.
 
-Small on purpose, for its words: they are the ones a person needs (`$.weight: expected a number ≥ 0, got -1`).
+It exists because of its messages, which give the path, the expectation and the value (`$.weight: expected a number ≥ 0,
+got -1`).
 """
 
 from __future__ import annotations
@@ -33,16 +34,16 @@ KNOWN = frozenset(
     {"type", "enum", "minimum", "maximum", "minLength", "maxLength", "pattern", "minItems", "maxItems", "items"}
     | {"properties", "required", "minProperties", "additionalProperties", "description", "default"}
 )
-"""The keywords this module understands; a test keeps the table to them."""
+"""The JSON Schema keywords that this module supports; a test checks that the table uses no other."""
 
 
 def problem(schema: Mapping[str, Any], value: Any, path: str = "$") -> str:
-    """What is wrong first, by its path; empty when nothing is."""
+    """Return the first violation, beginning with its path; empty when the value is valid."""
     return next(problems(schema, value, path), "")
 
 
 def problems(schema: Mapping[str, Any], value: Any, path: str = "$") -> Iterator[str]:
-    """All that is wrong, by path."""
+    """Yield every violation, each beginning with its path."""
     if not _fits(schema, value):
         yield f"{path}: expected {expected(schema)}, got {_short(value)}"
     elif isinstance(value, dict):
@@ -89,7 +90,7 @@ def _within(size: float, low: float | None, high: float | None) -> bool:
 
 
 def expected(schema: Mapping[str, Any]) -> str:
-    """What a schema accepts, in words."""
+    """Describe in words what a schema accepts."""
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     types = schema.get("type", "anything")

@@ -1,16 +1,17 @@
-"""Server-sent events: what happens, told to whoever listens, as it happens.
+"""Server-sent events: changes of the simulator, sent to every open event stream.
 
-Nobody in the fleet reports anything. While somebody listens the hub looks ten times a second, compares with what it saw
-before and keeps the differences in a short log; every stream has a place in that log and in the journal and is brought
-forward from there. So a new stream, one that comes back with its `Last-Event-ID`, and one that was too slow are the
-same thing at three distances, and without a listener nothing costs anything.
+The fleet does not publish its changes. While a stream is open, the hub compares the state ten times a second with the
+previous one and appends the differences to a bounded log. Every stream has a position in that log and in the journal,
+and is sent what follows. A new stream, a stream that reconnects with its `Last-Event-ID` and a stream that is slow to
+read therefore take the same path. Without a stream nothing is compared.
 
 The events, each with an id of `run.change.row`:
 
-- `state`: everything, as `/v1/state` has it; at first, after a reset, and whenever the log does not reach back.
-- `instance`, `instance_gone`, `fault`, `fault_gone`: one that is new, changed or gone.
-- `discovery`: the reply a service's discovery has given last, when there was one since the last look.
-- `request`: a row of the journal; a stream tells at most its rate, failed ones first, so numbers may have gaps.
+- `state`: the whole state, as `/v1/state` returns it; sent first, after a reset, and when the log does not reach back
+  far enough.
+- `instance`, `instance_gone`, `fault`, `fault_gone`: an instance or a fault that is new, changed or gone.
+- `discovery`: the last discovery reply of a service, when there was one since the last comparison.
+- `request`: a row of the journal. A stream gets at most its rate, failed requests first, so the numbers may have gaps.
 - `tick`: once a second, the counts: `total`, `failures`, `instances` as `{id: [requests, failures, in flight,
   connections]}`, `discovery`, `struck`.
 """
@@ -51,7 +52,7 @@ _ID = re.compile(r"([0-9a-f]{1,20})\.(\d{1,18})\.(\d{1,18})")
 
 @frozen
 class Change:
-    """One difference between two looks."""
+    """One difference between two consecutive comparisons."""
 
     number: int
     event: str
@@ -59,7 +60,7 @@ class Change:
 
 
 class EventWatch:
-    """What was seen, and the differences since; knows no stream."""
+    """The last compared state, and the log of differences. Does not know the streams."""
 
     def __init__(self, world: Simulator) -> None:
         self._world = world
@@ -71,13 +72,13 @@ class EventWatch:
         self.changes: deque[Change] = deque(maxlen=MAX_CHANGES)
 
     def since(self, number: int) -> list[Change] | None:
-        """The changes with greater numbers; `None` when they are not all there."""
+        """Return the changes with greater numbers; `None` when the log no longer has all of them."""
         if not self.latest - len(self.changes) <= number <= self.latest:
             return None
         return [change for change in self.changes if change.number > number]
 
     def look(self) -> None:
-        """Note what is different now."""
+        """Compare the present state with the last one, and append the differences to the log."""
         if self._world.resets != self._resets:
             self._resets = self._world.resets
             self._note("state", None)
@@ -120,10 +121,10 @@ class EventWatch:
 
 
 class Hub:
-    """The open streams, and the watch they share.
+    """The open streams, and the watch that they share.
 
     Attributes:
-        streams: Who listens, in the order in which they came.
+        streams: The open streams, in the order in which they were opened.
     """
 
     def __init__(self, world: Simulator) -> None:
@@ -136,21 +137,22 @@ class Hub:
 
     @property
     def is_full(self) -> bool:
-        """Whether nobody more may listen."""
+        """Whether the greatest number of streams is open."""
         return len(self.streams) >= MAX_STREAMS
 
     def open(self, connection: ServerConnection, last_id: str, rate: int) -> Deferred[Answer]:
-        """Let a connection listen.
+        """Open a stream on a connection.
 
         Args:
-            connection: Whose; what is written to it is the whole answer.
-            last_id: The last event it has seen; empty or strange for none.
-            rate: Requests a second it is told at most.
+            connection: The client's connection; the stream writes the whole response to it.
+            last_id: The client's `Last-Event-ID`; empty, or an id of another run, for none.
+            rate: The most `request` events per second.
 
         Returns:
-            Never fires; it is cancelled when the client leaves.
+            A Deferred that never fires. It is cancelled when the client disconnects.
         """
-        # Runs are told apart by when they began: an id of another run is one that cannot be gone on from.
+        # An id of an earlier run must not match: its change and row numbers mean nothing here. Runs differ in their
+        # start.
         self.run = self.run or f"{int(self._world.began * 1000):x}"
         stream = Stream(self._world, self, connection, rate)
         self.streams[stream] = None
@@ -183,7 +185,7 @@ class Hub:
             stream.go_on(tick)
 
     def tick(self) -> dict[str, Any]:
-        """The counts, as they are now."""
+        """Return the present counts, as a `tick` event has them."""
         world, journal = self._world, self._world.journal
         return {
             "at": round(world.reactor.seconds(), 3),
@@ -206,7 +208,7 @@ def _counts(instance: Any) -> list[int]:
 
 @implementer(IPushProducer)
 class Stream:
-    """One that listens: its place in the log and in the journal, and its connection."""
+    """An open stream: its position in the log and in the journal, and its connection."""
 
     def __init__(self, world: Simulator, hub: Hub, connection: ServerConnection, rate: int) -> None:
         self._world = world
@@ -219,7 +221,7 @@ class Stream:
         self._allowed = 0.0
 
     def begin(self, place: tuple[int, int]) -> None:
-        """Send the head, and everything from that place on."""
+        """Send the response's head, and all events from `place` on."""
         self._change, self._row = place
         self._transport.write(_HEAD)
         self._transport.registerProducer(self, True)
@@ -227,7 +229,7 @@ class Stream:
         self.go_on(self._hub.tick())
 
     def go_on(self, tick: dict[str, Any] | None) -> None:
-        """Send what is new; nothing while the client reads too slowly."""
+        """Send what is new; nothing while the client's receive buffer is full."""
         self._allowed = min(float(self._rate), self._allowed + self._rate * LOOK_EVERY_S)
         if self._is_paused:
             return
@@ -268,22 +270,22 @@ class Stream:
         place = f"{self._hub.run}.{self._change}.{self._row}"
         return f"event: {event}\nid: {place}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
 
-    # -- what the transport calls
+    # -- IPushProducer
 
     def pauseProducing(self) -> None:
-        """The client reads too slowly (`IPushProducer`)."""
+        """Stop sending, because the client reads too slowly (`IPushProducer`)."""
         self._is_paused = True
 
     def resumeProducing(self) -> None:
-        """The client has caught up (`IPushProducer`)."""
+        """Continue to send, because the client has caught up (`IPushProducer`)."""
         self._is_paused = False
 
     def stopProducing(self) -> None:
-        """The client is gone (`IPushProducer`)."""
+        """Close the stream, because the client has disconnected (`IPushProducer`)."""
 
 
 def _sample(rows: list[tuple[int, Row]], limit: int) -> list[tuple[int, Row]]:
-    """At most `limit` of the rows, in order: those that failed first, then evenly spread ones."""
+    """Choose at most `limit` of the rows, in order: failed requests first, then evenly spaced ones."""
     if len(rows) <= limit:
         return rows
     failed = [pair for pair in rows if not pair[1].is_good]

@@ -1,4 +1,4 @@
-"""What Prometheus reads: the journal's accounts and the state of the fleet, in the text format 0.0.4."""
+"""Prometheus metrics of the journal's totals and of the fleet's state, in the text format 0.0.4."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Sample = tuple[dict[str, str], float]
 
 
 def text(world: Simulator) -> str:
-    """All metrics."""
+    """Render all metrics."""
     return "\n".join([*_traffic(world), *_fleet(world), *_discovery(world), *_faults(world), *_itself(world)]) + "\n"
 
 

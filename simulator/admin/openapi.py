@@ -1,4 +1,4 @@
-"""The admin API's description, OpenAPI 3.1, made from the table that routes."""
+"""The admin API's OpenAPI 3.1 document, generated from the routing table."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAMES = {
 
 
 def document(operations: Iterable[Operation]) -> dict[str, Any]:
-    """The OpenAPI document of a table."""
+    """Build the OpenAPI document of a table."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
@@ -69,8 +69,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 
 def operation_id(operation: Operation) -> str:
-    """A name that a generated client can have as a method, such as `patch_service_instance`."""
-    # What is followed by a name is one of them: services/{service} is a service.
+    """Derive a name that a generated client can use for a method, such as `patch_service_instance`."""
+    # A plural that is followed by a name becomes singular: services/{service} is one service.
     path = re.sub(r"s/\{\w+\}", "", operation.path.removeprefix("/v1"))
     return "_".join([operation.method.lower(), *re.findall(r"\w+", path)]) if path != "/" else "get_page"
 

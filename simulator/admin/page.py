@@ -1,4 +1,4 @@
-"""The page: one HTML file with its style and its program inside, and a policy that lets nothing else run or load."""
+"""The dashboard: one HTML file with inline style and script, and a content security policy that allows nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MEDIA = "text/html; charset=utf-8"
 
 @cache
 def response() -> Response:
-    """The page, as it is served."""
+    """Return the page as a response."""
     html = files("simulator.admin").joinpath("page.html").read_bytes()
     return Response(
         200,
@@ -31,7 +31,7 @@ def response() -> Response:
 
 
 def policy(html: bytes) -> str:
-    """Only what stands in the file runs, by its hash; only this origin is asked."""
+    """Build the Content-Security-Policy: the inline style and script by hash, and requests to this origin only."""
     return "; ".join(
         [
             "default-src 'none'",

@@ -1,6 +1,6 @@
-"""A table of operations, the way from a request to one of them, and what they share: JSON and its errors.
+"""Routing of admin requests: the operation table, the dispatch, and the JSON and error handling that operations share.
 
-The table is plain data: the rows that route also check what is sent, and the API's description is made from them.
+The table is plain data. The same rows route and validate requests, and generate the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WRITES = ("POST", "PUT", "PATCH")
 
 
 class Problem(Exception):
-    """An answer that is an error: `application/problem+json`."""
+    """An error response: `application/problem+json`."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -41,13 +41,13 @@ class Problem(Exception):
 
 @frozen
 class Parameter:
-    """A field of the query.
+    """A query parameter of an operation.
 
     Attributes:
-        name: As in the address.
-        says: One line for people.
-        schema: Of its value: a string, or a whole number with bounds.
-        default: When it is not given.
+        name: Name in the URL.
+        says: Description, one line.
+        schema: Schema of the value: a string, or an integer with bounds.
+        default: Value when the parameter is absent.
     """
 
     name: str
@@ -56,10 +56,10 @@ class Parameter:
     default: Any = None
 
     def read(self, text: str) -> Any:
-        """The value that `text` means.
+        """Convert the text of the query to the parameter's value.
 
         Raises:
-            Problem: It means none.
+            Problem: The text is not a valid value.
         """
         value: Any = text
         if self.schema["type"] == "integer":
@@ -80,16 +80,17 @@ class Operation:
 
     Attributes:
         method: HTTP method.
-        path: Below the API's root, with `{name}` for parts that vary.
-        run: Takes the `Asked`, answers a JSON value, a `Response`, `None` for 204, or a Deferred of one.
-        says: One line for people.
-        gives: Schema of a good answer; `None` for no body.
-        takes: Schema of the body; `None` for no body.
-        query: What the query may have.
-        status: Of a good answer.
-        media: Of a good answer's body.
-        problems: Statuses it may answer beside those every operation may.
-        is_checked: Whether `takes` is checked before `run`; else `run` does it, and knows more.
+        path: Path below the API's root, with `{name}` for the parts that vary.
+        run: Takes the `Asked`; returns a JSON value, a `Response`, `None` for 204, or a Deferred of one of them.
+        says: Description, one line.
+        gives: Schema of the body of a successful response; `None` for no body.
+        takes: Schema of the request body; `None` for no body.
+        query: The query parameters that the operation accepts.
+        status: Status of a successful response.
+        media: Media type of a successful response.
+        problems: Error statuses beyond those that every operation can return.
+        is_checked: Whether the router validates the body against `takes`. If false, `run` validates it, because it
+            knows more than a schema can express.
     """
 
     method: str
@@ -111,19 +112,19 @@ class Operation:
 
     @property
     def names(self) -> list[str]:
-        """The parts of the path that vary."""
+        """The names of the varying parts of the path."""
         return re.findall(r"\{(\w+)\}", self.path)
 
 
 @frozen
 class Asked:
-    """What an operation is given.
+    """The input of an operation.
 
     Attributes:
-        names: The parts of the path that vary.
-        query: The fields of the query, read; those not given have their defaults.
-        body: The JSON value of the body; an empty one is `{}`, and a request that cannot have one has `None`.
-        request: As it came.
+        names: Values of the varying parts of the path.
+        query: Converted query parameters; absent ones have their defaults.
+        body: JSON value of the body; `{}` for an empty body, `None` for a request that cannot have one.
+        request: The received request.
     """
 
     names: Mapping[str, str]
@@ -139,14 +140,14 @@ def route(
     query: Sequence[tuple[str, str]],
     mask: Callable[..., str],
 ) -> Answer | Deferred[Answer]:
-    """Run the operation a request asks for; whatever is wrong is a problem document.
+    """Run the operation that matches a request; answer every error with a problem document.
 
     Args:
         operations: The table.
-        request: What came.
-        path: Below the API's root, as sent: a `/` inside a name is `%2F`.
-        query: Fields of the query, decoded.
-        mask: Masks tokens in what is said of a problem, which may repeat what was sent.
+        request: The received request.
+        path: Path below the API's root, still encoded: a `/` inside a name is `%2F`.
+        query: Decoded query parameters.
+        mask: Masks tokens in error texts, which may repeat parts of the request.
     """
     try:
         operation, names = _find(operations, request.method, path)
@@ -162,7 +163,7 @@ def route(
 
 
 def problem_response(problem: Problem, mask: Callable[..., str]) -> Response:
-    """A problem document (RFC 9457)."""
+    """Render a problem document (RFC 9457)."""
     title = HTTPStatus(problem.status).phrase
     document = {
         "type": "about:blank",
@@ -175,7 +176,7 @@ def problem_response(problem: Problem, mask: Callable[..., str]) -> Response:
 
 def _find(operations: Sequence[Operation], method: str, path: str) -> tuple[Operation, dict[str, str]]:
     allowed = []
-    # What can be got has a head (RFC 9110 §9.3.2): the same answer, of which the connection leaves out the body.
+    # A HEAD request gets the response of GET (RFC 9110 §9.3.2); the connection omits the body.
     wanted = "GET" if method == "HEAD" else method
     for operation in operations:
         match = operation.pattern.fullmatch(path)
@@ -193,7 +194,7 @@ def _query(operation: Operation, given: Sequence[tuple[str, str]]) -> dict[str, 
     known = {parameter.name: parameter for parameter in operation.query}
     found = {name: parameter.default for name, parameter in known.items()}
     for name, text in given:
-        # A filter that is misspelt and silently left out would make a test pass that should not.
+        # Ignoring a misspelt filter would let a test pass that should fail.
         if name not in known:
             raise Problem(400, f"unknown query field {name!r}; known are {', '.join(known) or 'none'}")
         found[name] = known[name].read(text)
@@ -211,7 +212,8 @@ def _body(operation: Operation, request: ReceivedRequest) -> Any:
     try:
         value = json.loads(request.body, parse_float=_number, parse_constant=_no_constant) if request.body else {}
         if b"\\ud" in request.body.lower():
-            # Half a character, which no answer could carry (RFC 8259 §8.2).
+            # The value has half of a surrogate pair, which UTF-8 cannot encode, so no response could carry it (RFC 8259
+            # §8.2).
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise Problem(400, "the body is not JSON: a string has a surrogate without its pair") from None
@@ -225,7 +227,7 @@ def _body(operation: Operation, request: ReceivedRequest) -> Any:
 
 
 def _number(text: str) -> float:
-    """JSON has one kind of number: 3.0 is the whole number 3."""
+    """Convert a JSON number: JSON does not distinguish 3.0 from the integer 3."""
     value = float(text)
     return int(value) if value.is_integer() and abs(value) < _MAX_EXACT else value
 

@@ -1,7 +1,7 @@
-"""The shapes of the admin API, as JSON Schema (2020-12): what it takes and what it gives.
+"""JSON Schemas (2020-12) of the admin API's requests and responses.
 
-Named ones are components of the OpenAPI document. Rows, states, faults and processors come from the values themselves,
-so that the document cannot say something else.
+Named schemas are components of the OpenAPI document. The schemas of rows, states, faults and processors are derived
+from the classes themselves, so that the document cannot disagree with the code.
 """
 
 from __future__ import annotations
@@ -32,43 +32,43 @@ _TYPES = {str: "string", int: "integer", float: "number"}
 
 
 def text(says: str, **more: Any) -> Schema:
-    """A string."""
+    """Build the schema of a string."""
     return {"type": "string", "description": says, **more}
 
 
 def whole(says: str, **more: Any) -> Schema:
-    """A whole number ≥ 0."""
+    """Build the schema of an integer ≥ 0."""
     return {"type": "integer", "description": says, "minimum": 0, **more}
 
 
 def flag(says: str) -> Schema:
-    """True or false."""
+    """Build the schema of a boolean."""
     return {"type": "boolean", "description": says}
 
 
 def listed(says: str, items: Schema) -> Schema:
-    """A list."""
+    """Build the schema of a list."""
     return {"type": "array", "description": says, "items": items}
 
 
 def shape(says: str, properties: Mapping[str, Any], *, required: bool = True, **more: Any) -> Schema:
-    """An object of these fields and no others; all of them must be there, or none must."""
+    """Build the schema of an object with exactly these properties; `required` applies to all of them."""
     found = {"type": "object", "description": says, "properties": dict(properties), "additionalProperties": False}
     return found | ({"required": list(properties)} if required else {}) | more
 
 
 def ref(name: str) -> Schema:
-    """The component of that name."""
+    """Build a reference to a named component."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def collection(name: str, component: str, **more: Any) -> Schema:
-    """`{"<name>": [...]}`."""
+    """Build the schema of `{"<name>": [...]}`."""
     return shape(f"All {name.replace('_', ' ')}", {name: listed("In order", ref(component)), **more})
 
 
 def _said(value: type) -> dict[str, str]:
-    """What the docstring of an attrs class says of each attribute."""
+    """Read the description of each attribute from the docstring of an attrs class."""
     lines = (inspect.getdoc(value) or "").partition("Attributes:\n")[2].splitlines()
     return {name.strip(): says.strip() for name, _, says in (line.partition(":") for line in lines)}
 
@@ -82,7 +82,7 @@ def _values(kind: type, types: Mapping[str, type], **more: Any) -> Schema:
 
 
 def _with_content(row: Schema) -> Schema:
-    """Add what a row has only when it is asked for."""
+    """Add the properties that a row has only when its content is requested."""
     message: Schema = {
         "type": ["object", "null"],
         "description": "Headers and body; null when none was sent whole",
@@ -373,7 +373,7 @@ COMPONENTS: dict[str, Schema] = {
 
 
 def attribute_json(attribute: Attribute) -> dict[str, Any]:
-    """An attribute of a type of fault, as `/v1/fault-types` has it."""
+    """Render an attribute of a fault type as `/v1/fault-types` returns it."""
     names = _ATTRIBUTE["properties"]
     return {name: _plain(getattr(attribute, name)) for name in names}
 

@@ -1,4 +1,4 @@
-"""How things look through the admin API: JSON values, made anew each time, without a token in any of them."""
+"""JSON views of the simulator for the admin API, computed for each request, with all tokens masked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def state(world: Simulator, connection: ServerConnection | None = None) -> dict[str, Any]:
-    """Everything at a glance; addresses are those for who asks on a connection, as below."""
+    """Render the whole state; addresses are those that the client of `connection` can reach."""
     journal, replies = world.journal, world.control_plane.replies
     return {
         "seed": world.seed,
@@ -46,7 +46,7 @@ def state(world: Simulator, connection: ServerConnection | None = None) -> dict[
 
 
 def service(found: Service, connection: ServerConnection | None = None) -> dict[str, Any]:
-    """A service with its instances."""
+    """Render a service with its instances."""
     return {
         "name": found.name,
         "has_token": bool(found.token),
@@ -56,7 +56,7 @@ def service(found: Service, connection: ServerConnection | None = None) -> dict[
 
 
 def instance(found: SimulatedInstance, connection: ServerConnection | None = None) -> dict[str, Any]:
-    """An instance, with its account."""
+    """Render an instance with its request totals."""
     account = found.service.world.journal.account(found.id)
     return {
         "id": found.id,
@@ -77,36 +77,36 @@ def instance(found: SimulatedInstance, connection: ServerConnection | None = Non
 
 
 def in_flight(found: SimulatedInstance) -> int:
-    """How many of its connections have a request that is not answered yet."""
+    """Count the connections of an instance on which a request is unanswered."""
     return sum(not connection.is_idle for connection in found.server.connections)
 
 
 def fault(world: Simulator, found: Fault) -> dict[str, Any]:
-    """A fault, and how often it struck; its name and its texts may be a client's."""
+    """Render a fault and its number of activations; its name and texts are masked, since a client chose them."""
     given = found.to_json()
     masked = {name: world.mask.value(given[name]) for name in ("name", "attributes")}
     return {**given, **masked, "struck": world.faults.activation_count(found.name)}
 
 
 def activation(world: Simulator, found: Activation) -> dict[str, Any]:
-    """One application of a fault."""
+    """Render an activation."""
     return {**asdict(found), "fault": world.mask(found.fault)}
 
 
 def row(world: Simulator, number: int, found: Row) -> dict[str, Any]:
-    """A row of the journal; a client may have put a token into its path."""
+    """Render a row of the journal; its path is masked, since a client may have put a token into it."""
     path = world.mask(found.path, is_cut=found.path.endswith("…"))
     return {**to_json(number, found), "path": path, "fault": world.mask(found.fault)}
 
 
 def stub(world: Simulator, found: Stub) -> dict[str, Any]:
-    """A stub, and how often it has answered."""
+    """Render a stub and the number of requests that it has answered."""
     name, request = world.mask(found.name), world.mask(str(found.request))
     return {"name": name, "request": request, "times": found.times, "hits": found.hits}
 
 
 def captured(world: Simulator, found: Capture | None) -> dict[str, Any] | None:
-    """The headers and bodies of a row, as far as they were kept."""
+    """Render the captured headers and bodies of a row; `None` when they were not kept."""
     if found is None:
         return None
     response = found.response
@@ -117,7 +117,7 @@ def captured(world: Simulator, found: Capture | None) -> dict[str, Any] | None:
 
 
 def reply(world: Simulator, found: Reply) -> dict[str, Any]:
-    """A reply of discovery."""
+    """Render a discovery reply."""
     path = world.mask(found.path, is_cut=len(found.path) == MAX_PATH)
     body = world.mask(found.body, is_cut=len(found.body) < found.body_bytes)
     return {**asdict(found), "path": path, "body": body}

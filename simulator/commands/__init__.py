@@ -1,4 +1,4 @@
-"""The commands of `python -m simulator`, a module each; what they share is here."""
+"""The commands of `python -m simulator`, one module each, and the functions that they share."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ FAILED, USAGE, BAD_SCENARIO, UNAVAILABLE, INTERRUPTED = 1, 2, 65, 69, 130
 def replace_closed_streams() -> None:
     """Open the null device in place of standard output and error that were closed before the program began (`>&-`).
 
-    Python sets them to `None` then. Their descriptors are taken, too: a socket that got one of them would be sent what
-    a library prints.
+    Python sets such streams to `None`. Their descriptors are occupied as well: otherwise a socket could get descriptor
+    1 or 2, and a library that prints would write to it.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -24,15 +24,16 @@ def replace_closed_streams() -> None:
 
 
 def discard_output() -> None:
-    """Send standard output nowhere, so that what is buffered for a closed pipe or a full disk fails no exit."""
+    """Redirect standard output to the null device, so that the flush at exit cannot fail (closed pipe, full disk)."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def flush_output() -> None:
-    """Flush both streams; the interpreter would do it at its exit, complain, and change the exit code to 120.
+    """Flush standard output and error before the interpreter does, which would change the exit code to 120 on failure.
 
     Raises:
-        OSError: Standard output cannot be written to. Standard error has nobody to be told.
+        OSError: Standard output cannot be written to. A failure of standard error is ignored, because there is no other
+            stream on which to report it.
     """
     try:
         sys.stderr.flush()
@@ -43,25 +44,26 @@ def flush_output() -> None:
 
 
 def check_reader() -> None:
-    """Raise BrokenPipeError if nobody can read standard output: a command with nothing to print learns it so.
+    """Raise BrokenPipeError if standard output has no reader, so that a command that prints nothing for long ends.
 
-    It was closed before the program began, or is a pipe, a socket or a terminal whose other end is closed.
+    Standard output has no reader if it was closed before the program began, or if it is a pipe, a socket or a terminal
+    whose other end is closed.
     """
     if sys.__stdout__ is None:
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-    if not hasattr(select, "poll"):  # Windows
+    if not hasattr(select, "poll"):  # Windows has no `poll`
         return
     poller = select.poll()
     try:
         poller.register(sys.stdout.fileno(), 0)
-    except (OSError, ValueError):  # replaced by something without a descriptor
+    except (OSError, ValueError):  # standard output was replaced by an object without a descriptor
         return
     if any(found & (select.POLLERR | select.POLLHUP) for _, found in poller.poll(0)):
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def say(error: object, code: int) -> int:
-    """Tell people what was wrong; the exit code."""
+    """Print an error on standard error, and return the exit code `code`."""
     with contextlib.suppress(OSError):  # standard error may be closed as well
         print(f"simulator: {error}", file=sys.stderr)
     return code

@@ -1,4 +1,4 @@
-"""`check`: whether a file is a scenario."""
+"""The `check` command: validate a scenario file."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the arguments."""
     parser.add_argument("file", type=Path, metavar="FILE", help="a scenario, or the name of one in the gallery")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read it; 65 when it is not one."""
+    """Validate the file; return 65 if it is not a valid scenario."""
     SEARCH_PATH.append(os.getcwd())  # noqa: PTH109  an entry of sys.path is a string
-    # Imported here: what a client can be told, the client knows.
+    # Imported here, because only the client knows its settings, and importing it takes long.
     from simulator.demo.player import client_config  # noqa: PLC0415
 
     try:

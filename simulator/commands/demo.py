@@ -1,4 +1,4 @@
-"""`demo`: see `simulator.demo`."""
+"""The `demo` command; see `simulator.demo`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULT_SEED = 7
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the arguments."""
     parser.add_argument(
         "--scenario", type=Path, default=None, metavar="FILE.toml|NAME", help="play this one; its expectations decide"
     )
@@ -25,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Play a story; 1 when an expectation was missed, such as that no call is lost."""
+    """Play a scenario; return 1 if an expectation was not met, such as that no call is lost."""
     sys.path.insert(0, "")
-    # Imported here: only this command needs the client.
+    # Imported here, because no other command needs the client.
     from simulator import demo  # noqa: PLC0415
     from simulator.demo.player import client_config  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""`faults`: look at the faults at work, add and remove them: `faults add latency --service s --set latency=200`."""
+"""The `faults` command: list, add and remove faults: `faults add latency --service s --set latency=200`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WHEN = {"name": str, "probability": float, "times": int, "skip": int, "duration
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the arguments."""
     verb = verbs(parser)
     verb("types", "what can go wrong")
     verb("clear", "end all")
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do it."""
+    """Run the verb, and return the exit code."""
     if options.verb == "types":
         titles = ("type", "on", "attributes", "says")
         kinds = [("instances", *item) for item in ON_INSTANCES.items()]

@@ -1,4 +1,4 @@
-"""`instances`: look at instances, and change them."""
+"""The `instances` command: list instances, and change them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _COLUMNS = ("id", "address", "state", "listed", "weight", "connections", "in fli
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the arguments."""
     verb = verbs(parser)
     for name, says in _SAYS.items():
         verb(name, says).add_argument("ids", nargs="+", metavar="ID")
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Change what is to be changed, and print how the instances are then."""
+    """Apply the changes, and print the resulting instances."""
     return with_remote(options, _WORK.get(options.verb, _change)(options))
 
 

@@ -1,4 +1,4 @@
-"""`openapi`: print the admin API's document."""
+"""The `openapi` command: print the admin API's OpenAPI document."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes: nothing."""
+    """Declare the arguments, of which there are none."""
 
 
 def run(_: argparse.Namespace) -> int:
-    """Print it; nothing is started for it."""
-    # Imported here: the other commands need none of it.
+    """Print the document, without starting a simulator."""
+    # Imported here, because no other command needs these modules.
     from twisted.internet.task import Clock  # noqa: PLC0415
 
     from simulator.simulator import Simulator  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""`record`: stands between a program and a real service, and writes what passes to a file that can be replayed."""
+"""The `record` command: forward requests to a real service, and record them with their responses for replay."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
+    """Declare the arguments."""
     add = parser.add_argument
     add("url", type=_forward, metavar="URL", help="the service's own, such as http://HOST/api/predict/SERVICE")
     add("output", type=Path, metavar="FILE.toml", help="the recording; must not exist")
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Forward and record until a signal."""
+    """Forward and record until INT or TERM."""
     name = options.service or options.url.url.rstrip("/").rpartition("/")[2]
     options.spread_ips, options.advertise, options.instance_port = False, "", 0
     try:
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         return say(error, USAGE)
     except OSError as error:
         return say(f"cannot write the recording {options.output}: {error.strerror or error}", USAGE)
-    # Imported here: a mistake in the command line should not wait for Twisted.
+    # Imported here, so that a wrong command line is reported before Twisted is imported.
     from simulator.serving import serve  # noqa: PLC0415
 
     def prepare(world: Simulator) -> None:

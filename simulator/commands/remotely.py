@@ -1,4 +1,4 @@
-"""What the thin clients share: which simulator, and how its refusals end the command."""
+"""Shared parts of the commands that use the admin API of a running simulator."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ VARIABLE = "EAS_SIMULATOR_URL"
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:
-    """Which simulator, and whether JSON is wanted."""
+    """Declare `--url` and `--json`."""
     parser.add_argument("--url", help=f"its endpoint (default: ${VARIABLE}, else {DEFAULT_URL})")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def verbs(parser: argparse.ArgumentParser) -> Callable[..., argparse.ArgumentParser]:
-    """What makes the verbs of a command; the options may stand before a verb or after it."""
+    """Return a function that adds a verb to a command; options may be given before the verb or after it."""
     add_url(parser)
     make = parser.add_subparsers(metavar="VERB", dest="verb").add_parser
 
     def add(name: str, says: str) -> argparse.ArgumentParser:
         verb = make(name, help=says, description=f"{says[0].upper()}{says[1:]}.", allow_abbrev=False)
-        # Not given here, what was given before the verb stands.
+        # SUPPRESS keeps the value that was given before the verb when the option is not repeated after it.
         verb.add_argument("--url", default=argparse.SUPPRESS, help="its endpoint")
         verb.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
         return verb
@@ -38,7 +38,13 @@ def verbs(parser: argparse.ArgumentParser) -> Callable[..., argparse.ArgumentPar
 
 
 def with_remote(options: argparse.Namespace, work: Callable[[Remote], Any]) -> int:
-    """Do it; the exit code: 1 when the simulator refuses, 69 when it cannot be reached."""
+    """Run `work` with a connection to the simulator, and return the exit code.
+
+    Returns:
+        1. 0 on success.
+        2. 1 if the simulator rejects the request.
+        3. 69 if the simulator is not reachable.
+    """
     try:
         remote = Remote(options.url or os.environ.get(VARIABLE, DEFAULT_URL))
     except ValueError as error:
@@ -53,7 +59,7 @@ def with_remote(options: argparse.Namespace, work: Callable[[Remote], Any]) -> i
 
 
 def show(options: argparse.Namespace, value: Any, lines: Callable[[], Iterable[str]]) -> None:
-    """Print a value as JSON or as people like it."""
+    """Print a value as JSON or, without `--json`, as lines of text."""
     if options.json:
         print(json.dumps(value, ensure_ascii=False), flush=True)
         return
@@ -62,7 +68,7 @@ def show(options: argparse.Namespace, value: Any, lines: Callable[[], Iterable[s
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """Columns as wide as they need to be; those of numbers to the right."""
+    """Format a table whose columns are as wide as their content; numbers are right-aligned."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
     numeric = [all(_is_number(row[at]) for row in cells) for at in range(len(titles))]

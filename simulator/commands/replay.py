@@ -1,4 +1,4 @@
-"""`replay`: a plan from a file, as `shrink` writes it."""
+"""The `replay` command: run a plan from a file, such as one written by `shrink`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the arguments."""
     parser.add_argument("file", type=Path, metavar="FILE", help="a plan")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the plan; 1 on a violation."""
+    """Run the plan; return 1 on a violation."""
     from simulator.commands.simulate import play  # noqa: PLC0415
     from simulator.scenario import ScenarioError  # noqa: PLC0415
     from simulator.virtual.plan_reader import read  # noqa: PLC0415

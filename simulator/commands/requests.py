@@ -1,4 +1,4 @@
-"""`requests`: what reached the instances; the newest, how many, or as they come."""
+"""The `requests` command: list the newest requests that reached instances, count them, or follow them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST = 100_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the arguments."""
     add_url(parser)
     parser.add_argument("--limit", type=int, default=20, metavar="N", help="how many (default: %(default)s)")
     parser.add_argument("--follow", action="store_true", help="go on until interrupted")
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print them."""
+    """Print the requests."""
     try:
         return with_remote(options, lambda remote: _work(options, remote))
     except KeyboardInterrupt:
@@ -50,8 +50,8 @@ def _work(options: argparse.Namespace, remote: Remote) -> None:
     for row in found["requests"]:
         show(options, row, partial(_lines, row))
     with remote.events(rate=0) as events:
-        # The stream says that there is something new; the rows come from the journal, so that filters hold and none is
-        # missed.
+        # The event stream only signals that there are new rows. The rows are read from the journal, so that filters
+        # apply and no row is skipped.
         for event, _ in events:
             check_reader()
             if event == "tick":

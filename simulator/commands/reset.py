@@ -1,4 +1,4 @@
-"""`reset`: a running simulator back to its beginning."""
+"""The `reset` command: return a running simulator to its initial state."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the arguments."""
     add_url(parser)
     parser.add_argument("--seed", type=int, default=None, help="another one; the last one when not given")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Reset it."""
+    """Reset the simulator."""
 
     def work(remote: Remote) -> None:
         seed = remote.reset(options.seed)

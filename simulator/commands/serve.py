@@ -1,4 +1,4 @@
-"""`serve`: the options of a simulator, checked before anything listens."""
+"""The `serve` command: its options, which are validated before anything listens."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PROCESSING_HELP = "how long a request takes, constant or a distribution: unifor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the arguments."""
     add = parser.add_argument
     add(
         "--host",
@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until a signal."""
+    """Serve until INT or TERM."""
     if options.until_eof and sys.stdin is None:
         options.parser.error("argument --until-eof: there is no standard input")
     try:
@@ -115,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
     except StubError as error:
         return say(error, BAD_SCENARIO)
     seed = next(seed for seed in (options.seed, story.seed, random.SystemRandom().randrange(2**32)) if seed is not None)
-    # Imported here: a mistake in the command line should not wait for Twisted.
+    # Imported here, so that a wrong command line is reported before Twisted is imported.
     from simulator.serving import serve  # noqa: PLC0415
 
     def prepare(world: Simulator) -> None:
@@ -133,7 +133,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _told(services: Sequence[ServiceSpec], token: str) -> tuple[ServiceSpec, ...]:
-    """A scenario's services; those without a token have that of the command line."""
+    """Return a scenario's services; those without a token get the token of the command line."""
     return tuple(evolve(spec, token=spec.token or token) for spec in services)
 
 
@@ -163,7 +163,7 @@ def _specs(options: argparse.Namespace, token: str) -> tuple[ServiceSpec, ...]:
 
 
 def port(text: str) -> int:
-    """A port's number, as an argument; 0 for any that is free."""
+    """Parse a port number; 0 selects any free port."""
     if text.isascii() and text.isdigit() and int(text) < 2**16:
         return int(text)
     raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535, got {text!r}")

@@ -1,4 +1,4 @@
-"""`shrink`: the smallest schedule with which a failing seed still fails, as a file for `replay`."""
+"""The `shrink` command: find the smallest schedule with which a failing seed still fails, and write it for `replay`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the arguments."""
     parser.add_argument("--seed", type=int, required=True, help="a seed that fails")
     add_choice(parser)
     parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="where to write the plan")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Shrink and write; 0 when that was done, 2 when there was nothing to shrink."""
+    """Shrink the plan and write it; return 2 if the seed does not fail."""
     from simulator.virtual.nemesis import draw  # noqa: PLC0415
     from simulator.virtual.shrink import NothingToShrinkError, Shrinker  # noqa: PLC0415
     from simulator.virtual.world import World  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""`simulate`: one seed of the virtual world, from the nemesis' draw to the result."""
+"""The `simulate` command: draw the plan of one seed, run it, and print the result."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from simulator.virtual.plan import RunPlan
     from simulator.virtual.world import World
 
-_MAX_HOURS = 10_000  # a year and more
+_MAX_HOURS = 10_000  # about 14 months
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the arguments."""
     parser.add_argument("--seed", type=int, required=True, help="any whole number; it decides everything")
     add_choice(parser)
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
 
 
 def add_choice(parser: argparse.ArgumentParser) -> None:
-    """What chooses a run, beside its seed."""
+    """Declare the arguments that select a run beside its seed."""
     parser.add_argument("--profile", default="chaos", help="calm, chaos, discovery, rolling, overload, big or storm")
     parser.add_argument(
         "--hours", type=_hours, default=0.1, help="length of a run in virtual time, about (default: %(default)s)"
@@ -33,8 +33,8 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the seed; 1 on a violation."""
-    # Imported here: a mistake in the command line should not wait for Twisted.
+    """Run the seed; return 1 on a violation."""
+    # Imported here, so that a wrong command line is reported before Twisted is imported.
     from simulator.virtual.nemesis import draw  # noqa: PLC0415
     from simulator.virtual.reporting.report import replay_line  # noqa: PLC0415
 
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def play(plan: RunPlan, replay: str, *, as_json: bool) -> int:
-    """Run a plan and tell how it went; 1 on a violation."""
+    """Run a plan and print its result; return 1 on a violation."""
     from simulator.virtual.reporting.report import account, explain  # noqa: PLC0415
     from simulator.virtual.world import World  # noqa: PLC0415
 

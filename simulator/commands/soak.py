@@ -1,4 +1,4 @@
-"""`soak`: many seeds on several processes, until the first violation or to the end."""
+"""The `soak` command: run many seeds on several processes, until the first violation or the last seed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_JOBS = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the arguments."""
     parser.add_argument("--seeds", type=_seeds, required=True, metavar="A..B", help="from A up to B, both included")
     parser.add_argument("--jobs", type=_jobs, default=1, help="processes (default: %(default)s)")
     parser.add_argument("--collect", action="store_true", help="go on after a violation, and list them all")
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the seeds; 1 on a violation."""
+    """Run the seeds; return 1 on a violation."""
     from simulator.virtual.plan import PROFILES  # noqa: PLC0415
     from simulator.virtual.soaking import soak  # noqa: PLC0415
 
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 class Progress:
-    """Violations as they are found, and a bar with rate and ETA; on no terminal a line now and then."""
+    """The progress output: each violation when it is found, and a bar with rate and ETA; without a terminal, lines."""
 
     def __init__(self, seeds: int) -> None:
         self._seeds = seeds
@@ -64,7 +64,7 @@ class Progress:
         self._live = sys.stderr.isatty()
 
     def show(self, total: Sum) -> None:
-        """So far."""
+        """Show the progress so far."""
         if len(total.violations) > self._told:
             self.end()
             for found in total.violations[self._told :]:
@@ -84,7 +84,7 @@ class Progress:
         print(f"\r\x1b[2K{line}" if self._live else line, end="" if self._live else "\n", file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        """Leave the terminal as it was."""
+        """Clear the bar from the terminal."""
         if self._live:
             print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 

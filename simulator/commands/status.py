@@ -1,4 +1,4 @@
-"""`status`: a running simulator at a glance."""
+"""The `status` command: print a summary of a running simulator."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Declare the arguments."""
     add_url(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print it."""
+    """Print the summary."""
 
     def work(remote: Remote) -> None:
         state = remote.state()

@@ -1,8 +1,8 @@
-"""The demo: a real client against a simulator in one process, steady traffic, and a story of everything going wrong.
+"""The demo: a real client with steady traffic against a simulator in the same process, while a scenario plays.
 
-The one served module, beside the virtual world, that runs the real client. Every call carries something of its own and
-every answer is checked, so a lost call is one that failed or got a wrong answer. The story's expectations decide the
-exit code; the built-in story expects that no call is lost.
+Apart from the simulation it is the only part of the simulator that runs the real client. Every call carries a unique
+body and every response is checked, so a lost call is one that failed or got a wrong response. The scenario's
+expectations decide the exit code; the built-in scenario expects that no call is lost.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _LOST_SHOWN = 10
 
 
 def run(scenario: Scenario, *, seed: int, as_json: bool, is_built_in: bool) -> int:
-    """Play a story on the global reactor; the exit code.
+    """Play a scenario on the global reactor, and return the exit code.
 
     Raises:
-        OSError: Standard output cannot be written to; the story ends there.
+        OSError: Standard output cannot be written to; the scenario ends at that point.
     """
     from twisted.internet import reactor as global_reactor  # noqa: PLC0415, TID251  an entry module
 
@@ -49,7 +49,7 @@ def run(scenario: Scenario, *, seed: int, as_json: bool, is_built_in: bool) -> i
         end()
 
     def lost(error: OSError) -> None:
-        # Raised where it happens, in a timer, it would be logged, and the story would go on for nobody.
+        # Raised inside a timer the error would only be logged, and the demo would go on without output.
         unwritable.append(error)
         reactor.callLater(0, end)
 
@@ -67,7 +67,7 @@ def run(scenario: Scenario, *, seed: int, as_json: bool, is_built_in: bool) -> i
 
 
 def report(outcome: DemoOutcome, *, as_json: bool, with_results: bool) -> None:
-    """Say how it ended: in words, and as one line of JSON at the end."""
+    """Print the outcome: as text, and as one line of JSON at the end."""
     account = outcome.account
     summary = outcome.summary()
     refused = ", ".join(f"{reason} {count}" for reason, count in account.discovery_refused.items()) or "none"

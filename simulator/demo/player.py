@@ -1,6 +1,7 @@
-"""Plays a scenario: a simulator, a real client with steady traffic, the timeline, and an account of it all.
+"""Plays a scenario: runs a simulator, a client with steady traffic and the timeline, and keeps account of the calls.
 
-Takes its reactors: on real sockets both are one, in virtual time the client is a host of its own.
+The reactors are arguments: on real sockets the simulator and the client share one, in virtual time the client has its
+own.
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ _SETTINGS = [setting.name for setting in fields(ClientConfig)]
 
 @frozen
 class DemoOutcome:
-    """How a story ended."""
+    """The outcome of a played scenario."""
 
     account: TrafficAccount
     results: list[ExpectationResult]
 
     @property
     def is_good(self) -> bool:
-        """Whether every expectation is met."""
+        """Whether every expectation was met."""
         return all(result.is_met for result in self.results)
 
     def summary(self) -> dict[str, Any]:
-        """As the contract of `demo --json` has it."""
+        """The outcome as `demo --json` prints it."""
         account = self.account
         return {
             "calls": len(account.calls),
@@ -58,26 +59,26 @@ class DemoOutcome:
 
 
 class Audience(Protocol):
-    """Who watches."""
+    """Receives the progress of a player."""
 
     def begins(self) -> None:
-        """All listens."""
+        """Called when everything listens."""
 
     def turned(self, step: TimelineStep) -> None:
-        """A step of the story was done."""
+        """Called when a step of the timeline has been carried out."""
 
     def draw(self) -> None:
-        """Time has passed."""
+        """Called at regular intervals, to refresh what is shown."""
 
     def ended(self) -> None:
-        """The last call has ended."""
+        """Called when the last call has ended."""
 
 
 def client_config(scenario: Scenario, seed: int = 0) -> ClientConfig:
-    """The settings of a scenario's client.
+    """Build the settings of a scenario's client.
 
     Raises:
-        ScenarioError: One is none of the client's, or has a wrong value.
+        ScenarioError: The client has no such setting, or the value is invalid.
     """
     given = {name: value for name, value in scenario.client.items() if name not in _OURS}
     for name in given:
@@ -99,17 +100,17 @@ def client_config(scenario: Scenario, seed: int = 0) -> ClientConfig:
 
 
 class Player:
-    """A story, its world and its client.
+    """Plays one scenario with a simulator and a client.
 
     Args:
-        scenario: The story.
-        reactor: Of the world.
-        seed: Of every random draw.
-        client_reactor: Of the client; the world's when not given.
-        host: Where the world listens.
+        scenario: The scenario.
+        reactor: Reactor of the simulator.
+        seed: Seed of all random draws.
+        client_reactor: Reactor of the client; `None` for the simulator's.
+        host: Address on which the simulator listens.
 
     Raises:
-        ScenarioError: The client's settings are wrong.
+        ScenarioError: The client's settings are invalid.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class Player:
         self._is_calling = False
 
     async def play(self, audience: Audience) -> DemoOutcome:
-        """From the first step to the last answer."""
+        """Play the scenario from the first step to the end of the last call."""
         await self.world.start()
         self.client = PredictClient(
             self.world.url,
@@ -170,7 +171,7 @@ class Player:
         timeline.stop()
 
     async def _get_ready(self) -> None:
-        """Calls begin with the first good list, as a program's would; until then, `init` again and again."""
+        """Wait for the first good list, as a program would; `init` is repeated until it succeeds."""
         while self.account.ready_s is None:
             try:
                 await self.client.init()

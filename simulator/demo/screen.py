@@ -1,4 +1,4 @@
-"""What the demo shows: a table redrawn in place on a terminal, one line a step elsewhere."""
+"""The output of the demo: a table that is redrawn in place on a terminal, otherwise one line for each step."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _SHOWN = 20
 
 
 class Screen:
-    """Watches a player.
+    """Shows the progress of a player.
 
     Args:
         player: The player.
-        lost: Told, once, that standard output cannot be written to.
+        lost: Called once, when standard output cannot be written to.
     """
 
     def __init__(self, player: Player, lost: Callable[[OSError], None]) -> None:
@@ -31,7 +31,7 @@ class Screen:
         self._line = ""
 
     def begins(self) -> None:
-        """All listens (`Audience`)."""
+        """Print the header (`Audience`)."""
         player, scenario = self._player, self._player.scenario
         if scenario.title:
             self._print(f"{scenario.title}\n{scenario.story.rstrip()}\n")
@@ -41,13 +41,13 @@ class Screen:
         )
 
     def turned(self, step: TimelineStep) -> None:
-        """The story goes on (`Audience`)."""
+        """Show a step of the timeline (`Audience`)."""
         self._line = f"{step.at_s:5.1f} s  {step}"
         if not self._live:
             self._print(f"\n{self._line}\n" + "\n".join(self.table()))
 
     def draw(self) -> None:
-        """Show how things stand (`Audience`)."""
+        """Redraw the table (`Audience`)."""
         if not self._live:
             return
         lines = [self._line, "", *self.table(), ""]
@@ -56,7 +56,7 @@ class Screen:
         self._drawn = len(lines)
 
     def ended(self) -> None:
-        """The last call has ended (`Audience`)."""
+        """Print the last state (`Audience`)."""
         if self._live:
             self.draw()
         else:
@@ -72,7 +72,7 @@ class Screen:
             self._lost(error)
 
     def table(self) -> list[str]:
-        """One row an instance, and one for the calls."""
+        """Format a table with one row for each instance and one for the calls."""
         client = self._player.client
         counters, known = client.counters, {i.address: i for i in client.instances}
         ejected = {i.address for i in client.ejected}

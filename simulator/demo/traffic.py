@@ -1,4 +1,4 @@
-"""The demo's calls: at a steady rate, each with a body of its own, each answer checked."""
+"""The demo's calls: made at a steady rate, each with a unique body, each response checked."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from eas_tw import PredictClient
 
 MNIST, ECHO, ANY = "mnist", "echo", "any"
-"""What the service computes, and so what an answer must be: the image's scores, the call's own text, or anything."""
+"""How a response is checked: against the scores of the image, against the call's own text, or not at all."""
 
 
 class DemoTraffic:
-    """Calls at a steady rate.
+    """Makes calls at a steady rate.
 
     Args:
-        reactor: Time.
-        client: Who calls.
+        reactor: Clock of the calls.
+        client: Client that makes the calls.
         kind: `MNIST`, `ECHO` or `ANY`.
-        record: Told of every call when it has ended.
+        record: Called with the record of every call that has ended.
     """
 
     def __init__(self, reactor: Any, client: PredictClient, kind: str, record: Callable[[CallRecord], None]) -> None:
@@ -43,7 +43,12 @@ class DemoTraffic:
         self._began = reactor.seconds()
 
     def start(self, per_s: float, began: float) -> None:
-        """Make so many calls a second from now on; `began` is when the story did."""
+        """Start calls at a rate.
+
+        Args:
+            per_s: Calls per second.
+            began: Time at which the scenario began, in seconds of the reactor's clock.
+        """
         self._began = began
         self._pause()
         if per_s > 0:
@@ -52,7 +57,7 @@ class DemoTraffic:
             self._loop.start(1 / per_s)
 
     def stop(self) -> Deferred[None]:
-        """Begin no more calls; fires when the last has ended."""
+        """Start no more calls; the Deferred fires when the last one has ended."""
         self._pause()
         idle: Deferred[None] = Deferred()
         if self._open:
@@ -83,7 +88,7 @@ class DemoTraffic:
             self._idle.callback(None)
 
     async def _ask(self, number: int) -> str:
-        """What is wrong with the answer; empty when nothing is."""
+        """Make one call, and return what is wrong with its response; empty when nothing is."""
         if self._kind == MNIST:
             image = [float((number * 7 + pixel) % 16) for pixel in range(PIXELS)]
             request = TFRequest("predict_images")
@@ -96,5 +101,5 @@ class DemoTraffic:
 
 
 def _rounded(scores: list[float]) -> list[float]:
-    """As float32, which is what the service answers."""
+    """Round scores to float32, the precision of the service's response."""
     return list(struct.unpack(f"<{len(scores)}f", struct.pack(f"<{len(scores)}f", *scores)))

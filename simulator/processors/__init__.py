@@ -1,10 +1,10 @@
-"""What an instance computes.
+"""Processors: what an instance computes.
 
-A processor is a callable of the request's body, or of what a codec makes of it. It answers bytes, text, a `Response`
-or what the codec makes bytes of; at once, later (`Later`), or as a Deferred or coroutine; what it raises is the
-caller's 400, with the exception's text. `compute` is the one way from a body to a result: built-in processors run at
-once; a user's ordinary function runs in a thread of its own, so that one which blocks holds up its worker and nothing
-else.
+A processor is a callable of the request's body, or of the value that a codec decodes from it. It returns bytes, text, a
+`Response` or a value that the codec encodes; immediately, later (`Later`), or as a Deferred or coroutine. An exception
+becomes a 400 with the exception's text. `compute` is the only way from a body to a result. Built-in processors run
+immediately; a user's ordinary function runs in its own thread, so that a function that blocks occupies its worker and
+nothing else.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ from simulator.processors.threads import in_thread
 from simulator.processors.torch import torch
 
 SEARCH_PATH: list[str] = []
-"""Folders in which modules of users' processors are looked for, after everything that is installed."""
+"""Folders that are searched for modules of users' processors, after everything that is installed."""
 
 
 class ProcessorError(ValueError):
-    """A processor that cannot be had; the text says why."""
+    """A processor that cannot be loaded; the text says why."""
 
 
 @frozen
 class UserProcessor:
-    """A user's callable, and what stands between it and the bytes.
+    """A user's callable with its codec.
 
     Attributes:
-        function: Takes what the codec decodes, answers what the codec encodes, or a Deferred or coroutine of that.
-        codec: Between bytes and values.
+        function: Takes the decoded value; returns the value to encode, or a Deferred or coroutine of it.
+        codec: Converts between bytes and values.
     """
 
     function: Callable[[Any], Any]
     codec: Codec = PLAIN
 
     def begin(self, body: bytes) -> Any:
-        """What the callable answers: a value, or a Deferred or coroutine of one."""
+        """Call the function with the decoded body; returns a value, or a Deferred or coroutine of one."""
         return self.function(self.codec.decode(body))
 
     is_patient: bool = field(init=False)
-    """Whether it says itself that it never blocks: a coroutine function, or one declared to answer a Deferred."""
+    """Whether the function declares that it does not block: a coroutine function, or one annotated with a Deferred."""
 
     @is_patient.default
     def _look_at_function(self) -> bool:
         called = self.function if inspect.isroutine(self.function) else type(self.function).__call__
-        wrapped = getattr(called, "__wrapped__", called)  # `inlineCallbacks` leaves the generator function here
+        wrapped = getattr(called, "__wrapped__", called)  # `inlineCallbacks` keeps the generator function here
         declared = getattr(called, "__annotations__", {}).get("return", "")
         return (
             inspect.iscoroutinefunction(called) or inspect.isgeneratorfunction(wrapped) or "Deferred" in str(declared)
@@ -84,7 +84,7 @@ def _then(result: Any, encode: Callable[[Any], Any]) -> Any:
 
 
 def compute(processor: Processor, body: bytes, reactor: Any) -> Any:
-    """What a processor makes of a body: bytes, text, `Later` or a Deferred of them; or it raises."""
+    """Run a processor on a body; returns bytes, text, `Later` or a Deferred of them, or raises."""
     if isinstance(processor, Compressed):
         return _then(compute(processor.inner, processor.read(body), reactor), processor.write)
     if isinstance(processor, Forward):
@@ -96,7 +96,7 @@ def compute(processor: Processor, body: bytes, reactor: Any) -> Any:
 
 
 def echo(body: bytes) -> bytes:
-    """The body, back."""
+    """Return the body."""
     return body
 
 
@@ -104,18 +104,22 @@ BUILT_IN: dict[str, Processor] = {"echo": echo, "mnist": mnist, "sleep": sleep, 
 
 
 def find(name: str | Processor | Callable[[Any], Any], service: str) -> Processor:
-    """The processor of that name.
+    """Load the processor of a name.
 
     Args:
-        name: A key of `BUILT_IN`; `sleep:` and a duration; `forward:` and a URL; `MODULE:CALLABLE`, or
-            `CODEC+MODULE:CALLABLE` for one that takes and answers values; a callable; empty for what suits the service:
-            one whose own name, behind a `group/`, starts with `mnist` computes scores, every other one echoes.
-            `gzip+NAME` takes compressed
-            requests, `NAME+gzip` compresses its answers (see `compressed.COMPRESSIONS`).
-        service: The service's name.
+        name: One of the forms below, or a callable.
+        service: Name of the service, which selects the processor when `name` is empty.
+
+    The forms of a name:
+
+    1. A key of `BUILT_IN`.
+    2. `sleep:` and a duration; `forward:` and a URL.
+    3. `MODULE:CALLABLE`, or `CODEC+MODULE:CALLABLE` for a callable that takes and returns decoded values.
+    4. Empty: scores for a service whose own name, after `group/`, starts with `mnist`; an echo for every other.
+    5. `gzip+NAME` decompresses requests, `NAME+gzip` compresses responses (see `compressed.COMPRESSIONS`).
 
     Raises:
-        ProcessorError: There is none.
+        ProcessorError: There is no such processor.
     """
     if isinstance(name, UserProcessor | Sleep | Compressed | Forward):
         return name
@@ -165,7 +169,7 @@ def _compressed(processor: Processor, before: str, after: str) -> Compressed:
 
 
 def _load(name: str, module: str, attribute: str) -> Callable[[Any], Any]:
-    # Last, so that a module of the user's project never takes the place of one that the simulator needs.
+    # Appended, so that a module of the user's project cannot replace one that the simulator imports.
     sys.path += [folder for folder in SEARCH_PATH if folder not in sys.path]
     try:
         found: Any = importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""What processors of tensors share: messages by name, decoded by protobuf itself, and tensors whose parts must fit."""
+"""Shared parts of the tensor processors: messages by name, parsed by protobuf itself, and validation of tensors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from eas_tw.body import schema
 
 FLOAT, INT64 = 1, 9
-#: Which field has the elements of a `DT_…`.
+# : The field that holds the elements, by the number of the `DT_…`.
 FIELDS = {
     1: "float_val",
     2: "double_val",
@@ -20,10 +20,10 @@ FIELDS = {
 
 
 def decode(name: str, body: bytes) -> Any:
-    """A request.
+    """Parse a request.
 
     Raises:
-        ValueError: The body is no such message.
+        ValueError: The body is not such a message.
     """
     try:
         return schema.parse(f"eas_tw.{name}", body)
@@ -32,15 +32,15 @@ def decode(name: str, body: bytes) -> Any:
 
 
 def make(name: str) -> Any:
-    """An empty response."""
+    """Return an empty response message."""
     return schema.message(f"eas_tw.{name}")()
 
 
 def elements(array: Any, where: str) -> list[Any]:
-    """The elements of an `ArrayProto`, which must be as many as its shape says, in the field its dtype says.
+    """Return the elements of an `ArrayProto`.
 
     Raises:
-        ValueError: They are not.
+        ValueError: Their number differs from the shape's, or they are not in the field of the dtype.
     """
     field = FIELDS.get(array.dtype, "")
     if not hasattr(array, field):
@@ -51,10 +51,10 @@ def elements(array: Any, where: str) -> list[Any]:
 
 
 def check(shape: list[int], count: int, where: str) -> None:
-    """See that elements fill a shape.
+    """Check that the number of elements fits a shape.
 
     Raises:
-        ValueError: They do not.
+        ValueError: It does not.
     """
     if count != prod(shape) or any(dim < 0 for dim in shape):
         raise ValueError(f"{where}: shape {shape} and {count} elements do not fit")

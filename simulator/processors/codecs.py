@@ -1,6 +1,6 @@
-"""Codecs: what stands between a request's bytes and a user's processor, and between its answer and the bytes.
+"""Codecs, which decode a request's bytes for a user's processor, and encode its result.
 
-A kind of body joins by one row in `CODECS`; `CODEC+MODULE:CALLABLE` then names it.
+A new kind of body needs one row in `CODECS`; `CODEC+MODULE:CALLABLE` then selects it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @frozen
 class Codec:
-    """A kind of body.
+    """The codec of one kind of body.
 
     Attributes:
-        says: One line for people.
-        decode: Bytes to a value; what it raises is the caller's 400.
-        encode: A value to bytes; what it raises is the caller's 400 too.
+        says: Description, one line.
+        decode: Converts bytes to a value; an exception becomes a 400.
+        encode: Converts a value to bytes; an exception becomes a 400.
     """
 
     says: str
@@ -49,7 +49,7 @@ def _serialized(message: Any) -> bytes:
 
 
 def _messages(name: str) -> Codec:
-    """Protobuf messages: `arrays.make` makes the answer's."""
+    """Build the codec of a protobuf message; `arrays.make` creates the response."""
     return Codec(f"a {name} in, a message out", partial(arrays.decode, name), _serialized)
 
 

@@ -1,6 +1,6 @@
-"""Services with `rpc.decompressor`: requests are decompressed before the processor, or answers compressed after it.
+"""Compression as with `rpc.decompressor`, of requests before the processor or of responses after it.
 
-Written apart from the client's compression, so that a mistake cannot cancel itself out.
+Written independently of the client's compression, so that an error there cannot be repeated here and go unnoticed.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 COMPRESSIONS = ("gzip", "zlib", "snappy", "lz4", "lz4-block", "zstd")
 _CODINGS = {"zlib": "deflate"}
-_MOST_OF_LZ4 = 255  # times smaller is the best a block of LZ4 can do
+_MOST_OF_LZ4 = 255  # the greatest ratio that an LZ4 block can reach
 
 
 @frozen
 class Compressed:
-    """A processor, and what stands between it and its caller.
+    """A processor with the compression around it.
 
     Attributes:
         inner: The processor.
-        decompress: The name of the requests' compression; empty for none.
-        compress: The name of the answers' compression, which a Content-Encoding tells; empty for none.
+        decompress: Name of the compression of requests; empty for none.
+        compress: Name of the compression of responses, which is sent as Content-Encoding; empty for none.
     """
 
     inner: Any
@@ -36,10 +36,10 @@ class Compressed:
     compress: str = ""
 
     def read(self, body: bytes) -> bytes:
-        """The plain request.
+        """Decompress a request.
 
         Raises:
-            ValueError: It cannot be decompressed; the caller's 400.
+            ValueError: It cannot be decompressed; the response is a 400.
         """
         if not self.decompress:
             return body
@@ -49,7 +49,7 @@ class Compressed:
             raise ValueError(f"the body is not {self.decompress}: {error}") from error
 
     def write(self, answer: Any) -> Any:
-        """The answer to send."""
+        """Compress a result."""
         if not self.compress:
             return answer
         plain = answer.encode() if isinstance(answer, str) else bytes(answer)
@@ -58,7 +58,7 @@ class Compressed:
 
 
 def split(name: str) -> tuple[str, str, str]:
-    """A processor's name in its parts: compression of requests, the name itself, compression of answers."""
+    """Split a processor's name into the compression of requests, the name itself, and the compression of responses."""
     first, _, rest = name.partition("+")
     before, name = (first, rest) if rest and first in COMPRESSIONS else ("", name)
     rest, _, last = name.rpartition("+")
@@ -67,10 +67,10 @@ def split(name: str) -> tuple[str, str, str]:
 
 
 def check(compression: str) -> None:
-    """See that a compression can be had.
+    """Check that a compression is available.
 
     Raises:
-        ImportError: It needs cramjam.
+        ImportError: It needs cramjam, which is not installed.
     """
     if compression:
         _readers(compression)

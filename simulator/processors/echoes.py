@@ -1,7 +1,7 @@
-"""An echo for each kind of body: decoded by protobuf, checked, and answered in kind, so that the whole way is gone.
+"""Echo processors, one for each kind of body: parse the request with protobuf, validate it, and return its content.
 
-Tensors come back under the names or places they were sent with; features of recommendation requests as text, and items
-with scores that depend on nothing but their ids.
+Tensors are returned under their names or positions. Features of recommendation requests are returned as text, and items
+with scores that depend only on their ids.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ONNX_SIZES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 10: 2, 11: 8, 12: 4, 13
 
 
 def tf(body: bytes) -> bytes:
-    """A TensorFlow request's inputs as outputs; `output_filter` picks."""
+    """Return a TensorFlow request's inputs as outputs; `output_filter` selects."""
     request = decode("tf.PredictRequest", body)
     response = make("tf.PredictResponse")
     for name in _picked(request.inputs, request.output_filter):
@@ -29,13 +29,13 @@ def tf(body: bytes) -> bytes:
 
 
 def torch(body: bytes) -> bytes:
-    """A PyTorch request's inputs as outputs, by place and by name; `output_filter` picks places."""
+    """Return a PyTorch request's inputs as outputs, by position and by name; `output_filter` selects positions."""
     request = decode("torch.PredictRequest", body)
     response = make("torch.PredictResponse")
     for place in request.output_filter or range(len(request.inputs)):
         if not 0 <= place < len(request.inputs):
             raise ValueError(f"no output {place}; there are {len(request.inputs)}")
-        if request.inputs[place].ByteSize():  # a place that was left out
+        if request.inputs[place].ByteSize():  # an empty message marks a position that was left out
             elements(request.inputs[place], f"input {place}")
         response.outputs.append(request.inputs[place])
     for name in request.map_inputs:
@@ -45,7 +45,7 @@ def torch(body: bytes) -> bytes:
 
 
 def blade(body: bytes) -> bytes:
-    """A Blade request's inputs as outputs; `output_info` picks."""
+    """Return a Blade request's inputs as outputs; `output_info` selects."""
     request = decode("blade.Request", body)
     inputs = {array.name_in_dl_model: array for array in request.inputs}
     response = make("blade.Response")
@@ -58,7 +58,7 @@ def blade(body: bytes) -> bytes:
 
 
 def caffe(body: bytes) -> bytes:
-    """A Caffe request's inputs as outputs; `output_filter` picks."""
+    """Return a Caffe request's inputs as outputs; `output_filter` selects."""
     request = decode("caffe.PredictRequest", body)
     if len(request.input_name) != len(request.input_data):
         raise ValueError(f"{len(request.input_name)} names for {len(request.input_data)} inputs")
@@ -72,7 +72,7 @@ def caffe(body: bytes) -> bytes:
 
 
 def onnx(body: bytes) -> bytes:
-    """An ONNX request's tensors."""
+    """Return an ONNX request's tensors."""
     request = decode("onnx.DataProto", body)
     for tensor in request.tensors:
         size = _ONNX_SIZES.get(tensor.data_type)
@@ -92,7 +92,7 @@ def _put_scores(outputs: Any, items: Any) -> None:
 
 
 def easyrec(body: bytes) -> bytes:
-    """Items with their scores; features and the request's numbers as text in `generate_features`."""
+    """Return the items with their scores; features and the request's numbers as text in `generate_features`."""
     request = decode("easyrec.PBRequest", body)
     response = make("easyrec.PBResponse")
     response.item_ids.extend(request.item_ids)
@@ -106,7 +106,10 @@ def easyrec(body: bytes) -> bytes:
 
 
 def torchrec(body: bytes) -> bytes:
-    """Items and a tensor of their scores; features as text in `generate_features`, meta data in `pass_through_data`."""
+    """Return the items with a tensor of their scores, features as text and meta data.
+
+    Features are in `generate_features`, meta data in `pass_through_data`.
+    """
     request = decode("torchrec.PBRequest", body)
     response = make("torchrec.PBResponse")
     response.item_ids.extend(request.item_ids)
@@ -123,12 +126,12 @@ def torchrec(body: bytes) -> bytes:
 
 
 def json_(body: bytes) -> bytes:
-    """A JSON value, read and written anew."""
+    """Parse a JSON value, and serialise it again."""
     return json.dumps(json.loads(body), ensure_ascii=False).encode()
 
 
 def score(item: str) -> float:
-    """An item's score from 0 to 1, a number that 32 bits hold."""
+    """Compute an item's score from 0 to 1, exactly representable in 32 bits."""
     return crc32(item.encode()) % 1024 / 1024
 
 
@@ -149,7 +152,7 @@ def _describe(request: Any, response: Any) -> None:
 
 
 def _text(feature: Any) -> str:
-    """One line, as protobuf prints it."""
+    """Format a feature as protobuf prints it, on one line."""
     return " ".join(str(feature).split())
 
 

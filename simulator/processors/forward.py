@@ -1,6 +1,6 @@
-"""A processor that sends the request on to another HTTP server and returns its response.
+"""The `forward` processor: sends the request to another HTTP server and returns its response.
 
-What a recording is made with, and how a test's own function answers from the test's process.
+Recordings are made with it, and tests use it to answer with a function in the test's process.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ def _check(_: Any, __: Any, url: str) -> None:
 
 @frozen
 class Forward:
-    """Sends requests on.
+    """Forwards requests to one URL.
 
     Attributes:
-        url: The URL that stands for the service's own path; what follows that path in a request is appended.
+        url: URL that stands for the service's own path; the rest of a request's path is appended to it.
     """
 
     url: str = field(validator=_check)
 
     def send(self, reactor: Any, request: ReceivedRequest, path: str) -> Deferred[Response]:
-        """Send a request on.
+        """Forward a request.
 
         Args:
-            reactor: Its network and clock.
-            request: The request; its headers go along, without those of the connection.
+            reactor: Reactor that provides network and clock.
+            request: The request; its headers are forwarded, except those of the connection.
             path: Its path below the service's own.
 
         Returns:
-            Fires with the response; a 502 that says why when there is none.
+            A Deferred that fires with the response; a 502 with the reason when there is none.
         """
         return Deferred.fromCoroutine(self._send(reactor, request, path))
 
     async def _send(self, reactor: Any, request: ReceivedRequest, path: str) -> Response:
-        # Imported here: a simulator that forwards nothing does not pay for treq.
+        # Imported here, so that only a simulator that forwards imports treq.
         from treq import content  # noqa: PLC0415
         from treq.client import HTTPClient  # noqa: PLC0415
         from twisted.web.client import Agent, HTTPConnectionPool  # noqa: PLC0415

@@ -1,8 +1,8 @@
-"""A stand-in for the vendor's `mnist_saved_model_example`: `images [n, 784]` float in, `scores [n, 10]` float out.
+"""A model like EAS's `mnist_saved_model_example`: `images [n, 784]` float as input, `scores [n, 10]` float as output.
 
-The model is linear, with fixed weights from a closed formula, so that a wrong tensor gives a wrong answer. It is
-computed in double precision in a fixed order and rounded once, so the same input gives the same bits everywhere.
-Requests are decoded by protobuf itself, never by the client's own packing.
+The model is linear, with fixed weights from a closed formula, so that a wrong tensor gives a wrong result. It is
+computed in double precision in a fixed order and rounded once, so the same input gives the same bits on every platform.
+Requests are parsed by protobuf itself, not by the client's own packing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DIGITS = 10
 
 
 def mnist(body: bytes) -> bytes:
-    """The serialised response to a serialised request.
+    """Return the serialised response to a serialised request.
 
     Raises:
         ValueError: The request has no `images` of the right type and shape; the text says what it has.
@@ -35,7 +35,7 @@ def mnist(body: bytes) -> bytes:
 
 
 def score(image: list[float]) -> list[float]:
-    """Ten scores of one image of 784 pixels."""
+    """Compute the ten scores of one image of 784 pixels."""
     return [
         bias + sum(weight * pixel for weight, pixel in zip(weights, image, strict=True)) for bias, weights in _model()
     ]
@@ -64,7 +64,7 @@ def _message(name: str) -> Any:
 
 @cache
 def _model() -> tuple[tuple[float, tuple[float, ...]], ...]:
-    """Bias and weights of each digit: no two pixels alike, all within ± 1/64."""
+    """Return bias and weights of each digit: all weights differ and are within ± 1/64."""
     return tuple(
         (
             (digit - 4.5) / 16,

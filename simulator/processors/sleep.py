@@ -1,4 +1,4 @@
-"""A processor that takes its time, and the value by which any processor says that its answer comes later."""
+"""The `sleep` processor, and the value that a processor returns to delay its result."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def _duration(given: Any) -> Duration:
 
 @frozen
 class Later:
-    """An answer that is due after a while; the instance waits, the processor does not.
+    """A result that is due after a delay; the instance waits, the processor has returned.
 
     Attributes:
-        seconds: How long: a number from 0 to 3600, or a `Duration` to draw from.
-        value: The answer then.
+        seconds: Delay: a number from 0 to 3600, or a `Duration` to draw from.
+        value: The result.
     """
 
     seconds: Duration = field(converter=_duration)
@@ -28,20 +28,20 @@ class Later:
 
 @frozen
 class Sleep:
-    """Answers the body, after a duration."""
+    """Returns the body after a duration."""
 
     duration: Duration
 
     def __call__(self, body: bytes) -> Later:
-        """The body, later."""
+        """Return the body, delayed."""
         return Later(self.duration, body)
 
 
 def sleep(body: bytes) -> Later:
-    """The body, after as many seconds as it says: `b"0.25"`.
+    """Return the body after the number of seconds that it contains: `b"0.25"`.
 
     Raises:
-        ValueError: The body is no number of seconds from 0 to 3600.
+        ValueError: The body is not a number of seconds from 0 to 3600.
     """
     try:
         return Later(float(body), body)

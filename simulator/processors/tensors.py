@@ -1,6 +1,6 @@
-"""TensorFlow bodies for a user's processor: a `PredictRequest` becomes named tensors, they a `PredictResponse`.
+"""The TensorFlow codec: decodes a `PredictRequest` to named tensors, and encodes named tensors to a `PredictResponse`.
 
-Decoded and encoded by protobuf itself, never by the client's own packing.
+Uses protobuf itself, not the client's own packing.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Tensor:
     """One tensor.
 
     Attributes:
-        shape: Its dimensions.
-        values: Its values in row-major order; of a string tensor bytes.
-        dtype: The number of its `DT_…`: 1 is `DT_FLOAT`, 9 is `DT_INT64`.
+        shape: Dimensions.
+        values: Values in row-major order; bytes for a string tensor.
+        dtype: Number of the `DT_…`: 1 is `DT_FLOAT`, 9 is `DT_INT64`.
     """
 
     shape: tuple[int, ...] = field(converter=tuple)
@@ -39,8 +39,8 @@ class Inputs(dict[str, Tensor]):
     """The inputs of a request, by name.
 
     Attributes:
-        signature_name: Which signature is asked for.
-        fetched: Names of the outputs that are wanted; empty for all.
+        signature_name: Requested signature.
+        fetched: Names of the requested outputs; empty for all.
     """
 
     def __init__(self, tensors: dict[str, Tensor], signature_name: str = "", fetched: tuple[str, ...] = ()) -> None:
@@ -50,10 +50,10 @@ class Inputs(dict[str, Tensor]):
 
 
 def decode(body: bytes) -> Inputs:
-    """The inputs of a serialised `PredictRequest`.
+    """Decode a serialised `PredictRequest`.
 
     Raises:
-        ValueError: It is none, or a tensor's shape and values do not agree.
+        ValueError: The body is not a `PredictRequest`, or a tensor's shape and values do not agree.
     """
     request = schema.message("eas_tw.tf.PredictRequest")()
     try:
@@ -68,7 +68,7 @@ def decode(body: bytes) -> Inputs:
 
 
 def encode(outputs: dict[str, Tensor]) -> bytes:
-    """A serialised `PredictResponse` with these outputs."""
+    """Serialise a `PredictResponse` with these outputs."""
     response = schema.message("eas_tw.tf.PredictResponse")()
     for name, tensor in outputs.items():
         array = response.outputs[name]

@@ -1,7 +1,7 @@
-"""A user's ordinary function, run where it can block nothing but itself.
+"""Runs a user's ordinary function in a thread, so that it cannot block the reactor.
 
-A daemon thread for each call: one that never returns must not keep the process from ending, as a pool's would. How many
-there are at a time is bounded by the instance's workers. Where there are no threads (virtual time) it runs at once.
+Each call has its own daemon thread: a pool's thread that never returns would keep the process from ending. The
+instance's workers bound the number of threads. Without threads (in virtual time) the function runs immediately.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def in_thread(reactor: Any, function: Callable[[bytes], Any], body: bytes) -> Any:
-    """What `function(body)` answers, as a Deferred; it fails with what the function raises."""
+    """Run `function(body)` in a thread; the Deferred fires with its result, or fails with its exception."""
     if not IReactorThreads.providedBy(reactor):
         return function(body)
     result: Deferred[Any] = Deferred()

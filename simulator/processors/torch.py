@@ -1,6 +1,7 @@
-"""A stand-in for a TorchScript model: rows of floats in; their means, and the places of their largest, out.
+"""A model like a TorchScript model: the input has rows of floats, the outputs are their means and argmax positions.
 
-Computed in double precision in a fixed order and rounded once, so the same input gives the same bits everywhere.
+It is computed in double precision in a fixed order and rounded once, so the same input gives the same bits on every
+platform.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from simulator.processors.arrays import FLOAT, INT64, decode, elements, make
 
 
 def torch(body: bytes) -> bytes:
-    """The serialised response to a serialised request.
+    """Return the serialised response to a serialised request.
 
-    Input 0 is DT_FLOAT `[n, m]`. Output 0 is the mean of each row, DT_FLOAT `[n]`; output 1 the place of its largest
-    element, DT_INT64 `[n]`. Named inputs become named outputs, their means. `output_filter` picks among the places.
+    Input 0 is DT_FLOAT `[n, m]`. Output 0 is the mean of each row, DT_FLOAT `[n]`; output 1 is the position of its
+    largest element, DT_INT64 `[n]`. Named inputs become named outputs with their means. `output_filter` selects
+    positions.
 
     Raises:
-        ValueError: An input is missing, or of another type or shape; the text says what it is.
+        ValueError: An input is missing, or has another type or shape; the text says what it has.
     """
     request = decode("torch.PredictRequest", body)
     if not request.inputs and not request.map_inputs:

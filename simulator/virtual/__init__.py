@@ -1,1 +1,1 @@
-"""Deterministic simulation: real client and real simulator in one process, on virtual time and an in-memory network."""
+"""Deterministic simulation: real clients and the real simulator in one process, on a virtual clock and network."""

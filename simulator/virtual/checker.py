@@ -1,4 +1,4 @@
-"""What the checkers of a simulated run have in common."""
+"""The base class of the checkers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @define(eq=False, slots=False)
 class Checker:
-    """The base of checkers that compare what clients do with the faults at work.
+    """The base of checkers that compare the behaviour of clients with the active faults.
 
     Attributes:
-        _seconds: Virtual time.
-        _attribution: Of the faults at work.
-        _report: Takes a checker's name and what it found.
+        _seconds: Virtual time, in seconds.
+        _attribution: Which failures the active faults explain.
+        _report: Takes a checker's name and the description of a violation.
     """
 
     _seconds: Callable[[], float]

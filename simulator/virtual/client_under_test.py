@@ -1,6 +1,7 @@
-"""A client under test, as the oracle sees it: its settings as plain numbers, its public API, and no line of its code.
+"""A client under test, as the checkers see it: its settings as numbers, and its public API.
 
-Whatever is read here is public: the list of instances, counters, the account of discovery.
+Only public state is read: the list of instances, the counters, and the state of discovery. `open_inside` is the one
+exception.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ class ClientUnderTest:
         is_monotonic: Whether it counts elapsed time on a reactor whose clock can be set.
 
     Attributes:
-        service: Whose instances it calls.
-        budget: Clients with an equal one share their retry budget.
-        compares: Whether an instance may be left out for being worse than the others.
-        is_heard: Whether somebody listens to its events.
-        failed_before: The failed attempts of the call that it told the end of last: of the one that is answered now.
-        eject_bound_s: Bound on an ejection that has doubled; `eject_max_s` bounds one that has not.
-        changed_at_s: When its list changed last.
+        service: Name of the service that it calls.
+        budget: Key of the retry budget; clients with an equal key share it.
+        compares: Whether outlier detection may eject an instance.
+        is_heard: Whether it has a listener for its events.
+        failed_before: Failed attempts of the call whose end was emitted last, which is the call that is being answered.
+        eject_bound_s: Bound on an ejection whose length was doubled, in seconds; `eject_max_s` bounds one that was not.
+        changed_at_s: Time of the last change of its list, in virtual seconds.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class ClientUnderTest:
         self.backoff_max_s: float = config.backoff_max_s
         self.attempt_timeout_s: float | None = config.attempt_timeout_s
         self.idle_timeout_s: float = config.idle_timeout_s
-        # An answer that has begun to come may be waited for as long as its call has.
+        # A response that has begun may be waited for until the call's deadline.
         self.longest_idle_ns = round((max(config.idle_timeout_s, config.timeout_s) + _IDLE_SLACK_S) * NS)
         self.budget_floor: float = config.retry_budget_min_per_s * 10
         self.budget_ratio: float = config.retry_budget_ratio
@@ -106,26 +107,26 @@ class ClientUnderTest:
 
     @property
     def retries(self) -> int:
-        """How many it has made."""
+        """Number of its retries."""
         return int(self.client.counters.retries.total())
 
     @property
     def failures(self) -> Counter[str]:
-        """How many of its attempts have failed, by the instance's address."""
+        """Number of its failed attempts, by the instance's address."""
         return Counter(self.client.counters.failures_at)
 
     @property
     def hedges(self) -> int:
-        """How many it has sent."""
+        """Number of its hedges."""
         return int(self.client.counters.hedges)
 
     @property
     def ejections(self) -> int:
-        """How often it has left an instance out."""
+        """Number of its ejections."""
         return int(self.client.counters.ejections.total())
 
     def open_inside(self) -> list[str]:
-        """What it still keeps account of, of calls that have all ended; the one look that is not at its public API."""
+        """Describe internal state that is left after all calls have ended; the only use of non-public state."""
         runtime = self.client._runtime  # noqa: SLF001  nothing public says what it has forgotten to forget
         calls = runtime.call_context
         deadlines = {"calls": calls.in_flight, "attempts": calls.attempt_deadlines, "hedges": calls.hedges}
@@ -135,7 +136,7 @@ class ClientUnderTest:
         return [*found, *watches, *(["calls in flight"] if any(load.in_flight for load in loads) else [])]
 
     def parts_of_apply(self) -> dict[str, tuple[Any, str]]:
-        """The steps of taking over a list: of each the object and the name of its method."""
+        """Return the steps by which the client applies a list, each as an object and the name of its method."""
         cluster = self.client._runtime.fleet._cluster  # noqa: SLF001  a step that raises has no public name
         return {
             "balancer": (cluster._balancer, "add"),  # noqa: SLF001
@@ -145,17 +146,17 @@ class ClientUnderTest:
 
     @property
     def left_out(self) -> tuple[Address, ...]:
-        """Whom it leaves out or suspects; for a suspect, which it tells nobody of, the next of its order steps in."""
+        """Instances that are ejected or suspected, the latter by their order, as there is no event for suspects."""
         found: tuple[Address, ...] = tuple(self.client._runtime.fleet._cluster._health.left_out)  # noqa: SLF001
         return found
 
     def number_of_timers(self) -> int:
-        """How much its host still has to do."""
+        """Number of pending timers on its host."""
         return len(self.reactor.getDelayedCalls())
 
     @property
     def seen(self) -> dict[Address, float]:
-        """The list it had when somebody looked last, which is once a second at least."""
+        """Its list at the last call of `look`, which happens at least once a second."""
         return self._views[-1][1]
 
     @property
@@ -165,7 +166,7 @@ class ClientUnderTest:
         return self._views[-1][1]
 
     def look(self) -> bool:
-        """Take note of its list; whether it has changed."""
+        """Record its present list; return whether it has changed."""
         instances = self.client.instances
         if instances is self._instances:
             return False
@@ -178,7 +179,7 @@ class ClientUnderTest:
         return True
 
     def steady_since(self, since_s: float) -> set[Address]:
-        """The addresses that were in its list, with a weight, all the time since then."""
+        """Return the addresses that have been in its list since then, with a weight above 0."""
         self.look()
         steady: set[Address] | None = None
         for at_s, view in reversed(self._views):

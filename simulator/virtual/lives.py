@@ -1,8 +1,8 @@
-"""A program that is started again and again: clients that open, call and close in the middle of everything.
+"""A program that restarts again and again: clients that open, call and close while faults are active.
 
-On a host of its own, with a copy of the list on disk that is torn, foreign or unwritable now and then, and sometimes
-with nobody who answers discovery. Checked is what holds of every life: which list it begins with, that every call ends
-once, and that nothing is left when it has closed.
+It has its own host, and a disk copy that is at times torn, foreign or unwritable; at times discovery does not answer
+it. The checks hold for every life: which list it starts with, that every call ends once, and that nothing is left after
+the close.
 """
 
 from __future__ import annotations
@@ -40,21 +40,22 @@ _GARBAGE = (b"", b"\x00" * 99, b"[" * 100_000, b'{"instances": ' + b"9" * 6000 +
 
 
 class Lives:
-    """The lives of one program, one after the other.
+    """The consecutive lives of one program.
 
     Args:
-        network: Of the world.
-        reactor: The program's host.
+        network: The network.
+        reactor: Reactor of the program's host.
         rng: Source of random draws.
-        make: Makes a client of settings, which has not been opened; given is the directory of its copy of the list.
-        child_of: The service of which every other life has a child; empty for none.
-        pause_s: Mean time between two lives.
-        is_disturbed: Whether replies of discovery may not have come whole and in time since a time.
-        report: Takes a checker's name and what it found.
+        make: Builds a client that has not been opened, given its settings and the folder of its disk copy.
+        service: Name of the service that it calls.
+        child_of: Name of the service for which every other life has a child client; empty for none.
+        pause_s: Mean time between two lives, in seconds.
+        is_disturbed: Whether the delivery of discovery replies may have been affected by a fault since a time.
+        report: Takes a checker's name and the description of a violation.
 
     Attributes:
-        service: Which it calls.
-        begun: How many there were.
+        service: Name of the service that it calls.
+        begun: Number of lives that have begun.
     """
 
     def __init__(  # noqa: PLR0913  all but the first four are keywords
@@ -93,31 +94,36 @@ class Lives:
 
     @property
     def ip(self) -> str:
-        """The address of its host."""
+        """The IP address of its host."""
         return str(self._reactor.ip)
 
     def start(self) -> None:
-        """Live, from now on."""
+        """Start the first life."""
         self._running = Deferred.fromCoroutine(self._live())
 
     async def stop(self) -> None:
-        """Finish the life that there is, and begin no other."""
+        """Finish the present life, and start no other."""
         self._is_over = True
         if self._running is not None:
             await self._running
 
     def clean_up(self) -> None:
-        """Take the disk away, however the run has ended."""
+        """Remove the disk copy, however the run has ended."""
         self._disk.cleanup()
 
-    # -- what it hears
+    # -- events
 
     def reply(self, answer: Answer) -> Answer:
-        """What the control plane sends it: nothing good while it shall be alone."""
+        """Return the discovery reply to send to it: an error while this life must not reach discovery."""
         return Response(_UNAVAILABLE, b"") if self._is_alone else answer
 
     def told(self, view: View | None, *, is_sure: bool) -> None:
-        """Discovery has sent it a list; in what is no proper HTTP it may be overlooked."""
+        """Record the list of a reply that was sent to it.
+
+        Args:
+            view: The list; `None` for a reply that must be rejected.
+            is_sure: Whether it must apply the list; false for malformed HTTP, which it may reject.
+        """
         if view is None:
             return
         self._heard.append(view)
@@ -126,7 +132,7 @@ class Lives:
         else:
             self._perhaps.append(view)
 
-    # -- how it lives
+    # -- the lives
 
     async def _live(self) -> None:
         while not self._is_over:
@@ -159,7 +165,7 @@ class Lives:
         has_new_list = bool(client.instances) and not client.discovery.is_stale
         await self._close(client)
         if has_new_list and disk != "unwritable":
-            # Which of them it took over last, and so wrote, is for the client to know.
+            # The client may have saved any of the lists that it was sent, so all are accepted.
             self._saved = [*self._heard]
 
     async def _call(self, client: Any) -> None:
@@ -176,7 +182,7 @@ class Lives:
             await child.close()
             forgotten = ref(child)
             del child, calling
-            # What has resumed this coroutine still runs.
+            # The frame that resumed this coroutine still holds the child; it is gone in the next event.
             await self._sleep(0.0)
             self._check_forgotten(forgotten)
 
@@ -201,17 +207,17 @@ class Lives:
         self._ended.clear()
 
     def _check_forgotten(self, child: ref[Any]) -> None:
-        """A closed child costs nothing; looked at once a run, since it takes a collection."""
+        """Check that a closed child is freed. It is done once a run, because it needs a garbage collection."""
         if not self._has_collected:
             self._has_collected = True
             gc.collect()
             if child() is not None:
                 self._report("kept-after-close", f"life {self.begun} has closed a child, and something still holds it")
 
-    # -- which list
+    # -- the first list
 
     def _prepare_disk(self) -> tuple[Path, str]:
-        """Do to the copy on disk what may become of it between two lives; the directory, and what was done."""
+        """Damage the disk copy as may happen between two lives; return its folder, and the kind of damage."""
         directory, disk = Path(self._disk.name) / "copies", self._rng.choice(_DISKS)
         for file in sorted(directory.glob("*.json")):
             if disk == "missing":
@@ -226,7 +232,7 @@ class Lives:
         if disk in ("missing", "torn", "foreign", "garbage"):
             self._saved.clear()
         if disk == "unwritable":
-            # Below a file there is no directory, not even for the superuser.
+            # A path below a file cannot be created, not even by the superuser, whom permissions would not stop.
             blocked = Path(self._disk.name) / "blocked"
             blocked.write_bytes(b"")
             return blocked / "copies", disk
@@ -236,7 +242,7 @@ class Lives:
         view = {instance.key: instance.weight for instance in client.instances}
         told, now_s = self._told, self._scheduler.elapsed()
         if abs(now_s - began_s - _INIT_S) < _SETTLED_S and told is not None and told[0] > now_s - _SETTLED_S:
-            # The reply and the end of the patience came together.
+            # The reply arrived at about the time of the init timeout, so either list is right.
             return
         if view in self._perhaps:
             return
@@ -270,7 +276,7 @@ class Lives:
 
 
 def _foreign(copy: bytes) -> str:
-    """The copy of another service."""
+    """Change a copy into the copy of another service."""
     try:
         return json.dumps({**json.loads(copy), "service": "somebody-else"})
     except (ValueError, RecursionError, TypeError):

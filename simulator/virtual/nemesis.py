@@ -1,6 +1,6 @@
-"""Draws the plan of a run from its seed and profile: how large the world is, what goes wrong, when, and for how long.
+"""The nemesis: draws the plan of a run (size of the world, schedule of faults) from its seed and profile.
 
-Swarm testing: each seed gets a few kinds of fault, not all, since faults also hide each other.
+It uses swarm testing: each seed gets a few fault kinds, not all, because faults can hide each other.
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ _WAVE_S = 10.0
 
 
 def draw(seed: int, profile: str = "chaos", hours: float = DEFAULT_HOURS, *, later: bool = True) -> RunPlan:
-    """The plan of a seed.
+    """Draw the plan of a seed.
 
     Args:
-        seed: Any whole number.
+        seed: Any integer.
         profile: One of `PROFILES`.
-        hours: About how long the run is, in virtual time; faults may begin in two thirds of it.
-        later: Whether what joined the simulation after its first 10,000 seeds is drawn, too (`surroundings`).
+        hours: Approximate length of the run, in virtual hours; faults may begin in two thirds of it.
+        later: Whether to draw the parts that were added after the first 10,000 seeds (`surroundings`).
     """
     if profile not in PROFILES:
         raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
     rng = Random(f"{seed}/nemesis/{profile}")
     plan = _DRAWERS[profile](seed, rng, max(20.0, hours * 3600 * 2 / 3))
     if profile == "minority":
-        # As most programs run: with the defaults.
+        # The defaults are what most programs run with.
         return plan.but(is_heard=True)
     plan = with_options(plan, Random(f"{seed}/options/{profile}"))
     return with_world_options(with_surroundings(plan, Random(f"{seed}/surroundings/{profile}"))) if later else plan
 
 
 def _calm(seed: int, rng: Random, length_s: float) -> RunPlan:
-    """No faults at all: shares are exact and nothing is retried."""
+    """Draw a plan without faults, in which shares are exact and no call is retried."""
     return _world(seed, "calm", rng, length_s)
 
 
 def _chaos(seed: int, rng: Random, length_s: float) -> RunPlan:
-    """Everything."""
+    """Draw a plan with faults of any kinds."""
     plan = _world(seed, "chaos", rng, length_s)
     names = list(FIRST_KINDS)
     kinds = rng.sample(names, rng.randint(2, 9))
@@ -71,7 +71,7 @@ def _chaos(seed: int, rng: Random, length_s: float) -> RunPlan:
 
 
 def _discovery(seed: int, rng: Random, length_s: float) -> RunPlan:
-    """The control plane at its worst, and a fleet that changes meanwhile; the data plane is well."""
+    """Draw a plan with faults of discovery and a changing fleet; calls have no faults."""
     plan = _world(seed, "discovery", rng, length_s, poll_interval_s=rng.choice((1.0, 2.0, 5.0)))
     kinds = [
         *rng.sample(list(ON_CONTROL), 6),
@@ -81,7 +81,7 @@ def _discovery(seed: int, rng: Random, length_s: float) -> RunPlan:
 
 
 def _rolling(seed: int, rng: Random, length_s: float) -> RunPlan:
-    """Upgrades: every instance is replaced, one after the other, again and again."""
+    """Draw a plan of rolling upgrades: every instance is replaced, one after the other, repeatedly."""
     plan = _world(seed, "rolling", rng, length_s, instances=rng.randint(2, 8), poll_interval_s=rng.choice((1.0, 2.0)))
     every_s = rng.choice((4.0, 8.0, 15.0))
     steps = [PlannedFault(round(at * every_s, 3), "replace", 0) for at in range(1, int(length_s / every_s))]
@@ -90,7 +90,7 @@ def _rolling(seed: int, rng: Random, length_s: float) -> RunPlan:
 
 
 def _overload(seed: int, rng: Random, length_s: float) -> RunPlan:
-    """More calls than connections and workers: lines, queues, 450 and 429."""
+    """Draw a plan with more calls than connections and workers, so that queues fill and 450 and 429 are answered."""
     plan = _world(
         seed,
         "overload",
@@ -108,7 +108,7 @@ def _overload(seed: int, rng: Random, length_s: float) -> RunPlan:
 
 
 def _big(seed: int, rng: Random, length_s: float) -> RunPlan:
-    """1,000 instances and 100 clients: the load's balance, and what discovery costs."""
+    """Draw a plan with 1,000 instances and 100 clients, for the balance of load and the cost of discovery."""
     plan = _world(seed, "big", rng, length_s / 4, instances=1000, eject_max_s=5.0, eject_base_s=2.0).but(
         weights=(), clients=100, per_s=2.0, large=0.0
     )
@@ -117,7 +117,7 @@ def _big(seed: int, rng: Random, length_s: float) -> RunPlan:
 
 
 def _storm(seed: int, rng: Random, length_s: float) -> RunPlan:
-    """An outage of the whole fleet under load, and the way back: how far retries amplify it."""
+    """Draw a plan with an outage of the whole fleet under load and its recovery, for the amplification by retries."""
     plan = _world(seed, "storm", rng, length_s / 3, instances=5, timeout_s=2.0).but(per_s=50.0, work_s=0.01, large=0.0)
     kind = rng.choice(("error", "unavailable", "grey", "zone_loss", "reset", "hang"))
     outage_s = round(length_s / 12, 3)
@@ -129,7 +129,7 @@ def _storm(seed: int, rng: Random, length_s: float) -> RunPlan:
 
 
 def _minority(seed: int, rng: Random, length_s: float) -> RunPlan:
-    """Most of a small fleet is dead, in one way or several, or all of it until the first returns; default settings."""
+    """Draw a plan with default settings in which most of a small fleet is dead, or all until the first returns."""
     chaos_s = round(max(30.0, length_s / 2), 3)
     plan = RunPlan(
         seed=seed,
@@ -144,7 +144,7 @@ def _minority(seed: int, rng: Random, length_s: float) -> RunPlan:
 
 
 def _budget(seed: int, rng: Random, length_s: float) -> RunPlan:
-    """Many calls that have to be tried again, in waves: what the retry budget allows in each ten seconds."""
+    """Draw a plan with waves of calls that need retries, for the retry budget in each ten seconds."""
     plan = _world(
         seed, "budget", rng, length_s / 2, instances=rng.randint(3, 5), timeout_s=5.0, attempts=3,
         retry_budget_min_per_s=rng.choice((0.3, 1.0)), eject_after=1000, max_connections_per_instance=100,
@@ -162,7 +162,7 @@ def _budget(seed: int, rng: Random, length_s: float) -> RunPlan:
 
 
 def _hour(seed: int, rng: Random, _: float) -> RunPlan:
-    """An hour of few calls and hardly a fault: what drifts, what piles up, what is kept."""
+    """Draw a plan of an hour with few calls and few faults, for drift and for resources that accumulate."""
     plan = _world(seed, "hour", rng, 3600.0, poll_interval_s=rng.choice((5.0, 10.0)), timeout_s=1.0)
     plan = plan.but(per_s=0.05, burst=rng.choice((1, 3, 6)), clients=1, large=0.0, work_s=0.02)
     steps = (
@@ -233,4 +233,4 @@ GROUPS = {
     "agents": ON_AGENTS,
     "operators": OPERATED,
 }
-"""The kinds of fault, as the documentation and the coverage table group them."""
+"""The fault kinds, as the documentation and the coverage table group them."""

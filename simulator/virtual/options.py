@@ -1,7 +1,7 @@
-"""Draws the clients' options of resilience, each client its own, from a stream of their own.
+"""Draws the clients' resilience options from their own random stream, separately for each client.
 
-So the world and its faults are those that the seed had before there were options. Many clients get none: the defaults
-are what most programs run with.
+The world and the faults of a seed are therefore those that it had before the options existed. Many clients get none,
+because most programs run with the defaults.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PLAIN, _OFTEN, _SELDOM, _HEARD = 0.3, 0.35, 0.2, 0.75
 _FEW = 3
 _COMPARED_PER_S = 10.0
-"""Calls a second with which a client can tell three instances apart."""
+"""Calls per second with which a client can compare three instances."""
 _MANY = 100
 
 _CHOICES: Mapping[str, tuple[float, tuple[Any, ...]]] = {
@@ -31,11 +31,11 @@ _CHOICES: Mapping[str, tuple[float, tuple[Any, ...]]] = {
     "max_waiting": (_SELDOM, (3, 10, 50)),
     "max_ejected_ratio": (_SELDOM, (0.3, 0.7, 1.0)),
 }
-"""How often each option is drawn, and as what."""
+"""The probability of each option, and the values that may be drawn."""
 
 
 def with_options(plan: RunPlan, rng: Random) -> RunPlan:
-    """The plan, with options for each client and calls that are not idempotent."""
+    """Return the plan with options for each client, and a share of calls that are not idempotent."""
     once, is_heard = rng.choice((0.0, 0.1, 0.5)), rng.random() < _HEARD
     own = tuple(_drawn(rng, plan) for _ in range(min(plan.clients, 2)))
     compares = any("outlier_success_gap" in mine or "outlier_latency_ratio" in mine for mine in own)

@@ -1,6 +1,6 @@
-"""Judge a run: hear of everything that happens, and report each violation of an invariant.
+"""The oracle: passes everything that happens in a run to the checkers, and collects their reports.
 
-The invariants and the names of their checkers are in `CHECKERS`; most have a module in `checkers`. A violation
+The names of the checkers and their invariants are in `CHECKERS`; most checkers have a module in `checkers`. A violation
 stops the run.
 """
 
@@ -85,19 +85,19 @@ CHECKERS = {
 _MOST_VIOLATIONS = 10
 _NO_WHOLE_CYCLES = 2
 _SELDOM = 4
-"""What stays as it is once it is wrong is looked for in every fourth second."""
+"""Period in seconds of the checks for states that, once wrong, stay wrong."""
 _DATE_SLACK_S = 2.0
-"""Dates are whole seconds."""
+"""Tolerance in seconds of a Date, which has whole seconds."""
 
 
 @frozen
 class Violation:
-    """What should not have been.
+    """A violation of an invariant.
 
     Attributes:
-        checker: Its name, a key of `CHECKERS`.
-        at_s: When it was found.
-        says: One line for people.
+        checker: Name of the checker, a key of `CHECKERS`.
+        at_s: Time at which it was found, in virtual seconds.
+        says: Description, one line.
     """
 
     checker: str
@@ -109,10 +109,10 @@ class Violation:
 
 
 class Oracle:
-    """Judges one run.
+    """The oracle of one run.
 
     Args:
-        network: Of the world.
+        network: The network.
 
     Attributes:
         clients_under_test: The clients, by their number.
@@ -156,27 +156,27 @@ class Oracle:
         self._ear: Any = self._hear
         self._printer: Any = None
 
-    # -- what it hears
+    # -- events
 
     def report(self, checker: str, says: str) -> None:
-        """A checker has found something."""
+        """Record a violation."""
         if len(self.violations) < _MOST_VIOLATIONS:
             violation = Violation(checker, round(self._scheduler.elapsed(), 6), says)
             self.violations.append(violation)
             self._scheduler.log(f"VIOLATION {violation}")
 
     def add(self, sut: ClientUnderTest) -> None:
-        """One client more to look at."""
+        """Add a client to be checked."""
         self.clients_under_test[sut.number] = sut
         self._hosts.setdefault(sut.reactor.ip, []).append(sut)
 
     def asking(self, host: str, target: str) -> ClientUnderTest | None:
-        """The client on a host that asks the control plane for this path."""
+        """Return the client on a host that polls this path."""
         path = target.partition("?")[0]
         return next((one for one in self._hosts.get(host, ()) if path.endswith(f"/{one.service}")), None)
 
     def listen(self, sut: ClientUnderTest) -> None:
-        """From now on hear the events of a client."""
+        """Install a listener for the events of a client."""
         sut.is_heard = True
         telemetry, client_log = self.telemetry.open(sut), self.client_log.ears(sut)
         minority = self.minority
@@ -210,7 +210,7 @@ class Oracle:
         sut.client.listen(hear)
 
     def listen_badly(self, sut: ClientUnderTest) -> Callable[[], None]:
-        """Let a listener raise, or cancel calls, when the host's process shall; what ends that is returned."""
+        """Install a listener that raises, or cancels calls; returns the function that removes it."""
         failing = sut.reactor.failing
 
         def misbehave(event: Any) -> None:
@@ -235,16 +235,17 @@ class Oracle:
         return Meter(lists, exceeded)
 
     def watch_log(self) -> None:
-        """From now on whatever is logged as an error counts."""
+        """Check from now on what is logged as an error."""
         globalLogPublisher.addObserver(self._ear)
-        # Until a program says where its log goes Twisted prints what is critical; here faults raise on purpose.
+        # Until a program configures logging, Twisted prints critical messages. Here faults raise on purpose, so the
+        # printing is turned off.
         printer: Any = globalLogBeginner._temporaryObserver  # noqa: SLF001  there is no public way to ask
         self._printer = printer
         if printer is not None:
             globalLogPublisher.removeObserver(printer)
 
     def unwatch_log(self) -> None:
-        """No more of that."""
+        """Stop checking the log."""
         globalLogPublisher.removeObserver(self._ear)
         printer: Any = self._printer
         has_begun = printer is not globalLogBeginner._temporaryObserver  # noqa: SLF001
@@ -252,13 +253,14 @@ class Oracle:
             globalLogPublisher.addObserver(printer)
 
     def reached(self, address: Address, connection: Any, call: str) -> None:
-        """A request is complete at an instance."""
+        """Handle a complete request at an instance."""
         if self._answered_ns.get(connection) == self._scheduler.now_ns:
             self.report(
                 "connection-use", f"call {call} came to {spelled(address)} before the one in front of it was answered"
             )
         near = connection.transport.socket.peer
-        # Kept after a request, or since it was opened: for a call that another connection served.
+        # The connection has served a request before, or has been open since an earlier call, whose attempt used another
+        # one.
         is_kept = connection.requests > 1 or (near is not None and near.lay_idle)
         sent_s = (near.said_ns - EPOCH_S * NS) / NS if near is not None else 0.0
         self.calls.arrived(call, address, sent_s, is_kept=is_kept)
@@ -269,11 +271,11 @@ class Oracle:
             counts[address] = counts.get(address, 0) + 1
 
     def told(self, sut: ClientUnderTest, status: int, body: bytes) -> None:
-        """Discovery sends a client a reply."""
+        """Handle a discovery reply to a client."""
         self.client_log.answered(sut, status, self.discovery.told(sut, status, body))
 
     def dated(self, call: str, date: str) -> None:
-        """A request says when it was made, which is when its call began."""
+        """Handle the Date of a request, which must be the time at which its call began."""
         record = self.calls.in_flight.get(call)
         if record is None or not date:
             return
@@ -288,20 +290,20 @@ class Oracle:
             self.report("date-is-wall-time", f"client {record.sut.number} {says}")
 
     def apply_raised(self, sut: ClientUnderTest) -> None:
-        """Something has raised while a client took over a list."""
+        """Handle an injected error while a client applied a list."""
         self.discovery.raised(sut)
         self.balancing.apply_raised(sut)
 
     def answered(self, connection: Any) -> None:
-        """An instance has answered a request."""
+        """Handle an instance's response to a request."""
         self._answered_ns[connection] = self._scheduler.now_ns
 
     def closed(self, connection: Any) -> None:
-        """A connection of an instance is gone."""
+        """Handle the close of an instance's connection."""
         self._answered_ns.pop(connection, None)
 
     def dialled(self, near: VirtualSocket) -> None:
-        """A client opens a connection."""
+        """Handle a connection that a client opens."""
         address = near.getpeername()
         sut = next((one for one in self._hosts.get(near.here[0], ()) if address in one.view), None)
         if sut is None:
@@ -312,7 +314,7 @@ class Oracle:
             self.report("connection-use", f"client {sut.number} {says}")
 
     def read(self, text: str) -> None:
-        """Look at what a client says in an error or a repr."""
+        """Check the text of a client's error or repr."""
         if self.secret and self.secret in text:
             self.report("token-hidden", f"the token is in {text[:40]!r}")
 
@@ -322,10 +324,10 @@ class Oracle:
         if event.get("log_level", LogLevel.info) >= LogLevel.error:
             self._logged.append(event)
 
-    # -- what it looks at
+    # -- periodic checks
 
     def tick(self) -> None:
-        """Look at everything that can be looked at any time."""
+        """Check everything that can be checked at any time."""
         for sut in self.clients_under_test.values():
             if self.secret and not self._ticks % _SELDOM:
                 self.read(repr(sut.client))
@@ -345,23 +347,23 @@ class Oracle:
         self.hear_errors()
 
     def hear_errors(self) -> None:
-        """Report what was raised or logged meanwhile."""
+        """Report the exceptions that events have raised, and the logged errors."""
         for error in self._scheduler.errors[self._seen_errors :]:
             if is_injected(error):
                 continue
             self.report("nothing-left", f"a timer or a callback raised {type(error).__name__}: {error}")
         self._seen_errors = len(self._scheduler.errors)
         for event in self._logged:
-            # Twisted's older log calls it by another name.
+            # Twisted's legacy logging uses the key `failure`.
             failure = event.get("log_failure") or event.get("failure")
             if failure is not None and is_injected(failure.value):
-                # What it has done is seen in other ways.
+                # An injected error; its effects are checked elsewhere.
                 continue
             self.report("nothing-left", f"logged: {failure.getErrorMessage() if failure else formatEvent(event)}"[:500])
         self._logged.clear()
 
     def check_well(self, listed: Mapping[str, Mapping[Address, float]]) -> None:
-        """Check `recovers-after-heal`: every list is as given, service by service, and no instance is left out."""
+        """Check `recovers-after-heal`: every client's list is that of its service, and no instance is ejected."""
         for sut in self.clients_under_test.values():
             if sut.view != listed[sut.service]:
                 asked = f"it asked last at {self.discovery.asked_at_s(sut):.3f} s"
@@ -374,7 +376,7 @@ class Oracle:
     # -- shares
 
     def begin_counting(self) -> None:
-        """Count the requests of each client at each instance."""
+        """Begin to count the requests of each client at each instance."""
         self._counting = {}
         self._hedges = {sut.number: sut.hedges for sut in self.clients_under_test.values()}
         self._before = {sut.number: (sut.retries, sut.failures) for sut in self.clients_under_test.values()}
@@ -394,7 +396,7 @@ class Oracle:
                 self.report("exact-shares", f"client {sut.number}: the shares are not exact: {', '.join(off)}")
 
     def _check_part(self, sut: ClientUnderTest, got: Mapping[Address, int], listed: Mapping[Address, float]) -> None:
-        """Check `exact-shares` and `subset-bounds` of a subset: shares within one call, since cycles are not whole."""
+        """Check `exact-shares` and `subset-bounds` of a subset: to one call, since the cycles are not whole."""
         size, hedges = sut.subset_size or 0, sut.hedges - self._hedges[sut.number]
         if len(got) > size and not hedges:
             self.report(
@@ -408,7 +410,7 @@ class Oracle:
             )
 
     def check_quiet(self, sut: ClientUnderTest) -> None:
-        """`exact-shares`: a client has retried nothing since counting began."""
+        """Check `exact-shares`: a client has not retried since counting began."""
         retries, failures = self._before[sut.number]
         if sut.retries != retries:
             where = ", ".join(f"{n} at {address}" for address, n in (sut.failures - failures).items())
@@ -416,7 +418,7 @@ class Oracle:
                 "exact-shares", f"client {sut.number} retried in quiet times, after attempts that failed: {where}"
             )
 
-    # -- the end
+    # -- the end of the run
 
     def check_asks(self, sut: ClientUnderTest, name: str) -> None:
         """`name-asked-again`: in quiet times a client asks for the name of its endpoint with each poll."""
@@ -426,7 +428,7 @@ class Oracle:
             self.report("name-asked-again", f"client {sut.number} has not asked for {name} for {since_s:.1f} s")
 
     def check_idle(self, sut: ClientUnderTest) -> None:
-        """`nothing-left`: a client has no call any more."""
+        """Check `nothing-left`: a client has no call left."""
         self.balancing.check_over(sut)
         self.hedging.check_over(sut)
         self.telemetry.check_over(sut)
@@ -435,7 +437,7 @@ class Oracle:
             self.report("nothing-left", f"client {sut.number} has no call any more, and keeps {kept}")
 
     def check_closed(self, sut: ClientUnderTest) -> None:
-        """`nothing-left`: a client has closed."""
+        """Check `nothing-left` for a client that has closed."""
         if sut.number_of_timers():
             left = ", ".join(map(repr, sut.reactor.getDelayedCalls()))
             self.report("nothing-left", f"client {sut.number} has closed and left timers: {left}")
@@ -444,7 +446,7 @@ class Oracle:
             self.report("nothing-left", f"client {sut.number} has closed and left connections: {mine}")
 
     def check_empty(self) -> None:
-        """`nothing-left`: everything has ended."""
+        """Check `nothing-left` after everything has ended."""
         for name in self.calls.in_flight:
             self.report("call-ends-once", f"call {name} has never ended")
         if self._network.transports:

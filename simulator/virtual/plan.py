@@ -1,7 +1,7 @@
-"""What a run of the virtual world is made of: everything the nemesis has drawn, as a value, and as a TOML file.
+"""The plan of a run: everything that the nemesis has drawn, as a value, and as a TOML file.
 
-A run is a function of its plan alone. The schedule of faults is part of it, drawn beforehand, so that taking one fault
-out changes nothing about the others: that is what lets `shrink` find the few that matter.
+A run is a function of its plan alone. The schedule of faults is part of it and drawn in advance, so that the removal of
+one fault does not change the others. `shrink` depends on that.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class PlannedFault:
     """One fault of the schedule.
 
     Attributes:
-        at_s: When it begins, in seconds after the warm-up.
+        at_s: Time at which it begins, in seconds after the warm-up.
         kind: A key of `catalog.KINDS`.
-        where: Number of the instance, zone or client; -1 for all, or where there is nothing to choose.
-        for_s: How long it lasts.
-        with_: What the kind takes.
+        where: Number of the instance, zone or client; -1 for all, or for a kind without target.
+        for_s: Length, in seconds.
+        with_: Parameters of the kind.
     """
 
     at_s: float
@@ -43,7 +43,7 @@ class PlannedFault:
 
     @property
     def how(self) -> str:
-        """For how long and with what, as it is appended to a line."""
+        """Format length and parameters, to be appended to a line."""
         lasts = f", for {self.for_s:g} s" if self.for_s else ""
         return lasts + "".join(f", {name}={value}" for name, value in self.with_.items())
 
@@ -55,7 +55,7 @@ class PlannedFault:
 
 @frozen
 class RunPlan:
-    """A run.
+    """The plan of a run.
 
     Attributes:
         seed: Of all random draws of the run.
@@ -77,15 +77,15 @@ class RunPlan:
         burst: Calls that begin together.
         has_token: Whether calls are signed.
         large: Share of calls with a body of 200 KB.
-        cancelled: Share of calls that are cancelled by the program.
+        cancelled: Share of calls that the program cancels.
         once: Share of calls that are not idempotent.
-        restarts_s: Mean time between two lives of a program that is started again and again; 0 for no such program.
-        is_heard: Whether somebody listens to the clients' events.
-        work_s: How long an instance takes to answer.
-        latency_s: One way, on a good day.
-        jitter_s: Up to so much more.
+        restarts_s: Mean time between two lives of a program that is restarted, in seconds; 0 for no such program.
+        is_heard: Whether the clients have listeners for their events.
+        work_s: Time that an instance takes to respond, in seconds.
+        latency_s: Delay of one direction without faults, in seconds.
+        jitter_s: Greatest additional delay, in seconds.
         client: Settings of the clients (`ClientConfig`).
-        own: Further settings of the first, second, … client, and from the first on again.
+        own: Further settings of the first, second, … client; they repeat when there are more clients.
         steps: The faults.
     """
 
@@ -120,20 +120,20 @@ class RunPlan:
 
     @property
     def utilisation(self) -> float:
-        """Share of the connections to the fleet that is busy on average; near 1 there are queues."""
+        """Mean share of busy connections to the fleet; near 1 calls are queued."""
         limit: int = min(self.client.get("max_connections_per_instance", 100), _WORKERS)
         return self.per_s * self.clients * (self.work_s + 4 * self.latency_s) / max(1, self.instances * limit)
 
     def settings_of(self, number: int) -> dict[str, Any]:
-        """Of a client."""
+        """Return the settings of a client."""
         return {**self.client, **(self.own[number % len(self.own)] if self.own else {})}
 
     def but(self, **changes: Any) -> RunPlan:
-        """A copy with some of it changed."""
+        """Return a copy with some attributes changed."""
         return evolve(self, **changes)
 
     def expanded(self, chaos_at_s: float = 0.0, until_s: float = math.inf) -> list[str]:
-        """Everything about it, in lines for people; of the faults those that begin by then, with the log's times."""
+        """Describe the plan in lines of text, with the faults that begin until `until_s`, in the event log's times."""
         values = asdict(self, filter=lambda attribute, _: attribute.name not in _TABLES)
         settings = ", ".join(f"{name}={value!r}" for name, value in values.items())
         begun = [step for step in self.steps if chaos_at_s + step.at_s <= until_s]
@@ -148,7 +148,7 @@ class RunPlan:
         ]
 
     def to_toml(self) -> str:
-        """As a file that `replay` runs, and `plan_reader` reads."""
+        """Format the plan as a TOML file, for `replay` and `plan_reader`."""
         values = asdict(self, filter=lambda attribute, _: attribute.name not in _TABLES)
         lines = [f"{name} = {_toml(value)}" for name, value in values.items()]
         lines += ["", "[client]", *(f"{name} = {_toml(value)}" for name, value in self.client.items())]

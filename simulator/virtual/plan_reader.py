@@ -1,4 +1,4 @@
-"""From a file, which `shrink` or somebody has written, to a plan; every mistake with the path of what is wrong."""
+"""Reads a plan from a TOML file, written by `shrink` or by hand; every error gives the path of the wrong value."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _MOST_WEIGHT = 10**6
 
 
 def read(path: Path) -> RunPlan:
-    """The plan in a file.
+    """Read a plan from a file.
 
     Raises:
-        ScenarioError: There is no such file, or it is no plan.
+        ScenarioError: There is no such file, or it is not a valid plan.
     """
     try:
         return parse(path.read_text("utf-8"))
@@ -49,10 +49,10 @@ def read(path: Path) -> RunPlan:
 
 
 def parse(toml: str) -> RunPlan:
-    """The plan in a file's text.
+    """Parse the text of a plan.
 
     Raises:
-        ScenarioError: It is none; the text begins with the path of what is wrong.
+        ScenarioError: It is not a valid plan; the text begins with the path of the wrong value.
     """
     try:
         given = tomllib.loads(toml)
@@ -105,7 +105,7 @@ def _step(path: str, row: dict[str, Any]) -> PlannedFault:
 
 
 def _with(path: str, kind: str, given: dict[str, Any]) -> dict[str, Any]:
-    """What a kind takes: what the nemesis would draw for it, each of the same type."""
+    """Validate the parameters of a fault: those that the nemesis would draw for its kind, with the same types."""
     drawn = {name: draw(Random(0)) for name, draw in KINDS[kind].draws.items()}
     known(path, given, tuple(drawn), f"the kind {kind}")
     for name, sample in drawn.items():

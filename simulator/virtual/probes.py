@@ -1,6 +1,6 @@
-"""Where the oracle listens: at the doors of the simulated instances and of the control plane.
+"""Probes: connect the oracle to the simulated instances and the control plane.
 
-The simulator's own code is not changed; its doors are given a listener.
+The simulator's code is not changed; its handlers are wrapped.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _OK = 200
 
 
 def install(simulator: Simulator, oracle: Oracle, rewriting: Rewriting) -> None:
-    """Let the oracle hear every request and every reply of the control plane, from now on and of whoever joins."""
+    """Let the oracle observe every request and discovery reply from now on, also of instances that are added later."""
     for service in simulator.services.values():
         _at_service(service, oracle, rewriting)
     _at_control_plane(simulator, oracle, rewriting)
@@ -54,7 +54,7 @@ def _at_service(service: Service, oracle: Oracle, rewriting: Rewriting) -> None:
 
 
 def at_apply(sut: ClientUnderTest, fleet: Any, oracle: Oracle) -> None:
-    """Let the steps of taking over a list raise when they shall."""
+    """Let the steps by which a client applies a list raise at the fault point `apply`."""
     failing, apply = sut.reactor.failing, fleet.apply
     applying: list[bool] = []
 
@@ -74,7 +74,7 @@ def at_apply(sut: ClientUnderTest, fleet: Any, oracle: Oracle) -> None:
 
         def step_or_raise(*given: Any, **named: Any) -> Any:
             if applying and failing.is_on and (error := failing.error_at(point)) is not None:
-                # Once: what the client does to take the list back must not raise, too.
+                # Once per list: the steps with which the client then restores the old list must not raise as well.
                 applying.clear()
                 raise error
             return step(*given, **named)
@@ -87,7 +87,7 @@ def at_apply(sut: ClientUnderTest, fleet: Any, oracle: Oracle) -> None:
 
 
 def cycle(weights: Iterable[float]) -> int:
-    """How many calls a whole cycle of the rotation is."""
+    """Return the number of calls in a whole cycle of the rotation."""
     whole = [int(weight) for weight in weights]
     return sum(whole) // (gcd(*whole) or 1)
 
@@ -119,12 +119,12 @@ def _at_instance(instance: SimulatedInstance, oracle: Oracle, rewriting: Rewriti
 
 
 def _document(raw: bytes) -> bytes:
-    """What a reader who overlooks everything else could take for the list in bytes that are no proper HTTP."""
+    """Extract the JSON document from malformed HTTP, as a lenient client might."""
     return raw[raw.find(b"{") : raw.rfind(b"}") + 1]
 
 
 def _tell(answer: Answer, hear: Callable[[int, bytes], object]) -> Answer:
-    """Let somebody hear the status and the list of a reply, also of one that is no proper HTTP."""
+    """Pass the status and the body of a reply to `hear`, also of malformed HTTP."""
     if isinstance(answer, Response):
         hear(answer.status, answer.body)
     elif isinstance(answer, Wire):
@@ -134,7 +134,7 @@ def _tell(answer: Answer, hear: Callable[[int, bytes], object]) -> Answer:
 
 
 def _to_lives(lives: Lives, answer: Answer | Deferred[Answer], *, is_own: bool) -> Answer | Deferred[Answer]:
-    """A reply to the program that is started again and again, or to a child of it."""
+    """Pass a reply to the program that is restarted again and again, or to its child."""
 
     def told(answer: Answer) -> Answer:
         answer = lives.reply(answer)

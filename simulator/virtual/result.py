@@ -1,4 +1,4 @@
-"""What a run came to, as a value."""
+"""The result of a run, as a value."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 @frozen
 class Result:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
-        plan: What was run.
-        digest: Hash of everything that happened.
-        simulated_s: How long it took in virtual time.
-        calls: How many began.
-        failed: Calls that failed; faults explain them, or there is a violation.
-        violations: What should not have been.
-        faults: How often each kind of fault struck, and what the clients' attempts met.
-        attempt_statuses: How attempts that failed did so.
-        retries: What was tried again, by what ended the attempt before.
-        load: Requests of the busiest instance over the mean, and discovery requests a second, at the end.
-        chaos_at_s: When the plan's faults began, whose times count from there.
+        plan: The plan.
+        digest: Hash of the event log and the trace.
+        simulated_s: Length of the run, in virtual seconds.
+        calls: Number of calls.
+        failed: Number of failed calls; faults explain them, or there is a violation.
+        violations: Violations of invariants.
+        faults: Number of activations of each fault kind, and of what the clients' attempts met.
+        attempt_statuses: Number of failed attempts by attempt status.
+        retries: Number of retries by the outcome of the attempt before.
+        load: Requests of the busiest instance divided by the mean, and discovery requests per second, at the end.
+        chaos_at_s: Time at which the chaos phase began, from which the plan's times count.
         log: The last lines of the event log.
     """
 
@@ -48,7 +48,7 @@ class Result:
 
     @property
     def lost(self) -> int:
-        """Calls that failed though nothing explains it."""
+        """Number of failed calls that no fault explains."""
         return sum(
             violation.checker
             in ("call-ends-once", "response-matches-request", "attempts-within-limit", "failure-explained")
@@ -56,7 +56,7 @@ class Result:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The last line of `simulate --json`."""
+        """Return the last line of `simulate --json`."""
         return {
             "seed": self.plan.seed,
             "profile": self.plan.profile,

@@ -1,7 +1,7 @@
-"""The smallest plan that still fails: delta debugging over the schedule of faults, then over the size of the world.
+"""Shrinking of a failing plan: delta debugging over the schedule of faults, then over the size of the world.
 
-Zeller's ddmin: drop halves, then quarters, and so on, as long as the same checker still finds something. A fault more
-or less changes nothing about when the others come, so what is left is what it takes.
+Uses Zeller's ddmin: remove halves, then quarters, and so on, as long as the same checker reports a violation. The
+removal of a fault does not change the times of the others, so the remaining ones are necessary.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Shrinker:
 
     Args:
         run: Runs a plan.
-        progress: Told of each run: how many there were, and how many faults the smallest failing plan has.
+        progress: Called after each run with the number of runs, and the number of faults in the smallest failing plan.
     """
 
     def __init__(self, run: Run, progress: Callable[[int, int], None] | None = None) -> None:
@@ -37,7 +37,7 @@ class Shrinker:
         self.runs = 0
 
     def shrink(self, plan: RunPlan) -> tuple[RunPlan, Result]:
-        """The smallest failing plan found, and its result.
+        """Return the smallest failing plan that was found, and its result.
 
         Raises:
             NothingToShrinkError: The plan does not fail.
@@ -54,7 +54,7 @@ class Shrinker:
         return self._best.plan, self._best
 
     def _fails(self, plan: RunPlan) -> bool:
-        """Whether a smaller plan fails the same checker; it is kept if so."""
+        """Run a smaller plan, and keep it if the same checker reports a violation; return whether it does."""
         if self.runs >= _MOST_RUNS:
             return False
         self.runs += 1
@@ -67,7 +67,7 @@ class Shrinker:
         return fails
 
     def _cut_the_end(self) -> None:
-        """What was to come after the violation has not caused it."""
+        """Remove the faults after the violation, which cannot have caused it."""
         plan = self._best.plan
         at_s = self._best.violations[0].at_s
         self._fails(plan.but(steps=tuple(step for step in plan.steps if step.at_s <= at_s)))
@@ -92,7 +92,7 @@ def _without_each(steps: Sequence[PlannedFault], pieces: int) -> Iterator[tuple[
 
 
 def _simplifications(plan: RunPlan) -> Iterator[dict[str, Any]]:
-    """Ways to make the world smaller, each tried once."""
+    """Yield changes that make the world smaller; each is tried once."""
     yield {"large": 0.0, "cancelled": 0.0, "work_s": 0.0}
     yield {"cancelled": 0.0}
     yield {"large": 0.0}

@@ -1,4 +1,4 @@
-"""Many seeds on all cores: each its own world, the results added up as they come."""
+"""Runs many seeds on all cores, each in its own world, and adds up the results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WAITING_PER_JOB = 3
 
 @define
 class Sum:
-    """What many seeds came to."""
+    """The sum of the results of many seeds."""
 
     seeds: int = 0
     simulated_s: float = 0.0
@@ -39,7 +39,7 @@ class Sum:
     retries: Counter[str] = field(factory=Counter)
 
     def add(self, result: Result, hours: float) -> None:
-        """One seed more."""
+        """Add the result of a seed."""
         self.seeds += 1
         self.simulated_s += result.simulated_s
         self.calls += result.calls
@@ -59,7 +59,7 @@ class Sum:
         ]
 
     def merge(self, other: Sum) -> None:
-        """What another process has added up."""
+        """Add the sum of another process."""
         for name in ("seeds", "simulated_s", "calls", "failed", "lost"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.violations += other.violations
@@ -68,7 +68,7 @@ class Sum:
         self.retries += other.retries
 
     def to_json(self) -> dict[str, Any]:
-        """The last line of `soak --json`."""
+        """Return the last line of `soak --json`."""
         return {
             "seeds": self.seeds,
             "simulated_s": round(self.simulated_s, 3),
@@ -83,8 +83,8 @@ class Sum:
 
 
 def run_seeds(seeds: Sequence[int], profile: str, hours: float) -> Sum:
-    """Some seeds, one after the other, in this process."""
-    # In this order: the last world of the seeds before is garbage, which frozen would stay for ever.
+    """Run seeds one after the other in this process."""
+    # `collect` before `freeze`: garbage of the previous world would otherwise be frozen, and never freed.
     gc.collect()
     gc.freeze()
     total = Sum()
@@ -103,20 +103,20 @@ def soak(
     collect: bool = False,
     progress: Callable[[Sum], None] | None = None,
 ) -> Sum:
-    """All seeds, on `jobs` processes.
+    """Run all seeds on `jobs` processes.
 
     Args:
-        seeds: Which.
-        profile: As `nemesis.draw` takes it.
-        hours: The same.
-        jobs: How many processes.
-        chunk: Seeds a process takes at a time.
-        collect: Whether to go on after a violation.
-        progress: Told of the sum whenever it grows.
+        seeds: The seeds.
+        profile: As in `nemesis.draw`.
+        hours: As in `nemesis.draw`.
+        jobs: Number of processes.
+        chunk: Number of seeds that a process takes at a time.
+        collect: Whether to continue after a violation.
+        progress: Called with the sum whenever it has grown; `None` for no call.
     """
     total = Sum()
     chunks = iter([seeds[at : at + chunk] for at in range(0, len(seeds), chunk)])
-    # Spawned, not forked: each process begins as a command would, whatever this one has imported or started.
+    # Spawned, not forked, so that a process does not inherit the imports and threads of this one.
     context = get_context("spawn")
     their_end, our_end = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent, initargs=(their_end,))
@@ -134,7 +134,7 @@ def soak(
                 break
             running |= set(_submit(pool, chunks, len(done), profile, hours))
     finally:
-        # Ends the processes, whatever they are at: what was found is found, and an interrupt does not wait for seeds.
+        # Closing the pipe ends the processes: after a violation or an interrupt the seeds under way are not awaited.
         our_end.close()
         pool.shutdown(cancel_futures=True)
         their_end.close()

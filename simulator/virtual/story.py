@@ -1,4 +1,4 @@
-"""`simulator.virtual.reporting.report`, under its older name; deprecated."""
+"""Deprecated name of `simulator.virtual.reporting.report`."""
 
 from __future__ import annotations
 

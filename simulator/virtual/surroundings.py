@@ -1,7 +1,7 @@
-"""Draws what joined the simulation later, from a random stream of its own.
+"""Draws the parts of a plan that were added later, from their own random stream.
 
-So the world and the faults of a seed stay what they were, and what is drawn here comes on top: addresses of instances,
-a second service, faults inside the clients' processes.
+The world and the faults of a seed therefore stay as they were, and these parts are added: addresses of instances, a
+second service, faults inside the clients' processes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CROWD = 100
 """Instances; whatever costs something for each of them is left out from here on."""
 _SELDOM = (1, 1, 1, 1, 1, 1, 1, 1, 1, 2)
 _SERVICES = {"budget": (1, 2)}
-"""A second service costs CPU, and is there for what clients of two services share."""
+"""Numbers of services to draw from, by profile; a second one costs CPU, and tests what two clients share."""
 _RESTARTS_S = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 8.0)
 _CHANGES = ("add", "replace", "replace_all")
 _ON_THE_OTHER = ("unavailable", "limited", "error", "reset", "crash", "grey")
@@ -38,7 +38,7 @@ def with_surroundings(plan: RunPlan, rng: Random) -> RunPlan:
     if plan.profile == "chaos":
         plan = _with_faults(plan, rng)
     if plan.profile == "budget" and plan.services > 1:
-        # The other service has to be tried again and again, and this one's budget must not suffer.
+        # The second service needs retries, and they must not be charged to the first service's budget.
         waves = schedule(rng, plan, ("unavailable",), plan.chaos_s, 3.0)
         plan = joined(plan, [PlannedFault(s.at_s, s.kind, s.where + plan.instances, s.for_s, s.with_) for s in waves])
     return plan
@@ -50,12 +50,12 @@ def joined(plan: RunPlan, steps: Iterable[PlannedFault]) -> RunPlan:
 
 
 def _with_faults(plan: RunPlan, rng: Random) -> RunPlan:
-    """Faults of the kinds that joined later: none in a third of the plans."""
+    """Add faults of the kinds that were added later, in two thirds of the plans."""
     steps: list[PlannedFault] = []
     kinds = rng.sample(list(LATER_KINDS), rng.choice((0, 1, 2, 3, 4)))
     if kinds:
         later = schedule(rng, plan, kinds, plan.chaos_s, rng.choice((10.0, 20.0, 40.0)))
-        # A list is taken over when there is another one.
+        # A client applies a list only when the list changes, so each `apply_raises` gets a change of the fleet.
         changes = [
             PlannedFault(step.at_s, rng.choice(_CHANGES), step.where) for step in later if step.kind == "apply_raises"
         ]

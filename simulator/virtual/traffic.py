@@ -1,6 +1,6 @@
-"""Calls at a steady rate from one client, each with a body of its own, each told to the oracle.
+"""Calls at a steady rate from one client, each with its own body, each reported to the oracle.
 
-Runs on the client's host, as the program around a client does: when the host stalls, so does this.
+They are made on the client's host, as by the program that uses the client, so they stop when the host stalls.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OF_A_CHILD = 0.3
 
 
 class _Trail:
-    """Where a call has been, when somebody asks; and how those of its attempts ended that failed, when it was told."""
+    """The attempts of a call: where it was sent, and with which status its failed attempts ended."""
 
     __slots__ = ("_arrivals", "_failed")
 
@@ -48,7 +48,7 @@ class _Trail:
 
 
 class _Program:
-    """A request whose own code may raise, as that of a program may."""
+    """A request whose own methods may raise, as those of a program may."""
 
     def __init__(self, body: str, encode: BaseException | None, parse: BaseException | None) -> None:
         self._body = body
@@ -57,24 +57,24 @@ class _Program:
 
     @property
     def cannot_be_sent(self) -> bool:
-        """Whether no client can make a call of it."""
+        """Whether it raises before the client can send it."""
         return self._encode is not None
 
     def to_string(self) -> bytes:
-        """The body, or what raises instead."""
+        """Return the body, or raise."""
         if self._encode is not None:
             raise self._encode
         return self._body.encode()
 
     def parse_response(self, body: bytes) -> Any:
-        """The response, or what raises instead."""
+        """Return the response, or raise."""
         if self._parse is not None:
             raise self._parse
         return _Answer(body)
 
 
 class _Answer(NamedTuple):
-    """What came back."""
+    """A response as the program receives it."""
 
     content: bytes
 
@@ -83,9 +83,9 @@ class ClientTraffic:
     """The calls of one client.
 
     Attributes:
-        service: Which they call.
-        ended: How many have.
-        lost: How many of them failed.
+        service: Name of the service that they call.
+        ended: Number of calls that have ended.
+        lost: Number of calls that failed.
     """
 
     def __init__(self, sut: ClientUnderTest, plan: RunPlan, oracle: Oracle, scheduler: Scheduler) -> None:
@@ -95,36 +95,36 @@ class ClientTraffic:
         self._oracle = oracle
         self._scheduler = scheduler
         self._rng: Random = scheduler.stream(f"traffic/{sut.number}")
-        # A stream of its own, so that plans without such calls are the same runs as ever.
+        # Its own random stream, so that plans without such calls have the same hash as before.
         self._once: Random = scheduler.stream(f"once/{sut.number}")
         self._next: Any = None
-        # A child's calls are there for what it shares with its parent, and need not be many.
+        # A child's calls test what it shares with its parent, for which a low rate is enough.
         share = 1.0 if sut.is_parent else _OF_A_CHILD
         self._per_s, self._burst = plan.per_s * share, plan.burst
         self._calling: dict[ObservedCall, Deferred[Any]] = {}
         self.ended = self.failed = 0
 
     def start(self) -> None:
-        """Call, from now on."""
+        """Start the calls."""
         self._next = self._sut.reactor.callLater(self._rng.random() / self._per_s, self._again)
 
     def slow_down(self) -> None:
-        """No more than a quiet rate from now on."""
+        """Reduce the rate to a low one."""
         self._per_s, self._burst = min(self._per_s, _QUIET_PER_S), 1
 
     def stop(self) -> None:
-        """Begin no more calls."""
+        """Start no more calls."""
         if self._next is not None:
             self._next.cancel()
             self._next = None
 
     def burst(self, calls: int) -> None:
-        """So many calls at once."""
+        """Start a number of calls at once."""
         for _ in range(calls):
             self._begin(may_cancel=True)
 
     def call(self) -> Deferred[Any]:
-        """One call that nobody cancels; the Deferred fires when it has ended, well or not."""
+        """Make one call that is not cancelled; the Deferred fires when it has ended, with or without an error."""
         return self._begin(may_cancel=False)
 
     def _begin(self, *, may_cancel: bool) -> Deferred[Any]:
@@ -144,7 +144,7 @@ class ClientTraffic:
         return calling.addCallbacks(self._answered, self._failed, callbackArgs=(record,), errbackArgs=(record,))
 
     def _predict(self, record: ObservedCall) -> Deferred[Any]:
-        """Call, as a program whose own code raises now and then."""
+        """Make a call, whose request may raise in the program's own code."""
         request: Any = record.body
         failing = self._sut.reactor.failing
         if failing.is_on:
@@ -159,12 +159,12 @@ class ClientTraffic:
         except BaseException as error:
             if not is_injected(error):
                 raise
-            # Raised where the program called, which is as good as a Deferred that has failed.
+            # `predict` may raise directly; it is handled like a Deferred that has failed.
             return fail(Failure(error))
         return calling
 
     def cancel_all(self) -> None:
-        """Cancel every call that is in flight, wherever it is."""
+        """Cancel every call in flight."""
         for record, calling in list(self._calling.items()):
             self._cancel(record, calling)
 

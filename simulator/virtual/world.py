@@ -1,7 +1,7 @@
-"""The virtual world: real clients and the real simulator in one process, through the phases of a plan.
+"""The world of a run: real clients and the real simulator in one process, through the phases of a plan.
 
-Warm-up, chaos, heal, liveness, quiet, shutdown. The one module of the virtual world that runs the real client; what is
-checked is the oracle's business, what goes wrong the plan's.
+The phases are warm-up, chaos, heal, liveness, quiet and shutdown. It is the only module of the simulation that runs the
+real client. The oracle checks; the plan decides the faults.
 """
 
 from __future__ import annotations
@@ -61,28 +61,28 @@ _LONGEST_S = 600.0
 
 
 class Application(Protocol):
-    """A program of yours that is run in a world beside the clients, or instead of them."""
+    """A program under test that runs in a world beside the clients."""
 
     def start(self, reactor: Any, url: str, service: str, token: str) -> Deferred[Any] | None:
-        """Begin, on a host of your own; `url` is the control plane's."""
+        """Start the program on its own host; `url` is that of the control plane."""
 
     def check(self, phase: str) -> Iterable[str]:
-        """What is wrong at the moment; asked every virtual second, with the phase of the run."""
+        """Yield what is wrong now; called every virtual second with the phase of the run."""
 
     def stop(self) -> Deferred[Any] | None:
-        """End; after it nothing of yours may be left on the host."""
+        """Stop the program; it must leave no timers on its host."""
 
 
 class World:
     """One run of a plan.
 
     Args:
-        plan: What to run.
-        application: Makes a program of yours to run in it.
-        progress: Told of the phase and of virtual time, every virtual second.
+        plan: The plan.
+        application: Creates a program to run beside the clients; `None` for none.
+        progress: Called every virtual second with the phase and the world; `None` for no call.
 
     Raises:
-        ScenarioError: The plan has settings that no client takes.
+        ScenarioError: The plan has invalid settings of the client.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class World:
         self._application = application() if application else None
         self._application_host = VirtualReactor(self.network, "10.2.0.1")
 
-    # -- building
+    # -- construction
 
     def _spec(self, name: str) -> ServiceSpec:
         plan = self.plan
@@ -165,7 +165,7 @@ class World:
         )
 
     def _work(self, body: bytes) -> Deferred[bytes]:
-        """Echo, after a while."""
+        """Return the body after the plan's working time."""
         done: Deferred[bytes] = Deferred(lambda _: timer.cancel())
         timer = self._server.callLater(
             self.plan.work_s * (0.5 + self.scheduler.stream("work").random()), done.callback, body
@@ -221,14 +221,14 @@ class World:
         return self._clocks[-1]
 
     def _observe(self, sut: ClientUnderTest, client: PredictClient) -> None:
-        """Let the oracle hear where a client that has been opened sends its calls."""
+        """Install the oracle's observers on a client that has been opened."""
         runtime = client._runtime  # noqa: SLF001  what it runs on has no public name
         assert runtime is not None  # noqa: S101  `init` has made it
         runtime.fleet.observe(self.oracle.balancing.observer(sut))
         probes.at_apply(sut, runtime.fleet, self.oracle)
 
     def _make_child(self, number: int, parent: ClientUnderTest) -> ClientUnderTest:
-        """A client of the other service, which shares the connections of its parent, and not its budget."""
+        """Create a client of the second service that shares its parent's connections, but not its budget."""
         child = parent.client.child(SERVICES[1], token=self._token)
         return self._client_under_test(number, child, parent.reactor, is_parent=False)
 
@@ -286,16 +286,16 @@ class World:
         # A number that no client has: what strikes one process strikes no other. Each life knows no address at first.
         return attribution.disturbs_replies(-1, since_s, now_s) or attribution.disturbs_names(since_s, now_s)
 
-    # -- running
+    # -- the run
 
     def run(self) -> Result:
-        """Live through the whole plan, or until the first violation."""
+        """Run the whole plan, or until the first violation."""
         had_gc = gc.isenabled()
         gc.disable()
-        # The world before this one is one large circle; frozen it would stay for ever.
+        # The previous world is one large cycle. It must be freed before `freeze`, which would keep it for good.
         gc.collect()
-        # What is there already is nobody's business, and would be looked through at the end of every run. Whoever
-        # runs many worlds has frozen it before, for good; frozen again with it, this one would never be collected.
+        # Freezing keeps the collections of this run from traversing the objects that exist already. A caller that runs
+        # many worlds has frozen them before; freezing again would also keep this world's objects for good.
         is_frozen = gc.get_freeze_count() > 0
         if not is_frozen:
             gc.freeze()
@@ -330,7 +330,7 @@ class World:
             self.oracle.hear_errors()
 
     def _run_for(self, seconds: float) -> None:
-        """Let time pass, looking at everything once a second."""
+        """Advance time, with the periodic checks once a second."""
         left_s = seconds
         while left_s > 0 and not self.oracle.violations:
             self.scheduler.run_for(min(1.0, left_s))
@@ -343,7 +343,7 @@ class World:
                 self._progress(self.phase, self)
 
     def _wait(self, what: Deferred[Any] | None, for_what: str, timeout_s: float) -> None:
-        """Let time pass until a Deferred has fired."""
+        """Advance time until a Deferred has fired."""
         if what is None:
             return
         found: list[Any] = []
@@ -429,7 +429,7 @@ class World:
         self.scheduler.call_later(step.for_s, end)
 
     def _clients_on(self, where: int) -> frozenset[int]:
-        """The numbers of the clients on a host."""
+        """Return the numbers of the clients on a host."""
         host = self._hosts[where % len(self._hosts)]
         return frozenset(sut.number for sut in self.clients_under_test if sut.reactor is host)
 
@@ -453,18 +453,18 @@ class World:
             if instance.registered and instance.state is not State.RUNNING:
                 instance.set_state(State.RUNNING)
         two_polls_s = max(sut.poll_s[1] + sut.discovery_timeout_s for sut in self.clients_under_test) + 2.0
-        # What still queues in front of a passage that was narrow comes all the same, long after its caller has gone.
+        # Packets that queue for a narrow link still arrive, long after their calls have ended.
         self._run_for(max(two_polls_s, min(self.network.backlog_s + 1.0, _LONGEST_S)))
 
     def _liveness(self) -> None:
-        """Every call succeeds from here on, and what was left out comes back, however long it had been left out for."""
+        """Check that every call succeeds, and that every ejected instance returns within the longest ejection."""
         longest_s = max(1.5 * sut.eject_max_s for sut in self.clients_under_test)
         self._run_for(min(longest_s + 10.0, _LONGEST_S))
         if not self.oracle.violations:
             self.oracle.check_well(self._listed())
 
     def _quiet(self) -> None:
-        """Nothing but calls, one after the other, in whole cycles of the rotation."""
+        """Make calls one after the other, in whole cycles of the rotation, and check the shares."""
         for traffic in self.traffic:
             traffic.stop()
         if self._gateway is not None:
@@ -475,9 +475,9 @@ class World:
         if max(cycles.values()) > 20 * _QUIET_CALLS or self.oracle.violations:
             return
         times = {service: max(1, _QUIET_CALLS // cycle) for service, cycle in cycles.items()}
-        # Whoever was left out is probed by a call of its turn, and has its share from then on.
+        # One cycle in advance: an ejected instance is probed by the call of its turn, and only then has its share.
         self._call_in_turn(cycles)
-        # … once it is warm.
+        # Slow start reduces the share of an instance that has just returned.
         self.scheduler.run_for(max(sut.slow_start_s for sut in self.clients_under_test) + 1.0)
         self.oracle.begin_counting()
         self._call_in_turn({service: times[service] * cycle for service, cycle in cycles.items()})
@@ -493,7 +493,7 @@ class World:
                 self.oracle.report("exact-shares", f"client {sut.number} left somebody out, and nothing was wrong")
 
     def _call_in_turn(self, calls: Mapping[str, int]) -> None:
-        """So many calls of every client, by its service; each client's one after the other."""
+        """Make a number of calls with every client, one after the other; the number depends on the client's service."""
         most = max(calls.values())
         for number in range(most):
             ended = [traffic.call() for traffic in self.traffic if number < calls[traffic.service]]
@@ -502,7 +502,7 @@ class World:
             if self.oracle.violations:
                 return
             if most < _MANY_CALLS:
-                # Long enough that discovery is polled meanwhile.
+                # Long enough that discovery is polled in between.
                 self.scheduler.run_for(_QUIET_PAUSE_S)
 
     def _shut_down(self) -> None:
@@ -525,11 +525,11 @@ class World:
         self.oracle.check_empty()
 
     def _forget(self) -> None:
-        """Deferreds whose errors nobody has taken tell so when they are collected."""
+        """Collect garbage: Deferreds whose failures were not handled log them then."""
         gc.collect()
         self.oracle.hear_errors()
 
-    # -- facts
+    # -- results
 
     def _listed(self) -> dict[str, dict[Address, float]]:
         return {

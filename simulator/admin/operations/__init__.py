@@ -1,1 +1,1 @@
-"""The operations of the admin API, by what they are about; each module gives its rows of the table."""
+"""The operations of the admin API by subject; each module returns its rows of the table."""

@@ -1,4 +1,4 @@
-"""Faults: which can be made, which are at work, and how often they struck."""
+"""Admin operations on faults: the fault types, the active faults, and their activations."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _ACTIVATION_FIELDS = (
 
 
 class FaultOperations:
-    """The rows about faults."""
+    """The operations on faults."""
 
     def __init__(self, world: Simulator) -> None:
         self._world = world
 
     def table(self) -> tuple[Operation, ...]:
-        """Rows of the table."""
+        """Return the rows of the table."""
         fault = schemas.ref("Fault")
         return (
             Operation("GET", _FAULTS, self._faults, "The faults at work", schemas.collection("faults", "Fault")),
-            # What is wrong with a fault its own class says, and better than a list of alternatives could.
+            # `Fault` validates itself, with a better message than a schema of alternatives could give.
             Operation(
                 "POST",
                 _FAULTS,
@@ -106,9 +106,10 @@ class FaultOperations:
         return self._world.settled().addCallback(lambda _: views.fault(self._world, fault))
 
     def _check(self, fault: Fault) -> None:
-        """Check what the fault cannot check itself, as it knows no fleet."""
+        """Check the parts of a fault that depend on the fleet, which the fault itself does not know."""
         if self._world.mask(fault.name) != fault.name:
-            # It would go into the journal, and what is shown of it would not be its name.
+            # A fault's name is written to the journal, where a token would be masked: the name shown would not be its
+            # name.
             raise FaultError("$.name: must not contain a service's token")
         target = fault.target
         if target.service and target.service not in self._world.services:

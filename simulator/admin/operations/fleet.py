@@ -1,4 +1,4 @@
-"""Services and instances: who exists, what they do, and what discovery says of them."""
+"""Admin operations on services and instances: existence, state, and registration with discovery."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _GRACE = Parameter(
 
 
 class FleetOperations:
-    """The rows about services and instances."""
+    """The operations on services and instances."""
 
     def __init__(self, world: Simulator) -> None:
         self._world = world
 
     def table(self) -> tuple[Operation, ...]:
-        """Rows of the table."""
+        """Return the rows of the table."""
         service, instance = schemas.ref("Service"), schemas.ref("Instance")
         return (
             Operation("GET", _SERVICES, self._services, "All services", schemas.collection("services", "Service")),
@@ -168,12 +168,12 @@ def _view(instance: SimulatedInstance, asked: Asked) -> Any:
 
 
 def describe(service: Service) -> str:
-    """A service and the ids of its instances, for an error about one that it does not have."""
+    """Describe a service and the ids of its instances, for the error about an unknown instance."""
     return f"service {service.name!r}; there are {shortened(service.instances)}"
 
 
 def find_service(world: Simulator, name: str) -> Service:
-    """The service of that name, or a 404."""
+    """Return the service of that name, or raise a `Problem` with status 404."""
     service = world.services.get(name)
     if service is None:
         raise Problem(404, f"no service {name!r}; there are {shortened(world.services)}")

@@ -1,4 +1,4 @@
-"""Canned responses of a service: add, look at, remove."""
+"""Admin operations on a service's stubs: add, list and remove."""
 
 from __future__ import annotations
 

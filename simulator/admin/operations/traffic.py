@@ -1,4 +1,4 @@
-"""What happened: the journal, the connections, what discovery told; and the events as they come."""
+"""Admin operations on past traffic: the journal, the connections, the discovery replies, and the event stream."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ _LAST_ID = Parameter("last_event_id", "Where to go on, for those who cannot send
 
 
 class TrafficOperations:
-    """The rows about what happened."""
+    """The operations on past traffic."""
 
     def __init__(self, world: Simulator, hub: Hub) -> None:
         self._world = world
         self._hub = hub
 
     def table(self) -> tuple[Operation, ...]:
-        """Rows of the table."""
+        """Return the rows of the table."""
         rows = schemas.collection("requests", "Request", total=schemas.whole("Since the journal was empty"))
         return (
             Operation(

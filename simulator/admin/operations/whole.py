@@ -1,4 +1,4 @@
-"""The simulator as a whole: its state, its reset, whether it is alive, its metrics, its description, its page."""
+"""Admin operations on the simulator as a whole: state, reset, health check, metrics, OpenAPI document and page."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _TEXT = "text/plain; charset=utf-8"
 
 
 class WholeOperations:
-    """The rows about the simulator itself."""
+    """The operations on the simulator itself."""
 
     def __init__(self, world: Simulator, describe: Callable[[], dict[str, Any]]) -> None:
         self._world = world
         self._describe = describe
 
     def table(self) -> tuple[Operation, ...]:
-        """Rows of the table."""
+        """Return the rows of the table."""
         text = schemas.text("")
         seed = schemas.shape("How it began", {"seed": {"type": "integer", "description": "Of every random draw"}})
         return (

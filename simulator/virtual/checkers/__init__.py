@@ -1,1 +1,1 @@
-"""The checkers of the simulation's invariants, by what they look at."""
+"""The checkers of the simulation's invariants, one module per subject."""

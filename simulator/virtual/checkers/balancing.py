@@ -1,9 +1,12 @@
-"""What is checked about where a client sends its attempts.
+"""Checks of the instances that a client chooses for its attempts.
 
-Only those in the list get calls; whoever is left out gets nothing while somebody is well, then one call, the probe, and
-no second before its end is known; nobody has more calls in flight than the bound while another has room; a subset has
-no more members than its size. Heard by the hook of the client's fleet, and in its
-events; the account is our own.
+1. Only instances in the list get calls.
+2. An ejected instance gets no call while another one can be chosen; after the ejection it gets one call, the probe, and
+   no second one before the probe has ended.
+3. No instance has more calls in flight than the bound while another one is below it.
+4. A subset has no more members than its size.
+
+Observed through the hook of the client's fleet and through its events; the bookkeeping is independent of the client's.
 """
 
 from __future__ import annotations
@@ -26,11 +29,11 @@ if TYPE_CHECKING:
 
 _SLACK_S = 0.001
 _MOST_RESORTS = 16
-"""A call that has been to so many goes on to none that is left out."""
+"""Attempts of a call after which it is no longer sent to ejected instances."""
 
 
 def is_certain(why: str) -> bool:
-    """Whether the reason of an ejection holds for any number of instances: no connection, or no word."""
+    """Whether the reason of an ejection is certain: no connection, or no response at all. No bound applies to these."""
     return why.startswith("connect_") or why == "silent"
 
 
@@ -45,15 +48,15 @@ class _Out:
 
 
 class Selection(Protocol):
-    """What a call says when it asks for an instance, as far as it is looked at here."""
+    """The fields of the client's `Selection` that are used here."""
 
     @property
     def tried(self) -> Collection[Address]:
-        """The instances it has tried."""
+        """The instances that the call has tried."""
 
 
 class _BalancingAccount:
-    """Where the calls of one client are, and whom it leaves out."""
+    """The calls in flight of one client by instance, and its ejected instances."""
 
     def __init__(self, sut: ClientUnderTest) -> None:
         self.sut = sut
@@ -64,9 +67,9 @@ class _BalancingAccount:
         self.suspects: tuple[Address, ...] = ()
 
     def well(self, tried: Collection[Address]) -> list[Address]:
-        """Who could be picked: in the list, not left out, not tried."""
+        """Return the instances that could be chosen: in the list, not ejected, not tried."""
         sut = self.sut
-        # Without a listener nobody but the client itself says who is left out.
+        # Without a listener there are no ejection events, so the client's own list is used.
         out = self.out if sut.is_heard else {instance.key for instance in sut.client.ejected}
         return [
             address
@@ -77,13 +80,13 @@ class _BalancingAccount:
 
 @define(eq=False)
 class FleetEar:
-    """Hears what the fleet of one client chooses and records (`eas_tw.net.fleet.FleetObserver`).
+    """Observes the choices and results of one client's fleet (`eas_tw.net.fleet.FleetObserver`).
 
     Attributes:
-        _on_chosen: Takes the address, the selection, and when.
-        _on_ended: Takes the address, and when the attempt began.
+        _on_chosen: Takes the address, the selection, and the time.
+        _on_ended: Takes the address, and the time at which the attempt began.
         _sut: The client.
-        _ejections: Told how attempts end.
+        _ejections: Called with the ends of attempts.
     """
 
     _on_chosen: Callable[[Address, Selection, float], None]
@@ -92,11 +95,11 @@ class FleetEar:
     _ejections: EjectionChecker
 
     def on_chosen(self, instance: Any, selection: Selection, now: float) -> None:
-        """An instance was chosen for an attempt."""
+        """Handle the choice of an instance for an attempt."""
         self._on_chosen(instance.key, selection, now)
 
     def on_ending(self, instance: Any, outcome: Any, began: float) -> None:
-        """The end of an attempt is about to be recorded."""
+        """Handle the end of an attempt, before the client records it."""
         self._on_ended(instance.key, began)
         attempt_status, known = str(outcome.attempt_status), self._ejections.account(self._sut)
         if attempt_status != "answered" or known.failures or known.unsure:
@@ -105,22 +108,22 @@ class FleetEar:
             known.ending = attempt_status
 
     def on_failed(self, instance: Any, outcome: Any) -> None:  # noqa: ARG002  the hook's
-        """The end of an attempt that was not answered with a 200 was recorded."""
+        """Handle the end of an attempt that was not answered with 200, after the client has recorded it."""
         sut = self._sut
         self._ejections.attempt_ended(sut, instance.key, sut.view, sut.left_out)
 
     def on_overheard(self, instance: Any, outcome: Any) -> None:
-        """What is left of an attempt whose call has gone on tells something, too."""
+        """Handle the end of an attempt whose call has already ended: it still counts for or against its instance."""
         self._ejections.attempt_ends(self._sut, instance.key, str(outcome.attempt_status), outcome.status)
 
 
 @define(eq=False, slots=False)
 class BalancingChecker(Checker):
-    """Checks `one-probe` and `subset-bounds`, and where `last-good-list` and `nothing-left` are about calls.
+    """Checks `one-probe` and `subset-bounds`, and the parts of `last-good-list` and `nothing-left` that concern calls.
 
     Attributes:
-        _on_probe: Told of each probe of an instance that was left out.
-        _ejections: Checks why and for how long instances are left out; told what is heard here.
+        _on_probe: Called with each probe of an ejected instance.
+        _ejections: Checks the reasons and lengths of ejections; called with the events that are observed here.
     """
 
     _on_probe: Callable[[ClientUnderTest, Address], None]
@@ -128,12 +131,12 @@ class BalancingChecker(Checker):
     _accounts: dict[int, _BalancingAccount] = field(init=False, factory=dict)
 
     def observer(self, sut: ClientUnderTest) -> FleetEar:
-        """Return what hears of every choice of a client, from its first call on."""
+        """Return the observer of a client's fleet; it must be installed before the first call."""
         account = self._accounts[sut.number] = _BalancingAccount(sut)
         return FleetEar(partial(self._chosen, account), partial(self._ended, account), sut, self._ejections)
 
     def ejected(self, sut: ClientUnderTest, event: Any) -> None:
-        """A client tells that it leaves an instance out."""
+        """Handle the event that a client has ejected an instance."""
         account = self._told(sut)
         if account is not None:
             self._ejections.ejected(sut, event.instance.key, event.why)
@@ -142,27 +145,27 @@ class BalancingChecker(Checker):
                 self._check_share(account)
 
     def returned(self, sut: ClientUnderTest, event: Any) -> None:
-        """A client tells that an instance takes part again."""
+        """Handle the event that an ejected instance takes part again."""
         account = self._told(sut)
         if account is not None:
             self._ejections.returned(sut, event.instance.key)
             account.out.pop(event.instance.key, None)
 
     def list_changed(self, sut: ClientUnderTest, _: Any) -> None:
-        """A client tells that it has another list."""
+        """Handle the event that a client has another list."""
         account = self._told(sut)
         if account is not None:
             self._change(account)
 
     def apply_raised(self, sut: ClientUnderTest) -> None:
-        """A list could not be taken over: what the client knows of who failed may be gone, but for who is left out."""
+        """Handle an injected error while a client applied a list: only its ejections are sure to be kept."""
         account = self._told(sut)
         if account is not None:
             account.out = {instance.key: _Out(-1.0) for instance in sut.client.ejected}
             self._ejections.forget(sut)
 
     def look(self, sut: ClientUnderTest) -> None:
-        """Compare a client with what it has told so far."""
+        """Compare a client's state with the events that it has emitted."""
         account = self._accounts.get(sut.number)
         if account is None:
             return
@@ -172,23 +175,23 @@ class BalancingChecker(Checker):
             self._ejections.list_changed(sut, sut.view)
 
     def check_over(self, sut: ClientUnderTest) -> None:
-        """`nothing-left`: every call has ended, and so has every attempt."""
+        """Check `nothing-left`: every call has ended, and so has every attempt."""
         account = self._accounts.get(sut.number)
         left = {spelled(address): n for address, n in account.in_flight.items() if n} if account else {}
         if left:
             self._report("nothing-left", f"client {sut.number} has no call any more, and attempts: {left}")
 
-    # -- how it checks
+    # -- internals
 
     def _told(self, sut: ClientUnderTest) -> _BalancingAccount | None:
-        """The account of a client that tells of its fleet; its subset may be another one from here on."""
+        """Return the account of a client whose fleet is observed, after updating the members of its subset."""
         account = self._accounts.get(sut.number)
         if account is not None:
             account.members.clear()
         return account
 
     def _change(self, account: _BalancingAccount) -> None:
-        """Another list: who left it is forgotten, and fewer may be left out of a shorter one."""
+        """Update the account for another list: forget instances that left it, and recompute the bound on ejections."""
         view = account.sut.view
         self._ejections.list_changed(account.sut, view)
         account.out = {address: out for address, out in account.out.items() if view.get(address, 0) > 0}
@@ -237,7 +240,7 @@ class BalancingChecker(Checker):
         suspects = account.sut.left_out
         well = [other for other in account.well(tried) if other not in suspects]
         if not well or self._attribution.disturbs_client(sut.number, out.since_s, self._seconds()):
-            # The last resort of a call that has nobody else; or the client's clock says something else.
+            # The call had no other instance left, or the client's wall clock is wrong.
             return
         out_s = self._seconds() - out.since_s
         if out_s < self._ejections.shortest_s(sut, address) - _SLACK_S:
@@ -251,7 +254,7 @@ class BalancingChecker(Checker):
             self._on_probe(sut, address)
 
     def _check_share(self, account: _BalancingAccount) -> None:
-        """No more may be left out at a time when one of them is left out in doubt."""
+        """Check the bound on ejected instances, which applies as soon as one ejection has an uncertain reason."""
         sut = account.sut
         fleet = sum(weight > 0 for weight in sut.view.values())
         out = len(sut.client.ejected)

@@ -1,7 +1,7 @@
-"""What is checked about every call.
+"""Checks of every call.
 
-It ends once and in time, with its own answer, after fair attempts, and it fails only where faults explain each attempt
-and the decision to give up.
+A call ends once and before its deadline, with its own response, after a permitted number of attempts. It fails only if
+faults explain each attempt, and if the client was right not to retry.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _NO_FAILURE = (STALE, "unsent")
 _NEVER_SENT_ANYWHERE = NEVER_SENT - {"unsent"}
 _SILENT = frozenset({"late", "cancelled", "deadline"})
 _MOST_RESORTS = 16
-"""A call that has been to so many goes on to none that is left out."""
+"""Attempts of a call after which it is no longer sent to ejected instances."""
 _USUAL_SHARE = 0.125
-"""Of a call's time: a client takes silence for a sign when most answers take less than this."""
+"""Share of a call's time: a client takes a missing response for a sign only if most responses take less than this."""
 _LAST_CHANCE_SHARE = 0.4
-"""Of a call's time, before its end: whoever had it for so long had it when the client looked for the last time."""
+"""Share of a call's time: an attempt that ran for this long until the deadline ran at the last hedge point."""
 _ENOUGH, _LATELY, _SELDOM = 64, 300, 8
 _OUT_OF_TIME, _SHORT_S = ("deadline", "waited", "overloaded"), 0.25
 KNOWN = frozenset(
@@ -47,16 +47,16 @@ class ObservedCall:
     """A call in flight.
 
     Attributes:
-        sut: Whose call.
-        number: Of the client's calls.
+        sut: The client.
+        number: Number of the call, per client.
         name: `client.number`.
-        body: What must come back.
-        began_s: When.
-        timeout_s: Its deadline.
-        arrivals: Address and whether the connection had been kept, of each time it reached an instance.
+        body: Body of the request, which must be returned.
+        began_s: Start of the call, in virtual seconds.
+        timeout_s: Its deadline, in seconds from the start.
+        arrivals: Each arrival at an instance: its address, and whether the connection had been kept.
         is_cancelled: Whether the program has cancelled it.
-        is_once: Whether it must not reach an instance twice.
-        raises: What the program's own code raises for it, if anything.
+        is_once: Whether it is not idempotent, so that it must not reach an instance twice.
+        raises: Exception that the program's own code raises for it; `None` for none.
     """
 
     sut: ClientUnderTest
@@ -72,7 +72,7 @@ class ObservedCall:
 
 
 class ObservedAttempt(NamedTuple):
-    """An attempt of a failed call, as its error tells."""
+    """An attempt of a failed call, as the call's error describes it."""
 
     address: Address
     attempt_status: str
@@ -82,7 +82,7 @@ class ObservedAttempt(NamedTuple):
 
     @classmethod
     def of(cls, attempt: Any) -> ObservedAttempt:
-        """The attempt of an error."""
+        """Convert an attempt of an error."""
         outcome = attempt.outcome
         return cls(
             attempt.instance.key,
@@ -97,31 +97,31 @@ class ObservedAttempt(NamedTuple):
 
 
 class _Slow:
-    """Whether calls of a client are slow now and then only."""
+    """The share of slow calls of a client."""
 
     def __init__(self) -> None:
         self._answers = 0
         self._slow: deque[int] = deque(maxlen=_SELDOM + 1)
 
     def answered(self, *, is_slow: bool) -> None:
-        """A call was answered."""
+        """Record a call that was answered."""
         self._answers += 1
         if is_slow:
             self._slow.append(self._answers)
 
     @property
     def is_usually_fast(self) -> bool:
-        """Whether hardly any of the last few hundred was slow, whichever of them the client may have looked at."""
+        """Whether few of the last calls were slow, over any window that the client may have used."""
         lately = sum(number > self._answers - _LATELY for number in self._slow)
         return self._answers >= _ENOUGH and lately <= _SELDOM * min(1.0, self._answers / _LATELY)
 
 
 @define(eq=False, slots=False)
 class CallChecker(Checker):
-    """Checks what `CHECKERS` promises of single calls, from `call-ends-once` to `late-hedge`.
+    """Checks the invariants of single calls in `CHECKERS`, from `call-ends-once` to `late-hedge`.
 
     Attributes:
-        _budgets: Knows whether a retry may have been refused for want of budget.
+        _budgets: Knows whether the retry budget may have been exhausted.
     """
 
     _budgets: RetryChecker
@@ -133,18 +133,18 @@ class CallChecker(Checker):
     in_flight: dict[str, ObservedCall] = field(init=False, factory=dict)
 
     def begin(self, record: ObservedCall) -> None:
-        """A call begins."""
+        """Handle the start of a call."""
         self.in_flight[record.name] = record
 
     def cancelled(self, record: ObservedCall) -> None:
-        """A program is about to cancel a call."""
+        """Handle the cancellation of a call by the program, before it takes effect."""
         record.is_cancelled = True
         self._cancelled[record.name] = self._seconds()
         if len(self._cancelled) > _KEPT_CANCELLED:
             del self._cancelled[next(iter(self._cancelled))]
 
     def arrived(self, name: str, address: Address, sent_s: float, *, is_kept: bool) -> None:
-        """A call's request, sent at a time, is complete at an instance."""
+        """Handle the arrival of a call's complete request at an instance; `sent_s` is when it was sent."""
         if sent_s > self._cancelled.get(name, sent_s):
             late_s = sent_s - self._cancelled[name]
             self._report(
@@ -163,13 +163,14 @@ class CallChecker(Checker):
                 "sent-once", f"call {name} is not idempotent, and reached {spelled(earlier[-1][0])} and then {where}"
             )
         before = [kept for known, kept in earlier if known == address]
-        # A kept connection that closed under the request may have brought it all the same, and costs no attempt.
-        # Two attempts side by side may both meet one.
+        # A kept connection that is closed by the server while the request is sent may still have delivered it, and is
+        # retried without counting as an attempt. Two concurrent attempts may each meet one.
         most_stale = 1 if record.sut.hedge_after_s is None else 2
         sut = record.sut
         limit = sut.attempts
         if sut.hedge_after_s is not None and limit > 1:
-            # Instances that were silent when the next was asked are not counted; each is asked once at most.
+            # Attempts that were silent when the next one was sent are not counted; each instance gets at most one of
+            # them.
             limit = max(limit, len(sut.view), len(sut.seen))
         limit += min(most_stale, sum(kept for _, kept in earlier))
         if len(record.arrivals) > limit:
@@ -180,14 +181,14 @@ class CallChecker(Checker):
         others = sut.steady_since(record.began_s) - {address}
         if not before or not others or before[0]:
             return
-        # Where it may have tried the others, and got no connection, it may come again.
+        # After failing to connect to all the others the call may return to this instance.
         if not self._attribution.disturbs_sockets(sut.number, record.began_s, self._seconds()):
             self._report(
                 "attempts-within-limit", f"call {name} came to {where} again, where it had failed on a new connection"
             )
 
     def answered(self, record: ObservedCall, answer: str) -> None:
-        """A call ends with a response."""
+        """Handle the response of a call."""
         now_s = self._end(record)
         if record.is_cancelled:
             self._report("call-ends-once", f"call {record.name} was answered after it was cancelled")
@@ -208,10 +209,10 @@ class CallChecker(Checker):
                 )
 
     def failed(self, record: ObservedCall, error: BaseException) -> str:
-        """A call ends with an error.
+        """Handle the error of a call.
 
         Returns:
-            What became of it, in a line.
+            A description of the outcome, in one line.
         """
         now_s = self._end(record)
         name = type(error).__name__
@@ -220,7 +221,7 @@ class CallChecker(Checker):
             if name != "CancelledError":
                 self._report("call-ends-once", f"call {record.name} was cancelled and ended as {name}")
         elif record.raises is not None and not attempts:
-            # Whatever the client makes of it: the call has ended, and once.
+            # `raises` makes the program's own code fail: any error is right, as long as the call ends once.
             pass
         elif name not in KNOWN:
             self._report("failure-explained", f"call {record.name} failed as {name}: {error}")
@@ -233,7 +234,7 @@ class CallChecker(Checker):
         return f"{name} after {now_s - record.began_s:.3f} s: {trail}"
 
     def overdue(self) -> None:
-        """Look for calls that should have ended."""
+        """Report calls that should have ended."""
         now_s = self._seconds()
         for record in list(self.in_flight.values()):
             if now_s > record.began_s + record.timeout_s + 1.0 and not self._is_disturbed(record, now_s):
@@ -243,14 +244,14 @@ class CallChecker(Checker):
                 )
 
     def sample(self, sut: ClientUnderTest, spent: int) -> None:
-        """Keep account of what a client spends of its budget; `spent` is the number of retries and hedges so far."""
+        """Record a client's use of its retry budget; `spent` is the number of its retries and hedges so far."""
         kept = self._retries[sut.number]
         now_s = self._seconds()
         kept.append((now_s, spent))
         while kept[0][0] < now_s - _BUDGET_WINDOW_S and len(kept) > 1:
             kept.popleft()
 
-    # -- how it checks
+    # -- internals
 
     def _end(self, record: ObservedCall) -> float:
         now_s = self._seconds()
@@ -268,8 +269,8 @@ class CallChecker(Checker):
         sut = record.sut
         spent = _spent(attempts, sut)
         if sut.hedge_after_s is not None:
-            # Not counted where the call had gone on beside it; the checker of hedges, which knows when each began,
-            # counts the others.
+            # An attempt that was abandoned for a hedge is not counted. Only `HedgingChecker` knows the start of each
+            # attempt, so it checks the exact number.
             spent -= sum(tried.attempt_status == "attempt_timeout" for tried in attempts)
         if spent > sut.attempts:
             self._report(
@@ -283,7 +284,8 @@ class CallChecker(Checker):
                 address in seen
                 and len(steady | {address}) > 1
                 and seen[address] != LOCAL
-                # After so many it goes to none that is left out, but again to one that has not failed.
+                # After `_MOST_RESORTS` attempts a call avoids ejected instances, but may return to one that has not
+                # failed.
                 and (seen[address] not in (*_NO_FAILURE, "waited") or (steady - seen.keys() and at < _MOST_RESORTS))
             ):
                 self._report(
@@ -292,9 +294,10 @@ class CallChecker(Checker):
                 )
             seen[address] = attempt_status
             if at and attempt_status in _OUT_OF_TIME and tried.elapsed_s < _SHORT_S:
-                # Those before it left it no time, or came here all together.
+                # The attempts before it left it no time, or it was queued with many others, so no fault of its own is
+                # needed.
                 continue
-            # A line that is full has been growing for as long as its first call may take.
+            # A full queue may have been growing since the start of the first call in it.
             since_s = record.began_s - (record.timeout_s if attempt_status == "overloaded" else 0.0)
             if not self._attribution.explain(address, attempt_status, tried.status, sut.number, (since_s, now_s)):
                 self._report("failure-explained", f"call {record.name}: nothing explains {tried}")
@@ -336,7 +339,7 @@ class CallChecker(Checker):
             self._report("failure-explained", f"call {record.name} {says}")
 
     def _check_second_chance(self, record: ObservedCall, attempts: list[ObservedAttempt], now_s: float) -> None:
-        """`late-hedge`: a call ran out of time; where silence is unusual it went to somebody else before."""
+        """Check `late-hedge`: a call that ran out of time was hedged before, if slow responses are unusual."""
         sut = record.sut
         left = sut.steady_since(record.began_s) - {tried.address for tried in attempts}
         excuses = (
@@ -354,7 +357,7 @@ class CallChecker(Checker):
             self._report("late-hedge", f"call {record.name} waited in silence to its end, with {untried} untried")
 
     def _undecided(self, now_s: float) -> int:
-        """Calls that may have taken a retry out of a budget that they had not begun, or had not when they ended."""
+        """Count the calls that may have used the budget for a retry that the counters do not show yet."""
         return len(self.in_flight) + sum(at_s > now_s - _BUDGET_WINDOW_S for at_s in self._cancelled.values())
 
     def _recent_retries(self, sut: ClientUnderTest, now_s: float) -> int:
@@ -363,9 +366,9 @@ class CallChecker(Checker):
 
 
 def _spent(attempts: list[ObservedAttempt], sut: ClientUnderTest) -> int:
-    """How many attempts count: not the first stale connection, what was never sent, or what was silent.
+    """Count the attempts that the limit applies to: not the first stale connection, unsent ones, or silent ones.
 
-    Of the only instance of a list every attempt counts, but for what this host lacked.
+    If the list has a single instance, every attempt counts except those that failed for lack of local resources.
     """
     stale = sum(tried.attempt_status in _NO_FAILURE for tried in attempts)
     free = _NEVER_SENT_ANYWHERE | (_SILENT if sut.attempts > 1 else frozenset())

@@ -1,7 +1,7 @@
-"""What is checked about discovery.
+"""Checks of discovery.
 
-The list is the last good reply, a bad one changes nothing, polls come on their own schedule whatever the traffic, and
-after a good reply on a good day the list has followed.
+The list of a client is that of the last good reply, and a rejected reply changes nothing. Polls follow their own
+schedule, whatever the traffic. After a good reply without faults the list is up to date.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _OK, _NOT_FOUND = 200, 404
 
 
 def good_view(status: int, body: bytes) -> View | None:
-    """The list a reply tells, by an eye of our own; `None` for a reply that must change nothing."""
+    """Parse a reply independently of the client; return `None` for a reply that must be rejected."""
     if status != _OK:
         return None
     return _list_in(body) if len(body) < _KEPT_BYTES else _list_in.__wrapped__(body)
@@ -52,7 +52,7 @@ def _list_in(body: bytes) -> View | None:
     for row in rows if isinstance(rows, list) else []:
         found = _row(row)
         if found is not None:
-            # Of rows with one address the heaviest counts.
+            # Of several rows with the same address the one with the greatest weight counts.
             address, weight = found
             if len(view) >= _MOST_INSTANCES and address not in view:
                 continue
@@ -61,7 +61,7 @@ def _list_in(body: bytes) -> View | None:
 
 
 def _whole(text: str) -> int | None:
-    """A whole number; nobody needs one of thousands of digits, and reading it takes long."""
+    """Parse an integer; longer digit strings are rejected, because parsing thousands of digits takes quadratic time."""
     return int(text) if len(text) < _MOST_DIGITS else None
 
 
@@ -83,7 +83,7 @@ def _row(row: Any) -> tuple[Address, float] | None:
 
 
 class _DiscoveryAccount:
-    """What one client has asked and been told."""
+    """The polls and replies of one client."""
 
     def __init__(self) -> None:
         self.replies: deque[tuple[float, int, View]] = deque(maxlen=_KEPT_REPLIES)
@@ -98,13 +98,13 @@ class _DiscoveryAccount:
 
 @define(eq=False, slots=False)
 class DiscoveryChecker(Checker):
-    """Checks `last-good-list`, `poll-jitter`, and the part of `recovers-after-heal` that is about the list."""
+    """Checks `last-good-list`, `poll-jitter`, and the part of `recovers-after-heal` that concerns the list."""
 
     _accounts: defaultdict[int, _DiscoveryAccount] = field(init=False, factory=lambda: defaultdict(_DiscoveryAccount))
     polls: int = field(init=False, default=0)
 
     def asked(self, sut: ClientUnderTest) -> None:
-        """A client asks for the list."""
+        """Handle a client's poll."""
         account, now_s = self._accounts[sut.number], self._seconds()
         self.polls += 1
         before_s, account.asked_at_s = account.asked_at_s, now_s
@@ -121,7 +121,7 @@ class DiscoveryChecker(Checker):
             self._check_jitter(sut, account.gaps)
 
     def _check_jitter(self, sut: ClientUnderTest, gaps: Collection[float]) -> None:
-        """The pauses between polls differ: of uniform ones so few are so much alike once in a hundred million times."""
+        """Check that the pauses between polls vary; uniformly drawn ones are this similar once in 10⁸ times."""
         width_s = sut.poll_s[1] - sut.poll_s[0]
         if max(gaps) - min(gaps) < _ALIKE * width_s:
             says = f"polls every {min(gaps):.3f} to {max(gaps):.3f} s, {len(gaps)} times in a row"
@@ -129,7 +129,7 @@ class DiscoveryChecker(Checker):
             self._report("poll-jitter", f"client {sut.number} {says}; the interval is {low_s:g} to {high_s:g} s")
 
     def told(self, sut: ClientUnderTest, status: int, body: bytes) -> View | None:
-        """A client is sent a reply; the list that is in it, if it is a good one."""
+        """Handle a reply to a client; return the list in it, or `None` if it must be rejected."""
         account = self._accounts[sut.number]
         account.last_status = status
         view = good_view(status, body)
@@ -139,16 +139,16 @@ class DiscoveryChecker(Checker):
         return view
 
     def raised(self, sut: ClientUnderTest) -> None:
-        """Something has raised while a client took over the last good reply: only the next one must be followed."""
+        """Handle an injected error while a client applied the last good reply: only the next one must be applied."""
         account = self._accounts[sut.number]
         account.raised[account.good] = None
 
     def asked_at_s(self, sut: ClientUnderTest) -> float:
-        """When a client asked for the list last."""
+        """Return when a client polled last, in virtual seconds."""
         return self._accounts[sut.number].asked_at_s or 0.0
 
     def look(self, sut: ClientUnderTest) -> None:
-        """Compare a client's list with what it was told."""
+        """Compare a client's list with the replies that it was sent."""
         account, now_s, view = self._accounts[sut.number], self._seconds(), sut.view
         if not view:
             self._report("last-good-list", f"client {sut.number} has lost its list")
@@ -157,7 +157,7 @@ class DiscoveryChecker(Checker):
             self._check_polling(sut, account, now_s)
             return
         account.seen = view
-        # Newest first: it nearly always fits.
+        # Newest first, because the last reply nearly always matches.
         told = next((number for _, number, told in reversed(account.replies) if told == view), -1)
         if told >= account.applied:
             account.applied = told

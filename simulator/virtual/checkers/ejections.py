@@ -1,7 +1,7 @@
-"""What is checked about why, when and for how long a client leaves an instance out.
+"""Checks of the reasons, times and lengths of a client's ejections.
 
-Written from the reference page about failover alone. An account of our own of how attempts ended, and of what the
-client's events said; where nobody listens to them, of what the client shows.
+Written from the reference page about failover, not from the client's code. Keeps its own account of how attempts ended,
+and of the client's events; for a client without a listener, of its public state.
 """
 
 from __future__ import annotations
@@ -23,29 +23,32 @@ if TYPE_CHECKING:
 
 _FAILED_CONNECTS = frozenset({"connect_refused", "connect_timeout", "connect_failed"})
 _CERTAIN = frozenset({"connect_refused", "connect_timeout"})
-"""One is enough, and any number of instances may be left out for it. (`connect_failed` may be the host's own want.)"""
+"""Reasons for which one failure is enough, and for which no bound on ejections applies.
+
+`connect_failed` is not among them, because the host's own lack of resources can cause it.
+"""
 _PERHAPS_LOCAL = ("connect_failed", "local_resource")
 _AGAINST = _FAILED_CONNECTS | {"lost", "cut", "attempt_timeout", "late", "deadline", "violation"}
 _FOR = ("answered", STATUS)
 _RAISED = "raised by the simulation"
-"""What is made to raise at an address is that address's, whatever else fails on the host at the same time."""
+"""Reason of an injected error at an address; it counts against the address, whatever else fails on the host."""
 _SILENT = "silent"
-"""The word of a client for an instance that has said nothing to anybody, while others answered."""
+"""The client's reason for an instance that has sent nothing to any call while others answered."""
 _SERVER_ERRORS = range(500, 600)
 _SHORTEST_S = 1.0
-"""A failed connect leaves an instance out for so long at least, then for twice as long."""
+"""Least length of the first ejection after a failed connect, in seconds; each further one is twice as long."""
 
 
 class EjectionAccount:
-    """What is known of the instances of one client.
+    """The known state of one client's instances.
 
     Attributes:
-        failures: Attempts in a row that spoke against an instance.
-        ejections: How often it has been left out in a row.
-        unsure: Who may have failed more often than is known here.
-        out: Who is left out, as far as the client's events say.
-        ending: How the attempt ended that the client takes note of.
-        is_against: Whether that speaks against its instance.
+        failures: Consecutive failed attempts by instance.
+        ejections: Consecutive ejections by instance.
+        unsure: Instances that may have failed more often than was observed.
+        out: Ejected instances, according to the client's events.
+        ending: Status of the attempt that the client is about to record.
+        is_against: Whether that status counts as a failure of its instance.
     """
 
     def __init__(self) -> None:
@@ -57,7 +60,7 @@ class EjectionAccount:
         self.is_against = False
 
     def forget(self, address: Address) -> None:
-        """An instance has answered."""
+        """Reset the counters of an instance, because it has answered."""
         self.failures.pop(address, None)
         self.ejections.pop(address, None)
         self.unsure.pop(address, None)
@@ -70,13 +73,13 @@ class EjectionChecker(Checker):
     _accounts: dict[int, EjectionAccount] = field(init=False, factory=dict)
 
     def shortest_s(self, sut: ClientUnderTest, address: Address) -> float:
-        """For how long an instance is left out at least, this time."""
+        """Return the least length of an instance's present ejection, in seconds."""
         ejections = self.account(sut).ejections[address]
         base_s = min(_SHORTEST_S, sut.eject_base_s)
         return min(base_s * 2.0 ** max(0, ejections - 1), max(base_s, sut.eject_bound_s))
 
     def attempt_ends(self, sut: ClientUnderTest, address: Address, attempt_status: str, status: int) -> None:
-        """A client is about to take note of how an attempt ended."""
+        """Handle the end of an attempt, before the client records it."""
         account = self.account(sut)
         account.ending = attempt_status
         account.is_against = attempt_status in _AGAINST or (attempt_status == STATUS and status in _SERVER_ERRORS)
@@ -88,13 +91,13 @@ class EjectionChecker(Checker):
     def attempt_ended(
         self, sut: ClientUnderTest, address: Address, view: Mapping[Address, float], left_out: Collection[Address]
     ) -> None:
-        """It has taken note of the attempt that `attempt_ends` told of.
+        """Check the client's state after it has recorded the attempt passed to `attempt_ends`.
 
         Args:
             sut: The client.
-            address: Of the attempt.
+            address: Address of the attempt's instance.
             view: The client's list.
-            left_out: Who gets no calls now: instances that are suspected of silence, too, which no event tells.
+            left_out: Instances that get no calls now. They include suspects, for which there is no event.
         """
         account = self.account(sut)
         attempt_status, failures = account.ending, account.failures[address]
@@ -102,7 +105,7 @@ class EjectionChecker(Checker):
         if not is_certain and not (account.is_against and failures >= sut.eject_after):
             return
         fleet = sum(weight > 0 for weight in view.values())
-        # What is certain is under no bound; with a bound of 0 nothing ejects.
+        # A certain reason has no bound; with a bound of 0 no instance is ejected.
         most = int(fleet * sut.max_ejected_ratio) if not is_certain or not sut.max_ejected_ratio else fleet
         if fleet < 2 or view.get(address, 0) <= 0 or not failures:  # noqa: PLR2004  a list of one never ejects
             return
@@ -111,7 +114,7 @@ class EjectionChecker(Checker):
             self._report("ejected-at-once", f"client {sut.number} {says}; it leaves out {len(left_out)} of {fleet}")
 
     def ejected(self, sut: ClientUnderTest, address: Address, why: str) -> None:
-        """A client tells that it leaves an instance out, and why."""
+        """Handle the event that a client has ejected an instance, with its reason."""
         account = self.account(sut)
         failures = account.failures[address]
         is_doubtful = account.ejections[address] > 0 and failures
@@ -133,35 +136,35 @@ class EjectionChecker(Checker):
         account.out[address] = None
 
     def returned(self, sut: ClientUnderTest, address: Address) -> None:
-        """A client tells that an instance takes part again."""
+        """Handle the event that an ejected instance takes part again."""
         account = self.account(sut)
         account.out.pop(address, None)
         if account.ending in _FOR:
             account.forget(address)
 
     def list_changed(self, sut: ClientUnderTest, view: Mapping[Address, float]) -> None:
-        """A client has another list: whoever has left it is forgotten."""
+        """Handle the event that a client has another list: forget instances that have left it."""
         account = self.account(sut)
         for kept in (account.failures, account.ejections, account.unsure, account.out):
             for address in [address for address in kept if view.get(address, 0) <= 0]:
                 del kept[address]
 
     def forget(self, sut: ClientUnderTest) -> None:
-        """A client may have forgotten whatever failed, or may know it still."""
+        """Mark every failure count of a client as uncertain: it may have been lost."""
         account = self.account(sut)
         account.unsure.update(dict.fromkeys((*account.failures, *account.ejections)))
         account.failures.clear()
         account.ejections.clear()
 
     def look(self, sut: ClientUnderTest, out: Collection[Address]) -> None:
-        """Compare whom a client leaves out with whom it said that it leaves out, since they joined its list."""
+        """Compare a client's ejected instances with its events, for instances that have been in its list since."""
         for instance in sut.client.ejected:
             if instance.key not in out:
                 says = f"leaves out {instance.address}, of which it has not said so since it is in the list"
                 self._report("ejection-forgotten", f"client {sut.number} {says}")
 
     def account(self, sut: ClientUnderTest) -> EjectionAccount:
-        """What is known of a client's instances."""
+        """Return the account of a client's instances."""
         account = self._accounts.get(sut.number)
         if account is None:
             account = self._accounts[sut.number] = EjectionAccount()

@@ -1,7 +1,7 @@
-"""What is checked about the attempts of a call side by side: hedges.
+"""Checks of a call's concurrent attempts: hedges.
 
-Heard in the events of a client, when there is a listener. A hedge goes to another instance than the attempt beside
-which it runs, counts as an attempt, costs the retry budget, and of all attempts one is answered.
+Observed through the events of a client, if it has a listener. A hedge uses another instance than the attempt beside
+which it runs, counts as an attempt, and is charged to the retry budget. One of the attempts is answered.
 """
 
 from __future__ import annotations
@@ -19,22 +19,25 @@ if TYPE_CHECKING:
     from simulator.virtual.client_under_test import ClientUnderTest
 
 _SLACK_S = 1e-5
-"""Two floats of a clock that counts from 1970 say no more."""
+"""Tolerance in seconds: floats that count seconds from 1970 have a resolution of about 2e-7 s."""
 _SIDE_BY_SIDE = 2
 _NO_FAILURE = frozenset({"stale", "unsent"})
 _UNCOUNTED = _NO_FAILURE | NEVER_SENT | {"late", "cancelled", "deadline"}
-"""Nor is what was silent to the end counted against the limit of attempts."""
+"""Statuses that do not count as attempts, including those of attempts that were silent to the end."""
 _OVERDUE = "attempt_timeout"
-"""How an attempt ends at its own limit. Where the call went on beside it, it had been silent, and was not counted."""
+"""Status of an attempt that ended at its own limit.
+
+If the call had been hedged meanwhile, the attempt had been silent, and is not counted.
+"""
 _LEAST_SILENCE_S = 0.025
 
 
 @define(eq=False, slots=False)
 class HedgingChecker(Checker):
-    """Checks `hedge-rules`, and collects what `RetryChecker` looks at.
+    """Checks `hedge-rules`, and collects the attempts that `RetryChecker` checks.
 
     Attributes:
-        _retries: Looks at the retries of a call that has ended.
+        _retries: Checks the retries of a call that has ended.
     """
 
     _retries: RetryChecker
@@ -42,7 +45,7 @@ class HedgingChecker(Checker):
     _ended: object = field(init=False, default=None)
 
     def attempt_ended(self, event: Any) -> None:
-        """A client tells how an attempt ended."""
+        """Handle the event that an attempt has ended."""
         if event.call is self._ended:
             self._report(
                 "hedge-rules", f"an attempt at {spelled(event.instance.key)} was told after its call had ended"
@@ -62,21 +65,21 @@ class HedgingChecker(Checker):
         self._attempts.setdefault(event.call, []).append(attempt)
 
     def call_ended(self, sut: ClientUnderTest, event: Any) -> None:
-        """A client tells how a call ended."""
+        """Handle the event that a call has ended."""
         attempts = self._attempts.pop(event.call, [])
         self._ended = event.call
         if attempts:
             self._check(sut, attempts, self._seconds() - event.elapsed_s, error=event.error)
 
     def check_over(self, sut: ClientUnderTest) -> None:
-        """Every call has ended, and so has every attempt that was told."""
+        """Check that no attempt is left without the end of its call."""
         if self._attempts:
             self._report(
                 "hedge-rules", f"client {sut.number} has told attempts of {len(self._attempts)} calls that never ended"
             )
             self._attempts.clear()
 
-    # -- how it checks
+    # -- internals
 
     def _check(self, sut: ClientUnderTest, attempts: list[EndedAttempt], began_s: float, *, error: str) -> None:
         free = _UNCOUNTED if sut.attempts > 1 else _NO_FAILURE | NEVER_SENT
@@ -104,7 +107,7 @@ class HedgingChecker(Checker):
     def _check_hedge(
         self, sut: ClientUnderTest, attempt: EndedAttempt, beside: list[EndedAttempt], began_s: float
     ) -> None:
-        """An attempt began while others ran: after a delay beside one, or after silence; and somewhere else."""
+        """Check an attempt that began beside others: after the hedge delay or a silence, on another instance."""
         is_quick = attempt.began_s < max(other.began_s for other in beside) + _LEAST_SILENCE_S - _SLACK_S
         others = ", ".join(spelled(other.address) for other in beside)
         what = f"a call of {attempt.began_s - began_s:.3f} s at {spelled(attempt.address)}, beside {others}"
@@ -126,12 +129,12 @@ class HedgingChecker(Checker):
 
 
 def _was_overdue(attempt: EndedAttempt, attempts: list[EndedAttempt]) -> bool:
-    """Whether it was silent until its own limit, and the call had gone on beside it."""
+    """Whether an attempt was silent until its own limit, and its call had been hedged before."""
     return attempt.attempt_status == _OVERDUE and any(
         _runs_beside(other, attempt) for other in attempts if other is not attempt
     )
 
 
 def _runs_beside(attempt: EndedAttempt, other: EndedAttempt) -> bool:
-    """Whether the other one was running when this one began."""
+    """Whether `other` was running when `attempt` began."""
     return other.began_s < attempt.began_s - _SLACK_S and other.ended_s > attempt.began_s + _SLACK_S

@@ -1,4 +1,4 @@
-"""What is checked about connections that carry no request: they close in time, and at once when bytes come on them."""
+"""Checks of connections without a request: they are closed after the idle time, and immediately when bytes arrive."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class IdleChecker:
     """Checks `idle-timeout` and `idle-bytes`.
 
     Args:
-        network: Whose sockets are looked at.
-        attribution: Of the faults at work.
-        report: Takes a checker's name and what it found.
+        network: Network whose sockets are checked.
+        attribution: Which failures the active faults explain.
+        report: Takes a checker's name and the description of a violation.
     """
 
     def __init__(self, network: Network, attribution: FaultAttribution, report: Report) -> None:
@@ -41,7 +41,7 @@ class IdleChecker:
             self._strayed[near] = self._scheduler.elapsed()
 
     def look(self, hosts: Mapping[str, Sequence[ClientUnderTest]]) -> None:
-        """Look at the connections of the clients of all hosts; those of one host are a family, with one pool."""
+        """Check the connections of all clients; the clients of one host share their pools."""
         now_ns = self._scheduler.now_ns
         for near in self._network.sockets:
             if near.is_client and (since_ns := near.idle_since_ns) is not None:

@@ -1,8 +1,8 @@
-"""What is checked while most of a fleet, or all of it, is dead.
+"""Checks while most of a fleet, or all of it, is dead.
 
-Run in the profile `minority`, where instances refuse, hang or vanish and nothing else is wrong: then no call is lost
-while one instance answers, the dead get probes only, most calls take what they took before, and when all were dead
-the first to return is found soon. The account of who is dead is the world's own.
+Used in the profile `minority`, where instances refuse, hang or vanish and no other fault occurs. No call is lost while
+one instance answers, dead instances get only probes, most calls take no longer than before, and when all were dead the
+first one to return is found soon. The world itself records which instances are dead.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from simulator.virtual.network.sockets import Address
 
 DEADLY = ("crash", "hang", "blackhole", "power_loss")
-"""Kinds of fault that an instance answers nothing under."""
+"""Fault kinds under which an instance answers nothing."""
 FOUND_WITHIN_S = 2.0
 _TENTH = 10
 _TIMES = 2.0
@@ -31,9 +31,9 @@ _ENOUGH, _SPARE = 30, 3
 
 
 def deaths(rng: Random, instances: int, length_s: float) -> list[tuple[float, str, int, float]]:
-    """Draw who dies, when, how, and for how long: `at_s`, kind, number of the instance, `for_s`.
+    """Draw which instances die: tuples of `at_s`, kind, number of the instance, `for_s`.
 
-    Some of `instances` for all of `length_s`, or all of them, of which one returns earlier.
+    Either some of the `instances` die for all of `length_s`, or all of them, of which one returns earlier.
     """
     every = rng.random() < 0.25  # noqa: PLR2004  a quarter
     dead = list(range(instances)) if every else rng.sample(range(instances), rng.randint(1, max(1, instances - 1)))
@@ -51,7 +51,7 @@ def deaths(rng: Random, instances: int, length_s: float) -> list[tuple[float, st
 
 
 class _Client:
-    """What is known of one client."""
+    """The observed state of one client."""
 
     def __init__(self, sut: ClientUnderTest) -> None:
         self.sut = sut
@@ -69,11 +69,11 @@ class MinorityChecker:
     """Checks `no-call-lost`.
 
     Args:
-        seconds: Virtual time.
-        report: Takes a checker's name and what it found.
+        seconds: Virtual time, in seconds.
+        report: Takes a checker's name and the description of a violation.
 
     Attributes:
-        is_on: Whether the world is one in which instances die and nothing else is wrong.
+        is_on: Whether the run has dead instances and no other faults; otherwise nothing is checked.
     """
 
     def __init__(self, seconds: Callable[[], float], report: Report) -> None:
@@ -84,14 +84,14 @@ class MinorityChecker:
         self._dead: dict[Address, None] = {}
         self._deaths: defaultdict[Address, list[list[float]]] = defaultdict(list)
 
-    # -- what it hears
+    # -- events
 
     def open(self, sut: ClientUnderTest) -> None:
-        """Keep account of a client whose events are heard."""
+        """Observe a client that has a listener."""
         self._clients[sut.number] = _Client(sut)
 
     def died(self, addresses: Iterable[Address]) -> None:
-        """These answer nothing from now on."""
+        """Record that instances answer nothing from now on."""
         for address in addresses:
             self._dead[address] = None
             self._deaths[address].append([self._seconds(), float("inf")])
@@ -99,7 +99,7 @@ class MinorityChecker:
             client.ended, client.returned_at_s, client.changed_at_s = 0, None, self._seconds()
 
     def revived(self, addresses: Iterable[Address]) -> None:
-        """These answer again."""
+        """Record that instances answer again."""
         for client in self._clients.values():
             if self._dead.keys() >= client.sut.view.keys():
                 client.returned_at_s = self._seconds()
@@ -111,7 +111,7 @@ class MinorityChecker:
                 self._deaths[address][-1][1] = self._seconds()
 
     def call_ended(self, sut: ClientUnderTest, event: Any) -> None:
-        """A client tells how a call ended."""
+        """Handle the event that a call has ended."""
         if not self.is_on:
             return
         client, now_s = self._clients[sut.number], self._seconds()
@@ -120,13 +120,13 @@ class MinorityChecker:
         if now_s - event.elapsed_s > client.changed_at_s:
             client.attempts.update(sent_to)
         if event.error:
-            # An instance that comes back to all it had been sent meanwhile may say that its queue is full.
+            # An instance that returns to all requests sent to it meanwhile may answer that its queue is full.
             if event.error not in ("CancelledError", "StatusError"):
                 self._check_lost(client, event, now_s)
             return
         if client.returned_at_s is not None:
             after_s, client.returned_at_s, client.found_at_s = now_s - client.returned_at_s, None, now_s
-            # Until here each call went to the dead, for want of anybody else.
+            # All instances were dead until this call, so the counts up to here say nothing.
             client.attempts.clear()
             client.ejections.clear()
             client.changed_at_s = now_s
@@ -138,20 +138,20 @@ class MinorityChecker:
             client.later_s.append(event.elapsed_s)
 
     def attempt_ended(self, sut: ClientUnderTest, event: Any) -> None:
-        """A client tells how an attempt ended."""
+        """Handle the event that an attempt has ended."""
         address, client = event.instance.key, self._clients[sut.number]
         if self.is_on and address in self._dead and client.ejections[address]:
             client.running.setdefault(event.call, []).append(address)
 
     def ejected(self, sut: ClientUnderTest, event: Any) -> None:
-        """A client tells that it leaves an instance out."""
+        """Handle the event that an instance was ejected."""
         if event.instance.key in self._dead:
             self._clients[sut.number].ejections[event.instance.key] += 1
 
-    # -- how it checks
+    # -- internals
 
     def check_over(self, sut: ClientUnderTest) -> None:
-        """The run is over."""
+        """Check what can only be checked at the end of the run."""
         client = self._clients.get(sut.number)
         if not self.is_on or client is None:
             return
@@ -166,7 +166,7 @@ class MinorityChecker:
     def _check_lost(self, client: _Client, event: Any, now_s: float) -> None:
         began_s = now_s - event.elapsed_s
         if began_s < client.found_at_s or client.returned_at_s is not None:
-            # All were dead, and nobody knew yet of the one that had returned.
+            # All instances were dead, and the client had not yet found the one that returned.
             return
         well = [
             address
@@ -179,7 +179,7 @@ class MinorityChecker:
             self._say(client, says)
 
     def _check_probes(self, client: _Client) -> None:
-        """Each probe of a dead instance ends in an ejection; the last ones may be under way."""
+        """Check that each probe of a dead instance led to an ejection; the last ones may still be running."""
         if self.is_on and not self._dead.keys() >= client.sut.view.keys():
             for address in self._dead:
                 attempts, ejections = client.attempts[address], client.ejections[address]

@@ -1,7 +1,7 @@
-"""What is checked about retries: which outcomes are retried, when, and within which budget.
+"""Checks of retries: after which outcomes, when, and within which budget.
 
-Written from the reference page about failover alone, and heard in a client's events. All names of outcomes are those of
-the client's `AttemptStatus`.
+Written from the reference page about failover, not from the client's code, and observed through a client's events.
+Outcomes have the names of the client's `AttemptStatus`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from simulator.virtual.network.sockets import Address
 
 _SLACK_S = 1e-5
-"""Two floats of a clock that counts from 1970 say no more."""
+"""Tolerance in seconds: floats that count seconds from 1970 have a resolution of about 2e-7 s."""
 _RATE_LIMITED = 429
 _AT_ONCE = frozenset({STALE, "unsent", "overloaded"})
 NEVER_SENT = frozenset(
@@ -32,29 +32,32 @@ NEVER_SENT = frozenset(
         "overloaded",
     }
 )  # fmt: skip
-"""Outcomes of attempts that no instance had. A retry after one of these is not counted against the budget."""
+"""Statuses of attempts that reached no instance. A retry after one of these is not charged to the budget."""
 LOCAL = "local_resource"
-"""What the client's own host lacks: it costs no attempt, and is tried again after a pause."""
+"""Status of a lack of local resources: it does not count as an attempt, and is retried after a pause."""
 _WINDOW_S = 10.0
 _SURE_S = 9.0
-"""The budget counts in whole seconds: what is up to nine seconds old it must count, what is up to ten it may."""
+"""Age in seconds up to which the budget must count a retry.
+
+It counts in whole seconds, so it may count a retry of up to ten seconds.
+"""
 _KEPT_S = 60.0
 _LOCAL_PAUSE_S = 0.25
 _KEPT_EJECTIONS = 200
 
 
 class EndedAttempt(NamedTuple):
-    """An attempt of a call that has ended, in virtual seconds.
+    """An attempt of a call that has ended; times are in virtual seconds.
 
     Attributes:
-        address: Of its instance.
+        address: Address of its instance.
         attempt_status: How it ended.
-        status: The response's status; 0 without one.
-        retry_after_s: What the response asked for; `None` when it did not.
-        began_s: When it was sent on its way.
-        ended_s: When it ended.
-        is_retry: Whether an attempt that had ended before made it necessary.
-        is_hedge: Whether it was sent beside another one.
+        status: HTTP status of the response; 0 for none.
+        retry_after_s: Retry-After of the response, in seconds; `None` for none.
+        began_s: Time at which it was sent.
+        ended_s: Time at which it ended.
+        is_retry: Whether it was sent because an earlier attempt had failed.
+        is_hedge: Whether it was sent while another attempt ran.
     """
 
     address: Address
@@ -81,29 +84,29 @@ class RetryChecker(Checker):
     )
 
     def call_began(self, sut: ClientUnderTest) -> None:
-        """Count a call, which earns a share of a retry."""
+        """Count a call, which adds a share of a retry to the budget."""
         calls = self._calls[sut.budget]
         calls.append(self._seconds())
         if calls[0] < calls[-1] - 2 * _KEPT_S:
             del calls[: bisect_left(calls, calls[-1] - _KEPT_S)]
 
     def ejected(self, sut: ClientUnderTest) -> None:
-        """A client leaves an instance out: beside the probe of a silent one a call may be hedged whatever is left."""
+        """Handle an ejection: a call beside a silent instance's probe may be hedged without budget."""
         self._ejections[sut.budget].append(self._seconds())
 
     def is_budget_short(self, sut: ClientUnderTest, retries: int) -> bool:
-        """Whether a client may have refused a retry for want of budget.
+        """Whether the retry budget of a client may have been exhausted.
 
         Args:
             sut: The client.
-            retries: How many retries and hedges it took out of its budget in the last ten seconds, or a few more.
+            retries: Number of retries and hedges charged to the budget in the last ten seconds; it may be too large.
         """
         calls, now_s = self._calls[sut.budget], self._seconds()
         earned = sut.budget_ratio * (len(calls) - bisect_left(calls, now_s - _SURE_S))
         return retries >= sut.budget_floor + earned - 1
 
     def check(self, sut: ClientUnderTest, attempts: Sequence[EndedAttempt]) -> None:
-        """Look at the attempts of a call that has ended, of which there were several, in the order of their ends."""
+        """Check the attempts of a call that has ended, in the order of their ends."""
         for at, attempt in enumerate(attempts):
             before = [other for other in attempts[:at] if other.ended_s <= attempt.began_s + _SLACK_S]
             if not attempt.is_retry or attempt.is_hedge or not before:
@@ -117,13 +120,13 @@ class RetryChecker(Checker):
                 self._spend(sut, last.ended_s)
 
     def check_length(self, sut: ClientUnderTest, attempt: EndedAttempt) -> None:
-        """An attempt must not take longer than `attempt_timeout_s`."""
+        """Check that an attempt took no longer than `attempt_timeout_s`."""
         took_s, limit_s = attempt.ended_s - attempt.began_s, sut.attempt_timeout_s
         if limit_s is not None and took_s > limit_s + _SLACK_S + sut.tick_s:
             says = f"had an attempt at {spelled(attempt.address)} for {took_s:.3f} s, of at most {limit_s:g}"
             self._report("attempt-timeout", f"client {sut.number} {says}")
 
-    # -- how it checks
+    # -- internals
 
     def _check_outcome(self, sut: ClientUnderTest, last: EndedAttempt) -> None:
         label = last.status if last.attempt_status == STATUS else last.attempt_status
@@ -137,7 +140,7 @@ class RetryChecker(Checker):
         asked_s = (last.retry_after_s or 0.0) if is_rate_limit or not is_elsewhere else 0.0
         longest_s = min(sut.backoff_max_s, sut.backoff_base_s * 2.0 ** (number - 1))
         if last.attempt_status == LOCAL:
-            # Never at once: what is lacking is not there a moment later.
+            # The client must wait before it retries: a lacking resource is not available a moment later.
             longest_s = max(longest_s, _LOCAL_PAUSE_S)
         elif last.attempt_status in _AT_ONCE or (
             is_elsewhere
@@ -146,7 +149,7 @@ class RetryChecker(Checker):
         ):
             longest_s = 0.0
         if is_elsewhere and self._has_changed(sut, last.ended_s):
-            # It was to wait for the only instance of its list, and another joined meanwhile.
+            # The list had a single instance, for which the client waited, and another one joined meanwhile.
             longest_s = max(longest_s, last.retry_after_s or 0.0)
         pause_s = attempt.began_s - last.ended_s
         if not asked_s - _SLACK_S <= pause_s <= max(asked_s, longest_s) + _SLACK_S + sut.tick_s:
@@ -157,12 +160,15 @@ class RetryChecker(Checker):
 
     @staticmethod
     def _has_changed(sut: ClientUnderTest, since_s: float) -> bool:
-        """Whether the list has: a retry on its only instance, after a pause, may find another one there."""
+        """Whether the list has changed: a retry may then use another instance than the only one before."""
         sut.look()
         return sut.changed_at_s >= since_s
 
     def _spend(self, sut: ClientUnderTest, at_s: float) -> None:
-        """A retry was taken out of the budget; what is heard late may complete windows that were looked at before."""
+        """Record a retry that was charged to the budget, and check the windows that it completes.
+
+        Events can arrive late, so windows that were checked before are checked again.
+        """
         spent, calls = self._spent[sut.budget], self._calls[sut.budget]
         insort(spent, at_s)
         if spent[0] < at_s - 2 * _KEPT_S:

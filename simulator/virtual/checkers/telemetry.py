@@ -1,6 +1,6 @@
-"""What is checked about telemetry: what a client has counted is what it has told.
+"""Checks that a client's counters agree with its events.
 
-The events are added up here, by rules of our own; when nothing is in flight both accounts must be the same.
+The events are counted here by independent rules. When no call is in flight, both counts must be equal.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _ACCOUNTS = (
     "ejections_overflow", "streams", "streams_broken",
 )  # fmt: skip
 _FORMER = "former instances"
-"""Where a client adds up the counts of addresses that left its list long ago."""
+"""Key under which a client adds up the counts of addresses that left its list long ago."""
 
 
 class EventTotals:
-    """The counters of a client, added up from its events."""
+    """The counters of a client, computed from its events."""
 
     def __init__(self) -> None:
         self.calls = self.answered = self.failovers = self.hedges = self.streams = 0
@@ -35,7 +35,7 @@ class EventTotals:
         self.streams_broken: Counter[str] = Counter()
 
     def call_ended(self, event: Any) -> None:
-        """Add a call."""
+        """Count a call."""
         self.calls += 1
         if event.error:
             self.failed[event.error] += 1
@@ -43,7 +43,7 @@ class EventTotals:
             self.answered += 1
 
     def attempt_ended(self, event: Any) -> None:
-        """Add an attempt."""
+        """Count an attempt."""
         address = event.instance.address
         self.attempts[address] += 1
         if event.outcome.attempt_status != "answered":
@@ -55,21 +55,21 @@ class EventTotals:
         self.hedges += event.is_hedge and event.retry_of is None
 
     def stream_ended(self, event: Any) -> None:
-        """Add a stream."""
+        """Count a stream."""
         self.streams += 1
         if event.outcome.attempt_status != "answered":
             self.streams_broken[_label(event.outcome)] += 1
 
     def ejected(self, event: Any) -> None:
-        """Add an ejection."""
+        """Count an ejection."""
         self.ejections[event.instance.address] += 1
 
     def not_ejected(self, event: Any) -> None:
-        """Add an ejection that was refused."""
+        """Count an ejection that the bound did not permit."""
         self.ejections_overflow[event.instance.address] += 1
 
     def differences(self, counters: Any) -> list[str]:
-        """Where the client's own account is another, when no call is in flight."""
+        """Describe the differences to the client's own counters; valid only when no call is in flight."""
         pairs = ((name, *_folded_alike(getattr(self, name), getattr(counters, name))) for name in _ACCOUNTS)
         return [f"{name}: counted {counted}, told {told}" for name, told, counted in pairs if told != counted]
 
@@ -78,7 +78,7 @@ class TelemetryChecker:
     """Checks `telemetry-consistent`.
 
     Args:
-        report: Takes a checker's name and what it found.
+        report: Takes a checker's name and the description of a violation.
     """
 
     def __init__(self, report: Report) -> None:
@@ -86,12 +86,12 @@ class TelemetryChecker:
         self._totals: dict[int, EventTotals] = {}
 
     def open(self, sut: ClientUnderTest) -> EventTotals:
-        """Add up the events of a client from here on; who hears them enters each, from the first on."""
+        """Start to count the events of a client; the caller must pass every event, from the first on."""
         totals = self._totals[sut.number] = EventTotals()
         return totals
 
     def check_over(self, sut: ClientUnderTest) -> None:
-        """No call of a client is in flight."""
+        """Compare the counts of a client that has no call in flight."""
         totals = self._totals.get(sut.number)
         if totals is not None:
             for found in totals.differences(sut.client.counters):
@@ -99,7 +99,7 @@ class TelemetryChecker:
 
 
 def _folded_alike(told: Any, counted: Any) -> tuple[Any, Any]:
-    """Add up the same addresses in `deferred_settings` as the client has in `counted`."""
+    """Add up the addresses in `told` that the client has added up in `counted`."""
     if not isinstance(told, Counter) or _FORMER not in counted:
         return told, counted
     folded = Counter({address: min(count, counted[address]) for address, count in told.items() if address in counted})

@@ -1,1 +1,1 @@
-"""The faults of a run: the catalogue, the schedule, the injector, and which failures a fault explains."""
+"""The faults of a run: catalogue, schedule, injector and attribution."""

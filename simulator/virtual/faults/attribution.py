@@ -1,6 +1,6 @@
-"""Which failures the faults at work explain: where, when, and as what.
+"""Attribution: which failures the active faults explain, by address, time and status.
 
-A fault explains from its beginning until a while after its end: what was on its way then is still to be told.
+A fault also explains failures for a while after its end, because calls that were under way are reported later.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _AFTERWARDS_S = 1.0
 _REQUEST_TIMEOUT = 408
 _ALWAYS = frozenset({STALE, "unsent", "retired"})
-"""Servers close idle connections and operators change lists whenever they like."""
+"""Statuses that need no fault: servers close idle connections and operators change lists at any time."""
 _FORGOTTEN_AFTER_S = 120.0
 _NOT_ON_CALLS = (Scope.CONTROL, Scope.NAMES, Scope.GATEWAY)
 _ON_THE_WAY = ("control_hole", "control_slow")
@@ -35,16 +35,16 @@ _GONE = frozenset({REFUSED, TIMED_OUT, "retired"}) | BROKEN
 
 @define(eq=False)
 class FaultEffect:
-    """A fault at work, or just over.
+    """An active fault, or one that has ended recently.
 
     Attributes:
         kind: Its kind.
-        name: What the schedule calls it.
-        addresses: Whom it strikes; `None` for everybody.
-        clients: The numbers of the clients it strikes; `None` for all.
-        statuses: HTTP statuses it may cause.
-        begin_s: Since when.
-        until_s: When it explains no more.
+        name: Its name in the schedule.
+        addresses: Addresses that it affects; `None` for all.
+        clients: Numbers of the clients that it affects; `None` for all.
+        statuses: HTTP statuses that it may cause.
+        begin_s: Time at which it began, in virtual seconds.
+        until_s: Time until which it explains failures, in virtual seconds.
     """
 
     kind: CatalogEntry
@@ -56,24 +56,24 @@ class FaultEffect:
     until_s: float = math.inf
 
     def end(self, now_s: float) -> None:
-        """The fault is over."""
+        """Record the end of the fault."""
         echo_s = now_s - self.begin_s if self.kind.echoes else 0.0
         self.until_s = now_s + _AFTERWARDS_S + self.kind.lingers_s + echo_s
 
     def affects(self, client: int) -> bool:
-        """Whether it strikes a client."""
+        """Whether it affects a client."""
         return self.clients is None or client in self.clients
 
     def holds(self, from_s: float, to_s: float) -> bool:
-        """Whether it explains anything in that time."""
+        """Whether it explains failures in a part of the time."""
         return self.begin_s <= to_s and self.until_s >= from_s
 
 
 class FaultAttribution:
-    """The faults that still matter.
+    """The faults that explain failures now.
 
     Attributes:
-        alive: Addresses of instances that exist and are in the list.
+        alive: Addresses of the instances that exist and are in the list.
     """
 
     def __init__(self) -> None:
@@ -81,12 +81,12 @@ class FaultAttribution:
         self.alive: dict[Address, str] = {}
 
     def add(self, effect: FaultEffect) -> None:
-        """A fault begins."""
+        """Add a fault that begins."""
         self._effects = [t for t in self._effects if t.until_s > effect.begin_s - _FORGOTTEN_AFTER_S]
         self._effects.append(effect)
 
     def extend(self, kinds: Collection[Scope], to_s: float) -> None:
-        """What faults of these scopes have done may last until then."""
+        """Extend the time for which faults of these scopes explain failures."""
         for effect in self._effects:
             if effect.kind.scope in kinds:
                 effect.until_s = max(effect.until_s, to_s)
@@ -94,11 +94,19 @@ class FaultAttribution:
     def explain(
         self, address: Address, attempt_status: str, status: int, client: int, window: tuple[float, float]
     ) -> bool:
-        """Whether an attempt on an address may have ended like that."""
+        """Whether the faults explain that an attempt ended with this status.
+
+        Args:
+            address: Address of the attempt's instance.
+            attempt_status: How it ended.
+            status: HTTP status of the response; 0 for none.
+            client: Number of the client.
+            window: Beginning and end of the time in which it may have been affected, in virtual seconds.
+        """
         if attempt_status in _ALWAYS or (address not in self.alive and attempt_status in _GONE):
             return True
         if attempt_status == STATUS and status == _REQUEST_TIMEOUT:
-            # An instance's own word for a request that it has had for too long.
+            # An instance answers 408 for a request that it has had for longer than its limit.
             attempt_status, status = "deadline", 0
         return any(
             attempt_status in effect.kind.explains and (attempt_status != STATUS or status in effect.statuses)
@@ -119,7 +127,7 @@ class FaultAttribution:
         )
 
     def disturbs_discovery(self, client: int, from_s: float, to_s: float) -> bool:
-        """Whether anything is wrong with discovery, or with the client, in that time."""
+        """Whether a fault affects discovery, or the client, in a part of the time."""
         return any(
             effect.kind.scope is Scope.CONTROL or (effect.kind.holds_up_polls and effect.affects(client))
             for effect in self._effects
@@ -127,7 +135,7 @@ class FaultAttribution:
         )
 
     def disturbs_replies(self, client: int, from_s: float, to_s: float) -> bool:
-        """The same, but for what only changes what a reply says: it is followed like any other."""
+        """Whether a fault affects the delivery of discovery replies; changes of their content do not count."""
         return any(
             (effect.kind.scope is Scope.CONTROL and not effect.kind.is_content)
             or (effect.kind.holds_up_polls and effect.affects(client))
@@ -140,7 +148,7 @@ class FaultAttribution:
         return any(effect.kind.scope is Scope.NAMES for effect in self._effects if effect.holds(from_s, to_s))
 
     def disturbs_sockets(self, client: int, from_s: float, to_s: float) -> bool:
-        """Whether the client's host may not open, write or close a connection in that time."""
+        """Whether a fault keeps the client's host from opening, writing or closing connections."""
         return any(
             effect.kind.holds_up_polls and effect.affects(client)
             for effect in self._effects
@@ -148,7 +156,7 @@ class FaultAttribution:
         )
 
     def disturbs_client(self, client: int, from_s: float, to_s: float) -> bool:
-        """Whether the client's own reactor or clock is wrong in that time."""
+        """Whether a fault affects the client's own reactor or clock."""
         return any(
             effect.kind.scope is Scope.CLIENT and effect.affects(client)
             for effect in self._effects

@@ -1,7 +1,7 @@
-"""Every fault of the virtual world: whom it strikes, what it may be drawn with, and which failures it explains.
+"""The catalogue: every fault kind of the simulation, with its scope, its parameters, and the failures that it explains.
 
-The oracle is silent only where a row of this table explains what a client saw; so a row that explains too much hides
-bugs, and one that explains too little cries wolf. How a fault is carried out is in `injector`.
+The checkers accept a failure only if a row of this table explains it. A row that explains too much hides bugs, and one
+that explains too little reports false violations. `injector` carries the faults out.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class Scope(StrEnum):
-    """Whom a fault strikes."""
+    """The part of the world that a fault affects."""
 
     INSTANCE = "instance"
     ZONE = "zone"
     CLIENT = "client"
-    """The clock or the time of a client's host: nothing that it does in time can be expected."""
+    """The clock or the timing of a client's host; no timing of the client can be checked then."""
     INSIDE = "process of client"
-    """What a client's own process lacks, or raises."""
+    """A client's process: a lack of resources, or an exception."""
     CONTROL = "control"
     """The control plane: what discovery answers, and the way to it."""
     GATEWAY = "client of the gateway"
@@ -37,18 +37,18 @@ class Scope(StrEnum):
     NAMES = "name server"
     """The name server, which every host asks."""
     MEMBER = "fleet member"
-    """One of those in the list: no fault, but what operators do."""
+    """One instance of the list is changed by an operator, which is not a fault."""
     FLEET = "fleet"
-    """The fleet as a whole, likewise."""
+    """The whole fleet is changed by an operator, which is not a fault."""
 
 
 REFUSED, TIMED_OUT = "connect_refused", "connect_timeout"
 LOST, CUT, STALE, VIOLATION, STATUS = "lost", "cut", "stale", "violation", "status"
 LATE = frozenset({TIMED_OUT, "attempt_timeout", "waited", "deadline", "overloaded"})
-"""What a fault does that takes time and nothing else: calls wait, and lines grow."""
+"""Statuses that a delay may cause: calls wait, and queues grow."""
 BROKEN = frozenset({LOST, CUT, STALE})
 AT_HOME = frozenset({"connect_failed", "local_resource", *LATE})
-"""What a host's own want of something does."""
+"""Statuses that a lack of resources on the client's host may cause."""
 WRONG = "wrong answer"
 
 
@@ -57,17 +57,18 @@ class CatalogEntry:
     """One kind of fault.
 
     Attributes:
-        says: One line for people.
-        scope: Whom it strikes.
-        explains: Statuses of attempts (`AttemptStatus`) that it may cause.
-        statuses: HTTP statuses that it may cause; empty with `STATUS` for the one it is drawn with.
-        lasts_s: Shortest and longest.
-        draws: What it is drawn with.
-        fault: The simulator's fault that carries it out; empty when something else does.
-        lingers_s: How long after its end it still explains, beyond what every fault gets.
-        echoes: Whether it explains for as long again as it lasted: packets are sent again after ever longer pauses.
-        is_content: Whether only what a reply of discovery says is changed, and not how it comes.
-        point: The point that fails, of `fault_points.POINTS`; empty for what is no such fault.
+        says: Description, one line.
+        scope: The part of the world that it affects.
+        explains: Attempt statuses (`AttemptStatus`) that it may cause.
+        statuses: HTTP statuses that it may cause; empty with `STATUS` for the status with which it is drawn.
+        lasts_s: Shortest and longest length, in seconds.
+        draws: Parameters, with the values that may be drawn.
+        fault: Name of the simulator's fault that carries it out; empty if the injector does.
+        lingers_s: Seconds after its end for which it explains failures, in addition to what every fault gets.
+        echoes: Whether it explains failures for as long after its end as it lasted, since retransmissions back off
+            exponentially.
+        is_content: Whether it only changes the content of discovery replies, not their delivery.
+        point: Name of the failing point in `fault_points.POINTS`; empty if it is not such a fault.
     """
 
     says: str
@@ -84,7 +85,7 @@ class CatalogEntry:
 
     @property
     def holds_up_polls(self) -> bool:
-        """Whether the clients that it strikes may not poll, or not in time."""
+        """Whether the affected clients may poll late or not at all."""
         return self.scope is Scope.CLIENT or (self.scope is Scope.INSIDE and bool(self.explains))
 
 
@@ -115,9 +116,9 @@ SERVED: dict[str, CatalogEntry] = {
     "crash": _instance("connections are reset and the port refuses; then it is back", REFUSED, *BROKEN),
     "hang": _instance("accepts, and answers nothing until it goes on", *LATE, *BROKEN),
     "drain": _instance("terminates, and is back", REFUSED, *BROKEN),
-    # Lost too: the kernel resets a connection whose handshake is under way when the port closes.
+    # LOST as well: the kernel resets a connection whose handshake is under way when the port closes.
     "refuse": _instance("new connections are refused", REFUSED, LOST, fault="refuse"),
-    # Late too: whoever stands in line behind requests that are silent for a while gets what is left of its own time.
+    # LATE as well: calls queued behind requests that are silent for a while have less time left.
     "reset": _instance(
         "the connection is reset", *LATE, *BROKEN, fault="reset_peer", draws={**_OFTEN, "timeout": _choice(0, 0, 50)}
     ),
@@ -166,7 +167,7 @@ SERVED: dict[str, CatalogEntry] = {
     "slow_work": _instance("computing takes longer", *LATE, STATUS, statuses=(450,), fault="slow"),
     "reused": _instance("another service has the address: 404", STATUS, statuses=(404,), fault="reused"),
 }  # fmt: skip
-"""Strikes one instance, by the simulator itself."""
+"""Kinds that affect one instance, carried out by the simulator's own faults."""
 
 NETWORKED: dict[str, CatalogEntry] = {
     "idle_fin": _instance(
@@ -195,7 +196,7 @@ NETWORKED: dict[str, CatalogEntry] = {
                             echoes=True),
     "clog": _instance("connections stop and go on, each by itself", *LATE, *BROKEN, lingers_s=1.0),
 }  # fmt: skip
-"""Strikes one instance, on its way to the clients."""
+"""Kinds that affect the link between one instance and the clients."""
 
 ZONED: dict[str, CatalogEntry] = {
     "zone_loss": CatalogEntry(
@@ -246,7 +247,7 @@ INSIDE: dict[str, CatalogEntry] = {
     "parser_raises": _inside("a callback of the HTTP parser raises", "read", ANY, VIOLATION, *BROKEN, *LATE),
     "apply_raises": _inside("taking over a list raises", "apply", ANY, at=_choice("balancer", "health", "slow start")),
 }
-"""Strikes one client's process: what raises or fails inside it, at a point where its code meets other code."""
+"""Kinds that affect one client's process: errors where its code calls other code, or is called by it."""
 
 
 _CONTENT = ("", "empty_list", "garbage", "stale", "bad_rows", "zero_weights", "duplicates", "flapping", "strangers")
@@ -309,7 +310,7 @@ OVERLOAD = CatalogEntry(
     statuses=(450,),
     lingers_s=10.0,
 )
-"""Not a fault of the schedule: what a plan does all the time when it asks for too much."""
+"""The load of a plan that asks for more than the fleet can serve; it is not a fault of the schedule."""
 
 
 ON_CONNECTIONS: dict[str, CatalogEntry] = {
@@ -323,7 +324,7 @@ ON_CONNECTIONS: dict[str, CatalogEntry] = {
         draws={**_OFTEN, "reset": _choice(False, True, True)},
     ),
 }  # fmt: skip
-"""Bytes on connections that the simulator by itself does not send."""
+"""Kinds that send bytes on connections which the simulator itself would not send."""
 
 ON_WALL_CLOCKS: dict[str, CatalogEntry] = {
     "wall_ahead": CatalogEntry(
@@ -344,7 +345,7 @@ REWRITTEN: dict[str, CatalogEntry] = {
         "a good list with a status that is not 200", "", code=_choice(201, 203, 300, 404, 503)
     ),
 }
-"""On discovery, by changing what the control plane sends."""
+"""Kinds that change discovery replies."""
 
 
 ON_NAMES: dict[str, CatalogEntry] = {
@@ -391,7 +392,7 @@ LONG_LISTS: dict[str, CatalogEntry] = {
 
 
 FIRST_KINDS: dict[str, CatalogEntry] = {**SERVED, **NETWORKED, **ZONED, **ON_CLIENTS, **ON_CONTROL, **OPERATED}
-"""Those that a plan's own random stream draws from, so that a seed's faults stay what they are when kinds join."""
+"""Kinds that are drawn from a plan's first random stream. A new kind here would change the faults of every seed."""
 LATER_KINDS: dict[str, CatalogEntry] = {**INSIDE, **ON_CONNECTIONS, **ON_WALL_CLOCKS, **REWRITTEN}
 """Those that are drawn besides, from a stream of their own."""
 LATEST_KINDS: dict[str, CatalogEntry] = {**ON_NAMES, **ON_AGENTS, **LONG_LISTS}

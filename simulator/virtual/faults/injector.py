@@ -1,7 +1,7 @@
-"""How the faults of a schedule are carried out and taken back, on the network, the fleet and the clients' hosts.
+"""The fault injector: begins and ends the faults of a schedule, on the network, the fleet and the clients' hosts.
 
-Faults overlap: each leaves its mark in a list of its instance or way, and what holds is what the last marks say, so
-that the end of one never ends another.
+Faults may overlap. Each adds its conditions to a list of its instance or link, and the last entry is in effect, so that
+the end of one fault does not end another.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ _DRAINS_S = 2.0
 _STRAYS = 0.5
 _STRAY = (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray", b"HTTP/1.1 408 Request Timeout\r\n\r\n", b"\r\n")
 _CALLBACKS = ("on_message_begin", "on_headers_complete", "on_body", "on_message_complete")
-"""Of httptools, looked up when a connection is made."""
+"""The parser's callbacks; httptools looks them up when a connection is made."""
 _STATES = {"crash": State.CRASHED, "hang": State.HUNG, "drain": State.DRAINING}
 
 
 class FaultInjector:
-    """Carries out steps.
+    """Carries out the steps of a plan.
 
     Args:
-        network: Of the world.
+        network: The network.
         simulator: The fleet and its control plane.
-        services: Whose instances suffer; operators change the first.
+        services: Names of the services whose instances are affected; operators change the first.
         hosts: The clients' reactors.
         zones: Instance i is in zone i modulo this.
         rewriting: Changes what discovery and instances send.
@@ -94,13 +94,13 @@ class FaultInjector:
         self._names = 0
 
     def good_conditions(self, latency_s: float, jitter_s: float) -> None:
-        """Set the link conditions of every way that no fault changes."""
+        """Set the link conditions that hold where no fault changes them."""
         self._base = {"latency_ns": round(latency_s * NS), "jitter_ns": round(jitter_s * NS)}
 
-    # -- who is struck
+    # -- targets
 
     def targets(self, step: PlannedFault) -> list[SimulatedInstance]:
-        """The instances a step is about, of those there are now."""
+        """Return the instances of a step that exist now."""
         scope = KINDS[step.kind].scope
         there = list(self._service.instances.values())
         if scope is Scope.INSTANCE:
@@ -112,7 +112,7 @@ class FaultInjector:
         return there if step.where < 0 else [there[step.where % len(there)]]
 
     def whom(self, step: PlannedFault) -> str:
-        """The same for people, as it follows the name of a kind."""
+        """Describe the targets of a step, for the event log."""
         scope, targets = KINDS[step.kind].scope, self.targets(step)
         if scope is Scope.CONTROL:
             return " on discovery"
@@ -125,10 +125,10 @@ class FaultInjector:
         names = few(f"{one.id} {spelled((one.ip, one.port))}" for one in targets)
         return f" on {names}" if names else ""
 
-    # -- carrying out
+    # -- execution
 
     def begin(self, step: PlannedFault) -> Undo:
-        """Carry out a step; what takes it back is returned."""
+        """Begin a step; returns the function that ends it."""
         kind, instances = KINDS[step.kind], self.targets(step)
         if kind.fault:
             return self._fault(step, kind.fault, instances)
@@ -177,7 +177,7 @@ class FaultInjector:
 
         return undo
 
-    # -- on the way
+    # -- links
 
     def _link(self, instance: SimulatedInstance) -> Link:
         return self._network.link((instance.ip, instance.port))
@@ -189,7 +189,7 @@ class FaultInjector:
 
         def undo() -> None:
             for way in ways:
-                # By identity: two faults may look the same.
+                # By identity: two faults may have equal conditions.
                 self._conditions[way] = [mark for mark in self._conditions[way] if mark is not conditions]
                 self._renew(way)
 
@@ -202,7 +202,7 @@ class FaultInjector:
         self._network.set([way], **merged)
 
     def _worsen(self, link: Link, step: PlannedFault) -> Undo:
-        """The link conditions a fault is drawn with; names that end in `_s` are seconds."""
+        """Apply the link conditions with which a fault was drawn; parameters that end in `_s` are seconds."""
         if step.kind.startswith("blackhole"):
             ways = {"blackhole_up": [link.up], "blackhole_down": [link.down]}.get(step.kind, list(link.ways))
             return self._mark(ways, {"is_hole": True})
@@ -225,7 +225,7 @@ class FaultInjector:
         return _Each([(self._network.open_queue, (address,)) for address in addresses])
 
     def _power_loss(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
-        """Its last words, the resets, get nowhere."""
+        """Cut an instance off and stop it, so that the resets of its connections do not arrive."""
         return self._all(
             undo
             for instance in instances
@@ -238,10 +238,10 @@ class FaultInjector:
     def _zone_hole(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
         return self._all(self._mark(self._link(instance).ways, {"is_hole": True}) for instance in instances)
 
-    # -- on connections
+    # -- connections
 
     def _repeat(self, step: PlannedFault, instances: Sequence[SimulatedInstance], verb: str, *, idle: bool) -> Undo:
-        """End the connections that are idle, or those that are not, again and again."""
+        """Repeatedly end the connections that are idle, or those that are not."""
         ended: list[bool] = []
 
         def again() -> None:
@@ -264,7 +264,7 @@ class FaultInjector:
         return self._repeat(step, instances, "reset", idle=False)
 
     def _clog(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
-        """FoundationDB's swizzle: some stop, one after the other, and go on in another order."""
+        """Stop some connections one after the other, and resume them in another order, like FoundationDB's swizzle."""
         addresses = {(instance.ip, instance.port) for instance in instances}
         sockets = [s for s in self._network.sockets if s.here in addresses or s.there in addresses]
         chosen = [socket for socket in sockets if self._rng.random() < 0.7]  # noqa: PLR2004  most of them
@@ -284,9 +284,10 @@ class FaultInjector:
         )
 
     def _stray_bytes(self, step: PlannedFault, _: Any) -> Undo:
-        """Again and again: a client begins calls and computes on, and meanwhile bytes come to its idle connections.
+        """Repeatedly let bytes arrive on a client's idle connections while the client starts calls.
 
-        So they come at every moment between the last look at a socket and the request that is written to it.
+        The bytes arrive at every moment between the client's last check of a socket and the request that it writes to
+        it.
         """
         ended: list[bool] = []
         later, rng = self._network.scheduler.call_later, self._rng
@@ -306,14 +307,14 @@ class FaultInjector:
         return lambda: ended.append(True)
 
     def _stray(self, host: VirtualReactor) -> None:
-        """Bytes come to some of a host's connections that carry no request, as far as anybody can know there."""
+        """Let bytes arrive on some of a host's connections, chosen among those that look idle to the host."""
         addresses = {(one.ip, one.port) for service in self._services for one in service.instances.values()}
         for near in [near for near in self._network.sockets if near.reactor is host and near.there in addresses]:
             if near.is_quiet and self._rng.random() < _STRAYS:
                 self._on_stray(near)
                 near.receive_stray(self._rng.choice(_STRAY))
 
-    # -- on clients and the control plane
+    # -- clients and the control plane
 
     def _listener_raises(self, step: PlannedFault, _: Any) -> Undo:
         ended = [undo for host in self._chosen_hosts(step) for undo in self._on_listener(host)]
@@ -322,7 +323,10 @@ class FaultInjector:
     _listener_cancels = _listener_raises
 
     def _parser_raises(self, step: PlannedFault, _: Any) -> Undo:
-        """Connections that are made from now on have callbacks that raise; their class is known when the first is."""
+        """Let parser callbacks raise on connections that are made from now on.
+
+        The connections' class is known only when the first one is made, so the callbacks are wrapped then.
+        """
         hosts, ended = self._chosen_hosts(step), self._fail(step, "read")
         changed: dict[type, dict[str, Any]] = {}
 
@@ -347,7 +351,7 @@ class FaultInjector:
         return undo
 
     def _fail(self, step: PlannedFault, point: str) -> Undo:
-        """Something inside a client's process fails."""
+        """Let a point inside a client's process fail."""
         error, probability = step.with_["error"], step.with_["probability"]
         return self._all(
             host.failing.begin(f"{point} {step.with_['at']}" if "at" in step.with_ else point, error, probability)
@@ -429,7 +433,7 @@ class FaultInjector:
         self._replace(step, list(self._service.instances.values()))
 
     def _retire(self, instance: SimulatedInstance) -> None:
-        """Leaves the list, later drains, and ends."""
+        """Remove an instance from the list; drain and stop it later."""
         instance.registered = False
         later = self._network.scheduler.call_later
         later(_DRAINS_S, lambda: instance.id in self._service.instances and instance.drain())
@@ -445,7 +449,7 @@ class FaultInjector:
                 instance.weight = weight
 
     def _others(self, instances: Sequence[SimulatedInstance]) -> bool:
-        """Whether others would have calls; no operator leaves a service without anybody."""
+        """Whether other instances would still get calls; an operator leaves at least one."""
         return any(other.weight > 0 for other in self._service.listed() if other not in instances)
 
     def _burst(self, step: PlannedFault, _: Any) -> None:
@@ -453,7 +457,7 @@ class FaultInjector:
 
 
 def _raising(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """A callback of a connection that raises when its host shall."""
+    """Wrap a callback of a connection, so that it raises while its host's fault is active."""
 
     def raise_or_call(connection: Any, *given: Any) -> Any:
         failing = connection.transport.reactor.failing
@@ -465,11 +469,11 @@ def _raising(callback: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _nothing() -> None:
-    """There is nothing to take back."""
+    """Do nothing: the step has nothing to end."""
 
 
 class _Each:
-    """Several things to take back."""
+    """Ends several faults."""
 
     def __init__(self, acts: Sequence[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
         self._acts = acts

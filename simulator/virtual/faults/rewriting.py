@@ -1,7 +1,7 @@
-"""Replies and answers that the simulator itself cannot give: what it sends is changed on its way out.
+"""Rewriting of messages that the simulator has no fault for: discovery replies and responses are changed when sent.
 
-Discovery: rows in another order, repeated with other weights, with unreasonable values, or the list under a status that
-is not 200. Instances: an answer without a length, which the end of the connection ends.
+Discovery: rows in another order, repeated rows with other weights, unreasonable values, or the list with a status other
+than 200. Instances: a response without a length, which ends with the connection.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _BAD_ROWS: tuple[Any, ...] = (
 
 
 class Rewriting:
-    """What is changed at the moment.
+    """The active changes of messages.
 
     Args:
         rng: Source of random draws.
@@ -63,25 +63,25 @@ class Rewriting:
         self._answers: dict[Address, list[Mapping[str, Any]]] = {}
 
     def begin_list(self, kind: str, with_: Mapping[str, Any]) -> Callable[[], None]:
-        """Change lists from now on; what ends it is returned."""
+        """Change lists from now on; returns the function that ends it."""
         entry = (kind, with_)
         self._lists.append(entry)
         return lambda: self._lists.remove(entry)
 
     def begin_answers(self, address: Address, with_: Mapping[str, Any]) -> Callable[[], None]:
-        """Change the answers of an instance from now on; what ends it is returned."""
+        """Change the responses of an instance from now on; returns the function that ends it."""
         self._answers.setdefault(address, []).append(with_)
         return lambda: self._answers[address].remove(with_)
 
     def reply(self, answer: Answer) -> Answer:
-        """What discovery sends instead of `answer`."""
+        """Return the discovery reply to send instead of `answer`."""
         for kind, with_ in self._lists:
             if isinstance(answer, Response) and answer.status == _OK and self._rng.random() < with_["probability"]:
                 answer = _LISTS[kind](answer, with_, self._rng)
         return answer
 
     def answer(self, address: Address, answer: Answer) -> Answer:
-        """What an instance sends instead of `answer`."""
+        """Return the response to send instead of `answer`."""
         for with_ in self._answers.get(address, ()):
             if isinstance(answer, Response) and answer.status == _OK and self._rng.random() < with_["probability"]:
                 return _without_length(answer, is_reset=with_["reset"])
@@ -89,7 +89,7 @@ class Rewriting:
 
 
 def _without_length(answer: Response, *, is_reset: bool) -> Wire:
-    """The whole body and an orderly end, or a part of it and a reset."""
+    """Remove the length: send the whole body and a FIN, or a part of it and an RST."""
     whole = render(answer, keep=False).replace(b"Content-Length: %d\r\n" % len(answer.body), b"", 1)
     sent = whole[: len(whole) - max(1, len(answer.body) // 2)] if is_reset else whole
     return Wire([(0.0, sent)], Ending.RESET if is_reset else Ending.CLOSE, 0.001)
@@ -100,8 +100,8 @@ def _has_weight(row: Any) -> bool:
 
 
 def _rows(answer: Response, change: Callable[[list[Any]], list[Any]]) -> Response:
-    """A reply with other rows; numbers that JSON has no way to write are put in afterwards."""
-    # A rewrite before this one may have put a number there that Python does not read.
+    """Replace the rows of a reply; numbers that JSON cannot express are inserted into the text afterwards."""
+    # An earlier rewrite may have inserted a number with more digits than Python's `int` accepts.
     document = json.loads(answer.body, parse_int=lambda text: int(text) if len(text) < _LONG else _RAW + text)
     document["endpoints"]["items"] = change(document["endpoints"]["items"])
     text = json.dumps(document)
@@ -152,7 +152,7 @@ def _many(answer: Response, with_: Mapping[str, Any], rng: Random) -> Response:
 
 
 def _weights(answer: Response, _: Mapping[str, Any], rng: Random) -> Response:
-    """Weights of sixty orders of magnitude, and smaller ones than a float can divide by."""
+    """Replace the weights by ones across sixty orders of magnitude, some too small to divide by."""
 
     def change(rows: list[Any]) -> list[Any]:
         return [
@@ -166,7 +166,7 @@ def _weights(answer: Response, _: Mapping[str, Any], rng: Random) -> Response:
 
 
 def _status(answer: Response, with_: Mapping[str, Any], _: Random) -> Response:
-    """The rows, each heavier by one, so that who takes them over is seen."""
+    """Send the list with another status; weights are greater by one, so that applying them is noticed."""
     answer = _rows(
         answer, lambda rows: [{**row, "weight": row["weight"] + 1} if _has_weight(row) else row for row in rows]
     )

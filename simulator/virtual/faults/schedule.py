@@ -1,4 +1,4 @@
-"""Draws schedules: which faults of given kinds strike, when, where, for how long and with what."""
+"""Draws schedules: which of the given fault kinds occur, when, where, for how long and with which parameters."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _LAST_S = 2.0
 def schedule(
     rng: Random, plan: RunPlan, kinds: Sequence[str], length_s: float, every_s: float
 ) -> tuple[PlannedFault, ...]:
-    """Faults of some kinds over a time.
+    """Draw faults over a time.
 
     Args:
         rng: Source of random draws.
-        plan: Of the world they strike.
-        kinds: Names, one of which is drawn for each fault.
-        length_s: How long faults may last.
-        every_s: Mean time between two.
+        plan: Plan of the run.
+        kinds: Names of the kinds; one is drawn for each fault.
+        length_s: Length of the time in which faults may occur, in seconds.
+        every_s: Mean time between two faults, in seconds.
     """
     steps: list[PlannedFault] = []
     at_s = 0.0
@@ -52,6 +52,6 @@ def _where(rng: Random, plan: RunPlan, kind: CatalogEntry) -> int:
 
 
 def attributes(rng: Random, kind: CatalogEntry, **fixed: Any) -> Mapping[str, Any]:
-    """What a fault of a kind is drawn with, but for what is fixed."""
+    """Draw the parameters of a fault kind, except for the fixed ones."""
     drawn = {name: draw_one(rng) for name, draw_one in kind.draws.items()}
     return {**drawn, **{name: value for name, value in fixed.items() if name in drawn}}

@@ -1,1 +1,1 @@
-"""Virtual time, and a network in memory with Twisted's own transports on it."""
+"""Virtual time, and an in-memory network under Twisted's own transports."""

@@ -1,8 +1,8 @@
-"""What fails or raises inside a client's own process: its descriptors, its sends, its program's code.
+"""Fault points: places inside a client's process that can fail: its descriptors, its sends, the program's own code.
 
-A point is a place where the client's code calls something that is not its own, or is called by it. A fault opens a
-point for a while, with an error and a probability; the point asks here, and raises what it gets. Errors made here carry
-a mark, so that whoever reads a log knows that they are no bug.
+A point is a place where the client's code calls other code, or is called by it. A fault opens a point for a time, with
+an error and a probability; the point asks here, and raises the error that it gets. Errors created here carry a mark, so
+that they are not taken for bugs when they are logged.
 """
 
 from __future__ import annotations
@@ -17,14 +17,20 @@ if TYPE_CHECKING:
     from random import Random
 
 POINTS = ("dial", "socket", "connect", "send", "encode", "parse", "listen", "cancel", "read", "apply")
-"""Where something may be raised: `connectTCP`, `socket()`, `connect()` and `send()`; a request's `to_string` and
-`parse_response`; a listener, which raises or cancels; a callback of the parser; a step of taking over a list."""
+"""The points.
+
+1. `dial`, `socket`, `connect`, `send`: `connectTCP`, `socket()`, `connect()` and `send()`.
+2. `encode`, `parse`: a request's `to_string` and `parse_response`.
+3. `listen`, `cancel`: a listener, which raises or cancels calls.
+4. `read`: a callback of the parser.
+5. `apply`: a step of applying a list.
+"""
 
 LOCAL = ("EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENETUNREACH", "ENOBUFS", "ENOMEM")
-"""Errors that say that this host lacks something."""
+"""Errors of the operating system that mean a lack of local resources."""
 BAD_ADDRESS = ("ValueError", "UnicodeError")
 ANY = ("ValueError", "MemoryError", "CancelledError", "SystemExit", "GeneratorExit")
-"""Errors that a program's own code may raise; two of them are no `Exception`, and one ends coroutines."""
+"""Errors that a program's own code may raise; two are not an `Exception`, and one ends coroutines."""
 
 _TYPES: dict[str, type[BaseException]] = {
     "ValueError": ValueError,
@@ -38,23 +44,23 @@ _MARK = "is_injected"
 
 
 class _Open(NamedTuple):
-    """A fault at a point."""
+    """An active fault at a point."""
 
     error: str
     probability: float
 
 
 class Failing:
-    """What fails on one host.
+    """The active faults at the points of one host.
 
     Args:
         rng: Source of random draws.
-        now_ns: Virtual time.
+        now_ns: Returns virtual time, in nanoseconds.
 
     Attributes:
-        local_ns: When it last failed for what the host lacks.
-        is_on: Whether anything does; asked before everything else.
-        raised: How often something was raised, by point.
+        local_ns: Time of the last failure for a lack of local resources, in virtual nanoseconds.
+        is_on: Whether any fault is active; checked first, because it is usually false.
+        raised: Number of errors raised, by point.
     """
 
     def __init__(self, rng: Random, now_ns: Callable[[], int]) -> None:
@@ -66,7 +72,7 @@ class Failing:
         self.raised: dict[str, int] = {}
 
     def begin(self, point: str, error: str, probability: float) -> Callable[[], None]:
-        """Let a point fail; what ends it is returned."""
+        """Let a point fail with a probability; returns the function that ends it."""
         opened = _Open(error, probability)
         self._open.setdefault(point, []).append(opened)
         self.is_on = True
@@ -82,7 +88,7 @@ class Failing:
         return end
 
     def error_at(self, point: str) -> BaseException | None:
-        """What to raise at a point this time, if anything."""
+        """Draw the error to raise at a point now; `None` for none."""
         for opened in self._open.get(point, ()):
             if self._rng.random() < opened.probability:
                 self.raised[point] = self.raised.get(point, 0) + 1
@@ -92,14 +98,14 @@ class Failing:
         return None
 
     def check(self, point: str) -> None:
-        """Raise at a point, if it is its turn."""
+        """Raise the drawn error at a point, if there is one."""
         error = self.error_at(point)
         if error is not None:
             raise error
 
 
 def make(name: str) -> BaseException:
-    """An error by its name: that of a number of the system's, or of a class."""
+    """Create an error from its name, which is that of an errno or of an exception class."""
     number = getattr(errno, name, None)
     return mark(_TYPES[name]("raised by the simulation") if number is None else OSError(number, os.strerror(number)))
 
@@ -111,5 +117,5 @@ def mark(error: BaseException) -> BaseException:
 
 
 def is_injected(error: object) -> bool:
-    """Whether an error was made here."""
+    """Whether an error was created here."""
     return bool(getattr(error, _MARK, False))

@@ -1,7 +1,7 @@
-"""Link conditions between a client and a server address: delay, loss, bandwidth, holes, each way by itself.
+"""Link conditions between clients and a server address: delay, loss, bandwidth and blackholes, for each direction.
 
-Loss and holes do what TCP makes of them: nothing disappears but resets, everything else arrives late, at one of the
-times at which it would have been sent again (200 ms after the first time, then after twice as long; a SYN 1 s).
+Loss and blackholes have the effect that they have under TCP: only resets are lost for good. All other packets arrive
+late, when TCP would retransmit them: after 200 ms, and then after twice the time each; a SYN after 1 s.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _MOST_SEGMENTS = 300
 
 
 class Way:
-    """One direction.
+    """The conditions of one direction.
 
     Attributes:
-        latency_ns: Of everything.
-        jitter_ns: Up to so much more, drawn each time.
-        tail: Probability of a delay up to `tail_ns` more.
-        loss: Probability of a packet to be lost, and so to come later.
-        bytes_per_s: Bandwidth; 0 for no bound.
-        segment_bytes: The most that arrives at once; 0 for no bound.
-        is_hole: Whether nothing gets through.
+        latency_ns: Delay of every packet.
+        jitter_ns: Greatest additional delay, drawn for each packet.
+        tail: Probability of an additional delay of up to `tail_ns`.
+        loss: Probability that a packet is lost, and retransmitted.
+        bytes_per_s: Bandwidth; 0 for no limit.
+        segment_bytes: Greatest number of bytes that arrive at once; 0 for no limit.
+        is_hole: Whether no packet gets through.
         drops_syn: Whether handshakes are not answered.
-        handshake_ns: How much later a handshake is taken up.
-        is_plain: Whether it only delays.
+        handshake_ns: Additional delay of a handshake.
+        is_plain: Whether the conditions only delay packets.
     """
 
     def __init__(self, scheduler: Scheduler, rng: Random, latency_ns: int, jitter_ns: int) -> None:
@@ -56,17 +56,17 @@ class Way:
 
     @property
     def backlog_s(self) -> float:
-        """How long it takes until everything that queues in front of a narrow passage is through."""
+        """Seconds until all packets that wait for bandwidth have been sent."""
         return max(0, self._busy_until_ns - self._scheduler.now_ns) / NS
 
     def set(self, **conditions: Any) -> None:
-        """Change some of it."""
+        """Change some of the conditions."""
         for name, value in conditions.items():
             setattr(self, name, value)
         self.is_plain = not (self.is_hole or self.drops_syn or self.handshake_ns or self.segment_bytes or self.loss)
 
     def delay_ns(self, size: int) -> int:
-        """How long a packet of that size takes, sent now."""
+        """Draw the delay of a packet of `size` bytes that is sent now, in nanoseconds."""
         delay_ns = self.latency_ns
         if self.jitter_ns:
             delay_ns += int(self._random() * self.jitter_ns)
@@ -79,7 +79,7 @@ class Way:
         return delay_ns
 
     def lost_ns(self, kind: int) -> int:
-        """How much later a packet comes for having been lost, perhaps several times."""
+        """Draw the additional delay of a packet for its retransmissions, in nanoseconds; 0 when it is not lost."""
         late_ns, resend_ns = 0, _RESEND_SYN_NS if kind == SYN else _RESEND_NS
         while self._random() < self.loss and resend_ns < _LONGEST_RESEND_NS:
             late_ns += resend_ns
@@ -87,28 +87,28 @@ class Way:
         return late_ns
 
     def swallows(self, kind: int) -> bool:
-        """Whether a packet does not get through now."""
+        """Whether a packet of this kind does not get through now."""
         return self.is_hole or (self.drops_syn and kind == SYN)
 
     def hold(self, sender: VirtualSocket, kind: int, data: bytes) -> None:
-        """A packet got lost; it will be sent again."""
+        """Keep a lost packet for retransmission."""
         if kind != RST:
             self._held.append((sender, kind, data, self._scheduler.now_ns))
 
     def resend(self) -> list[tuple[VirtualSocket, int, bytes, int]]:
-        """What was lost and can get through now: sender, kind, data, and when it is sent again."""
+        """Take the lost packets that get through now: sender, kind, data, and the time of the retransmission."""
         held, self._held = self._held, []
         now_ns = self._scheduler.now_ns
         return [
             (sender, kind, data, _next_try_ns(sent_ns, now_ns, kind))
             for sender, kind, data, sent_ns in held
-            # An aborted end has forgotten what it sent.
+            # A sender that has aborted its connection has discarded the packet.
             if not sender.is_dead and not (kind == SYN and sender.is_closed)
         ]
 
 
 class Link:
-    """Both ways between a server address and those who connect to it."""
+    """Both directions between a server address and its clients."""
 
     def __init__(self, up: Way, down: Way) -> None:
         self.up = up
@@ -126,12 +126,12 @@ def _next_try_ns(sent_ns: int, now_ns: int, kind: int) -> int:
 
 
 def is_cut(way: Way, kind: int, data: bytes) -> bool:
-    """Whether a packet travels in pieces."""
+    """Whether a packet is split into segments."""
     return kind == DATA and 0 < way.segment_bytes < len(data)
 
 
 def pieces(data: bytes, size: int) -> Iterator[bytes]:
-    """What travels by itself: the first few hundred segments are small, the rest of much data is not."""
+    """Split data into segments: the first few hundred have `size` bytes, the rest is one, to bound the events."""
     small = min(len(data), size * _MOST_SEGMENTS)
     for at in range(0, small, size):
         yield data[at : min(at + size, small)]

@@ -1,7 +1,7 @@
-"""A network in memory: who listens where, what is on its way, and what the link conditions do to it.
+"""The in-memory network: listeners, packets under way, and the link conditions that apply to them.
 
-Verbs come in pairs: `blackhole` and `restore`, `clog` and `unclog`, `close_queue` and `open_queue`. Each direction of a
-connection is in order.
+Operations come in pairs: `blackhole` and `restore`, `clog` and `unclog`, `close_queue` and `open_queue`. Each direction
+of a connection delivers in order.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _EPHEMERAL_PORTS = range(10_000, 40_000)
 
 
 class Network:
-    """All hosts and what is between them.
+    """All hosts and the links between them.
 
     Args:
-        scheduler: The world's clock.
-        latency_s: One way.
-        jitter_s: Up to so much more, drawn for each packet.
-        segment_bytes: The most that arrives at once; 0 for no bound.
+        scheduler: Virtual time.
+        latency_s: Delay of one direction, in seconds.
+        jitter_s: Greatest additional delay, drawn for each packet, in seconds.
+        segment_bytes: Greatest number of bytes that arrive at once; 0 for no limit.
 
     Attributes:
         sockets: Those that programs have open, but for listening ones.
@@ -60,13 +60,13 @@ class Network:
 
     @property
     def transports(self) -> list[VirtualSocket]:
-        """Ends of connections that programs have open."""
+        """The ends of connections that programs have open."""
         return list(self.sockets)
 
     # -- link conditions
 
     def link(self, address: Address) -> Link:
-        """What is between a server address and everybody."""
+        """Return the link to a server address; it is the same for all clients."""
         found = self._links.get(address)
         if found is None:
             name = f"network/{address[0]}:{address[1]}"
@@ -79,57 +79,57 @@ class Network:
         return found
 
     def set_latency(self, latency_s: float, jitter_s: float = 0.0) -> None:
-        """One way, everywhere, from now on."""
+        """Set the delay of both directions, everywhere, from now on."""
         self._latency_ns, self._jitter_ns = round(latency_s * NS), round(jitter_s * NS)
         for link in self._links.values():
             self._apply_to(link.ways, latency_ns=self._latency_ns, jitter_ns=self._jitter_ns)
 
     def set_segments(self, size_bytes: int) -> None:
-        """The most that arrives at once, everywhere, from now on; 0 for no bound."""
+        """Set the greatest number of bytes that arrive at once, everywhere, from now on; 0 for no limit."""
         self._segment_bytes = size_bytes
         for link in self._links.values():
             self._apply_to(link.ways, segment_bytes=size_bytes)
 
     def set(self, ways: Iterable[Way], **conditions: Any) -> None:
-        """Change the conditions on some ways; what a hole has held back is sent again once it is none any more."""
+        """Change conditions of some directions; packets that a blackhole has held are retransmitted when it ends."""
         self._apply_to(ways, **conditions)
 
     def blackhole(self, ip: str) -> None:
-        """Nothing gets to or from the addresses of this host."""
+        """Let no packet through to or from the addresses of a host."""
         self.scheduler.log(f"blackhole {ip}")
         self._holes[ip] = None
         self._apply_to(self._ways_of(ip), is_hole=True)
 
     def restore(self, ip: str) -> None:
-        """The host can be reached again."""
+        """End the blackhole of a host."""
         self.scheduler.log(f"restore {ip}")
         self._holes.pop(ip, None)
         self._apply_to(self._ways_of(ip), is_hole=False)
 
     def close_queue(self, address: Address) -> None:
-        """Let a listener's queue of connections be full."""
+        """Let the accept queue of a listener be full."""
         if address in self._listening:
             self._listening[address].is_full = True
 
     def open_queue(self, address: Address) -> None:
-        """Let there be room in it again."""
+        """End the full accept queue of a listener."""
         if address in self._listening:
             self._listening[address].is_full = False
 
     def clog(self, socket: VirtualSocket) -> None:
-        """Let nothing more out of this socket, until `unclog`."""
+        """Hold everything that a socket sends, until `unclog`."""
         if socket.clogged is None:
             socket.clogged = []
 
     def unclog(self, socket: VirtualSocket) -> None:
-        """Let out what has piled up."""
+        """Send what a clogged socket has held."""
         held, socket.clogged = socket.clogged or [], None
         for kind, data in held:
             self.carry(socket, kind, data)
 
     @property
     def backlog_s(self) -> float:
-        """How long it takes until nothing queues anywhere any more."""
+        """Seconds until no packet waits for bandwidth anywhere."""
         return max((way.backlog_s for link in self._links.values() for way in link.ways), default=0.0)
 
     def _ways_of(self, ip: str) -> list[Way]:
@@ -142,18 +142,18 @@ class Network:
                 for sender, kind, data, at_ns in way.resend():
                     self._send(sender, way, kind, data, at_ns, is_again=True)
 
-    # -- what sockets ask for
+    # -- called by sockets
 
     def number(self) -> int:
-        """A number of its own for a socket."""
+        """Return a unique number for a socket."""
         self._numbered += 1
         return self._numbered
 
     def bind(self, socket: VirtualSocket, address: Address) -> Address:
-        """Give a socket an address to listen at; port 0 picks.
+        """Give a socket an address to listen on; port 0 selects a free one.
 
         Raises:
-            OSError: Somebody listens there.
+            OSError: Another socket listens on the address.
         """
         if not address[1]:
             address = (address[0], self._next_port)
@@ -164,18 +164,18 @@ class Network:
         return address
 
     def ephemeral(self, socket: VirtualSocket) -> Address:
-        """An address for the near end of a connection."""
+        """Return an ephemeral address for the client's end of a connection."""
         self.sockets[socket] = None
         self.dialled[socket.here[0], socket.there] += 1
         self._next_ephemeral = (self._next_ephemeral + 1) % len(_EPHEMERAL_PORTS)
         return socket.here[0], _EPHEMERAL_PORTS[self._next_ephemeral]
 
     def opened(self, socket: VirtualSocket) -> None:
-        """A connection is established at this end."""
+        """Register an end of a connection that has been established."""
         self.sockets[socket] = None
 
     def closed(self, socket: VirtualSocket) -> None:
-        """A program has closed a socket."""
+        """Unregister a socket that a program has closed."""
         if socket in self.sockets:
             del self.sockets[socket]
             if socket.is_client:
@@ -184,13 +184,14 @@ class Network:
             del self._listening[socket.here]
         peer = socket.peer
         if peer is not None and peer.is_closed:
-            # Whatever is still on its way, no program will see anything of it; no circle is left for the collector.
+            # Packets that are still under way will not be seen by any program. Without this assignment the two ends
+            # would form a cycle for the collector.
             socket.peer = peer.peer = None
 
-    # -- carrying
+    # -- delivery
 
     def carry(self, sender: VirtualSocket, kind: int, data: bytes = b"") -> None:
-        """A packet goes to the other end, behind what went before."""
+        """Send a packet to the other end, after all that were sent before."""
         way = sender.way
         if way is None:
             return
@@ -222,7 +223,7 @@ class Network:
         self.scheduler.at(sender.due_ns, deliver, sender, way, kind, data)
 
     def _deliver_again(self, sender: VirtualSocket, way: Way, kind: int, data: bytes) -> None:
-        """What had been lost comes at last, unless its sender has forgotten it; nobody sends a reset twice."""
+        """Deliver a packet that had been lost, unless its sender has discarded it; a reset is not retransmitted."""
         if kind == RST:
             return
         if sender.is_dead:
@@ -257,7 +258,7 @@ class Network:
             return
         far = listening.accept_from(near)
         if far is None:
-            # The queue is full: as if the SYN had never come.
+            # The accept queue is full. Linux drops the SYN then, and the client retransmits it.
             self._try_again(near, way)
         else:
             self.carry(far, SYN_ACK)

@@ -1,6 +1,6 @@
-"""A host's reactor on virtual time: as much of Twisted's interfaces as client and simulator use.
+"""A host's reactor on virtual time, with the parts of Twisted's interfaces that client and simulator use.
 
-Events of sockets are handled by the code of Twisted's epoll reactor, from what the sockets say epoll would report.
+Socket events are handled by the code of Twisted's epoll reactor, from the events that epoll would report.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from simulator.virtual.network.virtual_time import Event
 
 _TROUBLE = EPOLLHUP | EPOLLERR
-# What epoll reports of a socket that is read, that is written: trouble always.
+# The events that epoll reports for a socket that is read or written; it always reports HUP and ERR.
 _READ = EPOLLIN | _TROUBLE
 _WRITE = EPOLLOUT | _TROUBLE
 
 
 class _Reading:
-    """Which sockets are read, as Twisted's code asks."""
+    """The set of sockets that are read, as Twisted's code queries it."""
 
     def __contains__(self, socket: object) -> bool:
         return bool(socket.wanted & EPOLLIN)  # type: ignore[attr-defined]
@@ -47,8 +47,8 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
     """The reactor of one host.
 
     Args:
-        network: What it is connected to.
-        ip: Its address.
+        network: The network of the host.
+        ip: The host's address.
 
     Attributes:
         stalled_until_ns: Until then the program is busy, or the machine asleep: nothing of it happens.
@@ -81,36 +81,36 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         self.meter: Meter | None = None
         self.on_protocol: Callable[[Any], None] | None = None
 
-    # -- faults of a host
+    # -- faults
 
     def stall(self, seconds: float) -> None:
-        """Let nothing of this host happen for a while; then everything that is due."""
+        """Let no event of this host happen for `seconds`; then all that are due happen."""
         self.stalled_until_ns = max(self.stalled_until_ns, self._scheduler.now_ns + round(seconds * NS))
 
     def jump(self, seconds: float) -> None:
-        """Set the wall clock forward (back when negative). Twisted's timers go by it, so they come early (late)."""
+        """Set the wall clock forward, or back if negative. Twisted's timers use it, so they fire early or late."""
         by_ns = round(seconds * NS)
         self.clock_offset_ns += by_ns
         self._scheduler.shift(self, -by_ns)
 
     def set_wall_clock(self, by_s: float) -> None:
-        """Set the wall clock beside the reactor's ahead (back when negative); no timer goes by it."""
+        """Set the wall clock that programs read without the reactor, forward or back; timers do not use it."""
         self.wall_offset_s += by_s
         self.wall_set_s = self._scheduler.elapsed()
 
     # -- time
 
     def seconds(self) -> float:
-        """The host's wall clock (`IReactorTime`)."""
+        """Return the time of the host's wall clock (`IReactorTime`)."""
         return (self._scheduler.now_ns + self.clock_offset_ns) / NS
 
     @property
     def failed_locally(self) -> bool:
-        """Whether something has failed for what this host lacks, just now."""
+        """Whether an operation has just failed for a lack of local resources."""
         return self.failing.local_ns == self._scheduler.now_ns
 
     def wall_seconds(self) -> float:
-        """The host's wall clock beside the reactor's, which may be set by itself."""
+        """Return the time of the wall clock that programs read without the reactor."""
         return self.seconds() + self.wall_offset_s
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kw: Any) -> Event:  # noqa: A002, N802
@@ -120,11 +120,11 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         return self._scheduler.call_for(self, delay, callable, args, kw)
 
     def getDelayedCalls(self) -> Sequence[Event]:  # noqa: N802
-        """What is still to be called on this host (`IReactorTime`)."""
+        """Return the pending calls of this host (`IReactorTime`)."""
         return [event for event in self._scheduler.pending if event.host is self]
 
     def callFromThread(self, *_: Any) -> None:  # noqa: N802
-        """There are no threads here."""
+        """Do nothing: there are no threads."""
         raise RuntimeError("a thread in virtual time")
 
     # -- connections
@@ -151,37 +151,37 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         return connector
 
     def installNameResolver(self, resolver: Any) -> Any:  # noqa: N802
-        """Resolve names by this from now on (`IReactorPluggableNameResolver`)."""
+        """Replace the resolver of names (`IReactorPluggableNameResolver`)."""
         before, self.nameResolver = self.nameResolver, resolver
         return before
 
-    # -- sockets, as Twisted's transports ask to be told of them
+    # -- IReactorFDSet, which Twisted's transports call
 
     def addReader(self, reader: Any) -> None:  # noqa: N802
-        """Tell of readability."""
+        """Start to report that a socket is readable."""
         socket: VirtualSocket = reader.socket
         socket.selectable = reader
         socket.wanted |= _READ
         self._soon(socket)
 
     def addWriter(self, writer: Any) -> None:  # noqa: N802
-        """Tell of writability."""
+        """Start to report that a socket is writable."""
         socket: VirtualSocket = writer.socket
         socket.selectable = writer
         socket.wanted |= _WRITE
         self._soon(socket)
 
     def removeReader(self, reader: Any) -> None:  # noqa: N802
-        """Tell no more of readability."""
+        """Stop to report that a socket is readable."""
         socket = getattr(reader, "socket", None)
         if socket is not None:
             socket.wanted = _WRITE if socket.wanted & EPOLLOUT else 0
             if not socket.wanted:
-                # No circle is left for the collector when it closes now.
+                # The transport removes itself when it closes. Dropping it here leaves no cycle for the collector.
                 socket.selectable = None
 
     def removeWriter(self, writer: Any) -> None:  # noqa: N802
-        """Tell no more of writability."""
+        """Stop to report that a socket is writable."""
         socket = getattr(writer, "socket", None)
         if socket is not None:
             socket.wanted = _READ if socket.wanted & EPOLLIN else 0
@@ -189,12 +189,12 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
                 socket.selectable = None
 
     def ready(self, socket: VirtualSocket) -> None:
-        """Something has come for a socket, or become of it: tell the program, unless it is too busy."""
+        """Report an event of a socket to the program, unless the host is stalled."""
         if not socket.is_queued:
             self._tell(socket)
 
     def _soon(self, socket: VirtualSocket) -> None:
-        """Look at a socket in a turn of its own: never inside whatever is happening."""
+        """Schedule a look at a socket in its own event, never inside the present one."""
         if socket.wanted and not socket.is_queued and socket.readiness() & socket.wanted:
             socket.is_queued = True
             scheduler = self._scheduler

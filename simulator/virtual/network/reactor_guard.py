@@ -1,4 +1,4 @@
-"""Whatever reaches for the global reactor during a run meets this instead, and raises: it would live in real time."""
+"""A guard in place of the global reactor: its use during a run raises, because it would run in real time."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _NAME = f"twisted.internet.{_ATTRIBUTE}"
 
 
 class GlobalReactorUsedError(RuntimeError):
-    """Something asked for the global reactor inside the virtual world."""
+    """The global reactor was used inside a simulation."""
 
 
 class ReactorGuard:
-    """Stands where the global reactor is looked up."""
+    """Raises for every use of the global reactor."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -30,7 +30,7 @@ class ReactorGuard:
 
 @contextmanager
 def armed() -> Iterator[None]:
-    """The global reactor cannot be used inside this block."""
+    """Make the global reactor unusable inside this block."""
     before = sys.modules.get(_NAME)
     package: Any = twisted.internet
     attribute = getattr(package, _ATTRIBUTE, None)

@@ -1,9 +1,14 @@
-"""Sockets in memory, with the rules of Linux TCP: what Twisted's own transports see of the kernel.
+"""In-memory sockets with the rules of Linux TCP, as Twisted's own transports see them.
 
-A socket knows its buffers, its window and what became of the connection; the network knows when anything arrives.
-The rules that decide what a program sees are kept, each at its place below: data that came before a reset can still be
-read, closing with unread data resets, data for a closed socket is answered by a reset, a reader that pauses fills the
-window and stops the writer. Congestion, checksums and options of the kernel are not here.
+A socket has its buffers, its window and the state of the connection; the network decides when anything arrives. These
+rules, which decide what a program sees, are implemented:
+
+1. Data that arrived before a reset can still be read.
+2. Closing a socket with unread data resets the connection.
+3. Data for a closed socket is answered with a reset.
+4. A reader that pauses fills the window, which stops the writer.
+
+Congestion control, checksums and socket options are not simulated.
 """
 
 from __future__ import annotations
@@ -33,28 +38,28 @@ PACKETS = ("SYN", "SYN-ACK", "ACK", "data", "FIN", "RST", "window")
 
 @cache
 def _any_descriptor() -> int:
-    """A number of a file that is open: some of Twisted's code sets flags on it."""
+    """Return the number of an open file, because some of Twisted's code sets flags on the descriptor."""
     return os.open(os.devnull, os.O_RDONLY)
 
 
 class VirtualSocket:
-    """One end of a connection, or a listening socket; as much of `socket.socket` as Twisted uses.
+    """One end of a connection, or a listening socket; the parts of `socket.socket` that Twisted uses.
 
     Attributes:
-        reactor: The host it belongs to.
+        reactor: Reactor of its host.
         here, there: Addresses of this end and of the other.
-        peer: The other end, once the handshake has made it.
-        way: What is sent travels on it.
-        due_ns: When the last thing sent arrives; nothing sent later arrives before.
-        clogged: What waits to be sent while the connection is clogged; `None` when it is not.
-        wanted: What the program asked to be told of, as epoll takes it.
+        peer: The other end, once the handshake has created it.
+        way: The link's direction on which it sends.
+        due_ns: Arrival of the last packet sent, in virtual nanoseconds; later ones must not arrive earlier.
+        clogged: Packets that are held while the connection is clogged; `None` when it is not.
+        wanted: Events that the program waits for, as an epoll mask.
         is_closed: Whether the program has closed it.
         is_dead: Whether the connection was reset, from either end.
-        is_torn: Whether something that it sent is lost for ever, so that nothing behind that can be read.
-        is_choked: Whether its host has no memory for what it sends, for a moment.
-        is_full: Whether a listening socket takes no more connections for now.
-        said_ns, heard_ns: When this end last gave bytes to the network, and got some; 0 for never.
-        sent_bytes, received_bytes: How many, in all.
+        is_torn: Whether a packet that it sent is lost for good, so that nothing after it can be read.
+        is_choked: Whether its host temporarily has no memory for packets.
+        is_full: Whether a listening socket accepts no more connections for now.
+        said_ns, heard_ns: Time at which this end last sent bytes, and received bytes; 0 for never.
+        sent_bytes, received_bytes: Number of bytes in all.
     """
 
     __slots__ = (
@@ -82,7 +87,7 @@ class VirtualSocket:
         self.is_client = self.is_closed = self.is_dead = self.is_torn = self.is_full = self.is_choked = False
         self.received_bytes = self.sent_bytes = 0
         self._made_ns = self._spoke_ns = self.said_ns = self.heard_ns = 0
-        # Lists, not deques: hardly ever longer than one, and an empty deque is 600 bytes.
+        # Lists, not deques: they rarely hold more than one item, and an empty deque takes 600 bytes.
         self.accepting: list[VirtualSocket] = []
         self._backlog = 0
         self._is_listening = self._is_connecting = False
@@ -97,18 +102,19 @@ class VirtualSocket:
 
     @property
     def idle_since_ns(self) -> int | None:
-        """Since when this end, a client's, waits for nothing; `None` while it connects or waits for an answer."""
+        """Time since which a client's end has waited for nothing; `None` while it connects or awaits a response."""
         if self._is_connecting or self.is_dead or self.said_ns > self.heard_ns:
             return None
         return max(self.heard_ns, self._made_ns)
 
     @property
     def is_quiet(self) -> bool:
-        """Whether this end, a client's, is connected, and neither end has said anything that the other has not got."""
+        """Whether a client's end is connected, and all bytes that either end has sent have been received."""
         far = self.peer
         if far is None or not self.is_client or self.is_closed or self.is_dead or far.is_closed or far.is_dead:
             return False
-        # One that is being answered says so; one that the program has not been given yet says nothing.
+        # A server protocol that is answering is not idle; a connection that the program has not accepted has no
+        # protocol.
         protocol = getattr(far.selectable, "protocol", None)
         is_read = self.sent_bytes == far.received_bytes and far.sent_bytes == self.received_bytes
         is_open = not (far._fin_out or self._fin_out)  # noqa: SLF001  another of its kind
@@ -116,7 +122,7 @@ class VirtualSocket:
         return is_read and is_open and not is_writing and protocol is not None and protocol.is_idle
 
     def receive_stray(self, data: bytes) -> None:
-        """Get bytes from the other end, now."""
+        """Receive bytes from the other end immediately, although it has not sent them."""
         far = self.peer
         if far is not None:
             far.sent_bytes += len(data)
@@ -130,32 +136,32 @@ class VirtualSocket:
 
     @property
     def lay_idle(self) -> bool:
-        """Whether this end, a client's, was connected for a while before it sent its first bytes."""
+        """Whether a client's end was connected for a while before it sent its first bytes."""
         return self._spoke_ns > self._made_ns
 
-    # -- what a program calls, as on a `socket.socket`
+    # -- the interface of `socket.socket`
 
     def setblocking(self, flag: object) -> None:
-        """Nothing blocks here."""
+        """Do nothing: no operation blocks."""
 
     def bind(self, address: Address) -> None:
-        """Take an address; port 0 picks."""
+        """Bind to an address; port 0 selects a free one."""
         self.here = self._network.bind(self, (address[0] or self.reactor.ip, address[1]))
 
     def listen(self, backlog: int) -> None:
-        """Accept connections, up to `backlog` before the program asks for them."""
+        """Listen for connections, up to `backlog` before the program accepts them."""
         self._is_listening = True
         self._backlog = backlog
 
     def accept(self) -> tuple[VirtualSocket, Address]:
-        """The next connection."""
+        """Accept the next connection."""
         if not self.accepting:
             raise BlockingIOError(errno.EAGAIN, "no connection is waiting")
         taken = self.accepting.pop(0)
         return taken, taken.there or ("", 0)
 
     def connect_ex(self, address: Address) -> int:
-        """Begin to connect, or say how far it has come."""
+        """Begin to connect, or return the errno of the attempt's state."""
         if self.way is not None:
             return errno.EALREADY if self._is_connecting else errno.EISCONN
         if self.reactor.failing.is_on:
@@ -170,7 +176,7 @@ class VirtualSocket:
         return errno.EINPROGRESS
 
     def send(self, data: Any) -> int:
-        """Take as much of `data` as the buffer has room for; how much that was."""
+        """Send as much of `data` as fits into the buffer; return the number of bytes."""
         if self.is_closed:
             self.reactor.written_after_loss += 1
             raise OSError(errno.EBADF, "the socket is closed")
@@ -179,7 +185,7 @@ class VirtualSocket:
         if self._fin_out or self.is_dead:
             raise BrokenPipeError(errno.EPIPE, "the connection is closed in this direction")
         if not data:
-            # Twisted asks before it closes; no packet comes of it.
+            # Twisted sends an empty string to test the socket before it closes; that sends no packet.
             return 0
         if self.is_client and self.reactor.failing.is_on and (error := self.reactor.failing.error_at("send")):
             if getattr(error, "errno", 0) == errno.ENOBUFS:
@@ -204,15 +210,15 @@ class VirtualSocket:
         return len(taken)
 
     def _breathe(self) -> None:
-        """The host has memory for packets again."""
+        """End the temporary lack of memory for packets."""
         self.is_choked = False
         if not self.is_closed:
             self.reactor.ready(self)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """What has come; nothing at the end of the stream. A reset shows after what came before it.
+        """Return received bytes; empty at the end of the stream. A reset is raised after the data before it.
 
-        With `MSG_PEEK` bytes stay where they are. A pending error does not, as in Linux.
+        With `MSG_PEEK` the bytes are kept, while a pending error is cleared, as in Linux.
         """
         inbox = self._inbox
         if inbox and flags & socket.MSG_PEEK:
@@ -244,7 +250,7 @@ class VirtualSocket:
             self._pump()
 
     def close(self) -> None:
-        """Close: in order, unless data is unread or lingering was switched off; then by a reset."""
+        """Close with a FIN; with an RST if data is unread or SO_LINGER is 0."""
         if self.is_closed:
             return
         self.is_closed = True
@@ -260,7 +266,7 @@ class VirtualSocket:
             self._pump()
 
     def close_by_reset(self) -> None:
-        """Drop everything and tell the other end."""
+        """Discard all data, and send an RST."""
         if not self.is_dead:
             self._die()
             self._network.carry(self, RST)
@@ -268,29 +274,29 @@ class VirtualSocket:
         self._network.closed(self)
 
     def getsockopt(self, level: int, option: int) -> int:
-        """The pending error, once; other options are 0."""
+        """Return and clear the pending error; other options are 0."""
         if (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR):
             found, self._error = self._error, 0
             return found
         return 0
 
     def setsockopt(self, level: int, option: int, value: object) -> None:  # noqa: ARG002
-        """Only lingering makes a difference here."""
+        """Set SO_LINGER; other options are ignored."""
         if (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER):
             self._lingers_not = True
 
     def getsockname(self) -> Address:
-        """This end's address."""
+        """Return this end's address."""
         return self.here
 
     def getpeername(self) -> Address:
-        """The other end's address."""
+        """Return the other end's address."""
         return self.there or ("", 0)
 
-    # -- what epoll would say
+    # -- epoll
 
     def readiness(self) -> int:
-        """EPOLLIN, EPOLLOUT, EPOLLHUP and EPOLLERR, as the kernel computes them for TCP (`tcp_poll`)."""
+        """Compute EPOLLIN, EPOLLOUT, EPOLLHUP and EPOLLERR as the kernel does for TCP (`tcp_poll`)."""
         if self._is_listening:
             return EPOLLIN if self.accepting else 0
         if self.is_dead:
@@ -302,10 +308,10 @@ class VirtualSocket:
             mask |= EPOLLOUT
         return mask | EPOLLHUP if self._fin_out and self._fin_in else mask
 
-    # -- what the network delivers
+    # -- called by the network
 
     def arrive(self, kind: int, data: bytes) -> None:
-        """A packet from the other end."""
+        """Handle a packet from the other end."""
         if kind == DATA:
             self._data(data)
         elif kind == FIN:
@@ -320,7 +326,7 @@ class VirtualSocket:
             self._syn_ack()
 
     def accept_from(self, near: VirtualSocket) -> VirtualSocket | None:
-        """A SYN for this listening socket: the far end of a new connection, or `None` when the queue is full."""
+        """Handle a SYN at this listening socket; return the server's end, or `None` when the queue is full."""
         if self.is_full or len(self.accepting) >= self._backlog:
             return None
         far = VirtualSocket(self._network, self.reactor)
@@ -330,7 +336,7 @@ class VirtualSocket:
         return far
 
     def join(self, far: VirtualSocket) -> None:
-        """The handshake with `far` is complete: the program may accept it."""
+        """Complete the handshake with `far`, so that the program can accept it."""
         if self.is_closed:
             far.close_by_reset()
         elif not far.is_dead:
@@ -339,14 +345,14 @@ class VirtualSocket:
             self.reactor.ready(self)
 
     def read_by_peer(self, size: int) -> bool:
-        """The other program has read so much; whether this end is waiting to hear of it."""
+        """Record that the other program has read `size` bytes; return whether this end waits for a window update."""
         if self._out or (self._out_bytes and self.wanted & EPOLLOUT):
             return True
         self._unread_bytes -= size
         return False
 
     def refused(self) -> None:
-        """Nobody listens at the other end."""
+        """Handle a refused connection: no socket listens at the other end."""
         if not self.is_closed:
             self._is_connecting = False
             self.is_dead = True
@@ -355,7 +361,7 @@ class VirtualSocket:
 
     def _syn_ack(self) -> None:
         if self.is_closed:
-            # Nobody wants the connection any more.
+            # The program has closed the socket before the handshake was complete; Linux answers with an RST.
             self.is_dead = True
             self._network.carry(self, RST)
             return
@@ -386,14 +392,14 @@ class VirtualSocket:
     def _rst(self) -> None:
         if self.is_dead:
             return
-        # After a FIN the end of the stream was in order; only writing is an error then (`tcp_reset`).
+        # After a FIN the stream had ended in order; only a write fails then, with EPIPE (`tcp_reset`).
         error = errno.ECONNREFUSED if self._is_connecting else errno.EPIPE if self._fin_in else errno.ECONNRESET
         self._die()
         if not self.is_closed:
             self._error = error
             self.reactor.ready(self)
 
-    # -- how it acts
+    # -- internals
 
     def _die(self) -> None:
         self.is_dead = True
@@ -406,7 +412,7 @@ class VirtualSocket:
         return OSError(error, os.strerror(error))
 
     def _pump(self) -> None:
-        """Send what the window allows, and the FIN behind the last of it."""
+        """Send as much as the window allows, and the FIN after the last byte."""
         out = self._out
         while out and self._unread_bytes < RECEIVE_WINDOW_BYTES:
             data = out.pop(0)

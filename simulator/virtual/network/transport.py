@@ -1,7 +1,7 @@
-"""Twisted's own TCP transports, on sockets in memory.
+"""Twisted's own TCP transports on in-memory sockets.
 
-How a connection behaves towards its protocol (what is still written after `loseConnection`, when a producer is paused,
-what a close inside `dataReceived` does) is Twisted's code, unchanged; only the sockets under it are ours.
+The behaviour of a connection towards its protocol is Twisted's unchanged code: writes after `loseConnection`, the
+pausing of a producer, a close inside `dataReceived`. Only the sockets below it are simulated.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ class VirtualClient(tcp.Client):
     reactor: Any
 
     def createInternetSocket(self) -> Any:  # noqa: N802
-        """A socket of the host's network."""
-        # Called before Twisted's own constructor has run.
+        """Create a socket on the host's network."""
+        # Twisted's constructor, which sets `self.reactor`, runs after this.
         reactor = self.connector.reactor
         if reactor.failing.is_on:
             reactor.failing.check("socket")
         return VirtualSocket(reactor.network, reactor)
 
     def write(self, data: bytes) -> None:
-        """Send (`ITransport`)."""
+        """Send data (`ITransport`)."""
         if self.disconnected:
             self.reactor.written_after_loss += 1
         super().write(data)  # type: ignore[no-untyped-call]
 
 
 class VirtualConnector(tcp.Connector):
-    """A connection being opened, then open, as its factory sees it."""
+    """A connector for one outgoing connection (`IConnector`)."""
 
     def connectionLost(self, reason: Any) -> None:
-        """It was open, and is no more; the circles with transport and factory are cut, to spare the collector."""
+        """Handle the loss of the connection; drop transport and factory, which would be a cycle for the collector."""
         lost = self.transport
         super().connectionLost(reason)
         if self.transport is lost:
             self.transport = None
-            # Nobody connects it again.
+            # The client does not reconnect through the connector.
             self.factory = None  # type: ignore[assignment]
 
     def buildProtocol(self, addr: Any) -> Any:
-        """It is open (`IConnector`)."""
+        """Build the protocol of the opened connection (`IConnector`)."""
         protocol, reactor = super().buildProtocol(addr), self._host
         if reactor.on_protocol is not None:
             reactor.on_protocol(protocol)
@@ -65,11 +65,11 @@ class VirtualConnector(tcp.Connector):
 
 
 class VirtualPort(tcp.Port):
-    """An address where connections are accepted."""
+    """A listening port."""
 
     transport = VirtualServer
 
     def createInternetSocket(self) -> Any:  # noqa: N802
-        """A socket of the host's network."""
+        """Create a socket on the host's network."""
         reactor: Any = self.reactor
         return VirtualSocket(reactor.network, reactor)

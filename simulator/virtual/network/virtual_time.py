@@ -1,7 +1,8 @@
-"""Virtual time: one heap of events, taken one at a time; rng streams by name; an event log that is hashed.
+"""Virtual time: one heap of events, executed one at a time; random streams by name; an event log that is hashed.
 
-Time is whole nanoseconds, so that sums never drift and equal times compare equal; ties are taken in the order in which
-they were made. What an event raises is kept in `errors` for whoever runs the scheduler: nothing is swallowed.
+Times are integer nanoseconds, so that sums do not drift and equal times compare equal. Events at the same time happen
+in the order in which they were scheduled. Exceptions of events are collected in `errors` for the caller of the
+scheduler.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 NS = 1_000_000_000
 EPOCH_S = 1_767_225_600
-"""2026-01-01 00:00 UTC, where virtual time begins."""
+"""2026-01-01 00:00 UTC, at which virtual time begins."""
 _EPOCH_NS = EPOCH_S * NS
 _NEVER_NS = 1 << 62
 _KEPT_LINES = 2_000
@@ -32,11 +33,11 @@ _TRACE_NUMBERS = 3 * 2_048
 
 
 class Host(Protocol):
-    """Whose event it is: a process whose reactor may stall, and whose wall clock may be wrong.
+    """The host of an event: a process whose reactor may stall, and whose wall clock may be wrong.
 
     Attributes:
-        stalled_until_ns: Its events wait until then.
-        clock_offset_ns: How far its wall clock is ahead.
+        stalled_until_ns: Time until which its events wait, in virtual nanoseconds.
+        clock_offset_ns: Offset of its wall clock, in nanoseconds.
     """
 
     stalled_until_ns: int
@@ -45,7 +46,7 @@ class Host(Protocol):
 
 @implementer(IDelayedCall)
 class Event:
-    """Something that will happen and may be cancelled; a `DelayedCall` to those who made it."""
+    """A scheduled call that can be cancelled (`IDelayedCall`)."""
 
     __slots__ = ("_cancelled", "_done", "_scheduler", "act", "arguments", "at_ns", "host", "named")
 
@@ -67,28 +68,29 @@ class Event:
         self.at_ns = at_ns
 
     def getTime(self) -> float:  # noqa: N802
-        """When, in seconds of its host (`IDelayedCall`)."""
+        """Return its time, in seconds of its host's clock (`IDelayedCall`)."""
         return (self.at_ns + (self.host.clock_offset_ns if self.host else 0)) / NS
 
     def cancel(self) -> None:
-        """Not to happen (`IDelayedCall`)."""
+        """Cancel it (`IDelayedCall`)."""
         self._check()
         self._cancelled = True
-        # What it would have used is nobody's business any more, and may be large.
+        # The entry stays in the heap until its time. Dropping the function and its arguments, which may be large, frees
+        # them now.
         self.act, self.arguments, self.named = _nothing, (), {}
 
     def delay(self, seconds: float) -> None:
-        """Happen so much later (`IDelayedCall`)."""
+        """Postpone it by `seconds` (`IDelayedCall`)."""
         self._check()
         self._scheduler.move(self, self.at_ns + round(seconds * NS))
 
     def reset(self, seconds: float) -> None:
-        """Happen so long from now (`IDelayedCall`)."""
+        """Reschedule it to `seconds` from now (`IDelayedCall`)."""
         self._check()
         self._scheduler.move(self, self._scheduler.now_ns + round(seconds * NS))
 
     def active(self) -> bool:
-        """Whether it is still to happen (`IDelayedCall`)."""
+        """Return whether it is still scheduled (`IDelayedCall`)."""
         return not (self._done or self._cancelled)
 
     def _check(self) -> None:
@@ -102,14 +104,14 @@ class Event:
 
 
 class Scheduler:
-    """The world's clock.
+    """The clock and the event queue of a simulation.
 
     Args:
-        seed: Of every random stream.
+        seed: Seed of every random stream.
 
     Attributes:
         now_ns: Nanoseconds since the epoch.
-        errors: What events have raised.
+        errors: Exceptions that events have raised.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -124,38 +126,38 @@ class Scheduler:
         self._traced: list[int] = []
 
     def seconds(self) -> float:
-        """The time in seconds since the epoch."""
+        """Return the time in seconds since the epoch."""
         return self.now_ns / NS
 
     def elapsed(self) -> float:
-        """The time in seconds since virtual time began."""
+        """Return the time in seconds since virtual time began."""
         return (self.now_ns - _EPOCH_NS) / NS
 
     def stream(self, name: str) -> Random:
-        """The random stream for one purpose."""
+        """Return the random stream of one purpose."""
         if name not in self._streams:
             self._streams[name] = Random(f"{self.seed}/{name}")
         return self._streams[name]
 
-    # -- the log
+    # -- the event log
 
     def log(self, what: str) -> None:
-        """Write a line into the log: part of its hash for ever, readable for a while."""
+        """Append a line to the log. It is part of the hash; only the last lines are kept as text."""
         self._hash.update(f"{self.now_ns} {what}\n".encode())
         self._tail.append((self.now_ns, "%s", (what,)))
 
     def log_often(self, number: int, what: str, *arguments: Any) -> None:
-        """Write a line of which there are very many: it is put together when it is read, and `number` is hashed."""
+        """Append a frequent line: only `number` is hashed, and the line is formatted only when the log is read."""
         self.trace(number, len(arguments))
         self._tail.append((self.now_ns, what, arguments))
 
     @property
     def tail(self) -> list[str]:
-        """The last lines of the log."""
+        """Return the last lines of the log."""
         return [f"{(at_ns - _EPOCH_NS) / NS:.6f} {what % arguments}" for at_ns, what, arguments in self._tail]
 
     def trace(self, who: int, what: int) -> None:
-        """Two numbers more for the hash, too many to be lines."""
+        """Add two numbers to the hash without a line, for events that are too frequent for the log."""
         traced = self._traced
         traced += (self.now_ns, who, what)
         if len(traced) >= _TRACE_NUMBERS:
@@ -164,7 +166,7 @@ class Scheduler:
 
     @property
     def digest(self) -> str:
-        """The hash of the log and the trace so far."""
+        """Return the hash of the log and the trace so far."""
         whole = self._hash.copy()
         whole.update(array("q", self._traced))
         return whole.hexdigest()
@@ -173,12 +175,12 @@ class Scheduler:
 
     @property
     def pending(self) -> list[Event]:
-        """What is still to happen of what can be cancelled."""
+        """The scheduled events that can be cancelled."""
         entries = sorted(self._heap, key=lambda entry: entry[:2])
         return [event for at_ns, _, act, event in entries if act is None and event.active() and event.at_ns == at_ns]
 
     def call_later(self, delay_s: float, act: Callable[..., Any], *arguments: Any, **named: Any) -> Event:
-        """Let something happen after `delay_s` seconds."""
+        """Schedule a call after `delay_s` seconds."""
         return self.call_for(None, delay_s, act, arguments, named)
 
     def call_for(
@@ -189,7 +191,7 @@ class Scheduler:
         arguments: tuple[Any, ...],
         named: dict[str, Any],
     ) -> Event:
-        """Let something happen on a host after `delay_s` seconds."""
+        """Schedule a call on a host after `delay_s` seconds."""
         if delay_s < 0:
             raise ValueError(f"a delay must be ≥ 0, got {delay_s!r}")
         # Some time passes, as on every real clock: two floats may differ by less than a nanosecond, again and again.
@@ -200,32 +202,32 @@ class Scheduler:
         return event
 
     def at(self, at_ns: int, act: Callable[..., Any], *arguments: Any) -> None:
-        """Let something happen at a time that has not passed; it cannot be cancelled, and costs less."""
+        """Schedule a call at a time that has not passed; it cannot be cancelled, and is cheaper."""
         self._made = made = self._made + 1
         heappush(self._heap, (at_ns, made, act, arguments))
 
     def move(self, event: Event, at_ns: int) -> None:
-        """Let an event happen at another time."""
+        """Reschedule an event."""
         event.at_ns = max(at_ns, self.now_ns)
         self._push(event)
 
     def shift(self, host: Host, by_ns: int) -> None:
-        """Let all events of a host happen so much later (earlier when negative)."""
+        """Shift all events of a host by `by_ns`; negative values make them earlier."""
         for event in dict.fromkeys(self.pending):
             if event.host is host:
                 self.move(event, event.at_ns + by_ns)
 
     def drop(self, host: Host) -> None:
-        """Let no event of a host happen: it has died."""
+        """Cancel all events of a host, because it has died."""
         self._heap = [entry for entry in self._heap if entry[2] is not None or entry[3].host is not host]
         heapify(self._heap)
 
     def step(self, end_ns: int = _NEVER_NS) -> bool:
-        """Let the next event happen; `False` when there is none until `end_ns`."""
+        """Execute the next event; `False` when there is none until `end_ns`."""
         return self._happen(end_ns, only_one=True)
 
     def run_until(self, done: Callable[[], bool], timeout_s: float) -> bool:
-        """Let events happen until `done()`; `False` when `timeout_s` has passed or nothing is left to happen."""
+        """Execute events until `done()`; `False` when `timeout_s` has passed or no event is left."""
         end_ns = self.now_ns + round(timeout_s * NS)
         while not done():
             if not self.step(end_ns):
@@ -234,22 +236,22 @@ class Scheduler:
         return True
 
     def run_for(self, seconds: float) -> None:
-        """Let everything of the next `seconds` happen."""
+        """Execute the events of the next `seconds`."""
         end_ns = self.now_ns + round(seconds * NS)
         self._happen(end_ns, only_one=False)
         self.now_ns = max(self.now_ns, end_ns)
 
     def _happen(self, end_ns: int, *, only_one: bool) -> bool:
-        """Let the next event happen, or all until `end_ns`; whether there was one.
+        """Execute the next event, or all until `end_ns`; return whether there was one.
 
-        The loop everything runs in, so nothing is called here that can be written out.
+        It is the innermost loop of a simulation, so calls are inlined.
         """
         found = False
-        # Asked anew each time: an event may drop a host, which makes a new heap.
+        # Read in each iteration, because an event may drop a host, which replaces the heap.
         while (heap := self._heap) and heap[0][0] <= end_ns:
             at_ns, _, act, what = heappop(heap)
             if act is None:
-                # A moved event has left its old entry behind.
+                # `move` leaves the old entry of an event in the heap.
                 if what._cancelled or what._done or what.at_ns != at_ns:  # noqa: SLF001  the scheduler's own
                     continue
                 host = what.host
@@ -264,7 +266,7 @@ class Scheduler:
                     what.act(*what.arguments, **what.named)
                 else:
                     act(*what)
-            except BaseException as error:  # kept, not swallowed
+            except BaseException as error:  # kept in `errors` for the caller, with SystemExit and CancelledError
                 if not isinstance(error, Exception) and not is_injected(error):
                     raise
                 self.errors.append(error)
@@ -278,4 +280,4 @@ class Scheduler:
 
 
 def _nothing() -> None:
-    """What a cancelled event would do."""
+    """Do nothing, in place of a cancelled event."""

@@ -1,1 +1,1 @@
-"""What people read of a run: the log of clients, the report, how addresses and lists are formatted."""
+"""The output of a run for people: the clients' log, the report, and the formatting of addresses and lists."""

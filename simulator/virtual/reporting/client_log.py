@@ -1,7 +1,7 @@
-"""What clients do of their own accord, in the event log: what discovery told them, their lists, whom they leave out.
+"""Event log lines about clients: discovery replies, changes of their lists, and ejected instances.
 
-For people who read a log after a violation; nothing is judged here. What a client's events tell is told at once; of a
-client that nobody listens to, what can be seen once a second.
+They are for people who read the log after a violation; nothing is checked here. For a client with a listener, events
+are logged when they are emitted; for a client without one, its public state is compared once a second.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OK = 200
 
 
 class _LastSeen:
-    """What was known of one client when it was last looked at."""
+    """The state of one client at the last comparison."""
 
     def __init__(self) -> None:
         self.view: View = {}
@@ -32,27 +32,27 @@ class _LastSeen:
 
 
 class ClientLog:
-    """Writes for every client.
+    """Writes the lines of every client.
 
     Args:
-        scheduler: Whose log it is.
+        scheduler: Scheduler whose event log is written.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._seen: dict[int, _LastSeen] = {}
 
-    # -- what is seen from outside
+    # -- observed from outside
 
     def answered(self, sut: ClientUnderTest, status: int, view: View | None) -> None:
-        """Discovery has answered a client; `view` is the list that is in it."""
+        """Log a discovery reply; `view` is the list in it, or `None` if it must be rejected."""
         what = "no list" if view is None else f"{len(view)} instances"
         if status != _OK:
             what = f"status {status}"
         self._write(sut, "discovery answers client %d: %s", what)
 
     def look(self, sut: ClientUnderTest) -> None:
-        """Note a new list, and of a client that nobody hears whom it leaves out."""
+        """Log a new list, and the ejected instances of a client without a listener."""
         last, view = self._last_seen(sut), sut.view
         if view is not last.view:
             self._write(sut, "client %d has another list: %s", _difference(last.view, view))
@@ -67,13 +67,13 @@ class ClientLog:
             last.out = out
 
     def probed(self, sut: ClientUnderTest, address: Address) -> None:
-        """An instance that was left out is sent a call, to see."""
+        """Log the probe of an ejected instance."""
         self._write(sut, "client %d sends %s a call again, the probe", spelled(address))
 
-    # -- what a client tells
+    # -- events of a client
 
     def ears(self, sut: ClientUnderTest) -> dict[str, Callable[[Any], None]]:
-        """Who is to hear which event of a client."""
+        """Return the function for each event of a client."""
 
         def ended(event: Any) -> None:
             sut.failed_before = event.failed
@@ -98,7 +98,7 @@ class ClientLog:
             "PollRefused": refused,
         }
 
-    # -- how it writes
+    # -- internals
 
     def _last_seen(self, sut: ClientUnderTest) -> _LastSeen:
         last = self._seen.get(sut.number)
@@ -111,7 +111,7 @@ class ClientLog:
 
 
 def _difference(before: View, after: View) -> str:
-    """What has changed, shortly."""
+    """Describe briefly what has changed between two lists."""
     changes = [
         *(f"+ {spelled(a)} (weight {weight:g})" for a, weight in after.items() if a not in before),
         *(f"- {spelled(a)}" for a in before if a not in after),

@@ -1,4 +1,4 @@
-"""How addresses and lists are put into words, the same in every line of a log and in every violation."""
+"""Formatting of addresses and lists, the same in every line of a log and in every violation."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _FEW = 8
 
 
 def spelled(address: Address) -> str:
-    """An address."""
+    """Format an address."""
     return f"{address[0]}:{address[1]}"
 
 
 def few(items: Iterable[str], separator: str = ", ") -> str:
-    """The first of many, and how many more there are."""
+    """Join the first items, with the number of the others."""
     named = list(items)
     more = len(named) - _FEW
     return separator.join(named[:_FEW]) + (f"{separator}and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""A result told to people: what was drawn, what happened last, what was wrong, and how to see it again."""
+"""The report of a run: the plan, the last events, the violations, and the command that repeats the run."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ WORDS = {
     "leaves out": "ejected: the instance gets no calls for a while, then one, the probe; if that fails, again",
     "takes back": "its probe was answered, or too few would have been left without it",
 }
-"""What a log says, and what it means; of attempts as `AttemptStatus` has it."""
+"""Words of the event log with their meanings; attempt statuses are those of `AttemptStatus`."""
 
 
 def replay_line(plan: RunPlan, hours: float = DEFAULT_HOURS) -> str:
-    """What to type to see a seed's run again."""
+    """Format the command that repeats the run of a seed."""
     extra = "" if hours == DEFAULT_HOURS else f" --hours {hours:g}"
     return f"python -m simulator simulate --seed {plan.seed} --profile {plan.profile}{extra}"
 
 
 class _Fold:
-    """Lines one after the other of which only the sum is told: calls that went well, and polls."""
+    """Counts consecutive lines that are summarised: successful calls, and polls."""
 
     def __init__(self, named: set[str]) -> None:
         self._named = named
@@ -64,7 +64,7 @@ class _Fold:
         self._polls: Counter[str] = Counter()
 
     def takes(self, line: str) -> bool:
-        """Count a line, if it is one of those."""
+        """Count a line if it is one of those; return whether it was."""
         if poll := _POLL.match(line):
             self._polls[poll["poll"]] += 1
             return True
@@ -78,7 +78,7 @@ class _Fold:
         return True
 
     def told(self) -> list[str]:
-        """What was counted, in a line, or none; it counts anew afterwards."""
+        """Return the summary as one line, or as no line, and start to count anew."""
         parts = []
         if self._well:
             retried = f", {self._retried} of them after failed attempts: " if self._retried else ""
@@ -90,7 +90,7 @@ class _Fold:
 
 
 def tail(result: Result, lines: int = LINES) -> list[str]:
-    """The end of the event log: faults, failures, and calls that a violation names; what went well is summed up."""
+    """Return the end of the event log: faults, failures, and calls named by a violation; the rest is summarised."""
     fold = _Fold({name for violation in result.violations for name in _CALL.findall(violation.says)})
     told: list[str] = []
     for line in reversed(result.log):
@@ -102,7 +102,7 @@ def tail(result: Result, lines: int = LINES) -> list[str]:
 
 
 def account(result: Result) -> list[str]:
-    """How it went, in a few lines."""
+    """Summarise a result in a few lines."""
     how = (
         f"seed {result.plan.seed}, {result.plan.profile}: {result.simulated_s / 3600:.3f} h simulated, {result.calls} "
         f"calls, {result.failed} failed by faults, {result.lost} lost without one, {sum(result.faults.values())} faults"
@@ -117,7 +117,7 @@ def account(result: Result) -> list[str]:
 
 
 def explain(result: Result, replay: str) -> list[str]:
-    """Everything somebody needs who has not written the code."""
+    """Explain a violation to a reader who does not know the code."""
     log = tail(result)
     spoken = "\n".join(log)
     words = [f"  {word}: {meaning}" for word, meaning in WORDS.items() if re.search(rf"\b{word}\b", spoken)]
@@ -136,7 +136,7 @@ def explain(result: Result, replay: str) -> list[str]:
 
 
 def _verdict(violations: Sequence[Violation]) -> list[str]:
-    """The first, which most often is the cause of the others."""
+    """Describe the first violation, which most often is the cause of the others."""
     if not violations:
         return ["no violation"]
     first, more = violations[0], len(violations) - 1
