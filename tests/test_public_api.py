@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import eas_tw
+import eas_tw.blocking
 
 PUBLIC_NAMES = {
     "AttemptResult",
@@ -56,3 +57,21 @@ def test_the_face_is_what_is_promised() -> None:
     """Sorted, and everything is there."""
     assert eas_tw.__all__ == sorted(PUBLIC_NAMES)
     assert all(hasattr(eas_tw, name) for name in PUBLIC_NAMES)
+
+
+def test_blocking_has_every_request_response_and_setting() -> None:
+    """Under the same names, derived from the package: a new request does not escape.
+
+    Not the errors, which are `PredictException` there, nor what only their attempts are made of, nor `Request`, which
+    is a protocol for annotations. The list itself is written out for type checkers, which compute none.
+    """
+    errors = {name for name in eas_tw.__all__ if _is_error(getattr(eas_tw, name))}
+    of_errors = {"AttemptResult", "AttemptStatus", "Outcome"}
+    expected = set(eas_tw.__all__) - errors - of_errors - {"Request"}
+    assert set(eas_tw.blocking.__all__) == expected | {"PredictException"}
+    own = {"PredictClient", "StringRequest", "StringResponse"}
+    assert {name for name in expected if getattr(eas_tw.blocking, name) is not getattr(eas_tw, name)} == own
+
+
+def _is_error(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
