@@ -86,7 +86,8 @@ class Layout:
         for dtype in self.dtypes.values():
             if dtype.code == code:
                 return dtype
-        why = f"this body has no dtype for elements of type {code!r}" if code else "the content does not state its dtype"
+        unknown = f"this body has no dtype for elements of type {code!r}"
+        why = unknown if code else "the content does not state its dtype"
         raise BodyError(f"{where}: {why}; give one of {self._names()}")
 
     def _names(self) -> str:
