@@ -1,4 +1,4 @@
-"""Authentication of requests: the service's token in clear text, or a signature made with it.
+"""Whether a request carries its service's token: as it is, as a bearer token, or as a signature made with it.
 
 Written from the wire contract, without code of the client, so that an error in the client's signing cannot be repeated
 here and go unnoticed.
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from simulator.http1 import ReceivedRequest
 
 _SCHEME = "EAS "
+_BEARER = "bearer "
+"""In lower case: the scheme's case does not matter (RFC 9110 §11.1)."""
 
 
 def is_authorized(request: ReceivedRequest, token: str) -> bool:
@@ -25,6 +27,8 @@ def is_authorized(request: ReceivedRequest, token: str) -> bool:
     given = request.headers.get("authorization", "")
     if given.startswith(_SCHEME):
         return hmac.compare_digest(given[len(_SCHEME) :], _signature(request, token)) and _md5_is_right(request)
+    if given[: len(_BEARER)].lower() == _BEARER:
+        given = given[len(_BEARER) :].strip()
     return hmac.compare_digest(given.encode(), token.encode())
 
 
@@ -32,7 +36,7 @@ def _signature(request: ReceivedRequest, token: str) -> str:
     field = request.headers.get
     fields = f"{field('content-md5', '')}\n{field('content-type', '')}\n{field('date', '')}"
     signing = _keyed(token).copy()
-    signing.update(f"POST\n{fields}\n{request.target}".encode())
+    signing.update(f"{request.method}\n{fields}\n{request.target}".encode())
     return b2a_base64(signing.digest(), newline=False).decode("ascii")
 
 

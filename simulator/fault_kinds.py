@@ -171,8 +171,17 @@ _LIMIT_DATA = _kind(
     _flag("reset", "end with an RST instead of a FIN"),
 )
 _TRUNCATE = _kind(
-    "200 with a body that is cut short, and a Content-Length that agrees with what is left",
-    Attribute("keep", None, "how much is left; null for half", "integer", "bytes", 0, 2**31, is_optional=True),
+    "200 with a body that is cut short, and a framing that agrees with what is left",
+    Attribute(
+        "keep",
+        None,
+        "how much is left; null for half, or the first piece of a streamed body",
+        "integer",
+        "bytes",
+        0,
+        2**31,
+        is_optional=True,
+    ),
 )
 _GARBLE = _kind(
     "200 with a body in which some bytes are others, at random places",
@@ -184,6 +193,7 @@ _WRONG_LENGTH = _kind(
     Attribute("difference", 10, "promised length minus real length", "integer", "bytes", -(2**31), 2**31),
     _flag("close", "whether the connection closes after the body; else it stays open and silent", default=True),
 )
+_AFTER_BYTES = _bytes("after_bytes", 0, "of the body that come before")
 _ON_THE_WIRE = {
     "bandwidth": _BANDWIDTH,
     "slicer": _SLICER,
@@ -203,7 +213,8 @@ ON_INSTANCES: Mapping[str, FaultKind] = {
         _ms("timeout", 0, "this long after the moment"),
         _choice(
             "at",
-            "the moment: the whole request is there, its head is, half of the answer's body is out, or the accept",
+            "the moment: the whole request is there, its head is, half of the answer's body is out (the first piece of "
+            "a streamed one), or the accept",
             "request",
             "head",
             "body",
@@ -219,6 +230,30 @@ ON_INSTANCES: Mapping[str, FaultKind] = {
         _ms("idle", 0, "after this long without a request"),
         _flag("race", "close when the next request arrives instead, and leave it unanswered"),
         _flag("reset", "end with an RST instead of a FIN"),
+    ),
+    "slow_first_byte": _kind(
+        "the answer's head comes at once, and the first byte of its body late", _ms("delay", 1000, "by this much")
+    ),
+    "stall_stream": _kind(
+        "the answer stops in the middle of its body, and its connection stays open",
+        _AFTER_BYTES,
+        _ms("duration", 0, "it goes on after this; 0 for never"),
+    ),
+    "cut_stream": _kind(
+        "the connection closes in the middle of the answer's body",
+        _AFTER_BYTES,
+        _flag("reset", "end with an RST instead of a FIN"),
+    ),
+    "garble_stream": _kind(
+        "bytes in the middle of the answer's body are others",
+        _AFTER_BYTES,
+        _bytes("bytes", 1, "that are changed, where=body", 1),
+        _choice(
+            "where",
+            "what is changed: the body, or the framing of a chunked one (the next chunk has no size)",
+            "body",
+            "framing",
+        ),
     ),
     "refuse": _kind("new connections are refused; open ones live on"),
     "slow": _kind(

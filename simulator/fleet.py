@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
 
 from simulator.instance import SimulatedInstance
-from simulator.processors import Forward, Processor, find
+from simulator.processors import Processor, find
 from simulator.service_spec import MAX_INSTANCES, ServiceSpec, SpecError, check_weight
 from simulator.stubs import Stubs
 
@@ -52,11 +52,6 @@ class Service:
     def answers(self, path: str) -> bool:
         """Whether a request's path belongs to this service: `/api/predict/`, one of its names, and anything below."""
         return path in self._bases or path.startswith(self._below)
-
-    @property
-    def takes_every_method(self) -> bool:
-        """Whether all methods are accepted, because stubs or a forward decide; processors accept POST only."""
-        return bool(self.stubs) or isinstance(self.processor, Forward)
 
     def below(self, path: str) -> str:
         """Return the part of a request's path below the service's own; empty, or beginning with a slash."""

@@ -1,4 +1,9 @@
-"""The gateway: forwards requests on new connections to registered instances by weight; sends 502, 503 and 504."""
+"""The gateway's way to an instance: a new connection to one that is registered, by weight; its own 502, 503 and 504.
+
+What the instance answers is passed on as it comes, and read no faster than the client reads. An answer that is there
+whole when its head is goes on whole. After the head nothing can be said any more: an instance that breaks off, or is
+silent for as long as the gateway waits, breaks the client's connection too.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 
 from simulator.advertising import loopback
 from simulator.http1 import Response
+from simulator.messages import BODYLESS
+from simulator.streaming import StreamResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
     from random import Random
 
     from twisted.internet.interfaces import ITCPTransport
@@ -23,6 +31,9 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 60.0
+"""Until the head, and between two pieces of the body."""
+MAX_UNREAD_BYTES = 64 * 2**10
+"""Bytes of a body that the client has not taken; beyond that the instance's connection is read no further."""
 _ONE_CONNECTION = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"}
 )
@@ -51,18 +62,9 @@ def forward(
     ]
     if not able:
         return _own(503, "no instance is available")
-    trip = _Trip(reactor, request, able, rng)
-    timer = reactor.callLater(timeout_s, trip.end, _own(504, "the instance did not answer in time"))
-    answer = trip.answer
+    trip = _Trip(reactor, request, able, rng, timeout_s)
     trip.start()
-
-    def done(result: Any) -> Any:
-        if timer.active():
-            timer.cancel()
-        trip.disconnect()
-        return result
-
-    return answer.addBoth(done)
+    return trip.answer
 
 
 def _own(status: int, text: str) -> Response:
@@ -81,9 +83,18 @@ class _Trip(ClientFactory):
 
     noisy = False
 
-    def __init__(self, reactor: Any, request: ReceivedRequest, instances: list[SimulatedInstance], rng: Random) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        request: ReceivedRequest,
+        instances: list[SimulatedInstance],
+        rng: Random,
+        timeout_s: float,
+    ) -> None:
         self.request = request
-        self.answer: Deferred[Answer] = Deferred()
+        self.answer: Deferred[Answer] = Deferred(lambda _: self.leave())
+        self._timer: Any = None
+        self._timeout_s = timeout_s
         self._reactor = reactor
         self._untried = instances
         self._rng = rng
@@ -91,15 +102,37 @@ class _Trip(ClientFactory):
         self._connector: Any
 
     def start(self) -> None:
-        """Connect to one of the instances that have not been tried, chosen by weight."""
+        """Begin."""
+        self.wait()
+        self._connect()
+
+    def wait(self) -> None:
+        """Give the instance the whole time, from now."""
+        self.stop_waiting()
+        self._timer = self._reactor.callLater(self._timeout_s, self._late)
+
+    def stop_waiting(self) -> None:
+        """Give the instance all the time of the world."""
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def leave(self) -> None:
+        """Nobody waits for the answer, or for more of it."""
+        self.stop_waiting()
+        self._connector.disconnect()
+
+    def _late(self) -> None:
+        self._timer = None
+        self.end(_own(504, "the instance did not answer in time"))
+        self._connector.disconnect()
+
+    def _connect(self) -> None:
+        """Connect to one of the instances that have not been tried, by weight."""
         (self._tried,) = self._rng.choices(self._untried, [instance.weight for instance in self._untried])
         self._untried = [instance for instance in self._untried if instance is not self._tried]
         ip, port = loopback(self._tried.ip), self._tried.port
         self._connector = self._reactor.connectTCP(ip, port, self, timeout=CONNECT_TIMEOUT_S)
-
-    def disconnect(self) -> None:
-        """Close the connection to the instance."""
-        self._connector.disconnect()
 
     def buildProtocol(self, addr: Any) -> Protocol:  # noqa: ARG002
         """Build the protocol of a connection (`IProtocolFactory`)."""
@@ -108,14 +141,81 @@ class _Trip(ClientFactory):
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:  # noqa: ARG002
         """Try another instance, if the mode allows it: the request has not been sent, so this is safe."""
         if self._untried and self._tried.service.gateway == "retry" and not self.answer.called:
-            self.start()
+            self._connect()
         else:
             self.end(_own(502, "the instance could not be reached"))
 
-    def end(self, answer: Answer) -> None:
-        """Fire with the response; later calls are ignored."""
+    def end(self, answer: Response) -> None:
+        """Answer whole, unless there is an answer; the connection is of no use any more."""
         if not self.answer.called:
+            self.stop_waiting()
             self.answer.callback(answer)
+            self._connector.disconnect()
+
+    def stream(self, answer: StreamResponse) -> None:
+        """Answer with a head whose body has still to come."""
+        self.answer.callback(answer)
+
+
+class _Body:
+    """The body of a response as it comes from an instance: an asynchronous iterator of its pieces."""
+
+    def __init__(self, trip: _Trip, transport: Any) -> None:
+        self._trip = trip
+        self._transport = transport
+        self._unread = bytearray()
+        self._reader: Deferred[None] | None = None
+        self._is_paused = False
+        self._has_ended = False
+        self._error = ""
+
+    def put(self, data: bytes) -> None:
+        """A piece came."""
+        self._unread += data
+        self._trip.wait()
+        if len(self._unread) > MAX_UNREAD_BYTES and not self._is_paused:
+            self._is_paused = True
+            self._transport.pauseProducing()
+            # It is the client who is slow now.
+            self._trip.stop_waiting()
+        self._wake()
+
+    def end(self, error: str = "") -> None:
+        """The body is complete, or with an error broken."""
+        if not self._has_ended:
+            self._has_ended = True
+            self._error = error
+            self._trip.stop_waiting()
+            self._wake()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._unread and not self._has_ended:
+            self._reader = Deferred()
+            await self._reader
+        if self._unread:
+            data = bytes(self._unread)
+            self._unread.clear()
+            if self._is_paused:
+                self._is_paused = False
+                self._transport.resumeProducing()
+                self._trip.wait()
+            return data
+        if self._error:
+            raise ConnectionError(self._error)
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """The client is gone, or has everything."""
+        self._has_ended = True
+        self._trip.leave()
+
+    def _wake(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None and not reader.called:
+            reader.callback(None)
 
 
 class _Messenger(Protocol):
@@ -126,6 +226,7 @@ class _Messenger(Protocol):
     def __init__(self, trip: _Trip) -> None:
         self._trip = trip
         self._parser = HttpResponseParser(self)
+        self._stream: _Body | None = None
         self._begin()
 
     def connectionMade(self) -> None:
@@ -146,11 +247,38 @@ class _Messenger(Protocol):
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
-            self._trip.end(_own(502, "the instance did not answer in HTTP"))
+            self._break("the instance did not answer in HTTP")
+            return
+        # A body that came with its head is passed on whole; of any other one nobody knows when it ends.
+        if self._has_head and self._stream is None and not self._trip.answer.called:
+            self._begin_stream()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
-        """End the forwarding, because the instance has closed the connection (`IProtocol`)."""
-        self._trip.end(_own(502, "the instance hung up"))
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The instance closed the connection (`IProtocol`)."""
+        is_end = self._stream is not None and self._is_ended_by_close and reason.check(ConnectionDone) is not None
+        if is_end and self._stream is not None:
+            self._stream.end()
+        else:
+            self._break("the instance hung up")
+
+    def _break(self, why: str) -> None:
+        if self._stream is not None:
+            self._stream.end(why)
+        else:
+            self._trip.end(_own(502, why))
+
+    def _begin_stream(self) -> None:
+        length = self._headers.get("content-length", "")
+        has_chunks = "transfer-encoding" in self._headers
+        self._is_ended_by_close = not (length or has_chunks)
+        body = self._stream = _Body(self._trip, self.transport)
+        media, kept = self._returned()
+        status = self._parser.get_status_code()
+        size = int(length) if length.isdigit() and not has_chunks else None
+        self._trip.stream(StreamResponse(body, status, media, kept, length=size))
+        if self._body:
+            body.put(bytes(self._body))
+            self._body.clear()
 
     def on_message_begin(self) -> None:
         """Begin a response, perhaps after an interim one (httptools)."""
@@ -161,26 +289,40 @@ class _Messenger(Protocol):
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """Handle the end of the head, with which a response to HEAD ends, whatever its Content-Length (httptools)."""
-        if self._trip.request.method == "HEAD" and self._parser.get_status_code() >= _OK:
+        """The head is complete; to a HEAD it is the whole response, whatever length it says (httptools)."""
+        status = self._parser.get_status_code()
+        if status < _OK:
+            return
+        if self._trip.request.method == "HEAD" or status in BODYLESS:
             self._end()
+        else:
+            self._has_head = True
 
     def on_body(self, body: bytes) -> None:
-        """Collect a piece of the body (httptools)."""
-        self._body += body
+        """A piece of the body came (httptools)."""
+        if self._stream is not None:
+            self._stream.put(body)
+        else:
+            self._body += body
 
     def on_message_complete(self) -> None:
         """Pass the complete response on (httptools)."""
         status = self._parser.get_status_code()
-        if status >= _OK or status == _SWITCHING_PROTOCOLS:
+        if self._stream is not None:
+            self._stream.end()
+        elif status >= _OK or status == _SWITCHING_PROTOCOLS:
             self._end()
 
     def _begin(self) -> None:
         self._headers: dict[str, str] = {}
         # One growing buffer, because the pieces may be of one byte each.
         self._body = bytearray()
+        self._has_head = self._is_ended_by_close = False
+
+    def _returned(self) -> tuple[str, dict[str, str]]:
+        kept = {name: value for name, value in self._headers.items() if name not in _NOT_RETURNED}
+        return self._headers.get("content-type", ""), kept
 
     def _end(self) -> None:
-        kept = {name: value for name, value in self._headers.items() if name not in _NOT_RETURNED}
-        media = self._headers.get("content-type", "")
+        media, kept = self._returned()
         self._trip.end(Response(self._parser.get_status_code(), bytes(self._body), media, kept))

@@ -1,8 +1,9 @@
 """A small HTTP/1.1 server on httptools, used by instances, control plane and admin API.
 
-Requests of a connection are answered in order, one at a time. Pipelined requests wait, and so does the error response
-to bytes that are not HTTP/1.1. A handler returns a `Response`, a `Wire` for a delivery in pieces, a Deferred of one, or
-`HANG` for no response at all. Does not know routes or faults.
+Requests of a connection are answered in order, one at a time; what is pipelined waits, a refusal of what is not
+HTTP/1.1 included. A handler answers with a `Response`, a `StreamResponse` whose body is made while it is sent, a `Wire`
+for bytes that go out in their own manner, a Deferred of one, or `HANG` for no answer at all. Knows no route and no
+fault.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from twisted.logger import Logger
 from simulator.delivery import Ending, IdleEnd, Pacer, Wire
 from simulator.messages import HANG, Answer, ReceivedRequest, Response, Silence, render
 from simulator.request_reader import RequestReader
+from simulator.stream_sender import StreamSender
+from simulator.streaming import StreamResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,10 +182,13 @@ class ServerConnection(Protocol):
 
     def _answer(self, answer: Answer, request: ReceivedRequest) -> None:
         self._answering = None
+        if isinstance(answer, StreamResponse):
+            self._stream(answer, request)
+            return
         if not self._is_open or isinstance(answer, Silence):
             return
         if isinstance(answer, Wire):
-            Pacer(self.server.clock, self.transport, answer, lambda: self._end(answer)).start()
+            Pacer(self.server.clock, self.transport, answer, lambda: self._end(answer.ending, answer.idle_end)).start()
             return
         self._is_busy = False
         keep = request.keep and not answer.close
@@ -191,6 +197,21 @@ class ServerConnection(Protocol):
             self.close()
         elif self._waiting or self._reader.wants_continue:
             self._serve_next()
+
+    def _stream(self, stream: StreamResponse, request: ReceivedRequest) -> None:
+        if not self._is_open:
+            stream.discard()
+            return
+        # Nothing may overtake what the transport has buffered of the stream.
+        self._write_to_socket = None
+        StreamSender(
+            self.server.clock,
+            self.transport,
+            stream,
+            request,
+            keep=request.keep and not stream.close,
+            done=lambda ending: self._end(ending, stream.plan.idle_end),
+        ).start()
 
     def _write(self, data: bytes) -> None:
         """Write to the socket directly, without polling it first; the transport handles the rest and all errors."""
@@ -207,17 +228,17 @@ class ServerConnection(Protocol):
             data = data[written:]
         self.transport.write(data)
 
-    def _end(self, wire: Wire) -> None:
-        """Handle the end of a wire."""
-        if wire.ending is Ending.RESET:
+    def _end(self, ending: Ending, idle_end: IdleEnd | None) -> None:
+        """A wire or a stream has gone out."""
+        if ending is Ending.RESET:
             self.reset()
-        elif wire.ending is Ending.CLOSE:
+        elif ending is Ending.CLOSE:
             self.close()
-        elif wire.ending is Ending.KEEP:
+        elif ending is Ending.KEEP:
             self._is_busy = False
-            self._idle_end = wire.idle_end
-            if wire.idle_end is not None and not wire.idle_end.at_next_request:
-                self._idle_timer = self.server.clock.callLater(wire.idle_end.after_s, self._end_idle)
+            self._idle_end = idle_end
+            if idle_end is not None and not idle_end.at_next_request:
+                self._idle_timer = self.server.clock.callLater(idle_end.after_s, self._end_idle)
             self._serve_next()
 
     def _is_ended_by_a_request(self) -> bool:

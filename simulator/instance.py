@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from simulator.fleet import Service
     from simulator.http1 import Answer, ReceivedRequest, ServerConnection
+    from simulator.stream_records import RunningStream
 
 
 class State(StrEnum):
@@ -51,7 +52,9 @@ class SimulatedInstance:
         zone: Availability zone; empty for none.
 
     Attributes:
-        life: Number of crashes, with which work that began in an earlier life is recognised.
+        life: Counts its crashes, so that what an earlier life began is known.
+        memory: What its processor keeps from one request to the next; empty after a crash or a reset.
+        streams: The streamed answers that run, in the order in which they began.
     """
 
     def __init__(
@@ -72,7 +75,9 @@ class SimulatedInstance:
         self.server.on_head = self._head_came
         self._timers = Timers(reactor)
         self._held: list[Callable[[], None]] = []
-        self._begin_anew()
+        self.memory: dict[str, Any] = {}
+        self.streams: dict[RunningStream, None] = {}
+        self._staff()
 
     def __repr__(self) -> str:
         return f"<instance {self.id} {self.ip}:{self.port} {self.state} weight={self.weight:g}>"
@@ -182,10 +187,13 @@ class SimulatedInstance:
         self.life += 1
         self._held.clear()
         self._timers.cancel()
+        # The streams that end now free workers of this life, which must begin nothing.
+        self.workers.discard_waiting()
         self._staff()
 
     def _staff(self) -> None:
         spec = self.service.spec
+        self.memory.clear()
         self.workers = Workers(spec.workers, spec.queue)
         self.rate_limit = RateLimit(spec.rate_limit, self.service.world.reactor.seconds) if spec.rate_limit else None
 

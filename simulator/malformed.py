@@ -27,9 +27,8 @@ def malform(how: str, response: Response, wire: Wire) -> Wire:
     """
     good = b"".join(data for _, data in wire.pieces)
     found = WAYS[how](good, response)
-    # Bytes before or after a complete response leave the connection as it was; a broken response is followed by a FIN,
-    # since its end cannot be recognised otherwise.
-    ending = wire.ending if how in _COMPLETE else Ending.CLOSE
+    # What comes before or after a whole answer leaves its connection as it was; a broken one is followed by a FIN.
+    ending = wire.ending if how in COMPLETE else Ending.CLOSE
     return evolve(wire, pieces=[(0.0, found)], ending=ending)
 
 
@@ -67,4 +66,4 @@ WAYS: dict[str, Callable[[bytes, Response], bytes]] = {
     "unsolicited": lambda good, response: good + render(response._replace(body=b"nobody asked for this"), keep=True),
     "leading_garbage": lambda good, _: b"\x00\x01\x02" + good,
 }
-_COMPLETE = ("informational", "unsolicited")
+COMPLETE = ("informational", "unsolicited")

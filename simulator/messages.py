@@ -1,4 +1,4 @@
-"""The messages on a connection: complete requests, complete responses, silence; and the bytes of a response."""
+"""What goes over a connection of the simulator: whole requests, responses, silence; and a response's bytes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.delivery import Wire
+from simulator.streaming import StreamResponse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +79,12 @@ class Response(NamedTuple):
     close: bool = False
 
 
-Answer = Response | Wire | Silence
+def text_response(status: int, text: str) -> Response:
+    """A response of one line for people."""
+    return Response(status, text.encode("utf-8", "replace"), "text/plain; charset=utf-8")
+
+
+Answer = Response | StreamResponse | Wire | Silence
 
 
 def render(response: Response, *, keep: bool, request: ReceivedRequest | None = None) -> bytes:
@@ -91,24 +97,76 @@ def render(response: Response, *, keep: bool, request: ReceivedRequest | None = 
             and a client of HTTP/1.0 waits for the close unless it reads `keep-alive` (RFC 9112 §9.3). `None` for a GET
             of HTTP/1.1.
     """
-    is_bodyless = response.status in _BODYLESS
-    head = f"HTTP/1.1 {response.status} {_phrase(response.status)}\r\n"
-    if not is_bodyless:
-        head += f"Content-Length: {len(response.body)}\r\n"
-        if response.content_type:
-            head += f"Content-Type: {response.content_type}\r\n"
-    for name, value in response.headers.items():
+    is_bodyless = response.status in BODYLESS
+    fields = "" if is_bodyless else f"Content-Length: {len(response.body)}\r\n"
+    content_type = "" if is_bodyless else response.content_type
+    head = _head(response.status, fields, content_type, response.headers, keep=keep, request=request)
+    has_body = not is_bodyless and (request is None or request.method != "HEAD")
+    return head + (response.body if has_body else b"")
+
+
+class Framing(Enum):
+    """How the client finds the end of a streamed body (RFC 9112 §6.3)."""
+
+    NONE = "none"
+    """There is no body."""
+    CHUNKED = "chunked"
+    LENGTH = "length"
+    """By the Content-Length."""
+    CLOSE = "close"
+    """By the end of the connection."""
+
+
+def framing_of(stream: StreamResponse, request: ReceivedRequest) -> Framing:
+    """How a streamed response to a request is framed."""
+    if stream.status in BODYLESS or request.method == "HEAD":
+        return Framing.NONE
+    if stream.length is not None:
+        return Framing.LENGTH
+    # A client of HTTP/1.0 does not know chunks (RFC 9112 §6.1).
+    return Framing.CLOSE if request.version == "1.0" else Framing.CHUNKED
+
+
+def render_head(stream: StreamResponse, *, keep: bool, request: ReceivedRequest) -> bytes:
+    """The head of a streamed response as bytes, with the fields it has for a GET when the request is a HEAD.
+
+    Args:
+        stream: What is answered.
+        keep: Whether the connection is kept.
+        request: What it answers.
+    """
+    if stream.status in BODYLESS:
+        return _head(stream.status, "", "", stream.headers, keep=keep, request=request)
+    if stream.length is not None:
+        fields = f"Content-Length: {stream.length}\r\n"
+    else:
+        fields = "" if request.version == "1.0" else "Transfer-Encoding: chunked\r\n"
+    return _head(stream.status, fields, stream.content_type, stream.headers, keep=keep, request=request)
+
+
+def _head(
+    status: int,
+    fields: str,
+    content_type: str,
+    headers: Mapping[str, str],
+    *,
+    keep: bool,
+    request: ReceivedRequest | None,
+) -> bytes:
+    head = f"HTTP/1.1 {status} {_phrase(status)}\r\n{fields}"
+    if content_type:
+        head += f"Content-Type: {content_type}\r\n"
+    for name, value in headers.items():
         head += f"{name}: {value}\r\n"
     if not keep:
         head += "Connection: close\r\n"
     elif request is not None and request.version == "1.0":
         head += "Connection: keep-alive\r\n"
-    has_body = not is_bodyless and (request is None or request.method != "HEAD")
-    return f"{head}\r\n".encode("latin-1") + (response.body if has_body else b"")
+    return f"{head}\r\n".encode("latin-1")
 
 
-_BODYLESS = frozenset({*range(100, 200), 204, 304})
-"""Statuses whose responses end with their head (RFC 9112 §6.3); a body would be read as the next response."""
+BODYLESS = frozenset({*range(100, 200), 204, 304})
+"""Statuses whose responses end with their head (RFC 9112 §6.3): a body would be taken for the next response."""
 _PHRASES = {status.value: status.phrase for status in HTTPStatus} | {450: "Queue Full", 499: "Client Closed Request"}
 
 

@@ -10,14 +10,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from simulator.auth import is_authorized
 from simulator.delivery import Ending, Wire
 from simulator.http1 import HANG, Response
 from simulator.journal import Row
-from simulator.processors import Forward, Later, compute
+from simulator.messages import text_response
+from simulator.processors import Forward, Later, ProcessorRequest, compute
 from simulator.response_faults import apply_response_faults, delay_s, is_response_fault
+from simulator.stream_faults import plan_of
+from simulator.stream_records import RunningStream
+from simulator.streaming import StreamPlan
+from simulator.worker_job import WorkerJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,15 +31,16 @@ if TYPE_CHECKING:
     from simulator.faults import Fault
     from simulator.http1 import Answer, ReceivedRequest
     from simulator.instance import SimulatedInstance
+    from simulator.streaming import PieceReader, StreamEnd, StreamResponse
     from simulator.stubs import StubResponse
 
 CLIENT_LEFT = 499
 _NO_ANSWER = 0
-_ALLOW = {"Allow": "POST"}
+_ALLOW = {"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 
 
 class RequestHandler:
-    """The handling of one request.
+    """One request of one instance (`WorkerJob`'s owner).
 
     Args:
         instance: The instance.
@@ -41,12 +48,12 @@ class RequestHandler:
     """
 
     __slots__ = (
-        "_answer", "_began", "_clock", "_faults", "_instance", "_is_answered", "_is_over", "_job", "_life", "_limit",
-        "_request", "_sent", "_service", "_timer", "_waiting",
+        "_answer", "_began", "_clock", "_faults", "_is_answered", "_is_over", "_job", "_life", "_limit",
+        "_request", "_sent", "_service", "_timer", "_waiting", "instance",
     )  # fmt: skip
 
     def __init__(self, instance: SimulatedInstance, request: ReceivedRequest) -> None:
-        self._instance = instance
+        self.instance = instance
         self._service = instance.service
         self._request = request
         self._clock = instance.service.world.reactor
@@ -57,15 +64,25 @@ class RequestHandler:
         self._waiting: Deferred[Answer] | None = None
         self._timer: Any = None
         self._limit: Any = None
-        self._job: _WorkerJob | None = None
+        self._job: WorkerJob | None = None
         self._sent: Response | None = None
         self._is_answered = False
         self._is_over = False
 
+    @property
+    def clock(self) -> Any:
+        """The simulator's time."""
+        return self._clock
+
+    @property
+    def is_over(self) -> bool:
+        """Whether an answer is no longer of use."""
+        return self._is_over or self._is_answered
+
     def answer(self) -> Answer | Deferred[Answer]:
-        """Begin, unless the instance hangs; returns the response, or a Deferred of it."""
-        if self._instance.is_hung:
-            self._instance.when_running(self._begin)
+        """Begin, unless the instance hangs; what becomes of the request."""
+        if self.instance.is_hung:
+            self.instance.when_running(self._begin)
         else:
             self._begin()
         if self._answer is not None:
@@ -78,7 +95,7 @@ class RequestHandler:
     def _begin(self) -> None:
         if self._is_over:
             return
-        instance = self._instance
+        instance = self.instance
         faults = self._service.world.faults
         if faults.is_quiet:
             self._admit()
@@ -101,7 +118,7 @@ class RequestHandler:
         self.respond(Response(fault.get("code"), fault.get("body").encode(), "text/plain; charset=utf-8", headers))
 
     def _say_reused(self, _: Fault) -> None:
-        self.respond(_text(404, f"no such service here: {self._service.world.mask(self._request.path)}"))
+        self.respond(text_response(404, f"no such service here: {self._service.world.mask(self._request.path)}"))
 
     def _say_nothing(self, fault: Fault) -> None:
         after_s = fault.get("timeout") / 1000
@@ -115,9 +132,9 @@ class RequestHandler:
             self.respond(problem)
             return
         spec = self._service.spec
-        self._job = _WorkerJob(self)
+        self._job = WorkerJob(self)
         if not self._job.submit():
-            self.respond(_text(450, "the instance's queue is full"))
+            self.respond(text_response(450, "the instance's queue is full"))
         elif not self._is_answered and spec.keepalive_s:
             self._limit = self._clock.callLater(spec.keepalive_s, self._expire)
 
@@ -127,21 +144,19 @@ class RequestHandler:
         if path == "*":  # OPTIONS of the server as a whole: a ping, for which no token is needed (RFC 9110 §9.3.7)
             return Response(200, b"", "", _ALLOW)
         if not service.answers(path):
-            return _text(404, f"no such service here: {service.world.mask(path)}")
-        if request.method != "POST" and not service.takes_every_method:
-            return _text(405, f"{request.method} is not allowed; POST is")._replace(headers=_ALLOW)
+            return text_response(404, f"no such service here: {service.world.mask(path)}")
         if not is_authorized(request, service.token):
-            return _text(401, "Unauthorized: the token is missing or wrong")
-        wait_s = self._instance.rate_limit.admit() if self._instance.rate_limit else 0
+            return text_response(401, "Unauthorized: the token is missing or wrong")
+        wait_s = self.instance.rate_limit.admit() if self.instance.rate_limit else 0
         if wait_s:
-            return _text(429, "too many requests")._replace(headers={"Retry-After": str(wait_s)})
+            return text_response(429, "too many requests")._replace(headers={"Retry-After": str(wait_s)})
         return None
 
     # -- the work
 
     def work_s(self) -> float:
-        """Draw the time that a worker takes before the processor runs, in seconds."""
-        processing, instance = self._service.spec.processing, self._instance
+        """How long a worker takes before it computes."""
+        processing, instance = self._service.spec.processing, self.instance
         taken_s = 0.0 if processing.is_nothing else processing.draw(instance.rng)
         for fault in self._faults:
             if fault.type == "slow":
@@ -155,7 +170,22 @@ class RequestHandler:
             return self._canned(service.stubs.answer(request, service.below(request.path)))
         if isinstance(processor, Forward):
             return processor.send(self._clock, request, service.below(request.path))
-        return compute(processor, request.body, self._clock)
+        return compute(processor, request.body, self._clock, self._processor_request())
+
+    def _processor_request(self) -> ProcessorRequest:
+        request, instance = self._request, self.instance
+        return ProcessorRequest(
+            method=request.method,
+            path=self._service.below(unquote(request.path) if "%" in request.target else request.path),
+            query=request.query,
+            headers=request.headers,
+            body=request.body,
+            instance=instance.id,
+            clock=self._clock,
+            rng=instance.rng,
+            seed=self._service.world.seed,
+            memory=instance.memory,
+        )
 
     def _canned(self, stub: StubResponse) -> Any:
         if stub.forward:
@@ -167,7 +197,7 @@ class RequestHandler:
         self._limit = None
         if self._job is not None:
             self._job.withdraw()
-        self.respond(_text(408, "the request took too long")._replace(close=True))
+        self.respond(text_response(408, "the request took too long")._replace(close=True))
 
     # -- the response
 
@@ -178,14 +208,14 @@ class RequestHandler:
         self._is_answered = True
         self._stop_limit()
         if self._faults:
-            self._after(delay_s(self._faults, "downstream", self._instance.rng), lambda: self._send(response))
+            self._after(delay_s(self._faults, "downstream", self.instance.rng), lambda: self._send(response))
         else:
             self._send(response)
 
     def _send(self, response: Response) -> None:
         if self._is_over:
             return
-        instance = self._instance
+        instance = self.instance
         if instance.is_hung:
             instance.when_running(lambda: self._send(response))
             return
@@ -197,10 +227,55 @@ class RequestHandler:
             answer = apply_response_faults(response, self._faults, instance.rng, self._request)
         self._end(answer, response.status, len(response.body))
 
+    def respond_stream(self, stream: StreamResponse, reader: PieceReader, done: Callable[[], None]) -> None:
+        """Answer with a stream whose first piece is there, unless the time for it is over.
+
+        Args:
+            stream: The response.
+            reader: Reads its pieces.
+            done: Called once, when the stream is over, also when it is not sent.
+        """
+        if self._is_over or self._is_answered:
+            reader.close()
+            done()
+            return
+        self._is_answered = True
+        self._stop_limit()
+        pause_s = delay_s(self._faults, "downstream", self.instance.rng) if self._faults else 0.0
+        self._after(pause_s, lambda: self._send_stream(stream, reader, done))
+
+    def _send_stream(self, stream: StreamResponse, reader: PieceReader, done: Callable[[], None]) -> None:
+        instance = self.instance
+        if self._is_over:
+            return  # `_left` has closed the reader
+        if instance.is_hung:
+            instance.when_running(lambda: self._send_stream(stream, reader, done))
+            return
+
+        def ended(record: RunningStream, end: StreamEnd) -> None:
+            captured = bytes(record.captured) if self._service.spec.capture_bytes is not None else b""
+            self._sent = Response(stream.status, captured, stream.content_type, stream.headers)
+            self._note(stream.status, record.bytes_out, record.first_byte_s, end)
+            done()
+
+        plan = plan_of(self._faults, instance.rng) if self._faults else StreamPlan()
+        plan = evolve(
+            plan,
+            gate=instance,
+            observer=RunningStream(instance, self._request, stream.status, self._began, ended),
+            must_close=plan.must_close or (lambda: instance.is_draining),
+        )
+        close = stream.close or instance.is_draining or any(fault.type == "slow_close" for fault in self._faults)
+        self._deliver(evolve(stream, body=reader, close=close, plan=plan))
+
     def _end(self, answer: Answer, status: int, size: int) -> None:
+        now = self._clock.seconds()
+        self._note(status, size, now - self._began if size else 0.0)
+        self._deliver(answer)
+
+    def _deliver(self, answer: Answer) -> None:
         self._is_over = True
         self._job = None
-        self._note(status, size)
         if self._waiting is None:
             self._answer = answer
         else:
@@ -215,18 +290,18 @@ class RequestHandler:
             self._timer = None
         if self._job is not None:
             self._job.withdraw()
-        self._note(CLIENT_LEFT if self._life == self._instance.life else _NO_ANSWER, 0)
+        self._note(CLIENT_LEFT if self._life == self.instance.life else _NO_ANSWER, 0)
         if self._waiting is not None:
             self._waiting.callback(HANG)
 
-    def _note(self, status: int, size: int) -> None:
+    def _note(self, status: int, size: int, first_byte_s: float = 0.0, stream: str = "") -> None:
         now, request = self._clock.seconds(), self._request
         journal = self._service.world.journal
         journal.write(
             Row(
                 at=now,
                 service=self._service.name,
-                instance=self._instance.id,
+                instance=self.instance.id,
                 method=request.method,
                 path=request.target,
                 status=status,
@@ -234,10 +309,12 @@ class RequestHandler:
                 bytes_in=len(request.body),
                 bytes_out=size,
                 elapsed_s=now - self._began,
+                first_byte_s=first_byte_s,
+                stream=str(stream),
             )
         )
         if self._service.spec.capture_bytes is not None:
-            self._service.world.captured(self._service, journal.total, request, self._sent)
+            self._service.world.captured(self._service, journal.total, request, self._sent, size)
 
     def _after(self, pause_s: float, then: Callable[[], None]) -> None:
         if pause_s <= 0:
@@ -261,66 +338,4 @@ _ENDINGS: dict[str, Callable[[RequestHandler, Fault], None]] = {
     "reused": RequestHandler._say_reused,  # noqa: SLF001
     "http_status": RequestHandler._say_status,  # noqa: SLF001
 }
-"""Faults that replace the work, the strongest first."""
-
-
-class _WorkerJob:
-    """A worker's job for a request. It continues when the request has ended before it."""
-
-    __slots__ = ("_handler", "_instance", "_workers")
-
-    def __init__(self, handler: RequestHandler) -> None:
-        self._handler = handler
-        self._instance = handler._instance  # noqa: SLF001  two halves of one thing
-        self._workers = self._instance.workers
-
-    def submit(self) -> bool:
-        """Queue for a worker; `False` when the queue is full."""
-        return self._workers.submit(self)
-
-    def withdraw(self) -> None:
-        """Leave the queue; a job that has begun continues."""
-        self._workers.withdraw(self)
-
-    def begin(self) -> None:
-        """Begin the work, because a worker is free."""
-        taken_s = self._handler.work_s()
-        if taken_s > 0:
-            self._instance.later(taken_s, self._compute)
-        else:
-            self._compute()
-
-    def _compute(self) -> None:
-        try:
-            result = self._handler.compute()
-        except Exception as error:  # noqa: BLE001  a processor's exception is its caller's 400
-            self._finish(_text(400, str(error) or type(error).__name__))
-            return
-        self._receive(result)
-
-    def _receive(self, result: Any) -> None:
-        if isinstance(result, bytes):
-            self._finish(Response(200, result))
-        elif isinstance(result, Deferred):
-            result.addCallbacks(self._receive, self._raised)
-        elif isinstance(result, Later):
-            self._instance.later(result.seconds.draw(self._instance.rng), self._receive, result.value)
-        elif isinstance(result, str):
-            self._finish(Response(200, result.encode()))
-        elif isinstance(result, Response):
-            self._finish(result)
-        elif isinstance(result, bytearray | memoryview):
-            self._finish(Response(200, bytes(result)))
-        else:
-            self._finish(_text(500, f"the processor answered a {type(result).__name__}, not bytes or text"))
-
-    def _raised(self, failure: Any) -> None:
-        self._finish(_text(400, failure.getErrorMessage() or failure.type.__name__))
-
-    def _finish(self, response: Response) -> None:
-        self._handler.respond(response)
-        self._workers.done()
-
-
-def _text(status: int, text: str) -> Response:
-    return Response(status, text.encode("utf-8", "replace"), "text/plain; charset=utf-8")
+"""What leaves nothing to compute, the strongest first."""

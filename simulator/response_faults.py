@@ -26,8 +26,9 @@ _TICK_S = 0.05
 
 
 def is_response_fault(fault: Fault) -> bool:
-    """Whether the fault leaves the work to the processor, and changes the response or its delivery."""
-    return fault.type in _ON_BODIES or fault.type in _ON_BYTES or fault.type in _ON_WIRES or _cuts_the_body(fault)
+    """Whether the fault lets the answer be made, and then changes how it looks or goes out."""
+    tables: tuple[Mapping[str, object], ...] = (_ON_BODIES, _ON_BYTES, _ON_STREAMS, _ON_WIRES)
+    return any(fault.type in table for table in tables) or _cuts_the_body(fault)
 
 
 def delay_s(faults: Iterable[Fault], stream: str, rng: Random) -> float:
@@ -62,15 +63,19 @@ def apply_response_faults(response: Response, faults: Sequence[Fault], rng: Rand
         if _cuts_the_body(fault):
             half = head_bytes + (len(data) - head_bytes) // 2
             wire = _cut(wire, half, Ending.RESET, fault.get("timeout") / 1000)
-    for type_, step in _ON_WIRES.items():
-        for fault in faults:
-            if fault.type == type_:
-                wire = step(wire, fault, rng)
+    for fault in _in_order(faults, _ON_STREAMS):
+        wire = _ON_STREAMS[fault.type](wire, head_bytes, fault, rng)
+    for fault in _in_order(faults, _ON_WIRES):
+        wire = _ON_WIRES[fault.type](wire, fault, rng)
     return wire
 
 
 def _of(faults: Sequence[Fault], steps: Mapping[str, object]) -> list[Fault]:
     return [fault for fault in faults if fault.type in steps]
+
+
+def _in_order(faults: Sequence[Fault], steps: Mapping[str, object]) -> list[Fault]:
+    return [fault for type_ in steps for fault in faults if fault.type == type_]
 
 
 def _cuts_the_body(fault: Fault) -> bool:
@@ -116,7 +121,49 @@ _ON_BYTES: dict[str, Callable[[Response, Wire, Fault], Wire]] = {
 }
 
 
-# -- the delivery, and the end of the connection
+# -- a whole answer under faults of streams: their bytes are those of its body
+
+
+def _garble_from(wire: Wire, head_bytes: int, fault: Fault, rng: Random) -> Wire:
+    data = bytearray(_data(wire))
+    first = head_bytes + fault.get("after_bytes")
+    for at in range(first, min(first + fault.get("bytes"), len(data))):
+        data[at] ^= rng.randrange(1, 256)
+    return evolve(wire, pieces=[(0.0, bytes(data))])
+
+
+def _delay_body(wire: Wire, head_bytes: int, fault: Fault, _: Random) -> Wire:
+    data = _data(wire)
+    return evolve(wire, pieces=[(0.0, data[:head_bytes]), (fault.get("delay") / 1000, data[head_bytes:])])
+
+
+def _stall(wire: Wire, head_bytes: int, fault: Fault, _: Random) -> Wire:
+    size, duration_s = head_bytes + fault.get("after_bytes"), fault.get("duration") / 1000
+    if not duration_s:
+        return _cut(wire, size, Ending.HANG)
+    pieces: list[tuple[float, bytes]] = []
+    for pause_s, data in wire.pieces:
+        if 0 <= size < len(data):
+            pieces += [(pause_s, data[:size]), (duration_s, data[size:])]
+        else:
+            pieces.append((pause_s, data))
+        size -= len(data)
+    return evolve(wire, pieces=pieces)
+
+
+def _cut_body(wire: Wire, head_bytes: int, fault: Fault, _: Random) -> Wire:
+    return _cut(wire, head_bytes + fault.get("after_bytes"), Ending.RESET if fault.get("reset") else Ending.CLOSE)
+
+
+_ON_STREAMS: dict[str, Callable[[Wire, int, Fault, Random], Wire]] = {
+    "garble_stream": _garble_from,
+    "slow_first_byte": _delay_body,
+    "stall_stream": _stall,
+    "cut_stream": _cut_body,
+}
+
+
+# -- how the bytes go out, and how it ends
 
 
 def _limit(wire: Wire, fault: Fault, _: Random) -> Wire:
@@ -124,31 +171,42 @@ def _limit(wire: Wire, fault: Fault, _: Random) -> Wire:
     return _cut(wire, fault.get("bytes"), ending)
 
 
-def _slice(wire: Wire, fault: Fault, rng: Random) -> Wire:
+def slice_pieces(pieces: Iterable[tuple[float, bytes]], fault: Fault, rng: Random) -> Iterator[tuple[float, bytes]]:
+    """Cut pieces, each with the pause before it, into the small ones of a `slicer`."""
     size, variation, pause_s = fault.get("average_size"), fault.get("size_variation"), fault.get("delay") / 1e6
+    for before_s, data in pieces:
+        start, pause = 0, before_s
+        while start < len(data):
+            end = start + max(1, size + (rng.randint(-variation, variation) if variation else 0))
+            yield pause, data[start:end]
+            start, pause = end, pause_s
+        if not data:
+            yield before_s, data
 
-    def pieces() -> Iterator[tuple[float, bytes]]:
-        for before_s, data in wire.pieces:
-            start, pause = 0, before_s
-            while start < len(data):
-                end = start + max(1, size + (rng.randint(-variation, variation) if variation else 0))
-                yield pause, data[start:end]
-                start, pause = end, pause_s
 
-    return evolve(wire, pieces=pieces())
+def throttle_pieces(pieces: Iterable[tuple[float, bytes]], fault: Fault) -> Iterator[tuple[float, bytes]]:
+    """Let pieces, each with the pause before it, trickle at the rate of a `bandwidth`."""
+    per_s = fault.get("rate") * 1000
+    size = max(1, int(per_s * _TICK_S))
+    for before_s, data in pieces:
+        for start in range(0, len(data), size):
+            piece = data[start : start + size]
+            yield (0.0 if start else before_s) + len(piece) / per_s, piece
+        if not data:
+            yield before_s, data
+
+
+def idle_end_of(fault: Fault) -> IdleEnd:
+    """How a `close_idle` closes the connection after the answer."""
+    return IdleEnd(fault.get("idle") / 1000, fault.get("race"), fault.get("reset"))
+
+
+def _slice(wire: Wire, fault: Fault, rng: Random) -> Wire:
+    return evolve(wire, pieces=slice_pieces(wire.pieces, fault, rng))
 
 
 def _throttle(wire: Wire, fault: Fault, _: Random) -> Wire:
-    per_s = fault.get("rate") * 1000
-
-    def pieces() -> Iterator[tuple[float, bytes]]:
-        size = max(1, int(per_s * _TICK_S))
-        for before_s, data in wire.pieces:
-            for start in range(0, len(data), size):
-                piece = data[start : start + size]
-                yield (0.0 if start else before_s) + len(piece) / per_s, piece
-
-    return evolve(wire, pieces=pieces())
+    return evolve(wire, pieces=throttle_pieces(wire.pieces, fault))
 
 
 def _close_late(wire: Wire, fault: Fault, _: Random) -> Wire:
@@ -156,7 +214,7 @@ def _close_late(wire: Wire, fault: Fault, _: Random) -> Wire:
 
 
 def _close_idle(wire: Wire, fault: Fault, _: Random) -> Wire:
-    return evolve(wire, idle_end=IdleEnd(fault.get("idle") / 1000, fault.get("race"), fault.get("reset")))
+    return evolve(wire, idle_end=idle_end_of(fault))
 
 
 _ON_WIRES: dict[str, Callable[[Wire, Fault, Random], Wire]] = {

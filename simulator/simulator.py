@@ -260,15 +260,25 @@ class Simulator(TwistedService):
             tell()
         return done
 
-    def captured(self, service: Service, number: int, request: ReceivedRequest, response: Response | None) -> None:
-        """Keep the headers and bodies of a row of the journal, for a service that enables it."""
+    def captured(
+        self, service: Service, number: int, request: ReceivedRequest, response: Response | None, size: int
+    ) -> None:
+        """Keep the headers and bodies of a row of the journal, for a service that asks for it.
+
+        Args:
+            service: The service.
+            number: The row's number.
+            request: The request.
+            response: The response, with as much of its body as is kept; `None` when none was sent.
+            size: Size of its whole body in bytes.
+        """
         limit = service.spec.capture_bytes or 0
         asked = Message(request.headers, request.body[:limit], len(request.body))
         answered = None
         if response is not None:
             headers = {name.lower(): value for name, value in response.headers.items()}
             headers |= {"content-type": response.content_type} if response.content_type else {}
-            answered = Message(headers, response.body[:limit], len(response.body))
+            answered = Message(headers, response.body[:limit], max(size, len(response.body)))
             for listener in self.on_capture:
                 listener(service, request, response)
         self.journal.captures.keep(number, Capture(asked, answered))

@@ -60,6 +60,10 @@ class Workers:
             return True
         return False
 
+    def discard_waiting(self) -> None:
+        """Take all jobs out of the queue."""
+        self._waiting.clear()
+
     def done(self) -> None:
         """Release the worker of a job that has ended, and begin the next job."""
         self.busy -= 1

@@ -13,7 +13,7 @@ The events, each with an id of `run.change.row`:
 - `discovery`: the last discovery reply of a service, when there was one since the last comparison.
 - `request`: a row of the journal. A stream gets at most its rate, failed requests first, so the numbers may have gaps.
 - `tick`: once a second, the counts: `total`, `failures`, `instances` as `{id: [requests, failures, in flight,
-  connections]}`, `discovery`, `struck`.
+  connections, streams]}`, `discovery`, `struck`; and `streams`, the first of the streamed answers that run.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -42,6 +43,7 @@ LOOK_EVERY_S = 0.1
 LOOKS_A_TICK = 10
 MAX_STREAMS = 64
 MAX_CHANGES = 4096
+MAX_TOLD_STREAMS = 20
 MAX_RATE = 1000
 _HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-store\r\n"
@@ -197,13 +199,20 @@ class Hub:
                 for instance in service.instances.values()
             },
             "discovery": dict(world.control_plane.requests),
+            "streams": [views.stream(world, found) for found in islice(views.streams(world), MAX_TOLD_STREAMS)],
             "struck": {world.mask(fault.name): world.faults.activation_count(fault.name) for fault in world.faults},
         }
 
 
 def _counts(instance: Any) -> list[int]:
     account = instance.service.world.journal.account(instance.id)
-    return [account.requests, account.failures, views.in_flight(instance), len(instance.server.connections)]
+    return [
+        account.requests,
+        account.failures,
+        views.in_flight(instance),
+        len(instance.server.connections),
+        len(instance.streams),
+    ]
 
 
 @implementer(IPushProducer)

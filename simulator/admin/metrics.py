@@ -91,8 +91,11 @@ def _fleet(world: Simulator) -> Iterator[str]:
     yield from _family(
         "requests_in_flight",
         "gauge",
-        "Requests that are not answered yet.",
+        "Requests that are not answered yet, or not to the end.",
         ((who, views.in_flight(i)) for who, i in everyone),
+    )
+    yield from _family(
+        "streams_running", "gauge", "Streamed answers that run.", ((who, len(i.streams)) for who, i in everyone)
     )
     yield from _family("workers_busy", "gauge", "Workers that compute.", ((who, i.workers.busy) for who, i in everyone))
     yield from _family(

@@ -17,7 +17,17 @@ from simulator.instance import State
 from simulator.journal import FIELDS, Row
 from simulator.processors import BUILT_IN
 from simulator.replies import Reply
-from simulator.service_spec import GATEWAY_MODES, KEEPALIVE_S, MAX_QUEUE, MAX_RATE, MAX_WORKERS, QUEUE, WORKERS
+from simulator.service_spec import (
+    GATEWAY_MODES,
+    KEEPALIVE_S,
+    LLM_KEEPALIVE_S,
+    LLM_WORKERS,
+    MAX_QUEUE,
+    MAX_RATE,
+    MAX_WORKERS,
+    QUEUE,
+    WORKERS,
+)
 from simulator.stubs import MAX_DELAY_S, MAX_RESPONSES
 
 if TYPE_CHECKING:
@@ -133,6 +143,7 @@ RESET = shape(
     {"seed": {"type": ["integer", "null"], "description": "Of every random draw; the last one when not given"}},
     required=False,
 )
+_LLM = r"llm:[a-z_]+=[A-Za-z0-9_.:|*/-]+(,[A-Za-z0-9_.:|*/=-]+)*"
 NEW_SERVICE = shape(
     "A service to simulate",
     {
@@ -141,11 +152,17 @@ NEW_SERVICE = shape(
         "weights": listed("Of the first, second, … instance; 100 for those not named", WEIGHT),
         "token": text("What callers must know; empty for nothing", maxLength=1000, default=""),
         "processor": text(
-            f"What instances compute: {', '.join(BUILT_IN)}, sleep:SECONDS; empty for what suits the name",
-            pattern="^(" + "|".join([*BUILT_IN, r"sleep:[0-9]{1,3}(\.[0-9]{1,6})?"]) + ")?$",
+            f"What instances compute: {', '.join(BUILT_IN)}, sleep:SECONDS, llm:SETTINGS; "
+            "empty for what suits the name",
+            pattern="^(" + "|".join([*BUILT_IN, r"sleep:[0-9]{1,3}(\.[0-9]{1,6})?", _LLM]) + ")?$",
             default="",
         ),
-        "workers": whole("Requests computed at a time", minimum=1, maximum=MAX_WORKERS, default=WORKERS),
+        "workers": whole(
+            f"Requests computed at a time; {LLM_WORKERS} when not given with the processor llm",
+            minimum=1,
+            maximum=MAX_WORKERS,
+            default=WORKERS,
+        ),
         "queue": whole("Requests that wait; then 450", maximum=MAX_QUEUE, default=QUEUE),
         "processing": {
             "type": ["number", "string"],
@@ -156,7 +173,7 @@ NEW_SERVICE = shape(
         },
         "keepalive_s": {
             "type": "number",
-            "description": "Then 408; 0 for never",
+            "description": f"Then 408; 0 for never; {LLM_KEEPALIVE_S:g} when not given with the processor llm",
             "minimum": 0,
             "maximum": 86_400,
             "default": KEEPALIVE_S,
@@ -277,11 +294,12 @@ COMPONENTS: dict[str, Schema] = {
             "state": STATE,
             "registered": REGISTERED,
             "connections": whole("Open now"),
-            "in_flight": whole("Requests not answered yet"),
+            "in_flight": whole("Requests not answered yet, or not to the end"),
+            "streams": whole("Of these, streamed answers that run"),
             "busy": whole("Workers that compute"),
             "queued": whole("Requests that wait for a worker"),
             "requests": whole("In the journal's account"),
-            "failures": whole("Of these, not answered with 2xx"),
+            "failures": whole("Of these, not answered with 2xx, or not to the end"),
         },
     ),
     "Service": shape(
@@ -341,6 +359,20 @@ COMPONENTS: dict[str, Schema] = {
             "is_idle": flag("Whether no request is being answered on it"),
         },
     ),
+    "Stream": shape(
+        "A streamed answer that runs",
+        {
+            "service": text("Whose"),
+            "instance": text("Whose"),
+            "peer": text("The other end, as `host:port`"),
+            "method": text("HTTP method"),
+            "path": text("Path and query, as sent; a long one is cut"),
+            "status": whole("HTTP status"),
+            "elapsed_s": {"type": "number", "description": "Seconds since the whole request was there"},
+            "first_byte_s": {"type": "number", "description": "From there to the body's first byte; 0 for none yet"},
+            "bytes_out": whole("Size of the body so far"),
+        },
+    ),
     "Reply": _values(Reply, _REPLY_TYPES),
     "State": shape(
         "Everything at a glance",
@@ -355,7 +387,7 @@ COMPONENTS: dict[str, Schema] = {
                 "What reached the instances",
                 {
                     "total": whole("Since the journal was empty"),
-                    "failures": whole("Of these, not answered with 2xx"),
+                    "failures": whole("Of these, not answered with 2xx, or not to the end"),
                     "by_instance": {"type": "object", "additionalProperties": whole("How many")},
                 },
             ),

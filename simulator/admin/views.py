@@ -10,6 +10,8 @@ from simulator.journal import to_json
 from simulator.replies import MAX_PATH
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from simulator.captures import Capture
     from simulator.fault_registry import Activation
     from simulator.faults import Fault
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from simulator.journal import Row
     from simulator.replies import Reply
     from simulator.simulator import Simulator
+    from simulator.stream_records import RunningStream
     from simulator.stubs import Stub
 
 
@@ -69,6 +72,7 @@ def instance(found: SimulatedInstance, connection: ServerConnection | None = Non
         "registered": found.registered,
         "connections": len(found.server.connections),
         "in_flight": in_flight(found),
+        "streams": len(found.streams),
         "busy": found.workers.busy,
         "queued": found.workers.waiting,
         "requests": account.requests,
@@ -77,7 +81,7 @@ def instance(found: SimulatedInstance, connection: ServerConnection | None = Non
 
 
 def in_flight(found: SimulatedInstance) -> int:
-    """Count the connections of an instance on which a request is unanswered."""
+    """How many of its connections have a request that is not answered to the end yet."""
     return sum(not connection.is_idle for connection in found.server.connections)
 
 
@@ -97,6 +101,31 @@ def row(world: Simulator, number: int, found: Row) -> dict[str, Any]:
     """Render a row of the journal; its path is masked, since a client may have put a token into it."""
     path = world.mask(found.path, is_cut=found.path.endswith("…"))
     return {**to_json(number, found), "path": path, "fault": world.mask(found.fault)}
+
+
+def stream(world: Simulator, found: RunningStream) -> dict[str, Any]:
+    """A streamed answer that runs."""
+    target = found.request.target
+    is_cut = len(target) > MAX_PATH
+    return {
+        "service": found.instance.service.name,
+        "instance": found.instance.id,
+        "peer": found.request.connection.peer,
+        "method": found.request.method,
+        "path": world.mask(f"{target[:MAX_PATH]}…" if is_cut else target, is_cut=is_cut),
+        "status": found.status,
+        "elapsed_s": round(found.elapsed_s, 3),
+        "first_byte_s": round(found.first_byte_s, 6),
+        "bytes_out": found.bytes_out,
+    }
+
+
+def streams(world: Simulator, service: str | None = None, instance: str | None = None) -> Iterator[RunningStream]:
+    """The streamed answers that run, of all instances or of those that are named."""
+    for one in world.services.values():
+        for found in one.instances.values():
+            if service in (None, one.name) and instance in (None, found.id):
+                yield from found.streams
 
 
 def stub(world: Simulator, found: Stub) -> dict[str, Any]:

@@ -18,7 +18,16 @@ from simulator.commands import BAD_SCENARIO, say
 from simulator.durations import Duration, DurationError
 from simulator.processors import SEARCH_PATH, ProcessorError, find
 from simulator.recording import read_recording
-from simulator.service_spec import GATEWAY_MODES, KEEPALIVE_S, QUEUE, WORKERS, ServiceSpec, SpecError
+from simulator.service_spec import (
+    GATEWAY_MODES,
+    KEEPALIVE_S,
+    LLM_KEEPALIVE_S,
+    LLM_WORKERS,
+    QUEUE,
+    WORKERS,
+    ServiceSpec,
+    SpecError,
+)
 from simulator.stubs import StubError
 
 if TYPE_CHECKING:
@@ -35,6 +44,8 @@ _GATEWAY_HELP = (
     "what the gateway does when an instance refuses connections: answer 502, try the others, or leave such an instance "
     "out (default: %(default)s)"
 )
+_WORKERS_HELP = f"requests computed at a time (default: {WORKERS}; {LLM_WORKERS} with the processor llm)"
+_KEEPALIVE_HELP = f"then 408; 0 for never (default: {KEEPALIVE_S:g}; {LLM_KEEPALIVE_S:g} with the processor llm)"
 _PROCESSING_HELP = "how long a request takes, constant or a distribution: uniform, exponential, lognormal"
 
 
@@ -52,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--service", type=_service, action="append", metavar="NAME=INSTANCES", help="a service; may be repeated")
     add("--weight", type=_weights, default=(), metavar="W,W,…", help="one for each of a service's instances")
     add("--token", default=None, help="token of the services; made up when not given, empty for none")
-    add("--processor", default="", metavar="echo|mnist|MODULE:CALLABLE", help="what instances compute")
+    add("--processor", default="", metavar="echo|mnist|llm|MODULE:CALLABLE", help="what instances compute")
     add(
         "--processor-path",
         action="append",
@@ -60,12 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="where MODULE is looked for, after all that is installed; may be repeated (default: the current folder)",
     )
-    add("--workers", type=int, default=WORKERS, metavar="N", help="requests computed at a time (default: %(default)s)")
+    add("--workers", type=int, default=None, metavar="N", help=_WORKERS_HELP)
     add("--queue", type=int, default=QUEUE, metavar="N", help="requests that wait; then 450 (default: %(default)s)")
     add("--processing", type=_duration, default=Duration(), metavar="S|lognormal:MEDIAN,P99", help=_PROCESSING_HELP)
-    add(
-        "--keepalive", type=float, default=KEEPALIVE_S, metavar="S", help="then 408; 0 for never (default: %(default)g)"
-    )
+    add("--keepalive", type=float, default=None, metavar="S", help=_KEEPALIVE_HELP)
     add("--rate-limit", type=float, default=None, metavar="N", help="requests a second an instance takes; then 429")
     add("--gateway", choices=GATEWAY_MODES, default="fail", help=_GATEWAY_HELP)
     add("--zones", type=_names, default=(), metavar="A,B,…", help="availability zones; instances are dealt out to them")
@@ -143,6 +152,8 @@ def _specs(options: argparse.Namespace, token: str) -> tuple[ServiceSpec, ...]:
     if options.weight and len(options.weight) != most:
         noun = "weight" if len(options.weight) == 1 else "weights"
         raise SpecError(f"argument --weight: {len(options.weight)} {noun} for the {most} instances of {largest}")
+    given = {"workers": options.workers, "keepalive_s": options.keepalive}
+    given = {name: value for name, value in given.items() if value is not None}
     return tuple(
         ServiceSpec(
             name,
@@ -150,10 +161,9 @@ def _specs(options: argparse.Namespace, token: str) -> tuple[ServiceSpec, ...]:
             options.weight[:count],
             token,
             options.processor,
-            workers=options.workers,
+            **given,
             queue=options.queue,
             processing=options.processing,
-            keepalive_s=options.keepalive,
             rate_limit=options.rate_limit,
             zones=options.zones,
             gateway=options.gateway,

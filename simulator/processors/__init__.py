@@ -1,10 +1,11 @@
 """Processors: what an instance computes.
 
-A processor is a callable of the request's body, or of the value that a codec decodes from it. It returns bytes, text, a
-`Response` or a value that the codec encodes; immediately, later (`Later`), or as a Deferred or coroutine. An exception
-becomes a 400 with the exception's text. `compute` is the only way from a body to a result. Built-in processors run
-immediately; a user's ordinary function runs in its own thread, so that a function that blocks occupies its worker and
-nothing else.
+A processor is a callable of the request's body, or of what a codec makes of it, or a `RequestProcessor`, which is given
+the whole request. It answers bytes, text, a `Response` or what the codec makes bytes of; at once, later (`Later`), or
+as a Deferred or coroutine. A generator, an asynchronous generator or a `StreamResponse` is sent piece by piece. What a
+processor raises is the caller's 400, with the exception's text. `compute` is the one way from a body to a result:
+built-in processors run at once; a user's ordinary function runs in a thread of its own, so that one which blocks holds
+up its worker and nothing else.
 """
 
 from __future__ import annotations
@@ -15,19 +16,24 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from twisted.internet.defer import Deferred
 
 from simulator.durations import Duration
+from simulator.later import Later
+from simulator.messages import Response
 from simulator.processors import echoes
 from simulator.processors.codecs import CODECS, PLAIN, Codec
 from simulator.processors.compressed import Compressed, check, split
 from simulator.processors.forward import Forward
+from simulator.processors.llm import Llm
 from simulator.processors.mnist import mnist
-from simulator.processors.sleep import Later, Sleep, sleep
+from simulator.processors.requests import ProcessorRequest, RequestProcessor, UserRequestProcessor, never_blocks
+from simulator.processors.sleep import Sleep, sleep
 from simulator.processors.tensors import Tensor
 from simulator.processors.threads import in_thread
 from simulator.processors.torch import torch
+from simulator.streaming import StreamResponse, is_stream, map_pieces
 
 SEARCH_PATH: list[str] = []
 """Folders that are searched for modules of users' processors, after everything that is installed."""
@@ -58,18 +64,14 @@ class UserProcessor:
 
     @is_patient.default
     def _look_at_function(self) -> bool:
-        called = self.function if inspect.isroutine(self.function) else type(self.function).__call__
-        wrapped = getattr(called, "__wrapped__", called)  # `inlineCallbacks` keeps the generator function here
-        declared = getattr(called, "__annotations__", {}).get("return", "")
-        return (
-            inspect.iscoroutinefunction(called) or inspect.isgeneratorfunction(wrapped) or "Deferred" in str(declared)
-        )
+        return never_blocks(self.function)
 
 
-Processor = UserProcessor | Compressed | Forward | Callable[[bytes], Any]
+Processor = UserProcessor | RequestProcessor | Compressed | Forward | Callable[[bytes], Any]
 __all__ = [
-    "BUILT_IN", "CODECS", "PLAIN", "Codec", "Compressed", "Forward", "Later", "Processor", "ProcessorError", "Sleep",
-    "Tensor", "UserProcessor", "compute", "echo", "find", "mnist", "sleep", "torch",
+    "BUILT_IN", "CODECS", "PLAIN", "Codec", "Compressed", "Forward", "Later", "Llm", "Processor", "ProcessorError",
+    "ProcessorRequest", "RequestProcessor", "Response", "Sleep", "StreamResponse", "Tensor", "UserProcessor", "compute",
+    "echo", "find", "mnist", "sleep", "torch",
 ]  # fmt: skip
 
 
@@ -79,20 +81,54 @@ def _then(result: Any, encode: Callable[[Any], Any]) -> Any:
     if inspect.iscoroutine(result):
         return Deferred.fromCoroutine(result).addCallback(_then, encode)
     if isinstance(result, Later):
-        return Later(result.seconds, encode(result.value))
-    return encode(result)
+        return Later(result.seconds, _then(result.value, encode))
+    if is_stream(result):
+        result = StreamResponse(result)
+    if isinstance(result, StreamResponse):
+        return evolve(result, body=map_pieces(result.body, lambda piece: _then(piece, encode)))
+    return result if isinstance(result, Response) else encode(result)
 
 
-def compute(processor: Processor, body: bytes, reactor: Any) -> Any:
-    """Run a processor on a body; returns bytes, text, `Later` or a Deferred of them, or raises."""
+def _compressed_answer(result: Any, outer: Compressed) -> Any:
+    if isinstance(result, Deferred):
+        return result.addCallback(_compressed_answer, outer)
+    if isinstance(result, Later):
+        return Later(result.seconds, _compressed_answer(result.value, outer))
+    if isinstance(result, StreamResponse):
+        return outer.write_stream(result)
+    return outer.write_stream(StreamResponse(result)) if is_stream(result) else outer.write(result)
+
+
+def compute(processor: Processor, body: bytes, reactor: Any, request: ProcessorRequest | None = None) -> Any:
+    """Compute what a processor answers to a body, or to the whole request.
+
+    Args:
+        processor: The processor.
+        body: The request's body.
+        reactor: For threads and timers.
+        request: The whole request; `None` will do for processors that take a body.
+
+    Returns:
+        Bytes, text, a response, `Later`, an iterator of pieces, or a Deferred of one.
+    """
     if isinstance(processor, Compressed):
-        return _then(compute(processor.inner, processor.read(body), reactor), processor.write)
+        plain = processor.read(body)
+        inner = compute(processor.inner, plain, reactor, request and evolve(request, body=plain))
+        return _compressed_answer(_then(inner, _same), processor)
     if isinstance(processor, Forward):
         raise ProcessorError("forward cannot stand inside another processor")
+    if isinstance(processor, RequestProcessor):
+        if request is None:
+            raise ProcessorError("this processor needs the whole request")
+        return _then(processor.answer(request), _same)
     if not isinstance(processor, UserProcessor):
         return processor(body)
     begun = processor.begin(body) if processor.is_patient else in_thread(reactor, processor.begin, body)
     return _then(begun, processor.codec.encode)
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def echo(body: bytes) -> bytes:
@@ -100,28 +136,32 @@ def echo(body: bytes) -> bytes:
     return body
 
 
-BUILT_IN: dict[str, Processor] = {"echo": echo, "mnist": mnist, "sleep": sleep, "torch": torch, **echoes.ECHOES}
+BUILT_IN: dict[str, Processor] = {
+    "echo": echo,
+    "mnist": mnist,
+    "sleep": sleep,
+    "torch": torch,
+    "llm": Llm(),
+    **echoes.ECHOES,
+}
 
 
 def find(name: str | Processor | Callable[[Any], Any], service: str) -> Processor:
     """Load the processor of a name.
 
     Args:
-        name: One of the forms below, or a callable.
-        service: Name of the service, which selects the processor when `name` is empty.
-
-    The forms of a name:
-
-    1. A key of `BUILT_IN`.
-    2. `sleep:` and a duration; `forward:` and a URL.
-    3. `MODULE:CALLABLE`, or `CODEC+MODULE:CALLABLE` for a callable that takes and returns decoded values.
-    4. Empty: scores for a service whose own name, after `group/`, starts with `mnist`; an echo for every other.
-    5. `gzip+NAME` decompresses requests, `NAME+gzip` compresses responses (see `compressed.COMPRESSIONS`).
+        name: A key of `BUILT_IN`; `sleep:` and a duration; `llm:` and settings; `forward:` and a URL;
+            `MODULE:CALLABLE`, `CODEC+MODULE:CALLABLE` for one that takes and answers values, or
+            `request+MODULE:CALLABLE` for one that takes the whole request; a callable; empty for what suits the
+            service: one whose own name, behind a `group/`, starts with `mnist` computes scores, every other one echoes.
+            `gzip+NAME` takes compressed
+            requests, `NAME+gzip` compresses its answers (see `compressed.COMPRESSIONS`).
+        service: The service's name.
 
     Raises:
         ProcessorError: There is no such processor.
     """
-    if isinstance(name, UserProcessor | Sleep | Compressed | Forward):
+    if isinstance(name, UserProcessor | RequestProcessor | Sleep | Compressed | Forward):
         return name
     if not isinstance(name, str):
         return name if name in BUILT_IN.values() else UserProcessor(name)
@@ -138,6 +178,7 @@ def find(name: str | Processor | Callable[[Any], Any], service: str) -> Processo
 _WITH_ARGUMENT: dict[str, Callable[[str], Processor]] = {
     "sleep": lambda argument: Sleep(Duration.parse(argument)),
     "forward": Forward,
+    "llm": Llm.parse,
 }
 
 
@@ -151,11 +192,14 @@ def _with_argument(name: str) -> Processor:
     codec, plus, module = head.rpartition("+")
     if not module or not rest:
         raise ProcessorError(
-            f"processor must be {', '.join(BUILT_IN)}, sleep:SECONDS, forward:URL or [CODEC+]MODULE:CALLABLE, "
+            f"processor must be {', '.join(BUILT_IN)}, sleep:SECONDS, llm:SETTINGS, forward:URL or "
+            f"[CODEC+]MODULE:CALLABLE, "
             f"got {name!r}"
         )
+    if codec == "request":
+        return UserRequestProcessor(_load(name, module, rest))
     if plus and codec not in CODECS:
-        raise ProcessorError(f"processor {name}: codec must be one of {', '.join(CODECS)}, got {codec!r}")
+        raise ProcessorError(f"processor {name}: codec must be one of {', '.join([*CODECS, 'request'])}, got {codec!r}")
     return UserProcessor(_load(name, module, rest), CODECS[codec] if plus else PLAIN)
 
 

@@ -9,9 +9,12 @@ import gzip
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
+from twisted.internet.defer import Deferred
 
-from simulator.http1 import Response
+from simulator.later import Later
+from simulator.messages import Response
+from simulator.streaming import StreamResponse, map_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,9 +55,69 @@ class Compressed:
         """Compress a result."""
         if not self.compress:
             return answer
-        plain = answer.encode() if isinstance(answer, str) else bytes(answer)
-        headers = {"Content-Encoding": _CODINGS.get(self.compress, self.compress)}
-        return Response(200, _writers(self.compress)(plain), headers=headers)
+        response = answer if isinstance(answer, Response) else Response(200, _bytes(answer))
+        body = _writers(self.compress)(response.body)
+        return response._replace(body=body, headers={**response.headers, **self._headers})
+
+    def write_stream(self, stream: StreamResponse) -> StreamResponse:
+        """The answer to send, of one that is streamed: each piece can be decompressed when it has come.
+
+        Raises:
+            ValueError: The compression has no pieces; the caller's 400.
+        """
+        if not self.compress:
+            return stream
+        compressor = _compressor(self.compress)
+
+        def change(piece: Any) -> Any:
+            if isinstance(piece, Deferred):
+                return piece.addCallback(change)
+            if isinstance(piece, Later):
+                return Later(piece.seconds, change(piece.value))
+            data = _bytes(piece)
+            return compressor.piece(data) if data else b""
+
+        body = map_pieces(stream.body, change, compressor.end)
+        return evolve(stream, body=body, headers={**stream.headers, **self._headers})
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"Content-Encoding": _CODINGS.get(self.compress, self.compress)}
+
+
+class _Deflate:
+    """gzip or zlib, flushed behind each piece."""
+
+    def __init__(self, wbits: int) -> None:
+        self._compressor = zlib.compressobj(wbits=wbits)
+
+    def piece(self, data: bytes) -> bytes:
+        return self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
+
+    def end(self) -> bytes:
+        return self._compressor.flush()
+
+
+class _Zstd:
+    """A frame for each piece: a zstd stream may be several (RFC 8878 §3.1)."""
+
+    def piece(self, data: bytes) -> bytes:
+        return _writers("zstd")(data)
+
+    def end(self) -> bytes:
+        return b""
+
+
+def _compressor(name: str) -> _Deflate | _Zstd:
+    if name == "zstd":
+        return _Zstd()
+    if name not in ("gzip", "zlib"):
+        raise ValueError(f"a stream cannot be compressed with {name}; gzip, zlib and zstd can")
+    return _Deflate(31 if name == "gzip" else zlib.MAX_WBITS)
+
+
+def _bytes(answer: Any) -> bytes:
+    return answer.encode() if isinstance(answer, str) else bytes(answer)
 
 
 def split(name: str) -> tuple[str, str, str]:

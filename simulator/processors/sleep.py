@@ -1,29 +1,11 @@
-"""The `sleep` processor, and the value that a processor returns to delay its result."""
+"""A processor that takes its time."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from attrs import field, frozen
+from attrs import frozen
 
 from simulator.durations import MAX_S, Duration
-
-
-def _duration(given: Any) -> Duration:
-    return Duration.parse(given)
-
-
-@frozen
-class Later:
-    """A result that is due after a delay; the instance waits, the processor has returned.
-
-    Attributes:
-        seconds: Delay: a number from 0 to 3600, or a `Duration` to draw from.
-        value: The result.
-    """
-
-    seconds: Duration = field(converter=_duration)
-    value: Any
+from simulator.later import Later
 
 
 @frozen

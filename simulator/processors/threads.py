@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def in_thread(reactor: Any, function: Callable[[bytes], Any], body: bytes) -> Any:
-    """Run `function(body)` in a thread; the Deferred fires with its result, or fails with its exception."""
+def in_thread(reactor: Any, function: Callable[[Any], Any], body: Any) -> Any:
+    """What `function(body)` answers, as a Deferred; it fails with what the function raises."""
     if not IReactorThreads.providedBy(reactor):
         return function(body)
     result: Deferred[Any] = Deferred()

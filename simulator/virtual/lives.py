@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from simulator.messages import Answer
-    from simulator.virtual.checker import Report
+    from simulator.virtual.checkers.base import Report
     from simulator.virtual.network.network import Network
     from simulator.virtual.network.sockets import Address
 

@@ -200,7 +200,7 @@ class TestOverRealSockets:
             yield served
 
     def test_checks_of_an_instance(self, served: Served) -> None:
-        """Token, path and method, each with its status; all in the journal."""
+        """Token and path, each with its status, whatever the method; all in the journal."""
         good = {"Authorization": "t0ken"}
         assert served.predict("echo", b"hi", good) == (200, b"hi")
         assert served.predict("echo", b"hi")[0] == 401
@@ -208,10 +208,11 @@ class TestOverRealSockets:
         assert served.predict("echo", b"hi", {"Authorization": "EAS d3Jvbmc="})[0] == 401
         assert served.predict("other", b"hi", good)[0] == 404
         assert served.predict("echo/v2?a=b", b"hi", good) == (200, b"hi")
-        assert served.ask(served.instances[0], "GET", "/api/predict/echo")[0] == 405
+        assert served.ask(served.instances[0], "GET", "/api/predict/echo")[0] == 401
+        assert served.ask(served.instances[0], "PUT", "/api/predict/echo", b"hi", good) == (200, b"hi")
         status, answer = served.admin("POST", "/v1/requests/count", {"status": 401})
-        assert (status, answer["count"]) == (200, 3)
-        assert served.admin("GET", "/v1/requests?limit=2")[1]["requests"][0]["path"] == "/api/predict/echo/v2?a=b"
+        assert (status, answer["count"]) == (200, 4)
+        assert served.admin("GET", "/v1/requests?limit=3")[1]["requests"][0]["path"] == "/api/predict/echo/v2?a=b"
 
     def test_a_crash_refuses_and_keeps_the_port(self, served: Served) -> None:
         """Open connections are reset, new ones refused, nobody can take the port, and it comes back on it."""

@@ -26,7 +26,7 @@ def test_it_begins_with_everything(world: World) -> None:
     (state, at, value), (tick, _, counts) = listener.events()
     assert (state, tick) == ("state", "tick")
     assert [service["name"] for service in value["services"]] == ["echo", "group/rank"]
-    assert counts["instances"]["echo-0"] == [0, 0, 0, 0]
+    assert counts["instances"]["echo-0"] == [0, 0, 0, 0, 0]
     assert at.count(".") == 2
 
 
@@ -57,7 +57,7 @@ def test_a_tick_each_second(world: World) -> None:
     world.row(status=500)
     world.clock.pump([0.1] * 10)
     ((_, _, tick),) = [told for told in listener.events() if told[0] == "tick"]
-    assert (tick["total"], tick["failures"], tick["instances"]["echo-0"]) == (1, 1, [1, 1, 0, 0])
+    assert (tick["total"], tick["failures"], tick["instances"]["echo-0"]) == (1, 1, [1, 1, 0, 0, 0])
 
 
 def test_discovery_is_told_as_it_was_served(world: World) -> None:

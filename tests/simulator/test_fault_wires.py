@@ -333,6 +333,48 @@ def test_reused(harness: Harness) -> None:
     harness.assert_struck(404)
 
 
+def test_slow_first_byte(harness: Harness) -> None:
+    """The head at once, the body late."""
+    harness.fault("slow_first_byte", delay=300)
+    with harness.ask() as raw:
+        assert raw.read(wait_s=0.1) == SILENCE
+        assert (raw.head[:15], raw.body) == (b"HTTP/1.1 200 OK", b"")
+        assert raw.response()[2] == BODY
+        assert raw.took_s >= 0.3
+    harness.assert_struck(200)
+
+
+@pytest.mark.parametrize("duration", [0, 200])
+def test_stall_stream(harness: Harness, duration: int) -> None:
+    """A part of the body, silence, and perhaps the rest."""
+    harness.fault("stall_stream", after_bytes=30, duration=duration)
+    with harness.ask() as raw:
+        assert raw.read(wait_s=0.1) == SILENCE
+        assert raw.body == BODY[:30]
+        assert raw.read(wait_s=0.4) == SILENCE
+        assert raw.body == (BODY if duration else BODY[:30])
+    harness.assert_struck(200)
+
+
+@pytest.mark.parametrize(("reset", "end"), [(False, FIN), (True, RST)])
+def test_cut_stream(harness: Harness, reset: bool, end: str) -> None:  # noqa: FBT001
+    """Exactly so many bytes of the body, then the end that was chosen."""
+    harness.fault("cut_stream", after_bytes=30, reset=reset)
+    with harness.ask() as raw:
+        assert raw.read() == end
+        assert raw.body == BODY[:30] or (reset and BODY.startswith(raw.body))
+    harness.assert_struck(200)
+
+
+def test_garble_stream(harness: Harness) -> None:
+    """Others where they are said to be, and nowhere else."""
+    harness.fault("garble_stream", after_bytes=30, bytes=5)
+    with harness.ask() as raw:
+        _, _, body = raw.response()
+    assert [at for at in range(len(BODY)) if body[at] != BODY[at]] == [30, 31, 32, 33, 34]
+    harness.assert_struck(200)
+
+
 def test_faults_add_up(harness: Harness) -> None:
     """Late, cut short and in small pieces; the row names all of them."""
     harness.fault("slicer", name="a", average_size=10)

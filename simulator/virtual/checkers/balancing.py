@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field
 
-from simulator.virtual.checker import Checker
+from simulator.virtual.checkers.base import Checker
 from simulator.virtual.reporting.formatting import spelled
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import define, field
 
-from simulator.virtual.checker import Checker
+from simulator.virtual.checkers.base import Checker
 from simulator.virtual.checkers.retries import LOCAL, NEVER_SENT
 from simulator.virtual.faults.catalog import STALE, STATUS, WRONG
 from simulator.virtual.reporting.formatting import spelled

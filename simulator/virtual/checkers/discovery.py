@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from simulator.virtual.checker import Checker
+from simulator.virtual.checkers.base import Checker
 
 if TYPE_CHECKING:
     from collections.abc import Collection

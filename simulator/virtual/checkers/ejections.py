@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from simulator.virtual.checker import Checker
+from simulator.virtual.checkers.base import Checker
 from simulator.virtual.faults.catalog import STATUS
 from simulator.virtual.reporting.formatting import spelled
 

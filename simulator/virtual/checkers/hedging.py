@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from simulator.virtual.checker import Checker
+from simulator.virtual.checkers.base import Checker
 from simulator.virtual.checkers.retries import NEVER_SENT, EndedAttempt
 from simulator.virtual.reporting.formatting import spelled
 

@@ -10,7 +10,7 @@ from simulator.virtual.reporting.formatting import spelled
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from simulator.virtual.checker import Report
+    from simulator.virtual.checkers.base import Report
     from simulator.virtual.client_under_test import ClientUnderTest
     from simulator.virtual.faults.attribution import FaultAttribution
     from simulator.virtual.network.network import Network

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from random import Random
 
-    from simulator.virtual.checker import Report
+    from simulator.virtual.checkers.base import Report
     from simulator.virtual.client_under_test import ClientUnderTest
     from simulator.virtual.network.sockets import Address
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import define, field
 
-from simulator.virtual.checker import Checker
+from simulator.virtual.checkers.base import Checker
 from simulator.virtual.faults.catalog import STALE, STATUS
 from simulator.virtual.reporting.formatting import spelled
 

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from simulator.virtual.checker import Report
+    from simulator.virtual.checkers.base import Report
     from simulator.virtual.client_under_test import ClientUnderTest
 
 _ACCOUNTS = (

@@ -1,0 +1,99 @@
+"""How answers go out: whole after all their time, or as server-sent events, each at its own."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from simulator.durations import MAX_S
+from simulator.later import Later
+from simulator.messages import Response
+from simulator.processors.llm.errors import LlmError
+from simulator.streaming import StreamResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from simulator.processors.requests import ProcessorRequest
+
+    Event = tuple[float, dict[str, Any]]
+
+DONE = b"data: [DONE]\n\n"
+
+
+def envelope(request: ProcessorRequest, prefix: str, kind: str, model: str) -> dict[str, Any]:
+    """The fields that every answer and every event has; the fingerprint tells which instance answered."""
+    return {
+        "id": f"{prefix}-{request.rng.getrandbits(96):024x}",
+        "object": kind,
+        "created": int(request.clock.seconds()),
+        "model": model,
+        "system_fingerprint": request.instance,
+    }
+
+
+def answer_whole(value: dict[str, Any], after_s: float) -> Any:
+    """Answer with a JSON value, after a while."""
+    headers = {"X-Request-Id": value["id"]} if "id" in value else {}
+    response = Response(200, json.dumps(value).encode(), "application/json", headers)
+    return Later(min(after_s, MAX_S), response)
+
+
+def answer_events(events: Iterable[Event], request_id: str) -> StreamResponse:
+    """Answer with server-sent events, each a pause in seconds and a value; the head goes out at once."""
+    headers = {"Cache-Control": "no-cache", "X-Request-Id": request_id}
+    return StreamResponse(_pieces(events), 200, "text/event-stream; charset=utf-8", headers)
+
+
+def _pieces(events: Iterable[Event]) -> Iterator[Any]:
+    yield b""
+    for pause_s, value in events:
+        data = b"data: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"
+        yield Later(min(pause_s, MAX_S), data) if pause_s > 0 else data
+    yield DONE
+
+
+def wants_usage(body: dict[str, Any]) -> bool:
+    """Whether the last event of a stream is its usage.
+
+    Raises:
+        LlmError: `stream_options` is wrong, or there is no stream.
+    """
+    options = body.get("stream_options")
+    if options is None:
+        return False
+    if not isinstance(options, dict):
+        raise LlmError("'stream_options' must be an object", param="stream_options")
+    if body.get("stream") is not True:
+        raise LlmError("'stream_options' is only allowed with 'stream'", param="stream_options")
+    return options.get("include_usage") is True
+
+
+def check_one(body: dict[str, Any]) -> None:
+    """Refuse what this model does not do.
+
+    Raises:
+        LlmError: More than one answer is asked for, or `stream` is no boolean.
+    """
+    if body.get("n", 1) not in (1, None) or isinstance(body.get("n"), bool):
+        raise LlmError("this model gives one answer: 'n' must be 1", param="n")
+    if body.get("stream") not in (None, True, False):
+        raise LlmError("'stream' must be true or false", param="stream")
+
+
+def with_usage(head: dict[str, Any], events: Iterable[Event], usage: dict[str, Any] | None) -> Iterator[Event]:
+    """Add the usage to a stream: null in every event, and an event of its own at the end; `None` for no usage."""
+    if usage is None:
+        yield from events
+        return
+    for pause_s, value in events:
+        yield pause_s, {**value, "usage": None}
+    yield 0.0, {**head, "choices": [], "usage": usage}
+
+
+def total_usage(usages: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The sum of several answers' usage."""
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    cached = sum(usage["prompt_tokens_details"]["cached_tokens"] for usage in usages)
+    summed = {name: sum(usage[name] for usage in usages) for name in names}
+    return {**summed, "prompt_tokens_details": {"cached_tokens": cached}}

@@ -1,0 +1,43 @@
+"""Errors in OpenAI's form."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from simulator.messages import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TYPE = "invalid_request_error"
+
+
+class LlmError(Exception):
+    """A request that is refused.
+
+    Args:
+        message: What is wrong and what would be right.
+        status: HTTP status.
+        param: The parameter that is wrong; `None` for the request as a whole.
+        code: OpenAI's code; `None` for none.
+        headers: More header fields.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        status: int = 400,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self._status = status
+        self._error = {"message": message, "type": _TYPE, "param": param, "code": code}
+        self._headers = headers or {}
+
+    def response(self) -> Response:
+        """The response to send."""
+        return Response(self._status, json.dumps({"error": self._error}).encode(), "application/json", self._headers)

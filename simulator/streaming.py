@@ -1,0 +1,314 @@
+"""Responses whose body is made while it is sent: the value that a handler returns, and the reader of its pieces.
+
+Knows no socket and no fault: `stream_sender` writes the pieces, `stream_faults` changes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import field, frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from simulator.later import Later
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from random import Random
+
+    from simulator.delivery import Ending, IdleEnd
+
+_log = Logger(namespace="simulator.streaming")
+_END = object()
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class StreamEnd(StrEnum):
+    """How a streamed answer ended; the journal's field `stream`."""
+
+    COMPLETE = "complete"
+    """The whole body was sent."""
+    CLIENT_CLOSED = "client_closed"
+    """The client closed the connection before the end."""
+    CUT = "cut"
+    """A fault closed or reset the connection before the end."""
+    FAILED = "failed"
+    """The processor raised an exception after its first piece."""
+    CRASHED = "crashed"
+    """The instance crashed or was removed before the end."""
+
+
+@frozen
+class End:
+    """The end of a stream among its pieces.
+
+    Attributes:
+        ending: What happens to the connection; `None` for the regular end, after which it may be kept.
+        after_s: Seconds before that.
+        is_failure: Whether the source of the body failed.
+    """
+
+    ending: Ending | None = None
+    after_s: float = 0.0
+    is_failure: bool = False
+
+
+@frozen
+class Raw:
+    """Bytes that go out as they are, outside the framing of the body."""
+
+    data: bytes
+
+
+Item = tuple[float, bytes] | Raw | End
+"""What passes through the steps of a stream: a piece and the pause in seconds before it, raw bytes, or the end."""
+
+
+class Step(Protocol):
+    """Changes the pieces of one stream; it may keep state from one piece to the next."""
+
+    def apply(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Return the changed items; what is not known passes unchanged."""
+
+
+class Gate(Protocol):
+    """Holds a stream back while its instance hangs."""
+
+    @property
+    def is_hung(self) -> bool:
+        """Whether nothing may be sent now."""
+
+    def when_running(self, act: Callable[[], None]) -> None:
+        """Call `act` when something may be sent again."""
+
+
+class StreamObserver(Protocol):
+    """Is told what becomes of one stream."""
+
+    def body_sent(self, data: bytes) -> None:
+        """A piece of the body goes out."""
+
+    def ended(self, end: StreamEnd) -> None:
+        """The stream is over; called once."""
+
+
+@frozen
+class StreamPlan:
+    """How a stream goes out, beyond its pieces.
+
+    Attributes:
+        body_steps: What is done to the body's pieces, before they are framed.
+        wire_steps: What is done to the bytes of head and body.
+        change_head: Makes the bytes of the head that are sent of the ones that should be.
+        after_s: Seconds between the last byte and the close of the connection.
+        idle_end: Of a connection that is kept.
+        must_close: Asked at the end; whether the connection is closed although the head did not announce it.
+        gate: Holds the stream back; `None` for nothing.
+        observer: Is told what becomes of the stream; `None` for nobody.
+    """
+
+    body_steps: Sequence[Step] = ()
+    wire_steps: Sequence[Step] = ()
+    change_head: Callable[[bytes], bytes] | None = None
+    after_s: float = 0.0
+    idle_end: IdleEnd | None = None
+    must_close: Callable[[], bool] | None = None
+    gate: Gate | None = None
+    observer: StreamObserver | None = None
+
+
+@frozen(eq=False)
+class StreamResponse:
+    """A response whose body is sent piece by piece, as the pieces come.
+
+    The head goes out with the first piece; an empty first piece sends the head alone. An exception before the first
+    piece is the caller's 400, a later one breaks the connection.
+
+    Attributes:
+        body: An iterator or asynchronous iterator of pieces. A piece is bytes, text (sent as UTF-8), a `Later` or a
+            Deferred of one. It is closed (`close`, `aclose`) when the client goes away.
+        status: 200-599.
+        content_type: Of the body; empty for none.
+        headers: More header fields.
+        close: Whether to close the connection after it.
+        length: Size of the body in bytes, sent as Content-Length; `None` for a chunked body.
+        plan: How it goes out.
+    """
+
+    body: Any
+    status: int = 200
+    content_type: str = "application/octet-stream"
+    headers: Mapping[str, str] = field(default=_NO_HEADERS)
+    close: bool = False
+    length: int | None = None
+    plan: StreamPlan = field(factory=StreamPlan)
+
+    def discard(self, end: StreamEnd = StreamEnd.CLIENT_CLOSED) -> None:
+        """Close the source of a response that cannot be sent."""
+        if isinstance(self.body, PieceReader):
+            self.body.close()
+        else:
+            close_source(self.body)
+        if self.plan.observer is not None:
+            self.plan.observer.ended(end)
+
+
+def is_stream(value: Any) -> bool:
+    """Whether a value that a processor answered is a source of pieces."""
+    return isinstance(value, Iterator | AsyncIterator) and not isinstance(value, bytes | str)
+
+
+def map_pieces(body: Any, change: Callable[[Any], Any], finish: Callable[[], bytes] | None = None) -> Any:
+    """A source whose pieces are `change(piece)`, and `finish()` behind the last one.
+
+    Args:
+        body: An iterator or asynchronous iterator.
+        change: Takes a piece as the iterator yields it: a `Later` or a Deferred, too.
+        finish: Makes the last piece; `None` for no more pieces.
+    """
+    return _map_async(body, change, finish) if isinstance(body, AsyncIterator) else _map(body, change, finish)
+
+
+def _map(body: Iterator[Any], change: Callable[[Any], Any], finish: Callable[[], bytes] | None) -> Iterator[Any]:
+    try:
+        for piece in body:
+            yield change(piece)
+        if finish is not None:
+            yield finish()
+    finally:
+        close_source(body)
+
+
+async def _map_async(
+    body: AsyncIterator[Any], change: Callable[[Any], Any], finish: Callable[[], bytes] | None
+) -> AsyncIterator[Any]:
+    try:
+        async for piece in body:
+            yield change(piece)
+        if finish is not None:
+            yield finish()
+    finally:
+        close = getattr(body, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def close_source(body: Any) -> None:
+    """Close an iterator or asynchronous iterator, if it can be closed; what it raises is logged."""
+    close = getattr(body, "aclose", None)
+    if close is not None:
+        Deferred.fromCoroutine(close()).addErrback(lambda failure: _warn(failure.getErrorMessage()))
+        return
+    close = getattr(body, "close", None)
+    if close is not None:
+        try:
+            close()
+        except Exception as error:  # noqa: BLE001  the client is gone: nobody else can be told
+            _warn(str(error) or type(error).__name__)
+
+
+def _warn(why: str) -> None:
+    _log.warn("the source of a stream failed while it was closed: {why}", why=why)
+
+
+class PieceReader:
+    """Reads the pieces of a source, one at a time.
+
+    Args:
+        body: An iterator or asynchronous iterator.
+        clock: For pieces that come later.
+        rng: Draws how much later.
+    """
+
+    def __init__(self, body: Any, clock: Any, rng: Random | None = None) -> None:
+        self._body = body
+        self._clock = clock
+        self._rng: Any = rng
+        self._is_async = isinstance(body, AsyncIterator)
+        self._pending: Deferred[Any] | None = None
+        self._unread: list[bytes] = []
+        self._is_closed = False
+
+    def unread(self, piece: bytes | None) -> None:
+        """Put the first piece back; `None`, the end of the body, needs no place."""
+        if piece is not None:
+            self._unread.append(piece)
+
+    def read(self) -> bytes | Deferred[bytes | None] | None:
+        """Take the next piece.
+
+        Returns:
+            1. The piece.
+            2. `None` at the end of the body.
+            3. A Deferred of either, which fails with what the source raises.
+
+        Raises:
+            Exception: What the source raises.
+        """
+        if self._unread:
+            return self._unread.pop()
+        if self._is_closed:
+            return None
+        found: Any
+        found = Deferred.fromCoroutine(_next_async(self._body)) if self._is_async else next(self._body, _END)
+        return self._settle(found)
+
+    def close(self) -> None:
+        """Stop reading and close the source."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.cancel()
+            pending.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        close_source(self._body)
+
+    def _settle(self, found: Any) -> bytes | Deferred[bytes | None] | None:
+        while True:
+            if isinstance(found, bytes):
+                return found
+            if found is _END:
+                self._is_closed = True
+                return None
+            if isinstance(found, str):
+                return found.encode()
+            if isinstance(found, bytearray | memoryview):
+                return bytes(found)
+            if isinstance(found, Later):
+                found = self._after(found)
+            if not isinstance(found, Deferred):
+                raise TypeError(f"a piece of a stream must be bytes or text, got {type(found).__name__}")
+            if not found.called or found.paused:
+                self._pending = found
+                return found.addBoth(self._came)
+            found = _result_of(found)
+
+    def _came(self, found: Any) -> Any:
+        self._pending = None
+        return found if isinstance(found, Failure) else self._settle(found)
+
+    def _after(self, later: Later) -> Deferred[Any]:
+        due: Deferred[Any] = Deferred(lambda _: timer.cancel())
+        timer = self._clock.callLater(later.seconds.draw(self._rng), due.callback, later.value)
+        return due
+
+
+def _result_of(done: Deferred[Any]) -> Any:
+    results: list[Any] = []
+    done.addBoth(results.append)
+    if isinstance(results[0], Failure):
+        results[0].raiseException()
+    return results[0]
+
+
+async def _next_async(body: AsyncIterator[Any]) -> Any:
+    try:
+        return await body.__anext__()
+    except StopAsyncIteration:
+        return _END

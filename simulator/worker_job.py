@@ -1,0 +1,114 @@
+"""What a worker of an instance does for one request: it computes, and reads the first piece of a stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from simulator.later import Later
+from simulator.messages import Response, text_response
+from simulator.streaming import PieceReader, StreamResponse, is_stream
+
+if TYPE_CHECKING:
+    from simulator.request_handler import RequestHandler
+
+
+class WorkerJob:
+    """What a worker does for an handler; but for a stream, it outlives an handler that ended before."""
+
+    __slots__ = ("_handler", "_instance", "_reader", "_workers")
+
+    def __init__(self, handler: RequestHandler) -> None:
+        self._handler = handler
+        self._instance = handler.instance
+        self._workers = self._instance.workers
+        self._reader: PieceReader | None = None
+
+    def submit(self) -> bool:
+        """Wait for a worker; `False` when the queue is full."""
+        return self._workers.submit(self)
+
+    def withdraw(self) -> None:
+        """Wait no longer; what has begun goes on, unless it is a stream that nobody will read."""
+        self._workers.withdraw(self)
+        self._end_stream()
+
+    def begin(self) -> None:
+        """A worker has time."""
+        taken_s = self._handler.work_s()
+        if taken_s > 0:
+            self._instance.later(taken_s, self._compute)
+        else:
+            self._compute()
+
+    def _compute(self) -> None:
+        try:
+            result = self._handler.compute()
+        except Exception as error:  # noqa: BLE001  a processor's exception is its caller's 400
+            self._finish(text_response(400, str(error) or type(error).__name__))
+            return
+        self._receive(result)
+
+    def _receive(self, result: Any) -> None:
+        if isinstance(result, bytes):
+            self._finish(Response(200, result))
+        elif isinstance(result, Deferred):
+            result.addCallbacks(self._receive, self._raised)
+        elif isinstance(result, Later):
+            self._instance.later(result.seconds.draw(self._instance.rng), self._receive, result.value)
+        elif isinstance(result, str):
+            self._finish(Response(200, result.encode()))
+        elif isinstance(result, Response):
+            self._finish(result)
+        elif isinstance(result, StreamResponse):
+            self._begin_stream(result)
+        elif is_stream(result):
+            self._begin_stream(StreamResponse(result))
+        elif isinstance(result, bytearray | memoryview):
+            self._finish(Response(200, bytes(result)))
+        else:
+            self._finish(text_response(500, f"the processor answered a {type(result).__name__}, not bytes or text"))
+
+    def _raised(self, failure: Any) -> None:
+        self._finish(text_response(400, failure.getErrorMessage() or failure.type.__name__))
+
+    def _finish(self, response: Response) -> None:
+        self._handler.respond(response)
+        self._workers.done()
+
+    # -- a stream: its first piece decides whether it is an answer or a 400
+
+    def _begin_stream(self, stream: StreamResponse) -> None:
+        self._reader = PieceReader(stream.body, self._handler.clock, self._instance.rng)
+        if self._handler.is_over:
+            self._end_stream()
+            return
+        try:
+            first = self._reader.read()
+        except Exception as error:  # noqa: BLE001  a processor's exception is its caller's 400
+            self._refuse(str(error) or type(error).__name__)
+            return
+        if isinstance(first, Deferred):
+            first.addCallbacks(self._first_came, self._first_raised, callbackArgs=(stream,))
+        else:
+            self._first_came(first, stream)
+
+    def _first_came(self, piece: bytes | None, stream: StreamResponse) -> None:
+        if self._reader is not None:
+            self._reader.unread(piece)
+            self._handler.respond_stream(stream, self._reader, self._end_stream)
+
+    def _first_raised(self, failure: Any) -> None:
+        if self._reader is not None:
+            self._refuse(failure.getErrorMessage() or type(failure.value).__name__)
+
+    def _refuse(self, why: str) -> None:
+        self._handler.respond(text_response(400, why))
+        self._end_stream()
+
+    def _end_stream(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+            self._workers.done()
