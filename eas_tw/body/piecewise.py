@@ -30,7 +30,7 @@ class Decompressor(Protocol):
         """What is left at the end of the body; raises `BodyError` if it is cut short."""
 
 
-def decompressor_of(coding: str) -> Decompressor | None:
+def body_decompressor(coding: str) -> Decompressor | None:
     """The decompressor of a Content-Encoding; `None` for a body that is not compressed.
 
     Raises:

@@ -77,7 +77,7 @@ class LineSplitter:
         return [rest] if rest else []
 
 
-class EventParser:
+class ServerSentEventParser:
     """Turns the pieces of a stream into events.
 
     Args:
