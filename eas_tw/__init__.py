@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from eas_tw.body.easyrec import EasyRecRequest, EasyRecResponse
     from eas_tw.body.json import JsonRequest, JsonResponse
     from eas_tw.body.onnx import OnnxRequest, OnnxResponse
+    from eas_tw.body.piecewise import body_decompressor
     from eas_tw.body.request import Request
     from eas_tw.body.schema import onnx_processor_data_pb2 as OnnxData  # noqa: N812  the official SDK's name
+    from eas_tw.body.server_sent_events import LineSplitter, ServerSentEvent, ServerSentEventParser
     from eas_tw.body.text import StringRequest, StringResponse
     from eas_tw.body.tf import TFRequest, TFResponse
     from eas_tw.body.torch import TorchRequest, TorchResponse
@@ -43,9 +45,12 @@ if TYPE_CHECKING:
         ProtocolViolation,
         RequestFailed,
         StatusError,
+        StreamBroken,
     )
     from eas_tw.policy.instances import Instance
     from eas_tw.policy.outcomes import AttemptResult, AttemptStatus, Outcome
+    from eas_tw.response import Response
+    from eas_tw.streaming import OpeningStream, Stream
 
 __all__ = [  # noqa: RUF022  as sorted() has it
     "AttemptResult",
@@ -71,19 +76,26 @@ __all__ = [  # noqa: RUF022  as sorted() has it
     "Instance",
     "JsonRequest",
     "JsonResponse",
+    "LineSplitter",
     "LocalResourceError",
     "NoInstances",
     "OnnxData",
     "OnnxDataHelper",
     "OnnxRequest",
     "OnnxResponse",
+    "OpeningStream",
     "Outcome",
     "Overloaded",
     "PredictClient",
     "ProtocolViolation",
     "Request",
     "RequestFailed",
+    "Response",
+    "ServerSentEvent",
+    "ServerSentEventParser",
     "StatusError",
+    "Stream",
+    "StreamBroken",
     "StringRequest",
     "StringResponse",
     "TFRequest",
@@ -92,6 +104,7 @@ __all__ = [  # noqa: RUF022  as sorted() has it
     "TorchRecResponse",
     "TorchRequest",
     "TorchResponse",
+    "body_decompressor",
 ]
 
 if not TYPE_CHECKING:
@@ -121,19 +134,26 @@ if not TYPE_CHECKING:
             "Instance": "eas_tw.policy.instances",
             "JsonRequest": "eas_tw.body.json",
             "JsonResponse": "eas_tw.body.json",
+            "LineSplitter": "eas_tw.body.server_sent_events",
             "LocalResourceError": "eas_tw.errors",
             "NoInstances": "eas_tw.errors",
             "OnnxData": "eas_tw.body.schema.onnx_processor_data_pb2:",
             "OnnxDataHelper": "eas_tw.body.onnx_data_helper:",
             "OnnxRequest": "eas_tw.body.onnx",
             "OnnxResponse": "eas_tw.body.onnx",
+            "OpeningStream": "eas_tw.streaming",
             "Outcome": "eas_tw.policy.outcomes",
             "Overloaded": "eas_tw.errors",
             "PredictClient": "eas_tw.client",
             "ProtocolViolation": "eas_tw.errors",
             "Request": "eas_tw.body.request",
             "RequestFailed": "eas_tw.errors",
+            "Response": "eas_tw.response",
+            "ServerSentEvent": "eas_tw.body.server_sent_events",
+            "ServerSentEventParser": "eas_tw.body.server_sent_events",
             "StatusError": "eas_tw.errors",
+            "Stream": "eas_tw.streaming",
+            "StreamBroken": "eas_tw.errors",
             "StringRequest": "eas_tw.body.text",
             "StringResponse": "eas_tw.body.text",
             "TFRequest": "eas_tw.body.tf",
@@ -142,6 +162,7 @@ if not TYPE_CHECKING:
             "TorchRecResponse": "eas_tw.body.torchrec",
             "TorchRequest": "eas_tw.body.torch",
             "TorchResponse": "eas_tw.body.torch",
+            "body_decompressor": "eas_tw.body.piecewise",
         },
         deprecated={"Attempt": "AttemptResult", "Condition": "AttemptStatus"},
     )

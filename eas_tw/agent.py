@@ -14,24 +14,26 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
+from twisted.internet.address import HostnameAddress
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IConsumer
+from twisted.internet.interfaces import IConsumer, IPushProducer, ITransport
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
+from twisted.web.client import ResponseDone, ResponseFailed
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IClientRequest, IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IClientRequest, IResponse
 from zope.interface import implementer
 
-from eas_tw import ConfigError, PredictClient, StatusError
+from eas_tw import ConfigError, PredictClient
 from eas_tw.process_bound import ProcessBound
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
-    from twisted.internet.interfaces import IProducer, IProtocol
+    from twisted.internet.interfaces import IAddress, IProducer, IProtocol
     from twisted.web.iweb import IBodyProducer
 
-# The client sets these itself: they belong to the connection it chooses and to the body it signs (RFC 9112 §3.2, §6).
+    from eas_tw import Stream
+
 _NOT_FORWARDED = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 
 
@@ -63,28 +65,26 @@ class EasAgent(ProcessBound):
         """Send a request to a service (`IAgent`).
 
         Args:
-            method: `POST`; other methods are rejected, because PAI-EAS predictions are POST requests.
-            uri: `eas://service`, `eas://service/path` or `eas://group/service/path`, with an optional query. An
-                underscore may be written as a hyphen, because some URL libraries reject underscores in hosts.
-            headers: Headers of this request; `None` for none. Host, Content-Length, Transfer-Encoding and Connection
-                are ignored, because the client sets them.
-            bodyProducer: The body; `None` for an empty one. It is read completely before the request is sent, because
-                the signature covers it and a failover sends it again.
+            method: Such as `POST` or `GET`; not `CONNECT`.
+            uri: `eas://service`, `eas://service/path` or `eas://group/service/path`, with a query if need be. An
+                underscore may be written as a hyphen, which some URL libraries insist on.
+            headers: Of this request; Host and the like are the client's to say.
+            bodyProducer: The body; read whole, since the signature covers it and a failover sends it again.
 
         Returns:
-            A Deferred that fires with the response, of any status, once its body has been received. It fails as
-            `PredictClient.predict` does, and with `ConfigError` for an invalid URL or method. Cancelling it cancels
-            the call.
+            Fires with the response once its head is there, whatever its status; the body is delivered as it comes.
+            Fails as `PredictClient.predict` does, with `ConfigError` for a URL or method that is not one. Cancelling it
+            cancels the call.
         """
         try:
-            route = self._route(method, uri)
+            route = self._route(uri)
             fields = _fields(headers or Headers())
         except ConfigError:
             return fail()
         asked = _Asked(method, uri, headers or Headers())
         return Deferred.fromCoroutine(_exchange(route, fields, bodyProducer, asked))
 
-    def _route(self, method: bytes, uri: bytes) -> _Route:
+    def _route(self, uri: bytes) -> _Route:
         shown = uri.decode("ascii", "backslashreplace")
         try:
             parts = urlsplit(shown)
@@ -92,8 +92,6 @@ class EasAgent(ProcessBound):
             raise ConfigError(f"an EasAgent takes eas://service/path, got {shown!r}: {error}") from None
         if parts.scheme != "eas":
             raise ConfigError(f"an EasAgent takes eas://service/path, got {shown!r}")
-        if method != b"POST":
-            raise ConfigError(f"an EasAgent sends POST only, got {method.decode('ascii', 'replace')} {shown!r}")
         whole = parts.netloc + parts.path
         # Longest name first, so that `group/service` is matched before a service that is called `group`.
         for name in sorted(self._clients, key=len, reverse=True):
@@ -122,63 +120,110 @@ class _Asked:
     headers: Headers
 
 
-@frozen
-class _Body:
-    """A request with a body of bytes, whose parsed response is the tuple of status, headers and body."""
-
-    content: bytes
-
-    def to_string(self) -> bytes:
-        return self.content
-
-    def parse_response(self, content: bytes) -> bytes:
-        return content
-
-    def parse_answer(self, headers: Mapping[str, str], content: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        return HTTPStatus.OK, headers, content
-
-
 @implementer(IResponse)
 class _Response:
-    """A response whose body has been received completely (`IResponse`)."""
+    """A response whose body is read while it arrives (`IResponse`)."""
 
     version = (b"HTTP", 1, 1)
 
-    def __init__(self, asked: _Asked, code: int, headers: Headers, body: bytes) -> None:
+    def __init__(self, asked: _Asked, stream: Stream) -> None:
         self.request = asked
-        self.code = code
-        self.phrase = _phrase(code)
-        self.headers = headers
-        self.length = len(body)
+        self.code = stream.status
+        self.phrase = _phrase(stream.status)
+        self.headers = Headers({name: [value] for name, value in stream.headers.items()})
+        length = stream.headers.get("content-length", "")
+        self.length = int(length) if length.isascii() and length.isdigit() else UNKNOWN_LENGTH
         self.previousResponse: IResponse | None = None
-        self._body = body
+        self._stream = stream
 
     def deliverBody(self, protocol: IProtocol) -> None:
-        """Deliver the body to a protocol (`IResponse`)."""
-        protocol.makeConnection(_Delivered())  # type: ignore[arg-type]  # body readers call only these methods
-        if self._body:
-            protocol.dataReceived(self._body)
-        protocol.connectionLost(Failure(ResponseDone()))
+        """Give the body to a protocol, piece by piece (`IResponse`)."""
+        _Delivery(self._stream, protocol).begin()
 
     def setPreviousResponse(self, response: IResponse) -> None:
         """Store the response that preceded a redirect (`IResponse`)."""
         self.previousResponse = response
 
 
-class _Delivered:
-    """The transport given to body readers; every method does nothing, because the body is already in memory."""
+@implementer(ITransport, IPushProducer)
+class _Delivery:
+    """The transport of a body: reads the stream as fast as its protocol lets it."""
 
     disconnecting = False
 
-    def pauseProducing(self) -> None: ...
+    def __init__(self, stream: Stream, protocol: IProtocol) -> None:
+        self._stream = stream
+        self._protocol: IProtocol | None = protocol
+        self._is_paused = False
+        self._is_reading = False
 
-    def resumeProducing(self) -> None: ...
+    def begin(self) -> None:
+        """Connect the protocol and read the first piece."""
+        protocol = self._protocol
+        if protocol is not None:
+            protocol.makeConnection(self)
+            self._read()
 
-    def stopProducing(self) -> None: ...
+    def pauseProducing(self) -> None:
+        """Read no more for a while (`IPushProducer`)."""
+        self._is_paused = True
 
-    def loseConnection(self) -> None: ...
+    def resumeProducing(self) -> None:
+        """Go on reading (`IPushProducer`)."""
+        self._is_paused = False
+        self._read()
 
-    def abortConnection(self) -> None: ...
+    def stopProducing(self) -> None:
+        """Close the connection (`IProducer`)."""
+        self.loseConnection()
+
+    def loseConnection(self) -> None:
+        """Close the connection (`ITransport`)."""
+        self._stream.close()
+
+    def abortConnection(self) -> None:
+        """Close the connection, as Twisted's own transports of bodies can."""
+        self._stream.close()
+
+    def write(self, data: bytes) -> None:
+        """Ignore bytes: nothing is sent with a response (`ITransport`)."""
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:  # noqa: N802  the interface's name
+        """Ignore bytes (`ITransport`)."""
+
+    def getPeer(self) -> IAddress:  # noqa: N802
+        """Return no address: which instance answered is the client's business (`ITransport`)."""
+        return HostnameAddress(b"", 0)
+
+    def getHost(self) -> IAddress:  # noqa: N802
+        """Return no address (`ITransport`)."""
+        return HostnameAddress(b"", 0)
+
+    def _read(self) -> None:
+        # One read at a time, and a loop instead of a recursion: many pieces may be there already.
+        while not self._is_reading and not self._is_paused and self._protocol is not None:
+            self._is_reading = True
+            self._stream.next_piece().addCallbacks(self._took, self._broke)
+
+    def _took(self, piece: bytes) -> None:
+        self._is_reading = False
+        protocol = self._protocol
+        if protocol is None:
+            return
+        if piece:
+            protocol.dataReceived(piece)
+            self._read()
+        else:
+            self._end(Failure(ResponseDone()))
+
+    def _broke(self, failure: Failure) -> None:
+        self._is_reading = False
+        self._end(Failure(ResponseFailed([failure])))
+
+    def _end(self, reason: Failure) -> None:
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None:
+            protocol.connectionLost(reason)
 
 
 @implementer(IConsumer)
@@ -200,12 +245,16 @@ class _Collected:
 
 
 async def _exchange(route: _Route, fields: dict[str, str], producer: IBodyProducer | None, asked: _Asked) -> _Response:
-    request = _Body(b"" if producer is None else await _collect(producer))
-    try:
-        status, headers, body = await route.client.predict(request, path=route.path, query=route.query, headers=fields)
-    except StatusError as error:
-        status, headers, body = error.status, error.headers, error.body
-    return _Response(asked, status, Headers({name: [value] for name, value in headers.items()}), body)
+    body = b"" if producer is None else await _collect(producer)
+    opening = route.client.stream(
+        body,
+        method=asked.method.decode("ascii", "replace"),
+        path=route.path,
+        query=route.query or None,
+        headers=fields,
+        any_status=True,
+    )
+    return _Response(asked, await opening.open())
 
 
 async def _collect(producer: IBodyProducer) -> bytes:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from eas_tw.body.piecewise import decompressor_of
-from eas_tw.body.server_sent_events import EventParser, LineSplitter
+from eas_tw.body.piecewise import body_decompressor
+from eas_tw.body.server_sent_events import LineSplitter, ServerSentEventParser
 from eas_tw.net.http1 import text_headers
 
 if TYPE_CHECKING:
@@ -50,7 +50,11 @@ class Stream:
         self.status = body.status
         self.headers = text_headers(body.head)
         self.instance = instance
-        self._decompressor = decompressor_of(self.headers.get("content-encoding", ""))
+        self._decompressor = body_decompressor(self.headers.get("content-encoding", ""))
+
+    def adapted(self, wait: Wait) -> Stream:
+        """Return the same stream for coroutines that await in another way; for adapters."""
+        return Stream(self._body, self.instance, wait)
 
     def __repr__(self) -> str:
         state = "open" if self._body.outcome is None else str(self._body.outcome)
@@ -108,7 +112,7 @@ class Stream:
             StreamBroken: The stream broke.
             BodyError: An event is larger than `max_event_bytes`, or the body cannot be decompressed.
         """
-        parser = EventParser(max_event_bytes)
+        parser = ServerSentEventParser(max_event_bytes)
         async for piece in self._chunks():
             for event in parser.feed(piece):
                 yield event

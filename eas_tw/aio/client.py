@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import treq.client  # noqa: F401  imported now, because an import in the first `init` would block the loop
 from twisted.internet.task import Clock
 
-from eas_tw import ClientClosed, ConfigError, NoInstances
+from eas_tw import ClientClosed, ConfigError, NoInstances, OpeningStream
 from eas_tw.aio.running import enter, leave
 from eas_tw.deferred_settings import DeferredSettings
 from eas_tw.telemetry.stdlib_logging import forward_logs
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     import eas_tw
+    from eas_tw import Response, Stream
 
 T = TypeVar("T")
 
@@ -132,7 +133,42 @@ class PredictClient(DeferredSettings):
             self._predict(request, timeout_s=timeout_s, path=path, query=query, headers=headers, idempotent=idempotent)
         )
 
-    # -- properties
+    async def request(self, method: str, path: str = "", **options: Any) -> Response:
+        """Send a request of any method, and return whatever status the service answers with.
+
+        Args:
+            method: Such as `GET`; not `CONNECT`.
+            path: Below the service's path, percent-encoded, such as `v1/models`.
+            options: `body`, `query`, `headers`, `timeout_s` and `idempotent` of `eas_tw.PredictClient.request`.
+
+        Raises:
+            EasError: As the Deferred of `eas_tw.PredictClient.request` fails.
+        """
+        return await self._wait(self._client_here().request(method, path, **options))
+
+    def stream(self, request: Any = b"", **options: Any) -> OpeningStream:
+        """Send a request and read its response while it arrives.
+
+            async with client.stream({"model": "m", "stream": True}, path="v1/chat/completions") as stream:
+                async for event in stream.events():
+                    ...
+
+        Cancelling the task that reads closes the connection.
+
+        Args:
+            request: A dict or list (sent as JSON), text, bytes, any buffer, or any object with `to_string()`.
+            options: The other arguments of `eas_tw.PredictClient.stream`.
+
+        Returns:
+            An async context manager of the `Stream`, which may be awaited, too.
+        """
+
+        def begin() -> Deferred[Stream]:
+            return self._client_here().stream(request, **options).open().addCallback(self._adapted)
+
+        return OpeningStream(begin, self._wait)
+
+    # -- what it shows
 
     @property
     def client(self) -> eas_tw.PredictClient:
@@ -162,6 +198,15 @@ class PredictClient(DeferredSettings):
         forward_logs()
         self._loop = loop
         return client
+
+    def _client_here(self) -> eas_tw.PredictClient:
+        """Return the client, which can be used on its own loop only."""
+        if asyncio.get_running_loop() is not self._loop or self._client is None:
+            raise self._unusable()
+        return self._client
+
+    def _adapted(self, stream: Stream) -> Stream:
+        return stream.adapted(self._wait)
 
     def _unusable(self) -> Exception:
         if self._closing is not None:

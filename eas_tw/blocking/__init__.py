@@ -28,6 +28,8 @@ from eas_tw import (
     OnnxDataHelper,
     OnnxRequest,
     OnnxResponse,
+    Response,
+    ServerSentEvent,
     TFRequest,
     TFResponse,
     TorchRecRequest,
@@ -37,6 +39,7 @@ from eas_tw import (
 )
 from eas_tw.blocking.client import PredictClient
 from eas_tw.blocking.errors import PredictException
+from eas_tw.blocking.stream import Stream
 from eas_tw.blocking.text import StringRequest, StringResponse
 
 __all__ = [
@@ -60,6 +63,9 @@ __all__ = [
     "OnnxResponse",
     "PredictClient",
     "PredictException",
+    "Response",
+    "ServerSentEvent",
+    "Stream",
     "StringRequest",
     "StringResponse",
     "TFRequest",

@@ -18,6 +18,7 @@ import eas_tw
 from eas_tw import ClientConfig, ConfigError, EasError
 from eas_tw.blocking.errors import as_predict_exception
 from eas_tw.blocking.loop import Loop, own_loop
+from eas_tw.blocking.stream import Stream
 from eas_tw.blocking.text import StringRequest
 from eas_tw.deferred_settings import DeferredSettings
 from eas_tw.display import shown
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from twisted.internet.defer import Deferred
+
+    from eas_tw import Response
 
 _FIRST_LIST_WITHIN_S = 5.0
 """The default of `init_timeout_s`, in seconds; the official SDK's first call waits as long for the list."""
@@ -176,7 +179,57 @@ class PredictClient(DeferredSettings):
         except EasError as error:
             raise as_predict_exception(error) from error
 
+    def request(self, method: str, path: str = "", **options: Any) -> Response:
+        """Send a request of any method, wait, and return whatever status the service answers with.
+
+        Args:
+            method: Such as `GET`; not `CONNECT`.
+            path: Below the service's path, percent-encoded, such as `v1/models`.
+            options: `body`, `query`, `headers`, `timeout_s` and `idempotent` of `eas_tw.PredictClient.request`.
+
+        Raises:
+            PredictException: There is no response.
+            RuntimeError: Called in the reactor's own thread.
+        """
+        try:
+            client = self._ready_client()
+            response: Response = self._loop.run(lambda: client.request(method, path, **options))
+        except EasError as error:
+            raise as_predict_exception(error) from error
+        return response
+
+    def stream(self, request: Any = b"", **options: Any) -> Stream:
+        """Send a request, wait for the head of its response, and read the body while it arrives.
+
+            with client.stream({"model": "m", "stream": True}, path="v1/chat/completions") as stream:
+                for event in stream.events():
+                    ...
+
+        Args:
+            request: A dict or list (sent as JSON), text, bytes, any buffer, or any object with `to_string()`.
+            options: The other arguments of `eas_tw.PredictClient.stream`.
+
+        Returns:
+            The stream, a context manager that closes it.
+
+        Raises:
+            PredictException: There is no response, or its status is not from 200 to 299.
+            RuntimeError: Called in the reactor's own thread.
+        """
+        try:
+            client = self._ready_client()
+            stream = self._loop.run(lambda: client.stream(request, **options).open())
+        except EasError as error:
+            raise as_predict_exception(error) from error
+        return Stream(stream, self._loop.run)
+
     # -- threads and processes
+
+    def _ready_client(self) -> eas_tw.PredictClient:
+        client = self._client_here()
+        if not client.is_ready:
+            self._loop.run(client.init)
+        return client
 
     def _current_client(self) -> eas_tw.PredictClient:
         return self._client_here()

@@ -30,8 +30,8 @@ class Decompressor(Protocol):
         """Return the rest at the end of the body; raises `BodyError` if the body is truncated."""
 
 
-def decompressor_of(coding: str) -> Decompressor | None:
-    """Return the decompressor of a Content-Encoding; `None` for a body that is not compressed.
+def body_decompressor(coding: str) -> Decompressor | None:
+    """The decompressor of a Content-Encoding; `None` for a body that is not compressed.
 
     Raises:
         BodyError: The coding is not supported in streams, or it needs the extra `compression`.

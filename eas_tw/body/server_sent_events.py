@@ -77,8 +77,8 @@ class LineSplitter:
         return [rest] if rest else []
 
 
-class EventParser:
-    """Parses the pieces of a stream to events.
+class ServerSentEventParser:
+    """Turns the pieces of a stream into events.
 
     Args:
         max_event_bytes: Bound on one event: on its data, and on an unfinished line.

@@ -224,7 +224,7 @@ class TestEasAgent:
         [
             (b"POST", b"http://echo/", "takes eas://service/path"),
             (b"POST", b"eas://[echo/", "takes eas://service/path"),
-            (b"GET", b"eas://echo/", "are POSTed, got GET"),
+            (b"CONNECT", b"eas://echo/", "not CONNECT"),
             (b"POST", b"eas://other/", "there is echo"),
             (b"POST", b"eas://echoes/", "there is echo"),
         ],
