@@ -105,7 +105,7 @@ def test_numbers_of_numpy_are_numbers(name: str) -> None:
         ({"attempt_timeout_s": 0}, "attempt_timeout_s must be a number > 0, or None, got 0"),
         ({"balancer": ["wrr"]}, "balancer must be one of 'wrr', 'p2c', got ['wrr']"),
         ({"balancer": np.array(["wrr", "p2c"])}, "balancer must be one of 'wrr', 'p2c', got array(['wrr', 'p2c']"),
-        ({"auth": 10**400}, "auth must be one of 'signature', 'token', got an integer of about 401 digits"),
+        ({"auth": 10**400}, "auth must be one of 'signature', 'token', 'bearer', got an integer of about 401 digits"),
         ({"compress": 5}, "compress must be one of 'gzip'"),
         ({"discovery_path": 5}, 'discovery_path must look like "/…/{service}", got 5'),
         ({"discovery_path": "/x/{service}/{other}"}, 'discovery_path must look like "/…/{service}"'),

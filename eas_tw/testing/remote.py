@@ -163,8 +163,8 @@ class Remote:
 
         Args:
             instance_id: The instance's id.
-            grace_s: The time in seconds between unregistering and stopping, as when EAS scales in; `None` to stop at
-                once.
+            grace_s: The maximum time, in whole seconds, 0–3600, to finish accepted requests: the instance leaves the
+                list at once, and ends after this time, as when EAS scales in. `None` to end it at once.
         """
         self.ask("DELETE", self._path(instance_id), grace_s=grace_s)
 
@@ -257,9 +257,9 @@ class Remote:
         """Open a stream of the simulator's events.
 
         Args:
-            rate: The maximum number of events per second.
-            last_event_id: The `last_event_id` of another stream, after whose last event this one continues; empty to
-                start with new events.
+            rate: The maximum number of requests per second that are reported, ≥ 0; failed requests have priority.
+            last_event_id: The `last_event_id` of an earlier stream, after whose last event this stream continues; empty
+                to start with new events.
         """
         return EventStream(self._where, rate, last_event_id)
 
