@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Between the two sizes that were measured: the built-in MD5 is faster at 64 bytes, OpenSSL at 1 KiB.
 _SHORT_BYTES = 512
 
 

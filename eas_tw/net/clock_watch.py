@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LONGEST_S = 1.0
 """The longest time in seconds between two checks; one costs a few microseconds."""
 
+# The thread needs some microseconds to end; a bound keeps `close` from waiting for a thread that is stuck.
 _JOIN_WITHIN_S = 1.0
 
 _log = Logger(namespace="eas_tw.client")

@@ -38,11 +38,13 @@ _log = Logger(namespace="eas_tw.discovery")
 
 DOCUMENTED_PATH = "/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{service}"
 NEWER_PATH = "/api/v1/servicediscovery/upstreams/{service}"
+# The documented path is asked first; on a 404 the newer one, and then the one that worked (docs/design/decisions.md).
 PATHS = (DOCUMENTED_PATH, NEWER_PATH)
 
 _NOT_FOUND = 404
 # A first poll that fails is repeated soon, since `init` waits for it; the pause doubles up to `interval_s`.
 _FIRST_RETRY_S = 0.1
+# One server is enough for a poll, so the rest of a longer list need not be parsed.
 _SERVERS_BYTES = 2**16
 _NUMBERS = re.compile(r"-?\d+")
 

@@ -46,7 +46,7 @@ _BODILESS = (204, 304)
 _FIRST_STATUS, _FIRST_FINAL, _LAST_STATUS = 100, 200, 599
 # A server may send any number of 1xx responses (RFC 9110 §15.2); a bound stops one that sends nothing else.
 _MAX_INTERIM = 16
-# A chunk's size line and extensions are framing: more than this for each piece of a body counts as an attack.
+# A chunk's size line and extensions are framing: more than this for each piece of a body is a violation.
 _CHUNK_OVERHEAD_BYTES = 64
 _FIRST_WRITE_BYTES = 2**16
 """Bytes of a body that are written together with its head; the transport writes the rest later."""

@@ -23,6 +23,7 @@ _STEP_S = 0.1
 _TICK_S = 0.001
 """The least wait in seconds for the rest of a timer, since two clocks never agree to the last digit."""
 
+# The least number of calls between two removals of finished ones.
 _SOON_KEPT = 64
 
 

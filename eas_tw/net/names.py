@@ -36,6 +36,7 @@ _SLOW_S = 1.0
 _SLOW_SHARE = 1 / 3
 """With known addresses, a look-up that takes longer than this share of the time for a connection is not waited for."""
 
+# A client has few host names, but an address server may list different ones in each reply: a bound on the memory.
 _NAMES_KEPT = 32
 
 

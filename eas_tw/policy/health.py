@@ -60,7 +60,7 @@ _SILENCES = frozenset({AttemptStatus.ATTEMPT_TIMEOUT, AttemptStatus.UNRESPONSIVE
 _SERVER_ERROR = range(500, 600)
 # The length of an ejection is multiplied by 1 to 1.5, so that clients do not probe an instance all at once.
 _JITTER = 0.5
-# Certain failures start short: the probe of a dead instance fails at once, and its return should be noticed soon.
+# Short, because one probe a second costs little, and the return of the instance should be noticed soon.
 _CERTAIN_BASE_S = 1.0
 
 

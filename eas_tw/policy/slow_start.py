@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Key = tuple[str, int]
 
+# The first step is Envoy's minimum of 10 %. Each step adds the instances to the balancer again, which has a cost.
 STEPS = 10
 
 

@@ -41,7 +41,6 @@ RETIRED: dict[str, tuple[str, ...]] = {
         "docs/design/decisions.md",  # of numbers
         "simulator/control_plane.py",  # the name of a random stream: another one would change every seed
         "simulator/expectations.py",  # of numbers
-        "eas_tw/policy/outliers.py",  # of numbers
         "tests/net/test_disk_copy.py",  # of a file
         "tests/policy/test_rotation.py",  # left where it is
     ),
