@@ -27,7 +27,7 @@ def check_advertise(given: Any) -> str:
     is_name = isinstance(text, str) and (not text or _NAME.fullmatch(text) is not None)
     if not isinstance(text, str) or not (is_name or _is_address(text)) or is_wildcard(text, empty=False):
         raise SpecError(
-            "advertise must be a name or an address that others can connect to, without a port, such as simulator or "
+            "advertise must be a host name or an address that clients can reach, without a port, such as simulator or "
             f"192.168.1.5, got {given!r}"
         )
     return text

@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 _OUTPUT_FAILS = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
 COMMANDS = {
     "serve": "run the simulator",
-    "demo": "a real client against a fleet that crashes",
+    "demo": "run a real client against a fleet with faults",
     "check": "validate a scenario",
-    "status": "a running simulator at a glance",
-    "instances": "look at instances; crash, hang, drain, restart, reweigh them",
-    "faults": "look at the faults at work, add and remove them",
-    "requests": "what reached the instances",
-    "reset": "a running simulator back to its beginning",
-    "record": "forward requests to a real service, and record what passes",
-    "openapi": "print the admin API's document",
-    "simulate": "one seed of the virtual world",
-    "soak": "many seeds, on several processes",
-    "replay": "a plan from a file",
-    "shrink": "the smallest plan with which a seed fails",
+    "status": "show a summary of a running simulator",
+    "instances": "list instances, and crash, hang, drain, restart or reweigh them",
+    "faults": "list, add and remove faults",
+    "requests": "list the requests that reached instances",
+    "reset": "return a running simulator to its initial state",
+    "record": "forward requests to a real service, and record them with their responses",
+    "openapi": "print the OpenAPI document of the admin API",
+    "simulate": "run one seed of the simulation",
+    "soak": "run many seeds on several processes",
+    "replay": "run a plan from a file",
+    "shrink": "find the smallest plan with which a seed fails",
 }
 
 
@@ -96,7 +96,7 @@ class _SimulatorVersion(argparse.Action):
 
 def _parser(chosen: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m simulator", description="A fake PAI-EAS. Without a command: serve.", allow_abbrev=False
+        prog="python -m simulator", description="A PAI-EAS simulator. Without a command: serve.", allow_abbrev=False
     )
     parser.add_argument("--version", action=_SimulatorVersion, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -127,8 +127,8 @@ class Metric:
 
 METRICS: dict[str, Metric] = {
     "calls": Metric("calls that were made", lambda a, _: len(a.calls)),
-    "answered": Metric("calls with a right answer", lambda a, _: len(a.calls) - len(a.lost)),
-    "lost": Metric("calls that failed or got a wrong answer", lambda a, _: len(a.lost)),
+    "answered": Metric("calls with a correct response", lambda a, _: len(a.calls) - len(a.lost)),
+    "lost": Metric("calls that failed or got a wrong response", lambda a, _: len(a.lost)),
     "lost_ratio": Metric("share of the calls that is lost, 0–1", lambda a, _: _ratio(len(a.lost), len(a.calls))),
     "problem": Metric(
         "lost calls whose problem begins with `of`",
@@ -145,28 +145,28 @@ METRICS: dict[str, Metric] = {
         "an instance's id",
     ),
     "requests_per_call": Metric(
-        "how much the calls were amplified", lambda a, _: _ratio(len(a.requests), len(a.calls))
+        "requests that reached instances, divided by the calls", lambda a, _: _ratio(len(a.requests), len(a.calls))
     ),
     "status": Metric(
-        "requests that were answered with the status `of`; 0 for not at all",
+        "requests that were answered with the status `of`; 0 for no response",
         lambda a, of: sum(str(request.status) == of for request in a.requests),
         "an HTTP status",
     ),
     "retries": Metric("attempts beyond the first of each call", lambda a, _: a.retries, has_window=False),
     "discovery_requests": Metric("discovery requests", lambda a, _: a.discovery_requests, has_window=False),
     "discovery_refused": Metric(
-        "discovery replies the client did not accept, or those for the reason `of`",
+        "discovery replies that the client rejected, or those for the reason `of`",
         lambda a, of: a.discovery_refused[of] if of else a.discovery_refused.total(),
         "a reason",
         has_window=False,
     ),
     "ready_s": Metric(
-        "when the client had its first list; a million for never",
+        "seconds until the client had its first list; a million if it never had one",
         lambda a, _: 1e6 if a.ready_s is None else a.ready_s,
         has_window=False,
     ),
     "known": Metric("instances in the client's list at the end", lambda a, _: a.known, has_window=False),
-    "ejected": Metric("instances the client left out at the end", lambda a, _: a.ejected, has_window=False),
+    "ejected": Metric("instances that the client had ejected at the end", lambda a, _: a.ejected, has_window=False),
 }
 
 

@@ -17,26 +17,28 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MOST = 10**9
-_NAME = Attribute("name", "", "its name; made up when empty", "string", high=100)
-_PROBABILITY = Attribute("probability", 1.0, "probability to strike each time it could", high=1)
+_NAME = Attribute("name", "", "name; generated when empty", "string", high=100)
+_PROBABILITY = Attribute("probability", 1.0, "probability to apply at each opportunity", high=1)
 _TIMES = Attribute(
     "times",
     None,
-    "how often it strikes before it ends; null for no end",
+    "number of activations after which it ends; null for no limit",
     "integer",
     low=1,
     high=_MOST,
     is_optional=True,
 )
-_SKIP = Attribute("skip", 0, "how many times it could strike first pass unharmed", "integer", high=_MOST)
-_DURATION = Attribute("duration_s", None, "until it ends; null for ever", unit="seconds", high=DAY_S, is_optional=True)
+_SKIP = Attribute("skip", 0, "number of first opportunities at which it does not apply", "integer", high=_MOST)
+_DURATION = Attribute(
+    "duration_s", None, "until it ends; null for no limit", unit="seconds", high=DAY_S, is_optional=True
+)
 WHEN = (_NAME, _PROBABILITY, _TIMES, _SKIP, _DURATION)
 """The attributes that every fault has beside its type, target and own attributes."""
 
 _PLACES = {
-    "service": "of this service; of `group/service` the whole name",
-    "instance": "this instance; without it all of the service",
-    "zone": "the instances in this zone; without it all",
+    "service": "the service; for `group/service` the whole name",
+    "instance": "the instance; without it all of the service",
+    "zone": "the zone whose instances are affected; without it all",
 }
 
 

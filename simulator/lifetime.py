@@ -55,7 +55,7 @@ class Lifetime:
             try:
                 begin()
             except Exception:  # noqa: BLE001  half of what should run is worse than nothing
-                _log.failure("the simulator could not begin, by a bug")
+                _log.failure("a bug kept the simulator from starting")
                 self.end(_BUG)
 
         self._reactor.callWhenRunning(running)

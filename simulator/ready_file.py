@@ -119,15 +119,15 @@ class ReadyFile:
         with self.path.open("rb") as file:
             content = _read(file.fileno())
         if content is None:
-            raise self._failed("there is another file, which is no ready file; remove it or name another path")
-        raise self._failed(f"a simulator that runs has written it (pid {content.get('pid')}, {content.get('url')})")
+            raise self._failed("there is another file, which is not a ready file; remove it or name another path")
+        raise self._failed(f"it belongs to a running simulator (pid {content.get('pid')}, {content.get('url')})")
 
     def _place(self, draft: str) -> None:
         """Link the draft to the final name; a link fails if the name exists, while a rename would replace the file."""
         try:
             os.link(draft, self.path)
         except FileExistsError:
-            raise self._failed("something else has been written there meanwhile") from None
+            raise self._failed("another file has been written there meanwhile") from None
         except OSError as error:
             if error.errno not in _CANNOT_LINK:
                 raise

@@ -46,7 +46,7 @@ def check(method: str, target: str, version: str, headers: MutableMapping[str, s
     if version not in ("1.1", "1.0"):
         raise RefusedRequest(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"HTTP/{version} is not supported")
     if method == "CONNECT":
-        raise RefusedRequest(HTTPStatus.NOT_IMPLEMENTED, "CONNECT is not supported: this is no proxy")
+        raise RefusedRequest(HTTPStatus.NOT_IMPLEMENTED, "CONNECT is not supported: this server is not a proxy")
     if "transfer-encoding" in headers and headers["transfer-encoding"].strip().lower() != "chunked":
         raise RefusedRequest(HTTPStatus.NOT_IMPLEMENTED, "the only Transfer-Encoding that is supported is chunked")
     if int(headers.get("content-length", 0)) > MAX_BODY_BYTES:

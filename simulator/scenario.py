@@ -80,7 +80,7 @@ def read(path: Path) -> Scenario:
         given = tomllib.loads(find(path).read_text("utf-8"))
     except FileNotFoundError as error:
         names = ", ".join(found.stem for found in gallery())
-        raise ScenarioError(f"{path}: no such file, and no such story in the gallery ({names})") from error
+        raise ScenarioError(f"{path}: no such file, and no built-in scenario of that name ({names})") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ScenarioError(f"{path}: {error}") from error
     try:

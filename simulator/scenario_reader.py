@@ -165,11 +165,11 @@ def _expectation(path: str, row: dict[str, Any], roster: Roster) -> Expectation:
     metric = METRICS[what]
     of = str(row.get("of", ""))
     if of and not metric.of:
-        fail(f"{path}.of", f"{what} is not of anything")
+        fail(f"{path}.of", f"{what} takes no of")
     if of and metric.of == "an instance's id" and not any(of in seen for seen in roster.ever.values()):
         wrong(f"{path}.of", "an instance that exists at some time", of)
     if not metric.has_window and ("from_s" in row or "until_s" in row):
-        fail(path, f"{what} is of the whole story; it takes no from_s and no until_s")
+        fail(path, f"{what} counts over the whole scenario; it takes no from_s and no until_s")
     low, high = (_bound(path, row, name) for name in ("min", "max"))
     if "is" in row:
         low = high = _bound(path, row, "is")

@@ -91,7 +91,7 @@ def serve(
         port = error.port if isinstance(error, CannotListenError) else options.port
         return say(f"cannot listen on {bracketed(options.host)}:{port}: {_why(error)}", UNAVAILABLE)
     if not options.host.startswith(_LOOPBACK):
-        print(f"simulator: WARNING: {options.host} is not loopback; others can reach it", file=sys.stderr)
+        print(f"simulator: WARNING: {options.host} is not loopback; other machines can reach it", file=sys.stderr)
 
     lifetime = Lifetime(reactor, world.stop, ready_file.discard if ready_file else lambda: None)
     return lifetime.run(lambda: _begin(options, world, steps, lifetime, ready_file, show_token=show_token))

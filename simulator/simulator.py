@@ -79,9 +79,7 @@ class Simulator(TwistedService):
         instance_port: int = 0,
     ) -> None:
         if spread_ips and (advertise or instance_port):
-            raise SpecError(
-                "spread_ips gives each instance an address of its own; it excludes advertise and instance_port"
-            )
+            raise SpecError("spread_ips gives each instance its own address; it excludes advertise and instance_port")
 
         self.reactor = reactor
         self.seed = seed

@@ -125,30 +125,30 @@ def _heal(world: Simulator, step: TimelineStep) -> None:
 
 
 VERBS: dict[str, Verb] = {
-    "say": Verb("nothing; only tell", (), lambda _, __: None),
+    "say": Verb("do nothing; the step only has a text", (), lambda _, __: None),
     "crash": _each("reset all connections, refuse new ones", lambda i, _: i.crash()),
     "restart": _each("run again, on the same address", lambda i, _: i.restart()),
-    "hang": _each("accept and read, and answer nothing", lambda i, _: i.hang()),
-    "resume": _each("go on, with what was asked meanwhile", lambda i, _: i.resume()),
-    "drain": _each("finish what has begun, take nothing new; the list stays", lambda i, _: i.drain()),
+    "hang": _each("accept and read, but answer nothing", lambda i, _: i.hang()),
+    "resume": _each("run again, and answer the requests read in the meantime", lambda i, _: i.resume()),
+    "drain": _each("finish accepted requests, refuse new connections; stay in the list", lambda i, _: i.drain()),
     "terminate": _each(
-        "scale in: leave the list, finish within `grace_s`, end",
+        "scale in: leave the list, finish within `grace_s`, stop",
         lambda i, step: i.service.terminate(i.id, step.grace_s),
         "grace_s",
     ),
-    "remove": _each("end at once, and leave the list", lambda i, _: i.service.remove_instance(i.id)),
-    "register": _each("be in the list", lambda i, _: _set(i, registered=True)),
-    "deregister": _each("leave the list, and run on", lambda i, _: _set(i, registered=False)),
-    "reweigh": _each("have another `weight` in the list", lambda i, step: _set(i, weight=step.weight), "weight"),
-    "add": Verb("`count` new instances of `weight`", ("service", "count", "weight"), _add),
+    "remove": _each("stop immediately, and leave the list", lambda i, _: i.service.remove_instance(i.id)),
+    "register": _each("join the list", lambda i, _: _set(i, registered=True)),
+    "deregister": _each("leave the list, but continue to run", lambda i, _: _set(i, registered=False)),
+    "reweigh": _each("get another `weight` in the list", lambda i, step: _set(i, weight=step.weight), "weight"),
+    "add": Verb("start `count` instances with `weight`", ("service", "count", "weight"), _add),
     "replace": Verb(
-        "the whole fleet is another one, on other addresses",
+        "replace all instances by new ones on other addresses",
         ("service",),
         lambda world, step: _service(world, step).replace(),
     ),
-    "fault": Verb("put `fault` to work", ("fault",), lambda world, step: world.faults.add(step.fault)),  # type: ignore[arg-type]
-    "heal": Verb("end the fault of that `name`, or all", ("name",), _heal),
-    "traffic": Verb("the demo's client makes `calls_per_s` from now on", ("calls_per_s",)),
+    "fault": Verb("add `fault`", ("fault",), lambda world, step: world.faults.add(step.fault)),  # type: ignore[arg-type]
+    "heal": Verb("remove the fault of that `name`, or all", ("name",), _heal),
+    "traffic": Verb("change the rate of the demo's client to `calls_per_s`", ("calls_per_s",)),
 }
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="a scenario, or the name of one in the gallery")
+    parser.add_argument("file", type=Path, metavar="FILE", help="scenario file, or the name of a built-in scenario")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     except scenario.ScenarioError as error:
         return say(error, BAD_SCENARIO)
     print(
-        f"{options.file}: good; {len(found.services)} services, {len(found.timeline)} steps, "
+        f"{options.file}: valid; {len(found.services)} services, {len(found.timeline)} steps, "
         f"{len(found.expectations)} expectations"
     )
     if found.title:

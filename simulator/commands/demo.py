@@ -18,10 +18,14 @@ DEFAULT_SEED = 7
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "--scenario", type=Path, default=None, metavar="FILE.toml|NAME", help="play this one; its expectations decide"
+        "--scenario",
+        type=Path,
+        default=None,
+        metavar="FILE.toml|NAME",
+        help="scenario to play; its expectations decide the exit code",
     )
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    parser.add_argument("--seed", type=int, default=None, help="of every random draw")
+    parser.add_argument("--json", action="store_true", help="print the result as one line of JSON at the end")
+    parser.add_argument("--seed", type=int, default=None, help="seed of all random draws")
 
 
 def run(options: argparse.Namespace) -> int:

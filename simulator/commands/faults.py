@@ -21,18 +21,24 @@ _WHEN = {"name": str, "probability": float, "times": int, "skip": int, "duration
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     verb = verbs(parser)
-    verb("types", "what can go wrong")
-    verb("clear", "end all")
-    verb("remove", "end some").add_argument("names", nargs="+", metavar="NAME")
-    add = verb("add", "put one to work")
+    verb("types", "list the fault types")
+    verb("clear", "remove all faults")
+    verb("remove", "remove faults by name").add_argument("names", nargs="+", metavar="NAME")
+    add = verb("add", "add a fault")
     add.add_argument("type", choices=sorted({*ON_INSTANCES, *ON_DISCOVERY}), metavar="TYPE")
     add.add_argument(
-        "--set", type=_attribute, nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="what it takes"
+        "--set",
+        type=_attribute,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="attribute of the fault; may be repeated",
     )
-    add.add_argument("--discovery", action="store_true", help="on discovery")
-    add.add_argument("--service", help="of this service")
-    add.add_argument("--instance", help="on this instance")
-    add.add_argument("--zone", help="on the instances of this zone")
+    add.add_argument("--discovery", action="store_true", help="target discovery")
+    add.add_argument("--service", help="target this service")
+    add.add_argument("--instance", help="target this instance")
+    add.add_argument("--zone", help="target the instances of this zone")
     for name, kind in _WHEN.items():
         add.add_argument(f"--{name}", type=kind)
 

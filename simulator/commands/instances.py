@@ -22,12 +22,12 @@ _CHANGES: dict[str, dict[str, Any]] = {
 }
 _SAYS = {
     "crash": "reset its connections and refuse new ones",
-    "hang": "accept and say nothing",
-    "drain": "finish what has begun and take nothing new",
+    "hang": "accept and read, but answer nothing",
+    "drain": "finish accepted requests, and refuse new connections",
     "restart": "run again, on the same address",
-    "register": "let discovery list it",
-    "deregister": "let discovery list it no longer",
-    "remove": "end it for good",
+    "register": "register it with discovery",
+    "deregister": "remove it from discovery",
+    "remove": "stop and remove it",
 }
 _COLUMNS = ("id", "address", "state", "listed", "weight", "connections", "in flight", "requests", "failures")
 
@@ -37,10 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verb = verbs(parser)
     for name, says in _SAYS.items():
         verb(name, says).add_argument("ids", nargs="+", metavar="ID")
-    weight = verb("weight", "what discovery says of it")
+    weight = verb("weight", "weight in discovery replies")
     weight.add_argument("weight", type=float, metavar="WEIGHT")
     weight.add_argument("ids", nargs="+", metavar="ID")
-    add = verb("add", "start one more")
+    add = verb("add", "start one more instance")
     add.add_argument("service", metavar="SERVICE")
     add.add_argument("weight", nargs="?", type=float, default=100, metavar="WEIGHT")
 

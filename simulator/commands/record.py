@@ -20,15 +20,21 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add = parser.add_argument
-    add("url", type=_forward, metavar="URL", help="the service's own, such as http://HOST/api/predict/SERVICE")
-    add("output", type=Path, metavar="FILE.toml", help="the recording; must not exist")
-    add("--service", default="", metavar="NAME", help="the service's name (default: the end of URL)")
-    add("--token", default=os.environ.get("EAS_TOKEN", ""), help="the service's token (default: $EAS_TOKEN)")
+    add("url", type=_forward, metavar="URL", help="URL of the real service, such as http://HOST/api/predict/SERVICE")
+    add("output", type=Path, metavar="FILE.toml", help="file to write; must not exist")
+    add("--service", default="", metavar="NAME", help="name of the service (default: the last part of URL)")
+    add("--token", default=os.environ.get("EAS_TOKEN", ""), help="token of the service (default: $EAS_TOKEN)")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add("--port", type=port, default=8780, help="to listen on; 0 picks (default: %(default)s)")
-    add("--ready-file", type=Path, default=None, metavar="PATH", help="write addresses there when all listens")
-    add("--until-eof", action="store_true", help="end when standard input does: with whoever started it")
-    add("--log-format", choices=("text", "json"), default="text", help="of the log (default: %(default)s)")
+    add("--port", type=port, default=8780, help="port to listen on; 0 for any that is free (default: %(default)s)")
+    add(
+        "--ready-file",
+        type=Path,
+        default=None,
+        metavar="PATH",
+        help="file to which the addresses are written when everything listens",
+    )
+    add("--until-eof", action="store_true", help="end when standard input is closed, as when the parent process ends")
+    add("--log-format", choices=("text", "json"), default="text", help="level of the log (default: %(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:

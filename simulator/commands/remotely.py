@@ -18,7 +18,7 @@ VARIABLE = "EAS_SIMULATOR_URL"
 
 def add_url(parser: argparse.ArgumentParser) -> None:
     """Declare `--url` and `--json`."""
-    parser.add_argument("--url", help=f"its endpoint (default: ${VARIABLE}, else {DEFAULT_URL})")
+    parser.add_argument("--url", help=f"endpoint of the simulator (default: ${VARIABLE}, else {DEFAULT_URL})")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -30,7 +30,7 @@ def verbs(parser: argparse.ArgumentParser) -> Callable[..., argparse.ArgumentPar
     def add(name: str, says: str) -> argparse.ArgumentParser:
         verb = make(name, help=says, description=f"{says[0].upper()}{says[1:]}.", allow_abbrev=False)
         # SUPPRESS keeps the value that was given before the verb when the option is not repeated after it.
-        verb.add_argument("--url", default=argparse.SUPPRESS, help="its endpoint")
+        verb.add_argument("--url", default=argparse.SUPPRESS, help="endpoint of the simulator")
         verb.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
         return verb
 

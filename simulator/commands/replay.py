@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="a plan")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.add_argument("file", type=Path, metavar="FILE", help="plan file, as written by shrink")
+    parser.add_argument("--json", action="store_true", help="print the result as one line of JSON at the end")
 
 
 def run(options: argparse.Namespace) -> int:

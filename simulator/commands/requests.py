@@ -21,9 +21,11 @@ _MOST = 100_000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_url(parser)
-    parser.add_argument("--limit", type=int, default=20, metavar="N", help="how many (default: %(default)s)")
-    parser.add_argument("--follow", action="store_true", help="go on until interrupted")
-    parser.add_argument("--count", action="store_true", help="print only how many")
+    parser.add_argument(
+        "--limit", type=int, default=20, metavar="N", help="number of requests to print (default: %(default)s)"
+    )
+    parser.add_argument("--follow", action="store_true", help="print new requests until interrupted")
+    parser.add_argument("--count", action="store_true", help="print only the number of requests")
     for name in _FILTERS:
         parser.add_argument(f"--{name}", help=f"only of this {name}" + (", such as 450 or 5xx" * (name == "status")))
 

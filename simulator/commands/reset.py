@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_url(parser)
-    parser.add_argument("--seed", type=int, default=None, help="another one; the last one when not given")
+    parser.add_argument("--seed", type=int, default=None, help="new seed (default: the present one)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -23,6 +23,6 @@ def run(options: argparse.Namespace) -> int:
 
     def work(remote: Remote) -> None:
         seed = remote.reset(options.seed)
-        show(options, {"seed": seed}, lambda: [f"back to the beginning, with seed {seed}"])
+        show(options, {"seed": seed}, lambda: [f"reset to the initial state, with seed {seed}"])
 
     return with_remote(options, work)

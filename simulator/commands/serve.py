@@ -58,7 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="address to listen on; 0.0.0.0 or :: for all of this machine's (default: %(default)s)",
     )
     add("--advertise", default=None, metavar="HOST", help=_ADVERTISE_HELP)
-    add("--port", type=port, default=8780, help="of control plane and admin API; 0 picks (default: %(default)s)")
+    add(
+        "--port",
+        type=port,
+        default=8780,
+        help="port of control plane and admin API; 0 for any that is free (default: %(default)s)",
+    )
     add("--instance-port", type=port, default=0, metavar="N", help=_INSTANCE_PORT_HELP)
     add("--service", type=_service, action="append", metavar="NAME=INSTANCES", help="a service; may be repeated")
     add("--weight", type=_weights, default=(), metavar="W,W,…", help="one for each of a service's instances")
@@ -77,26 +82,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--keepalive", type=float, default=None, metavar="S", help=_KEEPALIVE_HELP)
     add("--rate-limit", type=float, default=None, metavar="N", help="requests a second an instance takes; then 429")
     add("--gateway", choices=GATEWAY_MODES, default="fail", help=_GATEWAY_HELP)
-    add("--zones", type=_names, default=(), metavar="A,B,…", help="availability zones; instances are dealt out to them")
-    add("--spread-ips", action="store_true", help="each instance on an address of its own, port 50000 (Linux)")
+    add(
+        "--zones",
+        type=_names,
+        default=(),
+        metavar="A,B,…",
+        help="availability zones, to which the instances are assigned in turn",
+    )
+    add("--spread-ips", action="store_true", help="give each instance its own address, with port 50000 (Linux)")
     add(
         "--scenario",
         type=Path,
         default=None,
         metavar="FILE.toml|NAME",
-        help="what to simulate and what happens, from a file or the gallery",
+        help="scenario file, or the name of a built-in scenario",
     )
-    add("--replay", type=Path, default=None, metavar="FILE.toml", help="answer with the responses of a recording")
-    add("--seed", type=int, default=None, help="of every random draw")
+    add("--replay", type=Path, default=None, metavar="FILE.toml", help="recording whose responses are used as answers")
+    add("--seed", type=int, default=None, help="seed of all random draws")
     add(
         "--ready-file",
         type=Path,
         default=None,
         metavar="PATH",
-        help="write addresses there when all listens; a new path, or one whose simulator has ended",
+        help="file for the addresses, written when everything listens; it must be new, or left by an ended simulator",
     )
-    add("--until-eof", action="store_true", help="end when standard input does: with whoever started it")
-    add("--log-format", choices=("text", "json"), default="text", help="of the log (default: %(default)s)")
+    add("--until-eof", action="store_true", help="end when standard input is closed, as when the parent process ends")
+    add("--log-format", choices=("text", "json"), default="text", help="level of the log (default: %(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:

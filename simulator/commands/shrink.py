@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--seed", type=int, required=True, help="a seed that fails")
+    parser.add_argument("--seed", type=int, required=True, help="failing seed")
     add_choice(parser)
-    parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="where to write the plan")
+    parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="file to which the plan is written")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -39,6 +39,6 @@ def run(options: argparse.Namespace) -> int:
         return say(error, USAGE)
     out = options.out or Path(f"seed-{options.seed}.toml")
     out.write_text(f"# {result.violations[0]}\n{smallest.to_toml()}", "utf-8")
-    print(f"{len(plan.steps)} faults, {len(smallest.steps)} of which it takes: {result.violations[0]}")
+    print(f"{len(plan.steps)} faults, {len(smallest.steps)} of which are needed: {result.violations[0]}")
     print(f"python -m simulator replay {out}")
     return 0

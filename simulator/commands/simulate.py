@@ -19,16 +19,16 @@ _MAX_HOURS = 10_000  # about 14 months
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--seed", type=int, required=True, help="any whole number; it decides everything")
+    parser.add_argument("--seed", type=int, required=True, help="any integer; the run follows from it")
     add_choice(parser)
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.add_argument("--json", action="store_true", help="print the result as one line of JSON at the end")
 
 
 def add_choice(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments that select a run beside its seed."""
     parser.add_argument("--profile", default="chaos", help="calm, chaos, discovery, rolling, overload, big or storm")
     parser.add_argument(
-        "--hours", type=_hours, default=0.1, help="length of a run in virtual time, about (default: %(default)s)"
+        "--hours", type=_hours, default=0.1, help="approximate length of a run, in virtual hours (default: %(default)s)"
     )
 
 

@@ -21,11 +21,13 @@ _MAX_JOBS = 1000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--seeds", type=_seeds, required=True, metavar="A..B", help="from A up to B, both included")
-    parser.add_argument("--jobs", type=_jobs, default=1, help="processes (default: %(default)s)")
-    parser.add_argument("--collect", action="store_true", help="go on after a violation, and list them all")
+    parser.add_argument(
+        "--seeds", type=_seeds, required=True, metavar="A..B", help="range of seeds, from A to B inclusive"
+    )
+    parser.add_argument("--jobs", type=_jobs, default=1, help="number of processes (default: %(default)s)")
+    parser.add_argument("--collect", action="store_true", help="continue after a violation, and list all violations")
     add_choice(parser)
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.add_argument("--json", action="store_true", help="print the result as one line of JSON at the end")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -82,7 +82,7 @@ class Screen:
             address = f"{instance.ip}:{instance.port}"
             seen = known.get(address)
             note = "" if seen else ", not in the client's list"
-            note += ", left out by the client" if address in ejected else ""
+            note += ", ejected by the client" if address in ejected else ""
             rows.append(
                 f"{instance.id:<30}{counters.attempts[address]:>9}{counters.failures_at[address]:>9}"
                 f"{client.connections(seen) if seen else 0:>7}{seen.weight if seen else 0:>8g}"

@@ -98,8 +98,8 @@ def test_requests_are_listed_counted_and_followed(served: Served) -> None:
 
 def test_reset_takes_a_seed(served: Served) -> None:
     """And says it."""
-    assert says(served, "reset", "--seed", "9") == "back to the beginning, with seed 9\n"
-    assert says(served, "reset", "--seed", "7") == "back to the beginning, with seed 7\n"
+    assert says(served, "reset", "--seed", "9") == "reset to the initial state, with seed 9\n"
+    assert says(served, "reset", "--seed", "7") == "reset to the initial state, with seed 7\n"
 
 
 def test_openapi_needs_no_simulator(served: Served) -> None:

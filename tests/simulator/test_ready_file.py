@@ -151,7 +151,7 @@ def test_the_file_of_one_that_lives_is_refused_and_stays(tmp_path: Path) -> None
     second.prepare()
     first.publish(CONTENT)
     for attempt in (second.prepare, lambda: second.publish(CONTENT)):
-        with pytest.raises(ReadyFileError, match="a simulator that runs has written it"):
+        with pytest.raises(ReadyFileError, match="it belongs to a running simulator"):
             attempt()
     second.discard()
     assert json.loads(path.read_text())["nonce"] == "first"

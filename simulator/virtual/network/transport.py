@@ -38,7 +38,7 @@ class VirtualClient(tcp.Client):
 
 
 class VirtualConnector(tcp.Connector):
-    """A connector for one outgoing connection (`IConnector`)."""
+    """A connector for one connection of a client (`IConnector`)."""
 
     def connectionLost(self, reason: Any) -> None:
         """Handle the loss of the connection; drop transport and factory, which would be a cycle for the collector."""
