@@ -224,9 +224,8 @@ class TestEasAgent:
         [
             (b"POST", b"http://echo/", "takes eas://service/path"),
             (b"POST", b"eas://[echo/", "takes eas://service/path"),
-            (b"CONNECT", b"eas://echo/", "not CONNECT"),
-            (b"POST", b"eas://other/", "there is echo"),
-            (b"POST", b"eas://echoes/", "there is echo"),
+            (b"POST", b"eas://other/", "there are clients for echo"),
+            (b"POST", b"eas://echoes/", "there are clients for echo"),
         ],
     )
     @pytest_twisted.ensureDeferred
