@@ -1,6 +1,6 @@
 """What faults do to a streamed answer: each is a step that changes the pieces on their way out.
 
-`response_faults` does the same to answers that are sent whole. Pure: takes faults and chance, gives a plan.
+`response_faults` does the same to answers that are sent whole. Pure functions of faults and a random generator.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class GatewayCalls:
     Args:
         network: Of the world.
         reactor: The program's host.
-        rng: Chance.
+        rng: Source of random numbers.
         make: Makes a client of settings and an agent, `None` for the client's own.
         agent: What is behind the agent that misbehaves; `None` for a program that gives its client none.
         attribution: Of the faults at work.

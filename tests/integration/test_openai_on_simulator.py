@@ -25,7 +25,7 @@ TOOLS = [
     {
         "type": "function",
         "function": {
-            "name": "get_weather",
+            "name": "get_time",
             "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
         },
     }
@@ -69,11 +69,11 @@ def test_models_and_embeddings(llm: Any) -> None:
 
 
 def test_a_tool_call_whole_and_streamed(llm: Any) -> None:
-    asked = {"model": "llm", "messages": [{"role": "user", "content": "get weather of Rome"}], "tools": TOOLS}
+    asked = {"model": "llm", "messages": [{"role": "user", "content": "get time of Rome"}], "tools": TOOLS}
     (call,) = llm.chat.completions.create(**asked).choices[0].message.tool_calls
     with llm.chat.completions.stream(**asked) as stream:
         (streamed,) = stream.get_final_completion().choices[0].message.tool_calls
-    assert (streamed.id, streamed.function.name) == (call.id, "get_weather")
+    assert (streamed.id, streamed.function.name) == (call.id, "get_time")
     assert json.loads(streamed.function.arguments) == json.loads(call.function.arguments)
 
 

@@ -22,7 +22,7 @@ FAST = "llm:ttft=0.1,tokens_per_s=10,prefill_tokens_per_s=0"
 TOOL = {
     "type": "function",
     "function": {
-        "name": "get_weather",
+        "name": "get_time",
         "parameters": {
             "type": "object",
             "properties": {
@@ -192,11 +192,11 @@ def test_an_answer_in_json(wanted: Any, check: Any) -> None:
     ("prompt", "choice", "is_called"),
     [
         ("what is the time", None, False),
-        ("please get weather of Rome", None, True),
+        ("please get time of Rome", None, True),
         ("call GET_WEATHER", "auto", True),
-        ("call get_weather", "none", False),
+        ("call get_time", "none", False),
         ("what is the time", "required", True),
-        ("what is the time", {"type": "function", "function": {"name": "get_weather"}}, True),
+        ("what is the time", {"type": "function", "function": {"name": "get_time"}}, True),
     ],
 )
 def test_when_a_tool_is_called(prompt: str, choice: Any, is_called: bool) -> None:  # noqa: FBT001
@@ -208,7 +208,7 @@ def test_when_a_tool_is_called(prompt: str, choice: Any, is_called: bool) -> Non
     if is_called:
         (call,) = answer["message"]["tool_calls"]
         arguments = json.loads(call["function"]["arguments"])
-        assert (call["type"], call["function"]["name"]) == ("function", "get_weather")
+        assert (call["type"], call["function"]["name"]) == ("function", "get_time")
         assert set(arguments) == {"city", "unit", "days"}
     region.close()
 
@@ -218,7 +218,7 @@ def test_a_streamed_tool_call_says_what_the_whole_one_says() -> None:
     deltas = [event["choices"][0]["delta"] for event in stream(region, tools=[TOOL], tool_choice="required")]
     calls = [delta["tool_calls"][0] for delta in deltas if "tool_calls" in delta]
     whole = chat(region, tools=[TOOL], tool_choice="required")["choices"][0]["message"]["tool_calls"][0]
-    assert (calls[0]["id"], calls[0]["function"]["name"]) == (whole["id"], "get_weather")
+    assert (calls[0]["id"], calls[0]["function"]["name"]) == (whole["id"], "get_time")
     assert "".join(call["function"]["arguments"] for call in calls) == whole["function"]["arguments"]
     assert len(calls) > 2
     region.close()
@@ -227,9 +227,9 @@ def test_a_streamed_tool_call_says_what_the_whole_one_says() -> None:
 def test_the_result_of_a_tool_is_answered_in_words() -> None:
     region = room_with()
     messages = [
-        {"role": "user", "content": "get weather"},
+        {"role": "user", "content": "get time"},
         {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function"}]},
-        {"role": "tool", "tool_call_id": "c", "content": "get_weather: 20 C"},
+        {"role": "tool", "tool_call_id": "c", "content": "get_time: 20 C"},
     ]
     _, answer = ask(region, messages=messages, tools=[TOOL])
     assert answer["choices"][0]["finish_reason"] == "stop"

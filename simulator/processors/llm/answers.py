@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DONE = b"data: [DONE]\n\n"
 
 
-def envelope(request: ProcessorRequest, prefix: str, kind: str, model: str) -> dict[str, Any]:
+def common_fields(request: ProcessorRequest, prefix: str, kind: str, model: str) -> dict[str, Any]:
     """The fields that every answer and every event has; the fingerprint tells which instance answered."""
     return {
         "id": f"{prefix}-{request.rng.getrandbits(96):024x}",

@@ -9,7 +9,7 @@ from simulator.processors.llm.answers import (
     answer_events,
     answer_whole,
     check_one,
-    envelope,
+    common_fields,
     wants_usage,
     with_usage,
 )
@@ -44,7 +44,7 @@ def respond(llm: Llm, request: ProcessorRequest) -> Any:
         text = _formatted(body, rng)
     made = generate(llm, request, prompt, Limits.read(body), rng, text)
     kind = "chat.completion.chunk" if body.get("stream") else "chat.completion"
-    head = envelope(request, "chatcmpl", kind, body["model"])
+    head = common_fields(request, "chatcmpl", kind, body["model"])
     call_id = f"call_{rng.getrandbits(96):024x}"
     if body.get("stream"):
         events = _text_events(head, made) if tool is None else _tool_events(head, made, tool, call_id)

@@ -8,7 +8,7 @@ from simulator.processors.llm.answers import (
     answer_events,
     answer_whole,
     check_one,
-    envelope,
+    common_fields,
     total_usage,
     wants_usage,
     with_usage,
@@ -35,7 +35,7 @@ def respond(llm: Llm, request: ProcessorRequest) -> Any:
     prompts = read_texts(body, "prompt")
     made = [generate(llm, request, prompt, limits, rng_for(request, body["model"], prompt, body)) for prompt in prompts]
     before = [prompt if body.get("echo") is True else "" for prompt in prompts]
-    head = envelope(request, "cmpl", "text_completion", body["model"])
+    head = common_fields(request, "cmpl", "text_completion", body["model"])
     usage = total_usage([one.usage() for one in made])
     if body.get("stream"):
         return answer_events(

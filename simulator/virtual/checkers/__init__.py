@@ -1,1 +1,1 @@
-"""The checkers of the simulation's invariants, one module per subject."""
+"""The checkers of the simulation's invariants, one module for each."""

@@ -46,7 +46,7 @@ class MisbehavingAgent:
 
     Args:
         agent: Answers when nothing is wrong.
-        rng: Chance.
+        rng: Source of random numbers.
     """
 
     def __init__(self, agent: Any, rng: Random) -> None:
