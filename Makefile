@@ -11,10 +11,13 @@ help: ## what there is to make
 demo: $(VENV)/demo ## a real client against a fleet that crashes; about 25 s, and a minute the first time
 	@$(VENV)/demo-env/bin/python -m simulator demo
 
-test: $(TOX) ## everything that CI checks
-	@$(TOX) run
+test: $(TOX) ## tests but the long ones, style and types; 5 min on two cores, and 2 more the first time
+	@$(TOX) run-parallel --parallel 2 -e py,browser,lint,types -- -m "not long"
 
-lint: $(TOX) ## style, dependencies and types
+check: $(TOX) ## everything that CI checks: long simulations, every Scrapy, the official SDK, docs; 15 min
+	@$(TOX) run-parallel --parallel 2
+
+lint: $(TOX) ## style, dependencies between modules, types
 	@$(TOX) run -e lint,types
 
 bench: $(TOX) ## our CPU per request beside the peers'; needs nginx
@@ -41,4 +44,4 @@ $(VENV)/demo: $(TOX)
 	@$(TOX) devenv --quiet -e demo $(VENV)/demo-env >/dev/null
 	@touch $@
 
-.PHONY: help demo test lint bench docs clean
+.PHONY: help demo test check lint bench docs clean

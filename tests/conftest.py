@@ -1,16 +1,23 @@
 """Suites that need a package of their own run where that package is: `tox` has an environment for each."""
 
+from __future__ import annotations
+
 import signal
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import pytest
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job ignores Ctrl-C, and so would every program that the tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_NEEDS = {
+NEEDS = {
     "official_sdk": ("eas-prediction",),
     "scrapy": ("scrapy",),
     "extras": ("virtualenv",),
+    "schema": ("schemathesis",),
+    "protos": ("grpcio-tools",),
     "integration/test_telemetry.py": ("opentelemetry-sdk", "prometheus-client"),
 }
 
@@ -23,4 +30,40 @@ def _is_missing(package: str) -> bool:
     return False
 
 
-collect_ignore = [suite for suite, packages in _NEEDS.items() if any(map(_is_missing, packages))]
+collect_ignore = [suite for suite, packages in NEEDS.items() if any(map(_is_missing, packages))]
+
+if not _is_missing("hypothesis"):
+    from hypothesis import HealthCheck, settings
+
+    # Neither a deadline nor a health check may fail a test because the machine is slow.
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
+
+_LEFT_OUT = pytest.StashKey[int]()
+_KEY = "long tests left out"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_LEFT_OUT] = 0
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.config.stash[_LEFT_OUT] += "long" in item.keywords
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # a process of pytest-xdist
+        session.config.workeroutput[_KEY] = session.config.stash[_LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a process of pytest-xdist has left out; all of them leave out the same."""
+    node.config.stash[_LEFT_OUT] = getattr(node, "workeroutput", {}).get(_KEY, 0)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if count := config.stash[_LEFT_OUT]:
+        tests, them = ("test was", "it") if count == 1 else ("tests were", "them")
+        terminalreporter.write_line(f"{count} long {tests} left out; `make check` runs {them}, too", yellow=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Callable
 from decimal import Decimal
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from twisted.internet.task import Clock
 
+import eas_tw
 import eas_tw.aio
 import eas_tw.blocking
 from eas_tw import AttemptStatus, BodyError, ClientConfig, ConfigError, PredictClient
@@ -22,6 +24,15 @@ from eas_tw.display import shown
 from tests.net.calling import Harness, Result
 
 HUGE = 10**5000
+
+
+class Odd:
+    """No value of any setting; its name, and so that of a test with it, is the same in every process."""
+
+    def __repr__(self) -> str:
+        return "<odd>"
+
+
 NUMBERS = {
     name: value
     for name, value in attrs.asdict(ClientConfig(), recurse=False).items()
@@ -46,7 +57,7 @@ WRONG = {
     "complex": 1j,
     "list": [1],
     "array": np.array([1, 2]),
-    "object": object(),
+    "object": Odd(),
 }
 
 
@@ -339,3 +350,11 @@ def test_a_listener_must_be_a_function() -> None:
     """What cannot be called would fail at every event."""
     with pytest.raises(ConfigError, match="a listener must be a function"):
         twisted().listen(5)
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    """By `config.<name>` or the like in a module of the client: a setting that nothing reads promises what is not."""
+    package = Path(eas_tw.__file__).parent
+    trees = [ast.parse(path.read_text("utf-8")) for path in package.rglob("*.py") if path != package / "config.py"]
+    read = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert {setting.name for setting in attrs.fields(ClientConfig)} - read == set()

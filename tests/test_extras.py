@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import environment
 
 MODULES = {
@@ -49,5 +50,5 @@ def test_a_use_says_what_to_install(extra: str) -> None:
 def without(package: str, program: str) -> tuple[int, str]:
     """The exit code, and the last line of what is said, as if the package were not there."""
     command = [sys.executable, "-c", f"import sys; sys.modules[{package!r}] = None; {program}"]
-    ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
     return ended.returncode, ended.stderr.splitlines()[-1]

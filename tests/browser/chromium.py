@@ -10,16 +10,16 @@ import base64
 import json
 import os
 import select
-import shutil
 import subprocess
+import time  # noqa: TID251  the bound on a wait for another process
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
+
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_WAIT_S = 30.0
 _FLAGS = (
     "--headless=new",
     "--remote-debugging-pipe",
@@ -35,17 +35,8 @@ _FLAGS = (
     "--mute-audio",
 )
 
-_UNTIL = """new Promise((done, failed) => {
-  const ends = performance.now() + %(ms)d;
-  const look = () => {
-    let value;
-    try { value = (%(expression)s) } catch { value = false }
-    if (value) done(value);
-    else if (performance.now() > ends) failed(new Error("never true: " + %(text)s));
-    else setTimeout(look, 20);
-  };
-  look();
-})"""
+_LOOK_EVERY_S = 0.02
+_OR_FALSE = "(() => { try { return (%s) } catch { return false } })()"
 _MIDDLE = """(() => {
   const element = document.querySelector(%s);
   element.scrollIntoView({block: "center", behavior: "instant"});
@@ -54,22 +45,16 @@ _MIDDLE = """(() => {
 })()"""
 
 
-def find() -> str:
-    """Where Chromium is.
-
-    Raises:
-        LookupError: It is not installed.
-    """
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        raise LookupError("the browser tests need Chromium; on Debian: apt-get install chromium")
-    return found
-
-
 class Browser:
-    """A Chromium process with a profile of its own."""
+    """A Chromium process with a profile of its own.
 
-    def __init__(self, profile: Path) -> None:
+    Args:
+        program: Its command.
+        profile: A folder for it.
+    """
+
+    def __init__(self, program: str, profile: Path) -> None:
+        self._program = program
         self._profile = profile
         self._number = 0
         self._buffer = b""
@@ -80,7 +65,7 @@ class Browser:
         self._in, theirs_out = os.pipe()
         # The protocol's pipes are its descriptors 3 and 4; a shell puts them there, whatever they are here.
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-        command = [find(), *_FLAGS, *sandbox, f"--user-data-dir={self._profile}", "about:blank"]
+        command = [self._program, *_FLAGS, *sandbox, f"--user-data-dir={self._profile}", "about:blank"]
         script = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
         self.process = subprocess.Popen(  # noqa: S603
             ["/bin/bash", "-c", script, "chromium", *command],
@@ -97,24 +82,38 @@ class Browser:
     def __exit__(self, *_: object) -> None:
         try:
             self.command("Browser.close")
-            self.process.wait(20)
+            self.process.wait(PATIENCE_S)
         finally:
             if self.process.poll() is None:
                 self.process.kill()
-                self.process.wait(10)
+                self.process.wait(PATIENCE_S)
             os.close(self._in)
             os.close(self._out)
 
-    def open(self, url: str, *, width: int = 1440, height: int = 900, scheme: str = "light", scale: int = 1) -> Page:
-        """A new tab, with an address loaded."""
+    def open(self, url: str, *, width: int = 1440, height: int = 900, scheme: str = "light", script: str = "") -> Page:
+        """Open a new tab and load an address.
+
+        Args:
+            url: The address.
+            width: Of the window, in CSS pixels.
+            height: The same.
+            scheme: `light` or `dark`.
+            script: JavaScript that runs before any of the page's own.
+        """
         target = self.command("Target.createTarget", url="about:blank")["targetId"]
         session = self.command("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = Page(self, session, target)
-        page.begin(url, width, height, scheme, scale)
+        page.begin(url, width, height, scheme, script)
         return page
 
     def command(self, method: str, session: str = "", **parameters: Any) -> dict[str, Any]:
         """Send a command; its result."""
+        answer = self.answer(method, session, **parameters)
+        assert "error" not in answer, (method, answer["error"])
+        return answer["result"]  # type: ignore[no-any-return]
+
+    def answer(self, method: str, session: str = "", **parameters: Any) -> dict[str, Any]:
+        """Send a command; its answer, be it a `result` or an `error`."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if session:
@@ -123,8 +122,7 @@ class Browser:
         while True:
             answer = self._receive()
             if answer.get("id") == self._number:
-                assert "error" not in answer, (method, answer["error"])
-                return answer["result"]  # type: ignore[no-any-return]
+                return answer
 
     def events(self, session: str) -> list[dict[str, Any]]:
         """What a tab has reported so far."""
@@ -132,7 +130,7 @@ class Browser:
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._in], [], [], _WAIT_S)
+            ready, _, _ = select.select([self._in], [], [], PATIENCE_S)
             assert ready, "Chromium says nothing"
             data = os.read(self._in, 2**20)
             assert data, "Chromium is gone"
@@ -152,25 +150,27 @@ class Page:
         self._target = target
         self._session = session
 
-    def begin(self, url: str, width: int, height: int, scheme: str, scale: int) -> None:
+    def begin(self, url: str, width: int, height: int, scheme: str, script: str) -> None:
         """Load an address, as a screen of that size shows it."""
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.do(f"{domain}.enable")
-        self.resize(width, height, scale)
+        self.resize(width, height)
         self.prefer(scheme)
+        if script:
+            self.do("Page.addScriptToEvaluateOnNewDocument", source=script)
         self.do("Page.navigate", url=url)
 
     def do(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command of the protocol."""
         return self._browser.command(method, self._session, **parameters)
 
-    def resize(self, width: int, height: int, scale: int = 1) -> None:
+    def resize(self, width: int, height: int) -> None:
         """Another screen."""
         self.do(
             "Emulation.setDeviceMetricsOverride",
             width=width,
             height=height,
-            deviceScaleFactor=scale,
+            deviceScaleFactor=1,
             mobile=width < 600,
         )
 
@@ -185,11 +185,21 @@ class Page:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def until(self, expression: str, within_s: float = 15.0) -> Any:
-        """Wait until an expression is true, looking at every frame; its value."""
-        answer = self.run(_UNTIL % {"expression": expression, "ms": within_s * 1000, "text": json.dumps(expression)})
-        assert answer, expression
-        return answer
+    def until(self, expression: str) -> Any:
+        """Look until an expression is true, and return its value; while a page loads it is not.
+
+        Raises:
+            AssertionError: It was not true within `PATIENCE_S`.
+        """
+        ends = time.monotonic() + PATIENCE_S
+        while True:
+            answer = self._browser.answer(
+                "Runtime.evaluate", self._session, expression=_OR_FALSE % expression, returnByValue=True
+            )
+            if value := answer.get("result", {}).get("result", {}).get("value"):
+                return value
+            assert time.monotonic() < ends, f"never true: {expression}"
+            time.sleep(_LOOK_EVERY_S)
 
     def text(self, selector: str) -> str:
         """The visible text of an element."""

@@ -1,6 +1,8 @@
-"""A program that calls a service steadily until its standard input ends, and then gives an account of its calls.
+"""A program that calls a service until its standard input ends, and then gives an account of its calls.
 
 client.py URL SERVICE TOKEN CALLS_PER_SECOND
+
+At most `OPEN` calls wait for an answer at a time: on a slow machine there are fewer calls, and none is late.
 """
 
 from __future__ import annotations
@@ -15,16 +17,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, PredictClient
+from tests.patience import PATIENCE_S
 
 reactor: Any = global_reactor
-TURNS_PER_S = 50
+TURNS_PER_S, OPEN = 50, 200
 
 
 class Caller:
     """The calls, and what became of them."""
 
     def __init__(self, url: str, service: str, token: str, rate: float) -> None:
-        config = ClientConfig(poll_interval_s=0.2, attempt_timeout_s=1.0, seed=7)
+        config = ClientConfig(poll_interval_s=0.2, timeout_s=PATIENCE_S, connect_timeout_s=PATIENCE_S, seed=7)
         self.client = PredictClient(
             url, service, token=token, endpoint_type=ENDPOINT_TYPE_DIRECT, reactor=reactor, config=config
         )
@@ -35,7 +38,7 @@ class Caller:
         self.idle: Deferred[None] | None = None
 
     def turn(self, turns: int) -> None:
-        for _ in range(round(turns * self.rate / TURNS_PER_S)):
+        for _ in range(min(round(turns * self.rate / TURNS_PER_S), OPEN - self.open)):
             self.calls += 1
             self.open += 1
             Deferred.fromCoroutine(self.call(b"%d" % self.calls))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.browser.chromium import Browser, Page
 from tests.browser.test_page import calling
+from tests.needs import program
 from tests.simulator.serving import Served
 
 TOKEN = "t0ken-of-the-test"
@@ -22,7 +23,7 @@ TICKS = 45
 def main() -> None:
     """Make them."""
     folder = Path(sys.argv[1])
-    with tempfile.TemporaryDirectory() as scratch, Browser(Path(scratch) / "profile") as browser:
+    with tempfile.TemporaryDirectory() as scratch, Browser(program("Chromium"), Path(scratch) / "profile") as browser:
         arguments = (
             "--service",
             f"{SERVICE}=3",
@@ -64,9 +65,7 @@ def _story(served: Served, page: Page) -> None:
 
 
 def _wait(page: Page, ticks: int) -> None:
-    page.until(
-        f"world.last && (window.since ??= world.last.at) && world.last.at >= window.since + {ticks}", ticks + 20.0
-    )
+    page.until(f"world.last && (window.since ??= world.last.at) && world.last.at >= window.since + {ticks}")
     page.run(f"window.since = {json.dumps(None)} ?? world.last.at")
 
 

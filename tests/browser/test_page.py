@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from tests.browser.chromium import Browser, Page
+from tests.needs import program
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served, environment
 
 SERVICE = "echo"
@@ -21,7 +23,7 @@ CLIENT = Path(__file__).with_name("client.py")
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("chromium")) as running:
+    with Browser(program("Chromium"), tmp_path_factory.mktemp("chromium")) as running:
         yield running
 
 
@@ -38,6 +40,7 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
     opened.until(
         "document.querySelectorAll('.card').length === 3 && document.querySelectorAll('[data-discovery-fault]').length"
     )
+    opened.run(_KEEP_TOASTS)
     yield opened
     assert opened.complaints == []
     assert [url for url in opened.asked if not url.startswith((served.ready["url"], "data:"))] == []
@@ -56,7 +59,7 @@ def calling(served: Served, rate: float) -> Iterator[dict[str, Any]]:
     try:
         yield account
     finally:
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=PATIENCE_S)
     account.update(json.loads(output))
 
 
@@ -71,9 +74,9 @@ def state(number: int, word: str) -> str:
 def test_an_instance_crashed_by_its_button_while_a_client_runs(served: Served, page: Page) -> None:
     """The card, the list and the client's account agree, and no call is lost."""
     with calling(served, 100) as account:
-        page.until(f'parseFloat(document.querySelector("{card(1)} .rate span").innerText) > 5')
+        page.until(f'parseFloat(document.querySelector("{card(1)} .rate span").innerText) > 0')
         page.click(f"{card(1)} [data-act=crashed]")
-        page.until(state(1, "crashed"), within_s=2)
+        page.until(state(1, "crashed"))
         at_the_crash = served.admin("POST", "/v1/requests/count", {"instance": "echo-1"})[1]["count"]
         # State never changes what discovery says; registration does.
         assert len(served.discover(SERVICE)) == 3
@@ -89,27 +92,27 @@ def test_an_instance_crashed_by_its_button_while_a_client_runs(served: Served, p
     assert set(account["failures_at"]) == {f"{crashed['ip']}:{crashed['port']}"}
     assert served.admin("POST", "/v1/requests/count", {"status": 200})[1]["count"] == account["calls"]
     page.click(f"{card(1)} [data-act=running]")
-    page.until(state(1, "running"), within_s=2)
+    page.until(state(1, "running"))
 
 
 def test_every_button_of_a_card(served: Served, page: Page) -> None:
     """Hang, drain, restart, reweigh, one more, one less; changes made elsewhere show too."""
     for act in ("hung", "draining", "running"):
         page.click(f"{card(0)} [data-act={act}]")
-        page.until(state(0, act), within_s=2)
+        page.until(state(0, act))
         assert served.admin("GET", "/v1/services/echo/instances/echo-0")[1]["state"] == act
     page.click(f"{card(2)} input")
     page.run(f'document.querySelector("{card(2)} input").select()')
     page.write("250")
     page.press("Enter")
-    page.until("document.querySelector('#toasts').innerText.includes('echo-2 weighs 250')")
+    page.until("toasted.includes('echo-2 weighs 250')")
     assert [row["weight"] for row in served.discover(SERVICE)] == [100, 100, 250]
     page.click(".service .head button")
     page.until("document.querySelectorAll('.card').length === 4")
     page.click(f"{card(3)} .x")
     page.until("document.querySelectorAll('.card').length === 3")
     served.patch("echo", "echo-1", state="hung", weight=5)
-    page.until(state(1, "hung"), within_s=2)
+    page.until(state(1, "hung"))
     assert page.run(f'document.querySelector("{card(1)} input").value') == "5"
     text = page.text("#services")
     assert all(f"echo-{number}" in text for number in range(3))
@@ -168,11 +171,11 @@ def test_everything_by_the_keyboard(served: Served, page: Page) -> None:
     assert page.run("document.activeElement.dataset.id") == "echo-1"
     for key, word in (("h", "hung"), ("c", "crashed"), ("r", "running"), ("d", "draining")):
         page.press(key)
-        page.until(state(1, word), within_s=2)
+        page.until(state(1, word))
     page.press("w")
     page.write("42")
     page.press("Enter")
-    page.until("document.querySelector('#toasts').innerText.includes('weighs 42')")
+    page.until("toasted.includes('echo-1 weighs 42')")
     page.press("Escape")
     page.press("l")
     page.until(f"document.querySelector(\"{card(1)} .switch\").getAttribute('aria-checked') === 'false'")
@@ -215,20 +218,40 @@ def test_requests_are_shown_filtered_and_never_run(served: Served, page: Page) -
     assert page.run("document.title") == "EAS simulator"
 
 
-def test_two_thousand_requests_a_second_do_not_freeze_it(served: Served, page: Page) -> None:
-    """Frames go on, a button works, the stream is a sample and says so, the page stays small, the counts are exact."""
+def test_buttons_work_under_thousands_of_requests(served: Served, page: Page) -> None:
+    """The page stays small, no call is lost, the counts are exact. benchmarks/page.py measures how smooth it is."""
     with calling(served, 2000) as account:
-        page.until("document.querySelector('#sampled').innerText.startsWith('a sample')", within_s=20)
-        assert page.run(_FRAMES_OF_2_S) > 20
-        page.click(f"{card(0)} [data-act=hung]")
-        page.until(state(0, "hung"), within_s=5)
+        page.until("world.total > 2000")
+        page.click(f"{card(0)} [data-act=draining]")
+        page.until(state(0, "draining"))
         page.click(f"{card(0)} [data-act=running]")
-        page.until(state(0, "running"), within_s=5)
+        page.until(state(0, "running"))
         assert page.run("document.querySelectorAll('*').length") < 2600
     assert account["lost"] == []
     total = served.admin("GET", "/v1/state")[1]["requests"]["total"]
     page.until(f"document.querySelector('#sum-requests dt i').innerText === '{total:,} in all'")
     assert total >= account["calls"]
+
+
+def test_a_flood_of_events_is_one_drawing_a_frame(browser: Browser, served: Served) -> None:
+    """Ten thousand rows at once: nothing is drawn in between, no more rows are made than are shown, few are kept."""
+    page = browser.open(served.ready["admin_url"] + "/", script=_KEEP_SOURCE)
+    page.until("world.last && document.querySelectorAll('.card').length === 3")
+    found = page.run(_FLOOD)
+    assert found["at_once"] == 0
+    assert 1 <= found["drawings"] <= 2  # of the second frame, a tick's own
+    assert found["made"] == found["shown"] == 200
+    assert found["kept"] <= 2000
+    page.close()
+
+
+def test_a_sample_says_that_it_is_one(browser: Browser, served: Served) -> None:
+    """How many of how many a second; fewer than the page's rate are every request."""
+    page = browser.open(served.ready["admin_url"] + "/", script=_KEEP_SOURCE)
+    page.until("world.last && document.querySelectorAll('.card').length === 3")
+    assert page.run(_SECOND % (10, 10)) == "every request"
+    assert page.run(_SECOND % (80, 2000)) == "a sample: 80 of 2,000/s"
+    page.close()
 
 
 def test_it_comes_back_with_the_simulator(browser: Browser, tmp_path: Path) -> None:
@@ -273,7 +296,7 @@ def test_hundreds_of_instances_are_dense_and_all_there(browser: Browser, tmp_pat
         page = browser.open(served.ready["admin_url"] + "/")
         page.until("document.querySelectorAll('.dense .card').length === 300")
         served.patch("echo", "echo-250", state="crashed")
-        page.until(f"document.querySelector(\"{card(250)} .state\").textContent.includes('crashed')", within_s=2)
+        page.until(f"document.querySelector(\"{card(250)} .state\").textContent.includes('crashed')")
         assert page.run("[...document.querySelectorAll('.card h3')].map(h => h.textContent).join()") == ",".join(
             f"echo-{number}" for number in range(300)
         )
@@ -281,12 +304,40 @@ def test_hundreds_of_instances_are_dense_and_all_there(browser: Browser, tmp_pat
         page.close()
 
 
-_FRAMES_OF_2_S = """new Promise(done => {
-  let frames = 0;
-  const count = () => { frames++; requestAnimationFrame(count) };
-  count();
-  setTimeout(() => done(frames), 2000);
+# A toast is gone after two seconds, and a slow machine looks later.
+_KEEP_TOASTS = """(() => {
+  window.toasted = [];
+  const note = changes => changes.forEach(c => c.addedNodes.forEach(node => toasted.push(node.textContent)));
+  new MutationObserver(note).observe(document.querySelector("#toasts"), {childList: true});
+})()"""
+# The page's own stream of events, so that a test can send some of its own.
+_KEEP_SOURCE = """window.EventSource = class extends EventSource {
+  constructor(...given) { super(...given); window.source = this; }
+};
+window.say = (name, value) => source.dispatchEvent(new MessageEvent(name, {data: JSON.stringify(value)}));
+window.row = number => ({number, at: 1, method: "POST", path: "/api/predict/echo", instance: "echo-0", status: 200,
+  fault: "", elapsed_s: 0.01, bytes_in: 1, bytes_out: 1});"""
+_FLOOD = """new Promise(done => {
+  const draws = drawAll, makes = makeRow;
+  let drawings = 0, made = 0;
+  drawAll = () => { drawings++; draws() };
+  makeRow = one => { made++; return makes(one) };
+  for (let number = 1; number <= 10000; number++) say("request", row(number));
+  const at_once = drawings;
+  requestAnimationFrame(() => requestAnimationFrame(() => {
+    drawAll = draws; makeRow = makes;
+    const shown = document.querySelectorAll("#rows .row:not(.names)").length;
+    done({at_once, drawings, made, shown, kept: rows.length});
+  }));
 })"""
+# A second in which so many rows are told and so many requests were; nothing else can happen in between.
+_SECOND = """(() => {
+  stream.second = 0;
+  for (let number = 1; number <= %d; number++) say("request", row(number));
+  say("tick", {...world.last, at: world.last.at + 1, total: world.last.total + %d});
+  drawStream();
+  return document.querySelector("#sampled").innerText;
+})()"""
 _CONTRASTS = """(() => {
   const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
   const rgb = colour => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from simulator.cli import _parser
 from tests.docs.pages import EXAMPLES, ROOT
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served, environment
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Console:
             cwd=self._folder,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
         assert ended.returncode == 0, f"{command}: {ended.returncode}: {ended.stdout}{ended.stderr}"
@@ -128,7 +129,7 @@ class Console:
             if until in line:
                 return process, told
         process.stdout.close()
-        raise AssertionError(f"{command}: {process.wait(10)}: {told}")
+        raise AssertionError(f"{command}: {process.wait(PATIENCE_S)}: {told}")
 
     def _watch(self, command: str) -> str:
         process, told = self._start(command.partition(" #")[0], "")
@@ -183,5 +184,5 @@ class Console:
 def _end(process: subprocess.Popen[str]) -> None:
     # Not INT: a suite that runs in the background has it ignored, and its children do, too.
     process.terminate()
-    told, _ = process.communicate(timeout=10)
+    told, _ = process.communicate(timeout=PATIENCE_S)
     assert "Traceback" not in told, told

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 
 from tests.docs.console import TOKEN, Console
 from tests.docs.pages import EXAMPLES, Block, blocks
+from tests.needs import program
 from tests.simulator.serving import Served
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def console(running: Served, tmp_path: Path) -> Iterator[Console]:
 @pytest.mark.parametrize("page", CONSOLES)
 def test_every_command_of_a_page_works(console: Console, page: str) -> None:
     """It ends well, or goes on until it is ended; each says something that can be said here."""
-    if shutil.which("curl") is None and "curl" in str(CONSOLES[page]):
-        pytest.skip("curl is not installed")
+    if "curl" in str(CONSOLES[page]):
+        program("curl")
     for block in CONSOLES[page]:
         assert block.commands, f"{block}: a console without a prompt"
         for command in block.commands:

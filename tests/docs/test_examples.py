@@ -15,6 +15,7 @@ import pytest
 from eas_tw import TFRequest
 from simulator.processors.mnist import score
 from tests.docs.pages import EXAMPLES, blocks
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served, environment
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def run(name: str | Path, *arguments: str, token: str = "t0ken") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(EXAMPLES / name), *arguments]
     variables = {**environment(), "EAS_TOKEN": token}
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
 
 
 def test_the_string_example_predicts_in_a_loop_while_an_instance_dies(served: Served) -> None:
@@ -89,7 +90,7 @@ def test_the_tests_of_an_application_pass(tmp_path: Path, name: str, passed: int
         env={**environment(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert f"{passed} passed" in ended.stdout, ended.stdout + ended.stderr
@@ -143,7 +144,7 @@ def test_the_profiles_of_the_command_line(served: Served, tmp_path: Path, profil
     command = [sys.executable, "-m", "eas_tw.cli", "predict", "--endpoint", served.ready["url"], "[1]"]
     token = {} if profile == "default" else {"EAS_TOKEN": "t0ken"}
     variables = {**environment(), "HOME": str(tmp_path), "EAS_PROFILE": profile, **token}
-    ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
     assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", "[\n  1\n]\n")
 
 

@@ -8,6 +8,7 @@ from twisted.internet import reactor
 
 from eas_tw import ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_FIXED, ClientConfig, PredictClient
 from tests.integration.conftest import TOKEN
+from tests.patience import PATIENT
 
 if TYPE_CHECKING:
     from tests.simulator.serving import Served
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def client_of(
     served: Served, kind: str = ENDPOINT_TYPE_DIRECT, service: str = "echo", **settings: Any
 ) -> PredictClient:
-    """A client of the simulator's service, reached in one of the ways."""
+    """Make a client of the simulator's service, reached in one of the ways; a patient one, but for `settings`."""
     rows = [(i["ip"], i["port"], i["weight"]) for i in served.instances] if kind == ENDPOINT_TYPE_FIXED else None
     token = settings.pop("token", TOKEN)
     return PredictClient(
@@ -26,5 +27,5 @@ def client_of(
         endpoint_type=kind,
         instances=rows,
         reactor=reactor,
-        config=ClientConfig(**settings),
+        config=ClientConfig(**{**PATIENT, **settings}),
     )

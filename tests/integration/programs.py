@@ -8,6 +8,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from tests.integration.conftest import TOKEN
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served, environment
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def program(
     """
     variables = {**environment(), "EAS_ENDPOINT": served.ready["url"], "EAS_TOKEN": TOKEN, **(also or {})}
     command = [python, *arguments, "-c", textwrap.dedent(text)]
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
 
 
 def printed(ended: subprocess.CompletedProcess[str]) -> list[str]:

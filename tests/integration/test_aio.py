@@ -20,15 +20,16 @@ BEGIN = """
     import asyncio, os, sys, threading
     import eas_tw
     from eas_tw.aio import PredictClient
+    from tests.patience import PATIENT
     assert "twisted.internet.reactor" not in sys.modules
     def client_of(service="echo", endpoint=os.environ["EAS_ENDPOINT"], **settings):
         return PredictClient(
             endpoint, service, token=os.environ["EAS_TOKEN"], endpoint_type=eas_tw.ENDPOINT_TYPE_DIRECT,
-            config=eas_tw.ClientConfig(**settings),
+            config=eas_tw.ClientConfig(**{**PATIENT, **settings}),
         )
     def run(main):
         async def patient():  # debug mode complains of a busy machine, too
-            asyncio.get_running_loop().slow_callback_duration = 30
+            asyncio.get_running_loop().slow_callback_duration = 600
             return await main
         return asyncio.run(patient(), debug=True)
 """
@@ -69,8 +70,8 @@ def test_every_way_of_running_a_coroutine(served: Served) -> None:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(client.predict(f"[{number}]")) for number in range(3)]
             print([str(task.result()) for task in tasks])
-            print(str(await asyncio.wait_for(client.predict("[2]"), 5)))
-            async with asyncio.timeout(5):
+            print(str(await asyncio.wait_for(client.predict("[2]"), 100)))
+            async with asyncio.timeout(100):
                 print(str(await client.predict("[3]")))
             if has_anyio:
                 import anyio
@@ -237,7 +238,7 @@ def test_any_loop_will_do(served: Served, loop: str) -> None:
     import eas_tw
     from eas_tw.aio import PredictClient
     async def main():
-        asyncio.get_running_loop().slow_callback_duration = 30  # debug mode complains of a busy machine, too
+        asyncio.get_running_loop().slow_callback_duration = 600  # debug mode complains of a busy machine, too
         print(type(asyncio.get_running_loop()).__module__.partition(".")[0])
         endpoint = os.environ["EAS_ENDPOINT"].replace("127.0.0.1", "localhost")
         client = PredictClient(
@@ -312,10 +313,11 @@ def test_cancelling_a_task_cancels_its_call(served: Served) -> None:
         BEGIN
         + """
     async def main():
-        async with client_of(timeout_s=0.3) as client:
+        async with client_of() as client:
             task = asyncio.create_task(one(client))
-            await asyncio.sleep(0.05)
-            print(sum(client.client.connections(instance) for instance in client.instances))
+            while not (connections := sum(map(client.client.connections, client.instances))):
+                await asyncio.sleep(0.01)
+            print(connections)
             task.cancel()
             try:
                 await task
@@ -327,7 +329,7 @@ def test_cancelling_a_task_cancels_its_call(served: Served) -> None:
             except TimeoutError:
                 print("timed out", client.client.counters.failed["CancelledError"])
             try:
-                await client.predict("[]")
+                await client.predict("[]", timeout_s=0.3)
             except eas_tw.DeadlineExceeded as error:
                 print({attempt.outcome.attempt_status.value for attempt in error.attempts})
     async def one(client):

@@ -24,6 +24,7 @@ from eas_tw.blocking import (
 )
 from tests.integration.conftest import TOKEN
 from tests.integration.programs import printed, program
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import environment
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ BEGIN = """
     client = PredictClient(os.environ["EAS_ENDPOINT"], "echo")
     client.set_token(os.environ["EAS_TOKEN"])
     client.set_endpoint_type(ENDPOINT_TYPE_DIRECT)
+    client.set_timeout(100_000)
 """
 
 
@@ -47,6 +49,7 @@ def client(served: Served) -> Iterator[PredictClient]:
     made = PredictClient(served.ready["url"], "echo")
     made.set_token(TOKEN)
     made.set_endpoint_type(ENDPOINT_TYPE_DIRECT)
+    made.set_timeout(PATIENCE_S * 1000)
     made.init()
     yield made
     made.destroy()
@@ -55,7 +58,7 @@ def client(served: Served) -> Iterator[PredictClient]:
 def test_threads_share_a_client_while_an_instance_dies(served: Served, client: PredictClient) -> None:
     """Sixteen threads, an instance killed under them: every call has its own answer."""
     wrong: list[Any] = []
-    half = threading.Barrier(17, timeout=20)
+    half = threading.Barrier(17, timeout=PATIENCE_S)
 
     def caller(number: int) -> None:
         try:
@@ -75,7 +78,7 @@ def test_threads_share_a_client_while_an_instance_dies(served: Served, client: P
     half.wait()
     served.patch("echo", "echo-0", state="crashed")
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert wrong == []
     assert client._client.counters.answered == 640
     assert client._client.counters.retries.total() > 0
@@ -210,7 +213,7 @@ def test_tensors_paths_and_context_managers(served: Served) -> None:
 
 
 def test_the_interpreter_ends_with_no_thread_left(served: Served) -> None:
-    """Though nobody destroyed the client and daemon threads wait for calls that hang for a minute."""
+    """Though nobody destroyed the client and daemon threads wait for calls that hang for an hour."""
     for number in range(3):
         served.patch("echo", f"echo-{number}", state="hung")
     ended = program(
@@ -223,7 +226,7 @@ def test_the_interpreter_ends_with_no_thread_left(served: Served) -> None:
 """
         + BEGIN
         + """
-    client.set_timeout(60000)
+    client.set_timeout(3600000)
     client.init()
     def call():
         try:
@@ -311,7 +314,6 @@ def test_a_forked_child_has_a_working_client(served: Served) -> None:
         served,
         BEGIN
         + """
-    client.set_timeout(3000)
     client.init()
     print(client.predict("parent"))
     sys.stdout.flush()
@@ -383,7 +385,7 @@ def test_ctrl_c_ends_a_waiting_call(served: Served) -> None:
     text = textwrap.dedent(
         BEGIN
         + """
-    client.set_timeout(60000)
+    client.set_timeout(3600000)
     client.init()
     while not client.instances:
         pass
@@ -403,7 +405,7 @@ def test_ctrl_c_ends_a_waiting_call(served: Served) -> None:
         while not served.admin("GET", "/v1/connections")[1]["connections"]:
             pass
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == -signal.SIGINT
     assert errors.rstrip().endswith("KeyboardInterrupt")
 

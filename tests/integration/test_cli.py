@@ -17,6 +17,7 @@ import pytest
 
 from eas_tw.cli.perf import percentile
 from tests.integration.conftest import TOKEN
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served, environment
 
 
@@ -41,7 +42,7 @@ def eas(served: Served, *arguments: str, stdin: bytes = b"", **changes: str) -> 
         env=variables(served, **changes),
         input=stdin,
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert TOKEN.encode() not in ended.stdout + ended.stderr
@@ -291,4 +292,4 @@ class TestDiscover:
             assert line().startswith("! ")
             process.send_signal(signal.SIGINT)
             # Its own end is nobody's departure.
-            assert (process.stdout.read(), process.wait(10)) == ("", 130)
+            assert (process.stdout.read(), process.wait(PATIENCE_S)) == ("", 130)

@@ -8,6 +8,7 @@ import textwrap
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import environment
 
 BEGINNING = """
@@ -19,7 +20,7 @@ BEGINNING = """
 
     def ended(began, error):
         took_s = time.monotonic() - began
-        print(type(error).__name__, "in time" if 0.9 <= took_s < 30 else f"after {took_s} s")
+        print(type(error).__name__, "in time" if 0.9 <= took_s < 200 else f"after {took_s} s")
 """
 
 PROGRAMS = {
@@ -77,6 +78,8 @@ def test_a_call_ends_by_its_deadline_whatever_is_done_to_the_clock(where: str, b
     """Neither early nor late; and no thread is left but the program's own."""
     text = textwrap.dedent(BEGINNING) + textwrap.dedent(PROGRAMS[where])
     command = [sys.executable, "-W", "error", "-c", text, str(by_s)]
-    ran = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
+    ran = subprocess.run(  # noqa: S603
+        command, env=environment(), capture_output=True, text=True, timeout=3 * PATIENCE_S, check=False
+    )
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.splitlines() == ["DeadlineExceeded in time", "1"]

@@ -21,6 +21,7 @@ from eas_tw import (
 )
 from eas_tw.body import compression
 from eas_tw.config import COMPRESSIONS
+from tests.patience import PATIENT
 from tests.simulator.kinds import scenario
 from tests.simulator.serving import Served
 
@@ -50,7 +51,7 @@ async def answer(
         token="t0ken",
         endpoint_type=kind,
         reactor=reactor,
-        config=ClientConfig(**settings),
+        config=ClientConfig(**{**PATIENT, **settings}),
     )
     async with client:
         return await client.predict(body)

@@ -18,7 +18,7 @@ PROGRAMS = {
         async def main(reactor):
             release = threading.Event()
             for _ in range(30):
-                threads.deferToThread(release.wait, 60)
+                threads.deferToThread(release.wait, 600)
             endpoint = os.environ["EAS_ENDPOINT"].replace("127.0.0.1", "localhost")
             try:
                 async with PredictClient(
@@ -37,7 +37,7 @@ PROGRAMS = {
         async def main():
             release = threading.Event()
             for _ in range(60):
-                asyncio.get_running_loop().run_in_executor(None, release.wait, 60)
+                asyncio.get_running_loop().run_in_executor(None, release.wait, 600)
             endpoint = os.environ["EAS_ENDPOINT"].replace("127.0.0.1", "localhost")
             try:
                 async with PredictClient(

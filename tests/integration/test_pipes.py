@@ -12,6 +12,7 @@ import pytest
 
 from simulator.cli import COMMANDS
 from tests.integration.conftest import TOKEN
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served, environment
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def ended(served: Served, arguments: Sequence[str], stdout: int) -> tuple[int, s
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=100,
+        timeout=PATIENCE_S,
         check=False,
     )
     return done.returncode, done.stderr
@@ -142,7 +143,7 @@ def test_the_reader_goes_away_after_a_line(served: Served, module: str, line: st
     assert process.stdout.readline()
     process.stdout.close()
     with process.stderr as errors:
-        assert (process.wait(30), errors.read()) == (0, "")
+        assert (process.wait(PATIENCE_S), errors.read()) == (0, "")
 
 
 def test_both_streams_may_be_closed(served: Served) -> None:
@@ -159,7 +160,12 @@ def test_both_streams_may_be_closed(served: Served) -> None:
     }
     for line, (module, code) in lines.items():
         done = subprocess.run(  # noqa: S603
-            command(module, line), env=variables(served), stdout=writing, stderr=writing, timeout=60, check=False
+            command(module, line),
+            env=variables(served),
+            stdout=writing,
+            stderr=writing,
+            timeout=PATIENCE_S,
+            check=False,
         )
         assert done.returncode == code, line
     os.close(writing)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -26,6 +28,8 @@ WORK = """
             return errors.StatusError("said 503", ATTEMPTS, status=503, body=b"busy", headers={"a": "b"})
         return getattr(errors, name)("late", ATTEMPTS)
 
+    PATIENCE_S = 120.0
+
     def fail(name):
         raise error(name)
 
@@ -39,7 +43,7 @@ PROGRAM = """
     import multiprocessing, sys
     from concurrent.futures import ProcessPoolExecutor
     import eas_tw
-    from work import error, fail, same, service_of
+    from work import PATIENCE_S, error, fail, same, service_of
 
     def main(kind):
         spawn = multiprocessing.get_context("spawn")
@@ -50,20 +54,20 @@ PROGRAM = """
         client = eas_tw.PredictClient("", "svc", token="s3cr3t", instances=[("10.0.0.1", 80)])
         if kind == "executor":
             with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-                results = [pool.submit(fail, name).exception(60) for name in names]
-                back = list(pool.map(same, values, timeout=60))
-                refused = pool.submit(service_of, client).exception(60)
+                results = [pool.submit(fail, name).exception(PATIENCE_S) for name in names]
+                back = list(pool.map(same, values, timeout=PATIENCE_S))
+                refused = pool.submit(service_of, client).exception(PATIENCE_S)
         else:
             with spawn.Pool(1) as pool:
                 results = []
                 for name in names:
                     try:
-                        pool.apply_async(fail, (name,)).get(60)
+                        pool.apply_async(fail, (name,)).get(PATIENCE_S)
                     except Exception as raised:
                         results.append(raised)
-                back = pool.map_async(same, values).get(60)
+                back = pool.map_async(same, values).get(PATIENCE_S)
                 try:
-                    pool.apply_async(service_of, (client,)).get(60)
+                    pool.apply_async(service_of, (client,)).get(PATIENCE_S)
                 except TypeError as raised:
                     refused = raised
         assert results == [error(name) for name in names], results
@@ -82,7 +86,7 @@ def test_everything_passes_but_a_client(tmp_path: Path, kind: str) -> None:
     (tmp_path / "work.py").write_text(textwrap.dedent(WORK))
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
     command = [sys.executable, "-W", "error", str(tmp_path / "program.py"), kind]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False)  # noqa: S603
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("TypeError PredictClient cannot be pickled or copied")
     assert done.stdout.count("\n") == 1

@@ -30,6 +30,7 @@ from eas_tw import (
 from eas_tw.service import ClientService, EasAgent
 from tests.integration.clients import client_of
 from tests.integration.conftest import TOKEN
+from tests.patience import PATIENCE_S, PATIENT
 from tests.simulator.serving import Served, environment
 
 if TYPE_CHECKING:
@@ -46,7 +47,12 @@ class Application:
     def __init__(self, served: Served, folder: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             self.port = taken.getsockname()[1]
-        command = [sys.executable, "-c", TWISTD, "--nodaemon", "--pidfile=", "--python", str(EXAMPLE)]
+        patient = folder / "application.py"
+        patient.write_text(
+            EXAMPLE.read_text("utf-8").replace("ClientConfig(timeout_s=2.0, ", f"ClientConfig(**{PATIENT}, ")
+        )
+        assert "timeout_s=2.0" not in patient.read_text()
+        command = [sys.executable, "-c", TWISTD, "--nodaemon", "--pidfile=", "--python", str(patient)]
         variables = {
             **environment(),
             "EAS_ENDPOINT": served.ready["url"],
@@ -64,7 +70,7 @@ class Application:
                 break
 
     def post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         connection.request("POST", path, body)
         response = connection.getresponse()
         answer = response.status, response.read()
@@ -77,7 +83,7 @@ class Application:
         self.process.send_signal(signal.SIGTERM)
         self.log += self.process.stdout.read()
         self.process.stdout.close()
-        return self.process.wait(10)
+        return self.process.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -111,7 +117,7 @@ class TestApplication:
 
     def test_stopping_waits_for_the_calls_in_flight(self, served: Served, application: Application) -> None:
         """A call that takes its time when TERM comes is answered; then the process ends by itself."""
-        fault = {"type": "latency", "target": {"service": "echo"}, "attributes": {"latency": 500}}
+        fault = {"type": "latency", "target": {"service": "echo"}, "attributes": {"latency": 300}}
         served.admin("POST", "/v1/faults", fault)
         answers: list[tuple[int, bytes]] = []
         caller = threading.Thread(target=lambda: answers.append(application.post("/echo", b"slow")))
@@ -119,7 +125,7 @@ class TestApplication:
         while not served.admin("GET", "/v1/connections")[1]["connections"]:
             pass
         assert application.end() == ENDED_BY_TERM
-        caller.join(5)
+        caller.join(PATIENCE_S)
         assert answers == [(200, b"slow")]
 
 

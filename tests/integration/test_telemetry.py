@@ -25,6 +25,7 @@ from eas_tw.telemetry.prometheus import PrometheusMetrics
 from tests.integration.clients import client_of
 from tests.integration.conftest import TOKEN
 from tests.integration.programs import printed, program
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served, environment
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class TestPrometheus:
             assert process.stdout is not None
             url = process.stdout.readline().strip()
             assert process.stdout.readline() == "30 calls\n"
-            with urlopen(url, timeout=10) as response:  # noqa: S310  the address the example printed
+            with urlopen(url, timeout=PATIENCE_S) as response:  # noqa: S310  the address the example printed
                 found = samples(response.read().decode())
             process.terminate()
         assert found['eas_client_call_duration_seconds_count{error_type="",service="echo"}'] == 30
@@ -343,7 +344,7 @@ class TestOpenTelemetry:
         """The call's and its attempt's, as JSON."""
         command = [sys.executable, str(EXAMPLES / "opentelemetry_client.py"), served.ready["url"], "echo"]
         variables = {**environment(), "EAS_TOKEN": TOKEN}
-        ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+        ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
         assert (ended.returncode, ended.stderr) == (0, "")
         spans = json.loads("[" + ended.stdout.replace("}\n{", "},{") + "]")
         assert [span["name"] for span in spans] == ["POST", "predict echo"]

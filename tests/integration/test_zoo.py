@@ -15,6 +15,7 @@ from eas_tw import ClientConfig, EasError, PredictClient
 from eas_tw.net.call import Call
 from eas_tw.net.http1 import ClientConnection
 from tests.integration.zoo import SPECIES, Enclosure, Species
+from tests.patience import PATIENCE_S, PATIENT
 
 SETTINGS: dict[str, Any] = {
     "attempts": 1,
@@ -26,7 +27,6 @@ SETTINGS: dict[str, Any] = {
 LARGE = b"x" * 5_000_000
 DEADLINE_S = 0.3
 """For species that would take for ever; the others are never near it."""
-PATIENT_S = 20.0
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def _no_object_left(_nothing_left: None) -> Iterator[None]:
 
 
 def client_of(*enclosures: Enclosure, **settings: Any) -> PredictClient:
-    config = ClientConfig(**{**SETTINGS, **settings})
+    config = ClientConfig(**{**PATIENT, **SETTINGS, **settings})
     return PredictClient("", "svc", instances=[place.address for place in enclosures], reactor=reactor, config=config)
 
 
@@ -56,11 +56,11 @@ async def test_alone_it_is_a_typed_error_or_an_answer(species: Species) -> None:
     """With nobody else to ask; when the server has come to its senses, the next call works."""
     async with Enclosure(species) as place, client_of(place) as client:
         body = b"body" if species.reads else LARGE
-        timeout_s = DEADLINE_S if species.error and species.error.__name__ == "DeadlineExceeded" else PATIENT_S
+        timeout_s = DEADLINE_S if species.error and species.error.__name__ == "DeadlineExceeded" else PATIENCE_S
         assert await ended(client, body, timeout_s) == (species.error or "good")
         assert place.met == 1
         place.species = None
-        assert await ended(client, b"body", PATIENT_S) == "good"
+        assert await ended(client, b"body", PATIENCE_S) == "good"
 
 
 @pytest.mark.parametrize("species", SPECIES.values(), ids=SPECIES)
@@ -68,7 +68,7 @@ async def test_alone_it_is_a_typed_error_or_an_answer(species: Species) -> None:
 async def test_neighbours_never_notice(species: Species) -> None:
     """Ten calls at once over it and a good one: those of the good one are answered, whatever the others meet."""
     async with Enclosure(species) as bad, Enclosure(None) as good, client_of(bad, good) as client:
-        calls = [client.predict(b"body", timeout_s=PATIENT_S) for _ in range(10)]
+        calls = [client.predict(b"body", timeout_s=PATIENCE_S) for _ in range(10)]
         outcomes: list[Any] = []
         for call in calls:
             call.addBoth(outcomes.append)

@@ -13,6 +13,8 @@ import sys
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from tests.patience import PATIENCE_S
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -44,7 +46,7 @@ class TlsProxy:
         assert self._process.stdout is not None
         self._process.terminate()
         self._process.stdout.close()
-        self._process.wait(10)
+        self._process.wait(PATIENCE_S)
 
 
 def _write_certificate(file: Path) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served, environment
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def printed(served: Served, sdk: str) -> str:
     # The official SDK does not run with warnings as errors.
     variables = {**environment(), "EAS_TOKEN": "t0ken", "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-c", program, served.ready["url"]]
-    ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 

@@ -19,6 +19,7 @@ import pytest
 
 from eas_tw import blocking
 from eas_tw.testing import Remote, RemoteService, start_service
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served, environment
 
 if TYPE_CHECKING:
@@ -377,7 +378,7 @@ def test_the_date_of_a_signature(sdk: str, hours: int) -> None:
         command = [sys.executable, "-c", DATES.format(sdk=sdk), f"http://127.0.0.1:{server.server_port}"]
         # As POSIX writes a zone that is 8 h east, so that no database of zones is needed.
         variables = {**environment(), "TZ": "CST-8", "PYTHONWARNINGS": "ignore"}
-        ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+        ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
         server.shutdown()
     assert ended.returncode == 0, ended.stderr
     assert int(ended.stdout) == hours

@@ -12,6 +12,7 @@ import pytest
 
 from eas_tw.testing import Received, RemoteService, answer, first_service, matching, start_service, subprocess_simulator
 from eas_tw.testing.process import simulator_command
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import environment
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def service(remote: Remote) -> Iterator[RemoteService]:
 
 
 def ask(service: RemoteService, body: bytes = b"", path: str = "", method: str = "POST", **headers: str) -> Any:
-    connection = HTTPConnection(*service.address(), timeout=30)
+    connection = HTTPConnection(*service.address(), timeout=PATIENCE_S)
     try:
         given = {"Authorization": service.token, **headers}
         connection.request(method, f"/api/predict/{service.name}{path}", body, given)

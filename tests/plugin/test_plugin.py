@@ -12,29 +12,24 @@ from pathlib import Path
 import pytest
 
 from eas_tw.testing import Remote, SimulatorFailed, subprocess_simulator
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import environment
 
 PROJECT = Path(__file__).parent / "project"
 _COST = """
-import sys, time
+import sys
 import pytest
 before = set(sys.modules)
-began = time.perf_counter()
 import eas_tw.testing.pytest_plugin
-took = time.perf_counter() - began
-print(took, *sorted(set(sys.modules) - before))
+print(*sorted(set(sys.modules) - before))
 """
 
 
 def test_importing_it_costs_next_to_nothing() -> None:
-    """No Twisted, no reactor, nothing of the simulator; the best of five is below 5 ms."""
-    runs = [
-        subprocess.run([sys.executable, "-c", _COST], env=environment(), capture_output=True, text=True, check=True)  # noqa: S603
-        for _ in range(5)
-    ]
-    took, modules = min(float(run.stdout.split()[0]) for run in runs), runs[0].stdout.split()[1:]
-    assert modules == ["eas_tw", "eas_tw.lazy_exports", "eas_tw.testing", "eas_tw.testing.pytest_plugin"]
-    assert took < 0.005
+    """Four small modules: no Twisted, no reactor, nothing of the simulator."""
+    command = [sys.executable, "-c", _COST]
+    ended = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)  # noqa: S603
+    assert ended.stdout.split() == ["eas_tw", "eas_tw.lazy_exports", "eas_tw.testing", "eas_tw.testing.pytest_plugin"]
 
 
 def test_a_project_of_somebody_elses(tmp_path: Path) -> None:
@@ -79,7 +74,7 @@ def test_a_project_may_have_a_simulator_of_its_own(tmp_path: Path, layout: str) 
             "    how = ['--service=own=1', '--token=', '--processor=mine:double']\n"
             "    with subprocess_simulator(tmp_path, *how) as remote:\n"
             "        [instance] = remote.instances()\n"
-            "        connection = http.client.HTTPConnection(instance['ip'], instance['port'], timeout=10)\n"
+            "        connection = http.client.HTTPConnection(instance['ip'], instance['port'], timeout=100)\n"
             "        connection.request('POST', '/api/predict/own', b'ab')\n"
             "        assert connection.getresponse().read() == b'abab'\n"
             "        connection.close()\n"
@@ -113,7 +108,7 @@ def test_a_simulator_ends_with_whoever_started_it(tmp_path: Path) -> None:
         "    print(remote.url, flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
-    ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+    ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
     remote = Remote(ended.stdout.strip())
     # The stream ends when the simulator does; opening one may come too late already.
     with contextlib.suppress(ConnectionError), remote.events() as events:

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import pytest
 import scrapy
 
 from eas_tw.scrapy import config
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served, environment
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def begin(settings: dict[str, Any], *arguments: str) -> subprocess.Popen[str]:
 def crawl(settings: dict[str, Any], *arguments: str) -> tuple[dict[str, Any], str]:
     """What a crawl told at its end, and its log."""
     with begin(settings, *arguments) as process:
-        output, log = process.communicate(timeout=60)
+        output, log = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, log
     assert TOKEN not in log
     return json.loads(output.splitlines()[-1]), log
@@ -110,7 +110,7 @@ def test_every_item_is_scored_once(served: Served, reactor: str, how: tuple[str,
     assert (stats["eas/retry_count"], stats["eas/failover_count"], stats["eas/discovery/instances"]) == (0, 0, 3)
     assert "eas/item_error_count" not in stats
     assert stats["eas/in_flight/max"] == 8
-    assert 0.02 <= stats["eas/latency/mean_seconds"] <= stats["eas/latency/max_seconds"] < 5
+    assert 0.02 <= stats["eas/latency/mean_seconds"] <= stats["eas/latency/max_seconds"] < PATIENCE_S
     assert peak(rows) <= 8
     assert complaints(log) == []
     # The dump is the log's, too: the client was closed before it.
@@ -261,23 +261,20 @@ if HAS_ASYNC_PROCESS:  # and with it the mode without a reactor
 
 @pytest.mark.parametrize("reactor", REACTORS)
 def test_an_interrupted_crawl_ends_in_time_though_an_instance_hangs(served: Served, reactor: str) -> None:
-    """Within `EAS_TIMEOUT` and a second, with far more items waiting than may be in flight."""
+    """After the deadline of those in flight: the items that wait, far more, are not begun."""
     for number in range(3):
         served.patch("echo", f"echo-{number}", state="hung")
-    timeout_s = 2.0
-    changes = {"EAS_TIMEOUT": timeout_s, "EAS_CONCURRENT_REQUESTS": 4, "CONCURRENT_ITEMS": 50, **REACTORS[reactor][0]}
+    changes = {"EAS_TIMEOUT": 5.0, "EAS_CONCURRENT_REQUESTS": 4, "CONCURRENT_ITEMS": 50, **REACTORS[reactor][0]}
     with begin(settings_of(served, **changes)) as process:
         while len(served.admin("GET", "/v1/connections")[1]["connections"]) < 4:
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        began = time.monotonic()
-        output, log = process.communicate(timeout=30)
-        took_s = time.monotonic() - began
+        output, log = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, log
-    assert took_s < timeout_s + 1
     told = json.loads(output.splitlines()[-1])
     assert told["stats"]["finish_reason"] == "shutdown"
     assert told["stats"]["eas/item_error_count"] > 4
+    assert told["stats"]["eas/request_count"] == 4
     assert told["left"] == []
     assert " ERROR: " not in log
 
@@ -303,7 +300,7 @@ class TestHowTo:
             cwd=PROJECT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
         assert ended.returncode == 0, ended.stderr

@@ -8,13 +8,11 @@ from __future__ import annotations
 import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 from tests.simulation.planted import BUGS
 from tests.simulation.planted.elsewhere import ELSEWHERE
-from tests.simulation.planted.search import Found, search
+from tests.simulation.planted.search import PAGE, Found, search
 
-PAGE = Path(__file__).parents[2] / "docs" / "simulation" / "planted.md"
 _TAIL = """
 ## Left to unit tests
 

@@ -13,6 +13,7 @@ from simulator.virtual.faults.catalog import KINDS
 from simulator.virtual.soaking import Sum
 from tests.simulation.reached import Lines, lines_of, reached, text_of
 
+pytestmark = pytest.mark.long
 SEEDS = range(90)
 _HOURS, _CHUNK = 0.07, 10
 _NEVER_IN_A_BATCH = {"answered", "status", "connect_failed", "unsent"}

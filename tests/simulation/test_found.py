@@ -12,6 +12,8 @@ from simulator.virtual.plan import PlannedFault, RunPlan
 from simulator.virtual.plan_reader import read
 from simulator.virtual.world import World
 
+pytestmark = pytest.mark.long
+
 
 def test_lies_of_discovery_can_be_told_together() -> None:
     """Simulator: rows that one discovery fault had made up broke the next one (profile discovery, seed 25)."""

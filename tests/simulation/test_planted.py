@@ -13,7 +13,7 @@ import pytest
 from simulator.virtual.oracle import CHECKERS
 from tests.simulation.planted import BUGS
 from tests.simulation.planted.elsewhere import ELSEWHERE, Elsewhere
-from tests.simulation.planted.search import Found, search
+from tests.simulation.planted.search import Found, known_seeds, search
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,8 @@ Searches = dict[str, "Future[Found | None]"]
 def searches() -> Iterator[Searches]:
     """All of them under way, on two processes."""
     pool = ProcessPoolExecutor(min(2, os.cpu_count() or 1), mp_context=get_context("spawn"))
-    yield {name: pool.submit(search, name) for name in BUGS}
+    known = known_seeds()
+    yield {name: pool.submit(search, name, known.get(name, 0)) for name in BUGS}
     pool.shutdown(cancel_futures=True)
 
 
@@ -43,6 +44,7 @@ def test_what_is_left_to_unit_tests_is_there(each: Elsewhere) -> None:
     assert f"def {name}(" in (ROOT / file).read_text("utf-8")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_is_found(name: str, searches: Searches) -> None:
     """Within its number of seeds, by one of its checkers."""

@@ -6,6 +6,8 @@ import socket
 import time  # noqa: TID251  how long an answer takes is what is tested
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.patience import PATIENCE_S
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,13 +28,12 @@ class Raw:
 
     Attributes:
         received: Everything that came.
-        pieces: In how many reads.
         took_s: From the last `send` to the end of the last `read`.
     """
 
     def __init__(self, instance: Mapping[str, Any]) -> None:
         self._socket = socket.socket()
-        self._socket.settimeout(10)
+        self._socket.settimeout(PATIENCE_S)
         self._is_reset = False
         try:
             self._socket.connect((instance["ip"], instance["port"]))
@@ -44,7 +45,6 @@ class Raw:
         else:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.received = b""
-        self.pieces = 0
         self._sent_at = 0.0
         self.took_s = 0.0
 
@@ -59,18 +59,26 @@ class Raw:
         self._socket.sendall(data)
         return self
 
-    def read(self, *, wait_s: float = 10.0, until: int | None = None) -> str:
-        """Read to the end, to silence, or to so many bytes in all; how it ended."""
+    def read(self, *, wait_s: float = PATIENCE_S, until: int | bytes | None = None) -> str:
+        """Read until the connection ends, says nothing for `wait_s`, or has said enough.
+
+        Args:
+            wait_s: Seconds of silence. A short silence proves nothing about what was still on its way: read what must
+                come with `until` first.
+            until: The number of bytes, or the bytes, that are enough; `None` for none.
+
+        Returns:
+            How it ended: `FIN`, `RST`, `SILENCE`, or "" for enough.
+        """
         if self._is_reset:
             return RST
         self._socket.settimeout(wait_s)
         try:
-            while until is None or len(self.received) < until:
+            while not self._has(until):
                 data = self._socket.recv(2**16)
                 if not data:
                     return FIN
                 self.received += data
-                self.pieces += 1
         except TimeoutError:
             return SILENCE
         except ConnectionResetError:
@@ -81,7 +89,7 @@ class Raw:
 
     def response(self) -> tuple[int, dict[str, str], bytes]:
         """Read one whole, honest response; the connection may go on."""
-        self._socket.settimeout(10)
+        self._socket.settimeout(PATIENCE_S)
         while b"\r\n\r\n" not in self.received:
             self._more()
         head, _, _ = self.received.partition(b"\r\n\r\n")
@@ -93,6 +101,11 @@ class Raw:
         whole, self.received = self.received[:size], self.received[size:]
         self.took_s = time.monotonic() - self._sent_at
         return int(status_line.split(" ")[1]), headers, whole[len(head) + 4 :]
+
+    def _has(self, until: int | bytes | None) -> bool:
+        if isinstance(until, bytes):
+            return until in self.received
+        return until is not None and len(self.received) >= until
 
     def _more(self) -> None:
         data = self._socket.recv(2**16)

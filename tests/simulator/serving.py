@@ -10,6 +10,8 @@ from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from tests.patience import PATIENCE_S
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -23,7 +25,7 @@ def environment() -> dict[str, str]:
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """`python -m simulator`, to its end."""
     command = [sys.executable, "-m", "simulator", *arguments]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
 
 
 class Served:
@@ -61,7 +63,7 @@ class Served:
         self.process.terminate()
         self.output += self.process.stdout.read()
         self.process.stdout.close()
-        self.code = self.process.wait(10)
+        self.code = self.process.wait(PATIENCE_S)
 
     def ask(
         self, instance: dict[str, Any], method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
@@ -99,7 +101,7 @@ class Served:
 
 
 def _exchange(host: str, port: int, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-    connection = HTTPConnection(host, port, timeout=10)
+    connection = HTTPConnection(host, port, timeout=PATIENCE_S)
     try:
         connection.request(method, path, body, headers)
         response = connection.getresponse()

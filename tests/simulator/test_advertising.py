@@ -22,6 +22,7 @@ from simulator.advertising import Advertised, check_advertise, is_wildcard, loop
 from simulator.http1 import ReceivedRequest
 from simulator.scenario import ScenarioError, read
 from simulator.service_spec import SpecError
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served, run
 from tests.simulator.world import Listener
 
@@ -196,7 +197,7 @@ def test_instances_have_ports_that_count_up() -> None:
 
 
 def ask(host: str, port: int, path: str) -> Any:
-    connection = HTTPConnection(host, port, timeout=10)
+    connection = HTTPConnection(host, port, timeout=PATIENCE_S)
     try:
         connection.request("GET", path)
         return json.loads(connection.getresponse().read())
@@ -253,4 +254,4 @@ def test_the_entry_point_of_the_containers_example(tmp_path: Path) -> None:
         assert len(served.discover("ranker")) == 3
         (check,) = re.findall(r"^HEALTHCHECK .* CMD (\[.*\])$", text, re.MULTILINE)
         _, *arguments = [part.replace("http://127.0.0.1:8780", served.ready["url"]) for part in json.loads(check)]
-        assert subprocess.run([sys.executable, *arguments], check=False, timeout=60).returncode == 0  # noqa: S603
+        assert subprocess.run([sys.executable, *arguments], check=False, timeout=PATIENCE_S).returncode == 0  # noqa: S603

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import environment
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
     while process.stdout.readline() != "begun\n":
         assert process.poll() is None
     process.send_signal(number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE_S)
     assert process.returncode != 0
 
 
@@ -48,5 +49,5 @@ def test_an_interrupt_is_an_exit_code(tmp_path: Path) -> None:
     while "seeds" not in process.stdout.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, "Traceback" in output) == (130, False)

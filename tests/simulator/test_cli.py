@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served, environment, run
 
 
@@ -53,12 +54,12 @@ def test_the_version_is_told() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_it_cleanly_whatever_is_connected(tmp_path: Path, number: int) -> None:
     """Even with a connection open and a request half sent."""
-    with Served(tmp_path, "--service", "echo=1") as served:
+    with Served(tmp_path, "--service", "echo=1", "--keepalive", "0") as served:
         instance = served.instances[0]
-        with socket.create_connection((instance["ip"], instance["port"]), 5) as hanging:
+        with socket.create_connection((instance["ip"], instance["port"]), PATIENCE_S) as hanging:
             hanging.sendall(b"POST /api/predict/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
             served.process.send_signal(number)
-            assert served.process.wait(5) == 0
+            assert served.process.wait(PATIENCE_S) == 0
 
 
 def test_the_banner_shows_a_token_only_if_it_made_it_up(tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_the_banners_lines_can_be_pasted(tmp_path: Path, service: str, token: st
             env={**environment(), "EAS_TOKEN": token or ""},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
         assert (ended.stderr, says in ended.stdout) == ("", True)
@@ -152,7 +153,7 @@ def test_a_reader_may_have_enough(arguments: list[str]) -> None:
     os.close(reading)
     with os.fdopen(writing, "w") as full:
         ended = subprocess.run(  # noqa: S603
-            command, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+            command, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=False
         )
     assert (ended.returncode, ended.stderr) == (0, "")
 
@@ -218,12 +219,12 @@ class TestOverRealSockets:
         """Open connections are reset, new ones refused, nobody can take the port, and it comes back on it."""
         instance = served.instances[0]
         address = (instance["ip"], instance["port"])
-        with socket.create_connection(address, 5) as kept:
+        with socket.create_connection(address, PATIENCE_S) as kept:
             assert served.patch("echo", "echo-0", state="crashed")["state"] == "crashed"
             with pytest.raises(ConnectionResetError):
                 kept.recv(1)
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(address, 5)
+            socket.create_connection(address, PATIENCE_S)
         with socket.socket() as thief, pytest.raises(OSError, match="in use"):
             thief.bind(address)
         served.patch("echo", "echo-0", state="running")
@@ -233,13 +234,13 @@ class TestOverRealSockets:
         """What was asked meanwhile is answered then."""
         instance = served.instances[0]
         served.patch("echo", "echo-0", state="hung")
-        connection = HTTPConnection(instance["ip"], instance["port"], timeout=5)
+        connection = HTTPConnection(instance["ip"], instance["port"], timeout=PATIENCE_S)
         connection.request("POST", "/api/predict/echo", b"patience", {"Authorization": "t0ken"})
         assert connection.sock is not None
         connection.sock.settimeout(0.2)
         with pytest.raises(TimeoutError):
             connection.sock.recv(1)
-        connection.sock.settimeout(5)
+        connection.sock.settimeout(PATIENCE_S)
         served.patch("echo", "echo-0", state="running")
         assert connection.getresponse().read() == b"patience"
         connection.close()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from eas_tw.testing import Remote, RemoteError, start_service
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served, environment, run
 
 
@@ -92,7 +93,7 @@ def test_requests_are_listed_counted_and_followed(served: Served) -> None:
         seen.append(json.loads(following.stdout.readline())["status"])
     finally:
         following.terminate()
-        following.communicate(timeout=10)
+        following.communicate(timeout=PATIENCE_S)
     assert seen == [200, 401, 404]
 
 

@@ -13,6 +13,8 @@ import pytest
 from simulator import Fault, Target
 from simulator.http1 import MAX_WAITING_BYTES
 from simulator.request_reader import MAX_HEAD_BYTES
+from tests.needs import program
+from tests.patience import PATIENCE_S
 from tests.simulator.raw import SILENCE, Raw, request
 from tests.simulator.region import DISCOVERY, Region
 from tests.simulator.serving import Served
@@ -386,7 +388,7 @@ class TestRealClients:
     def test_the_standard_library(self, served: Served) -> None:
         """A kept connection, a chunked body, a proxy's request."""
         instance = served.instances[0]
-        connection = http.client.HTTPConnection(instance["ip"], instance["port"], timeout=10)
+        connection = http.client.HTTPConnection(instance["ip"], instance["port"], timeout=PATIENCE_S)
         for body in (b"one", iter([b"t", b"wo"]), b"three"):
             connection.request("POST", "/api/predict/echo", body)
             with connection.getresponse() as answer:
@@ -394,7 +396,7 @@ class TestRealClients:
         connection.close()
         proxy = urllib.request.ProxyHandler({"http": served.ready["url"]})
         opener = urllib.request.build_opener(proxy)
-        with opener.open("http://region.example/api/predict/echo", b"hello", timeout=10) as answer:
+        with opener.open("http://region.example/api/predict/echo", b"hello", timeout=PATIENCE_S) as answer:
             assert answer.read() == b"hello"
 
     @pytest.mark.parametrize(
@@ -413,8 +415,20 @@ class TestRealClients:
         instance = served.instances[0]
         for authority in (f"{instance['ip']}:{instance['port']}", served.ready["url"].removeprefix("http://")):
             url = f"http://{authority}/api/predict/echo"
-            command = ["curl", "-sS", "--noproxy", "*", "--max-time", "10", *options, "-d", "hello", url, url]
-            ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)  # noqa: S603
+            command = [
+                program("curl"),
+                "-sS",
+                "--noproxy",
+                "*",
+                "--max-time",
+                str(PATIENCE_S),
+                *options,
+                "-d",
+                "hello",
+                url,
+                url,
+            ]
+            ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)  # noqa: S603
             assert (ended.stderr, ended.stdout) == ("", "hellohello")
 
     def test_ab(self, served: Served) -> None:

@@ -193,7 +193,7 @@ def test_an_answer_in_json(wanted: Any, check: Any) -> None:
     [
         ("what is the time", None, False),
         ("please get time of Rome", None, True),
-        ("call GET_WEATHER", "auto", True),
+        ("call GET_TIME", "auto", True),
         ("call get_time", "none", False),
         ("what is the time", "required", True),
         ("what is the time", {"type": "function", "function": {"name": "get_time"}}, True),

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served
 
 WANTED = 10_000
@@ -41,7 +42,7 @@ def test_ten_thousand_connections(tmp_path: Path) -> None:
             for number in range(most):
                 instance = served.instances[number % 4]
                 where = (instance["ip"], instance["port"])
-                connections.append(stack.enter_context(socket.create_connection(where, timeout=30)))
+                connections.append(stack.enter_context(socket.create_connection(where, timeout=PATIENCE_S)))
             for connection in connections[:: most // 100]:
                 connection.sendall(request)
             for connection in connections[:: most // 100]:

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from simulator import ServiceSpec
 from simulator.processors import BUILT_IN, CODECS, Later, ProcessorError, Tensor, UserProcessor, find
 from simulator.processors.arrays import decode, make
+from tests.patience import PATIENCE_S, until
 from tests.simulator.raw import SILENCE, Raw, request
 from tests.simulator.region import Region
 from tests.simulator.serving import Served
@@ -239,25 +240,37 @@ def test_a_users_callables(folder: Path, processor: str, body: bytes, expected: 
 @pytest.mark.parametrize("processor", ["mine:block", "mine:spin"])
 def test_one_that_never_returns_holds_up_its_workers_and_nothing_else(folder: Path, processor: str) -> None:
     """Two workers, no queue: the third request is a 450, discovery answers, and a signal ends it cleanly."""
+    limits = ("--workers", "2", "--queue", "0", "--keepalive", "0")
+    with Served(folder, "--service", "s=1", "--token", "", "--processor", processor, *limits) as served:
+        instance = served.instances[0]
+        with Raw(instance).send(request(b"", "s")), Raw(instance).send(request(b"", "s")):
+            until(lambda: served.admin("GET", "/v1/services/s/instances/s-0")[1]["in_flight"] == 2)
+            assert served.predict("s", b"")[0] == 450
+            assert len(served.discover("s")) == 1
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize("processor", ["mine:block", "mine:spin"])
+def test_one_that_never_returns_is_a_408_in_the_end(folder: Path, processor: str) -> None:
+    """After the service's `keepalive`; its worker stays taken."""
     limits = ("--workers", "2", "--queue", "0", "--keepalive", "0.3")
     with Served(folder, "--service", "s=1", "--token", "", "--processor", processor, *limits) as served:
         instance = served.instances[0]
         with Raw(instance).send(request(b"", "s")) as first, Raw(instance).send(request(b"", "s")) as second:
-            assert first.read(wait_s=0.05) == SILENCE
-            assert served.predict("s", b"")[0] == 450
-            assert len(served.discover("s")) == 1
             assert [raw.response()[0] for raw in (first, second)] == [408, 408]
+        assert served.predict("s", b"")[0] == 450
         served.process.send_signal(signal.SIGTERM)
-        assert served.process.wait(5) == 0
+        assert served.process.wait(PATIENCE_S) == 0
 
 
 def test_one_that_blocks_the_reactor_does_not_keep_the_process(folder: Path) -> None:
-    """A coroutine that does not wait but sleeps stops everything; TERM ends it all the same, within 5 s, cleanly."""
+    """A coroutine that does not wait but sleeps stops everything; TERM ends it all the same, cleanly."""
     with (
         Served(folder, "--service", "s=1", "--token", "", "--processor", "mine:block_everybody") as served,
         Raw(served.instances[0]).send(request(b"", "s")) as raw,
     ):
         assert raw.read(wait_s=0.2) == SILENCE
         served.process.send_signal(signal.SIGTERM)
-        assert served.process.wait(5) == 0
+        assert served.process.wait(PATIENCE_S) == 0
     assert not served.ready_file.exists()

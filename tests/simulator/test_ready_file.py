@@ -17,6 +17,7 @@ import pytest
 
 from eas_tw.testing import SimulatorFailed, subprocess_simulator
 from simulator.ready_file import ReadyFile, ReadyFileError, remove_stale, remove_stale_in
+from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served, environment
 
 CONTENT = {"pid": os.getpid(), "url": "http://127.0.0.1:8780"}
@@ -218,7 +219,7 @@ def test_the_command_refuses_before_anything_else(tmp_path: Path, kind: str) -> 
     """One line, exit code 2, and what is there stays."""
     special(tmp_path / "r.json", kind)
     process = serve(tmp_path, "--ready-file", "r.json")
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, output) == (2, "")
     assert errors == f"simulator: cannot write the ready file r.json: it is a {kind}\n"
 
@@ -227,7 +228,7 @@ def test_two_on_one_path(tmp_path: Path) -> None:
     """The second is refused, and the first one's file lives as long as the first."""
     with Served(tmp_path) as served:
         process = serve(tmp_path, "--ready-file", str(served.ready_file))
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 2
         assert f"pid {served.process.pid}" in errors
         assert json.loads(served.ready_file.read_text())["pid"] == served.process.pid
@@ -240,7 +241,7 @@ def test_a_restart_after_a_kill(tmp_path: Path) -> None:
     """The stale file is gone long before the new one is there, and no one who waits takes it."""
     with Served(tmp_path) as served:
         served.process.kill()
-        served.process.wait(10)
+        served.process.wait(PATIENCE_S)
         assert served.ready_file.exists()
         with Served(tmp_path) as again:
             assert again.ready["pid"] == again.process.pid
@@ -268,7 +269,7 @@ def test_no_room_for_the_file_ends_the_process(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
 
     process = serve(tmp_path, "--ready-file", "r.json", preexec_fn=limit)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, errors) == (1, "simulator: cannot write the ready file r.json: File too large\n")
     assert left(tmp_path) == []
 
@@ -283,7 +284,7 @@ def test_an_output_that_cannot_be_written_ends_the_process(tmp_path: Path, outpu
         writing = os.open(output, os.O_WRONLY)
     process = serve(tmp_path, "--ready-file", "r.json", stdout=writing)
     os.close(writing)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     why = "Broken pipe" if output == "pipe" else "No space left on device"
     assert (process.returncode, errors) == (1, f"simulator: cannot write to standard output: {why}\n")
     assert left(tmp_path) == []
@@ -299,7 +300,7 @@ def test_a_pipe_that_closes_later_ends_it_quietly(tmp_path: Path) -> None:
             break
     process.stdout.close()
     assert process.stderr is not None
-    assert (process.stderr.read(), process.wait(60)) == ("", 0)
+    assert (process.stderr.read(), process.wait(PATIENCE_S)) == ("", 0)
     process.stderr.close()
     assert left(tmp_path) == ["story.toml"]
 
@@ -309,14 +310,14 @@ def test_a_signal_while_it_starts(tmp_path: Path, number: int) -> None:
     """Exit code 0, no traceback, nothing left: here the signal comes while a module of the user is imported."""
     (tmp_path / "mine.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\nraise SystemExit(9)\n")
     process = serve(tmp_path, "--processor", "mine:rank", "--ready-file", "r.json")
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, output, errors) == (0, "", "")
     assert "r.json" not in left(tmp_path)
 
 
 def test_the_file_goes_first(tmp_path: Path) -> None:
     """When the end begins, nobody should begin to use it: another simulator may take the path at once."""
-    with Served(tmp_path, "--service", "echo=1", "--processor", "sleep:60", "--keepalive", "0") as served:
+    with Served(tmp_path, "--service", "echo=1", "--processor", "sleep:3600", "--keepalive", "0") as served:
         served.process.send_signal(signal.SIGTERM)
-        assert served.process.wait(10) == 0
+        assert served.process.wait(PATIENCE_S) == 0
         assert left(tmp_path) == []

@@ -102,7 +102,9 @@ class TestPrometheus:
         stop()
         assert scraped.value("eas_client_instances") is None
 
-    @pytest.mark.parametrize("wrong", WRONG, ids=str)
+    @pytest.mark.parametrize(
+        "wrong", WRONG, ids=["None", "text", "class", "asyncio class", "blocking class", "object", "list"]
+    )
     def test_what_is_no_client_is_refused_at_once(self, wrong: Any) -> None:
         """Nothing is registered, and the scrape goes on."""
         scraped = Scraped()
@@ -314,7 +316,9 @@ class TestOpenTelemetry:
         assert len(instrumented.telemetry._clients) == 1
         assert instrumented.points("eas.client.instances") == {"svc": 0}
 
-    @pytest.mark.parametrize("wrong", WRONG, ids=str)
+    @pytest.mark.parametrize(
+        "wrong", WRONG, ids=["None", "text", "class", "asyncio class", "blocking class", "object", "list"]
+    )
     def test_what_is_no_client_is_refused_at_once(self, wrong: Any) -> None:
         """Nothing is registered."""
         instrumented = Instrumented()

@@ -6,7 +6,7 @@ import pytest
 
 
 def predict(service, body, number=0):
-    connection = HTTPConnection(*service.address(number), timeout=10)
+    connection = HTTPConnection(*service.address(number), timeout=100)
     try:
         connection.request("POST", f"/api/predict/{service.name}", body, {"Authorization": service.token})
         response = connection.getresponse()

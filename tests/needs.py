@@ -1,0 +1,39 @@
+"""Programs of the machine that some tests need: without them these are skipped here, and fail where all must run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+ADVICE = {
+    "Chromium": (("chromium", "chromium-browser", "google-chrome", "chrome"), "apt-get install chromium"),
+    "curl": (("curl",), "apt-get install curl"),
+}
+"""By the program's name: the commands that may be it, and how Debian gets it."""
+
+
+def program(name: str) -> str:
+    """Find a program of the machine.
+
+    Args:
+        name: One of `ADVICE`.
+
+    Returns:
+        The path of its command. Without it, the test that asks is skipped with the reason and the advice; under `CI`
+        or with `EAS_REQUIRE_BROWSER=1` it fails instead, so that nothing is left out unseen where everything must run.
+    """
+    commands, advice = ADVICE[name]
+    for command in commands:
+        if found := shutil.which(command):
+            return found
+    reason = f"{name} is not installed; on Debian: {advice}"
+    if must_run_all():
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def must_run_all() -> bool:
+    """Whether a missing program is a failure."""
+    return any(os.environ.get(name, "") not in ("", "0", "false") for name in ("CI", "EAS_REQUIRE_BROWSER"))

@@ -1,0 +1,76 @@
+"""What the simulation draws: every setting of the client and every fault of the simulator, or a reason why not."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from eas_tw import ClientConfig
+from simulator.fault_kinds import MALFORMED, ON_DISCOVERY, ON_INSTANCES
+from simulator.virtual.faults.catalog import KINDS, Scope
+from simulator.virtual.nemesis import draw
+from simulator.virtual.plan import PROFILES, RunPlan
+
+SETTINGS_NOT_DRAWN = {
+    "auth": "how a request is signed changes no decision; tests/test_outgoing.py",
+    "backoff_base_s": "pauses of the default ceilings are checked; tests/policy/test_retry.py has others",
+    "backoff_max_s": "pauses of the default ceilings are checked; tests/policy/test_retry.py has others",
+    "compress": "codecs are C code, outside virtual time; tests/body/test_compression.py",
+    "decompress": "codecs are C code, outside virtual time; tests/body/test_compression.py",
+    "discovery_path": "another path changes no decision",
+    "drain_timeout_s": "a world closes its clients when no call is in flight; tests/net/test_client_life.py",
+    "init_timeout_s": "a world waits for the first list; tests/simulation/test_life.py",
+    "max_discovery_bytes": "a bound on memory; tests/net/test_fetch.py",
+    "max_head_bytes": "a bound on memory; tests/net/test_http1.py",
+    "max_response_bytes": "a bound on memory; tests/net/test_large_bodies.py",
+    "poll_jitter": "the default is in every run",
+    "retry_budget_ratio": "retry_budget_min_per_s moves the same bound",
+    "retry_on": "the table of the default is checked; tests/policy/test_retry.py has others",
+    "seed": "it is the seed of the plan",
+    "snapshot_path": "the world makes the directory, for programs that are started again (RunPlan.lives)",
+    "stream_buffer_bytes": "responses are read whole; tests/net/test_streams.py",
+    "stream_idle_timeout_s": "responses are read whole; tests/net/test_streams.py",
+    "trust_roots": "the network in memory has no TLS; tests/integration/test_client.py",
+}
+FAULTS_NOT_DRAWN = {
+    ("instance", "cut_stream"): "the simulated clients do not stream yet; tests/simulator/test_stream_faults.py",
+    ("instance", "garble_stream"): "the simulated clients do not stream yet; tests/simulator/test_stream_faults.py",
+    ("instance", "slow_first_byte"): "the simulated clients do not stream yet; tests/simulator/test_stream_faults.py",
+    ("instance", "stall_stream"): "the simulated clients do not stream yet; tests/simulator/test_stream_faults.py",
+    ("discovery", "bandwidth"): "control_slow narrows the way itself",
+    ("discovery", "slicer"): "control_slow has small segments on the way itself",
+    ("discovery", "truncate_body"): "list_garbage has bodies that are no whole list",
+    ("discovery", "garble_body"): "list_garbage has bodies that are no list",
+}
+MALFORMED_NOT_DRAWN = {"endless_headers": "a megabyte for each answer; huge_header meets the same bound"}
+
+
+@pytest.fixture(scope="module")
+def plans() -> list[RunPlan]:
+    """Plans of every profile; drawing one runs nothing."""
+    return [draw(seed, profile) for profile in PROFILES for seed in range(200)]
+
+
+def test_every_setting_of_a_client_is_drawn_or_says_why_not(plans: list[RunPlan]) -> None:
+    """In `simulator/virtual/options.py`, or above."""
+    drawn = {name for plan in plans for settings in (plan.client, *plan.own) for name in settings}
+    known = {setting.name for setting in attrs.fields(ClientConfig) if setting.init}
+    assert known - drawn == set(SETTINGS_NOT_DRAWN)
+
+
+def test_every_fault_of_the_simulator_is_drawn_or_says_why_not() -> None:
+    """By a kind in `simulator.virtual.faults.catalog.py` whose `fault` it is, or above."""
+    drawn = {("discovery" if kind.scope is Scope.CONTROL else "instance", kind.fault) for kind in KINDS.values()}
+    known = {("instance", name) for name in ON_INSTANCES} | {("discovery", name) for name in ON_DISCOVERY}
+    assert known - drawn == set(FAULTS_NOT_DRAWN)
+
+
+def test_every_kind_of_fault_is_in_some_plan(plans: list[RunPlan]) -> None:
+    """A kind that no profile draws would never strike."""
+    assert set(KINDS) - {step.kind for plan in plans for step in plan.steps} == set()
+
+
+def test_every_way_to_break_an_answer_is_drawn_or_says_why_not(plans: list[RunPlan]) -> None:
+    """`how` of the two kinds that break HTTP."""
+    drawn = {step.with_.get("how") for plan in plans for step in plan.steps if "malformed" in step.kind}
+    assert set(MALFORMED) - drawn == set(MALFORMED_NOT_DRAWN)

@@ -1,0 +1,151 @@
+"""CI leaves nothing out: what it runs, what `make test` leaves to it, and what is run by hand is written down."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import conftest, needs
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENTS = {
+    "py", "lint", "types", "docs", "official-sdk", "browser", "schema", "plugin", "scrapy-lowest", "scrapy-latest",
+}  # fmt: skip
+
+if not (ROOT / "Makefile").is_file():
+    pytest.skip("a source tree only", allow_module_level=True)
+
+
+def braces(text: str) -> set[str]:
+    """`a-{b,c}` as tox reads it."""
+    match = re.fullmatch(r"(.*)\{(.*)\}(.*)", text)
+    if not match:
+        return {text}
+    return {f"{match[1]}{each}{match[3]}" for each in match[2].split(",")}
+
+
+@pytest.fixture(scope="module")
+def tox() -> dict[str, dict[str, str]]:
+    """The sections of tox.ini; those of several environments once for each."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(ROOT / "tox.ini")
+    sections = {name: dict(parser[name]) for name in parser.sections()}
+    return {each: section for name, section in sections.items() for each in braces(name)}
+
+
+@pytest.fixture(scope="module")
+def env_list(tox: dict[str, dict[str, str]]) -> set[str]:
+    """The environments that tox runs without being told which."""
+    return {each for name in re.split(r",\s*(?![^{]*\})", tox["tox"]["env_list"]) for each in braces(name)}
+
+
+def commands(target: str) -> list[str]:
+    """What make would run, but for the preparation of tox."""
+    ended = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603, S607
+    return [line for line in ended.stdout.splitlines() if "tox run" in line]
+
+
+def test_ci_runs_every_environment_of_the_list(env_list: set[str]) -> None:
+    """`.ci/run` is `make check`, that is tox for its whole list, with no test deselected and no program missing."""
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    assert script.splitlines()[-1] == "exec make check"
+    assert "\nexport EAS_REQUIRE_BROWSER=1\n" in script
+    (command,) = commands("check")
+    assert command.split()[1:] == ["run-parallel", "--parallel", "2"]
+    assert env_list == ENVIRONMENTS
+
+
+def test_every_environment_is_run_by_ci_or_is_told_when_it_is_run(
+    tox: dict[str, dict[str, str]], env_list: set[str]
+) -> None:
+    """The others are in a table of CONTRIBUTING.md."""
+    known = {name.removeprefix("testenv:") for name in tox if name.startswith("testenv:")} | {"py"}
+    page = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## What CI does not run")[2].partition("\n## ")[0]
+    told = {each for cell in re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE) for each in braces(cell)}
+    assert told == known - env_list
+
+
+def test_every_suite_that_needs_packages_of_its_own_has_an_environment(tox: dict[str, dict[str, str]]) -> None:
+    """Elsewhere pytest does not collect it, and says nothing."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    shared = [*project["dependency-groups"]["test"], *tox["testenv"]["deps"].splitlines()]
+    shared += [package for extra in tox["testenv"]["extras"].split() for package in extras[extra]]
+    for suite, packages in conftest.NEEDS.items():
+        path = f"tests/{suite}"
+        own = [section for section in tox.values() if path in section.get("commands", "")]
+        found = [shared] if not own else [section_packages(section, extras) for section in own]
+        for package in packages:
+            assert any(re.search(rf"\b{package}\b", line) for lines in found for line in lines), (suite, package)
+
+
+def section_packages(section: dict[str, str], extras: dict[str, list[str]]) -> list[str]:
+    named = section.get("extras", "").split()
+    return [
+        *section.get("deps", "").splitlines(),
+        *(package for extra in named if extra in extras for package in extras[extra]),
+    ]
+
+
+def test_make_test_leaves_out_what_is_marked_long_and_nothing_else(env_list: set[str]) -> None:
+    """Of the environments that it runs."""
+    (command,) = commands("test")
+    found = re.fullmatch(r'\S+ run-parallel --parallel 2 -e ([\w,]+) -- -m "not long"', command)
+    assert found
+    assert set(found[1].split(",")) <= env_list
+
+
+def test_the_dev_group_has_the_extras_that_the_tests_use(tox: dict[str, dict[str, str]]) -> None:
+    """A group cannot name an extra of its own project."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    extras, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
+    used = {package for extra in tox["testenv"]["extras"].split() for package in extras[extra]}
+    assert set(groups["extras"]) == used
+
+
+@pytest.mark.parametrize("name", needs.ADVICE)
+@pytest.mark.parametrize("variable", ["CI", "EAS_REQUIRE_BROWSER"])
+def test_a_missing_program_skips_here_and_fails_in_ci(
+    name: str, variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With one line that says how to get it."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for each in ("CI", "EAS_REQUIRE_BROWSER"):
+        monkeypatch.delenv(each, raising=False)
+    says = rf"{name} is not installed; on Debian: apt-get install \w+"
+    with pytest.raises(pytest.skip.Exception, match=says):
+        needs.program(name)
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(pytest.fail.Exception, match=says):
+        needs.program(name)
+
+
+@pytest.mark.parametrize("processes", [(), ("-n", "2")])
+def test_what_is_left_out_is_told(tmp_path: Path, processes: tuple[str, ...]) -> None:
+    """In one line at the end, however many processes there are."""
+    shutil.copy(conftest.__file__, tmp_path / "conftest.py")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = long: takes long\n")
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n@pytest.mark.long\ndef test_long(): pass\ndef test_other(): pass\n"
+    )
+    for arguments, line in ((("-m", "not long"), "1 long test was left out; `make check` runs it, too"), ((), "")):
+        ended = pytest_in(tmp_path, *arguments, *processes)
+        assert ended.returncode == 0, ended.stdout
+        told: Any = [line for line in ended.stdout.splitlines() if "left out" in line]
+        assert told == ([line] if line else [])
+
+
+def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the tests of a folder, in an environment without this run's own options."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "CI"))}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)  # noqa: S603
