@@ -51,7 +51,7 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, _: None) 
                 # Any event may mean that the list has changed; the printer compares the list itself.
                 try:
                     printer.heard(client, event)
-                except OSError as error:  # of print; the client would only log it, and the command would not end
+                except OSError as error:  # print failed; the client would only log that, and the command would not end
                     if not watching.called:
                         watching.errback(error)
 

@@ -65,12 +65,7 @@ class AttemptEnded:
 
 @frozen
 class ListChanged:
-    """Discovery replaced the list of instances.
-
-    Attributes:
-        service: The service's name.
-        changes: The differences to the list before.
-    """
+    """Discovery replaced the list of instances; `changes` has the differences to the list before."""
 
     service: str
     changes: tuple[Change, ...]
