@@ -1,4 +1,4 @@
-"""Whether a request carries its service's token: as it is, as a bearer token, or as a signature made with it.
+"""Authentication of requests: the service's token in clear text, as a bearer token, or as a signature made with it.
 
 Written from the wire contract, without code of the client, so that an error in the client's signing cannot be repeated
 here and go unnoticed.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SCHEME = "EAS "
 _BEARER = "bearer "
-"""In lower case: the scheme's case does not matter (RFC 9110 §11.1)."""
+"""The prefix in lower case: the case of the scheme does not matter (RFC 9110 §11.1)."""
 
 
 def is_authorized(request: ReceivedRequest, token: str) -> bool:

@@ -1,8 +1,8 @@
-"""The gateway's way to an instance: a new connection to one that is registered, by weight; its own 502, 503 and 504.
+"""The gateway: forwards requests on new connections to registered instances by weight; sends 502, 503 and 504.
 
-What the instance answers is passed on as it comes, and read no faster than the client reads. An answer that is there
-whole when its head is goes on whole. After the head nothing can be said any more: an instance that breaks off, or is
-silent for as long as the gateway waits, breaks the client's connection too.
+A response is passed on as it arrives, and read no faster than the client reads it. A response that is complete when its
+head is complete is sent at once. After the head no error status can be sent: if the instance then closes the
+connection, or sends nothing until the timeout, the gateway closes the client's connection.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 60.0
-"""Until the head, and between two pieces of the body."""
+"""Seconds that the gateway waits for the head, and between two pieces of the body."""
 MAX_UNREAD_BYTES = 64 * 2**10
-"""Bytes of a body that the client has not taken; beyond that the instance's connection is read no further."""
+"""Bytes of a body that the client has not read; above that the instance's connection is not read."""
 _ONE_CONNECTION = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"}
 )
@@ -102,23 +102,23 @@ class _Trip(ClientFactory):
         self._connector: Any
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self.wait()
         self._connect()
 
     def wait(self) -> None:
-        """Give the instance the whole time, from now."""
+        """Restart the timeout."""
         self.stop_waiting()
         self._timer = self._reactor.callLater(self._timeout_s, self._late)
 
     def stop_waiting(self) -> None:
-        """Give the instance all the time of the world."""
+        """Cancel the timeout."""
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
 
     def leave(self) -> None:
-        """Nobody waits for the answer, or for more of it."""
+        """Close the connection to the instance, because the client needs no more of the response."""
         self.stop_waiting()
         self._connector.disconnect()
 
@@ -128,7 +128,7 @@ class _Trip(ClientFactory):
         self._connector.disconnect()
 
     def _connect(self) -> None:
-        """Connect to one of the instances that have not been tried, by weight."""
+        """Connect to one of the instances that have not been tried, chosen by weight."""
         (self._tried,) = self._rng.choices(self._untried, [instance.weight for instance in self._untried])
         self._untried = [instance for instance in self._untried if instance is not self._tried]
         ip, port = loopback(self._tried.ip), self._tried.port
@@ -146,19 +146,19 @@ class _Trip(ClientFactory):
             self.end(_own(502, "the instance could not be reached"))
 
     def end(self, answer: Response) -> None:
-        """Answer whole, unless there is an answer; the connection is of no use any more."""
+        """Send a complete response, unless one has begun, and close the connection to the instance."""
         if not self.answer.called:
             self.stop_waiting()
             self.answer.callback(answer)
             self._connector.disconnect()
 
     def stream(self, answer: StreamResponse) -> None:
-        """Answer with a head whose body has still to come."""
+        """Send a head whose body is still to arrive."""
         self.answer.callback(answer)
 
 
 class _Body:
-    """The body of a response as it comes from an instance: an asynchronous iterator of its pieces."""
+    """The body of a response while it arrives from an instance: an asynchronous iterator of its pieces."""
 
     def __init__(self, trip: _Trip, transport: Any) -> None:
         self._trip = trip
@@ -170,18 +170,18 @@ class _Body:
         self._error = ""
 
     def put(self, data: bytes) -> None:
-        """A piece came."""
+        """Append a piece."""
         self._unread += data
         self._trip.wait()
         if len(self._unread) > MAX_UNREAD_BYTES and not self._is_paused:
             self._is_paused = True
             self._transport.pauseProducing()
-            # It is the client who is slow now.
+            # The client reads too slowly, so the instance's timeout must not run.
             self._trip.stop_waiting()
         self._wake()
 
     def end(self, error: str = "") -> None:
-        """The body is complete, or with an error broken."""
+        """Complete the body; with an error, break it off."""
         if not self._has_ended:
             self._has_ended = True
             self._error = error
@@ -208,7 +208,7 @@ class _Body:
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """The client is gone, or has everything."""
+        """Stop, because the client has disconnected or has the whole body."""
         self._has_ended = True
         self._trip.leave()
 
@@ -249,7 +249,7 @@ class _Messenger(Protocol):
         except (HttpParserError, HttpParserUpgrade):
             self._break("the instance did not answer in HTTP")
             return
-        # A body that came with its head is passed on whole; of any other one nobody knows when it ends.
+        # A body that arrived with its head is sent whole. The end of any other body is unknown, so it is streamed.
         if self._has_head and self._stream is None and not self._trip.answer.called:
             self._begin_stream()
 
@@ -289,7 +289,7 @@ class _Messenger(Protocol):
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """The head is complete; to a HEAD it is the whole response, whatever length it says (httptools)."""
+        """Handle the end of the head, with which a response to HEAD ends, whatever its Content-Length (httptools)."""
         status = self._parser.get_status_code()
         if status < _OK:
             return
@@ -299,7 +299,7 @@ class _Messenger(Protocol):
             self._has_head = True
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body came (httptools)."""
+        """Collect a piece of the body (httptools)."""
         if self._stream is not None:
             self._stream.put(body)
         else:

@@ -1,9 +1,9 @@
 """A small HTTP/1.1 server on httptools, used by instances, control plane and admin API.
 
-Requests of a connection are answered in order, one at a time; what is pipelined waits, a refusal of what is not
-HTTP/1.1 included. A handler answers with a `Response`, a `StreamResponse` whose body is made while it is sent, a `Wire`
-for bytes that go out in their own manner, a Deferred of one, or `HANG` for no answer at all. Knows no route and no
-fault.
+Requests of a connection are answered in order, one at a time. Pipelined requests wait, and so does the error response
+to bytes that are not HTTP/1.1. A handler returns a `Response`, a `StreamResponse` whose body is produced while it is
+sent, a `Wire` for a delivery in pieces, a Deferred of one, or `HANG` for no response at all. Does not know routes or
+faults.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class ServerConnection(Protocol):
         if not self._is_open:
             stream.discard()
             return
-        # Nothing may overtake what the transport has buffered of the stream.
+        # A direct write would overtake what the transport has buffered of the stream.
         self._write_to_socket = None
         StreamSender(
             self.server.clock,
@@ -229,7 +229,7 @@ class ServerConnection(Protocol):
         self.transport.write(data)
 
     def _end(self, ending: Ending, idle_end: IdleEnd | None) -> None:
-        """A wire or a stream has gone out."""
+        """Handle the end of a wire or a stream."""
         if ending is Ending.RESET:
             self.reset()
         elif ending is Ending.CLOSE:

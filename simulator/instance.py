@@ -52,9 +52,9 @@ class SimulatedInstance:
         zone: Availability zone; empty for none.
 
     Attributes:
-        life: Counts its crashes, so that what an earlier life began is known.
-        memory: What its processor keeps from one request to the next; empty after a crash or a reset.
-        streams: The streamed answers that run, in the order in which they began.
+        life: Number of crashes, with which work that began in an earlier life is recognised.
+        memory: State that its processor keeps between requests; empty after a crash or a reset.
+        streams: Running streamed responses, in the order in which they began.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class SimulatedInstance:
         self.life += 1
         self._held.clear()
         self._timers.cancel()
-        # The streams that end now free workers of this life, which must begin nothing.
+        # The streams that are ended below free workers of this life, which must not begin queued jobs.
         self.workers.discard_waiting()
         self._staff()
 

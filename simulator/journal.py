@@ -38,10 +38,10 @@ class Row(NamedTuple):
         status: HTTP status of the response; 0 for none.
         fault: Name of the fault that applied; empty for none.
         bytes_in: Size of the request's body.
-        bytes_out: Size of the answer's body; of a streamed one, of what was sent.
-        elapsed_s: From the whole request to the answer; to the end of a streamed one.
-        first_byte_s: From the whole request to the first byte of the answer's body; 0 for none.
-        stream: How a streamed answer ended: one of `StreamEnd`; empty for an answer that was sent whole.
+        bytes_out: Size of the response's body; of a streamed one, the number of bytes sent.
+        elapsed_s: Seconds from the complete request to the response; to the end of a streamed one.
+        first_byte_s: Seconds from the complete request to the first byte of the response's body; 0 for none.
+        stream: How a streamed response ended: one of `StreamEnd`; empty for a response that was not streamed.
     """
 
     at: float
@@ -59,7 +59,7 @@ class Row(NamedTuple):
 
     @property
     def is_good(self) -> bool:
-        """Whether it was answered, with 2xx, and to the end."""
+        """Whether it was answered completely, with 2xx."""
         return 200 <= self.status < 300 and self.stream in ("", StreamEnd.COMPLETE)  # noqa: PLR2004
 
 
@@ -115,15 +115,16 @@ class RequestTotals:
     """The totals of one instance, since the journal was cleared.
 
     Attributes:
-        service: Whose instance.
-        statuses: Answers by HTTP status; 0 for none.
-        requests: All of them.
-        failures: Those not answered with 2xx, or not to the end.
-        faulty: Those a fault had a part in.
-        bytes_in: Of the requests' bodies.
-        bytes_out: Of the answers' bodies.
-        elapsed_s: Sum of the answer times.
-        slower: How many took at most `BUCKETS_S[i]` and more than the bucket before; the last: more than all.
+        service: Name of the instance's service.
+        statuses: Number of responses by HTTP status; 0 for requests without response.
+        requests: Number of requests.
+        failures: Number of requests not answered completely with 2xx.
+        faulty: Number of requests to which a fault applied.
+        bytes_in: Sum of the sizes of the request bodies.
+        bytes_out: Sum of the sizes of the response bodies.
+        elapsed_s: Sum of the response times, in seconds.
+        slower: Histogram: `slower[i]` counts response times up to `BUCKETS_S[i]` and above the bucket before; the last
+            counts those above all.
     """
 
     service: str

@@ -1,4 +1,4 @@
-"""The value by which a processor says that its answer, or a piece of it, comes later."""
+"""The value that a processor returns to delay its result, or a piece of it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def _duration(given: Any) -> Duration:
 
 @frozen
 class Later:
-    """An answer that is due after a while; the instance waits, the processor does not.
+    """A result that is due after a delay; the instance waits, the processor has returned.
 
     Attributes:
-        seconds: How long: a number from 0 to 3600, or a `Duration` to draw from.
-        value: The answer then.
+        seconds: Delay: a number from 0 to 3600, or a `Duration` to draw from.
+        value: The result.
     """
 
     seconds: Duration = field(converter=_duration)

@@ -27,7 +27,8 @@ def malform(how: str, response: Response, wire: Wire) -> Wire:
     """
     good = b"".join(data for _, data in wire.pieces)
     found = WAYS[how](good, response)
-    # What comes before or after a whole answer leaves its connection as it was; a broken one is followed by a FIN.
+    # Bytes before or after a complete response leave the connection as it was. A broken response is followed by a FIN,
+    # since its end cannot be recognised otherwise.
     ending = wire.ending if how in COMPLETE else Ending.CLOSE
     return evolve(wire, pieces=[(0.0, found)], ending=ending)
 

@@ -1,4 +1,4 @@
-"""What goes over a connection of the simulator: whole requests, responses, silence; and a response's bytes."""
+"""The messages on a connection: complete requests, responses, silence; and the bytes of a response."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Response(NamedTuple):
 
 
 def text_response(status: int, text: str) -> Response:
-    """A response of one line for people."""
+    """Build a response with one line of text."""
     return Response(status, text.encode("utf-8", "replace"), "text/plain; charset=utf-8")
 
 
@@ -118,22 +118,22 @@ class Framing(Enum):
 
 
 def framing_of(stream: StreamResponse, request: ReceivedRequest) -> Framing:
-    """How a streamed response to a request is framed."""
+    """Choose the framing of a streamed response."""
     if stream.status in BODYLESS or request.method == "HEAD":
         return Framing.NONE
     if stream.length is not None:
         return Framing.LENGTH
-    # A client of HTTP/1.0 does not know chunks (RFC 9112 §6.1).
+    # A client of HTTP/1.0 does not know chunked framing (RFC 9112 §6.1).
     return Framing.CLOSE if request.version == "1.0" else Framing.CHUNKED
 
 
 def render_head(stream: StreamResponse, *, keep: bool, request: ReceivedRequest) -> bytes:
-    """The head of a streamed response as bytes, with the fields it has for a GET when the request is a HEAD.
+    """Serialise the head of a streamed response; for a HEAD request with the fields that it has for a GET.
 
     Args:
-        stream: What is answered.
+        stream: The response.
         keep: Whether the connection is kept.
-        request: What it answers.
+        request: The request that it answers.
     """
     if stream.status in BODYLESS:
         return _head(stream.status, "", "", stream.headers, keep=keep, request=request)
@@ -166,7 +166,7 @@ def _head(
 
 
 BODYLESS = frozenset({*range(100, 200), 204, 304})
-"""Statuses whose responses end with their head (RFC 9112 §6.3): a body would be taken for the next response."""
+"""Statuses whose responses end with their head (RFC 9112 §6.3); a body would be read as the next response."""
 _PHRASES = {status.value: status.phrase for status in HTTPStatus} | {450: "Queue Full", 499: "Client Closed Request"}
 
 

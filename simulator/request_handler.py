@@ -40,7 +40,7 @@ _ALLOW = {"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 
 
 class RequestHandler:
-    """One request of one instance (`WorkerJob`'s owner).
+    """The handling of one request (owner of a `WorkerJob`).
 
     Args:
         instance: The instance.
@@ -71,16 +71,16 @@ class RequestHandler:
 
     @property
     def clock(self) -> Any:
-        """The simulator's time."""
+        """The clock of the simulator."""
         return self._clock
 
     @property
     def is_over(self) -> bool:
-        """Whether an answer is no longer of use."""
+        """Whether a response is no longer needed."""
         return self._is_over or self._is_answered
 
     def answer(self) -> Answer | Deferred[Answer]:
-        """Begin, unless the instance hangs; what becomes of the request."""
+        """Begin, unless the instance hangs; returns the response, or a Deferred of it."""
         if self.instance.is_hung:
             self.instance.when_running(self._begin)
         else:
@@ -155,7 +155,7 @@ class RequestHandler:
     # -- the work
 
     def work_s(self) -> float:
-        """How long a worker takes before it computes."""
+        """Draw the time that a worker takes before the processor runs, in seconds."""
         processing, instance = self._service.spec.processing, self.instance
         taken_s = 0.0 if processing.is_nothing else processing.draw(instance.rng)
         for fault in self._faults:
@@ -228,7 +228,7 @@ class RequestHandler:
         self._end(answer, response.status, len(response.body))
 
     def respond_stream(self, stream: StreamResponse, reader: PieceReader, done: Callable[[], None]) -> None:
-        """Answer with a stream whose first piece is there, unless the time for it is over.
+        """Send a stream whose first piece has been read, unless the request has been answered or has expired.
 
         Args:
             stream: The response.
@@ -338,4 +338,4 @@ _ENDINGS: dict[str, Callable[[RequestHandler, Fault], None]] = {
     "reused": RequestHandler._say_reused,  # noqa: SLF001
     "http_status": RequestHandler._say_status,  # noqa: SLF001
 }
-"""What leaves nothing to compute, the strongest first."""
+"""Faults that replace the work, the strongest first."""

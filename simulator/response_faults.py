@@ -26,7 +26,7 @@ _TICK_S = 0.05
 
 
 def is_response_fault(fault: Fault) -> bool:
-    """Whether the fault lets the answer be made, and then changes how it looks or goes out."""
+    """Whether the fault leaves the work to the processor, and changes the response or its delivery."""
     tables: tuple[Mapping[str, object], ...] = (_ON_BODIES, _ON_BYTES, _ON_STREAMS, _ON_WIRES)
     return any(fault.type in table for table in tables) or _cuts_the_body(fault)
 
@@ -121,7 +121,7 @@ _ON_BYTES: dict[str, Callable[[Response, Wire, Fault], Wire]] = {
 }
 
 
-# -- a whole answer under faults of streams: their bytes are those of its body
+# -- whole responses under stream faults, which count the bytes of the body
 
 
 def _garble_from(wire: Wire, head_bytes: int, fault: Fault, rng: Random) -> Wire:
@@ -163,7 +163,7 @@ _ON_STREAMS: dict[str, Callable[[Wire, int, Fault, Random], Wire]] = {
 }
 
 
-# -- how the bytes go out, and how it ends
+# -- the delivery, and the end of the connection
 
 
 def _limit(wire: Wire, fault: Fault, _: Random) -> Wire:
@@ -172,7 +172,7 @@ def _limit(wire: Wire, fault: Fault, _: Random) -> Wire:
 
 
 def slice_pieces(pieces: Iterable[tuple[float, bytes]], fault: Fault, rng: Random) -> Iterator[tuple[float, bytes]]:
-    """Cut pieces, each with the pause before it, into the small ones of a `slicer`."""
+    """Split pieces, each with the pause before it, into the segments of a `slicer`."""
     size, variation, pause_s = fault.get("average_size"), fault.get("size_variation"), fault.get("delay") / 1e6
     for before_s, data in pieces:
         start, pause = 0, before_s
@@ -185,7 +185,7 @@ def slice_pieces(pieces: Iterable[tuple[float, bytes]], fault: Fault, rng: Rando
 
 
 def throttle_pieces(pieces: Iterable[tuple[float, bytes]], fault: Fault) -> Iterator[tuple[float, bytes]]:
-    """Let pieces, each with the pause before it, trickle at the rate of a `bandwidth`."""
+    """Delay pieces, each with the pause before it, to the rate of a `bandwidth`."""
     per_s = fault.get("rate") * 1000
     size = max(1, int(per_s * _TICK_S))
     for before_s, data in pieces:
@@ -197,7 +197,7 @@ def throttle_pieces(pieces: Iterable[tuple[float, bytes]], fault: Fault) -> Iter
 
 
 def idle_end_of(fault: Fault) -> IdleEnd:
-    """How a `close_idle` closes the connection after the answer."""
+    """Build the idle end of a `close_idle`."""
     return IdleEnd(fault.get("idle") / 1000, fault.get("race"), fault.get("reset"))
 
 

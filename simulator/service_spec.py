@@ -22,9 +22,9 @@ MAX_WORKERS = 10_000
 MAX_QUEUE = 1_000_000
 MAX_RATE = 1e6
 WORKERS, QUEUE, KEEPALIVE_S = 5, 64, 5.0
-"""The defaults of EAS: worker threads, queued requests, and `rpc.keepalive`."""
+"""Defaults of EAS: worker threads, length of the queue, and `rpc.keepalive` in seconds."""
 LLM_WORKERS, LLM_KEEPALIVE_S = 256, 600.0
-"""The defaults of a language model: it computes its answers together (vLLM's `max_num_seqs`), and they take long."""
+"""Defaults of a language model, which computes answers in parallel (vLLM's `max_num_seqs`) and takes long for each."""
 
 GATEWAY_MODES = ("fail", "retry", "avoid")
 """What the gateway does when an instance refuses the connection.
@@ -52,18 +52,19 @@ class ServiceSpec:
 
     Attributes:
         name: `service` or `group/service`.
-        instances: How many.
-        weights: Of the first, second, … instance; 100 for those not named.
-        token: What callers must know; empty for nothing.
-        processor: A name `processors.find` knows, or a callable; empty for what suits the service.
-        workers: How many requests an instance computes at a time; by default `WORKERS`, `LLM_WORKERS` with the
+        instances: Number of instances.
+        weights: Weights of the first, second, … instance; 100 for the others.
+        token: Token that requests must carry; empty for none.
+        processor: A name that `processors.find` knows, or a callable; empty to choose by the service's name.
+        workers: Number of requests that an instance computes at a time; by default `WORKERS`, or `LLM_WORKERS` with the
             processor `llm`.
-        queue: How many more wait; what comes then is answered 450.
-        processing: How long a worker takes, before the processor: a `Duration`, or what `Duration.parse` takes.
-        keepalive_s: A request not answered after this (queueing included) is answered 408 and its connection closed; 0
-            for no limit. By default `KEEPALIVE_S`, `LLM_KEEPALIVE_S` with the processor `llm`.
-        rate_limit: Requests an instance takes in a second; what comes then is answered 429. `None` for no limit.
-        zones: Availability zones; instances are dealt out to them in turn.
+        queue: Number of requests that wait for a worker; further ones are answered with 450.
+        processing: Time that a worker takes before the processor runs: a `Duration`, or what `Duration.parse` accepts.
+        keepalive_s: Seconds, queueing included, after which an unanswered request is answered with 408 and its
+            connection closed; 0 for no limit. By default `KEEPALIVE_S`, or `LLM_KEEPALIVE_S` with the processor `llm`.
+        rate_limit: Requests per second that an instance accepts; further ones are answered with 429. `None` for no
+            limit.
+        zones: Availability zones, to which the instances are assigned in turn.
         gateway: What the gateway does when an instance refuses connections: one of `GATEWAY_MODES`.
         capture_bytes: Bytes of each request's and response's body that the journal keeps, with the headers; `None` for
             neither.

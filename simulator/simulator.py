@@ -55,15 +55,16 @@ class Simulator(TwistedService):
         instance_port: Port of the first instance, from which the others count up; 0 for any that are free.
 
     Attributes:
-        journal: What reached the instances.
-        faults: What is at work.
-        services: Who exists.
-        began: Seconds of the reactor's clock when it began to listen.
-        resets: How often it went back to the beginning.
-        advertised: The host that others are given.
-        mask: Masks the tokens of all services in a text that people will see.
-        gateway_timeout_s: How long the gateway waits for an instance's answer before it says 504.
-        nonce: What tells it from any other simulator, in its ready file and its state; empty when nobody has set it.
+        journal: Requests that reached instances.
+        faults: Active faults.
+        services: Running services by name.
+        began: Time at which it began to listen, in seconds of the reactor's clock.
+        resets: Number of resets.
+        advertised: The host that clients are given.
+        mask: Masks the tokens of all services in a text for people.
+        gateway_timeout_s: Seconds that the gateway waits for an instance's response before it answers 504.
+        nonce: Random text that identifies this simulator, in its ready file and its state; empty if it has not been
+            set.
     """
 
     def __init__(
@@ -261,11 +262,11 @@ class Simulator(TwistedService):
     def captured(
         self, service: Service, number: int, request: ReceivedRequest, response: Response | None, size: int
     ) -> None:
-        """Keep the headers and bodies of a row of the journal, for a service that asks for it.
+        """Keep the headers and bodies of a row of the journal, for a service that enables it.
 
         Args:
             service: The service.
-            number: The row's number.
+            number: Number of the row.
             request: The request.
             response: The response, with as much of its body as is kept; `None` when none was sent.
             size: Size of its whole body in bytes.

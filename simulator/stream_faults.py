@@ -1,4 +1,4 @@
-"""What faults do to a streamed answer: each is a step that changes the pieces on their way out.
+"""Stream faults: each is a step that changes the pieces of a streamed response while it is sent.
 
 `response_faults` does the same to answers that are sent whole. Pure functions of faults and a random generator.
 """
@@ -27,11 +27,11 @@ _NO_CHUNK_SIZE = b"not-a-size\r\n"
 
 
 class AfterBytes:
-    """Does something once, after so many bytes.
+    """Acts once, after a number of bytes.
 
     Args:
-        after_bytes: How many pass before.
-        act: Gets what is left of the piece; returns what goes out instead.
+        after_bytes: Number of bytes that pass before.
+        act: Takes the rest of the piece; returns the items that are sent instead.
     """
 
     def __init__(self, after_bytes: int, act: Callable[[bytes], Iterable[Item]]) -> None:
@@ -57,10 +57,10 @@ class AfterBytes:
 
 
 class AfterFirst:
-    """Ends the stream after its first piece that is not empty.
+    """Ends the stream after its first non-empty piece.
 
     Args:
-        end: How.
+        end: The end of the stream.
     """
 
     def __init__(self, end: End) -> None:
@@ -76,10 +76,10 @@ class AfterFirst:
 
 
 class DelayFirst:
-    """Holds back the first piece that is not empty, or the end of an empty stream.
+    """Delays the first non-empty piece, or the end of an empty stream.
 
     Args:
-        delay_s: For how long.
+        delay_s: Delay in seconds.
     """
 
     def __init__(self, delay_s: float) -> None:
@@ -99,10 +99,10 @@ class DelayFirst:
 
 
 class ChangeBytes:
-    """Makes other bytes of the next ones, each a random other one.
+    """Changes the next bytes, each to a random other value.
 
     Args:
-        count: How many in all; those of one piece at random places.
+        count: Number of bytes to change; random positions are chosen within a piece.
         rng: Source of random draws.
     """
 
@@ -125,11 +125,11 @@ class ChangeBytes:
 
 
 class ChangeAfter:
-    """Makes other bytes of those that follow so many.
+    """Changes bytes after a number of bytes.
 
     Args:
-        after_bytes: How many pass before.
-        count: How many are changed.
+        after_bytes: Number of bytes that pass before.
+        count: Number of bytes to change.
         rng: Source of random draws.
     """
 
@@ -154,7 +154,7 @@ class ChangeAfter:
 
 
 class _Pieces:
-    """A step without a state: a function of the pieces."""
+    """A stateless step: a function of the pieces."""
 
     def __init__(self, change: Callable[[Iterable[tuple[float, bytes]]], Iterator[tuple[float, bytes]]]) -> None:
         self._change = change
@@ -169,7 +169,7 @@ class _Pieces:
 
 
 class _BeforeEnd:
-    """Adds bytes behind the body."""
+    """Adds bytes after the body."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -187,12 +187,12 @@ def _stall(fault: Fault, _: Random) -> Step:
 
 
 def stall_s(fault: Fault) -> float:
-    """How long a `stall_stream` lasts; infinite for ever."""
+    """Return the length of a `stall_stream` in seconds; infinite for no end."""
     return fault.get("duration") / 1000 or inf
 
 
 def ending_of(fault: Fault) -> Ending:
-    """How a fault with the attribute `reset` ends the connection."""
+    """Return the end of the connection that the attribute `reset` selects."""
     return Ending.RESET if fault.get("reset") else Ending.CLOSE
 
 
@@ -231,12 +231,12 @@ _ON_WIRES: dict[str, Callable[[Fault, Random], Step]] = {
 
 
 def plan_of(faults: Sequence[Fault], rng: Random) -> StreamPlan:
-    """How a stream goes out under the faults that struck it.
+    """Build the plan of a stream under its activated faults.
 
     Args:
-        faults: Those that act before an answer exists are ignored; so is `wrong_content_length`, since a stream has no
-            length.
-        rng: For bytes and sizes.
+        faults: The faults. Those that apply before a response exists are ignored, and so is `wrong_content_length`,
+            since a stream has no length.
+        rng: Random source for bytes and sizes.
     """
     plan = StreamPlan(
         body_steps=[make(fault, rng) for type_, make in _ON_BODIES.items() for fault in faults if fault.type == type_],

@@ -1,4 +1,4 @@
-"""The account of one streamed answer of an instance, from its first piece to its row in the journal."""
+"""The record of one streamed response, from its first piece to its row in the journal."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 class RunningStream:
-    """A streamed answer that runs (`StreamObserver`).
+    """A running streamed response (`StreamObserver`).
 
     Args:
-        instance: Whose.
-        request: What it answers.
+        instance: The instance.
+        request: The request that it answers.
         status: HTTP status.
-        began: Seconds of the clock when the whole request was there.
+        began: Time of the complete request, in seconds of the clock.
         ended: Called once, when the stream is over, with this object and how it ended.
 
     Attributes:
         bytes_out: Size of the body so far.
-        first_byte_s: From the whole request to the first byte of the body; 0 while there is none.
-        captured: The first bytes of the body, as many as the service keeps.
+        first_byte_s: Seconds from the complete request to the first byte of the body; 0 while there is none.
+        captured: First bytes of the body, as many as the service keeps.
     """
 
     __slots__ = (
@@ -56,11 +56,11 @@ class RunningStream:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the whole request was there."""
+        """Seconds since the complete request."""
         return float(self.instance.service.world.reactor.seconds() - self.began)
 
     def body_sent(self, data: bytes) -> None:
-        """A piece of the body goes out (`StreamObserver`)."""
+        """Record a piece that is sent (`StreamObserver`)."""
         if not self.bytes_out:
             self.first_byte_s = self.elapsed_s
         self.bytes_out += len(data)
@@ -68,7 +68,7 @@ class RunningStream:
             self.captured += data[: self._keep_bytes - len(self.captured)]
 
     def ended(self, end: StreamEnd) -> None:
-        """The stream is over (`StreamObserver`)."""
+        """Record the end of the stream (`StreamObserver`)."""
         tell, self._ended = self._ended, None
         if tell is None:
             return

@@ -1,4 +1,4 @@
-"""Sends one streamed response: a piece when it comes, no faster than the client reads, and no longer than it stays."""
+"""The sender of a streamed response: sends each piece when it is available, no faster than the client reads."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
 _log = Logger(namespace="simulator.streaming")
 MAX_BATCH_BYTES = 2**16
-"""Pieces that are there at once are written together, up to this size."""
+"""Greatest size, in bytes, of available pieces that are written together."""
 
 
 @implementer(IPullProducer)
 class StreamSender:
     """Sends one streamed response.
 
-    It is a pull producer: the next piece is asked of the source when the transport has handed the last one to the
-    kernel. A client that reads slowly therefore stops the source, and an ending never overtakes the bytes before it.
+    It is a pull producer: the next piece is requested from the source when the transport has passed the last one to the
+    kernel. A client that reads slowly therefore stops the source, and an ending cannot overtake the bytes before it.
 
     Args:
-        clock: For pauses.
-        transport: Where it goes.
-        stream: What is sent.
-        request: What it answers.
-        keep: Whether the connection is kept after it.
-        done: Called with what becomes of the connection, unless that is lost before.
+        clock: Clock for pauses.
+        transport: Transport to write to.
+        stream: Response to send.
+        request: The request that it answers.
+        keep: Whether the connection is kept afterwards.
+        done: Called with the end of the connection, unless the connection is lost before.
     """
 
     def __init__(
@@ -75,24 +75,24 @@ class StreamSender:
         self._is_whole = False
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         if self._framing is Framing.NONE:
             self._items = chain(self._items, self._through_wire([End(after_s=self._plan.after_s)]))
             self._has_ended = True
         self._transport.registerProducer(self, False)
 
     def resumeProducing(self) -> None:
-        """The transport has handed everything to the kernel (`IPullProducer`)."""
+        """Send the next piece, because the transport's buffer is empty (`IPullProducer`)."""
         self._is_writing = False
         if not (self._is_over or self._is_waiting or self._timer is not None or self._is_going_on):
             self._go_on()
 
     def stopProducing(self) -> None:
-        """The connection is lost (`IProducer`)."""
+        """Stop sending, because the connection is lost (`IProducer`)."""
         if not self._is_over:
             self._stop(StreamEnd.COMPLETE if self._is_whole else StreamEnd.CLIENT_CLOSED)
 
-    # -- what is sent next
+    # -- the next item
 
     def _go_on(self) -> None:
         self._is_going_on = True
@@ -130,7 +130,7 @@ class StreamSender:
             return
         gate = self._plan.gate
         if gate is not None and gate.is_hung:
-            self._is_waiting = True  # nothing else may go on meanwhile
+            self._is_waiting = True  # keeps other calls from continuing meanwhile
             gate.when_running(lambda: self._open(data))
         elif data:
             self._is_writing = True
@@ -146,7 +146,7 @@ class StreamSender:
         if pause_s <= 0:
             act(*arguments)
         elif pause_s == inf:
-            self._is_waiting = True  # until the client leaves
+            self._is_waiting = True  # until the client disconnects
         else:
             self._timer = self._clock.callLater(pause_s, self._due, act, *arguments)
 
@@ -157,7 +157,7 @@ class StreamSender:
     # -- the source
 
     def _read(self) -> None:
-        """Take the next piece of the source; `_is_waiting` says whether it has still to come."""
+        """Request the next piece of the source; `_is_waiting` is set if it is not available yet."""
         if self._has_ended:
             self._items = iter([End(Ending.CLOSE)])
             return
@@ -187,7 +187,7 @@ class StreamSender:
         self._go_on_if_idle()
 
     def _go_on_if_idle(self) -> None:
-        # While the transport is writing it asks for more by itself, when the client has read.
+        # While the transport writes it calls `resumeProducing` by itself, once the client has read.
         if not (self._is_going_on or self._is_writing):
             self._go_on()
 
@@ -214,7 +214,7 @@ class StreamSender:
                 yield item
             else:
                 pause_s, data = item
-                if pause_s > 0:  # it is sent after the pause, and counts from then on
+                if pause_s > 0:  # it is sent after the pause, and is counted then
                     yield pause_s, b""
                 if data and observer is not None:
                     observer.body_sent(data)

@@ -1,6 +1,6 @@
-"""Responses whose body is made while it is sent: the value that a handler returns, and the reader of its pieces.
+"""Responses whose body is produced while it is sent: the value that a handler returns, and the reader of its pieces.
 
-Knows no socket and no fault: `stream_sender` writes the pieces, `stream_faults` changes them.
+Does not know sockets or faults: `stream_sender` writes the pieces, `stream_faults` changes them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class StreamEnd(StrEnum):
-    """How a streamed answer ended; the journal's field `stream`."""
+    """How a streamed response ended; the journal's field `stream`."""
 
     COMPLETE = "complete"
     """The whole body was sent."""
@@ -60,56 +60,56 @@ class End:
 
 @frozen
 class Raw:
-    """Bytes that go out as they are, outside the framing of the body."""
+    """Bytes that are sent unchanged, outside the framing of the body."""
 
     data: bytes
 
 
 Item = tuple[float, bytes] | Raw | End
-"""What passes through the steps of a stream: a piece and the pause in seconds before it, raw bytes, or the end."""
+"""An item of a stream: a piece with the pause in seconds before it, raw bytes, or the end."""
 
 
 class Step(Protocol):
     """Changes the pieces of one stream; it may keep state from one piece to the next."""
 
     def apply(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Return the changed items; what is not known passes unchanged."""
+        """Return the changed items; unknown items pass unchanged."""
 
 
 class Gate(Protocol):
-    """Holds a stream back while its instance hangs."""
+    """Holds a stream while its instance hangs."""
 
     @property
     def is_hung(self) -> bool:
         """Whether nothing may be sent now."""
 
     def when_running(self, act: Callable[[], None]) -> None:
-        """Call `act` when something may be sent again."""
+        """Call `act` when sending is permitted again."""
 
 
 class StreamObserver(Protocol):
-    """Is told what becomes of one stream."""
+    """Receives the progress of one stream."""
 
     def body_sent(self, data: bytes) -> None:
-        """A piece of the body goes out."""
+        """Called with each piece of the body that is sent."""
 
     def ended(self, end: StreamEnd) -> None:
-        """The stream is over; called once."""
+        """Called once, when the stream is over."""
 
 
 @frozen
 class StreamPlan:
-    """How a stream goes out, beyond its pieces.
+    """The delivery of a stream.
 
     Attributes:
-        body_steps: What is done to the body's pieces, before they are framed.
-        wire_steps: What is done to the bytes of head and body.
-        change_head: Makes the bytes of the head that are sent of the ones that should be.
+        body_steps: Steps on the body's pieces before they are framed.
+        wire_steps: Steps on the bytes of head and body.
+        change_head: Changes the bytes of the head.
         after_s: Seconds between the last byte and the close of the connection.
-        idle_end: Of a connection that is kept.
-        must_close: Asked at the end; whether the connection is closed although the head did not announce it.
-        gate: Holds the stream back; `None` for nothing.
-        observer: Is told what becomes of the stream; `None` for nobody.
+        idle_end: The unannounced end of a connection that is kept; `None` for none.
+        must_close: Called at the end; returns whether to close the connection although the head did not announce it.
+        gate: Holds the stream; `None` for none.
+        observer: Receives the progress of the stream; `None` for none.
     """
 
     body_steps: Sequence[Step] = ()
@@ -124,20 +124,20 @@ class StreamPlan:
 
 @frozen(eq=False)
 class StreamResponse:
-    """A response whose body is sent piece by piece, as the pieces come.
+    """A response whose body is sent piece by piece, as soon as each piece is available.
 
     The head goes out with the first piece; an empty first piece sends the head alone. An exception before the first
-    piece is the caller's 400, a later one breaks the connection.
+    piece becomes a 400; a later one closes the connection.
 
     Attributes:
         body: An iterator or asynchronous iterator of pieces. A piece is bytes, text (sent as UTF-8), a `Later` or a
-            Deferred of one. It is closed (`close`, `aclose`) when the client goes away.
+            Deferred of one. It is closed (`close`, `aclose`) when the client disconnects.
         status: 200-599.
-        content_type: Of the body; empty for none.
+        content_type: Content-Type of the body; empty for none.
         headers: More header fields.
         close: Whether to close the connection after it.
         length: Size of the body in bytes, sent as Content-Length; `None` for a chunked body.
-        plan: How it goes out.
+        plan: The delivery.
     """
 
     body: Any
@@ -159,17 +159,17 @@ class StreamResponse:
 
 
 def is_stream(value: Any) -> bool:
-    """Whether a value that a processor answered is a source of pieces."""
+    """Whether a processor's result is a source of pieces."""
     return isinstance(value, Iterator | AsyncIterator) and not isinstance(value, bytes | str)
 
 
 def map_pieces(body: Any, change: Callable[[Any], Any], finish: Callable[[], bytes] | None = None) -> Any:
-    """A source whose pieces are `change(piece)`, and `finish()` behind the last one.
+    """Return a source whose pieces are `change(piece)`, followed by `finish()`.
 
     Args:
         body: An iterator or asynchronous iterator.
-        change: Takes a piece as the iterator yields it: a `Later` or a Deferred, too.
-        finish: Makes the last piece; `None` for no more pieces.
+        change: Takes a piece as the iterator yields it, which may be a `Later` or a Deferred.
+        finish: Returns the last piece; `None` for no further piece.
     """
     return _map_async(body, change, finish) if isinstance(body, AsyncIterator) else _map(body, change, finish)
 
@@ -199,7 +199,7 @@ async def _map_async(
 
 
 def close_source(body: Any) -> None:
-    """Close an iterator or asynchronous iterator, if it can be closed; what it raises is logged."""
+    """Close an iterator or asynchronous iterator, if it can be closed; an exception is logged."""
     close = getattr(body, "aclose", None)
     if close is not None:
         Deferred.fromCoroutine(close()).addErrback(lambda failure: _warn(failure.getErrorMessage()))
@@ -221,8 +221,8 @@ class PieceReader:
 
     Args:
         body: An iterator or asynchronous iterator.
-        clock: For pieces that come later.
-        rng: Draws how much later.
+        clock: Clock for delayed pieces.
+        rng: Random source of the delays.
     """
 
     def __init__(self, body: Any, clock: Any, rng: Random | None = None) -> None:
@@ -235,7 +235,7 @@ class PieceReader:
         self._is_closed = False
 
     def unread(self, piece: bytes | None) -> None:
-        """Put the first piece back; `None`, the end of the body, needs no place."""
+        """Put the first piece back; the end of the body, `None`, need not be kept."""
         if piece is not None:
             self._unread.append(piece)
 

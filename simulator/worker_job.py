@@ -1,4 +1,4 @@
-"""What a worker of an instance does for one request: it computes, and reads the first piece of a stream."""
+"""A worker's job for one request: it runs the processor, and reads the first piece of a stream."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class WorkerJob:
-    """What a worker does for an handler; but for a stream, it outlives an handler that ended before."""
+    """A worker's job for a handler. Unless it streams, it continues when the handler has ended before it."""
 
     __slots__ = ("_handler", "_instance", "_reader", "_workers")
 
@@ -26,16 +26,16 @@ class WorkerJob:
         self._reader: PieceReader | None = None
 
     def submit(self) -> bool:
-        """Wait for a worker; `False` when the queue is full."""
+        """Queue for a worker; `False` when the queue is full."""
         return self._workers.submit(self)
 
     def withdraw(self) -> None:
-        """Wait no longer; what has begun goes on, unless it is a stream that nobody will read."""
+        """Leave the queue; a job that has begun continues, unless it is a stream, which would have no reader."""
         self._workers.withdraw(self)
         self._end_stream()
 
     def begin(self) -> None:
-        """A worker has time."""
+        """Begin the work, because a worker is free."""
         taken_s = self._handler.work_s()
         if taken_s > 0:
             self._instance.later(taken_s, self._compute)
@@ -77,7 +77,7 @@ class WorkerJob:
         self._handler.respond(response)
         self._workers.done()
 
-    # -- a stream: its first piece decides whether it is an answer or a 400
+    # -- streams: the first piece decides between the response and a 400
 
     def _begin_stream(self, stream: StreamResponse) -> None:
         self._reader = PieceReader(stream.body, self._handler.clock, self._instance.rng)

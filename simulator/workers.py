@@ -61,7 +61,7 @@ class Workers:
         return False
 
     def discard_waiting(self) -> None:
-        """Take all jobs out of the queue."""
+        """Remove all jobs from the queue."""
         self._waiting.clear()
 
     def done(self) -> None:

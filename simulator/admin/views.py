@@ -81,7 +81,7 @@ def instance(found: SimulatedInstance, connection: ServerConnection | None = Non
 
 
 def in_flight(found: SimulatedInstance) -> int:
-    """How many of its connections have a request that is not answered to the end yet."""
+    """Count the connections on which a request is not completely answered yet."""
     return sum(not connection.is_idle for connection in found.server.connections)
 
 
@@ -104,7 +104,7 @@ def row(world: Simulator, number: int, found: Row) -> dict[str, Any]:
 
 
 def stream(world: Simulator, found: RunningStream) -> dict[str, Any]:
-    """A streamed answer that runs."""
+    """Render a running streamed response."""
     target = found.request.target
     is_cut = len(target) > MAX_PATH
     return {
@@ -121,7 +121,7 @@ def stream(world: Simulator, found: RunningStream) -> dict[str, Any]:
 
 
 def streams(world: Simulator, service: str | None = None, instance: str | None = None) -> Iterator[RunningStream]:
-    """The streamed answers that run, of all instances or of those that are named."""
+    """Render the running streamed responses, of all instances or of the named service or instance."""
     for one in world.services.values():
         for found in one.instances.values():
             if service in (None, one.name) and instance in (None, found.id):

@@ -1,11 +1,11 @@
 """Processors: what an instance computes.
 
-A processor is a callable of the request's body, or of what a codec makes of it, or a `RequestProcessor`, which is given
-the whole request. It answers bytes, text, a `Response` or what the codec makes bytes of; at once, later (`Later`), or
-as a Deferred or coroutine. A generator, an asynchronous generator or a `StreamResponse` is sent piece by piece. What a
-processor raises is the caller's 400, with the exception's text. `compute` is the one way from a body to a result:
-built-in processors run at once; a user's ordinary function runs in a thread of its own, so that one which blocks holds
-up its worker and nothing else.
+A processor is a callable of the request's body, or of the value that a codec decodes from it, or a `RequestProcessor`,
+which takes the whole request. It returns bytes, text, a `Response` or a value that the codec encodes; immediately,
+later (`Later`), or as a Deferred or coroutine. A generator, an asynchronous generator or a `StreamResponse` is sent
+piece by piece. An exception becomes a 400 with the exception's text. `compute` is the only way from a body to a result.
+Built-in processors run immediately; a user's ordinary function runs in its own thread, so that a function that blocks
+occupies its worker and nothing else.
 """
 
 from __future__ import annotations
@@ -100,16 +100,16 @@ def _compressed_answer(result: Any, outer: Compressed) -> Any:
 
 
 def compute(processor: Processor, body: bytes, reactor: Any, request: ProcessorRequest | None = None) -> Any:
-    """Compute what a processor answers to a body, or to the whole request.
+    """Run a processor on a body, or on the whole request.
 
     Args:
         processor: The processor.
-        body: The request's body.
-        reactor: For threads and timers.
-        request: The whole request; `None` will do for processors that take a body.
+        body: Body of the request.
+        reactor: Provides threads and timers.
+        request: The whole request; `None` if the processor takes a body.
 
     Returns:
-        Bytes, text, a response, `Later`, an iterator of pieces, or a Deferred of one.
+        Bytes, text, a response, `Later`, an iterator of pieces, or a Deferred of one of them.
     """
     if isinstance(processor, Compressed):
         plain = processor.read(body)
@@ -150,13 +150,17 @@ def find(name: str | Processor | Callable[[Any], Any], service: str) -> Processo
     """Load the processor of a name.
 
     Args:
-        name: A key of `BUILT_IN`; `sleep:` and a duration; `llm:` and settings; `forward:` and a URL;
-            `MODULE:CALLABLE`, `CODEC+MODULE:CALLABLE` for one that takes and answers values, or
-            `request+MODULE:CALLABLE` for one that takes the whole request; a callable; empty for what suits the
-            service: one whose own name, behind a `group/`, starts with `mnist` computes scores, every other one echoes.
-            `gzip+NAME` takes compressed
-            requests, `NAME+gzip` compresses its answers (see `compressed.COMPRESSIONS`).
-        service: The service's name.
+        name: One of the forms below, or a callable.
+        service: Name of the service, which selects the processor when `name` is empty.
+
+    The forms of a name:
+
+    1. A key of `BUILT_IN`.
+    2. `sleep:` and a duration; `llm:` and settings; `forward:` and a URL.
+    3. `MODULE:CALLABLE`; `CODEC+MODULE:CALLABLE` for a callable that takes and returns decoded values;
+       `request+MODULE:CALLABLE` for one that takes the whole request.
+    4. Empty: scores for a service whose own name, after `group/`, starts with `mnist`; an echo for every other.
+    5. `gzip+NAME` decompresses requests, `NAME+gzip` compresses responses (see `compressed.COMPRESSIONS`).
 
     Raises:
         ProcessorError: There is no such processor.

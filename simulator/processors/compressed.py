@@ -60,10 +60,10 @@ class Compressed:
         return response._replace(body=body, headers={**response.headers, **self._headers})
 
     def write_stream(self, stream: StreamResponse) -> StreamResponse:
-        """The answer to send, of one that is streamed: each piece can be decompressed when it has come.
+        """Compress a streamed response, so that each piece can be decompressed as soon as it has arrived.
 
         Raises:
-            ValueError: The compression has no pieces; the caller's 400.
+            ValueError: The compression cannot be flushed between pieces; the response is a 400.
         """
         if not self.compress:
             return stream
@@ -86,7 +86,7 @@ class Compressed:
 
 
 class _Deflate:
-    """gzip or zlib, flushed behind each piece."""
+    """gzip or zlib, flushed after each piece."""
 
     def __init__(self, wbits: int) -> None:
         self._compressor = zlib.compressobj(wbits=wbits)
@@ -99,7 +99,7 @@ class _Deflate:
 
 
 class _Zstd:
-    """A frame for each piece: a zstd stream may be several (RFC 8878 §3.1)."""
+    """zstd with a frame for each piece; a zstd stream may have several frames (RFC 8878 §3.1)."""
 
     def piece(self, data: bytes) -> bytes:
         return _writers("zstd")(data)

@@ -1,4 +1,4 @@
-"""Processors that are given the whole request: method, path and headers beside the body."""
+"""Processors that take the whole request: method, path and headers beside the body."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 @frozen
 class ProcessorRequest:
-    """A request, as a processor sees it.
+    """A request, as a processor receives it.
 
     Attributes:
-        method: Such as `POST`.
+        method: HTTP method, such as `POST`.
         path: Path below the service's own, such as `/v1/models`; empty for the service's own.
         query: Query of the target, without its question mark.
-        headers: Names in lower case.
-        body: The bytes, decompressed.
+        headers: Header fields with names in lower case.
+        body: The body, decompressed.
         instance: Id of the instance.
-        clock: The simulator's time: `clock.seconds()`, `clock.callLater(seconds, function)`.
-        rng: The instance's random numbers.
-        seed: The simulator's seed.
-        memory: What the processor keeps on this instance from one request to the next; a crash empties it.
+        clock: Clock of the simulator: `clock.seconds()`, `clock.callLater(seconds, function)`.
+        rng: Random numbers of the instance.
+        seed: Seed of the simulator.
+        memory: State that the processor keeps on this instance between requests; a crash clears it.
     """
 
     method: str
@@ -45,7 +45,7 @@ class ProcessorRequest:
 
 
 class RequestProcessor(ABC):
-    """A processor that is given a `ProcessorRequest`."""
+    """A processor that takes a `ProcessorRequest`."""
 
     @abstractmethod
     def answer(self, request: ProcessorRequest) -> Any:
@@ -63,20 +63,20 @@ class UserRequestProcessor(RequestProcessor):
     function: Callable[[ProcessorRequest], Any]
 
     def answer(self, request: ProcessorRequest) -> Any:
-        """Call the function, in a thread of its own if it may block (`RequestProcessor`)."""
+        """Call the function, in its own thread if it may block (`RequestProcessor`)."""
         if never_blocks(self.function):
             return self.function(request)
         return in_thread(request.clock, self.function, request)
 
 
 def never_blocks(function: Callable[..., Any]) -> bool:
-    """Whether a callable says itself that it does not block.
+    """Whether a callable declares that it does not block.
 
-    Coroutine functions and generator functions do, asynchronous ones too, and those that are declared to return a
-    Deferred.
+    These do: coroutine functions, generator functions, asynchronous generator functions, and functions annotated to
+    return a Deferred.
     """
     called = function if inspect.isroutine(function) else type(function).__call__
-    wrapped = getattr(called, "__wrapped__", called)  # `inlineCallbacks` leaves the generator function here
+    wrapped = getattr(called, "__wrapped__", called)  # `inlineCallbacks` keeps the generator function here
     declared = getattr(called, "__annotations__", {}).get("return", "")
     return (
         inspect.iscoroutinefunction(called)

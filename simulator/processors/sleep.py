@@ -1,4 +1,4 @@
-"""A processor that takes its time."""
+"""The `sleep` processor, which delays its response."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def in_thread(reactor: Any, function: Callable[[Any], Any], body: Any) -> Any:
-    """What `function(body)` answers, as a Deferred; it fails with what the function raises."""
+    """Run `function(body)` in a thread; the Deferred fires with its result, or fails with its exception."""
     if not IReactorThreads.providedBy(reactor):
         return function(body)
     result: Deferred[Any] = Deferred()

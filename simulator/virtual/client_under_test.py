@@ -27,13 +27,13 @@ class ClientUnderTest:
     """One client.
 
     Args:
-        number: Of the client, from 0.
-        client: The real one.
-        reactor: Its host, which it may share with clients of other services.
-        seconds: Virtual time, which is not what its wall clock says.
-        is_parent: Whether it is no child of another client.
-        is_named: Whether it has to look up the name of its endpoint.
-        is_monotonic: Whether it counts elapsed time on a reactor whose clock can be set.
+        number: Number of the client, from 0.
+        client: The real client.
+        reactor: Reactor of its host, which it may share with clients of other services.
+        seconds: Virtual time; the client's wall clock may differ from it.
+        is_parent: Whether it is not a child of another client.
+        is_named: Whether it has to resolve the name of its endpoint.
+        is_monotonic: Whether it uses elapsed time, on a reactor whose clock can be set.
 
     Attributes:
         service: Name of the service that it calls.
@@ -77,9 +77,9 @@ class ClientUnderTest:
             config.poll_interval_s * (1 + config.poll_jitter),
         )
         self.discovery_timeout_s: float = config.discovery_timeout_s
-        # So late its timers may be when the reactor's clock has brought them early.
+        # Greatest delay of its timers after the reactor's clock was set.
         self.tick_s = _TICK_S if is_monotonic else 0.0
-        # So long it waits for the look-up of a name of which it knows an address.
+        # Greatest wait for a name of which it already knows an address.
         self.look_up_s = min(_LOOK_UP_S, config.discovery_timeout_s / 3) if is_named else 0.0
         self.poll_jitter: float = config.poll_jitter
         self.eject_after: int = config.eject_after

@@ -1,6 +1,6 @@
-"""A client's view of its host's reactor by elapsed time, as a real client has it of a reactor whose clock can be set.
+"""A client's view of its host's reactor by elapsed time, for reactors whose clock can be set.
 
-`eas_tw.net.monotonic` unchanged; what the thread of `eas_tw.net.clock_watch` does happens here in virtual time.
+It uses `eas_tw.net.monotonic` unchanged; the work of the thread in `eas_tw.net.clock_watch` is done in virtual time.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from simulator.virtual.network.virtual_time import Scheduler
 
 LOOKS_WITHIN_S = LONGEST_S
-"""So late a timer may be after the clock was set back."""
+"""Greatest delay of a timer after the clock was set back, in seconds."""
 
 
 class ElapsedReactor(MonotonicReactor):
     """A host's reactor by elapsed time.
 
     Args:
-        host: Its clock may be set, and its timers go by it.
-        scheduler: Knows how much time has passed.
+        host: Reactor whose clock may be set, and whose timers follow it.
+        scheduler: Provides the elapsed time.
     """
 
     is_watched = True
@@ -35,11 +35,11 @@ class ElapsedReactor(MonotonicReactor):
         self._looking: Any = None
 
     def start(self) -> None:
-        """Look at the clock regularly, from now on; no timer of the host's, which a step back would hold up."""
+        """Start to check the clock periodically, by the scheduler: a step back would delay a timer of the host."""
         self._looking = self._scheduler.call_later(LOOKS_WITHIN_S, self._look_again)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop to check the clock."""
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
@@ -49,5 +49,5 @@ class ElapsedReactor(MonotonicReactor):
         self.look()
 
     def _wake(self) -> None:
-        # A host that is stalled hears of it when it goes on.
+        # A stalled host sees the change of its clock only when it continues.
         self._scheduler.at(max(self._scheduler.now_ns, self._host.stalled_until_ns), self.realign)

@@ -1,8 +1,8 @@
-"""A program that calls through the gateway, on a host of its own, perhaps with an agent of its own that misbehaves.
+"""A program that calls through the gateway on its own host, with some plans through a misbehaving agent of its own.
 
-What is behind the gateway is the fleet of the world, with its faults: the gateway says 502 and 504 of instances that
-are dead or slow, and the client tries those again. Checked is every call: that it ends once, in time and with its own
-answer, fails only where faults explain it, and is tried again as the page about failover says.
+Behind the gateway is the fleet of the world with its faults: the gateway answers 502 and 504 for instances that are
+dead or slow, and the client retries. The checks: each call ends once, in time and with its own response, fails only
+where faults explain it, and is retried as the reference page about failover says.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _BUDGET_WINDOW_S = 11.0
 _SHORT_S = 0.25
 _RATE_LIMITED, _BAD_GATEWAY, _GATEWAY_TIMEOUT = 429, 502, 504
 _NOT_SERVED_IS_FREE = 0.75
-"""Of an attempt that a gateway ends with 502."""
+"""Share of an attempt that does not count when the gateway answers 502."""
 _NO_FAILURE = ("stale", "unsent")
 _CANCELLED = 0.05
 _BURSTS = (1, 1, 1, 3)
@@ -107,21 +107,21 @@ class GatewayCalls:
         self._next: Any = None
         self.calls = self.failed = 0
 
-    # -- how it lives
+    # -- the calls
 
     def start(self) -> None:
-        """Call, from now on."""
+        """Start the calls."""
         self._client.init()
         self._again()
 
     def stop(self) -> None:
-        """Begin no more calls."""
+        """Start no more calls."""
         if self._next is not None:
             self._next.cancel()
             self._next = None
 
     def close(self) -> Deferred[Any]:
-        """Close the client; fires when that has been done, and looked at."""
+        """Close the client; fires when it has closed and the checks are done."""
         return Deferred.fromCoroutine(self._close())
 
     async def _close(self) -> None:
@@ -165,10 +165,10 @@ class GatewayCalls:
             call.is_cancelled = True
             calling.cancel()
 
-    # -- what it hears
+    # -- events
 
     def arrived(self, name: str, address: Address) -> None:
-        """A call's request is complete at an instance."""
+        """Handle the arrival of a call's complete request at an instance."""
         call = self._in_flight.get(name)
         if call is None:
             return
@@ -178,7 +178,7 @@ class GatewayCalls:
                 "sent-once", f"call {name} is not idempotent, and reached an instance again, {address[0]}:{address[1]}"
             )
 
-    # -- how it checks
+    # -- checks
 
     def _ended(self, call: _Call) -> float:
         now_s = self._scheduler.elapsed()
@@ -231,7 +231,7 @@ class GatewayCalls:
     def _check_attempts(self, call: _Call, attempts: list[ObservedAttempt], now_s: float) -> None:
         for at, tried in enumerate(attempts):
             if at and tried.attempt_status == "deadline" and tried.elapsed_s < _SHORT_S:
-                # Those before it and their pauses have left it no time.
+                # The attempts before it and their pauses left it no time.
                 continue
             if not self._attribution.explain_gateway(tried.attempt_status, tried.status, (call.began_s, now_s)):
                 says = f"nothing explains {tried.attempt_status} {tried.status or ''}".strip()
@@ -265,7 +265,7 @@ class GatewayCalls:
             call.is_once and last.attempt_status not in NEVER_SENT,
             self._spent(attempts) >= self._attempts,
             self._timeout_s - spent_s <= max(last.asked_s, self._pause_s) + _SLACK_S,
-            # Those in flight may have taken retries that are counted when they have ended.
+            # Retries of calls in flight are counted only when those calls have ended.
             retries + len(self._in_flight) >= self._floor - 1,
         )
         if not any(excuses):
@@ -273,12 +273,12 @@ class GatewayCalls:
             self._report("gateway-retry", f"call {call.name} {says}")
 
     def _is_retried(self, tried: ObservedAttempt) -> bool:
-        """Whether an outcome may be followed by another attempt; a rate limit is when it says after how long."""
+        """Whether an outcome is retried; 429 only with a Retry-After."""
         label = tried.status if tried.attempt_status == STATUS else tried.attempt_status
         return label in self._retry_on or label == _RATE_LIMITED
 
     def _spent(self, attempts: list[ObservedAttempt]) -> float:
-        """Count attempts: a 502 a quarter, the first stale connection and what this host lacked not at all."""
+        """Count attempts: a 502 as a quarter; the first stale connection and a lack of local resources not at all."""
         stale = sum(tried.attempt_status in _NO_FAILURE for tried in attempts)
         local = sum(tried.attempt_status == LOCAL for tried in attempts)
         not_served = sum(tried.status == _BAD_GATEWAY for tried in attempts) if self._attempts > 1 else 0

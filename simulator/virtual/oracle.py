@@ -116,10 +116,10 @@ class Oracle:
 
     Attributes:
         clients_under_test: The clients, by their number.
-        secret: The clients' token, which nothing may say; empty for none.
-        gateway: A program that calls through the gateway, if there is one.
-        lives: A program that is started again and again, if there is one.
-        cancel_all: Cancels the calls in flight of a client, by its number.
+        secret: The clients' token, which must not appear in any text; empty for none.
+        gateway: The program that calls through the gateway; `None` for none.
+        lives: The program that is restarted again and again; `None` for none.
+        cancel_all: Cancels a client's calls in flight, by the client's number.
     """
 
     def __init__(self, network: Network) -> None:
@@ -222,7 +222,7 @@ class Oracle:
         return end
 
     def meter(self, host: VirtualReactor) -> Meter:
-        """What counts the work of a client's host."""
+        """Create the meter of a client host's work."""
         on_host = self._hosts[host.ip]
 
         def exceeded(calls: int) -> None:
@@ -421,7 +421,7 @@ class Oracle:
     # -- the end of the run
 
     def check_asks(self, sut: ClientUnderTest, name: str) -> None:
-        """`name-asked-again`: in quiet times a client asks for the name of its endpoint with each poll."""
+        """Check `name-asked-again`: in quiet times a client resolves the name of its endpoint for each poll."""
         asked_s = self._network.names.asked_s.get((sut.reactor.ip, name), 0.0)
         since_s = self._scheduler.elapsed() - asked_s
         if since_s > sut.poll_s[1] + sut.discovery_timeout_s + 1.0:

@@ -58,23 +58,23 @@ class RunPlan:
     """The plan of a run.
 
     Attributes:
-        seed: Of all random draws of the run.
-        profile: What drew it.
-        chaos_s: How long faults may begin.
-        instances: How many, at first.
-        weights: Of the first, second, … instance; 100 for those not named.
-        zones: Instance i is in zone i modulo this.
-        addresses: Whether all instances are `ports` of one address, or `hosts` with one port and an address each.
-        is_monotonic: Whether clients count elapsed time, on a reactor whose own clock can be set.
-        is_named: Whether clients are given the name of the endpoint, and not its address.
-        gateway: How a program calls through the gateway: on its client's `own` connections, or with an `agent` that may
-            misbehave; empty for no such program.
+        seed: Seed of all random draws of the run.
+        profile: Name of the profile.
+        chaos_s: Length of the time in which faults may begin, in seconds.
+        instances: Initial number of instances.
+        weights: Weights of the first, second, … instance; 100 for the others.
+        zones: Number of zones; instance i is in zone i modulo this.
+        addresses: `ports` if all instances have one address, or `hosts` if each has its own with the same port.
+        is_monotonic: Whether clients use elapsed time, on a reactor whose clock can be set.
+        is_named: Whether clients are given the name of the endpoint instead of its address.
+        gateway: How a program calls through the gateway: `own` for its client's connections, `agent` for an agent that
+            may misbehave; empty for no such program.
         gateway_mode: What the gateway does when an instance refuses: one of the simulator's `GATEWAY_MODES`.
-        gateway_timeout_s: How long the gateway waits for an answer before it says 504.
-        services: 2 for a second service, which children of every other client call.
-        clients: How many, each a host of its own.
-        per_s: Calls a second of each.
-        burst: Calls that begin together.
+        gateway_timeout_s: Seconds that the gateway waits for a response before it answers 504.
+        services: Number of services; with 2, children of every other client call the second.
+        clients: Number of clients, each on its own host.
+        per_s: Calls per second of each client.
+        burst: Number of calls that start together.
         has_token: Whether calls are signed.
         large: Share of calls with a body of 200 KB.
         cancelled: Share of calls that the program cancels.

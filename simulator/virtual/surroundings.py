@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from simulator.virtual.plan import RunPlan
 
 CROWD = 100
-"""Instances; whatever costs something for each of them is left out from here on."""
+"""Number of instances from which on parts with a cost per instance are not drawn."""
 _SELDOM = (1, 1, 1, 1, 1, 1, 1, 1, 1, 2)
 _SERVICES = {"budget": (1, 2)}
 """Numbers of services to draw from, by profile; a second one costs CPU, and tests what two clients share."""
@@ -29,7 +29,7 @@ _ON_THE_OTHER = ("unavailable", "limited", "error", "reset", "crash", "grey")
 
 
 def with_surroundings(plan: RunPlan, rng: Random) -> RunPlan:
-    """The plan, with what is drawn later."""
+    """Return the plan with the parts that were added later."""
     if plan.instances >= CROWD:
         return plan
     plan = plan.but(addresses=rng.choice(("ports", "hosts")), services=rng.choice(_SERVICES.get(plan.profile, _SELDOM)))
@@ -45,7 +45,7 @@ def with_surroundings(plan: RunPlan, rng: Random) -> RunPlan:
 
 
 def joined(plan: RunPlan, steps: Iterable[PlannedFault]) -> RunPlan:
-    """The plan, with more faults."""
+    """Return the plan with more faults."""
     return plan.but(steps=tuple(sorted([*plan.steps, *steps], key=lambda step: step.at_s)))
 
 

@@ -214,7 +214,7 @@ class World:
         )
 
     def _clock_of(self, host: VirtualReactor) -> VirtualReactor | ElapsedReactor:
-        """What a client is given as its reactor."""
+        """Return the reactor that a client is given."""
         if not self.plan.is_monotonic:
             return host
         self._clocks.append(ElapsedReactor(host, self.scheduler))
@@ -283,7 +283,8 @@ class World:
 
     def _is_discovery_disturbed(self, since_s: float) -> bool:
         attribution, now_s = self.oracle.attribution, self.scheduler.elapsed()
-        # A number that no client has: what strikes one process strikes no other. Each life knows no address at first.
+        # -1 is the number of no client: a fault of one client's process does not affect this program. Each life
+        # resolves the name anew.
         return attribution.disturbs_replies(-1, since_s, now_s) or attribution.disturbs_names(since_s, now_s)
 
     # -- the run

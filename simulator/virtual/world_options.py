@@ -1,6 +1,6 @@
-"""Draws what joined the simulation last: options of a world, each with its own faults and its own random stream.
+"""Draws the options of a world that were added last, each with its own faults and its own random stream.
 
-So a world that does not get an option is what it was before there was one, and one option changes nothing in another.
+A world without an option is therefore the same as before the option existed, and one option does not change another.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LONG_LISTS = 0.15
 
 
 def with_world_options(plan: RunPlan) -> RunPlan:
-    """The plan, with the options that its seed draws."""
+    """Return the plan with the options that its seed draws."""
     if plan.instances >= CROWD:
         return plan
     for name, draw in _OPTIONS.items():
@@ -33,7 +33,7 @@ def with_world_options(plan: RunPlan) -> RunPlan:
 
 
 def _named(plan: RunPlan, rng: Random) -> RunPlan:
-    """Clients are given a name, and the name server has its bad times."""
+    """Give clients a name instead of an address, with faults of the name server."""
     if plan.profile not in ("chaos", "discovery") or rng.random() >= _NAMED:
         return plan
     steps = schedule(rng, plan, list(ON_NAMES), plan.chaos_s, rng.choice((15.0, 40.0)))
@@ -41,7 +41,7 @@ def _named(plan: RunPlan, rng: Random) -> RunPlan:
 
 
 def _gateway(plan: RunPlan, rng: Random) -> RunPlan:
-    """A program calls through the gateway; in half of the worlds with an agent of its own."""
+    """Add a program that calls through the gateway, in half of the worlds with its own agent."""
     if plan.profile != "chaos" or rng.random() >= _GATEWAY:
         return plan
     plan = plan.but(
@@ -56,7 +56,7 @@ def _gateway(plan: RunPlan, rng: Random) -> RunPlan:
 
 
 def _monotonic(plan: RunPlan, rng: Random) -> RunPlan:
-    """Clients count elapsed time, and the clocks of their reactors are set."""
+    """Let clients use elapsed time, with changes of the clocks of their reactors."""
     if plan.profile != "chaos" or rng.random() >= _MONOTONIC:
         return plan
     steps = schedule(rng, plan, ("jump_ahead", "jump_back"), plan.chaos_s, rng.choice((10.0, 30.0)))
@@ -64,7 +64,7 @@ def _monotonic(plan: RunPlan, rng: Random) -> RunPlan:
 
 
 def _long_lists(plan: RunPlan, rng: Random) -> RunPlan:
-    """Now and then the list has thousands of rows; seldom, since each is read by client and checkers."""
+    """Add long lists of thousands of rows; seldom, since client and checkers parse each."""
     if plan.profile not in ("chaos", "discovery") or rng.random() >= _LONG_LISTS:
         return plan
     return joined(plan, schedule(rng, plan, list(LONG_LISTS), plan.chaos_s, plan.chaos_s / 2)[:2])

@@ -1,7 +1,7 @@
-"""A language model that speaks OpenAI's API: `python -m simulator --processor llm`.
+"""A simulated language model with OpenAI's API: `python -m simulator --processor llm`.
 
-Its words mean nothing, and are always the same for the same prompt and seed. What is real is everything around them:
-events, timing, usage, a prefix cache, tool calls, and errors in OpenAI's form. The paths are below the service's own:
+Its texts are random words, always the same for the same prompt and seed. Events, timing, usage, prefix cache, tool
+calls and OpenAI's error format behave as in a real server. The paths are below the service's own:
 `/api/predict/SERVICE/v1/chat/completions`.
 """
 

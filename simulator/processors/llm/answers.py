@@ -1,4 +1,4 @@
-"""How answers go out: whole after all their time, or as server-sent events, each at its own."""
+"""Delivery of answers: whole after their total time, or as server-sent events, each at its own time."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def common_fields(request: ProcessorRequest, prefix: str, kind: str, model: str)
 
 
 def answer_whole(value: dict[str, Any], after_s: float) -> Any:
-    """Answer with a JSON value, after a while."""
+    """Answer with a JSON value after a delay."""
     headers = {"X-Request-Id": value["id"]} if "id" in value else {}
     response = Response(200, json.dumps(value).encode(), "application/json", headers)
     return Later(min(after_s, MAX_S), response)
 
 
 def answer_events(events: Iterable[Event], request_id: str) -> StreamResponse:
-    """Answer with server-sent events, each a pause in seconds and a value; the head goes out at once."""
+    """Answer with server-sent events, each with a pause in seconds before it; the head is sent immediately."""
     headers = {"Cache-Control": "no-cache", "X-Request-Id": request_id}
     return StreamResponse(_pieces(events), 200, "text/event-stream; charset=utf-8", headers)
 
@@ -57,7 +57,7 @@ def wants_usage(body: dict[str, Any]) -> bool:
     """Whether the last event of a stream is its usage.
 
     Raises:
-        LlmError: `stream_options` is wrong, or there is no stream.
+        LlmError: `stream_options` is invalid, or the answer is not streamed.
     """
     options = body.get("stream_options")
     if options is None:
@@ -70,10 +70,10 @@ def wants_usage(body: dict[str, Any]) -> bool:
 
 
 def check_one(body: dict[str, Any]) -> None:
-    """Refuse what this model does not do.
+    """Reject requests that this model does not support.
 
     Raises:
-        LlmError: More than one answer is asked for, or `stream` is no boolean.
+        LlmError: More than one answer is requested, or `stream` is not a boolean.
     """
     if body.get("n", 1) not in (1, None) or isinstance(body.get("n"), bool):
         raise LlmError("this model gives one answer: 'n' must be 1", param="n")
@@ -82,7 +82,7 @@ def check_one(body: dict[str, Any]) -> None:
 
 
 def with_usage(head: dict[str, Any], events: Iterable[Event], usage: dict[str, Any] | None) -> Iterator[Event]:
-    """Add the usage to a stream: null in every event, and an event of its own at the end; `None` for no usage."""
+    """Add the usage to a stream: null in every event, and its own event at the end; nothing if `usage` is `None`."""
     if usage is None:
         yield from events
         return
@@ -92,7 +92,7 @@ def with_usage(head: dict[str, Any], events: Iterable[Event], usage: dict[str, A
 
 
 def total_usage(usages: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The sum of several answers' usage."""
+    """Add up the usage of several answers."""
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
     cached = sum(usage["prompt_tokens_details"]["cached_tokens"] for usage in usages)
     summed = {name: sum(usage[name] for usage in usages) for name in names}

@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions`: messages to a message, or to a tool call."""
+"""`POST /v1/chat/completions`: answers messages with a message or a tool call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def respond(llm: Llm, request: ProcessorRequest) -> Any:
-    """Answer a chat."""
+    """Answer a chat request."""
     body = llm.read(request)
     check_one(body)
     messages = _read_messages(body)
@@ -106,7 +106,7 @@ def _text_of(message: dict[str, Any]) -> str:
 
 
 def _prompt(messages: list[dict[str, Any]], tools: list[Tool]) -> str:
-    """What the model reads. A conversation that goes on begins with what it began with before: the cache needs that."""
+    """Build the prompt. The next turn of a conversation must begin with the same text, or the prefix cache misses."""
     parts = [f"<|tools|>\n{json.dumps([tool.given for tool in tools])}\n"] if tools else []
     for message in messages:
         calls = json.dumps(message["tool_calls"]) if message.get("tool_calls") else ""
@@ -115,7 +115,7 @@ def _prompt(messages: list[dict[str, Any]], tools: list[Tool]) -> str:
 
 
 def _formatted(body: dict[str, Any], rng: Random) -> str | None:
-    """The text of an answer in JSON, when the request asks for one."""
+    """Return the text of an answer in JSON; `None` if the request does not ask for JSON."""
     wanted = body.get("response_format")
     if wanted is None:
         return None

@@ -1,4 +1,4 @@
-"""`POST /v1/completions`: a prompt, or several, to text."""
+"""`POST /v1/completions`: answers one or several prompts with text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_INPUTS = 2048
 
 
 def respond(llm: Llm, request: ProcessorRequest) -> Any:
-    """Answer one prompt or several, one after the other."""
+    """Answer one prompt, or several one after the other."""
     body = llm.read(request)
     check_one(body)
     include_usage = wants_usage(body)
@@ -59,7 +59,7 @@ def _events(head: dict[str, Any], made: Sequence[Generation], before: Sequence[s
 
 
 def read_texts(body: dict[str, Any], name: str) -> list[str]:
-    """A parameter that is a text, a list of texts, or tokens.
+    """Read a parameter that is a text, a list of texts, or tokens.
 
     Raises:
         LlmError: It is none of these.

@@ -1,4 +1,4 @@
-"""`POST /v1/embeddings`: texts to unit vectors; the same text always has the same one."""
+"""`POST /v1/embeddings`: answers texts with unit vectors; the same text always has the same vector."""
 
 from __future__ import annotations
 

@@ -14,13 +14,13 @@ _TYPE = "invalid_request_error"
 
 
 class LlmError(Exception):
-    """A request that is refused.
+    """A rejected request.
 
     Args:
-        message: What is wrong and what would be right.
+        message: What is wrong, and what would be right.
         status: HTTP status.
-        param: The parameter that is wrong; `None` for the request as a whole.
-        code: OpenAI's code; `None` for none.
+        param: Name of the invalid parameter; `None` for the request as a whole.
+        code: OpenAI's error code; `None` for none.
         headers: More header fields.
     """
 
@@ -39,5 +39,5 @@ class LlmError(Exception):
         self._headers = headers or {}
 
     def response(self) -> Response:
-        """The response to send."""
+        """Build the response."""
         return Response(self._status, json.dumps({"error": self._error}).encode(), "application/json", self._headers)

@@ -1,4 +1,4 @@
-"""What the model answers to one prompt, and when: its tokens, why they end, its usage and its timing."""
+"""The generation of an answer to one prompt: tokens, finish reason, usage and timing."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ MAX_STOPS = 4
 
 @frozen
 class Limits:
-    """What a request says about the length of its answer.
+    """The limits that a request sets on the length of its answer.
 
     Attributes:
-        max_tokens: At most so many; `None` for what the model likes.
-        min_tokens: At least so many, if `max_tokens` lets (vLLM).
+        max_tokens: Greatest number of tokens; `None` for no limit.
+        min_tokens: Least number of tokens, if `max_tokens` permits it (vLLM).
         ignore_eos: Whether the answer has exactly `max_tokens` (vLLM).
         stop: Texts before which the answer ends.
     """
@@ -42,7 +42,7 @@ class Limits:
         """Read the limits of a request.
 
         Raises:
-            LlmError: One of them is wrong.
+            LlmError: A limit is invalid.
         """
         stop = body.get("stop")
         stops = [stop] if isinstance(stop, str) else [] if stop is None else stop
@@ -55,7 +55,7 @@ class Limits:
 
 
 def whole(body: dict[str, Any], name: str, least: int) -> int | None:
-    """A parameter that is a whole number or null."""
+    """Read a parameter that is an integer or null."""
     value = body.get(name)
     if value is None:
         return None
@@ -69,10 +69,10 @@ class Generation:
     """One answer of the model.
 
     Attributes:
-        pieces: Its tokens; joined they are its text.
+        pieces: Its tokens, which joined are its text.
         finish_reason: `stop` or `length`.
-        prompt_tokens: How many tokens the prompt has.
-        cached_tokens: How many of its first tokens were in the prefix cache.
+        prompt_tokens: Number of tokens of the prompt.
+        cached_tokens: Number of the prompt's first tokens that were in the prefix cache.
         first_s: Seconds until the first token.
         gap_s: Seconds between two tokens.
     """
@@ -86,7 +86,7 @@ class Generation:
 
     @property
     def text(self) -> str:
-        """The whole answer."""
+        """The whole text."""
         return "".join(self.pieces)
 
     @property
@@ -95,7 +95,7 @@ class Generation:
         return self.first_s + self.gap_s * max(0, len(self.pieces) - 1)
 
     def usage(self) -> dict[str, Any]:
-        """The answer's `usage`."""
+        """The `usage` of the answer."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": len(self.pieces),
@@ -105,7 +105,7 @@ class Generation:
 
 
 def rng_for(request: ProcessorRequest, model: str, prompt: str, body: dict[str, Any]) -> Random:
-    """The random numbers of one answer: of the simulator's seed, the model, the prompt and the request's `seed`."""
+    """Seed an answer's random numbers from the simulator's seed, the model, the prompt and the request's `seed`."""
     return Random(f"{request.seed}/{model}/{body.get('seed')}/{prompt}")
 
 
@@ -116,11 +116,11 @@ def generate(
 
     Args:
         llm: The model.
-        request: The request, whose instance has a prefix cache.
-        prompt: All that the model reads.
-        limits: How long the answer may be.
-        rng: Draws its words and its length.
-        text: What it answers; `None` for words.
+        request: The request, whose instance has the prefix cache.
+        prompt: The whole input of the model.
+        limits: Limits of the answer's length.
+        rng: Draws the words and the length.
+        text: The answer; `None` for random words.
 
     Raises:
         LlmError: Prompt and answer are longer than the model's context.
@@ -138,7 +138,7 @@ def generate(
     pieces, reason = _pieces(llm, limits, room, rng, text)
     cache = cache_of(llm, request)
     cached = cache.take(read)
-    # Cut as a whole, as the next prompt of the conversation will be.
+    # Tokenised as a whole, like the prompt of the conversation's next turn, which must find these blocks.
     cache.add(split_tokens(f"{prompt}{''.join(pieces)}\n"))
     first_s = llm.ttft.draw(request.rng)
     if llm.prefill_tokens_per_s:
@@ -148,7 +148,7 @@ def generate(
 
 
 def cache_of(llm: Llm, request: ProcessorRequest) -> PrefixCache:
-    """The prefix cache of the request's instance."""
+    """Return the prefix cache of the request's instance."""
     cache = request.memory.get("prefix_cache")
     if cache is None:
         cache = request.memory["prefix_cache"] = PrefixCache(llm.cache_tokens // BLOCK_TOKENS)

@@ -1,6 +1,7 @@
-"""The prefix cache of one instance: which beginnings of prompts it has computed already.
+"""The prefix cache of one instance: the beginnings of prompts that it has computed already.
 
-As in vLLM, a prompt is cut into blocks of a fixed number of tokens, and a block is known by everything up to its end.
+As in vLLM, a prompt is divided into blocks of a fixed number of tokens, and a block's key covers the whole prompt up to
+its end.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ BLOCK_TOKENS = 16
 
 
 class PrefixCache:
-    """The blocks that are kept; the least recently used ones are dropped.
+    """The cached blocks; the least recently used ones are dropped.
 
     Args:
-        max_blocks: How many are kept; 0 for none.
+        max_blocks: Greatest number of blocks; 0 for no cache.
     """
 
     def __init__(self, max_blocks: int) -> None:
@@ -30,10 +31,10 @@ class PrefixCache:
         return len(self._blocks)
 
     def take(self, tokens: Sequence[str]) -> int:
-        """Look up a prompt, and keep its blocks.
+        """Look up a prompt, and cache its blocks.
 
         Returns:
-            How many of its first tokens were there; never all, since the last one has to be computed.
+            Number of its first tokens that were cached; never all, since the last one must be computed.
         """
         found, is_prefix = 0, True
         for block in _blocks(tokens):
@@ -43,7 +44,7 @@ class PrefixCache:
         return min(found, max(0, len(tokens) - 1) // BLOCK_TOKENS) * BLOCK_TOKENS
 
     def add(self, tokens: Sequence[str]) -> None:
-        """Keep the blocks of a prompt with its answer: the next turn of the conversation begins with them."""
+        """Cache the blocks of a prompt with its answer, with which the conversation's next turn begins."""
         for block in _blocks(tokens):
             self._keep(block)
 

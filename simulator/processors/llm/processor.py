@@ -1,4 +1,4 @@
-"""The model's settings, and the way from a path to an answer."""
+"""The model's settings, and the routing of paths to handlers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SEPARATOR = re.compile(r",(?=[a-z_]+=)")
 
 
 def _distribution(given: Any) -> Duration:
-    """A distribution of any unit: the same four, with numbers from 0 to 3600."""
+    """Read a distribution of any unit: one of `Duration`'s four, with numbers from 0 to 3600."""
     return Duration.parse(given)
 
 
@@ -48,16 +48,17 @@ def _check_models(_: Any, __: Any, value: tuple[str, ...]) -> None:
 
 @frozen
 class Llm(RequestProcessor):
-    """The processor `llm`; `llm:ttft=0.1,tokens_per_s=uniform:30,80` sets what it says.
+    """The processor `llm`; `llm:ttft=0.1,tokens_per_s=uniform:30,80` sets its attributes.
 
     Attributes:
-        ttft: Seconds until the first token of a prompt whose tokens are all cached, as a `Duration`.
-        tokens_per_s: Tokens a second of one answer, drawn for each; a distribution like a `Duration`. 0 for no pauses.
-        prefill_tokens_per_s: Tokens of the prompt a second that are computed before the first token; 0 for no time.
+        ttft: Seconds until the first token of a completely cached prompt, as a `Duration`.
+        tokens_per_s: Tokens per second of one answer, drawn for each; a distribution like a `Duration`. 0 for no
+            pauses.
+        prefill_tokens_per_s: Tokens of the prompt per second that are computed before the first token; 0 for no time.
         tokens: Tokens of an answer, drawn for each prompt; a distribution like a `Duration`.
-        models: Names of the models; `*` answers to any name.
-        cache_tokens: Tokens in the prefix cache of an instance, 0 for none.
-        context_tokens: Tokens of prompt and answer together.
+        models: Names of the models; `*` accepts any name.
+        cache_tokens: Tokens in the prefix cache of an instance; 0 for none.
+        context_tokens: Greatest number of tokens of prompt and answer together.
     """
 
     ttft: Duration = field(default=Duration("lognormal", (0.05, 0.1)), converter=_distribution)
@@ -70,10 +71,10 @@ class Llm(RequestProcessor):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The model that the settings `NAME=VALUE,NAME=VALUE` describe.
+        """Parse the settings `NAME=VALUE,NAME=VALUE`.
 
         Raises:
-            ValueError: They describe none.
+            ValueError: A setting is unknown or invalid.
         """
         known = [attribute.name for attribute in fields(cls)]
         given: dict[str, Any] = {}
@@ -117,15 +118,15 @@ class Llm(RequestProcessor):
         return {"id": name, "object": "model", "created": 0, "owned_by": "eas-simulator"}
 
     def list_models(self, _: ProcessorRequest) -> Response:
-        """`GET /v1/models`."""
+        """Answer `GET /v1/models`."""
         named = [name for name in self.models if name != ANY_MODEL] or [DEFAULT_MODEL]
         return _json({"object": "list", "data": [self._model(name) for name in named]})
 
     def read(self, request: ProcessorRequest) -> dict[str, Any]:
-        """The body of a request that names a model.
+        """Read the body of a request that names a model.
 
         Raises:
-            LlmError: It is no JSON object, or names no model of this one.
+            LlmError: It is not a JSON object, or names an unknown model.
         """
         try:
             body = json.loads(request.body)

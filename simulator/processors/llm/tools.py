@@ -1,4 +1,4 @@
-"""Tools of a chat: which one is called, and the call."""
+"""The tools of a chat: the choice of a tool, and the tool call."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Tool:
     """A function that the model may call.
 
     Attributes:
-        name: Its name.
-        parameters: The JSON Schema of its arguments.
-        given: As the request has it.
+        name: Name of the function.
+        parameters: JSON Schema of its arguments.
+        given: The tool as it stands in the request.
     """
 
     name: str
@@ -28,7 +28,7 @@ def read_tools(body: dict[str, Any]) -> list[Tool]:
     """Read the tools of a request.
 
     Raises:
-        LlmError: One of them is no function with a name.
+        LlmError: A tool is not a function with a name.
     """
     tools = body.get("tools")
     if tools is None:
@@ -46,16 +46,17 @@ def _read_tool(at: int, tool: Any) -> Tool:
 
 
 def choose_tool(body: dict[str, Any], tools: list[Tool], asked: str) -> Tool | None:
-    """Decide which tool is called.
+    """Choose the tool to call.
 
     Args:
         body: The request, with its `tool_choice`: `none`, `auto`, `required`, or a function.
         tools: Its tools.
-        asked: The text of the last message, if that is a user's. With `auto` a tool is called when its name is in
-            there, also with blanks for its underscores.
+        asked: Text of the last message, if it is a user's. With `auto` a tool is called when the text contains its
+            name, with underscores or with blanks in their place.
 
     Returns:
-        The tool; `None` for an answer in words.
+        1. The tool.
+        2. `None` for an answer in words.
 
     Raises:
         LlmError: The choice is not one of the tools.
@@ -86,5 +87,5 @@ def _named_in(text: str, tools: list[Tool]) -> Tool | None:
 
 
 def call_of(tool: Tool, call_id: str, arguments: str) -> dict[str, Any]:
-    """A tool call, as a message has it."""
+    """Build a tool call, as a message contains it."""
     return {"id": call_id, "type": "function", "function": {"name": tool.name, "arguments": arguments}}

@@ -1,4 +1,4 @@
-"""Words that mean nothing, and JSON values that fit a schema; all drawn from the random numbers that are given."""
+"""Random words, and random JSON values that fit a schema."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _MAX_DEPTH = 8
 
 
 def split_tokens(text: str) -> list[str]:
-    """Cut a text into tokens; joined they are the text again."""
+    """Split a text into tokens, which joined are the text again."""
     return _TOKEN.findall(text)
 
 
 def tokens(rng: Random) -> Iterator[str]:
-    """Words and punctuation without end, each a token."""
+    """Yield words and punctuation endlessly, each as a token."""
     is_first = True
     while True:
         length = rng.randint(4, 14)
@@ -46,7 +46,7 @@ def tokens(rng: Random) -> Iterator[str]:
 
 
 def value_of(schema: Any, rng: Random, depth: int = 0) -> Any:
-    """A JSON value that fits a JSON Schema, as far as the usual keywords go."""
+    """Draw a JSON value that fits a JSON Schema, for the usual keywords."""
     if not isinstance(schema, dict) or depth > _MAX_DEPTH:
         return None
     if "const" in schema:

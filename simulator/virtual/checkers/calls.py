@@ -39,7 +39,7 @@ _OUT_OF_TIME, _SHORT_S = ("deadline", "waited", "overloaded"), 0.25
 KNOWN = frozenset(
     {"DeadlineExceeded", "ConnectionFailed", "StatusError", "ProtocolViolation", "Overloaded", "LocalResourceError"}
 )
-"""Errors that a call may end with, when it is the world that is wrong."""
+"""Errors with which a call may end because of a fault."""
 
 
 @define(eq=False)

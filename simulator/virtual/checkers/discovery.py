@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _IP = re.compile(r"[0-9A-Za-z_.:-]{1,253}")
 _MOST_WEIGHT, _MOST_DIGITS = 2**31 - 1, 100
 _MOST_INSTANCES = 10_000
-"""Further ones are dropped."""
+"""Greatest number of instances in a list; the client drops further ones."""
 _KEPT_REPLIES, _KEPT_BYTES = 40, 2**15
 _FOLLOWS_WITHIN_S = 1.0
 _SLACK_S = 0.1

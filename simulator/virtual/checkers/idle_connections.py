@@ -36,7 +36,7 @@ class IdleChecker:
         self._strayed: dict[VirtualSocket, float] = {}
 
     def strayed(self, near: VirtualSocket) -> None:
-        """Bytes came to a client's connection that carries no request; or does, if its answer has not been read."""
+        """Handle bytes on a client's connection without a request, or with one whose response has not been read."""
         if not near.has_unread:
             self._strayed[near] = self._scheduler.elapsed()
 

@@ -1,7 +1,7 @@
-"""How much a client does in one turn of its reactor: calls of functions, counted and not timed.
+"""Checks the work of a client in one turn of its reactor, by the number of function calls, which is deterministic.
 
-On while a list of many rows is told, since it costs as much again. A turn may do a step of reading, or apply a list
-whose instances each have their share; a whole list of thousands of rows at once is more than either.
+It is active only while discovery returns a long list, because counting doubles the CPU time. A turn may parse one part
+of a list, or apply a list with a bounded cost per instance. Parsing thousands of rows in one turn exceeds both.
 """
 
 from __future__ import annotations
@@ -13,18 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MOST_CALLS = 45_000
-"""In a turn. A step of reading a list takes 25,000 when all its rows are bad ones; with the first of them a reply ends,
-which may have come in many pieces."""
+"""Greatest number of calls in a turn.
+
+Parsing a part of a list takes 25,000 if all its rows are invalid; the first part also includes the end of the reply,
+which may have arrived in many pieces.
+"""
 MOST_PER_INSTANCE = 15
-"""More, for each instance of a list that a turn has applied: 12 are needed."""
+"""Additional calls for each instance of a list that the turn has applied; 12 are needed."""
 
 
 class Meter:
-    """Counts what one host does in a turn.
+    """Counts the function calls of one host in each turn.
 
     Args:
-        lists: The lists of its clients, each the same object until it changes.
-        exceeded: Told how many calls a turn has taken, when they were too many.
+        lists: Returns the lists of its clients; each is the same object until it changes.
+        exceeded: Called with the number of calls of a turn, if it is too great.
     """
 
     def __init__(self, lists: Callable[[], Sequence[Sequence[Any]]], exceeded: Callable[[int], None]) -> None:
@@ -32,7 +35,7 @@ class Meter:
         self._exceeded = exceeded
 
     def run(self, act: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        """Do what a turn does."""
+        """Run the turn, counting its calls."""
         calls, before, profiler = 0, self._lists(), sys.getprofile()
 
         def count(_: Any, event: str, __: Any) -> None:

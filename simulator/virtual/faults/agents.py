@@ -1,7 +1,7 @@
-"""An agent of a program's own, as a client of the gateway is given it, that misbehaves while it shall.
+"""A misbehaving agent, which a client of the gateway is given as the program's own.
 
-It fails at once, raises, answers before its `request` has returned, never answers, or tells an answer twice. When
-nothing is wrong another agent sends the requests.
+During a fault it fails immediately, raises, answers before `request` has returned, never answers, or delivers a body
+twice. Otherwise another agent sends the requests.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TWICE = b"an answer for nobody"
 
 
 class _AgentError(Exception):
-    """What no client has heard of."""
+    """An exception class that the client does not know."""
 
 
 _ERRORS: Mapping[str, Callable[[], BaseException]] = {
@@ -42,7 +42,7 @@ FAILURES = tuple(_ERRORS)
 
 @implementer(IAgent)
 class MisbehavingAgent:
-    """Another agent, and faults in front of it (`IAgent`).
+    """An agent with faults in front of it (`IAgent`).
 
     Args:
         agent: Answers when nothing is wrong.
@@ -55,7 +55,7 @@ class MisbehavingAgent:
         self._faults: list[tuple[str, Mapping[str, Any]]] = []
 
     def begin(self, kind: str, with_: Mapping[str, Any]) -> Callable[[], None]:
-        """Misbehave from now on; what ends that is returned."""
+        """Misbehave from now on; returns the function that ends it."""
         fault = (kind, with_)
         self._faults.append(fault)
         return lambda: self._faults.remove(fault)
@@ -92,7 +92,7 @@ class MisbehavingAgent:
 
 
 class _Written:
-    """What a body's producer has written."""
+    """A consumer that collects what a body producer writes."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
@@ -102,7 +102,7 @@ class _Written:
 
 
 def _whole(producer: Any) -> bytes:
-    """The body of a request, which its producer writes at once."""
+    """Return the body of a request, which its producer writes immediately."""
     written = _Written()
     producer.startProducing(written)
     return b"".join(written.parts)
@@ -110,7 +110,7 @@ def _whole(producer: Any) -> bytes:
 
 @implementer(IResponse)
 class _Answer:
-    """A response whose body is told as soon as it is asked for (`IResponse`)."""
+    """A response whose body is delivered as soon as it is requested (`IResponse`)."""
 
     version = (b"HTTP", 1, 1)
     phrase = b"as the simulation says"
@@ -125,10 +125,10 @@ class _Answer:
         self._times = times
 
     def deliverBody(self, protocol: Any) -> None:
-        """Tell the body (`IResponse`), and perhaps another one after its end."""
+        """Deliver the body, and with a fault another one after its end (`IResponse`)."""
         for number in range(self._times):
             protocol.dataReceived(TWICE if number else self._body)
             protocol.connectionLost(Failure(ResponseDone()))
 
     def setPreviousResponse(self, response: Any) -> None:
-        """There is none (`IResponse`)."""
+        """Do nothing: there is no previous response (`IResponse`)."""

@@ -25,11 +25,11 @@ _ALWAYS = frozenset({STALE, "unsent", "retired"})
 _FORGOTTEN_AFTER_S = 120.0
 _NOT_ON_CALLS = (Scope.CONTROL, Scope.NAMES, Scope.GATEWAY)
 _ON_THE_WAY = ("control_hole", "control_slow")
-"""Of the faults of the control plane those that strike the gateway, too, which has its address."""
+"""Faults of the control plane that also affect the gateway, which has the same address."""
 _BEHIND = (502, 504)
-"""What a gateway says of an instance that has not answered."""
+"""Statuses of the gateway for an instance that has not answered."""
 _NOBODY = 503
-"""What it says when there is none that it could ask."""
+"""Status of the gateway when no instance is available."""
 _GONE = frozenset({REFUSED, TIMED_OUT, "retired"}) | BROKEN
 
 
@@ -115,11 +115,11 @@ class FaultAttribution:
         )
 
     def may_be_wrong(self, from_s: float, to_s: float) -> bool:
-        """Whether an instance, whichever, may have sent a wrong answer in that time."""
+        """Whether any instance may have sent a wrong response in a part of the time."""
         return any(WRONG in effect.kind.explains for effect in self._effects if effect.holds(from_s, to_s))
 
     def explain_gateway(self, condition: str, status: int, window: tuple[float, float]) -> bool:
-        """Whether an attempt through the gateway may have ended like that."""
+        """Whether the faults explain that an attempt through the gateway ended with this status."""
         if condition == STATUS and status == _REQUEST_TIMEOUT:
             condition, status = "deadline", 0
         return condition in _ALWAYS or any(
@@ -144,7 +144,7 @@ class FaultAttribution:
         )
 
     def disturbs_names(self, from_s: float, to_s: float) -> bool:
-        """Whether a name may not be found, or not soon, in that time by who has not found it before."""
+        """Whether a fault may delay or fail the resolution of a name that has not been resolved before."""
         return any(effect.kind.scope is Scope.NAMES for effect in self._effects if effect.holds(from_s, to_s))
 
     def disturbs_sockets(self, client: int, from_s: float, to_s: float) -> bool:
@@ -172,19 +172,19 @@ class FaultAttribution:
 
 
 def _explains_behind(effect: FaultEffect, condition: str, status: int) -> bool:
-    """Whether a fault may end an attempt through the gateway: on the way to it, or behind it."""
+    """Whether a fault may end an attempt through the gateway, on the link to it or behind it."""
     kind = effect.kind
     if kind.scope is Scope.GATEWAY:
         return status in effect.statuses if condition == STATUS else condition in kind.explains
     if effect.name in _ON_THE_WAY:
         return condition in LATE | BROKEN
     if kind.scope is Scope.NAMES:
-        # Found once or not: its client keeps addresses, an agent of the program's does not.
+        # The client keeps resolved addresses, but an agent of the program's own may not.
         return condition in LATE | {"connect_failed"}
     if kind.scope in (Scope.CONTROL, Scope.CLIENT, Scope.INSIDE):
         return False
     if condition == STATUS:
-        # Whoever leaves the list drains: what it was still asked may be cut.
+        # An instance that leaves the list is drained; requests that it still has may be cut.
         is_fleet = kind.scope in (Scope.MEMBER, Scope.FLEET)
         is_gone = status in _BEHIND and (is_fleet or bool(kind.explains))
         is_nobody = status == _NOBODY and (is_fleet or REFUSED in kind.explains)

@@ -31,11 +31,11 @@ class Scope(StrEnum):
     INSIDE = "process of client"
     """A client's process: a lack of resources, or an exception."""
     CONTROL = "control"
-    """The control plane: what discovery answers, and the way to it."""
+    """The control plane: the content of discovery replies, or the link to it."""
     GATEWAY = "client of the gateway"
     """The agent of a client that calls through the gateway."""
     NAMES = "name server"
-    """The name server, which every host asks."""
+    """The name server, which all hosts use."""
     MEMBER = "fleet member"
     """One instance of the list is changed by an operator, which is not a fault."""
     FLEET = "fleet"
@@ -223,7 +223,7 @@ STEPPED: dict[str, CatalogEntry] = {
     "jump_ahead": evolve(ON_CLIENTS["jump_ahead"], scope=Scope.INSIDE, explains=frozenset(), lingers_s=0.0),
     "jump_back": evolve(ON_CLIENTS["jump_back"], lingers_s=0.1),
 }
-"""What steps of the clock explain of a client that counts elapsed time: that it is late until it has looked."""
+"""What steps of the wall clock explain for a client that uses elapsed time: delays until it has checked the clock."""
 
 
 def _inside(says: str, point: str, errors: Sequence[str], *explains: str, **draws: Draw) -> CatalogEntry:
@@ -358,7 +358,7 @@ ON_NAMES: dict[str, CatalogEntry] = {
         draws={"probability": _choice(0.5, 1.0), "delay_s": _choice(0.0, 0.23, 2.3)},
     ),
 }  # fmt: skip
-"""On the name server. They explain nothing: whoever has found an address once has it."""
+"""Kinds that affect the name server. They explain no failure, because a resolved address is kept."""
 
 
 def _agent(says: str, *explains: str, statuses: tuple[int, ...] = (), **draws: Draw) -> CatalogEntry:
@@ -377,7 +377,7 @@ ON_AGENTS: dict[str, CatalogEntry] = {
     "agent_never_answers": _agent("an agent never answers", *LATE, cancelling=_choice("works", "raises", "answers")),
     "agent_answers_twice": _agent("an agent tells a body twice"),
 }
-"""On the agent that a client of the gateway was given."""
+"""Kinds that affect the agent which a client of the gateway was given."""
 
 LONG_LISTS: dict[str, CatalogEntry] = {
     "list_many_rows": evolve(
@@ -388,13 +388,13 @@ LONG_LISTS: dict[str, CatalogEntry] = {
         lasts_s=(6.0, 25.0),
     ),
 }  # fmt: skip
-"""On discovery: what takes long to read."""
+"""Kinds of discovery faults with replies that take long to parse."""
 
 
 FIRST_KINDS: dict[str, CatalogEntry] = {**SERVED, **NETWORKED, **ZONED, **ON_CLIENTS, **ON_CONTROL, **OPERATED}
 """Kinds that are drawn from a plan's first random stream. A new kind here would change the faults of every seed."""
 LATER_KINDS: dict[str, CatalogEntry] = {**INSIDE, **ON_CONNECTIONS, **ON_WALL_CLOCKS, **REWRITTEN}
-"""Those that are drawn besides, from a stream of their own."""
+"""Kinds that were added later, and are drawn from their own random stream."""
 LATEST_KINDS: dict[str, CatalogEntry] = {**ON_NAMES, **ON_AGENTS, **LONG_LISTS}
-"""Those that come with an option of the world, each group from a stream of its own (`world_options`)."""
+"""Kinds that are drawn with an option of the world, each group from its own random stream (`world_options`)."""
 KINDS: dict[str, CatalogEntry] = {**FIRST_KINDS, **LATER_KINDS, **LATEST_KINDS}

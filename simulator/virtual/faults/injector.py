@@ -51,13 +51,13 @@ class FaultInjector:
         simulator: The fleet and its control plane.
         services: Names of the services whose instances are affected; operators change the first.
         hosts: The clients' reactors.
-        zones: Instance i is in zone i modulo this.
-        rewriting: Changes what discovery and instances send.
-        on_burst: Told to begin so many calls at once, of one host or, given none, of all.
-        on_listener: Has the clients of a host listened to by one that misbehaves; what ends that is returned.
-        on_stray: Told of each connection of a client on which bytes come without a request.
-        meter: Makes what counts the work of a client's host.
-        agent: Of the program that calls through the gateway, if it has one of its own.
+        zones: Number of zones; instance i is in zone i modulo this.
+        rewriting: Changes the messages of discovery and instances.
+        on_burst: Starts a number of concurrent calls, on one host or, with `None`, on all.
+        on_listener: Adds a misbehaving listener to the clients of a host; returns the function that removes it.
+        on_stray: Called with each client connection on which bytes arrive without a request.
+        meter: Creates the meter of a client host's work.
+        agent: The misbehaving agent of the program that calls through the gateway; `None` for none.
     """
 
     def __init__(  # noqa: PLR0913  what it acts on, and who is told
@@ -402,7 +402,7 @@ class FaultInjector:
     _agent_raises = _agent_answers_early = _agent_never_answers = _agent_answers_twice = _agent_fails
 
     def _list_many_rows(self, step: PlannedFault, _: Any) -> Undo:
-        """While the list is long each turn of the clients is looked at."""
+        """Return a long list from discovery, and meter each turn of the clients meanwhile."""
         for host in self._hosts:
             host.meter = self._meter(host)
         end = self._rewriting.begin_list(step.kind, step.with_)
@@ -414,7 +414,7 @@ class FaultInjector:
 
         return undo
 
-    # -- what operators do
+    # -- changes by operators
 
     def _add(self, _: PlannedFault, __: Any) -> None:
         self._service.add_instance()

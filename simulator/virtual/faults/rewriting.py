@@ -39,7 +39,7 @@ ODD_ROWS: tuple[Mapping[str, Any], ...] = (
     {"ip": "\ud800", "port": 80, "weight": 1},
     {"ip": "x" * _LONG, "port": 80, "weight": 1},
 )
-"""None of them is an instance, and each is beside rows that are."""
+"""Rows that are not instances; each is inserted beside valid rows."""
 _BAD_ROWS: tuple[Any, ...] = (
     {"ip": "10.9.1.1", "port": 0, "weight": 1},
     {"ip": "a b", "port": 80, "weight": 1},
@@ -135,7 +135,7 @@ def _odd(answer: Response, _: Mapping[str, Any], rng: Random) -> Response:
 
 
 def _many(answer: Response, with_: Mapping[str, Any], rng: Random) -> Response:
-    """The rows, somewhere among thousands that are no instances, are there already, or get no calls."""
+    """Insert thousands of rows that are invalid, duplicates, or without weight."""
 
     def row(number: int, rows: list[Any]) -> Any:
         if rng.random() < with_["weightless"]:

@@ -111,7 +111,7 @@ def make(name: str) -> BaseException:
 
 
 def mark(error: BaseException) -> BaseException:
-    """The error, from now on known as one that is no bug."""
+    """Mark an error as injected, and return it."""
     setattr(error, _MARK, True)
     return error
 

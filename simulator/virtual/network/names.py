@@ -1,7 +1,6 @@
-"""The name server of a world: which address a name has, and what becomes of a question while faults are at work.
+"""The name server of a world: the addresses of names, and faults of their resolution.
 
-One for all hosts. A question is answered a moment later, in an event of its own; it may fail, take long, or never be
-answered.
+All hosts share it. A query is answered a moment later, in its own event; it may fail, take long, or never be answered.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ FAILS, STALLS = "names_fail", "names_stall"
 
 
 class NameServer:
-    """Answers every host's questions.
+    """Answers the queries of every host.
 
     Args:
-        scheduler: The world's clock.
+        scheduler: Scheduler of the world.
 
     Attributes:
-        asked_s: When a host has asked for a name last, in virtual time.
+        asked_s: Time of the last query for a name by a host, in virtual seconds.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -45,21 +44,21 @@ class NameServer:
         self._addresses[name] = ip
 
     def begin(self, kind: str, with_: Mapping[str, Any]) -> Callable[[], None]:
-        """Answer badly from now on; what ends that is returned."""
+        """Start a fault; returns the function that ends it."""
         fault = (kind, with_)
         self._faults.append(fault)
         return lambda: self._faults.remove(fault)
 
     def answer(self, host: Any, name: str, receive: Callable[[str | None], None]) -> None:
-        """Look a name up for a host.
+        """Resolve a name for a host.
 
         Args:
-            host: Who asks: its reactor.
-            name: What for.
-            receive: Called later with the address, or with `None` when the look-up has failed; or never.
+            host: Reactor of the host.
+            name: Name to resolve.
+            receive: Called later with the address, or with `None` when the resolution has failed; or never.
 
         Raises:
-            DNSLookupError: The look-up fails at once.
+            DNSLookupError: The resolution fails immediately.
         """
         self.asked_s[host.ip, name] = self._scheduler.elapsed()
         address, delay_s = self._addresses.get(name), _ANSWERS_AFTER_S
@@ -78,7 +77,10 @@ class NameServer:
         self._later(host, self._scheduler.now_ns + round(delay_s * NS), receive, address)
 
     def _later(self, host: Host, at_ns: int, receive: Callable[[str | None], None], address: str | None) -> None:
-        """Tell a host; while it is stalled it hears nothing. No timer of the host's, which would be its own to end."""
+        """Deliver an answer to a host once it is not stalled.
+
+        It is not a timer of the host, because the program on the host must not see or cancel it.
+        """
 
         def tell() -> None:
             if host.stalled_until_ns > self._scheduler.now_ns:
@@ -91,11 +93,11 @@ class NameServer:
 
 @implementer(IHostnameResolver)
 class Resolver:
-    """The resolver of one host: an address is its own name.
+    """The resolver of one host; an address resolves to itself.
 
     Args:
-        names: Answers.
-        host: The reactor of the host.
+        names: The name server.
+        host: Reactor of the host.
     """
 
     def __init__(self, names: NameServer, host: Any) -> None:
@@ -110,7 +112,7 @@ class Resolver:
         addressTypes: Any = None,  # noqa: ARG002, N803
         transportSemantics: str = "TCP",  # noqa: ARG002, N803
     ) -> Any:
-        """Tell the addresses of a name (`IHostnameResolver`): none when the look-up has failed."""
+        """Deliver the addresses of a name; none when the resolution has failed (`IHostnameResolver`)."""
 
         def receive(address: str | None) -> None:
             if address is not None:

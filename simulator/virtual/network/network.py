@@ -35,10 +35,10 @@ class Network:
         segment_bytes: Greatest number of bytes that arrive at once; 0 for no limit.
 
     Attributes:
-        sockets: Those that programs have open, but for listening ones.
-        dialled: How many of them a host has opened, or is opening, to an address.
-        on_syn: Told of each handshake that arrives at a host.
-        names: Knows the addresses of names.
+        sockets: Sockets that programs have open, except listening ones.
+        dialled: Number of sockets that a host has opened, or is opening, to an address.
+        on_syn: Called with each handshake that arrives at a host.
+        names: The name server.
     """
 
     def __init__(

@@ -51,14 +51,15 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         ip: The host's address.
 
     Attributes:
-        stalled_until_ns: Until then the program is busy, or the machine asleep: nothing of it happens.
-        clock_offset_ns: How far the host's wall clock is ahead.
-        written_after_loss: How often a protocol wrote on a transport it had been told is lost.
-        wall_offset_s: How far the wall clock is ahead that programs ask beside the reactor's.
-        wall_set_s: When that was changed last, in virtual seconds.
-        failing: What fails inside the host's process.
-        meter: Counts what a turn does; `None` for nobody who asks.
-        on_protocol: Told of the protocol of each connection that is made from here.
+        stalled_until_ns: Time until which no event of the host happens, in virtual nanoseconds: its program blocks, or
+            its machine sleeps.
+        clock_offset_ns: Offset of the host's wall clock, in nanoseconds.
+        written_after_loss: Number of writes by protocols to transports of which they had been told that they are lost.
+        wall_offset_s: Offset, in seconds, of the wall clock that programs read without the reactor.
+        wall_set_s: Time of the last change of `wall_offset_s`, in virtual seconds.
+        failing: The fault points of the host's process.
+        meter: Counts the work of each turn; `None` for no count.
+        on_protocol: Called with the protocol of each connection that the host opens.
     """
 
     running = True

@@ -131,7 +131,7 @@ class VirtualSocket:
 
     @property
     def has_unread(self) -> bool:
-        """Whether something has come that the program has not read."""
+        """Whether bytes have arrived that the program has not read."""
         return bool(self._inbox)
 
     @property

@@ -194,7 +194,8 @@ class Scheduler:
         """Schedule a call on a host after `delay_s` seconds."""
         if delay_s < 0:
             raise ValueError(f"a delay must be ≥ 0, got {delay_s!r}")
-        # Some time passes, as on every real clock: two floats may differ by less than a nanosecond, again and again.
+        # At least 1 ns passes: otherwise a timer that is rescheduled by a difference of two floats below 1 ns could
+        # repeat forever at the same time.
         at_ns = self.now_ns + (round(delay_s * NS) or 1) if delay_s else self.now_ns
         event = Event(self, at_ns, act, arguments, named, host)
         self._made = made = self._made + 1
