@@ -21,7 +21,7 @@ _NEVER_IN_A_BATCH = {"answered", "status", "connect_failed", "unsent"}
 
 _FILES = [
     *(f"policy/{name}.py" for name in ("cluster", "health", "hedging", "least_loaded", "load", "outliers", "retry")),
-    *(f"policy/{name}.py" for name in ("rotation", "slow_start", "subset")),
+    *(f"policy/{name}.py" for name in ("rotation", "selection", "slow_start", "subset")),
     "net/deadlines.py",
 ]
 _NEVER_RUN = {
