@@ -61,3 +61,6 @@ autodoc_typehints_description_target = "documented"
 html_theme = "furo"
 html_title = "eas_tw"
 html_theme_options = {"navigation_with_keys": True}
+
+# What only adapters pass to `Stream`.
+nitpick_ignore = [("py:class", "ResponseStream"), ("py:class", "Wait")]
