@@ -134,48 +134,48 @@ MALFORMED = (
 """The variants of `malformed_response`; docs/simulator/faults.md describes each."""
 
 _LATENCY = _kind(
-    "the answer comes later",
-    _ms("latency", 0, "by this much"),
-    _ms("jitter", 0, "and up to this much more or less, evenly"),
-    _ms("tail", 0, "and by an exponential delay of this mean: a few are much later"),
+    "the response is delayed",
+    _ms("latency", 0, "delay"),
+    _ms("jitter", 0, "uniform variation around the delay, up or down"),
+    _ms("tail", 0, "mean of an additional exponential delay: a few responses are much later"),
     _choice(
         "stream",
-        "which direction is slow: a request that is late on its way in is not computed when its client leaves",
+        "delayed direction: a request that is delayed is not computed if its client disconnects before",
         "downstream",
         "upstream",
     ),
 )
 _STATUS = _kind(
-    "the answer is this status; nothing is computed",
+    "the response is an error status; the processor does not run",
     Attribute("code", 503, "HTTP status", "integer", low=200, high=599),
-    Attribute("body", "", "the answer's body", "string", high=2**20),
+    Attribute("body", "", "body of the response", "string", high=2**20),
     Attribute("retry_after", None, "the Retry-After header", unit="seconds", high=DAY_S, is_optional=True),
 )
 _SILENCE = _kind(
-    "the request is swallowed, and its connection stays open and silent",
-    _ms("timeout", 0, "the connection closes after this; 0 for never"),
+    "the request is not answered, and its connection stays open",
+    _ms("timeout", 0, "time until the connection closes; 0 for never"),
 )
 _BANDWIDTH = _kind(
-    "the answer's bytes trickle",
-    Attribute("rate", 10, "how fast", unit="KB/s", low=0.001, high=10**7),
+    "the response is sent slowly",
+    Attribute("rate", 10, "bandwidth", unit="KB/s", low=0.001, high=10**7),
 )
 _SLICER = _kind(
-    "the answer's bytes come in small segments",
-    _bytes("average_size", 1, "of a segment", 1),
-    _bytes("size_variation", 0, "up to this much more or less, evenly"),
+    "the response is sent in small segments",
+    _bytes("average_size", 1, "average size of a segment", 1),
+    _bytes("size_variation", 0, "uniform variation of the size, up or down"),
     Attribute("delay", 0, "pause between segments", unit="microseconds", high=_DAY_MS * 1000),
 )
 _LIMIT_DATA = _kind(
-    "the connection closes after so many bytes of the answer, its head included",
-    _bytes("bytes", 100, "that still come"),
+    "the connection closes after a number of bytes of the response, head included",
+    _bytes("bytes", 100, "number of bytes that are sent"),
     _flag("reset", "end with an RST instead of a FIN"),
 )
 _TRUNCATE = _kind(
-    "200 with a body that is cut short, and a framing that agrees with what is left",
+    "200 with a truncated body, and a framing that agrees with the truncated body",
     Attribute(
         "keep",
         None,
-        "how much is left; null for half, or the first piece of a streamed body",
+        "size of the truncated body; null for half, or the first piece of a streamed body",
         "integer",
         "bytes",
         0,
@@ -184,16 +184,16 @@ _TRUNCATE = _kind(
     ),
 )
 _GARBLE = _kind(
-    "200 with a body in which some bytes are others, at random places",
-    _bytes("bytes", 1, "that are changed", 1),
+    "200 with a body in which some bytes, at random positions, are changed",
+    _bytes("bytes", 1, "number of changed bytes", 1),
 )
-_MALFORMED = _kind("the answer breaks HTTP/1.1", _choice("how", "which rule is broken", *MALFORMED))
+_MALFORMED = _kind("the response violates HTTP/1.1", _choice("how", "how it violates HTTP/1.1", *MALFORMED))
 _WRONG_LENGTH = _kind(
     "the Content-Length does not agree with the body",
-    Attribute("difference", 10, "promised length minus real length", "integer", "bytes", -(2**31), 2**31),
-    _flag("close", "whether the connection closes after the body; else it stays open and silent", default=True),
+    Attribute("difference", 10, "announced length minus real length", "integer", "bytes", -(2**31), 2**31),
+    _flag("close", "whether the connection closes after the body; otherwise it stays open", default=True),
 )
-_AFTER_BYTES = _bytes("after_bytes", 0, "of the body that come before")
+_AFTER_BYTES = _bytes("after_bytes", 0, "number of bytes of the body before it")
 _ON_THE_WIRE = {
     "bandwidth": _BANDWIDTH,
     "slicer": _SLICER,
@@ -210,11 +210,11 @@ ON_INSTANCES: Mapping[str, FaultKind] = {
     "http_status": _STATUS,
     "reset_peer": _kind(
         "the connection is reset",
-        _ms("timeout", 0, "this long after the moment"),
+        _ms("timeout", 0, "delay after the moment"),
         _choice(
             "at",
-            "the moment: the whole request is there, its head is, half of the answer's body is out (the first piece of "
-            "a streamed one), or the accept",
+            "the moment: the request is complete, its head is complete, half of the response's body is sent (the "
+            "first piece of a streamed one), or the accept",
             "request",
             "head",
             "body",
@@ -222,30 +222,28 @@ ON_INSTANCES: Mapping[str, FaultKind] = {
         ),
     ),
     **_ON_THE_WIRE,
-    "slow_close": _kind(
-        "the answer announces `Connection: close`, but the FIN is late", _ms("delay", 1000, "by this much")
-    ),
+    "slow_close": _kind("the response has `Connection: close`, but the FIN is late", _ms("delay", 1000, "delay")),
     "close_idle": _kind(
-        "the kept connection closes while it is idle, unannounced",
-        _ms("idle", 0, "after this long without a request"),
-        _flag("race", "close when the next request arrives instead, and leave it unanswered"),
+        "the kept connection closes while it is idle, without notice",
+        _ms("idle", 0, "idle time until it closes"),
+        _flag("race", "close when the next request arrives instead, without answering it"),
         _flag("reset", "end with an RST instead of a FIN"),
     ),
     "slow_first_byte": _kind(
-        "the answer's head comes at once, and the first byte of its body late", _ms("delay", 1000, "by this much")
+        "the response's head is sent immediately, and the first byte of its body late", _ms("delay", 1000, "delay")
     ),
     "stall_stream": _kind(
-        "the answer stops in the middle of its body, and its connection stays open",
+        "the response stops in the middle of its body, and its connection stays open",
         _AFTER_BYTES,
-        _ms("duration", 0, "it goes on after this; 0 for never"),
+        _ms("duration", 0, "time until it continues; 0 for never"),
     ),
     "cut_stream": _kind(
-        "the connection closes in the middle of the answer's body",
+        "the connection closes in the middle of the response's body",
         _AFTER_BYTES,
         _flag("reset", "end with an RST instead of a FIN"),
     ),
     "garble_stream": _kind(
-        "bytes in the middle of the answer's body are others",
+        "bytes in the middle of the response's body are changed",
         _AFTER_BYTES,
         _bytes("bytes", 1, "that are changed, where=body", 1),
         _choice(
@@ -255,42 +253,43 @@ ON_INSTANCES: Mapping[str, FaultKind] = {
             "framing",
         ),
     ),
-    "refuse": _kind("new connections are refused; open ones live on"),
+    "refuse": _kind("new connections are refused; open ones are kept"),
     "slow": _kind(
-        "computing takes longer, so workers are busy and the queue fills",
-        Attribute("factor", 10, "times as long", high=10**6),
-        _ms("extra", 100, "and this much more"),
+        "processing takes longer, so workers are busy and the queue fills",
+        Attribute("factor", 10, "factor of the processing time", high=10**6),
+        _ms("extra", 100, "additional processing time"),
     ),
-    "reused": _kind("the address belongs to another service now: 404"),
+    "reused": _kind("another service has the address now: 404"),
 }
 ON_DISCOVERY: Mapping[str, FaultKind] = {
     "http_status": _STATUS,
-    "empty_list": _kind("200 with a list of nobody"),
+    "empty_list": _kind("200 with an empty list"),
     "garbage": _kind(
         "200 with a body that is not JSON, or with `body`",
-        Attribute("body", "<html>busy</html>", "the answer's body", "string", high=2**20),
+        Attribute("body", "<html>busy</html>", "body of the response", "string", high=2**20),
     ),
-    "stale": _kind("the list as it was when the fault was made"),
+    "stale": _kind("the list as it was when the fault was added"),
     "latency": _LATENCY,
     "timeout": _SILENCE,
-    "bad_rows": _kind("rows of every wrong kind among the good ones"),
+    "bad_rows": _kind("invalid rows of every kind among the valid ones"),
     "zero_weights": _kind(
-        "every weight is 0", Attribute("weight", 0, "or this, such as a negative one", low=-(2**31), high=2**31)
+        "every weight is 0",
+        Attribute("weight", 0, "weight to use instead, such as a negative one", low=-(2**31), high=2**31),
     ),
     "duplicates": _kind(
         "every row several times, with other weights",
-        Attribute("copies", 2, "of each row", "integer", low=2, high=1000),
+        Attribute("copies", 2, "number of copies of each row", "integer", low=2, high=1000),
     ),
     "flapping": _kind(
         "some instances are in one reply and not in the next",
-        Attribute("missing", 0.5, "share of the instances that come and go; at least one does", high=1),
-        _ms("period", 0, "between two changes; 0 for a change with each reply"),
+        Attribute("missing", 0.5, "share of the instances that come and go; at least one instance", high=1),
+        _ms("period", 0, "time between two changes; 0 for a change with each reply"),
     ),
     "strangers": _kind(
-        "a good list of addresses where nobody listens, as if the whole fleet were replaced",
-        Attribute("rows", 3, "how many", "integer", low=1, high=10_000),
+        "a valid list of addresses on which nothing listens, as if the whole fleet were replaced",
+        Attribute("rows", 3, "number of rows", "integer", low=1, high=10_000),
     ),
-    "huge": _kind("the good list, and padding", _bytes("bytes", 32 * 2**20, "of padding", 1, 2**28)),
+    "huge": _kind("the list, with padding", _bytes("bytes", 32 * 2**20, "size of the padding", 1, 2**28)),
     "unreachable": _kind("the connection is reset"),
     **_ON_THE_WIRE,
 }

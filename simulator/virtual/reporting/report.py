@@ -22,23 +22,23 @@ _CALL = re.compile(r"call (\d+\.\d+)")
 _WELL = re.compile(r"\S+ call (?P<call>\S+) ok in \S+ ms from [^,]*(?:, after (?P<failed>.*))?$")
 _POLL = re.compile(r"\S+ (?P<poll>discovery answers client .*|client \d+ keeps its list: .*)$")
 WORDS = {
-    "connect_refused": "nobody listens at the port",
+    "connect_refused": "the port refuses connections",
     "connect_timeout": "no connection within connect_timeout_s",
-    "local_resource": "the client's own host had no descriptor, port, route or memory: no attempt, and no mark",
+    "local_resource": "the client's host had no descriptor, port, route or memory; neither an attempt nor a failure",
     "connect_failed": "no connection, for another reason",
     "stale": "a kept connection turned out closed under the request: no mark against the instance, and no attempt",
     "unsent": "a kept connection turned out closed before the request had left; neither mark nor attempt",
     "lost": "a new connection was lost before the first byte of the answer",
     "cut": "the connection was lost inside the answer",
     "attempt_timeout": "attempt_timeout_s passed",
-    "late": "silent for far longer than usual, while an instance that was asked later, a hedge, answered",
-    "waited": "the time passed in the line for a connection; nothing was sent",
+    "late": "silent for far longer than usual, while the instance of a hedge answered",
+    "waited": "the deadline passed in the queue for a connection; nothing was sent",
     "retired": "the instance left the list while the call waited for a connection",
     "overloaded": "too many calls wait for the instance's connections; nothing was sent",
     "violation": "the answer is not the HTTP/1.1 that the client accepts",
     "deadline": "the call's time, timeout_s, passed during the attempt",
     "cancelled": "an attempt that was not waited for: a hedge or what it stood beside, or the program gave up",
-    "CancelledError": "the program cancelled the call, which is its right",
+    "CancelledError": "the program cancelled the call",
     "leaves out": "ejected: the instance gets no calls for a while, then one, the probe; if that fails, again",
     "takes back": "its probe was answered, or too few would have been left without it",
 }
