@@ -16,7 +16,7 @@ from time import process_time
 import numpy as np
 
 SIZES = (784, 150_528)
-# : name -> (protobuf constant, its number, field, numpy's type, the range of the elements)
+#: name -> (protobuf constant, its number, field, numpy's type, the range of the elements)
 DTYPES = {
     "float32": ("DT_FLOAT", 1, "float_val", np.float32, None),
     "float64": ("DT_DOUBLE", 2, "double_val", np.float64, None),

@@ -8,7 +8,7 @@ from typing import Any
 from eas_tw.body import schema
 
 FLOAT, INT64 = 1, 9
-# : The field that holds the elements, by the number of the `DT_…`.
+#: The field that holds the elements, by the number of the `DT_…`.
 FIELDS = {
     1: "float_val",
     2: "double_val",
