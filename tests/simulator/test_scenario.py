@@ -138,12 +138,12 @@ def test_only_a_seed_is_a_scenario(tmp_path: Path) -> None:
         ('[[expect]]\nwhat = "joy"\nis = 1', "$.expect[0].what: expected one of calls"),
         ('[[expect]]\nwhat = "lost"', "$.expect[0]: needs min, max or is"),
         ('[[expect]]\nwhat = "lost"\nmax = "x"', "$.expect[0].max: expected a number"),
-        ('[[expect]]\nwhat = "lost"\nof = "x"\nmax = 1', "$.expect[0].of: lost is not of anything"),
+        ('[[expect]]\nwhat = "lost"\nof = "x"\nmax = 1', "$.expect[0].of: lost takes no of"),
         (
             '[[expect]]\nwhat = "share"\nof = "x"\nmax = 1',
             "$.expect[0].of: expected an instance that exists at some time",
         ),
-        ('[[expect]]\nwhat = "retries"\nmax = 1\nfrom_s = 1', "$.expect[0]: retries is of the whole story"),
+        ('[[expect]]\nwhat = "retries"\nmax = 1\nfrom_s = 1', "$.expect[0]: retries counts over the whole scenario"),
         ("[client]\ncolour = 1", "$.client.colour: unknown"),
         ("[client]\nseed = 1", "$.client.seed: unknown"),
         ("[client]\ntimeout_s = -1", "$.client: timeout_s must be"),
@@ -162,7 +162,9 @@ def test_what_is_wrong_is_said_by_its_path(tmp_path: Path, text: str, says: str)
 
 def test_a_name_that_is_nobodys_says_whose_there_are(tmp_path: Path) -> None:
     """Neither a file nor a story."""
-    with pytest.raises(ScenarioError, match=r"no such file, and no such story in the gallery \(cold_start, everything"):
+    with pytest.raises(
+        ScenarioError, match=r"no such file, and no built-in scenario of that name \(cold_start, everything"
+    ):
         read(tmp_path / "nope")
 
 
