@@ -334,7 +334,7 @@ class PredictClient(ProcessBound):
             method = check_method(method)
             timeout_s = self._config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
             content, content_type = as_plain(body)
-            wire_request, preparing = self._sealed(content, path, query, headers, content_type, method)
+            wire_request, preparing = self._build(content, path, query, headers, content_type, method)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001  the caller expects every error in the Deferred
@@ -403,7 +403,7 @@ class PredictClient(ProcessBound):
                 )
                 head_s = config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
                 content, content_type = as_plain(request)
-                wire_request, preparing = self._sealed(content, path, query, headers, content_type, verb)
+                wire_request, preparing = self._build(content, path, query, headers, content_type, verb)
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as error:  # noqa: BLE001  the caller expects every error in the Deferred
@@ -553,7 +553,7 @@ class PredictClient(ProcessBound):
         if self._runtime is not None:
             raise ConfigError(f"{what} must be set before init()")
 
-    def _sealed(self, body: bytes, *others: Any) -> tuple[WireRequest, Deferred[WireRequest] | None]:
+    def _build(self, body: bytes, *others: Any) -> tuple[WireRequest, Deferred[WireRequest] | None]:
         """Build the request, with its body compressed if `compress` is set; `others` are arguments of `build`."""
         if self._config.compress is None or not body:
             return self._request_builder.build(body, *others), None

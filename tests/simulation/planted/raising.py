@@ -108,10 +108,10 @@ def instance_blamed_for_what_is_lacking_here(patch: Patch) -> None:
 @bug("date-is-wall-time", seeds=100)
 def date_of_elapsed_time(patch: Patch) -> None:
     """The clock that cannot be set dates requests."""
-    seal = PredictClient.predict
+    real = PredictClient.predict
 
     def predict(self: PredictClient, *given: Any, **named: Any) -> Any:
         self._request_builder._seconds = self._reactor.seconds  # type: ignore[attr-defined]
-        return seal(self, *given, **named)
+        return real(self, *given, **named)
 
     patch(PredictClient, "predict", predict)
