@@ -106,6 +106,7 @@ class FleetEar:
             self._ejections.attempt_ends(self._sut, instance.key, attempt_status, outcome.status)
         else:
             known.ending = attempt_status
+            known.is_against = False
 
     def on_failed(self, instance: Any, outcome: Any) -> None:  # noqa: ARG002  the hook's
         """Handle the end of an attempt that was not answered with 200, after the client has recorded it."""

@@ -139,7 +139,7 @@ class EjectionChecker(Checker):
         """Handle the event that an ejected instance takes part again."""
         account = self.account(sut)
         account.out.pop(address, None)
-        if account.ending in _FOR:
+        if account.ending in _FOR and not account.is_against:
             account.forget(address)
 
     def list_changed(self, sut: ClientUnderTest, view: Mapping[Address, float]) -> None:

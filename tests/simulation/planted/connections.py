@@ -75,14 +75,14 @@ def cut_body_taken_for_whole(patch: Patch) -> None:
 
 @bug("response-matches-request", "calm", 2)
 def body_of_the_last_answer_stays(patch: Patch) -> None:
-    begin = ClientConnection._begin_message
+    begin = ClientConnection.on_message_begin
 
     def keep(self: ClientConnection) -> None:
         before = getattr(self, "_body", [])
         begin(self)
         self._body = before
 
-    patch(ClientConnection, "_begin_message", keep)
+    patch(ClientConnection, "on_message_begin", keep)
 
 
 @bug("nothing-left", "calm", 2)
