@@ -116,7 +116,7 @@ class Outcome(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The name in counters and metrics, which is the HTTP status of an error response or else the attempt status."""
+        """The name in counters and metrics, which is the HTTP status of an error response, if there is one."""
         return str(self.status) if self.attempt_status is AttemptStatus.STATUS else self.attempt_status.value
 
     def __str__(self) -> str:
