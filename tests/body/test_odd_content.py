@@ -163,7 +163,7 @@ def test_masked_elements_are_refused_in_every_body(name: str) -> None:
     for fed in feeds:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with pytest.raises(BodyError, match=r"mask|tell its dtype"):
+            with pytest.raises(BodyError, match=r"mask|does not state its dtype"):
                 fed()
 
 
