@@ -234,6 +234,6 @@ SPECIES: dict[str, Species] = {
     ),
     # what is an answer, but no 200
     "redirects": Species(says(b"HTTP/1.1 302 X\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", OPEN), StatusError),
-    "204 with a body": Species(says(b"HTTP/1.1 204 X\r\n\r\nbody", OPEN), StatusError),
+    "304 with a body": Species(says(b"HTTP/1.1 304 X\r\n\r\nbody", OPEN), StatusError),
     "304 with a length": Species(says(b"HTTP/1.1 304 X\r\nContent-Length: 9\r\n\r\n", OPEN), StatusError),
 }  # fmt: skip

@@ -142,7 +142,7 @@ def test_what_can_be_advertised(given: str) -> None:
 )
 def test_what_cannot_be_advertised(given: Any) -> None:
     """A port, a URL, all addresses."""
-    with pytest.raises(SpecError, match="advertise must be a name or an address that others can connect to"):
+    with pytest.raises(SpecError, match="advertise must be a host name or an address that clients can reach"):
         check_advertise(given)
 
 
@@ -171,7 +171,7 @@ def test_a_scenario_may_say_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--advertise", "0.0.0.0"], "advertise must be a name or an address"),
+        (["--advertise", "0.0.0.0"], "advertise must be a host name or an address"),
         (["--advertise", "h", "--spread-ips"], "--spread-ips: not allowed with"),
         (["--instance-port", "65535", "--service", "s=2"], "no port is left for instance s-1"),
     ],

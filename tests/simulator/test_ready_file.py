@@ -91,7 +91,7 @@ def test_a_file_of_something_else_is_refused_and_stays(tmp_path: Path, text: str
     """Only what looks like a ready file is one."""
     path = tmp_path / "notes.txt"
     path.write_text(text)
-    with pytest.raises(ReadyFileError, match="no ready file; remove it or name another path"):
+    with pytest.raises(ReadyFileError, match="not a ready file; remove it or name another path"):
         ReadyFile(path, "n").prepare()
     assert not remove_stale(path)
     assert path.read_text() == text

@@ -12,7 +12,6 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 
-from eas_tw.scrapy.stats import Latency, crawl_stats
 from eas_tw.telemetry.counters import Counters
 from eas_tw.telemetry.opentelemetry import OpenTelemetry
 from eas_tw.telemetry.prometheus import PrometheusMetrics
@@ -93,7 +92,8 @@ def scrapy(client: PredictClient) -> Callable[[], Sums]:
 
     def read() -> Sums:
         sums = Sums()
-        for name, value in crawl_stats(client, Latency(), 1).items():
+        stats = pytest.importorskip("eas_tw.scrapy.stats", reason="Scrapy is not installed", exc_type=ImportError)
+        for name, value in stats.crawl_stats(client, stats.Latency(), 1).items():
             sums.add(name, value)
         return sums
 

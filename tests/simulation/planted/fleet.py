@@ -102,7 +102,7 @@ def probe_that_tells_nothing_is_the_last(patch: Patch) -> None:
 # -- subsets, bounds, shares
 
 
-@bug("subset-bounds", seeds=10)
+@bug("subset-bounds", seeds=100)
 def stand_in_stays(patch: Patch) -> None:
     """Who has come into the subset for one that was left out never goes again."""
     members = Subset.members
