@@ -50,7 +50,6 @@ class Stream:
         self.status = body.status
         self.headers = text_headers(body.head)
         self.instance = instance
-        self._decompressor = body_decompressor(self.headers.get("content-encoding", ""))
 
     def adapted(self, wait: Wait) -> Stream:
         """Return the same stream for coroutines that await in another way; for adapters."""
@@ -131,7 +130,12 @@ class Stream:
         self._body.close()
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        wait, body, decompressor = self._wait, self._body, self._decompressor
+        wait, body = self._wait, self._body
+        try:
+            decompressor = body_decompressor(self.headers.get("content-encoding", ""))
+        except BaseException:
+            body.close()
+            raise
         while True:
             piece = await (body.read_piece() if wait is None else wait(body.read_piece()))
             if decompressor is not None:
@@ -171,17 +175,27 @@ class OpeningStream:
         return self._begin()
 
     async def __aenter__(self) -> Stream:
-        opening = self._begin()
-        self._stream = stream = await (opening if self._wait is None else self._wait(opening))
-        return stream
+        try:
+            return await self
+        except BaseException:
+            # The waiting task may be cancelled in the moment in which the stream opens.
+            self._close()
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._close()
+
+    def __await__(self) -> Generator[Any, Any, Stream]:
+        opening = self._begin().addCallback(self._keep)
+        return (opening if self._wait is None else self._wait(opening)).__await__()
+
+    def _keep(self, stream: Stream) -> Stream:
+        self._stream = stream
+        return stream
+
+    def _close(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
-
-    def __await__(self) -> Generator[Any, Any, Stream]:
-        opening = self._begin()
-        return (opening if self._wait is None else self._wait(opening)).__await__()

@@ -50,7 +50,11 @@ class Stream:
         self.close()
 
     def __iter__(self) -> Iterator[bytes]:
-        decompressor = body_decompressor(self.headers.get("content-encoding", ""))
+        try:
+            decompressor = body_decompressor(self.headers.get("content-encoding", ""))
+        except BodyError as error:
+            self.close()
+            raise as_predict_exception(error) from error
         while True:
             piece = self._next_piece()
             if decompressor is not None:

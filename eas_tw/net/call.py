@@ -532,13 +532,16 @@ class Call:
         return attempt.let_go(attempt_status, watch)
 
     def _succeed(self, attempt: Attempt, head: bytes, body: bytes) -> None:
-        self._fleet.record(attempt.instance, ANSWERED, attempt.began)
-        self._win(attempt)
+        self._win(attempt, is_whole=True)
         if not self._is_over:
             self._conclude(self.reader.read, head, body)
 
-    def _win(self, attempt: Attempt) -> None:
-        """Take this attempt's response as the answer, and give up the others."""
+    def _win(self, attempt: Attempt, *, is_whole: bool) -> None:
+        """Take this attempt's response as the answer, and give up the others.
+
+        The attempt leaves the call before anything is recorded: if recording raises, `_break_off` must not end and
+        record the attempt a second time. The end of a stream is recorded later.
+        """
         context = self._context
         attempts = self._attempts
         self._attempts = () if len(attempts) == 1 else tuple(other for other in attempts if other is not attempt)
@@ -546,6 +549,10 @@ class Call:
             context.attempt_deadlines.clear(attempt, context.attempt_timeout_s)
         if context.hedging.is_learning:
             context.hedging.observe(context.seconds() - attempt.began)
+        if is_whole:
+            self._fleet.record(attempt.instance, ANSWERED, attempt.began)
+        else:
+            self._fleet.began_to_answer(attempt)
         # Reported before the others are dropped: a listener of such an end may end the call, and a call
         # reports nothing after its end.
         if context.record.is_heard:

@@ -391,7 +391,7 @@ class ClientConnection(TwistedProtocol):
 
     def on_message_complete(self) -> None:
         """Finish a complete response (httptools)."""
-        if self._violation:
+        if self._violation or self._answer is not None:  # a response without a body, whatever its head announces
             return
         if self._status < _FIRST_FINAL:
             self._head_done = False
@@ -455,12 +455,14 @@ class ClientConnection(TwistedProtocol):
         elif answer is not None:
             self._sink = self._exchange = self._answer = None
             try:
-                sink.finished()
-            finally:
+                # First: the reader may send its next request at once, and then finds this connection in the pool.
                 if answer[3] and self._rest is None:
                     self._owner.connection_free(self)
                 else:
                     self._end_after_answer()
+            finally:
+                # The stream ends even if the owner raises.
+                sink.finished()
 
     def _end_after_answer(self) -> None:
         """Close a connection that cannot be kept after a complete response."""

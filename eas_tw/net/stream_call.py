@@ -74,8 +74,12 @@ class StreamCall(Call):
         super().__init__(context, fleet, request, _NoReader(), timeout_s, is_idempotent=is_idempotent)
         self.limits = limits
 
-    def on_head(self, attempt: Attempt, connection: Source, status: int, head: bytes) -> ResponseStream | None:
+    def on_head(
+        self, attempt: Attempt, connection: Source, status: int, head: bytes
+    ) -> ResponseStream | type[NoBody] | None:
         """Return the stream of a 2xx response; others are collected, and may be retried."""
+        if self.request.method == b"HEAD":
+            return NoBody
         if status not in SUCCESSES or attempt not in self._attempts:
             return None
         began, ended = partial(self._opened, attempt), partial(self._ended, attempt)
@@ -98,9 +102,8 @@ class StreamCall(Call):
         context = self._context
         context.streams[stream] = None
         try:
-            self._fleet.began_to_answer(attempt)
             context.record.stream_began()
-            self._win(attempt)
+            self._win(attempt, is_whole=False)
             if self._is_over:
                 stream.close()
             else:

@@ -9,10 +9,11 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 
-from eas_tw import AttemptStatus, ClientClosed, ConfigError, DeadlineExceeded, StatusError
+from eas_tw import AttemptStatus, BodyError, ClientClosed, ConfigError, DeadlineExceeded, OpeningStream, StatusError
 from eas_tw.errors import StreamBroken
 from eas_tw.telemetry.events import StreamEnded
 from tests.net.calling import Harness, Result, response, says
+from tests.net.traps import Trap
 
 if TYPE_CHECKING:
     from eas_tw.streaming import Stream
@@ -343,4 +344,89 @@ def test_a_method_that_is_none_is_refused() -> None:
     harness = Harness()
     for method in ("", "GET /", "connect", 7):
         assert isinstance(Result(harness.client.request(method)).error, ConfigError)  # type: ignore[arg-type]
+    harness.assert_clean()
+
+
+def test_a_head_request_is_a_stream_without_a_body() -> None:
+    harness = Harness(1)
+    result = Result(harness.client.stream(method="HEAD").open())
+    wire = harness.accept()
+    says(wire, b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n")
+    assert read(result.value).value == b""
+    assert wire.is_open
+    harness.assert_clean()
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 304 X\r\n\r\n"])
+def test_a_head_request_keeps_its_connection_whatever_its_head_says(head: bytes) -> None:
+    harness = Harness(1)
+    result = Result(harness.client.request("HEAD"))
+    wire = harness.accept()
+    says(wire, head)
+    assert result.value.content == b""
+    assert wire.is_open
+    harness.assert_clean()
+
+
+def test_a_content_coding_that_is_not_known_closes_the_stream() -> None:
+    harness = Harness()
+    result = Result(harness.client.stream(b"hello").open())
+    wire = harness.accept()
+    says(wire, HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: br\r\n\r\n"))
+    reading = collected(result.value.read())
+    assert isinstance(reading.error, BodyError)
+    assert not wire.is_open
+    harness.assert_clean()
+
+
+def test_a_task_that_is_cancelled_while_its_stream_opens_leaves_nothing_open() -> None:
+    """As asyncio does: the Deferred has fired, and the coroutine gets its cancellation instead of the stream."""
+    harness = Harness()
+
+    class Cancelled:
+        """Awaits a Deferred, and is cancelled when it has fired."""
+
+        def __init__(self, deferred: Deferred[Any]) -> None:
+            self.deferred = deferred
+
+        def __await__(self) -> Any:
+            yield from self.deferred.__await__()
+            raise GeneratorExit
+
+    async def open_it() -> None:
+        async with OpeningStream(harness.client.stream(b"hello").open, Cancelled):
+            raise AssertionError("it was opened")
+
+    task = open_it()
+    waiting = task.send(None)
+    waiting.addBoth(lambda _: None)
+    wire = harness.accept()
+    says(wire, HEAD)
+    with pytest.raises(GeneratorExit):
+        task.send(None)
+    assert not wire.is_open
+    harness.assert_clean()
+
+
+@pytest.mark.parametrize(
+    "path", ["eas_tw.net.upstream.Upstream.began_to_answer", "eas_tw.net.upstream.Upstream.record"]
+)
+def test_what_raises_when_a_stream_begins_or_ends_is_counted_once(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fleet counts calls in flight by what is recorded: twice would make an instance look idle for good."""
+    harness = Harness(2, max_in_flight_per_instance=1)
+    heard: list[Any] = []
+    harness.client.listen(heard.append)
+    trap = Trap(monkeypatch, path)
+    result = Result(harness.client.stream(b"hello").open())
+    wire = harness.accept()
+    trap.arm(RuntimeError("planted"), is_after=True)
+    says(wire, HEAD)
+    if path.endswith("record"):
+        says(wire, END)
+    assert trap.sprung
+    assert result.fired
+    assert [type(event).__name__ for event in heard].count("CallEnded") == 1
+    harness.reactor.advance(0.0)
+    loads = harness.client._runtime.fleet._cluster._loads  # type: ignore[union-attr]
+    assert [loads.in_flight(instance.key) for instance in harness.client.instances] == [0, 0]
     harness.assert_clean()
