@@ -7,9 +7,10 @@ It validates settings, makes one call object for each request, and returns Defer
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from threading import get_ident
 from time import monotonic, time  # noqa: TID251  the client passes its clocks to all other modules
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 from attrs import evolve
@@ -27,7 +28,8 @@ from eas_tw.net.call_errors import awaitable_error
 from eas_tw.net.discovery import DiscoveryStatus
 from eas_tw.net.monotonic import is_real, monotonic_view
 from eas_tw.net.offload import Offload
-from eas_tw.net.stream_call import BodilessCall, Limits, StreamCall
+from eas_tw.net.stream import StreamLimits
+from eas_tw.net.stream_call import BodilessCall, StreamCall
 from eas_tw.process_bound import ProcessBound
 from eas_tw.ranges import COUNT, POSITIVE, checked, milliseconds
 from eas_tw.reading import AnyStatusReader, ResponseReader, StreamReader
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
     from eas_tw.response import Response
     from eas_tw.target import GivenInstance
     from eas_tw.telemetry.events import Event
+
+T = TypeVar("T")
 
 _log = Logger(namespace="eas_tw.client")
 
@@ -327,23 +331,17 @@ class PredictClient(ProcessBound):
             A Deferred that fires with the response. It fails as that of `predict` does, but never with `StatusError`.
             Cancelling it closes the call's connection.
         """
-        runtime = self._runtime
-        if runtime is None or self._closing is not None or get_ident() != self._thread:
-            return fail(self._unusable("request"))
-        try:
-            method = check_method(method)
-            timeout_s = self._config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
+
+        def begin(runtime: ClientRuntime) -> Deferred[Response]:
+            verb, head_s, may_repeat = self._checked_options(method, timeout_s, idempotent)
             content, content_type = as_plain(body)
-            wire_request, preparing = self._build(content, path, query, headers, content_type, method)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # noqa: BLE001  the caller expects every error in the Deferred
-            return fail(awaitable_error(error, "the request's body"))
-        reader = AnyStatusReader(PlainRequest(content), self._config, self._offload)
-        make = BodilessCall if method == "HEAD" else Call
-        idempotent = method != "PATCH" if idempotent is None else idempotent
-        call = make(runtime.call_context, runtime.fleet, wire_request, reader, timeout_s, is_idempotent=idempotent)
-        return call.start(preparing)
+            wire_request, preparing = self._build(content, path, query, headers, content_type, verb)
+            reader = AnyStatusReader(PlainRequest(content), self._config, self._offload)
+            make = BodilessCall if verb == "HEAD" else Call
+            call = make(runtime.call_context, runtime.fleet, wire_request, reader, head_s, is_idempotent=may_repeat)
+            return call.start(preparing)
+
+        return self._begin("request", begin)
 
     def stream(  # noqa: PLR0913  keywords, each with a default
         self,
@@ -387,35 +385,28 @@ class PredictClient(ProcessBound):
             because the caller may have used a part of the body.
         """
 
-        def begin() -> Deferred[Stream]:
-            runtime = self._runtime
-            if runtime is None or self._closing is not None or get_ident() != self._thread:
-                return fail(self._unusable("stream"))
+        def begin(runtime: ClientRuntime) -> Deferred[Stream]:
             config = self._config
-            try:
-                verb = check_method(method)
-                limits = Limits(
-                    config.stream_buffer_bytes,
-                    config.stream_idle_timeout_s
-                    if idle_timeout_s is None
-                    else checked(POSITIVE, "idle_timeout_s", idle_timeout_s),
-                    None if total_timeout_s is None else checked(POSITIVE, "total_timeout_s", total_timeout_s),
-                )
-                head_s = config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
-                content, content_type = as_plain(request)
-                wire_request, preparing = self._build(content, path, query, headers, content_type, verb)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as error:  # noqa: BLE001  the caller expects every error in the Deferred
-                return fail(awaitable_error(error, "the request's body"))
-            may_repeat = verb != "PATCH" if idempotent is None else idempotent
+            verb, head_s, may_repeat = self._checked_options(method, timeout_s, idempotent)
+            if idle_timeout_s is None:
+                idle_s = config.stream_idle_timeout_s
+            else:
+                idle_s = checked(POSITIVE, "idle_timeout_s", idle_timeout_s)
+            total_s = None if total_timeout_s is None else checked(POSITIVE, "total_timeout_s", total_timeout_s)
+            content, content_type = as_plain(request)
+            wire_request, preparing = self._build(content, path, query, headers, content_type, verb)
             call = StreamCall(
-                runtime.call_context, runtime.fleet, wire_request, limits, head_s, is_idempotent=may_repeat
+                runtime.call_context,
+                runtime.fleet,
+                wire_request,
+                partial(StreamReader, config, self._offload, any_status),
+                StreamLimits(config.stream_buffer_bytes, idle_s, total_s),
+                head_s,
+                is_idempotent=may_repeat,
             )
-            call.reader = StreamReader(config, self._offload, whole=call.whole, takes_any_status=any_status)
             return call.start(preparing).addCallback(lambda body: Stream(body, call.answered_by))
 
-        return OpeningStream(begin)
+        return OpeningStream(partial(self._begin, "stream", begin))
 
     # -- properties
 
@@ -558,6 +549,29 @@ class PredictClient(ProcessBound):
         if self._config.compress is None or not body:
             return self._request_builder.build(body, *others), None
         return self._compressed(body, *others)
+
+    def _begin(self, what: str, begin: Callable[[ClientRuntime], Deferred[T]]) -> Deferred[T]:
+        """Run `begin`; whatever is wrong with the client or the arguments becomes the failure of its Deferred."""
+        runtime = self._runtime
+        if runtime is None or self._closing is not None or get_ident() != self._thread:
+            return fail(self._unusable(what))
+        try:
+            return begin(runtime)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001  the caller expects every error in the Deferred
+            return fail(awaitable_error(error, "the request's body"))
+
+    def _checked_options(
+        self,
+        method: str,
+        timeout_s: float | None,
+        idempotent: bool | None,  # noqa: FBT001  as the caller gave it
+    ) -> tuple[str, float, bool]:
+        """Return the method in capitals, the deadline in seconds, and whether the request may be repeated."""
+        verb = check_method(method)
+        timeout_s = self._config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
+        return verb, timeout_s, verb != "PATCH" if idempotent is None else idempotent
 
     def _unusable(self, what: str) -> Exception:
         if self._closing is not None:

@@ -134,9 +134,8 @@ class StreamReader(ResponseReader):
         self,
         config: ClientConfig,
         offload: Offload,
-        *,
+        takes_any_status: bool,  # noqa: FBT001  given before the rest is known
         whole: Callable[[int, bytes, bytes], Any],
-        takes_any_status: bool,
     ) -> None:
         super().__init__(PlainRequest(b""), config, offload)
         self._whole = whole

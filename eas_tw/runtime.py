@@ -15,7 +15,7 @@ from attrs import define, evolve
 from twisted.logger import Logger
 
 from eas_tw.errors import ClientClosed, DiscoveryError
-from eas_tw.net.call import CallContext
+from eas_tw.net.call_context import CallContext
 from eas_tw.net.clock_watch import watch
 from eas_tw.net.discovery import DiscoveryStatus, Poller
 from eas_tw.net.disk_copy import DiskCopy

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
@@ -37,20 +38,19 @@ class Source(Protocol):
         """Close at once: the rest is not read."""
 
 
-class StreamLimits(Protocol):
-    """The settings of a stream; `ClientConfig` has the defaults."""
+@frozen
+class StreamLimits:
+    """The bounds of a stream.
 
-    @property
-    def buffer_bytes(self) -> int:
-        """Unread bytes above which the transport is paused."""
+    Attributes:
+        buffer_bytes: Unread bytes above which the transport is paused.
+        idle_timeout_s: The maximum time between two pieces, in seconds; `None` for no bound.
+        total_timeout_s: The maximum time from the head to the end, in seconds; `None` for no bound.
+    """
 
-    @property
-    def idle_timeout_s(self) -> float | None:
-        """The longest time in seconds without a piece; `None` for no bound."""
-
-    @property
-    def total_timeout_s(self) -> float | None:
-        """The longest time in seconds from the head to the end; `None` for no bound."""
+    buffer_bytes: int
+    idle_timeout_s: float | None
+    total_timeout_s: float | None
 
 
 class ResponseStream:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
 from eas_tw.errors import StreamBroken
 from eas_tw.net.call import Call
 from eas_tw.net.http1 import NoBody
@@ -19,10 +17,15 @@ from eas_tw.net.stream import ResponseStream
 from eas_tw.policy.outcomes import ANSWERED, SUCCESSES, AttemptResult, AttemptStatus, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from eas_tw.net.attempt import Attempt, WireRequest
-    from eas_tw.net.call import CallContext
+    from eas_tw.net.call import Reader
+    from eas_tw.net.call_context import CallContext
     from eas_tw.net.fleet import Fleet
-    from eas_tw.net.stream import Source
+    from eas_tw.net.stream import Source, StreamLimits
+
+    Whole = Callable[[int, bytes, bytes], ResponseStream]
 
 # Recorded when the caller's `total_timeout_s` ends a working stream: neither a success nor a failure of the instance.
 _NOT_ITS_DOING = Outcome(AttemptStatus.CANCELLED)
@@ -38,15 +41,6 @@ class BodilessCall(Call):
         return NoBody
 
 
-@frozen
-class Limits:
-    """The bounds of a stream, see `net.stream.StreamLimits`."""
-
-    buffer_bytes: int
-    idle_timeout_s: float | None
-    total_timeout_s: float | None
-
-
 class StreamCall(Call):
     """A call that ends when the head of a 2xx response has arrived; `done` fires with the `ResponseStream`.
 
@@ -54,6 +48,8 @@ class StreamCall(Call):
         context: As for every call.
         fleet: As for every call.
         request: As for every call.
+        make_reader: A function that returns the reader of a response that is no 2xx, given the function that makes a
+            stream of a complete response.
         limits: Bounds on the stream.
         timeout_s: Seconds until the head must have arrived.
         is_idempotent: As for every call.
@@ -66,12 +62,13 @@ class StreamCall(Call):
         context: CallContext,
         fleet: Fleet,
         request: WireRequest,
-        limits: Limits,
+        make_reader: Callable[[Whole], Reader],
+        limits: StreamLimits,
         timeout_s: float,
         *,
         is_idempotent: bool,
     ) -> None:
-        super().__init__(context, fleet, request, _NoReader(), timeout_s, is_idempotent=is_idempotent)
+        super().__init__(context, fleet, request, make_reader(self.whole), timeout_s, is_idempotent=is_idempotent)
         self.limits = limits
 
     def on_head(
@@ -135,18 +132,6 @@ class StreamCall(Call):
             attempts,
             received_bytes=stream.received_bytes,
         )
-
-
-class _NoReader:
-    """The reader of a `StreamCall`, which is never called."""
-
-    takes_any_status = False
-
-    def read(self, head: bytes, body: bytes) -> Any:
-        raise NotImplementedError
-
-    def error_body(self, head: bytes, body: bytes) -> bytes:
-        raise NotImplementedError
 
 
 class _Nowhere:

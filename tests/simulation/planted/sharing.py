@@ -6,7 +6,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from eas_tw.client import PredictClient
-from eas_tw.net.call import CallContext
+from eas_tw.net.call_context import CallContext
 from eas_tw.net.upstream import Pools
 from tests.simulation.planted.bugs import Patch, bug
 
