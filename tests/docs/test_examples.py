@@ -53,6 +53,14 @@ def test_the_tensor_example_prints_the_models_scores(served: Served) -> None:
     assert [float(text) for text in scores.strip("[]\n").split(", ")] == pytest.approx(score([1.0] * 784), rel=1e-6)
 
 
+def test_the_language_model_answers_piece_by_piece(tmp_path: Path) -> None:
+    """Eight tokens on one line."""
+    with Served(tmp_path, "--service", "llm=2", "--processor", "llm", "--token", "t0ken", "--seed", "7") as running:
+        ended = run("language_model.py", running.ready["url"], "llm")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(ended.stdout.split()) == 8
+
+
 def test_the_five_lines_of_the_readme_run(served: Served) -> None:
     """They print the list and the answer."""
     ended = run("five_lines.py", served.ready["url"], "scorecard_pmml_example", "t0ken")
