@@ -89,6 +89,11 @@ def test_an_instance_that_failed_does_not_get_every_call_afterwards(seed: int) -
     assert World(draw(seed, "overload", later=False)).run().violations == ()
 
 
+def test_attempts_that_were_silent_until_their_connection_was_lost_are_not_counted() -> None:
+    """Checkers: the call had been hedged for their silence, and then all connections were lost (storm, seed 10)."""
+    assert World(draw(10, "storm")).run().violations == ()
+
+
 @pytest.mark.parametrize("seed", [400093])
 def test_attempts_that_were_silent_until_their_own_limit_are_not_counted(seed: int) -> None:
     """Checkers: six attempts side by side, unsent for want of buffers here, were counted as more than `attempts`."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from simulator.virtual.network.sockets import Address
 
 _SLACK_S = 0.002
+_LEAST_SILENCE_S = 0.025
+"""The shortest silence for which a client hedges a call."""
 _KEPT_CANCELLED = 200
 _BUDGET_WINDOW_S = 11.0
 _RATE_LIMITED = 429
@@ -269,9 +271,12 @@ class CallChecker(Checker):
         sut = record.sut
         spent = _spent(attempts, sut)
         if sut.hedge_after_s is not None:
-            # An attempt that was abandoned for a hedge is not counted. Only `HedgingChecker` knows the start of each
-            # attempt, so it checks the exact number.
-            spent -= sum(tried.attempt_status == "attempt_timeout" for tried in attempts)
+            # An attempt beside which the call was hedged for silence is not counted. Only `HedgingChecker` knows the
+            # start of each attempt, so it checks the exact number.
+            spent -= sum(
+                tried.attempt_status in {"attempt_timeout", "lost"} and tried.elapsed_s >= _LEAST_SILENCE_S - _SLACK_S
+                for tried in attempts
+            )
         if spent > sut.attempts:
             self._report(
                 "attempts-within-limit", f"call {record.name} took {spent} attempts, of at most {sut.attempts}"

@@ -24,10 +24,10 @@ _SIDE_BY_SIDE = 2
 _NO_FAILURE = frozenset({"stale", "unsent"})
 _UNCOUNTED = _NO_FAILURE | NEVER_SENT | {"late", "cancelled", "deadline"}
 """Statuses that do not count as attempts, including those of attempts that were silent to the end."""
-_OVERDUE = "attempt_timeout"
-"""Status of an attempt that ended at its own limit.
+_SILENT_ENDS = frozenset({"attempt_timeout", "lost"})
+"""Statuses of attempts that received no byte.
 
-If the call had been hedged meanwhile, the attempt had been silent, and is not counted.
+If the call was hedged meanwhile, the attempt had been found silent, and is not counted.
 """
 _LEAST_SILENCE_S = 0.025
 
@@ -129,10 +129,11 @@ class HedgingChecker(Checker):
 
 
 def _was_overdue(attempt: EndedAttempt, attempts: list[EndedAttempt]) -> bool:
-    """Whether an attempt was silent until its own limit, and its call had been hedged before."""
-    return attempt.attempt_status == _OVERDUE and any(
-        _runs_beside(other, attempt) for other in attempts if other is not attempt
-    )
+    """Whether an attempt received nothing, and its call had been hedged before it ended."""
+    if attempt.attempt_status not in _SILENT_ENDS:
+        return False
+    least_s = attempt.began_s + _LEAST_SILENCE_S - _SLACK_S
+    return any(least_s <= other.began_s < attempt.ended_s for other in attempts if other is not attempt)
 
 
 def _runs_beside(attempt: EndedAttempt, other: EndedAttempt) -> bool:
