@@ -261,7 +261,7 @@ if HAS_ASYNC_PROCESS:  # and with it the mode without a reactor
 
 @pytest.mark.parametrize("reactor", REACTORS)
 def test_an_interrupted_crawl_ends_in_time_though_an_instance_hangs(served: Served, reactor: str) -> None:
-    """After the deadline of those in flight: the items that wait, far more, are not begun."""
+    """After the deadline of those in flight: as many more may begin with what is left of it, and far more wait."""
     for number in range(3):
         served.patch("echo", f"echo-{number}", state="hung")
     changes = {"EAS_TIMEOUT": 5.0, "EAS_CONCURRENT_REQUESTS": 4, "CONCURRENT_ITEMS": 50, **REACTORS[reactor][0]}
@@ -274,7 +274,7 @@ def test_an_interrupted_crawl_ends_in_time_though_an_instance_hangs(served: Serv
     told = json.loads(output.splitlines()[-1])
     assert told["stats"]["finish_reason"] == "shutdown"
     assert told["stats"]["eas/item_error_count"] > 4
-    assert told["stats"]["eas/request_count"] == 4
+    assert 4 <= told["stats"]["eas/call_count"] <= 8
     assert told["left"] == []
     assert " ERROR: " not in log
 
