@@ -56,7 +56,7 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         clock_offset_ns: Offset of the host's wall clock, in nanoseconds.
         written_after_loss: Number of writes by protocols to transports of which they had been told that they are lost.
         wall_offset_s: Offset, in seconds, of the wall clock that programs read without the reactor.
-        wall_set_s: Time of the last change of `wall_offset_s`, in virtual seconds.
+        wall_set_s: Time of the last change of either clock, in virtual seconds.
         failing: The fault points of the host's process.
         meter: Counts the work of each turn; `None` for no count.
         on_protocol: Called with the protocol of each connection that the host opens.
@@ -92,6 +92,7 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         """Set the wall clock forward, or back if negative. Twisted's timers use it, so they fire early or late."""
         by_ns = round(seconds * NS)
         self.clock_offset_ns += by_ns
+        self.wall_set_s = self._scheduler.elapsed()
         self._scheduler.shift(self, -by_ns)
 
     def set_wall_clock(self, by_s: float) -> None:
