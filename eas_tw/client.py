@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from eas_tw.body.compression import check_codec, compressing
 from eas_tw.body.request import as_body, as_request
 from eas_tw.body.steps import begin
+from eas_tw.body.text import StringRequest
 from eas_tw.config import ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_FIXED, ClientConfig
 from eas_tw.display import shown
 from eas_tw.errors import ClientClosed, ConfigError, NoInstances
@@ -34,7 +35,7 @@ from eas_tw.process_bound import ProcessBound
 from eas_tw.ranges import COUNT, POSITIVE, checked, milliseconds
 from eas_tw.reading import AnyStatusReader, ResponseReader, StreamReader
 from eas_tw.request_builder import RequestBuilder, check_method
-from eas_tw.response import PlainRequest, as_plain
+from eas_tw.response import as_plain
 from eas_tw.runtime import ClientRuntime, SharedResources
 from eas_tw.streaming import OpeningStream, Stream
 from eas_tw.target import ClientTarget, fixed_list
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from twisted.web.iweb import IAgent
 
+    from eas_tw.body.request import Request
     from eas_tw.net.attempt import WireRequest
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.instances import Instance
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _log = Logger(namespace="eas_tw.client")
+_PLAIN = StringRequest()
+"""Parses the responses to requests of plain bytes."""
 
 
 class PredictClient(ProcessBound):
@@ -284,11 +288,13 @@ class PredictClient(ProcessBound):
             return fail(self._unusable("predict"))
         try:
             timeout_s = self._config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
-            request = as_request(request)
-            body = request.to_string()
-            if type(body) is not bytes:
-                body = as_body(body)
-            content_type = getattr(request, "content_type", None)
+            parser: Request = _PLAIN
+            if type(request) is bytes:
+                body, content_type = request, None
+            else:
+                parser = as_request(request)
+                body = as_body(parser.to_string())
+                content_type = getattr(parser, "content_type", None)
             preparing = None
             if self._config.compress is None:
                 wire_request = self._request_builder.build(body, path, query, headers, content_type)
@@ -298,8 +304,15 @@ class PredictClient(ProcessBound):
             raise
         except BaseException as error:  # noqa: BLE001  the caller expects every error in the Deferred
             return fail(awaitable_error(error, "the request's to_string"))
-        reader = ResponseReader(request, self._config, self._offload)
-        call = Call(runtime.call_context, runtime.fleet, wire_request, reader, timeout_s, is_idempotent=idempotent)
+        call = Call(
+            runtime.call_context,
+            runtime.fleet,
+            wire_request,
+            self._reader,
+            parser,
+            timeout_s,
+            is_idempotent=idempotent,
+        )
         return call.start(preparing)
 
     def request(
@@ -336,9 +349,10 @@ class PredictClient(ProcessBound):
             verb, head_s, may_repeat = self._checked_options(method, timeout_s, idempotent)
             content, content_type = as_plain(body)
             wire_request, preparing = self._build(content, path, query, headers, content_type, verb)
-            reader = AnyStatusReader(PlainRequest(content), self._config, self._offload)
             make = BodilessCall if verb == "HEAD" else Call
-            call = make(runtime.call_context, runtime.fleet, wire_request, reader, head_s, is_idempotent=may_repeat)
+            reader = AnyStatusReader(self._config, self._offload)
+            context, fleet = runtime.call_context, runtime.fleet
+            call = make(context, fleet, wire_request, reader, None, head_s, is_idempotent=may_repeat)
             return call.start(preparing)
 
         return self._begin("request", begin)
@@ -399,7 +413,7 @@ class PredictClient(ProcessBound):
                 runtime.call_context,
                 runtime.fleet,
                 wire_request,
-                partial(StreamReader, config, self._offload, any_status),
+                StreamReader(config, self._offload, takes_any_status=any_status),
                 StreamLimits(config.stream_buffer_bytes, idle_s, total_s),
                 head_s,
                 is_idempotent=may_repeat,
@@ -505,6 +519,7 @@ class PredictClient(ProcessBound):
         for codec in filter(None, (config.compress, config.decompress)):
             check_codec(codec)
         self._thread = get_ident()
+        self._reader = ResponseReader(config, self._offload)
         self._record.service = target.service
         auth = "token" if target.custom_url and config.auth == "signature" else config.auth
         self._request_builder.address(target.path, auth=auth)

@@ -14,12 +14,9 @@ from eas_tw.body.steps import FIRST_BYTES, begin
 from eas_tw.errors import BodyError
 from eas_tw.net.http1 import text_headers
 from eas_tw.net.offload import Unfinished
-from eas_tw.response import PlainRequest, Response, status_of
+from eas_tw.response import Response, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from eas_tw.body.request import Request
     from eas_tw.body.steps import Steps
     from eas_tw.config import ClientConfig
     from eas_tw.net.offload import Offload
@@ -28,29 +25,28 @@ _CONTENT_ENCODING = "content-encoding"
 
 
 class ResponseReader:
-    """Converts the responses to one request.
+    """Converts the responses to the requests of one client.
 
-    If the request has `parse_answer`, as a proxy's request does, it receives headers and body without decompression.
+    If a request has `parse_answer`, as a proxy's request does, it receives headers and body without decompression.
 
     Args:
-        request: The request, which parses its responses.
         config: The settings; `decompress` and `max_response_bytes` are used.
         offload: Runs long decompressions outside the reactor's turn.
     """
 
-    __slots__ = ("_config", "_offload", "_request")
+    __slots__ = ("_config", "_offload")
 
     takes_any_status: bool = False
 
-    def __init__(self, request: Request, config: ClientConfig, offload: Offload) -> None:
-        self._request = request
+    def __init__(self, config: ClientConfig, offload: Offload) -> None:
         self._config = config
         self._offload = offload
 
-    def read(self, head: bytes, body: bytes) -> Any:
+    def read(self, parser: Any, head: bytes, body: bytes) -> Any:
         """Decompress and parse a successful response.
 
         Args:
+            parser: The request, which parses its response.
             head: The response's status line and header fields.
             body: The response's body.
 
@@ -61,29 +57,28 @@ class ResponseReader:
         Raises:
             BodyError: The body cannot be decompressed or parsed.
         """
-        request = self._request
-        parse_answer = getattr(request, "parse_answer", None)
+        parse_answer = getattr(parser, "parse_answer", None)
         if parse_answer is not None:
             return parse_answer(text_headers(head), body)
         config = self._config
         if config.decompress is None and b"content-encoding:" not in head.lower():
-            return request.parse_response(body)
+            return parser.parse_response(body)
         steps = self._decompressing(head, body, config.max_response_bytes)
         if steps is None:
-            return request.parse_response(body)
+            return parser.parse_response(body)
         content, is_done = begin(steps)
         if is_done:
-            return request.parse_response(content)  # type: ignore[arg-type]  # content is bytes if is_done
-        return Unfinished(self._offload.run(steps), request.parse_response)
+            return parser.parse_response(content)
+        return Unfinished(self._offload.run(steps), parser.parse_response)
 
-    def error_body(self, head: bytes, body: bytes) -> bytes:
+    def error_body(self, parser: Any, head: bytes, body: bytes) -> bytes:
         """Decompress the body of a response whose status is an error.
 
         Returns:
             1. The decompressed body.
             2. The body unchanged, if it is not compressed, cannot be decompressed, or would have more than 256 KiB.
         """
-        if hasattr(self._request, "parse_answer"):
+        if hasattr(parser, "parse_answer"):
             return body
         try:
             steps = self._decompressing(head, body, FIRST_BYTES)
@@ -108,7 +103,7 @@ class AnyStatusReader(ResponseReader):
 
     takes_any_status = True
 
-    def read(self, head: bytes, body: bytes) -> Any:
+    def read(self, parser: Any, head: bytes, body: bytes) -> Any:  # noqa: ARG002  the result needs no parser
         """Decompress a response; results and errors are those of `ResponseReader.read`."""
         made = partial(Response, status_of(head), text_headers(head))
         steps = self._decompressing(head, body, self._config.max_response_bytes)
@@ -124,23 +119,15 @@ class StreamReader(ResponseReader):
     Args:
         config: The settings.
         offload: Runs long decompressions outside the reactor's turn.
-        whole: Creates a stream from status, head and body.
         takes_any_status: Whether the caller accepts any status; if `False`, the call fails with `StatusError`.
     """
 
-    __slots__ = ("_whole", "takes_any_status")
+    __slots__ = ("takes_any_status",)
 
-    def __init__(
-        self,
-        config: ClientConfig,
-        offload: Offload,
-        takes_any_status: bool,  # noqa: FBT001  given before the rest is known
-        whole: Callable[[int, bytes, bytes], Any],
-    ) -> None:
-        super().__init__(PlainRequest(b""), config, offload)
-        self._whole = whole
+    def __init__(self, config: ClientConfig, offload: Offload, *, takes_any_status: bool) -> None:
+        super().__init__(config, offload)
         self.takes_any_status = takes_any_status
 
-    def read(self, head: bytes, body: bytes) -> Any:
-        """Create the stream."""
-        return self._whole(status_of(head), head, body)
+    def read(self, parser: Any, head: bytes, body: bytes) -> Any:
+        """Create the stream with `parser`, a function of status, head and body."""
+        return parser(status_of(head), head, body)

@@ -83,29 +83,6 @@ def status_of(head: bytes) -> int:
     return int(head[9:12])  # "HTTP/1.1 200": the parser has checked the form of the status line
 
 
-class PlainRequest:
-    """The request object of `PredictClient.request` and `PredictClient.stream`.
-
-    Args:
-        body: The bytes to send.
-        content_type: The type of the body; `None` for the client's.
-    """
-
-    __slots__ = ("_body", "content_type")
-
-    def __init__(self, body: bytes, content_type: str | None = None) -> None:
-        self._body = body
-        self.content_type = content_type
-
-    def to_string(self) -> bytes:
-        """Return the body."""
-        return self._body
-
-    def parse_response(self, content: bytes) -> Response:
-        """Return a `Response` with status 200, no headers and this body."""
-        return Response(200, {}, content)
-
-
 def as_plain(body: Any) -> tuple[bytes, str | None]:
     """Convert the body argument of a call to bytes.
 

@@ -58,7 +58,7 @@ _NO_TIME_LEFT = Outcome(AttemptStatus.LOCAL_RESOURCE)
 
 
 class Reader(Protocol):
-    """Parses the response that ends a call.
+    """Converts the response that ends a call to its result; shared by the calls of a client.
 
     Attributes:
         takes_any_status: Whether `read` also gets a response with an error status, once it is not retried.
@@ -66,10 +66,16 @@ class Reader(Protocol):
 
     takes_any_status: bool
 
-    def read(self, head: bytes, body: bytes) -> Any:
-        """Return the result of a response, or `Unfinished` when a thread is still decompressing it."""
+    def read(self, parser: Any, head: bytes, body: bytes) -> Any:
+        """Return the result of a response, or `Unfinished` when a thread is still decompressing it.
 
-    def error_body(self, head: bytes, body: bytes) -> bytes:
+        Args:
+            parser: What the call was given to parse its response; its kind is known to the reader only.
+            head: The response's status line and header fields.
+            body: The response's body.
+        """
+
+    def error_body(self, parser: Any, head: bytes, body: bytes) -> bytes:
         """Return the body that a `StatusError` shows."""
 
 
@@ -88,8 +94,9 @@ class Call:
     on_head: Callable[[Attempt, Source, int, bytes], BodySink | type[NoBody] | None] | None = None
 
     __slots__ = (
-        "_attempts", "_context", "_failed", "_fleet", "_fresh", "_hedge_s", "_is_idempotent", "_is_over", "_pause",
-        "_result", "_timeout_s", "_tried", "_work", "answered_by", "deadline", "done", "history", "reader", "request",
+        "_attempts", "_context", "_failed", "_fleet", "_fresh", "_hedge_s", "_is_idempotent", "_is_over", "_parser",
+        "_pause", "_reader", "_result", "_timeout_s", "_tried", "_work", "answered_by", "deadline", "done", "history",
+        "request",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +105,7 @@ class Call:
         fleet: Fleet,
         request: WireRequest,
         reader: Reader,
+        parser: Any,
         timeout_s: float,
         *,
         is_idempotent: bool = True,
@@ -107,7 +115,8 @@ class Call:
         self.request = request
         self._context = context
         self._fleet = fleet
-        self.reader = reader
+        self._reader = reader
+        self._parser = parser
         self._timeout_s = timeout_s
         self._is_idempotent = is_idempotent
         self._attempts: tuple[Attempt, ...] = ()
@@ -178,7 +187,9 @@ class Call:
             return
         try:
             if status in SUCCESSES:
-                self._succeed(attempt, head, body)
+                self._win(attempt, is_whole=True)
+                if not self._is_over:
+                    self._conclude(self._reader.read, self._parser, head, body)
             else:
                 self._attempt_ended(attempt, outcome_of(status, head))
                 self._go_on((head, body))
@@ -415,12 +426,12 @@ class Call:
         )
         decision = context.policy.decide(self.history, options, budget=context.budget, now=now, rng=context.rng)
         if isinstance(decision, GiveUp):
-            if answer is not None and self.reader.takes_any_status:
+            if answer is not None and self._reader.takes_any_status:
                 self.answered_by = self.history[-1].instance
-                self._conclude(self.reader.read, *answer)
+                self._conclude(self._reader.read, self._parser, *answer)
                 return
             if answer is not None:
-                answer = answer[0], self.reader.error_body(*answer)
+                answer = answer[0], self._reader.error_body(self._parser, *answer)
             self._fail(gave_up_error(decision.why, self.history, answer))
         else:
             self._retry(decision, now)
@@ -464,11 +475,6 @@ class Call:
         watch = self._fleet.watch(attempt, self._timeout_s) if is_heard else None
         return attempt.let_go(attempt_status, watch)
 
-    def _succeed(self, attempt: Attempt, head: bytes, body: bytes) -> None:
-        self._win(attempt, is_whole=True)
-        if not self._is_over:
-            self._conclude(self.reader.read, head, body)
-
     def _win(self, attempt: Attempt, *, is_whole: bool) -> None:
         """Take this attempt's response as the answer, and give up the others.
 
@@ -494,7 +500,7 @@ class Call:
             self._drop(attempt.began)
         self.answered_by = attempt.instance
 
-    def _conclude(self, read: Callable[..., Any], *parts: bytes) -> None:
+    def _conclude(self, read: Callable[..., Any], *parts: Any) -> None:
         """End the call with the result of `read`, at once or when its work is done."""
         try:
             result = read(*parts)

@@ -62,7 +62,7 @@ class Fleet(Protocol):
     def observe(self, observer: FleetObserver) -> None:
         """Add an observer."""
 
-    def choose(self, selection: Selection, now: float) -> Instance | None:
+    def choose(self, selection: Selection, now: float, /) -> Instance | None:
         """Choose the instance for an attempt, or `None`; pass each chosen one to `record` once."""
 
     def pool_of(self, instance: Instance) -> Dispatcher:

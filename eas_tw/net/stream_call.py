@@ -17,15 +17,11 @@ from eas_tw.net.stream import ResponseStream
 from eas_tw.policy.outcomes import ANSWERED, SUCCESSES, AttemptResult, AttemptStatus, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from eas_tw.net.attempt import Attempt, WireRequest
     from eas_tw.net.call import Reader
     from eas_tw.net.call_context import CallContext
     from eas_tw.net.fleet import Fleet
     from eas_tw.net.stream import Source, StreamLimits
-
-    Whole = Callable[[int, bytes, bytes], ResponseStream]
 
 # Recorded when the caller's `total_timeout_s` ends a working stream: neither a success nor a failure of the instance.
 _NOT_ITS_DOING = Outcome(AttemptStatus.CANCELLED)
@@ -48,8 +44,7 @@ class StreamCall(Call):
         context: As for every call.
         fleet: As for every call.
         request: As for every call.
-        make_reader: A function that returns the reader of a response that is no 2xx, given the function that makes a
-            stream of a complete response.
+        reader: Reads a response that was collected because its status is an error, with `whole` as its parser.
         limits: Bounds on the stream.
         timeout_s: Seconds until the head must have arrived.
         is_idempotent: As for every call.
@@ -62,13 +57,13 @@ class StreamCall(Call):
         context: CallContext,
         fleet: Fleet,
         request: WireRequest,
-        make_reader: Callable[[Whole], Reader],
+        reader: Reader,
         limits: StreamLimits,
         timeout_s: float,
         *,
         is_idempotent: bool,
     ) -> None:
-        super().__init__(context, fleet, request, make_reader(self.whole), timeout_s, is_idempotent=is_idempotent)
+        super().__init__(context, fleet, request, reader, self.whole, timeout_s, is_idempotent=is_idempotent)
         self.limits = limits
 
     def on_head(

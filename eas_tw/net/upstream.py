@@ -25,7 +25,7 @@ from eas_tw.policy.outcomes import ANSWERED
 from eas_tw.telemetry.contained import contain
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from random import Random
 
     from eas_tw.config import ClientConfig
@@ -158,6 +158,8 @@ class Upstream:
         self._members: dict[Key, Pool] = {}
         self._held: tuple[Instance, ...] = ()
         self._cluster = Cluster(_policy(config), rng)
+        # Choose the instance for an attempt, see `Cluster.choose`; without a function in between, for each call does.
+        self.choose: Callable[[Selection, float], Instance | None] = self._cluster.choose
         self._record = record
         self._observer: FleetObserver | None = None
 
@@ -209,6 +211,7 @@ class Upstream:
     def observe(self, observer: FleetObserver) -> None:
         """Report each choice and each end of an attempt to `observer`."""
         self._observer = observer
+        self.choose = self._choose_observed
 
     def _hold(self) -> None:
         """Pass the list to the pools, if they do not have it yet."""
@@ -226,8 +229,7 @@ class Upstream:
             self._held = before
             raise
 
-    def choose(self, selection: Selection, now: float) -> Instance | None:
-        """Choose the instance for an attempt, see `Cluster.choose`."""
+    def _choose_observed(self, selection: Selection, now: float) -> Instance | None:
         picked = self._cluster.choose(selection, now)
         if self._observer is not None and picked is not None:
             self._observer.on_chosen(picked, selection, now)

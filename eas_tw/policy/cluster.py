@@ -193,7 +193,8 @@ class Cluster:
 
             Pass each chosen instance to `record` exactly once.
         """
-        if self._is_due(now):
+        ends, steps = self._health.next_return, self._slow_start.next_step
+        if (ends is not None and now >= ends) or (steps is not None and now >= steps):
             self._catch_up(now)
         half_open = self._health.half_open
         if half_open and selection.tried:
@@ -215,12 +216,8 @@ class Cluster:
             self._loads.began(picked.key, now)
         return picked
 
-    def _is_due(self, now: float) -> bool:
-        """Return whether an ejection has ended, or a slow-start share has changed, by `now`."""
-        ends, steps = self._health.next_return, self._slow_start.next_step
-        return (ends is not None and now >= ends) or (steps is not None and now >= steps)
-
     def _catch_up(self, now: float) -> None:
+        """Apply ended ejections and changed slow-start shares."""
         self._shift(self._health.returning(now), now)
         due = self._slow_start.due(now)
         warm = [self._members[key] for key in due if key in self._members and key in self._balancer]

@@ -127,26 +127,23 @@ class Rotation:
         went elsewhere for a while would then get every call until it had caught up.
         """
         heap, tried = self._heap, selection.tried
-        if not tried and heap and not heap[0][2].is_over:
-            return self._take(heap)
         passed: list[_Entry] = []
         while heap and (heap[0][2].is_over or (tried and heap[0][2].instance.key in tried)):
             entry = heappop(heap)
             if not entry[2].is_over:
                 passed.append(entry)
-        picked = self._take(heap) if heap else None
+        picked = None
+        if heap:
+            due, joined, turn = heap[0]
+            if due > self._now:  # noqa: PLR1730  max() would add a call to each pick
+                self._now = due
+            turn.due = due = due + turn.stride
+            heapreplace(heap, (due, joined, turn))
+            picked = turn.instance
         for _, order, turn in passed:
             turn.forgive(self._now)
             heappush(heap, (turn.due, order, turn))
         return picked
-
-    def _take(self, heap: list[_Entry]) -> Instance:
-        due, joined, turn = heap[0]
-        if due > self._now:  # noqa: PLR1730  max() would add a call to each pick
-            self._now = due
-        turn.due = due = due + turn.stride
-        heapreplace(heap, (due, joined, turn))
-        return turn.instance
 
     def _leave(self, key: Key) -> None:
         """Mark an instance as removed; its entry stays in the heap until it reaches the top."""

@@ -32,7 +32,7 @@ BOUNDARIES = [
     "eas_tw.net.http1.ClientConnection.abandon",
     "eas_tw.net.pool.Pool.submit",
     "eas_tw.net.pool.Pool.withdraw",
-    "eas_tw.net.upstream.Upstream.choose",
+    "eas_tw.policy.cluster.Cluster.choose",
     "eas_tw.net.upstream.Upstream.pool_of",
     "eas_tw.net.upstream.Upstream.has_another",
     "eas_tw.net.upstream.Upstream.record",

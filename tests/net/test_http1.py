@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 
+from eas_tw.net import http1
 from eas_tw.net.flush import Flusher
-from eas_tw.net.http1 import ClientConnection, text_headers
+from eas_tw.net.http1 import ClientConnection, NoBody, text_headers
 from eas_tw.net.pieces import Pieces, add_piece
 from eas_tw.policy.outcomes import AttemptStatus
 from tests.net.wire import Wire, Witness
@@ -272,3 +273,68 @@ def test_any_bytes_end_in_at_most_one_result(pieces: list[bytes], plausible: boo
     results = [event for event in peer.witness.events if event not in ("free", "gone")]
     assert len(results) == 1
     assert peer.witness.events.count("gone") == 1
+
+
+def reply(body: bytes, *fields: bytes) -> bytes:
+    return b"\r\n".join([b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(body), *fields, b"", body])
+
+
+REPLIES = [
+    reply(b"hi"),
+    reply(b"yo"),
+    reply(b"hey"),
+    reply(b"hi", b"Date: Mon"),
+    reply(b"yo", b"Date: Tue"),
+    reply(b"hi", b"Connection: close"),
+    reply(b""),
+    reply(b"hi").replace(b"200", b"500"),
+    reply(b"hi").replace(b"1.1", b"1.0"),
+    b"HTTP/1.1 100 Continue\r\n\r\n" + reply(b"hi"),
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\n\r\n",
+    reply(b"hi") + reply(b"yo"),
+    reply(b"hi") + b"x",
+    b"\r\n" + reply(b"hi")[:-2],
+    reply(b"hi")[:-1],
+]
+"""Responses of which some begin alike, and some are wrong."""
+
+
+@settings(derandomize=True, deadline=None, max_examples=500)
+@given(st.lists(st.tuples(st.sampled_from(REPLIES), st.integers(0, 60), st.booleans()), max_size=8))
+def test_a_remembered_head_changes_no_result(exchanges: list[tuple[bytes, int, bool]]) -> None:
+    """The results are those of a connection that remembers none, for responses in one piece or two, and for streams."""
+    assert results_of(exchanges, remembered_bytes=1024) == results_of(exchanges, remembered_bytes=0)
+
+
+def results_of(exchanges: list[tuple[bytes, int, bool]], remembered_bytes: int) -> list[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(http1, "_USUAL_HEAD_BYTES", remembered_bytes)
+        peer = Peer()
+        for response, cut, has_body in exchanges:
+            if not peer.wire.is_open:
+                break
+            peer.witness.on_head = None if has_body else lambda *_: NoBody
+            if not peer.connection.is_busy:
+                peer.ask()
+            peer.says(*filter(None, (response[:cut], response[cut:])))
+            peer.witness.events.append("next")
+        return peer.witness.events
+
+
+def test_the_parser_does_not_see_a_response_that_begins_with_a_remembered_head() -> None:
+    peer = Peer()
+    peer.says(reply(b"hi"))
+    peer.ask()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(peer.connection, "_parse", lambda _: pytest.fail("parsed"))
+        assert peer.says(reply(b"yo"))[-1] == (200, b"yo")
+    peer.ask()
+    assert peer.says(reply(b"hi", b"X: y"))[-1] == (200, b"hi")
+
+
+def test_a_long_head_is_not_remembered() -> None:
+    """An idle connection keeps little memory."""
+    peer = Peer(head=10_000)
+    peer.says(reply(b"hi", b"X: " + b"y" * 2_000))
+    assert len(peer.connection._usual_start) == 0
