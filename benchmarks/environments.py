@@ -26,7 +26,7 @@ def python_of(environments: Path, name: str, needs: list[str] | None) -> str:
         print(f"preparing the environment of {name} …", file=sys.stderr, flush=True)
         venv.create(folder, with_pip=True, clear=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *needs], check=True)
-        (folder / "ready").effect()
+        (folder / "ready").touch()
     return str(python)
 
 
