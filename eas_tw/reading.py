@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eas_tw.body.compression import decoding, decompressing
 from eas_tw.body.steps import FIRST_BYTES, begin
 from eas_tw.errors import BodyError
-from eas_tw.net.http1 import text_headers
+from eas_tw.net.heads import text_headers
 from eas_tw.net.offload import Unfinished
 from eas_tw.response import Response, status_of
 

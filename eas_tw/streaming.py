@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from eas_tw.body.piecewise import body_decompressor
 from eas_tw.body.server_sent_events import LineSplitter, ServerSentEventParser
-from eas_tw.net.http1 import text_headers
+from eas_tw.net.heads import text_headers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Generator

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
     from eas_tw.net.attempt import WireRequest
     from eas_tw.net.call_context import CallContext
+    from eas_tw.net.exchange import BodySink, NoBody
     from eas_tw.net.fleet import Fleet
-    from eas_tw.net.http1 import BodySink, NoBody
     from eas_tw.net.stream import Source
     from eas_tw.policy.instances import Instance
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eas_tw import errors
-from eas_tw.net.http1 import text_headers
+from eas_tw.net.heads import text_headers
 from eas_tw.policy.outcomes import AttemptStatus, Outcome
 
 if TYPE_CHECKING:

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from eas_tw.config import ClientConfig
     from eas_tw.net.attempt import Attempt
+    from eas_tw.net.exchange import BodySink
     from eas_tw.net.fleet import FleetObserver
-    from eas_tw.net.http1 import BodySink
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.instances import Change
     from eas_tw.policy.selection import Selection

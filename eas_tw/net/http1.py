@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from twisted.internet.error import ConnectionAborted, ConnectionClosed, ConnectionDone
@@ -20,6 +20,8 @@ from twisted.internet.tcp import Connection as SocketTransport
 from zope.interface import implementer
 
 from eas_tw.net.connect_errors import local_shortage
+from eas_tw.net.exchange import NoBody
+from eas_tw.net.heads import field
 from eas_tw.net.pieces import add_piece
 from eas_tw.net.readable import input_probe
 from eas_tw.policy.outcomes import OK_STATUS, AttemptStatus, Outcome
@@ -30,9 +32,9 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
     from twisted.python.failure import Failure
 
+    from eas_tw.net.exchange import BodySink, Exchange, Owner
     from eas_tw.net.flush import Flusher
     from eas_tw.net.pieces import Pieces
-    from eas_tw.net.stream import Source
 
     class Transport(ITCPTransport, IConsumer, IPushProducer):
         """The interfaces that a connection needs of its transport."""
@@ -56,60 +58,6 @@ _NEXT_WRITE_BYTES = 2**17
 """Bytes that a Twisted transport offers the socket at a time (`FileDescriptor.SEND_LIMIT`)."""
 _SOCKET_IS_FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 """Errors of `send` after which Twisted's transports wait and try again."""
-
-
-class BodySink(Protocol):
-    """Receives the body of a response while it arrives; either `finished` or `broke` is called once at its end."""
-
-    def open(self) -> None:
-        """Start; called once, before any other method, when the head is complete."""
-
-    def feed(self, piece: bytes) -> None:
-        """Receive a piece of the body."""
-
-    def finished(self) -> None:
-        """Report that the body is complete."""
-
-    def broke(self, outcome: Outcome) -> None:
-        """Report that the rest of the body will not come."""
-
-
-class NoBody:
-    """The result of `Exchange.on_head` for a response that ends with its head, whatever length it announces."""
-
-
-class Exchange(Protocol):
-    """Waits for a response; either `answered` or `broke` is called once, unless `on_head` returns a sink."""
-
-    @property
-    def on_head(self) -> Callable[[Source, int, bytes], BodySink | type[NoBody] | None] | None:
-        """A function called when the head of the final response is complete; `None` to receive complete responses.
-
-        Its arguments are the connection, the status and the head. Its result decides what happens to the body:
-
-        1. `None`: the body is collected, and the response is passed to `answered`.
-        2. `NoBody`: the response is passed to `answered` without a body.
-        3. A sink: it receives the body as it arrives, and the exchange gets no further reports.
-        """
-
-    def answered(self, status: int, head: bytes, body: bytes) -> None:
-        """Receive a complete response; `head` is its status line and fields, each ended by CRLF."""
-
-    def broke(self, outcome: Outcome) -> None:
-        """Report that no complete response will come."""
-
-
-class Owner(Protocol):
-    """Owns connections; implemented by the pool."""
-
-    def connection_made(self, connection: ClientConnection) -> None:
-        """Report that the connection is open and can take a request."""
-
-    def connection_free(self, connection: ClientConnection) -> None:
-        """Report that the exchange has ended and the connection can take another."""
-
-    def connection_lost(self, connection: ClientConnection) -> None:
-        """Report that the socket is closed."""
 
 
 NEVER = -math.inf
@@ -362,7 +310,7 @@ class ClientConnection(TwistedProtocol):
         head = self._head.lower()
         at = head.find(_LENGTH) + len(_LENGTH)
         length = head[at : head.find(b"\r\n", at)].strip() if at >= len(_LENGTH) else None
-        coding = _field(head, _CODING) if _CODING in head else None
+        coding = field(head, _CODING) if _CODING in head else None
         self._until_close = length is None and coding is None and status not in _BODILESS
         if not head.startswith(_VERSION):
             # The parser also accepts RTSP/1.0, ICE/1.0 and blank lines in front.
@@ -569,23 +517,3 @@ def _phrase(reason: Failure) -> str:
     error = reason.value
     # The class names of Twisted's errors are specific; OpenSSL's have one name for all errors.
     return type(error).__name__ if isinstance(error, ConnectionClosed) else f"{type(error).__name__}: {error}"
-
-
-def _field(head: bytes, name: bytes) -> bytes | None:
-    """Return the value of the first field of a name in a lower-case head; `None` if there is none."""
-    at = head.find(name)
-    if at < 0:
-        return None
-    at += len(name)
-    return head[at : head.find(b"\r\n", at)].strip()
-
-
-def text_headers(head: bytes) -> dict[str, str]:
-    """Return the fields as text, names in lower case; repeated ones are joined by a comma (RFC 9110 §5.3)."""
-    found: dict[str, str] = {}
-    for line in head.decode("latin-1").split("\r\n")[1:]:
-        name, colon, value = line.partition(":")
-        if colon:
-            name, value = name.lower(), value.strip()
-            found[name] = f"{found[name]}, {value}" if name in found else value
-    return found

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.protocol import ClientFactory
 
 from eas_tw.net.connect_errors import connect_outcome
-from eas_tw.net.http1 import ClientConnection, Exchange
+from eas_tw.net.exchange import Exchange
+from eas_tw.net.http1 import ClientConnection
 from eas_tw.policy.instances import Instance
 from eas_tw.policy.outcomes import AttemptStatus, Outcome
 from eas_tw.policy.pooling import PoolAction, QueueDelay, plan

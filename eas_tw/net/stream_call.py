@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from eas_tw.errors import StreamBroken
 from eas_tw.net.call import Call
-from eas_tw.net.http1 import NoBody
+from eas_tw.net.exchange import NoBody
 from eas_tw.net.stream import ResponseStream
 from eas_tw.policy.outcomes import ANSWERED, SUCCESSES, AttemptResult, AttemptStatus, Outcome
 

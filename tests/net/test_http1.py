@@ -12,8 +12,10 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 
 from eas_tw.net import http1
+from eas_tw.net.exchange import NoBody
 from eas_tw.net.flush import Flusher
-from eas_tw.net.http1 import ClientConnection, NoBody, text_headers
+from eas_tw.net.heads import text_headers
+from eas_tw.net.http1 import ClientConnection
 from eas_tw.net.pieces import Pieces, add_piece
 from eas_tw.policy.outcomes import AttemptStatus
 from tests.net.wire import Wire, Witness
