@@ -151,7 +151,7 @@ class ClientConnection(TwistedProtocol):
             self._abort()
             return
         head, body = self._unsent
-        first = head + body[:_FIRST_WRITE_BYTES]
+        first = head + (body if len(body) <= _FIRST_WRITE_BYTES else body[:_FIRST_WRITE_BYTES])
         write = self._write_to_socket
         try:
             written = self._write_to_transport(first) if write is None else write(first)
