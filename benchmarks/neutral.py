@@ -24,22 +24,34 @@ _CONFIGURATION = """
 worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off; keepalive_timeout 3600; keepalive_requests 1000000000;
+  access_log off; client_max_body_size 0; client_body_buffer_size 16m;
+  keepalive_timeout 3600; keepalive_requests 1000000000;
   client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
   uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
   server {{
     {listen}
     location /exported/ {{ default_type application/json; return 200 '{upstreams}'; }}
     location /api/v1/ {{ default_type application/json; return 200 '{upstreams}'; }}
-    location / {{ default_type application/json; return 200 '[{{"score": 0.5}}]'; }}
+    location / {{ default_type application/json; {answer} }}
+    location = /answer {{ internal; root {folder}; default_type application/json; }}
   }}
 }}
 """
+_ANSWER = '[{"score": 0.5}]'
+_FROM_MEMORY = f"return 200 '{_ANSWER}';"
+# nginx serves files to GET only: the error of a POST is answered with the file.
+_FROM_FILE = "error_page 418 =200 /answer; return 418;"
 
 
 @contextlib.contextmanager
-def nginx(instances: int = 3, core: int | None = None) -> Iterator[list[int]]:
-    """Run nginx, and yield the ports on which it listens."""
+def nginx(instances: int = 3, core: int | None = None, *, response_bytes: int = 16) -> Iterator[list[int]]:
+    """Run nginx, and yield the ports on which it listens.
+
+    Args:
+        instances: Number of ports.
+        core: The processor on which it runs; `None` for any.
+        response_bytes: Length of a response's body: 16 for a JSON text from memory; another length for a file.
+    """
     program = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
     if program is None:
         sys.exit("benchmarks: nginx is not installed; on Debian: apt-get install nginx-light")
@@ -49,7 +61,10 @@ def nginx(instances: int = 3, core: int | None = None) -> Iterator[list[int]]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "nginx.conf"
         listen = " ".join(f"listen 127.0.0.1:{port};" for port in ports)
-        file.write_text(_CONFIGURATION.format(folder=folder, listen=listen, upstreams=upstreams))
+        answer = _FROM_MEMORY if response_bytes == len(_ANSWER) else _FROM_FILE
+        Path(folder).chmod(0o755)  # nginx reads the file as another user if it is started by root
+        (Path(folder) / "answer").write_bytes(b"x" * response_bytes)
+        file.write_text(_CONFIGURATION.format(folder=folder, listen=listen, upstreams=upstreams, answer=answer))
         server = subprocess.Popen([program, "-c", str(file), "-e", f"{folder}/error.log"])
         try:
             if core is not None:

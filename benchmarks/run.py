@@ -1,8 +1,9 @@
 """Measure the CPU time per request of each client on the same work, and print a table with ratios.
 
 Each client runs in its own process and environment on one core; nginx runs on the other. The runs of the clients are
-interleaved. `--only ours,treq` selects clients, `--json` prints the figures. The minimum of the runs is reported,
-because other load on the machine can only add CPU time.
+interleaved. `--only ours,treq` selects clients, `--json` prints the figures, `--output FILE` writes them, and
+`compare.py` compares two such files. The minimum of the runs is reported, because other load on the machine can only
+add CPU time. On a busy machine the program prints no table and ends with exit code 3, unless `--busy` is given.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from pathlib import Path
 
 from environments import machine, python_of
 from neutral import nginx
+from quiet import Quiet
 
 HERE = Path(__file__).parent
 PEERS = {
     # name: (driver and its options, packages its environment needs or None for this environment, share of the calls)
     "ours": ("ours.py", None, 1.0),
+    "ours-token": ("ours.py --auth token", None, 1.0),
+    "ours-aio": ("ours_aio.py", [str(HERE.parent), "uvloop"], 1.0),
     "bare": ("bare.py", None, 1.0),
     "treq": ("treq_pool.py", None, 0.25),
     "aiohttp": ("aiohttp_uvloop.py", ["aiohttp", "uvloop"], 0.5),
@@ -31,6 +35,8 @@ PEERS = {
 }
 SAYS = {
     "ours": "eas_tw, everything on",
+    "ours-token": 'eas_tw, `auth="token"`',
+    "ours-aio": "eas_tw.aio on uvloop",
     "bare": "bare httptools on Twisted: the floor",
     "treq": "treq with a pool",
     "aiohttp": "aiohttp + uvloop",
@@ -38,6 +44,7 @@ SAYS = {
     "official-16": "official Python SDK, 16 threads",
     "blocking-16": "eas_tw.blocking, 16 threads",
 }
+_USUAL = ("ours", "ours-token", "bare", "treq", "aiohttp", "official", "official-16", "blocking-16")
 
 
 def main() -> None:
@@ -46,24 +53,34 @@ def main() -> None:
     pythons = {name: python_of(given.environments, name, PEERS[name][1]) for name in names}
     cores = sorted(os.sched_getaffinity(0))
     figures: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    with nginx(core=cores[-1]) as ports:
+    quiet = Quiet.begin()
+    with nginx(given.instances, core=cores[-1], response_bytes=given.response_bytes) as ports:
         for run in range(given.runs):
             for name in names:
-                figures[name].append(_measure(pythons[name], name, ports, given.calls, cores[0]))
+                figures[name].append(_measure(pythons[name], name, ports, given, cores[0]))
             print(f"run {run + 1} of {given.runs}", file=sys.stderr, flush=True)
+    quiet.finish()
     rows = {name: _row(runs) for name, runs in figures.items()}
-    if given.json:
-        print(json.dumps({"machine": machine(), "peers": rows}))
-    else:
-        print("\n".join(_table(rows)))
+    work = {name: getattr(given, name) for name in ("instances", "in_flight", "body_bytes", "response_bytes")}
+    found = {"machine": machine(), "quiet": quiet.as_dict(), "work": work, "peers": rows}
+    if given.output:
+        given.output.write_text(json.dumps(found, indent=1) + "\n")
+    quiet.require(is_busy_allowed=given.busy)
+    print(json.dumps(found) if given.json else "\n".join(_table(rows)))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(PEERS), help="which peers (default: %(default)s)")
+    parser.add_argument("--only", default=",".join(_USUAL), help="which peers (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=7, help="of each, interleaved (default: %(default)s)")
     parser.add_argument("--calls", type=int, default=20_000, help="of the fast ones a run (default: %(default)s)")
+    parser.add_argument("--in-flight", type=int, default=32, help="calls at once (default: %(default)s)")
+    parser.add_argument("--instances", type=int, default=3, help="ports of nginx (default: %(default)s)")
+    parser.add_argument("--body-bytes", type=int, default=52, help="of a request (default: %(default)s)")
+    parser.add_argument("--response-bytes", type=int, default=16, help="of a response (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="figures for programs")
+    parser.add_argument("--output", type=Path, help="a file for the figures, also those of a busy machine")
+    parser.add_argument("--busy", action="store_true", help="print figures of a busy machine, too")
     parser.add_argument(
         "--environments", type=Path, default=HERE.parent / ".tox" / "bench-peers", help="where they are kept"
     )
@@ -74,15 +91,17 @@ def _options() -> argparse.Namespace:
     return given
 
 
-def _measure(python: str, name: str, ports: list[int], calls: int, core: int) -> dict[str, float]:
+def _measure(python: str, name: str, ports: list[int], given: argparse.Namespace, core: int) -> dict[str, float]:
     driver, _, share = PEERS[name]
     program, *options = driver.split()
     command = [python, str(HERE / "drivers" / program), f"127.0.0.1:{ports[0]}", ",".join(map(str, ports)), *options]
-    command += ["--calls", str(int(calls * share))]
+    command += ["--calls", str(int(given.calls * share)), "--warm-up", str(min(2_000, given.calls))]
+    command += ["--in-flight", str(given.in_flight), "--body-bytes", str(given.body_bytes)]
     done = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {core})
     )
-    return json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def _row(runs: list[dict[str, float]]) -> dict[str, float]:

@@ -5,17 +5,18 @@ from itertools import cycle
 
 import aiohttp
 import uvloop
-from measuring import BODY, Account, options
+from measuring import Account, body_of, options
 
 
 async def main() -> None:
     given = options()
+    body = body_of(given.body_bytes)
     urls = cycle([f"http://127.0.0.1:{port}/api/predict/bench" for port in given.ports.split(",")])
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=100)) as session:
 
         async def caller(calls: int) -> None:
             for _ in range(calls):
-                async with session.post(next(urls), data=BODY) as response:
+                async with session.post(next(urls), data=body) as response:
                     await response.read()
 
         async def batch(calls: int) -> None:

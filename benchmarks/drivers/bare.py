@@ -4,7 +4,7 @@ It has no feature of a client, so its figure is the least that any Twisted clien
 """
 
 from httptools import HttpResponseParser
-from measuring import BODY, Account, options
+from measuring import Account, body_of, options
 from twisted.internet import epollreactor
 
 epollreactor.install()
@@ -14,20 +14,21 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import react
 
-REQUEST = b"POST /api/predict/bench HTTP/1.1\r\nHost: x\r\nContent-Length: 52\r\n\r\n" + BODY
+HEAD = b"POST /api/predict/bench HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 
 
 class Loop(Protocol):
     """Send the next request when the response to the last one is complete."""
 
-    def __init__(self) -> None:
+    def __init__(self, request: bytes) -> None:
+        self.request = request
         self.parser = HttpResponseParser(self)
         self.left = 0
         self.done: Deferred[None] = Deferred()
 
     def go(self, calls: int) -> "Deferred[None]":
         self.left, self.done = calls, Deferred()
-        self.transport.write(REQUEST)
+        self.transport.write(self.request)
         return self.done
 
     def dataReceived(self, data: bytes) -> None:
@@ -36,7 +37,7 @@ class Loop(Protocol):
     def on_message_complete(self) -> None:
         self.left -= 1
         if self.left:
-            self.transport.write(REQUEST)
+            self.transport.write(self.request)
         else:
             self.done.callback(None)
 
@@ -44,8 +45,10 @@ class Loop(Protocol):
 async def main(reactor: object) -> None:
     given = options()
     ports = [int(port) for port in given.ports.split(",")]
+    body = body_of(given.body_bytes)
+    request = HEAD % len(body) + body
     loops = [
-        await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", ports[at % len(ports)]), Loop())
+        await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", ports[at % len(ports)]), Loop(request))
         for at in range(given.in_flight)
     ]
 

@@ -7,8 +7,13 @@ import json
 import resource
 import time
 
-BODY = b'[{"money_credit": 3000000, "age": 42, "city": "hz"}]'
-assert len(BODY) == 52
+_BODY = b'[{"money_credit": 3000000, "age": 42, "city": "hz"}]'
+assert len(_BODY) == 52
+
+
+def body_of(length: int) -> bytes:
+    """Return a request body of `length` bytes, JSON if there are 52 or more."""
+    return _BODY[:length] if length <= len(_BODY) else _BODY[:-1] + b" " * (length - len(_BODY)) + b"]"
 
 
 def options() -> argparse.Namespace:
@@ -19,6 +24,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--warm-up", type=int, default=2_000)
     parser.add_argument("--in-flight", type=int, default=32)
+    parser.add_argument("--body-bytes", type=int, default=len(_BODY))
+    parser.add_argument("--auth", default="signature", help="of eas_tw")
     parser.add_argument("--threads", type=int, default=8, help="of a blocking client")
     parser.add_argument("--module", default="eas_prediction", help="of a blocking client")
     return parser.parse_args()
@@ -33,7 +40,8 @@ class Account:
     def report(self, calls: int) -> None:
         """Print the measured times of `calls` calls as one line of JSON."""
         wall_s, cpu_s = time.perf_counter() - self._wall_s, _cpu_s() - self._cpu_s
-        print(json.dumps({"calls": calls, "wall_s": wall_s, "cpu_s": cpu_s}), flush=True)
+        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"calls": calls, "wall_s": wall_s, "cpu_s": cpu_s, "peak_mb": peak_mb}), flush=True)
 
 
 def _cpu_s() -> float:

@@ -6,7 +6,7 @@ With `--module eas_tw.blocking` the same program measures our blocking client; o
 import importlib
 import threading
 
-from measuring import BODY, Account, options
+from measuring import Account, body_of, options
 
 
 def main() -> None:
@@ -17,9 +17,11 @@ def main() -> None:
     client.set_endpoint_type(sdk.ENDPOINT_TYPE_DIRECT)
     client.init()
 
+    body = body_of(given.body_bytes).decode()
+
     def caller(calls: int) -> None:
         for _ in range(calls):
-            client.predict(sdk.StringRequest(BODY.decode()))
+            client.predict(sdk.StringRequest(body))
 
     def batch(calls: int) -> None:
         threads = [threading.Thread(target=caller, args=(calls // given.threads,)) for _ in range(given.threads)]

@@ -2,7 +2,7 @@
 
 from itertools import cycle
 
-from measuring import BODY, Account, options
+from measuring import Account, body_of, options
 from twisted.internet import epollreactor
 
 epollreactor.install()
@@ -22,7 +22,7 @@ async def main(reactor: object) -> None:
 
     async def caller(calls: int) -> None:
         for _ in range(calls):
-            response = await client.post(next(urls), data=BODY)
+            response = await client.post(next(urls), data=body_of(given.body_bytes))
             await response.content()
 
     async def batch(calls: int) -> None:
