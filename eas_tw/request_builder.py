@@ -93,17 +93,21 @@ def _endpoint(endpoint: str) -> str:
     return f"{(scheme or 'http').lower()}://{host}{f':{int(port)}' if port else ''}{path.rstrip('/')}"
 
 
-def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def check_headers(headers: Mapping[str, str], *, may_authorize: bool = False) -> dict[str, str]:
     """Return a copy of `headers`, or raise `ConfigError` with the name of an invalid header.
 
     The message never has the value, which may be a secret.
+
+    Args:
+        headers: The headers.
+        may_authorize: Whether `Authorization` is allowed, because the client has no token of its own.
     """
     if not isinstance(headers, Mapping):
         raise ConfigError(f"headers must be a mapping of names to values, got {type(headers).__name__}")
     for name, value in headers.items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
             raise ConfigError(f"header name {shown(name)} is not valid: it must be letters, digits and -_.")
-        if name.lower() in _OURS:
+        if name.lower() in _OURS and not (may_authorize and name.lower() == "authorization"):
             raise ConfigError(f"header {name} is set by the client itself")
         if not isinstance(value, str) or not _VALUE.fullmatch(value):
             raise ConfigError(f"the value of header {name} must be a string of visible ASCII without line breaks")
@@ -183,7 +187,8 @@ class RequestBuilder:
             body: The serialised request.
             path: The path below the service's path, percent-encoded; empty for none.
             query: A mapping of query fields, or an encoded query; `None` for none.
-            headers: Headers of this call only, which may contain `Content-Type`; `None` for none.
+            headers: Headers of this call only, which may contain `Content-Type`, and `Authorization` if the client has
+                no token; `None` for none.
             content_type: The type of the request object; `headers`, `set_content_type` and `add_headers` override it.
                 `None` for `application/octet-stream`.
             method: The HTTP method in upper case.
@@ -242,7 +247,7 @@ class RequestBuilder:
         own_type = DEFAULT_CONTENT_TYPE if own_type is None else check_content_type(own_type)
         usual = self._content_type or own_type
         merged: dict[str, tuple[str, str]] = {}
-        for name, value in (*self._extra.items(), *check_headers(headers).items()):
+        for name, value in (*self._extra.items(), *check_headers(headers, may_authorize=not self._token).items()):
             merged[name.lower()] = (name, value)
         _, content_type = merged.pop("content-type", ("", usual))
         return content_type, dict(merged.values())

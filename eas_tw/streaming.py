@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from eas_tw.body.piecewise import body_decompressor
 from eas_tw.body.server_sent_events import LineSplitter, ServerSentEventParser
-from eas_tw.net.heads import text_headers
+from eas_tw.net.heads import raw_headers, text_headers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Generator
@@ -71,6 +71,11 @@ class Stream:
         return self._chunks()
 
     @property
+    def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Name and value of each header field as received, in order; repeated fields are not joined."""
+        return raw_headers(self._body.head)
+
+    @property
     def received_bytes(self) -> int:
         """The number of bytes of the body that have been received, before decompression."""
         return self._body.received_bytes
@@ -115,6 +120,16 @@ class Stream:
         async for piece in self._chunks():
             for event in parser.feed(piece):
                 yield event
+
+    async def iter_raw(self) -> AsyncIterator[bytes]:
+        """Iterate over the bytes as they arrive, not decompressed, for programs that pass a response on.
+
+        Raises:
+            StreamBroken: The stream broke.
+        """
+        wait, body = self._wait, self._body
+        while piece := await (body.read_piece() if wait is None else wait(body.read_piece())):
+            yield piece
 
     def next_piece(self) -> Deferred[bytes]:
         """Read the next piece without a coroutine.

@@ -16,6 +16,8 @@ NEEDS = {
     "official_sdk": ("eas-prediction",),
     "scrapy": ("scrapy",),
     "extras": ("virtualenv",),
+    "http_transport": ("httpx2", "httpx"),
+    "openai": ("openai",),
     "schema": ("schemathesis",),
     "protos": ("grpcio-tools",),
     "integration/test_telemetry.py": ("opentelemetry-sdk", "prometheus-client"),

@@ -15,6 +15,8 @@ MODULES = {
     "scrapy": ("eas_tw.scrapy", "scrapy"),
     "prometheus": ("eas_tw.telemetry.prometheus", "prometheus_client"),
     "opentelemetry": ("eas_tw.telemetry.opentelemetry", "opentelemetry"),
+    "httpx2": ("eas_tw.httpx2", "httpx2"),
+    "httpx": ("eas_tw.httpx", "httpx"),
 }
 
 

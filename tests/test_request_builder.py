@@ -123,6 +123,16 @@ def test_the_clients_own_headers_are_not_the_callers(name: str) -> None:
         check_headers({name: "x"})
 
 
+def test_a_client_without_a_token_takes_the_authorization_of_a_call() -> None:
+    """And one with a token does not: it would be two."""
+    made = builder("").build(b"", headers={"authorization": "Bearer x"})
+    assert b"authorization: Bearer x\r\n" in made.fields
+    with pytest.raises(ConfigError, match="Authorization is set by the client"):
+        builder("t0ken").build(b"", headers={"Authorization": "Bearer x"})
+    with pytest.raises(ConfigError, match="Host is set by the client"):
+        builder("").build(b"", headers={"Host": "x"})
+
+
 @SETTINGS
 @given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
 def test_whatever_is_accepted_stays_one_request(path: str, query: str, value: str) -> None:

@@ -75,12 +75,22 @@ def _forget_closed_loops() -> None:
 
 def _forget(loop: asyncio.AbstractEventLoop) -> None:
     running = _running.pop(loop)
+    reactor = running.reactor
+    if loop.is_closed():
+        _close_sockets(reactor)
     if not running.is_installed:
-        reactor = running.reactor
         for waker in list(reactor._internalReaders):  # noqa: SLF001  Twisted has no public way to close its wakers
             if not loop.is_closed():
                 reactor.removeReader(waker)
             waker.connectionLost(None)
+
+
+def _close_sockets(reactor: Any) -> None:
+    """Close the sockets of a closed loop, which nothing can use any more; the instances would see them open."""
+    for selectable in {*reactor.getReaders(), *reactor.getWriters()} - set(reactor._internalReaders):  # noqa: SLF001
+        opened = getattr(selectable, "socket", None)
+        if opened is not None:
+            opened.close()
 
 
 def _find(loop: asyncio.AbstractEventLoop) -> tuple[Any, bool]:

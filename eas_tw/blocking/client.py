@@ -11,11 +11,11 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 import eas_tw
-from eas_tw import ClientConfig, ConfigError, EasError
+from eas_tw import ClientConfig, ConfigError, DiscoveryError, EasError
 from eas_tw.blocking.errors import as_predict_exception
 from eas_tw.blocking.loop import Loop, own_loop
 from eas_tw.blocking.stream import Stream
@@ -27,8 +27,6 @@ from eas_tw.telemetry.stdlib_logging import LOGGER
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
-
-    from twisted.internet.defer import Deferred
 
     from eas_tw import Response
 
@@ -121,6 +119,40 @@ class PredictClient(DeferredSettings):
         """
         client = self._client_here()
         self._run(lambda: _begun(client))
+
+    def wait_until_ready(self, timeout_s: float | None = None) -> None:
+        """Start discovery, and wait for the first valid list of instances; return at once if there is one.
+
+        Args:
+            timeout_s: The maximum time in seconds, > 0, if it is less than the client's `init_timeout_s`; `None` for
+                `init_timeout_s`.
+
+        Raises:
+            PredictException: There is no list in time, or a setting is missing or wrong. Discovery continues, and the
+                method may be called again.
+        """
+        client = self._client_here()
+        if client.is_ready and not client.is_closed:
+            return
+        if timeout_s is None:
+            self._run(client.init)
+            return
+
+        def wait() -> Deferred[Any]:
+            waiting = client.init()
+            timer = client.clock.callLater(timeout_s, waiting.cancel)
+
+            def ended(result: Any) -> Any:
+                if timer.active():
+                    timer.cancel()
+                    return result
+                why = client.discovery.last_error
+                told = f": {why}" if why else ""
+                return Failure(DiscoveryError(f"no list of instances within {timeout_s:g} s{told}"))
+
+            return waiting.addBoth(ended)
+
+        self._run(wait)
 
     def destroy(self) -> None:
         """Close the client: calls in flight may finish, then all sockets are closed. Closing again does nothing."""

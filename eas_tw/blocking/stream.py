@@ -64,6 +64,20 @@ class Stream:
             if not piece:
                 return
 
+    @property
+    def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Name and value of each header field as received, in order; repeated fields are not joined."""
+        return self._stream.raw_headers
+
+    def iter_raw(self) -> Iterator[bytes]:
+        """Iterate over the bytes as they arrive, not decompressed, for programs that pass a response on.
+
+        Raises:
+            PredictException: The stream broke.
+        """
+        while piece := self._next_piece():
+            yield piece
+
     def read(self) -> bytes:
         """Return the rest of the body.
 

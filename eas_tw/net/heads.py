@@ -12,6 +12,12 @@ def field(head: bytes, name: bytes) -> bytes | None:
     return head[at : head.find(b"\r\n", at)].strip()
 
 
+def raw_headers(head: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """Return name and value of each field as received, in order; repeated fields are not joined."""
+    fields = (line.partition(b":") for line in head.split(b"\r\n")[1:])
+    return tuple((name, value.strip()) for name, colon, value in fields if colon)
+
+
 def text_headers(head: bytes) -> dict[str, str]:
     """Return the fields as text, names in lower case; repeated ones are joined by a comma (RFC 9110 §5.3)."""
     found: dict[str, str] = {}

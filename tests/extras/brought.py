@@ -54,6 +54,18 @@ from eas_tw.cli import main
 np.save("image.npy", np.ones((1, 784), np.float32))
 sys.exit(main(["predict", "--service", "mnist_saved_model_example", "--tensor", "images=image.npy"]))
 """
+_HTTPX2 = """
+import os
+import httpx2
+from eas_tw import ENDPOINT_TYPE_DIRECT
+from eas_tw.httpx2 import Transport
+transport = Transport(
+    os.environ["EAS_ENDPOINT"], "scorecard_pmml_example", token=os.environ["EAS_TOKEN"],
+    endpoint_type=ENDPOINT_TYPE_DIRECT,
+)
+with httpx2.Client(transport=transport) as http:
+    assert http.post("http://eas/", content=b"[1]").content == b"[1]"
+"""
 _SIMULATOR = """
 from simulator.processors import find
 for name in ("zstd+echo", "echo+snappy"):
@@ -71,5 +83,7 @@ def programs() -> dict[str, str]:
         "prometheus": _PROMETHEUS,
         "opentelemetry": _OPENTELEMETRY,
         "cli": _CLI,
+        "httpx2": _HTTPX2,
+        "httpx": _HTTPX2.replace("httpx2", "httpx"),
         "simulator": _SIMULATOR,
     }

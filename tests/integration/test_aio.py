@@ -57,6 +57,30 @@ def test_calls_are_coroutines_and_survive_a_crash(served: Served) -> None:
     assert printed(ended) == ["True 0", "True", "True 3"]
 
 
+def test_a_later_loop_closes_the_sockets_of_a_closed_one(served: Served) -> None:
+    """Which nothing could use any more; a ResourceWarning would be an error here."""
+    ended = program(
+        served,
+        BEGIN
+        + """
+    import gc
+    async def left():
+        client = client_of()
+        await client.init()
+        await client.predict("[1]")
+    async def later():
+        async with client_of() as client:
+            gc.collect()
+            print(await client.predict("[2]"))
+    for _ in range(3):
+        run(left())
+    run(later())
+""",
+        *DEBUG,
+    )
+    assert printed(ended) == ["[2]"]
+
+
 def test_every_way_of_running_a_coroutine(served: Served) -> None:
     """A task, a group, a limit, anyio's `start_soon`; tox installs anyio."""
     ended = program(

@@ -86,6 +86,24 @@ def test_threads_read_events_as_they_come(served: Served) -> None:
         assert caught.value.code == 404
 
 
+def test_threads_wait_for_the_first_list_and_read_what_was_received(served: Served) -> None:
+    url = served.ready["url"]
+    with eas_tw.blocking.PredictClient(url, "llm", token=TOKEN, endpoint_type=ENDPOINT_TYPE_DIRECT) as client:
+        client.wait_until_ready()
+        client.wait_until_ready(0.001)
+        assert len(client.instances) == 2
+        chat = {**CHAT, "model": model_of(served), "stream": True}
+        with client.stream(chat, path="v1/chat/completions") as stream:
+            assert (b"cache-control", b"no-cache") in {(name.lower(), value) for name, value in stream.raw_headers}
+            assert b"".join(stream.iter_raw()).endswith(b"data: [DONE]\n\n")
+    with eas_tw.blocking.PredictClient("127.0.0.1:1", "llm", endpoint_type=ENDPOINT_TYPE_DIRECT) as client:
+        for _ in range(2):
+            with pytest.raises(eas_tw.blocking.PredictException, match=r"no list of instances within 0.05 s"):
+                client.wait_until_ready(0.05)
+    with pytest.raises(eas_tw.blocking.PredictException, match="the client is closed"):
+        client.wait_until_ready(0.05)
+
+
 def test_asyncio_reads_events_as_they_come(served: Served) -> None:
     ended = program(
         served,

@@ -71,6 +71,25 @@ def test_a_stream_read_to_its_end_gives_its_connection_back() -> None:
     harness.assert_clean()
 
 
+def test_a_response_can_be_passed_on_as_it_was_received() -> None:
+    harness = Harness()
+    result = Result(harness.client.stream(b"hello").open())
+    wire = harness.accept()
+    packed = gzip.compress(b"text")
+    says(wire, b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Encoding: gzip\r\n")
+    says(wire, b"Content-Length: %d\r\n\r\n" % len(packed) + packed)
+    stream: Stream = result.value
+    length = (b"Content-Length", b"%d" % len(packed))
+    cookies = ((b"Set-Cookie", b"a=1"), (b"Set-Cookie", b"b=2"))
+    assert stream.raw_headers == (*cookies, (b"Content-Encoding", b"gzip"), length)
+
+    async def read_raw() -> bytes:
+        return b"".join([piece async for piece in stream.iter_raw()])
+
+    assert collected(read_raw()).value == packed
+    harness.assert_clean()
+
+
 def test_the_block_closes_what_is_not_read() -> None:
     harness = Harness()
 

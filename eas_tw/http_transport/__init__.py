@@ -1,0 +1,10 @@
+"""The implementation of the transports for httpx2 and httpx, whose interfaces are alike.
+
+`eas_tw.httpx2` and `eas_tw.httpx` add the library's own base classes; nothing here imports either library.
+"""
+
+from eas_tw.http_transport.asynchronous import AsyncBody, BaseAsyncTransport
+from eas_tw.http_transport.blocking import BaseTransport, Body
+from eas_tw.http_transport.library import Library
+
+__all__ = ["AsyncBody", "BaseAsyncTransport", "BaseTransport", "Body", "Library"]

@@ -1,0 +1,181 @@
+"""The transport of programs with threads, on `eas_tw.blocking.PredictClient`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from eas_tw import ClientClosed, ConfigError, EasError
+from eas_tw.blocking import PredictClient, PredictException
+from eas_tw.http_transport.errors import connect_error, library_error, typed_cause
+from eas_tw.http_transport.requests import (
+    MAX_REQUEST_BYTES,
+    BodyCollector,
+    call_options,
+    check_size,
+    connect_timeout_s,
+    loaded_content,
+)
+from eas_tw.http_transport.settings import check_authorization
+from eas_tw.process_bound import ProcessBound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+
+    from eas_tw import ClientConfig
+    from eas_tw.blocking import Stream
+    from eas_tw.http_transport.library import Library
+
+
+class BaseTransport(ProcessBound):
+    """A transport for the blocking client of the library, whose requests go to one PAI-EAS service.
+
+    Several threads can use it at the same time. A forked child starts a client of its own.
+
+    The path and the query of a request's URL go below the service's path; its host has no meaning. The client starts
+    with the first request. A response of any status is returned, and its body is read while it arrives.
+
+    Timeouts of a request are used as by the asynchronous transport: `read` bounds the time to the response's head over
+    all attempts, and then the time between two pieces of the body; `connect` bounds the wait for the first list of
+    instances.
+
+    Args:
+        endpoint: The endpoint, as for `eas_tw.PredictClient`.
+        service_name: `service` or `group/service`.
+        custom_url: The complete URL for predictions, instead of endpoint and service.
+        token: The service's token; empty for none. It replaces the `Authorization` of requests.
+        endpoint_type: As for `eas_tw.PredictClient`; `None` for its default.
+        instances: The instances for `ENDPOINT_TYPE_FIXED`; `None` for none.
+        config: The settings; `None` for the defaults, with an `init_timeout_s` of 5 s. Language model servers usually
+            need `ClientConfig(auth="bearer")`.
+        reactor: A reactor that runs in another thread of the program; `None` for the reactor thread of eas_tw.
+        keep_authorization: Whether a request's own `Authorization` is sent to the service; only without `token`. If
+            `False`, it is removed.
+        idempotent: Whether a request may be sent to an instance after another instance may have received it; `None` for
+            `True` unless the method is PATCH.
+        max_request_bytes: The maximum size of a request's body, which is read into memory before it is sent.
+
+    Raises:
+        ConfigError: An argument is wrong.
+    """
+
+    _library: ClassVar[Library]
+
+    def __init__(  # noqa: PLR0913  the arguments of a client; all but three are keywords
+        self,
+        endpoint: str = "",
+        service_name: str = "",
+        custom_url: str = "",
+        *,
+        token: str = "",
+        endpoint_type: str | None = None,
+        instances: Iterable[Any] | None = None,
+        config: ClientConfig | None = None,
+        reactor: Any = None,
+        keep_authorization: bool = False,
+        idempotent: bool | None = None,
+        max_request_bytes: int = MAX_REQUEST_BYTES,
+    ) -> None:
+        check_authorization(token, keep_authorization=keep_authorization)
+        self._keep_authorization = keep_authorization
+        self._idempotent = idempotent
+        self._max_request_bytes = max_request_bytes
+        self._is_closed = False
+        try:
+            self._client = PredictClient(
+                endpoint,
+                service_name,
+                custom_url,
+                token=token,
+                endpoint_type=endpoint_type,
+                instances=instances,
+                config=config,
+                reactor=reactor,
+            )
+        except PredictException as error:
+            raise ConfigError(str(typed_cause(error))) from error
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__name__} of {self._client!r}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def client(self) -> PredictClient:
+        """The client of the transport, for its counters and for metrics."""
+        return self._client
+
+    def handle_request(self, request: Any) -> Any:
+        """Send a request, and return its response when the head has arrived (the library's interface).
+
+        Raises:
+            TransportError: There is no response: one of the library's exceptions, with the error of eas_tw as its
+                `__cause__`.
+            RuntimeError: Called in the reactor's own thread.
+        """
+        library = self._library
+        try:
+            content = self._content(request)
+            options = call_options(request, keep_authorization=self._keep_authorization)
+            self._wait_until_ready(connect_timeout_s(request))
+            stream = self._client.stream(content, idempotent=self._idempotent, **options)
+        except EasError as error:
+            raise library_error(library, error) from error
+        except PredictException as error:
+            cause = typed_cause(error)
+            raise library_error(library, cause) from cause
+        return library.response(stream, library.body(library, stream))
+
+    def close(self) -> None:
+        """Close the client: requests in flight may finish within `drain_timeout_s`, then all sockets are closed."""
+        self._is_closed = True
+        self._client.destroy()
+
+    def _content(self, request: Any) -> bytes:
+        content = loaded_content(self._library, request)
+        if content is None:
+            collector = BodyCollector(self._max_request_bytes)
+            for piece in request.stream:
+                collector.add(piece)
+            return collector.content()
+        check_size(len(content), self._max_request_bytes)
+        return content
+
+    def _wait_until_ready(self, timeout_s: float | None) -> None:
+        if self._is_closed:
+            raise ClientClosed("the transport is closed")
+        try:
+            self._client.wait_until_ready(timeout_s)
+        except PredictException as error:
+            cause = typed_cause(error)
+            raise connect_error(self._library, cause) from cause
+
+
+class Body:
+    """The body of a response, read while it arrives; a `SyncByteStream` of the library in its subclasses.
+
+    Args:
+        library: The library.
+        stream: The response.
+    """
+
+    def __init__(self, library: Library, stream: Stream) -> None:
+        self._library = library
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream.iter_raw()
+        except PredictException as error:
+            cause = typed_cause(error)
+            raise library_error(self._library, cause) from cause
+
+    def close(self) -> None:
+        """Close the stream, and its connection unless the body has ended."""
+        self._stream.close()

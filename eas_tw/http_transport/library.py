@@ -1,0 +1,31 @@
+"""What the transports use of an HTTP library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+
+@frozen
+class Library:
+    """An HTTP library whose transports this package implements.
+
+    Attributes:
+        module: The module `httpx2` or `httpx`, for its `Response` and its exceptions.
+        async_body: The subclass of `AsyncBody` that is an `AsyncByteStream` of the library.
+        body: The subclass of `Body` that is a `SyncByteStream` of the library.
+    """
+
+    module: Any
+    async_body: Any
+    body: Any
+
+    def response(self, stream: Any, body: Any) -> Any:
+        """Return the library's response for a stream of ours, and its body."""
+        return self.module.Response(
+            stream.status,
+            headers=list(stream.raw_headers),
+            stream=body,
+            extensions={"http_version": b"HTTP/1.1", "eas_instance": stream.instance},
+        )

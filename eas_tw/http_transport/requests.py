@@ -1,0 +1,113 @@
+"""The parts of a library's request that a call of a `PredictClient` takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from eas_tw import BodyError
+
+if TYPE_CHECKING:
+    from eas_tw.http_transport.library import Library
+
+MAX_REQUEST_BYTES = 64 * 2**20
+"""The default bound on the body of a request, which is held in memory."""
+
+_NO_LIMIT_S = 86_400.0
+"""Seconds for a timeout of `None`, which means no limit in httpx: our calls always have a deadline."""
+
+# The client sets these, or they belong to the connection (RFC 9110 §7.6.1), which is the client's.
+_NOT_FORWARDED = frozenset(
+    {
+        "connection", "content-length", "content-md5", "date", "expect", "host", "keep-alive", "proxy-authorization",
+        "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+
+
+def call_options(request: Any, *, keep_authorization: bool) -> dict[str, Any]:
+    """Return the arguments of `PredictClient.stream` for a request, except its body.
+
+    The host of the URL names nothing: the path and the query go below the path of the service.
+
+    Args:
+        request: The request of the library.
+        keep_authorization: Whether the request's `Authorization` is sent, instead of the client's.
+    """
+    path, _, query = request.url.raw_path.decode("ascii").partition("?")
+    headers = _headers(request, keep_authorization=keep_authorization)
+    options: dict[str, Any] = {
+        "method": request.method,
+        "path": "" if path == "/" else path,
+        "query": query or None,
+        "headers": headers,
+        "any_status": True,
+    }
+    timeout = request.extensions.get("timeout")
+    if timeout is not None and "read" in timeout:
+        read_s = timeout["read"]
+        options["timeout_s"] = options["idle_timeout_s"] = _NO_LIMIT_S if read_s is None else read_s
+    return options
+
+
+def connect_timeout_s(request: Any) -> float | None:
+    """Return the request's connect timeout in seconds; `None` for no limit."""
+    timeout_s: float | None = (request.extensions.get("timeout") or {}).get("connect")
+    return timeout_s
+
+
+def loaded_content(library: Library, request: Any) -> bytes | None:
+    """Return the body of a request that has it in memory; `None` for one that is read piece by piece."""
+    try:
+        content: bytes = request.content
+    except library.module.RequestNotRead:
+        return None
+    return content
+
+
+class BodyCollector:
+    """Collects a streamed request body, up to a limit.
+
+    The body is collected because the signature covers it, and because a failover sends it again.
+
+    Args:
+        max_bytes: The limit.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def add(self, piece: bytes) -> None:
+        """Add a piece.
+
+        Raises:
+            BodyError: The body is larger than the limit.
+        """
+        self._size += len(piece)
+        check_size(self._size, self._max_bytes)
+        self._pieces.append(piece)
+
+    def content(self) -> bytes:
+        """Return the whole body."""
+        return b"".join(self._pieces)
+
+
+def check_size(size: int, max_bytes: int) -> None:
+    """Raise `BodyError` if a request body of `size` bytes is larger than `max_bytes`."""
+    if size > max_bytes:
+        raise BodyError(
+            f"the request's body is larger than {max_bytes} bytes, and is held in memory: raise max_request_bytes"
+        )
+
+
+def _headers(request: Any, *, keep_authorization: bool) -> dict[str, str]:
+    """Convert header fields to the client's form: repeated fields are joined (RFC 9110 §5.3, RFC 9113 §8.2.3)."""
+    found: dict[str, str] = {}
+    # A header that is meant for the client and not for the service is to be taken out here.
+    for raw_name, raw_value in request.headers.raw:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if name in _NOT_FORWARDED or (name == "authorization" and not keep_authorization):
+            continue
+        found[name] = value if name not in found else f"{found[name]}{'; ' if name == 'cookie' else ', '}{value}"
+    return found

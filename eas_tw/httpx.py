@@ -1,0 +1,44 @@
+"""Transports for httpx (extra `httpx`): its clients, and programs on them, call a PAI-EAS service.
+
+    transport = AsyncTransport(endpoint, service, token=token, endpoint_type=ENDPOINT_TYPE_DIRECT)
+    http = httpx.AsyncClient(transport=transport)
+    response = await http.get("http://eas/v1/models")
+
+The transport does discovery, balancing, failover and authentication; the URL's host has no meaning.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+try:
+    import httpx
+except ImportError as error:
+    raise ImportError("eas_tw.httpx needs httpx: pip install 'eas-tw[httpx]'") from error
+
+from eas_tw.http_transport import AsyncBody, BaseAsyncTransport, BaseTransport, Body, Library
+
+__all__ = ["AsyncTransport", "Transport"]
+
+
+class _AsyncBody(AsyncBody, httpx.AsyncByteStream):
+    """The body of an asynchronous response."""
+
+
+class _Body(Body, httpx.SyncByteStream):
+    """The body of a blocking response."""
+
+
+_LIBRARY = Library(httpx, _AsyncBody, _Body)
+
+
+class AsyncTransport(BaseAsyncTransport, httpx.AsyncBaseTransport):  # noqa: D101  that of the base class
+    __doc__ = BaseAsyncTransport.__doc__
+
+    _library: ClassVar[Library] = _LIBRARY
+
+
+class Transport(BaseTransport, httpx.BaseTransport):  # noqa: D101  that of the base class
+    __doc__ = BaseTransport.__doc__
+
+    _library: ClassVar[Library] = _LIBRARY
