@@ -121,15 +121,13 @@ class Stream:
             for event in parser.feed(piece):
                 yield event
 
-    async def iter_raw(self) -> AsyncIterator[bytes]:
+    def iter_raw(self) -> AsyncIterator[bytes]:
         """Iterate over the bytes as they arrive, not decompressed, for programs that pass a response on.
 
         Raises:
             StreamBroken: The stream broke.
         """
-        wait, body = self._wait, self._body
-        while piece := await (body.read_piece() if wait is None else wait(body.read_piece())):
-            yield piece
+        return _RawPieces(self._body, self._wait)
 
     def next_piece(self) -> Deferred[bytes]:
         """Read the next piece without a coroutine.
@@ -140,9 +138,15 @@ class Stream:
         """
         return self._body.read_piece()
 
-    def close(self) -> None:
-        """Close the stream, and its connection unless the body has ended. Closing again does nothing."""
-        self._body.close()
+    def close(self, *, grace_s: float = 0.0) -> None:
+        """Close the stream, and its connection unless the body has ended. Closing again does nothing.
+
+        Args:
+            grace_s: The time in seconds in which the body may still end, if all its bytes have been read. A server may
+                send the end of a chunked body after its last piece; without the time, a reader that stops at that
+                piece closes a connection that could be used again.
+        """
+        self._body.close(grace_s)
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         wait, body = self._wait, self._body
@@ -164,6 +168,26 @@ class Stream:
                 yield piece
             if not piece:
                 return
+
+
+class _RawPieces:
+    """The iterator of `Stream.iter_raw`; not a generator, whose finalizer would run as a task of its own in asyncio."""
+
+    __slots__ = ("_body", "_wait")
+
+    def __init__(self, body: ResponseStream, wait: Wait | None) -> None:
+        self._body = body
+        self._wait = wait
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        reading = self._body.read_piece()
+        piece: bytes = await (reading if self._wait is None else self._wait(reading))
+        if not piece:
+            raise StopAsyncIteration
+        return piece
 
 
 class OpeningStream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from eas_tw import BodyError, EasError, LineSplitter, ServerSentEventParser, body_decompressor
@@ -107,9 +108,14 @@ class Stream:
         for piece in self:
             yield from self._checked(parser.feed(piece))
 
-    def close(self) -> None:
-        """Stop reading; the connection is closed unless the body has ended. Closing twice is fine."""
-        self._run(self._stream.close)
+    def close(self, *, grace_s: float = 0.0) -> None:
+        """Stop reading; the connection is closed unless the body has ended. Closing twice is fine.
+
+        Args:
+            grace_s: The time in seconds in which the body may still end, as for `eas_tw.Stream.close`. The method does
+                not wait for it.
+        """
+        self._run(partial(self._stream.close, grace_s=grace_s))
 
     def _next_piece(self) -> bytes:
         def read() -> Deferred[bytes]:

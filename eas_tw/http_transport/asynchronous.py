@@ -16,6 +16,7 @@ from eas_tw.http_transport.requests import (
     call_options,
     check_size,
     connect_timeout_s,
+    grace_s,
     loaded_content,
 )
 from eas_tw.http_transport.settings import check_authorization
@@ -214,19 +215,21 @@ class AsyncBody:
         self._library = library
         self._stream = stream
         self._pieces = stream.iter_raw()
+        self._last = b""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
         try:
-            return await anext(self._pieces)
+            piece = self._last = await anext(self._pieces)
         except EasError as error:
             raise library_error(self._library, error) from error
+        return piece
 
     async def aclose(self) -> None:
         """Close the stream, and its connection unless the body has ended."""
-        self._stream.close()
+        self._stream.close(grace_s=grace_s(self._last))
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:

@@ -13,6 +13,7 @@ from eas_tw.http_transport.requests import (
     call_options,
     check_size,
     connect_timeout_s,
+    grace_s,
     loaded_content,
 )
 from eas_tw.http_transport.settings import check_authorization
@@ -168,14 +169,17 @@ class Body:
     def __init__(self, library: Library, stream: Stream) -> None:
         self._library = library
         self._stream = stream
+        self._last = b""
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._stream.iter_raw()
+            for piece in self._stream.iter_raw():
+                self._last = piece
+                yield piece
         except PredictException as error:
             cause = typed_cause(error)
             raise library_error(self._library, cause) from cause
 
     def close(self) -> None:
         """Close the stream, and its connection unless the body has ended."""
-        self._stream.close()
+        self._stream.close(grace_s=grace_s(self._last))

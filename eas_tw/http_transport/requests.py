@@ -24,6 +24,20 @@ _NOT_FORWARDED = frozenset(
 )  # fmt: skip
 
 
+_LAST_EVENT = b"data: [DONE]"
+_GRACE_S = 0.1
+"""The seconds that an instance has for the end of its body after the last event; the end usually comes with it."""
+
+
+def grace_s(last_piece: bytes) -> float:
+    """Return the seconds in which the body may end after its reader has stopped at a piece.
+
+    `openai` closes a stream at the event `[DONE]`, without reading the end of the chunked body, which many servers send
+    in a segment of its own. The connection could not be used again.
+    """
+    return _GRACE_S if last_piece.endswith((_LAST_EVENT + b"\n\n", _LAST_EVENT + b"\r\n\r\n")) else 0.0
+
+
 def call_options(request: Any, *, keep_authorization: bool) -> dict[str, Any]:
     """Return the arguments of `PredictClient.stream` for a request, except its body.
 

@@ -99,6 +99,7 @@ class ResponseStream:
         self._heard_at = reactor.seconds()
         self._idle_timer: IDelayedCall | None = None
         self._total_timer: IDelayedCall | None = None
+        self._grace_timer: IDelayedCall | None = None
 
     # -- reports of the source
 
@@ -122,6 +123,9 @@ class ResponseStream:
             return
         self._heard_at = self._reactor.seconds()
         self.received_bytes += len(piece)
+        if self._grace_timer is not None:
+            self.close()  # the body goes on
+            return
         reader = self._reader
         if reader is not None:
             self._reader = None
@@ -174,10 +178,14 @@ class ResponseStream:
             done.callback(b"")
         return done
 
-    def close(self) -> None:
-        """Stop reading; the connection is closed unless the body has ended."""
+    def close(self, grace_s: float = 0.0) -> None:
+        """Stop reading; the connection is closed unless the body ends within `grace_s` seconds without another byte."""
+        has_unread = bool(self._pieces)
         self._pieces.clear()
         self._unread = 0
+        if grace_s > 0 and not has_unread and self.outcome is None and self._grace_timer is None:
+            self._grace_timer = self._reactor.callLater(grace_s, self.close)
+            return
         self.fail_by(AttemptStatus.CANCELLED, "the stream was closed")
 
     def fail_by(self, attempt_status: AttemptStatus, detail: str) -> None:
@@ -222,10 +230,10 @@ class ResponseStream:
         if self._is_paused:
             self._resume()
         self._source = None
-        for timer in (self._idle_timer, self._total_timer):
+        for timer in (self._idle_timer, self._total_timer, self._grace_timer):
             if timer is not None and timer.active():
                 timer.cancel()
-        self._idle_timer = self._total_timer = None
+        self._idle_timer = self._total_timer = self._grace_timer = None
         try:
             self._error = self._on_end(self, outcome)
         except BaseException:  # noqa: BLE001  the reader must get the end, even if a listener raises

@@ -46,6 +46,7 @@ _ANSWERS: dict[str, Callable[[ProcessorRequest], Any]] = {
     "gzip": lambda _: Response(200, gzip.compress(TEXT), "text/plain", _GZIP),
     "gzip-error": lambda _: Response(418, gzip.compress(TEXT), "text/plain", _GZIP),
     "gzip-pieces": compressed_pieces,
+    "chat": lambda _: StreamResponse(iter([b"data: {}\n\n", b"data: [DONE]\n\n", Later(0.02, b"")])),
     "stalls": lambda _: StreamResponse(iter([b"first", Later(3600, b"never")])),
     "never": lambda _: Later(3600, b""),
     "large": lambda _: StreamResponse(b"x" * 65_536 for _ in range(LARGE // 65_536)),

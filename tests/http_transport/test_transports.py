@@ -248,6 +248,30 @@ def test_leaving_early_and_cancelling_close_the_connection(kit: Kit, served: Ser
         until(lambda: opened(served) == 0)
 
 
+def test_a_reader_that_stops_at_the_last_event_keeps_the_connection(kit: Kit, served: Served) -> None:
+    """As `openai` does; the end of the body comes 20 ms later here."""
+
+    async def main() -> None:
+        async with kit.client(served) as http:
+            for _ in range(4):
+                async with http.stream("GET", "chat") as response:
+                    async for piece in response.aiter_raw():
+                        if piece.endswith(b"data: [DONE]\n\n"):
+                            break
+                await asyncio.sleep(0.05)
+            assert not http._transport.client.counters.streams_broken
+            assert opened(served) == 2
+
+    asyncio.run(main())
+    with kit.blocking(served) as http:
+        with http.stream("GET", "chat") as response:
+            for piece in response.iter_raw():
+                if piece.endswith(b"data: [DONE]\n\n"):
+                    break
+        until(lambda: http._transport.client.counters.answered == 1)
+        assert not http._transport.client.counters.streams_broken
+
+
 def test_a_reader_that_is_slow_holds_the_instance_up(kit: Kit, served: Served) -> None:
     async def main() -> None:
         async with kit.client(served, config=ClientConfig(stream_buffer_bytes=1000)) as http:

@@ -90,6 +90,30 @@ def test_a_response_can_be_passed_on_as_it_was_received() -> None:
     harness.assert_clean()
 
 
+@pytest.mark.parametrize("then", ["end", "more", "nothing", "unread"])
+def test_a_closed_stream_may_end_within_a_grace_period(then: str) -> None:
+    """Then its connection is used again; it is closed if more comes, if nothing comes, and if bytes are unread."""
+    harness = Harness(1)
+    stream, wire = opened(harness)
+    says(wire, chunk(b"last"))
+    if then != "unread":
+        assert read(stream).value == b"last"
+    stream.close(grace_s=0.1)
+    if then == "end":
+        says(wire, END)
+    elif then == "more":
+        says(wire, chunk(b"more"))
+    elif then == "nothing":
+        harness.reactor.advance(0.11)
+    broken = {} if then == "end" else {"cancelled": 1}
+    assert dict(harness.client.counters.streams_broken) == broken
+    if then == "end":
+        again = harness.call()
+        says(wire, response())
+        assert str(again.value) == "ok"
+    harness.assert_clean()
+
+
 def test_the_block_closes_what_is_not_read() -> None:
     harness = Harness()
 
