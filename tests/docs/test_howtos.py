@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.docs.relaying import check, model, relay
 from tests.docs.test_examples import run
 from tests.simulator.serving import Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +42,9 @@ def test_the_asyncio_example_adds_up(served: Served) -> None:
     """Twenty tasks, one instance dead."""
     ended = run("asyncio_client.py", served.ready["url"], "scorecard_pmml_example")
     assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", "190\n")
+
+
+def test_the_relay_with_twisted(tmp_path: Path) -> None:
+    """It passes answers on as they come, and a browser that goes away ends the instance's stream."""
+    with model(tmp_path) as served, relay("relay_twisted.py", served.ready["url"], "llm", "0") as port:
+        check(port, served)
