@@ -82,6 +82,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.verbose:
         _log_to_stderr()
     ended: list[Any] = []
+    interrupted: list[bool] = []
+    # The shutdown closes the connections, which would end the command with an error of theirs.
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: interrupted.append(not ended))
 
     def begin(_: object) -> Deferred[None]:
         running = Deferred.fromCoroutine(options.run(reactor, given, options, prepared))
@@ -89,7 +92,7 @@ def _run(options: argparse.Namespace) -> int:
 
     with contextlib.suppress(SystemExit):  # `react` exits with 0 or 1; this command has more exit codes
         task.react(begin, (), reactor)
-    if not ended:
+    if not ended or any(interrupted):
         return INTERRUPTED
     error = getattr(ended[0], "value", None)
     if error is None:

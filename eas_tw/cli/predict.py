@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import BodyError, ConfigError, TFRequest
+from eas_tw.cli import streaming
 
 if TYPE_CHECKING:
     import argparse
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", choices=("pretty", "raw", "json"), default="pretty", help="raw: the bytes of the response"
     )
+    streaming.add_arguments(parser)
 
 
 def add_request_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +40,7 @@ def add_request_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("body", nargs="?", metavar="BODY", help="the text of the body, such as JSON; - for stdin")
     add("--file", type=Path, metavar="PATH", help="send the bytes of this file")
-    add("--json", action="store_true", help="check that the body is JSON before it is sent")
+    add("--json", action="store_true", help="check that the body is JSON, and send it as application/json")
     add(
         "--tensor",
         action="append",
@@ -84,7 +86,11 @@ def prepare(options: argparse.Namespace) -> Any:
 
 async def run(reactor: Any, given: Given, options: argparse.Namespace, request: Any) -> None:
     """Call the service, and print the response."""
+    streaming.check(options)
     async with given.make_client(reactor) as client:
+        if streaming.is_wanted(options):
+            await streaming.run(reactor, client, options, request, **details(options))
+            return
         response = await client.predict(request, **details(options))
         instances = [instance.address for instance in client.instances]
     _show(response, options.output, instances)
@@ -92,7 +98,10 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, request: 
 
 def details(options: argparse.Namespace) -> dict[str, Any]:
     """Return the keyword arguments of `predict` for the flags."""
-    return {"path": options.path, "query": options.query, "headers": dict(map(_header, options.header))}
+    headers = dict(map(_header, options.header))
+    if options.json and "content-type" not in map(str.lower, headers):
+        headers["Content-Type"] = "application/json"
+    return {"path": options.path, "query": options.query, "headers": headers}
 
 
 def _body(options: argparse.Namespace) -> bytes:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SERVICES = ("echo", "ranker", "scorecard_pmml_example", "mnist_saved_model_example")
+SERVICES = ("echo", "ranker", "scorecard_pmml_example", "mnist_saved_model_example", "chat")
 CONSOLES: dict[str, list[Block]] = {}
 for block in blocks() if EXAMPLES.is_dir() else ():
     if block.language == "console":
