@@ -38,7 +38,6 @@ RETIRED: dict[str, tuple[str, ...]] = {
     r"\b[Cc]hances?\b": (),
     # the simulator
     r"\b[Ll]ies?\b|\bLIES\b|\bLies\b": (
-        "docs/design/decisions.md",  # of numbers
         "simulator/control_plane.py",  # the name of a random stream: another one would change every seed
         "simulator/expectations.py",  # of numbers
         "tests/net/test_disk_copy.py",  # of a file

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import re
+import tomllib
 from email.utils import parsedate_to_datetime
 from importlib import import_module
 
@@ -62,6 +63,44 @@ def test_every_module_of_the_architecture_is_there() -> None:
         for name in re.findall(r"\b\w+\.py\b", line):
             home = folder if indent > len("  ") else "eas_tw"
             assert (ROOT / home / name).is_file(), f"{home}/{name}"
+
+
+METHODS = {
+    "Attempt": "eas_tw.net.attempt",
+    "Call": "eas_tw.net.call",
+    "ClientConnection": "eas_tw.net.http1",
+    "Cluster": "eas_tw.policy.cluster",
+    "DirectFetcher": "eas_tw.net.fetch",
+    "Flusher": "eas_tw.net.flush",
+    "Poller": "eas_tw.net.discovery",
+    "Pool": "eas_tw.net.pool",
+    "Pools": "eas_tw.net.upstream",
+    "PredictClient": "eas_tw.client",
+    "Reader": "eas_tw.net.call",
+    "RequestBuilder": "eas_tw.request_builder",
+    "RetryPolicy": "eas_tw.policy.retry",
+    "Upstream": "eas_tw.net.upstream",
+    "UpstreamsSource": "eas_tw.net.discovery",
+}
+
+
+def test_every_method_of_the_sequence_diagrams_exists() -> None:
+    _, *diagrams = shown("docs/design/architecture.md", "text")
+    named = re.findall(r"\b([A-Z]\w+)\.(\w+)", "\n".join(diagrams))
+    assert {name for name, _ in named} == set(METHODS)
+    for name, method in named:
+        assert callable(getattr(getattr(import_module(METHODS[name]), name), method)), f"{name}.{method}"
+
+
+def test_the_layers_of_the_picture_are_those_that_import_linter_checks() -> None:
+    picture, *_ = shown("docs/design/architecture.md", "text")
+    below = picture.partition("public API: eas_tw.__all__")[2]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    (layers,) = (each["layers"] for each in project if each["name"].startswith("the layers of eas_tw:"))
+    checked = [name for layer in layers for name in re.findall(r"eas_tw\.(\w+)", layer)]
+    at = [re.search(rf"^[ ]+(?:\w+ +)?{name}\b", below, re.MULTILINE) for name in checked]
+    assert None not in at
+    assert [match.end() for match in at if match] == sorted(match.end() for match in at if match)
 
 
 def test_every_endpoint_type_is_described() -> None:

@@ -165,7 +165,7 @@ def test_the_users_code_fails_with_500(stage: Stage, sdk: Any, attempts: int) ->
 
 @BOTH
 @pytest.mark.parametrize("code", [408, 429])
-def test_limits_are_told_at_once(stage: Stage, sdk: Any, code: int) -> None:
+def test_exceeded_limits_fail_at_once(stage: Stage, sdk: Any, code: int) -> None:
     """The instance's time limit and its rate limit: one attempt."""
     caller = stage.met(sdk)
     caller.service.fault("http_status", code=code)
@@ -248,7 +248,7 @@ def test_a_rolling_upgrade(stage: Stage, sdk: Any) -> None:
 
 
 @BOTH
-def test_the_gateway_finds_nobody_alive(stage: Stage, sdk: Any) -> None:
+def test_the_gateway_reaches_no_instance(stage: Stage, sdk: Any) -> None:
     """Its 502 is told; its answers are, while instances live."""
     caller = stage.caller(sdk, kind="DEFAULT")
     assert caller.told() == b"hello"
@@ -274,7 +274,7 @@ def test_discovery_that_fails_changes_nothing(stage: Stage, sdk: Any) -> None:
         assert caller.used(0) == caller.used(1) == 10
 
 
-def test_discovery_says_nobody(stage: Stage) -> None:
+def test_discovery_returns_an_empty_list(stage: Stage) -> None:
     """200 and an empty list. A bug of the official SDK: it believes it, and every call fails while instances live."""
     theirs, ours = stage.met(OFFICIAL), stage.met(OURS)
     ours.told_by_discovery("empty_list", polls=2)
@@ -296,7 +296,7 @@ def test_bad_rows_among_good_ones(stage: Stage, sdk: Any, learns: bool) -> None:
     assert (caller.used(2) > 0) is learns
 
 
-def test_discovery_falls_silent_once(stage: Stage) -> None:
+def test_discovery_does_not_respond_once(stage: Stage) -> None:
     """A bug of the official SDK: it has no timeout for discovery, and one silent reply ends its polling for good.
 
     Another client of the official SDK, which nothing happened to, tells how long for good is: two more polls.
@@ -314,7 +314,7 @@ def test_discovery_falls_silent_once(stage: Stage) -> None:
     assert (theirs.used(2), ours.used(2) > 0) == (0, True)
 
 
-def test_discovery_gives_everybody_weight_zero(stage: Stage) -> None:
+def test_discovery_gives_every_instance_weight_zero(stage: Stage) -> None:
     """A bug of the official SDK: calls fail for want of a backend. Ours keeps the list it had."""
     theirs, ours = stage.met(OFFICIAL), stage.met(OURS)
     ours.told_by_discovery("zero_weights", polls=2)
