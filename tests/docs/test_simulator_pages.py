@@ -78,8 +78,8 @@ def test_every_command_and_operation_of_the_admin_page_is_one(world: World) -> N
 
 def test_every_verb_and_every_metric_is_described() -> None:
     """By name, and no other."""
-    assert set(rows(page("scenarios.md"), "What can happen")) == set(VERBS)
-    assert set(rows(page("scenarios.md"), "What can be expected")) == set(METRICS)
+    assert set(rows(page("scenarios.md"), "Steps")) == set(VERBS)
+    assert set(rows(page("scenarios.md"), "Expectations")) == set(METRICS)
 
 
 def test_the_pages_story_keeps_its_promises() -> None:
