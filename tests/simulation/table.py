@@ -1,7 +1,4 @@
-"""The planted bugs as the documentation's table, each looked for anew: `python -m tests.simulation.table`.
-
-Writes docs/simulation/planted.md.
-"""
+"""Search each planted bug, and write docs/simulation/planted.md: `python -m tests.simulation.table`."""
 
 from __future__ import annotations
 
@@ -16,15 +13,16 @@ from tests.simulation.planted.search import PAGE, Found, search
 _TAIL = """
 ## Left to unit tests
 
-Bugs that no world is the place for, each with the reason and the test that finds it.
+Bugs that the simulation does not look for, each with the reason and the test that finds it.
 
 | bug | why | test |
 |---|---|---|
 """
 _HEAD = """# Planted bugs
 
-{count} patches to the client, each of the kind that people make (`tests/simulation/planted`).
-A test plants them one by one and fails unless each is found within its number of seeds, by a checker that is named.
+{count} patches that add a realistic bug to the client (`tests/simulation/planted`).
+For each, a test runs the simulation with the patch, and fails unless one of the listed checkers reports a violation within the number of
+seeds.
 
 | planted | profile | seeds allowed | by checkers | found at |
 |---|---|---|---|---|
@@ -32,13 +30,13 @@ A test plants them one by one and fails unless each is found within its number o
 
 
 def row(name: str, found: Found | None) -> str:
-    """Its line in the table."""
+    """Return the table's row of a planted bug."""
     bug, title = BUGS[name], name.replace("_", " ")
     return f"| {title} | `{bug.profile}` | {bug.seeds} | {', '.join(bug.checkers)} | {found or '–'} |"
 
 
 def elsewhere() -> str:
-    """What is below the table."""
+    """Return the part of the page below the table."""
     return _TAIL + "".join(f"| {each.bug} | {each.why} | `{each.test}` |\n" for each in ELSEWHERE)
 
 

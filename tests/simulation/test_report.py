@@ -65,7 +65,7 @@ def test_of_the_faults_those_are_told_that_have_begun(monkeypatch: pytest.Monkey
 
 def test_calls_that_a_violation_names_are_told_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Though they went well; the others are counted."""
-    BUGS["body_of_the_last_answer_stays"].plant(monkeypatch.setattr)
+    BUGS["body_of_the_previous_response_kept"].plant(monkeypatch.setattr)
     result = World(RunPlan(3, chaos_s=10.0)).run()
     log = tail(result)
     name = result.violations[0].says.split()[1]

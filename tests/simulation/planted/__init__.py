@@ -1,6 +1,6 @@
-"""Bugs, planted in the client at run time: small changes of the kind that people make.
+"""Bugs that tests patch into the client: small, realistic mistakes.
 
-Each says in which profile it is looked for, within how many seeds it must be found, and by which checkers.
+Each has the profile in which it must be found, the number of seeds, and the checkers that may report it.
 """
 
 from tests.simulation.planted import (  # noqa: F401  plant

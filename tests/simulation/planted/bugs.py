@@ -1,4 +1,4 @@
-"""What a planted bug is."""
+"""The registry of planted bugs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ BUGS: dict[str, Bug] = {}
 
 
 def bug(checkers: str, profile: str = "chaos", seeds: int = 10) -> Callable[[Callable[[Patch], None]], None]:
-    """A planted bug, and what has to find it.
+    """Register a planted bug under the name of the decorated function.
 
     Args:
-        checkers: Names, with spaces between them.
-        profile: Where it is looked for.
-        seeds: Within how many it must be found.
+        checkers: Names of the checkers that may report it, separated by spaces.
+        profile: The profile of the runs.
+        seeds: The number of seeds, from 0, one of which must find it.
     """
     found = tuple(checkers.split())
 

@@ -31,7 +31,7 @@ def each_attempt_gets_the_whole_deadline(patch: Patch) -> None:
 
 
 @bug("call-ends-once hedge-rules")
-def deadline_in_half_the_time(patch: Patch) -> None:
+def deadline_halved(patch: Patch) -> None:
     start = Call.start
 
     def hurry(self: Call, preparing: Any = None) -> Any:
@@ -42,7 +42,7 @@ def deadline_in_half_the_time(patch: Patch) -> None:
 
 
 @bug("attempts-within-limit nothing-left cancelled-is-over", seeds=20)
-def cancelled_call_goes_on(patch: Patch) -> None:
+def cancelled_call_continues(patch: Patch) -> None:
     def cancelled(self: Call, _: Any) -> None:
         self._context.in_flight.clear(self, self._timeout_s)
 
@@ -81,7 +81,7 @@ def refused_connect_not_retried(patch: Patch) -> None:
 
 
 @bug("failure-explained")
-def stale_connection_is_the_callers_problem(patch: Patch) -> None:
+def stale_connection_not_retried(patch: Patch) -> None:
     is_retried = RetryPolicy._is_retried
     patch(
         RetryPolicy,

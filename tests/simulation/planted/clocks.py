@@ -1,4 +1,4 @@
-"""Bugs of clients that count elapsed time, on a reactor whose clock is set."""
+"""Bugs of timers by elapsed time, on a reactor whose clock is set."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tests.simulation.planted.bugs import Patch, bug
 
 
 @bug("last-good-list call-ends-once failure-explained nothing-left hedge-rules", seeds=100)
-def timers_come_early_when_the_clock_is_set_ahead(patch: Patch) -> None:
-    """What the reactor calls is due, whatever the time is."""
+def timers_fire_early_when_the_clock_is_set_ahead(patch: Patch) -> None:
+    """A timer runs when the reactor calls it, without a check of the elapsed time."""
 
     def fire(self: Any) -> None:
         del self._pending[self]
@@ -20,6 +20,6 @@ def timers_come_early_when_the_clock_is_set_ahead(patch: Patch) -> None:
 
 
 @bug("idle-timeout last-good-list call-ends-once attempt-timeout closed-is-gone", seeds=100)
-def clock_set_back_is_not_noticed(patch: Patch) -> None:
-    """Every timer is as late as the clock was set back."""
+def clock_set_back_not_detected(patch: Patch) -> None:
+    """Every timer is late by the size of the step."""
     patch(MonotonicReactor, "realign", lambda self: None)

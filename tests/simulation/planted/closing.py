@@ -1,4 +1,4 @@
-"""Bugs of connections at the ends of their lives: idle ones, forgotten ones, and what is left when a client closes."""
+"""Bugs of idle and closing connections, and of closing clients."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def idle_timer_is_not_armed_again(patch: Patch) -> None:
 
 @bug("idle-bytes", seeds=100)
 def idle_bytes_ignored(patch: Patch) -> None:
-    """They are read, and the connection is kept."""
+    """The bytes are discarded, and the connection is kept."""
     received = ClientConnection.dataReceived
 
     def ignore(self: ClientConnection, data: bytes) -> None:
@@ -41,7 +41,7 @@ def idle_bytes_ignored(patch: Patch) -> None:
 
 @bug("response-matches-request", seeds=100)
 def body_without_length_ends_at_a_reset(patch: Patch) -> None:
-    """Not at an orderly close only."""
+    """A reset ends such a body, as an orderly close does."""
     lost = ClientConnection.connectionLost
 
     def take(self: ClientConnection, reason: Any) -> None:

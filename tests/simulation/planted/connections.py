@@ -34,7 +34,7 @@ def dead_connection_kept(patch: Patch) -> None:
 
 
 @bug("connection-use nothing-left", "overload", 4)
-def busy_connection_given_again(patch: Patch) -> None:
+def busy_connection_reused(patch: Patch) -> None:
     submit = Pool.submit
 
     def shared(self: Pool, call: Any, *, fresh: bool) -> None:
@@ -52,7 +52,7 @@ def pool_without_limit(patch: Patch) -> None:
 
 
 @bug("failure-explained exact-shares")
-def waiting_calls_forgotten_when_a_dial_fails(patch: Patch) -> None:
+def queued_calls_dropped_when_a_connect_fails(patch: Patch) -> None:
     def dial_failed(self: Pool, dial: Any, outcome: Outcome) -> None:
         self._dials.pop(dial, None)
         self._report_if_gone()
@@ -61,7 +61,7 @@ def waiting_calls_forgotten_when_a_dial_fails(patch: Patch) -> None:
 
 
 @bug("response-matches-request failure-explained", seeds=100)
-def cut_body_taken_for_whole(patch: Patch) -> None:
+def truncated_body_accepted(patch: Patch) -> None:
     lost = ClientConnection.connectionLost
 
     def take(self: ClientConnection, reason: Any) -> None:
@@ -74,7 +74,7 @@ def cut_body_taken_for_whole(patch: Patch) -> None:
 
 
 @bug("response-matches-request", "calm", 2)
-def body_of_the_last_answer_stays(patch: Patch) -> None:
+def body_of_the_previous_response_kept(patch: Patch) -> None:
     begin = ClientConnection.on_message_begin
 
     def keep(self: ClientConnection) -> None:

@@ -29,7 +29,7 @@ def bad_reply_empties_the_list(patch: Patch) -> None:
 
 
 def _lenient(patch: Patch, reason: instances.RejectReason, instead: Callable[[Snapshot | None], Snapshot]) -> None:
-    """Take a reply that is refused for this reason for a list, made of the last good one."""
+    """Replace a reply that is rejected for `reason` by a list made from the last good one."""
     read = UpstreamsSource.read
 
     async def lenient(self: UpstreamsSource) -> Snapshot:
@@ -57,7 +57,7 @@ def empty_list_accepted(patch: Patch) -> None:
 
 @bug("last-good-list failure-explained exact-shares recovers-after-heal", "discovery")
 def zero_weights_accepted(patch: Patch) -> None:
-    """As equal ones."""
+    """The instances get equal weights."""
 
     def equal(good: Snapshot | None) -> Snapshot:
         return snapshot(*(one._replace(weight=1) for one in good.instances)) if good else snapshot()
@@ -77,7 +77,7 @@ def polling_ends_at_the_first_bad_reply(patch: Patch) -> None:
 
 
 @bug("last-good-list", "calm", 2)
-def polling_with_the_traffic(patch: Patch) -> None:
+def polls_triggered_by_calls(patch: Patch) -> None:
     predict = PredictClient.predict
 
     def poll_too(self: PredictClient, *given: Any, **named: Any) -> Any:
@@ -90,7 +90,7 @@ def polling_with_the_traffic(patch: Patch) -> None:
 
 
 @bug("last-good-list recovers-after-heal", "discovery", 20)
-def only_the_first_good_list_counts(patch: Patch) -> None:
+def later_lists_ignored(patch: Patch) -> None:
     accept = Poller._accept
     patch(Poller, "_accept", lambda self, snapshot: None if self._good_at else accept(self, snapshot))
 
@@ -104,8 +104,8 @@ def poll_timer_left_at_close(patch: Patch) -> None:
 
 
 @bug("nothing-left")
-def error_nobody_takes(patch: Patch) -> None:
-    """A Deferred that fails while nobody listens."""
+def unhandled_error_in_a_deferred(patch: Patch) -> None:
+    """A Deferred without an errback fails."""
     attempt_ended = Call._attempt_ended
 
     def ended(self: Call, attempt: Any, outcome: Outcome) -> None:

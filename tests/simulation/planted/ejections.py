@@ -1,4 +1,4 @@
-"""Bugs of ejection: who is left out, why, for how long. One for each sentence of the reference page."""
+"""Bugs of ejection: which instances, why, for how long. One for each rule of the reference page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.simulation.planted.bugs import Patch, bug
 
 @bug("ejection-forgotten ejected-at-once", "discovery", 60)
 def ejection_survives_leaving_the_list(patch: Patch) -> None:
-    """Whoever joins again, perhaps another one on its address, is still left out."""
+    """An instance that joins again, perhaps another one on the same address, is still ejected."""
 
     def keep(self: Health, keys: Any) -> Any:
         self._fleet = dict.fromkeys(keys)
@@ -37,8 +37,8 @@ def ejection_does_not_double(patch: Patch) -> None:
 
 
 @bug("ejected-at-once")
-def failed_connects_count_like_others(patch: Patch) -> None:
-    """One refused connect is one failure of five."""
+def failed_connect_does_not_eject_at_once(patch: Patch) -> None:
+    """A failed connect counts as one of `eject_after` failures."""
     patch(health, "CONNECT_FAILURES", frozenset())
 
 
@@ -66,17 +66,17 @@ def one_failure_ejects(patch: Patch) -> None:
 
 
 @bug("ejection-reason", seeds=100)
-def full_queue_speaks_against(patch: Patch) -> None:
-    """Of an instance that answers 450: it is the one that works most."""
+def full_queue_counts_as_a_failure(patch: Patch) -> None:
+    """450 and 429 count as failures of the instance."""
     against = health.speaks_against
     patch(health, "speaks_against", lambda outcome: outcome.status in (429, 450) or against(outcome))
 
 
 @bug("ejection-reason", seeds=100)
-def stale_connection_speaks_against(patch: Patch) -> None:
+def stale_connection_counts_as_a_failure(patch: Patch) -> None:
     patch(health, "FAILURES", FAILURES | {AttemptStatus.STALE, AttemptStatus.UNSENT})
 
 
 @bug("ejected-at-once", seeds=100)
-def server_errors_do_not_speak_against(patch: Patch) -> None:
+def server_errors_do_not_count_as_failures(patch: Patch) -> None:
     patch(health, "_SERVER_ERROR", range(0))

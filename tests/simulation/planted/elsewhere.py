@@ -1,4 +1,4 @@
-"""Bugs whose place is a unit test: it sees at once, in one object, what a world shows late or not for sure."""
+"""Bugs that unit tests find, because a simulated world would find them late or not reliably."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ class Elsewhere(NamedTuple):
     """A bug that is not planted in worlds.
 
     Attributes:
-        bug: What it would be.
-        why: Why no world is its place.
+        bug: Description of the bug.
+        why: Why the simulation does not look for it.
         test: The test that finds it, as `file::name`.
     """
 
@@ -21,38 +21,38 @@ class Elsewhere(NamedTuple):
 
 ELSEWHERE = (
     Elsewhere(
-        "what is written at the end of a turn waits when the clock is set back",
-        "it takes a step of the clock between a request and the end of its turn",
+        "requests of a turn are not written when the clock is set back",
+        "the clock would have to be set between a request and the end of its turn",
         "tests/net/test_monotonic.py::test_a_clock_set_back_holds_up_nothing_once_it_was_looked_at",
     ),
     Elsewhere(
-        "what an agent raises when it is cancelled goes on to whoever ends the call",
-        "the call ends all the same: whatever raises inside a call ends it",
+        "an exception of an agent's canceller is raised in the code that ends the call",
+        "the call ends correctly in any case, because an exception inside a call ends it",
         "tests/net/test_gateway.py::test_an_agent_that_never_answers",
     ),
     Elsewhere(
-        "rng of the process instead of the one that was passed in",
-        "one run looks as it should; two runs of one seed differ",
+        "the process's rng is used instead of the one that was passed in",
+        "a single run is correct; only a second run of the same seed differs",
         "tests/simulation/test_world.py::test_the_same_seed_is_the_same_run",
     ),
     Elsewhere(
-        "of two drawn instances the busier one is picked",
-        "a share of the load, among faults that shift it as much",
+        "power of two choices picks the busier instance",
+        "faults shift load as much as this bug does",
         "tests/policy/test_least_loaded.py::test_calls_in_flight_level_out",
     ),
     Elsewhere(
-        "weight does not divide load",
-        "the same",
+        "power of two choices ignores weights",
+        "faults shift load as much as this bug does",
         "tests/policy/test_least_loaded.py::test_weight_divides_load",
     ),
     Elsewhere(
         "outliers are never found",
-        "what faults do to an instance is seldom as steady as what an outlier is judged by",
+        "the effect of faults on an instance is rarely steady enough for an outlier",
         "tests/policy/test_outliers.py::test_success",
     ),
     Elsewhere(
-        "an instance that returns has its whole share at once",
-        "slow start is about seconds after a return, in which a world sends an instance a few calls",
+        "a returned instance has its whole share at once",
+        "slow start takes seconds, in which an instance of a world gets few calls",
         "tests/policy/test_slow_start.py::test_the_share_grows_from_a_tenth_to_the_whole",
     ),
     Elsewhere(
@@ -61,13 +61,13 @@ ELSEWHERE = (
         "tests/policy/test_subset.py::test_a_process_keeps_its_choice_and_another_makes_another",
     ),
     Elsewhere(
-        "the percentile of hedges is never learned anew",
-        "latency in a world moves with every fault",
+        "the percentile for hedges is never updated",
+        "every fault in a world changes the latency",
         "tests/policy/test_hedging.py::test_the_past_is_forgotten",
     ),
     Elsewhere(
         "every client starts its rotation with the first row",
-        "a world's first calls are a handful",
+        "a world has too few clients to show the distribution of their first calls",
         "tests/policy/test_rotation.py::test_the_start_is_random",
     ),
 )

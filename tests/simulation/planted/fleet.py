@@ -1,4 +1,4 @@
-"""Bugs of the fleet: who is in the list, whose turn it is, who is left out, who is bounded."""
+"""Bugs of the fleet: membership, rotation, ejection, and the bound of calls in flight."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def ejection_never_expires(patch: Patch) -> None:
 
 
 @bug("failure-explained recovers-after-heal", seeds=20)
-def ejected_means_gone(patch: Patch) -> None:
-    """Whoever is ejected is no last resort either."""
-    patch(Cluster, "_last_resort", lambda self, tried, failed, now: None)
+def ejected_instances_are_no_last_resort(patch: Patch) -> None:
+    """A call that has tried all other instances fails."""
+    patch(Cluster, "_last_resort", lambda self, selection, now: None)
 
 
 @bug("last-good-list exact-shares nothing-left", "discovery")
@@ -42,7 +42,7 @@ def new_weight_ignored(patch: Patch) -> None:
 
 
 @bug("last-good-list exact-shares nothing-left", "discovery", 40)
-def weight_nought_gets_calls(patch: Patch) -> None:
+def weight_zero_gets_calls(patch: Patch) -> None:
     apply = Cluster.apply
 
     def all_of_them(self: Cluster, given: Any, now: float) -> Any:
@@ -54,7 +54,7 @@ def weight_nought_gets_calls(patch: Patch) -> None:
 
 
 @bug("exact-shares subset-bounds", "calm", 4)
-def rotation_starts_over_with_each_list(patch: Patch) -> None:
+def rotation_restarted_by_each_list(patch: Patch) -> None:
     def apply(self: Upstream, given: Any) -> Any:
         result = real(self, given)
         balancer = self._cluster._balancer = Rotation(self._cluster._balancer._rng)
@@ -65,18 +65,18 @@ def rotation_starts_over_with_each_list(patch: Patch) -> None:
     patch(Upstream, "apply", apply)
 
 
-# -- who is left out
+# -- ejection
 
 
 @bug("one-probe", seeds=20)
-def half_open_means_open(patch: Patch) -> None:
-    """The way of most clients: when the time is over everybody may call at once."""
+def half_open_instance_gets_many_calls(patch: Patch) -> None:
+    """When the ejection is over, every call may go to the instance."""
     patch(Health, "probe", lambda self, key, now: self.half_open.pop(key))
 
 
 @bug("one-probe", seeds=20)
-def returned_without_a_probe(patch: Patch) -> None:
-    """Half the time is thought to be enough."""
+def ejection_ends_early(patch: Patch) -> None:
+    """An ejection lasts an eighth of its time."""
     eject = Health._eject
 
     def shortly(self: Health, record: Any, now: float, *, is_certain: bool) -> bool:
@@ -89,13 +89,13 @@ def returned_without_a_probe(patch: Patch) -> None:
 
 
 @bug("one-probe", seeds=20)
-def everybody_may_be_left_out(patch: Patch) -> None:
+def ejection_bound_ignored(patch: Patch) -> None:
     patch(Health, "_allowed", lambda self: len(self._fleet))
 
 
 @bug("failure-explained recovers-after-heal one-probe", seeds=20)
-def probe_that_tells_nothing_is_the_last(patch: Patch) -> None:
-    """Its end is not noticed, so the instance stays out."""
+def probe_without_a_result_never_ends(patch: Patch) -> None:
+    """The end of a probe without a result is not recorded, so the instance stays ejected."""
     patch(Health, "_end_one", lambda self, key, record, began: None)
 
 
@@ -103,8 +103,8 @@ def probe_that_tells_nothing_is_the_last(patch: Patch) -> None:
 
 
 @bug("subset-bounds", seeds=100)
-def stand_in_stays(patch: Patch) -> None:
-    """Who has come into the subset for one that was left out never goes again."""
+def replacement_stays_in_the_subset(patch: Patch) -> None:
+    """An instance that replaced an ejected one stays in the subset."""
     members = Subset.members
 
     def growing(self: Subset, out: Any = ()) -> Any:
@@ -128,18 +128,18 @@ def bound_of_calls_in_flight_off_by_one(patch: Patch) -> None:
 
 @bug("nothing-left", seeds=10)
 def cancelled_calls_stay_in_flight(patch: Patch) -> None:
-    """So that the instance looks busy for ever."""
+    """The instance looks busy for ever."""
     ended = Loads.ended
     patch(Loads, "ended", lambda self, key, elapsed_s, now: elapsed_s is None or ended(self, key, elapsed_s, now))
 
 
 @bug("exact-shares", "chaos", 30)
-def slow_start_without_end(patch: Patch) -> None:
+def slow_start_never_ends(patch: Patch) -> None:
     patch(SlowStart, "due", lambda self, now: ())
 
 
 @bug("exact-shares", "calm", 20)
-def everybody_slower_than_the_median_is_an_outlier(patch: Patch) -> None:
+def outlier_threshold_at_the_median(patch: Patch) -> None:
     slow = Outliers._slow
 
     def strict(self: Outliers, tallies: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Bugs of calls through the gateway: what its statuses mean, and what an agent of the program's may do."""
+"""Bugs of calls through the gateway: its statuses, and misbehaving agents of the program."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.simulation.planted.bugs import Patch, bug
 
 
 @bug("gateway-call", seeds=100)
-def answer_before_the_agent_returns_is_lost(patch: Patch) -> None:
-    """The attempt is noted when its request has been sent, and what was answered meanwhile belongs to nobody."""
+def response_before_the_agent_returns_is_lost(patch: Patch) -> None:
+    """The attempt is registered after its request was sent, so an earlier response is dropped."""
 
     def submit(self: Gateway, attempt: Any, *, fresh: bool) -> None:
         posting = Deferred.fromCoroutine(self._post(attempt))
@@ -39,7 +39,7 @@ def second_end_of_a_body_is_an_error(patch: Patch) -> None:
 
 
 @bug("gateway-call", seeds=100)
-def errors_of_an_agent_that_are_no_exceptions_end_nothing(patch: Patch) -> None:
+def base_exceptions_of_an_agent_ignored(patch: Patch) -> None:
     failed = Gateway._failed
 
     def look(self: Gateway, attempt: Any, failure: Any) -> None:
@@ -50,7 +50,7 @@ def errors_of_an_agent_that_are_no_exceptions_end_nothing(patch: Patch) -> None:
 
 
 @bug("gateway-retry", seeds=100)
-def bad_gateway_is_final(patch: Patch) -> None:
+def bad_gateway_not_retried(patch: Patch) -> None:
     patch(RetryPolicy, "through_gateway", RetryPolicy)
 
 

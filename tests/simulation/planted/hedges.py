@@ -25,8 +25,8 @@ def hedged_on_the_same_instance(patch: Patch) -> None:
 
 
 @bug("retry-budget", "overload", 40)
-def hedges_cost_nothing(patch: Patch) -> None:
-    """Of the budget, so they go on when all is slow."""
+def hedges_do_not_use_the_budget(patch: Patch) -> None:
+    """Hedges continue when all instances are slow."""
 
     def plant(name: str) -> None:
         real = getattr(Call, name)
@@ -43,13 +43,13 @@ def hedges_cost_nothing(patch: Patch) -> None:
 
 
 @bug("connection-use exact-shares nothing-left hedge-rules", seeds=20)
-def slower_attempt_runs_on(patch: Patch) -> None:
+def losing_attempt_not_closed(patch: Patch) -> None:
     patch(Call, "_drop", lambda self, winner_began: None)
 
 
 @bug("hedge-rules", seeds=20)
 def hedged_while_a_hedge_runs(patch: Patch) -> None:
-    """The bound of two is forgotten, and the next hedge comes a moment later, silent or not."""
+    """A call may have more than two attempts at a time, and the next hedge follows after 5 ms."""
     passed = Call.delay_passed
 
     def again(self: Call) -> None:
@@ -67,14 +67,14 @@ def hedged_while_a_hedge_runs(patch: Patch) -> None:
 
 @bug("late-hedge", seeds=20)
 def no_late_hedge(patch: Patch) -> None:
-    """As long as the instance is silent, so is the call, to its end."""
+    """A call on a silent instance waits until its deadline."""
     patch(Call, "hedge_point_passed", lambda self: None)
     patch(Call, "delay_passed", lambda self: None)
 
 
 @bug("hedge-rules", seeds=20)
-def everybody_is_late(patch: Patch) -> None:
-    """A late hedge for whoever has waited a little: twice the load when all is slow."""
+def hedged_too_early(patch: Patch) -> None:
+    """Every call is hedged after a thousandth of its time."""
 
     def hasty(self: Hedging, after: Any) -> None:
         init(self, after)
@@ -87,8 +87,8 @@ def everybody_is_late(patch: Patch) -> None:
 
 
 @bug("nothing-left")
-def time_of_an_attempt_left(patch: Patch) -> None:
-    """Of an attempt that has ended before."""
+def attempt_deadline_not_cleared(patch: Patch) -> None:
+    """The `attempt_timeout_s` of an ended attempt stays scheduled."""
     clear = Deadlines.clear
 
     def forget(self: Deadlines[Any], who: Any, after_s: float) -> None:

@@ -1,4 +1,4 @@
-"""Bugs of discovery that change what a list means, and of polls that drift."""
+"""Bugs in how a list is interpreted, and in the schedule of polls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.simulation.planted.bugs import Patch, bug
 
 
 def _of_duplicates(patch: Patch, is_better: Callable[[Any, Any], bool]) -> None:
-    """Of rows with one address another one counts than the heaviest: it alone is left in the reply."""
+    """Of rows with the same address, keep the one that `is_better` prefers instead of the heaviest."""
     get = fetch.DirectFetcher.get
 
     def one_of_each(body: bytes) -> bytes:
@@ -33,17 +33,17 @@ def _of_duplicates(patch: Patch, is_better: Callable[[Any, Any], bool]) -> None:
 
 
 @bug("last-good-list", seeds=100)
-def last_duplicate_wins(patch: Patch) -> None:
+def last_duplicate_used(patch: Patch) -> None:
     _of_duplicates(patch, lambda weight, known: True)
 
 
 @bug("last-good-list", seeds=100)
-def first_duplicate_wins(patch: Patch) -> None:
+def first_duplicate_used(patch: Patch) -> None:
     _of_duplicates(patch, lambda weight, known: False)
 
 
 @bug("last-good-list", "discovery", 20)
-def lightest_duplicate_wins(patch: Patch) -> None:
+def lightest_duplicate_used(patch: Patch) -> None:
     _of_duplicates(patch, lambda weight, known: weight < known)
 
 
@@ -54,7 +54,7 @@ def list_of_any_status_accepted(patch: Patch) -> None:
 
 
 @bug("last-good-list failure-explained recovers-after-heal disk-copy", seeds=100)
-def one_bad_row_refuses_the_list(patch: Patch) -> None:
+def one_bad_row_rejects_the_list(patch: Patch) -> None:
     read = UpstreamsSource.read
 
     async def strict(self: UpstreamsSource) -> Snapshot:
@@ -68,7 +68,7 @@ def one_bad_row_refuses_the_list(patch: Patch) -> None:
 
 @bug("poll-jitter", "hour", 10)
 def poll_jitter_decays(patch: Patch) -> None:
-    """By one part in a hundred with each poll, so that after an hour all clients poll together."""
+    """The jitter shrinks by 1 % with each poll, so that after an hour all clients poll at the same time."""
     delay_s = Poller._delay_s
 
     def steadier(self: Poller, began: float) -> float:
@@ -79,8 +79,8 @@ def poll_jitter_decays(patch: Patch) -> None:
 
 
 @bug("last-good-list poll-jitter", "hour", 10)
-def poll_interval_creeps(patch: Patch) -> None:
-    """It grows by a thousandth with each poll."""
+def poll_interval_grows(patch: Patch) -> None:
+    """The interval grows by 0.1 % with each poll."""
     delay_s = Poller._delay_s
 
     def slower(self: Poller, began: float) -> float:

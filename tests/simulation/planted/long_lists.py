@@ -1,4 +1,4 @@
-"""Bugs that lists of thousands of rows show: work that nobody has bounded."""
+"""Bugs of unbounded work on lists of thousands of rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.simulation.planted.bugs import Patch, bug
 
 
 @bug("work-per-turn", seeds=100)
-def long_list_is_read_in_one_turn(patch: Patch) -> None:
+def long_list_parsed_in_one_turn(patch: Patch) -> None:
     async def at_once(_: Any, steps: Any) -> Any:
         while True:
             try:

@@ -13,13 +13,13 @@ from tests.simulation.planted.bugs import Patch, bug
 
 
 @bug("no-call-lost ejected-at-once", "minority", 20)
-def the_bound_of_ejections_holds_for_the_dead(patch: Patch) -> None:
+def ejection_bound_applied_to_dead_instances(patch: Patch) -> None:
     eject = Health._eject
     patch(Health, "_eject", lambda self, record, now, *, is_certain: eject(self, record, now, is_certain=False))
 
 
 @bug("failure-explained no-call-lost", "minority", 20)
-def what_was_never_sent_uses_up_attempts(patch: Patch) -> None:
+def unsent_attempts_use_up_attempts(patch: Patch) -> None:
     def stop_reason(self: RetryPolicy, history: Any, options: Any) -> str:
         if len(history) >= self.attempts:
             return "was the last"
@@ -30,21 +30,21 @@ def what_was_never_sent_uses_up_attempts(patch: Patch) -> None:
 
 
 @bug("no-call-lost", "minority", 20)
-def silence_is_seen_at_half_of_the_time_only(patch: Patch) -> None:
+def silence_detected_only_at_half_of_the_deadline(patch: Patch) -> None:
     patch(Hedging, "is_silence", lambda self, waited_s, elapsed_s, timeout_s: False)
 
 
 @bug("no-call-lost", "minority", 20)
-def nobody_is_suspected(patch: Patch) -> None:
+def silent_instances_not_suspected(patch: Patch) -> None:
     patch(Cluster, "suspect", lambda self, instance, began, now: None)
 
 
 @bug("failure-explained no-call-lost", "minority", 20)
-def the_dead_are_no_last_resort(patch: Patch) -> None:
+def dead_instances_are_no_last_resort(patch: Patch) -> None:
     patch(Cluster, "_last_resort", lambda self, selection, now: None)
 
 
 @bug("one-probe no-call-lost", "minority", 20)
-def an_overdue_attempt_is_not_listened_to(patch: Patch) -> None:
-    """So nobody learns that the instance is dead, and it gets its calls as before."""
+def overdue_attempt_closed_with_its_call(patch: Patch) -> None:
+    """The silence of the instance is never decided, so it continues to get calls."""
     patch(Upstream, "watch", lambda self, attempt, timeout_s: None)

@@ -1,4 +1,4 @@
-"""Bugs of host names: what a client does while the name server fails, is slow, or says nothing."""
+"""Bugs of host names while the name server fails, is slow, or does not respond."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.simulation.planted.bugs import Patch, bug
 
 
 @bug("last-good-list", seeds=100)
-def addresses_of_before_are_not_used(patch: Patch) -> None:
-    """A look-up that fails is a poll that fails, although the address is known."""
+def last_addresses_not_used(patch: Patch) -> None:
+    """A failed look-up makes the poll fail, although the last addresses are known."""
 
     def fail(self: Names, name: Any, waiter: Any, error: Exception) -> None:
         waiter.errback(error)
@@ -20,15 +20,15 @@ def addresses_of_before_are_not_used(patch: Patch) -> None:
 
 
 @bug("last-good-list", seeds=100)
-def slow_name_server_is_waited_for(patch: Patch) -> None:
-    """For all the time that a poll has, and then there is none left to ask at the address of before."""
+def slow_name_server_delays_polls(patch: Patch) -> None:
+    """A poll waits for the look-up until its own timeout, and does not use the last addresses."""
     patch(names, "_SLOW_S", 1000.0)
     patch(names, "_SLOW_SHARE", 1.0)
 
 
 @bug("name-asked-again", seeds=100)
-def silent_name_server_is_never_asked_again(patch: Patch) -> None:
-    """The look-up that had no end is taken for one that runs."""
+def no_look_up_after_a_silent_name_server(patch: Patch) -> None:
+    """A look-up that timed out is still taken for a running one."""
     late = Names._late
 
     def keep(self: Names, host: str, name: Any, waiter: Any) -> None:

@@ -1,4 +1,4 @@
-"""Bugs of calls that must not be done twice."""
+"""Bugs of calls that are not idempotent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.simulation.planted.bugs import Patch, bug
 
 
 @bug("sent-once")
-def not_idempotent_and_tried_again(patch: Patch) -> None:
+def not_idempotent_but_retried(patch: Patch) -> None:
     stop_reason = RetryPolicy._stop_reason
     patch(
         RetryPolicy,
@@ -23,12 +23,12 @@ def not_idempotent_and_tried_again(patch: Patch) -> None:
 
 @bug("sent-once", seeds=40)
 def stale_taken_for_unsent(patch: Patch) -> None:
-    """A connection that closed under the request may have brought it all the same."""
+    """The instance may have received a request whose connection was closed after it was written."""
     patch(retry, "NEVER_SENT", NEVER_SENT | {AttemptStatus.STALE})
 
 
 @bug("sent-once", seeds=20)
-def not_idempotent_and_hedged(patch: Patch) -> None:
+def not_idempotent_but_hedged(patch: Patch) -> None:
     def plant(name: str) -> None:
         real = getattr(Call, name)
 

@@ -1,4 +1,4 @@
-"""Bugs that show when something raises: half a state, a call without an end, a token in a text."""
+"""Bugs that faults `inside clients` reveal: inconsistent state, calls without an end, tokens in texts."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def token_in_the_log(patch: Patch) -> None:
 
 @bug("next-good-list-applied", seeds=100)
 def list_stored_before_it_is_applied(patch: Patch) -> None:
-    """What raises afterwards leaves a list that looks applied, so the next one like it changes nothing."""
+    """If applying a list raises, the next equal list is taken for applied."""
     from eas_tw.policy.cluster import Cluster  # noqa: PLC0415
 
     apply = Cluster.apply
@@ -78,8 +78,8 @@ def list_stored_before_it_is_applied(patch: Patch) -> None:
 
 
 @bug("cancelled-is-over", seeds=100)
-def cancelled_in_a_listener_goes_on(patch: Patch) -> None:
-    """The call looks whether it was cancelled before it tells its listeners, and not after."""
+def call_cancelled_in_a_listener_continues(patch: Patch) -> None:
+    """The call does not check whether a listener has cancelled it."""
     go_on = Call._go_on
 
     def once_more(self: Call, answer: Any) -> None:
@@ -92,8 +92,8 @@ def cancelled_in_a_listener_goes_on(patch: Patch) -> None:
 
 
 @bug("local-not-blamed", seeds=100)
-def instance_blamed_for_what_is_lacking_here(patch: Patch) -> None:
-    """Whatever a connect failed for, the instance is left out."""
+def instance_ejected_for_a_lack_of_local_resources(patch: Patch) -> None:
+    """Every failed connect ejects the instance."""
     from eas_tw.net import pool  # noqa: PLC0415
 
     outcome_of, local = pool.connect_outcome, AttemptStatus.LOCAL_RESOURCE  # type: ignore[attr-defined]
@@ -106,8 +106,8 @@ def instance_blamed_for_what_is_lacking_here(patch: Patch) -> None:
 
 
 @bug("date-is-wall-time", seeds=100)
-def date_of_elapsed_time(patch: Patch) -> None:
-    """The clock that cannot be set dates requests."""
+def date_from_the_monotonic_clock(patch: Patch) -> None:
+    """The `Date` of a signature comes from the reactor's clock."""
     real = PredictClient.predict
 
     def predict(self: PredictClient, *given: Any, **named: Any) -> Any:

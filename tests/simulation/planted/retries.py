@@ -1,4 +1,4 @@
-"""Bugs of retries: what is tried again, when, and within which budget. One for each sentence of the reference page."""
+"""Bugs of retries: which outcomes, when, and within which budget. One for each rule of the reference page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.simulation.planted.bugs import Patch, bug
 
 @bug("retry-budget", "budget", 20)
 def budget_window_too_long(patch: Patch) -> None:
-    """What was not spent in the last minute may be spent at once; the share and the floor are right."""
+    """The budget covers a minute instead of 10 s."""
     init = RetryBudget.__init__
 
     def wide(self: RetryBudget, ratio: float, min_per_s: float) -> None:
@@ -24,8 +24,8 @@ def budget_window_too_long(patch: Patch) -> None:
 
 
 @bug("retry-budget", "budget", 20)
-def budget_of_every_call(patch: Patch) -> None:
-    """Calls of any age earn, so that a long calm pays for a storm."""
+def budget_counts_calls_of_any_age(patch: Patch) -> None:
+    """The share of calls older than the window counts, too."""
 
     def turn_to(self: RetryBudget, now: float) -> Any:
         self._current = [float(int(now)), 0.0, 0.0]
@@ -39,8 +39,8 @@ def budget_of_every_call(patch: Patch) -> None:
 
 
 @bug("failure-explained retry-budget", "budget", 20)
-def budget_that_hardly_earns(patch: Patch) -> None:
-    """Calls earn for one second only, so retries are refused while there is room."""
+def budget_counts_one_second_only(patch: Patch) -> None:
+    """Only the calls of the last second count, so retries are refused too early."""
     patch(RetryBudget, "WINDOW_S", 1)
     init = RetryBudget.__init__
 
@@ -53,7 +53,7 @@ def budget_that_hardly_earns(patch: Patch) -> None:
 
 @bug("retry-pause", "budget", 20)
 def retry_after_capped(patch: Patch) -> None:
-    """By the bound of the backoff, so that a rate limit is tried again too early."""
+    """`Retry-After` is bounded by `backoff_max_s`, so that a 429 is retried too early."""
     after_s = RetryPolicy._after_s
 
     def capped(self: RetryPolicy, where: Any, history: Any, rng: Any) -> float:
@@ -74,7 +74,7 @@ def first_failover_after_a_pause(patch: Patch) -> None:
 
 @bug("retry-pause", seeds=100)
 def pauses_without_bound(patch: Patch) -> None:
-    """They double from the bound on, and not up to it."""
+    """Pauses exceed `backoff_max_s`."""
     after_s = RetryPolicy._after_s
 
     def unbounded(self: RetryPolicy, where: Any, history: Any, rng: Any) -> float:
@@ -84,14 +84,14 @@ def pauses_without_bound(patch: Patch) -> None:
 
 
 @bug("retried-outcomes")
-def final_statuses_tried_again(patch: Patch) -> None:
-    """A 500 says that the request is bad for this model; somebody else has the same model."""
+def final_statuses_retried(patch: Patch) -> None:
+    """500 and 502 are retried, although every instance has the same model."""
     is_retried = RetryPolicy._is_retried
     patch(RetryPolicy, "_is_retried", lambda self, last: last.status in (500, 502) or is_retried(self, last))
 
 
 @bug("retried-outcomes", seeds=100)
-def violations_tried_again(patch: Patch) -> None:
+def violations_retried(patch: Patch) -> None:
     is_retried = RetryPolicy._is_retried
     patch(
         RetryPolicy,
@@ -101,22 +101,22 @@ def violations_tried_again(patch: Patch) -> None:
 
 
 @bug("failure-explained", seeds=100)
-def unavailable_is_final(patch: Patch) -> None:
-    """A 503 reaches the caller."""
+def status_503_not_retried(patch: Patch) -> None:
+    """A call fails with its first 503."""
     is_retried = RetryPolicy._is_retried
     patch(RetryPolicy, "_is_retried", lambda self, last: last.status != 503 and is_retried(self, last))
 
 
 @bug("failure-explained", seeds=100)
-def full_queue_is_final(patch: Patch) -> None:
-    """A 450 reaches the caller."""
+def status_450_not_retried(patch: Patch) -> None:
+    """A call fails with its first 450."""
     is_retried = RetryPolicy._is_retried
     patch(RetryPolicy, "_is_retried", lambda self, last: last.status != 450 and is_retried(self, last))
 
 
 @bug("failure-explained", "budget", 20)
-def rate_limit_is_final(patch: Patch) -> None:
-    """Though it says when to come again."""
+def status_429_not_retried(patch: Patch) -> None:
+    """A 429 with `Retry-After` fails the call."""
     is_retried = RetryPolicy._is_retried
     patch(RetryPolicy, "_is_retried", lambda self, last: last.status != 429 and is_retried(self, last))
 
@@ -127,13 +127,13 @@ def attempt_timeout_ignored(patch: Patch) -> None:
 
 
 @bug("response-matches-request attempts-within-limit hedge-rules nothing-left", seeds=100)
-def tried_again_out_of_sight(patch: Patch) -> None:
-    """The pool has a retry of its own for a connection that was lost."""
+def hidden_retry_in_an_attempt(patch: Patch) -> None:
+    """A lost connection is retried outside of the retry policy."""
     broke = Attempt.broke
 
     def again(self: Attempt, outcome: Any) -> None:
         if outcome.attempt_status is AttemptStatus.LOST:
-            self.line.submit(self, fresh=True)  # type: ignore[union-attr]
+            self.dispatcher.submit(self, fresh=True)
         else:
             broke(self, outcome)
 
@@ -142,7 +142,7 @@ def tried_again_out_of_sight(patch: Patch) -> None:
 
 @bug("failure-explained", seeds=100)
 def error_without_its_attempts(patch: Patch) -> None:
-    """The history is forgotten before the error is made of it."""
+    """The error has no `attempts`."""
     fail = Call._fail
 
     def bare(self: Call, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""Looking for a planted bug, for the test and for the table of the documentation."""
+"""Search a planted bug, for the test and for the table of the documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bugs of what clients of one process share, and must not."""
+"""Bugs of state that clients of one process share by mistake."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.simulation.planted.bugs import Patch, bug
     seeds=100,
 )
 def pools_keyed_by_port(patch: Patch) -> None:
-    """Two instances with one port share connections, to one of them."""
+    """Two instances with the same port share one pool."""
     of = Pools.of
 
     def by_port(self: Pools, instance: Any) -> Any:
@@ -32,7 +32,7 @@ def pools_keyed_by_port(patch: Patch) -> None:
 
 @bug("failure-explained retry-budget", "budget", 60)
 def budget_shared_between_services(patch: Patch) -> None:
-    """Whoever is on one reactor has one."""
+    """All clients of a reactor share one budget."""
     init = CallContext.__init__
     shared: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
@@ -44,7 +44,7 @@ def budget_shared_between_services(patch: Patch) -> None:
 
 @bug("disk-copy", "chaos", 60)
 def disk_copy_preferred_to_discovery(patch: Patch) -> None:
-    """The list of before is taken over again after discovery's."""
+    """The disk copy replaces the list from discovery."""
     from eas_tw.runtime import ClientRuntime  # noqa: PLC0415
 
     ready = ClientRuntime.ready
@@ -59,7 +59,7 @@ def disk_copy_preferred_to_discovery(patch: Patch) -> None:
 
 @bug("kept-after-close", seeds=100)
 def closed_children_are_kept(patch: Patch) -> None:
-    """In a list of all that there ever were."""
+    """The parent keeps a list of all children that it ever had."""
     child = PredictClient.child
 
     def keep(self: PredictClient, *given: Any, **named: Any) -> PredictClient:

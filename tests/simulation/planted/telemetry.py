@@ -1,4 +1,4 @@
-"""Bugs of the account a client keeps of itself."""
+"""Bugs of counters and events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.simulation.planted.bugs import Patch, bug
 
 
 @bug("telemetry-consistent")
-def ejection_told_and_not_counted(patch: Patch) -> None:
+def ejection_not_counted(patch: Patch) -> None:
     def ejected(self: Record, instance: Any, why: str) -> None:
         self._tell(Ejected(self.service, instance, why))
 
@@ -19,7 +19,7 @@ def ejection_told_and_not_counted(patch: Patch) -> None:
 
 @bug("telemetry-consistent")
 def every_retry_counted_as_a_failover(patch: Patch) -> None:
-    """Also one on the same instance, after a stale connection or when there is no other."""
+    """A retry on the same instance, after a stale connection or as its only one, counts as a failover, too."""
     began = Record.attempt_began
 
     def twice(self: Record, attempt: Any, address: str) -> None:
