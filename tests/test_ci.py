@@ -65,10 +65,9 @@ def test_ci_runs_every_environment_of_the_list(env_list: set[str]) -> None:
     assert env_list == ENVIRONMENTS
 
 
-def test_every_environment_is_run_by_ci_or_is_told_when_it_is_run(
+def test_every_environment_is_run_by_ci_or_listed_in_contributing(
     tox: dict[str, dict[str, str]], env_list: set[str]
 ) -> None:
-    """The others are in a table of CONTRIBUTING.md."""
     known = {name.removeprefix("testenv:") for name in tox if name.startswith("testenv:")} | {"py"}
     page = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## What CI does not run")[2].partition("\n## ")[0]
     told = {each for cell in re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE) for each in braces(cell)}
@@ -76,7 +75,6 @@ def test_every_environment_is_run_by_ci_or_is_told_when_it_is_run(
 
 
 def test_every_suite_that_needs_packages_of_its_own_has_an_environment(tox: dict[str, dict[str, str]]) -> None:
-    """Elsewhere pytest does not collect it, and says nothing."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     extras = project["project"]["optional-dependencies"]
     shared = [*project["dependency-groups"]["test"], *tox["testenv"]["deps"].splitlines()]
@@ -98,7 +96,6 @@ def section_packages(section: dict[str, str], extras: dict[str, list[str]]) -> l
 
 
 def test_make_test_leaves_out_what_is_marked_long_and_nothing_else(env_list: set[str]) -> None:
-    """Of the environments that it runs."""
     (command,) = commands("test")
     found = re.fullmatch(r'\S+ run-parallel --parallel 2 -e ([\w,]+) -- -m "not long"', command)
     assert found
@@ -106,7 +103,6 @@ def test_make_test_leaves_out_what_is_marked_long_and_nothing_else(env_list: set
 
 
 def test_the_dev_group_has_the_extras_that_the_tests_use(tox: dict[str, dict[str, str]]) -> None:
-    """A group cannot name an extra of its own project."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     extras, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
     used = {package for extra in tox["testenv"]["extras"].split() for package in extras[extra]}
@@ -118,7 +114,6 @@ def test_the_dev_group_has_the_extras_that_the_tests_use(tox: dict[str, dict[str
 def test_a_missing_program_skips_here_and_fails_in_ci(
     name: str, variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """With one line that says how to get it."""
     monkeypatch.setenv("PATH", str(tmp_path))
     for each in ("CI", "EAS_REQUIRE_BROWSER"):
         monkeypatch.delenv(each, raising=False)
@@ -131,8 +126,7 @@ def test_a_missing_program_skips_here_and_fails_in_ci(
 
 
 @pytest.mark.parametrize("processes", [(), ("-n", "2")])
-def test_what_is_left_out_is_told(tmp_path: Path, processes: tuple[str, ...]) -> None:
-    """In one line at the end, however many processes there are."""
+def test_deselected_tests_are_reported(tmp_path: Path, processes: tuple[str, ...]) -> None:
     shutil.copy(conftest.__file__, tmp_path / "conftest.py")
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = long: takes long\n")
     (tmp_path / "test_it.py").write_text(

@@ -68,7 +68,6 @@ def is_told(error: BaseException, name: str) -> bool:
 
 
 def test_every_number_is_in_the_table() -> None:
-    """Also those that are None by default."""
     others = {
         "discovery_path", "retry_on", "balancer", "auth", "trust_roots", "snapshot_path", "compress", "decompress",
     }  # fmt: skip
@@ -79,8 +78,7 @@ def test_every_number_is_in_the_table() -> None:
     ("name", "wrong"),
     [(name, wrong) for name in NUMBERS for wrong in WRONG if (name, wrong) != ("hedge_after_s", "text")],
 )
-def test_a_wrong_number_is_told_in_one_line(name: str, wrong: str) -> None:
-    """Whatever it is, for each setting that is a number."""
+def test_a_wrong_number_is_an_error_of_one_line(name: str, wrong: str) -> None:
     with pytest.raises(ConfigError) as caught:
         ClientConfig(**{name: WRONG[wrong]})
     assert is_told(caught.value, name), caught.value
@@ -88,8 +86,7 @@ def test_a_wrong_number_is_told_in_one_line(name: str, wrong: str) -> None:
         ClientConfig().but(**{name: WRONG[wrong]})
 
 
-def test_hedges_are_told_with_their_names() -> None:
-    """A number, or one of two names."""
+def test_an_error_about_hedging_has_the_allowed_names() -> None:
     with pytest.raises(ConfigError, match=r"hedge_after_s must be a number > 0, \"p95\", \"late\" or None, got 'soon'"):
         ClientConfig(hedge_after_s="soon")  # type: ignore[arg-type]
 
@@ -134,16 +131,14 @@ def test_numbers_of_numpy_are_numbers(name: str) -> None:
         ({"retry_on": [[]]}, "retry_on takes HTTP statuses from 100 to 599 and attempt statuses"),
     ],
 )
-def test_other_settings_say_what_they_may_be(settings: dict[str, Any], text: str) -> None:
-    """Name, what is allowed, and what it was."""
+def test_errors_have_the_allowed_values(settings: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         ClientConfig(**settings)
     assert str(caught.value).startswith(text)
     assert len(str(caught.value)) < 500
 
 
-def test_what_is_right_is_kept() -> None:
-    """Paths as objects, statuses of numpy, the largest number."""
+def test_valid_settings_are_kept() -> None:
     truncated = AttemptStatus.RESPONSE_TRUNCATED
     config = ClientConfig(snapshot_path=Path("/tmp/x"), retry_on=[np.int64(503), "lost", truncated])  # type: ignore[arg-type]  # noqa: S108
     assert config.snapshot_path == "/tmp/x"  # noqa: S108
@@ -187,7 +182,6 @@ ODD_ARGUMENTS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize("arguments", ODD_ARGUMENTS, ids=shown)
 def test_odd_arguments_are_refused_when_the_client_is_made(kind: str, arguments: dict[str, Any]) -> None:
-    """In every adapter, with its own error, in one line."""
     make, error = MAKERS[kind]
     with pytest.raises(error) as caught:
         make(**arguments)
@@ -197,15 +191,13 @@ def test_odd_arguments_are_refused_when_the_client_is_made(kind: str, arguments:
 
 @pytest.mark.parametrize("kind", ["Twisted", "blocking"])
 @pytest.mark.parametrize("reactor", [5, object(), "epoll"])
-def test_a_reactor_that_is_none_is_refused(kind: str, reactor: Any) -> None:
-    """And not at the first call."""
+def test_an_object_that_is_no_reactor_is_refused(kind: str, reactor: Any) -> None:
     make, error = MAKERS[kind]
     with pytest.raises(error, match="reactor must be a Twisted reactor"):
         make(reactor=reactor)
 
 
-def test_an_agent_that_is_none_is_refused() -> None:
-    """Only it is asked for `request`."""
+def test_an_object_that_is_no_agent_is_refused() -> None:
     with pytest.raises(ConfigError, match="agent must have request"):
         twisted(agent=5)
 
@@ -226,8 +218,7 @@ ODD_SETTINGS: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize(("setter", "value"), ODD_SETTINGS, ids=shown)
-def test_setters_refuse_what_is_odd_and_keep_what_was(kind: str, setter: str, value: Any) -> None:
-    """In every adapter; a setting that was refused has changed nothing."""
+def test_setters_refuse_odd_values_and_keep_the_old_ones(kind: str, setter: str, value: Any) -> None:
     make, error = MAKERS[kind]
     client = make(endpoint="http://e", service_name="s", token="t")
     with pytest.raises(error) as caught:
@@ -239,7 +230,6 @@ def test_setters_refuse_what_is_odd_and_keep_what_was(kind: str, setter: str, va
 
 
 def test_messages_of_setters_name_the_setting() -> None:
-    """As the setter's name has it, with the unit."""
     client = twisted()
     for setter, text in (
         ("set_timeout", "timeout, in milliseconds, must be a number > 0, got '5'"),
@@ -251,8 +241,7 @@ def test_messages_of_setters_name_the_setting() -> None:
         assert str(caught.value) == text
 
 
-def test_the_least_timeout_is_no_zero() -> None:
-    """A thousandth of the least float would be."""
+def test_the_smallest_timeout_is_not_zero() -> None:
     client = twisted()
     client.set_timeout(5e-324)
     assert client.config.timeout_s > 0
@@ -260,7 +249,6 @@ def test_the_least_timeout_is_no_zero() -> None:
 
 @pytest.mark.parametrize("level", ["nope", None, 1.5, []])
 def test_an_unknown_log_level_is_a_predict_exception(level: Any) -> None:
-    """As everything of a blocking client."""
     with pytest.raises(PredictException, match="log_level must be a level of logging"):
         eas_tw.blocking.PredictClient("http://e", "s").set_log_level(level)
 
@@ -275,7 +263,6 @@ ODD_CALLS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("options", ODD_CALLS, ids=shown)
 def test_odd_arguments_of_a_call_fail_its_deferred(options: dict[str, Any]) -> None:
-    """Before anything is sent; no instance is blamed."""
     harness = Harness(2)
     call = harness.call(**options)
     assert isinstance(call.error, ConfigError)
@@ -320,7 +307,6 @@ def sent_by(harness: Harness, request: Any) -> bytes:
     ids=["bytes", "str", "bytearray", "strided", "of integers", "array"],
 )
 def test_to_string_may_return_text_and_buffers(body: Any, sent: bytes, token: str) -> None:
-    """They are sent and signed as bytes, small or large."""
     harness = Harness(1)
     harness.client.set_token(token)
     assert sent_by(harness, Said(body)) == sent
@@ -334,7 +320,6 @@ def test_to_string_may_return_text_and_buffers(body: Any, sent: bytes, token: st
     ids=lambda body: type(body).__name__,
 )
 def test_a_to_string_of_a_wrong_type_is_a_body_error(body: Any, token: str) -> None:
-    """Before anything is sent: no instance is blamed for it."""
     harness = Harness(2)
     harness.client.set_token(token)
     call = Result(harness.client.predict(Said(body)))
@@ -347,7 +332,6 @@ def test_a_to_string_of_a_wrong_type_is_a_body_error(body: Any, token: str) -> N
 
 
 def test_a_listener_must_be_a_function() -> None:
-    """What cannot be called would fail at every event."""
     with pytest.raises(ConfigError, match="a listener must be a function"):
         twisted().listen(5)
 

@@ -28,7 +28,6 @@ OLD = {
 
 @pytest.mark.parametrize("old", OLD)
 def test_an_old_name_is_the_new_one_with_a_warning(old: str) -> None:
-    """The same object."""
     (old_home, _, old_name), (home, _, name) = old.partition(":"), OLD[old].partition(":")
     with pytest.warns(DeprecationWarning, match=rf"{old_home}\.{old_name} is deprecated: use .*{name}"):
         found = getattr(importlib.import_module(old_home), old_name)
@@ -57,14 +56,12 @@ def test_the_old_attribute_of_an_outcome() -> None:
 
 
 def test_the_old_attribute_of_a_client() -> None:
-    """Private, and used by programs that count what a client keeps."""
     client = eas_tw.PredictClient("http://127.0.0.1:1", "echo", reactor=Clock())
     with pytest.warns(DeprecationWarning, match="_shared"):
         assert client._family is client._shared
 
 
 def test_new_names_do_not_warn() -> None:
-    """Nor does anything of ours use an old one: warnings are errors in these tests."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert eas_tw.AttemptResult is not None

@@ -22,7 +22,6 @@ MODULES = {
 
 @pytest.mark.parametrize("extra", MODULES)
 def test_a_module_says_what_to_install(extra: str) -> None:
-    """When it is imported."""
     module, package = MODULES[extra]
     code, said = without(package, f"import {module}")
     assert (code, said.endswith(f"pip install 'eas-tw[{extra}]'")) == (1, True)
@@ -43,7 +42,6 @@ PACKAGES = {"numpy": "numpy", "compression": "cramjam", "tls": "OpenSSL", "cli":
 
 @pytest.mark.parametrize("extra", USES)
 def test_a_use_says_what_to_install(extra: str) -> None:
-    """At the first call that needs it; commands in one line, as a mistake of usage."""
     code, said = without(PACKAGES[extra], USES[extra])
     assert code == (2 if "main" in USES[extra] else 1)
     assert said.endswith(f"pip install 'eas-tw[{extra}]'")

@@ -58,7 +58,7 @@ class Receiver:
         self.heard.append("complete")
 
 
-def test_one_name_is_looked_up_once_however_many_ask() -> None:
+def test_concurrent_look_ups_of_one_name_are_shared() -> None:
     threads = Threads()
     answers = [Result(threads.resolver.look_up("a")) for _ in range(3)]
     answers[1].deferred.cancel()
@@ -98,8 +98,6 @@ def test_what_getaddrinfo_raises_is_the_answer() -> None:
 
 
 def test_a_machine_without_threads_is_an_answer() -> None:
-    """And the next look-up tries again."""
-
     def refuse(_: Callable[[], None]) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -110,7 +108,6 @@ def test_a_machine_without_threads_is_an_answer() -> None:
 
 
 def test_it_is_a_resolver_of_twisted() -> None:
-    """Of each family or of both; a name that is not known has no addresses, nor has one that is given up."""
     threads = Threads()
     assert verifyObject(IHostnameResolver, threads.resolver)
     both = [IPv4Address("TCP", "10.0.0.1", 80), IPv6Address("TCP", "fe80::1", 80, 0, 2)]

@@ -86,7 +86,6 @@ ERRORS: dict[str, Exception] = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ERRORS)
 def test_errors_come_back_equal(name: str, way: str) -> None:
-    """With text, attempts, and everything else they have."""
     error = ERRORS[name]
     twin = WAYS[way](error)
     assert twin == error
@@ -95,7 +94,6 @@ def test_errors_come_back_equal(name: str, way: str) -> None:
 
 
 def test_errors_that_say_something_else_are_not_equal() -> None:
-    """Each part counts, and so does the class."""
     error = status_error()
     others = [
         errors.StatusError("said 503", ATTEMPTS, status=500, body=b"busy", headers={"retry-after": "2"}),
@@ -129,7 +127,6 @@ class Flagged(errors.StatusError):
 
 
 def test_errors_that_users_derive_come_back_equal() -> None:
-    """Whatever their constructor takes."""
     for way in WAYS.values():
         twin = way(Flagged("x"))
         assert (twin, twin.flag, twin.status) == (Flagged("x"), "x", 499)
@@ -137,7 +134,6 @@ def test_errors_that_users_derive_come_back_equal() -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_errors_of_discovery_come_back(way: str) -> None:
-    """They are inside, and may be logged by another process."""
     refused = WAYS[way](DiscoveryReplyRejected(RejectReason.EMPTY_LIST, "the list is empty"))
     assert (refused.reason, str(refused)) == (RejectReason.EMPTY_LIST, "the list is empty")
     bad = WAYS[way](BadStatusError(503))
@@ -256,7 +252,6 @@ def test_a_copy_of_a_request_is_changed_by_itself(name: str, way: str) -> None:
 
 
 def test_requests_that_send_something_else_are_not_equal() -> None:
-    """Or are of another class."""
     made = list(requests().values())
     for at, request in enumerate(made):
         assert request not in made[:at]
@@ -292,7 +287,6 @@ def caffe_array() -> Any:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", responses())
 def test_responses_come_back_equal(name: str, way: str) -> None:
-    """With everything that can be asked of them."""
     made = responses()[name]
     twin = WAYS[way](made)
     assert twin == made
@@ -340,7 +334,6 @@ def clients() -> dict[str, Any]:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", clients())
 def test_clients_refuse_in_one_line(name: str, way: str) -> None:
-    """That says what to send instead."""
     client = clients()[name]
     with pytest.raises(TypeError) as caught:
         WAYS[way](client)
@@ -366,7 +359,6 @@ def shown_of(value: Any, depth: int = 4) -> str:
 
 @pytest.mark.parametrize("name", clients())
 def test_nothing_that_a_client_holds_shows_the_token(name: str) -> None:
-    """Neither its repr nor its attributes, nor theirs."""
     client = clients()[name]
     assert SECRET not in shown_of(client)
     assert SECRET not in repr(vars(client))
@@ -375,7 +367,6 @@ def test_nothing_that_a_client_holds_shows_the_token(name: str) -> None:
 
 
 def test_a_token_that_is_kept_cannot_be_pickled() -> None:
-    """Whoever reaches it."""
     client = clients()["asyncio"]
     for way in WAYS.values():
         with pytest.raises(TypeError, match="token cannot be pickled"):

@@ -61,8 +61,7 @@ PUBLIC_NAMES = {
 }
 
 
-def test_the_face_is_what_is_promised() -> None:
-    """Sorted, and everything is there."""
+def test_the_public_names_are_those_listed_here() -> None:
     assert eas_tw.__all__ == sorted(PUBLIC_NAMES)
     assert all(hasattr(eas_tw, name) for name in PUBLIC_NAMES)
 

@@ -33,7 +33,6 @@ def fields(made: RequestBuilder, *arguments: Any, **given: Any) -> dict[str, str
 
 
 def test_a_request_without_a_token_says_type_and_length() -> None:
-    """And nothing else."""
     assert fields(builder()) == {"Content-Type": "application/octet-stream", "Content-Length": "4"}
 
 
@@ -58,7 +57,6 @@ def test_a_plain_token_is_sent_as_it_is() -> None:
 
 
 def test_a_new_token_applies_to_the_next_request() -> None:
-    """So do a new type and new headers, and clearing the token takes the old signature away."""
     made = builder("old")
     before = fields(made)["Authorization"]
     made.set_token("new")
@@ -70,7 +68,6 @@ def test_a_new_token_applies_to_the_next_request() -> None:
 
 
 def test_later_headers_win_whatever_their_case() -> None:
-    """A call's over the client's, and the content type among them."""
     made = builder()
     made.add_headers({"X-A": "1", "X-B": "2"})
     sent = fields(made, headers={"x-a": "3", "CONTENT-TYPE": "text/plain"})
@@ -90,7 +87,7 @@ def test_later_headers_win_whatever_their_case() -> None:
     ],
 )
 def test_paths_and_queries(path: str, query: Any, target: str) -> None:
-    """Joined with one slash and one question mark."""
+    """They are joined with one slash and one question mark."""
     assert builder().build(b"", path, query).target.decode() == target
 
 
@@ -107,7 +104,6 @@ def test_nothing_breaks_out_of_the_request_line(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["a\r\nX: 1", "a\nb", "a\0b", "ä"])
 def test_nothing_breaks_out_of_a_header(text: str) -> None:
-    """In values; names may not have spaces either; the text never shows a value."""
     for headers in ({"X": text}, {text: "x"}, {"a b": "x"}, {"": "x"}, {"a:": "x"}):
         with pytest.raises(ConfigError):
             check_headers(headers)
@@ -118,7 +114,6 @@ def test_nothing_breaks_out_of_a_header(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "Authorization", "DATE"])
 def test_the_clients_own_headers_are_not_the_callers(name: str) -> None:
-    """Two of them would be two requests."""
     with pytest.raises(ConfigError, match="set by the client"):
         check_headers({name: "x"})
 
@@ -136,7 +131,6 @@ def test_a_client_without_a_token_takes_the_authorization_of_a_call() -> None:
 @SETTINGS
 @given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
 def test_whatever_is_accepted_stays_one_request(path: str, query: str, value: str) -> None:
-    """Any text: refused, or in its place."""
     made = builder("t0ken")
     try:
         request = made.build(b"body", path, query, {"X-A": value})
@@ -152,7 +146,6 @@ def test_whatever_is_accepted_stays_one_request(path: str, query: str, value: st
 
 
 def test_no_repr_shows_a_token() -> None:
-    """Neither of a request nor of what makes it."""
     made = builder("s3cret", plain=True)
     assert "s3cret" not in repr(made.build(b"")) + repr(made) + repr(made._usual)
 
@@ -182,23 +175,20 @@ def test_endpoints(given: str, meant: str) -> None:
         "x:", "x:\uff18\uff10", "%41.example", "http://x\\y", "https://my_gateway", "x" * 64, None, 7, b"x",
     ],
 )  # fmt: skip
-def test_endpoints_that_are_none(given: Any) -> None:
-    """One line that shows what one looks like."""
+def test_invalid_endpoints_are_refused(given: Any) -> None:
     with pytest.raises(ConfigError, match="endpoint must look like") as caught:
         check_endpoint(given)
     assert "\n" not in str(caught.value)
 
 
 def test_the_error_of_an_endpoint_names_the_setting_and_shows_no_password() -> None:
-    """It may be the custom URL."""
     with pytest.raises(ConfigError, match="custom_url must look like") as caught:
         check_endpoint("http://user:s3cret@x", "custom_url")
     assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "/a", "a/", "a//b", "a?b", "ä", "..", "a/../b", None])
-def test_service_names_that_are_none(name: Any) -> None:
-    """A service is letters, digits and ._-, with a slash after its group."""
+def test_invalid_service_names_are_refused(name: Any) -> None:
     assert check_service("group/svc_1.2-x") == "group/svc_1.2-x"
     with pytest.raises(ConfigError, match="service_name"):
         check_service(name)
@@ -221,10 +211,10 @@ JSON = "application/json"
         (None, None, {"X-A": "b"}, JSON, JSON),
     ],
 )
-def test_what_the_program_says_wins_over_what_a_request_says(
+def test_an_explicit_content_type_overrides_the_requests(
     setting: str | None, extra: dict[str, str] | None, headers: dict[str, str] | None, own: str | None, sent: str
 ) -> None:
-    """A call's headers, headers of the client, its content type, the request's own, the default."""
+    """In order: headers of the call, headers of the client, its content type, the request's, the default."""
     made = RequestBuilder(lambda: NOW)
     made.address("/api/predict/s", auth="signature")
     made.set_token("t")
@@ -239,7 +229,6 @@ def test_what_the_program_says_wins_over_what_a_request_says(
 
 
 def test_the_signature_covers_the_requests_own_type() -> None:
-    """The service computes it over what is sent."""
     fields = []
     for own, header in ((JSON, None), (None, {"Content-Type": JSON})):
         made = RequestBuilder(lambda: NOW)
@@ -251,7 +240,6 @@ def test_the_signature_covers_the_requests_own_type() -> None:
 
 @pytest.mark.parametrize("own", ["", "a\r\nb", 5, [], b"text/plain"])
 def test_a_request_with_a_wrong_type_is_a_config_error(own: Any) -> None:
-    """Before it is sent, also when the client has a type of its own."""
     made = RequestBuilder(lambda: NOW)
     for _ in range(2):
         with pytest.raises(ConfigError, match="content_type must be"):
@@ -260,7 +248,6 @@ def test_a_request_with_a_wrong_type_is_a_config_error(own: Any) -> None:
 
 
 def test_types_of_requests_take_bounded_memory() -> None:
-    """A program may make them up for each call."""
     made = RequestBuilder(lambda: NOW)
     for number in range(100):
         made.build(b"[]", content_type=f"text/x-{number}")

@@ -49,7 +49,6 @@ def test_discovery_asks_for_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("names", "query"), [(("NAMESPACE", "POD_NAME"), "?internal=true"), (("POD_NAME",), "")])
 def test_inside_eas_it_says_so(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], query: str) -> None:
-    """By the two variables that every pod of EAS has; one of them is somebody else's."""
     for name in ("NAMESPACE", "POD_NAME"):
         monkeypatch.delenv(name, raising=False)
     for name in names:
@@ -68,7 +67,6 @@ def test_inside_eas_it_says_so(monkeypatch: pytest.MonkeyPatch, names: tuple[str
     ],
 )
 def test_where_requests_go(target: ClientTarget, url: str | None, path: str) -> None:
-    """Through the gateway with its base path, to instances without; a custom URL is the whole of it."""
     target.check_complete()
     assert target.is_gateway == (url is not None)
     assert target.path == path
@@ -85,19 +83,16 @@ def test_where_requests_go(target: ClientTarget, url: str | None, path: str) -> 
     ],
 )
 def test_what_is_missing_is_named(target: ClientTarget, missing: str) -> None:
-    """Before anything is opened."""
     with pytest.raises(ConfigError, match=missing):
         target.check_complete()
 
 
 def test_an_unknown_endpoint_type_names_the_known_ones() -> None:
-    """And what was given."""
     with pytest.raises(ConfigError, match="one of DIRECT, DEFAULT, VIPSERVER, FIXED, got 'direct'"):
         ClientTarget("http://e", "s", "", "direct", ())
 
 
 def test_a_fixed_list_is_checked_like_discovery() -> None:
-    """Two or three parts a row; what is wrong is shown."""
     assert fixed_list([("10.0.0.1", 80), ("10.0.0.2", 81, 5)]) == (
         Instance("10.0.0.1", 80, 1),
         Instance("10.0.0.2", 81, 5),

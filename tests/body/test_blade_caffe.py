@@ -25,7 +25,7 @@ def caffe(names: list[str], tensors: int) -> CaffeResponse:
 
 
 def test_a_signature_may_be_left_out() -> None:
-    """The official class cannot be made without; an empty one is sent, as there."""
+    """The official class requires a signature; an empty one encodes to the same bytes."""
     assert BladeRequest().to_string() == b""
     assert BladeRequest("").to_string() == b"\n\x00"
     request = BladeRequest()
@@ -34,7 +34,6 @@ def test_a_signature_may_be_left_out() -> None:
 
 
 def test_every_type_goes_into_its_field() -> None:
-    """These are the official SDK's bytes, for a batch of two."""
     request = BladeRequest("s")
     request.add_feed("a", 2, [2, 3], BladeRequest.DT_INT32, [1] * 6)
     request.add_feed("b", 2, [2, 3], BladeRequest.DT_INT64, [1] * 6)
@@ -55,7 +54,6 @@ def test_a_batch_is_of_one_or_more(batchsize: Any) -> None:
 
 
 def test_a_fetch_of_an_unknown_type_is_refused() -> None:
-    """And the same name again replaces."""
     request = BladeRequest()
     with pytest.raises(BodyError, match="fetch 'o': 9 is no dtype"):
         request.add_fetch("o", 9)
@@ -65,7 +63,6 @@ def test_a_fetch_of_an_unknown_type_is_refused() -> None:
 
 
 def test_outputs_have_the_names_of_the_model() -> None:
-    """Not those Blade gave them."""
     response = blade(Array(blade_blob_name="q", name_in_dl_model="w", batchsize=1, float_val=[1, 2]))
     assert response.output_names == ("w",)
     assert response.get_values("w") == response.get_values("w", BladeRequest.DT_FLOAT) == [1, 2]
@@ -75,7 +72,6 @@ def test_outputs_have_the_names_of_the_model() -> None:
 
 
 def test_an_output_of_two_types_must_be_asked_for_by_type() -> None:
-    """The message does not say which is meant."""
     response = blade(Array(name_in_dl_model="w", batchsize=1, float_val=[1], string_val=[b"x"]))
     assert response.get_values("w", BladeRequest.DT_STRING) == [b"x"]
     with pytest.raises(BodyError, match="DT_FLOAT and DT_STRING"):
@@ -83,7 +79,6 @@ def test_an_output_of_two_types_must_be_asked_for_by_type() -> None:
 
 
 def test_caffe_sends_names_and_tensors_apart() -> None:
-    """In the same order, and protobuf writes the same."""
     request = CaffeRequest()
     request.add_feed("a", [1], [1])
     request.add_feed("b", content=[[2.0], [3.0]])
@@ -98,20 +93,17 @@ def test_caffe_sends_names_and_tensors_apart() -> None:
 
 @pytest.mark.parametrize(("names", "tensors"), [(["a"], 0), ([], 1), (["a", "b"], 1)])
 def test_names_must_be_as_many_as_tensors(names: list[str], tensors: int) -> None:
-    """Otherwise an output would get another's name."""
     with pytest.raises(BodyError, match=f"no Caffe body.*{len(names)} names for {tensors} outputs"):
         caffe(names, tensors)
 
 
 def test_caffe_outputs_have_names() -> None:
-    """As everywhere."""
     assert caffe(["prob"], 1).output_names == ("prob",)
     assert caffe(["prob"], 1).get_values("prob") == [0.5]
 
 
 @pytest.mark.parametrize("request_class", [BladeRequest, CaffeRequest])
 def test_names_are_text(request_class: type) -> None:
-    """Not numbers, not lone surrogates."""
     for name in (5, "\ud800"):
         with pytest.raises(BodyError, match="must be text"):
             request_class().add_fetch(name, *([1] if request_class is BladeRequest else []))

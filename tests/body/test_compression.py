@@ -44,13 +44,11 @@ def test_there_and_back(codec: str) -> None:
 
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 def test_repetition_gets_smaller(codec: str) -> None:
-    """Else it would be for nothing."""
     assert len(compress(codec, PLAIN)) < len(PLAIN) / 15
 
 
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 def test_the_limit_is_exact(codec: str) -> None:
-    """As large as it may be is right, one byte less room is an error."""
     packed = compress(codec, PLAIN)
     assert decompress(codec, packed, len(PLAIN)) == PLAIN
     with pytest.raises(BodyError, match=f"{len(packed)} bytes cannot be decompressed as {codec}"):
@@ -66,8 +64,7 @@ def test_a_bomb_stays_small(codec: str) -> None:
 
 
 @pytest.mark.parametrize("codec", FRAMED)
-def test_what_is_cut_short_is_an_error(codec: str) -> None:
-    """Anywhere."""
+def test_truncated_data_is_an_error(codec: str) -> None:
     packed = compress(codec, PLAIN)
     for length in range(1, len(packed)):
         with pytest.raises(BodyError, match="cannot be decompressed"):
@@ -76,15 +73,13 @@ def test_what_is_cut_short_is_an_error(codec: str) -> None:
 
 @pytest.mark.parametrize("codec", FRAMED)
 @pytest.mark.parametrize("data", [b"<html>busy</html>", b'{"a": 1}', b"\xff" * 40, PLAIN])
-def test_what_is_something_else_is_an_error(codec: str, data: bytes) -> None:
-    """A page, JSON, noise."""
+def test_data_of_another_format_is_an_error(codec: str, data: bytes) -> None:
     with pytest.raises(BodyError, match="cannot be decompressed"):
         decompress(codec, data, LIMIT)
 
 
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 def test_any_bytes_are_data_or_a_body_error(codec: str) -> None:
-    """Right ones with some bytes changed; never more than the limit."""
     packed = compress(codec, PLAIN)
 
     @settings(SETTINGS, max_examples=150)
@@ -128,7 +123,6 @@ def test_a_content_encoding_is_undone() -> None:
 
 
 def test_an_unknown_codec_says_which_there_are() -> None:
-    """And known ones are fine."""
     with pytest.raises(BodyError, match="no compression 'rar'; there is gzip, lz4"):
         compress("rar", b"")
     with pytest.raises(ConfigError, match="no compression 'rar'"):
@@ -138,7 +132,6 @@ def test_an_unknown_codec_says_which_there_are() -> None:
 
 
 def test_without_cramjam_the_standard_librarys_are_left() -> None:
-    """The others say what to install."""
     program = (
         "import sys; sys.modules['cramjam'] = None; from eas_tw import EasError, TorchRequest\n"
         "from eas_tw.body.compression import compress\n"
@@ -179,7 +172,6 @@ def test_an_empty_body_is_empty(codec: str) -> None:
     [*((codec, kept) for codec in FRAMED for kept in (2, 5, 5000)), ("lz4-block", 2), ("lz4-block", 900)],
 )
 def test_a_broken_body_costs_what_it_produced(codec: str, kept: int) -> None:
-    """Not what it could have: one short step, whatever the limit."""
     broken = compress(codec, NOISE)[:kept]
     assert steps_of(decompressing(codec, broken, BIG)) == 1
     tracemalloc.start()
@@ -191,8 +183,8 @@ def test_a_broken_body_costs_what_it_produced(codec: str, kept: int) -> None:
         tracemalloc.stop()
 
 
-def test_a_broken_block_of_lz4_costs_what_its_bytes_can_stand_for() -> None:
-    """It does not tell what is broken from what is larger, so larger memory is tried, up to 255 times its size."""
+def test_a_broken_lz4_block_costs_at_most_255_times_its_size() -> None:
+    """A broken block looks like one that needs more memory, so larger buffers are tried, up to 255 times its size."""
     assert steps_of(decompressing("lz4-block", compress("lz4-block", NOISE)[:5000], BIG)) == 3
 
 
@@ -230,7 +222,6 @@ def test_input_that_produces_little_takes_steps_too(data: bytes) -> None:
 
 @pytest.mark.parametrize("codec", ["lz4", "zstd"])
 def test_many_frames_are_not_read_in_the_reactors_turn(codec: str) -> None:
-    """Frames that produce nothing take time, too."""
     frames = compress(codec, b"") * 20_000
     assert begin(decompressing(codec, frames, BIG)) == (None, False)
     assert decompress(codec, frames, BIG) == b""
@@ -243,8 +234,8 @@ def test_several_frames_are_one_body() -> None:
 
 
 @pytest.mark.parametrize("claimed", [5 << 20, 1 << 31])
-def test_snappy_that_claims_too_much_is_not_believed(claimed: int) -> None:
-    """Three bytes stand for 64 at most, so no memory is taken for a claim of millions."""
+def test_no_memory_is_allocated_for_an_impossible_size_in_snappy(claimed: int) -> None:
+    """Three bytes expand to 64 at most."""
     size = bytearray()
     while claimed:
         size.append(claimed & 0x7F | (0x80 if claimed > 0x7F else 0))
@@ -275,8 +266,7 @@ def test_raw_deflate_has_an_end() -> None:
         decompress("zlib", raw_deflate(PLAIN), LIMIT)
 
 
-def test_there_are_at_most_five_codings() -> None:
-    """Each may produce as much as the limit; `identity` is none."""
+def test_at_most_five_codings_are_decoded() -> None:
     data = PLAIN
     for _ in range(5):
         data = compress("gzip", data)
@@ -287,14 +277,12 @@ def test_there_are_at_most_five_codings() -> None:
 
 
 def test_a_long_name_of_a_coding_is_cut() -> None:
-    """It comes from the network."""
     with pytest.raises(BodyError) as caught:
         decode("x" * 60_000, PLAIN, LIMIT)
     assert len(str(caught.value)) < 300
 
 
 def test_a_coding_that_is_unknown_under_a_known_one_is_an_error() -> None:
-    """In the order in which they are undone."""
     with pytest.raises(BodyError, match="Content-Encoding 'br'"):
         decode("br, gzip", compress("gzip", PLAIN), LIMIT)
     assert steps_of(decoding("br", PLAIN, LIMIT)) == 1
@@ -302,7 +290,6 @@ def test_a_coding_that_is_unknown_under_a_known_one_is_an_error() -> None:
 
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 def test_large_bodies_are_compressed_in_steps(codec: str) -> None:
-    """To the same bytes each time."""
     plain = NOISE * 400
     assert begin(compressing(codec, plain[:FIRST_BYTES]))[1]
     assert begin(compressing(codec, plain)) == (None, False)

@@ -81,13 +81,11 @@ def test_content_of_every_kind(kind: int, content: Any, shape: list[int], values
 
 
 def test_an_iterator_is_read_once() -> None:
-    """Into a tensor of as many elements as it gave."""
     assert feed(T.DT_INT32, iter([1, 2])) == ([2], [1, 2])
 
 
 @pytest.mark.usefixtures("_both")
 def test_plain_bytes_are_raw_memory_if_the_shape_says_so() -> None:
-    """By their size; else an element a byte, as the official SDK takes them; without a shape it is not guessed."""
     raw = struct.pack("<3f", 1, 2, 3)
     assert feed(T.DT_FLOAT, raw, [3]) == ([3], [1, 2, 3])
     assert feed(T.DT_FLOAT, memoryview(bytearray(raw)), [3, 1]) == ([3, 1], [1, 2, 3])
@@ -119,7 +117,6 @@ def test_plain_bytes_are_raw_memory_if_the_shape_says_so() -> None:
     ],
 )
 def test_arrays_of_every_layout_and_type(kind: int, content: Any, values: list[Any]) -> None:
-    """Row-major order of what the array says, converted to what was asked for."""
     assert feed(kind, content)[1] == values
 
 
@@ -144,7 +141,6 @@ def test_arrays_of_every_layout_and_type(kind: int, content: Any, values: list[A
     ],
 )
 def test_wrong_content_names_the_element(kind: int, content: Any, says: str) -> None:
-    """Before anything is sent, with numpy and without."""
     with pytest.raises(BodyError) as caught:
         TFRequest().add_feed("pixels", None, kind, content)
     assert says in str(caught.value)
@@ -166,20 +162,17 @@ def test_wrong_content_names_the_element(kind: int, content: Any, says: str) -> 
     ],
 )
 def test_wrong_arrays_are_body_errors(kind: int, content: Any) -> None:
-    """Whatever numpy itself would have said."""
     with pytest.raises(BodyError, match="feed 'x'"):
         TFRequest().add_feed("x", None, kind, content)
 
 
 @pytest.mark.parametrize("shape", ["3", 3, [1.0], [None], [2**63], [[1]]])
 def test_a_wrong_shape_is_a_body_error(shape: Any) -> None:
-    """It must be a list of integers that fit the wire."""
     with pytest.raises(BodyError, match="feed 'x'"):
         TFRequest().add_feed("x", shape, T.DT_FLOAT, [1])
 
 
 def test_names_must_be_text() -> None:
-    """Of a feed, a fetch and a signature; None is not the empty name."""
     for call in (lambda: TFRequest(None), lambda: TFRequest().add_fetch(b"y"),  # type: ignore[arg-type]
                  lambda: TFRequest().add_feed(1, [], T.DT_FLOAT, 1)):  # type: ignore[arg-type]  # fmt: skip
         with pytest.raises(BodyError, match="must be text"):
@@ -213,7 +206,6 @@ def test_a_borrowed_array_is_read_when_the_body_is_made() -> None:
 
 
 def test_everything_else_is_read_when_it_is_added() -> None:
-    """Lists, and arrays that had to be converted."""
     for content, kind in (([1.0, 2.0], T.DT_FLOAT), (np.array([1.0, 2.0]), T.DT_FLOAT), (np.array([1, 2]), T.DT_INT64)):
         request = TFRequest()
         request.add_feed("x", [2], kind, content)
@@ -225,7 +217,6 @@ def test_everything_else_is_read_when_it_is_added() -> None:
 @SETTINGS
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=80))
 def test_values_without_numpy_are_the_same(values: list[int]) -> None:
-    """A program that never loaded numpy reads what it wrote."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "numpy", None)
         assert feed(T.DT_INT64, values) == ([len(values)], values)
@@ -236,7 +227,6 @@ def test_values_without_numpy_are_the_same(values: list[int]) -> None:
 
 
 def test_an_array_without_numpy_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The extra is named."""
     response = Response()
     response.outputs["y"].dtype = T.DT_FLOAT
     monkeypatch.setitem(sys.modules, "numpy", None)

@@ -23,8 +23,7 @@ values = st.recursive(
 
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(values)
-def test_what_can_be_said_comes_back(value: Any) -> None:
-    """Out and in; text that UTF-8 cannot carry is refused."""
+def test_json_values_survive_encoding_and_decoding(value: Any) -> None:
     try:
         body = JsonRequest(value).to_string()
     except BodyError:
@@ -35,12 +34,10 @@ def test_what_can_be_said_comes_back(value: Any) -> None:
 
 
 def test_text_is_utf8_without_spaces() -> None:
-    """Fewer bytes, and the vendor's examples read it."""
     assert JsonRequest([{"名": 1, "b": [1.5, None]}]).to_string() == '[{"名":1,"b":[1.5,null]}]'.encode()
 
 
 def test_arrays_are_nested_lists() -> None:
-    """And an array's scalar is its number."""
     assert JsonRequest({"x": np.ones((1, 2), "f4"), "y": np.int64(3)}).to_string() == b'{"x":[[1.0,1.0]],"y":3}'
 
 
@@ -49,8 +46,7 @@ circle.append(circle)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, {1, 2}, object(), circle, {(1, 2): 3}, "\ud800", b"x"])
-def test_what_json_cannot_say_is_refused(value: Any) -> None:
-    """NaN too: a service would not know it."""
+def test_values_without_json_are_refused(value: Any) -> None:
     with pytest.raises(BodyError, match="a JsonRequest cannot be written"):
         JsonRequest(value)
 
@@ -58,8 +54,7 @@ def test_what_json_cannot_say_is_refused(value: Any) -> None:
 @pytest.mark.parametrize(
     "content", [b"<html>busy</html>", b"", b"{", b"\xff\xfe", "[1]".encode("utf-16"), b"[" * 100_000, b"1" * 5000]
 )
-def test_what_is_no_json_is_a_body_error(content: bytes) -> None:
-    """Cut short, another kind, another encoding, deeper or longer than Python reads."""
+def test_invalid_json_is_a_body_error(content: bytes) -> None:
     with pytest.raises(BodyError, match=r"no JSON body \(\d+ bytes"):
         JsonResponse(content)
 
@@ -67,13 +62,11 @@ def test_what_is_no_json_is_a_body_error(content: bytes) -> None:
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(st.binary(max_size=20) | st.text('[]{}",:0123456789eE.-tfn', max_size=12).map(str.encode))
 def test_any_bytes_are_json_or_a_body_error(content: bytes) -> None:
-    """Random ones, and ones made of what JSON is made of."""
     with contextlib.suppress(BodyError):
         assert str(JsonResponse(content)).encode() == content
 
 
 def test_a_response_is_data_and_text() -> None:
-    """And bytes."""
     response = JsonResponse(memoryview(b'{"scores": [0.5]}'))
     assert response["scores"] == response.data["scores"] == [0.5]
     assert str(response) == response.to_string() == '{"scores": [0.5]}'

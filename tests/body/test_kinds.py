@@ -54,7 +54,6 @@ def request(made: Kind, dtype: str, shape: Any, content: Any) -> bytes:
 
 @pytest.mark.parametrize(("kind", "dtype"), CASES)
 def test_protobuf_reads_what_was_packed(kind: str, dtype: str) -> None:
-    """From an array, a nested list, an array with gaps and one of the other byte order; with and without a shape."""
     made, arrays = cased(kind, dtype)
 
     @SETTINGS
@@ -78,7 +77,6 @@ def test_protobuf_reads_what_was_packed(kind: str, dtype: str) -> None:
 
 @pytest.mark.parametrize(("kind", "dtype"), CASES)
 def test_what_protobuf_wrote_is_read(kind: str, dtype: str) -> None:
-    """Shape, values, and a shaped array of the right type."""
     made, arrays = cased(kind, dtype)
 
     @SETTINGS
@@ -99,7 +97,6 @@ def test_what_protobuf_wrote_is_read(kind: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_dtype_may_be_left_out(kind: str) -> None:
-    """Where the content is an array, or a buffer that says its type."""
     made = KINDS[kind]
     for dtype, (_, code) in made.dtypes.items():
         array = np.ones((2, 1), code)
@@ -113,8 +110,8 @@ def test_the_dtype_may_be_left_out(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "caffe"])
-def test_a_dtype_the_content_does_not_tell_is_asked_for(kind: str) -> None:
-    """A list of Python numbers may be of any type; what may be given is named."""
+def test_content_without_a_dtype_needs_one(kind: str) -> None:
+    """A list of Python numbers may be of any type."""
     for content in ([1.5], [1], b"1234", np.array(["x", 1], object), np.zeros(1, np.complex64)):
         with pytest.raises(BodyError, match=r"feed|tensor"):
             KINDS[kind].feed(KINDS[kind].request(), [1], None, content)
@@ -126,7 +123,6 @@ def test_a_dtype_the_content_does_not_tell_is_asked_for(kind: str) -> None:
     [([1.0], "4 elements"), ("x", "str"), ([[1.0], [1.0, 2.0]], "length"), (["x"] * 4, "element 0"), (None, "None")],
 )
 def test_wrong_input_says_so(kind: str, content: Any, says: str) -> None:
-    """Before anything is sent, in the same words for every kind."""
     made = KINDS[kind]
     with pytest.raises(BodyError, match=says):
         made.feed(made.request(), [2, 2], getattr(made.request, "DT_FLOAT", None), content)
@@ -134,8 +130,7 @@ def test_wrong_input_says_so(kind: str, content: Any, says: str) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "caffe"])
 @pytest.mark.parametrize("content", [[1.5], [math.nan], [2**31], [-(2**31) - 1], np.array([0.5]), np.array([2**40])])
-def test_what_is_no_int32_is_refused(kind: str, content: Any) -> None:
-    """A float, a NaN, a number outside; from a list and from an array."""
+def test_values_beyond_int32_are_refused(kind: str, content: Any) -> None:
     made = KINDS[kind]
     with pytest.raises(BodyError, match="takes integers from -2147483648 to 2147483647"):
         made.feed(made.request(), [1], made.request.DT_INT32, content)
@@ -143,7 +138,6 @@ def test_what_is_no_int32_is_refused(kind: str, content: Any) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "caffe"])
 def test_an_unknown_dtype_is_refused(kind: str) -> None:
-    """With those that there are."""
     with pytest.raises(BodyError, match="DT_FLOAT"):
         KINDS[kind].feed(KINDS[kind].request(), [1], 99, [1])
 
@@ -163,7 +157,6 @@ def test_a_feed_of_the_same_name_replaces(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_feed_that_was_refused_changes_nothing(kind: str) -> None:
-    """The request is as it was."""
     made = KINDS[kind]
     one = made.request()
     made.feed(one, [1], getattr(made.request, "DT_FLOAT", None), [1.0])
@@ -175,7 +168,6 @@ def test_a_feed_that_was_refused_changes_nothing(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_missing_output_names_those_that_exist(kind: str) -> None:
-    """By name and by place."""
     made = KINDS[kind]
     response = made.request().parse_response(made.answer(made.message("DT_FLOAT", [1], [1.0])))
     for missing in ("scores", 5, None, 1.5):
@@ -185,7 +177,6 @@ def test_a_missing_output_names_those_that_exist(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_truncation_of_a_response_is_a_body_error(kind: str) -> None:
-    """A response with one output, cut anywhere."""
     made = KINDS[kind]
     whole = made.answer(made.message("DT_FLOAT", [2, 5], [0.5] * 10))
     for length in range(1, len(whole)):
@@ -226,8 +217,6 @@ def ask_everything(response: Any) -> None:
 
 @pytest.mark.parametrize("name", RESPONSES)
 def test_any_bytes_are_a_response_or_a_body_error(name: str) -> None:
-    """Random ones."""
-
     @FEW
     @given(st.binary(max_size=80))
     def check(data: bytes) -> None:

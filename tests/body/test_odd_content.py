@@ -71,12 +71,10 @@ def feed(content: Any, dtype: int | None, shape: list[int] | None = None) -> Any
     ],
 )  # fmt: skip
 def test_odd_layouts_are_sent_right(content: Any, dtype: int, field: str, sent: list[Any]) -> None:
-    """In row-major order, whatever the memory looks like."""
     assert list(getattr(feed(content, dtype), field)) == sent
 
 
 def test_nan_in_a_list_is_a_number() -> None:
-    """With masked arrays loaded, too."""
     (one, nan) = feed([1.0, math.nan], FLOAT).float_val
     assert (one, math.isnan(nan)) == (1, True)
 
@@ -131,8 +129,7 @@ WRONG: dict[str, Any] = {
 
 @pytest.mark.parametrize("dtype", [FLOAT, DOUBLE, INT, LONG, BOOL])
 @pytest.mark.parametrize("name", WRONG)
-def test_what_has_no_place_in_a_body_is_a_body_error(name: str, dtype: int) -> None:
-    """For each type of elements, in one line of bounded length."""
+def test_content_that_cannot_be_encoded_is_a_body_error(name: str, dtype: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numpy's own, of a masked element that becomes NaN
         with pytest.raises(BodyError) as caught:
@@ -143,7 +140,6 @@ def test_what_has_no_place_in_a_body_is_a_body_error(name: str, dtype: int) -> N
 
 @pytest.mark.parametrize("name", [name for name in WRONG if name.startswith("masked")])
 def test_masked_elements_are_refused_in_every_body(name: str) -> None:
-    """They would be sent as what they were before they were masked."""
     content = WRONG[name]
     feeds = [
         lambda: TorchRequest().add_feed(0, None, FLOAT, content),
@@ -169,7 +165,6 @@ def test_masked_elements_are_refused_in_every_body(name: str) -> None:
 
 @pytest.mark.parametrize("warn", ["ignore", "error"])
 def test_a_masked_element_is_named_whatever_warnings_do(warn: Any) -> None:
-    """Numpy warns of it; a program may make that an error."""
     with warnings.catch_warnings():
         warnings.simplefilter(warn)
         with pytest.raises(BodyError, match="1 masked elements; fill"):
@@ -178,13 +173,12 @@ def test_a_masked_element_is_named_whatever_warnings_do(warn: Any) -> None:
 
 @pytest.mark.parametrize("content", [np.array([object()]), np.array([(1, None)], [("a", "i4"), ("b", "O")])])
 def test_memory_of_objects_is_no_body(content: Any) -> None:
-    """It is addresses."""
     for make in (StringRequest, as_request):
         with pytest.raises(BodyError, match="StringRequest takes"):
             make(content)
 
 
-def test_numbers_of_any_size_are_told_in_bounded_messages() -> None:
+def test_messages_about_huge_numbers_are_bounded() -> None:
     """Python refuses to print integers of more than 4,300 digits."""
     request = TFRequest("s")
     for call in (
@@ -213,7 +207,6 @@ def test_numbers_of_any_size_are_told_in_bounded_messages() -> None:
 
 @pytest.mark.parametrize("value", [1e30, 3.4e38, float("inf")])
 def test_floats_whose_squares_are_infinite_are_sent(value: float) -> None:
-    """Without a warning: they are looked at for NaNs by a sum of squares."""
     request = TFRequest("s")
     request.add_feed("x", [4], TFRequest.DT_FLOAT, np.full(4, value, np.float32))
     assert np.full(4, value, np.float32).tobytes() in request.to_string()

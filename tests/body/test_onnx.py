@@ -18,7 +18,6 @@ CODES = ["f4", "u1", "i1", "u2", "i2", "i4", "i8", "f2", "f8", "u4", "u8"]
 
 @pytest.mark.parametrize("code", CODES)
 def test_arrays_become_messages_and_come_back(code: str) -> None:
-    """Of each type, of any layout and byte order; the official SDK refuses some of these."""
     array = np.arange(6, dtype=code).reshape(2, 3).T
     tensor = OnnxDataHelper.from_array(array, "n")
     assert isinstance(tensor, OnnxData.TensorProto)
@@ -40,13 +39,11 @@ def test_the_bytes_are_the_official_sdks() -> None:
 
 @pytest.mark.parametrize("array", [np.ones(1, "?"), np.ones(1, "c8"), np.array(["x"]), [1, 2], "x", None])
 def test_what_has_no_number_is_refused(array: Any) -> None:
-    """And so is a list of numbers, which could be of many types."""
     with pytest.raises(BodyError, match="tensor 'n': "):
         OnnxDataHelper.from_array(array, "n")
 
 
 def test_a_tensor_of_the_same_name_replaces_in_its_place() -> None:
-    """As in the official SDK; the message is copied."""
     request = OnnxRequest()
     tensor = OnnxDataHelper.from_array(np.ones(1, "f4"), "a")
     request.add_tensor(tensor)
@@ -80,7 +77,6 @@ def test_a_message_whose_parts_do_not_fit_is_refused(changes: dict[str, Any], sa
 
 
 def test_a_response_is_asked_as_the_official_one() -> None:
-    """By size, name and tensor; by name too."""
     request = OnnxRequest()
     request.add_feed("scores", [1, 2], OnnxRequest.DT_FLOAT, [0.5, 0.25])
     request.add_feed("", [1], OnnxRequest.DT_UINT64, [2**64 - 1])
@@ -97,7 +93,6 @@ def test_a_response_is_asked_as_the_official_one() -> None:
 
 
 def test_an_output_whose_parts_do_not_fit_is_a_body_error() -> None:
-    """The message can still be had."""
     response = OnnxResponse(b"\n\x0b\n\x01n\x12\x01\x02\x18\x01*\x01x")
     assert response.get_tensor("n").raw_data == b"x"
     with pytest.raises(BodyError, match="need 8 bytes, raw_data has 1"):
@@ -107,7 +102,6 @@ def test_an_output_whose_parts_do_not_fit_is_a_body_error() -> None:
 
 
 def test_dimensions_cut_inside_a_varint_are_noticed_at_once() -> None:
-    """Like every truncation; protobuf refuses them as well, when the message is asked for."""
     with pytest.raises(BodyError, match=r"no ONNX body.*inside a varint"):
         OnnxResponse(b"\n\x04\x12\x02\x02\x80")
     too_long = b"\n\x0d\x12\x0b" + b"\xff" * 10 + b"\x01"
@@ -116,8 +110,8 @@ def test_dimensions_cut_inside_a_varint_are_noticed_at_once() -> None:
             question(OnnxResponse(too_long))
 
 
-def test_halves_need_no_numpy() -> None:
-    """Rounded as IEEE 754 says, infinity from halfway past the largest, as numpy does it."""
+def test_16_bit_floats_need_no_numpy() -> None:
+    """IEEE 754 rounding: values from halfway above the largest one are infinite, as in numpy."""
     values = [0.0, -0.0, 1.5, 65504.0, 65519.9, 65520.0, -1e9, math.inf, 5.96e-8, 2049.0]
     program = (
         "import sys; sys.modules['numpy'] = None; from eas_tw import OnnxRequest; request = OnnxRequest();"

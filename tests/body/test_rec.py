@@ -87,7 +87,6 @@ def test_maps(key: str, name: str) -> None:
     "content", [np.array([1.5, 2.5], "f4"), array("d", [1.5, 2.5]), memoryview(array("f", [1.5, 2.5]))]
 )
 def test_lists_may_be_arrays(content: Any) -> None:
-    """As content of a tensor may."""
     assert list(feature(content, "LIST<FLOAT>").float_list.features) == [1.5, 2.5]
     assert [list(row.features) for row in feature([content], "LIST<LIST<DOUBLE>>").double_lists.lists] == [[1.5, 2.5]]
 
@@ -106,7 +105,6 @@ def test_lists_may_be_arrays(content: Any) -> None:
     ],
 )
 def test_an_unknown_type_is_refused(value: Any, dtype: Any) -> None:
-    """With the grammar of those there are."""
     with pytest.raises(BodyError, match=r"is no type of a feature; use STRING, FLOAT.*LIST<…>"):
         feature(value, dtype)
 
@@ -131,7 +129,6 @@ def test_an_unknown_type_is_refused(value: Any, dtype: Any) -> None:
     ],
 )
 def test_a_value_of_another_shape_is_refused(value: Any, dtype: str) -> None:
-    """Not cut to fit, not sent as something else."""
     with pytest.raises(BodyError, match="user feature 'k'"):
         feature(value, dtype)
 
@@ -150,7 +147,6 @@ def test_features_of_the_same_name() -> None:
 
 
 def test_a_feature_that_was_refused_changes_nothing() -> None:
-    """Not even an empty one is left."""
     request = TorchRecRequest()
     for add in (request.add_user_fea, request.add_context_fea, request.add_item_fea):
         with pytest.raises(BodyError):
@@ -181,7 +177,6 @@ def test_numbers_are_text_where_text_is_meant() -> None:
 @pytest.mark.parametrize(("kind", "module"), [(EasyRecRequest, easyrec), (TorchRecRequest, torchrec)])
 class TestWholeMessages:
     def test_a_feed_starts_anew(self, kind: Any, module: Any) -> None:
-        """From a message or its bytes; the debug level is the argument's; what follows adds to it."""
         message = module.PBRequest(item_ids=["a", "b"], debug_level=4)
         for data in (message, message.SerializeToString(), bytearray(message.SerializeToString())):
             request = kind()
@@ -194,7 +189,6 @@ class TestWholeMessages:
             assert request.to_string() == b"\x1a\x01a\x1a\x01b\x1a\x01c(\x03"
 
     def test_the_callers_message_is_left_alone(self, kind: Any, module: Any) -> None:
-        """The official SDK works on it."""
         message = module.PBRequest(item_ids=["a", "b"])
         request = kind()
         request.add_feed(message)
@@ -213,7 +207,6 @@ class TestWholeMessages:
         assert request.to_string() == b"\x1a\x01a"
 
     def test_numbers_of_the_request_are_int32(self, kind: Any, module: Any) -> None:
-        """And can be taken back."""
         request = kind()
         for call in (request.set_faiss_neigh_num, request.set_debug_level, lambda level: request.add_feed(b"", level)):
             for wrong in (2**31, 1.5, "1", None):
@@ -225,7 +218,6 @@ class TestWholeMessages:
         assert "items" in repr(request)
 
     def test_the_same_request_is_the_same_bytes(self, kind: Any, module: Any) -> None:
-        """Whatever the order it was filled in, on every protobuf."""
         names = [f"f{number}" for number in range(20)]
         bodies = set()
         for order in (names, names[::-1]):
@@ -239,7 +231,6 @@ class TestWholeMessages:
 
 
 def test_keeping_one_item_id_needs_one() -> None:
-    """The first is kept."""
     request = EasyRecRequest("sig", "tf")
     request.set_signature_name("other")
     with pytest.raises(BodyError, match="no item ids"):
@@ -251,7 +242,6 @@ def test_keeping_one_item_id_needs_one() -> None:
 
 
 def test_a_response_is_its_message() -> None:
-    """Its attributes, its text; and its tensors as everywhere."""
     message = easyrec.PBResponse(item_ids=["i1"], status_code=easyrec.OK)
     message.results["i1"].scores.append(0.25)
     message.tf_outputs["probs"].dtype = 1
@@ -306,7 +296,6 @@ def test_a_damaged_response_is_a_response_or_a_body_error(kind: Any) -> None:
 
 
 def test_a_response_cut_short_is_a_body_error() -> None:
-    """Anywhere but between fields."""
     whole = easyrec.PBResponse(error_msg="x" * 20).SerializeToString()
     for length in range(1, len(whole)):
         with pytest.raises(BodyError, match="no EasyRec body"):

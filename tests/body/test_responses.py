@@ -22,14 +22,12 @@ def response(kind: int, shape: list[int], **values: Any) -> TFResponse:
 
 
 def test_strings_are_bytes() -> None:
-    """As a list, and as an array of objects of the right shape."""
     read = response(TFRequest.DT_STRING, [2, 1], string_val=[b"a\x00", b"\xff"])
     assert read.get_values("y") == [b"a\x00", b"\xff"]
     assert read.as_numpy("y").tolist() == [[b"a\x00"], [b"\xff"]]
 
 
 def test_a_shape_that_does_not_fit_is_a_body_error() -> None:
-    """The elements can still be had."""
     read = response(TFRequest.DT_FLOAT, [2, 2], float_val=[1, 2, 3])
     assert read.get_values("y") == [1, 2, 3]
     with pytest.raises(BodyError, match=r"output 'y': shape \[2, 2\] and 3 elements"):
@@ -37,20 +35,17 @@ def test_a_shape_that_does_not_fit_is_a_body_error() -> None:
 
 
 def test_negative_dimensions_are_a_body_error() -> None:
-    """Two of them multiply to a count that would fit."""
     with pytest.raises(BodyError, match="do not fit"):
         response(TFRequest.DT_FLOAT, [-1, -1], float_val=[1]).as_numpy("y")
 
 
 def test_without_a_shape_the_elements_are_a_row() -> None:
-    """And a single one is a scalar."""
     assert response(TFRequest.DT_INT32, [], int_val=[1, 2]).as_numpy("y").shape == (2,)
     assert response(TFRequest.DT_INT32, [], int_val=[1]).as_numpy("y").shape == ()
 
 
 @pytest.mark.parametrize("kind", [TFRequest.DT_FLOAT, TFRequest.DT_UINT8, TFRequest.DT_BOOL, TFRequest.DT_STRING])
 def test_an_empty_output_is_an_empty_array(kind: int) -> None:
-    """Of its shape."""
     assert response(kind, [0, 10]).as_numpy("y").shape == (0, 10)
     assert response(kind, [0, 10]).get_values("y") == []
 
@@ -64,13 +59,12 @@ def test_a_number_its_dtype_cannot_hold_is_a_body_error() -> None:
 
 
 def test_quantised_types_are_the_integers_of_their_size() -> None:
-    """As numpy has no types of its own for them."""
     assert response(TFRequest.DT_QUINT16, [1], int_val=[65535]).as_numpy("y").dtype == np.uint16
     assert response(TFRequest.DT_QINT8, [1], int_val=[-128]).as_numpy("y").dtype == np.int8
 
 
-def test_a_response_of_nothing_has_no_outputs() -> None:
-    """No bytes are a protobuf message too; asking for an output says there is none."""
+def test_an_empty_response_has_no_outputs() -> None:
+    """Zero bytes are a valid protobuf message."""
     assert TFResponse(b"").output_names == ()
     with pytest.raises(BodyError, match=r"has \[\]"):
         TFResponse(b"").get_values("scores")

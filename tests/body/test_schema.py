@@ -23,14 +23,12 @@ def test_the_pool_is_private() -> None:
 
 
 def test_a_message_class_is_one_class() -> None:
-    """Asked for twice, and as the type of another's field."""
     array = schema.message("eas_tw.tf.ArrayProto")
     assert array is schema.message("eas_tw.tf.ArrayProto")
     assert type(schema.message("eas_tw.tf.PredictRequest")().inputs["x"]) is array
 
 
 def test_an_unknown_message_is_a_key_error() -> None:
-    """Its name is in it."""
     with pytest.raises(KeyError, match="Nothing"):
         schema.message("eas_tw.tf.Nothing")
 
@@ -47,7 +45,6 @@ def test_the_table_of_dtypes_is_the_schemas() -> None:
 
 
 def test_protobuf_is_loaded_by_the_first_body_that_needs_it() -> None:
-    """A program that sends text, or floats, does without."""
     program = (
         "import sys; from eas_tw.body.tf import TFRequest; request = TFRequest();"
         "request.add_feed('x', None, 1, [1.5]); request.to_string();"
@@ -61,7 +58,6 @@ STUBS = sorted(Path(schema.__file__).parent.glob("*.pyi"))
 
 @pytest.mark.parametrize("stub", STUBS, ids=lambda stub: stub.stem)
 def test_modules_have_what_their_stubs_promise(stub: Path) -> None:
-    """Messages, enums, their values and the fields of messages."""
     module = importlib.import_module(f"{schema.__name__}.{stub.stem}")
     body = ast.parse(stub.read_text("utf-8")).body
     promised = [
@@ -81,7 +77,6 @@ def test_modules_have_what_their_stubs_promise(stub: Path) -> None:
 
 
 def test_a_module_says_what_it_has_not() -> None:
-    """As any module does."""
     with pytest.raises(AttributeError, match=r"tf_predict_pb2' has no attribute 'PBRequest'"):
         importlib.import_module(f"{schema.__name__}.tf_predict_pb2").PBRequest  # noqa: B018
     with pytest.raises(ImportError):
@@ -89,7 +84,6 @@ def test_a_module_says_what_it_has_not() -> None:
 
 
 def test_a_modules_message_is_the_one_class() -> None:
-    """However it was come by."""
     from eas_tw.body.schema.easyrec_predict_pb2 import PBRequest, StatusCode  # noqa: PLC0415
 
     assert PBRequest is schema.message("eas_tw.easyrec.PBRequest")
@@ -99,6 +93,5 @@ def test_a_modules_message_is_the_one_class() -> None:
 
 @pytest.mark.parametrize("data", [b"\x08", b"\x07", b"\x12\x05ab", b"<html>"])
 def test_bytes_that_are_no_message_are_a_value_error(data: bytes) -> None:
-    """Whatever the installed protobuf raises."""
     with pytest.raises(ValueError, match="not protobuf"):
         schema.parse("eas_tw.easyrec.PBResponse", data)

@@ -20,14 +20,12 @@ def test_the_date_of_rfc_7231() -> None:
 @settings(derandomize=True, deadline=None)
 @given(st.integers(0, 4_000_000_000))
 def test_a_date_is_the_second_it_was_made_of(epoch_s: int) -> None:
-    """Read back by the standard library."""
     assert parsedate_to_datetime(http_date(epoch_s)).timestamp() == epoch_s
 
 
 @settings(derandomize=True, deadline=None)
 @given(st.lists(st.floats(1.7e9, 1.7e9 + 5), max_size=10))
 def test_a_signature_is_never_of_another_second(moments: list[float]) -> None:
-    """Whichever way the clock goes, what a signer remembers does not show."""
     signer = Signer(b"token", "/api/predict/svc", "text/plain")
     for moment in moments:
         assert signer.lines(b"body", moment) == Signer(b"token", "/api/predict/svc", "text/plain").lines(
@@ -37,5 +35,4 @@ def test_a_signature_is_never_of_another_second(moments: list[float]) -> None:
 
 
 def test_a_signer_does_not_show_its_token() -> None:
-    """Not even in a traceback that prints it."""
     assert "token" not in repr(Signer(b"token", "/api/predict/svc", "text/plain"))

@@ -48,7 +48,6 @@ def packed(kind: int, content: Any, shape: list[int] | None = None) -> Any:
 @SETTINGS
 @given(cases)
 def test_protobuf_reads_what_was_packed(case: tuple[int, list[Any]]) -> None:
-    """For each dtype, from a list, from an array and from an array that is not contiguous."""
     kind, values = case
     field, dtype, _ = KINDS[kind]
     straight = np.array(values, dtype)
@@ -64,7 +63,6 @@ def test_protobuf_reads_what_was_packed(case: tuple[int, list[Any]]) -> None:
 @SETTINGS
 @given(cases)
 def test_what_protobuf_wrote_is_read(case: tuple[int, list[Any]]) -> None:
-    """As values and as a shaped array of the right type."""
     kind, values = case
     field, dtype, _ = KINDS[kind]
     response = Response()
@@ -120,7 +118,6 @@ def test_content_of_every_kind(content: Any) -> None:
 
 
 def test_the_shape_may_be_left_out() -> None:
-    """It is the content's own."""
     assert list(packed(TFRequest.DT_FLOAT, np.zeros((2, 3), np.float32)).array_shape.dim) == [2, 3]
     assert list(packed(TFRequest.DT_INT64, [[1, 2]]).array_shape.dim) == [1, 2]
 
@@ -144,7 +141,6 @@ def test_the_shape_may_be_left_out() -> None:
     ],
 )
 def test_wrong_input_says_so_before_anything_is_sent(kind: int, shape: Any, content: Any, says: str) -> None:
-    """What, where, and what it may be."""
     with pytest.raises(BodyError) as caught:
         TFRequest("s").add_feed("pixels", shape, kind, content)
     assert says in str(caught.value)
@@ -164,7 +160,6 @@ def test_a_request_may_be_reused_and_changed() -> None:
 @SETTINGS
 @given(st.binary(max_size=80))
 def test_any_bytes_are_a_response_or_a_body_error(data: bytes) -> None:
-    """Fuzzed: nothing else is raised, in reading or in asking."""
     try:
         response = TFResponse(data)
         for name in response.output_names:
@@ -176,7 +171,6 @@ def test_any_bytes_are_a_response_or_a_body_error(data: bytes) -> None:
 
 
 def test_every_truncation_of_a_response_is_a_body_error() -> None:
-    """A response cut anywhere but between outputs is noticed."""
     response = Response()
     response.outputs["scores"].dtype = TFRequest.DT_FLOAT
     response.outputs["scores"].float_val.extend([0.5] * 10)
@@ -187,7 +181,6 @@ def test_every_truncation_of_a_response_is_a_body_error() -> None:
 
 
 def test_a_missing_output_names_those_that_exist() -> None:
-    """The error is the answer to the next question."""
     response = Response()
     response.outputs["scores"].dtype = TFRequest.DT_FLOAT
     with pytest.raises(BodyError, match="'scores'"):
@@ -201,7 +194,6 @@ def test_html_is_no_response() -> None:
 
 
 def test_float_arrays_are_views_of_the_response() -> None:
-    """Not a copy: the array's memory is inside the content."""
     response = Response()
     response.outputs["y"].dtype = TFRequest.DT_FLOAT
     response.outputs["y"].array_shape.dim.append(1000)
@@ -212,7 +204,6 @@ def test_float_arrays_are_views_of_the_response() -> None:
 
 
 def test_numpy_is_not_imported_until_it_is_needed() -> None:
-    """A program without arrays does not pay for it."""
     program = (
         "import sys, eas_tw; request = eas_tw.TFRequest('s');"
         "request.add_feed('x', [2], request.DT_FLOAT, [1, 2]); request.to_string();"
@@ -231,7 +222,6 @@ def test_strings_in_and_out() -> None:
     assert (str(response), response.to_string(), response.content) == ("值", "值", "值".encode())
 
 
-def test_what_is_no_request_is_a_body_error() -> None:
-    """It says what a request may be."""
+def test_an_object_that_is_no_request_is_a_body_error() -> None:
     with pytest.raises(BodyError):
         as_request(5)

@@ -23,13 +23,11 @@ from eas_tw.body.request import as_request
     ],
 )
 def test_a_string_request_is_its_bytes(data: Any, body: bytes) -> None:
-    """Given as itself, and to predict."""
     assert StringRequest(data).to_string() == body
     assert as_request(data).to_string() == body
 
 
 def test_a_buffer_is_copied_at_once() -> None:
-    """A change afterwards is not sent."""
     data = bytearray(b"ab")
     request = StringRequest(data)
     data[0] = 0
@@ -37,8 +35,7 @@ def test_a_buffer_is_copied_at_once() -> None:
 
 
 @pytest.mark.parametrize("data", [None, 5, ["a"], {"a": 1}, "\ud800"])
-def test_what_is_no_text_and_no_buffer_is_a_body_error(data: Any) -> None:
-    """Objects are for the caller to serialise."""
+def test_objects_that_are_neither_text_nor_buffer_are_body_errors(data: Any) -> None:
     with pytest.raises(BodyError):
         StringRequest(data)
     with pytest.raises(BodyError):
@@ -46,8 +43,6 @@ def test_what_is_no_text_and_no_buffer_is_a_body_error(data: Any) -> None:
 
 
 def test_an_object_with_the_two_methods_is_a_request() -> None:
-    """As the official SDK's classes are; it is passed through."""
-
     class Official:
         def to_string(self) -> bytes:
             return b"x"
@@ -60,8 +55,6 @@ def test_an_object_with_the_two_methods_is_a_request() -> None:
 
 
 def test_half_a_request_is_none() -> None:
-    """A body without a way to read the answer."""
-
     class Half:
         def to_string(self) -> bytes:
             return b"x"
@@ -71,7 +64,6 @@ def test_half_a_request_is_none() -> None:
 
 
 def test_a_response_that_is_not_utf_8_still_has_its_bytes() -> None:
-    """And says so, rather than replacing what it cannot read."""
     response = StringResponse(b"ab\xff")
     assert response.content == b"ab\xff"
     with pytest.raises(BodyError, match="0xff at 2 of 3"):

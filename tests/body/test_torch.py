@@ -20,7 +20,6 @@ def fed(**options: Any) -> TorchRequest:
 
 
 def test_places_left_out_are_empty_whatever_the_order() -> None:
-    """As the official SDK fills them."""
     request = TorchRequest()
     request.add_feed(2, [1], TorchRequest.DT_FLOAT, [1.0])
     request.add_feed(0, [1], TorchRequest.DT_FLOAT, [2.0])
@@ -28,7 +27,6 @@ def test_places_left_out_are_empty_whatever_the_order() -> None:
 
 
 def test_inputs_by_place_and_by_name_go_together() -> None:
-    """Fetches between them, the debug level last."""
     request = fed()
     request.add_feed_map("k", [1], TorchRequest.DT_INT64, [-1])
     request.add_fetch(3)
@@ -42,7 +40,6 @@ def test_inputs_by_place_and_by_name_go_together() -> None:
 
 
 def test_a_fetch_twice_is_one() -> None:
-    """A negative index goes as protobuf has it."""
     request = TorchRequest()
     for index in (1, -1, 1):
         request.add_fetch(index)
@@ -50,7 +47,6 @@ def test_a_fetch_twice_is_one() -> None:
 
 
 def test_the_debug_level_can_be_taken_back() -> None:
-    """Zero, also by default, is not sent."""
     request = TorchRequest()
     request.set_debug_level(6)
     request.set_debug_level()
@@ -58,14 +54,12 @@ def test_the_debug_level_can_be_taken_back() -> None:
 
 
 def test_the_flag_compresses_with_snappy() -> None:
-    """These are the official SDK's bytes."""
     assert fed(flag=True).to_string() == b"\x13H" + fed().to_string()
     assert decompress("snappy", fed(flag=True).to_string(), 100) == fed().to_string()
 
 
 @pytest.mark.parametrize("index", [-1, 1 << 16, "x", 1.0, None])
 def test_a_wrong_index_is_refused(index: Any) -> None:
-    """Before a million gaps are sent."""
     with pytest.raises(BodyError, match="the index of a feed must be"):
         TorchRequest().add_feed(index, [1], TorchRequest.DT_FLOAT, [1.0])
 
@@ -78,14 +72,12 @@ def test_bools_have_no_field() -> None:
 
 
 def test_strings_are_sent() -> None:
-    """In the field the schema has for them."""
     request = TorchRequest()
     request.add_feed(0, None, None, ["a", "名"])
     assert list(Request.FromString(request.to_string()).inputs[0].string_val) == [b"a", "名".encode()]
 
 
 def test_outputs_of_the_map_have_calls_of_their_own() -> None:
-    """As in the official SDK, which has no other; ours takes names everywhere."""
     message = schema.message("eas_tw.torch.PredictResponse")()
     message.outputs.add(dtype=1, float_val=[0.5])
     message.map_outputs["z"].CopyFrom(schema.message("eas_tw.torch.ArrayProto")(dtype=9, int64_val=[7]))

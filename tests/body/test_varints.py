@@ -23,7 +23,6 @@ numbers = st.integers(0, 63).flatmap(lambda bits: st.integers(2**bits // 2, 2**b
 @SETTINGS
 @given(st.lists(numbers, max_size=60))
 def test_protobuf_reads_the_numbers(values: list[int]) -> None:
-    """In order, whatever the sizes of their neighbours."""
     payload = varints.pack(np.array(values, np.int64))
     assert list(ArrayProto.FromString(delimited(7, payload)).int64_val) == values
 
@@ -48,7 +47,6 @@ def test_blocks_join_without_a_seam() -> None:
 
 @pytest.mark.parametrize("dtype", ["i1", "u1", "<i2", ">i2", "<u2", ">u2", ">i4", "<u4", ">i8", "?"])
 def test_every_integer_type_and_byte_order(dtype: str) -> None:
-    """Its whole range, or its ends and middle."""
     ends: list[Any] = [0, 1] if dtype == "?" else [np.iinfo(dtype).min, -1, 0, 1, 127, np.iinfo(dtype).max]
     values = np.array([end for end in ends if np.dtype(dtype).kind == "i" or end >= 0], dtype)
     assert list(ArrayProto.FromString(delimited(7, varints.pack(values))).int64_val) == values.astype("i8").tolist()
@@ -64,7 +62,6 @@ def test_a_broken_payload_is_refused(payload: bytes) -> None:
 
 
 def test_every_number_of_one_and_two_bytes() -> None:
-    """Among themselves, which is a way of its own, and with a longer one behind."""
     short = np.arange(1 << 14)
     expected = b"".join(map(varint, short.tolist()))
     for kind in (np.int64, np.int32, np.uint16, np.dtype(">i4")):
@@ -75,7 +72,6 @@ def test_every_number_of_one_and_two_bytes() -> None:
 
 
 def test_every_power_of_two_and_its_neighbours() -> None:
-    """Where a number gets a bit, and perhaps a byte, more."""
     values = [2**bits + offset for bits in range(63) for offset in (-1, 0, 1)] + [2**63 - 1, -1, -(2**63)]
     assert varints.pack(np.array(values, np.int64)) == b"".join(varint(value % 2**64) for value in values)
     unsigned = [2**63, 2**64 - 1, 2**63 + 1]

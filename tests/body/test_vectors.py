@@ -29,7 +29,6 @@ def argument(value: Any, request: type) -> Any:
 
 
 def test_there_are_cases() -> None:
-    """Both kinds of body are compared, and every signature."""
     assert {case["request"] for case in CASES} >= {"StringRequest", "TFRequest"}
     assert len(CASES) >= 17
     assert len(VECTORS["signatures"]) == 6
@@ -37,7 +36,6 @@ def test_there_are_cases() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_bodies_are_the_official_sdks_byte_for_byte(case: dict[str, Any]) -> None:
-    """The same constructor arguments and calls give the same bytes."""
     kind = getattr(eas_tw, case["request"])
     request = kind(*argument(case["init"], kind))
     for method, arguments in case["calls"]:

@@ -183,7 +183,6 @@ def test_a_varint_that_is_cut_or_too_long_is_refused(data: bytes) -> None:
 
 
 def test_the_same_output_twice_is_the_last_one() -> None:
-    """As protobuf reads a map, replaced as a whole."""
     first = delimited(1, delimited(1, b"y") + delimited(2, b"\x08\x01" + delimited(3, bytes(8))))
     second = delimited(1, delimited(1, b"y") + delimited(2, b"\x08\x09" + delimited(7, b"\x05")))
     assert TFResponse(first + second).get_values("y") == [5]
@@ -196,7 +195,6 @@ def test_groups_nested_without_end_are_refused() -> None:
 
 
 def test_a_response_with_a_dtype_nothing_carries_says_which() -> None:
-    """Half floats have a number but no field."""
     data = delimited(1, delimited(1, b"y") + delimited(2, bytes([8, TFRequest.DT_HALF])))
     with pytest.raises(BodyError, match="DT_HALF"):
         TFResponse(data).get_values("y")

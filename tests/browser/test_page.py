@@ -151,7 +151,6 @@ def test_discovery_is_broken_and_healed_by_a_button(served: Served, page: Page, 
 
 
 def test_discovery_falls_silent_by_a_button(served: Served, page: Page) -> None:
-    """Unreachable, late, never answering."""
     path = f"/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{SERVICE}"
     page.click("[data-discovery-fault=unreachable]")
     page.until("document.querySelector('[data-discovery-fault=unreachable]').getAttribute('aria-pressed') === 'true'")
@@ -165,7 +164,6 @@ def test_discovery_falls_silent_by_a_button(served: Served, page: Page) -> None:
 
 
 def test_everything_by_the_keyboard(served: Served, page: Page) -> None:
-    """From card to card, a state, a weight, a fault from the form, the filter, help."""
     page.press("ArrowRight")
     page.press("ArrowRight")
     assert page.run("document.activeElement.dataset.id") == "echo-1"
@@ -202,7 +200,6 @@ def test_everything_by_the_keyboard(served: Served, page: Page) -> None:
 
 
 def test_requests_are_shown_filtered_and_never_run(served: Served, page: Page) -> None:
-    """What a caller puts into a path is text."""
     evil = "<img/src=x/onerror=document.title=1>"
     served.predict(f"echo/{evil}", b"", {"Authorization": "t0ken-of-the-test"})
     served.predict("echo?token=t0ken-of-the-test", b"", {"Authorization": "wrong"})
@@ -219,7 +216,7 @@ def test_requests_are_shown_filtered_and_never_run(served: Served, page: Page) -
 
 
 def test_buttons_work_under_thousands_of_requests(served: Served, page: Page) -> None:
-    """The page stays small, no call is lost, the counts are exact. benchmarks/page.py measures how smooth it is."""
+    """No call is lost, and the counts are exact. benchmarks/page.py measures the frame rate."""
     with calling(served, 2000) as account:
         page.until("world.total > 2000")
         page.click(f"{card(0)} [data-act=draining]")
@@ -245,8 +242,7 @@ def test_a_flood_of_events_is_one_drawing_a_frame(browser: Browser, served: Serv
     page.close()
 
 
-def test_a_sample_says_that_it_is_one(browser: Browser, served: Served) -> None:
-    """How many of how many a second; fewer than the page's rate are every request."""
+def test_the_page_shows_when_it_samples_requests(browser: Browser, served: Served) -> None:
     page = browser.open(served.ready["admin_url"] + "/", script=_KEEP_SOURCE)
     page.until("world.last && document.querySelectorAll('.card').length === 3")
     assert page.run(_SECOND % (10, 10)) == "every request"
@@ -254,8 +250,7 @@ def test_a_sample_says_that_it_is_one(browser: Browser, served: Served) -> None:
     page.close()
 
 
-def test_it_comes_back_with_the_simulator(browser: Browser, tmp_path: Path) -> None:
-    """Another one on the same port: the page says so, reconnects and shows the new one's state."""
+def test_the_page_reconnects_to_a_restarted_simulator(browser: Browser, tmp_path: Path) -> None:
     with Served(tmp_path, "--service", "echo=2", "--token", "") as first:
         port = first.ready["url"].rpartition(":")[2]
         page = browser.open(first.ready["admin_url"] + "/")
@@ -269,7 +264,6 @@ def test_it_comes_back_with_the_simulator(browser: Browser, tmp_path: Path) -> N
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (820, 1180), (390, 844)])
 def test_it_fits_and_can_be_read(page: Page, scheme: str, width: int, height: int) -> None:
-    """On a desk, a tablet and a phone: nothing sticks out, and every text has the contrast of WCAG AA."""
     page.prefer(scheme)
     page.resize(width, height)
     assert page.run("document.documentElement.scrollWidth <= innerWidth")
@@ -277,7 +271,6 @@ def test_it_fits_and_can_be_read(page: Page, scheme: str, width: int, height: in
 
 
 def test_the_theme_is_chosen_and_kept(page: Page) -> None:
-    """System, light, dark; through a reload."""
     ground = "getComputedStyle(document.body).backgroundColor"
     light = page.run(ground)
     page.press("t")
@@ -291,7 +284,6 @@ def test_the_theme_is_chosen_and_kept(page: Page) -> None:
 
 
 def test_hundreds_of_instances_are_dense_and_all_there(browser: Browser, tmp_path: Path) -> None:
-    """Each by its id and its state word."""
     with Served(tmp_path, "--service", "echo=300", "--token", "") as served:
         page = browser.open(served.ready["admin_url"] + "/")
         page.until("document.querySelectorAll('.dense .card').length === 300")

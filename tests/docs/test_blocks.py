@@ -38,7 +38,6 @@ def is_part(excerpt: str, text: str) -> bool:
 
 
 def test_no_code_is_wider_than_its_page() -> None:
-    """What is wider is cut off on the site, and wraps in a terminal."""
     for block in blocks():
         if block.language not in UNSEEN:
             for line in block.shown.splitlines():
@@ -46,7 +45,6 @@ def test_no_code_is_wider_than_its_page() -> None:
 
 
 def test_every_name_of_a_snippet_is_made_in_it() -> None:
-    """Or in one before it on its page: who copies what is shown gets no NameError."""
     made: dict[str, set[str]] = {}
     for block in blocks():
         if block.is_python:
@@ -57,7 +55,6 @@ def test_every_name_of_a_snippet_is_made_in_it() -> None:
 
 
 def test_a_missing_import_is_found() -> None:
-    """In a function, a decorator, a default, an annotation; what a snippet makes itself is no such name."""
     assert names("async def main(a, *b):\n    c = a\n    print(PredictClient(b, c, d=np.x))") == (
         {"main"},
         {"print", "PredictClient", "np"},
@@ -84,7 +81,6 @@ def names(code: str) -> tuple[set[str], set[str]]:
 
 
 def test_every_file_is_shown_and_run() -> None:
-    """Each is on a page, and named by a test or by a command that the tests run."""
     shown = "\n".join(path.read_text("utf-8") for path in pages())
     tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py"))
     commands = "\n".join(command for block in blocks() for command in block.commands)
@@ -109,7 +105,6 @@ def test_what_is_shown_is_there() -> None:
 
 
 def test_every_extra_that_is_named_is_one() -> None:
-    """In whatever words it is to be installed."""
     extras = set(metadata("eas-tw").get_all("Provides-Extra", []))
     text = "\n".join(path.read_text("utf-8") for path in pages())
     named = {name for names in re.findall(r"(?:eas-tw|\"\.)\[([\w,-]+)\]", text) for name in names.split(",")}

@@ -45,7 +45,6 @@ def console(running: Served, tmp_path: Path) -> Iterator[Console]:
 
 @pytest.mark.parametrize("page", CONSOLES)
 def test_every_command_of_a_page_works(console: Console, page: str) -> None:
-    """It ends well, or goes on until it is ended; each says something that can be said here."""
     if "curl" in str(CONSOLES[page]):
         program("curl")
     for block in CONSOLES[page]:

@@ -37,7 +37,6 @@ def run(name: str | Path, *arguments: str, token: str = "t0ken") -> subprocess.C
 
 
 def test_the_string_example_predicts_in_a_loop_while_an_instance_dies(served: Served) -> None:
-    """Every line is the answer, with one of three instances crashed."""
     served.patch("scorecard_pmml_example", "scorecard_pmml_example-0", state="crashed")
     ended = run("string_scorecard.py", served.ready["url"], "--calls", "30")
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -45,7 +44,6 @@ def test_the_string_example_predicts_in_a_loop_while_an_instance_dies(served: Se
 
 
 def test_the_tensor_example_prints_the_models_scores(served: Served) -> None:
-    """What the model computes for an image of ones."""
     ended = run("tf_mnist.py", served.ready["url"])
     assert (ended.returncode, ended.stderr) == (0, "")
     shape, _, scores = ended.stdout.partition("] ")
@@ -54,7 +52,6 @@ def test_the_tensor_example_prints_the_models_scores(served: Served) -> None:
 
 
 def test_the_language_model_answers_piece_by_piece(tmp_path: Path) -> None:
-    """Eight tokens on one line."""
     with Served(tmp_path, "--service", "llm=2", "--processor", "llm", "--token", "t0ken", "--seed", "7") as running:
         ended = run("language_model.py", running.ready["url"], "llm")
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -62,7 +59,6 @@ def test_the_language_model_answers_piece_by_piece(tmp_path: Path) -> None:
 
 
 def test_the_five_lines_of_the_readme_run(served: Served) -> None:
-    """They print the list and the answer."""
     ended = run("five_lines.py", served.ready["url"], "scorecard_pmml_example", "t0ken")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "Instance(ip='127.0.0.1'" in ended.stdout
@@ -70,7 +66,6 @@ def test_the_five_lines_of_the_readme_run(served: Served) -> None:
 
 
 def test_the_tutorial_loses_an_instance_and_no_call(tmp_path: Path) -> None:
-    """Its two commands, its program as the page shows it, its crash."""
     page = (EXAMPLES.parent / "tutorial.md").read_text("utf-8")
     shown = re.search(r"\{literalinclude\} examples/tutorial.py\n:language: python\n:start-at: (.+)\n```", page)
     assert shown is not None
@@ -89,7 +84,6 @@ def test_the_tutorial_loses_an_instance_and_no_call(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "passed"), [("test_my_application.py", 5), ("test_with_answers.py", 3)])
 def test_the_tests_of_an_application_pass(tmp_path: Path, name: str, passed: int) -> None:
-    """With the plug-in named by hand, since these tests may run from a tree that is not installed."""
     shutil.copy(EXAMPLES / name, tmp_path)
     plugins = ["-p", "eas_tw.testing.pytest_plugin", "-p", "pytest_twisted"]
     ended = subprocess.run(  # noqa: S603
@@ -105,15 +99,14 @@ def test_the_tests_of_an_application_pass(tmp_path: Path, name: str, passed: int
 
 
 def test_a_wrong_token_ends_with_the_services_answer(served: Served) -> None:
-    """And without showing the token."""
     ended = run("tf_mnist.py", served.ready["url"], token="wr0ng-token")
     assert ended.returncode == 1
     assert "401" in ended.stderr + ended.stdout
     assert "wr0ng-token" not in ended.stderr + ended.stdout
 
 
-def test_the_settings_are_in_force_and_the_listener_is_told(served: Served) -> None:
-    """A 429 is asked again, since the program says so, and both attempts are events."""
+def test_the_settings_apply_and_the_listener_gets_events(served: Served) -> None:
+    """The settings make a 429 retryable, so both attempts are events."""
     served.admin("POST", "/v1/reset", {})
     limited = {"code": 429, "retry_after": 0}
     target = {"service": "scorecard_pmml_example"}
@@ -126,14 +119,12 @@ def test_the_settings_are_in_force_and_the_listener_is_told(served: Served) -> N
 
 
 def test_a_simulator_in_the_process_of_the_test() -> None:
-    """Its assertions hold."""
     ended = run("in_process.py")
     # What it says at exit, if anything, is of the descriptor that Twisted keeps in reserve once it listens.
     assert (ended.returncode, ended.stdout, "Traceback" in ended.stderr) == (0, "", False)
 
 
 def test_a_processor_of_ones_own_computes(tmp_path: Path) -> None:
-    """Sums of rows, in the answer of a model."""
     shutil.copy(EXAMPLES / "mine.py", tmp_path)
     with Served(tmp_path, "--service", "ranker=1", "--processor", "tf+mine:rank", "--token", "") as ranker:
         request = TFRequest("rank")
@@ -145,7 +136,6 @@ def test_a_processor_of_ones_own_computes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("profile", ["default", "staging"])
 def test_the_profiles_of_the_command_line(served: Served, tmp_path: Path, profile: str) -> None:
-    """At home where the page says; only the endpoint is another here."""
     (tmp_path / ".config").mkdir()
     shutil.copy(EXAMPLES / "eas-tw.toml", tmp_path / ".config")
     (tmp_path / ".config" / "eas-token").write_text("t0ken\n")
@@ -157,7 +147,6 @@ def test_the_profiles_of_the_command_line(served: Served, tmp_path: Path, profil
 
 
 def test_the_requests_of_the_wire_page_are_answered(served: Served) -> None:
-    """At the endpoint, which has discovery and the gateway."""
     asked = [block.text.split() for block in blocks() if block.language == "http"]
     assert [method for method, _, _ in asked] == ["GET", "POST"]
     for method, shown, _ in asked:

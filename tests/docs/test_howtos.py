@@ -24,14 +24,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def test_the_agent_example_speaks_json(served: Served) -> None:
-    """To a service by its URL."""
     ended = run("treq_agent.py", served.ready["url"], "scorecard_pmml_example")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == "200 [{'money_credit': 3000000}]\n"
 
 
 def test_the_official_sdks_program_runs_with_another_import(served: Served) -> None:
-    """It prints bytes, a shape, and the code of its error."""
     ended = run("official_script.py", served.ready["url"])
     assert (ended.returncode, ended.stderr) == (0, "")
     text = repr(b'[{"money_credit": 3000000}]')
@@ -39,7 +37,6 @@ def test_the_official_sdks_program_runs_with_another_import(served: Served) -> N
 
 
 def test_the_asyncio_example_adds_up(served: Served) -> None:
-    """Twenty tasks, one instance dead."""
     ended = run("asyncio_client.py", served.ready["url"], "scorecard_pmml_example")
     assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", "190\n")
 

@@ -47,14 +47,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.mark.parametrize("name", PRINTED)
 def test_an_example_prints_what_the_service_answers(served: Served, name: str) -> None:
-    """As a reader would run it."""
     ended = run(f"requests/{name}.py", served.ready["url"], "t0ken")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == PRINTED[name]
 
 
 def test_every_example_is_run_and_shown() -> None:
-    """None is forgotten: each file is above, and on a page."""
     files = {path.stem for path in (EXAMPLES / "requests").glob("*.py")}
     assert files == set(PRINTED)
     pages = "\n".join(page.read_text("utf-8") for page in PAGES.glob("*.md"))

@@ -28,7 +28,6 @@ def shown(page: str, language: str) -> list[str]:
 
 
 def test_the_list_of_the_page_is_a_list() -> None:
-    """The client reads it."""
     (text,) = shown("docs/reference/wire.md", "json")
     found = read_upstreams(text.encode())
     assert [(i.ip, i.port, i.weight) for i in found.instances] == [
@@ -38,7 +37,6 @@ def test_the_list_of_the_page_is_a_list() -> None:
 
 
 def test_a_signature_made_by_the_page_is_the_clients() -> None:
-    """Line by line, with the standard library."""
     headers, lines = shown("docs/reference/wire.md", "text")
     token, body, path = b"t0ken", b"[1]", "/api/predict/echo/v2?uid=7"
     digest = hashlib.md5(body).hexdigest()  # noqa: S324
@@ -52,7 +50,6 @@ def test_a_signature_made_by_the_page_is_the_clients() -> None:
 
 
 def test_every_module_of_the_architecture_is_there() -> None:
-    """Under the folder it is shown in."""
     (tree,) = shown("docs/design/index.md", "text")
     folder = ""
     for line in tree.splitlines():
@@ -104,7 +101,7 @@ def test_the_layers_of_the_picture_are_those_that_import_linter_checks() -> None
 
 
 def test_every_endpoint_type_is_described() -> None:
-    """With its value, in the words of the source; the text of `str` itself says nothing."""
+    """The text equals the docstring in the source."""
     entry = re.compile(r"^\.\. py:data:: eas_tw\.(\w+)\n   :type: str\n   :value: \"(\w+)\"\n\n   (.+)$", re.MULTILINE)
     found = entry.findall(page("reference/configuration.md"))
     named = {name: getattr(eas_tw, name) for name in eas_tw.__all__ if name.startswith("ENDPOINT_TYPE_")}
@@ -123,7 +120,6 @@ def test_no_value_is_described_by_its_type() -> None:
 
 
 def test_the_demo_takes_as_long_everywhere() -> None:
-    """README and Makefile say the same."""
     phrase = re.compile(r"about \d+ s, and \S+ \S+")
     times = [phrase.findall((ROOT / name).read_text("utf-8")) for name in ("README.md", "Makefile")]
     assert times[0] == times[1] != []
@@ -134,20 +130,17 @@ def page(name: str) -> str:
 
 
 def test_every_knob_of_a_client_is_described() -> None:
-    """The page is made from the class's own text."""
     described = set(re.findall(r"^        (\w+): ", str(ClientConfig.__doc__), re.MULTILINE))
     assert {knob.name for knob in attrs.fields(ClientConfig) if knob.init} == described
     assert ".. autoclass:: eas_tw.ClientConfig" in page("reference/configuration.md")
 
 
 def test_every_setting_of_scrapy_is_described() -> None:
-    """By name, and no other."""
     read = set(re.findall(r"\bEAS_[A-Z_]+[A-Z]", (ROOT / "eas_tw" / "scrapy" / "config.py").read_text("utf-8")))
     assert set(re.findall(r"^\| `(EAS_\w+)` \|", page("howto/scrapy.md"), re.MULTILINE)) == read
 
 
 def test_every_setting_and_exit_code_of_the_command_line_is_described() -> None:
-    """Keys of a profile; codes as the module's own table has them."""
     text = page("howto/cli.md")
     assert set(KEYS) <= set(re.findall(r"`(\w+)`", text))
     codes = r"^\| (\d+) \|"
@@ -155,7 +148,6 @@ def test_every_setting_and_exit_code_of_the_command_line_is_described() -> None:
 
 
 def test_every_metric_is_described() -> None:
-    """As a scrape names it."""
     registry = CollectorRegistry()
     PrometheusMetrics(registry).watch(PredictClient("x", "echo", reactor=Clock()))
     told = {f"{metric.name}{'_total' * (metric.type == 'counter')}" for metric in registry.collect()}

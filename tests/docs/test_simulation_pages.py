@@ -20,23 +20,20 @@ def section(title: str) -> str:
 
 
 def test_every_profile_is_described() -> None:
-    """By name, and no other."""
     assert re.findall(r"^\| `(\w+)` \|", section("Phases"), re.MULTILINE) == list(PROFILES)
 
 
 def test_every_kind_of_fault_is_named() -> None:
-    """Once, and no other."""
     rows = [line for line in section("Faults").splitlines() if line.startswith("| ")][1:]
     assert sorted(re.findall(r"`(\w+)`", "\n".join(rows))) == sorted(KINDS)
 
 
 def test_every_checker_is_described() -> None:
-    """By its name, and no other."""
     assert re.findall(r"^\| `([a-z-]+)` \|", section("Checkers"), re.MULTILINE) == list(CHECKERS)
 
 
 def test_every_planted_bug_is_listed() -> None:
-    """As it is planted; where it was found is said by whoever ran `tests.simulation.table` last."""
+    """`tests.simulation.table` writes the last column."""
     page = (PAGES / "planted.md").read_text("utf-8")
     table, _, rest = page.partition("## Left to unit tests")
     listed = [line.rpartition(" | ")[0] for line in table.splitlines() if line.startswith("| ") and "`" in line]

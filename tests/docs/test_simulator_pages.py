@@ -41,7 +41,6 @@ def rows(text: str, title: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(("title", "kinds"), [("On instances", ON_INSTANCES), ("On discovery", ON_DISCOVERY)])
 def test_every_type_of_fault_is_described_with_every_attribute(title: str, kinds: dict[str, object]) -> None:
-    """By name, and no other."""
     found = rows(page("faults.md"), title)
     assert list(found) == list(kinds)
     for name, kind in kinds.items():
@@ -50,12 +49,10 @@ def test_every_type_of_fault_is_described_with_every_attribute(title: str, kinds
 
 
 def test_every_malformed_response_is_described() -> None:
-    """Each way to break HTTP."""
     assert set(rows(page("faults.md"), "What a malformed response can be")) == set(MALFORMED)
 
 
 def test_the_fault_of_the_page_is_one() -> None:
-    """With the attributes it names, and with a bad one the error it shows."""
     (given,) = tomllib.loads((EXAMPLES / "fault.toml").read_text("utf-8"))["faults"]
     assert Fault.from_json(given).times == 100
     given["attributes"]["latency"] = -5
@@ -77,19 +74,16 @@ def test_every_command_and_operation_of_the_admin_page_is_one(world: World) -> N
 
 
 def test_every_verb_and_every_metric_is_described() -> None:
-    """By name, and no other."""
     assert set(rows(page("scenarios.md"), "Steps")) == set(VERBS)
     assert set(rows(page("scenarios.md"), "Expectations")) == set(METRICS)
 
 
 def test_the_pages_story_keeps_its_promises() -> None:
-    """To its end, in virtual time."""
     outcome = play(EXAMPLES / "story.toml", 7)
     assert outcome.is_good, "\n".join(map(str, outcome.results))
 
 
 def test_a_mistake_in_the_story_is_said_as_the_page_shows(tmp_path: Path) -> None:
-    """A step about an instance that is gone by then."""
     late = ('at_s = 9\ndo = "remove"\ninstance = "ranker-0"', 'at_s = 10\ndo = "restart"\ninstance = "ranker-0"')
     steps = "".join(f"[[timeline]]\n{step}\n" for step in late)
     story = tmp_path / "story.toml"
@@ -101,7 +95,6 @@ def test_a_mistake_in_the_story_is_said_as_the_page_shows(tmp_path: Path) -> Non
 
 
 def test_the_gallery_is_on_the_page() -> None:
-    """Each story under its title."""
     found = rows(page("scenarios.md"), "The gallery")
     assert set(found) == {path.stem for path in gallery()}
     for path in gallery():

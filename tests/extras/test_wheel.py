@@ -101,7 +101,6 @@ def test_the_quick_start_runs(bare: Environment, ready: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("extra", sorted({*USES, *MODULES} - THERE_ANYWAY))
 def test_a_missing_extra_is_named(bare: Environment, extra: str) -> None:
-    """At the end of what is said."""
     ended = bare.run("-c", f"import sys; {USES.get(extra) or 'import ' + MODULES[extra][0]}")
     assert ended.returncode in (1, 2)
     assert ended.stderr.endswith(f"pip install 'eas-tw[{extra}]'\n")
@@ -109,7 +108,6 @@ def test_a_missing_extra_is_named(bare: Environment, extra: str) -> None:
 
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_an_extra_alone_brings_what_it_should(wheel: Path, ready: dict[str, Any], tmp_path: Path, extra: str) -> None:
-    """Into an environment where there is nothing else."""
     environment = Environment.with_installed(tmp_path / extra, f"{wheel}[{extra}]")
     (environment.folder / "program.py").write_text(programs()[extra], "utf-8")
     ended = environment.run("program.py", EAS_ENDPOINT=ready["url"], EAS_TOKEN=TOKEN)

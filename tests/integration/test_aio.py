@@ -137,7 +137,6 @@ def test_nothing_is_sent_before_the_coroutine_runs(served: Served) -> None:
 
 
 def test_a_cancelled_task_frees_its_place_at_once(served: Served) -> None:
-    """By the time whoever cancelled it hears of it, the call has ended and its connection is closed."""
     for number in range(3):
         served.patch("echo", f"echo-{number}", state="hung")
     ended = program(
@@ -166,7 +165,6 @@ def test_a_cancelled_task_frees_its_place_at_once(served: Served) -> None:
 
 
 def test_a_parser_that_raises_stop_iteration_is_an_error(served: Served) -> None:
-    """A Future refuses that exception, and the call would never end."""
     ended = program(
         served,
         BEGIN
@@ -225,7 +223,6 @@ LOGGED = """
 
 
 def test_what_is_logged_is_found_in_logging(served: Served) -> None:
-    """Each line once, however many clients and loops there are; never a token."""
     ended = program(served, BEGIN + LOGGED + "    asyncio.run(main())\n")
     lines = [line for line in printed(ended) if "list of instances changed" in line]
     assert len(lines) == 4
@@ -308,8 +305,7 @@ def test_names_are_resolved_and_no_thread_is_left(served: Served) -> None:
     assert lines[1:] == [lines[1]] * 2
 
 
-def test_a_name_that_is_unknown_is_an_error_in_time(served: Served) -> None:
-    """`init` says what discovery said."""
+def test_an_unknown_host_is_an_error_of_init(served: Served) -> None:
     ended = program(
         served,
         BEGIN
@@ -389,7 +385,6 @@ def test_an_asyncio_reactor_that_runs_is_used(served: Served) -> None:
 
 
 def test_a_foreign_reactor_is_named_in_one_line(served: Served) -> None:
-    """It would never run here, and says so instead of hanging."""
     ended = program(
         served,
         BEGIN
@@ -408,8 +403,7 @@ def test_a_foreign_reactor_is_named_in_one_line(served: Served) -> None:
     assert line.startswith("eas_tw.aio needs Twisted's asyncio reactor, but this program has installed EPollReactor")
 
 
-def test_a_client_made_before_the_loop_is_checked_at_once() -> None:
-    """Settings are told to a client that is made later; mistakes are told now."""
+def test_a_client_made_before_the_loop_is_validated_at_once() -> None:
     client = PredictClient("127.0.0.1:1", "echo")
     client.set_timeout(250)
     with pytest.raises(ConfigError, match="endpoint_type must be one of"):

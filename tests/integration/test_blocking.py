@@ -106,7 +106,6 @@ def test_errors_are_the_official_exception(served: Served, client: PredictClient
 
 
 def test_a_timeout_is_in_milliseconds_and_of_the_whole_call(served: Served, client: PredictClient) -> None:
-    """As the official setter has it, but for all attempts together."""
     client.set_timeout(100)
     for number in range(3):
         served.patch("echo", f"echo-{number}", state="hung")
@@ -116,8 +115,8 @@ def test_a_timeout_is_in_milliseconds_and_of_the_whole_call(served: Served, clie
         client.predict("[]", timeout_s=0.05)
 
 
-def test_mistakes_are_told_where_they_are_made(served: Served) -> None:
-    """By setters, by `init`, and by `predict`."""
+def test_wrong_arguments_raise_where_they_are_passed(served: Served) -> None:
+    """In setters, `init` and `predict`."""
     client = PredictClient(served.ready["url"])
     with pytest.raises(PredictException, match="endpoint_type must be one of"):
         client.set_endpoint_type("direct")
@@ -181,14 +180,12 @@ def test_every_odd_call_is_a_predict_exception(client: PredictClient) -> None:
 
 
 def test_the_content_type_of_a_request_is_sent(client: PredictClient) -> None:
-    """Signed, or the simulator would refuse it."""
     assert client.predict(JsonRequest([1])).data == [1]
     client.set_content_type("text/plain")
     assert client.predict(JsonRequest([1])).data == [1]
 
 
 def test_init_does_not_wait_and_a_call_without_a_list_says_why(served: Served) -> None:
-    """As the official SDK: the first call waits for the list, within a bound."""
     config = ClientConfig(init_timeout_s=0.3)
     client = PredictClient(
         served.ready["url"], "nosuch", token=TOKEN, endpoint_type=ENDPOINT_TYPE_DIRECT, config=config
@@ -200,7 +197,6 @@ def test_init_does_not_wait_and_a_call_without_a_list_says_why(served: Served) -
 
 
 def test_tensors_paths_and_context_managers(served: Served) -> None:
-    """What the Deferred client can, this can."""
     with PredictClient(served.ready["url"], "mnist", token=TOKEN, endpoint_type=ENDPOINT_TYPE_DIRECT) as client:
         request = TFRequest("predict_images")
         request.add_feed("images", [1, 784], TFRequest.DT_FLOAT, [1] * 784)
@@ -213,7 +209,6 @@ def test_tensors_paths_and_context_managers(served: Served) -> None:
 
 
 def test_the_interpreter_ends_with_no_thread_left(served: Served) -> None:
-    """Though nobody destroyed the client and daemon threads wait for calls that hang for an hour."""
     for number in range(3):
         served.patch("echo", f"echo-{number}", state="hung")
     ended = program(
@@ -244,7 +239,6 @@ def test_the_interpreter_ends_with_no_thread_left(served: Served) -> None:
 
 
 def test_a_destroyed_client_stays_destroyed_in_a_fork(served: Served) -> None:
-    """And in a fork of that; what it shows is that of a closed client."""
     ended = program(
         served,
         BEGIN
@@ -277,7 +271,6 @@ def test_a_destroyed_client_stays_destroyed_in_a_fork(served: Served) -> None:
 
 
 def test_daemon_threads_end_quietly_with_the_program(served: Served) -> None:
-    """Whether they wait for an answer or are about to call again, as Python has it; nothing is printed."""
     ended = program(
         served,
         BEGIN
@@ -296,7 +289,6 @@ def test_daemon_threads_end_quietly_with_the_program(served: Served) -> None:
 
 
 def test_what_was_set_is_remembered_once() -> None:
-    """However often a token is renewed; headers are merged, as the client itself does."""
     import eas_tw.blocking  # noqa: PLC0415
 
     client = eas_tw.blocking.PredictClient("127.0.0.1:1", "echo")
@@ -309,7 +301,6 @@ def test_what_was_set_is_remembered_once() -> None:
 
 
 def test_a_forked_child_has_a_working_client(served: Served) -> None:
-    """As under gunicorn's preload: made, set and used in the parent, used by children and parent afterwards."""
     ended = program(
         served,
         BEGIN
@@ -430,7 +421,6 @@ def test_what_is_logged_is_found_in_logging(served: Served) -> None:
 
 
 def test_every_name_of_the_official_sdk_but_its_queue_is_there() -> None:
-    """So that changing an import line is enough."""
     import eas_tw.blocking  # noqa: PLC0415
 
     official = """

@@ -55,8 +55,7 @@ def answer(ended: subprocess.CompletedProcess[bytes]) -> str:
     return ended.stdout.decode()
 
 
-def test_the_version_is_told(served: Served) -> None:
-    """One line, without settings."""
+def test_the_version_is_printed(served: Served) -> None:
     assert answer(eas(served, "--version")) == f"eas-tw {version('eas-tw')}\n"
 
 
@@ -64,7 +63,6 @@ class TestPredict:
     """One call."""
 
     def test_bodies_come_from_an_argument_a_file_or_stdin(self, served: Served, tmp_path: Path) -> None:
-        """And the answer is for people, unless asked for otherwise; one instance is dead."""
         served.patch("echo", "echo-0", state="crashed")
         (tmp_path / "body").write_bytes(b"\xff\x00raw")
         for _ in range(3):
@@ -79,7 +77,6 @@ class TestPredict:
         assert answer(eas(served, "predict", "--service", "echo", "-", stdin=b"plain text")) == "plain text\n"
 
     def test_tensors_come_from_npy_and_csv(self, served: Served, tmp_path: Path) -> None:
-        """Both give the model's scores."""
         image = np.linspace(0, 1, 784, dtype=np.float32).reshape(1, 784)
         np.save(tmp_path / "image.npy", image)
         np.savetxt(tmp_path / "image.csv", image, delimiter=",", fmt="%.9g")
@@ -95,7 +92,6 @@ class TestPredict:
         assert [float(text) for text in pretty[1].split()] == pytest.approx(scores["values"], rel=1e-4)
 
     def test_path_query_and_headers_arrive(self, served: Served) -> None:
-        """As given."""
         arguments = ("--path", "/v2", "--query", "uid=7", "--header", "X-Trace: 1")
         answer(eas(served, "predict", "--service", "echo", "[]", *arguments))
         (row,) = served.admin("GET", "/v1/requests")[1]["requests"]
@@ -137,7 +133,6 @@ class TestPredict:
     def test_what_goes_wrong_is_one_line_and_a_code(
         self, served: Served, arguments: list[str], changes: dict[str, str], code: int, says: str
     ) -> None:
-        """That scripts can tell apart."""
         ended = eas(served, *arguments, **changes)
         (line,) = ended.stderr.decode().splitlines()
         assert line.startswith("eas-tw: ")
@@ -167,7 +162,6 @@ class TestPredict:
     def test_a_file_that_is_none_is_one_line(
         self, served: Served, tmp_path: Path, name: str, content: bytes, code: int, says: str
     ) -> None:
-        """Which names it, and shows nothing of a token."""
         (tmp_path / name).write_bytes(content)
         kind = {".npy": "--tensor=x=", ".csv": "--tensor=x=", ".toml": "--config="}.get(
             Path(name).suffix, "--token-file="
@@ -179,13 +173,11 @@ class TestPredict:
         assert (ended.returncode, ended.stdout) == (code, b"")
 
     def test_bytes_are_sent_as_they_are_typed_and_shown_as_the_terminal_can(self, served: Served) -> None:
-        """Whatever the locale."""
         plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
         assert answer(eas(served, "predict", "--service", "echo", '["名"]', **plain)) == '[\n  "\\u540d"\n]\n'
         assert answer(eas(served, "predict", "--service", "echo", "--output", "raw", '["名"]', **plain)) == '["名"]'
 
     def test_no_stdin_is_no_body(self, served: Served) -> None:
-        """As a daemon's child has none."""
         command = f"exec {shlex.join(COMMAND)} predict --service echo <&-"
         ended = subprocess.run(["sh", "-c", command], env=variables(served), capture_output=True, check=False)  # noqa: S603, S607
         assert (ended.returncode, ended.stderr) == (
@@ -194,7 +186,6 @@ class TestPredict:
         )
 
     def test_a_deadline_that_passes_is_75(self, served: Served) -> None:
-        """Whatever hangs."""
         for number in range(3):
             served.patch("echo", f"echo-{number}", state="hung")
         ended = eas(served, "predict", "[]", "--service", "echo", "--timeout-s", "0.2")
@@ -206,7 +197,6 @@ class TestPerf:
     """Many calls."""
 
     def test_every_call_is_in_the_account(self, served: Served) -> None:
-        """With an instance dead; percentiles are in order."""
         served.patch("echo", "echo-0", state="crashed")
         arguments = ("perf", "[]", "--service", "echo", "--calls", "200", "--in-flight", "8")
         told = json.loads(answer(eas(served, *arguments, "--output", "json")))
@@ -218,13 +208,11 @@ class TestPerf:
         assert answer(eas(served, *arguments)).splitlines()[0].split() == ["answered", "200"]
 
     def test_percentiles_are_by_nearest_rank(self) -> None:
-        """As the name says: a time that was measured."""
         times = [float(number) for number in range(1, 101)]
         assert [percentile(times, share) for share in (0.5, 50, 99, 99.9, 100)] == [1, 50, 99, 100, 100]
         assert percentile([3.0], 50) == 3.0
 
     def test_when_nothing_is_answered_the_last_error_says_why(self, served: Served) -> None:
-        """After the account."""
         ended = eas(served, "perf", "[]", "--service", "echo", "--calls", "3", EAS_TOKEN="wr0ng")
         assert ended.returncode == 77
         assert b"StatusError 3" in ended.stdout
@@ -235,7 +223,6 @@ class TestSettings:
     """Flags, then the environment, then a profile."""
 
     def test_a_profile_says_everything_and_flags_say_more(self, served: Served, tmp_path: Path) -> None:
-        """The token is in a file that the profile names."""
         (tmp_path / "token").write_text(TOKEN + "\n")
         file = tmp_path / "eas.toml"
         file.write_text(
@@ -260,7 +247,6 @@ class TestDiscover:
     """The list."""
 
     def test_shows_the_list(self, served: Served) -> None:
-        """For people, and as one object a line."""
         lines = answer(eas(served, "discover", "--service", "echo")).splitlines()
         wanted = [f"{row['ip']}:{row['port']}  weight 100" for row in served.instances]
         assert sorted(lines) == sorted(wanted)

@@ -75,7 +75,6 @@ PROGRAMS = {
 @pytest.mark.parametrize("by_s", [-600.0, 30.0])
 @pytest.mark.parametrize("where", PROGRAMS)
 def test_a_call_ends_by_its_deadline_whatever_is_done_to_the_clock(where: str, by_s: float) -> None:
-    """Neither early nor late; and no thread is left but the program's own."""
     text = textwrap.dedent(BEGINNING) + textwrap.dedent(PROGRAMS[where])
     command = [sys.executable, "-W", "error", "-c", text, str(by_s)]
     ran = subprocess.run(  # noqa: S603

@@ -71,14 +71,12 @@ async def test_requests_are_compressed_and_signed_as_sent(served: Served, codec:
 @pytest.mark.parametrize("kind", [ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_DEFAULT])
 @pytest_twisted.ensureDeferred
 async def test_responses_are_decompressed_as_they_say(served: Served, codec: str, kind: str) -> None:
-    """By their Content-Encoding, without configuration."""
     assert str(await answer(served, f"gives-{codec}", kind=kind)) == TEXT
 
 
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 @pytest_twisted.ensureDeferred
 async def test_responses_are_decompressed_as_configured(served: Served, codec: str) -> None:
-    """Where the service does not say it: here it echoes what was compressed."""
     assert str(await answer(served, "plain", compress=codec, decompress=codec)) == TEXT
 
 
@@ -93,7 +91,6 @@ async def test_large_bodies_go_both_ways_in_threads(served: Served, codec: str) 
 @pytest.mark.parametrize("codec", [codec for codec in COMPRESSIONS if codec != "lz4-block"])
 @pytest_twisted.ensureDeferred
 async def test_what_cannot_be_decompressed_is_an_error(served: Served, codec: str) -> None:
-    """Never the bytes as they came."""
     with pytest.raises(BodyError, match=f"cannot be decompressed as {codec}"):
         await answer(served, "plain", decompress=codec)
 
@@ -116,8 +113,7 @@ async def test_tensors_go_compressed(served: Served) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_service_that_is_not_told_refuses(served: Served) -> None:
-    """Compression is an agreement; the 400 says what was expected."""
+async def test_a_service_without_compression_refuses_compressed_requests(served: Served) -> None:
     with pytest.raises(StatusError, match=r"400.*the body is not gzip"):
         await answer(served, "takes-gzip")
 
@@ -125,6 +121,5 @@ async def test_a_service_that_is_not_told_refuses(served: Served) -> None:
 @pytest.mark.parametrize("name", ["compress", "decompress"])
 @pytest.mark.parametrize("value", ["rar", "", 5, True])
 def test_an_unknown_compression_is_a_config_error(name: str, value: Any) -> None:
-    """With those there are."""
     with pytest.raises(ConfigError, match=rf"^{name} must be one of 'gzip', 'lz4', .*, or None, got {value!r}"):
         ClientConfig(**{name: value})

@@ -66,7 +66,6 @@ class Answering(Protocol):
 @pytest.mark.parametrize("endpoint_type", [ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_DIRECT])
 @pytest_twisted.ensureDeferred
 async def test_an_address_of_ipv6(endpoint_type: str) -> None:
-    """In brackets, in any spelling; it stands in the Host header so."""
     factory = Factory.forProtocol(Answering)
     factory.hosts, factory.open = [], {}
     try:

@@ -42,8 +42,7 @@ def client_of(served: Served, service: str, **settings: Any) -> PredictClient:
 
 @pytest.mark.parametrize("name", CASES)
 @pytest_twisted.ensureDeferred
-async def test_every_kind_is_answered_in_kind(served: Served, name: str) -> None:
-    """What the processor says of the same body when it is asked directly, and the same object sent twice."""
+async def test_each_kind_of_request_gets_its_kind_of_response(served: Served, name: str) -> None:
     case = CASES[name]
     request = case.build(SDK)
     expected = case.read(request.parse_response(process(case.processor, request.to_string())))
@@ -54,7 +53,6 @@ async def test_every_kind_is_answered_in_kind(served: Served, name: str) -> None
 
 @pytest_twisted.ensureDeferred
 async def test_caffe_and_json_are_answered_in_kind(served: Served) -> None:
-    """The two the Python SDK has not."""
     request = CaffeRequest()
     request.add_feed("data", content=np.ones((2, 2), "f4"))
     async with client_of(served, "caffe") as client:
@@ -65,7 +63,6 @@ async def test_caffe_and_json_are_answered_in_kind(served: Served) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_request_may_change_while_it_is_on_its_way(served: Served) -> None:
-    """Each call sends what the request was when it was made, arrays included."""
     pixels = np.zeros((1, 2), np.float32)
     request = TorchRequest()
     calls = []
@@ -78,8 +75,7 @@ async def test_a_request_may_change_while_it_is_on_its_way(served: Served) -> No
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_wrong_kind_of_request_or_answer_says_so(served: Served) -> None:
-    """The processor's words in the 400; an answer of another kind is a BodyError."""
+async def test_a_wrong_kind_of_request_or_response_is_an_error(served: Served) -> None:
     async with client_of(served, "torch") as client:
         with pytest.raises(StatusError, match=r"400.*not a torch\.PredictRequest"):
             await client.predict('{"x": 1}')

@@ -90,8 +90,7 @@ def test_every_command_is_here() -> None:
 
 
 @pytest.mark.parametrize(("module", "line"), ALL, ids=[f"{module} {line}" for module, line in ALL])
-def test_nobody_reads_from_the_beginning(served: Served, module: str, line: str) -> None:
-    """Exit code 0, and not a word on standard error, whether there is anything to print or not."""
+def test_a_pipe_without_a_reader_ends_each_command_with_0(served: Served, module: str, line: str) -> None:
     served.predict("echo", b"[1]", {"Authorization": TOKEN})
     reading, writing = os.pipe()
     os.close(reading)
@@ -102,8 +101,8 @@ def test_nobody_reads_from_the_beginning(served: Served, module: str, line: str)
 
 
 @pytest.mark.parametrize(("module", "line"), ALL, ids=[f"{module} {line}" for module, line in ALL])
-def test_standard_output_is_closed_from_the_beginning(served: Served, module: str, line: str) -> None:
-    """As by `>&-`: the command does its work, or ends at once when it goes on for its reader only."""
+def test_standard_output_is_closed_before_the_start(served: Served, module: str, line: str) -> None:
+    """As with `>&-`: the command does its work, or ends at once if its only purpose is output."""
     served.predict("echo", b"[1]", {"Authorization": TOKEN})
     shell = ["sh", "-c", 'exec "$@" >&-', "sh", *command(module, line)]
     assert ended(served, shell, subprocess.DEVNULL) == (0, "")
@@ -121,8 +120,7 @@ def test_standard_output_is_closed_from_the_beginning(served: Served, module: st
         ("simulator", "simulate --seed 1 --profile none", 2),
     ],
 )
-def test_both_streams_are_closed_from_the_beginning(served: Served, module: str, line: str, code: int) -> None:
-    """The exit code is that of the mistake, or of success."""
+def test_both_streams_are_closed_before_the_start(served: Served, module: str, line: str, code: int) -> None:
     shell = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command(module, line)]
     assert ended(served, shell, subprocess.DEVNULL)[0] == code
 
@@ -131,8 +129,8 @@ def test_both_streams_are_closed_from_the_beginning(served: Served, module: str,
     ("module", "line"),
     [("eas_tw.cli", "discover --watch --interval-s 3600"), ("simulator", "requests --follow"), ("simulator", "demo")],
 )
-def test_the_reader_goes_away_after_a_line(served: Served, module: str, line: str) -> None:
-    """`| head -1`, with nothing more to print (the first two), or a lot."""
+def test_the_reader_closes_the_pipe_after_a_line(served: Served, module: str, line: str) -> None:
+    """`| head -1`, with no more output (the first two), or a lot."""
     served.predict("echo", b"[1]", {"Authorization": TOKEN})
     process = subprocess.Popen(  # noqa: S603
         command(module, line),
@@ -150,7 +148,6 @@ def test_the_reader_goes_away_after_a_line(served: Served, module: str, line: st
 
 
 def test_both_streams_may_be_closed(served: Served) -> None:
-    """Then the exit code is all that is left: that of the mistake, or of success."""
     reading, writing = os.pipe()
     os.close(reading)
     lines = {
@@ -177,7 +174,6 @@ def test_both_streams_may_be_closed(served: Served) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
 @pytest.mark.parametrize("line", ["discover", "predict [1]", "predict [1] --output raw", "--help"])
 def test_a_full_disk_is_one_line(served: Served, line: str) -> None:
-    """With an exit code of its own; the answer is lost."""
     with Path("/dev/full").open("w") as full:
         said = "eas-tw: cannot write to standard output: No space left on device\n"
         assert ended(served, command("eas_tw.cli", line), full.fileno()) == (74, said)

@@ -133,8 +133,7 @@ class TestClientService:
     """The service by itself."""
 
     @pytest_twisted.ensureDeferred
-    async def test_several_live_and_end_with_their_parent(self, served: Served) -> None:
-        """Started and stopped together; what hangs at the end is cut off after the bound."""
+    async def test_several_services_start_and_stop_with_their_parent(self, served: Served) -> None:
         parent = MultiService()
         services = [ClientService(client_of(served, service=name, drain_timeout_s=0.1)) for name in ("echo", "mnist")]
         for service in services:
@@ -152,14 +151,12 @@ class TestClientService:
 
     @pytest_twisted.ensureDeferred
     async def test_stopping_before_the_first_list_is_quiet(self, served: Served) -> None:
-        """No error is logged, nothing is left."""
         served.admin("POST", "/v1/faults", {"type": "timeout", "target": {"discovery": True}})
         service = ClientService(client_of(served))
         service.startService()
         await service.stopService()
 
     def test_a_client_without_a_service_does_not_start(self, served: Served) -> None:
-        """The mistake is raised where the application starts."""
         service = ClientService(client_of(served, service=""))
         with pytest.raises(ConfigError, match="service_name is not set"):
             service.startService()
@@ -199,7 +196,6 @@ class TestEasAgent:
 
     @pytest_twisted.ensureDeferred
     async def test_a_status_other_than_200_is_a_response(self, served: Served) -> None:
-        """With the instance's body; an agent's user asks for the code."""
         attributes = {"code": 400, "body": "bad column 17"}
         fault = {"type": "http_status", "target": {"service": "echo"}, "attributes": attributes}
         served.admin("POST", "/v1/faults", fault)
@@ -208,8 +204,7 @@ class TestEasAgent:
             assert (response.code, response.phrase, await response.text()) == (400, b"Bad Request", "bad column 17")
 
     @pytest_twisted.ensureDeferred
-    async def test_several_services_by_name(self, served: Served) -> None:
-        """The host of the URL says which; Twisted's own producers and readers work, without treq."""
+    async def test_an_agent_finds_services_by_the_host_of_the_url(self, served: Served) -> None:
         request = TFRequest("predict_images")
         request.add_feed("images", [1, 784], TFRequest.DT_FLOAT, [1] * 784)
         async with client_of(served) as echo, client_of(served, service="mnist") as mnist:
@@ -221,7 +216,6 @@ class TestEasAgent:
             assert await readBody(await agent.request(b"POST", b"eas://echo/")) == b""
 
     def test_services_a_url_cannot_tell_apart_are_refused(self, served: Served) -> None:
-        """Hosts have no underscores."""
         with pytest.raises(ConfigError, match="a_b"):
             EasAgent(client_of(served, service="a-b"), client_of(served, service="a_b"))
 
@@ -235,8 +229,7 @@ class TestEasAgent:
         ],
     )
     @pytest_twisted.ensureDeferred
-    async def test_what_it_does_not_take(self, served: Served, method: bytes, url: bytes, says: str) -> None:
-        """One sentence says why, and nothing is sent."""
+    async def test_unsupported_requests_are_refused(self, served: Served, method: bytes, url: bytes, says: str) -> None:
         with pytest.raises(ConfigError, match=says):
             await EasAgent(client_of(served)).request(method, url)
 

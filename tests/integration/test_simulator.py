@@ -62,7 +62,6 @@ async def test_it_stops_whatever_is_connected() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_context_manager_with_faults() -> None:
-    """The lines of the page."""
     async with Simulator(reactor, services=[ServiceSpec("echo", 3)], seed=7) as simulator:
         simulator.faults.add(Fault("latency", Target("echo"), {"latency": 1}))
         simulator.instance("echo-0").crash()

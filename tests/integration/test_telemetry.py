@@ -88,7 +88,6 @@ class TestPrometheus:
         assert 'server_address="127.0.0.1"' in generate_latest(registry).decode()
 
     def test_the_how_tos_application_is_scraped(self, served: Served) -> None:
-        """Over HTTP, as Prometheus does."""
         served.patch("echo", "echo-0", state="crashed")
         command = [sys.executable, str(EXAMPLES / "metrics.py"), served.ready["url"], "tcp:0:interface=127.0.0.1"]
         variables = {**environment(), "EAS_TOKEN": TOKEN}
@@ -166,7 +165,7 @@ class TestEveryKind:
         assert printed(ended) == ["0", "True True", "True", "20.0 3", "None 20.0", "[] []"]
 
     def test_threads(self, served: Served) -> None:
-        """Each call's span is under that of its thread; scraped meanwhile; a forked child begins anew."""
+        """Each call's span is a child of its thread's span, also in a forked child."""
         served.patch("echo", "echo-0", state="crashed")
         ended = program(
             served,
@@ -204,8 +203,7 @@ class TestEveryKind:
         )
         assert printed(ended) == ["0", "True True", "True", "80.0 3", "True 10 10", "None 80.0", "[] []"]
 
-    def test_after_init_and_for_as_long_as_wanted(self, served: Served) -> None:
-        """Events come from the first call on, on the reactor's thread, until the listener is taken away."""
+    def test_events_are_sent_until_the_listener_is_removed(self, served: Served) -> None:
         ended = program(
             served,
             COLLECTED
@@ -330,8 +328,7 @@ class TestOpenTelemetry:
         assert sorted(answered) == sorted(parents)
 
     @pytest_twisted.ensureDeferred
-    async def test_what_is_never_sent_has_a_span_without_attempts(self, served: Served) -> None:
-        """And everything but `predict` is the client's own."""
+    async def test_a_call_that_is_not_sent_has_a_span_without_attempts(self, served: Served) -> None:
         collected = Collected()
         async with collected.telemetry.instrument(client_of(served)) as client:
             assert len(client.instances) == 3
@@ -341,7 +338,6 @@ class TestOpenTelemetry:
         assert (span.name, span.attributes["error.type"]) == ("predict echo", "ConfigError")
 
     def test_the_how_tos_program_writes_its_spans(self, served: Served) -> None:
-        """The call's and its attempt's, as JSON."""
         command = [sys.executable, str(EXAMPLES / "opentelemetry_client.py"), served.ready["url"], "echo"]
         variables = {**environment(), "EAS_TOKEN": TOKEN}
         ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603

@@ -58,7 +58,6 @@ async def ended(client: PredictClient, body: bytes, timeout_s: float) -> Any:
 @pytest.mark.parametrize("species", SPECIES.values(), ids=SPECIES)
 @pytest_twisted.ensureDeferred
 async def test_alone_it_is_a_typed_error_or_an_answer(species: Species) -> None:
-    """With nobody else to ask; when the server has come to its senses, the next call works."""
     async with Enclosure(species) as place, client_of(place) as client:
         body = b"body" if species.reads else LARGE
         timeout_s = DEADLINE_S if species.error and species.error.__name__ == "DeadlineExceeded" else PATIENCE_S
@@ -70,8 +69,8 @@ async def test_alone_it_is_a_typed_error_or_an_answer(species: Species) -> None:
 
 @pytest.mark.parametrize("species", SPECIES.values(), ids=SPECIES)
 @pytest_twisted.ensureDeferred
-async def test_neighbours_never_notice(species: Species) -> None:
-    """Ten calls at once over it and a good one: those of the good one are answered, whatever the others meet."""
+async def test_calls_on_other_instances_are_not_affected(species: Species) -> None:
+    """Ten calls at once on a hostile server and a good one."""
     async with Enclosure(species) as bad, Enclosure(None) as good, client_of(bad, good) as client:
         calls = [client.predict(b"body", timeout_s=PATIENCE_S) for _ in range(10)]
         outcomes: list[Any] = []

@@ -92,7 +92,6 @@ def connected(agents: Agents) -> Wire:
 
 
 def test_close_does_not_wait_for_a_silent_peer() -> None:
-    """Under TLS an orderly close waits for the other end's; whatever is open is cut, and then it fires."""
     agents = Agents(Clock(), connect_timeout_s=1.0)  # type: ignore[arg-type]
     wires = [connected(agents) for _ in range(3)]
     wires[0].lose()
@@ -103,7 +102,6 @@ def test_close_does_not_wait_for_a_silent_peer() -> None:
 
 
 def test_close_without_connections_fires_at_once() -> None:
-    """There is nothing to wait for."""
     closed: list[Any] = []
     Agents(Clock(), connect_timeout_s=1.0).close().addCallback(closed.append)  # type: ignore[arg-type]
     assert closed == [None]
@@ -117,8 +115,7 @@ SURPRISES = {
 
 
 @pytest.mark.parametrize("surprise", SURPRISES.values(), ids=SURPRISES.keys())
-def test_a_kept_connection_on_which_something_came_is_not_used(loopback: Loopback, surprise: Any) -> None:
-    """The next request goes out on a new one, and nobody is given what came."""
+def test_a_kept_connection_that_received_bytes_is_not_used(loopback: Loopback, surprise: Any) -> None:
     one = loopback.ask()
     loopback.turn()
     (far,) = loopback.ends
@@ -138,8 +135,7 @@ def test_a_kept_connection_on_which_something_came_is_not_used(loopback: Loopbac
 
 
 @pytest.mark.parametrize("surprise", SURPRISES.values(), ids=SURPRISES.keys())
-def test_what_comes_while_the_request_is_made_keeps_it_here(loopback: Loopback, surprise: Any) -> None:
-    """It fails, and it is known that nothing of it was sent."""
+def test_bytes_that_arrive_before_the_write_make_the_request_unsent(loopback: Loopback, surprise: Any) -> None:
     loopback.ask()
     loopback.turn()
     (far,) = loopback.ends
@@ -172,7 +168,6 @@ def test_a_request_on_a_kept_connection_is_written_at_once(loopback: Loopback) -
 
 
 def test_a_kept_connection_that_is_closing_is_not_used(loopback: Loopback) -> None:
-    """Twisted's pool keeps it until its loss is reported."""
     loopback.ask()
     loopback.turn()
     (far,) = loopback.ends

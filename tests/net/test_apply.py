@@ -96,7 +96,6 @@ SETTINGS: list[dict[str, Any]] = [{}, {"subset_size": 1, "slow_start_s": 30.0, "
 def test_the_next_poll_takes_over_what_could_not_be_applied(
     path: str, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
-    """Between the two polls calls are answered; afterwards by the new list alone."""
     trap = Trap(monkeypatch, path)
     sprung = 0
     for settings, is_after in product(SETTINGS, (False, True)):
@@ -131,7 +130,6 @@ def test_the_next_poll_takes_over_what_could_not_be_applied(
 def test_a_list_that_could_not_be_applied_changes_nothing(
     path: str, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
-    """Neither the list nor who is asked; the account and an event say so, by a reason of its own."""
     trap = Trap(monkeypatch, path)
     region = Region(FIRST)
     Result(region.client.init())
@@ -156,7 +154,6 @@ def test_a_list_that_could_not_be_applied_changes_nothing(
 
 
 def test_init_survives_a_first_list_that_cannot_be_applied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It waits for the next one, which comes soon."""
     trap = Trap(monkeypatch, "eas_tw.policy.cluster.Cluster.apply")
     region = Region(FIRST)
     trap.arm(ZeroDivisionError("planted"), is_after=False)
@@ -171,7 +168,6 @@ def test_init_survives_a_first_list_that_cannot_be_applied(monkeypatch: pytest.M
 
 
 def test_a_listener_that_raises_does_not_stop_a_list(logged: list[str]) -> None:
-    """Of the change itself, and of a rejected reply."""
     region = Region(FIRST)
     region.client.listen(thrower(SystemError("mine")))
     Result(region.client.init())

@@ -149,7 +149,6 @@ SCENES = [answered, refused_once, unavailable, cut_off, silent, cancelled_in_lin
 def test_whatever_raises_at_a_boundary_ends_the_call_once(
     path: str, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
-    """With a response or a typed error, never later than its deadline; counted once; the next call is answered."""
     trap = Trap(monkeypatch, path)
     sprung = 0
     for scene in SCENES:
@@ -195,8 +194,8 @@ class Request:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_parser_raises_is_the_calls_result(kind: type[BaseException], logged: list[str]) -> None:
-    """Of any kind, and nowhere else; but for `StopIteration`, which could not be awaited."""
+def test_an_exception_of_the_parser_fails_the_call(kind: type[BaseException], logged: list[str]) -> None:
+    """Of any type; `StopIteration` is wrapped, because it could not be awaited."""
     region = Region(1)
     call = Result(region.client.predict(Request(thrower(kind("mine")))))
     region.serve()
@@ -210,8 +209,8 @@ def test_what_a_parser_raises_is_the_calls_result(kind: type[BaseException], log
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_to_string_raises_is_the_calls_result(kind: type[BaseException]) -> None:
-    """It is in the caller's own stack, so what ends a program goes straight up."""
+def test_an_exception_of_to_string_fails_the_call(kind: type[BaseException]) -> None:
+    """`SystemExit` and `KeyboardInterrupt` are raised to the caller."""
     region = Region(1)
     request = Request(lambda body: body, thrower(kind("mine")))
     if kind in ENDS_A_PROGRAM:
@@ -228,7 +227,6 @@ def test_what_to_string_raises_is_the_calls_result(kind: type[BaseException]) ->
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scene", SCENES)
 def test_what_a_listener_raises_harms_no_call(scene: Any, kind: type[BaseException], logged: list[str]) -> None:
-    """Each event is heard by the other listeners, and the call ends as it would have."""
     plain, region = Region(), Region()
     answered(plain)
     answered(region)
@@ -279,8 +277,8 @@ class Late(Result):
 @pytest.mark.parametrize("scene", SCENES)
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("event", [AttemptEnded, CallEnded, Ejected])
-def test_a_listener_may_do_anything_to_the_call(event: type, act: Any, scene: Any, logged: list[str]) -> None:
-    """Cancel it, close the client, call again: it ends once, as its event says, and is counted once."""
+def test_a_listener_may_cancel_close_or_call_again(event: type, act: Any, scene: Any, logged: list[str]) -> None:
+    """The call ends once, as its event says, and is counted once."""
     region = Region()
     answered(region)
     calls: list[Result] = []
@@ -318,8 +316,7 @@ def test_a_listener_may_do_anything_to_the_call(event: type, act: Any, scene: An
     assert not [wire for wire in region.reactor.wires if wire.is_open]
 
 
-def test_a_call_that_is_cancelled_when_its_attempt_failed_goes_nowhere_else() -> None:
-    """The other instance does not see it."""
+def test_a_call_cancelled_as_its_attempt_failed_is_not_retried() -> None:
     region = Region()
     call = region.call()
     region.client.listen(lambda event: call.deferred.cancel() if isinstance(event, AttemptEnded) else None)
@@ -330,8 +327,7 @@ def test_a_call_that_is_cancelled_when_its_attempt_failed_goes_nowhere_else() ->
     region.assert_clean()
 
 
-def test_a_call_that_is_cancelled_when_it_has_ended_keeps_its_answer() -> None:
-    """The event says answered, so its Deferred does."""
+def test_a_call_cancelled_after_its_end_keeps_its_response() -> None:
     region = Region()
     call = region.call()
     region.client.listen(lambda event: call.deferred.cancel() if isinstance(event, CallEnded) else None)
@@ -342,8 +338,7 @@ def test_a_call_that_is_cancelled_when_it_has_ended_keeps_its_answer() -> None:
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_a_parser_may_do_anything_to_the_call(act: Any, logged: list[str]) -> None:
-    """Cancelled or closed in the middle of the parsing, the call ends so; the connection is whole."""
+def test_a_parser_may_cancel_the_call_or_close_the_client(act: Any, logged: list[str]) -> None:
     region = Region(1)
     call = Late()
 
@@ -367,7 +362,6 @@ def test_a_parser_may_do_anything_to_the_call(act: Any, logged: list[str]) -> No
 
 @pytest.mark.parametrize("act", [close, call_again])
 def test_a_callback_may_do_anything_to_the_client(act: Any, logged: list[str]) -> None:
-    """When it runs, the call is over."""
     region = Region(1)
     deferred = region.client.predict(b"x")
     deferred.addCallback(lambda _: act(region, call))
@@ -379,7 +373,6 @@ def test_a_callback_may_do_anything_to_the_client(act: Any, logged: list[str]) -
 
 
 def test_the_error_of_a_bug_says_what_was_raised(monkeypatch: pytest.MonkeyPatch, logged: list[str]) -> None:
-    """With the attempts, and the exception itself as its cause."""
     trap = Trap(monkeypatch, "eas_tw.policy.retry.RetryPolicy.decide")
     region = Region()
     call = region.call()
@@ -418,8 +411,7 @@ def test_a_connection_that_cannot_write_is_a_lost_attempt(logged: list[str]) -> 
         region.assert_clean()
 
 
-def test_a_deadline_is_kept_although_the_line_cannot_be_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The calls after it are ended on time, too."""
+def test_a_deadline_holds_if_leaving_the_queue_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     trap = Trap(monkeypatch, "eas_tw.net.pool.Pool.withdraw")
     region = Region(1, timeout_s=2.0)
     calls = [region.call() for _ in range(3)]
@@ -430,8 +422,7 @@ def test_a_deadline_is_kept_although_the_line_cannot_be_left(monkeypatch: pytest
     region.assert_clean()
 
 
-def test_an_address_that_cannot_be_dialled_is_a_failed_connect(logged: list[str]) -> None:
-    """Twisted raises at once for some; the instance is left out like any that refuses, and the others serve."""
+def test_an_address_for_which_connecting_raises_is_a_failed_connect(logged: list[str]) -> None:
     region = Region(3)
     dial = region.reactor.connectTCP
 
@@ -450,7 +441,6 @@ def test_an_address_that_cannot_be_dialled_is_a_failed_connect(logged: list[str]
 
 
 def test_a_long_line_for_an_address_that_cannot_be_dialled() -> None:
-    """Each call fails by itself, in turn; none is nested in another."""
     region = Region(1, attempts=1, max_connections_per_instance=1)
     calls = [region.call() for _ in range(3000)]
     wire = region.dial.accept()

@@ -42,7 +42,6 @@ def test_a_call_is_answered() -> None:
 
 @pytest.mark.parametrize("how", ["refused", "reset", "closed", "503", "450"])
 def test_a_failure_goes_to_another_instance_at_once(how: str) -> None:
-    """Each retried outcome, with no time passing, on an instance not tried before."""
     harness = Harness()
     call = harness.call()
     first = harness.dial.address
@@ -77,7 +76,6 @@ def test_no_instance_is_tried_twice_while_another_is_left() -> None:
 
 
 def test_when_all_have_failed_the_error_names_every_attempt() -> None:
-    """Never again an instance that has failed in this call."""
     harness = Harness(2, attempts=5)
     call = harness.call()
     harness.dial.fail()
@@ -90,7 +88,6 @@ def test_when_all_have_failed_the_error_names_every_attempt() -> None:
 
 
 def test_the_only_instance_is_tried_again_after_a_pause() -> None:
-    """With one instance in the list there is nobody else."""
     harness = Harness(1)
     call = harness.call()
     harness.dial.fail()
@@ -125,8 +122,7 @@ def short_of_descriptors() -> ConnectBindError:
 
 
 @pytest.mark.parametrize("n", [1, 3])
-def test_what_this_machine_lacks_is_waited_for(n: int) -> None:
-    """Nobody is ejected, no attempt and no budget is used up, and each try comes after a pause."""
+def test_a_lack_of_local_resources_is_retried_after_pauses(n: int) -> None:
     harness = Harness(n, retry_budget_ratio=0.0, retry_budget_min_per_s=0.0)
     call = harness.call(idempotent=False)
     for _ in range(10):
@@ -142,7 +138,6 @@ def test_what_this_machine_lacks_is_waited_for(n: int) -> None:
 
 
 def test_what_this_machine_lacks_to_the_end_is_one_clear_error() -> None:
-    """Before the deadline, with what is lacking; the attempts are there, their text is short."""
     harness = Harness(2)
     call = harness.call(timeout_s=2.0)
     for _ in range(200):
@@ -162,7 +157,6 @@ def test_what_this_machine_lacks_to_the_end_is_one_clear_error() -> None:
 
 @pytest.mark.parametrize(("lacking_s", "is_blamed"), [(0.0, True), (0.6, True), (1.3, False)])
 def test_an_instance_that_got_the_rest_of_the_time_only_is_not_blamed(lacking_s: float, is_blamed: bool) -> None:  # noqa: FBT001
-    """When most of the call's time went by for want of something here, its deadline says nothing of the instance."""
     harness = Harness(2, eject_after=1, hedge_after_s=None, timeout_s=2.0)
     call = harness.call()
     while harness.reactor.seconds() < lacking_s:
@@ -179,7 +173,6 @@ def test_an_instance_that_got_the_rest_of_the_time_only_is_not_blamed(lacking_s:
 
 
 def test_what_this_machine_lacks_does_not_end_failovers() -> None:
-    """Before and after it the call has its attempts, and goes where it has not failed."""
     harness = Harness(3)
     call = harness.call()
     refused = harness.dial.address
@@ -194,7 +187,6 @@ def test_what_this_machine_lacks_does_not_end_failovers() -> None:
 
 
 def test_an_idle_connection_serves_a_call_for_which_none_can_be_opened() -> None:
-    """It is as good as a new one."""
     harness = Harness(1)
     first, second = harness.call(), harness.call()
     one, two = harness.reactor.dials
@@ -208,8 +200,7 @@ def test_an_idle_connection_serves_a_call_for_which_none_can_be_opened() -> None
     harness.assert_clean()
 
 
-def test_a_connection_closed_under_a_fresh_request_is_a_retry() -> None:
-    """The server closed the kept connection: no error, no mark against the instance, and a new connection next."""
+def test_a_stale_connection_is_retried_without_a_failure() -> None:
     harness = Harness(1)
     says_ok = harness.call()
     wire = harness.accept()
@@ -223,8 +214,8 @@ def test_a_connection_closed_under_a_fresh_request_is_a_retry() -> None:
     harness.assert_clean()
 
 
-def test_a_connection_kept_before_its_first_use_is_as_stale_as_any() -> None:
-    """It was opened for a call that another connection served, and has waited since: that is no mark either."""
+def test_a_connection_closed_before_its_first_use_is_stale() -> None:
+    """It was opened for a call that another connection served."""
     harness = Harness(1)
     calls = [harness.call()]
     wire = harness.accept()
@@ -242,7 +233,6 @@ def test_a_connection_kept_before_its_first_use_is_as_stale_as_any() -> None:
 
 
 def test_stale_connections_to_every_instance_cost_one_attempt_each_at_most() -> None:
-    """After the first stale connection the call uses new ones only."""
     harness = Harness(2, attempts=2)
     warm = [harness.call(), harness.call()]
     wires = [dial.accept() for dial in list(harness.reactor.dials)]
@@ -271,8 +261,7 @@ def test_other_statuses_fail_at_once_with_the_body(status: int) -> None:
     harness.assert_clean()
 
 
-def test_retry_after_is_waited_for() -> None:
-    """A 429 that says when: then, on another instance, and not before."""
+def test_a_429_is_retried_after_its_retry_after() -> None:
     harness = Harness()
     call = harness.call()
     says(harness.accept(), response(429, b"", b"Retry-After: 2"))
@@ -285,7 +274,6 @@ def test_retry_after_is_waited_for() -> None:
 
 
 def test_garbage_is_a_protocol_violation() -> None:
-    """Whoever listens there is not an instance."""
     harness = Harness()
     call = harness.call()
     says(harness.accept(), b"220 smtp.example.com ESMTP\r\n")
@@ -294,8 +282,7 @@ def test_garbage_is_a_protocol_violation() -> None:
 
 
 @pytest.mark.parametrize("where", ["connecting", "waiting", "answering", "pausing"])
-def test_the_deadline_ends_the_call_wherever_it_is(where: str) -> None:
-    """One total deadline; the connection is closed, the place freed, the attempts told."""
+def test_the_deadline_ends_the_call_in_every_state(where: str) -> None:
     harness = Harness(1 if where == "pausing" else 3, timeout_s=2.0, backoff_base_s=1.9, backoff_max_s=1.9, seed=2)
     call = harness.call()
     if where == "waiting":
@@ -317,7 +304,6 @@ def test_the_deadline_ends_the_call_wherever_it_is(where: str) -> None:
 
 
 def test_the_deadline_spans_all_attempts() -> None:
-    """Attempts that each take long share one deadline."""
     harness = Harness(timeout_s=3.0, attempt_timeout_s=1.0, attempts=9)
     call = harness.call()
     for _ in range(3):
@@ -330,7 +316,6 @@ def test_the_deadline_spans_all_attempts() -> None:
 
 
 def test_an_attempt_timeout_leaves_time_for_another_instance() -> None:
-    """A hung instance costs its attempt's time, not the call."""
     harness = Harness(attempt_timeout_s=0.5)
     call = harness.call()
     hung = harness.accept()
@@ -354,7 +339,6 @@ def test_a_call_may_have_its_own_deadline() -> None:
 
 @pytest.mark.parametrize("where", ["connecting", "waiting", "answering", "pausing", "queueing"])
 def test_cancelling_leaves_nothing_behind(where: str) -> None:
-    """Cancel at any moment: the connection is closed, the place in line free, no timer left."""
     harness = Harness(1, max_connections_per_instance=1)
     busy = harness.call() if where == "queueing" else None
     if busy:
@@ -375,7 +359,6 @@ def test_cancelling_leaves_nothing_behind(where: str) -> None:
 
 
 def test_a_connection_opened_for_a_cancelled_call_serves_the_next() -> None:
-    """It is open anyway."""
     harness = Harness(1)
     harness.call().deferred.cancel()
     wire = harness.accept()
@@ -385,8 +368,7 @@ def test_a_connection_opened_for_a_cancelled_call_serves_the_next() -> None:
     harness.assert_clean()
 
 
-def test_too_many_waiting_calls_are_turned_away() -> None:
-    """`Overloaded`, at once, with nothing sent."""
+def test_calls_beyond_max_waiting_are_overloaded() -> None:
     harness = Harness(1, max_connections_per_instance=1, max_waiting=1)
     busy = harness.call()
     wire = harness.accept()
@@ -418,8 +400,7 @@ def test_too_many_waiting_calls_are_turned_away() -> None:
     ],
     ids=repr,
 )
-def test_what_would_break_out_of_its_place_is_refused(options: dict[str, Any]) -> None:
-    """Injection and nonsense fail the call before anything is sent."""
+def test_header_and_request_injection_is_refused(options: dict[str, Any]) -> None:
     harness = Harness()
     assert isinstance(harness.call(**options).error, ConfigError)
     assert not harness.reactor.dials
@@ -427,8 +408,6 @@ def test_what_would_break_out_of_its_place_is_refused(options: dict[str, Any]) -
 
 
 def test_a_parser_that_fails_fails_the_call() -> None:
-    """Its own error, once; the connection is fine and kept."""
-
     class Strict:
         def to_string(self) -> bytes:
             return b""

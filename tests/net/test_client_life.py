@@ -17,7 +17,6 @@ from tests.net.fleet import PuppetReactor
 
 
 def test_before_init_and_after_close_are_clear_errors() -> None:
-    """Each says what to do."""
     client = PredictClient("", "svc", instances=[("10.0.0.1", 80)], reactor=PuppetReactor())
     assert isinstance(Result(client.predict(b"x")).error, NoInstances)
     Result(client.init())
@@ -117,7 +116,6 @@ def test_a_child_that_was_never_opened_may_be_dropped() -> None:
 
 
 def test_a_child_of_a_closed_client_refuses() -> None:
-    """Whenever it was made, and whether it was opened; so does one of a child."""
     harness = Harness(1)
     unopened, opened = harness.client.child("a"), harness.client.child("b")
     below = unopened.child("c")
@@ -135,7 +133,6 @@ def test_a_child_of_a_closed_client_refuses() -> None:
 
 
 def test_children_close_at_once_and_one_that_fails_stops_no_other() -> None:
-    """Each takes no more calls from the moment the parent is closed, and all drain in the same time."""
     harness = Harness(1, drain_timeout_s=3.0, timeout_s=60)
     children = [harness.client.child(f"job{number}") for number in range(3)]
     for child in children:
@@ -158,7 +155,6 @@ def test_children_close_at_once_and_one_that_fails_stops_no_other() -> None:
 
 
 def test_closing_again_from_a_callback_is_one_closing() -> None:
-    """A call that ends because the client closes may close it, too."""
     harness = Harness(1, drain_timeout_s=0)
     again: list[Any] = []
     harness.client.predict(b"x").addErrback(lambda _: again.append(Result(harness.client.close())))
@@ -191,7 +187,6 @@ def test_a_budget_is_of_one_service_at_one_endpoint() -> None:
 
 
 def test_the_last_event_is_that_it_closed() -> None:
-    """After the calls it cut off; then listeners are let go, opened or not."""
     harness = Harness(1, drain_timeout_s=0)
     heard: list[Any] = []
     harness.client.listen(heard.append)
@@ -207,7 +202,6 @@ def test_the_last_event_is_that_it_closed() -> None:
 
 
 def test_a_wrong_child_leaves_nothing() -> None:
-    """The mistake is told, and the parent keeps nothing of it."""
     harness = Harness(1)
     with pytest.raises(ConfigError):
         harness.client.child("no service")

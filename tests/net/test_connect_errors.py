@@ -16,8 +16,7 @@ NOT_LOCAL = ["EHOSTUNREACH", "ECONNRESET", "EACCES", "EINVAL", "EAFNOSUPPORT"]
 
 
 @pytest.mark.parametrize("name", LOCAL)
-def test_a_shortage_of_this_machine_is_named(name: str) -> None:
-    """Whether `socket` failed, or `connect`, or the error came as it is."""
+def test_a_lack_of_local_resources_is_named(name: str) -> None:
     number = getattr(errno, name)
     told = (number, os.strerror(number))
     for raised in (error.ConnectBindError(*told), error.getConnectError(told), OSError(*told)):  # type: ignore[no-untyped-call]
@@ -27,8 +26,8 @@ def test_a_shortage_of_this_machine_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NOT_LOCAL)
-def test_what_a_dead_instance_causes_is_not_a_shortage(name: str) -> None:
-    """No answer to ARP is EHOSTUNREACH."""
+def test_errors_of_a_dead_instance_are_not_local(name: str) -> None:
+    """No response to ARP is EHOSTUNREACH."""
     number = getattr(errno, name)
     outcome = connect_outcome(error.getConnectError((number, os.strerror(number))))  # type: ignore[no-untyped-call]
     assert outcome.attempt_status is AttemptStatus.CONNECT_FAILED
@@ -46,10 +45,8 @@ def test_what_a_dead_instance_causes_is_not_a_shortage(name: str) -> None:
     ],
 )
 def test_the_rest_is_told_apart(raised: Exception, attempt_status: AttemptStatus) -> None:
-    """By Twisted's classes."""
     assert connect_outcome(raised).attempt_status is attempt_status
 
 
 def test_no_error_is_no_shortage() -> None:
-    """Asked of whatever an agent reports."""
     assert local_shortage(None) == ""

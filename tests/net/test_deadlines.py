@@ -29,7 +29,6 @@ class Harness:
 
 
 def test_marks_come_in_order_and_the_end_last() -> None:
-    """At a half, at three quarters, at the end; then no timer is left."""
     harness = Harness()
     harness.set("a")
     harness.run(*[0.5] * 10)
@@ -39,7 +38,6 @@ def test_marks_come_in_order_and_the_end_last() -> None:
 
 
 def test_who_is_cleared_hears_nothing_more() -> None:
-    """Before the first stage ends, and between two."""
     harness = Harness()
     harness.set("a")
     harness.set("b")
@@ -52,8 +50,7 @@ def test_who_is_cleared_hears_nothing_more() -> None:
     assert not harness.clock.getDelayedCalls()
 
 
-def test_after_a_stall_the_end_is_told_and_no_mark() -> None:
-    """What is over is not looked at again."""
+def test_after_a_stall_only_the_deadline_is_reported() -> None:
     harness = Harness()
     harness.set("a")
     harness.run(60.0)
@@ -61,7 +58,6 @@ def test_after_a_stall_the_end_is_told_and_no_mark() -> None:
 
 
 def test_one_timer_serves_all_of_a_duration() -> None:
-    """A thousand deadlines, one delayed call; the oldest first."""
     harness = Harness(stages=())
     for who in range(1000):
         harness.set(who)
@@ -72,7 +68,6 @@ def test_one_timer_serves_all_of_a_duration() -> None:
 
 
 def test_setting_one_inside_another_is_fine() -> None:
-    """What is told may set a deadline of the same duration."""
     harness = Harness(stages=(0.5,))
     again = Deadlines(harness.clock, lambda who: again.set(who + 1, harness.clock.seconds(), 1.0) if who < 3 else None)  # type: ignore[operator, var-annotated]
     again.set(0, 0.0, 1.0)
@@ -82,8 +77,7 @@ def test_setting_one_inside_another_is_fine() -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "inside"])
-def test_stopping_leaves_nothing(when: str) -> None:
-    """No timer and nobody pending, even when told to by one whose deadline passes."""
+def test_stopping_removes_the_timer_and_all_entries(when: str) -> None:
     clock = Clock()
     told: list[object] = []
 
@@ -130,8 +124,7 @@ def test_one_that_raises_does_not_stop_the_next(kind: type[BaseException], logge
 
 
 @given(st.lists(st.tuples(st.sampled_from(["set", "clear", "pass"]), st.integers(0, 5), st.sampled_from([1.0, 3.0]))))
-def test_everybody_is_told_once_at_the_time(steps: list[tuple[str, int, float]]) -> None:
-    """Against one timer each."""
+def test_each_deadline_is_reported_once_and_on_time(steps: list[tuple[str, int, float]]) -> None:
     harness = Harness()
     pending: dict[tuple[int, float], float] = {}
     expected: list[tuple[float, str, object]] = []

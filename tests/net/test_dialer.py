@@ -26,7 +26,6 @@ def turn(clock: Clock) -> None:
 
 
 def test_a_few_begin_at_once_and_need_no_timer() -> None:
-    """As many again a tenth of a second later."""
     clock, begun = Clock(), list[Dial]()
     dialer = Dialer(clock)
     for round_ in (1, 2, 3):
@@ -38,7 +37,6 @@ def test_a_few_begin_at_once_and_need_no_timer() -> None:
 
 
 def test_the_rest_follows_in_order() -> None:
-    """Fifty in each turn; nothing overtakes what waits."""
     clock, begun = Clock(), list[Dial]()
     dialer = Dialer(clock)
     dials = [Dial(begun) for _ in range(10_000)]
@@ -55,7 +53,6 @@ def test_the_rest_follows_in_order() -> None:
 
 
 def test_a_clock_that_is_set_back_stops_nothing() -> None:
-    """The bound is of this moment, not of the hour."""
     clock, begun = Clock(), list[Dial]()
     dialer = Dialer(clock)
     clock.advance(1000.0)
@@ -67,7 +64,6 @@ def test_a_clock_that_is_set_back_stops_nothing() -> None:
 
 
 def test_what_is_withdrawn_is_never_begun() -> None:
-    """And the timer goes with the last of them."""
     clock, begun = Clock(), list[Dial]()
     dialer = Dialer(clock)
     dials = [Dial(begun) for _ in range(53)]

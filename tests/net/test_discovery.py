@@ -96,7 +96,6 @@ def test_intervals_are_jittered() -> None:
 
 
 def test_a_slow_reply_never_makes_two_polls_at_once() -> None:
-    """The next poll waits for the end of this one."""
     harness = Harness()
     harness.clock.advance(60.0)
     assert harness.source.asked == 1
@@ -123,7 +122,6 @@ def test_while_there_is_no_list_polls_hurry() -> None:
 
 
 def test_the_account_tells_polls_age_and_rejections() -> None:
-    """Each rejected reply under its reason; dropped rows under theirs; the age of the last good list."""
     harness = Harness()
     assert harness.poller.status.age_s is None
     harness.source.answers(PARTLY)
@@ -139,8 +137,7 @@ def test_the_account_tells_polls_age_and_rejections() -> None:
     assert len(harness.got) == 1
 
 
-def test_a_bug_in_the_source_does_not_end_polling() -> None:
-    """An exception nobody foresaw is logged, and the next poll comes."""
+def test_an_exception_of_the_source_does_not_end_polling() -> None:
     seen: list[Any] = []
     globalLogPublisher.addObserver(seen.append)
     harness = Harness()
@@ -153,7 +150,6 @@ def test_a_bug_in_the_source_does_not_end_polling() -> None:
 
 
 def test_a_reason_is_logged_once() -> None:
-    """A hundred polls with the same bad row are one line."""
     seen: list[Any] = []
     harness = Harness()
     globalLogPublisher.addObserver(seen.append)
@@ -169,7 +165,6 @@ def test_a_reason_is_logged_once() -> None:
 
 
 def test_stopping_ends_the_poll_and_the_schedule() -> None:
-    """Nothing is left, and a late answer changes nothing."""
     harness = Harness()
     harness.poller.stop()
     assert harness.source.closed
@@ -223,8 +218,7 @@ def test_the_documented_path_comes_first_and_the_other_on_404() -> None:
     assert library.asked[3:] == [NEWER, DOCUMENTED]
 
 
-def test_other_statuses_do_not_change_the_path() -> None:
-    """Only 404 says that the path is not there; both 404 is a rejection."""
+def test_only_a_404_changes_the_path() -> None:
     library = Library({DOCUMENTED: 500, NEWER: GOOD})
     source = UpstreamsSource(Clock(), library, "http://e", "s")  # type: ignore[arg-type]
     assert read(source).value.status == 500
@@ -233,8 +227,7 @@ def test_other_statuses_do_not_change_the_path() -> None:
     assert library.asked == [DOCUMENTED, DOCUMENTED, NEWER]
 
 
-def test_a_reply_that_has_not_changed_is_not_read_again() -> None:
-    """Nearly every poll brings the bytes of the one before; others, and those after an error, are what they say."""
+def test_an_equal_reply_is_not_parsed_again() -> None:
     library = Library({DOCUMENTED: PARTLY})
     source = UpstreamsSource(Clock(), library, "http://e", "s")  # type: ignore[arg-type]
     first = read(source)
@@ -278,7 +271,6 @@ def test_a_long_list_is_read_in_turns_and_in_order() -> None:
 
 
 def test_stopping_inside_a_long_list_leaves_nothing() -> None:
-    """No timer, no list, and no error in the log."""
     seen: list[Any] = []
     clock, library, got = Clock(), Library({DOCUMENTED: long_list(5_000)}), []
     source = UpstreamsSource(clock, library, "http://e", "s")  # type: ignore[arg-type]
@@ -293,7 +285,6 @@ def test_stopping_inside_a_long_list_leaves_nothing() -> None:
 
 
 def test_ever_new_bad_rows_are_one_line_and_one_count() -> None:
-    """However many polls bring however many of them."""
     seen: list[Any] = []
     harness = Harness()
     globalLogPublisher.addObserver(seen.append)
@@ -331,22 +322,19 @@ def test_rejections_that_differ_in_numbers_only_are_one_line() -> None:
 
 
 def test_a_list_of_servers_without_end_is_cut() -> None:
-    """Between two lines."""
     library = Library({"http://a:8080/vipserver/serverlist": b"server.example:81\n" * 1_000_000})
     source = VipServerSource(Clock(), library, "http://a:8080", "d", Random(1))  # type: ignore[arg-type]
     assert read(source).value.status == 404
     assert library.asked[1].startswith("http://server.example:81/")
 
 
-def test_inside_eas_the_question_says_so() -> None:
-    """`?internal=true`, on either path."""
+def test_inside_eas_the_request_has_internal_true() -> None:
     library = Library({})
     read(UpstreamsSource(Clock(), library, "http://e", "s", inside=True))  # type: ignore[arg-type]
     assert library.asked == [DOCUMENTED + "?internal=true", NEWER + "?internal=true"]
 
 
 def test_vipserver_is_asked_in_two_steps() -> None:
-    """The address server names servers, one of which names hosts."""
     hosts = json.dumps({"hosts": [{"ip": "10.0.0.7", "port": 80, "weight": 2, "valid": True}]}).encode()
     library = Library(
         {

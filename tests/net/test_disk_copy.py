@@ -40,8 +40,7 @@ def said() -> Iterator[list[str]]:
     globalLogPublisher.removeObserver(note)
 
 
-def test_it_comes_back_with_its_age(copy: DiskCopy) -> None:
-    """Weights and all, and no other file lies around."""
+def test_a_copy_is_read_with_its_age(copy: DiskCopy) -> None:
     assert copy.load(100.0) is None
     copy.save(ROWS, 100.0, 100.0)
     assert copy.load(130.0) == Copy(ROWS, 30.0)
@@ -50,7 +49,6 @@ def test_it_comes_back_with_its_age(copy: DiskCopy) -> None:
 
 
 def test_it_is_written_when_it_changes_or_is_old(copy: DiskCopy) -> None:
-    """Not after every poll."""
     copy.save(ROWS, 100.0, 100.0)
     copy.save(ROWS, 101.0, 101.0)
     assert copy.load(101.0) == Copy(ROWS, 1.0)
@@ -61,7 +59,6 @@ def test_it_is_written_when_it_changes_or_is_old(copy: DiskCopy) -> None:
 
 
 def test_services_and_endpoints_do_not_mix(copy: DiskCopy) -> None:
-    """Each has its own file."""
     folder = str(copy.file.parent)
     copy.save(ROWS, 0.0, 0.0)
     for endpoint, service in (("http://e", "group.svc"), ("http://f", "group/svc")):
@@ -109,8 +106,7 @@ GOOD = {
         )),
     ],
 )  # fmt: skip
-def test_what_is_foreign_or_broken_is_ignored_with_one_line(copy: DiskCopy, said: list[str], text: str) -> None:
-    """The line names the file and says why."""
+def test_an_unusable_copy_is_ignored_with_one_line(copy: DiskCopy, said: list[str], text: str) -> None:
     copy.file.parent.mkdir(parents=True)
     copy.file.write_bytes(text.encode("utf-8", "surrogateescape"))
     assert copy.load(2.0) is None
@@ -121,7 +117,6 @@ def test_what_is_foreign_or_broken_is_ignored_with_one_line(copy: DiskCopy, said
 
 
 def test_a_disk_that_does_not_take_it_is_one_line(tmp_path: Path, said: list[str]) -> None:
-    """And no error for anybody."""
     (tmp_path / "file").write_text("in the way")
     DiskCopy(str(tmp_path / "file"), "http://e", "svc").save(ROWS, 0.0, 0.0)
     assert len(said) == 1
@@ -146,10 +141,10 @@ def device(file: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [fifo, directory, socket_file, device])
-def test_what_is_no_regular_file_is_neither_waited_for_nor_replaced(
+def test_a_file_that_is_not_regular_is_neither_read_nor_replaced(
     copy: DiskCopy, said: list[str], make: Callable[[Path], None]
 ) -> None:
-    """A FIFO that nobody writes to, a device that has no end: one line to read it, one to write it, nothing else."""
+    """A FIFO without a writer, a device without an end."""
     copy.file.parent.mkdir(parents=True)
     make(copy.file)
     before = copy.file.lstat()
@@ -162,7 +157,6 @@ def test_what_is_no_regular_file_is_neither_waited_for_nor_replaced(
 
 
 def test_a_link_is_read_and_left_alone(copy: DiskCopy, said: list[str]) -> None:
-    """A user who put it there wants the file behind it."""
     copy.file.parent.mkdir(parents=True)
     behind = copy.file.with_name("behind")
     behind.write_text(json.dumps(GOOD))
@@ -173,8 +167,7 @@ def test_a_link_is_read_and_left_alone(copy: DiskCopy, said: list[str]) -> None:
     assert copy.file.is_symlink()
 
 
-def test_drafts_of_others_are_not_touched(copy: DiskCopy) -> None:
-    """Two processes that write one path at once each have a draft of their own, and the last rename wins whole."""
+def test_temporary_files_of_other_processes_stay(copy: DiskCopy) -> None:
     copy.file.parent.mkdir(parents=True)
     other = copy.file.with_name(f"{copy.file.name}.{os.getpid()}.part")
     other.write_text("half of a li")
@@ -184,8 +177,7 @@ def test_drafts_of_others_are_not_touched(copy: DiskCopy) -> None:
     assert sorted(copy.file.parent.iterdir()) == [copy.file, other]
 
 
-def test_a_write_that_fails_leaves_no_draft(copy: DiskCopy, said: list[str]) -> None:
-    """A disk that is full in the middle of it: the old copy stays."""
+def test_a_failed_write_leaves_no_temporary_file(copy: DiskCopy, said: list[str]) -> None:
     copy.save(ROWS, 0.0, 1.0)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -201,7 +193,6 @@ def test_a_write_that_fails_leaves_no_draft(copy: DiskCopy, said: list[str]) -> 
 
 
 def test_an_unreadable_copy_is_one_line(copy: DiskCopy, said: list[str]) -> None:
-    """As one that leads in a circle is for root too."""
     copy.file.parent.mkdir(parents=True)
     copy.file.symlink_to(copy.file)
     assert copy.load(2.0) is None

@@ -50,7 +50,6 @@ def harness() -> Harness:
 
 
 def test_asks_for_the_document_on_a_connection_of_its_own(harness: Harness) -> None:
-    """As it is, uncompressed, and the server may close."""
     result = harness.get()
     (dial,) = harness.reactor.dials
     assert dial.address == ("10.0.0.1", 8080)
@@ -65,21 +64,18 @@ def test_asks_for_the_document_on_a_connection_of_its_own(harness: Harness) -> N
 
 
 def test_a_port_that_is_not_said_is_that_of_http(harness: Harness) -> None:
-    """And the Host header does not say it either."""
     harness.get("http://10.0.0.1/list")
     (dial,) = harness.reactor.dials
     assert dial.address == ("10.0.0.1", 80)
     assert b"\r\nHost: 10.0.0.1\r\n" in harness.accept().take()
 
 
-def test_what_a_url_cannot_have_is_encoded(harness: Harness) -> None:
-    """A service's name may come from anywhere."""
+def test_characters_that_are_invalid_in_a_url_are_encoded(harness: Harness) -> None:
     harness.get("http://10.0.0.1/lists/模型")
     assert harness.accept().take().startswith(b"GET /lists/%E6%A8%A1%E5%9E%8B HTTP/1.1\r\n")
 
 
-def test_what_this_machine_lacks_is_named(harness: Harness) -> None:
-    """A poll that could not be sent says why, and blames nobody."""
+def test_a_lack_of_local_resources_is_named(harness: Harness) -> None:
     result = harness.get()
     (dial,) = harness.reactor.dials
     dial.fail(ConnectBindError(errno.EMFILE, "Too many open files"))
@@ -89,14 +85,12 @@ def test_what_this_machine_lacks_is_named(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://10.0.0.1:port/", "http://模型/", "http://[10/"])
-def test_what_is_no_url_is_a_rejection(harness: Harness, url: str) -> None:
-    """An address server may name anything."""
+def test_an_invalid_url_is_a_rejection(harness: Harness, url: str) -> None:
     assert harness.get(url).error.reason is RejectReason.CONNECTION
     harness.assert_nothing_left()
 
 
 def test_a_document_may_come_in_chunks_or_until_the_close(harness: Harness) -> None:
-    """As any HTTP server may send it."""
     chunked = harness.get()
     says(harness.accept(), b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n")
     until_close = harness.get()
@@ -109,7 +103,6 @@ def test_a_document_may_come_in_chunks_or_until_the_close(harness: Harness) -> N
 
 @pytest.mark.parametrize("status", [204, 301, 404, 500])
 def test_another_status_is_a_rejection_that_has_it(harness: Harness, status: int) -> None:
-    """A redirect, too: nobody follows it."""
     result = harness.get()
     says(harness.accept(), response(status, b"", b"Location: http://10.0.0.9/"))
     assert isinstance(result.error, BadStatusError)
@@ -128,7 +121,6 @@ def test_another_status_is_a_rejection_that_has_it(harness: Harness, status: int
     ids=["announced", "endless", "head", "foreign"],
 )
 def test_too_much_or_not_http_is_a_violation(said: bytes, reason: RejectReason) -> None:
-    """And the connection is cut."""
     harness = Harness(max_discovery_bytes=100)
     result = harness.get()
     wire = harness.accept()
@@ -139,7 +131,6 @@ def test_too_much_or_not_http_is_a_violation(said: bytes, reason: RejectReason) 
 
 
 def test_a_connection_that_fails_is_a_rejection(harness: Harness) -> None:
-    """Refused, timed out, or lost before the whole document came."""
     refused = harness.get()
     harness.reactor.dials[0].fail()
     assert refused.error.reason is RejectReason.CONNECTION
@@ -158,7 +149,6 @@ def test_a_connection_that_fails_is_a_rejection(harness: Harness) -> None:
 
 @pytest.mark.parametrize("heard", ["nothing", "connected", "half"])
 def test_time_is_bounded_wherever_it_stops(heard: str) -> None:
-    """While connecting, before the reply, and inside it."""
     harness = Harness(discovery_timeout_s=2.0)
     result = harness.get()
     if heard != "nothing":
@@ -173,8 +163,7 @@ def test_time_is_bounded_wherever_it_stops(heard: str) -> None:
 
 
 @pytest.mark.parametrize("connected", [False, True])
-def test_cancelling_leaves_nothing(harness: Harness, connected: bool) -> None:  # noqa: FBT001
-    """No timer, no connection, and no error that nobody asked for."""
+def test_cancelling_leaves_no_timer_connection_or_error(harness: Harness, connected: bool) -> None:  # noqa: FBT001
     result = harness.get()
     if connected:
         harness.accept()
@@ -184,7 +173,6 @@ def test_cancelling_leaves_nothing(harness: Harness, connected: bool) -> None:  
 
 
 def test_close_waits_for_the_last_socket(harness: Harness) -> None:
-    """A server that keeps the connection open does not keep it open."""
     harness.get()
     wire = harness.accept()
     closed = Result(harness.fetcher.close())

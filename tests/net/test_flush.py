@@ -83,7 +83,6 @@ def line() -> Iterator[Line]:
 
 
 def test_requests_of_a_turn_leave_at_its_end(line: Line) -> None:
-    """Not at once, and without asking the reactor whether the socket is writable."""
     line.ask(b"body")
     assert line.arrived() == b""
     line.reactor.advance(0)
@@ -95,8 +94,6 @@ def test_requests_of_a_turn_leave_at_its_end(line: Line) -> None:
 
 
 def test_one_delayed_call_serves_everyone() -> None:
-    """However many have something to write."""
-
     class Witness:
         flushed = 0
 
@@ -116,8 +113,7 @@ def test_one_delayed_call_serves_everyone() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_a_writer_that_raises_does_not_hold_the_others_up(logged: list[str]) -> None:
-    """It is closed in the next turn, which ends its request; what the others have to write leaves in this one."""
+def test_a_writer_that_raises_does_not_stop_the_others(logged: list[str]) -> None:
 
     class Witness:
         flushed = aborted = 0
@@ -144,8 +140,7 @@ def test_a_writer_that_raises_does_not_hold_the_others_up(logged: list[str]) -> 
     assert logged == ["ValueError"]
 
 
-def test_what_the_socket_does_not_take_is_the_transports(line: Line) -> None:
-    """The rest follows in order, and only then is the connection free for the next request."""
+def test_the_transport_writes_what_the_socket_does_not_take(line: Line) -> None:
     line.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     line.ask(b"a" * LARGE)
     line.reactor.advance(0)
@@ -163,7 +158,6 @@ def test_what_the_socket_does_not_take_is_the_transports(line: Line) -> None:
 @pytest.mark.parametrize("size", [0, 1, 2**16, 2**16 + 1, 2**17, 500_000])
 @pytest.mark.parametrize("head", [4, 2**16 + 5])
 def test_requests_of_every_size_arrive_whole(line: Line, head: int, size: int) -> None:
-    """The first part from the flush, the rest from the transport."""
     line.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     request, body = b"h" * head, bytes(range(256)) * (size // 256) + b"e" * (size % 256)
     line.connection.send(request, body, line)
@@ -175,8 +169,7 @@ def test_requests_of_every_size_arrive_whole(line: Line, head: int, size: int) -
 
 
 @pytest.mark.parametrize("size", [LARGE, 10 * LARGE])
-def test_an_answer_that_overtakes_its_request_ends_the_connection(line: Line, size: int) -> None:
-    """It counts, but the rest of the request would meet the next exchange: however little is left."""
+def test_a_response_before_the_request_is_written_closes_the_connection(line: Line, size: int) -> None:
     line.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     line.ask(b"a" * size)
     line.reactor.advance(0)
@@ -198,8 +191,7 @@ SURPRISES = {
 @pytest.mark.parametrize("body", [b"", b"x" * 10 * LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("moment", ["before it is given a request", "before the request leaves"])
 @pytest.mark.parametrize("surprise", SURPRISES.values(), ids=SURPRISES.keys())
-def test_what_comes_between_two_requests_is_no_answer(line: Line, surprise: Any, moment: str, body: bytes) -> None:
-    """The reactor has not looked yet, but the request does not leave, and the instance has not failed."""
+def test_bytes_between_two_requests_are_not_a_response(line: Line, surprise: Any, moment: str, body: bytes) -> None:
     line.served()
     if moment == "before it is given a request":
         surprise(line.far)
@@ -213,8 +205,7 @@ def test_what_comes_between_two_requests_is_no_answer(line: Line, surprise: Any,
 
 
 @pytest.mark.parametrize("surprise", SURPRISES.values(), ids=SURPRISES.keys())
-def test_a_connection_that_was_put_by_before_its_first_use_is_looked_at_too(line: Line, surprise: Any) -> None:
-    """The same for its first request."""
+def test_a_connection_is_checked_before_its_first_use(line: Line, surprise: Any) -> None:
     line.connection.idle_since = 0.0
     surprise(line.far)
     line.ask()
@@ -224,15 +215,14 @@ def test_a_connection_that_was_put_by_before_its_first_use_is_looked_at_too(line
 
 
 def test_a_new_connection_that_speaks_first_is_a_failed_connect(line: Line) -> None:
-    """Whatever listens there does not wait for requests."""
     line.far.send(b"SSH-2.0-OpenSSH")
     line.ask()
     line.reactor.advance(0)
     assert line.events == ["gone", AttemptStatus.CONNECT_FAILED]
 
 
-def test_a_connection_that_is_being_aborted_takes_no_request(line: Line) -> None:
-    """Twisted reports the loss a turn later; who is given the connection until then has sent nothing."""
+def test_an_aborted_connection_takes_no_request(line: Line) -> None:
+    """Twisted reports the loss a turn later."""
     line.served()
     line.far.send(OK)
     line.read()
@@ -244,8 +234,6 @@ def test_a_connection_that_is_being_aborted_takes_no_request(line: Line) -> None
 
 
 def test_the_look_sees_a_socket_only_through_recv() -> None:
-    """Where there is no poll, and for sockets in memory."""
-
     class Handle:
         answers: list[Any]
 
@@ -271,8 +259,7 @@ def test_a_socket_that_fails_under_the_request_has_not_sent_it(line: Line) -> No
     assert line.events == ["gone", AttemptStatus.UNSENT]
 
 
-def test_a_full_socket_is_the_transports(line: Line) -> None:
-    """It waits until the socket takes more."""
+def test_the_transport_waits_for_a_full_socket(line: Line) -> None:
     line.served()
     line.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     filled = 0
@@ -288,7 +275,6 @@ def test_a_full_socket_is_the_transports(line: Line) -> None:
 
 
 def test_an_abandoned_request_never_leaves(line: Line) -> None:
-    """Cancelled in the same turn: the instance does not even see it."""
     line.ask(b"body")
     line.connection.abandon()
     line.reactor.advance(0)
@@ -296,8 +282,8 @@ def test_an_abandoned_request_never_leaves(line: Line) -> None:
     assert line.events == ["gone"]
 
 
-def test_an_answer_to_nothing_is_not_the_answer(line: Line) -> None:
-    """A server that says 408 while the next request waits to leave: stale, and the request was never sent."""
+def test_an_unsolicited_response_makes_the_next_request_unsent(line: Line) -> None:
+    """A server sends a 408 while the next request is not written yet."""
     line.ask()
     line.reactor.advance(0)
     line.far.send(OK)

@@ -113,7 +113,6 @@ FAILURES = [
 
 @pytest.mark.parametrize(("act", "attempt_status"), FAILURES)
 def test_whatever_an_agent_does_is_an_outcome_at_once(act: Callable[[], Any], attempt_status: AttemptStatus) -> None:
-    """With one attempt the call ends there and then; with more the next one answers."""
     region = Region(act, act, attempts=1)
     call = region.call()
     assert isinstance(call.error, ConnectionFailed)
@@ -141,7 +140,7 @@ def test_an_agent_that_answers_before_it_returns() -> None:
 @pytest.mark.parametrize("act", [Deferred, bad_canceller])
 @pytest.mark.parametrize("how", ["deadline", "cancelled", "closed"])
 def test_an_agent_that_never_answers(act: Callable[[], Any], how: str) -> None:
-    """The call ends all the same, even if the request cannot be cancelled; what comes later is nobody's."""
+    """The call ends even if the request cannot be cancelled."""
     region = Region(act, drain_timeout_s=0.0)
     call = region.call()
     if how == "deadline":
@@ -159,7 +158,6 @@ def test_an_agent_that_never_answers(act: Callable[[], Any], how: str) -> None:
 
 
 def test_a_late_answer_is_not_the_next_calls() -> None:
-    """Of a request that was withdrawn."""
     late: Deferred[Any] = Deferred(lambda _: None)
     region = Region(lambda: late)
     first = region.call()
@@ -172,7 +170,6 @@ def test_a_late_answer_is_not_the_next_calls() -> None:
 
 @pytest.mark.parametrize("code", [502, 503, 504])
 def test_what_the_gateway_says_of_an_instance_is_tried_again(code: int) -> None:
-    """After a pause, at the same address; a call that is not idempotent is not."""
     region = Region(lambda: succeed(Response(code, b"")), lambda: succeed(Response(code, b"")))
     call = region.call()
     assert not call.fired
@@ -185,8 +182,7 @@ def test_what_the_gateway_says_of_an_instance_is_tried_again(code: int) -> None:
     region.assert_clean()
 
 
-def test_retry_on_of_ones_own_holds() -> None:
-    """The gateway's default is not added to it."""
+def test_retry_on_replaces_the_default_of_the_gateway() -> None:
     region = Region(lambda: succeed(Response(502, b"")), retry_on={503})
     assert region.call().error.status == 502
     region.assert_clean()
@@ -202,8 +198,7 @@ def test_retry_on_of_ones_own_holds() -> None:
         ("https://xn--4ca.example:8443", b"https://xn--4ca.example:8443"),
     ],
 )
-def test_hosts_of_every_kind(endpoint: str, origin: bytes) -> None:
-    """Reach the agent as they are; no URL library is asked for its opinion."""
+def test_hosts_reach_the_agent_unchanged(endpoint: str, origin: bytes) -> None:
     region = Region(endpoint=endpoint)
     assert str(region.call().value) == "ok"
     assert region.agent.asked[0][0] == origin + b"/api/predict/svc"
@@ -211,7 +206,6 @@ def test_hosts_of_every_kind(endpoint: str, origin: bytes) -> None:
 
 
 def test_a_name_that_idna_does_not_know_is_looked_up_all_the_same() -> None:
-    """By our own agent; docker compose's names have underscores."""
     for host in ("my_gateway", "10.0.0.9"):
         reactor = PuppetReactor()
         client = PredictClient(f"http://{host}:81", "svc", reactor=reactor)

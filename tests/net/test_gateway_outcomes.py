@@ -30,5 +30,4 @@ LOST = Failure(error.ConnectionLost())
     ],
 )
 def test_the_names_are_those_of_direct_connections(raised: Exception, attempt_status: AttemptStatus) -> None:
-    """One vocabulary for both."""
     assert _outcome(raised).attempt_status is attempt_status

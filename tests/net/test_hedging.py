@@ -41,7 +41,6 @@ def test_the_first_good_answer_wins_and_the_other_is_cancelled() -> None:
 
 
 def test_the_first_attempt_may_still_win() -> None:
-    """Then the hedge is cancelled."""
     hedged = Hedged()
     says(hedged.slow, response(body=b"slow"))
     assert str(hedged.call.value) == "slow"
@@ -50,7 +49,6 @@ def test_the_first_attempt_may_still_win() -> None:
 
 
 def test_an_answer_in_time_needs_no_hedge() -> None:
-    """And leaves no timer."""
     harness = Harness(hedge_after_s=0.1)
     call = harness.call()
     says(harness.accept(), response())
@@ -62,7 +60,6 @@ def test_an_answer_in_time_needs_no_hedge() -> None:
 
 @pytest.mark.parametrize("first", ["slow", "fast"])
 def test_one_attempt_may_fail_while_the_other_runs(first: str) -> None:
-    """The call waits for the other, and does not retry meanwhile."""
     hedged = Hedged()
     failing, other = (hedged.slow, hedged.fast) if first == "slow" else (hedged.fast, hedged.slow)
     failing.lose()
@@ -86,8 +83,7 @@ def test_when_both_attempts_fail_policy_decides_from_both() -> None:
     hedged.harness.assert_clean()
 
 
-def test_an_answer_that_is_an_error_waits_for_the_other_attempt() -> None:
-    """A 400 from one and a 400 from the other is a 400."""
+def test_an_error_response_waits_for_the_other_attempt() -> None:
     hedged = Hedged()
     says(hedged.slow, response(400))
     assert not hedged.call.fired
@@ -129,7 +125,6 @@ def test_a_cancel_ends_both() -> None:
     ids=["nowhere else", "one attempt", "no budget", "not idempotent"],
 )
 def test_when_there_is_no_hedge(n: int, settings: dict[str, Any], options: dict[str, Any]) -> None:
-    """The call goes on as if hedging were off."""
     harness = Harness(n, hedge_after_s=0.1, **settings)
     call = harness.call(**options)
     wire = harness.accept()
@@ -186,7 +181,6 @@ class Late:
 
 
 def test_a_late_call_is_sent_to_a_second_instance_and_a_third() -> None:
-    """From half its time on while little is known of the service; those that are silent are listened to further."""
     late = Late()
     call, first = late.silent()
     late.harness.reactor.advance(2.49)
@@ -224,8 +218,8 @@ def test_a_request_that_is_not_written_is_not_written_for_a_call_that_is_over() 
     late.harness.assert_clean()
 
 
-def test_a_chance_that_reached_nobody_is_given_again_at_once() -> None:
-    """Who is asked beside the silent one refuses: the next is asked, and the budget is spent once."""
+def test_a_hedge_that_reached_no_instance_is_sent_again_at_once() -> None:
+    """The budget is spent once."""
     late = Late(4, attempts=4, retry_budget_ratio=0, retry_budget_min_per_s=0.1)
     call, first = late.silent()
     late.harness.reactor.advance(2.4)
@@ -244,8 +238,8 @@ def test_a_chance_that_reached_nobody_is_given_again_at_once() -> None:
     late.harness.assert_clean()
 
 
-def test_silence_speaks_against_who_was_asked_earlier() -> None:
-    """The one that said nothing while another answered is left out at once; who was merely slower is not."""
+def test_the_silent_instance_of_a_hedged_call_is_ejected() -> None:
+    """An instance that was merely slower is not."""
     late = Late(5)
     call, first = late.silent()
     late.harness.reactor.advance(2.51)
@@ -269,8 +263,7 @@ def test_silence_speaks_against_who_was_asked_earlier() -> None:
     late.harness.assert_clean()
 
 
-def test_a_service_that_thinks_for_long_is_left_to_think() -> None:
-    """Answers take a second of five: silence for half the time says nothing."""
+def test_a_slow_service_is_not_hedged() -> None:
     harness = Harness(3)
     for _ in range(3):
         call = harness.call()
@@ -288,7 +281,6 @@ def test_a_service_that_thinks_for_long_is_left_to_think() -> None:
 
 @pytest.mark.parametrize("at", range(3))
 def test_every_attempt_of_a_call_is_told_before_its_end(at: int) -> None:
-    """Whichever of its attempts' ends makes a listener cancel it: the winner's, or one that is dropped for it."""
     late, heard = Late(), []
     call, first = late.silent()
 
@@ -310,8 +302,7 @@ def test_every_attempt_of_a_call_is_told_before_its_end(at: int) -> None:
     late.harness.assert_clean()
 
 
-def test_before_anything_has_answered_nobody_is_late() -> None:
-    """There is nothing to compare with."""
+def test_no_call_is_late_before_the_first_response() -> None:
     harness = Harness(3)
     call = harness.call()
     harness.accept()
@@ -332,8 +323,7 @@ def test_before_anything_has_answered_nobody_is_late() -> None:
     ],
     ids=["nowhere else", "one attempt", "switched off", "no budget", "not idempotent"],
 )
-def test_when_there_is_no_second_chance(n: int, settings: dict[str, Any], options: dict[str, Any]) -> None:
-    """The call has its one instance until the deadline."""
+def test_when_there_is_no_late_hedge(n: int, settings: dict[str, Any], options: dict[str, Any]) -> None:
     late = Late(n, **settings)
     call, first = late.silent(**options)
     late.harness.reactor.advance(5.0)
@@ -343,8 +333,8 @@ def test_when_there_is_no_second_chance(n: int, settings: dict[str, Any], option
     late.harness.assert_clean()
 
 
-def test_a_call_that_has_just_moved_on_is_not_late() -> None:
-    """Its second instance is given time, too; at three quarters it has had it."""
+def test_a_call_that_was_just_retried_is_not_late() -> None:
+    """At three quarters of its time it is."""
     late = Late()
     call, first = late.silent()
     late.harness.reactor.advance(2.4)

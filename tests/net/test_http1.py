@@ -45,7 +45,6 @@ class Peer:
 
 
 def test_a_request_is_written_at_once_and_whole() -> None:
-    """Head and body go out together, without Nagle's delay."""
     peer = Peer(request=b"body")
     assert peer.wire.take() == b"POST / HTTP/1.1\r\n\r\nbody"
     assert peer.wire.no_delay
@@ -73,7 +72,6 @@ def test_whole_responses_are_answers_and_the_connection_is_kept(response: bytes,
 
 
 def test_a_kept_connection_serves_many_exchanges() -> None:
-    """One parser, one connection, any number of requests."""
     peer = Peer()
     for _ in range(50):
         assert peer.says(OK) == ["free", (200, b"hi")]
@@ -97,7 +95,6 @@ def test_a_connection_that_may_not_be_kept_is_closed(response: bytes) -> None:
 
 @pytest.mark.parametrize("version", [b"1.1", b"1.0"])
 def test_a_body_without_length_ends_with_a_clean_close(version: bytes) -> None:
-    """Only with a FIN: after a reset nobody knows whether it was whole."""
     peer = Peer()
     peer.says(b"HTTP/" + version + b" 200 OK\r\n\r\nall of it")
     peer.wire.lose()
@@ -153,7 +150,7 @@ def test_violations_end_the_connection_and_are_named(response: bytes, size: int)
     ],
 )
 def test_endless_lines_are_bounded(start: bytes, endless: bytes) -> None:
-    """An endless header, chunk extension, trailer or status fires no callback: the bytes fed are counted."""
+    """The parser has no callback for them, so the fed bytes are counted."""
     peer = Peer()
     events = peer.says(start, *[endless * 100] * 100)
     assert "violation" in map(str, events)
@@ -161,7 +158,6 @@ def test_endless_lines_are_bounded(start: bytes, endless: bytes) -> None:
 
 @pytest.mark.parametrize("before", [b"", b"HTTP/1.1 100 Continue\r\n\r\n"])
 def test_a_head_that_comes_byte_by_byte_costs_its_length(before: bytes) -> None:
-    """Not its square: the bytes are gathered in a buffer that grows in place."""
     head = before + b"HTTP/1.1 200 OK\r\nX: " + b"y" * 500 + b"\r\nContent-Length: 2\r\n\r\n"
     peer = Peer()
     peer.says(*(head[at : at + 1] for at in range(len(before) + 20)))
@@ -182,7 +178,6 @@ def test_tiny_chunks_are_kept_together() -> None:
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(st.lists(st.sampled_from([1, 2, 2047, 2048, 5000]), max_size=40))
 def test_pieces_of_any_size_join_to_the_body(sizes: list[int]) -> None:
-    """In order, in few objects."""
     whole = random.Random(1).randbytes(sum(sizes))
     pieces: Pieces = []
     at = 0
@@ -193,8 +188,7 @@ def test_pieces_of_any_size_join_to_the_body(sizes: list[int]) -> None:
     assert len(pieces) <= 2 * (len(whole) // 2048) + 2
 
 
-def test_a_second_response_in_the_same_bytes_never_meets_the_next_exchange() -> None:
-    """The first counts; the connection is aborted before anybody else could be given the second."""
+def test_a_second_response_in_the_same_bytes_is_discarded() -> None:
     peer = Peer()
     assert peer.says(OK + OK) == ["gone", (200, b"hi")]
     assert peer.wire.aborted
@@ -203,7 +197,6 @@ def test_a_second_response_in_the_same_bytes_never_meets_the_next_exchange() -> 
 
 
 def test_bytes_on_an_idle_connection_abort_it() -> None:
-    """Nobody asked for them."""
     peer = Peer()
     peer.says(OK)
     peer.witness.events.clear()
@@ -212,13 +205,11 @@ def test_bytes_on_an_idle_connection_abort_it() -> None:
 
 
 def test_bytes_after_a_closing_response_do_not_spoil_it() -> None:
-    """The answer was whole before them."""
     closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"
     assert (200, b"hi") in Peer().says(closing + b"junk")
 
 
-def test_a_loss_is_named_by_where_it_fell() -> None:
-    """Fresh connection, kept connection, inside the response."""
+def test_the_outcome_of_a_lost_connection_depends_on_its_state() -> None:
     peer = Peer()
     peer.wire.lose()
     assert peer.witness.events == ["gone", AttemptStatus.LOST]
@@ -235,15 +226,13 @@ def test_a_loss_is_named_by_where_it_fell() -> None:
         assert peer.witness.events == ["gone", AttemptStatus.RESPONSE_TRUNCATED]
 
 
-def test_an_answer_before_the_request_is_written_counts_and_ends_the_connection() -> None:
-    """A large request whose answer comes early: its rest must not meet the next exchange."""
+def test_an_early_response_is_used_and_closes_the_connection() -> None:
     peer = Peer(request=b"x" * 100_000)
     assert peer.wire.producer is peer.connection
     assert peer.says(OK) == ["gone", (200, b"hi")]
 
 
 def test_a_large_request_that_was_written_keeps_its_connection() -> None:
-    """The transport says when the last byte has left."""
     peer = Peer(request=b"x" * 100_000)
     while peer.wire.producer is not None:
         peer.connection.resumeProducing()
@@ -251,8 +240,7 @@ def test_a_large_request_that_was_written_keeps_its_connection() -> None:
     assert peer.says(OK) == ["free", (200, b"hi")]
 
 
-def test_an_abandoned_exchange_hears_nothing_more() -> None:
-    """Cancelling closes the connection, and a late answer is nobody's."""
+def test_an_abandoned_exchange_gets_no_result() -> None:
     peer = Peer()
     peer.connection.abandon()
     assert peer.witness.events == ["gone"]
@@ -336,7 +324,6 @@ def test_the_parser_does_not_see_a_response_that_begins_with_a_remembered_head()
 
 
 def test_a_long_head_is_not_remembered() -> None:
-    """An idle connection keeps little memory."""
     peer = Peer(head=10_000)
     peer.says(reply(b"hi", b"X: " + b"y" * 2_000))
     assert len(peer.connection._usual_start) == 0

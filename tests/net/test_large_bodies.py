@@ -33,8 +33,7 @@ def pump(harness: Harness, call: Result) -> None:
             harness.reactor.advance(0)
 
 
-def test_a_large_response_takes_turns_and_is_whole() -> None:
-    """Nothing else waits for it meanwhile: its connection serves the next call."""
+def test_a_large_response_is_decompressed_over_several_turns() -> None:
     harness, call = answered()
     second = harness.call()
     says(harness.busy, response())
@@ -47,7 +46,6 @@ def test_a_large_response_takes_turns_and_is_whole() -> None:
 
 
 def test_small_and_uncompressed_responses_are_there_at_once() -> None:
-    """In the turn in which they come, as ever."""
     harness = Harness(1)
     for body, headers in ((b"plain", ()), (gzip.compress(b"plain"), (GZIP,)), (b"", (GZIP,))):
         call = harness.call()
@@ -58,7 +56,7 @@ def test_small_and_uncompressed_responses_are_there_at_once() -> None:
 
 
 def test_the_deadline_holds_while_decompressing() -> None:
-    """The instance has answered: nothing is held against it, and the text says where the time went."""
+    """The instance has responded, so this is not its failure."""
     harness, call = answered(timeout_s=1.0)
     ended: list[Any] = []
     harness.client.listen(ended.append)
@@ -73,7 +71,6 @@ def test_the_deadline_holds_while_decompressing() -> None:
 
 
 def test_a_cancel_stops_decompressing() -> None:
-    """And leaves nothing."""
     harness, call = answered()
     call.deferred.cancel()
     assert isinstance(call.error, CancelledError)
@@ -82,7 +79,6 @@ def test_a_cancel_stops_decompressing() -> None:
 
 
 def test_close_waits_for_a_body_that_is_being_decompressed() -> None:
-    """It is a call in flight."""
     harness, call = answered()
     closing = Result(harness.client.close())
     assert not closing.fired
@@ -93,7 +89,6 @@ def test_close_waits_for_a_body_that_is_being_decompressed() -> None:
 
 
 def test_close_ends_decompressing_that_takes_too_long() -> None:
-    """As every call in flight."""
     harness, call = answered(drain_timeout_s=0)
     closing = Result(harness.client.close())
     assert isinstance(call.error, ClientClosed)
@@ -122,7 +117,6 @@ class Broken:
 
 
 def test_a_parser_that_raises_after_decompressing_ends_the_call_once() -> None:
-    """With its error."""
     harness = Harness(1)
     call = Result(harness.client.predict(Broken()))
     says(harness.accept(), response(200, PACKED, GZIP))
@@ -168,8 +162,7 @@ class Proxied(Broken):
         return content
 
 
-def test_a_proxy_gets_every_body_as_it_came() -> None:
-    """It passes the Content-Encoding on, so somebody else will undo it."""
+def test_a_proxy_gets_bodies_without_decompression() -> None:
     harness = Harness(1)
     call = Result(harness.client.predict(Proxied()))
     says(harness.accept(), response(200, PACKED, GZIP))
@@ -184,7 +177,6 @@ PLAIN = bytes(range(256)) * 8192
 
 
 def test_a_large_request_is_compressed_over_turns_and_then_sent() -> None:
-    """Whole; the call counts from the beginning."""
     harness = Harness(1, compress="zlib", attempts=1)
     call = Result(harness.client.predict(PLAIN))
     assert harness.client.counters.calls == 1
@@ -198,7 +190,6 @@ def test_a_large_request_is_compressed_over_turns_and_then_sent() -> None:
 
 
 def test_the_deadline_a_cancel_and_close_end_compressing() -> None:
-    """Nothing is sent."""
     harness = Harness(1, compress="zlib", timeout_s=1.0, drain_timeout_s=0)
     late, cancelled, closed = (Result(harness.client.predict(PLAIN, timeout_s=s)) for s in (0.5, 1, 1))
     cancelled.deferred.cancel()
@@ -213,7 +204,6 @@ def test_the_deadline_a_cancel_and_close_end_compressing() -> None:
 
 
 def test_a_wrong_path_is_said_before_anything_is_compressed() -> None:
-    """At once, as for small bodies."""
     harness = Harness(1, compress="zlib")
     call = Result(harness.client.predict(PLAIN, path="a b"))
     assert isinstance(call.error, ConfigError)

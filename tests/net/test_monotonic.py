@@ -53,8 +53,8 @@ def test_a_clock_set_ahead_fires_nothing_early() -> None:
 
 
 @pytest.mark.parametrize("delay_s", [0, 1.0])
-def test_a_clock_set_back_holds_up_nothing_once_it_was_looked_at(delay_s: float) -> None:
-    """The calls of the end of the turn among them, on which every write depends."""
+def test_a_clock_set_back_delays_nothing_after_a_realignment(delay_s: float) -> None:
+    """Not even the calls at the end of the turn, which write requests."""
     reactor, steady = stepping()
     fired: list[float] = []
     steady.callLater(delay_s, lambda: fired.append(steady.seconds()))
@@ -67,8 +67,8 @@ def test_a_clock_set_back_holds_up_nothing_once_it_was_looked_at(delay_s: float)
     assert not reactor.getDelayedCalls()
 
 
-def test_a_small_difference_is_not_corrected_until_it_has_grown() -> None:
-    """A clock that is slewed runs a little fast or slow; nobody is woken for that."""
+def test_a_small_clock_difference_is_not_corrected() -> None:
+    """A slewed clock runs slightly fast or slow."""
     reactor, steady = stepping()
     woken: list[Any] = []
     reactor.callFromThread = woken.append  # type: ignore[method-assign]
@@ -82,7 +82,6 @@ def test_a_small_difference_is_not_corrected_until_it_has_grown() -> None:
 
 
 def test_a_timer_is_a_delayed_call() -> None:
-    """Cancelled, moved and asked as Twisted's own."""
     reactor, steady = stepping()
     fired: list[str] = []
     moved = steady.callLater(1.0, fired.append, "moved")
@@ -109,7 +108,6 @@ def test_a_timer_is_a_delayed_call() -> None:
 
 
 def test_calls_of_earlier_turns_are_forgotten() -> None:
-    """However many turns there are, what is kept of them is bounded."""
     reactor, steady = stepping()
     for _ in range(10_000):
         steady.callLater(0, int)
@@ -118,7 +116,6 @@ def test_calls_of_earlier_turns_are_forgotten() -> None:
 
 
 def test_polls_and_deadlines_go_on_after_a_step_back() -> None:
-    """What it costs is the time until somebody looks."""
     reactor, steady = stepping()
     source, late = Puppet(), []
     poller = Poller(
@@ -153,7 +150,6 @@ class Looked(MonotonicReactor):
 
 
 def test_the_watch_has_a_thread_while_it_is_needed() -> None:
-    """Whatever a look raises; reactors that count by themselves need none, nor do those that are gone."""
     watch = ClockWatch()
     watch.add(Clock(), 1.0)()
     assert watch._thread is None
@@ -170,8 +166,7 @@ def test_the_watch_has_a_thread_while_it_is_needed() -> None:
     assert watch._thread is None
 
 
-def test_only_a_real_reactor_that_can_be_set_is_seen_as_another() -> None:
-    """A test's clock is the test's; one that a program made monotonic is good as it is."""
+def test_only_a_real_reactor_with_a_settable_clock_is_wrapped() -> None:
     clock = Clock()
     assert monotonic_view(clock, time.monotonic) is clock
     reactor = ReactorBase.__new__(ReactorBase)
@@ -190,8 +185,7 @@ def sent_date(client: PredictClient, reactor: Any) -> str:
     return next(line for line in head.split("\r\n") if line.startswith("Date: "))
 
 
-def test_the_date_of_a_signature_is_that_of_the_wall_clock() -> None:
-    """A client and its children on a reactor that counts elapsed time from nought."""
+def test_the_date_of_a_signature_is_from_the_wall_clock() -> None:
     reactor, steady = stepping()
     wall = [1_700_000_000.0]
     rows = [("10.0.0.1", 80)]
@@ -212,8 +206,7 @@ def test_the_date_of_a_signature_is_that_of_the_wall_clock() -> None:
     reactor.pass_time(10)
 
 
-def test_a_clock_of_a_test_is_both() -> None:
-    """So a test that gives only a `Clock` has a Date that it knows."""
+def test_a_test_clock_is_also_the_wall_clock() -> None:
     clock = Clock()
     client = PredictClient("", "svc", instances=[("10.0.0.1", 80)], reactor=clock)
     assert client.clock is clock

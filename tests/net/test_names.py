@@ -93,7 +93,6 @@ def said() -> Iterator[list[str]]:
 
 
 def test_a_name_is_looked_up_each_time(harness: Harness) -> None:
-    """So a control plane that moves is followed."""
     for address in ("10.0.0.1", "10.0.0.2"):
         got = harness.get()
         assert [name for _, name in harness.reactor.asked] == ["control.example"]
@@ -104,7 +103,6 @@ def test_a_name_is_looked_up_each_time(harness: Harness) -> None:
 
 
 def test_each_address_of_a_name_is_tried(harness: Harness) -> None:
-    """When the first refuses, the second."""
     got = harness.get()
     harness.reactor.answer("10.0.0.1", "10.0.0.2")
     harness.reactor.dials[0].fail()
@@ -114,7 +112,6 @@ def test_each_address_of_a_name_is_tried(harness: Harness) -> None:
 
 
 def test_a_name_that_is_never_resolved_says_so(harness: Harness) -> None:
-    """By name, and as a timeout; and it is asked for again."""
     for _ in range(2):
         got = harness.get()
         harness.reactor.advance(3.0)
@@ -124,7 +121,6 @@ def test_a_name_that_is_never_resolved_says_so(harness: Harness) -> None:
 
 
 def test_a_name_that_is_unknown_says_so(harness: Harness) -> None:
-    """At once."""
     got = harness.get()
     harness.reactor.answer()
     assert got.error.reason is RejectReason.CONNECTION
@@ -132,7 +128,6 @@ def test_a_name_that_is_unknown_says_so(harness: Harness) -> None:
 
 
 def test_the_last_addresses_serve_while_the_resolver_is_down(harness: Harness, said: list[str]) -> None:
-    """Whether it fails or is silent, which is one line in the log; and when it is back, it counts again."""
     harness.learn("10.0.0.1")
     got = harness.get()
     harness.reactor.answer()
@@ -165,7 +160,6 @@ def test_a_late_answer_is_kept(harness: Harness) -> None:
 
 
 def test_cancelling_a_look_up_leaves_nothing(harness: Harness) -> None:
-    """No timer, no connection, and an answer that nobody waits for."""
     got = harness.get()
     got.deferred.cancel()
     assert got.error.reason is RejectReason.CONNECTION
@@ -176,7 +170,6 @@ def test_cancelling_a_look_up_leaves_nothing(harness: Harness) -> None:
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "[fe80::1]"])
 def test_an_address_is_not_looked_up(harness: Harness, host: str) -> None:
-    """It has no need of a resolver, nor of its thread."""
     harness.fetcher.get(f"http://{host}/list").addErrback(lambda _: None)
     assert not harness.reactor.asked
     (dial,) = harness.reactor.dials

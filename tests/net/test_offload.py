@@ -62,7 +62,6 @@ class Threaded(Clock):
 
 
 def test_without_threads_each_step_takes_a_turn() -> None:
-    """So other events are served between two."""
     clock, work = Clock(), Work(3)
     result = Result(Offload(clock).run(work.steps()))
     seen: list[int] = []
@@ -81,7 +80,6 @@ def test_without_threads_each_step_takes_a_turn() -> None:
 
 
 def test_what_a_step_raises_is_the_result() -> None:
-    """In turns and in threads."""
     clock, threaded = Clock(), Threaded()
     for reactor in (clock, threaded):
         result = Result(Offload(reactor).run(Work(1, ValueError("wrong")).steps()))
@@ -92,7 +90,6 @@ def test_what_a_step_raises_is_the_result() -> None:
 
 
 def test_a_cancel_between_two_turns_ends_the_work() -> None:
-    """And leaves no timer."""
     clock, work = Clock(), Work(3)
     result = Result(Offload(clock).run(work.steps()))
     clock.callLater(0, result.deferred.cancel)
@@ -113,7 +110,6 @@ def test_a_thread_does_the_steps_and_the_reactor_hears_of_the_end() -> None:
 
 
 def test_a_cancel_stops_a_thread_after_its_step() -> None:
-    """The caller hears at once."""
     reactor, work = Threaded(), Work()
     result = Result(Offload(reactor).run(work.held()))
     result.deferred.cancel()
@@ -124,7 +120,6 @@ def test_a_cancel_stops_a_thread_after_its_step() -> None:
 
 
 def test_at_most_four_threads_work_and_the_others_wait_their_turn() -> None:
-    """One that is cancelled while it waits is not begun."""
     reactor = Threaded()
     offload = Offload(reactor)
     works = [Work() for _ in range(7)]
@@ -140,9 +135,7 @@ def test_at_most_four_threads_work_and_the_others_wait_their_turn() -> None:
     assert [result.value for result in results if result is not results[4]] == ["done"] * 6
 
 
-def test_without_a_thread_left_the_work_goes_on_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slow is better than lost."""
-
+def test_without_a_free_thread_the_work_continues_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 

@@ -87,7 +87,6 @@ def test_the_first_call_opens_a_connection_and_the_next_reuses_it() -> None:
 
 
 def test_the_connection_idle_for_the_shortest_time_is_reused() -> None:
-    """It is the one least likely to have been closed meanwhile."""
     harness = Harness()
     pairs = [harness.call() for _ in range(2)]
     older, newer = (dial.accept() for dial in list(harness.reactor.dials))
@@ -101,7 +100,6 @@ def test_the_connection_idle_for_the_shortest_time_is_reused() -> None:
 
 
 def test_connections_are_bounded_and_the_line_is_served_in_order() -> None:
-    """With two connections at most, the third and fourth call wait for their turn."""
     harness = Harness(max_connections_per_instance=2)
     callers = [harness.call() for _ in range(4)]
     assert len(harness.reactor.dials) == 2
@@ -127,7 +125,6 @@ def test_a_waiting_call_takes_whichever_connection_is_free_first() -> None:
 
 
 def test_a_fresh_call_never_gets_a_connection_that_sat_idle() -> None:
-    """After a stale connection the call wants a new one."""
     harness = Harness()
     _, wire = harness.served()
     harness.answer(wire)
@@ -138,7 +135,6 @@ def test_a_fresh_call_never_gets_a_connection_that_sat_idle() -> None:
 
 
 def test_a_fresh_call_replaces_an_idle_connection_of_a_full_pool() -> None:
-    """Otherwise it would wait for a request that nobody sends."""
     harness = Harness(max_connections_per_instance=1)
     _, wire = harness.served()
     harness.answer(wire)
@@ -158,7 +154,6 @@ def test_a_fresh_call_replaces_an_idle_connection_of_a_full_pool() -> None:
     ],
 )
 def test_a_failed_connect_fails_the_call(error: Exception | None, attempt_status: AttemptStatus) -> None:
-    """With the name of what happened."""
     harness = Harness()
     caller = harness.call()
     harness.reactor.dials[0].fail(error)
@@ -166,7 +161,6 @@ def test_a_failed_connect_fails_the_call(error: Exception | None, attempt_status
 
 
 def test_an_unreachable_instance_fails_its_whole_line_at_once() -> None:
-    """With no connection left nobody waits for the next one to be refused."""
     harness = Harness(max_connections_per_instance=1)
     callers = [harness.call() for _ in range(5)]
     harness.reactor.dials[0].fail()
@@ -175,7 +169,6 @@ def test_an_unreachable_instance_fails_its_whole_line_at_once() -> None:
 
 
 def test_a_refused_connect_beside_a_live_one_fails_one_call_only() -> None:
-    """The others may still be served by the connection that lives."""
     harness = Harness(max_connections_per_instance=2)
     _, wire = harness.served()
     callers = [harness.call() for _ in range(3)]
@@ -203,7 +196,6 @@ def test_an_address_that_cannot_be_read_is_a_failed_connect() -> None:
 
 
 def test_connections_are_opened_in_slices() -> None:
-    """In the order of their calls, so many in each turn of the reactor."""
     harness = Harness(max_connections_per_instance=1000)
     callers = [harness.call() for _ in range(130)]
     assert len(harness.reactor.dials) == 50
@@ -220,7 +212,6 @@ def test_connections_are_opened_in_slices() -> None:
 
 
 def test_a_connection_whose_call_was_served_meanwhile_is_not_opened() -> None:
-    """Its turn passes."""
     harness = Harness(max_connections_per_instance=1000)
     callers = [harness.call() for _ in range(51)]
     for dial in list(harness.reactor.dials):
@@ -232,7 +223,6 @@ def test_a_connection_whose_call_was_served_meanwhile_is_not_opened() -> None:
 
 
 def test_connections_whose_turn_has_not_come_go_with_their_pool() -> None:
-    """Nothing is left of them, no timer either."""
     harness = Harness(max_connections_per_instance=1000)
     callers = [harness.call() for _ in range(60)]
     harness.pool.retire()
@@ -242,8 +232,7 @@ def test_connections_whose_turn_has_not_come_go_with_their_pool() -> None:
     assert not harness.reactor.getDelayedCalls()
 
 
-def test_a_handshake_that_was_lost_before_another_was_answered_fails_nobody() -> None:
-    """It times out after the instance has come back; a call that began since then waits for the next connection."""
+def test_a_lost_handshake_older_than_an_open_connection_fails_no_call() -> None:
     harness = Harness()
     first = harness.call()
     old = harness.reactor.dials[0]
@@ -262,7 +251,6 @@ def test_a_handshake_that_was_lost_before_another_was_answered_fails_nobody() ->
 
 
 def test_a_pool_knows_whether_the_instance_has_answered_since() -> None:
-    """An answer tells, a connection that was merely opened does not."""
     harness = Harness()
     _, wire = harness.served()
     harness.reactor.advance(1.0)
@@ -276,8 +264,7 @@ def test_a_pool_knows_whether_the_instance_has_answered_since() -> None:
     assert not harness.pool.is_opening
 
 
-def test_a_lost_connection_makes_room_for_the_line() -> None:
-    """A call in line gets a new connection when the one it waited for dies."""
+def test_a_lost_connection_makes_room_for_the_queue() -> None:
     harness = Harness(max_connections_per_instance=1)
     busy, wire = harness.served()
     waiting = harness.call()
@@ -287,8 +274,7 @@ def test_a_lost_connection_makes_room_for_the_line() -> None:
     assert waiting.connection is not None
 
 
-def test_a_closing_response_makes_room_for_the_line() -> None:
-    """The same when the server does not keep connections."""
+def test_a_closing_response_makes_room_for_the_queue() -> None:
     harness = Harness(max_connections_per_instance=1)
     _, wire = harness.served()
     waiting = harness.call()
@@ -312,8 +298,7 @@ def test_idle_connections_are_closed_after_their_time() -> None:
     assert not harness.reactor.getDelayedCalls()
 
 
-def test_an_idle_connection_closed_by_the_server_is_forgotten() -> None:
-    """The next call opens another."""
+def test_an_idle_connection_closed_by_the_server_is_removed() -> None:
     harness = Harness()
     _, wire = harness.served()
     harness.answer(wire)
@@ -323,8 +308,7 @@ def test_an_idle_connection_closed_by_the_server_is_forgotten() -> None:
     assert len(harness.reactor.dials) == 1
 
 
-def test_a_withdrawn_call_leaves_the_line() -> None:
-    """Its turn goes to the next."""
+def test_a_withdrawn_call_leaves_the_queue() -> None:
     harness = Harness(max_connections_per_instance=1)
     _, wire = harness.served()
     first, second = harness.call(), harness.call()
@@ -333,8 +317,7 @@ def test_a_withdrawn_call_leaves_the_line() -> None:
     assert (first.connection, second.connection) == (None, wire.protocol)
 
 
-def test_the_line_is_bounded() -> None:
-    """One more than `max_waiting` is turned away at once."""
+def test_the_queue_is_bounded() -> None:
     harness = Harness(max_connections_per_instance=1, max_waiting=2)
     harness.served()
     callers = [harness.call() for _ in range(3)]
@@ -356,8 +339,7 @@ def test_a_line_that_takes_too_long_is_not_joined() -> None:
     assert harness.call(deadline=now + 2.5).result is None
 
 
-def test_a_retired_pool_finishes_what_it_has() -> None:
-    """No new connection, idle ones close, the line moves on, requests in flight finish; then it is gone."""
+def test_a_retired_pool_finishes_its_calls() -> None:
     harness = Harness(max_connections_per_instance=2)
     _, idle = harness.served()
     busy = harness.call(fresh=True)
@@ -376,7 +358,6 @@ def test_a_retired_pool_finishes_what_it_has() -> None:
 
 
 def test_retiring_stops_connections_being_opened() -> None:
-    """And the calls they were for go elsewhere."""
     harness = Harness()
     caller = harness.call()
     harness.pool.retire()
@@ -386,7 +367,6 @@ def test_retiring_stops_connections_being_opened() -> None:
 
 
 def test_its_repr_shows_live_state() -> None:
-    """For debugging: what is open, idle, being opened, waiting."""
     harness = Harness(max_connections_per_instance=1)
     harness.served(), harness.call()
     assert repr(harness.pool) == "<Pool 10.0.0.1:50000 open=1 idle=0 opening=0 waiting=1>"

@@ -322,8 +322,8 @@ def test_a_compressed_stream_is_decompressed_piece_by_piece() -> None:
     harness.assert_clean()
 
 
-def test_an_answer_that_flows_is_not_sent_twice() -> None:
-    """A whole answer of 4 s, a byte now and then: its instance is heard of all the time."""
+def test_a_call_whose_response_is_arriving_is_not_hedged() -> None:
+    """A response of 4 s, with a byte now and then."""
     harness = Harness(3, timeout_s=5.0)
     for _ in range(80):
         quick = harness.call()
@@ -423,7 +423,6 @@ def test_a_content_coding_that_is_not_known_closes_the_stream() -> None:
 
 
 def test_a_task_that_is_cancelled_while_its_stream_opens_leaves_nothing_open() -> None:
-    """As asyncio does: the Deferred has fired, and the coroutine gets its cancellation instead of the stream."""
     harness = Harness()
 
     class Cancelled:
@@ -454,8 +453,8 @@ def test_a_task_that_is_cancelled_while_its_stream_opens_leaves_nothing_open() -
 @pytest.mark.parametrize(
     "path", ["eas_tw.net.upstream.Upstream.began_to_answer", "eas_tw.net.upstream.Upstream.record"]
 )
-def test_what_raises_when_a_stream_begins_or_ends_is_counted_once(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fleet counts calls in flight by what is recorded: twice would make an instance look idle for good."""
+def test_a_stream_is_recorded_once_if_its_begin_or_end_raises(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fleet counts calls in flight by these records."""
     harness = Harness(2, max_in_flight_per_instance=1)
     heard: list[Any] = []
     harness.client.listen(heard.append)

@@ -61,7 +61,7 @@ async def our_answers(served: Served, service: str, *requests: Any) -> list[Any]
 
 @pytest.mark.parametrize("name", CASES)
 def test_bodies_are_the_same_bytes(name: str) -> None:
-    """Or, where a map has several entries, the same message: the order of its entries is nobody's."""
+    """If a map has several entries, the messages are equal, since protobuf does not fix their order."""
     ours, theirs = CASES[name].build(OURS).to_string(), CASES[name].build(OFFICIAL).to_string()
     message = {"easyrec": "easyrec.PBRequest", "torchrec": "torchrec.PBRequest"}.get(name)
     if message is None:

@@ -249,7 +249,6 @@ def test_a_rolling_upgrade(stage: Stage, sdk: Any) -> None:
 
 @BOTH
 def test_the_gateway_reaches_no_instance(stage: Stage, sdk: Any) -> None:
-    """Its 502 is told; its answers are, while instances live."""
     caller = stage.caller(sdk, kind="DEFAULT")
     assert caller.told() == b"hello"
     for number in range(2):

@@ -32,8 +32,8 @@ def test_importing_it_costs_next_to_nothing() -> None:
     assert ended.stdout.split() == ["eas_tw", "eas_tw.lazy_exports", "eas_tw.testing", "eas_tw.testing.pytest_plugin"]
 
 
-def test_a_project_of_somebody_elses(tmp_path: Path) -> None:
-    """Its tests pass, with the plug-in named by hand; a second run gives its own URL and starts nothing."""
+def test_a_project_that_names_the_plugin_by_hand(tmp_path: Path) -> None:
+    """A second run passes its own URL and starts no simulator."""
     project = tmp_path / "project"
     shutil.copytree(PROJECT, project)
     command = [
@@ -95,13 +95,11 @@ def test_a_project_may_have_a_simulator_of_its_own(tmp_path: Path, layout: str) 
 
 
 def test_a_simulator_that_does_not_start_says_why(tmp_path: Path) -> None:
-    """With what it printed."""
     with pytest.raises(SimulatorFailed, match="--no-such-flag"), subprocess_simulator(tmp_path, "--no-such-flag"):
         pass
 
 
 def test_a_simulator_ends_with_whoever_started_it(tmp_path: Path) -> None:
-    """Even if that one is killed."""
     program = (
         "import os, pathlib, signal, sys; from eas_tw.testing import subprocess_simulator\n"
         "with subprocess_simulator(pathlib.Path(sys.argv[1])) as remote:\n"

@@ -48,7 +48,6 @@ def test_shares_are_even_and_an_ejected_one_gets_none() -> None:
 
 
 def test_the_probe_is_one_call() -> None:
-    """While it is out nobody else is sent there; its answer brings the instance back."""
     made = cluster()
     made.record(FLEET[0], REFUSED, 0.0)
     chosen = [made.choose(FIRST, 2.0) for _ in range(60)]
@@ -61,7 +60,6 @@ def test_the_probe_is_one_call() -> None:
     "outcome", [CANCELLED, Outcome(AttemptStatus.STALE), Outcome(AttemptStatus.QUEUE_TIMEOUT)], ids=str
 )
 def test_a_probe_that_tells_nothing_is_followed_by_another(outcome: Outcome) -> None:
-    """The instance is neither back nor forgotten."""
     made = cluster()
     made.record(FLEET[0], REFUSED, 0.0)
     for _ in range(3):
@@ -69,8 +67,8 @@ def test_a_probe_that_tells_nothing_is_followed_by_another(outcome: Outcome) -> 
         assert made.record(FLEET[0], outcome, 2.0) == []
 
 
-def test_a_call_sees_every_instance_before_any_twice() -> None:
-    """Well ones first, then those left out; then only what has not failed; then nobody."""
+def test_a_call_tries_every_instance_before_one_twice() -> None:
+    """First the eligible ones, then the ejected ones, then those that have not failed, then none."""
     made = cluster()
     for instance in FLEET[:3]:
         made.record(instance, REFUSED, 0.0)
@@ -87,8 +85,7 @@ def test_a_call_sees_every_instance_before_any_twice() -> None:
     assert made.choose(Selection(tried, tried), 0.0) is None
 
 
-def test_a_call_that_failed_elsewhere_is_no_probe_while_another_is_well() -> None:
-    """The ejections of two are over; whoever has been somewhere already goes to the third."""
+def test_a_retry_is_no_probe_while_another_instance_is_eligible() -> None:
     made = cluster(FLEET[:4])
     for instance in FLEET[:3]:
         made.record(instance, REFUSED, 0.0)
@@ -103,7 +100,6 @@ def test_a_call_that_failed_elsewhere_is_no_probe_while_another_is_well() -> Non
 
 
 def test_of_hundreds_that_are_dead_a_call_tries_sixteen() -> None:
-    """The longest untried first, so that the next call tries others."""
     fleet = [Instance("10.0.0.1", port) for port in range(1, 201)]
     made = cluster(fleet)
     for at, instance in enumerate(fleet):
@@ -118,8 +114,7 @@ def test_of_hundreds_that_are_dead_a_call_tries_sixteen() -> None:
     assert len(set(seen)) == 12 * 16
 
 
-def test_a_suspect_gets_no_call_while_another_is_well() -> None:
-    """It is not among those that were ejected; a call that has nowhere else to go goes there, and clears it."""
+def test_a_suspect_gets_no_call_while_another_is_eligible() -> None:
     made = cluster(FLEET[:3])
     made.record(FLEET[0], REFUSED, 0.05)
     made.suspect(FLEET[1], 0.0, 0.1)
@@ -151,7 +146,6 @@ def test_what_is_left_of_an_overdue_call_decides() -> None:
 
 
 def test_an_ejection_that_is_refused_is_told() -> None:
-    """Once; and after a probe that failed, that the instance takes part all the same."""
     made = cluster(FLEET[:2], health=HealthPolicy(eject_after=1))
     failed = Outcome(AttemptStatus.STATUS, 500)
     assert made.record(FLEET[0], failed, 0.0) == [HealthTransition(FLEET[0], True, "status 500")]
@@ -166,7 +160,6 @@ def test_an_ejection_that_is_refused_is_told() -> None:
 
 
 def test_the_only_instance_is_always_it() -> None:
-    """However often it failed."""
     made = cluster(FLEET[:1])
     for _ in range(20):
         made.record(FLEET[0], REFUSED, 0.0)
@@ -175,7 +168,6 @@ def test_the_only_instance_is_always_it() -> None:
 
 
 def test_outside_its_subset_a_call_goes_to_the_next_that_is_well() -> None:
-    """And to those left out when nobody else is left."""
     made = cluster(subset_size=1)
     (first,) = (instance for instance in FLEET if instance.port in picks(made))
     made.record(first, REFUSED, 0.0)
@@ -190,7 +182,6 @@ def test_outside_its_subset_a_call_goes_to_the_next_that_is_well() -> None:
 
 
 def test_a_subset_is_used_until_it_fails() -> None:
-    """Then the next in the order steps in, and a call that has tried them all goes outside."""
     made = cluster(subset_size=2)
     used = set(picks(made))
     assert len(used) == 2
@@ -206,7 +197,6 @@ def test_a_subset_is_used_until_it_fails() -> None:
 
 
 def test_full_instances_are_passed_over_while_another_has_room() -> None:
-    """Two calls each, and the thirteenth waits where its turn is."""
     made = cluster(max_in_flight_per_instance=2)
     chosen = [made.choose(FIRST, 0.0) for _ in range(12)]
     assert Counter(chosen) == dict.fromkeys(FLEET, 2)
@@ -217,7 +207,6 @@ def test_full_instances_are_passed_over_while_another_has_room() -> None:
 
 
 def test_new_instances_start_slowly_and_the_first_list_does_not() -> None:
-    """A tenth at first, their whole share in the end."""
     made = cluster(FLEET[:2], slow_start_s=10.0)
     assert picks(made, 40) == {1: 20, 2: 20}
     assert made.apply(FLEET[:3], 100.0) == (Added(FLEET[2]),)
@@ -227,7 +216,6 @@ def test_new_instances_start_slowly_and_the_first_list_does_not() -> None:
 
 
 def test_a_returned_instance_starts_slowly_too() -> None:
-    """Its probe came back well, its caches may be cold."""
     made = cluster(FLEET[:2], slow_start_s=10.0)
     made.record(FLEET[0], REFUSED, 0.0)
     picks(made, 3, now=2.0)
@@ -235,8 +223,7 @@ def test_a_returned_instance_starts_slowly_too() -> None:
     assert picks(made, 110, now=2.0)[1] == pytest.approx(10, abs=2)
 
 
-def test_the_grey_one_is_ejected() -> None:
-    """It answers, but fails a third of its calls; the others are well."""
+def test_an_instance_that_fails_a_third_of_its_calls_is_ejected() -> None:
     made = cluster(outlier_success_gap=0.2)
     judged: list[HealthTransition] = []
     for call in range(600):
@@ -251,7 +238,6 @@ def test_the_grey_one_is_ejected() -> None:
 
 
 def test_with_two_choices_the_slow_one_gets_little() -> None:
-    """Ten times slower, a few calls."""
     made = cluster(balancer="p2c")
     found: Counter[int] = Counter()
     running: list[tuple[float, Instance, float]] = []
@@ -268,7 +254,6 @@ def test_with_two_choices_the_slow_one_gets_little() -> None:
 
 
 def test_an_instance_that_leaves_takes_its_state_along() -> None:
-    """When its address comes back it is another instance."""
     made = cluster(slow_start_s=5.0, subset_size=6)
     made.record(FLEET[0], REFUSED, 0.0)
     assert made.apply(FLEET[1:], 0.0) == (Removed(FLEET[0]),)
@@ -283,10 +268,9 @@ def test_an_instance_that_leaves_takes_its_state_along() -> None:
     st.sampled_from([None, 2]),
     st.sampled_from([0.0, 5.0]),
 )
-def test_whatever_happens_somebody_is_picked(
+def test_an_instance_is_picked_after_any_sequence_of_outcomes(
     steps: list[tuple[int, int]], balancer: str, size: int | None, slow: float
 ) -> None:
-    """Lists that change, outcomes of every kind: an untried instance is found, and half stay in but for the dead."""
     made = cluster(balancer=balancer, subset_size=size, slow_start_s=slow, max_in_flight_per_instance=3)
     outcomes = [ANSWERED, REFUSED, CANCELLED, Outcome(AttemptStatus.STATUS, 503), Outcome(AttemptStatus.LOST)]
     now = 0.0

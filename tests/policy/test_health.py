@@ -45,7 +45,6 @@ def test_consecutive_failures_eject(outcome: Outcome) -> None:
 
 
 def test_an_answer_starts_the_count_again() -> None:
-    """Failures must be consecutive."""
     made = health()
     for _ in range(10):
         for _ in range(4):
@@ -65,7 +64,6 @@ def test_what_never_ejects(outcome: Outcome) -> None:
 
 
 def test_the_probe_decides() -> None:
-    """After its return one more failure ejects for twice as long, and one answer forgets the past."""
     made = health()
     made.record(KEYS[0], REFUSED, 0.0)
     made.returning(2.0)
@@ -80,7 +78,6 @@ def test_the_probe_decides() -> None:
 
 
 def test_one_probe_at_a_time() -> None:
-    """Until the probe's outcome is known the instance is left out; one that tells nothing is followed by another."""
     made = health()
     made.record(KEYS[0], REFUSED, 0.0)
     made.returning(2.0)
@@ -101,8 +98,7 @@ def test_one_probe_at_a_time() -> None:
     assert made.left_out == ()
 
 
-def test_only_those_sent_since_it_is_half_open_end_the_probe() -> None:
-    """An older call that is given up says nothing; one that had nowhere else to go may still tell."""
+def test_only_calls_sent_after_the_ejection_end_the_probe() -> None:
     made = health()
     made.record(KEYS[0], REFUSED, 0.0)
     made.returning(2.0)
@@ -116,8 +112,7 @@ def test_only_those_sent_since_it_is_half_open_end_the_probe() -> None:
     assert list(made.half_open) == [KEYS[0]]
 
 
-def test_an_older_call_may_tell_before_the_probe_is_sent() -> None:
-    """Its good answer brings the instance back, and is told; so does a failure when too few would be left."""
+def test_an_older_call_may_decide_before_the_probe_is_sent() -> None:
     made = health(2)
     made.record(KEYS[0], REFUSED, 0.0)
     made.returning(2.0)
@@ -131,7 +126,6 @@ def test_an_older_call_may_tell_before_the_probe_is_sent() -> None:
 
 
 def test_a_half_open_outlier_is_half_open_no_more() -> None:
-    """It is left out, and gets its probe after that."""
     made = health(4)
     made.record(KEYS[0], REFUSED, 0.0)
     made.returning(2.0)
@@ -141,7 +135,6 @@ def test_a_half_open_outlier_is_half_open_no_more() -> None:
 
 
 def test_a_probe_keeps_its_place_among_those_left_out() -> None:
-    """While it runs no other instance is ejected in its place."""
     made = health(4, eject_after=1)
     for key in KEYS[:2]:
         made.record(key, FAILED, 0.0)
@@ -153,8 +146,7 @@ def test_a_probe_keeps_its_place_among_those_left_out() -> None:
     assert set(made.left_out) == {KEYS[0], KEYS[2]}
 
 
-def test_an_ejection_from_outside_obeys_the_same_bound() -> None:
-    """Outliers are left out for as long as failures, and never more than half of the fleet."""
+def test_an_ejection_of_an_outlier_obeys_the_same_bound() -> None:
     made = health(4)
     assert made.eject(KEYS[0], 0.0)
     assert not made.eject(KEYS[0], 0.0)
@@ -186,7 +178,6 @@ def test_ejections_do_not_grow_without_bound() -> None:
     ids=str,
 )
 def test_at_most_half_is_ejected_in_doubt(fleet: int, outcome: Outcome) -> None:
-    """Beyond that an ejection is refused, which is told once, until the instance answers well."""
     made = health(fleet, eject_after=2)
     allowed = fleet // 2
     for key in KEYS[:fleet]:
@@ -208,7 +199,6 @@ def test_at_most_half_is_ejected_in_doubt(fleet: int, outcome: Outcome) -> None:
     ids=str,
 )
 def test_any_number_is_ejected_for_certain(fleet: int, attempt_status: AttemptStatus) -> None:
-    """To which no connection can be made is dead, however many are; and each is probed, and ejected for longer."""
     made = health(fleet)
     dead = Outcome(attempt_status)
     assert [made.record(key, dead, 0.0) for key in KEYS[:fleet]] == [HealthChange.EJECTED] * fleet
@@ -221,7 +211,6 @@ def test_any_number_is_ejected_for_certain(fleet: int, attempt_status: AttemptSt
 
 
 def test_certain_ones_count_among_those_left_out_in_doubt() -> None:
-    """Two of four are dead: a third that answers errors stays."""
     made = health(4, eject_after=1)
     made.record(KEYS[0], REFUSED, 0.0)
     made.record(KEYS[1], REFUSED, 0.0)
@@ -231,16 +220,14 @@ def test_certain_ones_count_among_those_left_out_in_doubt() -> None:
 
 @pytest.mark.parametrize("outcome", [REFUSED, FAILED], ids=str)
 @pytest.mark.parametrize(("fleet", "ratio"), [(1, 0.5), (1, 1.0), (3, 0.0)])
-def test_when_nobody_is_ejected(fleet: int, ratio: float, outcome: Outcome) -> None:
-    """The only instance of a list, and with ejection switched off: neither told nor suspected."""
+def test_no_ejection_of_the_only_instance_or_if_switched_off(fleet: int, ratio: float, outcome: Outcome) -> None:
     made = health(fleet, eject_after=1, max_ejected_ratio=ratio)
     assert [made.record(KEYS[0], outcome, 0.0) for _ in range(9)] == [None] * 9
     assert not made.suspect(KEYS[0], 0.0)
     assert made.left_out == ()
 
 
-def test_a_suspect_is_left_out_until_it_speaks() -> None:
-    """Untold: it is no ejection. An answer to any call will do, and so will an error, which counts as one."""
+def test_a_suspect_gets_no_calls_until_it_responds() -> None:
     made = health(3)
     assert made.suspect(KEYS[0], 1.0)
     assert (made.left_out, made.ejected, made.is_wary) == ((KEYS[0],), (), True)
@@ -273,8 +260,7 @@ def test_silence_while_others_answer_is_certain(fleet: int, attempt_status: Atte
 @pytest.mark.parametrize(
     "attempt_status", [AttemptStatus.UNRESPONSIVE, AttemptStatus.DEADLINE, AttemptStatus.ATTEMPT_TIMEOUT], ids=str
 )
-def test_silence_is_doubtful_where_nobody_answers(attempt_status: AttemptStatus) -> None:
-    """Everything may have become slow; so may an instance that has answered others meanwhile."""
+def test_silence_is_uncertain_if_no_other_instance_responds(attempt_status: AttemptStatus) -> None:
     made = health(3)
     made.suspect(KEYS[0], 1.0)
     made.record(KEYS[1], ANSWERED, 0.5)
@@ -301,7 +287,6 @@ def test_a_slow_one_comes_back_with_its_first_word() -> None:
 
 
 def test_a_call_that_was_sent_to_an_ejected_one_ends_the_ejection() -> None:
-    """It had nowhere else to go, and was answered."""
     made = health(2)
     for key in KEYS[:2]:
         made.record(key, REFUSED, 0.0)
@@ -331,7 +316,6 @@ def test_suspicion_ends_with_the_last_call_that_could_decide() -> None:
 )
 @pytest.mark.parametrize("began", [(1.0, 0.5), (0.5, 1.0), (1.0, 1.0)], ids=str)
 def test_suspicion_does_not_outlive_its_calls(began: tuple[float, float], attempt_status: AttemptStatus) -> None:
-    """In whatever order two overdue calls were sent: the one sent first used to be counted and never forgotten."""
     made = health(3)
     for sent in began:
         made.suspect(KEYS[0], sent)

@@ -10,7 +10,6 @@ from eas_tw.policy.hedging import WINDOW, Hedging
 
 
 def test_a_fixed_delay_is_that() -> None:
-    """Whatever is learned."""
     hedging = Hedging(0.05)
     for _ in range(100):
         hedging.observe(1.0)
@@ -18,13 +17,11 @@ def test_a_fixed_delay_is_that() -> None:
 
 
 def test_one_at_a_time_is_one_at_a_time() -> None:
-    """No delay, no hedge point, and nothing to learn."""
     hedging = Hedging(None)
     assert (hedging.delay_s, hedging.hedge_points, hedging.is_learning) == (None, (), False)
 
 
 def test_late_alone_has_no_delay() -> None:
-    """Hedge points only, until an instance is silent."""
     hedging = Hedging("late")
     for _ in range(100):
         hedging.observe(0.01)
@@ -38,7 +35,6 @@ def test_late_alone_has_no_delay() -> None:
 
 @pytest.mark.parametrize("after", ["p95", 0.05])
 def test_a_delay_of_its_own_stays_whatever_is_silent(after: Any) -> None:
-    """What the program has asked for holds."""
     hedging = Hedging(after)
     for _ in range(32):
         hedging.observe(0.04)
@@ -90,7 +86,6 @@ def test_silence_is_three_times_what_99_of_100_answers_take(latencies: list[floa
     ],
 )  # fmt: skip
 def test_what_silence_is(latencies: list[float], waited_s: float, elapsed_s: float, is_silence: bool) -> None:  # noqa: FBT001
-    """Of a call of five seconds."""
     hedging = Hedging("late")
     for latency_s in latencies:
         hedging.observe(latency_s)
@@ -98,7 +93,6 @@ def test_what_silence_is(latencies: list[float], waited_s: float, elapsed_s: flo
 
 
 def test_where_everything_turns_slow_silence_ends_by_itself() -> None:
-    """Three slow answers, whatever was before."""
     hedging = Hedging("late")
     for _ in range(256):
         hedging.observe(0.01)
@@ -122,7 +116,6 @@ def test_where_everything_turns_slow_silence_ends_by_itself() -> None:
 )
 @pytest.mark.parametrize("after", ["late", "p95", 0.05])
 def test_who_is_late(after: Any, usual_s: float | None, waited_s: float, is_late: bool) -> None:  # noqa: FBT001
-    """Of five seconds: answers take less than an eighth, and it has waited for more than that."""
     hedging = Hedging(after)
     if usual_s is not None:
         hedging.observe(usual_s)
@@ -130,7 +123,6 @@ def test_who_is_late(after: Any, usual_s: float | None, waited_s: float, is_late
 
 
 def test_a_few_slow_answers_are_not_what_is_usual() -> None:
-    """Nineteen of twenty decide, whatever the others take."""
     hedging = Hedging("late")
     for number in range(200):
         hedging.observe(4.0 if number % 25 == 0 else 0.01)
@@ -141,7 +133,6 @@ def test_a_few_slow_answers_are_not_what_is_usual() -> None:
 
 
 def test_the_percentile_is_learned() -> None:
-    """Not before there is something to learn from, and at two digits."""
     hedging = Hedging("p95")
     assert hedging.is_learning
     for latency in range(1, 32):
@@ -162,7 +153,6 @@ def test_the_past_is_forgotten() -> None:
 
 
 def test_delays_are_few() -> None:
-    """Whatever the latencies, calls share their deadlines' queues."""
     delays = set()
     for step in range(1000):
         hedging = Hedging("p95")

@@ -38,14 +38,12 @@ def test_hosts_that_are_some(given: str, meant: str) -> None:
     ],
 )  # fmt: skip
 def test_hosts_that_are_none(given: str) -> None:
-    """Whatever would break a header, a log line or the resolver."""
     with pytest.raises(ValueError, match=r"."):
         checked_host(given)
 
 
 @given(st.text(st.sampled_from("ab01-_.:%[]\n \xe4"), max_size=12))
 def test_whatever_passes_can_be_encoded_and_shown(text: str) -> None:
-    """In one line of ASCII; Python's own codec, which the resolver uses, takes it."""
     try:
         host = checked_host(text)
     except ValueError:
@@ -56,7 +54,6 @@ def test_whatever_passes_can_be_encoded_and_shown(text: str) -> None:
 
 
 def test_certificates_can_have_most_names() -> None:
-    """Not those that IDNA does not know."""
     assert is_certifiable("gateway.example.")
     assert is_certifiable("xn--4ca.example")
     assert is_certifiable("[fe80::1]")

@@ -43,7 +43,6 @@ def rejection(body: bytes) -> RejectReason:
 
 
 def test_the_documented_reply_is_read() -> None:
-    """The reply of the vendor's document gives its two instances."""
     snapshot = read_upstreams(upstreams(GOOD, row(ip="172.16.0.12")))
     assert snapshot.instances == (Instance("172.16.0.11", 50000, 100), Instance("172.16.0.12", 50000, 100))
     assert not snapshot.bad_rows
@@ -75,7 +74,6 @@ def test_unknown_fields_are_ignored() -> None:
     ],
 )
 def test_a_reply_that_leaves_nothing_is_rejected(body: bytes, reason: RejectReason) -> None:
-    """Whatever is wrong with a whole reply has a name."""
     assert rejection(body) is reason
 
 
@@ -138,7 +136,6 @@ def test_what_python_cannot_hold_costs_its_own_row(field: str, value: bytes) -> 
 
 
 def test_a_field_nobody_reads_may_hold_anything() -> None:
-    """It does not make its row bad."""
     rows = json.dumps(GOOD).encode()[:-1] + b', "extra": %b}' % LONG_NUMBER
     assert read_upstreams(b'{"endpoints": {"items": [%b]}}' % rows).instances[0].port == 50000
 
@@ -159,12 +156,11 @@ def test_a_field_nobody_reads_may_hold_anything() -> None:
     ],
 )
 def test_what_is_not_json_is_refused_whatever_came_before(body: bytes) -> None:
-    """Good rows do not save a document that is broken behind them."""
     assert rejection(body) is RejectReason.NOT_JSON
 
 
 def test_whitespace_and_the_order_of_fields_do_not_matter() -> None:
-    """Nor do a byte order mark and UTF-16; of a key that is there twice the last counts, as everywhere."""
+    """Nor do a byte order mark and UTF-16; of a duplicate key the last one counts."""
     text = json.dumps({"z": [1], "endpoints": {"a": {}, "items": [GOOD, row(port=2)], "b": "]"}}, indent=3)
     twice = text.replace('"items"', '"items": [], "items"')
     for body in (text.encode("utf-8-sig"), text.encode("utf-16"), b"\n\t" + twice.encode() + b"\r\n"):
@@ -182,7 +178,6 @@ def test_of_a_list_without_end_so_many_are_used() -> None:
 
 
 def test_a_rejection_is_short_however_many_rows_it_is_for() -> None:
-    """It goes into logs and errors."""
     with pytest.raises(DiscoveryReplyRejected) as caught:
         read_upstreams(upstreams(*(row(port=-port, ip="x y" * 1_000) for port in range(20_000)), None, row(weight="x")))
     assert caught.value.reason is RejectReason.NO_USABLE_ROW
@@ -191,7 +186,6 @@ def test_a_rejection_is_short_however_many_rows_it_is_for() -> None:
 
 @pytest.mark.parametrize("bad", [GOOD, {}, None, row(extra="x" * 5_000)], ids=["good", "empty", "null", "long"])
 def test_the_steps_of_reading_are_bounded(bad: object) -> None:
-    """By rows, and by their length: here are no clocks, so what a step may hold is counted."""
     number = 20_000 if bad is None or len(str(bad)) < 1_000 else 500
     body = upstreams(GOOD, *([bad] * number))
     steps = sum(1 for _ in upstreams_in_steps(body))
@@ -215,8 +209,7 @@ def test_ipv6_is_bracketed_in_addresses() -> None:
     assert instance.address == "[fe80::1]:50000"
 
 
-def test_vipserver_rows_that_are_not_valid_are_left_out() -> None:
-    """`valid: false` leaves a row out, without calling it bad."""
+def test_vipserver_rows_with_valid_false_are_skipped() -> None:
     hosts = [
         {"ip": "1.1.1.1", "port": 80, "weight": 1, "valid": True},
         {"ip": "1.1.1.2", "port": 80, "weight": 1, "valid": False},
@@ -261,6 +254,5 @@ def test_any_json_is_a_snapshot_or_a_rejection(rows: object) -> None:
 @SETTINGS
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_rejection(body: bytes) -> None:
-    """Random bytes never raise anything but a rejection."""
     with pytest.raises(DiscoveryReplyRejected):
         read_upstreams(body)

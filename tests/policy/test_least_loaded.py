@@ -25,14 +25,12 @@ def spread(made: LeastLoaded, picks: int = 1000, now: float = 0.0) -> Counter[in
 
 
 def test_without_load_everybody_is_drawn() -> None:
-    """No instance is a favourite."""
     counts = spread(balancer()[0])
     assert set(counts) == {1, 2, 3, 4, 5}
     assert max(counts.values()) < 2 * min(counts.values())
 
 
 def test_the_slow_one_is_picked_only_when_it_is_drawn_against_nobody() -> None:
-    """Of five, one that is slower loses every comparison."""
     made, loads = balancer()
     loads.began(FLEET[0].key, 0.0)
     loads.ended(FLEET[0].key, 1.0, 0.0)
@@ -40,7 +38,6 @@ def test_the_slow_one_is_picked_only_when_it_is_drawn_against_nobody() -> None:
 
 
 def test_calls_in_flight_level_out() -> None:
-    """With equal latency nobody has many more than another."""
     made, loads = balancer()
     for _ in range(1000):
         picked = made.pick()
@@ -62,7 +59,6 @@ def test_weight_divides_load() -> None:
 
 
 def test_those_tried_are_not_drawn() -> None:
-    """The last one left is it, and after that there is none."""
     made, _ = balancer()
     keys = [instance.key for instance in FLEET]
     for count in range(5):

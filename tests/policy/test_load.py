@@ -15,7 +15,6 @@ def served(loads: Loads, elapsed_s: float | None, now: float) -> None:
 
 
 def test_every_call_in_flight_costs_another_latency() -> None:
-    """Two in flight and the one to come: three times the latency."""
     loads = Loads()
     served(loads, 0.2, 1.0)
     loads.began(A, 1.0)
@@ -25,7 +24,6 @@ def test_every_call_in_flight_costs_another_latency() -> None:
 
 
 def test_a_slow_answer_counts_at_once_and_fast_ones_win_back_trust() -> None:
-    """Peak-sensitive up, an average over ten seconds down."""
     loads = Loads()
     served(loads, 0.01, 0.0)
     served(loads, 1.0, 0.1)
@@ -35,7 +33,6 @@ def test_a_slow_answer_counts_at_once_and_fast_ones_win_back_trust() -> None:
 
 
 def test_what_was_slow_long_ago_is_tried_again() -> None:
-    """Without any call its cost decays, until it is as good as unknown."""
     loads = Loads()
     served(loads, 1.0, 0.0)
     assert loads.score(A, 1000.0) == loads.score(B, 1000.0)
@@ -52,7 +49,6 @@ def test_silence_counts_before_there_is_an_answer() -> None:
 
 
 def test_an_end_that_tells_nothing_changes_no_latency() -> None:
-    """A cancelled call is off the count only."""
     loads = Loads()
     served(loads, 0.2, 0.0)
     served(loads, None, 0.0)
@@ -60,7 +56,6 @@ def test_an_end_that_tells_nothing_changes_no_latency() -> None:
 
 
 def test_instances_that_left_are_forgotten_with_their_last_call() -> None:
-    """Nothing grows with the instances of the past."""
     loads = Loads()
     served(loads, 1.0, 0.0)
     loads.began(A, 0.0)

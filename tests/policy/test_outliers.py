@@ -32,7 +32,7 @@ def swept(
     ],
 )
 def test_success(rows: list[tuple[float, float]], found: list[int]) -> None:
-    """All equally bad is no outlier, and of two that differ nobody can say which is odd."""
+    """If all are equally bad there is no outlier, nor among two instances."""
     assert swept(Outliers(0.2, None), rows) == tuple(KEYS[index] for index in found)
 
 
@@ -46,19 +46,17 @@ def test_success(rows: list[tuple[float, float]], found: list[int]) -> None:
     ],
 )
 def test_latency(rows: list[tuple[float, float]], found: list[int]) -> None:
-    """More than three times the median; too few good answers say nothing."""
+    """More than three times the median; too few responses do not count."""
     assert swept(Outliers(None, 3.0), rows) == tuple(KEYS[index] for index in found)
 
 
 def test_few_calls_prove_nothing() -> None:
-    """Nor do instances that have left the list."""
     rows = [(1.0, 0.1), (1.0, 0.1), (0.0, 0.1)]
     assert swept(Outliers(0.2, None), rows, calls=MIN_CALLS - 1) == ()
     assert swept(Outliers(0.2, None), rows, fleet=2) == ()
 
 
 def test_each_interval_is_judged_by_itself() -> None:
-    """What was bad in the last one is over."""
     made = Outliers(0.2, None)
     assert swept(made, [(1.0, 0.1), (1.0, 0.1), (0.0, 0.1)]) == (KEYS[2],)
     assert made.sweep(2 * INTERVAL_S, KEYS) == ()

@@ -10,7 +10,6 @@ from eas_tw.policy.pooling import PoolAction, QueueDelay, plan
 
 
 def test_every_small_pool() -> None:
-    """Over all pools of up to four connections: the plan never exceeds the limit and never leaves a call stranded."""
     for limit, busy, idle, opening, waiting, fresh in product(
         (1, 2, 4), range(5), range(5), range(5), range(4), (False, True)
     ):
@@ -30,8 +29,7 @@ def test_every_small_pool() -> None:
             assert opening > waiting or busy + opening == limit
 
 
-def test_the_pace_of_a_line_is_the_time_between_turns() -> None:
-    """It says nothing until it has seen enough, and follows when the instance becomes slower."""
+def test_queue_delay_is_estimated_from_the_time_between_dispatches() -> None:
     queue_delay = QueueDelay()
     now = 0.0
     for _ in range(QueueDelay.ENOUGH):
@@ -47,7 +45,6 @@ def test_the_pace_of_a_line_is_the_time_between_turns() -> None:
 
 
 def test_time_without_a_line_does_not_count() -> None:
-    """An hour of quiet is not a slow instance."""
     queue_delay = QueueDelay()
     for turn in range(20):
         queue_delay.turn(turn * 0.1)

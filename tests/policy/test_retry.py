@@ -67,12 +67,10 @@ RETRIED: dict[Outcome, bool] = {
 
 @pytest.mark.parametrize(("outcome", "retried"), RETRIED.items(), ids=str)
 def test_the_table_of_outcomes(outcome: Outcome, retried: bool) -> None:  # noqa: FBT001
-    """Each outcome of the wire contract is retried on another instance, or ends the call."""
     assert isinstance(decide(outcome), Retry) is retried
 
 
 def test_the_table_covers_every_condition() -> None:
-    """A new status must be entered in the table above."""
     assert {outcome.attempt_status for outcome in RETRIED} == set(AttemptStatus) - {AttemptStatus.ANSWERED}
 
 
@@ -81,7 +79,6 @@ LOCAL = Outcome(AttemptStatus.LOCAL_RESOURCE)
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 5000])
 def test_what_this_machine_lacks_is_tried_again_after_a_pause(n: int) -> None:
-    """However often; each pause is at least half of its ceiling, so that their number is bounded by the deadline."""
     history = tuple(AttemptResult(A, LOCAL, 0.0) for _ in range(n))
     budget = RetryBudget(0.0, 0.0)
     for seed in range(20):
@@ -92,19 +89,16 @@ def test_what_this_machine_lacks_is_tried_again_after_a_pause(n: int) -> None:
 
 
 def test_without_pauses_what_this_machine_lacks_still_has_one() -> None:
-    """Or the reactor would do nothing else."""
     assert decide(LOCAL, backoff_base_s=0.0) == Retry(Where.ANOTHER, 0.01)
 
 
 def test_what_this_machine_lacks_uses_up_no_attempts() -> None:
-    """Those that reached an instance are counted as ever."""
     lost = Outcome(AttemptStatus.LOST)
     assert isinstance(decide(lost, LOCAL, attempts=2), Retry)
     assert decide(LOCAL, lost, LOCAL, attempts=1) == GiveUp("was the last of 3 attempts")
 
 
 def test_at_its_deadline_a_call_gives_up_what_this_machine_lacks() -> None:
-    """The pause must end in time."""
     options = Options(another=True, sole=False, remaining_s=0.005)
     assert decide(LOCAL, options=options) == GiveUp("left no time before the deadline")
 
@@ -127,7 +121,6 @@ WHERE = [
 
 @pytest.mark.parametrize(("another", "sole", "where"), WHERE)
 def test_the_table_of_places(another: bool, sole: bool, where: Where | None) -> None:  # noqa: FBT001
-    """With more than one instance never one that has failed in this call; the only one may be tried again."""
     decision = decide(Outcome(AttemptStatus.CONNECT_REFUSED), options=Options(another, sole, 5.0))
     assert (decision.where if isinstance(decision, Retry) else None) is where
 
@@ -163,7 +156,6 @@ def test_a_stale_connection_is_retried_at_once() -> None:
 
 
 def test_a_full_line_is_left_at_once() -> None:
-    """However often: no instance has been asked, so there is nobody to spare."""
     full = Outcome(AttemptStatus.OVERLOADED)
     assert decide(Outcome(AttemptStatus.LOST), full) == Retry(Where.ANOTHER, 0.0)
 
@@ -189,7 +181,6 @@ NEVER_REACHED = sorted(NEVER_SENT - {AttemptStatus.UNSENT, AttemptStatus.LOCAL_R
 @pytest.mark.parametrize("attempt_status", NEVER_REACHED, ids=str)
 @pytest.mark.parametrize("count", range(1, 10))
 def test_what_never_reached_an_instance_costs_no_attempt(attempt_status: AttemptStatus, count: int) -> None:
-    """While there is another it is tried at once, however many there were and with no budget left."""
     history = tuple(AttemptResult(Instance("10.0.0.1", n), Outcome(attempt_status), 0.0) for n in range(count))
     broke, policy = RetryBudget(0.0, 0.0), RetryPolicy(attempts=1)
     assert policy.decide(history, FREE, budget=broke, now=0.0, rng=Random(1)) == Retry(Where.ANOTHER)
@@ -216,14 +207,12 @@ def test_on_the_only_instance_every_attempt_counts(attempt_status: AttemptStatus
 
 
 def test_a_part_of_the_budget_can_be_kept() -> None:
-    """Who may use up half of it leaves the other half."""
     budget = RetryBudget(0.0, 1.0)
     assert [budget.spend(0.0, 0.5) for _ in range(6)] == [True] * 5 + [False]
     assert [budget.spend(0.0) for _ in range(6)] == [True] * 5 + [False]
 
 
 def test_retry_after_is_honoured_inside_the_deadline_only() -> None:
-    """A pause that would reach the deadline ends the call at once."""
     decision = decide(status(429, 2.0))
     assert isinstance(decision, Retry)
     assert decision.after_s >= 2.0
@@ -242,7 +231,6 @@ def test_one_instances_retry_after_does_not_keep_the_call_from_another() -> None
 
 @pytest.mark.parametrize("outcome", RETRIED, ids=str)
 def test_what_may_have_arrived_is_not_repeated_when_the_call_is_not_idempotent(outcome: Outcome) -> None:
-    """Only what provably never reached an instance is."""
     once = Options(another=True, sole=False, remaining_s=5.0, is_idempotent=False)
     decision = decide(outcome, options=once)
     assert isinstance(decision, Retry) == (outcome.attempt_status in NEVER_SENT)
@@ -256,7 +244,6 @@ def test_a_rate_limit_is_never_retried_at_once() -> None:
 
 
 def test_the_budget_bounds_retries_of_what_was_sent() -> None:
-    """When it is used up a lost request is not tried again, and one that was never sent still is."""
     empty = RetryBudget(0.0, 0.0)
     assert isinstance(decide(Outcome(AttemptStatus.LOST), budget=empty), GiveUp)
     assert isinstance(decide(Outcome(AttemptStatus.CONNECT_REFUSED), budget=empty), Retry)
@@ -273,7 +260,6 @@ def test_the_budget_is_a_share_of_recent_calls_plus_a_floor() -> None:
 
 
 def test_the_budget_forgets_nothing_too_early() -> None:
-    """Retries inside the window count whichever second they fell in."""
     budget = RetryBudget(0.0, 1.0)
     spent = [sum(budget.spend(100.0 + second) for _ in range(10)) for second in range(10)]
     assert sum(spent) == 10

@@ -46,13 +46,11 @@ def tries(code: int, **options: int) -> int:
 
 
 @pytest.mark.parametrize(("code", "retried"), [(502, True), (503, True), (504, True), (500, False), (501, False)])
-def test_what_a_gateway_says_of_its_instance_is_retried(code: int, retried: bool) -> None:  # noqa: FBT001
-    """502 and 504, and what is retried from an instance; not the processor's own errors."""
+def test_a_gateways_502_and_504_are_retried(code: int, retried: bool) -> None:  # noqa: FBT001
     assert isinstance(decide(status(code)), Retry) is retried
 
 
 def test_a_lost_connection_is_retried() -> None:
-    """As everywhere."""
     assert isinstance(decide(LOST), Retry)
 
 
@@ -80,20 +78,17 @@ def test_the_budget_is_used_by_what_has_reached_an_instance_or_goes_beyond_attem
 
 @pytest.mark.parametrize("outcome", [status(502), status(504), LOST])
 def test_a_call_that_is_not_idempotent_ends_there(outcome: Outcome) -> None:
-    """The instance may have had it."""
     assert isinstance(decide(outcome, is_idempotent=False), GiveUp)
     assert isinstance(decide(Outcome(AttemptStatus.CONNECT_REFUSED), is_idempotent=False), Retry)
 
 
 def test_a_set_of_ones_own_holds_through_a_gateway_too() -> None:
-    """Also one with the same members as the default."""
     assert isinstance(decide(status(502), retry_on=frozenset({503})), GiveUp)
     assert isinstance(decide(status(502), retry_on=ClientConfig(retry_on=set(DEFAULT_RETRY_ON)).retry_on), GiveUp)
     assert isinstance(decide(status(502), retry_on=ClientConfig(retry_on={502}).retry_on), Retry)
 
 
 def test_the_default_stays_the_default() -> None:
-    """However a config is copied; in a set made of it there is no default any more."""
     config = ClientConfig()
     for copied in (
         copy.copy(config),

@@ -8,7 +8,6 @@ A, B = ("10.0.0.1", 80), ("10.0.0.2", 80)
 
 
 def test_the_share_grows_from_a_tenth_to_the_whole() -> None:
-    """In ten steps, each told once."""
     warm = SlowStart(10.0)
     warm.begin([A], 100.0)
     shares = []
@@ -19,7 +18,6 @@ def test_the_share_grows_from_a_tenth_to_the_whole() -> None:
 
 
 def test_each_step_is_told_once_and_the_last_ends_it() -> None:
-    """So that nothing is rebuilt in between, nor ever again."""
     warm = SlowStart(10.0)
     warm.begin([A], 0.0)
     warm.begin([B], 0.0)
@@ -40,7 +38,6 @@ def test_off_means_nothing_happens() -> None:
 
 
 def test_those_that_leave_are_forgotten() -> None:
-    """And the others go on."""
     warm = SlowStart(10.0)
     warm.begin([A, B], 0.0)
     warm.forget([A])

@@ -18,29 +18,26 @@ def subset(instances: list[Instance], size: int | None = 10, seed: int = 1) -> S
     return made
 
 
-def test_without_a_size_it_is_everybody() -> None:
-    """But for those of weight 0."""
+def test_without_a_size_the_subset_has_all_instances() -> None:
+    """Except those of weight 0."""
     fleet = [*FLEET, Instance("10.1.1.1", 1, 0)]
     assert subset(fleet, None).members() == tuple(FLEET)
     assert len(subset(FLEET[:5], 10).members()) == 5
 
 
 def test_a_process_keeps_its_choice_and_another_makes_another() -> None:
-    """Whatever the order of the list; the seed alone decides."""
     assert subset(FLEET).members() == subset(FLEET[::-1]).members()
     assert subset(FLEET).members() != subset(FLEET, seed=2).members()
 
 
 @pytest.mark.parametrize("gone", range(0, 100, 9))
 def test_a_change_moves_only_what_it_must(gone: int) -> None:
-    """One instance fewer changes one member at most."""
     before = set(subset(FLEET).members())
     after = set(subset(FLEET[:gone] + FLEET[gone + 1 :]).members())
     assert len(before - after) == (FLEET[gone] in before)
 
 
 def test_the_next_one_stands_in_for_one_that_is_left_out() -> None:
-    """The subset keeps its size, and the others their place."""
     made = subset(FLEET)
     members = made.members()
     out = members[3].key

@@ -24,42 +24,37 @@ def weights(*given: float) -> list[float]:
 
 
 def test_usual_weights_stay_as_they_are() -> None:
-    """Down to the least share, and whatever their scale."""
     for given in ((1,), (100, 100), (1, 10_000), (0.5, 1.5), (1, 1_000_000), (MAX_WEIGHT, MAX_WEIGHT)):
         assert weights(*given) == list(given)
 
 
 def test_those_of_weight_zero_take_no_part() -> None:
-    """They are in the list, and get no calls."""
     assert weights(0, 3, 0) == [3]
     assert weights(0) == weights() == []
 
 
 @pytest.mark.parametrize("tiny", [5e-324, 1e-310, 1e-20, 1e-7])
 def test_a_weight_beside_a_far_heavier_one_has_the_least_share(tiny: float) -> None:
-    """A millionth of the heaviest."""
     assert weights(tiny, 1) == [LEAST_SHARE, 1]
     assert weights(100, tiny, 50) == [100, 100 * LEAST_SHARE, 50]
 
 
 @pytest.mark.parametrize("exponent", range(-320, 10, 5))
 def test_relations_hold_at_every_order_of_magnitude(exponent: int) -> None:
-    """A list of tiny weights is scaled up, not levelled."""
     one, two = weights(float(f"1e{exponent}"), 2 * float(f"1e{exponent}"))
     assert two == 2 * one
     assert LEAST_SHARE <= two <= MAX_WEIGHT
 
 
 @pytest.mark.parametrize("huge", [2**31, 1e30, 1.7e308, 10**400, float("inf")])
-def test_more_than_the_most_is_the_most(huge: float) -> None:
-    """Discovery refuses such rows; whoever applies a list of another source is safe, too."""
+def test_weights_above_the_maximum_count_as_the_maximum(huge: float) -> None:
+    """Discovery rejects such rows, but other sources may have them."""
     assert weights(huge, 1) == [MAX_WEIGHT, MAX_WEIGHT * LEAST_SHARE]
 
 
 @pytest.mark.parametrize("balancer", ["wrr", "p2c"])
 @pytest.mark.parametrize("tiny", [5e-324, 1e-310, 1e-20])
-def test_a_list_with_extreme_weights_is_taken_over_and_so_is_the_next(balancer: str, tiny: float) -> None:
-    """Alone, beside others, slowly starting, in a subset; the public list says what was sent."""
+def test_lists_with_extreme_weights_and_their_successors_are_applied(balancer: str, tiny: float) -> None:
     policy: dict[str, Any] = {"balancer": balancer, "slow_start_s": 10.0}
     for size in (None, 1, 2):
         made = Cluster(ClusterPolicy(subset_size=size, **policy), Random(1))

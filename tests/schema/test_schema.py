@@ -52,7 +52,6 @@ ASKED = [(*operation, GenerationMode.POSITIVE) for operation in OPERATIONS] + [
 
 @pytest.mark.parametrize(("path", "method", "mode"), ASKED)
 def test_answers_are_what_the_document_says(remote: Remote, path: str, method: str, mode: GenerationMode) -> None:
-    """Whatever is asked, of things that exist and of things that do not; a body that does not fit is refused."""
     loaded = schemathesis.openapi.from_dict(DOCUMENT)
     operation = loaded[path][method]
     turns = itertools.count()
@@ -109,8 +108,8 @@ def _restore(remote: Remote) -> None:
         remote.remove_service(name)
 
 
-def test_the_event_stream_is_what_the_document_says(remote: Remote) -> None:
-    """An answer without an end is not for a program that waits for the end: its media type and its first event."""
+def test_the_event_stream_matches_the_document(remote: Remote) -> None:
+    """Only its media type and first event, since it has no end."""
     with remote.events(rate=0) as events:
         event, state = next(iter(events))
     assert (event, [service["name"] for service in state["services"]]) == ("state", ["echo", "group/rank"])
@@ -119,13 +118,11 @@ def test_the_event_stream_is_what_the_document_says(remote: Remote) -> None:
 
 
 def test_the_document_is_openapi_3_1(remote: Remote) -> None:
-    """By the specification's own schema; and it is the one that is served."""
     validate(DOCUMENT, cls=OpenAPIV31SpecValidator)
     assert remote.ask("GET", "/openapi.json") == DOCUMENT
 
 
 def test_the_metrics_are_prometheus_metrics(remote: Remote) -> None:
-    """By the parser of its client library."""
     remote.reset()
     with urlopen(f"{remote.admin_url}/metrics") as answer:  # noqa: S310
         families = {family.name for family in text_string_to_metric_families(answer.read().decode())}
@@ -133,5 +130,5 @@ def test_the_metrics_are_prometheus_metrics(remote: Remote) -> None:
 
 
 def test_every_operation_was_called() -> None:
-    """The last test of the module: nothing the document tells of was left out."""
+    """Must be the last test of the module."""
     assert set(OPERATIONS) == CALLED

@@ -132,7 +132,6 @@ def peak(rows: list[dict[str, Any]]) -> int:
 
 
 def test_a_dead_instance_costs_retries_and_no_item(served: Served) -> None:
-    """Its share goes to the others; the stats say how often, and why."""
     served.patch("echo", "echo-0", state="crashed")
     told, _ = crawl(settings_of(served))
     assert sorted(item["score"] for item in told["items"]) == list(range(100))
@@ -151,7 +150,7 @@ def test_a_dead_instance_costs_retries_and_no_item(served: Served) -> None:
     [("drop", 0, 100, {"WARNING"}), ("keep", 100, 0, {"WARNING"}), ("raise", 0, 0, {"ERROR"})],
 )
 def test_items_that_cannot_be_scored(served: Served, policy: str, scraped: int, dropped: int, levels: set[str]) -> None:
-    """Dropped, kept without a score, or an error, as the setting says; counted in any case."""
+    """They are dropped, kept or raise, as the setting says."""
     fault = {"type": "http_status", "target": {"service": "echo"}, "attributes": {"code": 400, "body": "bad column"}}
     served.admin("POST", "/v1/faults", fault)
     told, log = crawl(settings_of(served, EAS_ITEM_ERROR=policy))
@@ -177,7 +176,6 @@ def test_a_spider_may_ask_the_service_itself(served: Served) -> None:
 
 
 def test_not_configured_is_not_enabled() -> None:
-    """Without any EAS_ setting the add-on is off, says so, and the crawl goes on without it."""
     told, log = crawl({"ADDONS": {"eas_tw.scrapy.Addon": 500}})
     assert told["stats"]["item_scraped_count"] == 100
     assert "Disabled eas_tw.scrapy.Addon: EAS_ENDPOINT is not set" in log
@@ -208,8 +206,7 @@ def test_not_configured_is_not_enabled() -> None:
         ({"EAS_SCORER": "json.JSONDecoder"}, "EAS_SCORER JSONDecoder lacks accepts and encode and apply"),
     ],
 )
-def test_a_mistake_is_one_line_and_no_crawl(served: Served, changes: dict[str, Any], says: str) -> None:
-    """Items that pass unscored would be lost."""
+def test_a_wrong_setting_is_one_log_line_and_no_crawl(served: Served, changes: dict[str, Any], says: str) -> None:
     told, log = crawl(settings_of(served, **changes))
     (line,) = complaints(log)
     assert "[eas_tw.scrapy] ERROR: " in line
@@ -233,14 +230,12 @@ def test_a_mistake_closes_spiders_that_others_keep_open(served: Served, reactor:
 
 
 def test_every_setting_is_known_and_documented() -> None:
-    """One that is not known would be taken for another one misspelt."""
     asked = re.findall(r'settings, "(EAS_\w+)"|settings\.get\("(EAS_\w+)"', inspect.getsource(config))
     listed = re.findall(r"^\| `(EAS_\w+)` \|", PAGE.read_text("utf-8"), re.MULTILINE)
     assert {first or second for first, second in asked} == set(config.NAMES) == set(listed)
 
 
-def test_no_instances_is_one_line_and_no_crawl(served: Served) -> None:
-    """The control plane knows no such service: the line says what it answered."""
+def test_without_instances_one_line_is_logged_and_no_crawl_starts(served: Served) -> None:
     told, log = crawl(settings_of(served, EAS_SERVICE="nosuch", EAS_TIMEOUT=0.5))
     (line,) = complaints(log)
     assert "no usable list of instances of nosuch" in line
@@ -251,7 +246,6 @@ def test_no_instances_is_one_line_and_no_crawl(served: Served) -> None:
 if HAS_ASYNC_PROCESS:  # and with it the mode without a reactor
 
     def test_the_mode_without_a_reactor_is_one_line_and_no_crawl(served: Served) -> None:
-        """It could not carry the client."""
         told, log = crawl(settings_of(served, TWISTED_REACTOR_ENABLED=False), "async")
         lines = [line for line in complaints(log) if "eas_tw" in line]
         assert len(lines) == 1
@@ -261,7 +255,6 @@ if HAS_ASYNC_PROCESS:  # and with it the mode without a reactor
 
 @pytest.mark.parametrize("reactor", REACTORS)
 def test_an_interrupted_crawl_ends_in_time_though_an_instance_hangs(served: Served, reactor: str) -> None:
-    """After the deadline of those in flight: as many more may begin with what is left of it, and far more wait."""
     for number in range(3):
         served.patch("echo", f"echo-{number}", state="hung")
     changes = {"EAS_TIMEOUT": 5.0, "EAS_CONCURRENT_REQUESTS": 4, "CONCURRENT_ITEMS": 50, **REACTORS[reactor][0]}
@@ -308,7 +301,6 @@ class TestHowTo:
         return ended.stderr
 
     def test_the_project_in_one_file_scores_its_items(self, scorecard: Served) -> None:
-        """Three of them."""
         log = self.ran("loans.py", EAS_ENDPOINT=scorecard.ready["url"])
         for amount in (1000, 2000, 3000):
             assert f"{{'money_credit': {amount}, 'score': {amount / 1000}}}" in log
@@ -316,7 +308,6 @@ class TestHowTo:
 
     @pytest.mark.parametrize(("spider", "says"), [("loans", "'score': 3.0"), ("asking", "{'answer': '[4000]'}")])
     def test_the_settings_are_a_projects(self, scorecard: Served, spider: str, says: str) -> None:
-        """By Scrapy's own command line; only the endpoint is another here."""
         endpoint = f"EAS_ENDPOINT={scorecard.ready['url']}"
         scrapy_itself = str(Path(sys.executable).parent / "scrapy")
         assert says in self.ran(scrapy_itself, "crawl", spider, "-s", endpoint, "-s", "TELNETCONSOLE_ENABLED=0")

@@ -21,8 +21,8 @@ Bugs that the simulation does not look for, each with the reason and the test th
 _HEAD = """# Planted bugs
 
 {count} patches that add a realistic bug to the client (`tests/simulation/planted`).
-For each, a test runs the simulation with the patch, and fails unless one of the listed checkers reports a violation within the number of
-seeds.
+For each, a test runs the simulation with the patch, and fails unless one of the listed checkers reports a violation
+within the number of seeds.
 
 | planted | profile | seeds allowed | by checkers | found at |
 |---|---|---|---|---|

@@ -21,14 +21,12 @@ def example() -> dict[str, Any]:
 
 
 def test_the_documented_program_survives(example: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    """A few seeds of chaos, and it says how it went."""
     for seed in (7, 8, 11):
         assert example["main"](seed) == 0
     assert "0 lost" in capsys.readouterr().out
 
 
 def test_its_checkers_find_its_bugs(example: dict[str, Any]) -> None:
-    """A program that forgets what failed: its own checker says so, within five seeds."""
 
     class Forgetful(example["Scorer"]):  # type: ignore[misc]
         async def _score(self, entry: Any) -> None:

@@ -75,7 +75,6 @@ def test_a_budget_is_kept_to_the_call() -> None:
 
 
 def test_calls_of_more_than_ten_seconds_ago_earn_nothing() -> None:
-    """Nor do retries of more than nine count."""
     budget = Budget()
     budget.calls(100, 100.0)
     for at in range(3):
@@ -106,7 +105,6 @@ def test_what_is_tried_again_and_when(last: EndedAttempt, pause_s: float, found:
 
 
 def test_a_point_fails_while_it_is_open() -> None:
-    """With the error it was opened with, which carries the mark."""
     failing = Failing(Random(1), lambda: 7)
     end = failing.begin("socket", "EMFILE", 1.0)
     error = failing.error_at("socket")
@@ -120,7 +118,6 @@ def test_a_point_fails_while_it_is_open() -> None:
 
 
 def test_rows_that_are_no_instances_change_no_list() -> None:
-    """By an eye of our own: of a rewritten reply the good rows are left."""
     rows = [{"ip": "10.0.0.1", "port": 80, "weight": 3}]
     reply = Response(200, json.dumps({"endpoints": {"items": rows}}).encode())
     rewriting = Rewriting(Random(1))
@@ -141,7 +138,6 @@ ON_TOP = {**LATER_KINDS, **LATEST_KINDS}
 
 @pytest.mark.parametrize("kind", sorted(ON_TOP))
 def test_every_later_kind_strikes_and_ends(kind: str) -> None:
-    """A world with it alone runs to its end, and twice the same."""
     with_ = {name: draw(Random(3)) for name, draw in ON_TOP[kind].draws.items()}
     steps = (PlannedFault(1.0, kind, 0, 2.0, with_), PlannedFault(6.0, "add"))
     plan = RunPlan(2, chaos_s=15.0, is_heard=True, is_named=True, gateway="agent", steps=steps)
@@ -151,6 +147,5 @@ def test_every_later_kind_strikes_and_ends(kind: str) -> None:
 
 
 def test_what_a_host_lacks_is_an_error_of_the_system() -> None:
-    """And each kind that fails inside a process names its point."""
     assert all(name.startswith("E") for name in LOCAL)
     assert all(kind.point for kind in INSIDE.values())

@@ -178,7 +178,6 @@ STORIES: dict[str, Callable[[], Story]] = {
 
 @pytest.mark.parametrize("name", STORIES)
 def test_a_connection_looks_the_same_on_both_networks(name: str) -> None:
-    """Per end the same callbacks, exception types and byte counts."""
     for_real = STORIES[name]().told_for_real()
     assert STORIES[name]().told_virtually() == for_real
     assert for_real["client"]
@@ -189,7 +188,6 @@ def test_a_connection_looks_the_same_on_both_networks(name: str) -> None:
 )
 @pytest.mark.parametrize("name", ["the client closes", "both close at once", "half-close by the client"])
 def test_bad_conditions_changes_when_and_not_what(name: str, conditions: dict[str, Any]) -> None:
-    """The same bytes and the same ends."""
     assert STORIES[name]().told_virtually(**conditions) == STORIES[name]().told_virtually()
 
 

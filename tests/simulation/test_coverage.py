@@ -94,7 +94,6 @@ def test_the_batch_finds_nothing(batch: Sum) -> None:
 
 
 def test_every_kind_of_fault_has_struck(batch: Sum) -> None:
-    """All of the table."""
     assert set(KINDS) - set(batch.faults) == set()
 
 
@@ -108,7 +107,6 @@ def test_every_branch_of_the_retry_policy_was_taken(batch: Sum) -> None:
 
 
 def test_every_line_of_the_policy_has_run(traced: tuple[Sum, Lines]) -> None:
-    """Whoever adds a branch adds what makes it happen: an option to draw, a fault; or says above why nothing does."""
     seen = traced[1]
     missed = {
         name: {text_of(name, line) for line in lines - seen[name]} - _NEVER_RUN.get(name, set())

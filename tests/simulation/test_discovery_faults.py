@@ -31,7 +31,6 @@ LIST_FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("kind", LIST_FAULTS, ids=str)
 def test_for_a_hundred_polls_the_list_stays_and_no_call_is_lost(kind: str) -> None:
-    """Whatever discovery answers: the same instances, every call answered, each rejection counted under its reason."""
     fault, attributes, reason = LIST_FAULTS[kind]
     harness = Harness().init()
     before = harness.client.instances
@@ -102,8 +101,7 @@ def test_init_waits_for_the_first_good_list_and_polls_faster_meanwhile() -> None
     harness.assert_clean()
 
 
-def test_init_gives_up_with_what_the_control_plane_said() -> None:
-    """After `init_timeout_s`; a later `init` succeeds once discovery does."""
+def test_init_fails_with_the_last_reply_of_the_control_plane() -> None:
     harness = Harness(init_timeout_s=3.0)
     harness.discovery_fault("empty_list")
     with pytest.raises(DiscoveryError, match="is empty"):

@@ -51,26 +51,25 @@ def plans() -> list[RunPlan]:
     return [draw(seed, profile) for profile in PROFILES for seed in range(200)]
 
 
-def test_every_setting_of_a_client_is_drawn_or_says_why_not(plans: list[RunPlan]) -> None:
-    """In `simulator/virtual/options.py`, or above."""
+def test_every_setting_of_a_client_is_drawn_or_listed_with_a_reason(plans: list[RunPlan]) -> None:
+    """Drawn in `simulator/virtual/options.py`, or listed above."""
     drawn = {name for plan in plans for settings in (plan.client, *plan.own) for name in settings}
     known = {setting.name for setting in attrs.fields(ClientConfig) if setting.init}
     assert known - drawn == set(SETTINGS_NOT_DRAWN)
 
 
-def test_every_fault_of_the_simulator_is_drawn_or_says_why_not() -> None:
-    """By a kind in `simulator.virtual.faults.catalog.py` whose `fault` it is, or above."""
+def test_every_fault_of_the_simulator_is_drawn_or_listed_with_a_reason() -> None:
+    """Drawn as the `fault` of a kind in `simulator/virtual/faults/catalog.py`, or listed above."""
     drawn = {("discovery" if kind.scope is Scope.CONTROL else "instance", kind.fault) for kind in KINDS.values()}
     known = {("instance", name) for name in ON_INSTANCES} | {("discovery", name) for name in ON_DISCOVERY}
     assert known - drawn == set(FAULTS_NOT_DRAWN)
 
 
 def test_every_kind_of_fault_is_in_some_plan(plans: list[RunPlan]) -> None:
-    """A kind that no profile draws would never strike."""
+    """A kind that no profile draws would never be active."""
     assert set(KINDS) - {step.kind for plan in plans for step in plan.steps} == set()
 
 
-def test_every_way_to_break_an_answer_is_drawn_or_says_why_not(plans: list[RunPlan]) -> None:
-    """`how` of the two kinds that break HTTP."""
+def test_every_malformed_response_is_drawn_or_listed_with_a_reason(plans: list[RunPlan]) -> None:
     drawn = {step.with_.get("how") for plan in plans for step in plan.steps if "malformed" in step.kind}
     assert set(MALFORMED) - drawn == set(MALFORMED_NOT_DRAWN)

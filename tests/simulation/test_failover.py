@@ -15,7 +15,6 @@ def on(number: int, type_: str, **attributes: object) -> Fault:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_dead_instance_of_weight_1000_beside_a_live_one_of_weight_1(seed: int) -> None:
-    """No call is lost, at any moment of it."""
     harness = Harness(seed=seed, instances=2, weights=(1000, 1)).init()
     harness.traffic(2.0, per_s=50)
     harness.instance(0).crash()
@@ -70,7 +69,6 @@ def test_crashes_and_restarts_under_load(seed: int) -> None:
 
 
 def test_a_hung_instance_costs_its_attempts_not_the_calls() -> None:
-    """With an attempt timeout the call goes elsewhere in time."""
     harness = Harness(attempt_timeout_s=0.5).init()
     harness.instance(1).hang()
     harness.traffic(30.0)
@@ -128,7 +126,6 @@ def test_each_retried_fault_of_one_instance_loses_nothing(fault: Fault) -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 404, 500])
 def test_other_statuses_reach_the_caller(status: int) -> None:
-    """At once, with the body."""
     harness = Harness().init()
     harness.world.faults.add(
         Fault("http_status", target=Target("echo"), attributes={"code": status, "body": "because"})
@@ -158,7 +155,6 @@ def test_idle_connections_closed_by_the_fleet_are_no_error() -> None:
 
 
 def test_one_byte_segments_change_nothing() -> None:
-    """However the network cuts it."""
     harness = Harness().init()
     harness.network.set_segments(1)
     harness.traffic(5.0)
@@ -167,7 +163,6 @@ def test_one_byte_segments_change_nothing() -> None:
 
 
 def test_a_rolling_restart_of_the_fleet() -> None:
-    """Each in turn leaves the list, drains, ends, and a new one joins: no call is lost."""
     harness = Harness(poll_interval_s=1.0).init()
     service = harness.world.services["echo"]
     for number in range(3):
@@ -195,7 +190,6 @@ def test_shares_are_exact_in_quiet_times() -> None:
 
 @pytest.mark.parametrize("endpoint_type", [ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_VIPSERVER])
 def test_the_other_endpoint_types(endpoint_type: str) -> None:
-    """Through the gateway, and with a list from VIPServer."""
     harness = Harness(endpoint_type=endpoint_type).init()
     harness.traffic(10.0)
     assert harness.lost == []

@@ -15,8 +15,8 @@ from simulator.virtual.world import World
 pytestmark = pytest.mark.long
 
 
-def test_lies_of_discovery_can_be_told_together() -> None:
-    """Simulator: rows that one discovery fault had made up broke the next one (profile discovery, seed 25)."""
+def test_discovery_faults_can_be_combined() -> None:
+    """Simulator: rows made by one discovery fault broke the next one (profile discovery, seed 25)."""
     kinds = ("list_bad_rows", "list_flapping", "list_duplicates", "list_zero")
     steps = tuple(PlannedFault(1.0 + at, kind, -1, 30.0) for at, kind in enumerate(kinds))
     drawn = {"list_flapping": {"missing": 0.9}, "list_duplicates": {"copies": 2}}
@@ -27,12 +27,12 @@ def test_lies_of_discovery_can_be_told_together() -> None:
 
 
 def test_a_reply_that_stops_in_its_body_leaves_no_connection() -> None:
-    """Client: a discovery reply that came too slowly was given up, and its connection was not closed (seed 10002)."""
+    """Client: the connection of a discovery reply that timed out was not closed (seed 10002)."""
     assert World(draw(10002, later=False)).run().violations == ()
 
 
-def test_a_connection_put_by_before_its_first_use_is_stale_like_any(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Client: when it had died it was a failure of its instance (a burst opens it, and another one uses it)."""
+def test_a_connection_closed_before_its_first_use_is_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Client: it counted as a failure of its instance. A burst opens the connection; another one serves the call."""
     plan = read(Path(__file__).parent / "found" / "unused_stale.toml")
     assert World(plan).run().violations == ()
     monkeypatch.setattr(ClientConnection, "_was_kept", property(lambda self: self.used > 1))
@@ -49,18 +49,18 @@ def test_seeds_that_once_failed(seed: int) -> None:
     assert World(draw(seed, later=False)).run().violations == ()
 
 
-def test_a_call_that_has_tried_its_subset_goes_to_one_that_is_well() -> None:
-    """Client: it went to an instance that was left out, while others of the fleet were well (chaos, seed 10)."""
+def test_a_call_that_has_tried_its_subset_goes_to_an_eligible_instance() -> None:
+    """Client: it went to an ejected instance, while others of the fleet were eligible (chaos, seed 10)."""
     assert World(draw(10, later=False)).run().violations == ()
 
 
 def test_only_a_probe_ends_a_probe() -> None:
-    """Client: another call's end let a second one in before the first was known (overload, seed 15)."""
+    """Client: the end of another call allowed a second call during the probe (overload, seed 15)."""
     assert World(draw(15, "overload", later=False)).run().violations == ()
 
 
-def test_a_second_chance_that_reached_nobody_is_given_again() -> None:
-    """Client: both attempts of a call met instances that refused, and others were not asked (chaos, seed 202877)."""
+def test_a_hedge_that_reached_no_instance_is_sent_again() -> None:
+    """Client: both attempts of a call were refused, and other instances were not tried (chaos, seed 202877)."""
     assert World(draw(202877, later=False)).run().violations == ()
 
 
@@ -79,13 +79,13 @@ def test_seeds_at_which_the_world_was_wrong(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", [75, 100])
 def test_budgets_are_spent_from_the_first_second_on(seed: int) -> None:
-    """Checker: it knew of no retry before it had looked for the first time (overload, seeds 75 and 100)."""
+    """Checker: it missed the retries before its first check (overload, seeds 75 and 100)."""
     assert World(draw(seed, "overload", later=False)).run().violations == ()
 
 
 @pytest.mark.parametrize("seed", [16])
 def test_an_instance_that_failed_does_not_get_every_call_afterwards(seed: int) -> None:
-    """Client: turns passed over by retries piled up, so that fifty calls in a row went where they had failed."""
+    """Client: missed turns were saved up, so that fifty calls in a row went to the instance that had failed."""
     assert World(draw(seed, "overload", later=False)).run().violations == ()
 
 
@@ -102,7 +102,7 @@ def test_attempts_that_were_silent_until_their_own_limit_are_not_counted(seed: i
 
 @pytest.mark.parametrize("seed", [500116, 500197])
 def test_a_suspicion_ends_with_the_calls_that_could_decide_it(seed: int) -> None:
-    """Client: calls to suspects were counted twice or without an end, so that instances got nothing for good."""
+    """Client: calls to suspects were counted twice or never ended, so that instances got no calls any more."""
     assert World(draw(seed)).run().violations == ()
 
 

@@ -17,8 +17,8 @@ from tests.simulation.harness import TOKEN, Harness
 class TestDiskCopy:
     """A start without discovery."""
 
-    def test_a_start_without_discovery_uses_the_copy_and_says_so(self, tmp_path: Path) -> None:
-        """After `init`'s bound; marked stale, until discovery answers."""
+    def test_a_start_without_discovery_uses_the_disk_copy(self, tmp_path: Path) -> None:
+        """After `init_timeout_s`; it is marked stale until discovery responds."""
         first = Harness(snapshot_path=str(tmp_path)).init()
         known = first.client.instances
         first.assert_clean()
@@ -34,8 +34,7 @@ class TestDiskCopy:
         assert not second.client.discovery.is_stale
         second.assert_clean()
 
-    def test_it_is_not_used_while_there_is_time_to_ask(self, tmp_path: Path) -> None:
-        """Discovery that comes back within the bound is what counts."""
+    def test_the_disk_copy_is_not_used_before_the_timeout(self, tmp_path: Path) -> None:
         Harness(snapshot_path=str(tmp_path)).init().assert_clean()
         harness = Harness(snapshot_path=str(tmp_path), init_timeout_s=5.0)
         harness.discovery_fault("http_status", code=500)
@@ -48,7 +47,6 @@ class TestDiskCopy:
         harness.assert_clean()
 
     def test_without_a_copy_the_start_fails_as_ever(self, tmp_path: Path) -> None:
-        """A first start has none."""
         harness = Harness(snapshot_path=str(tmp_path), init_timeout_s=1.0)
         harness.discovery_fault("unreachable")
         with pytest.raises(DiscoveryError):
@@ -81,8 +79,7 @@ class TestLife:
         with pytest.raises(ClientClosed):
             harness.init()
 
-    def test_from_another_thread(self) -> None:
-        """The error says what to use instead, and nothing was sent."""
+    def test_calls_from_another_thread_are_refused(self) -> None:
         harness = Harness().init()
         errors: list[Any] = []
         thread = Thread(target=lambda: errors.append(self.error(harness)))
@@ -94,7 +91,6 @@ class TestLife:
         harness.assert_clean()
 
     def test_a_rotated_token_applies_to_the_next_call(self) -> None:
-        """No reconnect, no restart."""
         harness = Harness().init()
         harness.client.set_token("stolen")
         with pytest.raises(StatusError, match="401"):
@@ -120,8 +116,7 @@ class TestLife:
 class TestEvents:
     """What a listener hears."""
 
-    def test_the_story_of_a_crash(self) -> None:
-        """List, attempts, calls, ejection, return: each once, in order, with no token."""
+    def test_the_events_of_a_crash_are_in_order(self) -> None:
         harness = Harness()
         heard: list[Any] = []
         stop = harness.client.listen(heard.append)
@@ -147,7 +142,6 @@ class TestEvents:
         harness.assert_clean()
 
     def test_refused_polls_and_failed_calls(self) -> None:
-        """By reason and by error."""
         harness = Harness().init()
         heard: list[Any] = []
         harness.client.listen(heard.append)
@@ -161,8 +155,7 @@ class TestEvents:
         assert (ended.error, ended.instance, len(ended.failed)) == ("StatusError", None, 1)
         harness.assert_clean()
 
-    def test_a_listener_that_raises_harms_nobody(self) -> None:
-        """It is logged as its own bug; calls go on."""
+    def test_a_listener_that_raises_does_not_affect_calls(self) -> None:
         harness = Harness().init()
         stop = harness.client.listen(lambda _: 1 / 0)
         assert harness.call() == "call 0"

@@ -110,7 +110,6 @@ def beside_the_dead(n: int, k: int, way: str, *, calm: int = CALM) -> None:
 @pytest.mark.parametrize("way", [*WAYS, "mixed"])
 @pytest.mark.parametrize("n", range(2, 10))
 def test_no_call_is_lost_and_half_of_them_notice_nothing(n: int, way: str) -> None:
-    """While one answers: from the tenth call on, and the dead get one call for each ejection."""
     for k in range(1, n):
         beside_the_dead(n, k, way)
 
@@ -124,7 +123,6 @@ def test_no_call_is_lost_when_they_are_dead_from_the_start(n: int, k: int, way: 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_after_the_first_ejections_the_dead_get_probes_only(way: str) -> None:
-    """In a minute and a half, as many calls as ejections; and the waits of the probes' callers are short."""
     fleet = Fleet(9)
     fleet.calls(CALM)
     for number in range(8):
@@ -163,8 +161,8 @@ def test_when_all_are_dead_the_first_to_return_is_found(n: int, down_s: float, w
     fleet.harness.assert_clean()
 
 
-def test_instances_that_answer_errors_stay_under_the_bound() -> None:
-    """Four of five answer 500: two are ejected, two are told to be in spite of it, once each."""
+def test_at_most_half_of_the_fleet_is_ejected_for_errors() -> None:
+    """Four of five respond 500: two are ejected, and two ejections are refused."""
     fleet = Fleet(5)
     for number in range(4):
         target = Target("echo", f"echo-{number}")
@@ -178,7 +176,6 @@ def test_instances_that_answer_errors_stay_under_the_bound() -> None:
 
 
 def test_450_and_429_eject_nobody() -> None:
-    """However many answer so."""
     fleet = Fleet(5)
     for number, code in enumerate((450, 450, 429, 429)):
         target = Target("echo", f"echo-{number}")
@@ -228,8 +225,7 @@ def test_under_load_silence_costs_no_call_and_little_besides(per_s: float) -> No
     harness.assert_clean()
 
 
-def test_everything_turns_slow_at_once() -> None:
-    """An overload: hedges end by themselves, long before the budget does, and nobody is left out."""
+def test_hedging_stops_when_all_instances_become_slow() -> None:
     fleet = Fleet(5)
     harness = fleet.harness
     harness.traffic(5.0, 100.0)
@@ -259,8 +255,7 @@ def test_a_call_that_is_not_idempotent_is_moved_before_it_is_sent_and_not_after(
     fleet.harness.assert_clean()
 
 
-def test_what_a_slow_instance_says_late_brings_it_back() -> None:
-    """It was ejected as silent; it is no more when its answer comes, although nobody waits for that."""
+def test_a_late_response_returns_a_silent_instance() -> None:
     fleet = Fleet(3)
     fleet.calls(CALM)
     fleet.kill(0, "silent")
@@ -274,8 +269,7 @@ def test_what_a_slow_instance_says_late_brings_it_back() -> None:
     fleet.harness.assert_clean()
 
 
-def test_closing_leaves_nothing_that_is_listened_to() -> None:
-    """Connections of overdue attempts are closed with the client."""
+def test_closing_the_client_closes_overdue_attempts() -> None:
     fleet = Fleet(3)
     fleet.calls(CALM)
     fleet.kill(0, "silent")

@@ -32,14 +32,12 @@ def searches() -> Iterator[Searches]:
 
 
 def test_there_are_enough_of_them() -> None:
-    """At least twenty, and every checker but the application's own has at least one to find."""
     assert len(BUGS) >= 20
     assert {checker for bug in BUGS.values() for checker in bug.checkers} == set(CHECKERS) - {"application"}
 
 
 @pytest.mark.parametrize("each", ELSEWHERE, ids=lambda each: each.bug)
-def test_what_is_left_to_unit_tests_is_there(each: Elsewhere) -> None:
-    """The test that is named exists."""
+def test_the_unit_tests_of_bugs_that_are_not_planted_exist(each: Elsewhere) -> None:
     file, _, name = each.test.partition("::")
     assert f"def {name}(" in (ROOT / file).read_text("utf-8")
 
@@ -47,7 +45,6 @@ def test_what_is_left_to_unit_tests_is_there(each: Elsewhere) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_is_found(name: str, searches: Searches) -> None:
-    """Within its number of seeds, by one of its checkers."""
     bug, found = BUGS[name], searches[name].result()
     assert found, f"{name} was not found in {bug.seeds} seeds"
     assert found.checker in bug.checkers

@@ -9,7 +9,6 @@ from simulator.ports import Address
 
 
 def test_an_address_can_be_listened_at_again_at_once() -> None:
-    """On real sockets: the old listener closes a turn later, and the new one takes over then."""
     reactor = EPollReactor()
     seen: list[bool] = []
     factory = Factory()

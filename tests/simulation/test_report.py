@@ -31,7 +31,6 @@ def _has(log: list[str], *parts: str) -> bool:
 
 @pytest.mark.parametrize("is_heard", [True, False])
 def test_the_log_tells_what_was_done_to_whom_and_what_the_client_made_of_it(*, is_heard: bool) -> None:
-    """Also of a client that nobody listens to: whom it leaves out is in the public eye."""
     result = _run(is_heard=is_heard)
     assert not result.violations
     log = tail(result)
@@ -52,7 +51,6 @@ def test_the_log_tells_what_was_done_to_whom_and_what_the_client_made_of_it(*, i
 
 
 def test_of_the_faults_those_are_told_that_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the words that a log uses are explained below it, but no others."""
     BUGS["refused_connect_not_retried"].plant(monkeypatch.setattr)
     result = _run(is_heard=True)
     told = explain(result, "replay FILE")
@@ -64,7 +62,6 @@ def test_of_the_faults_those_are_told_that_have_begun(monkeypatch: pytest.Monkey
 
 
 def test_calls_that_a_violation_names_are_told_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though they went well; the others are counted."""
     BUGS["body_of_the_previous_response_kept"].plant(monkeypatch.setattr)
     result = World(RunPlan(3, chaos_s=10.0)).run()
     log = tail(result)
@@ -74,12 +71,10 @@ def test_calls_that_a_violation_names_are_told_one_by_one(monkeypatch: pytest.Mo
 
 
 def test_of_a_run_that_went_well_everything_can_be_told_too() -> None:
-    """For whoever wants to see what a plan does."""
     told = explain(_run(is_heard=True), "replay FILE")
     assert "no violation" in told
     assert not any(line.endswith(" later ones") for line in told)
 
 
 def test_there_is_a_word_for_every_way_to_fail() -> None:
-    """But for those that speak for themselves."""
     assert {str(attempt_status) for attempt_status in AttemptStatus} - WORDS.keys() == {"answered", "status"}

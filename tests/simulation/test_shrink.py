@@ -39,7 +39,6 @@ def test_a_failing_seed_shrinks_to_the_faults_it_takes() -> None:
 
 
 def test_what_does_not_fail_cannot_shrink() -> None:
-    """It says so."""
     with pytest.raises(NothingToShrinkError, match="fails no checker"):
         Shrinker(lambda plan: World(plan).run()).shrink(draw(1, "calm", 0.02))
 
@@ -48,7 +47,6 @@ def test_what_does_not_fail_cannot_shrink() -> None:
 def test_shrink_writes_what_replay_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file fails with the bug, and is well without it."""
     path = tmp_path / "small.toml"
     seed = next(seed for seed in range(20) if World(draw(seed)).run().violations)
     assert main(["shrink", "--seed", str(seed), "--out", str(path)]) == 0
@@ -86,7 +84,6 @@ def test_shrink_writes_what_replay_runs(
     ],
 )
 def test_a_bad_plan_is_refused(text: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With a line that says where, and exit code 65."""
     path = tmp_path / "bad.toml"
     path.write_text(text)
     assert main(["replay", str(path)]) == 65
@@ -94,8 +91,7 @@ def test_a_bad_plan_is_refused(text: str, why: str, tmp_path: Path, capsys: pyte
     assert why in said.out + said.err
 
 
-def test_simulate_and_soak_answer_with_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """As the contract has it; exit code 0 when all is well."""
+def test_simulate_and_soak_print_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--seed", "1", "--profile", "calm", "--hours", "0.02", "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["violations"] == []
     assert main(["soak", "--seeds", "1..4", "--profile", "calm", "--hours", "0.02", "--json"]) == 0
@@ -121,7 +117,6 @@ def test_a_wrong_command_line_is_usage(arguments: list[str]) -> None:
 
 @pytest.mark.usefixtures("planted")
 def test_a_violation_ends_with_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
-    """And with the line that shows it again."""
     seed = next(seed for seed in range(20) if World(draw(seed)).run().violations)
     assert main(["simulate", "--seed", str(seed)]) == 1
     assert f"simulate --seed {seed} --profile chaos" in capsys.readouterr().out
@@ -129,7 +124,6 @@ def test_a_violation_ends_with_exit_code_1(capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.usefixtures("planted")
 def test_a_soak_tells_a_violation_when_it_is_found(capsys: pytest.CaptureFixture[str]) -> None:
-    """Once, with the line that shows it again: what goes on for an hour more need not be waited for."""
     seed = next(seed for seed in range(20) if World(draw(seed)).run().violations)
     total = Sum()
     total.add(World(draw(seed)).run(), 0.1)

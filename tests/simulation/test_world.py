@@ -45,14 +45,12 @@ def digests(hash_seed: str, collector: str) -> list[str]:
 
 
 def test_the_same_seed_is_the_same_run() -> None:
-    """Whatever the hash seed of Python is, and whether the collector runs or not."""
     here = [World(draw(seed, "chaos", 0.05)).run().digest for seed in (1, 2, 3)]
     assert digests("1", "gc.set_threshold(5)") == digests("4242", "gc.disable()") == here
     assert len(set(here)) == 3
 
 
-def test_what_faults_raise_is_not_printed() -> None:
-    """A program that says nothing of its log prints what is critical; listeners that raise on purpose are not."""
+def test_exceptions_raised_by_faults_are_not_printed() -> None:
     asked = subprocess.run(  # noqa: S603  our own interpreter
         [sys.executable, "-c", RAISE], capture_output=True, text=True, check=True, timeout=120
     )
@@ -78,7 +76,6 @@ def test_a_world_that_has_been_run_can_be_forgotten(*, is_frozen: bool) -> None:
 
 @pytest.mark.parametrize("profile", [profile for profile in PROFILES if profile != "big"])
 def test_a_few_seeds_of_every_profile(profile: str) -> None:
-    """Without a violation; in the calm one without a retry either."""
     for seed in range(3):
         result = World(draw(seed, profile)).run()
         assert result.violations == ()
@@ -88,7 +85,6 @@ def test_a_few_seeds_of_every_profile(profile: str) -> None:
 
 
 def test_a_plan_survives_its_file() -> None:
-    """Written and read it is the same plan, and the same run."""
     plan = draw(5, "chaos", 0.03)
     again = parse(plan.to_toml())
     assert again.to_toml() == plan.to_toml()
@@ -96,7 +92,6 @@ def test_a_plan_survives_its_file() -> None:
 
 
 def test_the_json_has_what_the_contract_names() -> None:
-    """And it is JSON."""
     told = json.loads(json.dumps(World(draw(1, "calm", 0.02)).run().to_json()))
     assert told["seed"] == 1
     assert {"seed", "profile", "hash", "simulated_s", "calls", "lost", "violations", "faults"} <= told.keys()

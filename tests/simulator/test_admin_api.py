@@ -26,7 +26,6 @@ class TestDocument:
     """OpenAPI, made from the table that routes."""
 
     def test_every_operation_is_described(self, world: World) -> None:
-        """And nothing else is."""
         document = world.ask("GET", "/openapi.json")[1]
         described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
         assert described == {(operation.method, operation.path) for operation in world.simulator.admin.operations}
@@ -35,7 +34,6 @@ class TestDocument:
         assert document["openapi"].startswith("3.1")
 
     def test_every_reference_leads_somewhere(self, world: World) -> None:
-        """Within the document."""
         document = world.ask("GET", "/openapi.json")[1]
         references = set(re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(document)))
         assert len(references) >= 10
@@ -45,7 +43,6 @@ class TestDocument:
                 found = found[part]
 
     def test_every_type_of_fault_is_in_it(self, world: World) -> None:
-        """From the same table that checks them."""
         document = world.ask("GET", "/openapi.json")[1]
         titles = {one["title"] for one in document["components"]["schemas"]["NewFault"]["oneOf"]}
         assert titles == {f"{t} on instances" for t in ON_INSTANCES} | {f"{t} on discovery" for t in ON_DISCOVERY}
@@ -65,7 +62,6 @@ class TestDocument:
         ],
     )
     def test_answers_are_what_it_says(self, world: World, target: str, component: str | None) -> None:
-        """By the checker of what comes in, references resolved."""
         world.row(status=503)
         world.ask("POST", "/v1/faults", {"name": "f", "type": "latency", "target": {"service": "echo"}})
         document = world.ask("GET", "/openapi.json")[1]
@@ -90,7 +86,7 @@ def _resolved(schema: Any, schemas: Any) -> Any:
 
 
 def test_json_has_one_kind_of_number(world: World) -> None:
-    """3.0 is a whole number; NaN is none at all."""
+    """3.0 is an integer; NaN is not valid JSON."""
     assert world.ask("POST", "/v1/reset", {"seed": 3.0}) == (200, {"seed": 3})
     assert world.ask("POST", "/v1/reset", {"seed": 3.5})[0] == 422
     assert world.ask("POST", "/v1/reset", {"seed": float("nan")})[0] == 400
@@ -100,7 +96,6 @@ class TestServices:
     """Services that come and go."""
 
     def test_one_more_and_gone(self, world: World) -> None:
-        """With its instances, its token unseen, its faults gone with it."""
         wanted = {"name": "a/b", "instances": 2, "weights": [5], "token": "hidden!", "workers": 2, "zones": ["x", "y"]}
         status, made = world.ask("POST", "/v1/services", wanted)
         assert (status, made["has_token"]) == (201, True)
@@ -135,13 +130,11 @@ class TestServices:
         assert len(world.simulator.services) == 2
 
     def test_an_instance_scaled_in_leaves_the_list_first(self, world: World) -> None:
-        """And ends when its connections have."""
         assert world.response("DELETE", "/v1/services/echo/instances/echo-1?grace_s=30").status == 204
         world.clock.advance(30)
         assert list(world.simulator.services["echo"].instances) == ["echo-0"]
 
     def test_an_instance_that_has_work_finishes_it(self, tmp_path: Path) -> None:
-        """Out of the list at once, draining until then; without grace it is gone."""
         with (
             Served(tmp_path, "--service", "echo=2", "--token", "", "--processing", "60", "--keepalive", "0") as served,
             socket.create_connection((served.instances[1]["ip"], served.instances[1]["port"])) as busy,
@@ -175,12 +168,10 @@ class TestJournal:
         assert world.ask("GET", "/v1/requests?limit=-1")[0] == 400
 
     def test_a_misspelt_filter_is_refused(self, world: World) -> None:
-        """It would otherwise match everything."""
         status, problem = world.ask("GET", "/v1/requests?stauts=200")
         assert (status, "stauts" in problem["detail"]) == (400, True)
 
     def test_no_token_is_shown_wherever_a_client_has_put_it(self, world: World) -> None:
-        """Masked in paths."""
         world.row(path="/api/predict/echo?token=s3cret")
         assert world.ask("GET", "/v1/requests")[1]["requests"][0]["path"] == "/api/predict/echo?token=•••"
         listener = world.listen()
@@ -192,8 +183,7 @@ class TestJournal:
 class TestActivations:
     """Every application of a fault, of one that is over too."""
 
-    def test_discovery_has_no_journal_but_its_activations(self, world: World) -> None:
-        """A fault that has struck often enough is gone; what it did is not, until a reset."""
+    def test_activations_on_discovery_are_listed_until_a_reset(self, world: World) -> None:
         wanted = {"name": "bad-list", "type": "empty_list", "target": {"discovery": True}, "times": 2}
         assert world.ask("POST", "/v1/faults", wanted)[0] == 201
         world.discover("echo")
@@ -251,7 +241,6 @@ class TestMetrics:
     """For Prometheus."""
 
     def test_every_line_is_one(self, world: World) -> None:
-        """By the grammar of the text format."""
         world.row(path='/"\\\n', fault="f")
         world.ask("POST", "/v1/faults", {"name": 'a"b\\', "type": "latency", "target": {"service": "echo"}})
         text = world.ask("GET", "/metrics")[1]
@@ -260,7 +249,6 @@ class TestMetrics:
         assert [one for one in text.splitlines() if not line.fullmatch(one)] == []
 
     def test_counts_and_states(self, world: World) -> None:
-        """By service and instance; the histogram is cumulative."""
         world.row(status=503, elapsed_s=0.004)
         world.row(elapsed_s=99.0)
         world.ask("PATCH", "/v1/services/echo/instances/echo-1", {"state": "hung", "weight": 7, "registered": False})
@@ -291,7 +279,6 @@ class TestWhoMayAsk:
 
     @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8780", "127.0.0.1:1", "[::1]:8780"])
     def test_this_machine_is_not(self, world: World, host: str) -> None:
-        """By any of its names."""
         assert world.ask("GET", "/v1/state", host=host)[0] == 200
 
     def test_writes_need_json(self, world: World) -> None:
@@ -304,7 +291,6 @@ class TestWhoMayAsk:
         assert world.ask("POST", "/v1/faults", {"name": "x" * 2**20})[0] == 413
 
     def test_a_method_that_is_not_there(self, world: World) -> None:
-        """With those that are."""
         response = world.response("PUT", "/v1/faults")
         assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD, POST, DELETE")
 
@@ -317,12 +303,10 @@ class TestWhoMayAsk:
         assert world.response("HEAD", "/v1/services/nosuch").status == 404
 
     def test_the_head_of_the_stream_is_no_stream(self, world: World) -> None:
-        """It ends at once."""
         head = world.response("HEAD", "/v1/events")
         assert (head.status, head.content_type, head.body) == (200, "text/event-stream", b"")
 
     def test_the_page_runs_nothing_but_itself(self, world: World) -> None:
-        """By its policy; and it asks nobody else."""
         response = world.response("GET", "/")
         policy = response.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
@@ -338,7 +322,6 @@ class TestGatewaySetting:
     """It can be changed while the simulator runs, and is taken back by a reset."""
 
     def test_it_is_shown_changed_and_reset(self, world: World) -> None:
-        """By the service's own path."""
         assert world.ask("GET", "/v1/services/echo")[1]["gateway"] == "fail"
         status, service = world.ask("PATCH", "/v1/services/group%2Frank", {"gateway": "retry"})
         assert (status, service["name"], service["gateway"]) == (200, "group/rank", "retry")
@@ -354,7 +337,6 @@ class TestGatewaySetting:
         assert world.ask("GET", "/v1/services/echo")[1]["gateway"] == "fail"
 
     def test_a_new_service_may_have_it(self, world: World) -> None:
-        """And keeps it through a reset."""
         status, made = world.ask("POST", "/v1/services", {"name": "new", "gateway": "avoid"})
         assert (status, made["gateway"]) == (201, "avoid")
         world.ask("POST", "/v1/reset", {})
@@ -379,7 +361,6 @@ class TestGatewaySetting:
     ],
 )
 def test_what_does_not_exist_says_what_there_is(world: World, method: str, path: str, body: Any, says: str) -> None:
-    """So that the next try can be right."""
     world.ask("POST", "/v1/faults", {"type": "slow", "target": {"service": "echo"}})
     status, document = world.ask(method, path, body)
     assert status in (404, 422)

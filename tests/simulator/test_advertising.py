@@ -57,7 +57,6 @@ class Region:
 @pytest.mark.parametrize("wildcard", ["0.0.0.0", "::", ""])
 @pytest.mark.parametrize(("at", "ip"), [(V4, "10.1.2.3"), (V6, "fd00::5"), (MAPPED, "10.1.2.3"), (SCOPED, "fe80::5")])
 def test_everything_gives_the_address_a_request_came_in_on(wildcard: str, at: IAddress, ip: str) -> None:
-    """Both discovery paths, VIPServer, the admin API; never an address that means all of them."""
     region = Region(wildcard)
     shown = f"[{ip}]" if ":" in ip else ip
     for path in (UPSTREAMS, "/api/v1/servicediscovery/upstreams/echo"):
@@ -77,7 +76,6 @@ def test_everything_gives_the_address_a_request_came_in_on(wildcard: str, at: IA
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "127.0.0.1"])
 @pytest.mark.parametrize("advertise", ["simulator", "192.168.1.5", "fd00::7"])
 def test_what_is_advertised_goes_before_it(host: str, advertise: str) -> None:
-    """Wherever it listens and the request came in."""
     region = Region(host, advertise)
     assert [row["ip"] for row in region.value(UPSTREAMS, V4)["endpoints"]["items"]] == [advertise]
     assert region.value("/_eas/v1/services/echo/instances", V4)["instances"][0]["ip"] == advertise
@@ -85,8 +83,7 @@ def test_what_is_advertised_goes_before_it(host: str, advertise: str) -> None:
     assert region.ask("/_eas/v1/state", V4, f"{region.simulator.authority}").status == 200
 
 
-def test_lies_of_discovery_are_about_advertised_addresses() -> None:
-    """A list from before is given as who asks now can use it; rows that are no instance's stay as they are."""
+def test_discovery_faults_use_advertised_addresses() -> None:
     from simulator import Fault, Target  # noqa: PLC0415
 
     region = Region("0.0.0.0")
@@ -99,7 +96,6 @@ def test_lies_of_discovery_are_about_advertised_addresses() -> None:
 
 
 def test_a_page_shows_the_address_it_is_open_at() -> None:
-    """In its first picture and in each change."""
     region = Region("0.0.0.0")
     listener: Any = Listener(StringTransport(hostAddress=V4))
     region.simulator.admin.handle(ReceivedRequest("GET", "/_eas/v1/events", {"host": "localhost"}, b"", listener))
@@ -159,7 +155,6 @@ def test_wildcards_and_their_loopback() -> None:
 
 
 def test_a_scenario_may_say_it(tmp_path: Path) -> None:
-    """And its mistake has a path."""
     story = tmp_path / "story.toml"
     story.write_text('advertise = "simulator"\n')
     assert read(story).advertise == "simulator"
@@ -183,7 +178,6 @@ def test_mistakes_of_the_command_line(arguments: list[str], says: str) -> None:
 
 
 def test_instances_have_ports_that_count_up() -> None:
-    """So that they can be published from a container; an instance that is made anew has its own again."""
     world = Simulator(MemoryReactorClock(), services=[ServiceSpec("a", 2), ServiceSpec("b/c", 1)], instance_port=40_000)
     assert [world.port_of(name) for name in ("a-0", "a-1", "b.c-0", "a-1", "a-2")] == [
         40000,
@@ -206,7 +200,6 @@ def ask(host: str, port: int, path: str) -> Any:
 
 
 def test_two_addresses_of_one_machine(tmp_path: Path) -> None:
-    """Each is given to who came in on it, and leads to the instance; through the gateway too."""
     with Served(tmp_path, "--host", "0.0.0.0", "--service", "echo=1", "--token", "") as served:
         assert "0.0.0.0:" not in served.output
         assert served.ready["url"].startswith("http://127.0.0.1:")

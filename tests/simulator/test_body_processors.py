@@ -40,7 +40,6 @@ def answered(case: str) -> Any:
 
 
 def test_torch_computes_means_and_places() -> None:
-    """A tensor that arrived wrong would be another answer."""
     means = [(1.5 - 2.25 + 3) / 3, 0.5]
     (first, second), shape, named = answered("torch")
     assert first == ([2], [pytest.approx(value, rel=1e-7) for value in means])
@@ -50,7 +49,6 @@ def test_torch_computes_means_and_places() -> None:
 
 
 def test_tensors_come_back() -> None:
-    """Under their names and places, or those that were asked for."""
     assert answered("tf-echo")[1:] == [
         ([2], [-(2**63), 2**63 - 1]),
         ([1, 3], [True, False, True]),
@@ -68,7 +66,6 @@ def test_tensors_come_back() -> None:
 
 
 def test_recommendations_have_scores_and_what_was_understood() -> None:
-    """Features as text, so that a test can see what arrived."""
     request = CASES["easyrec"].build(SDK)
     response = request.parse_response(process("echo-easyrec", request.to_string()))
     assert list(response.item_ids) == sorted(response.results) == ["a", "b"]
@@ -84,7 +81,6 @@ def test_recommendations_have_scores_and_what_was_understood() -> None:
 
 
 def test_json_is_read_and_written() -> None:
-    """Text stays readable."""
     assert process("echo-json", '{"名":[1.50]}'.encode()) == '{"名": [1.5]}'.encode()
 
 
@@ -126,13 +122,11 @@ def array(package: str, shape: list[int], **fields: Any) -> Any:
     ],
 )
 def test_what_a_model_would_refuse_is_refused(name: str, body: bytes, says: str) -> None:
-    """Parts that do not fit, outputs that do not exist."""
     with pytest.raises(ValueError, match=says):
         process(name, body)
 
 
 def test_torch_gives_the_outputs_that_were_asked_for() -> None:
-    """In that order; one that does not exist is refused."""
     request = eas_tw.TorchRequest()
     request.add_feed(0, [1, 2], request.DT_FLOAT, [1, 3])
     request.add_fetch(1)
@@ -144,7 +138,6 @@ def test_torch_gives_the_outputs_that_were_asked_for() -> None:
 
 @pytest.mark.parametrize("codec", config.COMPRESSIONS)
 def test_codecs_go_before_and_after(codec: str) -> None:
-    """The simulator's own, against the client's."""
     assert sorted(COMPRESSIONS) == sorted(config.COMPRESSIONS)
     plain = b"something " * 50
     assert process(f"{codec}+echo", compress(codec, plain)) == plain
@@ -157,7 +150,6 @@ def test_codecs_go_before_and_after(codec: str) -> None:
 
 @pytest.mark.parametrize("name", ["rar+echo", "gzip+", "+gzip", "echo+rar", "gzip+nothing"])
 def test_an_unknown_codec_or_processor_is_an_error(name: str) -> None:
-    """With those there are."""
     with pytest.raises(ProcessorError, match="processor"):
         find(name, "")
 

@@ -60,20 +60,17 @@ def test_good_values_pass(value: Any) -> None:
         ({"weight": "x" * 100}, "…"),
     ],
 )
-def test_what_is_wrong_is_said_by_its_path(value: Any, says: str) -> None:
-    """Where, what was expected, what came; a long value is cut."""
+def test_errors_have_the_path_of_the_wrong_value(value: Any, says: str) -> None:
     assert says in problem(SCHEMA, value)
     assert len(problem(SCHEMA, value)) < 200
 
 
 def test_an_object_that_changes_nothing() -> None:
-    """Says what could be given."""
     schema = {"type": "object", "properties": {"a": {}, "b": {}}, "minProperties": 1}
     assert list(problems(schema, {})) == ["$: nothing to change; give a or b"]
 
 
 def test_the_table_uses_only_keywords_that_are_understood() -> None:
-    """One that is not would be a rule in the document that nobody keeps."""
     simulator: Simulator = World().simulator
     checked = [operation.takes for operation in simulator.admin.operations if operation.takes and operation.is_checked]
     parameters = [field.schema for operation in simulator.admin.operations for field in operation.query]

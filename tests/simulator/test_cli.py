@@ -21,8 +21,7 @@ from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served, environment, run
 
 
-def test_the_ready_file_tells_everything_and_goes_with_the_process(tmp_path: Path) -> None:
-    """Written whole; addresses, tokens, instances; removed on exit, which is clean."""
+def test_the_ready_file_has_all_addresses_and_is_removed_at_the_end(tmp_path: Path) -> None:
     with Served(tmp_path, "--service", "echo=2", "--weight", "10,20", "--token", "t0ken", "--seed", "7") as served:
         ready = served.ready
         assert (ready["pid"], ready["seed"]) == (served.process.pid, 7)
@@ -38,22 +37,19 @@ def test_the_ready_file_tells_everything_and_goes_with_the_process(tmp_path: Pat
 
 
 def test_weights_are_those_of_each_services_instances(tmp_path: Path) -> None:
-    """As many as the largest has; a smaller one takes the first of them."""
     services = ("--service", "two=2", "--service", "three=3", "--weight", "10,20,30")
     with Served(tmp_path, *services) as served:
         told = [[i["weight"] for i in service["instances"]] for service in served.ready["services"]]
     assert told == [[10, 20], [10, 20, 30]]
 
 
-def test_the_version_is_told() -> None:
-    """One line; nothing is served."""
+def test_the_version_is_printed() -> None:
     ended = run("--version")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"eas-simulator {version('eas-tw')}\n", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_it_cleanly_whatever_is_connected(tmp_path: Path, number: int) -> None:
-    """Even with a connection open and a request half sent."""
     with Served(tmp_path, "--service", "echo=1", "--keepalive", "0") as served:
         instance = served.instances[0]
         with socket.create_connection((instance["ip"], instance["port"]), PATIENCE_S) as hanging:
@@ -63,7 +59,6 @@ def test_signals_end_it_cleanly_whatever_is_connected(tmp_path: Path, number: in
 
 
 def test_the_banner_shows_a_token_only_if_it_made_it_up(tmp_path: Path) -> None:
-    """One given by the user appears as $EAS_TOKEN."""
     with Served(tmp_path, "--token", "s3cret-of-the-user") as served:
         pass
     assert "s3cret-of-the-user" not in served.output
@@ -138,7 +133,6 @@ def curled(served: Served, command: str, folder: Path) -> int:
     ],
 )
 def test_bad_usage_is_one_clear_line_and_its_exit_code(arguments: list[str], code: int, says: str) -> None:
-    """What was wrong, and no traceback."""
     ended = run(*arguments)
     assert ended.returncode == code
     assert says in ended.stderr
@@ -159,7 +153,6 @@ def test_a_reader_may_have_enough(arguments: list[str]) -> None:
 
 
 def test_a_port_that_is_taken_is_69() -> None:
-    """With the address in the message."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = run("--port", str(port))
@@ -215,8 +208,7 @@ class TestOverRealSockets:
         assert (status, answer["count"]) == (200, 4)
         assert served.admin("GET", "/v1/requests?limit=3")[1]["requests"][0]["path"] == "/api/predict/echo/v2?a=b"
 
-    def test_a_crash_refuses_and_keeps_the_port(self, served: Served) -> None:
-        """Open connections are reset, new ones refused, nobody can take the port, and it comes back on it."""
+    def test_a_crashed_instance_refuses_connections_and_keeps_its_port(self, served: Served) -> None:
         instance = served.instances[0]
         address = (instance["ip"], instance["port"])
         with socket.create_connection(address, PATIENCE_S) as kept:
@@ -231,7 +223,6 @@ class TestOverRealSockets:
         assert served.predict("echo", b"back", {"Authorization": "t0ken"}) == (200, b"back")
 
     def test_hung_is_accepted_and_silent_and_resumes(self, served: Served) -> None:
-        """What was asked meanwhile is answered then."""
         instance = served.instances[0]
         served.patch("echo", "echo-0", state="hung")
         connection = HTTPConnection(instance["ip"], instance["port"], timeout=PATIENCE_S)
@@ -246,7 +237,6 @@ class TestOverRealSockets:
         connection.close()
 
     def test_discovery_follows_registration_and_weight_only(self, served: Served) -> None:
-        """Never the state."""
         served.patch("echo", "echo-0", state="crashed")
         served.patch("echo", "echo-1", weight=7)
         rows = served.discover("echo")
@@ -270,7 +260,6 @@ class TestOverRealSockets:
         assert state["requests"]["total"] == 0
 
     def test_faults_by_the_admin_api(self, served: Served) -> None:
-        """In effect when the answer arrives, gone when they are deleted."""
         fault = {"name": "f", "type": "http_status", "target": {"service": "echo"}, "attributes": {"code": 450}}
         assert served.admin("POST", "/v1/faults", fault)[0] == 201
         assert served.predict("echo", b"", {"Authorization": "t0ken"})[0] == 450
@@ -308,13 +297,11 @@ class TestOverRealSockets:
     def test_bad_input_is_a_problem_document(
         self, served: Served, method: str, path: str, body: Any, status: int
     ) -> None:
-        """With a detail, and nothing changed."""
         answered, document = served.admin(method, path, body)
         assert (answered, document["status"]) == (status, status)
         assert document["detail"]
 
     def test_writes_need_json_and_this_machines_name(self, served: Served) -> None:
-        """So that no page of another origin can do it."""
         path = "/_eas/v1/services/echo/instances/echo-0"
         assert served.raw("PATCH", path, b'{"weight": 1}', {"Content-Type": "text/plain"})[0] == 415
         assert served.raw("PATCH", path, b"{", {"Content-Type": "application/json"})[0] == 400
@@ -322,7 +309,6 @@ class TestOverRealSockets:
         assert served.raw("GET", "/_eas/v1/state", b"", {"Host": "localhost:1"})[0] == 200
 
     def test_no_answer_shows_the_token(self, served: Served) -> None:
-        """The ready file does; the API does not."""
         served.predict("echo", b"", {"Authorization": "t0ken"})
         for path in ("/v1/state", "/v1/services", "/v1/requests", "/v1/connections", "/livez"):
             status, text = served.raw("GET", f"/_eas{path}", b"", {})
@@ -357,7 +343,6 @@ class TestOverRealSockets:
 
 
 def test_importing_the_package_touches_no_reactor() -> None:
-    """It is imported by test suites that choose their own."""
     program = "import sys, simulator; sys.exit('twisted' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0  # noqa: S603

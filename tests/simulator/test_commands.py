@@ -47,7 +47,6 @@ def test_status(served: Served) -> None:
 
 
 def test_instances_are_changed_and_shown(served: Served) -> None:
-    """Each verb, several at once, of a group's service too."""
     assert len(says(served, "instances").splitlines()) == 4
     text = says(served, "instances", "crash", "echo-0", "group.rank-0")
     assert text.count("crashed") == 2
@@ -62,7 +61,6 @@ def test_instances_are_changed_and_shown(served: Served) -> None:
 
 
 def test_faults_are_added_and_removed(served: Served) -> None:
-    """With attributes and limits; the types there are without a simulator."""
     text = says(
         served, "faults", "add", "latency", "--instance", "echo-1", "--set", "latency=5", "jitter=2", "--times", "3"
     )
@@ -78,7 +76,6 @@ def test_faults_are_added_and_removed(served: Served) -> None:
 
 
 def test_requests_are_listed_counted_and_followed(served: Served) -> None:
-    """With filters; following goes on until it is interrupted."""
     served.predict("echo", b"hi", {"Authorization": "t0ken"})
     served.predict("echo", b"hi")
     assert " 401 " in says(served, "requests", "--status", "4xx")
@@ -98,13 +95,11 @@ def test_requests_are_listed_counted_and_followed(served: Served) -> None:
 
 
 def test_reset_takes_a_seed(served: Served) -> None:
-    """And says it."""
     assert says(served, "reset", "--seed", "9") == "reset to the initial state, with seed 9\n"
     assert says(served, "reset", "--seed", "7") == "reset to the initial state, with seed 7\n"
 
 
 def test_openapi_needs_no_simulator(served: Served) -> None:
-    """And is what a running one serves."""
     ended = run("openapi")
     assert ended.returncode == 0
     assert json.loads(ended.stdout) == served.admin("GET", "/openapi.json")[1]
@@ -132,14 +127,12 @@ def test_refusals_are_one_clear_line(served: Served, arguments: list[str], code:
 
 
 def test_nobody_there_is_69() -> None:
-    """With the address; a URL that is none is usage."""
     ended = run("status", "--url", "http://127.0.0.1:1")
     assert (ended.returncode, "http://127.0.0.1:1" in ended.stderr) == (69, True)
     assert run("status", "--url", "nonsense").returncode == 2
 
 
 def test_an_instance_that_does_not_exist(served: Served) -> None:
-    """Whoever asks by number or id learns which there are."""
     remote = Remote(served.ready["url"])
     with start_service(remote, "own", instances=2) as service:
         asked: list[Callable[[], Any]] = [

@@ -202,7 +202,6 @@ class TestLies:
         assert [name for name in ON_DISCOVERY if f'"{name}"' not in text] == []
 
     def test_silence_goes_before_a_status_and_that_before_a_list(self) -> None:
-        """Whatever the order in which they were made; faults of the list add up."""
         region = Region()
         region.fault("zero_weights", weight=7)
         region.fault("duplicates")
@@ -213,15 +212,13 @@ class TestLies:
         assert reply(region).end == "ConnectionLost"
         region.close()
 
-    def test_a_lie_about_one_service_is_no_lie_about_another(self) -> None:
-        """A target may name its service."""
+    def test_a_discovery_fault_of_one_service_does_not_affect_another(self) -> None:
         region = Region(ServiceSpec("a"), ServiceSpec("b"))
         region.world.faults.add(Fault("empty_list", Target("a", discovery=True)))
         assert (region.discover("a"), len(region.discover("b"))) == ([], 3)
         region.close()
 
     def test_each_application_is_in_the_account(self) -> None:
-        """When, which, where."""
         region = Region()
         region.world.faults.add(Fault("empty_list", name="bad-list", times=2))
         for _ in range(3):
@@ -262,14 +259,12 @@ class TestGroups:
         ("path", "status"), [("g/a", 200), ("g", 200), ("g.a", 200), ("g/a/x/y", 200), ("solo", 404)]
     )
     def test_instances_answer_to_each_name(self, region: Region, path: str, status: int) -> None:
-        """And to no other's."""
         wire = region.ask(b"hi", service=path)
         region.wait(0.1)
         assert wire.status == status
         region.close()
 
     def test_vipserver_tells_who_is_out_of_service(self, region: Region) -> None:
-        """As rows that are not valid; upstreams leave them out."""
         region.world.instance("g.b-0").registered = False
         hosts = json.loads(region.get("/vipserver/api/srvIPXT?dom=g.b&clusters=DEFAULT").body)["hosts"]
         assert [(host["port"], host["valid"]) for host in hosts] == [
@@ -312,7 +307,6 @@ class TestGateway:
         region.close()
 
     def test_a_group_is_all_of_it(self) -> None:
-        """By the group's name any of its services answers; by a service's own only that."""
         region = Region(ServiceSpec("g/a", 1), ServiceSpec("g/b", 1))
         for _ in range(20):
             assert self.ask(region, "g").status == 200
@@ -324,13 +318,13 @@ class TestGateway:
         region.close()
 
     def test_404(self) -> None:
-        """Nobody knows the service."""
+        """An unknown service."""
         region = Region()
         assert self.ask(region, "other").status == 404
         region.close()
 
     def test_503(self) -> None:
-        """Nobody is registered."""
+        """No registered instance."""
         region = Region(instances=1)
         region.instance.registered = False
         assert self.ask(region).status == 503
@@ -350,7 +344,7 @@ class TestGateway:
         region.close()
 
     def test_504(self) -> None:
-        """The instance says nothing for the gateway's whole time."""
+        """The instance sends nothing within the gateway's timeout."""
         region = Region(instances=1)
         region.instance.hang()
         wire = self.ask(region)
@@ -361,7 +355,6 @@ class TestGateway:
         region.close()
 
     def test_a_client_that_leaves_leaves_nothing(self) -> None:
-        """The trip to the instance ends with its client."""
         region = Region(instances=1)
         region.instance.hang()
         self.ask(region).transport.abortConnection()
@@ -403,7 +396,6 @@ class TestGatewayModes:
         region.close()
 
     def test_retry_ends_when_all_refuse(self) -> None:
-        """Each has been tried once."""
         region = self.region("retry", 0, 1, 2)
         assert set(self.statuses(region, 3)) == {502}
         region.close()
@@ -433,7 +425,6 @@ class TestGatewayModes:
         region.close()
 
     def test_a_group_has_the_modes_of_its_services(self) -> None:
-        """The instance that is dead decides."""
         region = Region(ServiceSpec("g/a", 1, gateway="retry"), ServiceSpec("g/b", 1))
         region.world.services["g/a"].instances["g.a-0"].crash()
         region.wait(0.1)
@@ -444,7 +435,6 @@ class TestGatewayModes:
         region.close()
 
     def test_a_client_that_leaves_during_a_retry_leaves_nothing(self) -> None:
-        """To stop connecting is a failed connection, too; no other instance is tried after that."""
         world = World((ServiceSpec("echo", 2, gateway="retry"),))
         listener: Any = Listener()
         asked = ReceivedRequest("POST", "/api/predict/echo", {}, b"hi", listener)
@@ -470,7 +460,6 @@ class TestGatewayModes:
     ],
 )
 def test_a_services_own_name_says_what_it_computes(name: str, is_model: bool) -> None:  # noqa: FBT001
-    """Not its group's."""
     region = Region(ServiceSpec(name, 1))
     wire = region.ask(b"no tensor")
     region.wait(0.1)

@@ -49,7 +49,6 @@ def test_every_form(given: Any, expected: Duration) -> None:
     ],
 )
 def test_what_is_wrong_is_said_by_name(given: Any, says: str) -> None:
-    """With what was expected."""
     with pytest.raises(DurationError) as caught:
         Duration.parse(given)
     assert str(caught.value).startswith(says)

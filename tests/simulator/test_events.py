@@ -31,7 +31,6 @@ def test_it_begins_with_everything(world: World) -> None:
 
 
 def test_changes_are_told_whoever_makes_them(world: World) -> None:
-    """By the API, or by a call in this process; within a tenth of a second."""
     listener = world.listen()
     listener.events()
     world.ask("PATCH", "/v1/services/echo/instances/echo-1", {"state": "crashed"})
@@ -51,7 +50,6 @@ def test_changes_are_told_whoever_makes_them(world: World) -> None:
 
 
 def test_a_tick_each_second(world: World) -> None:
-    """With what has been counted."""
     listener = world.listen()
     listener.events()
     world.row(status=500)
@@ -60,8 +58,7 @@ def test_a_tick_each_second(world: World) -> None:
     assert (tick["total"], tick["failures"], tick["instances"]["echo-0"]) == (1, 1, [1, 1, 0, 0, 0])
 
 
-def test_discovery_is_told_as_it_was_served(world: World) -> None:
-    """Faults included."""
+def test_events_have_discovery_replies_as_they_were_served(world: World) -> None:
     replies = world.simulator.control_plane.replies
     listener = world.listen()
     listener.events()
@@ -72,7 +69,6 @@ def test_discovery_is_told_as_it_was_served(world: World) -> None:
 
 
 def test_requests_are_sampled_with_the_failed_ones_first(world: World) -> None:
-    """No more than the rate; in order; the gaps show in the numbers."""
     listener = world.listen("?rate=20")
     world.clock.advance(0.1)
     listener.events()
@@ -90,7 +86,6 @@ def test_requests_are_sampled_with_the_failed_ones_first(world: World) -> None:
 
 
 def test_a_rate_of_0_tells_no_requests(world: World) -> None:
-    """Only changes and counts."""
     listener = world.listen("?rate=0")
     listener.events()
     world.row()
@@ -101,8 +96,7 @@ def test_a_rate_of_0_tells_no_requests(world: World) -> None:
 
 
 @pytest.mark.parametrize("how", ["header", "query"])
-def test_going_on_from_the_last_event(world: World, how: str) -> None:
-    """What happened meanwhile is told, and nothing twice: changes and requests."""
+def test_a_stream_resumes_after_the_last_event(world: World, how: str) -> None:
     listener = world.listen()
     world.row()
     world.clock.advance(0.1)
@@ -118,12 +112,10 @@ def test_going_on_from_the_last_event(world: World, how: str) -> None:
 
 @pytest.mark.parametrize("last", ["1.2", "ffff.0.0", "x.y.z", "0.99999.0"])
 def test_an_id_it_does_not_know_begins_anew(world: World, last: str) -> None:
-    """Of another run, of the future, or nonsense."""
     assert names(world.listen(last=last)) == ["state", "tick"]
 
 
 def test_too_far_behind_begins_anew(world: World) -> None:
-    """The log of changes is bounded."""
     listener = world.listen()
     last = listener.events()[-1][1]
     instance = world.simulator.services["echo"].instances["echo-0"]
@@ -135,7 +127,6 @@ def test_too_far_behind_begins_anew(world: World) -> None:
 
 
 def test_a_reset_is_told_as_a_new_state(world: World) -> None:
-    """And requests go on after it, from the first."""
     listener = world.listen()
     world.row()
     world.row()
@@ -152,7 +143,6 @@ def test_a_reset_is_told_as_a_new_state(world: World) -> None:
 
 
 def test_an_emptied_journal_begins_again_from_the_first(world: World) -> None:
-    """Without a reset."""
     listener = world.listen()
     world.row()
     world.row()
@@ -166,7 +156,6 @@ def test_an_emptied_journal_begins_again_from_the_first(world: World) -> None:
 
 
 def test_one_that_reads_slowly_misses_requests_and_no_change(world: World) -> None:
-    """Nothing piles up for it."""
     listener = world.listen()
     listener.events()
     stream = next(iter(world.simulator.admin.hub.streams))
@@ -180,7 +169,6 @@ def test_one_that_reads_slowly_misses_requests_and_no_change(world: World) -> No
 
 
 def test_without_a_listener_nothing_runs(world: World) -> None:
-    """No timer is left when the last has gone."""
     one, other = world.listen(), world.listen()
     one.answer.cancel()
     assert len(world.clock.getDelayedCalls()) == 1
@@ -190,7 +178,6 @@ def test_without_a_listener_nothing_runs(world: World) -> None:
 
 
 def test_streams_are_bounded(world: World) -> None:
-    """The next is told so."""
     for _ in range(MAX_STREAMS):
         world.listen()
     assert world.ask("GET", "/v1/events")[0] == 503

@@ -104,7 +104,6 @@ def test_slicer(harness: Harness) -> None:
 
 
 def test_slicer_without_a_pause_keeps_the_connection(harness: Harness) -> None:
-    """Several sizes; two answers on one connection, both whole."""
     harness.fault("slicer", average_size=7, size_variation=6)
     with harness.ask() as raw:
         for _ in range(2):
@@ -126,7 +125,7 @@ def test_limit_data(harness: Harness, reset: bool, end: str) -> None:  # noqa: F
 
 
 def test_http_status(harness: Harness) -> None:
-    """Status, body and Retry-After; the connection goes on."""
+    """Status, body and Retry-After; the connection is kept."""
     harness.fault("http_status", code=429, body="slow down", retry_after=2, times=1)
     with harness.ask() as raw:
         status, headers, body = raw.response()
@@ -136,7 +135,7 @@ def test_http_status(harness: Harness) -> None:
 
 @pytest.mark.parametrize(("timeout", "end"), [(0, SILENCE), (50, FIN)])
 def test_timeout(harness: Harness, timeout: float, end: str) -> None:
-    """Swallowed; the connection stays, or closes after a while."""
+    """The request is not answered; the connection stays open, or closes after a while."""
     harness.fault("timeout", timeout=timeout)
     with harness.ask() as raw:
         assert raw.read(wait_s=0.2 if end == SILENCE else PATIENCE_S) == end
@@ -146,7 +145,6 @@ def test_timeout(harness: Harness, timeout: float, end: str) -> None:
 
 @pytest.mark.parametrize("timeout", [0, 50])
 def test_reset_peer_after_the_request(harness: Harness, timeout: float) -> None:
-    """An RST instead of an answer."""
     harness.fault("reset_peer", timeout=timeout)
     with harness.ask() as raw:
         assert raw.read() == RST
@@ -156,7 +154,6 @@ def test_reset_peer_after_the_request(harness: Harness, timeout: float) -> None:
 
 
 def test_reset_peer_in_the_middle_of_the_request(harness: Harness) -> None:
-    """The head is there, the body is on its way."""
     harness.fault("reset_peer", at="head")
     with Raw(harness.instance).send(request(BODY)[:-50]) as raw:
         assert raw.read() == RST
@@ -165,7 +162,6 @@ def test_reset_peer_in_the_middle_of_the_request(harness: Harness) -> None:
 
 
 def test_reset_peer_in_the_middle_of_the_body(harness: Harness) -> None:
-    """Half of the answer's body arrives."""
     harness.fault("reset_peer", at="body")
     with harness.ask() as raw:
         assert raw.read() == RST
@@ -174,7 +170,6 @@ def test_reset_peer_in_the_middle_of_the_body(harness: Harness) -> None:
 
 
 def test_reset_peer_at_the_accept(harness: Harness) -> None:
-    """Before a byte was sent; the next connection lives."""
     harness.fault("reset_peer", at="accept", times=1)
     with Raw(harness.instance) as raw:
         assert raw.read() == RST
@@ -184,7 +179,7 @@ def test_reset_peer_at_the_accept(harness: Harness) -> None:
 
 
 def test_truncate_body(harness: Harness) -> None:
-    """Half, or as much as is said; an honest length, so that only the body tells."""
+    """Half, or the given size; the Content-Length agrees with it."""
     harness.fault("truncate_body")
     with harness.ask() as raw:
         assert raw.response()[::2] == (200, BODY[:50])
@@ -193,7 +188,7 @@ def test_truncate_body(harness: Harness) -> None:
 
 
 def test_garble_body(harness: Harness) -> None:
-    """As many bytes as is said are others, at places that the seed decides."""
+    """The given number of bytes changes, at positions drawn from the seed."""
     found = []
     for _ in range(2):
         harness.served.admin("POST", "/v1/reset", {"seed": 7})
@@ -253,7 +248,7 @@ def test_malformed_response(harness: Harness, how: str) -> None:
 
 
 def test_slow_close(harness: Harness) -> None:
-    """The answer announces the close, and the FIN comes later."""
+    """The response announces the close; the FIN is late."""
     harness.fault("slow_close", delay=100)
     with harness.ask() as raw:
         status, headers, body = raw.response()
@@ -264,7 +259,6 @@ def test_slow_close(harness: Harness) -> None:
 
 
 def test_no_request_is_answered_before_a_late_close(harness: Harness) -> None:
-    """Though the connection is open for an hour."""
     harness.fault("slow_close", delay=HOUR_MS)
     with harness.ask() as raw:
         raw.response()
@@ -285,7 +279,6 @@ def test_close_idle(harness: Harness, reset: bool, end: str) -> None:  # noqa: F
 
 
 def test_close_idle_spares_a_connection_that_is_used_in_time(harness: Harness) -> None:
-    """The second request is answered."""
     harness.fault("close_idle", idle=HOUR_MS, times=1)
     with harness.ask() as raw:
         raw.response()
@@ -317,8 +310,8 @@ def test_refuse(harness: Harness) -> None:
             assert again.response()[0] == 200
 
 
-def test_a_rejection_that_is_counted_is_a_reset_at_the_accept(harness: Harness) -> None:
-    """The kernel refuses without telling; two are struck, the third connects."""
+def test_a_refusal_with_a_limit_is_a_reset_at_the_accept(harness: Harness) -> None:
+    """The kernel does not report refused connections."""
     harness.fault("refuse", times=2)
     for _ in range(2):
         with Raw(harness.instance) as raw:
@@ -338,7 +331,6 @@ def test_slow_keeps_the_worker_busy(harness: Harness) -> None:
 
 
 def test_slow_takes_longer(harness: Harness) -> None:
-    """By at least as much as it says; the answer is right."""
     harness.fault("slow", extra=100)
     with harness.ask() as raw:
         assert raw.response()[::2] == (200, BODY)
@@ -346,7 +338,7 @@ def test_slow_takes_longer(harness: Harness) -> None:
 
 
 def test_reused(harness: Harness) -> None:
-    """Somebody else's service: 404."""
+    """Another service's 404."""
     harness.fault("reused")
     with harness.ask() as raw:
         assert raw.response()[0] == 404
@@ -387,7 +379,7 @@ def test_cut_stream(harness: Harness, reset: bool, end: str) -> None:  # noqa: F
 
 
 def test_garble_stream(harness: Harness) -> None:
-    """Others where they are said to be, and nowhere else."""
+    """Bytes change at the given position only."""
     harness.fault("garble_stream", after_bytes=30, bytes=5)
     with harness.ask() as raw:
         _, _, body = raw.response()

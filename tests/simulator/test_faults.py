@@ -59,8 +59,7 @@ GOOD = {"type": "latency", "target": {"service": "s"}}
         ({**GOOD, "color": "red"}, "$.color: unknown"),
     ],
 )
-def test_what_is_wrong_is_said_by_its_path(given: Any, says: str) -> None:
-    """Where, what was expected, what came."""
+def test_errors_have_the_path_of_the_wrong_value(given: Any, says: str) -> None:
     with pytest.raises(FaultError) as caught:
         Fault.from_json(given)
     assert str(caught.value).startswith(says)
@@ -82,7 +81,6 @@ class Harness:
 
 
 def test_skip_and_times_bound_a_fault() -> None:
-    """Two pass, three are struck, the rest pass."""
     harness = Harness()
     harness.registry.add(Fault.from_json({**GOOD, "skip": 2, "times": 3}))
     assert harness.activations(7) == [False, False, True, True, True, False, False]
@@ -90,7 +88,6 @@ def test_skip_and_times_bound_a_fault() -> None:
 
 
 def test_duration_ends_a_fault() -> None:
-    """In the clock's seconds."""
     harness = Harness()
     harness.registry.add(Fault.from_json({**GOOD, "duration_s": 5}))
     harness.clock.advance(4.9)
@@ -123,7 +120,6 @@ def test_targets_are_matched() -> None:
 
 
 def test_a_name_is_made_up_and_a_name_given_again_replaces() -> None:
-    """So that a test may say the same thing twice."""
     harness = Harness()
     assert harness.registry.add(Fault("latency", Target("s"))).name == "latency-1"
     harness.registry.add(Fault("latency", Target("s"), name="x"))
@@ -175,7 +171,6 @@ def bounds(attribute: Attribute) -> tuple[list[Any], list[Any]]:
 
 
 def test_the_schema_has_one_alternative_for_each_type_and_place() -> None:
-    """Made from the same table that checks."""
     alternatives = schema()["oneOf"]
     assert len(alternatives) == len(KINDS)
     for alternative, (name, kind, discovery) in zip(
@@ -194,7 +189,6 @@ def test_the_schema_has_one_alternative_for_each_type_and_place() -> None:
 
 
 def test_a_fault_cannot_be_changed_behind_its_back() -> None:
-    """Neither by who made it nor by who has it."""
     given = {"latency": 5}
     fault = Fault("latency", Target("s"), given)
     given["latency"] = -1
@@ -206,7 +200,6 @@ def test_a_fault_cannot_be_changed_behind_its_back() -> None:
 
 
 def test_one_fault_does_not_change_the_chance_of_another() -> None:
-    """Each has a stream of its own."""
     runs = []
     for others in (0, 3):
         harness = Harness(seed=3)
@@ -218,8 +211,7 @@ def test_one_fault_does_not_change_the_chance_of_another() -> None:
     assert runs[0] == runs[1]
 
 
-def test_moments_are_told_apart() -> None:
-    """What strikes at the accept or at the head does not strike at the request."""
+def test_faults_of_different_moments_are_separate() -> None:
     harness = Harness()
     harness.registry.add(Fault("reset_peer", Target("s"), {"at": "accept"}, name="accept"))
     harness.registry.add(Fault("reset_peer", Target("s"), {"at": "head"}, name="head"))
@@ -233,8 +225,7 @@ def test_moments_are_told_apart() -> None:
     assert not harness.registry.refuses("s", "s-0")
 
 
-def test_zones_are_matched() -> None:
-    """A fault of a zone strikes its instances."""
+def test_a_fault_of_a_zone_applies_to_its_instances() -> None:
     harness = Harness()
     harness.registry.add(Fault("refuse", Target("s", zone="a")))
     assert harness.registry.refuses("s", "s-0", "a")
@@ -242,7 +233,6 @@ def test_zones_are_matched() -> None:
 
 
 def test_every_activation_is_told() -> None:
-    """When, what and where; to listeners too."""
     harness = Harness()
     told: list[Activation] = []
     harness.registry.on_activation.append(told.append)
@@ -255,7 +245,6 @@ def test_every_activation_is_told() -> None:
 
 
 def test_there_is_room_for_so_many_and_ended_ones_take_none() -> None:
-    """One more is refused; one of the same name is not more."""
     harness = Harness()
     for number in range(MAX_FAULTS):
         harness.registry.add(Fault("latency", Target("s"), name=f"f{number}", duration_s=5 if number else None))

@@ -50,7 +50,6 @@ def play(path: Path, seed: int) -> DemoOutcome:
 
 @pytest.mark.parametrize("path", gallery(), ids=lambda path: path.stem)
 def test_a_story_keeps_its_promises(path: Path) -> None:
-    """With the seed it names; each has a title, a story and at least two expectations."""
     scenario = read(path)
     assert scenario.title
     assert len(scenario.story.split()) > 30
@@ -61,7 +60,6 @@ def test_a_story_keeps_its_promises(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["grey_failure", "flapping_discovery"])
 def test_the_same_seed_is_the_same_story(name: str) -> None:
-    """Every call, to the nanosecond; another seed is another story."""
     first, again, other = (play(find(Path(name)), seed).account for seed in (5, 5, 6))
     assert first == again
     assert first.calls != other.calls

@@ -57,7 +57,7 @@ def bodies(wire: Wire) -> list[bytes]:
 @pytest.mark.parametrize("offer", [H2C, TLS, BOTH], ids=["h2c", "TLS", "repeated"])
 @pytest.mark.parametrize("cut", [0, 1, 20, 10_000], ids=["one-segment", "bytes", "pieces", "body-later"])
 def test_an_offered_upgrade_is_ignored(place: str, offer: str, cut: int) -> None:
-    """RFC 9110 §7.8: the answer is HTTP/1.1's, with the whole body, and the connection goes on, pipelined or not."""
+    """RFC 9110 §7.8: the response is HTTP/1.1 with the whole body, and the connection stays open, pipelined or not."""
     region = Region()
     wire = connect(region, place)
     body = [] if place == "discovery" else [b"hello", b"again", b"third"]
@@ -79,7 +79,6 @@ def test_an_offered_upgrade_is_ignored(place: str, offer: str, cut: int) -> None
 
 
 def test_an_upgrade_is_ignored_with_a_chunked_body() -> None:
-    """The chunks are the body, and not the other protocol's; faults on the head strike once."""
     region = Region()
     region.world.faults.add(Fault("reset_peer", Target("echo"), {"at": "head"}, skip=1))
     offered = f"POST /api/predict/echo HTTP/1.1\r\nHost: x\r\n{H2C}Transfer-Encoding: chunked\r\n\r\n".encode()
@@ -94,7 +93,6 @@ def test_an_upgrade_is_ignored_with_a_chunked_body() -> None:
 
 
 def test_an_upgrade_with_close_is_answered_and_closed() -> None:
-    """The other tokens of Connection hold."""
     region = Region()
     offer = "Upgrade: h2c\r\nConnection: close\r\nConnection: Upgrade\r\n"
     wire = region.connect().send(head("instance", offer) + b"hello" + head("instance"))
@@ -115,8 +113,10 @@ def test_an_upgrade_with_close_is_answered_and_closed() -> None:
         ("1.1", "", None),
     ],
 )
-def test_what_becomes_of_the_connection_is_said(place: str, version: str, connection: str, said: str | None) -> None:
-    """`ab -k` speaks HTTP/1.0 and waits for the close, unless it reads keep-alive (RFC 9112 §9.3)."""
+def test_the_response_says_whether_the_connection_is_kept(
+    place: str, version: str, connection: str, said: str | None
+) -> None:
+    """`ab -k` uses HTTP/1.0 and waits for the close, unless it reads keep-alive (RFC 9112 §9.3)."""
     region = Region()
     wire = connect(region, place)
     is_open = said != "close"
@@ -129,7 +129,6 @@ def test_what_becomes_of_the_connection_is_said(place: str, version: str, connec
 
 
 def test_a_fault_that_keeps_the_connection_says_so_in_http_1_0_too() -> None:
-    """What a fault changes goes the same way out."""
     region = Region()
     region.world.faults.add(Fault("slicer", Target("echo"), {"average_size": 7}))
     wire = region.connect().send(head("instance", "Connection: keep-alive\r\n", version="1.0") + b"hello")
@@ -165,7 +164,7 @@ def test_the_host_is_that_of_an_absolute_target(target: str, status: int) -> Non
 @pytest.mark.parametrize("place", PLACES[:2])
 @pytest.mark.parametrize("target", ["*", "http://x"])
 def test_options_of_the_whole_server(place: str, target: str) -> None:
-    """The asterisk form, or an absolute one without a path: an empty 200 that says what may be asked."""
+    """The asterisk form, or an absolute one without a path: an empty 200 with Allow."""
     region = Region()
     wire = connect(region, place).send(f"OPTIONS {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     region.wait(0.1)
@@ -195,7 +194,6 @@ def test_options_of_the_whole_server(place: str, target: str) -> None:
     ],
 )
 def test_what_http_1_1_forbids_is_refused_once(place: str, data: bytes, status: int) -> None:
-    """With one line; the connection ends, and what follows is not read."""
     region = Region()
     wire = connect(region, place).send(data + b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     region.wait(0.1)
@@ -205,7 +203,6 @@ def test_what_http_1_1_forbids_is_refused_once(place: str, data: bytes, status: 
 
 
 def test_http_1_0_needs_no_host() -> None:
-    """There was none then."""
     region = Region()
     wire = region.connect().send(head("instance", host="", version="1.0") + b"hello")
     region.wait(0.1)
@@ -214,7 +211,6 @@ def test_http_1_0_needs_no_host() -> None:
 
 
 def test_a_rejection_waits_for_the_answers_before_it() -> None:
-    """Or a client would take it for the answer to its first request."""
     region = Region(processing=1.0)
     wire = region.connect().send(request(b"first") + b"nonsense\r\n\r\n" + request(b"third"))
     region.wait(0.5)
@@ -242,8 +238,8 @@ def test_continue_waits_for_the_answers_before_it() -> None:
     region.close()
 
 
-def test_http_1_0_is_not_told_to_continue() -> None:
-    """It knows no interim responses (RFC 9110 §10.1.1)."""
+def test_http_1_0_gets_no_100_continue() -> None:
+    """HTTP/1.0 has no interim responses (RFC 9110 §10.1.1)."""
     region = Region()
     wire = region.connect().send(head("instance", "Expect: 100-continue\r\n", version="1.0"))
     region.wait(0.1)
@@ -257,7 +253,6 @@ def test_http_1_0_is_not_told_to_continue() -> None:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("fault", ["", "slicer", "close_idle"])
 def test_a_head_has_no_body_whatever_answers(place: str, fault: str) -> None:
-    """Through the gateway and with a fault in the way too."""
     region = Region()
     if fault:
         target = Target(discovery=True) if place == "discovery" else Target("echo")
@@ -274,7 +269,6 @@ def test_a_head_has_no_body_whatever_answers(place: str, fault: str) -> None:
 
 @pytest.mark.parametrize("code", [204, 304])
 def test_a_status_without_a_body_has_none(code: int) -> None:
-    """Its bytes would be the beginning of the next answer."""
     region = Region()
     region.world.faults.add(Fault("http_status", Target("echo"), {"code": code, "body": "x"}, times=1))
     wire = region.connect().send(request(b"first") + request(b"second"))
@@ -307,7 +301,6 @@ def test_the_gateway_forwards_nothing_of_one_connection() -> None:
 
 
 def test_tiny_chunks_are_one_buffer() -> None:
-    """A chunk of one byte costs a byte, not an object."""
     region = Region(processing=0)
     wire = region.connect().send(b"POST /api/predict/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
     wire.send(b"1\r\na\r\n" * 10_000)
@@ -358,7 +351,6 @@ def test_a_trailer_replaces_no_header() -> None:
 
 
 def test_large_bodies_that_wait_are_bounded_by_their_bytes() -> None:
-    """Sixty-four of them would be many gigabytes."""
     region = Region()
     region.instance.hang()
     wire = region.connect()

@@ -49,7 +49,6 @@ def test_processing_time_is_drawn_from_the_seed() -> None:
 
 @pytest.mark.parametrize("keepalive_s", [5.0, 1.0])
 def test_the_time_limit_is_408_and_closes_the_connection(keepalive_s: float) -> None:
-    """At the limit, to the millisecond; the worker goes on, as the real one does."""
     region = Region(workers=1, queue=1, processing=keepalive_s + 2, keepalive_s=keepalive_s)
     began = region.scheduler.seconds()
     computing, queued = region.ask(), region.ask()
@@ -69,7 +68,6 @@ def test_the_time_limit_is_408_and_closes_the_connection(keepalive_s: float) -> 
 
 
 def test_a_quick_answer_leaves_no_timer() -> None:
-    """The limit is forgotten with the answer; connections are kept."""
     region = Region(processing=0.1)
     wire = region.ask()
     region.wait(0.3)
@@ -96,7 +94,6 @@ def test_the_rate_limit_is_429_with_retry_after() -> None:
 
 
 def test_what_a_client_leaves_is_499_and_gives_its_place_in_the_queue_back() -> None:
-    """As the real server's log has it."""
     region = Region(workers=1, queue=1, processing=1.0)
     first, second = region.ask(), region.ask()
     region.wait(0.1)
@@ -143,7 +140,6 @@ def test_termination_has_a_grace_and_no_more() -> None:
 
 
 def test_an_instance_that_is_restarted_meanwhile_is_not_ended() -> None:
-    """A reset takes the termination back."""
     region = Region(instances=1, processing=100.0, keepalive_s=0)
     region.ask()
     region.service.terminate("echo-0")
@@ -155,7 +151,6 @@ def test_an_instance_that_is_restarted_meanwhile_is_not_ended() -> None:
 
 
 def test_a_hang_holds_back_what_is_being_computed_too() -> None:
-    """Nothing comes out until it goes on; then all of it, in order."""
     region = Region(processing=1.0)
     wire = region.ask(b"before")
     region.wait(0.5)
@@ -171,8 +166,7 @@ def test_a_hang_holds_back_what_is_being_computed_too() -> None:
 
 
 @pytest.mark.parametrize("state", ["hung", "running"])
-def test_a_crash_ends_everything_that_had_begun(state: str) -> None:
-    """Connections are reset, workers are free, rows say that there was no answer; it restarts on the same port."""
+def test_a_crash_ends_all_requests_in_progress(state: str) -> None:
     region = Region(workers=1, processing=1.0)
     wires = [region.ask(), region.ask()]
     if state == "hung":
@@ -193,7 +187,6 @@ def test_a_crash_ends_everything_that_had_begun(state: str) -> None:
 
 
 def test_a_draining_instance_announces_the_close() -> None:
-    """A busy connection is answered, and closed with that; discovery still tells of it."""
     region = Region(processing=0.5)
     wire = region.ask()
     region.wait(0.1)
@@ -204,8 +197,7 @@ def test_a_draining_instance_announces_the_close() -> None:
     region.close()
 
 
-def test_an_idle_connection_that_is_used_in_time_lives_on() -> None:
-    """The end is due 0.3 s after an answer that struck, and a request takes it back."""
+def test_an_idle_connection_that_is_used_in_time_is_kept() -> None:
     region = Region()
     region.world.faults.add(Fault("close_idle", Target("echo"), {"idle": 300}, times=1))
     wire = region.ask(b"first")
@@ -222,7 +214,6 @@ def test_an_idle_connection_that_is_used_in_time_lives_on() -> None:
     ("type_", "attributes"), [("close_idle", {"idle": 300}), ("reset_peer", {"at": "accept", "timeout": 300})]
 )
 def test_what_was_due_on_a_connection_ends_with_it(type_: str, attributes: dict[str, Any]) -> None:
-    """The client leaves first, and no timer is left behind."""
     region = Region()
     region.world.faults.add(Fault(type_, Target("echo"), attributes))
     wire = region.ask()
@@ -325,6 +316,5 @@ def test_deferreds_and_coroutines_hold_their_worker() -> None:
     ],
 )
 def test_a_bad_specification_says_what_is_wrong(options: dict[str, Any], says: str) -> None:
-    """By name, with what was expected."""
     with pytest.raises(SpecError, match=says):
         ServiceSpec("s", **options)

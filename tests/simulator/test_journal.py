@@ -46,7 +46,6 @@ def test_a_long_path_is_cut() -> None:
 
 
 def test_instances_that_come_and_go_are_bounded_too() -> None:
-    """The account that began first is forgotten."""
     made = journal(*(row(instance=f"s-{number}") for number in range(MAX_ACCOUNTS + 3)))
     assert len(made.accounts) == MAX_ACCOUNTS
     assert made.account("s-2").requests == 0
@@ -54,7 +53,6 @@ def test_instances_that_come_and_go_are_bounded_too() -> None:
 
 
 def test_the_newest_that_match_oldest_first() -> None:
-    """With their numbers."""
     made = journal(row(), row(status=503), row(instance="s-1", status=500), row(status=503))
     assert [number for number, _ in made.newest(10, Matcher(status_class=5))] == [2, 3, 4]
     assert [number for number, _ in made.newest(1, Matcher(status_class=5))] == [4]
@@ -64,7 +62,6 @@ def test_the_newest_that_match_oldest_first() -> None:
 
 
 def test_counting_is_by_equal_fields() -> None:
-    """All of them; none given means all rows."""
     made = journal(row(), row(status=503), row(instance="s-1", status=503))
     assert made.count(Matcher.from_json({})) == 3
     assert made.count(Matcher.from_json({"status": 503, "instance": "s-1"})) == 1
@@ -82,14 +79,12 @@ def test_counting_is_by_equal_fields() -> None:
     ],
 )
 def test_a_matcher_that_could_match_nothing_is_refused(given: dict[str, Any], says: str) -> None:
-    """A misspelt filter must not make a test pass."""
     with pytest.raises(MatchError) as caught:
         Matcher.from_json(given)
     assert str(caught.value).startswith(says)
 
 
 def test_the_account_of_an_instance() -> None:
-    """Statuses, failures, faults, bytes, times."""
     made = journal(row(), row(status=0, fault="f"), row(status=503, elapsed_s=20.0), row(elapsed_s=0.001))
     account = made.account("s-0")
     assert (account.requests, account.failures, account.faulty) == (4, 2, 1)

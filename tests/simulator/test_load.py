@@ -32,7 +32,6 @@ def descriptors() -> Iterator[int]:
 
 
 def test_ten_thousand_connections(tmp_path: Path) -> None:
-    """All are accepted and counted, each still answers; when their clients are gone it goes on and ends cleanly."""
     with descriptors() as most, Served(tmp_path, "--service", "echo=4", "--token", "") as served:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most + SPARE, hard))

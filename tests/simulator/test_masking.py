@@ -99,7 +99,6 @@ def test_odd_tokens(token: str) -> None:
 
 
 def test_any_token_in_any_encoding() -> None:
-    """What people see never decodes to the token."""
     rng = Random(13)
     for _ in range(3000):
         token = "".join(rng.choice("aB0/+=%2f5 ä密\\'\"&?") for _ in range(rng.randint(4, 12)))
@@ -115,14 +114,13 @@ def test_any_token_in_any_encoding() -> None:
 
 
 def test_other_text_stays_as_it_is() -> None:
-    """Percent signs that hide no token are not decoded."""
     mask = masked(TOKEN, "")
     for text in ("/api/predict/%65cho?q=%2525", "100 %", "%", "%zz", "ü%C3%BC", ""):
         assert mask(text) == text
 
 
-def test_a_token_that_is_cut_off() -> None:
-    """Half of it or more at the end of a text that goes on elsewhere; never in a whole one."""
+def test_a_truncated_token_is_masked() -> None:
+    """Half of it or more at the end of a truncated text."""
     mask = masked(TOKEN)
     for length in range(len(TOKEN) // 2, len(TOKEN)):
         assert mask(f"/x?t={TOKEN[:length]}…", is_cut=True) == f"/x?t={MASK}…"
@@ -132,7 +130,6 @@ def test_a_token_that_is_cut_off() -> None:
 
 
 def test_tokens_of_services_that_are_gone_are_masked_on() -> None:
-    """Their paths are still in the journal; how many is bounded."""
     mask = masked(TOKEN)
     mask.retire("s0")
     assert mask(TOKEN) == MASK
@@ -226,7 +223,6 @@ class TestWhereItIsShown:
         assert world.ask("GET", "/v1/faults")[1] == {"faults": []}
 
     def test_a_fault_whose_name_is_masked_is_found_by_what_is_shown(self, world: World) -> None:
-        """One that a program has made."""
         world.simulator.faults.add(Fault("refuse", Target("echo"), name=f"x-{quote(TOKEN, safe='')}"))
         ((name,),) = [[fault["name"] for fault in world.ask("GET", "/v1/faults")[1]["faults"]]]
         assert name == f"x-{MASK}"
@@ -242,7 +238,6 @@ class TestWhereItIsShown:
             Fault("http_status", Target("echo"), {"body": "\ud800"})
 
     def test_a_removed_services_token_stays_masked(self, world: World) -> None:
-        """Until a reset empties the journal."""
         world.row(path=f"/api/predict/echo?t={TOKEN}")
         world.simulator.remove_service("echo")
         assert world.ask("GET", "/v1/requests")[1]["requests"][0]["path"] == f"/api/predict/echo?t={MASK}"
@@ -259,8 +254,7 @@ class TestWhereItIsShown:
         region.close()
 
 
-def test_the_log_and_the_story_show_no_token(tmp_path: Path) -> None:
-    """Lines of a timeline, and a failed step with its traceback."""
+def test_the_log_and_the_timeline_show_no_token(tmp_path: Path) -> None:
     story = tmp_path / "story.toml"
     name = quote(TOKEN, safe="")
     story.write_text(

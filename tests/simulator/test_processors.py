@@ -83,13 +83,12 @@ def test_names() -> None:
     ],
 )
 def test_what_cannot_be_had_says_why(name: str, says: str) -> None:
-    """With what there is."""
     with pytest.raises(ProcessorError, match=says):
         find(name, "x")
 
 
-def test_who_says_that_it_never_blocks() -> None:
-    """Coroutine functions and what is declared to answer a Deferred; all else gets a thread of its own."""
+def test_coroutine_functions_run_in_the_reactors_thread() -> None:
+    """Also functions annotated to return a Deferred; others run in a thread."""
 
     async def coroutine(_: Any) -> None: ...
 
@@ -115,7 +114,7 @@ def test_who_says_that_it_never_blocks() -> None:
     [("sleep", b"0.25", 0.25), ("sleep:2", b"x", 2.0), ("sleep:uniform:1,1", b"x", 1.0)],
 )
 def test_sleep(processor: str, body: bytes, after_s: float) -> None:
-    """The body, after as long as it says, or as the name does."""
+    """The delay is in the body or in the name."""
     region = Region(ServiceSpec("s", processor=processor))
     wire = region.ask(body)
     began = region.scheduler.seconds()
@@ -126,7 +125,6 @@ def test_sleep(processor: str, body: bytes, after_s: float) -> None:
 
 
 def test_a_callable_may_say_that_its_answer_comes_later() -> None:
-    """In a number of seconds, or in one that is drawn from the seed; through its codec."""
     region = Region(
         ServiceSpec("s", processor=UserProcessor(lambda text: Later("uniform:1,2", text * 2), CODECS["text"]))
     )
@@ -174,7 +172,7 @@ def test_named_tensors() -> None:
 
 
 def test_messages_of_every_other_kind() -> None:
-    """Decoded by protobuf for the callable, which answers a message; what is none is a 400."""
+    """The callable gets a decoded protobuf message and returns one; an invalid one is a 400."""
 
     def rank(request: Any) -> Any:
         response = make("easyrec.PBResponse")
@@ -200,7 +198,6 @@ def test_messages_of_every_other_kind() -> None:
     [((2,), [1], 1, "needs 2 values, got 1"), ((1,), [1], 8, "dtype must be one of 1, 2")],
 )
 def test_a_tensor_that_is_none(shape: Any, values: Any, dtype: int, says: str) -> None:
-    """Says what does not agree."""
     with pytest.raises(ValueError, match=says):
         Tensor(shape, values, dtype)
 

@@ -62,7 +62,6 @@ def test_it_is_whole_ours_to_read_and_gone_at_the_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["FIFO", "directory", "socket", "symbolic link"])
 def test_what_is_no_regular_file_is_refused_and_stays(tmp_path: Path, kind: str) -> None:
-    """When it is there before, and when it comes while the simulator starts."""
     path = tmp_path / "r.json"
     file = ReadyFile(path, "n0nce")
     file.prepare()
@@ -79,7 +78,6 @@ def test_what_is_no_regular_file_is_refused_and_stays(tmp_path: Path, kind: str)
 
 
 def test_a_dangling_link_is_refused_too(tmp_path: Path) -> None:
-    """What it points to is not made."""
     (tmp_path / "r.json").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ReadyFileError, match="symbolic link"):
         ReadyFile(tmp_path / "r.json", "n").prepare()
@@ -88,7 +86,6 @@ def test_a_dangling_link_is_refused_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["precious", "{", "[]", '{"name": "my-package"}', '"url"', "[" * 100_000, " "])
 def test_a_file_of_something_else_is_refused_and_stays(tmp_path: Path, text: str) -> None:
-    """Only what looks like a ready file is one."""
     path = tmp_path / "notes.txt"
     path.write_text(text)
     with pytest.raises(ReadyFileError, match="not a ready file; remove it or name another path"):
@@ -98,7 +95,6 @@ def test_a_file_of_something_else_is_refused_and_stays(tmp_path: Path, text: str
 
 
 def test_what_comes_at_the_last_moment_stays(tmp_path: Path) -> None:
-    """After the last look at the path: nothing is replaced."""
     path, draft = tmp_path / "r.json", tmp_path / "draft"
     path.write_text("precious")
     draft.touch()
@@ -124,7 +120,6 @@ def test_an_empty_file_is_made_way_of(tmp_path: Path) -> None:
     ids=["unlocked", "dead", "text", "flag", "negative", "huge"],
 )
 def test_the_file_of_a_dead_simulator_is_stale(tmp_path: Path, more: dict[str, Any]) -> None:
-    """Though another process has its pid by now: nobody holds its lock."""
     path = stale(tmp_path / "r.json", **more)
     if more.get("nonce", "") is None:
         path.write_text(json.dumps({**CONTENT, "pid": more["pid"]}))
@@ -137,7 +132,6 @@ def test_the_file_of_a_dead_simulator_is_stale(tmp_path: Path, more: dict[str, A
 
 
 def test_a_file_without_a_nonce_goes_by_its_pid(tmp_path: Path) -> None:
-    """An older simulator does not hold a lock; our parent lives."""
     path = tmp_path / "r.json"
     path.write_text(json.dumps({**CONTENT, "pid": os.getppid()}))
     with pytest.raises(ReadyFileError, match=f"pid {os.getppid()}, http://127.0.0.1:8780"):
@@ -146,7 +140,6 @@ def test_a_file_without_a_nonce_goes_by_its_pid(tmp_path: Path) -> None:
 
 
 def test_the_file_of_one_that_lives_is_refused_and_stays(tmp_path: Path) -> None:
-    """Neither taken over nor removed; when it ends, the path is free."""
     path = tmp_path / "r.json"
     first, second = ReadyFile(path, "first"), ReadyFile(path, "second")
     second.prepare()
@@ -164,7 +157,6 @@ def test_the_file_of_one_that_lives_is_refused_and_stays(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("how", ["replaced", "rewritten", "a link"])
 def test_what_is_no_longer_ours_is_not_removed(tmp_path: Path, how: str) -> None:
-    """Whoever has put something else there keeps it."""
     path = tmp_path / "r.json"
     file = ReadyFile(path, "n0nce")
     file.publish(CONTENT)
@@ -177,8 +169,8 @@ def test_what_is_no_longer_ours_is_not_removed(tmp_path: Path, how: str) -> None
     assert os.path.lexists(path)
 
 
-def test_no_room_leaves_nothing_behind(tmp_path: Path) -> None:
-    """One line that says so; here the limit is that of a process, a full disk fails alike."""
+def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
+    """Simulated by the process's limit of file size."""
     program = (
         "import resource, sys, pathlib\nfrom simulator.ready_file import *\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\nfile = ReadyFile(pathlib.Path(sys.argv[1]), 'n')\n"
@@ -191,7 +183,6 @@ def test_no_room_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_command_line_names_the_stale_file(tmp_path: Path) -> None:
-    """In both spellings; whatever else it may have is left alone."""
     path = tmp_path / "r.json"
     for arguments in (["serve", "--ready-file", str(path)], [f"--ready-file={path}"]):
         remove_stale_in([*arguments, "--ready-file"])
@@ -250,7 +241,6 @@ def test_a_restart_after_a_kill(tmp_path: Path) -> None:
 
 
 def test_an_old_file_is_not_taken_for_the_new_one(tmp_path: Path) -> None:
-    """By who waits for it."""
     path = tmp_path / "ready.json"
     path.write_text(json.dumps({"url": "http://127.0.0.1:9", "pid": 1}))
     path.write_text(json.dumps({"url": "http://127.0.0.1:9"}))
@@ -263,8 +253,6 @@ def test_an_old_file_is_not_taken_for_the_new_one(tmp_path: Path) -> None:
 
 
 def test_no_room_for_the_file_ends_the_process(tmp_path: Path) -> None:
-    """With a code and one line: who waits for the file would wait for ever."""
-
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
 
@@ -291,7 +279,7 @@ def test_an_output_that_cannot_be_written_ends_the_process(tmp_path: Path, outpu
 
 
 def test_a_pipe_that_closes_later_ends_it_quietly(tmp_path: Path) -> None:
-    """As `… | head` does, when the story goes on."""
+    """As with `… | head`."""
     (tmp_path / "story.toml").write_text('[[timeline]]\nat_s = 0.5\nsays = "more"\n')
     process = serve(tmp_path, "--scenario", "story.toml", "--ready-file", "r.json")
     assert process.stdout is not None
@@ -316,7 +304,6 @@ def test_a_signal_while_it_starts(tmp_path: Path, number: int) -> None:
 
 
 def test_the_file_goes_first(tmp_path: Path) -> None:
-    """When the end begins, nobody should begin to use it: another simulator may take the path at once."""
     with Served(tmp_path, "--service", "echo=1", "--processor", "sleep:3600", "--keepalive", "0") as served:
         served.process.send_signal(signal.SIGTERM)
         assert served.process.wait(PATIENCE_S) == 0

@@ -25,7 +25,6 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_everything_a_file_may_say(tmp_path: Path) -> None:
-    """Each part becomes its value."""
     scenario = read(
         written(
             tmp_path,
@@ -80,7 +79,6 @@ def test_everything_a_file_may_say(tmp_path: Path) -> None:
 
 
 def test_only_a_seed_is_a_scenario(tmp_path: Path) -> None:
-    """All else has its default."""
     assert read(written(tmp_path, "seed = 7")) == Scenario(seed=7)
 
 
@@ -152,8 +150,7 @@ def test_only_a_seed_is_a_scenario(tmp_path: Path) -> None:
         ("client = 5", "$.client: expected a table"),
     ],
 )
-def test_what_is_wrong_is_said_by_its_path(tmp_path: Path, text: str, says: str) -> None:
-    """The file, the path, what was expected, what came."""
+def test_errors_have_the_path_of_the_wrong_value(tmp_path: Path, text: str, says: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(ScenarioError) as caught:
         client_config(read(path))
@@ -161,7 +158,6 @@ def test_what_is_wrong_is_said_by_its_path(tmp_path: Path, text: str, says: str)
 
 
 def test_a_name_that_is_nobodys_says_whose_there_are(tmp_path: Path) -> None:
-    """Neither a file nor a story."""
     with pytest.raises(
         ScenarioError, match=r"no such file, and no built-in scenario of that name \(cold_start, everything"
     ):
@@ -169,7 +165,6 @@ def test_a_name_that_is_nobodys_says_whose_there_are(tmp_path: Path) -> None:
 
 
 def test_added_instances_exist_from_then_on(tmp_path: Path) -> None:
-    """By the numbers they will have; replaced ones exist no longer."""
     steps = [
         'at_s = 1\ndo = "add"\ncount = 2',
         'at_s = 2\ndo = "crash"\ninstance = "s-3"',
@@ -181,7 +176,6 @@ def test_added_instances_exist_from_then_on(tmp_path: Path) -> None:
 
 
 def test_a_name_means_the_gallery_unless_there_is_such_a_file(tmp_path: Path, monkeypatch: Any) -> None:
-    """A user's own file goes first."""
     monkeypatch.chdir(tmp_path)
     assert find(Path("overload")) in gallery()
     (tmp_path / "overload").write_text("seed = 1")
@@ -262,8 +256,7 @@ class TestTimeline:
         assert told == [0, 2, 0, 2]
         region.close()
 
-    def test_a_step_about_somebody_who_has_gone_is_not_the_end(self) -> None:
-        """Others may have changed the fleet meanwhile."""
+    def test_a_step_about_a_removed_instance_does_not_stop_the_timeline(self) -> None:
         region = Region(instances=2)
         timeline = Timeline(
             region.world,
@@ -323,8 +316,7 @@ def test_metrics(expectation: Expectation, value: float) -> None:
     assert expectation.judge(account()).value == value
 
 
-def test_every_metric_is_told_of_an_empty_account() -> None:
-    """Nothing happened; no division by nothing."""
+def test_every_metric_works_without_calls() -> None:
     assert {
         name: metric.value(TrafficAccount(), "x") for name, metric in METRICS.items() if name != "ready_s"
     } == dict.fromkeys([name for name in METRICS if name != "ready_s"], 0)
@@ -339,7 +331,6 @@ def test_bounds(low: float | None, high: float | None, is_met: bool) -> None:  #
     assert result.is_met is is_met
 
 
-def test_a_story_that_says_nothing_promises_that_nothing_is_lost() -> None:
-    """The contract's exit code."""
+def test_a_scenario_without_expectations_expects_no_lost_call() -> None:
     assert [result.is_met for result in judge([], account())] == [False]
     assert [result.is_met for result in judge([], TrafficAccount())] == [True]

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 
 def test_pipelined_requests_are_answered_in_order() -> None:
-    """Though the first takes longer; one at a time."""
     region = Region(processor="sleep")
     wire = region.connect().send(b"".join(request(body) for body in (b"0.3", b"0.1", b"0.2")))
     region.wait(0.35)
@@ -33,7 +32,6 @@ def test_pipelined_requests_are_answered_in_order() -> None:
 
 
 def test_a_flood_of_pipelined_requests_is_not_read_without_bound() -> None:
-    """While the instance hangs, the connection is read no further; afterwards all are answered."""
     region = Region()
     region.instance.hang()
     wire = region.connect()
@@ -49,7 +47,6 @@ def test_a_flood_of_pipelined_requests_is_not_read_without_bound() -> None:
 
 
 def test_connection_close_is_honoured() -> None:
-    """The answer says so, and nothing more is read."""
     region = Region()
     wire = region.connect().send(request(b"1", headers={"Connection": "close"}) + request(b"2"))
     region.wait(0.1)
@@ -58,7 +55,7 @@ def test_connection_close_is_honoured() -> None:
     region.close()
 
 
-def test_continue_is_said_before_the_body() -> None:
+def test_100_continue_is_sent_before_the_body() -> None:
     """RFC 9110 §10.1.1."""
     region = Region()
     head, _, body = request(b"later", headers={"Expect": "100-continue"}).partition(b"\r\n\r\n")
@@ -84,7 +81,6 @@ def test_continue_is_said_before_the_body() -> None:
     ],
 )
 def test_requests_that_are_wrong(data: bytes, status: int) -> None:
-    """Each has its status; what is not HTTP or too large ends the connection."""
     region = Region()
     wire = region.connect().send(data)
     region.wait(0.5)
@@ -95,7 +91,6 @@ def test_requests_that_are_wrong(data: bytes, status: int) -> None:
 
 @pytest.mark.parametrize("path", [b"/_eas/livez", b"/vipserver/serverlist", b"/no/such", b"/api/predict/none"])
 def test_a_head_has_no_body(path: bytes) -> None:
-    """Only its length, or the next answer on the connection would begin with it."""
     region = Region()
     port = int(region.world.url.rpartition(":")[2]) if b"predict" not in path else 0
     wire = region.connect(port).send(b"HEAD %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)

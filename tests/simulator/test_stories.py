@@ -45,7 +45,6 @@ is = 0
 
 
 def test_the_gallery_is_good_and_has_the_stories_it_promises() -> None:
-    """By name; each is told and described."""
     names = [path.stem for path in gallery()]
     promised = "rolling_upgrade zone_loss flapping_discovery overload grey_failure ip_reuse cold_start retry_storm"
     assert set(promised.split()) <= set(names)
@@ -57,7 +56,6 @@ def test_the_gallery_is_good_and_has_the_stories_it_promises() -> None:
 
 
 def test_a_demo_whose_expectations_are_met_is_0(tmp_path: Path) -> None:
-    """And its last line has the account and every result."""
     path = tmp_path / "story.toml"
     path.write_text(STORY)
     ended = run("demo", "--scenario", str(path), "--json")
@@ -71,7 +69,6 @@ def test_a_demo_whose_expectations_are_met_is_0(tmp_path: Path) -> None:
 
 
 def test_a_demo_whose_expectations_are_missed_is_1(tmp_path: Path) -> None:
-    """Though no call is lost; the result says what it should have been."""
     path = tmp_path / "story.toml"
     path.write_text(STORY.replace("length_s = 2", "length_s = 1") + '[[expect]]\nwhat = "calls"\nmin = 1000\n')
     ended = run("demo", "--scenario", str(path), "--json")
@@ -81,7 +78,6 @@ def test_a_demo_whose_expectations_are_missed_is_1(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [["check"], ["serve", "--scenario"], ["demo", "--scenario"]])
 def test_a_bad_one_is_65_everywhere(tmp_path: Path, command: list[str]) -> None:
-    """With the path of what is wrong."""
     path = tmp_path / "story.toml"
     path.write_text(STORY.replace('type = "garbage"', 'type = "rubbish"'))
     ended = run(*command, str(path))
@@ -90,8 +86,7 @@ def test_a_bad_one_is_65_everywhere(tmp_path: Path, command: list[str]) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_a_served_story_is_told_and_begins_again_with_a_reset(tmp_path: Path) -> None:
-    """Its faults are at work, its steps are done at their time."""
+def test_a_served_scenario_runs_and_starts_again_after_a_reset(tmp_path: Path) -> None:
     path = tmp_path / "story.toml"
     path.write_text(
         '[[services]]\nname = "echo"\ninstances = 1\ntoken = ""\n'
@@ -107,8 +102,8 @@ def test_a_served_story_is_told_and_begins_again_with_a_reset(tmp_path: Path) ->
     assert "heal first" in served.output
 
 
-def test_a_storys_token_is_its_users(tmp_path: Path) -> None:
-    """The banner shows it as $EAS_TOKEN; one of the command line is for services that have none."""
+def test_the_banner_hides_the_token_of_a_scenario(tmp_path: Path) -> None:
+    """It shows $EAS_TOKEN; the token of the command line is for services without one."""
     path = tmp_path / "story.toml"
     path.write_text(STORY.replace('"t"', '"s3cret"'))
     with Served(tmp_path, "--scenario", str(path)) as served:

@@ -96,7 +96,7 @@ def test_a_404_says_what_there_is_without_header_values() -> None:
         ({"request": {"headers": {"a": 1}}}, "$.request.headers: expected a table of strings"),
     ],
 )
-def test_what_is_wrong_is_said_by_its_path(table: Any, says: str) -> None:
+def test_errors_have_the_path_of_the_wrong_value(table: Any, says: str) -> None:
     with pytest.raises(StubError) as caught:
         read_stub(table, "s")
     assert str(caught.value) == says

@@ -11,7 +11,6 @@ from simulator.virtual.network.virtual_time import EPOCH_S, Scheduler
 
 
 def test_events_happen_in_order_and_see_their_own_time() -> None:
-    """By time, and at equal times in the order in which they were made."""
     scheduler, seen = Scheduler(), []
     for delay in (2, 1, 1, 3):
         scheduler.call_later(delay, lambda name: seen.append((name, scheduler.seconds() - EPOCH_S)), len(seen) or delay)
@@ -22,7 +21,6 @@ def test_events_happen_in_order_and_see_their_own_time() -> None:
 
 
 def test_delayed_calls_are_delayed_calls() -> None:
-    """Cancel, delay and reset, with Twisted's own errors."""
     scheduler, seen = Scheduler(), []
     event = scheduler.call_later(1, seen.append, "late")
     verifyObject(IDelayedCall, event)
@@ -44,7 +42,6 @@ def test_delayed_calls_are_delayed_calls() -> None:
 
 
 def test_what_an_event_raises_is_kept() -> None:
-    """And the world goes on."""
     scheduler, seen = Scheduler(), []
     scheduler.call_later(1, lambda: 1 / 0)
     scheduler.call_later(2, seen.append, 1)
@@ -54,7 +51,6 @@ def test_what_an_event_raises_is_kept() -> None:
 
 
 def test_streams_are_independent_and_seeded() -> None:
-    """A draw more in one stream changes nothing in another."""
     one, two = Scheduler(7), Scheduler(7)
     one.stream("a").random()
     assert one.stream("b").random() == two.stream("b").random()
@@ -62,7 +58,6 @@ def test_streams_are_independent_and_seeded() -> None:
 
 
 def test_the_log_is_hashed_whole_and_kept_in_part() -> None:
-    """The digest knows every line, the tail the last ones."""
     one, two = Scheduler(), Scheduler()
     for number in range(1000):
         one.log(f"line {number}")

@@ -22,7 +22,6 @@ class Job:
 
 
 def test_jobs_begin_in_order_as_workers_have_time() -> None:
-    """Two at a time, two wait, the fifth is refused."""
     workers, log = Workers(2, 2), []
     jobs = [Job(workers, log) for _ in range(5)]
     assert [workers.submit(job) for job in jobs] == [True, True, True, True, False]
@@ -32,7 +31,6 @@ def test_jobs_begin_in_order_as_workers_have_time() -> None:
 
 
 def test_a_job_that_is_withdrawn_never_begins() -> None:
-    """Once, and only from the queue."""
     workers, log = Workers(1, 2), []
     jobs = [Job(workers, log) for _ in range(3)]
     for job in jobs:
@@ -45,7 +43,6 @@ def test_a_job_that_is_withdrawn_never_begins() -> None:
 
 
 def test_a_long_queue_of_quick_jobs_needs_no_deep_stack() -> None:
-    """Ten thousand that end inside their own beginning."""
     workers, log = Workers(1, 10_000), []
     workers.submit(Job(workers, log))
     for _ in range(10_000):
@@ -66,7 +63,6 @@ def test_a_rate_limit_fills_up_again() -> None:
 
 
 def test_a_slow_rate_says_how_long_to_wait() -> None:
-    """One request in ten seconds, in whole seconds."""
     clock = Clock()
     limit = RateLimit(0.1, clock.seconds)
     assert [limit.admit() for _ in range(2)] == [0, 10]

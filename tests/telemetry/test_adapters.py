@@ -91,7 +91,6 @@ class TestPrometheus:
 
     @pytest.mark.parametrize("kind", kinds())
     def test_every_kind_of_client_is_watched_before_init(self, kind: str) -> None:
-        """And once, however often that is asked for."""
         scraped = Scraped()
         client = kinds()[kind]
         stop = scraped.metrics.watch(client)
@@ -105,8 +104,7 @@ class TestPrometheus:
     @pytest.mark.parametrize(
         "wrong", WRONG, ids=["None", "text", "class", "asyncio class", "blocking class", "object", "list"]
     )
-    def test_what_is_no_client_is_refused_at_once(self, wrong: Any) -> None:
-        """Nothing is registered, and the scrape goes on."""
+    def test_an_object_that_is_no_client_is_refused_at_once(self, wrong: Any) -> None:
         scraped = Scraped()
         scraped.metrics.watch(fixed(2))
         with pytest.raises(TypeError, match=r"a PredictClient of eas_tw, .* got "):
@@ -114,7 +112,6 @@ class TestPrometheus:
         assert scraped.value("eas_client_instances") == 2
 
     def test_clients_of_one_service_add_up(self) -> None:
-        """And a gauge goes with its clients, while counters never go back."""
         scraped = Scraped()
         one, other = fixed(4), fixed(1)
         for client in (one, other):
@@ -136,7 +133,6 @@ class TestPrometheus:
         assert scraped.value("eas_client_failovers_total") == 7
 
     def test_ejected_instances_add_up(self) -> None:
-        """Whichever client left them out."""
         scraped, harnesses = Scraped(), [Harness(3, attempts=1), Harness(3, attempts=1)]
         for harness in harnesses:
             scraped.metrics.watch(harness.client)
@@ -145,7 +141,6 @@ class TestPrometheus:
         assert scraped.value("eas_client_ejected_instances") == 1
 
     def test_stopping_keeps_what_others_of_the_service_need(self) -> None:
-        """The series end with the last one."""
         scraped = Scraped()
         one, other = fixed(4), fixed(1)
         stops = [scraped.metrics.watch(client) for client in (one, other)]
@@ -157,9 +152,7 @@ class TestPrometheus:
         assert scraped.value("eas_client_failovers_total") is None
         assert scraped.value("eas_client_call_duration_seconds_count", error_type="") is None
 
-    def test_a_client_that_raises_takes_nothing_from_the_others(self) -> None:
-        """What was read of it last stays counted; it is logged once."""
-
+    def test_a_client_that_raises_does_not_affect_the_others(self) -> None:
         class Moody(PredictClient):
             """Its list cannot be read any more."""
 
@@ -225,7 +218,6 @@ class TestPrometheus:
         assert not scraped.metrics._watching
 
     def test_a_client_that_closes_before_init_goes(self) -> None:
-        """Nothing happened, and nothing is kept."""
         scraped = Scraped()
         never = PredictClient("127.0.0.1:1", "svc", reactor=PuppetReactor())
         scraped.metrics.watch(never)
@@ -233,7 +225,6 @@ class TestPrometheus:
         assert not scraped.metrics._watching
 
     def test_the_series_of_an_instance_end_when_it_leaves(self) -> None:
-        """With addresses as labels; an attempt that ends later is dropped with the next change."""
         scraped, client = Scraped(instances=True), fixed(2)
         scraped.metrics.watch(client)
         gone = Instance("10.9.9.9", 80)
@@ -305,7 +296,6 @@ class TestOpenTelemetry:
 
     @pytest.mark.parametrize("kind", kinds())
     def test_every_kind_of_client_is_instrumented_before_init(self, kind: str) -> None:
-        """And once, however often that is asked for."""
         instrumented = Instrumented()
         client = kinds()[kind]
         traced = instrumented.telemetry.instrument(client)
@@ -319,8 +309,7 @@ class TestOpenTelemetry:
     @pytest.mark.parametrize(
         "wrong", WRONG, ids=["None", "text", "class", "asyncio class", "blocking class", "object", "list"]
     )
-    def test_what_is_no_client_is_refused_at_once(self, wrong: Any) -> None:
-        """Nothing is registered."""
+    def test_an_object_that_is_no_client_is_refused_at_once(self, wrong: Any) -> None:
         instrumented = Instrumented()
         with pytest.raises(TypeError, match=r"a PredictClient of eas_tw, .* got "):
             instrumented.telemetry.instrument(wrong)
@@ -328,7 +317,6 @@ class TestOpenTelemetry:
         assert instrumented.points("eas.client.instances") == {"svc": 2}
 
     def test_clients_of_one_service_add_up_and_go_when_they_close(self) -> None:
-        """Nothing of a closed client is kept."""
         instrumented = Instrumented()
         one, other = fixed(4), fixed(1)
         for client in (one, other):
@@ -343,9 +331,7 @@ class TestOpenTelemetry:
         assert ref() is None
         assert not instrumented.telemetry._traced
 
-    def test_a_client_that_raises_takes_nothing_from_the_others(self) -> None:
-        """It is logged."""
-
+    def test_a_client_that_raises_does_not_affect_the_others(self) -> None:
         class Broken(PredictClient):
             """Its list cannot be read."""
 
@@ -361,7 +347,6 @@ class TestOpenTelemetry:
         assert len(logged) == 1
 
     def test_a_service_is_a_service_still(self) -> None:
-        """Its own names are there beside the traced call."""
         service = kinds()["service"]
         traced = Instrumented().telemetry.instrument(service)
         assert isinstance(traced, TracedClient)
@@ -369,7 +354,6 @@ class TestOpenTelemetry:
         assert traced.service_name == "svc"
 
     def test_the_spans_of_another_telemetry_stay(self) -> None:
-        """Instrumented by two, a call goes through both."""
         harness, spans = Harness(1), []
         both = Instrumented().telemetry.instrument(Instrumented().telemetry.instrument(harness.client))
         call = Result(both.predict(b"x"))

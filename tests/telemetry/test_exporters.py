@@ -164,7 +164,6 @@ def test_every_counter_has_a_figure(exporter: str) -> None:
 
 @pytest.mark.parametrize("exporter", SHOWN)
 def test_a_figure_agrees_with_its_counter(exporter: str) -> None:
-    """After calls in which every counter has gone up."""
     harness = Harness(2)
     begin, shown = SHOWN[exporter]
     read = begin(harness.client)
@@ -185,7 +184,6 @@ def test_a_figure_agrees_with_its_counter(exporter: str) -> None:
     ],
 )
 def test_rejected_replies_are_counted_by_reason(exporter: str, name: str) -> None:
-    """Both listen to them."""
     harness = Harness(2)
     read = SHOWN[exporter][0](harness.client)
     everything(harness.client._record)
@@ -194,7 +192,6 @@ def test_rejected_replies_are_counted_by_reason(exporter: str, name: str) -> Non
 
 
 def test_ejected_instances_are_a_gauge_of_opentelemetry() -> None:
-    """As of Prometheus."""
     harness = Harness(3, attempts=1)
     read = opentelemetry(harness.client)
     harness.call()

@@ -66,7 +66,6 @@ def no_clock() -> float:
 
 
 def test_while_nobody_listens_it_counts_and_nothing_else() -> None:
-    """Not even the clock is asked."""
     record = Record(no_clock, no_clock)
     everything(record)
     assert record.counters == Counters(
@@ -87,7 +86,6 @@ def test_while_nobody_listens_it_counts_and_nothing_else() -> None:
 
 
 def test_listening_changes_no_count() -> None:
-    """And whoever hears of something finds it counted already."""
     alone, heard = Record(no_clock, no_clock), Record(lambda: 3.0, no_clock)
     answered_when_heard: list[int] = []
     heard.listen(
@@ -99,8 +97,7 @@ def test_listening_changes_no_count() -> None:
     assert answered_when_heard == [1, 1]
 
 
-def test_an_attempt_says_what_it_was() -> None:
-    """The first of its call, a retry of another, or a hedge."""
+def test_an_event_of_an_attempt_says_if_it_was_a_retry_or_a_hedge() -> None:
     record, found = Record(lambda: 3.0, no_clock), []
     record.listen(lambda event: found.append(event) if isinstance(event, AttemptEnded) else None)
     everything(record)
@@ -113,7 +110,6 @@ def test_an_attempt_says_what_it_was() -> None:
 
 
 def test_whoever_stops_listening_hears_no_more() -> None:
-    """And the others still do."""
     record = Record(lambda: 3.0, no_clock)
     one: list[Any] = []
     other: list[Any] = []
@@ -126,7 +122,6 @@ def test_whoever_stops_listening_hears_no_more() -> None:
 
 
 def test_every_listener_hears_events_in_the_order_in_which_they_happened() -> None:
-    """Also when one that hears the first makes the second, and another one a third."""
     record = Record(lambda: 3.0, no_clock)
     orders: list[list[Any]] = [[] for _ in range(4)]
     more = {1: C, 2: D}
@@ -174,8 +169,7 @@ def test_addresses_that_left_the_list_long_ago_are_one() -> None:
     assert counters.failures_at.total() == 10_001
 
 
-def test_the_books_know_of_former_instances() -> None:
-    """The simulation's own account adds them up alike, and still finds what was not counted."""
+def test_the_telemetry_checker_adds_up_former_instances() -> None:
     record, totals = Record(lambda: 3.0, no_clock), EventTotals()
     for number in range(2000):
         instance = Instance("10.1.0.1", number)
@@ -266,8 +260,8 @@ def test_every_kind_of_ending_adds_up() -> None:
     assert counters.calls == counters.answered + counters.failed.total() == 8
 
 
-def test_a_retry_that_is_never_made_is_none() -> None:
-    """The call is cancelled in the pause before its third attempt: two attempts, one retry."""
+def test_a_retry_that_is_not_sent_is_not_counted() -> None:
+    """The call is cancelled in the pause before its third attempt."""
     harness = Harness(3, backoff_base_s=1.0, backoff_max_s=1.0)
     totals = added_up(harness.client)
     call = harness.call()
@@ -281,8 +275,7 @@ def test_a_retry_that_is_never_made_is_none() -> None:
     harness.assert_clean()
 
 
-def test_a_bad_day_of_a_fleet_adds_up() -> None:
-    """Crashes, hangs, resets, rejections of discovery; cancelled calls, hedges: the same by both accounts."""
+def test_counters_and_events_agree_under_many_faults() -> None:
     region = Region(attempt_timeout_s=0.2, hedge_after_s=0.05, timeout_s=0.5)
     heard: list[Any] = []
     region.client.listen(heard.append)

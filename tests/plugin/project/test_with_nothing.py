@@ -16,7 +16,6 @@ def predict(service, body, number=0):
 
 
 def test_a_service_of_ones_own(eas_service):
-    """It echoes, it counts, it can be broken."""
     assert predict(eas_service, b"hello") == (200, b"hello")
     assert eas_service.count(0, status=200) == 1
     assert eas_service.requests()[0]["bytes_in"] == 5
@@ -30,13 +29,11 @@ def test_a_service_of_ones_own(eas_service):
 
 @pytest.mark.eas_service(instances=2, weights=[1, 3], processor="mnist", token="")
 def test_a_service_as_the_marker_says(eas_service):
-    """Instances, weights, processor, token."""
     assert [instance["weight"] for instance in eas_service.instances] == [1, 3]
     assert predict(eas_service, b"not a tensor")[0] == 400
 
 
 def test_faults_end_with_their_service(eas_service, eas_simulator_session):
-    """And strike only it."""
     eas_service.fault("http_status", 0, code=503, when={"times": 1})
     eas_service.discovery_fault("empty_list")
     assert [predict(eas_service, b"")[0] for _ in range(2)] == [503, 200]
@@ -56,7 +53,6 @@ def test_a_clean_simulator_again(eas_simulator):
 
 
 def test_nothing_is_left_for_those_who_do_not_reset(eas_simulator_session):
-    """The two before have broken all of discovery, and an instance."""
     assert eas_simulator_session.faults() == []
     assert {instance["state"] for instance in eas_simulator_session.instances()} == {"running"}
 

@@ -8,7 +8,6 @@ from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, PredictClient
 
 @pytest_twisted.ensureDeferred
 async def test_no_call_is_lost_when_an_instance_crashes(eas_service):
-    """Failover, seen from both sides."""
     client = PredictClient(
         eas_service.endpoint,
         eas_service.name,
@@ -27,7 +26,6 @@ async def test_no_call_is_lost_when_an_instance_crashes(eas_service):
 
 @pytest_twisted.ensureDeferred
 async def test_a_simulator_in_this_process():
-    """For those who have a reactor anyway."""
     from simulator import ServiceSpec, Simulator
 
     async with Simulator(reactor, services=[ServiceSpec("echo", 1)]) as simulator:
