@@ -37,5 +37,5 @@ def until(look: Callable[[], Any]) -> Any:
     ends = time.monotonic() + PATIENCE_S
     while not (found := look()):
         assert time.monotonic() < ends, "it never came"
-        time.sleep(0.005)
+        time.sleep(0.005)  # gives the other process or thread its time
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Self
 
 
@@ -18,7 +19,7 @@ class EqualByContent:
         return hash((type(self), self.content))
 
 
-class EqualByBody:
+class EqualByBody(ABC):
     """Base of requests, which are equal if their classes are and they would send the same bytes now.
 
     They are mutable, so they have no hash. A shallow copy can be changed without changing the original.
@@ -27,9 +28,9 @@ class EqualByBody:
     __slots__ = ()
     __hash__ = None  # type: ignore[assignment]  # as Python's own mutable types
 
+    @abstractmethod
     def to_string(self) -> bytes:
         """Return the body."""
-        raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self.to_string() == other.to_string()

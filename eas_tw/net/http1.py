@@ -91,7 +91,6 @@ class ClientConnection(TwistedProtocol):
         used: Number of exchanges it has begun.
         heard_at: When an incomplete part of the response last arrived, in the reactor's seconds; `NEVER` before the
             first.
-        is_lost: Whether the socket is closed.
     """
 
     transport: Transport
@@ -123,7 +122,6 @@ class ClientConnection(TwistedProtocol):
         self.heard_at = NEVER
         self._is_new = False
         self._shortage = ""
-        self.is_lost = False
 
     # -- called by the pool
 
@@ -253,7 +251,6 @@ class ClientConnection(TwistedProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Report the loss of the socket (`IProtocol`)."""
-        self.is_lost = True
         exchange, self._exchange = self._exchange, None
         sink, self._sink = self._sink, None
         # The parser refers to this connection's methods: without the cycle both are freed at once, without the garbage

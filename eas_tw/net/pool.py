@@ -135,6 +135,7 @@ class Pool:
         """
         idle = self._idle
         if idle and not fresh:
+            # The connection that became idle last is the least likely to have been closed meanwhile.
             call.dispatch(idle.pop(), self.host)
             return
         if self.waiting and (crowd := self._crowd(call)):
@@ -146,7 +147,6 @@ class Pool:
             opening=len(self._dials),
             waiting=len(self.waiting),
             limit=self._config.max_connections_per_instance,
-            fresh=fresh,
         )
         self.waiting[call] = None
         if action is PoolAction.REPLACE:

@@ -202,11 +202,10 @@ class Health:
         record = self.records.get(key)
         return record is not None and record.state is HealthState.PROBING and record.since == began
 
-    def set_fleet(self, keys: Iterable[Key]) -> tuple[Key, ...]:
+    def set_fleet(self, keys: Iterable[Key]) -> None:
         """Replace the list, and delete the records of instances that left it.
 
-        Returns:
-            Instances that became half open, because the smaller fleet allows fewer doubtful ejections.
+        If the new list allows fewer uncertain ejections, the surplus of ejected instances becomes half open.
         """
         self._fleet = dict.fromkeys(keys)
         for key in [key for key in self.records if key not in self._fleet]:
@@ -218,7 +217,8 @@ class Health:
             if is_sole and record.state is HealthState.SUSPECT:
                 record.state = HealthState.COUNTED
         doubtful = [key for key in self.ejected if is_sole or not self.records[key].is_certain]
-        return self._bring_back(doubtful[:surplus]) if surplus > 0 else ()
+        if surplus > 0:
+            self._bring_back(doubtful[:surplus])
 
     def record(self, key: Key, outcome: Outcome, now: float, began: float = math.inf) -> HealthChange | None:
         """Record how an attempt ended.

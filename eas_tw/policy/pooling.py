@@ -9,10 +9,8 @@ from enum import Enum, auto
 
 
 class PoolAction(Enum):
-    """What a pool does with a call that needs a connection."""
+    """What a pool does with a call that no idle connection can serve."""
 
-    REUSE = auto()
-    """Use the connection that became idle last, which is the least likely to have been closed meanwhile."""
     CONNECT = auto()
     """Queue the call, and open a connection."""
     REPLACE = auto()
@@ -21,19 +19,16 @@ class PoolAction(Enum):
     """Queue the call: enough connections are being opened, or the pool is full."""
 
 
-def plan(*, idle: int, open_or_opening: int, opening: int, waiting: int, limit: int, fresh: bool) -> PoolAction:
-    """Decide what to do with one more call.
+def plan(*, idle: int, open_or_opening: int, opening: int, waiting: int, limit: int) -> PoolAction:
+    """Decide what to do with one more call that no idle connection can serve.
 
     Args:
-        idle: Number of connections without a request.
+        idle: Number of connections without a request, which have failed the call before and cannot serve it now.
         open_or_opening: Number of all connections, including those being opened.
         opening: Number of connections being opened.
         waiting: Number of calls in the queue, without this one.
         limit: The most connections the pool may have, ≥ 1.
-        fresh: Whether the call needs a new connection, because a kept one has just failed it.
     """
-    if idle and not fresh:
-        return PoolAction.REUSE
     if opening > waiting:
         return PoolAction.WAIT
     if open_or_opening < limit:

@@ -26,7 +26,6 @@ down altogether gets a bounded number of requests.
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -104,18 +103,10 @@ _MIN_LOCAL_PAUSE_S = 0.01
 _MAX_DOUBLINGS = 16
 
 
-class Where(Enum):
-    """The instance of a retry."""
-
-    ANOTHER = auto()
-    SAME = auto()
-
-
 @frozen
 class Retry:
-    """A decision to try again: on which instance, and after how many seconds."""
+    """A decision to try again after some seconds; the fleet chooses the instance."""
 
-    where: Where
     after_s: float = 0.0
 
 
@@ -228,16 +219,15 @@ class RetryPolicy:
         stop_reason = self._stop_reason(history, options)
         if stop_reason:
             return GiveUp(stop_reason)
-        where = self._where(options)
-        if where is None:
+        if not (options.another or options.sole):
             return GiveUp("left no instance that has not failed in this call")
-        after_s = self._after_s(where, history, rng)
+        after_s = self._after_s(history, rng, is_same=not options.another)
         if after_s >= options.remaining_s:
             return GiveUp("left no time before the deadline")
         is_free = last.attempt_status in NEVER_SENT or (last.status in self.not_served and len(history) < self.attempts)
         if not is_free and not budget.spend(now):
             return GiveUp("found the retry budget used up")
-        return Retry(where, after_s)
+        return Retry(after_s)
 
     def _stop_reason(self, history: Sequence[AttemptResult], options: Options) -> str:
         """Return why the call must not be retried on any instance; an empty string when it may be."""
@@ -277,20 +267,15 @@ class RetryPolicy:
             outcome.status if outcome.attempt_status is AttemptStatus.STATUS else outcome.attempt_status
         ) in self.retry_on
 
-    @staticmethod
-    def _where(options: Options) -> Where | None:
-        if options.another:
-            return Where.ANOTHER
-        return Where.SAME if options.sole else None
-
-    def _after_s(self, where: Where, history: Sequence[AttemptResult], rng: Random) -> float:
+    def _after_s(self, history: Sequence[AttemptResult], rng: Random, *, is_same: bool) -> float:
+        """Return the pause before a retry in seconds; `is_same` if only the instance that has failed is left."""
         last = history[-1].outcome
         # A rate limit is that of the service, so it holds for every instance; a 503 describes one instance.
-        holds = where is Where.SAME or last.status == RATE_LIMITED
+        holds = is_same or last.status == RATE_LIMITED
         asked = (last.retry_after_s or 0.0) if holds else 0.0
-        first_failover = where is Where.ANOTHER and len(history) == 1 and last.status != RATE_LIMITED
+        first_failover = not is_same and len(history) == 1 and last.status != RATE_LIMITED
         is_local = last.attempt_status is AttemptStatus.LOCAL_RESOURCE
-        is_free = where is Where.ANOTHER and last.attempt_status in _FREE
+        is_free = not is_same and last.attempt_status in _FREE
         if is_free or last.attempt_status in _AT_ONCE or (first_failover and not is_local):
             return 0.0
         ceiling = min(self.backoff_max_s, self.backoff_base_s * 2 ** min(len(history) - 1, _MAX_DOUBLINGS))

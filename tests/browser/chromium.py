@@ -199,7 +199,7 @@ class Page:
             if value := answer.get("result", {}).get("result", {}).get("value"):
                 return value
             assert time.monotonic() < ends, f"never true: {expression}"
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_LOOK_EVERY_S)  # the page reports no event for an arbitrary expression
 
     def text(self, selector: str) -> str:
         """The visible text of an element."""

@@ -282,7 +282,7 @@ def test_daemon_threads_end_quietly_with_the_program(served: Served) -> None:
     for _ in range(30):
         threading.Thread(target=work, daemon=True).start()
     while client.counters.answered < 100:
-        time.sleep(0.01)
+        time.sleep(0.01)  # the blocking client has no event to wait for, and the calls are in other threads
 """,
     )
     assert printed(ended) == []

@@ -10,17 +10,12 @@ from eas_tw.policy.pooling import PoolAction, QueueDelay, plan
 
 
 def test_every_small_pool() -> None:
-    for limit, busy, idle, opening, waiting, fresh in product(
-        (1, 2, 4), range(5), range(5), range(5), range(4), (False, True)
-    ):
+    for limit, busy, idle, opening, waiting in product((1, 2, 4), range(5), range(5), range(5), range(4)):
         total = busy + idle + opening
         if total > limit:
             continue
-        todo = plan(idle=idle, open_or_opening=total, opening=opening, waiting=waiting, limit=limit, fresh=fresh)
-        if todo is PoolAction.REUSE:
-            assert idle
-            assert not fresh
-        elif todo is PoolAction.CONNECT:
+        todo = plan(idle=idle, open_or_opening=total, opening=opening, waiting=waiting, limit=limit)
+        if todo is PoolAction.CONNECT:
             assert total < limit
         elif todo is PoolAction.REPLACE:
             assert idle

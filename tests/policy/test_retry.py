@@ -8,7 +8,7 @@ import pytest
 
 from eas_tw.policy.instances import Instance
 from eas_tw.policy.outcomes import NEVER_SENT, AttemptResult, AttemptStatus, Outcome
-from eas_tw.policy.retry import GiveUp, Options, Retry, RetryBudget, RetryPolicy, Where
+from eas_tw.policy.retry import GiveUp, Options, Retry, RetryBudget, RetryPolicy
 
 A, B, C = (Instance("10.0.0.1", port) for port in (1, 2, 3))
 FREE = Options(another=True, sole=False, remaining_s=5.0)
@@ -89,7 +89,7 @@ def test_what_this_machine_lacks_is_tried_again_after_a_pause(n: int) -> None:
 
 
 def test_without_pauses_what_this_machine_lacks_still_has_one() -> None:
-    assert decide(LOCAL, backoff_base_s=0.0) == Retry(Where.ANOTHER, 0.01)
+    assert decide(LOCAL, backoff_base_s=0.0) == Retry(0.01)
 
 
 def test_what_this_machine_lacks_uses_up_no_attempts() -> None:
@@ -110,25 +110,20 @@ def test_the_rest_is_retried_if_configured() -> None:
     assert isinstance(decide(status(503), retry_on=frozenset()), GiveUp)
 
 
-WHERE = [
-    # another, sole -> where
-    (True, False, Where.ANOTHER),
-    (True, True, Where.ANOTHER),
-    (False, True, Where.SAME),
-    (False, False, None),
-]
-
-
-@pytest.mark.parametrize(("another", "sole", "where"), WHERE)
-def test_the_table_of_places(another: bool, sole: bool, where: Where | None) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(
+    ("another", "sole", "is_at_once"),
+    [(True, False, True), (True, True, True), (False, True, False), (False, False, None)],
+)
+def test_a_retry_needs_another_instance_or_a_sole_one(another: bool, sole: bool, is_at_once: bool | None) -> None:  # noqa: FBT001
+    """It is at once on another instance, and after a pause on the sole one."""
     decision = decide(Outcome(AttemptStatus.CONNECT_REFUSED), options=Options(another, sole, 5.0))
-    assert (decision.where if isinstance(decision, Retry) else None) is where
+    assert (decision.after_s == 0.0 if isinstance(decision, Retry) else None) is is_at_once
 
 
 def test_the_first_failover_is_at_once_and_later_ones_are_not() -> None:
     """Full jitter between 0 and a ceiling that doubles, from the second failover on."""
     lost = Outcome(AttemptStatus.LOST)
-    assert decide(lost) == Retry(Where.ANOTHER, 0.0)
+    assert decide(lost) == Retry(0.0)
     pauses = []
     for seed in range(300):
         decision = RetryPolicy().decide(
@@ -152,19 +147,19 @@ def test_the_same_instance_is_tried_again_only_after_a_pause() -> None:
 def test_a_stale_connection_is_retried_at_once() -> None:
     """It is no failure of the instance, so there is nothing to wait for."""
     stale = Outcome(AttemptStatus.STALE)
-    assert decide(Outcome(AttemptStatus.LOST), stale) == Retry(Where.ANOTHER, 0.0)
+    assert decide(Outcome(AttemptStatus.LOST), stale) == Retry(0.0)
 
 
 def test_a_full_line_is_left_at_once() -> None:
     full = Outcome(AttemptStatus.OVERLOADED)
-    assert decide(Outcome(AttemptStatus.LOST), full) == Retry(Where.ANOTHER, 0.0)
+    assert decide(Outcome(AttemptStatus.LOST), full) == Retry(0.0)
 
 
 def test_a_stale_connection_costs_no_attempt() -> None:
     """Closed under a fresh request: with one attempt only the call still goes out once."""
     stale, unsent = Outcome(AttemptStatus.STALE), Outcome(AttemptStatus.UNSENT)
-    assert decide(stale, attempts=1) == Retry(Where.ANOTHER, 0.0)
-    assert decide(unsent, attempts=1) == Retry(Where.ANOTHER, 0.0)
+    assert decide(stale, attempts=1) == Retry(0.0)
+    assert decide(unsent, attempts=1) == Retry(0.0)
     assert isinstance(decide(stale, Outcome(AttemptStatus.LOST), attempts=1), GiveUp)
 
 
@@ -183,7 +178,7 @@ NEVER_REACHED = sorted(NEVER_SENT - {AttemptStatus.UNSENT, AttemptStatus.LOCAL_R
 def test_what_never_reached_an_instance_costs_no_attempt(attempt_status: AttemptStatus, count: int) -> None:
     history = tuple(AttemptResult(Instance("10.0.0.1", n), Outcome(attempt_status), 0.0) for n in range(count))
     broke, policy = RetryBudget(0.0, 0.0), RetryPolicy(attempts=1)
-    assert policy.decide(history, FREE, budget=broke, now=0.0, rng=Random(1)) == Retry(Where.ANOTHER)
+    assert policy.decide(history, FREE, budget=broke, now=0.0, rng=Random(1)) == Retry()
     nowhere = Options(another=False, sole=False, remaining_s=5.0)
     assert isinstance(policy.decide(history, nowhere, budget=broke, now=0.0, rng=Random(1)), GiveUp)
 
@@ -226,7 +221,7 @@ def test_retry_after_is_honoured_inside_the_deadline_only() -> None:
 
 def test_one_instances_retry_after_does_not_keep_the_call_from_another() -> None:
     """A 503 speaks for the instance that sent it; a 429 is the limit of the service."""
-    assert decide(status(503, 60.0)) == Retry(Where.ANOTHER, 0.0)
+    assert decide(status(503, 60.0)) == Retry(0.0)
 
 
 @pytest.mark.parametrize("outcome", RETRIED, ids=str)

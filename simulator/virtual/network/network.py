@@ -78,12 +78,6 @@ class Network:
             self._apply_to(found.ways, segment_bytes=self._segment_bytes, is_hole=address[0] in self._holes)
         return found
 
-    def set_latency(self, latency_s: float, jitter_s: float = 0.0) -> None:
-        """Set the delay of both directions, everywhere, from now on."""
-        self._latency_ns, self._jitter_ns = round(latency_s * NS), round(jitter_s * NS)
-        for link in self._links.values():
-            self._apply_to(link.ways, latency_ns=self._latency_ns, jitter_ns=self._jitter_ns)
-
     def set_segments(self, size_bytes: int) -> None:
         """Set the greatest number of bytes that arrive at once, everywhere, from now on; 0 for no limit."""
         self._segment_bytes = size_bytes

@@ -101,4 +101,4 @@ def budget_never_refilled(patch: Patch) -> None:
 
 @bug("failure-explained retry-pause", seeds=20)
 def pause_longer_than_the_call(patch: Patch) -> None:
-    patch(RetryPolicy, "_after_s", lambda self, where, history, rng: 1.0 if len(history) > 1 else 0.0)
+    patch(RetryPolicy, "_after_s", lambda self, history, rng, is_same: 1.0 if len(history) > 1 else 0.0)

@@ -56,8 +56,8 @@ def retry_after_capped(patch: Patch) -> None:
     """`Retry-After` is bounded by `backoff_max_s`, so that a 429 is retried too early."""
     after_s = RetryPolicy._after_s
 
-    def capped(self: RetryPolicy, where: Any, history: Any, rng: Any) -> float:
-        return min(after_s(self, where, history, rng), self.backoff_max_s)
+    def capped(self: RetryPolicy, history: Any, rng: Any, *, is_same: bool) -> float:
+        return min(after_s(self, history, rng, is_same=is_same), self.backoff_max_s)
 
     patch(RetryPolicy, "_after_s", capped)
 
@@ -66,8 +66,8 @@ def retry_after_capped(patch: Patch) -> None:
 def first_failover_after_a_pause(patch: Patch) -> None:
     after_s = RetryPolicy._after_s
 
-    def slowly(self: RetryPolicy, where: Any, history: Any, rng: Any) -> float:
-        return after_s(self, where, history, rng) or 0.02
+    def slowly(self: RetryPolicy, history: Any, rng: Any, *, is_same: bool) -> float:
+        return after_s(self, history, rng, is_same=is_same) or 0.02
 
     patch(RetryPolicy, "_after_s", slowly)
 
@@ -77,8 +77,8 @@ def pauses_without_bound(patch: Patch) -> None:
     """Pauses exceed `backoff_max_s`."""
     after_s = RetryPolicy._after_s
 
-    def unbounded(self: RetryPolicy, where: Any, history: Any, rng: Any) -> float:
-        return 4 * after_s(self, where, history, rng)
+    def unbounded(self: RetryPolicy, history: Any, rng: Any, *, is_same: bool) -> float:
+        return 4 * after_s(self, history, rng, is_same=is_same)
 
     patch(RetryPolicy, "_after_s", unbounded)
 
