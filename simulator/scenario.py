@@ -9,50 +9,13 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from simulator.scenario_model import Scenario, ScenarioError
+from simulator.scenario_reader import parse
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from simulator.expectations import Expectation
-    from simulator.service_spec import ServiceSpec
-    from simulator.timeline import TimelineStep
+__all__ = ["Scenario", "ScenarioError", "find", "gallery", "read"]
 
 GALLERY = Path(__file__).parent / "scenarios"
-DEFAULT_LENGTH_S = 30.0
-
-
-class ScenarioError(ValueError):
-    """An invalid scenario; the text gives the path of the wrong value."""
-
-
-@frozen
-class Scenario:
-    """The content of a scenario file; absent parts are `None` or empty.
-
-    Attributes:
-        title: Title.
-        story: Description of what happens and why it matters, for people.
-        seed: Seed of all random draws.
-        length_s: Length of a demo of the scenario, in seconds.
-        services: Services to simulate.
-        advertise: Host that discovery gives to clients; empty for none.
-        client: Settings of the demo's client: `calls_per_s`, `service`, and any of `ClientConfig`.
-        timeline: Steps; faults that are active from the beginning are steps at 0.
-        expectations: Expectations of the traffic; without any, that no call is lost.
-    """
-
-    title: str = ""
-    story: str = ""
-    seed: int | None = None
-    length_s: float = DEFAULT_LENGTH_S
-    services: tuple[ServiceSpec, ...] = ()
-    advertise: str = ""
-    client: Mapping[str, Any] = field(factory=dict)
-    timeline: tuple[TimelineStep, ...] = ()
-    expectations: tuple[Expectation, ...] = ()
 
 
 def find(path: Path) -> Path:
@@ -72,10 +35,6 @@ def read(path: Path) -> Scenario:
     Raises:
         ScenarioError: There is no such file, or it is not a valid scenario.
     """
-    # Imported here: the reader imports the timeline and the fleet, which a module that only needs the values should
-    # not.
-    from simulator.scenario_reader import parse  # noqa: PLC0415
-
     try:
         given = tomllib.loads(find(path).read_text("utf-8"))
     except FileNotFoundError as error:

@@ -11,7 +11,7 @@ from simulator.faults import Fault, FaultError
 from simulator.processors import ProcessorError
 from simulator.processors import find as find_processor
 from simulator.roster import Roster
-from simulator.scenario import DEFAULT_LENGTH_S, Scenario, ScenarioError
+from simulator.scenario_model import DEFAULT_LENGTH_S, Scenario, ScenarioError
 from simulator.scenario_values import fail, known, number, table, tables, text, wrong
 from simulator.service_spec import DEFAULT_SERVICES, MAX_INSTANCES, ServiceSpec, SpecError, check_weight
 from simulator.timeline import VERBS, TimelineStep

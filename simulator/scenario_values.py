@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any, Never
 
-from simulator.scenario import ScenarioError
+from simulator.scenario_model import ScenarioError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -51,6 +51,11 @@ def of_objects(values: list[Any]) -> NDArray[Any]:
     return array
 
 
+def of_buffer(values: memoryview, dtype: DType) -> NDArray[Any]:
+    """Return a view of a buffer whose elements have the dtype's storage."""
+    return np.frombuffer(values, dtype.storage)
+
+
 def has_nan(values: memoryview) -> bool:
     """Return whether a typed buffer of floats contains NaN: a sum of squares is NaN only if an element is."""
     if not values.nbytes:
@@ -62,8 +67,6 @@ def has_nan(values: memoryview) -> bool:
 
 def raw(values: NDArray[Any], dtype: DType, where: str) -> bytes | memoryview:
     """Return the elements as little-endian memory in row-major order; see `packing.raw`."""
-    if values.dtype.kind == "O":
-        values = _from_objects(values, dtype, where)
     if dtype.code not in FLOATS:
         _check_range(values, dtype, where)
     return _memory(values, dtype, where)
@@ -76,8 +79,6 @@ def pack_buffer(values: memoryview) -> bytes:
 
 def pack(values: NDArray[Any], dtype: DType, where: str) -> bytes | memoryview:
     """Encode an array's numbers in row-major order; see `packing.pack`."""
-    if values.dtype.kind == "O":
-        values = _from_objects(values, dtype, where)
     if dtype.code in FLOATS:
         return _memory(values, dtype, where)
     _check_range(values, dtype, where)
@@ -123,13 +124,6 @@ def narrow(values: NDArray[Any], dtype: DType, where: str) -> NDArray[Any]:
         return values
     _check_range(values, dtype, where)
     return values.astype(dtype.code)
-
-
-def _from_objects(values: NDArray[Any], dtype: DType, where: str) -> NDArray[Any]:
-    """Convert an array of Python objects in the same way as a list of them."""
-    from eas_tw.body.packing import typed  # noqa: PLC0415 - packing finds this module at run time
-
-    return np.frombuffer(typed(values.reshape(-1).tolist(), dtype, where), dtype.storage)
 
 
 def _memory(values: NDArray[Any], dtype: DType, where: str) -> bytes | memoryview:

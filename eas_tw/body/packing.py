@@ -45,7 +45,7 @@ def pack(flat: Flat, dtype: DType, where: str) -> bytes | memoryview:
         BodyError: An element has the wrong type or is out of range; the message names the first one.
     """
     if not isinstance(flat.values, list | tuple | memoryview):
-        return numeric().pack(flat.values, dtype, where)  # type: ignore[no-any-return]  # a module loaded at run time
+        return numeric().pack(_numbers(flat.values, dtype, where), dtype, where)  # type: ignore[no-any-return]  # a module loaded at run time
     values = typed(flat.values, dtype, where)
     if dtype.code in FLOATS:
         return _wire_order(values)
@@ -59,7 +59,7 @@ def raw(flat: Flat, dtype: DType, where: str) -> bytes | memoryview:
         The memory. For elements that already have that layout it is a view of the caller's memory.
     """
     if not isinstance(flat.values, list | tuple | memoryview):
-        return numeric().raw(flat.values, dtype, where)  # type: ignore[no-any-return]
+        return numeric().raw(_numbers(flat.values, dtype, where), dtype, where)  # type: ignore[no-any-return]
     if dtype.code == HALF:
         return _halves(flat.as_list(), dtype, where)
     return _wire_order(typed(flat.values, dtype, where))
@@ -139,6 +139,13 @@ def typed(values: Any, dtype: DType, where: str) -> memoryview:
         return memoryview(array(dtype.storage, plain))
     except Exception as error:
         raise _first_wrong(values, dtype, where) from error
+
+
+def _numbers(values: Any, dtype: DType, where: str) -> Any:
+    """Convert a numpy array of Python objects in the same way as a list of them; return any other array unchanged."""
+    if values.dtype.kind != "O":
+        return values
+    return numeric().of_buffer(typed(values.reshape(-1).tolist(), dtype, where), dtype)
 
 
 def _has_nan(packed: memoryview) -> bool:

@@ -77,12 +77,15 @@ def _fleet(world: Simulator) -> Iterator[str]:
         (({**who, "state": state.value}, int(i.state is state)) for who, i in everyone for state in State),
     )
     yield from _family(
-        "instance_weight", "gauge", "What discovery says of an instance.", ((who, i.weight) for who, i in everyone)
+        "instance_weight",
+        "gauge",
+        "Weight of an instance in the list of discovery.",
+        ((who, i.weight) for who, i in everyone),
     )
     yield from _family(
         "instance_registered",
         "gauge",
-        "Whether discovery tells of an instance.",
+        "Whether discovery lists an instance.",
         ((who, int(i.registered)) for who, i in everyone),
     )
     yield from _family(

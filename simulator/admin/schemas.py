@@ -113,12 +113,12 @@ def _with_content(row: Schema) -> Schema:
 
 WEIGHT: Schema = {
     "type": "number",
-    "description": "What discovery says of it; 0 gets no requests",
+    "description": "Weight in the list of discovery; 0 gets no requests",
     "minimum": 0,
     "maximum": MAX_WEIGHT,
 }
-STATE = text("What it does; never changes what discovery says", enum=[state.value for state in State])
-REGISTERED = flag("Whether discovery tells of it")
+STATE = text("State; it does not change the list of discovery", enum=[state.value for state in State])
+REGISTERED = flag("Whether discovery lists it")
 GATEWAY = text(
     "What the gateway does when an instance refuses: fail (502), retry (try the others), avoid (leave it out)",
     enum=list(GATEWAY_MODES),

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the plan; return 1 on a violation."""
     from simulator.commands.simulate import play  # noqa: PLC0415
-    from simulator.scenario import ScenarioError  # noqa: PLC0415
+    from simulator.scenario_model import ScenarioError  # noqa: PLC0415
     from simulator.virtual.plan_reader import read  # noqa: PLC0415
 
     try:

@@ -18,7 +18,7 @@ from simulator.demo.screen import Screen
 
 if TYPE_CHECKING:
     from simulator.demo.player import DemoOutcome
-    from simulator.scenario import Scenario
+    from simulator.scenario_model import Scenario
 
 _LOST_SHOWN = 10
 

@@ -16,14 +16,14 @@ from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, ConfigError, EasError, Pr
 from simulator.demo.traffic import ANY, ECHO, MNIST, DemoTraffic
 from simulator.expectations import ExpectationResult, RequestRecord, TrafficAccount, judge
 from simulator.processors import BUILT_IN
-from simulator.scenario import ScenarioError
+from simulator.scenario_model import ScenarioError
 from simulator.service_spec import DEFAULT_SERVICES
 from simulator.simulator import Simulator
 from simulator.timeline import Timeline, TimelineStep
 
 if TYPE_CHECKING:
     from simulator.fleet import Service
-    from simulator.scenario import Scenario
+    from simulator.scenario_model import Scenario
 
 CALLS_PER_S = 50.0
 MAX_CALLS_PER_S = 100_000

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import fields
 
-from simulator.scenario import ScenarioError
+from simulator.scenario_model import ScenarioError
 from simulator.scenario_values import fail, known, number, table, tables, text, wrong
 from simulator.service_spec import GATEWAY_MODES
 from simulator.virtual.faults.catalog import KINDS

@@ -18,7 +18,7 @@ from twisted.web.client import Agent
 from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, ConfigError, PredictClient
 from simulator.fleet import ServiceSpec
 from simulator.instance import State
-from simulator.scenario import ScenarioError
+from simulator.scenario_model import ScenarioError
 from simulator.scenario_values import known
 from simulator.simulator import Simulator
 from simulator.virtual import probes

@@ -35,7 +35,7 @@ _ROW_FIELDS = (
 )
 _RATE = Parameter(
     "rate",
-    "Requests a second that are told at most, failed ones first; what is left out shows as a gap in `number`",
+    "Maximum number of requests sent per second, failed ones first; gaps in `number` show how many were skipped",
     {"type": "integer", "minimum": 0, "maximum": MAX_RATE},
     100,
 )
@@ -72,11 +72,11 @@ class TrafficOperations:
                 query=(LIMIT, _SERVICE, _INSTANCE),
             ),
             Operation(
-                "GET", "/v1/discovery", self._replies, "What discovery has told last, of each service",
+                "GET", "/v1/discovery", self._replies, "The last discovery reply of each service",
                 schemas.collection("replies", "Reply"),
             ),
             Operation(
-                "GET", "/v1/services/{service}/discovery", self._reply, "What discovery has told last of a service",
+                "GET", "/v1/services/{service}/discovery", self._reply, "The last discovery reply of a service",
                 schemas.ref("Reply"),
             ),
             Operation(
@@ -137,7 +137,7 @@ class TrafficOperations:
         service = find_service(self._world, asked.names["service"])
         reply = self._world.control_plane.replies.latest.get(service.name)
         if reply is None:
-            raise Problem(404, f"nobody has asked discovery for {service.name!r} yet")
+            raise Problem(404, f"there was no discovery request for {service.name!r} yet")
         return views.reply(self._world, reply)
 
     def _events(self, asked: Asked) -> Deferred[Answer]:
