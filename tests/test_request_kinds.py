@@ -38,6 +38,10 @@ def places() -> dict[str, str]:
     return {
         "exported by eas_tw/__init__.py": " ".join(eas_tw.__all__),
         "exported by eas_tw/blocking/__init__.py": " ".join(eas_tw.blocking.__all__),
+        "listed in tests/test_public_api.py": text("tests/test_public_api.py"),
+        "described by an autoclass in docs/requests": " ".join(
+            re.findall(r"autoclass:: eas_tw\.(\w+)", text("docs/requests"))
+        ),
         "in the table of docs/requests/index.md": " ".join(re.findall(r"\[(\w+)\]\(", text("docs/requests/index.md"))),
         "in an example of docs/examples/requests": text("docs/examples/requests"),
         "sent over sockets, by tests/integration or tests/simulator/kinds.py": text(

@@ -69,8 +69,8 @@ def test_every_command_and_operation_of_the_admin_page_is_one(world: World) -> N
     assert len(named) >= 8
     assert named <= paths
     assert set(re.findall(r"python -m simulator (\w+)", text)) <= set(COMMANDS)
-    events = set(re.findall(r"`(\w+)`", "".join(rows(text, "Listen").values()).replace("rate", "")))
-    assert {"state", "instance", "request", "tick", "discovery", "fault"} <= set(rows(text, "Listen")) | events
+    events = set(re.findall(r"`(\w+)`", "".join(rows(text, "Events").values()).replace("rate", "")))
+    assert {"state", "instance", "request", "tick", "discovery", "fault"} <= set(rows(text, "Events")) | events
 
 
 def test_every_verb_and_every_metric_is_described() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 
@@ -51,18 +53,26 @@ def plans() -> list[RunPlan]:
     return [draw(seed, profile) for profile in PROFILES for seed in range(200)]
 
 
+def check(not_drawn: set[Any], listed: dict[Any, str], where: str, table: str) -> None:
+    """Fail with the place to change if the table of what is not drawn is incomplete or out of date."""
+    forgotten = sorted(not_drawn - set(listed))
+    assert not forgotten, f"{forgotten}: draw it in {where}, or add it to {table} in this file with the reason"
+    stale = sorted(set(listed) - not_drawn)
+    assert not stale, f"{stale}: it is drawn (or gone), so remove it from {table} in this file"
+
+
 def test_every_setting_of_a_client_is_drawn_or_listed_with_a_reason(plans: list[RunPlan]) -> None:
     """Drawn in `simulator/virtual/options.py`, or listed above."""
     drawn = {name for plan in plans for settings in (plan.client, *plan.own) for name in settings}
     known = {setting.name for setting in attrs.fields(ClientConfig) if setting.init}
-    assert known - drawn == set(SETTINGS_NOT_DRAWN)
+    check(known - drawn, SETTINGS_NOT_DRAWN, "simulator/virtual/options.py", "SETTINGS_NOT_DRAWN")
 
 
 def test_every_fault_of_the_simulator_is_drawn_or_listed_with_a_reason() -> None:
     """Drawn as the `fault` of a kind in `simulator/virtual/faults/catalog.py`, or listed above."""
     drawn = {("discovery" if kind.scope is Scope.CONTROL else "instance", kind.fault) for kind in KINDS.values()}
     known = {("instance", name) for name in ON_INSTANCES} | {("discovery", name) for name in ON_DISCOVERY}
-    assert known - drawn == set(FAULTS_NOT_DRAWN)
+    check(known - drawn, FAULTS_NOT_DRAWN, "simulator/virtual/faults/catalog.py", "FAULTS_NOT_DRAWN")
 
 
 def test_every_kind_of_fault_is_in_some_plan(plans: list[RunPlan]) -> None:
@@ -72,4 +82,4 @@ def test_every_kind_of_fault_is_in_some_plan(plans: list[RunPlan]) -> None:
 
 def test_every_malformed_response_is_drawn_or_listed_with_a_reason(plans: list[RunPlan]) -> None:
     drawn = {step.with_.get("how") for plan in plans for step in plan.steps if "malformed" in step.kind}
-    assert set(MALFORMED) - drawn == set(MALFORMED_NOT_DRAWN)
+    check(set(MALFORMED) - drawn, MALFORMED_NOT_DRAWN, "simulator/virtual/faults/catalog.py", "MALFORMED_NOT_DRAWN")
