@@ -1,4 +1,4 @@
-"""Suites that need a package of their own run where that package is: `tox` has an environment for each."""
+"""Suites that need additional packages run only where these are installed; `tox` has an environment for each."""
 
 from __future__ import annotations
 

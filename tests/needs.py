@@ -1,4 +1,4 @@
-"""Programs of the machine that some tests need: without them these are skipped here, and fail where all must run."""
+"""Programs that some tests need. Without them the tests are skipped here, and fail in CI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a test waits for what must happen, and how it looks again until it does."""
+"""Time limits of tests, and waiting for a condition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CI leaves nothing out: what it runs, what `make test` leaves to it, and what is run by hand is written down."""
+"""CI runs every test environment; those that are run by hand are documented."""
 
 from __future__ import annotations
 

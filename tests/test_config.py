@@ -1,4 +1,4 @@
-"""Settings, setters and arguments of calls: what is wrong is a `ConfigError` that says what, wherever it is said."""
+"""Wrong settings, setters and arguments of calls raise a `ConfigError` that names them."""
 
 from __future__ import annotations
 

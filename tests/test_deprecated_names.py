@@ -1,4 +1,4 @@
-"""Old names work for one release, and say what the new one is."""
+"""Old names work for one release, with a warning that has the new one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names that packages export without importing them."""
+"""The names that packages export lazily."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A missing extra is named, by every module that needs one."""
+"""Every module that needs an extra names it if it is missing."""
 
 from __future__ import annotations
 

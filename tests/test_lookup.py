@@ -1,4 +1,4 @@
-"""Names looked up in threads, which the test runs by hand."""
+"""Look-ups of names in threads, which the test runs by hand."""
 
 from __future__ import annotations
 

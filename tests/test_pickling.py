@@ -1,4 +1,4 @@
-"""What passes between processes comes back equal, and what cannot says what to send instead."""
+"""Values survive pickling and copying; clients raise an error that says what to pass instead."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_errors_that_say_something_else_are_not_equal() -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_predict_exception_keeps_its_cause(way: str) -> None:
-    """`__cause__` is the typed error, in another process, too; Python's own way loses causes."""
+    """`__cause__` is the typed error, although Python does not pickle causes by itself."""
     cause = status_error()
     error = as_predict_exception(cause)
     error.__cause__ = cause
@@ -119,7 +119,7 @@ def test_a_predict_exception_keeps_its_cause(way: str) -> None:
 
 
 class Flagged(errors.StatusError):
-    """A user's own error, made in its own way."""
+    """A user's error with another constructor."""
 
     def __init__(self, flag: str) -> None:
         super().__init__(f"flagged {flag}", ATTEMPTS, status=499)
@@ -168,7 +168,7 @@ def test_values_come_back_equal(name: str, way: str) -> None:
 
 
 def test_events_of_one_call_stay_together() -> None:
-    """In one pickle they have one `call`, and that carries nothing of the client along."""
+    """In one pickle they share one `call`, which holds no reference to the client."""
     harness = Harness(1)
     harness.client.set_token(SECRET)
     heard: list[Any] = []
@@ -186,7 +186,7 @@ def test_events_of_one_call_stay_together() -> None:
 
 
 def tensors() -> dict[str, Any]:
-    """A request of each kind that has tensors, with borrowed memory, copied elements, and text where it has it."""
+    """Return a request of each kind that has tensors, with borrowed memory, copied elements, and text if supported."""
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     made: dict[str, Any] = {}
     for name, kind in KINDS.items():
@@ -238,7 +238,7 @@ def test_requests_come_back_equal(name: str, way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", [*tensors(), *recommendations()])
 def test_a_copy_of_a_request_is_changed_by_itself(name: str, way: str) -> None:
-    """A shallow copy, too: what is added to it is not in the original."""
+    """Adding to a shallow copy does not change the original."""
     request = requests()[name]
     before, twin = request.to_string(), WAYS[way](request)
     if name in KINDS:
@@ -301,7 +301,7 @@ def test_responses_come_back_equal(name: str, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_messages_come_back_equal(way: str) -> None:
-    """Those made here, and those found inside a response."""
+    """Messages of a request, and those inside a response."""
     tensor = eas_tw.OnnxDataHelper.from_array(np.arange(3), "x")
     found = responses()["easyrec"].results["i1"]
     for message in (tensor, found, responses()["torchrec"].message):
@@ -311,7 +311,7 @@ def test_messages_come_back_equal(way: str) -> None:
 
 
 def clients() -> dict[str, Any]:
-    """Clients with a token, and what has a client."""
+    """Return clients with a token, and objects that hold one."""
     given = ("http://127.0.0.1:1", "svc")
     late = eas_tw.aio.PredictClient(*given)
     late.set_token(SECRET)
@@ -346,7 +346,7 @@ def test_clients_refuse_in_one_line(name: str, way: str) -> None:
 
 
 def shown_of(value: Any, depth: int = 4) -> str:
-    """Repr, text, and all attributes of a value and of what it holds of ours."""
+    """Return the repr, text and attributes of a value, and of the objects of this package that it holds."""
     seen = [repr(value), str(value)]
     if depth and type(value).__module__.startswith(("eas_tw", "builtins")):
         parts = list(vars(value).values()) if hasattr(value, "__dict__") else []

@@ -1,4 +1,4 @@
-"""The public API: nothing comes or goes unnoticed."""
+"""The public API has exactly the names listed here."""
 
 from __future__ import annotations
 

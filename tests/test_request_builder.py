@@ -1,4 +1,4 @@
-"""What is sent: in its place, signed, and nothing that could break out of it."""
+"""Requests: path, headers, signature, and no injection."""
 
 from __future__ import annotations
 

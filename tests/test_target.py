@@ -1,4 +1,4 @@
-"""What a client is aimed at: where its requests go, who is asked for instances, what is missing."""
+"""The target of a client: request URLs, sources of instances, and missing settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bodies that are tensors, as one table: how each is fed, what protobuf reads of it, and how it is answered."""
+"""One table of the bodies with tensors: how each is encoded, and how protobuf reads and answers it."""
 
 from __future__ import annotations
 

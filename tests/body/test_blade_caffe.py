@@ -1,4 +1,4 @@
-"""Blade and Caffe bodies: what they have besides tensors."""
+"""Blade and Caffe bodies, except for their tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compression: there and back, within a limit, and never the compressed bytes for the plain ones."""
+"""Compression and decompression of every codec, within a limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be given as content: every layout, with numpy loaded and in a program that has none."""
+"""The types and layouts of content that tensors accept, with and without numpy."""
 
 from __future__ import annotations
 

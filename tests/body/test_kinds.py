@@ -1,4 +1,4 @@
-"""Every kind of body and every dtype, there and back, with protobuf at the other end."""
+"""Every kind of body and every dtype, encoded and decoded, with protobuf as the other side."""
 
 from __future__ import annotations
 

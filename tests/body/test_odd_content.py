@@ -1,4 +1,4 @@
-"""Content that is not what it seems: sent right, or refused with a `BodyError`; never something else."""
+"""Unusual content is encoded correctly or raises `BodyError`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ONNX bodies: tensor messages of any make, and arrays."""
+"""ONNX bodies: tensor messages of several libraries, and arrays."""
 
 from __future__ import annotations
 

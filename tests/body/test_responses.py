@@ -1,4 +1,4 @@
-"""Tensors of a response as arrays: shapes and ranges that are the service's mistakes, and strings."""
+"""Tensors of a response as arrays: wrong shapes and ranges, and strings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The message classes: private, one each, and under the names their stubs promise."""
+"""The message classes: a private pool, one class for each message, and the names of the stubs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Date line; the signatures themselves are compared in `test_vectors`."""
+"""The Date line; `test_vectors` compares the signatures."""
 
 from __future__ import annotations
 

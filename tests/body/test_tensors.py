@@ -1,4 +1,4 @@
-"""Tensors against protobuf itself: what is packed by hand is read by protobuf, and the other way round."""
+"""Tensors compared with protobuf, in both directions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text and plain bytes, and what counts as a request."""
+"""Text and plain bytes, and the objects that are accepted as requests."""
 
 from __future__ import annotations
 

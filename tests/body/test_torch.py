@@ -1,4 +1,4 @@
-"""PyTorch bodies: what they have besides tensors."""
+"""PyTorch bodies, except for their tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Varints in bulk, against protobuf: every size of varint beside every other."""
+"""Arrays of varints compared with protobuf, with every combination of neighbouring sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The official SDK's own bytes: bodies and signatures, compared one by one."""
+"""Bodies and signatures compared with those of the official SDK."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading, against protobuf as the oracle: what it accepts is read as it reads it, what it refuses is a BodyError."""
+"""Parsing of protobuf bodies, with protobuf as the oracle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program that calls a service until its standard input ends, and then gives an account of its calls.
+"""A program that calls a service until its standard input ends, and then prints the results.
 
 client.py URL SERVICE TOKEN CALLS_PER_SECOND
 

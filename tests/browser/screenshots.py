@@ -1,4 +1,4 @@
-"""The documentation's pictures of the page, made anew: `python -m tests.browser.screenshots docs/simulator`.
+"""Makes the pictures of the dashboard: `python -m tests.browser.screenshots docs/simulator`.
 
 A client calls a service of three while one instance crashes and discovery answers wrongly; what is seen then.
 """

@@ -1,4 +1,4 @@
-"""A reader at a console: types the commands of a page, in order, in one folder, against simulators of this machine."""
+"""Runs the commands of a page in order, in one folder, against simulators on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages as their reader has them: blocks of code, and the commands of a console."""
+"""Parses the pages: blocks of code, and the commands of a console."""
 
 from __future__ import annotations
 

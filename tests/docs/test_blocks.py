@@ -1,4 +1,4 @@
-"""No block of code is forgotten: each is a file that the tests run, or commands that the tests run."""
+"""Every block of code is a file that the tests run, or commands that the tests run."""
 
 from __future__ import annotations
 

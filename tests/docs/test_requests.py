@@ -1,4 +1,4 @@
-"""The pages of `docs/requests`: every example runs against a service of its kind, and prints what it should."""
+"""Every example of `docs/requests` runs against a service of its kind and prints the expected output."""
 
 from __future__ import annotations
 

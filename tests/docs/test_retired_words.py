@@ -1,4 +1,4 @@
-"""A word that was replaced does not come back: docs/design/glossary.md has the words in use."""
+"""Words that were replaced are not used again; docs/design/glossary.md lists the terms in use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pages show but do not run is as they show it: the wire, the architecture, every setting, code and metric."""
+"""Blocks that pages show but do not run are correct: protocol, architecture, settings, code and metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulation's pages say what its tables say: profiles, kinds of fault, checkers, planted bugs."""
+"""The simulation's pages agree with its tables: profiles, kinds of fault, checkers, planted bugs."""
 
 from __future__ import annotations
 

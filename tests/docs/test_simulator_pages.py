@@ -1,4 +1,4 @@
-"""The simulator's pages say what its tables say: types of faults, verbs, metrics, and the gallery."""
+"""The simulator's pages agree with its tables: types of faults, verbs, metrics, and the gallery."""
 
 from __future__ import annotations
 

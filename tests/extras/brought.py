@@ -1,4 +1,4 @@
-"""What each extra brings: a program that needs it, run against a simulator with a few services."""
+"""A program for each extra, which runs against a simulator with a few services."""
 
 from tests.docs.pages import EXAMPLES
 

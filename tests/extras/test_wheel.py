@@ -1,4 +1,4 @@
-"""The built wheel in empty environments: the quick start runs, each extra installs alone and brings what it should.
+"""The built wheel in empty environments: the quick start runs, and each extra can be installed alone.
 
 What is said without them is in `tests/test_extras.py`; here the packages are really not there.
 """

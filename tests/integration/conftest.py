@@ -1,4 +1,4 @@
-"""What every test over real sockets has: simulators that start once a module, and a reactor that is left as it was."""
+"""Fixtures of tests over real sockets: simulators that start once for each module, and a clean reactor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs as a user writes them, in processes of their own, with warnings as errors."""
+"""Runs programs like a user's in separate processes, with warnings as errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain asyncio programs, against a simulator in a process of its own."""
+"""Plain asyncio programs, against a simulator in another process."""
 
 from __future__ import annotations
 

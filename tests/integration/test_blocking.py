@@ -1,4 +1,4 @@
-"""Programs with threads and no event loop, against a simulator in a process of its own."""
+"""Programs with threads and without an event loop, against a simulator in another process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`eas-tw` as its users run it: processes, exit codes, and an instance that dies."""
+"""`eas-tw` in separate processes: output, exit codes, and an instance that dies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plain client over real sockets, against a simulator in a process of its own."""
+"""The Twisted client over real sockets, against a simulator in another process."""
 
 from __future__ import annotations
 

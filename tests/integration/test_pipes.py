@@ -1,4 +1,4 @@
-"""A reader that goes away, as `head` does, ends every command of both programs quietly; so does no room for output."""
+"""Every command ends quietly when its output is closed, as by `head`, or when the disk is full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that misbehave: the call ends as it must, the next one works, and nothing is left."""
+"""Misbehaving servers: a call ends with the right error, the next one works, and nothing leaks."""
 
 from __future__ import annotations
 

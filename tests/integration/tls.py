@@ -1,4 +1,4 @@
-"""TLS in front of a simulator's endpoint, by the standard library: a process of its own with a certificate of its own.
+"""A TLS proxy for a simulator's endpoint, in a separate process with its own certificate.
 
 Run as a program: `python tls.py CERTIFICATE_AND_KEY HOST PORT` prints the port it listens on.
 """

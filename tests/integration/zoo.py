@@ -1,4 +1,4 @@
-"""A zoo of servers: each species misbehaves in its own way, on a real socket, on the test's own reactor.
+"""Servers on real sockets, in the test's reactor, each with one kind of misbehaviour.
 
 A species is a generator function of a `Beast`: it yields what to write, or a wait in seconds, and ends by closing in
 order, unless it says otherwise. It begins when a connection is there (`on_accept`) or when a whole request is.

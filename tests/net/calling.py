@@ -1,4 +1,4 @@
-"""A client of puppet instances, and what became of its calls."""
+"""A client of simulated instances in memory, and the results of its calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reactor in memory whose connections the test accepts, refuses or leaves hanging, one layer below the pool."""
+"""A reactor in memory whose connections a test accepts, refuses or ignores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reactor that is moved by hand, for transports on real sockets."""
+"""A reactor for real sockets that a test moves step by step."""
 
 from __future__ import annotations
 

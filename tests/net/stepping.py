@@ -1,4 +1,4 @@
-"""A reactor whose clock can be set, as Twisted's reactors' can, beside a clock that cannot."""
+"""A reactor with a clock that can be set, as Twisted's have, and a monotonic clock beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sockets of the control plane and the gateway: counted, and gone when `close` fires."""
+"""The sockets of control plane and gateway are counted, and closed when `close` fires."""
 
 from __future__ import annotations
 

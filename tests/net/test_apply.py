@@ -1,4 +1,4 @@
-"""Whatever raises while a new list is taken over, calls go on, and the next poll takes it over.
+"""If applying a new list raises, calls continue, and the next poll applies the list.
 
 Through the whole client: discovery replies on puppet connections. A new boundary is one row of `BOUNDARIES`.
 """

@@ -1,4 +1,4 @@
-"""Whatever raises at a boundary of a call ends that call once, and the next call works.
+"""An exception at a boundary of a call ends that call once, and the next call works.
 
 A boundary is a method through which a call reaches code that may raise: of the caller, of Twisted, or our own with a
 bug. A new one is one row of `BOUNDARIES`.

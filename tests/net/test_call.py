@@ -1,4 +1,4 @@
-"""One call from pick to answer, on fixed lists of puppet instances: where it goes, when it gives up, what it leaves."""
+"""One call with fixed lists of instances in memory: choice, retries, errors, and cleanup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client from before `init` to after `close`, and its children, on puppet instances."""
+"""A client from before `init` to after `close`, and its children, with instances in memory."""
 
 from __future__ import annotations
 

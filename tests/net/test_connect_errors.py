@@ -1,4 +1,4 @@
-"""Which failed connects speak of the instance, and which of this machine."""
+"""Failed connects that count against the instance, and those caused by this machine."""
 
 from __future__ import annotations
 

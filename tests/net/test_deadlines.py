@@ -1,4 +1,4 @@
-"""Deadlines of many on few timers, and the stages before them."""
+"""Many deadlines on few timers, and the hedge points before them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections are begun in slices."""
+"""The dialer opens a bounded number of connections in each turn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from eas_tw.net.dialer import Dialer
 
 
 class Dial:
-    """Writes down that it was begun."""
+    """Records when its connection is opened."""
 
     def __init__(self, begun: list[Dial]) -> None:
         self._begun = begun
@@ -18,7 +18,7 @@ class Dial:
 
 
 def turn(clock: Clock) -> None:
-    """One turn of the reactor: what is called now, and nothing that this calls."""
+    """Run one turn of the reactor: the calls that are due now, without those that they schedule."""
     for call in clock.getDelayedCalls():
         clock.calls.remove(call)
         call.called = 1

@@ -1,4 +1,4 @@
-"""The poller's schedule and account, and the sources' ways of asking."""
+"""The poller's schedule and status, and the requests of its sources."""
 
 from __future__ import annotations
 

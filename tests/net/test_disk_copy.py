@@ -1,4 +1,4 @@
-"""The list on disk: what is written, what is believed."""
+"""The list on disk: writing, reading, and files that are ignored."""
 
 from __future__ import annotations
 

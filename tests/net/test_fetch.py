@@ -1,4 +1,4 @@
-"""The GET of the control plane: what is sent, what is taken, and how it ends when nothing useful comes."""
+"""The GET of the control plane: request, accepted replies, and failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests written at the end of the turn, on real sockets whose reactor is moved by hand."""
+"""Requests written at the end of the turn, on real sockets and a reactor that the test moves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gateway through an agent of the program's own, whatever that does; and what the gateway says is retried."""
+"""Calls through a gateway with the program's agent, well-behaved or not, and their retries."""
 
 from __future__ import annotations
 

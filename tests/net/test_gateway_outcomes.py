@@ -1,4 +1,4 @@
-"""How an agent's failure on the way to a gateway is named."""
+"""The outcomes of an agent's failures on the way to a gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hedged calls: a second attempt for a slow answer, and one end."""
+"""Hedged calls: a second attempt for a slow response, and one result."""
 
 from __future__ import annotations
 

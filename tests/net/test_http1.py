@@ -1,4 +1,4 @@
-"""One connection: what it accepts, what it refuses, when it may be kept."""
+"""One connection: accepted and rejected responses, and when it may be kept."""
 
 from __future__ import annotations
 

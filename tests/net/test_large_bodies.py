@@ -1,4 +1,4 @@
-"""Calls whose bodies are decompressed or compressed over many turns of the reactor: each still ends once."""
+"""Calls whose bodies are compressed or decompressed over many turns end once."""
 
 from __future__ import annotations
 

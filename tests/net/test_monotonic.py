@@ -1,4 +1,4 @@
-"""Timers by elapsed time on a reactor whose clock is set, and the thread that notices."""
+"""Timers by elapsed time on a reactor whose clock is set, and the thread that detects it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a host name leads: now, and while nobody can say."""
+"""Host names: look-ups, and the last addresses while a look-up fails."""
 
 from __future__ import annotations
 

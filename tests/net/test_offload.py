@@ -1,4 +1,4 @@
-"""Work in steps: in turns of a reactor without threads, in threads of one that has them."""
+"""Work in steps: in turns of a reactor without threads, and in threads otherwise."""
 
 from __future__ import annotations
 

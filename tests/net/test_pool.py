@@ -1,4 +1,4 @@
-"""The connections of one instance, and the line for them."""
+"""The connections of one instance, and the queue of its calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams: read while they arrive, sent elsewhere until the head has come and never after."""
+"""Streams: reading while a response arrives, and failover until its head."""
 
 from __future__ import annotations
 

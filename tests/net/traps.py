@@ -1,4 +1,4 @@
-"""What raises once, for tests of boundaries."""
+"""Functions that raise once, for tests of boundaries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A transport one layer below the connection: what was written, what became of it, and the means to answer."""
+"""A transport in memory: records what was written and closed, and delivers responses."""
 
 from __future__ import annotations
 

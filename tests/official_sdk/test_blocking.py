@@ -1,4 +1,4 @@
-"""One program, with the official SDK's import line and with ours: it prints the same."""
+"""One program, with the official SDK's import line and with ours, prints the same."""
 
 from __future__ import annotations
 

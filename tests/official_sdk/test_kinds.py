@@ -1,4 +1,4 @@
-"""Every request class of the official Python SDK beside ours: the same calls, the same bytes, the same answers."""
+"""Every request class of the official Python SDK compared with ours: same calls, bytes and responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The official Python SDK, unmodified and as a black box, against `python -m simulator`; its results beside ours.
+"""The official Python SDK, unmodified, against `python -m simulator`, compared with ours.
 
 Runs in an environment of its own (`tox -e official-sdk`), since the SDK needs protobuf 3.20. What is known of it comes
 from its public documentation and from watching it run.

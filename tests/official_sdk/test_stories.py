@@ -1,4 +1,4 @@
-"""Bad days of a fleet, told to the official Python SDK and to our client, each with a service of its own.
+"""Failures of a fleet with the official Python SDK and with our client, each with its own service.
 
 The official SDK is unmodified and a black box. Where it fails by its own bug the test's docstring says so, and our
 client in the same story does the right thing. The simulator is a process; what the official SDK learns, it learns from

@@ -1,3 +1,3 @@
-"""The project beside this file is somebody else's: it is run as one, by `test_plugin` and by the tox environment."""
+"""Keeps pytest from collecting the project in this folder; `test_plugin` and a tox environment run it."""
 
 collect_ignore = ["project"]

@@ -1,4 +1,4 @@
-"""The pytest plug-in from the source tree: what it costs, and somebody else's project with it."""
+"""The pytest plug-in from the source tree: its cost, and a separate project that uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The small policies together: who is in, who is out, who is next."""
+"""The policies of a cluster together: membership, ejection, and the choice of instances."""
 
 from __future__ import annotations
 

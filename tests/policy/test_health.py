@@ -1,4 +1,4 @@
-"""Ejection: who is left out, for how long, and never too many."""
+"""Ejection: which instances, for how long, and its bound."""
 
 from __future__ import annotations
 

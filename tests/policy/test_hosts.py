@@ -1,4 +1,4 @@
-"""Hosts: what can be resolved, dialled and shown, and what is refused."""
+"""Hosts: accepted and rejected names and addresses."""
 
 from __future__ import annotations
 

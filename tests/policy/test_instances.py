@@ -1,4 +1,4 @@
-"""Reading discovery replies, and what changed between two lists."""
+"""Parsing of discovery replies, and the changes between two lists."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_those_tried_are_not_drawn() -> None:
 
 
 def test_coming_going_and_reweighing() -> None:
-    """Weight 0 and removal take out, a share scales."""
+    """An instance of weight 0 or a removed one is not picked; a share scales its calls."""
     made, loads = balancer()
     made.remove([FLEET[0].key, ("10.9.9.9", 1)])
     made.add([Instance("10.0.0.1", 2, 0)])

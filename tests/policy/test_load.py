@@ -1,4 +1,4 @@
-"""Load: what is in flight, and how slow an instance has been lately."""
+"""Load: calls in flight, and recent latency."""
 
 from __future__ import annotations
 

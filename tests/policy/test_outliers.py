@@ -1,4 +1,4 @@
-"""Grey failures: who is worse than the others, and when nobody can say."""
+"""Grey failures: instances that are worse than the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which connection a call gets, as an exhaustive table of small pools."""
+"""The decision of a pool for a further call, for every small pool."""
 
 from __future__ import annotations
 

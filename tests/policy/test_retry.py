@@ -1,4 +1,4 @@
-"""The retry table, as a table, and the budget."""
+"""The table of retries, and the retry budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retries through a gateway: what its 502 and 504 mean, and what they cost."""
+"""Retries through a gateway: its 502 and 504, and what they cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rotation: exact shares, kept places, random starts."""
+"""The rotation: exact shares, stable positions, random starts."""
 
 from __future__ import annotations
 

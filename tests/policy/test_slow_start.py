@@ -1,4 +1,4 @@
-"""Slow start: shares that grow in steps, and an end."""
+"""Slow start: shares grow in steps until they are complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Subsets of large fleets: stable, fair, and never short while somebody is well."""
+"""Subsets of large fleets: stable, fair, and of full size while instances are eligible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What protoc makes of the sources is what is committed; needs grpcio-tools, so it has a folder of its own."""
+"""The committed schemas are what protoc makes of their sources; needs grpcio-tools."""
 
 from __future__ import annotations
 

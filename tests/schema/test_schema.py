@@ -1,4 +1,4 @@
-"""Every operation of the OpenAPI document, called by a program that knows nothing but the document.
+"""Calls every operation of the OpenAPI document as a generic client does.
 
 Schemathesis makes requests that fit the document and requests that do not, and checks that every answer is one the
 document tells of: status, media type, shape; no 500; bad input refused, good input taken.

@@ -1,4 +1,4 @@
-"""Which lines of the client a batch of seeds has run.
+"""Records which lines of the client a batch of seeds has run.
 
 A tracer that looks at the named files only, and at each function only until all its lines have been seen.
 """

@@ -1,4 +1,4 @@
-"""Programs that embed the client run in a world with checkers of their own."""
+"""Programs that embed the client run in a world with their own checkers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkers and faults by themselves: what they report, and what they leave alone."""
+"""Single checkers and faults: violations that they report, and runs that they accept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What protocols see on the virtual network is what they see on real sockets."""
+"""Protocols get the same callbacks on the virtual network as on real sockets."""
 
 from __future__ import annotations
 

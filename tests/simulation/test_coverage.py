@@ -1,4 +1,4 @@
-"""A fixed batch of seeds: no violation, and every kind of fault and every branch of the retry policy has been there."""
+"""A fixed batch of seeds has no violation, every kind of fault, and every branch of the retry policy."""
 
 from __future__ import annotations
 

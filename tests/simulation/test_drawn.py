@@ -1,4 +1,4 @@
-"""What the simulation draws: every setting of the client and every fault of the simulator, or a reason why not."""
+"""Every setting of the client and every fault is drawn by the simulation, or listed with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The vendor's third rule, and what a fleet does to a client: crashes, hangs, resets, slowness, restarts."""
+"""The vendor's third rule under crashes, hangs, resets, slowness and restarts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bugs that the simulation has found, each with the plan it took; docs/simulation tells their stories."""
+"""Bugs that the simulation has found, each with its plan; docs/simulation describes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From `init` to `close`, and what is told on the way."""
+"""A client from `init` to `close`, and its events."""
 
 from __future__ import annotations
 

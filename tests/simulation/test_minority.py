@@ -1,7 +1,7 @@
-"""Most of a small fleet is dead, or all of it: real client and real simulator in virtual time, with the defaults.
+"""Most or all instances of a small fleet are dead: real client and real simulator in virtual time, default settings.
 
-Calls are made one after the other, 10 ms apart, for every `n` from 2 to 9, every `k` below it, and each way of being
-dead.
+Calls are made one after the other, 10 ms apart, for every fleet of 2 to 9 instances, every smaller number of dead ones,
+and each kind of failure.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from tests.simulation.harness import Harness
 WAYS = ("refused", "unanswered", "vanished", "silent")
 CALM, AFTER = 140, 80
 NOT_MORE = 0.001
-"""Latencies are drawn: what is within a millisecond is the same."""
+"""Latencies are random, so times are compared with this tolerance."""
 
 
 class Fleet:
-    """A fleet whose instances die in various ways, and calls one after the other."""
+    """A fleet whose instances fail in various ways, and a client that makes one call after the other."""
 
     def __init__(self, n: int, seed: int = 1, **settings: Any) -> None:
         self.harness = Harness(seed=seed, instances=n, jitter_s=0.0005, **settings).init()
@@ -61,7 +61,7 @@ class Fleet:
             instance.resume()
 
     def call(self) -> tuple[float, str]:
-        """One call: how long it took, and the name of its error."""
+        """Make one call; return its latency in seconds and the name of its error."""
         began_s, ends = self.harness.scheduler.elapsed(), []
         self.client.predict("x").addCallbacks(
             lambda _: ends.append(""), lambda failure: ends.append(type(failure.value).__name__)
@@ -70,7 +70,7 @@ class Fleet:
         return self.harness.scheduler.elapsed() - began_s, ends[0]
 
     def calls(self, count: int) -> tuple[list[float], list[str]]:
-        """So many, 10 ms apart: their latencies, and the errors there were."""
+        """Make `number` calls, 10 ms apart; return their latencies in seconds, and the errors."""
         took, errors = [], []
         for _ in range(count):
             took_s, error = self.call()
@@ -88,7 +88,7 @@ def ways_of(way: str, k: int) -> list[str]:
 
 
 def beside_the_dead(n: int, k: int, way: str, *, calm: int = CALM) -> None:
-    """The promises, for one fleet."""
+    """Check the calls of one fleet."""
     fleet = Fleet(n, seed=n * 10 + k)
     calm_s, errors = fleet.calls(calm)
     assert errors == []
@@ -117,7 +117,7 @@ def test_no_call_is_lost_and_half_of_them_notice_nothing(n: int, way: str) -> No
 @pytest.mark.parametrize("way", [*WAYS, "mixed"])
 @pytest.mark.parametrize(("n", "k"), [(2, 1), (3, 2), (5, 4), (9, 8)])
 def test_no_call_is_lost_when_they_are_dead_from_the_start(n: int, k: int, way: str) -> None:
-    """Nothing is known of the service then, and the first call has to find the one that answers."""
+    """The client knows no latencies yet, and the first call has to find the instance that responds."""
     beside_the_dead(n, k, way, calm=0)
 
 
@@ -142,7 +142,7 @@ def test_after_the_first_ejections_the_dead_get_probes_only(way: str) -> None:
 @pytest.mark.parametrize("down_s", [3.0, 20.0])
 @pytest.mark.parametrize("n", [2, 5, 9])
 def test_when_all_are_dead_the_first_to_return_is_found(n: int, down_s: float, way: str) -> None:
-    """Within 2 s, however long the ejections are by then; and then no call is lost."""
+    """Within 2 s, independent of the length of the ejections; no call is lost after that."""
     fleet = Fleet(n)
     fleet.calls(CALM)
     for number in range(n):
@@ -190,7 +190,7 @@ def test_450_and_429_eject_nobody() -> None:
 
 @pytest.mark.parametrize("slow_s", [0.1, 0.5, 1.0])
 def test_instances_that_are_merely_slow_come_back(slow_s: float) -> None:
-    """Eight of nine take long all of a sudden. They get their calls in the end, and hedges end by themselves."""
+    """Eight of nine become slow. They get calls again later, and the hedging stops."""
     fleet = Fleet(9)
     fleet.calls(CALM)
     for number in range(8):
@@ -211,7 +211,7 @@ def test_instances_that_are_merely_slow_come_back(slow_s: float) -> None:
 
 @pytest.mark.parametrize("per_s", [20.0, 200.0])
 def test_under_load_silence_costs_no_call_and_little_besides(per_s: float) -> None:
-    """Two of three: no answer is lost, and there is one request in twenty more at most."""
+    """Two of three are silent: no call is lost, and there are at most 5 % more requests."""
     fleet = Fleet(3)
     harness = fleet.harness
     harness.traffic(5.0, per_s)
@@ -243,7 +243,7 @@ def test_hedging_stops_when_all_instances_become_slow() -> None:
 
 
 def test_a_call_that_is_not_idempotent_is_moved_before_it_is_sent_and_not_after() -> None:
-    """Three of four do not answer handshakes: no call is lost, and each reaches one instance once."""
+    """Three of four do not accept connections: no call is lost, and each reaches one instance once."""
     fleet = Fleet(4)
     fleet.calls(CALM)
     for number in range(3):

@@ -1,4 +1,4 @@
-"""The simulation is worth trusting as far as it finds what is wrong: bugs planted in the client, each found in time."""
+"""Every planted bug is found by the simulation within its number of seeds."""
 
 from __future__ import annotations
 

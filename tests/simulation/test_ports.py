@@ -1,4 +1,4 @@
-"""An address that is given up and wanted again in the same turn, as a crash and a restart may be."""
+"""An address that is released and bound again in the same turn, as by a crash and a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a log tells to somebody who has not written the code."""
+"""The log of a violation has what a reader without knowledge of the code needs."""
 
 from __future__ import annotations
 

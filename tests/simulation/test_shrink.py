@@ -1,4 +1,4 @@
-"""From a failing seed to the few faults it takes, and to a file that shows them."""
+"""A failing plan is shrunk to its necessary faults, and written to a file that reproduces it."""
 
 from __future__ import annotations
 

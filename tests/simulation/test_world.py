@@ -1,4 +1,4 @@
-"""Whole runs: clean ones are clean, the same seed is the same run wherever it runs, and everything happens."""
+"""Whole runs: no violation without faults, and the same seed gives the same run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service for each kind of body, and a request for each that ours and the official SDK can both make."""
+"""A service for each kind of body, and a request for each that both SDKs can make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A raw client: bytes out, bytes in, and how it ended; nothing here knows HTTP better than it must."""
+"""A raw client that sends and receives bytes, with no more HTTP than necessary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A simulator in virtual time, and raw connections to it: what happens when, to the millisecond."""
+"""A simulator in virtual time with raw connections to it, exact to the millisecond."""
 
 from __future__ import annotations
 

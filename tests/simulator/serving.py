@@ -1,4 +1,4 @@
-"""A simulator as a subprocess: started, asked, ended."""
+"""A simulator in a subprocess: start, requests, end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The admin API without a network: operations, their document, metrics, and what nobody may see or do."""
+"""The admin API without a network: operations, document, metrics, and access control."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What listens on all addresses is found by others: at what is advertised, or where their request came in."""
+"""The addresses that a simulator on all addresses returns: advertised ones, or those of the request."""
 
 # ruff: noqa: S104  listening on all addresses is what is tested
 

@@ -1,4 +1,4 @@
-"""Processors: what they compute, and that they refuse what a model would refuse."""
+"""Processors: their results, and the requests that they refuse."""
 
 from __future__ import annotations
 

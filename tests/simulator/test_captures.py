@@ -1,4 +1,4 @@
-"""Headers and bodies beside the journal: bounded, and without a token."""
+"""Captured headers and bodies are bounded and contain no token."""
 
 from __future__ import annotations
 

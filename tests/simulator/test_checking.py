@@ -1,4 +1,4 @@
-"""What is sent is checked against the table's schemas, in words that help."""
+"""Values are validated by the table's schemas, with helpful messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes of `soak` end with the one that started them, however that ends."""
+"""Processes of `soak` end with the process that started them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line as its users see it: subprocesses, real sockets, exit codes."""
+"""The command line in subprocesses, with real sockets: output and exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The thin clients, as their users see them: against a running simulator, output and exit codes."""
+"""The commands for a running simulator: output and exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the endpoint says: the truth in every dialect, every fault, groups, and the gateway with errors of its own."""
+"""Discovery in every format and with every fault, groups, and the gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distributions of time: parsed from each form, checked, drawn."""
+"""Distributions of time: parsing, validation, drawing."""
 
 from __future__ import annotations
 

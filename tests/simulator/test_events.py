@@ -1,4 +1,4 @@
-"""Server-sent events: the beginning, what changes, what is sampled, and going on from where one was."""
+"""Server-sent events: initial state, changes, sampling, and resuming."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every fault of an instance, over real sockets, as a raw client sees it; and its row in the journal."""
+"""Every fault of an instance over real sockets, as a raw client sees it, and its row in the journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults as values: checked by path, seeded, counted."""
+"""Faults as values: validation, seeds, limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gallery: every story is played to its end in virtual time, by the real client, and keeps its promises."""
+"""Every scenario of the gallery runs in virtual time with the real client, and meets its expectations."""
 
 from __future__ import annotations
 

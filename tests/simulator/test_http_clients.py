@@ -1,4 +1,4 @@
-"""Real HTTP clients: offers of other protocols, HTTP/1.0, targets of proxies, what they may not send, and bounds."""
+"""Compatibility with HTTP clients: upgrades, HTTP/1.0, proxy targets, invalid requests, and limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instances behave like EAS ones: workers and queue, limits of time and rate, graceful termination."""
+"""Instances behave like those of EAS: workers, queue, limits of time and rate, graceful termination."""
 
 from __future__ import annotations
 

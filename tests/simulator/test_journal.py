@@ -1,4 +1,4 @@
-"""The journal: bounded, numbered, matched, accounted for."""
+"""The journal: size, numbers, filters, counts."""
 
 from __future__ import annotations
 

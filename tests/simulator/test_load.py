@@ -1,4 +1,4 @@
-"""Ten thousand open connections; the timing is benchmarks/simulator_load.py's."""
+"""Ten thousand open connections; benchmarks/simulator_load.py measures the time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processors: found by name, given what a codec decodes, and never the end of the simulator."""
+"""Processors: their names and codecs, and that the simulator survives processors that fail or block."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# Programs of users, some of which never come back: the simulator must outlive them.
+# Processors of users, some of which never return.
 MINE = """
 import time
 from twisted.internet import defer, task
@@ -63,7 +63,7 @@ model = Model()
 
 
 def test_names() -> None:
-    """Built-in ones as they are, others by module, with a codec or without."""
+    """Built-in processors have a name, others `MODULE:CALLABLE`, with or without a codec."""
     assert find("", "mnist_x") is BUILT_IN["mnist"]
     assert find("", "x") is BUILT_IN["echo"]
     assert find(BUILT_IN["mnist"], "x") is BUILT_IN["mnist"]
@@ -138,7 +138,7 @@ def test_a_callable_may_say_that_its_answer_comes_later() -> None:
 
 @pytest.mark.parametrize("body", [b"soon", b"-1", b"inf", b"nan", b""])
 def test_sleep_for_no_time(body: bytes) -> None:
-    """400, with what was expected."""
+    """A body that is not a number is a 400."""
     region = Region(ServiceSpec("s", processor="sleep"))
     wire = region.ask(body)
     region.wait(0.1)
@@ -148,7 +148,7 @@ def test_sleep_for_no_time(body: bytes) -> None:
 
 
 def test_named_tensors() -> None:
-    """A user's model gets what `TFRequest` carries, and answers what `TFResponse` reads."""
+    """The callable gets the tensors of a `TFRequest`, and returns those of a `TFResponse`."""
     from eas_tw import TFRequest  # noqa: PLC0415
 
     def double(inputs: Any) -> Any:
@@ -227,7 +227,7 @@ def folder(tmp_path_factory: Any) -> Path:
     ],
 )
 def test_a_users_callables(folder: Path, processor: str, body: bytes, expected: tuple[int, bytes]) -> None:
-    """Sync, Deferred or async, on bytes or on what a codec makes of them; what they raise is a 400."""
+    """Functions, Deferreds or coroutines, with bytes or values of a codec; their exceptions are a 400."""
     with Served(folder, "--service", "s=1", "--token", "", "--processor", processor) as served:
         for _ in range(2):
             assert served.predict("s", body) == expected
@@ -236,7 +236,7 @@ def test_a_users_callables(folder: Path, processor: str, body: bytes, expected: 
 
 @pytest.mark.parametrize("processor", ["mine:block", "mine:spin"])
 def test_one_that_never_returns_holds_up_its_workers_and_nothing_else(folder: Path, processor: str) -> None:
-    """Two workers, no queue: the third request is a 450, discovery answers, and a signal ends it cleanly."""
+    """Two workers, no queue: the third request is a 450, discovery works, and a signal ends the process cleanly."""
     limits = ("--workers", "2", "--queue", "0", "--keepalive", "0")
     with Served(folder, "--service", "s=1", "--token", "", "--processor", processor, *limits) as served:
         instance = served.instances[0]
@@ -250,7 +250,7 @@ def test_one_that_never_returns_holds_up_its_workers_and_nothing_else(folder: Pa
 
 @pytest.mark.parametrize("processor", ["mine:block", "mine:spin"])
 def test_one_that_never_returns_is_a_408_in_the_end(folder: Path, processor: str) -> None:
-    """After the service's `keepalive`; its worker stays taken."""
+    """After the service's `keepalive`; its worker stays busy."""
     limits = ("--workers", "2", "--queue", "0", "--keepalive", "0.3")
     with Served(folder, "--service", "s=1", "--token", "", "--processor", processor, *limits) as served:
         instance = served.instances[0]
@@ -262,7 +262,7 @@ def test_one_that_never_returns_is_a_408_in_the_end(folder: Path, processor: str
 
 
 def test_one_that_blocks_the_reactor_does_not_keep_the_process(folder: Path) -> None:
-    """A coroutine that does not wait but sleeps stops everything; TERM ends it all the same, cleanly."""
+    """A coroutine that blocks the reactor stops everything, but TERM still ends the process cleanly."""
     with (
         Served(folder, "--service", "s=1", "--token", "", "--processor", "mine:block_everybody") as served,
         Raw(served.instances[0]).send(request(b"", "s")) as raw,

@@ -1,4 +1,4 @@
-"""The ready file replaces nothing that is not its own, is written whole or not at all, and goes with its simulator."""
+"""The ready file replaces only its own, is written in one step, and is removed at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenario files: read, checked by path, told on a timeline, judged."""
+"""Scenario files: parsing, validation, timeline, expectations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server side of HTTP/1.1: order, pipelining, bounds, and an end whatever is connected."""
+"""The server side of HTTP/1.1: order, pipelining, limits, and shutdown in every state."""
 
 from __future__ import annotations
 

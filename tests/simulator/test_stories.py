@@ -1,4 +1,4 @@
-"""Scenarios as their users meet them: `check`, `serve --scenario`, `demo --scenario`, on real sockets."""
+"""Scenarios on real sockets: `check`, `serve --scenario`, `demo --scenario`."""
 
 from __future__ import annotations
 

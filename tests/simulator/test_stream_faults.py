@@ -1,4 +1,4 @@
-"""Faults on answers that are streamed: what comes, in which framing, and how it ends."""
+"""Faults on streamed answers: bytes, framing, and end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers that are made while they are sent: pieces, framing, pace, and every way in which they end."""
+"""Streamed answers: pieces, framing, back-pressure, and every way to end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Canned responses: which request gets which, and what is refused."""
+"""Canned responses: matching, and invalid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Virtual time: order, cancelling, moving, and nothing swallowed."""
+"""Virtual time: order, cancelling, rescheduling, and errors."""
 
 from __future__ import annotations
 

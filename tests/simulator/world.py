@@ -1,4 +1,4 @@
-"""A simulator without a network: a clock, ports that are only noted, and requests handed to the admin API."""
+"""A simulator without a network: a clock, recorded ports, and requests passed to the admin API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prometheus and OpenTelemetry on clients of puppet instances: what adds up, what goes, and what breaks nothing."""
+"""Prometheus and OpenTelemetry with clients in memory: sums, closed clients, and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every counter of a client has a figure in every exporter, and a figure agrees with its counter."""
+"""Every counter of a client is exported by every exporter, with the same value."""
 
 from __future__ import annotations
 

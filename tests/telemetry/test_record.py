@@ -1,4 +1,4 @@
-"""One stream: what is told once is counted, and what listeners hear adds up to what is counted."""
+"""Counters equal the sums of the events that listeners get."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Beside pytest-asyncio: an event loop that knows nothing of Twisted."""
+"""The fixtures with pytest-asyncio, on an event loop without Twisted."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The fixtures with no framework at all: blocking calls, the standard library."""
+"""The fixtures without a framework: blocking calls, the standard library."""
 
 from http.client import HTTPConnection
 

@@ -1,4 +1,4 @@
-"""Beside pytest-twisted: our client on its reactor, the simulator in a process of its own."""
+"""The fixtures with pytest-twisted: our client on its reactor, the simulator in another process."""
 
 import pytest_twisted
 from twisted.internet import reactor
