@@ -62,7 +62,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over what a process of pytest-xdist has left out; all of them leave out the same."""
+    """Take over the number of deselected tests from a pytest-xdist process; it is the same in all."""
     node.config.stash[_LEFT_OUT] = getattr(node, "workeroutput", {}).get(_KEY, 0)
 
 

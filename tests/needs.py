@@ -15,7 +15,7 @@ ADVICE = {
 
 
 def program(name: str) -> str:
-    """Find a program of the machine.
+    """Find a program, or skip the test.
 
     Args:
         name: One of `ADVICE`.

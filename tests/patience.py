@@ -26,7 +26,7 @@ HOUR_MS = 3_600_000
 
 
 def until(look: Callable[[], Any]) -> Any:
-    """Look until what is found is true, and return it.
+    """Call `look` until its result is true, and return that.
 
     Args:
         look: Called again and again, without a pause when it waits for an answer itself.

@@ -27,7 +27,7 @@ if not (ROOT / "Makefile").is_file():
 
 
 def braces(text: str) -> set[str]:
-    """`a-{b,c}` as tox reads it."""
+    """Expand `a-{b,c}` as tox does."""
     match = re.fullmatch(r"(.*)\{(.*)\}(.*)", text)
     if not match:
         return {text}
@@ -36,7 +36,7 @@ def braces(text: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def tox() -> dict[str, dict[str, str]]:
-    """The sections of tox.ini; those of several environments once for each."""
+    """Return the sections of tox.ini, one for each environment."""
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(ROOT / "tox.ini")
     sections = {name: dict(parser[name]) for name in parser.sections()}
@@ -45,12 +45,12 @@ def tox() -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def env_list(tox: dict[str, dict[str, str]]) -> set[str]:
-    """The environments that tox runs without being told which."""
+    """Return the environments that tox runs by default."""
     return {each for name in re.split(r",\s*(?![^{]*\})", tox["tox"]["env_list"]) for each in braces(name)}
 
 
 def commands(target: str) -> list[str]:
-    """What make would run, but for the preparation of tox."""
+    """Return the commands of a make target, without the preparation of tox."""
     ended = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603, S607
     return [line for line in ended.stdout.splitlines() if "tox run" in line]
 

@@ -27,7 +27,7 @@ HUGE = 10**5000
 
 
 class Odd:
-    """No value of any setting; its name, and so that of a test with it, is the same in every process."""
+    """An invalid value of any setting; its name, and so the test's, is the same in every process."""
 
     def __repr__(self) -> str:
         return "<odd>"
@@ -62,7 +62,7 @@ WRONG = {
 
 
 def is_told(error: BaseException, name: str) -> bool:
-    """One line of bounded length, with the name and what is allowed."""
+    """Whether the error is one line of bounded length, with the name and the allowed values."""
     text = str(error)
     return text.startswith(f"{name} must be ") and "got " in text and len(text) < 250 and "\n" not in text
 
@@ -273,7 +273,7 @@ def test_odd_arguments_of_a_call_fail_its_deferred(options: dict[str, Any]) -> N
 
 
 class Said:
-    """A request whose body is whatever it was given."""
+    """A request with an arbitrary body."""
 
     def __init__(self, body: Any) -> None:
         self.body = body

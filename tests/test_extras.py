@@ -48,7 +48,7 @@ def test_a_use_says_what_to_install(extra: str) -> None:
 
 
 def without(package: str, program: str) -> tuple[int, str]:
-    """The exit code, and the last line of what is said, as if the package were not there."""
+    """Run a program as if the package were missing; return the exit code and the last line of output."""
     command = [sys.executable, "-c", f"import sys; sys.modules[{package!r}] = None; {program}"]
     ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
     return ended.returncode, ended.stderr.splitlines()[-1]

@@ -19,7 +19,7 @@ OTHER = (socket.AF_UNIX, socket.SOCK_STREAM, 0, "", "/x")
 
 
 class Threads:
-    """A resolver whose threads and answers the test decides."""
+    """A resolver whose threads and results the test controls."""
 
     def __init__(self) -> None:
         self.started: list[Callable[[], None]] = []

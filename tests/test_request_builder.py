@@ -24,7 +24,7 @@ def builder(token: str = "", *, plain: bool = False) -> RequestBuilder:
 
 
 def fields(made: RequestBuilder, *arguments: Any, **given: Any) -> dict[str, str]:
-    """The header lines of a request to be, which must all be whole."""
+    """Return the header lines of a request, which must be well-formed."""
     text = made.build(b"body", *arguments, **given).fields.decode()
     assert text.endswith("\r\n")
     pairs = [line.split(": ", 1) for line in text.removesuffix("\r\n").split("\r\n")]

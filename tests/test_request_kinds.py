@@ -20,21 +20,21 @@ SHARED = {"Request", "RecRequest"}
 
 
 def kinds() -> list[str]:
-    """The public classes of `eas_tw.body` that are requests, exported or not."""
+    """Return the public classes of `eas_tw.body` that are requests, exported or not."""
     modules = [import_module(f"eas_tw.body.{found.name}") for found in pkgutil.iter_modules(body.__path__)]
     names = {name for module in modules for name in vars(module) if re.fullmatch(r"[A-Z]\w*Request", name)}
     return sorted(names - SHARED)
 
 
 def text(*paths: str) -> str:
-    """The text of files and of whole folders."""
+    """Return the text of files and of whole folders."""
     files = [file for path in paths for file in ([ROOT / path] if "." in path else (ROOT / path).iterdir())]
     return "\n".join(file.read_text("utf-8") for file in files if file.suffix in (".md", ".py"))
 
 
 @pytest.fixture(scope="module")
 def places() -> dict[str, str]:
-    """Where a kind has to be, and the text in which its name is looked for."""
+    """Return the places in which a kind has to be, each with the text that must have its name."""
     return {
         "exported by eas_tw/__init__.py": " ".join(eas_tw.__all__),
         "exported by eas_tw/blocking/__init__.py": " ".join(eas_tw.blocking.__all__),

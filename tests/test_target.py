@@ -19,7 +19,7 @@ DIRECT = ClientTarget("http://e", "group/svc", "", ENDPOINT_TYPE_DIRECT, ())
 
 @implementer(IAgent)
 class Recorder:
-    """Notes what is asked, and never answers."""
+    """Records requests, and never responds."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -30,7 +30,7 @@ class Recorder:
 
 
 def asked(target: ClientTarget) -> list[str]:
-    """What its source of instances asks first."""
+    """Return the first request of its source of instances."""
     recorder = Recorder()
     source = target.make_source(Clock(), ClientConfig(), Random(1), recorder)  # type: ignore[arg-type]
     assert source is not None

@@ -52,7 +52,7 @@ class Kind:
     key: Any
 
     def message(self, dtype: str, shape: list[int], values: Any) -> Any:
-        """An output, written by protobuf."""
+        """Return a response with one output, encoded by protobuf."""
         field, code = self.dtypes[dtype]
         made = schema.message(self.array)()
         if field == "raw":
@@ -72,7 +72,7 @@ class Kind:
         return made
 
     def read(self, dtype: str, message: Any) -> tuple[list[int], bytes]:
-        """Shape and memory of an input or output, as protobuf has it."""
+        """Return shape and memory of an input or output, as protobuf parses it."""
         field, code = self.dtypes[dtype]
         if field == "raw":
             return list(message.dims), message.raw_data
@@ -85,7 +85,7 @@ def parse(name: str, body: bytes) -> Any:
 
 
 def answer(name: str, fill: Callable[[Any, Any], Any]) -> Callable[[Any], bytes]:
-    """A response of a message that `fill` puts an array into."""
+    """Return a function that makes a response of a message, into which `fill` puts an array."""
 
     def made(array: Any) -> bytes:
         response = schema.message(name)()

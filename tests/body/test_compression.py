@@ -152,7 +152,7 @@ NOISE = random.Random(5).randbytes(9000)
 
 
 def steps_of(steps: Steps[bytes]) -> int:
-    """How many steps it takes to the end, or to the error."""
+    """Return the number of steps until the end or the error."""
     count = 1
     with contextlib.suppress(BodyError):
         for _ in steps:

@@ -27,7 +27,7 @@ FIELDS = {T.DT_FLOAT: "float_val", T.DT_DOUBLE: "double_val", T.DT_INT64: "int64
 
 
 def feed(kind: int, content: Any, shape: list[int] | None = None) -> tuple[list[int], list[Any]]:
-    """The shape and elements that protobuf reads of a feed."""
+    """Return the shape and elements that protobuf parses from a feed."""
     request = TFRequest()
     request.add_feed("x", shape, kind, content)
     read = Request.FromString(request.to_string()).inputs["x"]
@@ -37,7 +37,7 @@ def feed(kind: int, content: Any, shape: list[int] | None = None) -> tuple[list[
 
 @pytest.fixture(params=["with numpy", "without numpy"])
 def _both(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that has loaded numpy, and one that cannot."""
+    """Run each test with numpy loaded, and with numpy not importable."""
     if request.param == "without numpy":
         monkeypatch.setitem(sys.modules, "numpy", None)
 

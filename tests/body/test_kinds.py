@@ -22,7 +22,7 @@ shapes = st.lists(st.integers(0, 4), max_size=3)
 
 
 def elements(code: str, shape: list[int]) -> st.SearchStrategy[Any]:
-    """Arrays of any bits: every NaN, both zeros, the ends of every range."""
+    """Generate arrays with any bits: every NaN, both zeros, the limits of every range."""
     count, size = math.prod(shape), np.dtype(code).itemsize
     anything = st.binary(min_size=count * size, max_size=count * size)
     ends = [b"\x00" * size, b"\xff" * size, b"\x00" * (size - 1) + b"\x80", b"\xff" * (size - 1) + b"\x7f"]
@@ -42,7 +42,7 @@ def cased(kind: str, dtype: str) -> tuple[Kind, st.SearchStrategy[Any]]:
 
 
 def same(ours: Any, theirs: Any) -> bool:
-    """Equal number by number; Python's doubles do not keep a NaN's payload, so NaN is NaN here."""
+    """Compare number by number; all NaNs are equal, because Python's doubles do not keep a NaN's payload."""
     return bool(np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f"))
 
 
@@ -200,7 +200,7 @@ def test_html_and_json_are_no_response(name: str, content: bytes) -> None:
 
 
 def ask_everything(response: Any) -> None:
-    """Everything a response can be asked."""
+    """Call every method of a response."""
     for key in response._outputs():
         for question in (response.get_tensor_shape, response.get_values, response.as_numpy):
             try:

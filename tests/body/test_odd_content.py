@@ -38,7 +38,7 @@ CUBE = np.arange(24, dtype=np.float64).reshape(2, 3, 4)
 
 
 def feed(content: Any, dtype: int | None, shape: list[int] | None = None) -> Any:
-    """What protobuf reads of an input."""
+    """Return what protobuf parses from an input."""
     request = TFRequest("s")
     request.add_feed("x", shape, dtype, content)
     return schema.message("eas_tw.tf.PredictRequest").FromString(request.to_string()).inputs["x"]
@@ -80,7 +80,7 @@ def test_nan_in_a_list_is_a_number() -> None:
 
 
 class Raises:
-    """An element whose conversions raise something of its own."""
+    """An element whose conversions raise an exception of its own type."""
 
     def __float__(self) -> float:
         raise LookupError("no value")

@@ -30,7 +30,7 @@ KEYS = {name: SCALARS[name][:2] for name in ("STRING", "INT", "BIGINT", "INT64")
 
 
 def feature(value: Any, dtype: str) -> Any:
-    """What the service reads of a user's feature."""
+    """Return the user's feature that the service parses."""
     request = TorchRecRequest()
     request.add_user_fea("k", value, dtype)
     return torchrec.PBRequest.FromString(request.to_string()).user_features["k"]

@@ -39,7 +39,7 @@ cases = st.sampled_from(sorted(KINDS)).flatmap(
 
 
 def packed(kind: int, content: Any, shape: list[int] | None = None) -> Any:
-    """What protobuf reads of a feed."""
+    """Return what protobuf parses from a feed."""
     request = TFRequest("s")
     request.add_feed("x", shape, kind, content)
     return Request.FromString(request.to_string()).inputs["x"]

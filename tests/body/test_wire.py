@@ -22,7 +22,7 @@ SETTINGS = settings(derandomize=True, deadline=None, max_examples=400)
 
 
 def entries_message() -> Any:
-    """PredictResponse with its map written out, which the specification says is the same on the wire.
+    """Return PredictResponse with its map as repeated entries, which has the same encoding.
 
     The map itself would not do: upb, one of protobuf's own readers, drops an entry that has an unknown field.
     """
@@ -51,12 +51,12 @@ varints = st.integers(0, 2**64 - 1).map(varint)
 
 
 def field(number: int, wire: int, value: bytes) -> bytes:
-    """A field as it is on the wire."""
+    """Return an encoded field."""
     return varint(number << 3 | wire) + (varint(len(value)) if wire == 2 else b"") + value
 
 
 def packed(number: int, elements: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """The same elements packed, or each on its own."""
+    """Generate the same elements, packed or one by one."""
     wire = {3: 5, 4: 1}.get(number, 0)
     lists = st.lists(elements, min_size=1, max_size=5)
     return st.one_of(
@@ -83,13 +83,13 @@ small_integers = packed(5, varints)
 
 
 def mostly(usual: st.SearchStrategy[bytes], *odd: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """The usual fields, and sometimes odd ones before, among and after them."""
+    """Generate the usual fields, and sometimes odd ones before, among and after them."""
     extras = st.one_of(st.just(b""), st.just(b""), *odd)
     return st.tuples(extras, usual, extras, usual, extras).map(b"".join)
 
 
 def arrays_of(number: int) -> st.SearchStrategy[bytes]:
-    """An ArrayProto of a dtype, its elements perhaps in several pieces, perhaps with those of another."""
+    """Generate an ArrayProto of a dtype, perhaps with its elements in several fields or with those of another dtype."""
     own = elements.get(DTYPES[number].code, small_integers)
     return mostly(own, shapes, unknown, small_integers).map(lambda body: field(1, 0, varint(number)) + body)
 
@@ -107,7 +107,7 @@ responses = mostly(entries.map(lambda entry: field(1, 2, entry)), unknown)
 
 
 def by_protobuf(data: bytes) -> dict[str, Any] | None:
-    """What protobuf reads, or None where it refuses."""
+    """Return what protobuf parses, or `None` if it raises."""
     try:
         outputs = {entry.key: entry.value for entry in Entries.FromString(data).outputs}
     except (DecodeError, UnicodeDecodeError):  # the second is what protobuf 3.20 in pure Python raises
@@ -120,7 +120,7 @@ def by_protobuf(data: bytes) -> dict[str, Any] | None:
 
 
 def by_us(data: bytes) -> dict[str, Any] | None:
-    """The same of ours, everything asked for."""
+    """Return what this package parses, with all values read."""
     try:
         response = TFResponse(data)
         read = {}

@@ -46,7 +46,7 @@ _MIDDLE = """(() => {
 
 
 class Browser:
-    """A Chromium process with a profile of its own.
+    """A Chromium process with a new profile.
 
     Args:
         program: Its command.
@@ -107,13 +107,13 @@ class Browser:
         return page
 
     def command(self, method: str, session: str = "", **parameters: Any) -> dict[str, Any]:
-        """Send a command; its result."""
+        """Send a command and return its result."""
         answer = self.answer(method, session, **parameters)
         assert "error" not in answer, (method, answer["error"])
         return answer["result"]  # type: ignore[no-any-return]
 
     def answer(self, method: str, session: str = "", **parameters: Any) -> dict[str, Any]:
-        """Send a command; its answer, be it a `result` or an `error`."""
+        """Send a command and return its reply, with a `result` or an `error`."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if session:
@@ -125,7 +125,7 @@ class Browser:
                 return answer
 
     def events(self, session: str) -> list[dict[str, Any]]:
-        """What a tab has reported so far."""
+        """Return the events that a tab has reported so far."""
         return list(self._events.get(session, ()))
 
     def _receive(self) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class Page:
         self._session = session
 
     def begin(self, url: str, width: int, height: int, scheme: str, script: str) -> None:
-        """Load an address, as a screen of that size shows it."""
+        """Load an address on a screen of the given size."""
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.do(f"{domain}.enable")
         self.resize(width, height)
@@ -161,11 +161,11 @@ class Page:
         self.do("Page.navigate", url=url)
 
     def do(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One command of the protocol."""
+        """Send one command of the protocol."""
         return self._browser.command(method, self._session, **parameters)
 
     def resize(self, width: int, height: int) -> None:
-        """Another screen."""
+        """Change the size of the screen."""
         self.do(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -175,18 +175,18 @@ class Page:
         )
 
     def prefer(self, scheme: str) -> None:
-        """`light` or `dark`, as the system says it; nothing moves, so that what is measured is where it will be."""
+        """Set the system's theme, `light` or `dark`, and switch off animations."""
         features = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
         self.do("Emulation.setEmulatedMedia", features=[{"name": k, "value": v} for k, v in features.items()])
 
     def run(self, expression: str) -> Any:
-        """The value of a JavaScript expression; a promise is waited for."""
+        """Return the value of a JavaScript expression; a promise is awaited."""
         answer = self.do("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
     def until(self, expression: str) -> Any:
-        """Look until an expression is true, and return its value; while a page loads it is not.
+        """Evaluate an expression until it is true, and return its value.
 
         Raises:
             AssertionError: It was not true within `PATIENCE_S`.
@@ -202,17 +202,17 @@ class Page:
             time.sleep(_LOOK_EVERY_S)  # the page reports no event for an arbitrary expression
 
     def text(self, selector: str) -> str:
-        """The visible text of an element."""
+        """Return the visible text of an element."""
         return str(self.run(f"document.querySelector({json.dumps(selector)}).innerText"))
 
     def click(self, selector: str) -> None:
-        """A real click in the middle of an element."""
+        """Click in the middle of an element."""
         x, y = self.run(_MIDDLE % json.dumps(selector))
         for kind in ("mousePressed", "mouseReleased"):
             self.do("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def press(self, key: str) -> None:
-        """A real key."""
+        """Press a key."""
         codes = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39}
         codes |= {"ArrowDown": 40}
         code = codes.get(key, ord(key[0].upper()))
@@ -221,21 +221,21 @@ class Page:
         self.do("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
 
     def write(self, text: str) -> None:
-        """Text into what has the focus."""
+        """Type text into the focused element."""
         self.do("Input.insertText", text=text)
 
     def shoot(self, path: Path, *, whole: bool = False) -> None:
-        """A screenshot."""
+        """Take a screenshot."""
         image = self.do("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
         path.write_bytes(base64.b64decode(image))
 
     def close(self) -> None:
-        """The tab, gone."""
+        """Close the tab."""
         self._browser.command("Target.closeTarget", targetId=self._target)
 
     @property
     def complaints(self) -> list[str]:
-        """What was thrown or logged as an error or a warning."""
+        """Return the exceptions, errors and warnings of the page."""
         found = []
         for event in self._browser.events(self._session):
             if event["method"] == "Runtime.exceptionThrown":
@@ -248,7 +248,7 @@ class Page:
 
     @property
     def asked(self) -> list[str]:
-        """The addresses it has asked for."""
+        """Return the addresses that the page has requested."""
         return [
             event["params"]["request"]["url"]
             for event in self._browser.events(self._session)

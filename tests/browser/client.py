@@ -24,7 +24,7 @@ TURNS_PER_S, OPEN = 50, 200
 
 
 class Caller:
-    """The calls, and what became of them."""
+    """Makes calls, and counts their results."""
 
     def __init__(self, url: str, service: str, token: str, rate: float) -> None:
         config = ClientConfig(poll_interval_s=0.2, timeout_s=PATIENCE_S, connect_timeout_s=PATIENCE_S, seed=7)

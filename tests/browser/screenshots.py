@@ -21,7 +21,7 @@ TICKS = 45
 
 
 def main() -> None:
-    """Make them."""
+    """Make all pictures."""
     folder = Path(sys.argv[1])
     with tempfile.TemporaryDirectory() as scratch, Browser(program("Chromium"), Path(scratch) / "profile") as browser:
         arguments = (

@@ -35,7 +35,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 @pytest.fixture
 def page(browser: Browser, served: Served) -> Iterator[Page]:
-    """The page, loaded; after the test: nothing was thrown, logged or asked of anybody else, and no token shown."""
+    """Load the page; check at the end that it had no error, no foreign request and no visible token."""
     opened = browser.open(served.ready["admin_url"] + "/")
     opened.until(
         "document.querySelectorAll('.card').length === 3 && document.querySelectorAll('[data-discovery-fault]').length"
@@ -50,7 +50,7 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
 
 @contextmanager
 def calling(served: Served, rate: float) -> Iterator[dict[str, Any]]:
-    """A client at work; when it has ended, its account."""
+    """Run a client, and return its results when it has ended."""
     command = [sys.executable, str(CLIENT), served.ready["url"], SERVICE, "t0ken-of-the-test", str(rate)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     process = subprocess.Popen(command, text=True, env=environment(), **pipes)  # type: ignore[call-overload]  # noqa: S603

@@ -29,7 +29,7 @@ _SERVE = re.compile(r"python -m simulator(?: serve)?(?= --(?!help))")
 
 
 class Console:
-    """Knows which commands end by themselves, which go on, and which would take too long to be run here.
+    """Runs commands of a page, and knows which ones end, which run on, and which take too long here.
 
     Args:
         folder: Where it stands; has what the pages say one has.
@@ -71,7 +71,7 @@ class Console:
         self._opened.close()
 
     def type(self, command: str) -> str:
-        """What it prints.
+        """Run a command, and return its output.
 
         Raises:
             AssertionError: It fails, or nobody knows what to do with it.
@@ -86,7 +86,7 @@ class Console:
         self._variables["EAS_SIMULATOR_URL"] = self._url
 
     def _local(self, command: str) -> str:
-        """With the addresses of here, where the page has those of there."""
+        """Replace the page's addresses by those of the running simulator."""
         port = self._variables.get("LISTEN", "tcp:8080").split(":")[1]
         text = _REGION.sub(self._url, command.replace(_SIMULATOR, self._url.removeprefix("http://")))
         return text.replace(_APPLICATION, f"127.0.0.1:{port}").replace("EAS_TOKEN=…", f"EAS_TOKEN={TOKEN}")
@@ -113,7 +113,7 @@ class Console:
         return served.output
 
     def _start(self, command: str, until: str) -> tuple[subprocess.Popen[str], str]:
-        """A program that goes on, once it has printed `until`."""
+        """Start a program that runs on, and wait until it has printed `until`."""
         process = subprocess.Popen(  # noqa: S603
             ["bash", "-c", f"exec {self._local(command)}"],  # noqa: S607
             env=self._variables,
@@ -151,13 +151,13 @@ class Console:
         return ""
 
     def _read_only(self, command: str) -> str:
-        """Minutes, or a failing seed, that nobody has here: by the parser alone. Other tests run these commands."""
+        """Only parse a command that takes minutes or needs a failing seed; other tests run these commands."""
         _, _, _, name, *given = shlex.split(command, comments=True)
         _parser(name).parse_args([name, *given])
         return ""
 
     def _install(self, command: str) -> str:
-        """What is installed is here already: the extra, and the packages beside it."""
+        """Check an install command; the extra and the packages are installed already."""
         named, *others = shlex.split(command)[2:]
         # From a clone: the package is on no registry. test_blocks.py knows whether there is such an extra.
         assert re.fullmatch(r"\.\[\w+\]", named)

@@ -44,23 +44,23 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """What is typed at the prompts of a console; lines that end with a backslash go on."""
+        """Return the commands at the prompts of a console block, with continued lines joined."""
         joined = self.text.replace("\\\n", " ")
         return [line.removeprefix("$ ") for line in joined.splitlines() if line.startswith("$ ")]
 
     @property
     def shown_file(self) -> Path:
-        """The file that a `literalinclude` shows."""
+        """Return the file of a `literalinclude`."""
         return (ROOT / self.page).parent / self.argument
 
     @property
     def is_python(self) -> bool:
-        """Whether it is a program's text, typed or included."""
+        """Whether the block is Python, typed or included."""
         return self.language == "python" or self.options.get("language") == "python"
 
     @property
     def shown(self) -> str:
-        """What the reader sees: the text, or the part of the file that a `literalinclude` shows."""
+        """Return the visible text: the block's, or the included part of a file."""
         if self.language != "{literalinclude}":
             return self.text
         lines = self.shown_file.read_text("utf-8").splitlines()
@@ -79,14 +79,14 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """README and every page of the documentation."""
+    """Return README and every page of the documentation."""
     built = ROOT / "docs" / "_build"
     found = sorted(page for page in (ROOT / "docs").rglob("*.md") if built not in page.parents)
     return [ROOT / "README.md", ROOT / "CHANGELOG.md", *found]
 
 
 def blocks() -> list[Block]:
-    """All fenced blocks of all pages."""
+    """Return all fenced blocks of all pages."""
     return [block for page in pages() for block in _blocks_of(page)]
 
 

@@ -32,7 +32,7 @@ def test_code_is_shown_from_files() -> None:
 
 
 def is_part(excerpt: str, text: str) -> bool:
-    """Whether these lines follow each other in `text`, all of them indented by as much."""
+    """Whether these lines occur in `text` in sequence, with the same indentation."""
     indents = {match[1] for match in re.finditer(rf"^( *){re.escape(excerpt.splitlines()[0])}$", text, re.MULTILINE)}
     return any(f"\n{textwrap.indent(excerpt, indent)}\n" in text for indent in indents)
 
@@ -65,7 +65,7 @@ def test_a_missing_import_is_found() -> None:
 
 
 def names(code: str) -> tuple[set[str], set[str]]:
-    """The names that code makes for others to use, and those it uses and does not make within a function."""
+    """Return the names that code defines at its top level, and those that it uses without defining them."""
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     tree = ast.parse(textwrap.dedent(code))
     if any(isinstance(node, ast.Return) for node in tree.body):

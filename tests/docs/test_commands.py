@@ -32,7 +32,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def console(running: Served, tmp_path: Path) -> Iterator[Console]:
-    """With the files that the pages speak of, and a request of each kind that they look for."""
+    """Return a console with the files that the pages mention, and requests for each kind of journal query."""
     running.admin("POST", "/v1/reset", {})
     running.raw("POST", "/api/predict/echo", b"unauthorised", {})
     running.admin("POST", "/v1/faults", {"type": "http_status", "target": {"service": "ranker"}, "times": 1})

@@ -15,7 +15,7 @@ PAGES = Path(__file__).parents[2] / "docs" / "simulation"
 
 
 def section(title: str) -> str:
-    """What is under a title of the first page."""
+    """Return the text under a title of the first page."""
     return (PAGES / "index.md").read_text("utf-8").partition(f"## {title}\n")[2].partition("\n## ")[0]
 
 

@@ -32,7 +32,7 @@ def page(name: str) -> str:
 
 
 def rows(text: str, title: str) -> dict[str, str]:
-    """The table under a title: its first column, without backticks, to the whole row."""
+    """Return the table under a title, as a mapping from the first column, without backticks, to the row."""
     section = text.partition(f"# {title}\n")[2].partition("\n#")[0]
     lines = section.partition("|---|")[2].splitlines()[1:]
     found = [line for line in lines if line.startswith("| `")]

@@ -74,7 +74,7 @@ for name in ("zstd+echo", "echo+snappy"):
 
 
 def programs() -> dict[str, str]:
-    """By extra."""
+    """Return the program of each extra."""
     return {
         "numpy": _CALL + _NUMPY,
         "compression": _CALL + _COMPRESSION,

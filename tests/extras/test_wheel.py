@@ -31,7 +31,7 @@ THERE_ANYWAY = {"tls"}  # treq requires it
 
 @frozen
 class Environment:
-    """A Python of its own, in a folder of its own, where nothing of the source tree can be imported."""
+    """A virtual environment in a separate folder, where the source tree cannot be imported."""
 
     folder: Path
 
@@ -78,7 +78,7 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 @pytest.fixture(scope="module")
 def ready(bare: Environment) -> Iterator[dict[str, Any]]:
-    """A simulator of the wheel's."""
+    """Start a simulator of the wheel."""
     file = bare.folder / "ready.json"
     services = [part for service in SERVICES for part in ("--service", f"{service}=3")]
     command = [bare.python, "-m", "simulator", *services, "--token", TOKEN, "--port", "0", "--ready-file", str(file)]

@@ -17,7 +17,7 @@ TOKEN = "t0ken-nobody-may-see"
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One simulator a module: a service that echoes and one that computes."""
+    """Start a simulator for a module, with a service that echoes and one that computes."""
     services = ("--service", "echo=3", "--service", "mnist=2")
     with Served(tmp_path_factory.mktemp("simulator"), *services, "--token", TOKEN, "--seed", "7") as served:
         yield served
@@ -25,7 +25,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def served(running: Served) -> Served:
-    """The module's simulator, as new."""
+    """Reset the module's simulator."""
     status, _ = running.admin("POST", "/v1/reset", {})
     assert status == 200
     return running
@@ -33,7 +33,7 @@ def served(running: Served) -> Served:
 
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
-    """After each test the reactor has the sockets and timers it had before."""
+    """Check that a test leaves no socket and no timer in the reactor."""
 
     def held() -> list[set[Any]]:
         readers = set(reactor.getReaders()) - reactor._internalReaders

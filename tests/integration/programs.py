@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def program(
     served: Served, text: str, *arguments: str, python: str = sys.executable, also: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end.
+    """Run a program until it ends.
 
     Args:
         served: Its URL and token are the program's `EAS_ENDPOINT` and `EAS_TOKEN`.
@@ -33,6 +33,6 @@ def program(
 
 
 def printed(ended: subprocess.CompletedProcess[str]) -> list[str]:
-    """The lines a program that ended well has printed."""
+    """Return the output lines of a program that ended with 0."""
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stderr
     return ended.stdout.splitlines()

@@ -45,7 +45,7 @@ BEGIN = """
 
 @pytest.fixture
 def client(served: Served) -> Iterator[PredictClient]:
-    """The way a program of the official SDK makes one."""
+    """Make a client as a program of the official SDK does."""
     made = PredictClient(served.ready["url"], "echo")
     made.set_token(TOKEN)
     made.set_endpoint_type(ENDPOINT_TYPE_DIRECT)
@@ -136,7 +136,7 @@ def test_wrong_arguments_raise_where_they_are_passed(served: Served) -> None:
 
 
 class Said:
-    """A request whose body is whatever it was given."""
+    """A request with an arbitrary body."""
 
     def __init__(self, body: Any) -> None:
         self.body = body
@@ -149,7 +149,7 @@ class Said:
 
 
 class HalfARequest:
-    """No `parse_response`."""
+    """A request without `parse_response`."""
 
     def to_string(self) -> bytes:
         return b"[]"

@@ -22,7 +22,7 @@ from tests.simulator.serving import Served, environment
 
 
 def several() -> bytes:
-    """A file of numpy's with two arrays."""
+    """Write a numpy file with two arrays."""
     file = io.BytesIO()
     np.savez(file, a=1, b=2)
     return file.getvalue()

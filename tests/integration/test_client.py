@@ -39,12 +39,12 @@ ENDPOINT_TYPES = (ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_VIP
 
 
 def journal(served: Served) -> list[dict[str, Any]]:
-    """The requests that reached an instance."""
+    """Return the requests that reached an instance."""
     return served.admin("GET", "/v1/requests?limit=10000")[1]["requests"]  # type: ignore[no-any-return]
 
 
 def when(count: int, calls: list[Deferred[Any]]) -> Deferred[None]:
-    """Fires when so many of the calls have been answered."""
+    """Return a Deferred that fires when the given number of calls have ended."""
     enough: Deferred[None] = Deferred()
     answered = 0
 
@@ -182,7 +182,7 @@ async def test_instances_come_and_go_with_discovery(served: Served) -> None:
 
 
 class TestHttpsGateway:
-    """The gateway behind TLS, its certificate made by an authority of our own."""
+    """The gateway behind TLS, with a certificate of a private authority."""
 
     @pytest_twisted.ensureDeferred
     async def test_answers_when_the_authority_is_trusted(self, served: Served, tls: TlsProxy) -> None:
@@ -215,7 +215,7 @@ class TestHttpsGateway:
 
 
 class TestHttpsDiscovery:
-    """The control plane behind TLS; the instances are as they always are."""
+    """The control plane behind TLS; the instances without it."""
 
     @pytest_twisted.ensureDeferred
     async def test_brings_the_list_when_its_authority_is_configured(self, served: Served, tls: TlsProxy) -> None:

@@ -44,7 +44,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 async def answer(
     served: Served, service: str, body: Any = TEXT, kind: str = ENDPOINT_TYPE_DIRECT, **settings: Any
 ) -> Any:
-    """What one call is answered."""
+    """Return the response of one call."""
     client = PredictClient(
         served.ready["url"],
         service,

@@ -43,7 +43,7 @@ async def test_a_service_that_is_down_gets_a_bounded_number_of_requests(served: 
 
 
 class Answering(Protocol):
-    """Answers every request, and notes its Host."""
+    """Responds to every request, and records its Host."""
 
     got = b""
 

@@ -35,7 +35,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def model_of(served: Served) -> str:
-    """The name of the model."""
+    """Return the name of the model."""
     with eas_tw.blocking.PredictClient(
         served.ready["url"], "llm", token=TOKEN, endpoint_type=ENDPOINT_TYPE_DIRECT
     ) as client:
@@ -44,7 +44,7 @@ def model_of(served: Served) -> str:
 
 
 def text_of(events: list[eas_tw.ServerSentEvent]) -> str:
-    """The answer, from the deltas of its events."""
+    """Return the text of an answer, from the deltas of its events."""
     deltas = [json.loads(event.data)["choices"][0]["delta"] for event in events if event.data != "[DONE]"]
     return "".join(delta.get("content") or "" for delta in deltas)
 

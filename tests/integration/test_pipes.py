@@ -70,7 +70,7 @@ def variables(served: Served) -> dict[str, str]:
 
 
 def ended(served: Served, arguments: Sequence[str], stdout: int) -> tuple[int, str]:
-    """Exit code and standard error of a command whose standard output is this."""
+    """Return exit code and standard error of a command with the given standard output."""
     done = subprocess.run(  # noqa: S603
         arguments,
         env=variables(served),

@@ -78,7 +78,7 @@ class Application:
         return answer
 
     def end(self) -> int:
-        """TERM; the exit code."""
+        """Send TERM, and return the exit code."""
         assert self.process.stdout is not None
         self.process.send_signal(signal.SIGTERM)
         self.log += self.process.stdout.read()

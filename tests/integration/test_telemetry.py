@@ -35,13 +35,13 @@ EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
 def samples(text: str) -> dict[str, float]:
-    """The samples of a scrape, but for the moments at which series were made."""
+    """Return the samples of a scrape, without the creation times of series."""
     lines = [line for line in text.splitlines() if not line.startswith("#") and "_created" not in line]
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
 
 class TestPrometheus:
-    """What a scrape says."""
+    """The content of a scrape."""
 
     @pytest_twisted.ensureDeferred
     async def test_counts_what_happened(self, served: Served) -> None:
@@ -137,7 +137,7 @@ COLLECTED = """
 
 
 class TestEveryKind:
-    """Metrics and traces of clients whose own client is made later, or lives on another thread."""
+    """Metrics and traces of clients whose inner client is made later, or runs in another thread."""
 
     def test_asyncio(self, served: Served) -> None:
         """Set up before the loop runs; each call's span is under that of its task."""
@@ -240,7 +240,7 @@ class Collected:
         return list(self._spans.get_finished_spans())
 
     def points(self, name: str) -> list[tuple[dict[str, Any], Any]]:
-        """Attributes and values of a metric."""
+        """Return attributes and values of a metric."""
         data = self._reader.get_metrics_data()
         assert data is not None
         return [

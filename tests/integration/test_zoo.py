@@ -31,7 +31,7 @@ DEADLINE_S = 0.3
 
 @pytest.fixture(autouse=True)
 def _no_object_left(_nothing_left: None) -> Iterator[None]:
-    """Beside sockets and timers: no call and no connection of this test stays behind; another file's may be there."""
+    """Check that no call and no connection of a test is left in memory."""
     before = {id(thing): thing for thing in _held()}
     yield
     gc.collect()
@@ -48,7 +48,7 @@ def client_of(*enclosures: Enclosure, **settings: Any) -> PredictClient:
 
 
 async def ended(client: PredictClient, body: bytes, timeout_s: float) -> Any:
-    """The text of the answer, or the type of the error."""
+    """Return the text of the response, or the type of the error."""
     try:
         return str(await client.predict(body, timeout_s=timeout_s))
     except EasError as error:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class TlsProxy:
-    """A running front.
+    """A running proxy.
 
     Attributes:
         authority: The certificate to trust, as Twisted has it.
@@ -50,7 +50,7 @@ class TlsProxy:
 
 
 def _write_certificate(file: Path) -> Any:
-    """A certificate for localhost, and its key, into `file`; the authority that made it."""
+    """Write a certificate for localhost and its key into `file`; return the authority that signed it."""
     from cryptography import x509  # noqa: PLC0415  the program below does not need it
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415

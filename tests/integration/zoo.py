@@ -24,7 +24,7 @@ SILENCE, RESET, OPEN = "silence", "reset", "open"
 
 
 class Species(NamedTuple):
-    """A way to misbehave.
+    """One kind of misbehaviour.
 
     Attributes:
         script: What it does: bytes to write, seconds to wait, `SILENCE`, `RESET` or `OPEN` (end, but do not close).
@@ -97,7 +97,7 @@ class Beast(Protocol):
 
 
 class Enclosure(Factory):
-    """Where a species lives: a listening port.
+    """The listening port of a species.
 
     Attributes:
         species: Who lives here; `None` for a server that answers every request well.
@@ -122,7 +122,7 @@ class Enclosure(Factory):
         await self.close()
 
     async def close(self) -> None:
-        """Stop listening; every connection must have been left by the client, or goes with it."""
+        """Stop listening, and close the connections that the client has not closed."""
         await self._port.stopListening()
         for beast in list(self.open):
             beast.transport.abortConnection()
@@ -137,12 +137,12 @@ class Enclosure(Factory):
 
 
 def says(*steps: Any) -> Callable[[], Iterator[Any]]:
-    """A script without a loop."""
+    """Return a script that sends fixed bytes."""
     return lambda: iter(steps)
 
 
 def endless(first: bytes, again: bytes, pause_s: float = 0.0) -> Callable[[], Iterator[Any]]:
-    """A script that goes on until the client has had enough; in pieces, so that the reactor lives."""
+    """Return a script that sends until the client disconnects, in pieces, so that the reactor is not blocked."""
 
     def script() -> Iterator[Any]:
         yield first

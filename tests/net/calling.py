@@ -18,7 +18,7 @@ def response(status: int = 200, body: bytes = b"ok", *headers: bytes) -> bytes:
 
 
 class Harness:
-    """A client of `n` puppet instances."""
+    """A client of `n` instances in memory."""
 
     def __init__(self, n: int = 3, weights: tuple[float, ...] = (), **settings: Any) -> None:
         self.reactor = PuppetReactor()
@@ -32,7 +32,7 @@ class Harness:
 
     @property
     def dial(self) -> Dial:
-        """The only connection being opened."""
+        """Return the only connection that is being opened."""
         (dial,) = self.reactor.dials
         return dial
 
@@ -41,12 +41,12 @@ class Harness:
 
     @property
     def busy(self) -> Wire:
-        """The only connection that has a request out."""
+        """Return the only connection with an unanswered request."""
         (wire,) = [wire for wire in self.reactor.wires if wire.is_open and wire.protocol.is_busy]
         return wire
 
     def assert_clean(self) -> None:
-        """Close, and see that nothing is left."""
+        """Close the client, and check that nothing is left."""
         closed = Result(self.client.close())
         assert closed.fired
         assert not self.reactor.dials
@@ -55,7 +55,7 @@ class Harness:
 
 
 class Result:
-    """What a Deferred fired with; firing twice would be an error of its own."""
+    """The result of a Deferred."""
 
     def __init__(self, deferred: Deferred[Any]) -> None:
         self.deferred = deferred

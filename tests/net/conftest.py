@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def logged() -> Iterator[list[str]]:
-    """The failures that are logged."""
+    """Return the logged failures."""
     found: list[str] = []
 
     def observe(event: Any) -> None:

@@ -13,7 +13,7 @@ from tests.net.wire import Wire
 
 
 class Dial:
-    """One `connectTCP` that has not been decided yet; it is its own connector."""
+    """A `connectTCP` that is not decided yet; it is its own connector."""
 
     def __init__(self, reactor: PuppetReactor, address: tuple[str, int], factory: Any, timeout: float) -> None:
         self.reactor = reactor
@@ -22,7 +22,7 @@ class Dial:
         self.timeout = timeout
 
     def accept(self) -> Wire:
-        """The instance takes the connection."""
+        """Accept the connection."""
         self.reactor.dials.remove(self)
         protocol = self.factory.buildProtocol(None)
         wire = Wire(protocol)
@@ -31,7 +31,7 @@ class Dial:
         return wire
 
     def fail(self, error: Exception | None = None) -> None:
-        """The connection does not come about; refused unless an error is given."""
+        """Fail the connection; with a refusal unless an error is given."""
         self.reactor.dials.remove(self)
         self.factory.clientConnectionFailed(self, Failure(error or ConnectionRefusedError()))
 
@@ -43,7 +43,7 @@ class Dial:
 
 
 class PuppetReactor(Clock):
-    """Time under the test's hand, and connections too."""
+    """A reactor whose time and connections the test controls."""
 
     def __init__(self) -> None:
         super().__init__()

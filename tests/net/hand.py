@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 
 
 class HandReactor(Clock):
-    """Time and a list of who wants to read and write; nothing happens by itself."""
+    """Time, and lists of readers and writers that the test calls."""
 
     def __init__(self) -> None:
         super().__init__()

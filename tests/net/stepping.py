@@ -10,7 +10,7 @@ from tests.net.fleet import PuppetReactor
 
 
 class WallClockReactor(PuppetReactor):
-    """Schedules by a clock that the test may set; `elapsed` is the time that has really passed."""
+    """Schedules by a clock that the test sets; `elapsed` is the monotonic time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class WallClockReactor(PuppetReactor):
         return self._elapsed
 
     def step(self, by_s: float) -> None:
-        """Set the clock; no time passes."""
+        """Set the clock without passing time."""
         self.rightNow += by_s
         self.sort()
 
@@ -29,7 +29,7 @@ class WallClockReactor(PuppetReactor):
         self.advance(0)
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass, in small steps as it does."""
+        """Let time pass in small steps."""
         for _ in range(round(seconds * 100)):
             self._elapsed += 0.01
             self.advance(0.01)

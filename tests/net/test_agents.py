@@ -27,7 +27,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 
 @implementer(IStreamClientEndpoint)
 class Loopback:
-    """Opens connections to itself; the other ends are in `ends`, the transports in `transports`."""
+    """Opens connections within the process; the other ends are in `ends`, the transports in `transports`."""
 
     def __init__(self) -> None:
         self.reactor = HandReactor()
@@ -54,7 +54,7 @@ class Loopback:
         return succeed(protocol)
 
     def ask(self, meanwhile: Any = None) -> list[Any]:
-        """Send a request; the body of its response, or a failure, once it is there."""
+        """Send a request, and return the body of its response or a failure."""
         got: list[Any] = []
         asking = self.agents.agent.request(b"GET", b"http://127.0.0.1/")
         if meanwhile is not None:
@@ -64,7 +64,7 @@ class Loopback:
         return got
 
     def turn(self) -> None:
-        """Read before write, as the reactor does when a socket is ready for both."""
+        """Run a turn: read before write, as the reactor does when a socket is ready for both."""
         for transport in self.transports:
             if transport in self.reactor.readers:
                 assert transport.doRead() is None
@@ -83,7 +83,7 @@ def loopback() -> Iterator[Loopback]:
 
 
 def connected(agents: Agents) -> Wire:
-    """A connection as the endpoint makes them, to a peer that never closes."""
+    """Return a connection made by the endpoint, to a peer that never closes it."""
     protocol = _CountingFactory(Factory.forProtocol(Protocol), agents._endpoints).buildProtocol(None)
     assert protocol is not None
     wire = Wire(protocol)

@@ -40,7 +40,7 @@ SECOND = [("10.0.0.2", 3), ("10.0.0.3", 1), ("10.0.0.4", 0)]
 
 
 class Region:
-    """A client that discovers, and the control plane's answer."""
+    """A client with discovery, and the control plane's responses."""
 
     def __init__(self, rows: list[tuple[str, float]], **settings: Any) -> None:
         self.reactor = PuppetReactor()
@@ -52,7 +52,7 @@ class Region:
         self.asked: set[str] = set()
 
     def serve(self) -> None:
-        """Answer polls and calls until nothing is asked any more."""
+        """Respond to polls and calls until there are no more."""
         for _ in range(10):
             for dial in list(self.reactor.dials):
                 dial.accept().address = dial.address

@@ -61,7 +61,7 @@ ENDS_A_PROGRAM = (SystemExit, KeyboardInterrupt)
 
 
 class Region(Harness):
-    """A client whose reactor may be given what ends a program, and goes on."""
+    """A client on a reactor that keeps running after `SystemExit` and `KeyboardInterrupt`."""
 
     def __init__(self, n: int = 3, **settings: Any) -> None:
         super().__init__(n, **{"attempt_timeout_s": 3.0, "drain_timeout_s": 0.0, **settings})
@@ -75,7 +75,7 @@ class Region(Harness):
                 self.raised.append(error)
 
     def serve(self, answer: bytes = response()) -> None:
-        """Accept and answer until nothing is asked any more."""
+        """Accept and respond until there are no more requests."""
         for _ in range(20):
             for dial in list(self.reactor.dials):
                 dial.accept()
@@ -85,7 +85,7 @@ class Region(Harness):
             self.advance(0.3)
 
     def settle(self) -> None:
-        """Let every timer of a call pass."""
+        """Let all timers of a call expire."""
         self.serve()
         self.advance(10.0)
 
@@ -119,7 +119,7 @@ def cut_off(region: Region) -> Result:
 
 
 def silent(region: Region) -> Result:
-    """Hedged when half of its time is over, if answers have come at once before; the first attempt times out."""
+    """Return a call that is hedged at half of its time; its first attempt times out."""
     call = region.call()
     for _ in range(12):
         region.advance(0.5)
@@ -186,7 +186,7 @@ TWISTEDS_OWN = {"tests.net.fleet.PuppetReactor.connectTCP"}
 
 
 class Request:
-    """A request of the caller's own, which may do anything."""
+    """A user's request, whose methods may do anything."""
 
     def __init__(self, parse: Callable[[bytes], Any], body: Callable[[], bytes] = lambda: b"x") -> None:
         self.parse_response = parse
@@ -265,7 +265,7 @@ ACTS = [cancel, close, call_again, cancel_and_close]
 
 
 class Late(Result):
-    """The result of a call that acts before `predict` has returned its Deferred, or after."""
+    """The result of a call that acts before `predict` has returned its Deferred, or after it."""
 
     def __init__(self) -> None:
         self.fired = []

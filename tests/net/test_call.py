@@ -117,7 +117,7 @@ def test_a_heavy_dead_instance_beside_a_light_live_one_loses_nothing() -> None:
 
 
 def short_of_descriptors() -> ConnectBindError:
-    """As Twisted reports that `socket` failed."""
+    """Return the error that Twisted reports when `socket` has failed."""
     return ConnectBindError(errno.EMFILE, "Too many open files")
 
 

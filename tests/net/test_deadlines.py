@@ -11,7 +11,7 @@ from eas_tw.net.deadlines import Deadlines
 
 
 class Harness:
-    """Deadlines with stages at a half and three quarters, and what they told and when."""
+    """Deadlines with stages at a half and three quarters, and a record of what was called and when."""
 
     def __init__(self, stages: tuple[float, ...] = (0.5, 0.75)) -> None:
         self.clock = Clock()

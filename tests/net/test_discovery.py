@@ -27,7 +27,7 @@ PARTLY = json.dumps({"endpoints": {"items": [{"ip": "10.0.0.1", "port": 1, "weig
 
 
 class Puppet:
-    """A source that answers when the test says so."""
+    """A source that responds when the test tells it to."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -178,7 +178,7 @@ def test_stopping_ends_the_poll_and_the_schedule() -> None:
 
 
 class Library:
-    """A fetcher: documents by URL, and a note of what was asked."""
+    """A fetcher with a document for each URL, and a record of the requests."""
 
     def __init__(self, documents: dict[str, bytes | int]) -> None:
         self.documents = documents

@@ -29,7 +29,7 @@ def copy(tmp_path: Path) -> DiskCopy:
 
 @pytest.fixture
 def said() -> Iterator[list[str]]:
-    """What was logged."""
+    """Return the log lines."""
     lines: list[str] = []
 
     def note(event: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ URL = "http://10.0.0.1:8080/lists/svc?internal=true"
 
 
 class Harness:
-    """A fetcher in a puppet network."""
+    """A fetcher with connections in memory."""
 
     def __init__(self, **settings: Any) -> None:
         self.reactor = PuppetReactor()
@@ -31,7 +31,7 @@ class Harness:
         return Result(self.fetcher.get(url))
 
     def accept(self) -> Wire:
-        """The control plane takes the connection and reads the request."""
+        """Accept the connection, and read the request."""
         (dial,) = self.reactor.dials
         wire = dial.accept()
         self.reactor.advance(0)

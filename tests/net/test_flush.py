@@ -24,7 +24,7 @@ LARGE = 60_000
 
 
 class Line(Witness):
-    """A connection over a socket pair: owner and exchange on this side, plain bytes on the other."""
+    """A connection over a socket pair: owner and exchange on one side, plain bytes on the other."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,14 +45,14 @@ class Line(Witness):
         self.connection.send(b"HEAD", body, self)
 
     def arrived(self) -> bytes:
-        """What has come out at the other end."""
+        """Return the bytes that arrived at the other end."""
         try:
             return self.far.recv(10 * LARGE, socket.MSG_DONTWAIT)
         except OSError:
             return b""
 
     def drain(self) -> bytes:
-        """What comes out while the transport writes all that it has."""
+        """Return the bytes that arrive while the transport writes all that it has."""
         came = b""
         while self.reactor.writers:
             came += self.arrived()
@@ -60,7 +60,7 @@ class Line(Witness):
         return came + self.arrived()
 
     def served(self) -> None:
-        """A first exchange is over, and the connection is kept."""
+        """Complete a first exchange, after which the connection is kept."""
         self.ask()
         self.reactor.advance(0)
         self.far.send(OK)
@@ -70,7 +70,7 @@ class Line(Witness):
         self.events.clear()
 
     def read(self) -> None:
-        """The reactor finds the socket readable."""
+        """Let the reactor find the socket readable."""
         assert self.transport.doRead() is None
 
 

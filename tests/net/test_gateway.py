@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Response:
-    """A response of an agent; its body comes whole, at once."""
+    """A response of an agent; its whole body arrives at once."""
 
     def __init__(self, code: int = 200, body: bytes = b"ok", error: Exception | None = None) -> None:
         self.code = code
@@ -42,7 +42,7 @@ class Response:
 
 @implementer(IAgent)
 class Puppet:
-    """Does what the test says, one thing for each request; then it answers."""
+    """An agent that does what the test sets for each request, and responds to further ones."""
 
     def __init__(self, *acts: Callable[[], Any]) -> None:
         self.acts = list(acts)

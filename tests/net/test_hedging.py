@@ -14,7 +14,7 @@ from tests.net.wire import Wire
 
 
 class Hedged:
-    """A call that has waited until its hedge left: both wires, the slow one first."""
+    """A call after its hedge was sent, with both wires, the slow one first."""
 
     def __init__(self, **settings: Any) -> None:
         self.harness = Harness(**{"n": 3, "hedge_after_s": 0.1, **settings})
@@ -152,7 +152,7 @@ def test_the_percentile_is_learned_from_calls() -> None:
 
 
 class Late:
-    """A client that knows that answers come in 10 ms, and a call to an instance that has gone silent."""
+    """A client that has seen responses within 10 ms, and a call to an instance that is silent."""
 
     def __init__(self, n: int = 3, **settings: Any) -> None:
         self.harness = Harness(n, **settings)
@@ -165,13 +165,13 @@ class Late:
             assert str(call.value) == "ok"
 
     def silent(self, **options: Any) -> tuple[Result, Wire]:
-        """A call, and where it went."""
+        """Start a call; return it and its wire."""
         call = self.harness.call(**options)
         self.harness.reactor.advance(0)
         return call, self.newest()
 
     def newest(self, *others: Wire) -> Wire:
-        """Where the call is besides."""
+        """Return the wire of the hedge."""
         (wire,) = [
             wire
             for wire in self.harness.reactor.wires

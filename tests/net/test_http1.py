@@ -24,7 +24,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 
 class Peer:
-    """A connection with a request out, and the other end of its wire."""
+    """A connection with a request in flight, and the other end of its wire."""
 
     def __init__(self, *, head: int = 1000, body: int = 1000, request: bytes = b"") -> None:
         self.witness = Witness()

@@ -19,7 +19,7 @@ GZIP = b"Content-Encoding: gzip"
 
 
 def answered(**settings: Any) -> tuple[Harness, Result]:
-    """A call whose whole response is there, and not decompressed yet."""
+    """Return a call whose response has arrived and is not decompressed yet."""
     harness = Harness(1, **settings)
     call = harness.call()
     says(harness.accept(), response(200, PACKED, GZIP))
@@ -156,7 +156,7 @@ def test_the_body_of_an_error_is_decompressed(
 
 
 class Proxied(Broken):
-    """A request that takes answers as they come."""
+    """A request that takes responses without decompression."""
 
     def parse_answer(self, headers: dict[str, str], content: bytes) -> bytes:
         return content

@@ -138,7 +138,7 @@ def test_polls_and_deadlines_go_on_after_a_step_back() -> None:
 
 
 class Looked(MonotonicReactor):
-    """Notes that it was looked at."""
+    """Records that it was called."""
 
     def __init__(self) -> None:
         super().__init__(Clock(), time.monotonic)
@@ -176,7 +176,7 @@ def test_only_a_real_reactor_with_a_settable_clock_is_wrapped() -> None:
 
 
 def sent_date(client: PredictClient, reactor: Any) -> str:
-    """The Date of a signed request."""
+    """Return the Date of a signed request."""
     Result(client.predict(b"hello"))
     wire = reactor.dials[0].accept()
     reactor.pass_time(0.01)

@@ -24,7 +24,7 @@ URL = "http://control.example:8080/list"
 
 @implementer(IReactorPluggableNameResolver)
 class NamedReactor(PuppetReactor):
-    """A reactor with a resolver of the program's own, which answers when the test says so."""
+    """A reactor with a resolver that responds when the test tells it to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Harness:
         return Result(self.fetcher.get(URL))
 
     def serve(self) -> None:
-        """The control plane answers on the only connection being opened."""
+        """Respond as the control plane on the only connection that is being opened."""
         (dial,) = self.reactor.dials
         wire = dial.accept()
         self.reactor.advance(0)
@@ -178,7 +178,7 @@ def test_an_address_is_not_looked_up(harness: Harness, host: str) -> None:
 
 
 class GAIResolver:
-    """Twisted's own, by its name."""
+    """A resolver with the class name of Twisted's own."""
 
 
 def test_the_program_s_resolver_is_used_and_twisted_s_replaced() -> None:

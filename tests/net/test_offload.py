@@ -20,7 +20,7 @@ WITHIN_S = 60
 
 
 class Work:
-    """Steps that write down which thread did them."""
+    """Steps that record the thread in which they ran."""
 
     def __init__(self, steps: int = 3, error: Exception | None = None) -> None:
         self.threads: list[str] = []
@@ -37,7 +37,7 @@ class Work:
         return "done"
 
     def held(self) -> Generator[None, None, str]:
-        """Steps that wait until they may go on."""
+        """Steps that wait for an event."""
         self.threads.append(threading.current_thread().name)
         self.go_on.wait(WITHIN_S)
         yield
@@ -57,7 +57,7 @@ class Threaded(Clock):
         self.from_threads.put(lambda: call(*arguments))
 
     def take(self) -> None:
-        """Wait for one call from a thread, and do it."""
+        """Wait for a call from a thread, and make it."""
         self.from_threads.get(timeout=WITHIN_S)()
 
 

@@ -24,7 +24,7 @@ CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class Caller:
-    """A call as the pool sees it."""
+    """A dispatchable that records what the pool calls."""
 
     def __init__(self, deadline: float = 1e9) -> None:
         self.deadline = deadline
@@ -62,7 +62,7 @@ class Harness:
         return caller
 
     def served(self) -> tuple[Caller, Wire]:
-        """A call that is being served on a new connection."""
+        """Return a call that is dispatched on a new connection."""
         caller = self.call()
         return caller, self.reactor.dials[-1].accept()
 

@@ -28,7 +28,7 @@ def chunk(data: bytes) -> bytes:
 
 
 def opened(harness: Harness, **options: Any) -> tuple[Stream, Wire]:
-    """A stream whose head has come."""
+    """Return a stream whose head has arrived."""
     result = Result(harness.client.stream(b"hello", **options).open())
     wire = harness.accept()
     says(wire, HEAD)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Trap:
-    """Raises once in place of a method, before or after what the method does."""
+    """Raises once in place of a method, before or after the method's effect."""
 
     def __init__(self, patch: pytest.MonkeyPatch, path: str) -> None:
         module, owner, name = path.rsplit(".", 2)

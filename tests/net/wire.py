@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Wire(StringTransport):
-    """A string transport with TCP's manners: closing is reported to the protocol, once."""
+    """A string transport that reports closing to the protocol once, as TCP does."""
 
     def __init__(self, protocol: Protocol) -> None:
         super().__init__()
@@ -48,20 +48,20 @@ class Wire(StringTransport):
         self.lose(ConnectionLost())
 
     def lose(self, error: Exception | None = None) -> None:
-        """The peer closes, in order unless an error is given."""
+        """Close the connection from the peer's side, in order unless an error is given."""
         if self.is_open:
             self.is_open = False
             self.protocol.connectionLost(Failure(error or ConnectionDone()))
 
     def take(self) -> bytes:
-        """What was written since the last look."""
+        """Return what was written since the last call."""
         written = self.value()
         self.clear()
         return written
 
 
 class Witness:
-    """Owner and exchange at once: writes down what it is told."""
+    """Owner and exchange that records every callback."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []

@@ -36,7 +36,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def official(served: Served, service: str, kind: str, token: str = "t0ken") -> Any:
-    """The official SDK's client, as its documentation shows it."""
+    """Make the official SDK's client, as its documentation shows."""
     client = eas_prediction.PredictClient(served.ready["url"], service)
     client.set_token(token)
     client.set_endpoint_type(TYPES[kind][0])
@@ -45,7 +45,7 @@ def official(served: Served, service: str, kind: str, token: str = "t0ken") -> A
 
 
 async def ours(served: Served, service: str, kind: str, requests: list[Any]) -> list[Any]:
-    """What our client is answered."""
+    """Return the response of our client."""
     async with eas_tw.PredictClient(
         served.ready["url"], service, token="t0ken", endpoint_type=TYPES[kind][1]
     ) as client:

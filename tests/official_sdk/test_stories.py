@@ -45,7 +45,7 @@ class Caller:
         self.client.init()
 
     def told(self, body: str = "hello") -> bytes | int:
-        """The answer, or the code of the error."""
+        """Return the response, or the code of the error."""
         try:
             return self.call(body)
         except self.sdk.PredictException as error:
@@ -63,8 +63,8 @@ class Caller:
     def struck(self, name: str) -> int:
         return next(fault["struck"] for fault in self.service.simulator.faults() if fault["name"] == name)
 
-    def told_by_discovery(self, fault: str, polls: int = 1, **attributes: Any) -> str:
-        """Break discovery, and wait until the client has asked so often; the fault's name.
+    def polled_under_fault(self, fault: str, polls: int = 1, **attributes: Any) -> str:
+        """Add a discovery fault, wait for a number of polls, and return the fault's name.
 
         When it asks the second time it has done with the first answer.
         """
@@ -77,7 +77,7 @@ class Caller:
 
 
 def eventually(holds: Callable[[], object]) -> None:
-    """Look again until it holds; a bounded time."""
+    """Check a condition until it holds, for a bounded time."""
     never = threading.Event()
     for _ in range(int(WITHIN_S / LOOK_EVERY_S)):
         if holds():
@@ -87,7 +87,7 @@ def eventually(holds: Callable[[], object]) -> None:
 
 
 class Stage:
-    """Where services and clients are made, and cleared away."""
+    """Makes services and clients, and removes them at the end."""
 
     def __init__(self, simulator: Remote, leaving: ExitStack) -> None:
         self._simulator, self._leaving = simulator, leaving
@@ -101,7 +101,7 @@ class Stage:
         return caller
 
     def met(self, sdk: Any, **how: Any) -> Caller:
-        """A client that has been answered by all its instances; the journal begins after that."""
+        """Return a client that has called every instance; the journal is empty after that."""
         caller = self.caller(sdk, self.service(**how))
         count = len(caller.service.instances)
         assert caller.many(2 * count) == {b"hello"}
@@ -239,7 +239,7 @@ def test_a_rolling_upgrade(stage: Stage, sdk: Any) -> None:
     simulator, old = caller.service.simulator, [one["id"] for one in caller.service.instances]
     for _ in old:
         caller.service.add_instance()
-    caller.told_by_discovery("latency", latency=0)
+    caller.polled_under_fault("latency", latency=0)
     eventually(lambda: caller.told() == b"hello" and caller.used(2) and caller.used(3))
     for instance in old:
         simulator.remove_instance(instance, grace_s=30)
@@ -276,8 +276,8 @@ def test_discovery_that_fails_changes_nothing(stage: Stage, sdk: Any) -> None:
 def test_discovery_returns_an_empty_list(stage: Stage) -> None:
     """200 and an empty list. A bug of the official SDK: it believes it, and every call fails while instances live."""
     theirs, ours = stage.met(OFFICIAL), stage.met(OURS)
-    ours.told_by_discovery("empty_list", polls=2)
-    theirs.told_by_discovery("empty_list")
+    ours.polled_under_fault("empty_list", polls=2)
+    theirs.polled_under_fault("empty_list")
     eventually(lambda: theirs.told() == 500)
     assert theirs.many() == {500}
     assert ours.many() == {b"hello"}
@@ -302,11 +302,11 @@ def test_discovery_does_not_respond_once(stage: Stage) -> None:
     """
     theirs, ours, witness = stage.met(OFFICIAL), stage.met(OURS), stage.met(OFFICIAL)
     for caller in (theirs, ours):
-        silence = caller.told_by_discovery("timeout")
+        silence = caller.polled_under_fault("timeout")
         caller.service.simulator.remove_fault(silence)
         caller.service.add_instance()
     asked = [caller.service.discovery_fault("latency", latency=0)["name"] for caller in (theirs, ours)]
-    witness.told_by_discovery("latency", polls=2, latency=0)
+    witness.polled_under_fault("latency", polls=2, latency=0)
     assert theirs.struck(asked[0]) == 0
     assert ours.struck(asked[1]) > 0
     assert theirs.many(30) == ours.many(30) == {b"hello"}
@@ -316,8 +316,8 @@ def test_discovery_does_not_respond_once(stage: Stage) -> None:
 def test_discovery_gives_every_instance_weight_zero(stage: Stage) -> None:
     """A bug of the official SDK: calls fail for want of a backend. Ours keeps the list it had."""
     theirs, ours = stage.met(OFFICIAL), stage.met(OURS)
-    ours.told_by_discovery("zero_weights", polls=2)
-    theirs.told_by_discovery("zero_weights")
+    ours.polled_under_fault("zero_weights", polls=2)
+    theirs.polled_under_fault("zero_weights")
     eventually(lambda: theirs.told() == 500)
     assert ours.many() == {b"hello"}
 
@@ -342,7 +342,7 @@ def test_a_client_that_is_destroyed(stage: Stage, sdk: Any, told: object) -> Non
 
 
 class Dates(BaseHTTPRequestHandler):
-    """Answers its own Date, then the request's."""
+    """Responds with its own Date, then the request's."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))

@@ -28,7 +28,7 @@ def cluster(instances: list[Instance] = FLEET, **policy: Any) -> Cluster:
 
 
 def picks(made: Cluster, count: int = 60, now: float = 0.0, outcome: Outcome = ANSWERED) -> Counter[int]:
-    """Calls one after the other, each over at once."""
+    """Make calls one after the other, each of which ends at once."""
     found: Counter[int] = Counter()
     for _ in range(count):
         picked = made.choose(FIRST, now)

@@ -12,7 +12,7 @@ KEYS = [("10.0.0.1", port) for port in range(6)]
 def swept(
     made: Outliers, rows: list[tuple[float, float]], *, calls: int = 100, fleet: int = 6
 ) -> tuple[tuple[str, int], ...]:
-    """One interval: each instance's share of good answers and their latency."""
+    """Sweep one interval with each instance's share of good responses and their latency."""
     assert made.sweep(0.0, KEYS) == ()
     for key, (share, latency_s) in zip(KEYS, rows, strict=False):
         for call in range(calls):

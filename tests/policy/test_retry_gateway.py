@@ -38,7 +38,7 @@ def decide(
 
 
 def tries(code: int, **options: int) -> int:
-    """How many attempts a call gets whose every attempt ends with this status."""
+    """Return the number of attempts of a call whose every attempt ends with this status."""
     n = 1
     while isinstance(decide(*[status(code)] * n, **options), Retry):  # type: ignore[arg-type]
         n += 1

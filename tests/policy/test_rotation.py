@@ -151,7 +151,7 @@ def test_shares_stay_exact_after_many_picks() -> None:
 
 
 class CountedInt(int):
-    """A whole number that counts its comparisons, and whose sums do, too."""
+    """An integer that counts its comparisons, as do its sums."""
 
     compared = 0
 

@@ -75,7 +75,7 @@ def test_answers_are_what_the_document_says(remote: Remote, path: str, method: s
 
 
 def _mean(path: str, body: Any) -> None:
-    """What no schema can say: that a service and a zone exist, that there are no more weights than instances."""
+    """Adjust a body to rules that a schema cannot express: existing services and zones, the number of weights."""
     if path == "/v1/faults":
         body.pop("name", None)
         known = {"service": "echo", "instance": "echo-0", "zone": "a"}

@@ -16,7 +16,7 @@ PAGES, ITEMS_A_PAGE = 10, 10
 
 
 class Score(Scorer):
-    """Sends the item as JSON, and keeps what the service says."""
+    """Sends the item as JSON, and keeps the response."""
 
     def accepts(self, item):
         return "pass" not in item
@@ -38,7 +38,7 @@ class Numbers(scrapy.Spider):
 
 
 class Reading(Numbers):
-    """Takes its requests from a queue whenever it is idle, as spiders on message brokers do."""
+    """Takes its requests from a queue when it is idle, as spiders with message brokers do."""
 
     name = "reading"
 
@@ -58,7 +58,7 @@ class Reading(Numbers):
 
 
 class Asking(Numbers):
-    """Asks the service itself, from a callback."""
+    """Calls the service from a callback."""
 
     name = "asking"
 

@@ -49,7 +49,7 @@ def served(running: Served) -> Served:
 
 
 def settings_of(served: Served, **changes: Any) -> dict[str, Any]:
-    """A project's settings."""
+    """Return a project's settings."""
     return {
         "ADDONS": {"eas_tw.scrapy.Addon": 500},
         "EAS_ENDPOINT": served.ready["url"],
@@ -70,7 +70,7 @@ def begin(settings: dict[str, Any], *arguments: str) -> subprocess.Popen[str]:
 
 
 def crawl(settings: dict[str, Any], *arguments: str) -> tuple[dict[str, Any], str]:
-    """What a crawl told at its end, and its log."""
+    """Run a crawl; return its stats and its log."""
     with begin(settings, *arguments) as process:
         output, log = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, log
@@ -83,7 +83,7 @@ def journal(served: Served) -> list[dict[str, Any]]:
 
 
 def complaints(log: str) -> list[str]:
-    """Lines of the log that are not well."""
+    """Return the warnings and errors of the log."""
     signs = ("] WARNING: ", "] ERROR: ", "] CRITICAL: ", "Traceback", "Warning:")
     return [line for line in log.splitlines() if any(sign in line for sign in signs)]
 
@@ -122,7 +122,7 @@ def latency(milliseconds: int) -> dict[str, Any]:
 
 
 def peak(rows: list[dict[str, Any]]) -> int:
-    """The most requests that were at the instances at a time, by the journal's times."""
+    """Return the largest number of concurrent requests at the instances, by the journal's times."""
     events = [(row["at"] - row["elapsed_s"], 1) for row in rows] + [(row["at"], -1) for row in rows]
     here = most = 0
     for _, change in sorted(events):
@@ -283,10 +283,10 @@ def scorecard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 class TestHowTo:
-    """Its programs, run as a reader does."""
+    """The programs of the how-to page."""
 
     def ran(self, *command: str, **variables: str) -> str:
-        """The log."""
+        """Run a program, and return its log."""
         ended = subprocess.run(  # noqa: S603
             [sys.executable, *command],
             env={**environment(), "EAS_TOKEN": TOKEN, "PYTHONDONTWRITEBYTECODE": "1", **variables},

@@ -24,7 +24,7 @@ TOKEN = "a-token-nobody-may-see"
 
 
 class Harness:
-    """A world with one service, one client, and hands to break things."""
+    """A world with one service and one client, and methods that inject faults."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Harness:
         self.ended: list[Any] = []
 
     def run(self, what: Deferred[Any] | Coroutine[Any, Any, Any], timeout_s: float = 60.0) -> Any:
-        """What a Deferred or coroutine comes to, letting time pass as needed."""
+        """Return the result of a Deferred or coroutine, letting virtual time pass."""
         results: list[Any] = []
         waiting = what if isinstance(what, Deferred) else Deferred.fromCoroutine(what)
         waiting.addBoth(results.append)
@@ -74,11 +74,11 @@ class Harness:
         self.scheduler.run_for(seconds)
 
     def call(self) -> str:
-        """One call, to its end."""
+        """Make one call, and wait for its end."""
         return str(self.run(self.client.predict(f"call {self.started}")))
 
     def begin_call(self) -> None:
-        """One call that must be answered with its own body, whenever that is."""
+        """Begin one call that must get the response to its own body."""
         self.started += 1
         body = f"call {self.started}"
         answered = self.client.predict(body)
@@ -87,7 +87,7 @@ class Harness:
         answered.addCallback(self.ended.append)
 
     def traffic(self, seconds: float, per_s: float = 20.0) -> None:
-        """Steady calls for a while."""
+        """Make calls at a steady rate for a while."""
         for _ in range(round(seconds * per_s)):
             self.begin_call()
             self.wait(1 / per_s)
@@ -96,7 +96,7 @@ class Harness:
         return self.world.instance(f"{self.client._target.service}-{number}")
 
     def discovery_fault(self, type_: str, **attributes: Any) -> None:
-        """Put a fault on discovery, in place of the one before."""
+        """Replace the fault of discovery."""
         self.world.faults.add(Fault(type_, attributes=attributes, name="bad-list"))
 
     def heal(self) -> None:
@@ -104,11 +104,11 @@ class Harness:
 
     @property
     def lost(self) -> list[Any]:
-        """Calls that failed, hung, or got another one's answer."""
+        """Return the calls that failed, hung, or got the response to another call."""
         return [end for end in self.ended if end != "ok"] + ["no end"] * (self.started - len(self.ended))
 
     def assert_clean(self) -> None:
-        """Close both; nothing may be left, and nothing may have been said that should not be."""
+        """Close client and simulator, and check that nothing is left and no error was logged."""
         self.wait(10.0)
         self.run(self.client.close())
         mine = [event for event in self.scheduler.pending if "eas_tw" in repr(event)]

@@ -19,17 +19,17 @@ Lines = dict[str, set[int]]
 
 
 def lines_of(names: Iterable[str]) -> Lines:
-    """The lines of all functions in files, which are named from the package's folder."""
+    """Return the lines of all functions in files, which are named relative to the package."""
     return {name: {line for code in _functions(_compiled(name)) for line in _lines(code)} for name in names}
 
 
 def text_of(name: str, line: int) -> str:
-    """A line, as one finds it again when others have moved."""
+    """Return a line's text, by which it is found when line numbers have changed."""
     return (ROOT / name).read_text("utf-8").splitlines()[line - 1].strip()
 
 
 def reached(seeds: Sequence[int], profile: str, hours: float, names: Sequence[str]) -> tuple[Sum, Lines]:
-    """What seeds of a profile come to, as `run_seeds` has it, and the lines that they run."""
+    """Return the results of seeds of a profile, as `run_seeds` does, and the lines that they ran."""
     files = {str(ROOT / name): name for name in names}
     found: Lines = {name: set() for name in names}
     left: dict[CodeType, set[int]] = {}

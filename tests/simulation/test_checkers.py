@@ -23,7 +23,7 @@ A, B = ("10.0.0.1", 1), ("10.0.0.2", 1)
 
 
 class Budget:
-    """A checker, a client of which it hears, and a clock."""
+    """A checker with a client and a clock."""
 
     def __init__(self, **settings: Any) -> None:
         self.now_s = 0.0
@@ -50,7 +50,7 @@ class Budget:
             self.checker.call_began(self.sut)
 
     def retry(self, at_s: float) -> None:
-        """A call was tried again at another instance, at once."""
+        """Report that a call was retried at once on another instance."""
         self.now_s = at_s
         self.checker.check(self.sut, [attempt(A, "lost", 0.0, at_s), attempt(B, "answered", at_s, at_s, retry=True)])
 

@@ -178,8 +178,8 @@ STORIES: dict[str, Callable[[], Story]] = {
 
 @pytest.mark.parametrize("name", STORIES)
 def test_a_connection_looks_the_same_on_both_networks(name: str) -> None:
-    for_real = STORIES[name]().told_for_real()
-    assert STORIES[name]().told_virtually() == for_real
+    for_real = STORIES[name]().run_on_loopback()
+    assert STORIES[name]().run_in_memory() == for_real
     assert for_real["client"]
 
 
@@ -188,7 +188,7 @@ def test_a_connection_looks_the_same_on_both_networks(name: str) -> None:
 )
 @pytest.mark.parametrize("name", ["the client closes", "both close at once", "half-close by the client"])
 def test_bad_conditions_changes_when_and_not_what(name: str, conditions: dict[str, Any]) -> None:
-    assert STORIES[name]().told_virtually(**conditions) == STORIES[name]().told_virtually()
+    assert STORIES[name]().run_in_memory(**conditions) == STORIES[name]().run_in_memory()
 
 
 def test_nothing_to_send_is_no_packet(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,5 +201,5 @@ def test_nothing_to_send_is_no_packet(monkeypatch: pytest.MonkeyPatch) -> None:
         carry(network, sender, kind, data)
 
     monkeypatch.setattr(Network, "carry", note)
-    STORIES["the client closes"]().told_virtually()
+    STORIES["the client closes"]().run_in_memory()
     assert sent == ["SYN", "SYN-ACK", "ACK", "data", "data", "FIN", "FIN"]

@@ -69,7 +69,7 @@ calls through the gateway and copies of a config are not drawn; what a call rais
 
 @pytest.fixture(scope="module")
 def traced() -> tuple[Sum, Lines]:
-    """The seeds, on two processes, and the lines that they ran."""
+    """Run the seeds on two processes, with the lines that they ran."""
     total, lines = Sum(), {name: set[int]() for name in _FILES}
     with ProcessPoolExecutor(min(2, os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
         chunks = [SEEDS[at : at + _CHUNK] for at in range(0, len(SEEDS), _CHUNK)]
@@ -83,7 +83,7 @@ def traced() -> tuple[Sum, Lines]:
 
 @pytest.fixture(scope="module")
 def batch(traced: tuple[Sum, Lines]) -> Sum:
-    """What they came to."""
+    """Return the results of the seeds."""
     return traced[0]
 
 

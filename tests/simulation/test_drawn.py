@@ -49,7 +49,7 @@ MALFORMED_NOT_DRAWN = {"endless_headers": "a megabyte for each answer; huge_head
 
 @pytest.fixture(scope="module")
 def plans() -> list[RunPlan]:
-    """Plans of every profile; drawing one runs nothing."""
+    """Return plans of every profile; they are drawn and not run."""
     return [draw(seed, profile) for profile in PROFILES for seed in range(200)]
 
 

@@ -55,7 +55,7 @@ class TestDiskCopy:
 
 
 class TestLife:
-    """Each use at the wrong time or place is a clear error."""
+    """Each use at the wrong time or in the wrong thread is a clear error."""
 
     def error(self, harness: Harness) -> Any:
         failures: list[Failure] = []
@@ -114,7 +114,7 @@ class TestLife:
 
 
 class TestEvents:
-    """What a listener hears."""
+    """The events that a listener gets."""
 
     def test_the_events_of_a_crash_are_in_order(self) -> None:
         harness = Harness()

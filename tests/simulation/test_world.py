@@ -32,7 +32,7 @@ RAISE = (
 
 
 def digests(hash_seed: str, collector: str) -> list[str]:
-    """Of three runs, in a process of its own."""
+    """Return the hashes of three runs in a separate process."""
     asked = subprocess.run(  # noqa: S603  our own interpreter
         [sys.executable, "-W", "error", "-c", ASK.format(gc=collector)],
         env={**os.environ, "PYTHONHASHSEED": hash_seed},

@@ -20,7 +20,7 @@ STEP_S = 0.05
 
 
 class End(Protocol):
-    """One end: keeps what it is told, and does what the story has hung on it."""
+    """One end: records its callbacks, and runs the actions that the script attached to them."""
 
     def __init__(self, name: str, story: Story) -> None:
         self.name, self.story = name, story
@@ -107,7 +107,7 @@ class Callee(Factory):
 
 
 class Story:
-    """What is done to a connection, step by step, and what its ends saw.
+    """The script of a connection, and what its ends recorded.
 
     Args:
         steps: One after the other, `STEP_S` apart.
@@ -150,7 +150,7 @@ class Story:
         reactor.callLater(STEP_S, self._take, 0)
 
     def _take(self, number: int) -> None:
-        """A step; the next is counted from its end, however slow the machine is."""
+        """Run a step; the next one is scheduled from its end, however slow the machine is."""
         steps = [lambda _: self.connect(), *self.steps, lambda _: None, lambda _: self.told()]
         steps[number](self)
         if number + 1 < len(steps):
@@ -162,7 +162,7 @@ class Story:
             self.connector.stopConnecting()
 
     def end(self) -> None:
-        """Leave nothing behind."""
+        """Close everything."""
         globalLogPublisher.removeObserver(self.logged)
         for end in self.ends.values():
             end.on = {}
@@ -175,8 +175,8 @@ class Story:
         if event["log_level"] >= LogLevel.error:
             self.seen["logged"].append(type(event["log_failure"].value).__name__)
 
-    def told_for_real(self) -> dict[str, list[Any]]:
-        """On loopback."""
+    def run_on_loopback(self) -> dict[str, list[Any]]:
+        """Run the script on loopback."""
         reactor: Any = EPollReactor()
         seen: list[dict[str, list[Any]]] = []
 
@@ -191,8 +191,8 @@ class Story:
         reactor._poller.close()
         return seen[0]
 
-    def told_virtually(self, **conditions: Any) -> dict[str, list[Any]]:
-        """In memory."""
+    def run_in_memory(self, **conditions: Any) -> dict[str, list[Any]]:
+        """Run the script in memory."""
         scheduler = Scheduler(1)
         network = Network(scheduler, **{"latency_s": 0.00001, **conditions})
         told: list[bool] = []

@@ -134,7 +134,7 @@ def read_onnx(response: Any) -> Any:
 
 
 def read_rec(response: Any) -> Any:
-    """Everything: protobuf's own text of it, whose maps are sorted."""
+    """Return a message as protobuf's own text, whose maps are sorted."""
     return str(response), list(response.item_ids)
 
 
@@ -151,7 +151,7 @@ CASES = {
 
 
 def scenario(folder: Path, *more: tuple[str, str]) -> list[str]:
-    """The arguments of a simulator with a service for each case, and more of (name, processor)."""
+    """Return the arguments of a simulator with a service for each case, and further (name, processor) pairs."""
     services = [*((name, case.processor) for name, case in CASES.items()), *more]
     path = folder / "kinds.toml"
     rows = (

@@ -17,7 +17,7 @@ FIN, RST, SILENCE = "fin", "rst", "silence"
 def request(
     body: bytes = b"", service: str = "echo", *, path: str = "", headers: Mapping[str, str] | None = None
 ) -> bytes:
-    """A prediction's bytes."""
+    """Return the bytes of a prediction."""
     lines = [f"POST /api/predict/{service}{path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
@@ -60,7 +60,7 @@ class Raw:
         return self
 
     def read(self, *, wait_s: float = PATIENCE_S, until: int | bytes | None = None) -> str:
-        """Read until the connection ends, says nothing for `wait_s`, or has said enough.
+        """Read until the connection ends, is silent for `wait_s`, or has sent enough.
 
         Args:
             wait_s: Seconds of silence. A short silence proves nothing about what was still on its way: read what must
@@ -88,7 +88,7 @@ class Raw:
         return ""
 
     def response(self) -> tuple[int, dict[str, str], bytes]:
-        """Read one whole, honest response; the connection may go on."""
+        """Read one complete, valid response; the connection may be used further."""
         self._socket.settimeout(PATIENCE_S)
         while b"\r\n\r\n" not in self.received:
             self._more()

@@ -23,7 +23,7 @@ DISCOVERY = "/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/"
 
 
 class Wire(Protocol):
-    """One connection: what came, when, and how it ended.
+    """One connection: what it received, when, and how it ended.
 
     Attributes:
         received: All bytes.
@@ -77,7 +77,7 @@ class _Connecting(ClientFactory):
 
 
 class Region:
-    """A simulated region, one service first."""
+    """A simulated region with a first service."""
 
     def __init__(self, *specs: ServiceSpec, seed: int = 1, **options: Any) -> None:
         self.scheduler = Scheduler(seed)
@@ -102,18 +102,18 @@ class Region:
         return wire
 
     def ask(self, body: bytes = b"x", *, service: str = "", path: str = "", port: int = 0) -> Wire:
-        """A prediction, sent on a connection of its own."""
+        """Send a prediction on a new connection."""
         return self.connect(port).send(request(body, service or self.service.name, path=path))
 
     def get(self, target: str) -> Wire:
-        """A request to the endpoint, and its answer."""
+        """Send a request to the endpoint, and return the response."""
         port = int(self.world.url.rpartition(":")[2])
         wire = self.connect(port).send(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         self.wait(0.01)
         return wire
 
     def discover(self, service: str) -> Any:
-        """The rows discovery tells."""
+        """Return the rows of a discovery reply."""
         return json.loads(self.get(DISCOVERY + service).body)["endpoints"]["items"]
 
     def fault(self, type_: str, *, on: str = "", **attributes: Any) -> Fault:
@@ -122,11 +122,11 @@ class Region:
 
     @property
     def rows(self) -> list[tuple[str, int]]:
-        """The journal: which instance answered what."""
+        """Return the journal: instances and statuses."""
         return [(row.instance, row.status) for row in self.world.journal.rows]
 
     def close(self) -> None:
-        """End; nothing may be left."""
+        """Close everything, and check that nothing is left."""
         self.world.stop()
         self.wait(1.0)
         assert not self.scheduler.pending

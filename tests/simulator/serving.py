@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def environment() -> dict[str, str]:
-    """Ours, with this process's import path and warnings as errors; output is buffered, as a user's pipe has it."""
+    """Return this process's environment with its import path, warnings as errors, and buffered output."""
     ours = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return {**ours, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONWARNINGS": "error"}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """`python -m simulator`, to its end."""
+    """Run `python -m simulator` until it ends."""
     command = [sys.executable, "-m", "simulator", *arguments]
     return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
 
@@ -68,22 +68,22 @@ class Served:
     def ask(
         self, instance: dict[str, Any], method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """One request to an instance."""
+        """Send one request to an instance."""
         return _exchange(instance["ip"], instance["port"], method, path, body, headers or {})
 
     def predict(self, path: str, body: bytes, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
-        """One prediction on the first instance."""
+        """Send one prediction to the first instance."""
         return self.ask(self.instances[0], "POST", f"/api/predict/{path}", body, headers)
 
     def raw(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-        """One request to the endpoint."""
+        """Send one request to the endpoint."""
         url = urlsplit(self.ready["url"])
         assert url.hostname is not None
         assert url.port is not None
         return _exchange(url.hostname, url.port, method, path, body, headers)
 
     def admin(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """One operation of the admin API."""
+        """Call one operation of the admin API."""
         data = b"" if body is None else json.dumps(body).encode()
         status, text = self.raw(method, f"/_eas{path}", data, {"Content-Type": "application/json"})
         return status, json.loads(text) if text else None
@@ -95,7 +95,7 @@ class Served:
         return answer
 
     def discover(self, service: str) -> Any:
-        """The rows discovery tells."""
+        """Return the rows of a discovery reply."""
         path = f"/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{service}"
         return json.loads(self.raw("GET", path, b"", {})[1])["endpoints"]["items"]
 

@@ -23,7 +23,7 @@ def world() -> World:
 
 
 class TestDocument:
-    """OpenAPI, made from the table that routes."""
+    """The OpenAPI document, made from the routing table."""
 
     def test_every_operation_is_described(self, world: World) -> None:
         document = world.ask("GET", "/openapi.json")[1]
@@ -93,7 +93,7 @@ def test_json_has_one_kind_of_number(world: World) -> None:
 
 
 class TestServices:
-    """Services that come and go."""
+    """Adding and removing services."""
 
     def test_one_more_and_gone(self, world: World) -> None:
         wanted = {"name": "a/b", "instances": 2, "weights": [5], "token": "hidden!", "workers": 2, "zones": ["x", "y"]}
@@ -151,7 +151,7 @@ class TestServices:
 
 
 class TestJournal:
-    """What is asked of the journal."""
+    """Queries of the journal."""
 
     def test_filters(self, world: World) -> None:
         """Equal fields, a class of statuses, a place to go on from."""
@@ -181,7 +181,7 @@ class TestJournal:
 
 
 class TestActivations:
-    """Every application of a fault, of one that is over too."""
+    """Every application of a fault, also of removed ones."""
 
     def test_activations_on_discovery_are_listed_until_a_reset(self, world: World) -> None:
         wanted = {"name": "bad-list", "type": "empty_list", "target": {"discovery": True}, "times": 2}
@@ -221,7 +221,7 @@ class TestActivations:
 
 
 class TestDiscovery:
-    """What discovery has told."""
+    """The last discovery replies."""
 
     def test_the_last_reply_as_it_was_served(self, world: World) -> None:
         """Faults included; nothing before the first, and nothing after a reset."""
@@ -238,7 +238,7 @@ class TestDiscovery:
 
 
 class TestMetrics:
-    """For Prometheus."""
+    """Metrics for Prometheus."""
 
     def test_every_line_is_one(self, world: World) -> None:
         world.row(path='/"\\\n', fault="f")
@@ -266,8 +266,8 @@ class TestMetrics:
             assert f"eas_simulator_{wanted}" in lines
 
 
-class TestWhoMayAsk:
-    """Nobody from another page, another machine, or with too much."""
+class TestAccess:
+    """Access from other pages and machines, and limits of size."""
 
     @pytest.mark.parametrize(
         "host", ["evil.example", "evil.example:8780", "", "127.0.0.1.evil.example", "localhost.x:1"]
@@ -319,7 +319,7 @@ class TestWhoMayAsk:
 
 
 class TestGatewaySetting:
-    """It can be changed while the simulator runs, and is taken back by a reset."""
+    """Changes of `gateway` while the simulator runs, and their reset."""
 
     def test_it_is_shown_changed_and_reset(self, world: World) -> None:
         assert world.ask("GET", "/v1/services/echo")[1]["gateway"] == "fail"

@@ -37,7 +37,7 @@ SCOPED = IPv6Address("TCP", "fe80::5%eth0", 8780)
 
 
 class Region:
-    """A simulator without a network, and requests that come in at an address."""
+    """A simulator without a network, and requests that arrive at a given address."""
 
     def __init__(self, host: str, advertise: str = "") -> None:
         service = ServiceSpec("echo", 1)

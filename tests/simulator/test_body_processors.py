@@ -29,12 +29,12 @@ SDK = SimpleNamespace(
 
 
 def process(name: str, body: bytes) -> Any:
-    """What a processor answers."""
+    """Return the response of a processor."""
     return compute(find(name, ""), body, None)
 
 
 def answered(case: str) -> Any:
-    """What a case's processor answers, read."""
+    """Return the parsed response of a case's processor."""
     request = CASES[case].build(SDK)
     return CASES[case].read(request.parse_response(process(CASES[case].processor, request.to_string())))
 

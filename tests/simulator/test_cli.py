@@ -98,7 +98,7 @@ def test_the_banners_lines_can_be_pasted(tmp_path: Path, service: str, token: st
 
 
 def curled(served: Served, command: str, folder: Path) -> int:
-    """What the line asks, as curl would."""
+    """Send the request of a curl command."""
     *options, url = shlex.split(command)[1:]
     given = dict(zip(options[::2], options[1::2], strict=True))
     headers = dict([given["-H"].split(": ")]) if "-H" in given else {}
@@ -186,7 +186,7 @@ def test_a_users_processor_answers_and_its_exceptions_are_400(tmp_path: Path) ->
 
 
 class TestOverRealSockets:
-    """What instances and admin API promise, on a running simulator."""
+    """Instances and admin API of a running simulator."""
 
     @pytest.fixture
     def served(self, tmp_path: Path) -> Any:

@@ -24,12 +24,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(autouse=True)
 def beginning(served: Served) -> None:
-    """Each test begins where the simulator did."""
+    """Reset the simulator before each test."""
     served.admin("POST", "/v1/reset", {})
 
 
 def says(served: Served, *arguments: str) -> str:
-    """What a command prints; it must end well."""
+    """Return the output of a command that must end with 0."""
     ended = run(*arguments, "--url", served.ready["url"])
     assert (ended.returncode, ended.stderr) == (0, "")
     return ended.stdout

@@ -26,8 +26,8 @@ def rows(wire: Wire) -> Any:
     return json.loads(wire.body)["endpoints"]["items"]
 
 
-class TestLies:
-    """Every fault of discovery, as a raw client sees it."""
+class TestDiscoveryFaults:
+    """Every discovery fault, as a raw client sees it."""
 
     def test_http_status(self) -> None:
         region = Region()
@@ -231,7 +231,7 @@ class TestLies:
 
 
 class TestGroups:
-    """`group/service`: seen by its whole name, as `group.service`, and all of a group by the group's."""
+    """`group/service`: found by its whole name, as `group.service`, and by the group's name."""
 
     @pytest.fixture
     def region(self) -> Region:
@@ -282,7 +282,7 @@ class TestGroups:
 
 
 class TestGateway:
-    """`/api/predict/` at the endpoint: a proxy with 404, 502, 503 and 504 of its own."""
+    """`/api/predict/` at the endpoint: a proxy with its own 404, 502, 503 and 504."""
 
     def ask(self, region: Region, path: str = "echo", body: bytes = b"hi") -> Wire:
         port = int(region.world.url.rpartition(":")[2])
@@ -364,7 +364,7 @@ class TestGateway:
 
 
 class TestGatewayModes:
-    """What a dead instance means to the gateway."""
+    """How the gateway handles a dead instance."""
 
     def region(self, gateway: str, *crashed: int, instances: int = 3) -> Region:
         region = Region(instances=instances, gateway=gateway)

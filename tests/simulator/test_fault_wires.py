@@ -55,7 +55,7 @@ class Harness:
         return self.served.admin("GET", "/v1/requests")[1]["requests"]  # type: ignore[no-any-return]
 
     def assert_struck(self, status: int, times: int = 1, name: str = "f") -> None:
-        """Each application has a row of that status."""
+        """Check that each application has a row of that status."""
         assert [(row["fault"], row["status"]) for row in self.rows() if row["fault"]] == [(name, status)] * times
         assert self.served.admin("GET", f"/v1/faults/{name}")[1]["struck"] == times
 

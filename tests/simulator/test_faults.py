@@ -159,7 +159,7 @@ def test_every_attribute_of_every_type_is_checked(name: str, kind: FaultKind, di
 
 
 def bounds(attribute: Attribute) -> tuple[list[Any], list[Any]]:
-    """Values that are allowed, and values that are not."""
+    """Return allowed and invalid values."""
     good = [attribute.default, *attribute.choices, *([None] if attribute.is_optional else [])]
     bad = [value for value in WRONG[attribute.type] if not (value is None and attribute.is_optional)]
     if attribute.type in ("number", "integer"):

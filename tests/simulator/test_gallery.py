@@ -19,7 +19,7 @@ CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
 
 
 class Silent:
-    """Watches, and says nothing."""
+    """A screen without output."""
 
     def begins(self) -> None: ...
     def turned(self, step: Any) -> None: ...

@@ -31,7 +31,7 @@ PLACES = ["instance", "gateway", "discovery"]
 
 
 def head(place: str, fields: str = "", *, version: str = "1.1", host: str = "Host: x\r\n", target: str = "") -> bytes:
-    """The head of a request that is answered with 200 there; a prediction's body has five bytes."""
+    """Return the head of a valid request; a prediction's body has five bytes."""
     method, path = ("GET", f"{DISCOVERY}echo") if place == "discovery" else ("POST", "/api/predict/echo")
     length = "" if place == "discovery" else "Content-Length: 5\r\n"
     return f"{method} {target or path} HTTP/{version}\r\n{host}{fields}{length}\r\n".encode()
@@ -42,7 +42,7 @@ def connect(region: Region, place: str) -> Wire:
 
 
 def bodies(wire: Wire) -> list[bytes]:
-    """The bodies of the answers that came, each of which must be a 200; whole, as their lengths have it."""
+    """Return the bodies of the received responses, which must be complete and have status 200."""
     found, rest = [], wire.received
     while rest:
         status, _, rest = rest.partition(b"\r\n\r\n")
@@ -370,7 +370,7 @@ def test_large_bodies_that_wait_are_bounded_by_their_bytes() -> None:
 
 
 class TestRealClients:
-    """What is installed everywhere: the standard library's two, and curl."""
+    """HTTP clients of the standard library, and curl."""
 
     @pytest.fixture
     def served(self, tmp_path: Path) -> Any:

@@ -18,7 +18,7 @@ FEW = 256
 
 @contextlib.contextmanager
 def descriptors() -> Iterator[int]:
-    """How many sockets this process may open: as many as are wanted, or as the machine lets it.
+    """Return the number of sockets that this process may open, up to the wanted one.
 
     What is started before the first is drawn has few: it must raise its own limit.
     """

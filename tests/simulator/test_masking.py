@@ -30,7 +30,7 @@ def masked(*tokens: str) -> TokenMask:
 
 
 def encoded_in_part(token: str, which: list[int], times: int = 1) -> str:
-    """Some of the characters percent-encoded, so many times over; digits in changing case."""
+    """Percent-encode some of the characters, several times; hexadecimal digits vary in case."""
     spelled = ""
     for at, character in enumerate(token):
         form = character
@@ -144,7 +144,7 @@ SPELLINGS = [TOKEN, quote(TOKEN, safe=""), quote(quote(TOKEN, safe=""), safe="")
 
 
 class TestWhereItIsShown:
-    """Page, journal, events, metrics, activations, errors, log: no decoding of what is shown has a token."""
+    """Dashboard, journal, events, metrics, activations, errors, log: no decoding of their texts has a token."""
 
     @pytest.fixture
     def world(self) -> World:

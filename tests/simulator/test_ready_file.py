@@ -24,7 +24,7 @@ CONTENT = {"pid": os.getpid(), "url": "http://127.0.0.1:8780"}
 
 
 def stale(path: Path, **more: Any) -> Path:
-    """What a simulator leaves that was killed: its file, without its lock."""
+    """Write the file of a killed simulator, which has no lock."""
     path.write_text(json.dumps({**CONTENT, "nonce": "of-another", **more}))
     return path
 

@@ -184,7 +184,7 @@ def test_a_name_means_the_gallery_unless_there_is_such_a_file(tmp_path: Path, mo
 
 
 class TestTimeline:
-    """Verbs, carried out on a simulator."""
+    """Verbs of the timeline, run on a simulator."""
 
     def test_each_verb(self) -> None:
         """At its time, on those that are meant."""

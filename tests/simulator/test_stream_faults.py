@@ -21,7 +21,7 @@ BODY = b"one-two-three"
 
 
 def three(_: bytes) -> Iterator[Any]:
-    """The head, and three pieces, 100 ms before each."""
+    """Send the head, and three pieces with pauses of 100 ms."""
     yield b""
     for piece in (b"one-", b"two-", b"three"):
         yield Later(0.1, piece)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def chunks(wire: Wire) -> list[bytes]:
-    """The chunks of a chunked body; the last one empty."""
+    """Return the chunks of a chunked body, with the empty last one."""
     found, rest = [], wire.body
     while rest:
         size, _, rest = rest.partition(b"\r\n")
@@ -35,7 +35,7 @@ def chunks(wire: Wire) -> list[bytes]:
 
 
 def slow(_: bytes) -> Iterator[Any]:
-    """Three pieces, 100 ms before each."""
+    """Yield three pieces with pauses of 100 ms."""
     for piece in (b"one", "two", bytearray(b"three")):
         yield Later(0.1, piece)
 

@@ -8,7 +8,7 @@ from simulator.workers import RateLimit, Workers
 
 
 class Job:
-    """Ends at once, or when it is told to."""
+    """Ends at once, or when the test ends it."""
 
     def __init__(self, workers: Workers, log: list[Job], *, ends_at_once: bool = False) -> None:
         self._workers = workers

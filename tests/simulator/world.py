@@ -19,13 +19,13 @@ SERVICES = (ServiceSpec("echo", 2, token="s3cret"), ServiceSpec("group/rank", 1)
 
 @define(eq=False)
 class Listener:
-    """One that has opened the event stream."""
+    """A client of the event stream."""
 
     transport: StringTransport = field(factory=StringTransport)
     answer: Any = None
 
     def events(self) -> list[tuple[str, str, Any]]:
-        """What it was told since it was last asked: (event, id, data)."""
+        """Return the events since the last call: (event, id, data)."""
         text = self.transport.value().decode()
         self.transport.clear()
         blocks = [
@@ -36,7 +36,7 @@ class Listener:
 
 
 class World:
-    """A simulator at rest."""
+    """A simulator without traffic."""
 
     def __init__(self, services: Any = SERVICES) -> None:
         self.clock = MemoryReactorClock()
@@ -44,13 +44,13 @@ class World:
         self.simulator.start()
 
     def ask(self, method: str, target: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        """An operation's status and value."""
+        """Return status and value of an operation."""
         response = self.response(method, target, body, **headers)
         is_json = response.content_type.endswith("json")
         return response.status, json.loads(response.body) if is_json else response.body.decode()
 
     def response(self, method: str, target: str, body: Any = None, **headers: str) -> Response:
-        """An operation's answer."""
+        """Return the response of an operation."""
         given = {"host": "127.0.0.1:8780", "content-type": "application/json", **headers}
         data = b"" if body is None else json.dumps(body).encode()
         connection: Any = Listener()
@@ -63,7 +63,7 @@ class World:
         return found
 
     def discover(self, service: str) -> Any:
-        """What discovery answers."""
+        """Return a discovery reply."""
         connection: Any = Listener()
         path = f"/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{service}"
         return self.simulator.control_plane.handle(ReceivedRequest("GET", path, {}, b"", connection, True))
@@ -77,7 +77,7 @@ class World:
         return listener
 
     def row(self, instance: str = "echo-0", status: int = 200, **more: Any) -> None:
-        """Something reached an instance."""
+        """Record a request to an instance."""
         values = {"service": "echo", "method": "POST", "path": "/api/predict/echo", "fault": ""}
         numbers = {"bytes_in": 2, "bytes_out": 3, "elapsed_s": 0.002}
         self.simulator.journal.write(

@@ -32,7 +32,7 @@ REFUSED = AttemptResult(Instance("10.0.0.1", 80), Outcome(AttemptStatus.CONNECT_
 
 
 class Scraped:
-    """A registry, and what it says."""
+    """A registry, and the content of its scrape."""
 
     def __init__(self, **options: Any) -> None:
         self.registry = CollectorRegistry()
@@ -42,7 +42,7 @@ class Scraped:
         return self.registry.get_sample_value(name, {"service": "svc", **labels})
 
     def labels(self, name: str) -> list[dict[str, str]]:
-        """Those of every series of a histogram."""
+        """Return the labels of every series of a histogram."""
         found = [sample for metric in self.registry.collect() for sample in metric.samples]
         return [sample.labels for sample in found if sample.name == f"{name}_count"]
 
@@ -56,7 +56,7 @@ def fixed(n: int, service: str = "svc", reactor: Any = None) -> PredictClient:
 
 @contextmanager
 def failures() -> Iterator[list[Any]]:
-    """What is logged as a failure."""
+    """Return the logged failures."""
     found: list[Any] = []
 
     def hear(event: Any) -> None:
@@ -71,7 +71,7 @@ def failures() -> Iterator[list[Any]]:
 
 
 def kinds() -> dict[str, Any]:
-    """A client of every kind, not yet initialised, by its name."""
+    """Return a client of every kind, not yet initialised, by its name."""
     arguments = {"endpoint_type": ENDPOINT_TYPE_DIRECT}
     twisted = PredictClient("127.0.0.1:1", "svc", reactor=PuppetReactor(), **arguments)
     return {
@@ -154,7 +154,7 @@ class TestPrometheus:
 
     def test_a_client_that_raises_does_not_affect_the_others(self) -> None:
         class Moody(PredictClient):
-            """Its list cannot be read any more."""
+            """A client whose list can no longer be read."""
 
             is_broken = False
 
@@ -254,7 +254,7 @@ class Instrumented:
         self.telemetry = OpenTelemetry(TracerProvider(), MeterProvider([self._reader]))
 
     def points(self, name: str) -> dict[str, Any]:
-        """A metric's values, by service."""
+        """Return a metric's values by service."""
         data = self._reader.get_metrics_data()
         found = [
             point
@@ -271,7 +271,7 @@ def test_a_listener_that_comes_while_the_client_is_made_hears_it() -> None:
     """An asyncio client is made on its loop's thread, while another thread watches it."""
 
     class Slow(eas_tw.aio.PredictClient):
-        """Made between the two steps of a thread that begins to listen."""
+        """A client that is created between the two steps of a thread that begins to listen."""
 
         def _current_client(self) -> PredictClient:
             found = super()._current_client()
@@ -333,7 +333,7 @@ class TestOpenTelemetry:
 
     def test_a_client_that_raises_does_not_affect_the_others(self) -> None:
         class Broken(PredictClient):
-            """Its list cannot be read."""
+            """A client whose list cannot be read."""
 
             @property
             def instances(self) -> Any:

@@ -30,7 +30,7 @@ OK = "200"
 
 
 class Sums:
-    """What an exporter shows: for each metric, its values by one label's text, and the sum of those that match."""
+    """The exported values of each metric by label, and sums of those that match."""
 
     def __init__(self) -> None:
         self.values: dict[str, Counter[tuple[str, ...]]] = {}
@@ -41,20 +41,20 @@ class Sums:
         found[labels] += value
 
     def all(self, name: str) -> float:
-        """The sum of a metric's samples; KeyError if there is no such metric."""
+        """Return the sum of a metric's samples; KeyError if there is no such metric."""
         return self.values[name].total()
 
     def having(self, name: str, label: str) -> float:
-        """The sum of those that have this text among their labels' values."""
+        """Return the sum of the samples with this text among their labels' values."""
         return sum(value for labels, value in self.values[name].items() if label in labels)
 
     def lacking(self, name: str, label: str) -> float:
-        """The sum of those that do not."""
+        """Return the sum of the samples without it."""
         return self.all(name) - self.having(name, label)
 
 
 def prometheus(client: PredictClient) -> Callable[[], Sums]:
-    """What a scrape shows; an empty `error_type` means an answer."""
+    """Return the values of a scrape; an empty `error_type` means a response."""
     registry = CollectorRegistry()
     PrometheusMetrics(registry).watch(client)
 
@@ -69,7 +69,7 @@ def prometheus(client: PredictClient) -> Callable[[], Sums]:
 
 
 def opentelemetry(client: PredictClient) -> Callable[[], Sums]:
-    """What a reader collects; histograms by their count."""
+    """Return the values of a reader; histograms by their count."""
     reader = InMemoryMetricReader()
     OpenTelemetry(TracerProvider(), MeterProvider([reader])).instrument(client)
 
@@ -88,7 +88,7 @@ def opentelemetry(client: PredictClient) -> Callable[[], Sums]:
 
 
 def scrapy(client: PredictClient) -> Callable[[], Sums]:
-    """The stats of a crawl."""
+    """Return the stats of a crawl."""
 
     def read() -> Sums:
         sums = Sums()

@@ -30,7 +30,7 @@ REFUSED = AttemptResult(A, Outcome(AttemptStatus.CONNECT_REFUSED), 0.5)
 
 
 class Recorded:
-    """A call or an attempt, as it is told."""
+    """A call or an attempt, as it is recorded."""
 
     def __init__(self, instance: Instance = A, retry_of: AttemptResult | None = None, beside: Any = ()) -> None:
         self.began = 1.0
@@ -41,7 +41,7 @@ class Recorded:
 
 
 def everything(record: Record) -> None:
-    """Tell all there is to tell."""
+    """Call every method of a record."""
     call = Recorded()
     record.list_changed(())
     record.poll_rejected("empty_list", "it is empty")
@@ -183,7 +183,7 @@ def test_the_telemetry_checker_adds_up_former_instances() -> None:
 
 
 def added_up(client: Any) -> EventTotals:
-    """The counters of a client, added up from what it tells from now on."""
+    """Return counters that are computed from a client's events from now on."""
     totals = EventTotals()
     ears: dict[type, Any] = {
         AttemptEnded: totals.attempt_ended, CallEnded: totals.call_ended, Ejected: totals.ejected,
@@ -199,12 +199,12 @@ def added_up(client: Any) -> EventTotals:
 
 
 def wire_of(harness: Harness) -> Wire:
-    """Where the only call is, on a new connection or a kept one."""
+    """Return the wire of the only call, on a new connection or a kept one."""
     return harness.accept() if harness.reactor.dials else harness.busy
 
 
 class Picky:
-    """A request whose answers cannot be read."""
+    """A request whose responses cannot be parsed."""
 
     def to_string(self) -> bytes:
         return b""

@@ -55,7 +55,7 @@ def messages() -> PBRequest:
 
 
 def answers(easyrec: EasyRecResponse, torch: TorchResponse) -> list[float]:
-    """And so are those of responses."""
+    """The fields of responses are known."""
     assert_type(easyrec, EasyRecResponse)
     assert_type(easyrec.message, PBResponse)
     assert_type(torch.get_tensor_shape(0), list[int])
