@@ -112,7 +112,7 @@ def test_every_way_of_running_a_coroutine(served: Served) -> None:
 
 
 def test_nothing_is_sent_before_the_coroutine_runs(served: Served) -> None:
-    """One that is never awaited warns as Python does, and one that is cancelled before it ran is no call."""
+    """A coroutine that is never awaited warns, and one that is cancelled before it ran makes no call."""
     ended = program(
         served,
         BEGIN
@@ -185,7 +185,7 @@ def test_a_parser_that_raises_stop_iteration_is_an_error(served: Served) -> None
 
 
 def test_a_client_belongs_to_its_loop(served: Served) -> None:
-    """Elsewhere it is one clear error and nothing is sent; when its loop is over, closing it is quiet."""
+    """On another loop it raises one clear error, and nothing is sent; closing it after its loop has ended is silent."""
     ended = program(
         served,
         BEGIN
@@ -222,7 +222,7 @@ LOGGED = """
 """
 
 
-def test_what_is_logged_is_found_in_logging(served: Served) -> None:
+def test_the_client_logs_to_logging(served: Served) -> None:
     ended = program(served, BEGIN + LOGGED + "    asyncio.run(main())\n")
     lines = [line for line in printed(ended) if "list of instances changed" in line]
     assert len(lines) == 4
@@ -238,8 +238,7 @@ def test_what_is_logged_is_found_in_logging(served: Served) -> None:
     ],
 )
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_programs_own_log_observer_is_enough(served: Served, observe: str, when: str) -> None:
-    """What reaches `logging` through it does not come a second time, whenever the program set it up."""
+def test_nothing_is_forwarded_to_logging_beside_an_observer(served: Served, observe: str, when: str) -> None:
     begin, main = f"    from twisted import logger\n    from twisted.python import log\n    {observe}\n", LOGGED
     text = begin + main if when == "before" else main + begin + "    asyncio.run(main())\n"
     lines = [line for line in printed(program(served, BEGIN + text)) if "list of instances changed" in line]
@@ -249,8 +248,8 @@ def test_a_programs_own_log_observer_is_enough(served: Served, observe: str, whe
 
 
 @pytest.mark.parametrize("loop", ["asyncio", *(["uvloop"] if find_spec("uvloop") else [])])
-def test_any_loop_will_do(served: Served, loop: str) -> None:
-    """A call, a failover, a name, a cancelled task, on the loop that the program runs; tox installs uvloop."""
+def test_a_client_works_on_any_loop(served: Served, loop: str) -> None:
+    """A call, a failover, a look-up, a cancelled task; tox installs uvloop."""
     served.patch("echo", "echo-0", state="crashed")
     ended = program(
         served,
@@ -285,7 +284,7 @@ def test_any_loop_will_do(served: Served, loop: str) -> None:
 
 
 def test_names_are_resolved_and_no_thread_is_left(served: Served) -> None:
-    """The reactor was started, or a name would hang; the loop's own threads end with the loop. Runs may follow runs."""
+    """The loop's own threads end with the loop; several runs may follow each other."""
     ended = program(
         served,
         BEGIN
@@ -417,7 +416,7 @@ def test_a_client_made_before_the_loop_is_validated_at_once() -> None:
 
 
 def test_closing(served: Served) -> None:
-    """Calls in flight are drained, then cut off; closing twice is fine; a closed client stays closed."""
+    """Calls in flight are drained, then cancelled; closing twice is allowed; a closed client stays closed."""
     for number in range(3):
         served.patch("echo", f"echo-{number}", state="hung")
     ended = program(

@@ -56,7 +56,7 @@ def client(served: Served) -> Iterator[PredictClient]:
 
 
 def test_threads_share_a_client_while_an_instance_dies(served: Served, client: PredictClient) -> None:
-    """Sixteen threads, an instance killed under them: every call has its own answer."""
+    """Sixteen threads, while an instance is killed: every call gets its own response."""
     wrong: list[Any] = []
     half = threading.Barrier(17, timeout=PATIENCE_S)
 
@@ -401,8 +401,8 @@ def test_ctrl_c_ends_a_waiting_call(served: Served) -> None:
     assert errors.rstrip().endswith("KeyboardInterrupt")
 
 
-def test_what_is_logged_is_found_in_logging(served: Served) -> None:
-    """Under `eas_tw`, at a level of one's own; never a token."""
+def test_the_client_logs_to_logging(served: Served) -> None:
+    """Under `eas_tw`, at a chosen level, without a token."""
     ended = program(
         served,
         BEGIN

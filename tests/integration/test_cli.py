@@ -235,7 +235,7 @@ class TestSettings:
         assert len(answer(eas(served, "discover", "--profile", "mnist", **without)).splitlines()) == 2
 
     def test_a_token_in_a_profile_is_refused(self, served: Served, tmp_path: Path) -> None:
-        """It belongs into a file that is not shown around; so it is not shown here either."""
+        """Profiles may be shared, so the token has a file of its own; the error does not show it."""
         file = tmp_path / "eas.toml"
         file.write_text(f'[default]\ntoken = "{TOKEN}"\n')
         ended = eas(served, "discover", "--config", str(file))

@@ -62,8 +62,8 @@ def when(count: int, calls: list[Deferred[Any]]) -> Deferred[None]:
 
 @pytest.mark.parametrize("kind", ENDPOINT_TYPES)
 @pytest_twisted.ensureDeferred
-async def test_every_way_to_the_service_answers(served: Served, kind: str) -> None:
-    """Thirty calls at once, each with its own answer, spread over all instances."""
+async def test_every_endpoint_type_works(served: Served, kind: str) -> None:
+    """Thirty calls at once, each with its own response, spread over all instances."""
     bodies = [f"[{number}]" for number in range(30)]
     async with client_of(served, kind) as client:
         answers = await gatherResults([client.predict(body) for body in bodies])
@@ -96,8 +96,7 @@ async def test_tensors_go_and_come_back(served: Served) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_instance_that_crashes_under_its_requests_costs_no_answer(served: Served) -> None:
-    """Its third of the calls is cut off in the middle, and answered by the others."""
+async def test_an_instance_that_crashes_during_requests_loses_no_call(served: Served) -> None:
     async with client_of(served) as client:
         served.patch("echo", "echo-0", state="hung")
         calls = [client.predict(f"[{number}]") for number in range(30)]
@@ -125,8 +124,7 @@ async def test_a_silent_instance_costs_one_attempt_timeout(served: Served) -> No
 
 @pytest.mark.parametrize("kind", ENDPOINT_TYPES)
 @pytest_twisted.ensureDeferred
-async def test_the_deadline_is_the_calls(served: Served, kind: str) -> None:
-    """A fleet that never answers costs a call its deadline, and no more."""
+async def test_the_deadline_bounds_the_whole_call(served: Served, kind: str) -> None:
     async with client_of(served, kind) as client:
         for number in range(3):
             served.patch("echo", f"echo-{number}", state="hung")

@@ -61,7 +61,7 @@ async def answer(
 @pytest.mark.parametrize("kind", [ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_DEFAULT])
 @pytest_twisted.ensureDeferred
 async def test_requests_are_compressed_and_signed_as_sent(served: Served, codec: str, kind: str) -> None:
-    """The service checks the signature over what came, and decompresses it; so it got no other bytes."""
+    """The service checks the signature over the received bytes, and decompresses them."""
     assert str(await answer(served, f"takes-{codec}", kind=kind, compress=codec)) == TEXT
     row = served.admin("GET", "/v1/requests?limit=1")[1]["requests"][-1]
     assert row["bytes_in"] == len(compression.compress(codec, TEXT.encode()))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest_twisted.ensureDeferred
 async def test_no_call_is_lost_while_one_of_three_instances_is_dead(served: Served) -> None:
-    """The gateway draws blindly and answers 502 for a third of the attempts."""
+    """The gateway responds 502 to a third of the attempts."""
     served.patch("echo", "echo-1", state="crashed")
     async with client_of(served, ENDPOINT_TYPE_DEFAULT) as client:
         for number in range(100):

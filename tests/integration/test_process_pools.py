@@ -81,7 +81,7 @@ PROGRAM = """
 
 
 @pytest.mark.parametrize("kind", ["executor", "pool"])
-def test_everything_passes_but_a_client(tmp_path: Path, kind: str) -> None:
+def test_all_values_except_clients_pass_process_pools(tmp_path: Path, kind: str) -> None:
     """A `StatusError` used to break the executor, and `Pool.get` used to wait for ever."""
     (tmp_path / "work.py").write_text(textwrap.dedent(WORK))
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))

@@ -99,8 +99,8 @@ def application(served: Served, tmp_path: Path) -> Iterator[Application]:
 class TestApplication:
     """What the how-to's program does."""
 
-    def test_answers_go_on_while_an_instance_dies(self, served: Served, application: Application) -> None:
-        """Forty calls to each service, one instance of each killed after half of them."""
+    def test_calls_succeed_while_an_instance_dies(self, served: Served, application: Application) -> None:
+        """Forty calls to each service; one instance of each is killed after half of them."""
         request = TFRequest("predict_images")
         request.add_feed("images", [1, 784], TFRequest.DT_FLOAT, [1] * 784)
         images = request.to_string()
@@ -116,7 +116,7 @@ class TestApplication:
         assert TOKEN not in application.log
 
     def test_stopping_waits_for_the_calls_in_flight(self, served: Served, application: Application) -> None:
-        """A call that takes its time when TERM comes is answered; then the process ends by itself."""
+        """A slow call gets its response after TERM; then the process ends."""
         fault = {"type": "latency", "target": {"service": "echo"}, "attributes": {"latency": 300}}
         served.admin("POST", "/v1/faults", fault)
         answers: list[tuple[int, bytes]] = []
@@ -235,7 +235,7 @@ class TestEasAgent:
 
     @pytest_twisted.ensureDeferred
     async def test_treqs_timeout_cancels_the_call(self, served: Served) -> None:
-        """Cancelling the Deferred closes the call's connection; the client's own deadline is an error of its own."""
+        """The call's connection is closed; the client's own deadline is a different error."""
         for number in range(3):
             served.patch("echo", f"echo-{number}", state="hung")
         async with client_of(served, timeout_s=0.2) as client:

@@ -37,8 +37,8 @@ async def test_a_service_of_an_application_listens_while_it_runs() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_it_stops_whatever_is_connected() -> None:
-    """Calls in flight are cut off, and `stopService` fires when their connections are gone."""
+async def test_it_stops_while_clients_are_connected() -> None:
+    """Calls in flight are cut off, and `stopService` fires when their connections are closed."""
     arrived: Deferred[None] = Deferred()
 
     async def ponder(_: bytes) -> bytes:

@@ -152,7 +152,6 @@ def test_bytes_that_arrive_before_the_write_make_the_request_unsent(loopback: Lo
 
 
 def test_a_request_on_a_kept_connection_is_written_at_once(loopback: Loopback) -> None:
-    """What comes a moment later, in the same turn, cannot be older than it."""
     one = loopback.ask()
     loopback.turn()
     (far,) = loopback.ends

@@ -83,8 +83,8 @@ def test_children_share_connections_and_have_their_own_service() -> None:
     harness.assert_clean()
 
 
-def test_a_closed_child_is_forgotten() -> None:
-    """A program may make a child for each of its jobs: nothing of them is kept, neither client nor retry budget."""
+def test_a_closed_child_is_released() -> None:
+    """A program may make a child for each job; neither the client nor its retry budget is kept."""
     harness = Harness(1)
     kept = []
     for number in range(20):
@@ -103,7 +103,7 @@ def test_a_closed_child_is_forgotten() -> None:
 
 
 def test_a_child_that_was_never_opened_may_be_dropped() -> None:
-    """It holds nothing that has to be closed; one that is opened is the parent's to close."""
+    """It holds nothing that has to be closed."""
     harness = Harness(1)
     dropped, opened = harness.client.child("a"), harness.client.child("b")
     Result(opened.init())
@@ -164,8 +164,7 @@ def test_closing_again_from_a_callback_is_one_closing() -> None:
     harness.assert_clean()
 
 
-def test_a_budget_is_of_one_service_at_one_endpoint() -> None:
-    """Clients of the same service share it; the same name at another endpoint, or of another type, does not."""
+def test_clients_share_a_budget_by_service_endpoint_and_type() -> None:
     harness = Harness(1)
     same, elsewhere, other = harness.client.child("svc"), harness.client.child("svc"), harness.client.child("other")
     elsewhere.set_endpoint("10.0.0.9")

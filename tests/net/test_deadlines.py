@@ -158,8 +158,8 @@ def test_each_deadline_is_reported_once_and_on_time(steps: list[tuple[str, int, 
     assert not harness.clock.getDelayedCalls()
 
 
-def test_durations_that_are_over_are_not_kept() -> None:
-    """A program may give each call what is left of a deadline of its own: no two alike."""
+def test_no_queue_is_kept_for_a_duration_without_deadlines() -> None:
+    """A program may give each call the rest of its own deadline."""
     harness = Harness()
     harness.set("stays", 3600.5)
     for number in range(10_000):
@@ -174,7 +174,7 @@ def test_durations_that_are_over_are_not_kept() -> None:
 
 
 def test_a_queue_may_be_dropped_while_it_is_swept() -> None:
-    """What expires sets deadlines of many other durations, and of the same."""
+    """Expiring deadlines set others, of the same and of other durations."""
     harness = Harness(())
     deadlines = harness.deadlines
 

@@ -104,8 +104,8 @@ def test_a_slow_reply_never_makes_two_polls_at_once() -> None:
     assert harness.source.asked == 2
 
 
-def test_while_there_is_no_list_polls_hurry() -> None:
-    """After 0.1 s, doubling to the interval; the first good list ends the hurry."""
+def test_without_a_list_polls_are_more_frequent() -> None:
+    """After 0.1 s, doubling to the interval, until the first good list."""
     harness = Harness()
     waits = []
     for _ in range(9):
@@ -207,7 +207,7 @@ def read(source: Any) -> Any:
 
 
 def test_the_documented_path_comes_first_and_the_other_on_404() -> None:
-    """Who answered is remembered, until it answers 404."""
+    """The path that worked is remembered, until it responds 404."""
     library = Library({NEWER: GOOD})
     source = UpstreamsSource(Clock(), library, "http://e", "s")  # type: ignore[arg-type]
     for _ in range(2):

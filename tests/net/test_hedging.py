@@ -27,8 +27,8 @@ class Hedged:
         self.counters = self.harness.client.counters
 
 
-def test_the_first_good_answer_wins_and_the_other_is_cancelled() -> None:
-    """Its connection dies with it, and nothing is held against its instance."""
+def test_the_first_good_response_is_used_and_the_other_attempt_cancelled() -> None:
+    """Its connection is closed, and it does not count against its instance."""
     hedged = Hedged()
     says(hedged.fast, response(body=b"fast"))
     assert str(hedged.call.value) == "fast"
@@ -93,8 +93,7 @@ def test_an_error_response_waits_for_the_other_attempt() -> None:
     hedged.harness.assert_clean()
 
 
-def test_the_deadline_ends_both() -> None:
-    """One error with both attempts."""
+def test_the_deadline_ends_both_attempts() -> None:
     hedged = Hedged()
     hedged.harness.reactor.advance(5.0)
     assert isinstance(hedged.call.error, DeadlineExceeded)
@@ -104,8 +103,7 @@ def test_the_deadline_ends_both() -> None:
     hedged.harness.assert_clean()
 
 
-def test_a_cancel_ends_both() -> None:
-    """And `close` finds nothing left."""
+def test_a_cancel_ends_both_attempts() -> None:
     hedged = Hedged()
     hedged.call.deferred.cancel()
     assert isinstance(hedged.call.error, CancelledError)
@@ -200,8 +198,7 @@ def test_a_late_call_is_sent_to_a_second_instance_and_a_third() -> None:
     late.harness.assert_clean()
 
 
-def test_a_request_that_is_not_written_is_not_written_for_a_call_that_is_over() -> None:
-    """A part of it is still here when another instance answers: the rest does not leave; the silence is noted."""
+def test_the_rest_of_a_request_is_not_written_after_its_call() -> None:
     late = Late()
     call = Result(late.harness.client.predict(bytes(300_000)))
     late.harness.reactor.advance(0)

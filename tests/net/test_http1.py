@@ -65,8 +65,8 @@ def test_a_request_is_written_at_once_and_whole() -> None:
         (b"HTTP/1.1 200\r\ncontent-length: 2\r\n\r\nhi", b"hi"),
     ],
 )
-def test_whole_responses_are_answers_and_the_connection_is_kept(response: bytes, body: bytes, size: int) -> None:
-    """Sized, chunked, after interim responses, however the bytes are cut."""
+def test_complete_responses_are_accepted_and_the_connection_is_kept(response: bytes, body: bytes, size: int) -> None:
+    """Sized, chunked, after interim responses, in segments of any size."""
     pieces = [response[at : at + size] for at in range(0, len(response), size)]
     assert Peer().says(*pieces) == ["free", (200, body)]
 
@@ -132,8 +132,7 @@ VIOLATIONS = {
 
 @pytest.mark.parametrize("size", [3, 100_000])
 @pytest.mark.parametrize("response", VIOLATIONS.values(), ids=VIOLATIONS.keys())
-def test_violations_end_the_connection_and_are_named(response: bytes, size: int) -> None:
-    """Whatever is not the HTTP/1.1 we accept: one typed outcome, and the connection is aborted."""
+def test_violations_abort_the_connection_with_one_outcome(response: bytes, size: int) -> None:
     peer = Peer()
     events = peer.says(*(response[at : at + size] for at in range(0, len(response), size)))
     assert sorted(map(str, events)) == ["gone", "violation"]
@@ -255,7 +254,7 @@ def test_header_names_are_lower_case_and_repeats_are_joined() -> None:
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(st.lists(st.binary(max_size=60), max_size=6), st.booleans())
 def test_any_bytes_end_in_at_most_one_result(pieces: list[bytes], plausible: bool) -> None:  # noqa: FBT001
-    """Fuzzed: whatever comes, the exchange hears exactly one thing once the connection is gone."""
+    """Fuzzed: the exchange gets exactly one result when the connection is closed."""
     peer = Peer()
     start = [b"HTTP/1.1 200 OK\r\n"] if plausible else []
     peer.says(*start, *(piece for piece in pieces if piece))

@@ -128,16 +128,14 @@ def test_which_host_header_names_this_machine(host: str, is_ours: bool) -> None:
 
 
 @pytest.mark.parametrize("given", ["simulator", "a.b-c.example", "eas_sim", "10.0.0.1", "fd00::1", "[fd00::1]", ""])
-def test_what_can_be_advertised(given: str) -> None:
-    """Names and addresses; the brackets of an address are not part of it."""
+def test_valid_values_of_advertise(given: str) -> None:
     assert check_advertise(given) == given.strip("[]")
 
 
 @pytest.mark.parametrize(
     "given", ["0.0.0.0", "::", "[::]", "host:80", "http://host", "a b", "-a", "a/", "[a", 5, None, "é"]
 )
-def test_what_cannot_be_advertised(given: Any) -> None:
-    """A port, a URL, all addresses."""
+def test_invalid_values_of_advertise(given: Any) -> None:
     with pytest.raises(SpecError, match="advertise must be a host name or an address that clients can reach"):
         check_advertise(given)
 
@@ -171,8 +169,7 @@ def test_a_scenario_may_say_it(tmp_path: Path) -> None:
         (["--instance-port", "65535", "--service", "s=2"], "no port is left for instance s-1"),
     ],
 )
-def test_mistakes_of_the_command_line(arguments: list[str], says: str) -> None:
-    """One line, exit code 2."""
+def test_errors_of_the_command_line(arguments: list[str], says: str) -> None:
     ended = run("--port", "0", *arguments)
     assert (ended.returncode, says in ended.stderr, "Traceback" in ended.stderr) == (2, True, False)
 
@@ -236,7 +233,7 @@ def _has_loopback_6() -> bool:
 
 
 def test_the_entry_point_of_the_containers_example(tmp_path: Path) -> None:
-    """Its options are good and its health check holds; ports are others, or two runs would meet."""
+    """Its options are valid and its health check works; the test uses other ports."""
     text = (Path(__file__).parents[2] / "docs" / "examples" / "container" / "Dockerfile").read_text()
     text = text.replace("\\\n", "")
     found = dict(re.findall(r"^(ENTRYPOINT|CMD) (\[.*\])$", text, re.MULTILINE))

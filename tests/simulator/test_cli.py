@@ -140,8 +140,8 @@ def test_bad_usage_is_one_clear_line_and_its_exit_code(arguments: list[str], cod
 
 
 @pytest.mark.parametrize("arguments", [["openapi"], ["check", "everything"]])
-def test_a_reader_may_have_enough(arguments: list[str]) -> None:
-    """As with `| head -1`: no traceback, and nothing has failed."""
+def test_a_closed_pipe_is_not_an_error(arguments: list[str]) -> None:
+    """As with `| head -1`."""
     command = [sys.executable, "-m", "simulator", *arguments]
     reading, writing = os.pipe()
     os.close(reading)
@@ -161,7 +161,7 @@ def test_a_port_that_is_taken_is_69() -> None:
 
 
 def test_scenarios(tmp_path: Path) -> None:
-    """Only a seed is valid; a mistake says where it is."""
+    """A scenario of only a seed is valid; an error has the path of the wrong value."""
     scenario = tmp_path / "story.toml"
     scenario.write_text("seed = 7\n")
     assert run("check", str(scenario)).returncode == 0
@@ -174,8 +174,7 @@ def test_scenarios(tmp_path: Path) -> None:
         assert "services[0]" in ended.stderr
 
 
-def test_a_users_processor_answers_and_its_exceptions_are_400(tmp_path: Path) -> None:
-    """A module beside the user; sync or async; what it raises is the caller's 400."""
+def test_a_users_processor_works_and_its_exceptions_are_400(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "async def shout(body):\n    if not body: raise ValueError('nothing to shout')\n    return body.upper()\n"
     )
@@ -194,7 +193,7 @@ class TestOverRealSockets:
             yield served
 
     def test_checks_of_an_instance(self, served: Served) -> None:
-        """Token and path, each with its status, whatever the method; all in the journal."""
+        """Token and path, each with its status, for every method; all in the journal."""
         good = {"Authorization": "t0ken"}
         assert served.predict("echo", b"hi", good) == (200, b"hi")
         assert served.predict("echo", b"hi")[0] == 401
@@ -315,8 +314,7 @@ class TestOverRealSockets:
             assert status == 200
             assert b"t0ken" not in text
 
-    def test_the_gateway_proxies_and_has_errors_of_its_own(self, served: Served) -> None:
-        """200 through it, in the journal; 503 without an instance; 502 when it is dead."""
+    def test_the_gateway_forwards_requests_and_has_its_own_errors(self, served: Served) -> None:
         good = {"Authorization": "t0ken"}
         assert served.raw("POST", "/api/predict/echo/x?y", b"hi", good) == (200, b"hi")
         assert served.raw("POST", "/api/predict/none", b"hi", good)[0] == 404
@@ -328,7 +326,7 @@ class TestOverRealSockets:
             served.patch("echo", instance, registered=False)
         assert served.raw("POST", "/api/predict/echo", b"hi", good)[0] == 503
 
-    def test_discovery_speaks_every_dialect(self, served: Served) -> None:
+    def test_discovery_supports_every_path_and_format(self, served: Served) -> None:
         """Both paths, a doubled slash, `internal`, VIPServer."""
         rows = served.discover("echo")
         for path in (

@@ -195,8 +195,7 @@ class TestDiscoveryFaults:
         assert wire.received == before
         region.close()
 
-    def test_every_type_is_met(self) -> None:
-        """The table has no fault that this class does not make."""
+    def test_every_discovery_fault_is_tested(self) -> None:
         with open(__file__, encoding="utf-8") as file:  # noqa: PTH123
             text = file.read()
         assert [name for name in ON_DISCOVERY if f'"{name}"' not in text] == []
@@ -389,7 +388,7 @@ class TestGatewayModes:
 
     @pytest.mark.parametrize("crashed", [(1,), (0, 2), (0, 1)])
     def test_retry_tries_the_others(self, crashed: tuple[int, ...]) -> None:
-        """None is lost while one instance runs, and none reaches two."""
+        """No request fails while one instance runs, and none reaches two."""
         region = self.region("retry", *crashed)
         assert set(self.statuses(region)) == {200}
         assert len(region.rows) == 60
@@ -400,15 +399,15 @@ class TestGatewayModes:
         assert set(self.statuses(region, 3)) == {502}
         region.close()
 
-    def test_retry_is_for_what_was_not_sent(self) -> None:
-        """A connection that is lost with a request on it is a 502: the instance may have begun."""
+    def test_retry_is_only_for_requests_that_were_not_sent(self) -> None:
+        """A connection lost with a request on it is a 502, because the instance may have begun."""
         region = self.region("retry")
         region.world.faults.add(Fault("reset_peer", Target("echo"), times=1))
         assert self.statuses(region, 1) == [502]
         region.close()
 
     def test_avoid_leaves_them_out(self) -> None:
-        """Crashed, draining and refusing ones; a hung one is not noticed, and without any there is no way: 503."""
+        """Instances that refuse are not chosen; hung ones are. Without any eligible one the status is 503."""
         region = self.region("avoid", 0)
         region.service.instances["echo-1"].drain()
         region.wait(0.1)

@@ -72,7 +72,6 @@ def test_draws_have_the_quantiles_that_are_promised(text: str, median: float, p9
     assert drawn[19_800] == pytest.approx(p99, rel=0.1)
 
 
-def test_nothing_is_nothing() -> None:
-    """The default takes no time."""
+def test_the_default_takes_no_time() -> None:
     assert Duration().is_nothing
     assert not Duration.parse("exponential:1").is_nothing

@@ -17,8 +17,7 @@ def names(listener: Listener) -> list[str]:
     return [event for event, _, _ in listener.events()]
 
 
-def test_it_begins_with_everything(world: World) -> None:
-    """The state, the counts, and where it may go on."""
+def test_a_stream_begins_with_the_whole_state(world: World) -> None:
     listener = world.listen()
     head = listener.transport.value().partition(b"\r\n\r\n")[0]
     assert b"200 OK" in head

@@ -62,7 +62,7 @@ class Harness:
 
 @pytest.mark.parametrize("stream", ["downstream", "upstream"])
 def test_latency(harness: Harness, stream: str) -> None:
-    """At least that much later, with the jitter taken off; the answer is right."""
+    """At least the delay minus the jitter; the response is unchanged."""
     harness.fault("latency", latency=150, jitter=20, stream=stream)
     with harness.ask() as raw:
         assert raw.response()[::2] == (200, BODY)
@@ -71,8 +71,8 @@ def test_latency(harness: Harness, stream: str) -> None:
     assert harness.rows()[0]["elapsed_s"] >= 0.13
 
 
-def test_late_on_its_way_in_is_not_computed_when_the_client_leaves(harness: Harness) -> None:
-    """The row is a 499, as in the real server's log."""
+def test_a_delayed_request_is_not_computed_after_its_client_disconnects(harness: Harness) -> None:
+    """The row is a 499, as in EAS's log."""
     harness.fault("latency", latency=HOUR_MS, stream="upstream")
     with harness.ask() as raw:
         assert raw.read(wait_s=0.1) == SILENCE
@@ -90,7 +90,7 @@ def test_bandwidth(harness: Harness) -> None:
 
 
 def test_slicer(harness: Harness) -> None:
-    """Each byte in a segment of its own, with a pause between two."""
+    """Each byte in a separate segment, with pauses between them."""
     harness.fault("slicer", average_size=1, delay=1000)
     with harness.ask() as raw:
         assert raw.response()[::2] == (200, BODY)
@@ -115,7 +115,7 @@ def test_slicer_without_a_pause_keeps_the_connection(harness: Harness) -> None:
 
 @pytest.mark.parametrize(("reset", "end"), [(False, FIN), (True, RST)])
 def test_limit_data(harness: Harness, reset: bool, end: str) -> None:  # noqa: FBT001
-    """So many bytes, head included, then the end."""
+    """The given number of bytes, head included, then the end."""
     harness.fault("limit_data", bytes=50, reset=reset)
     with harness.ask() as raw:
         assert raw.read() == end
@@ -206,7 +206,7 @@ def test_garble_body(harness: Harness) -> None:
     ("difference", "close", "end"), [(10, True, FIN), (10, False, SILENCE), (-10, True, FIN), (-1000, True, FIN)]
 )
 def test_wrong_content_length(harness: Harness, difference: int, close: bool, end: str) -> None:  # noqa: FBT001
-    """The promise is off by that much; all of the body comes."""
+    """The length is wrong by the given number; the whole body is sent."""
     harness.fault("wrong_content_length", difference=difference, close=close)
     with harness.ask() as raw:
         raw.read(until=BODY)
@@ -236,7 +236,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("how", MALFORMED)
 def test_malformed_response(harness: Harness, how: str) -> None:
-    """Each breaks HTTP in its own way; only what surrounds a whole answer leaves the connection open."""
+    """Only `informational` and `unsolicited`, which surround a whole response, keep the connection open."""
     harness.fault("malformed_response", how=how)
     with harness.ask() as raw:
         keeps = how in ("informational", "unsolicited")
@@ -269,7 +269,7 @@ def test_no_request_is_answered_before_a_late_close(harness: Harness) -> None:
 
 @pytest.mark.parametrize(("reset", "end"), [(False, FIN), (True, RST)])
 def test_close_idle(harness: Harness, reset: bool, end: str) -> None:  # noqa: FBT001
-    """Unannounced, a while after the answer."""
+    """Without notice, some time after the response."""
     harness.fault("close_idle", idle=50, reset=reset)
     with harness.ask() as raw:
         assert "connection" not in raw.response()[1]
@@ -287,7 +287,7 @@ def test_close_idle_spares_a_connection_that_is_used_in_time(harness: Harness) -
 
 @pytest.mark.parametrize(("reset", "end"), [(False, FIN), (True, RST)])
 def test_close_idle_racing_a_write(harness: Harness, reset: bool, end: str) -> None:  # noqa: FBT001
-    """The request that was just written stays unanswered: what every pool must survive."""
+    """The request that was just written gets no response."""
     harness.fault("close_idle", race=True, reset=reset)
     with harness.ask() as raw:
         raw.response()
@@ -298,7 +298,7 @@ def test_close_idle_racing_a_write(harness: Harness, reset: bool, end: str) -> N
 
 
 def test_refuse(harness: Harness) -> None:
-    """New connections are refused, open ones live on; afterwards the same port accepts."""
+    """New connections are refused, open ones are kept; afterwards the same port accepts."""
     with harness.ask() as raw:
         raw.response()
         harness.fault("refuse")
@@ -322,7 +322,7 @@ def test_a_refusal_with_a_limit_is_a_reset_at_the_accept(harness: Harness) -> No
 
 
 def test_slow_keeps_the_worker_busy(harness: Harness) -> None:
-    """The one worker is taken and there is no queue: the next request is a 450."""
+    """With one worker and no queue the next request is a 450."""
     harness.fault("slow", name="long", extra=HOUR_MS)
     with harness.ask():
         until(lambda: harness.served.admin("GET", "/v1/services/echo/instances/echo-0")[1]["in_flight"])
@@ -346,7 +346,7 @@ def test_reused(harness: Harness) -> None:
 
 
 def test_slow_first_byte(harness: Harness) -> None:
-    """The head at once, the body late."""
+    """The head is sent at once, the body late."""
     harness.fault("slow_first_byte", delay=300)
     with harness.ask() as raw:
         assert raw.read(wait_s=0.1) == SILENCE
@@ -358,7 +358,7 @@ def test_slow_first_byte(harness: Harness) -> None:
 
 @pytest.mark.parametrize("duration", [0, 200])
 def test_stall_stream(harness: Harness, duration: int) -> None:
-    """A part of the body, silence, and perhaps the rest."""
+    """A part of the body, a pause, and the rest if the pause ends."""
     harness.fault("stall_stream", after_bytes=30, duration=duration)
     with harness.ask() as raw:
         assert raw.read(wait_s=0.1) == SILENCE
@@ -370,7 +370,7 @@ def test_stall_stream(harness: Harness, duration: int) -> None:
 
 @pytest.mark.parametrize(("reset", "end"), [(False, FIN), (True, RST)])
 def test_cut_stream(harness: Harness, reset: bool, end: str) -> None:  # noqa: FBT001
-    """Exactly so many bytes of the body, then the end that was chosen."""
+    """Exactly the given number of bytes of the body, then the chosen end."""
     harness.fault("cut_stream", after_bytes=30, reset=reset)
     with harness.ask() as raw:
         assert raw.read() == end
@@ -387,8 +387,8 @@ def test_garble_stream(harness: Harness) -> None:
     harness.assert_struck(200)
 
 
-def test_faults_add_up(harness: Harness) -> None:
-    """Late, cut short and in small pieces; the row names all of them."""
+def test_faults_are_combined(harness: Harness) -> None:
+    """A late, truncated response in small segments; the row has all names."""
     harness.fault("slicer", name="a", average_size=10)
     harness.fault("truncate_body", name="b", keep=20)
     harness.fault("latency", name="c", latency=50)
@@ -398,8 +398,7 @@ def test_faults_add_up(harness: Harness) -> None:
     assert harness.rows()[0]["fault"] == "a,b,c"
 
 
-def test_every_type_was_seen() -> None:
-    """The table has no fault that no test of this file makes."""
+def test_every_fault_of_instances_is_tested_here() -> None:
     text = Path(__file__).read_text("utf-8")
     forgotten = [name for name in ON_INSTANCES if f'harness.fault("{name}"' not in text]
     assert not forgotten, f"{forgotten}: write a test in this file that shows the effect on the wire"

@@ -65,8 +65,7 @@ def test_errors_have_the_path_of_the_wrong_value(given: Any, says: str) -> None:
     assert str(caught.value).startswith(says)
 
 
-def test_json_and_back() -> None:
-    """What the admin API shows makes the same fault again."""
+def test_a_fault_survives_json() -> None:
     fault = Fault.from_json({**GOOD, "name": "n", "attributes": {"latency": 5}, "times": 3})
     assert Fault.from_json(fault.to_json()) == fault
 
@@ -97,7 +96,7 @@ def test_duration_ends_a_fault() -> None:
 
 
 def test_probability_is_seeded() -> None:
-    """About that share, and the same one again from the same seed."""
+    """About the given share; the same draws with the same seed."""
     runs = []
     for _ in range(2):
         harness = Harness(seed=3)

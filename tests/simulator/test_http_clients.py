@@ -140,7 +140,7 @@ def test_a_fault_that_keeps_the_connection_says_so_in_http_1_0_too() -> None:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("authority", ["http://other:81", "HTTP://127.0.0.1", "https://[::1]:8780"])
 def test_an_absolute_target_is_a_path(place: str, authority: str) -> None:
-    """RFC 9112 §3.2.2, as clients send it that take the simulator for their proxy."""
+    """RFC 9112 §3.2.2, as sent by clients that use the simulator as their proxy."""
     region = Region()
     path = f"{DISCOVERY}echo?a=b" if place == "discovery" else "/api/predict/echo/v2?a=b"
     wire = connect(region, place).send(head(place, target=authority + path) + b"hello" * (place != "discovery"))
@@ -320,8 +320,7 @@ def test_tiny_chunks_are_one_buffer() -> None:
     [b"X-%d: y\r\n", b"x" * 1000, b"1;%d=" + b"x" * 1000],
     ids=["many trailers", "an endless trailer", "an endless chunk extension"],
 )
-def test_what_surrounds_chunks_is_bounded(piece: bytes) -> None:
-    """413, after no more than twice the bound of a head."""
+def test_trailers_and_chunk_extensions_are_bounded(piece: bytes) -> None:
     region = Region()
     wire = region.connect().send(b"POST /api/predict/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
     wire.send(b"" if piece.startswith(b"1;") else b"0\r\nX: " + b"\r\n" * (b"\r\n" in piece))
@@ -337,7 +336,7 @@ def test_what_surrounds_chunks_is_bounded(piece: bytes) -> None:
 
 
 def test_a_trailer_replaces_no_header() -> None:
-    """RFC 9110 §6.5.1: what a check has seen stays."""
+    """RFC 9110 §6.5.1: a header that was checked must not change."""
     region = Region(token="t0ken")
     chunked = "Transfer-Encoding: chunked\r\n\r\n0\r\n"
     post = "POST /api/predict/echo HTTP/1.1\r\nHost: x\r\n"

@@ -108,7 +108,7 @@ def test_what_a_client_leaves_is_499_and_gives_its_place_in_the_queue_back() -> 
 
 
 def test_graceful_termination() -> None:
-    """Off the list at once; idle connections close, new ones are refused, what was accepted is answered; then gone."""
+    """It leaves the list at once, closes idle connections, refuses new ones, answers accepted requests, and ends."""
     region = Region(instances=2, processing=4.0)
     idle, busy = region.connect(), region.ask()
     region.wait(0.1)
@@ -262,8 +262,8 @@ def test_the_long_tail_of_a_latency() -> None:
         (lambda _: iter(()).throw(), 400, b"'tuple_iterator' object has no attribute 'throw'"),
     ],
 )
-def test_what_a_processor_may_answer(answer: Any, status: int, body: bytes) -> None:
-    """Bytes or text; what it raises is a 400 with the exception's text, and the instance lives on."""
+def test_results_of_a_processor(answer: Any, status: int, body: bytes) -> None:
+    """Bytes or text; an exception is a 400 with its text, and the instance continues."""
     region = Region(ServiceSpec("mine", processor=answer))
     for _ in range(2):
         wire = region.ask()

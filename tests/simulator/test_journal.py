@@ -23,8 +23,8 @@ def journal(*rows: Row) -> Journal:
     return made
 
 
-def test_a_day_of_it_is_bounded() -> None:
-    """Rows are forgotten, their numbers and the counts go on; nothing grows with the number of requests."""
+def test_the_journal_of_a_day_is_bounded() -> None:
+    """Old rows are dropped, their numbers and the counts continue."""
     made = Journal()
     for number in range(MAX_ROWS + 50_000):
         made.write(row(number, path=f"/p?{number}"))

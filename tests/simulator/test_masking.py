@@ -67,7 +67,7 @@ def test_percent_encodings(which: list[int], times: int) -> None:
     ],
 )
 def test_mixed_spellings(text: str) -> None:
-    """Nothing of it is left, however often what comes out is decoded."""
+    """No decoding of the masked text has the token."""
     found = masked(TOKEN)(text)
     assert MASK in found
     for _ in range(5):
@@ -157,8 +157,8 @@ class TestWhereItIsShown:
                 text = unquote(text)  # noqa: PLW2901
 
     @pytest.mark.parametrize("spelled", SPELLINGS)
-    def test_everywhere(self, world: World, spelled: str) -> None:
-        """Whatever a client, a test or a scenario has put it into."""
+    def test_tokens_are_masked_everywhere(self, world: World, spelled: str) -> None:
+        """In data of clients, tests and scenarios."""
         listener = world.listen()
         fault = Fault("http_status", Target("echo"), {"body": spelled}, name=spelled.replace("/", "_") + TOKEN[:4])
         named = Fault("http_status", Target("echo"), name=encoded_in_part(TOKEN, list(range(20))))
@@ -191,7 +191,7 @@ class TestWhereItIsShown:
 
     @pytest.mark.parametrize("spelled", SPELLINGS)
     def test_error_details(self, world: World, spelled: str) -> None:
-        """What was wrong, without what must not be seen."""
+        """Error details have the reason without the token."""
         asked: list[tuple[str, str, Any]] = [
             ("GET", f"/v1/services/{quote(spelled, safe='')}", None),
             ("GET", f"/v1/faults/{quote(spelled, safe='')}", None),
@@ -229,8 +229,8 @@ class TestWhereItIsShown:
         assert world.ask("DELETE", f"/v1/faults/{quote(name)}")[0] == 204
         assert world.ask("GET", "/v1/faults")[1] == {"faults": []}
 
-    def test_half_a_character_is_no_json(self, world: World) -> None:
-        """A fault's body that cannot be sent would be an instance that answers nothing."""
+    def test_an_unpaired_surrogate_is_not_valid_json(self, world: World) -> None:
+        """A fault's body with one could not be sent."""
         fault = {"type": "http_status", "target": {"service": "echo"}, "attributes": {"body": "\ud800"}}
         assert world.ask("POST", "/v1/faults", fault)[0] == 400
         assert world.ask("POST", "/v1/faults", {**fault, "attributes": {"body": "\U0001f916"}})[0] == 201

@@ -46,8 +46,8 @@ def left(folder: Path) -> list[str]:
     return sorted(found.name for found in folder.iterdir())
 
 
-def test_it_is_whole_ours_to_read_and_gone_at_the_end(tmp_path: Path) -> None:
-    """One file, of mode 600, with the nonce in it; no draft is left."""
+def test_it_is_complete_private_and_removed_at_the_end(tmp_path: Path) -> None:
+    """Mode 600, with the nonce; no temporary file is left."""
     file = ReadyFile(tmp_path / "r.json", "n0nce")
     file.prepare()
     assert left(tmp_path) == []
@@ -103,8 +103,8 @@ def test_what_comes_at_the_last_moment_stays(tmp_path: Path) -> None:
     assert path.read_text() == "precious"
 
 
-def test_an_empty_file_is_made_way_of(tmp_path: Path) -> None:
-    """`mktemp` makes one."""
+def test_an_empty_file_is_replaced(tmp_path: Path) -> None:
+    """`mktemp` creates one."""
     path = tmp_path / "r.json"
     path.touch()
     file = ReadyFile(path, "n")
@@ -206,8 +206,8 @@ def serve(folder: Path, *arguments: str, **more: Any) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "symbolic link", "directory"])
-def test_the_command_refuses_before_anything_else(tmp_path: Path, kind: str) -> None:
-    """One line, exit code 2, and what is there stays."""
+def test_the_command_refuses_before_it_listens(tmp_path: Path, kind: str) -> None:
+    """One line, exit code 2, and the existing file is unchanged."""
     special(tmp_path / "r.json", kind)
     process = serve(tmp_path, "--ready-file", "r.json")
     output, errors = process.communicate(timeout=PATIENCE_S)
@@ -215,8 +215,7 @@ def test_the_command_refuses_before_anything_else(tmp_path: Path, kind: str) -> 
     assert errors == f"simulator: cannot write the ready file r.json: it is a {kind}\n"
 
 
-def test_two_on_one_path(tmp_path: Path) -> None:
-    """The second is refused, and the first one's file lives as long as the first."""
+def test_a_second_simulator_with_the_same_path_is_refused(tmp_path: Path) -> None:
     with Served(tmp_path) as served:
         process = serve(tmp_path, "--ready-file", str(served.ready_file))
         _, errors = process.communicate(timeout=PATIENCE_S)
@@ -228,8 +227,7 @@ def test_two_on_one_path(tmp_path: Path) -> None:
     assert left(tmp_path) == []
 
 
-def test_a_restart_after_a_kill(tmp_path: Path) -> None:
-    """The stale file is gone long before the new one is there, and no one who waits takes it."""
+def test_a_stale_file_is_removed_at_the_start_of_the_next_simulator(tmp_path: Path) -> None:
     with Served(tmp_path) as served:
         served.process.kill()
         served.process.wait(PATIENCE_S)
@@ -264,7 +262,7 @@ def test_no_room_for_the_file_ends_the_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("output", ["pipe", "/dev/full"])
 def test_an_output_that_cannot_be_written_ends_the_process(tmp_path: Path, output: str) -> None:
-    """A closed pipe, a full disk: an exit code, one line and no traceback; the file was never there."""
+    """A closed pipe or a full disk: exit code, one line and no traceback; the file is never written."""
     if output == "pipe":
         reading, writing = os.pipe()
         os.close(reading)
@@ -295,7 +293,7 @@ def test_a_pipe_that_closes_later_ends_it_quietly(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_it_starts(tmp_path: Path, number: int) -> None:
-    """Exit code 0, no traceback, nothing left: here the signal comes while a module of the user is imported."""
+    """Exit code 0, no traceback, no file; the signal arrives while a module of the user is imported."""
     (tmp_path / "mine.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\nraise SystemExit(9)\n")
     process = serve(tmp_path, "--processor", "mine:rank", "--ready-file", "r.json")
     output, errors = process.communicate(timeout=PATIENCE_S)

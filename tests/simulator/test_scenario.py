@@ -187,7 +187,7 @@ class TestTimeline:
     """Verbs of the timeline, run on a simulator."""
 
     def test_each_verb(self) -> None:
-        """At its time, on those that are meant."""
+        """At its time, on its targets."""
         region = Region(ServiceSpec("echo", 4, zones=["a", "b"]), ServiceSpec("other", 1))
         told: list[str] = []
         steps = [
@@ -240,8 +240,7 @@ class TestTimeline:
         region.wait(30)
         region.close()
 
-    def test_it_begins_again(self) -> None:
-        """What was due is due again; what is stopped is not done."""
+    def test_a_timeline_can_be_restarted(self) -> None:
         region = Region()
         told: list[float] = []
         timeline = Timeline(
@@ -312,7 +311,7 @@ def account() -> TrafficAccount:
     ids=str,
 )
 def test_metrics(expectation: Expectation, value: float) -> None:
-    """Each number of an account."""
+    """The value of each metric for a given set of calls."""
     assert expectation.judge(account()).value == value
 
 
@@ -326,7 +325,7 @@ def test_every_metric_works_without_calls() -> None:
     ("low", "high", "is_met"), [(1, 1, True), (2, None, False), (None, 0, False), (0, 5, True), (None, None, True)]
 )
 def test_bounds(low: float | None, high: float | None, is_met: bool) -> None:  # noqa: FBT001
-    """Both belong to what is allowed."""
+    """Both bounds are inclusive."""
     (result,) = judge([Expectation("lost", low=low, high=high)], account())
     assert result.is_met is is_met
 

@@ -113,7 +113,7 @@ def test_a_header_line_without_an_end_is_not_kept_without_bound() -> None:
 
 
 def test_everything_is_closed_within_a_second_of_the_end() -> None:
-    """Hung, draining, crashed, trickling, half asked, with a queue, through the gateway, asking discovery."""
+    """With hung, draining, crashed and slow instances, half a request, a queue, gateway and discovery requests."""
     region = Region(ServiceSpec("echo", 6), ServiceSpec("busy", 1, processor="sleep:3600", workers=1, keepalive_s=0))
     first, second, third, *_ = instances = list(region.service.instances.values())
     first.hang()

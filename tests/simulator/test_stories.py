@@ -115,8 +115,8 @@ def test_the_banner_hides_the_token_of_a_scenario(tmp_path: Path) -> None:
         assert [service["token"] for service in served.ready["services"]] == ["own", "given"]
 
 
-def test_every_instance_on_an_address_of_its_own(tmp_path: Path) -> None:
-    """127.x.y.z:50000, as in the documents; crash and restart keep it; two simulators do not meet."""
+def test_every_instance_has_its_own_address(tmp_path: Path) -> None:
+    """127.x.y.z:50000; kept through crash and restart; two simulators use different ones."""
     options = ("--service", "echo=3", "--service", "other=1", "--token", "", "--spread-ips")
     with Served(tmp_path, *options) as served:
         folder = tmp_path / "second"
