@@ -25,7 +25,7 @@ _NOT_FORWARDED = frozenset(
 
 
 _LAST_EVENT = b"data: [DONE]"
-_GRACE_S = 0.1
+_GRACE_S = 1.0
 """The seconds that an instance has for the end of its body after the last event; the end usually comes with it."""
 
 

@@ -38,6 +38,7 @@ def console(running: Served, tmp_path: Path) -> Iterator[Console]:
     running.admin("POST", "/v1/faults", {"type": "http_status", "target": {"service": "ranker"}, "times": 1})
     running.raw("POST", "/api/predict/ranker", b"[]", {"Authorization": TOKEN})
     (tmp_path / "body.json").write_text("[1]")
+    (tmp_path / "chat.json").write_text("{}")
     np.save(tmp_path / "image.npy", np.ones((1, 784), np.float32))
     with Console(tmp_path, running) as console:
         yield console

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import eas_tw.aio
+import eas_tw.blocking
 from eas_tw import BodyError, ClientClosed, ClientConfig, ConfigError, DeadlineExceeded, DiscoveryError, StreamBroken
 from tests.http_transport.conftest import TOKEN, Kit
 from tests.http_transport.service import LARGE, TEXT
@@ -252,24 +255,20 @@ def test_a_reader_that_stops_at_the_last_event_keeps_the_connection(kit: Kit, se
     """As `openai` does; the end of the body comes 20 ms later here."""
 
     async def main() -> None:
-        async with kit.client(served) as http:
-            for _ in range(4):
-                async with http.stream("GET", "chat") as response:
-                    async for piece in response.aiter_raw():
-                        if piece.endswith(b"data: [DONE]\n\n"):
-                            break
-                await asyncio.sleep(0.05)
-            assert not http._transport.client.counters.streams_broken
-            assert opened(served) == 2
-
-    asyncio.run(main())
-    with kit.blocking(served) as http:
-        with http.stream("GET", "chat") as response:
-            for piece in response.iter_raw():
+        async with kit.client(served) as http, http.stream("GET", "chat") as response:
+            async for piece in response.aiter_raw():
                 if piece.endswith(b"data: [DONE]\n\n"):
                     break
-        until(lambda: http._transport.client.counters.answered == 1)
+        # The close has waited for the end of the stream.
         assert not http._transport.client.counters.streams_broken
+
+    asyncio.run(main())
+    with kit.blocking(served) as http, http.stream("GET", "chat") as response:
+        for piece in response.iter_raw():
+            if piece.endswith(b"data: [DONE]\n\n"):
+                break
+    assert not http._transport.client.counters.streams_broken
+    assert served.admin("POST", "/v1/requests/count", {"stream": "complete"})[1]["count"] == 2
 
 
 def test_a_reader_that_is_slow_holds_the_instance_up(kit: Kit, served: Served) -> None:
@@ -450,3 +449,15 @@ def test_a_fault_on_one_instance_is_retried(kit: Kit, served: Served) -> None:
             assert {(await http.post("x")).json()["instance"] for _ in range(6)} == {"show-1"}
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("name", "client"), [("AsyncTransport", eas_tw.aio.PredictClient), ("Transport", eas_tw.blocking.PredictClient)]
+)
+def test_a_transport_takes_every_argument_of_its_client(kit: Kit, name: str, client: type) -> None:
+    """In the same order, so that a new argument is not forgotten; and the classes are those of the library."""
+    assert kit.ours.__all__ == ["AsyncTransport", "Transport"]
+    transport = getattr(kit.ours, name)
+    own = ["keep_authorization", "idempotent", "max_request_bytes"]
+    assert list(signature(transport).parameters) == [*signature(client).parameters, *own]
+    assert issubclass(transport, getattr(kit.http, name.replace("Transport", "BaseTransport")))

@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, assert_type
 
 import eas_tw.aio
+import eas_tw.blocking
+import eas_tw.httpx2
 from eas_tw import (
     ENDPOINT_TYPE_DIRECT,
     AttemptResult,
@@ -44,6 +46,19 @@ async def program(reactor: object) -> None:
         assert_type(str(text), str)
         child = client.child("other", token="another")
         await child.init()
+
+
+async def language_model(client: PredictClient) -> None:
+    """A transport for other HTTP clients, and a response that is passed on."""
+    transport = eas_tw.httpx2.AsyncTransport("e", "s", token="t", config=ClientConfig(auth="bearer"), idempotent=False)
+    assert_type(transport.client, eas_tw.aio.PredictClient)
+    blocking = eas_tw.httpx2.Transport("e", "s", keep_authorization=True, max_request_bytes=1000)
+    assert_type(blocking.client, eas_tw.blocking.PredictClient)
+    async with client.stream({"stream": True}, path="v1/chat/completions") as stream:
+        assert_type(stream.raw_headers, tuple[tuple[bytes, bytes], ...])
+        async for piece in stream.iter_raw():
+            assert_type(piece, bytes)
+        stream.close(grace_s=1.0)
 
 
 def old_ways(client: PredictClient) -> Deferred[None]:
