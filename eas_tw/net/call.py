@@ -290,7 +290,7 @@ class Call:
             attempt.is_overdue = True
             self._fleet.suspect(attempt)
         if attempt.is_connecting:
-            if context.can_move and self._may_move(now - attempt.began):
+            if context.can_move and not self._is_being_answered() and self._may_move(now - attempt.began):
                 # Nothing was sent, so the attempt can be moved even if the call is not idempotent, at no cost to the
                 # fleet.
                 self.attempt_broke(attempt, self._part(attempt, AttemptStatus.ATTEMPT_TIMEOUT))
@@ -342,8 +342,15 @@ class Call:
         policy = self._context.policy
         if self._is_over or not (self._is_idempotent and self._attempts and policy.attempts > 1):
             return False
+        if self._is_being_answered():
+            return False
         spent = policy.spent(self.history) + waiting
         return spent < policy.attempts and self._fleet.has_another((*self._tried, *self._busy()))
+
+    def _is_being_answered(self) -> bool:
+        """Return whether the bytes of a response keep arriving for one of the running attempts."""
+        heard_since = self._context.seconds() - self._timeout_s * _PAUSE_SHARE
+        return any(attempt.has_begun and attempt.heard_at > heard_since for attempt in self._attempts)
 
     def _busy(self) -> tuple[Key, ...]:
         """Return the instances of the running attempts."""

@@ -422,13 +422,15 @@ class ClientConnection(TwistedProtocol):
         if self._is_new:
             self._is_new = False
             sink.open()
-        if self._body and self._sink is not None:
-            pieces, self._body = self._body, []
-            sink.feed(b"".join(pieces))
+        pieces, self._body = self._body, []
+        # When the response is complete, later pieces belong to another response, which nobody has asked for.
+        piece = b"".join(pieces) if answer is None else answer[2]
+        if piece and self._sink is not None:
+            sink.feed(piece)
         if self._sink is None:
             # The reader has closed the stream.
             return
-        if self._violation or self._overhead_is_unbounded():
+        if answer is None and (self._violation or self._overhead_is_unbounded()):
             self._sink = self._exchange = None
             self._abort()
             sink.broke(
@@ -438,7 +440,7 @@ class ClientConnection(TwistedProtocol):
             self._sink = self._exchange = self._answer = None
             try:
                 # First: the reader may send its next request at once, and then finds this connection in the pool.
-                if answer[3] and self._rest is None:
+                if answer[3] and self._rest is None and not self._violation:
                     self._owner.connection_free(self)
                 else:
                     self._end_after_answer()

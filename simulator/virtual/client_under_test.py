@@ -1,12 +1,13 @@
 """A client under test, as the checkers see it: its settings as numbers, and its public API.
 
-Only public state is read: the list of instances, the counters, and the state of discovery. `open_inside` is the one
-exception.
+Only public state is read: the list of instances, the counters, and the state of discovery. The exceptions are
+`open_inside`, and what a stream holds.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from simulator.virtual.network.virtual_time import NS
@@ -94,6 +95,9 @@ class ClientUnderTest:
         self.most_in_flight: int | None = config.max_in_flight_per_instance
         self.slow_start_s: float = config.slow_start_s
         self.compares = config.outlier_success_gap is not None or config.outlier_latency_ratio is not None
+        self.drain_timeout_s: float = config.drain_timeout_s
+        self.stream_buffer_bytes: int = config.stream_buffer_bytes
+        self.stream_idle_timeout_s: float = config.stream_idle_timeout_s or inf
         self.hedge_after_s: float | str | None = config.hedge_after_s
         self.is_parent = is_parent
         self.calls = 0
@@ -135,6 +139,34 @@ class ClientUnderTest:
         watches = ["watches of overdue attempts"] if runtime.fleet._watches else []  # noqa: SLF001
         return [*found, *watches, *(["calls in flight"] if any(load.in_flight for load in loads) else [])]
 
+    # -- streams, whose buffers and timers have no public name
+
+    @staticmethod
+    def unread_bytes(stream: Any) -> int:
+        """Return the number of bytes that a stream holds for its reader."""
+        return sum(map(len, stream._body._pieces))  # noqa: SLF001
+
+    @staticmethod
+    def has_ended(stream: Any) -> bool:
+        """Whether a stream's body has ended; its reader may not have read all of it."""
+        return stream._body.outcome is not None  # noqa: SLF001
+
+    @staticmethod
+    def is_whole(stream: Any) -> bool:
+        """Whether the last byte of a stream's body has arrived."""
+        return str(getattr(stream._body.outcome, "attempt_status", "")) == "answered"  # noqa: SLF001
+
+    @staticmethod
+    def is_waiting(stream: Any) -> bool:
+        """Whether the reader of a stream waits for a piece."""
+        return stream._body._reader is not None  # noqa: SLF001
+
+    @staticmethod
+    def timers_of(stream: Any) -> list[Any]:
+        """Return the pending timers of a stream."""
+        timers = (stream._body._idle_timer, stream._body._total_timer)  # noqa: SLF001
+        return [timer for timer in timers if timer is not None and timer.active()]
+
     def parts_of_apply(self) -> dict[str, tuple[Any, str]]:
         """Return the steps by which the client applies a list, each as an object and the name of its method."""
         cluster = self.client._runtime.fleet._cluster  # noqa: SLF001  a step that raises has no public name
@@ -148,6 +180,12 @@ class ClientUnderTest:
     def left_out(self) -> tuple[Address, ...]:
         """Instances that are ejected or suspected, the latter by their order, as there is no event for suspects."""
         found: tuple[Address, ...] = tuple(self.client._runtime.fleet._cluster._health.left_out)  # noqa: SLF001
+        return found
+
+    @property
+    def half_open(self) -> tuple[Address, ...]:
+        """Instances whose ejection is over, and to which no probe has been sent."""
+        found: tuple[Address, ...] = tuple(self.client._runtime.fleet._cluster._health.half_open)  # noqa: SLF001
         return found
 
     def number_of_timers(self) -> int:

@@ -24,6 +24,7 @@ from simulator.virtual.faults.catalog import (
     OPERATED,
     REWRITTEN,
     SERVED,
+    STREAMED,
     ZONED,
     Scope,
 )
@@ -231,6 +232,7 @@ GROUPS = {
     "discovery": {**ON_CONTROL, **REWRITTEN, **LONG_LISTS},
     "names": ON_NAMES,
     "agents": ON_AGENTS,
+    "streams": STREAMED,
     "operators": OPERATED,
 }
 """The fault kinds, as the documentation and the coverage table group them."""

@@ -22,6 +22,7 @@ from simulator.virtual.checkers.hedging import HedgingChecker
 from simulator.virtual.checkers.idle_connections import IdleChecker
 from simulator.virtual.checkers.minority import MinorityChecker
 from simulator.virtual.checkers.retries import RetryChecker
+from simulator.virtual.checkers.streams import StreamChecker
 from simulator.virtual.checkers.telemetry import TelemetryChecker
 from simulator.virtual.checkers.work_per_turn import Meter
 from simulator.virtual.faults.attribution import FaultAttribution
@@ -81,6 +82,17 @@ CHECKERS = {
     "name-asked-again": "the endpoint's name is looked up for each poll, also after the name server was silent",
     "poll-jitter": "every poll comes after its interval, give or take the jitter, also after an hour",
     "token-hidden": "no log, error or repr holds the token",
+    "stream-bytes": "a stream's bytes are a prefix of what one instance sent for its request; all, if it ended well",
+    "stream-not-repeated": "nothing is sent for a stream whose head was handed over",
+    "hedge-beside-speaker": "no instance is asked beside one that sends bytes, until it pauses for half of the call",
+    "stream-buffer-bound": "the unread bytes of a stream stay within stream_buffer_bytes and one read",
+    "stream-ends-once": "a stream ends once, with all of its bytes or with a StreamBroken",
+    "stream-time-limits": "a stream ends by its idle and total time limits, and not before",
+    "stream-break-explained": "a stream breaks only if a fault explains it",
+    "stream-outcome": "a stream that broke is recorded against its instance",
+    "stream-load": "a stream is in flight until its last byte",
+    "stream-closed-is-gone": "a stream that was closed before its end leaves no connection and no timer",
+    "stream-drain": "a client that closes waits drain_timeout_s for its streams, and then breaks them",
 }
 _MOST_VIOLATIONS = 10
 _NO_WHOLE_CYCLES = 2
@@ -136,8 +148,16 @@ class Oracle:
         self.balancing = BalancingChecker(
             elapsed, self.attribution, self.report, self.client_log.probed, self.ejections
         )
-        self.hedging = HedgingChecker(elapsed, self.attribution, self.report, self.retries)
-        self.idle = IdleChecker(network, self.attribution, self.report)
+        self.streams = StreamChecker(
+            elapsed,
+            self.attribution,
+            self.report,
+            self.balancing.in_flight,
+            self.balancing.has_recorded,
+            self.ejections.head_came,
+        )
+        self.hedging = HedgingChecker(elapsed, self.attribution, self.report, self.retries, self.streams)
+        self.idle = IdleChecker(network, self.attribution, self.report, self.streams)
         self.telemetry = TelemetryChecker(self.report)
         self.minority = MinorityChecker(elapsed, self.report)
         self.clients_under_test: dict[int, ClientUnderTest] = {}
@@ -264,6 +284,7 @@ class Oracle:
         is_kept = connection.requests > 1 or (near is not None and near.lay_idle)
         sent_s = (near.said_ns - EPOCH_S * NS) / NS if near is not None else 0.0
         self.calls.arrived(call, address, sent_s, is_kept=is_kept)
+        self.streams.arrived(call, address, near, sent_s)
         if self.gateway is not None:
             self.gateway.arrived(call, address)
         if self._counting is not None and (client := call.partition(".")[0]).isdigit():
@@ -344,6 +365,8 @@ class Oracle:
         if not self._ticks % _SELDOM:
             self.idle.look(self._hosts)
         self.calls.overdue()
+        if self.streams.streams:
+            self.streams.look()
         self.hear_errors()
 
     def hear_errors(self) -> None:

@@ -25,7 +25,7 @@ _WHOLE = {
     "clients": (0, inf),
 }
 _REAL = {
-    **dict.fromkeys(("chaos_s", "work_s", "latency_s", "jitter_s", "restarts_s"), (0, inf)),
+    **dict.fromkeys(("chaos_s", "work_s", "latency_s", "jitter_s", "restarts_s", "streams_per_s"), (0, inf)),
     **dict.fromkeys(("large", "cancelled", "once"), (0, 1)),
     **dict.fromkeys(("per_s", "gateway_timeout_s"), (0.001, inf)),
 }

@@ -16,6 +16,7 @@ from simulator.delivery import Wire
 from simulator.messages import Response
 from simulator.virtual.checkers.discovery import good_view
 from simulator.virtual.network.fault_points import is_injected
+from simulator.virtual.stream_service import call_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -99,7 +100,7 @@ def _at_instance(instance: SimulatedInstance, oracle: Oracle, rewriting: Rewriti
     def listen(request: ReceivedRequest) -> Answer | Deferred[Answer]:
         address = (instance.ip, instance.port)
         connection = request.connection
-        name = request.body[: request.body.find(b"|")].decode("ascii", "replace")
+        name = call_of(request)
         oracle.reached(address, connection, name)
         oracle.dated(name, request.headers.get("date", ""))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import fields
@@ -18,6 +19,7 @@ from twisted.web.client import Agent
 from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, ConfigError, PredictClient
 from simulator.fleet import ServiceSpec
 from simulator.instance import State
+from simulator.processors import echo
 from simulator.scenario_model import ScenarioError
 from simulator.scenario_values import known
 from simulator.simulator import Simulator
@@ -37,6 +39,8 @@ from simulator.virtual.network.reactor import VirtualReactor
 from simulator.virtual.network.virtual_time import Scheduler
 from simulator.virtual.oracle import Oracle
 from simulator.virtual.result import Result
+from simulator.virtual.stream_service import StreamService
+from simulator.virtual.stream_traffic import StreamTraffic
 from simulator.virtual.traffic import ClientTraffic
 
 if TYPE_CHECKING:
@@ -58,6 +62,8 @@ _QUIET_PAUSE_S = 0.1
 _MANY_CALLS = 500
 _BUSY = 0.2
 _LONGEST_S = 600.0
+_LONGEST_STREAM_S = 40.0
+_BEFORE_CLOSE_S = 0.1
 
 
 class Application(Protocol):
@@ -128,8 +134,12 @@ class World:
         for sut in self.clients_under_test:
             self.oracle.add(sut)
         self.traffic = [ClientTraffic(sut, plan, self.oracle, self.scheduler) for sut in self.clients_under_test]
+        self._streams = [StreamTraffic(sut, plan, self.oracle, self.scheduler) for sut in self.clients_under_test]
+        self._all_traffic: list[ClientTraffic | StreamTraffic] = [*self.traffic, *self._streams]
+        self.oracle.streams.address_of = self._address_of
         self.oracle.cancel_all = {
-            sut.number: traffic.cancel_all for sut, traffic in zip(self.clients_under_test, self.traffic, strict=True)
+            sut.number: partial(_cancel_all, traffic, streams)
+            for sut, traffic, streams in zip(self.clients_under_test, self.traffic, self._streams, strict=True)
         }
         self._rewriting = Rewriting(self.scheduler.stream("rewriting"))
         self._gateway = self.oracle.gateway = self._make_gateway_calls() if plan.gateway else None
@@ -160,9 +170,22 @@ class World:
             plan.instances,
             tuple(plan.weights),
             self._token,
-            self._work if plan.work_s else "echo",
+            self._processor(),
             gateway=plan.gateway_mode,
         )
+
+    def _processor(self) -> Any:
+        other = self._work if self.plan.work_s else echo
+        if self.plan.streams_per_s:
+            return StreamService(other, self.oracle.streams.sends)
+        return self._work if self.plan.work_s else "echo"
+
+    def _address_of(self, instance_id: str) -> Address | None:
+        for service in self.simulator.services.values():
+            instance = service.instances.get(instance_id)
+            if instance is not None:
+                return instance.ip, instance.port
+        return None
 
     def _work(self, body: bytes) -> Deferred[bytes]:
         """Return the body after the plan's working time."""
@@ -357,7 +380,9 @@ class World:
     # -- the phases
 
     def _warm_up(self) -> None:
-        if self.plan.utilisation > _BUSY or self.plan.burst > 1 or self.plan.profile in ("storm", "minority"):
+        has_long_waits = bool(self.plan.streams_per_s) and self.plan.client.get("max_connections_per_instance") == 1
+        is_loaded = self.plan.utilisation > _BUSY or self.plan.burst > 1 or has_long_waits
+        if is_loaded or self.plan.profile in ("storm", "minority"):
             self._load_effect = FaultEffect(OVERLOAD, "load", None, None, OVERLOAD.statuses, 0.0)
             self.oracle.attribution.add(self._load_effect)
         probes.install(self.simulator, self.oracle, self._rewriting)
@@ -375,7 +400,7 @@ class World:
         if self._application is not None:
             started = self._application.start(self._application_host, self.simulator.url, SERVICE, self._token)
             self._wait(started, "the start of the application", 30.0)
-        for traffic in self.traffic:
+        for traffic in self._all_traffic:
             traffic.start()
         self._run_for(_WARM_UP_S)
 
@@ -446,7 +471,7 @@ class World:
         for end in list(self._undoes.values()):
             end()
         self.simulator.faults.clear()
-        for traffic in self.traffic:
+        for traffic in self._all_traffic:
             traffic.slow_down()
         if self._load_effect is not None:
             self._load_effect.end(self.scheduler.elapsed())
@@ -466,11 +491,14 @@ class World:
 
     def _quiet(self) -> None:
         """Make calls one after the other, in whole cycles of the rotation, and check the shares."""
-        for traffic in self.traffic:
+        for traffic in self._all_traffic:
             traffic.stop()
         if self._gateway is not None:
             self._gateway.stop()
         self._run_for(max(sut.timeout_s for sut in self.clients_under_test) + 1.0)
+        if self.plan.streams_per_s and not self.oracle.violations:
+            self.scheduler.run_until(lambda: not self.oracle.streams.streams, _LONGEST_STREAM_S)
+            self.oracle.streams.check_over()
         listed = self._listed()
         cycles = {service: max(1, probes.cycle(rows.values())) for service, rows in listed.items()}
         if max(cycles.values()) > 20 * _QUIET_CALLS or self.oracle.violations:
@@ -490,7 +518,9 @@ class World:
             self.oracle.check_idle(sut)
             if self.plan.is_named:
                 self.oracle.check_asks(sut, ENDPOINT_NAME)
-            if not self.plan.steps and sut.ejections:
+            # Responses that take long by themselves make an instance an outlier.
+            is_compared = bool(self.plan.streams_per_s) and sut.compares
+            if not self.plan.steps and sut.ejections and not is_compared:
                 self.oracle.report("exact-shares", f"client {sut.number} left somebody out, and nothing was wrong")
 
     def _call_in_turn(self, calls: Mapping[str, int]) -> None:
@@ -513,8 +543,20 @@ class World:
             left = self._application_host.getDelayedCalls()
             if left:
                 self.oracle.report("nothing-left", f"the application has ended and left timers: {left}")
+        if self.plan.streams_per_s:
+            for sut, streams in zip(self.clients_under_test, self._streams, strict=True):
+                if sut.is_parent:
+                    streams.begin_long_ones()
+            self.scheduler.run_for(_BEFORE_CLOSE_S)
+            self.scheduler.run_until(
+                lambda: not any(streams.is_opening for streams in self._streams), _LONGEST_STREAM_S
+            )
         for sut in self.clients_under_test:
+            self.oracle.streams.client_closes(sut)
             self._wait(sut.client.close(), f"close of client {sut.number}", 30.0)
+            self.oracle.streams.client_closed(sut)
+        self.scheduler.run_for(0.0)
+        self.oracle.streams.check_over()
         if self._gateway is not None:
             self._wait(self._gateway.close(), "close of the gateway's client", 30.0)
         for clock in self._clocks:
@@ -559,7 +601,7 @@ class World:
             self.scheduler.digest,
             self.scheduler.elapsed(),
             sum(sut.calls for sut in self.clients_under_test),
-            sum(traffic.failed for traffic in self.traffic),
+            sum(traffic.failed for traffic in self._all_traffic),
             tuple(self.oracle.violations),
             self.faults,
             totals["failures"],
@@ -568,3 +610,9 @@ class World:
             self._chaos_at_s,
             tuple(self.scheduler.tail),
         )
+
+
+def _cancel_all(traffic: ClientTraffic, streams: StreamTraffic) -> None:
+    """Cancel the calls in flight of one client."""
+    traffic.cancel_all()
+    streams.cancel_all()

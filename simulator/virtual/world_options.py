@@ -8,7 +8,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from simulator.virtual.faults.catalog import LONG_LISTS, ON_AGENTS, ON_NAMES
+from simulator.virtual.faults.catalog import LONG_LISTS, ON_AGENTS, ON_NAMES, STREAMED
 from simulator.virtual.faults.schedule import schedule
 from simulator.virtual.surroundings import CROWD, joined
 
@@ -21,6 +21,12 @@ _NAMED = 0.25
 _GATEWAY = 0.2
 _MONOTONIC = 0.2
 _LONG_LISTS = 0.15
+_STREAMS = {
+    "calm": 0.3, "chaos": 0.5, "discovery": 0.2, "rolling": 0.5, "overload": 0.3, "storm": 0.3, "hour": 0.3,
+}  # fmt: skip
+"""Share of the worlds with streams, by profile."""
+_STREAM_FAULTS = ("chaos", "rolling", "storm")
+"""Profiles in which streams have faults of their own."""
 
 
 def with_world_options(plan: RunPlan) -> RunPlan:
@@ -70,9 +76,26 @@ def _long_lists(plan: RunPlan, rng: Random) -> RunPlan:
     return joined(plan, schedule(rng, plan, list(LONG_LISTS), plan.chaos_s, plan.chaos_s / 2)[:2])
 
 
+def _streams(plan: RunPlan, rng: Random) -> RunPlan:
+    """Add streams beside the calls, with bounds and limits of their own, and faults of streams."""
+    if rng.random() >= _STREAMS.get(plan.profile, 0.0):
+        return plan
+    settings = {
+        "stream_buffer_bytes": rng.choice((1, 1000, 16_384, 65_536)),
+        "stream_idle_timeout_s": rng.choice((1.0, 3.0, 10.0)),
+        "drain_timeout_s": rng.choice((0.0, 0.5, 2.0)),
+    }
+    plan = plan.but(streams_per_s=rng.choice((0.1, 0.2, 0.3)), client={**plan.client, **settings})
+    if plan.profile not in _STREAM_FAULTS:
+        return plan
+    kinds = rng.sample(list(STREAMED), rng.choice((0, 1, 2, 3)))
+    return joined(plan, schedule(rng, plan, kinds, plan.chaos_s, rng.choice((10.0, 20.0, 40.0)))) if kinds else plan
+
+
 _OPTIONS: Mapping[str, Callable[[RunPlan, Random], RunPlan]] = {
     "names": _named,
     "gateway": _gateway,
     "clocks": _monotonic,
     "long lists": _long_lists,
+    "streams": _streams,
 }

@@ -198,6 +198,22 @@ def test_a_late_call_is_sent_to_a_second_instance_and_a_third() -> None:
     late.harness.assert_clean()
 
 
+def test_no_third_instance_is_asked_while_one_of_two_is_sending() -> None:
+    late = Late()
+    call, first = late.silent()
+    late.harness.reactor.advance(2.51)
+    second = late.newest(first)
+    for _ in range(4):
+        says(first, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" if first.protocol.heard_at < 0 else b"x")
+        late.harness.reactor.advance(0.5)
+    assert late.counters.hedges == 1
+    says(first, b"xx")
+    assert str(call.value) == "xxxxx"
+    assert second.is_open
+    late.harness.reactor.advance(5.0)
+    late.harness.assert_clean()
+
+
 def test_the_rest_of_a_request_is_not_written_after_its_call() -> None:
     late = Late()
     call = Result(late.harness.client.predict(bytes(300_000)))

@@ -114,6 +114,22 @@ def test_a_closed_stream_may_end_within_a_grace_period(then: str) -> None:
     harness.assert_clean()
 
 
+@pytest.mark.parametrize("first", ["one", "two"])
+def test_a_second_response_behind_a_stream_is_not_part_of_it(first: str) -> None:
+    """Whether the first comes in one segment or in two; its connection is not kept."""
+    harness = Harness(1)
+    stream, wire = opened(harness)
+    if first == "two":
+        says(wire, chunk(b"my"))
+        says(wire, chunk(b"own") + END + response(body=b"another's"))
+    else:
+        says(wire, chunk(b"my") + chunk(b"own") + END + response(body=b"another's"))
+    assert collected(stream.read()).value == b"myown"
+    assert not wire.is_open
+    assert harness.client.counters.streams_broken == {}
+    harness.assert_clean()
+
+
 def test_the_block_closes_what_is_not_read() -> None:
     harness = Harness()
 

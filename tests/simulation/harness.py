@@ -35,12 +35,13 @@ class Harness:
         weights: tuple[float, ...] = (),
         endpoint_type: str = ENDPOINT_TYPE_DIRECT,
         jitter_s: float = 0.0,
+        processor: Any = "",
         **settings: Any,
     ) -> None:
         self.scheduler = Scheduler(seed)
         self.network = Network(self.scheduler, jitter_s=jitter_s)
         self.reactor = VirtualReactor(self.network, CLIENT)
-        spec = ServiceSpec(service, instances, weights, TOKEN)
+        spec = ServiceSpec(service, instances, weights, TOKEN, processor)
         self.world = Simulator(VirtualReactor(self.network, SERVER), seed=seed, host=SERVER, services=[spec])
         self.world.start()
         self.client = PredictClient(

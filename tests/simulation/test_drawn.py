@@ -20,7 +20,6 @@ SETTINGS_NOT_DRAWN = {
     "compress": "codecs are C code, outside virtual time; tests/body/test_compression.py",
     "decompress": "codecs are C code, outside virtual time; tests/body/test_compression.py",
     "discovery_path": "another path changes no decision",
-    "drain_timeout_s": "a world closes its clients when no call is in flight; tests/net/test_client_life.py",
     "init_timeout_s": "a world waits for the first list; tests/simulation/test_life.py",
     "max_discovery_bytes": "a bound on memory; tests/net/test_fetch.py",
     "max_head_bytes": "a bound on memory; tests/net/test_http1.py",
@@ -30,15 +29,9 @@ SETTINGS_NOT_DRAWN = {
     "retry_on": "the table of the default is checked; tests/policy/test_retry.py has others",
     "seed": "it is the seed of the plan",
     "snapshot_path": "the world makes the directory, for programs that are started again (RunPlan.lives)",
-    "stream_buffer_bytes": "responses are read whole; tests/net/test_streams.py",
-    "stream_idle_timeout_s": "responses are read whole; tests/net/test_streams.py",
     "trust_roots": "the network in memory has no TLS; tests/integration/test_client.py",
 }
 FAULTS_NOT_DRAWN = {
-    ("instance", "cut_stream"): "the simulated clients do not stream yet; tests/simulator/test_stream_faults.py",
-    ("instance", "garble_stream"): "the simulated clients do not stream yet; tests/simulator/test_stream_faults.py",
-    ("instance", "slow_first_byte"): "the simulated clients do not stream yet; tests/simulator/test_stream_faults.py",
-    ("instance", "stall_stream"): "the simulated clients do not stream yet; tests/simulator/test_stream_faults.py",
     ("discovery", "bandwidth"): "control_slow narrows the way itself",
     ("discovery", "slicer"): "control_slow has small segments on the way itself",
     ("discovery", "truncate_body"): "list_garbage has bodies that are no whole list",

@@ -11,7 +11,7 @@ Observed through the hook of the client's fleet and through its events; the book
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from simulator.virtual.network.sockets import Address
 
 _SLACK_S = 0.001
+_KEPT_FAILURES = 200
 _MOST_RESORTS = 16
 """Attempts of a call after which it is no longer sent to ejected instances."""
 
@@ -65,6 +66,7 @@ class _BalancingAccount:
         self.members: dict[Address, None] = {}
         self.seen: object = None
         self.suspects: tuple[Address, ...] = ()
+        self.failures: deque[tuple[float, tuple[Address, str]]] = deque(maxlen=_KEPT_FAILURES)
 
     def well(self, tried: Collection[Address]) -> list[Address]:
         """Return the instances that could be chosen: in the list, not ejected, not tried."""
@@ -84,13 +86,13 @@ class FleetEar:
 
     Attributes:
         _on_chosen: Takes the address, the selection, and the time.
-        _on_ended: Takes the address, and the time at which the attempt began.
+        _on_ended: Takes the address, the time at which the attempt began, and its status.
         _sut: The client.
         _ejections: Called with the ends of attempts.
     """
 
     _on_chosen: Callable[[Address, Selection, float], None]
-    _on_ended: Callable[[Address, float], None]
+    _on_ended: Callable[[Address, float, str], None]
     _sut: ClientUnderTest
     _ejections: EjectionChecker
 
@@ -100,8 +102,8 @@ class FleetEar:
 
     def on_ending(self, instance: Any, outcome: Any, began: float) -> None:
         """Handle the end of an attempt, before the client records it."""
-        self._on_ended(instance.key, began)
         attempt_status, known = str(outcome.attempt_status), self._ejections.account(self._sut)
+        self._on_ended(instance.key, began, attempt_status)
         if attempt_status != "answered" or known.failures or known.unsure:
             self._ejections.attempt_ends(self._sut, instance.key, attempt_status, outcome.status)
         else:
@@ -135,6 +137,18 @@ class BalancingChecker(Checker):
         """Return the observer of a client's fleet; it must be installed before the first call."""
         account = self._accounts[sut.number] = _BalancingAccount(sut)
         return FleetEar(partial(self._chosen, account), partial(self._ended, account), sut, self._ejections)
+
+    def in_flight(self, sut: ClientUnderTest, address: Address) -> int:
+        """Return the number of attempts that a client has begun at an address and not recorded the end of."""
+        account = self._accounts.get(sut.number)
+        return account.in_flight[address] if account is not None else 0
+
+    def has_recorded(self, sut: ClientUnderTest, address: Address, attempt_status: str, since_s: float) -> bool:
+        """Whether a client has recorded this failure at an address since then."""
+        account = self._accounts.get(sut.number)
+        return account is not None and any(
+            at_s >= since_s and failed == (address, attempt_status) for at_s, failed in account.failures
+        )
 
     def ejected(self, sut: ClientUnderTest, event: Any) -> None:
         """Handle the event that a client has ejected an instance."""
@@ -213,7 +227,8 @@ class BalancingChecker(Checker):
             self._check_left_out(account, address, out, tried, now)
         limit = sut.most_in_flight
         if limit is not None and account.in_flight[address] >= limit and not self._is_partial(account):
-            left_out = account.sut.left_out
+            # A retry avoids an instance whose probe has not been sent.
+            left_out = (*sut.left_out, *(sut.half_open if tried else ()))
             room = [
                 other for other in account.well(tried) if account.in_flight[other] < limit and other not in left_out
             ]
@@ -224,7 +239,9 @@ class BalancingChecker(Checker):
         if not tried and sut.is_heard and self._is_partial(account):
             self._check_subset(account, address)
 
-    def _ended(self, account: _BalancingAccount, address: Address, began: float) -> None:
+    def _ended(self, account: _BalancingAccount, address: Address, began: float, attempt_status: str) -> None:
+        if attempt_status != "answered":
+            account.failures.append((self._seconds(), (address, attempt_status)))
         account.in_flight[address] -= 1
         if account.in_flight[address] < 0:
             self._report(

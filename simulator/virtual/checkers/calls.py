@@ -58,6 +58,7 @@ class ObservedCall:
         arrivals: Each arrival at an instance: its address, and whether the connection had been kept.
         is_cancelled: Whether the program has cancelled it.
         is_once: Whether it is not idempotent, so that it must not reach an instance twice.
+        takes_s: Time that an instance takes to send its response, in seconds.
         raises: Exception that the program's own code raises for it; `None` for none.
     """
 
@@ -70,6 +71,7 @@ class ObservedCall:
     arrivals: list[tuple[Address, bool]] = field(factory=list)
     is_cancelled: bool = False
     is_once: bool = False
+    takes_s: float = 0.0
     raises: BaseException | None = None
 
 
@@ -210,6 +212,13 @@ class CallChecker(Checker):
                     "response-matches-request", f"call {record.name} got another answer than its own: {answer[:60]!r}"
                 )
 
+    def opened(self, record: ObservedCall) -> None:
+        """Handle a call that has ended well with a response that is checked elsewhere."""
+        now_s = self._end(record)
+        if record.is_cancelled:
+            self._report("call-ends-once", f"call {record.name} was answered after it was cancelled")
+        self._slow[record.sut.number].answered(is_slow=now_s - record.began_s > record.timeout_s * _USUAL_SHARE)
+
     def failed(self, record: ObservedCall, error: BaseException) -> str:
         """Handle the error of a call.
 
@@ -298,7 +307,7 @@ class CallChecker(Checker):
                     f"call {record.name} tried {spelled(address)} twice, the first time {seen[address]}",
                 )
             seen[address] = attempt_status
-            if at and attempt_status in _OUT_OF_TIME and tried.elapsed_s < _SHORT_S:
+            if at and attempt_status in _OUT_OF_TIME and tried.elapsed_s < _SHORT_S + 2 * record.takes_s:
                 # The attempts before it left it no time, or it was queued with many others, so no fault of its own is
                 # needed.
                 continue
@@ -349,7 +358,7 @@ class CallChecker(Checker):
         left = sut.steady_since(record.began_s) - {tried.address for tried in attempts}
         excuses = (
             sut.hedge_after_s is None,
-            record.is_once,
+            record.is_once or record.takes_s,
             not attempts or len(attempts) >= sut.attempts,
             attempts and attempts[-1].elapsed_s < record.timeout_s * _LAST_CHANCE_SHARE,
             not left,

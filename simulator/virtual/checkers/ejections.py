@@ -88,6 +88,13 @@ class EjectionChecker(Checker):
         elif attempt_status in _FOR and address not in account.out:
             account.forget(address)
 
+    def head_came(self, sut: ClientUnderTest, address: Address) -> None:
+        """Handle the head of a stream: the instance has answered, though the attempt has not ended."""
+        account = self.account(sut)
+        account.ending, account.is_against = "answered", False
+        if address not in account.out:
+            account.forget(address)
+
     def attempt_ended(
         self, sut: ClientUnderTest, address: Address, view: Mapping[Address, float], left_out: Collection[Address]
     ) -> None:

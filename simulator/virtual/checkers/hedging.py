@@ -16,6 +16,7 @@ from simulator.virtual.reporting.formatting import spelled
 
 if TYPE_CHECKING:
     from simulator.virtual.checkers.retries import RetryChecker
+    from simulator.virtual.checkers.streams import StreamChecker
     from simulator.virtual.client_under_test import ClientUnderTest
 
 _SLACK_S = 1e-5
@@ -38,9 +39,11 @@ class HedgingChecker(Checker):
 
     Attributes:
         _retries: Checks the retries of a call that has ended.
+        _streams: Knows what was sent and read piece by piece.
     """
 
     _retries: RetryChecker
+    _streams: StreamChecker
     _attempts: dict[object, list[EndedAttempt]] = field(init=False, factory=dict)
     _ended: object = field(init=False, default=None)
 
@@ -69,7 +72,7 @@ class HedgingChecker(Checker):
         attempts = self._attempts.pop(event.call, [])
         self._ended = event.call
         if attempts:
-            self._check(sut, attempts, self._seconds() - event.elapsed_s, error=event.error)
+            self._check(sut, attempts, self._seconds() - event.elapsed_s, event.call, error=event.error)
 
     def check_over(self, sut: ClientUnderTest) -> None:
         """Check that no attempt is left without the end of its call."""
@@ -81,13 +84,17 @@ class HedgingChecker(Checker):
 
     # -- internals
 
-    def _check(self, sut: ClientUnderTest, attempts: list[EndedAttempt], began_s: float, *, error: str) -> None:
+    def _check(
+        self, sut: ClientUnderTest, attempts: list[EndedAttempt], began_s: float, call: Any, *, error: str
+    ) -> None:
         free = _UNCOUNTED if sut.attempts > 1 else _NO_FAILURE | NEVER_SENT
         spent = sum(attempt.attempt_status not in free and not _was_overdue(attempt, attempts) for attempt in attempts)
         if spent > sut.attempts:
             self._report("hedge-rules", f"client {sut.number}: a call took {spent} attempts, of at most {sut.attempts}")
         answers = sum(attempt.attempt_status == "answered" for attempt in attempts)
-        if answers > 1 or (not error and not answers):
+        # Some calls take a response of any status for their answer.
+        is_bad = not error and not answers and not self._streams.takes_any_status(call)
+        if answers > 1 or is_bad:
             self._report("hedge-rules", f"client {sut.number}: a call had {answers} answers")
         limit_s = sut.attempt_timeout_s
         is_long = limit_s is not None and any(attempt.ended_s - attempt.began_s > limit_s for attempt in attempts)
@@ -103,6 +110,8 @@ class HedgingChecker(Checker):
             beside = [other for other in attempts if other is not attempt and _runs_beside(attempt, other)]
             if beside:
                 self._check_hedge(sut, attempt, beside, began_s)
+                for other in beside:
+                    self._streams.ran_beside(sut, call, attempt, other)
 
     def _check_hedge(
         self, sut: ClientUnderTest, attempt: EndedAttempt, beside: list[EndedAttempt], began_s: float

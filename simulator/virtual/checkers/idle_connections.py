@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from simulator.virtual.checkers.base import Report
+    from simulator.virtual.checkers.streams import StreamChecker
     from simulator.virtual.client_under_test import ClientUnderTest
     from simulator.virtual.faults.attribution import FaultAttribution
     from simulator.virtual.network.network import Network
@@ -26,9 +27,11 @@ class IdleChecker:
         network: Network whose sockets are checked.
         attribution: Which failures the active faults explain.
         report: Takes a checker's name and the description of a violation.
+        streams: Knows which connections carry a stream.
     """
 
-    def __init__(self, network: Network, attribution: FaultAttribution, report: Report) -> None:
+    def __init__(self, network: Network, attribution: FaultAttribution, report: Report, streams: StreamChecker) -> None:
+        self._streams = streams
         self._network = network
         self._scheduler = network.scheduler
         self._attribution = attribution
@@ -47,12 +50,16 @@ class IdleChecker:
             if near.is_client and (since_ns := near.idle_since_ns) is not None:
                 family = hosts.get(near.here[0])
                 if family and now_ns - since_ns > family[0].longest_idle_ns:
-                    self._check_idle(family[0], near, (now_ns - since_ns) / NS)
+                    self._check_idle(family[0], near, now_ns, since_ns)
         if self._strayed:
             self._check_strayed(hosts)
 
-    def _check_idle(self, sut: ClientUnderTest, near: VirtualSocket, idle_s: float) -> None:
-        now_s = self._scheduler.elapsed()
+    def _check_idle(self, sut: ClientUnderTest, near: VirtualSocket, now_ns: int, heard_ns: int) -> None:
+        # A stream may be silent for a while, and its bytes may be unread.
+        since_ns = self._streams.idle_since_ns(near, heard_ns)
+        if since_ns is None or now_ns - since_ns <= sut.longest_idle_ns:
+            return
+        now_s, idle_s = self._scheduler.elapsed(), (now_ns - since_ns) / NS
         if not self._attribution.disturbs_sockets(sut.number, now_s - idle_s, now_s):
             says = f"keeps a connection to {spelled(near.getpeername())} that has been idle for {idle_s:.1f} s"
             self._report("idle-timeout", f"client {sut.number} {says}, of {sut.idle_timeout_s:g}")

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from simulator.virtual.faults.catalog import BROKEN, LATE, REFUSED, STALE, STATUS, TIMED_OUT, VIOLATION, WRONG, Scope
+from simulator.virtual.faults.catalog import (
+    BROKEN,
+    LATE,
+    REFUSED,
+    STALE,
+    STATUS,
+    STREAMED,
+    TIMED_OUT,
+    VIOLATION,
+    WRONG,
+    Scope,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -189,4 +200,6 @@ def _explains_behind(effect: FaultEffect, condition: str, status: int) -> bool:
         is_gone = status in _BEHIND and (is_fleet or bool(kind.explains))
         is_nobody = status == _NOBODY and (is_fleet or REFUSED in kind.explains)
         return status in effect.statuses or is_gone or is_nobody or VIOLATION in kind.explains
-    return condition in kind.explains and (condition in LATE or VIOLATION in kind.explains)
+    # The gateway has passed the head on when the body breaks, or is silent for too long.
+    is_cut = (effect.name in STREAMED or effect.name == "no_length") and condition in BROKEN
+    return is_cut or (condition in kind.explains and (condition in LATE or VIOLATION in kind.explains))

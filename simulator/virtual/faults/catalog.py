@@ -391,10 +391,37 @@ LONG_LISTS: dict[str, CatalogEntry] = {
 """Kinds of discovery faults with replies that take long to parse."""
 
 
+STREAMED: dict[str, CatalogEntry] = {
+    # Workers of the instance are busy with stalled streams for as long as their clients wait.
+    "stall_stream": _instance(
+        "answers stop in their body", *LATE, fault="stall_stream", lingers_s=10.0,
+        draws={**_OFTEN, "after_bytes": _whole(0, 3000), "duration": _choice(0, 300, 3000)},
+    ),
+    "cut_stream": _instance(
+        "connections end inside the body", *BROKEN, VIOLATION, fault="cut_stream",
+        draws={**_OFTEN, "after_bytes": _whole(0, 3000), "reset": _choice(False, True)},
+    ),
+    "garble_stream": _instance(
+        "bytes of the body, or of its framing, are changed", WRONG, VIOLATION, *BROKEN, *LATE, fault="garble_stream",
+        draws={
+            **_OFTEN, "after_bytes": _whole(0, 3000), "bytes": _whole(1, 4), "where": _choice("body", "framing"),
+        },
+    ),
+    "slow_first_byte": _instance(
+        "the head comes, and the body late", *LATE, fault="slow_first_byte",
+        draws={**_OFTEN, "delay": _choice(50, 500, 2000)},
+    ),
+    "half_close": _instance(
+        "instances stop sending inside a stream, and go on reading", *BROKEN, *LATE, lasts_s=(1.0, 10.0),
+        draws={"every_s": _choice(0.05, 0.5)},
+    ),
+}  # fmt: skip
+"""Kinds that affect responses while they are sent; they are drawn with streams."""
+
 FIRST_KINDS: dict[str, CatalogEntry] = {**SERVED, **NETWORKED, **ZONED, **ON_CLIENTS, **ON_CONTROL, **OPERATED}
 """Kinds that are drawn from a plan's first random stream. A new kind here would change the faults of every seed."""
 LATER_KINDS: dict[str, CatalogEntry] = {**INSIDE, **ON_CONNECTIONS, **ON_WALL_CLOCKS, **REWRITTEN}
 """Kinds that were added later, and are drawn from their own random stream."""
-LATEST_KINDS: dict[str, CatalogEntry] = {**ON_NAMES, **ON_AGENTS, **LONG_LISTS}
+LATEST_KINDS: dict[str, CatalogEntry] = {**ON_NAMES, **ON_AGENTS, **LONG_LISTS, **STREAMED}
 """Kinds that are drawn with an option of the world, each group from its own random stream (`world_options`)."""
 KINDS: dict[str, CatalogEntry] = {**FIRST_KINDS, **LATER_KINDS, **LATEST_KINDS}

@@ -6,6 +6,7 @@ the end of one fault does not end another.
 
 from __future__ import annotations
 
+from socket import SHUT_WR
 from typing import TYPE_CHECKING, Any
 
 from simulator.faults import Fault, Target
@@ -242,13 +243,16 @@ class FaultInjector:
 
     def _repeat(self, step: PlannedFault, instances: Sequence[SimulatedInstance], verb: str, *, idle: bool) -> Undo:
         """Repeatedly end the connections that are idle, or those that are not."""
+        return self._again(step, lambda: [getattr(c, verb)() for c in _connections(instances, idle=idle)])
+
+    def _again(self, step: PlannedFault, act: Callable[[], object]) -> Undo:
+        """Act again and again, in random intervals of about `every_s` seconds."""
         ended: list[bool] = []
 
         def again() -> None:
             if ended:
                 return
-            for connection in [c for i in instances for c in list(i.server.connections) if c.is_idle is idle]:
-                getattr(connection, verb)()
+            act()
             self._network.scheduler.call_later(step.with_["every_s"] * (0.5 + self._rng.random()), again)
 
         again()
@@ -262,6 +266,18 @@ class FaultInjector:
 
     def _busy_rst(self, step: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
         return self._repeat(step, instances, "reset", idle=False)
+
+    def _half_close(self, step: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
+        """Repeatedly end the sending direction of the connections that carry a stream."""
+
+        def act() -> None:
+            for running in [running for instance in instances for running in instance.streams]:
+                # Not the transport's method, which waits for the sender of a stream.
+                socket = running.request.connection.transport.socket
+                if not socket.is_dead:
+                    socket.shutdown(SHUT_WR)
+
+        return self._again(step, act)
 
     def _clog(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
         """Stop some connections one after the other, and resume them in another order, like FoundationDB's swizzle."""
@@ -454,6 +470,11 @@ class FaultInjector:
 
     def _burst(self, step: PlannedFault, _: Any) -> None:
         self._on_burst(step.with_["calls"], None)
+
+
+def _connections(instances: Sequence[SimulatedInstance], *, idle: bool) -> list[Any]:
+    """Return the connections of instances that are idle, or those that are not."""
+    return [c for instance in instances for c in list(instance.server.connections) if c.is_idle is idle]
 
 
 def _raising(callback: Callable[..., Any]) -> Callable[..., Any]:

@@ -102,8 +102,15 @@ def _has_weight(row: Any) -> bool:
 def _rows(answer: Response, change: Callable[[list[Any]], list[Any]]) -> Response:
     """Replace the rows of a reply; numbers that JSON cannot express are inserted into the text afterwards."""
     # An earlier rewrite may have inserted a number with more digits than Python's `int` accepts.
-    document = json.loads(answer.body, parse_int=lambda text: int(text) if len(text) < _LONG else _RAW + text)
-    document["endpoints"]["items"] = change(document["endpoints"]["items"])
+    try:
+        document = json.loads(answer.body, parse_int=lambda text: int(text) if len(text) < _LONG else _RAW + text)
+        rows = document["endpoints"]["items"]
+    except (ValueError, KeyError, TypeError):
+        # Another fault has replaced the list by garbage.
+        return answer
+    if not isinstance(rows, list):
+        return answer
+    document["endpoints"]["items"] = change(rows)
     text = json.dumps(document)
     for row in ODD_ROWS:
         for value in row.values():

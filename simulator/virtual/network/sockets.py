@@ -59,6 +59,7 @@ class VirtualSocket:
         is_torn: Whether a packet that it sent is lost for good, so that nothing after it can be read.
         is_choked: Whether its host temporarily has no memory for packets.
         is_full: Whether a listening socket accepts no more connections for now.
+        heard_log: Takes the time of each arrival of bytes; `None` for no log.
         said_ns, heard_ns: Time at which this end last sent bytes, and received bytes; 0 for never.
         sent_bytes, received_bytes: Number of bytes in all.
     """
@@ -66,9 +67,9 @@ class VirtualSocket:
     __slots__ = (
         "_backlog", "_error", "_fin_in", "_fin_out", "_fin_sent", "_inbox", "_is_connecting", "_is_listening",
         "_lingers_not", "_made_ns", "_network", "_out", "_out_bytes", "_spoke_ns", "_unread_bytes", "accepting",
-        "clogged", "due_ns", "fileno", "heard_ns", "here", "is_choked", "is_client", "is_closed", "is_dead", "is_full",
-        "is_queued", "is_torn", "peer", "reactor", "received_bytes", "said_ns", "selectable", "sent_bytes", "serial",
-        "there", "wanted", "way",
+        "clogged", "due_ns", "fileno", "heard_log", "heard_ns", "here", "is_choked", "is_client", "is_closed",
+        "is_dead", "is_full", "is_queued", "is_torn", "peer", "reactor", "received_bytes", "said_ns", "selectable",
+        "sent_bytes", "serial", "there", "wanted", "way",
     )  # fmt: skip
 
     def __init__(self, network: Network, reactor: VirtualReactor) -> None:
@@ -88,6 +89,7 @@ class VirtualSocket:
         self.is_client = self.is_closed = self.is_dead = self.is_torn = self.is_full = self.is_choked = False
         self.received_bytes = self.sent_bytes = 0
         self._made_ns = self._spoke_ns = self.said_ns = self.heard_ns = 0
+        self.heard_log: list[int] | None = None
         # Lists, not deques: they rarely hold more than one item, and an empty deque takes 600 bytes.
         self.accepting: list[VirtualSocket] = []
         self._backlog = 0
@@ -381,6 +383,8 @@ class VirtualSocket:
             return
         self.received_bytes += len(data)
         self.heard_ns = self._network.scheduler.now_ns
+        if self.heard_log is not None:
+            self.heard_log.append(self.heard_ns)
         self._inbox.append(data)
         self.reactor.ready(self)
 

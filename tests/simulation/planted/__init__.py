@@ -21,6 +21,7 @@ from tests.simulation.planted import (  # noqa: F401  plant
     raising,
     retries,
     sharing,
+    streams,
     telemetry,
 )
 from tests.simulation.planted.bugs import BUGS, Bug
