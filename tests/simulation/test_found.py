@@ -118,3 +118,14 @@ def test_seeds_at_which_a_checker_knew_too_little(seed: int) -> None:
     World: a list with numbers of 5,000 digits could not be rewritten twice (500498).
     """
     assert World(draw(seed)).run().violations == ()
+
+
+@pytest.mark.parametrize("seed", [26, 74, 800001, 802287, 802306, 802486, 804117])
+def test_seeds_with_streams_that_once_failed(seed: int) -> None:
+    """Client: a hedge beside an instance that was sending (800001), a second response in a stream (802287).
+
+    Checkers: what a gateway passes on breaks as cut (26, 74); a retry avoids a half-open instance (802306); a
+    body that is shortened is shorter than its length (804117). World:
+    garbage could not be rewritten (802486).
+    """
+    assert World(draw(seed)).run().violations == ()

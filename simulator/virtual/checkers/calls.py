@@ -313,8 +313,15 @@ class CallChecker(Checker):
                 continue
             # A full queue may have been growing since the start of the first call in it.
             since_s = record.began_s - (record.timeout_s if attempt_status == "overloaded" else 0.0)
+            if record.takes_s and attempt_status == "cut":
+                # A body that is sent piece by piece contradicts its length when a fault shortens it.
+                attempt_status = self._cut_or_wrong(record, address, now_s)
             if not self._attribution.explain(address, attempt_status, tried.status, sut.number, (since_s, now_s)):
                 self._report("failure-explained", f"call {record.name}: nothing explains {tried}")
+
+    def _cut_or_wrong(self, record: ObservedCall, address: Address, now_s: float) -> str:
+        window = (record.began_s, now_s)
+        return WRONG if self._attribution.explain(address, WRONG, 0, record.sut.number, window) else "cut"
 
     def _check_once(self, record: ObservedCall, attempts: list[ObservedAttempt]) -> None:
         sent = [tried for tried in attempts[:-1] if tried.attempt_status not in NEVER_SENT]
