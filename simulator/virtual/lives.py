@@ -196,7 +196,9 @@ class Lives:
         left = [socket for socket in self._network.transports if socket.reactor is self._reactor]
         if left:
             self._report("closed-is-gone", f"life {self.begun} has closed, and left {left}")
-        timers = self._reactor.getDelayedCalls()
+        # Twisted does not cancel the first step of a connection attempt that was given up in the same turn: it is due
+        # now, and does nothing.
+        timers = [timer for timer in self._reactor.getDelayedCalls() if timer.getTime() > self._reactor.seconds()]
         if timers:
             self._report("closed-is-gone", f"life {self.begun} has closed, and left {timers}")
         if took_s > _CLOSES_WITHIN_S:
