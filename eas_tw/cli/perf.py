@@ -48,20 +48,23 @@ class PerfResult:
     failed: Counter[str] = field(factory=Counter)
     elapsed_s: float = 0.0
 
-    def summary(self, retries: int) -> dict[str, Any]:
+    def summary(self, retries: int, hedges: int) -> dict[str, Any]:
         """Return the statistics by name.
 
         Args:
             retries: The number of retries.
+            hedges: The number of hedges: attempts on a second instance while the first was silent.
 
         Returns:
-            Counts and rates, and latencies in milliseconds; there are no latencies if no call got a response.
+            Counts and rates, and latencies in milliseconds of the calls that got a response; there are no latencies if
+            none did.
         """
         times = sorted(self.answered_s)
         told: dict[str, Any] = {
             "answered": len(times),
             "failed": dict(self.failed),
             "retries": retries,
+            "hedges": hedges,
             "elapsed_s": round(self.elapsed_s, 3),
             "calls_per_s": round(len(times) / self.elapsed_s, 1) if self.elapsed_s else 0.0,
         }
@@ -88,7 +91,7 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, request: 
 
     Raises:
         ConfigError: `--calls` or `--in-flight` is below 1.
-        EasError: No call got a response; it is the error of the last call.
+        EasError: A call failed; it is the error of the last call that failed.
     """
     if options.calls < 1 or options.in_flight < 1:
         raise ConfigError("--calls and --in-flight must be at least 1")
@@ -111,13 +114,14 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, request: 
         callers = [Deferred.fromCoroutine(caller()) for _ in range(min(options.in_flight, options.calls))]
         await while_read(reactor, gatherResults(callers, consumeErrors=True))
         account.elapsed_s = reactor.seconds() - began
-        summary = account.summary(client.counters.retries.total())
+        summary = account.summary(client.counters.retries.total(), client.counters.hedges)
     if options.output == "json":
         print(json.dumps(summary))
     else:
         width = max(map(len, summary))
         print("\n".join(f"{name:{width}}  {_shown(value)}" for name, value in summary.items()))
-    if not account.answered_s:
+    if account.failed:
+        # A run with failed calls must not look like a success to a script.
         raise last
 
 

@@ -212,6 +212,15 @@ class TestPerf:
         assert [percentile(times, share) for share in (0.5, 50, 99, 99.9, 100)] == [1, 50, 99, 100, 100]
         assert percentile([3.0], 50) == 3.0
 
+    def test_one_failed_call_is_enough_for_an_exit_code(self, served: Served) -> None:
+        fault = {"type": "http_status", "target": {"service": "echo"}, "attributes": {"code": 418}, "times": 1}
+        assert served.admin("POST", "/v1/faults", fault)[0] == 201
+        ended = eas(served, "perf", "[]", "--service", "echo", "--calls", "20", "--output", "json")
+        told = json.loads(ended.stdout)
+        assert (told["answered"], told["failed"], told["hedges"]) == (19, {"StatusError": 1}, 0)
+        assert ended.returncode == 76
+        assert b"status 418" in ended.stderr
+
     def test_when_nothing_is_answered_the_last_error_says_why(self, served: Served) -> None:
         ended = eas(served, "perf", "[]", "--service", "echo", "--calls", "3", EAS_TOKEN="wr0ng")
         assert ended.returncode == 77
