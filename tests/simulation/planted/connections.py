@@ -60,7 +60,7 @@ def queued_calls_dropped_when_a_connect_fails(patch: Patch) -> None:
     patch(Pool, "dial_failed", dial_failed)
 
 
-@bug("response-matches-request failure-explained", seeds=100)
+@bug("response-matches-request failure-explained stream-bytes", seeds=100)
 def truncated_body_accepted(patch: Patch) -> None:
     lost = ClientConnection.connectionLost
 

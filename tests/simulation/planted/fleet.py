@@ -28,7 +28,7 @@ def ejected_instances_are_no_last_resort(patch: Patch) -> None:
     patch(Cluster, "_last_resort", lambda self, selection, now: None)
 
 
-@bug("last-good-list exact-shares nothing-left", "discovery")
+@bug("last-good-list exact-shares nothing-left one-probe", "discovery")
 def removed_instance_keeps_its_turn(patch: Patch) -> None:
     patch(Rotation, "remove", lambda self, keys: None)
 

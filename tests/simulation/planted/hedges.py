@@ -86,7 +86,7 @@ def hedged_too_early(patch: Patch) -> None:
     patch(Hedging, "is_half_over", lambda self, elapsed_s, timeout_s: True)
 
 
-@bug("nothing-left")
+@bug("nothing-left stream-break-explained")
 def attempt_deadline_not_cleared(patch: Patch) -> None:
     """The `attempt_timeout_s` of an ended attempt stays scheduled."""
     clear = Deadlines.clear

@@ -77,7 +77,7 @@ def list_stored_before_it_is_applied(patch: Patch) -> None:
     patch(Cluster, "apply", remember)
 
 
-@bug("cancelled-is-over", seeds=100)
+@bug("cancelled-is-over hedge-rules", seeds=100)
 def call_cancelled_in_a_listener_continues(patch: Patch) -> None:
     """The call does not check whether a listener has cancelled it."""
     go_on = Call._go_on

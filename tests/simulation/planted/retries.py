@@ -126,7 +126,7 @@ def attempt_timeout_ignored(patch: Patch) -> None:
     patch(Attempt, "timed_out", lambda self: None)
 
 
-@bug("response-matches-request attempts-within-limit hedge-rules nothing-left", seeds=100)
+@bug("response-matches-request attempts-within-limit hedge-rules nothing-left sent-once", seeds=100)
 def hidden_retry_in_an_attempt(patch: Patch) -> None:
     """A lost connection is retried outside of the retry policy."""
     broke = Attempt.broke
