@@ -23,7 +23,7 @@ ENVIRONMENTS = {
 }  # fmt: skip
 
 if not (ROOT / "Makefile").is_file():
-    pytest.skip("a source tree only", allow_module_level=True)
+    pytest.skip("needs tox.ini and docs/, which only a source tree has", allow_module_level=True)
 
 
 def braces(text: str) -> set[str]:

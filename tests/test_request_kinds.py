@@ -53,7 +53,7 @@ def places() -> dict[str, str]:
     }
 
 
-@pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="a source tree only")
+@pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="needs docs/, which only a source tree has")
 @pytest.mark.parametrize("kind", kinds())
 def test_a_kind_of_request_is_forgotten_nowhere(kind: str, places: dict[str, str]) -> None:
     missing = [place for place, found in places.items() if not re.search(rf"\b{kind}\b", found)]

@@ -147,8 +147,8 @@ class PredictClient(DeferredSettings):
                     timer.cancel()
                     return result
                 why = client.discovery.last_error
-                told = f": {why}" if why else ""
-                return Failure(DiscoveryError(f"no list of instances within {timeout_s:g} s{told}"))
+                because = f": {why}" if why else ""
+                return Failure(DiscoveryError(f"no list of instances within {timeout_s:g} s{because}"))
 
             return waiting.addBoth(ended)
 

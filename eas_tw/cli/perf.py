@@ -60,7 +60,7 @@ class PerfResult:
             none did.
         """
         times = sorted(self.answered_s)
-        told: dict[str, Any] = {
+        figures: dict[str, Any] = {
             "answered": len(times),
             "failed": dict(self.failed),
             "retries": retries,
@@ -69,10 +69,10 @@ class PerfResult:
             "calls_per_s": round(len(times) / self.elapsed_s, 1) if self.elapsed_s else 0.0,
         }
         if times:
-            told["mean_ms"] = round(sum(times) / len(times) * 1000, 3)
-            told |= {f"p{share:g}_ms": round(percentile(times, share) * 1000, 3) for share in _PERCENTILES}
-            told["max_ms"] = round(times[-1] * 1000, 3)
-        return told
+            figures["mean_ms"] = round(sum(times) / len(times) * 1000, 3)
+            figures |= {f"p{share:g}_ms": round(percentile(times, share) * 1000, 3) for share in _PERCENTILES}
+            figures["max_ms"] = round(times[-1] * 1000, 3)
+        return figures
 
 
 def percentile(times: list[float], share: float) -> float:

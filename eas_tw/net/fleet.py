@@ -74,8 +74,8 @@ class Fleet(Protocol):
     def has_well(self, tried: Collection[Key]) -> bool:
         """Return whether an instance exists that is neither in `tried` nor left out."""
 
-    def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
-        """Record how an attempt that began at `began` ended."""
+    def record(self, instance: Instance, outcome: Outcome, began: float, latency_s: float | None = None) -> None:
+        """Record how an attempt that began at `began` ended; `latency_s` is the time until the head of a stream."""
 
     def began_to_answer(self, attempt: Attempt) -> None:
         """Record that the head of a stream's response has arrived; `record` follows at its end."""

@@ -98,7 +98,7 @@ class Gateway:
         """Return whether the gateway is untried in this call."""
         return self.instance.key not in tried
 
-    def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
+    def record(self, instance: Instance, outcome: Outcome, began: float, latency_s: float | None = None) -> None:
         """Ignore the outcome: there is no other instance to prefer."""
 
     def began_to_answer(self, attempt: Attempt) -> None:

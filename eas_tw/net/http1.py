@@ -423,7 +423,7 @@ class ClientConnection(TwistedProtocol):
             self._is_new = False
             sink.open()
         pieces, self._body = self._body, []
-        # When the response is complete, later pieces belong to another response, which nobody has asked for.
+        # When the response is complete, later pieces belong to another response, which answers no request.
         piece = b"".join(pieces) if answer is None else answer[2]
         if piece and self._sink is not None:
             sink.feed(piece)

@@ -50,7 +50,7 @@ class StreamCall(Call):
         is_idempotent: As for every call.
     """
 
-    __slots__ = ("limits",)
+    __slots__ = ("_latency_s", "limits")
 
     def __init__(
         self,
@@ -65,6 +65,7 @@ class StreamCall(Call):
     ) -> None:
         super().__init__(context, fleet, request, reader, self.whole, timeout_s, is_idempotent=is_idempotent)
         self.limits = limits
+        self._latency_s = 0.0
 
     def on_head(
         self, attempt: Attempt, connection: Source, status: int, head: bytes
@@ -93,6 +94,7 @@ class StreamCall(Call):
             return
         context = self._context
         context.streams[stream] = None
+        self._latency_s = context.seconds() - attempt.began
         try:
             context.record.stream_began()
             self._win(attempt, is_whole=False)
@@ -110,11 +112,10 @@ class StreamCall(Call):
         now = context.seconds()
         try:
             context.streams.pop(stream, None)
-            if outcome.attempt_status is AttemptStatus.DEADLINE:
-                # The caller's own bound has ended a stream whose instance was still sending.
-                self._fleet.record(attempt.instance, _NOT_ITS_DOING, attempt.began)
-            else:
-                self._fleet.record(attempt.instance, outcome, attempt.began)
+            # The caller's own bound has ended a stream whose instance was still sending.
+            is_bounded = outcome.attempt_status is AttemptStatus.DEADLINE
+            recorded = _NOT_ITS_DOING if is_bounded else outcome
+            self._fleet.record(attempt.instance, recorded, attempt.began, self._latency_s)
         finally:
             context.record.stream_ended(attempt.instance, outcome, stream.received_bytes, now - attempt.began)
             if context.idle is not None:

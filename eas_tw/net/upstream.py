@@ -255,13 +255,14 @@ class Upstream:
         """Whether the list has exactly one usable instance."""
         return self._cluster.is_sole
 
-    def record(self, instance: Instance, outcome: Outcome, began: float) -> None:
+    def record(self, instance: Instance, outcome: Outcome, began: float, latency_s: float | None = None) -> None:
         """Record how an attempt ended.
 
         Args:
             instance: The instance of the attempt.
             outcome: How the attempt ended.
             began: When the attempt began, in the reactor's seconds.
+            latency_s: Seconds until the head of a stream; `None` for an attempt that is no stream.
         """
         cluster, observer = self._cluster, self._observer
         if observer is not None:
@@ -272,7 +273,7 @@ class Upstream:
             transitions = cluster.record(instance, outcome, began)
         else:
             now = self._seconds()
-            transitions = cluster.record(instance, outcome, now, began)
+            transitions = cluster.record(instance, outcome, now, began, latency_s)
         if transitions is not NOTHING:
             self._conclude(transitions)
         if observer is not None and outcome is not ANSWERED:

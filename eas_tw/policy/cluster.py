@@ -225,7 +225,12 @@ class Cluster:
             self._balancer.add(warm, self._shares(now))
 
     def record(
-        self, instance: Instance, outcome: Outcome, now: float, began: float = math.inf
+        self,
+        instance: Instance,
+        outcome: Outcome,
+        now: float,
+        began: float = math.inf,
+        latency_s: float | None = None,
     ) -> Sequence[HealthTransition]:
         """Record how an attempt ended.
 
@@ -235,13 +240,15 @@ class Cluster:
             now: Seconds of the caller's clock.
             began: When the attempt was sent, on the same clock. May be left out only for an answered attempt while
                 `is_following` is false.
+            latency_s: Seconds until the head of a stream, whose length says nothing about the speed of its instance;
+                `None` for `now - began`.
         """
         health_change = self._health.record(instance.key, outcome, now, began)
         if health_change is None and not self.is_following:
             return NOTHING
         transitions = self._conclude(instance, outcome, now, health_change)
         if self.is_following:
-            self._follow(instance.key, outcome, now, max(0.0, now - began))
+            self._follow(instance.key, outcome, now, max(0.0, now - began) if latency_s is None else latency_s)
             transitions += self._judge_outliers(now)
             if health_change is None and not transitions:
                 return NOTHING

@@ -488,3 +488,18 @@ def test_a_stream_is_recorded_once_if_its_begin_or_end_raises(path: str, monkeyp
     loads = harness.client._runtime.fleet._cluster._loads  # type: ignore[union-attr]
     assert [loads.in_flight(instance.key) for instance in harness.client.instances] == [0, 0]
     harness.assert_clean()
+
+
+def test_the_length_of_a_stream_is_no_latency_of_its_instance() -> None:
+    """A healthy instance that streams for a minute is neither an outlier nor the more loaded one afterwards."""
+    harness = Harness(2, balancer="p2c", outlier_latency_ratio=3.0)
+    stream, wire = opened(harness)
+    for _ in range(6):
+        harness.reactor.advance(10.0)
+        says(wire, chunk(b"x"))
+    says(wire, END)
+    assert collected(stream.read()).value == b"xxxxxx"
+    key, now = stream.instance.key, harness.reactor.seconds()
+    loads = harness.client._runtime.fleet._cluster._loads
+    assert loads.score(key, now) < 0.001
+    harness.assert_clean()

@@ -29,14 +29,14 @@ def shout(body):
     return body.upper()
 
 def block(body):
-    time.sleep(3600)
+    time.sleep(3600)  # never returns within a test: the simulator must outlive it
 
 def spin(body):
     while True:
         pass
 
 async def block_everybody(body):
-    time.sleep(3600)
+    time.sleep(3600)  # blocks the event loop of the processor's process for good
 
 def leave(body):
     raise SystemExit("I leave")

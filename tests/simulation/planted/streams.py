@@ -192,8 +192,8 @@ def broken_stream_counted_as_a_success(patch: Patch) -> None:
         record = self._fleet.record
 
         class Fleet:
-            def record(self, instance: Any, _: Outcome, began: float) -> None:
-                record(instance, ANSWERED, began)
+            def record(self, instance: Any, _: Outcome, began: float, latency_s: float) -> None:
+                record(instance, ANSWERED, began, latency_s)
 
         fleet: Any = self._fleet
         self._fleet = Fleet()  # type: ignore[assignment]
