@@ -281,9 +281,7 @@ class Upstream:
 
     def began_to_answer(self, attempt: Attempt) -> None:
         """Record the head of a stream: the instance is not silent, and the call still counts as running."""
-        self._conclude(
-            self._cluster.overheard(attempt.instance, ANSWERED, self._seconds(), attempt.began, is_all=False)
-        )
+        self._conclude(self._cluster.stream_began(attempt.instance, self._seconds(), attempt.began))
 
     def suspect(self, attempt: Attempt) -> None:
         """Record that an attempt is overdue and that its instance has been silent since it began."""

@@ -248,7 +248,7 @@ class Cluster:
             return NOTHING
         transitions = self._conclude(instance, outcome, now, health_change)
         if self.is_following:
-            self._follow(instance.key, outcome, now, max(0.0, now - began) if latency_s is None else latency_s)
+            self._follow(instance.key, outcome, now, max(0.0, now - began), latency_s)
             transitions += self._judge_outliers(now)
             if health_change is None and not transitions:
                 return NOTHING
@@ -280,6 +280,12 @@ class Cluster:
             found += self._conclude(instance, outcome, now, self._health.unwatch(instance.key, began))
         return found
 
+    def stream_began(self, instance: Instance, now: float, began: float) -> Sequence[HealthTransition]:
+        """Record the head of a stream that was sent to an instance at `began`; `record` follows at its end."""
+        if self.is_following:
+            self._loads.stream_began(instance.key, now)
+        return self.overheard(instance, ANSWERED, now, began, is_all=False)
+
     def _conclude(
         self, instance: Instance, outcome: Outcome, now: float, health_change: HealthChange | None
     ) -> list[HealthTransition]:
@@ -299,12 +305,16 @@ class Cluster:
             return [overflow, HealthTransition(instance, False, f"{why}, but too many are left out already")]
         return [overflow] if health_change is HealthChange.OVERFLOW else []
 
-    def _follow(self, key: Key, outcome: Outcome, now: float, elapsed_s: float) -> None:
+    def _follow(self, key: Key, outcome: Outcome, now: float, elapsed_s: float, latency_s: float | None) -> None:
+        is_stream = latency_s is not None
+        if latency_s is not None:
+            elapsed_s = latency_s
         is_bad = speaks_against(outcome)
         tells = is_bad or outcome is ANSWERED
         # Only answers and timeouts count as latencies: an immediate failure would look like the fastest instance of
         # all.
-        self._loads.ended(key, elapsed_s if outcome is ANSWERED or _took_its_time(outcome) else None, now)
+        counted_s = elapsed_s if outcome is ANSWERED or _took_its_time(outcome) else None
+        self._loads.ended(key, counted_s, now, is_stream=is_stream)
         if tells and self._outliers.is_on:
             self._outliers.record(key, elapsed_s, is_good=not is_bad)
 

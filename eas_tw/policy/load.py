@@ -25,10 +25,11 @@ It is low, so that the instance is tried; its calls in flight count already.
 
 
 class _Load:
-    __slots__ = ("cost_s", "in_flight", "is_listed", "seen", "silent_since")
+    __slots__ = ("cost_s", "in_flight", "is_listed", "seen", "silent_since", "streaming")
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.streaming = 0
         self.silent_since = 0.0
         self.cost_s = 0.0
         self.seen = 0.0
@@ -54,16 +55,25 @@ class Loads:
         load.in_flight += 1
         load.is_listed = True
 
-    def ended(self, key: Key, elapsed_s: float | None, now: float) -> None:
+    def stream_began(self, key: Key, now: float) -> None:
+        """Record that the head of a stream has come from an instance: the call runs on, and is no silence."""
+        load = self._loads[key]
+        load.streaming += 1
+        load.silent_since = now
+
+    def ended(self, key: Key, elapsed_s: float | None, now: float, *, is_stream: bool = False) -> None:
         """Record that a call to an instance has ended.
 
         Args:
             key: Ip and port of the instance.
             elapsed_s: Seconds that the call took; `None` when that says nothing about the instance.
             now: Seconds of the caller's clock.
+            is_stream: Whether `stream_began` was called for it.
         """
         load = self._loads[key]
         load.in_flight -= 1
+        # Not below 0: an exception may have prevented `stream_began`.
+        load.streaming = max(0, load.streaming - is_stream)
         load.silent_since = now
         if elapsed_s is not None:
             decayed = load.cost_at(now)
@@ -92,5 +102,5 @@ class Loads:
         load = self._loads.get(key)
         if load is None:
             return _FLOOR_S
-        silence_s = now - load.silent_since if load.in_flight else 0.0
+        silence_s = now - load.silent_since if load.in_flight > load.streaming else 0.0
         return max(load.cost_at(now), silence_s, _FLOOR_S) * (load.in_flight + 1)

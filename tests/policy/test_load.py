@@ -66,3 +66,17 @@ def test_instances_that_left_are_forgotten_with_their_last_call() -> None:
     served(loads, 1.0, 0.0)
     loads.forget([A])
     assert not loads._loads
+
+
+def test_a_stream_in_flight_is_no_silence() -> None:
+    loads = Loads()
+    served(loads, 0.2, 1.0)
+    loads.began(A, 1.0)
+    assert loads.score(A, 31.0) == pytest.approx(2 * 30.0)
+    loads.stream_began(A, 31.0)
+    assert loads.score(A, 31.0) < 2 * 0.2
+    loads.began(A, 32.0)
+    assert loads.score(A, 36.0) == pytest.approx(3 * 5.0)
+    loads.ended(A, 0.1, 36.0)
+    loads.ended(A, 0.1, 40.0, is_stream=True)
+    assert loads.in_flight(A) == 0
