@@ -371,7 +371,8 @@ class Call:
         fleet, context = self._fleet, self._context
         busy = self._busy() if self._attempts else ()
         is_first = not (busy or self._tried)
-        selection = FIRST if is_first else Selection((*self._tried, *busy), self._failed)
+        # An instance on which the call is running must not get it again, not even as the last resort.
+        selection = FIRST if is_first else Selection((*self._tried, *busy), (*self._failed, *busy))
         instance = fleet.choose(selection, now)
         if instance is None:
             if not busy:

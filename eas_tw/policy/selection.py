@@ -23,8 +23,9 @@ class Selection:
     Treat it as immutable. It is not `frozen`, because that would cost each retry 0.2 µs.
 
     Attributes:
-        tried: The instances that the call has tried (ip and port).
-        failed: The tried instances that have failed; a stale connection is not a failure.
+        tried: The instances that the call has tried (ip and port), also those on which it is running.
+        failed: The tried instances that must not get the call again: those that have failed (a stale connection is not
+            a failure), and those on which it is running.
     """
 
     tried: Collection[Key]

@@ -362,3 +362,26 @@ def test_a_call_that_was_just_retried_is_not_late() -> None:
     says(second, response())
     assert str(call.value) == "ok"
     late.harness.assert_clean()
+
+
+def test_a_hedge_never_goes_to_an_instance_on_which_the_call_is_running() -> None:
+    """Also when the only untried instance is left out, and the call has tried too many to be sent there."""
+    harness = Harness(18, hedge_after_s=0.1, eject_after=1, timeout_s=60.0)
+    out = harness.client.instances[-1]
+    while harness.client.ejected == ():
+        before = harness.call()
+        while not before.fired:
+            if harness.dial.address == out.key:
+                harness.dial.fail()
+            else:
+                says(harness.accept(), response(200, b"ok", b"Connection: close"))
+    assert harness.client.ejected == (out,)
+    call = harness.call()
+    for _ in range(16):
+        harness.dial.fail()
+    running = harness.accept()
+    harness.reactor.advance(0.11)
+    assert harness.reactor.dials == []
+    says(running, response())
+    assert str(call.value) == "ok"
+    harness.assert_clean()

@@ -389,10 +389,11 @@ class CallChecker(Checker):
 def _spent(attempts: list[ObservedAttempt], sut: ClientUnderTest) -> int:
     """Count the attempts that the limit applies to: not the first stale connection, unsent ones, or silent ones.
 
-    If the list has a single instance, every attempt counts except those that failed for lack of local resources.
+    If the list has a single instance, to which all attempts were sent, every attempt counts except those that failed
+    for lack of local resources.
     """
     stale = sum(tried.attempt_status in _NO_FAILURE for tried in attempts)
     free = _NEVER_SENT_ANYWHERE | (_SILENT if sut.attempts > 1 else frozenset())
-    if len(sut.view) == 1:
+    if len(sut.view) == 1 and all(tried.address in sut.view for tried in attempts):
         free = frozenset({LOCAL})
     return len(attempts) - min(stale, 1) - sum(tried.attempt_status in free for tried in attempts)
