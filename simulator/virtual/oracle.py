@@ -283,7 +283,7 @@ class Oracle:
         # one.
         is_kept = connection.requests > 1 or (near is not None and near.lay_idle)
         sent_s = (near.said_ns - EPOCH_S * NS) / NS if near is not None else 0.0
-        self.calls.arrived(call, address, sent_s, is_kept=is_kept)
+        self.calls.arrived(call, address, sent_s, is_kept=is_kept, near=near)
         self.streams.arrived(call, address, near, sent_s)
         if self.gateway is not None:
             self.gateway.arrived(call, address)

@@ -19,7 +19,7 @@ from simulator.virtual.reporting.formatting import spelled
 if TYPE_CHECKING:
     from simulator.virtual.checkers.retries import RetryChecker
     from simulator.virtual.client_under_test import ClientUnderTest
-    from simulator.virtual.network.sockets import Address
+    from simulator.virtual.network.sockets import Address, VirtualSocket
 
 _SLACK_S = 0.002
 _LEAST_SILENCE_S = 0.025
@@ -56,6 +56,7 @@ class ObservedCall:
         began_s: Start of the call, in virtual seconds.
         timeout_s: Its deadline, in seconds from the start.
         arrivals: Each arrival at an instance: its address, and whether the connection had been kept.
+        near: The client's end of the connection of the last arrival; `None` before it, and if it is not known.
         is_cancelled: Whether the program has cancelled it.
         is_once: Whether it is not idempotent, so that it must not reach an instance twice.
         takes_s: Time that an instance takes to send its response, in seconds.
@@ -69,6 +70,7 @@ class ObservedCall:
     began_s: float
     timeout_s: float
     arrivals: list[tuple[Address, bool]] = field(factory=list)
+    near: VirtualSocket | None = None
     is_cancelled: bool = False
     is_once: bool = False
     takes_s: float = 0.0
@@ -147,8 +149,18 @@ class CallChecker(Checker):
         if len(self._cancelled) > _KEPT_CANCELLED:
             del self._cancelled[next(iter(self._cancelled))]
 
-    def arrived(self, name: str, address: Address, sent_s: float, *, is_kept: bool) -> None:
-        """Handle the arrival of a call's complete request at an instance; `sent_s` is when it was sent."""
+    def arrived(
+        self, name: str, address: Address, sent_s: float, *, is_kept: bool, near: VirtualSocket | None = None
+    ) -> None:
+        """Handle the arrival of a call's complete request at an instance.
+
+        Args:
+            name: Name of the call.
+            address: The instance.
+            sent_s: When it was sent.
+            is_kept: Whether its connection had been kept.
+            near: The client's end of the connection.
+        """
         if sent_s > self._cancelled.get(name, sent_s):
             late_s = sent_s - self._cancelled[name]
             self._report(
@@ -159,6 +171,7 @@ class CallChecker(Checker):
             return
         earlier = tuple(record.arrivals)
         record.arrivals.append((address, is_kept))
+        record.near = near
         if not earlier:
             return
         where = spelled(address)
@@ -366,6 +379,8 @@ class CallChecker(Checker):
         excuses = (
             sut.hedge_after_s is None,
             record.is_once or record.takes_s,
+            # The response has begun: a pause in it is silence only after half of the call's time.
+            record.near is not None and record.near.heard_ns > record.near.said_ns,
             not attempts or len(attempts) >= sut.attempts,
             attempts and attempts[-1].elapsed_s < record.timeout_s * _LAST_CHANCE_SHARE,
             not left,
