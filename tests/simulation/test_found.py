@@ -106,7 +106,9 @@ def test_a_suspicion_ends_with_the_calls_that_could_decide_it(seed: int) -> None
     assert World(draw(seed)).run().violations == ()
 
 
-@pytest.mark.parametrize("seed", [303, 500247, 500388, 500409, 500498, 510094, 510434, 700084, 700329, 700467, 700772])
+@pytest.mark.parametrize(
+    "seed", [303, 500247, 500388, 500409, 500498, 510094, 510434, 700084, 700329, 700467, 700633, 700772]
+)
 def test_seeds_at_which_a_checker_knew_too_little(seed: int) -> None:
     """What each was.
 
@@ -115,6 +117,7 @@ def test_seeds_at_which_a_checker_knew_too_little(seed: int) -> None:
     What raises by a fault is no shortage of the host at whose time it happens (510094); an instance that joins during a
     pause may be the next that is tried (510434).
     A wall clock set with `jump` during a call counts as set, like one set with `set_wall_clock` (700084).
+    A connection whose response is shorter than announced is waited for, and then watched (700633).
     A call whose response has begun does not wait in silence (700329).
     Refused connections stay free when the list shrinks to one instance afterwards (700467).
     The first step of a connection attempt that was given up in the same turn is still due (700772).

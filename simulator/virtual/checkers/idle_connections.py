@@ -60,7 +60,12 @@ class IdleChecker:
         if since_ns is None or now_ns - since_ns <= sut.longest_idle_ns:
             return
         now_s, idle_s = self._scheduler.elapsed(), (now_ns - since_ns) / NS
-        if not self._attribution.disturbs_sockets(sut.number, now_s - idle_s, now_s):
+        # A call may wait for the rest of a response until its deadline, and a watch for as long again.
+        window = (now_s - idle_s, now_s)
+        is_awaited = idle_s <= 2 * sut.timeout_s + _CLOSES_WITHIN_S and self._attribution.keeps_waiting(
+            near.getpeername(), *window
+        )
+        if not is_awaited and not self._attribution.disturbs_sockets(sut.number, *window):
             says = f"keeps a connection to {spelled(near.getpeername())} that has been idle for {idle_s:.1f} s"
             self._report("idle-timeout", f"client {sut.number} {says}, of {sut.idle_timeout_s:g}")
 

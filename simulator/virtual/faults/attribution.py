@@ -125,6 +125,14 @@ class FaultAttribution:
             if effect.addresses is None or address in effect.addresses
         )
 
+    def keeps_waiting(self, address: Address, from_s: float, to_s: float) -> bool:
+        """Whether a fault of this instance may have left a call without the end of its response."""
+        return any(
+            "deadline" in effect.kind.explains
+            for effect in self._effects
+            if effect.addresses is not None and address in effect.addresses and effect.holds(from_s, to_s)
+        )
+
     def may_be_wrong(self, from_s: float, to_s: float) -> bool:
         """Whether any instance may have sent a wrong response in a part of the time."""
         return any(WRONG in effect.kind.explains for effect in self._effects if effect.holds(from_s, to_s))
