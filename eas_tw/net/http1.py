@@ -222,7 +222,7 @@ class ClientConnection(TwistedProtocol):
             and data.startswith(self._usual_start)
             and exchange.on_head is None
         ):
-            # The parser need not see it: see `_remember`.
+            # Equal to the last accepted head and of the same length, so it needs no parsing: see `_remember`.
             answer: _Answer | None = (OK_STATUS, self._usual_head, data[len(self._usual_start) :], True)
         else:
             self._parse(data)
@@ -379,7 +379,7 @@ class ClientConnection(TwistedProtocol):
         follows the head. (`docs/performance` has the figures.)
         """
         start = head + b"\r\n"
-        # Unequal if the body was chunked, or if an interim response came first.
+        # The lengths differ if the body was chunked, or if an interim response came first.
         is_plain = status == OK_STATUS and body and self._fed_bytes == len(start) + len(body)
         if is_plain and len(start) <= _USUAL_HEAD_BYTES:
             self._usual_head, self._usual_start, self._usual_bytes = head, start, self._fed_bytes
