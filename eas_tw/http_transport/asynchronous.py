@@ -19,7 +19,7 @@ from eas_tw.http_transport.requests import (
     grace_s,
     loaded_content,
 )
-from eas_tw.http_transport.settings import check_authorization
+from eas_tw.http_transport.settings import check_authorization, checked_size
 from eas_tw.process_bound import ProcessBound
 from eas_tw.secret import Secret
 
@@ -85,7 +85,7 @@ class BaseAsyncTransport(ProcessBound):
         check_authorization(token, keep_authorization=keep_authorization)
         self._keep_authorization = keep_authorization
         self._idempotent = idempotent
-        self._max_request_bytes = max_request_bytes
+        self._max_request_bytes = checked_size(max_request_bytes)
         self._token = Secret(token) if isinstance(token, str) else token
         self._make = partial(
             PredictClient,

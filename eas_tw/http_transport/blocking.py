@@ -16,7 +16,7 @@ from eas_tw.http_transport.requests import (
     grace_s,
     loaded_content,
 )
-from eas_tw.http_transport.settings import check_authorization
+from eas_tw.http_transport.settings import check_authorization, checked_size
 from eas_tw.process_bound import ProcessBound
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class BaseTransport(ProcessBound):
         check_authorization(token, keep_authorization=keep_authorization)
         self._keep_authorization = keep_authorization
         self._idempotent = idempotent
-        self._max_request_bytes = max_request_bytes
+        self._max_request_bytes = checked_size(max_request_bytes)
         self._is_closed = False
         try:
             self._client = PredictClient(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from eas_tw import ConfigError
+from eas_tw.ranges import COUNT, checked
 
 
 def check_authorization(token: str, *, keep_authorization: bool) -> None:
@@ -12,3 +15,9 @@ def check_authorization(token: str, *, keep_authorization: bool) -> None:
             "keep_authorization sends the Authorization of the program instead of the service's token: leave out "
             "token, or leave out keep_authorization"
         )
+
+
+def checked_size(max_request_bytes: Any) -> int:
+    """Return the maximum size of a request's body, or raise `ConfigError` unless it is a whole number, ≥ 1."""
+    size: int = checked(COUNT, "max_request_bytes", max_request_bytes)
+    return size

@@ -126,6 +126,9 @@ def test_bad_settings_are_told_when_the_transport_is_made(kit: Kit, name: str) -
         make("x", "no such name")
     with pytest.raises(ConfigError, match="endpoint_type must be"):
         make("x", "y", endpoint_type="NO")
+    for size in (-1, 0, 1.5, "x", None):
+        with pytest.raises(ConfigError, match="max_request_bytes must be"):
+            make("x", "y", max_request_bytes=size)
 
 
 def test_no_repr_has_the_token(kit: Kit, served: Served) -> None:
