@@ -45,6 +45,5 @@ def test_the_unit_tests_of_bugs_that_are_not_planted_exist(each: Elsewhere) -> N
 @pytest.mark.long
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_is_found(name: str, searches: Searches) -> None:
-    bug, found = BUGS[name], searches[name].result()
-    assert found, f"{name} was not found in {bug.seeds} seeds"
-    assert found.checker in bug.checkers
+    bug = BUGS[name]
+    assert searches[name].result(), f"{name} was not found by {', '.join(bug.checkers)} in {bug.seeds} seeds"

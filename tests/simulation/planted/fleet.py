@@ -126,7 +126,7 @@ def bound_of_calls_in_flight_off_by_one(patch: Patch) -> None:
     patch(Loads, "in_flight", lambda self, key: in_flight(self, key) - 1)
 
 
-@bug("nothing-left", seeds=10)
+@bug("nothing-left failure-explained", seeds=10)
 def cancelled_calls_stay_in_flight(patch: Patch) -> None:
     """The instance looks busy for ever."""
     ended = Loads.ended

@@ -72,7 +72,7 @@ def head_handed_over_twice(patch: Patch) -> None:
     patch(Call, "_win", keep_others)
 
 
-@bug("stream-not-repeated", seeds=50)
+@bug("stream-not-repeated hedge-rules", seeds=50)
 def stream_sent_again_after_its_head(patch: Patch) -> None:
     ended = StreamCall._ended
 
