@@ -47,6 +47,8 @@ if TYPE_CHECKING:
         StatusError,
         StreamBroken,
     )
+    from eas_tw.keys import prefix_key
+    from eas_tw.policy.balancing import Balancer, CallInfo
     from eas_tw.policy.instances import Instance
     from eas_tw.policy.outcomes import AttemptResult, AttemptStatus, Outcome
     from eas_tw.response import Response
@@ -55,11 +57,13 @@ if TYPE_CHECKING:
 __all__ = [  # noqa: RUF022  as sorted() has it
     "AttemptResult",
     "AttemptStatus",
+    "Balancer",
     "BladeRequest",
     "BladeResponse",
     "BodyError",
     "CaffeRequest",
     "CaffeResponse",
+    "CallInfo",
     "ClientClosed",
     "ClientConfig",
     "ConfigError",
@@ -105,6 +109,7 @@ __all__ = [  # noqa: RUF022  as sorted() has it
     "TorchRequest",
     "TorchResponse",
     "body_decompressor",
+    "prefix_key",
 ]
 
 if not TYPE_CHECKING:
@@ -113,11 +118,13 @@ if not TYPE_CHECKING:
         {
             "AttemptResult": "eas_tw.policy.outcomes",
             "AttemptStatus": "eas_tw.policy.outcomes",
+            "Balancer": "eas_tw.policy.balancing",
             "BladeRequest": "eas_tw.body.blade",
             "BladeResponse": "eas_tw.body.blade",
             "BodyError": "eas_tw.errors",
             "CaffeRequest": "eas_tw.body.caffe",
             "CaffeResponse": "eas_tw.body.caffe",
+            "CallInfo": "eas_tw.policy.balancing",
             "ClientClosed": "eas_tw.errors",
             "ClientConfig": "eas_tw.config",
             "ConfigError": "eas_tw.errors",
@@ -162,6 +169,7 @@ if not TYPE_CHECKING:
             "TorchRecResponse": "eas_tw.body.torchrec",
             "TorchRequest": "eas_tw.body.torch",
             "TorchResponse": "eas_tw.body.torch",
+            "prefix_key": "eas_tw.keys",
             "body_decompressor": "eas_tw.body.piecewise",
         },
         deprecated={"Attempt": "AttemptResult", "Condition": "AttemptStatus"},
