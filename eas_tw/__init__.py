@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from eas_tw.body.tf import TFRequest, TFResponse
     from eas_tw.body.torch import TorchRequest, TorchResponse
     from eas_tw.body.torchrec import TorchRecRequest, TorchRecResponse
+    from eas_tw.call_options import CallOptions, RequestOptions, StreamOptions
     from eas_tw.client import PredictClient
     from eas_tw.config import (
         ENDPOINT_TYPE_DEFAULT,
@@ -64,6 +65,7 @@ __all__ = [  # noqa: RUF022  as sorted() has it
     "CaffeRequest",
     "CaffeResponse",
     "CallInfo",
+    "CallOptions",
     "ClientClosed",
     "ClientConfig",
     "ConfigError",
@@ -94,12 +96,14 @@ __all__ = [  # noqa: RUF022  as sorted() has it
     "ProtocolViolation",
     "Request",
     "RequestFailed",
+    "RequestOptions",
     "Response",
     "ServerSentEvent",
     "ServerSentEventParser",
     "StatusError",
     "Stream",
     "StreamBroken",
+    "StreamOptions",
     "StringRequest",
     "StringResponse",
     "TFRequest",
@@ -125,6 +129,7 @@ if not TYPE_CHECKING:
             "CaffeRequest": "eas_tw.body.caffe",
             "CaffeResponse": "eas_tw.body.caffe",
             "CallInfo": "eas_tw.policy.balancing",
+            "CallOptions": "eas_tw.call_options",
             "ClientClosed": "eas_tw.errors",
             "ClientConfig": "eas_tw.config",
             "ConfigError": "eas_tw.errors",
@@ -155,12 +160,14 @@ if not TYPE_CHECKING:
             "ProtocolViolation": "eas_tw.errors",
             "Request": "eas_tw.body.request",
             "RequestFailed": "eas_tw.errors",
+            "RequestOptions": "eas_tw.call_options",
             "Response": "eas_tw.response",
             "ServerSentEvent": "eas_tw.body.server_sent_events",
             "ServerSentEventParser": "eas_tw.body.server_sent_events",
             "StatusError": "eas_tw.errors",
             "Stream": "eas_tw.streaming",
             "StreamBroken": "eas_tw.errors",
+            "StreamOptions": "eas_tw.call_options",
             "StringRequest": "eas_tw.body.text",
             "StringResponse": "eas_tw.body.text",
             "TFRequest": "eas_tw.body.tf",

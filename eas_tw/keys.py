@@ -15,6 +15,8 @@ from eas_tw.ranges import COUNT, checked
 if TYPE_CHECKING:
     from eas_tw.net.fleet import Fleet
 
+KEY_HEADER = "x-eas-key"
+"""The header with a call's key, for adapters whose requests have no other place for it; it is not sent."""
 BLOCK_CHARS = 256
 """Characters of a block of `prefix_key`: about 64 tokens of English, four blocks of the usual prefix caches."""
 _NO_HEADERS = CallHeaders()

@@ -217,6 +217,7 @@ class Oracle:
                 lambda _: self.retries.ejected(sut),
             ),
             "EjectionOverflow": (telemetry.not_ejected,),
+            "BalancerFallback": (telemetry.balancer_fell_back,),
             "StreamEnded": (telemetry.stream_ended,),
             "Returned": (client_log["Returned"], partial(self.balancing.returned, sut)),
             "ListChanged": (client_log["ListChanged"], partial(self.balancing.list_changed, sut)),
