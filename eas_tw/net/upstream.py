@@ -344,7 +344,9 @@ class Upstream:
         """Count and report a fault of the program's own balancer; each kind is logged once."""
         if fault not in self._known_faults:
             self._known_faults.add(fault)
-            text = "{service}: the balancer is wrong: {fault}; such calls go by weighted round robin"
+            text = "{service}: the balancer {fault}"
+            if fault.is_fallback:
+                text += "; weighted round robin chooses the instance of such a call"
             if error is None:
                 _log.warn(text, service=self._record.service, fault=fault)
             else:

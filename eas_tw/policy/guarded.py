@@ -23,12 +23,12 @@ Key = tuple[str, int]
 class BalancerFault(StrEnum):
     """What a balancer did wrong."""
 
-    RAISED = "it raised an exception in choose"
-    NONE = "it proposed no instance"
-    NO_INSTANCE = "it proposed an object that is no Instance"
-    NOT_ELIGIBLE = "it proposed an instance that is ejected, filtered out, or not in the list"
-    EXCLUDED = "it proposed an excluded instance"
-    LISTENER_RAISED = "it raised an exception in update, started, streaming or ended"
+    RAISED = "raised an exception in choose"
+    NONE = "proposed no instance"
+    NO_INSTANCE = "proposed an object that is no Instance"
+    NOT_ELIGIBLE = "proposed an instance that is ejected, filtered out, or not in the list"
+    EXCLUDED = "proposed an excluded instance"
+    LISTENER_RAISED = "raised an exception in update, started, streaming or ended"
 
     @property
     def is_fallback(self) -> bool:

@@ -58,7 +58,7 @@ def everything(record: Record) -> None:
     record.call_began()
     record.call_failed(call, "CancelledError", None)
     record.returned(A)
-    record.balancer_fell_back("it proposed no instance")
+    record.balancer_fell_back("proposed no instance")
     record.stream_began()
     record.stream_ended(A, Outcome(AttemptStatus.RESPONSE_TRUNCATED), 7, 1.0)
 
