@@ -365,7 +365,7 @@ class PredictClient(ProcessBound):
             make = BodilessCall if verb == "HEAD" else Call
             reader = AnyStatusReader(self._config, self._offload)
             context, fleet = runtime.call_context, runtime.fleet
-            info = call_info(fleet, key, verb, path, headers)
+            info = NO_CALL if key is None and not fleet.reads_calls else call_info(fleet, key, verb, path, headers)
             call = make(context, fleet, wire_request, reader, None, head_s, info=info, is_idempotent=may_repeat)
             return call.start(preparing)
 
@@ -426,14 +426,16 @@ class PredictClient(ProcessBound):
             total_s = None if total_timeout_s is None else checked(POSITIVE, "total_timeout_s", total_timeout_s)
             content, content_type = as_plain(request)
             wire_request, preparing = self._build(content, path, query, headers, content_type, verb)
+            fleet = runtime.fleet
+            info = NO_CALL if key is None and not fleet.reads_calls else call_info(fleet, key, verb, path, headers)
             call = StreamCall(
                 runtime.call_context,
-                runtime.fleet,
+                fleet,
                 wire_request,
                 StreamReader(config, self._offload, takes_any_status=any_status),
                 StreamLimits(config.stream_buffer_bytes, idle_s, total_s),
                 head_s,
-                info=call_info(runtime.fleet, key, verb, path, headers),
+                info=info,
                 is_idempotent=may_repeat,
             )
             return call.start(preparing).addCallback(lambda body: Stream(body, call.answered_by))

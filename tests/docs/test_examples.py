@@ -153,3 +153,33 @@ def test_the_requests_of_the_wire_page_are_answered(served: Served) -> None:
         path = shown.replace("SERVICE", "scorecard_pmml_example").replace("[/PATH][?QUERY]", "/v2?uid=7")
         body = b"" if method == "GET" else b"[1]"
         assert served.raw(method, path, body, {"Authorization": "t0ken"})[0] == 200
+
+
+def test_the_calls_of_a_user_go_to_one_instance(tmp_path: Path) -> None:
+    with Served(tmp_path, "--service", "ranker=4", "--token", "t0ken") as running:
+        ended = run("choose_by_user.py", running.ready["url"], "ranker")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lines = [line.split() for line in ended.stdout.splitlines()]
+    assert [len(words) for words in lines] == [2] * 6
+    assert len({address for _, address in lines}) > 1
+
+
+def test_canary_calls_go_to_the_canary(tmp_path: Path) -> None:
+    services = ("--service", "shop/ranker=2", "--service", "shop/ranker-canary=1")
+    with Served(tmp_path, *services, "--token", "t0ken") as running:
+        ended = run("choose_canary.py", running.ready["url"], "shop/ranker", "shop-ranker-canary")
+        assert (ended.returncode, ended.stderr) == (0, "")
+        counted, fallbacks = ended.stdout.splitlines()
+        assert counted == "{'shop-ranker': 30, 'shop-ranker-canary': 10}"
+        assert fallbacks.startswith("0 calls")
+        running.patch("shop%2Franker-canary", "shop.ranker-canary-0", state="crashed")
+        ended = run("choose_canary.py", running.ready["url"], "shop/ranker", "shop-ranker-canary")
+    assert ended.returncode == 0
+    assert ended.stdout.splitlines()[0] == "{'shop-ranker': 40}"
+
+
+def test_no_short_prompt_waits_beside_the_long_one(tmp_path: Path) -> None:
+    with Served(tmp_path, "--service", "llm=3", "--processor", "llm", "--token", "t0ken", "--seed", "7") as running:
+        ended = run("choose_fewest_tokens.py", running.ready["url"], "llm")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == "with the long prompt: 0\n"

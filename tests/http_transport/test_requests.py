@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from eas_tw import BodyError
+from eas_tw import BodyError, ConfigError, StreamOptions
 from eas_tw.http_transport.requests import BodyCollector, call_options, connect_timeout_s
 from tests.http_transport.conftest import Kit
 
 
-def options(kit: Kit, *arguments: Any, keep_authorization: bool = False, **keywords: Any) -> dict[str, Any]:
+def options(
+    kit: Kit, *arguments: Any, keep_authorization: bool = False, key: Any = None, **keywords: Any
+) -> StreamOptions:
     request = kit.http.Request(*arguments, **keywords)
-    return call_options(request, keep_authorization=keep_authorization)
+    return call_options(request, keep_authorization=keep_authorization, key=key)
 
 
 @pytest.mark.parametrize(
@@ -72,3 +74,18 @@ def test_a_body_is_collected_up_to_its_bound() -> None:
     assert collector.content() == b"1234"
     with pytest.raises(BodyError, match=r"larger than 4 bytes.*raise max_request_bytes"):
         collector.add(b"5")
+
+
+def test_the_key_is_a_header_that_is_not_sent_or_what_a_function_returns(kit: Kit) -> None:
+    made = options(kit, "GET", "http://eas/", headers={"X-Eas-Key": "ada"})
+    assert (made["key"], made["headers"]) == ("ada", {})
+    assert options(kit, "GET", "http://eas/v1", key=lambda request: request.url.path)["key"] == "/v1"
+    both = options(kit, "GET", "http://eas/v1", headers={"x-eas-key": "ada"}, key=lambda request: request.url.path)
+    assert both["key"] == "ada"
+    assert options(kit, "GET", "http://eas/")["key"] is None
+
+
+def test_a_constant_key_is_an_error_that_names_the_header(kit: Kit) -> None:
+    for make in (kit.ours.AsyncTransport, kit.ours.Transport):
+        with pytest.raises(ConfigError, match=r"key must be a function of the request .* header X-Eas-Key"):
+            make("http://127.0.0.1:1", "echo", key="ada")

@@ -59,6 +59,29 @@ def test_the_version_is_printed(served: Served) -> None:
     assert answer(eas(served, "--version")) == f"eas-tw {version('eas-tw')}\n"
 
 
+class TestBalancer:
+    """`--balancer` and `--key`."""
+
+    def test_a_name_and_a_class_are_taken(self, served: Served) -> None:
+        for balancer in ("hash", "p2c", "tests.integration.own_balancer:FirstInstance"):
+            ended = eas(served, "predict", "--service", "echo", "--balancer", balancer, "--key", "ada", "1")
+            assert answer(ended) == "1\n"
+
+    @pytest.mark.parametrize(
+        ("balancer", "says"),
+        [
+            ("round", "--balancer: balancer must be one of 'wrr', 'p2c', 'hash', or a class"),
+            ("no_such_module:Name", "--balancer 'no_such_module:Name' cannot be imported: ModuleNotFoundError"),
+            ("json:no_such_name", "--balancer 'json:no_such_name' cannot be imported: AttributeError"),
+        ],
+    )
+    def test_another_is_one_line(self, served: Served, balancer: str, says: str) -> None:
+        ended = eas(served, "predict", "--service", "echo", "--balancer", balancer, "1")
+        assert ended.returncode != 0
+        assert says.encode() in ended.stderr
+        assert ended.stderr.count(b"\n") == 1
+
+
 class TestPredict:
     """One call."""
 

@@ -25,6 +25,13 @@ class Score(Scorer):
         item["score"] = json.loads(str(response))["number"]
 
 
+class ScoreByTens(Score):
+    """Has a key for each ten items."""
+
+    def key(self, item):
+        return f"ten {item['number'] // 10}"
+
+
 class Numbers(scrapy.Spider):
     name = "numbers"
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import scrapy
+from scrapy.settings import Settings
 
+from eas_tw import ConfigError
 from eas_tw.scrapy import config
 from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served, environment
@@ -227,6 +229,25 @@ def test_a_mistake_closes_spiders_that_others_keep_open(served: Served, reactor:
     # Scrapy's own wake-up for the request that this spider made at the last moment.
     left = [thing for thing in told["left"] if "scrapy.utils.reactor.CallLaterOnce" not in thing]
     assert (told["items"], left) == ([], [])
+
+
+def test_items_of_one_key_go_to_one_instance(served: Served) -> None:
+    told, _ = crawl(settings_of(served, EAS_BALANCER="hash", EAS_SCORER="__main__.ScoreByTens"))
+    assert told["stats"]["eas/call_answered_count"] == 100
+    assert all(item["score"] == item["number"] for item in told["items"])
+
+
+@pytest.mark.parametrize(
+    ("balancer", "says"),
+    [
+        ("round", "EAS_BALANCER: balancer must be one of 'wrr', 'p2c', 'hash'"),
+        ("no.such.Balancer", "EAS_BALANCER 'no.such.Balancer' cannot be imported"),
+    ],
+)
+def test_a_wrong_balancer_is_one_line(balancer: str, says: str) -> None:
+    settings = Settings({"EAS_ENDPOINT": "http://127.0.0.1:1", "EAS_SERVICE": "echo", "EAS_BALANCER": balancer})
+    with pytest.raises(ConfigError, match=says):
+        config.CrawlConfig.from_settings(settings)
 
 
 def test_every_setting_is_known_and_documented() -> None:

@@ -4,6 +4,7 @@ Each has the profile in which it must be found, the number of seeds, and the che
 """
 
 from tests.simulation.planted import (  # noqa: F401  plant
+    balancers,
     calls,
     clocks,
     closing,

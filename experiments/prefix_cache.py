@@ -1,0 +1,154 @@
+"""Hold the same conversations through each balancer, and compare what an instance's prefix cache is worth.
+
+A simulated language model keeps the blocks of prompts that it has seen, and computes the rest of a prompt before the
+first token. Writes docs/howto/prefix-cache.svg and the table of docs/howto/choosing.md; `--json` prints the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, prefix_key
+from eas_tw.aio import PredictClient
+
+DOCS = Path(__file__).parent.parent / "docs" / "howto"
+PAGE, CHART = DOCS / "choosing.md", DOCS / "prefix-cache.svg"
+BALANCERS: dict[str, dict[str, Any]] = {
+    '"wrr"': {"balancer": "wrr"},
+    '"p2c"': {"balancer": "p2c"},
+    '"hash"': {"balancer": "hash"},
+    '"hash", factor 2': {"balancer": "hash", "hash_load_factor": 2.0},
+    '"hash", factor 4': {"balancer": "hash", "hash_load_factor": 4.0},
+}
+INSTANCES, CONVERSATIONS, TURNS, AT_ONCE = 4, 32, 5, 8
+FIRST_WORDS, WORDS = 600, 60
+TOKEN = "t0ken"
+MODEL = "llm:ttft=0.01,prefill_tokens_per_s=4000,tokens_per_s=0,tokens=16,cache_tokens=16384"
+START, END = "<!-- figures: python experiments/prefix_cache.py -->", "<!-- end of the figures -->"
+WIDTH, LEFT, ROW = 640, 130, 34
+STYLE = (
+    "<style>text{fill:#555}.bar{fill:#d9581c}.line{stroke:#8884}"
+    "@media(prefers-color-scheme:dark){text{fill:#bbb}.bar{fill:#ff9b63}}</style>"
+)
+
+
+def words(rng: random.Random, count: int) -> str:
+    return " ".join(f"w{rng.randrange(10_000)}" for _ in range(count))
+
+
+async def turn(client: PredictClient, messages: list[dict[str, str]]) -> tuple[str, float, int, int]:
+    """Return the answer, the seconds to its first token, and the cached and all tokens of the prompt."""
+    chat = {"model": "llm", "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+    began = time.perf_counter()
+    first_s, answer, usage = None, [], {}
+    opening = client.stream(chat, path="v1/chat/completions", key=prefix_key(messages), timeout_s=60.0)
+    async with opening as stream:
+        async for event in stream.events():
+            if event.data == "[DONE]":
+                break
+            chunk = json.loads(event.data)
+            usage = chunk.get("usage") or usage
+            text = chunk["choices"][0]["delta"].get("content") if chunk["choices"] else None
+            if text:
+                first_s = first_s or time.perf_counter() - began
+                answer.append(text)
+    details = usage.get("prompt_tokens_details") or {}
+    return "".join(answer), first_s or 0.0, details.get("cached_tokens", 0), usage["prompt_tokens"]
+
+
+async def conversation(client: PredictClient, number: int, room: asyncio.Semaphore, found: list[Any]) -> None:
+    rng = random.Random(number)
+    messages = [{"role": "system", "content": words(rng, FIRST_WORDS)}, {"role": "user", "content": words(rng, WORDS)}]
+    for at in range(TURNS):
+        async with room:
+            answer, first_s, cached, tokens = await turn(client, messages)
+        found.append((at, first_s, cached, tokens))
+        messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": words(rng, WORDS)}]
+
+
+async def hold(url: str, settings: dict[str, Any]) -> dict[str, Any]:
+    config = ClientConfig(**settings, seed=1, timeout_s=60.0, hedge_after_s=None)
+    found: list[Any] = []
+    room = asyncio.Semaphore(AT_ONCE)
+    async with PredictClient(url, "llm", token=TOKEN, endpoint_type=ENDPOINT_TYPE_DIRECT, config=config) as client:
+        await asyncio.gather(*[conversation(client, number, room, found) for number in range(CONVERSATIONS)])
+    later = sorted(first_s for at, first_s, _, _ in found if at)
+    return {
+        "cached": sum(cached for _, _, cached, _ in found) / sum(tokens for *_, tokens in found),
+        "p50_s": statistics.median(later),
+        "p95_s": later[int(len(later) * 0.95)],
+    }
+
+
+def measure(settings: dict[str, Any]) -> dict[str, Any]:
+    """Hold the conversations against a simulator of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        ready = Path(folder) / "ready.json"
+        command = [sys.executable, "-m", "simulator", "--port", "0", "--ready-file", str(ready), "--token", TOKEN]
+        command += ["--service", f"llm={INSTANCES}", "--processor", MODEL]
+        served = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+        try:
+            for _ in range(300):
+                if ready.exists() or served.poll() is not None:
+                    break
+                time.sleep(0.1)
+            return asyncio.run(hold(json.loads(ready.read_text())["url"], settings))
+        finally:
+            served.terminate()
+            served.wait()
+
+
+def table(figures: dict[str, dict[str, Any]]) -> str:
+    lines = [
+        "| balancer | cached tokens of prompts | first token of later turns, p50 | p95 |",
+        "|---|---|---|---|",
+    ]
+    for name, row in figures.items():
+        lines.append(
+            f"| `{name}` | {row['cached']:.0%} | {row['p50_s'] * 1000:.0f} ms | {row['p95_s'] * 1000:.0f} ms |"
+        )
+    return "\n".join(lines)
+
+
+def chart(figures: dict[str, dict[str, Any]]) -> str:
+    """Draw a bar of the median time to the first token for each balancer."""
+    height = ROW * len(figures) + 30
+    most_s = max(row["p50_s"] for row in figures.values())
+    box = f'viewBox="0 0 {WIDTH} {height}"'
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {box} font-family="sans-serif" font-size="13">', STYLE]
+    for at, (name, row) in enumerate(figures.items()):
+        y, width = ROW * at + 8, (WIDTH - LEFT - 190) * row["p50_s"] / most_s
+        says = f"{row['p50_s'] * 1000:.0f} ms, {row['cached']:.0%} cached"
+        parts.append(f'<text x="{LEFT - 8}" y="{y + 16}" text-anchor="end" font-weight="bold">{name}</text>')
+        parts.append(f'<rect class="bar" x="{LEFT}" y="{y}" width="{width:.1f}" height="22" rx="2"/>')
+        parts.append(f'<text x="{LEFT + width + 8:.1f}" y="{y + 16}">{says}</text>')
+    parts.append(f'<text x="{LEFT}" y="{height - 8}">time to the first token of later turns, median</text>')
+    return "".join([*parts, "</svg>\n"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print the figures, and write nothing")
+    options = parser.parse_args()
+    figures = {name: measure(settings) for name, settings in BALANCERS.items()}
+    if options.json:
+        print(json.dumps(figures))
+        return
+    CHART.write_text(chart(figures), "utf-8")
+    page = PAGE.read_text("utf-8")
+    PAGE.write_text(re.sub(f"{START}.*{END}", f"{START}\n{table(figures)}\n{END}", page, flags=re.DOTALL), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

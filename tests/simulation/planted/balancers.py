@@ -1,0 +1,66 @@
+"""Bugs of balancing by key, and of what balancers are told and may propose."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from eas_tw.policy import rendezvous
+from eas_tw.policy.guarded import GuardedBalancer
+from eas_tw.policy.hash_balancer import HashBalancer
+from eas_tw.policy.instances import Instance
+from tests.simulation.planted.bugs import Patch, bug
+
+if TYPE_CHECKING:
+    from eas_tw.policy.balancing import CallInfo
+
+
+@bug("key-affinity", seeds=20)
+def key_ignored(patch: Patch) -> None:
+    """A call with a key goes by round robin."""
+    patch(HashBalancer, "choose", lambda self, call, excluded: self._rotation.choose(call, excluded))
+
+
+@bug("key-affinity", "calm", 60)
+def order_of_keys_depends_on_the_client(patch: Patch) -> None:
+    """Two clients send the same key to different instances, as with Python's own `hash`."""
+    init, multipliers = HashBalancer.__init__, rendezvous._multipliers
+
+    def salted(self: HashBalancer, rng: Random, *others: Any) -> None:
+        init(self, rng, *others)
+        self.__dict__["salt"] = str(rng.random())
+
+    choose = HashBalancer.choose
+
+    def with_salt(self: HashBalancer, call: CallInfo, excluded: Any) -> Any:
+        salt: str = self.__dict__["salt"]
+        patch(rendezvous, "_multipliers", lambda key: multipliers(f"{key}{salt}"))
+        return choose(self, call, excluded)
+
+    patch(HashBalancer, "__init__", salted)
+    patch(HashBalancer, "choose", with_salt)
+
+
+@bug("balancer-told", seeds=20)
+def own_balancer_not_told_of_failed_attempts(patch: Patch) -> None:
+    ended = GuardedBalancer.ended
+
+    def of_answers(self: GuardedBalancer, instance: Any, call: CallInfo, outcome: Any, elapsed_s: float) -> None:
+        if outcome.attempt_status == "answered":
+            ended(self, instance, call, outcome, elapsed_s)
+
+    patch(GuardedBalancer, "ended", of_answers)
+
+
+@bug("last-good-list one-probe attempts-within-limit", seeds=20)
+def proposal_of_an_own_balancer_not_checked(patch: Patch) -> None:
+    choose = GuardedBalancer.choose
+
+    def trusting(self: GuardedBalancer, call: CallInfo, excluded: Any) -> Any:
+        try:
+            proposed = self._inner.choose(call, excluded)
+        except BaseException:  # noqa: BLE001  whatever the hostile balancer raises
+            proposed = None
+        return proposed if isinstance(proposed, Instance) else choose(self, call, excluded)
+
+    patch(GuardedBalancer, "choose", trusting)
