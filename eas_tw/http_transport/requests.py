@@ -44,7 +44,7 @@ def grace_s(last_piece: bytes) -> float:
     return _GRACE_S if last_piece.endswith((_LAST_EVENT + b"\n\n", _LAST_EVENT + b"\r\n\r\n")) else 0.0
 
 
-def call_options(request: Any, *, keep_authorization: bool, key: KeyOf | None) -> StreamOptions:
+def call_options(request: Any, *, keep_authorization: bool, key: KeyOf | None = None) -> StreamOptions:
     """Return the arguments of `PredictClient.stream` for a request, except its body.
 
     The host of the URL names nothing: the path and the query go below the path of the service.
