@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     )
     from eas_tw.policy.instances import Instance
     from eas_tw.policy.outcomes import AttemptResult, AttemptStatus, Outcome
+    from eas_tw.queue.client import QueueClient, SinkQueue
+    from eas_tw.queue.frames import Frame, PutResult, SearchResult
+    from eas_tw.queue.watcher import Watcher
     from eas_tw.response import Response
     from eas_tw.streaming import OpeningStream, Stream
 
@@ -73,6 +76,7 @@ __all__ = [  # noqa: RUF022  as sorted() has it
     "EasError",
     "EasyRecRequest",
     "EasyRecResponse",
+    "Frame",
     "Instance",
     "JsonRequest",
     "JsonResponse",
@@ -88,11 +92,15 @@ __all__ = [  # noqa: RUF022  as sorted() has it
     "Overloaded",
     "PredictClient",
     "ProtocolViolation",
+    "PutResult",
+    "QueueClient",
     "Request",
     "RequestFailed",
     "Response",
+    "SearchResult",
     "ServerSentEvent",
     "ServerSentEventParser",
+    "SinkQueue",
     "StatusError",
     "Stream",
     "StreamBroken",
@@ -104,6 +112,7 @@ __all__ = [  # noqa: RUF022  as sorted() has it
     "TorchRecResponse",
     "TorchRequest",
     "TorchResponse",
+    "Watcher",
     "body_decompressor",
 ]
 
@@ -131,6 +140,7 @@ if not TYPE_CHECKING:
             "EasError": "eas_tw.errors",
             "EasyRecRequest": "eas_tw.body.easyrec",
             "EasyRecResponse": "eas_tw.body.easyrec",
+            "Frame": "eas_tw.queue.frames",
             "Instance": "eas_tw.policy.instances",
             "JsonRequest": "eas_tw.body.json",
             "JsonResponse": "eas_tw.body.json",
@@ -146,11 +156,15 @@ if not TYPE_CHECKING:
             "Overloaded": "eas_tw.errors",
             "PredictClient": "eas_tw.client",
             "ProtocolViolation": "eas_tw.errors",
+            "PutResult": "eas_tw.queue.frames",
+            "QueueClient": "eas_tw.queue.client",
             "Request": "eas_tw.body.request",
             "RequestFailed": "eas_tw.errors",
             "Response": "eas_tw.response",
+            "SearchResult": "eas_tw.queue.frames",
             "ServerSentEvent": "eas_tw.body.server_sent_events",
             "ServerSentEventParser": "eas_tw.body.server_sent_events",
+            "SinkQueue": "eas_tw.queue.client",
             "StatusError": "eas_tw.errors",
             "Stream": "eas_tw.streaming",
             "StreamBroken": "eas_tw.errors",
@@ -162,6 +176,7 @@ if not TYPE_CHECKING:
             "TorchRecResponse": "eas_tw.body.torchrec",
             "TorchRequest": "eas_tw.body.torch",
             "TorchResponse": "eas_tw.body.torch",
+            "Watcher": "eas_tw.queue.watcher",
             "body_decompressor": "eas_tw.body.piecewise",
         },
         deprecated={"Attempt": "AttemptResult", "Condition": "AttemptStatus"},

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from eas_tw.net.fleet import Fleet
     from eas_tw.net.stream import Source
     from eas_tw.policy.instances import Instance
+    from eas_tw.policy.retry import RetryPolicy
 
     Key = tuple[str, int]
 
@@ -92,6 +93,8 @@ class Call:
     """
 
     on_head: Callable[[Attempt, Source, int, bytes], BodySink | type[NoBody] | None] | None = None
+    shows_latency = True
+    """Whether the time until the response says how fast instances answer; `False` when the service may hold it."""
 
     __slots__ = (
         "_attempts", "_context", "_failed", "_fleet", "_fresh", "_hedge_s", "_is_idempotent", "_is_over", "_parser",
@@ -339,7 +342,7 @@ class Call:
 
     def _may_hedge(self, waiting: int) -> bool:
         """Return whether the call may be hedged while `waiting` running attempts count as used up."""
-        policy = self._context.policy
+        policy = self._policy
         if self._is_over or not (self._is_idempotent and self._attempts and policy.attempts > 1):
             return False
         if self._is_being_answered():
@@ -426,13 +429,9 @@ class Call:
             return
         context = self._context
         now = context.seconds()
-        options = Options(
-            another=self._fleet.has_another(self._failed),
-            sole=self._fleet.is_sole,
-            remaining_s=self.deadline - now,
-            is_idempotent=self._is_idempotent,
+        decision = self._policy.decide(
+            self.history, self._options(now), budget=context.budget, now=now, rng=context.rng
         )
-        decision = context.policy.decide(self.history, options, budget=context.budget, now=now, rng=context.rng)
         if isinstance(decision, GiveUp):
             if answer is not None and self._reader.takes_any_status:
                 self.answered_by = self.history[-1].instance
@@ -443,6 +442,20 @@ class Call:
             self._fail(gave_up_error(decision.why, self.history, answer))
         else:
             self._retry(decision, now)
+
+    @property
+    def _policy(self) -> RetryPolicy:
+        """The policy that decides on retries."""
+        return self._context.policy
+
+    def _options(self, now: float) -> Options:
+        """Return the choices that are left for a retry."""
+        return Options(
+            another=self._fleet.has_another(self._failed),
+            sole=self._fleet.is_sole,
+            remaining_s=self.deadline - now,
+            is_idempotent=self._is_idempotent,
+        )
 
     def _retry(self, decision: Retry, now: float) -> None:
         if decision.after_s > 0:
@@ -494,7 +507,7 @@ class Call:
         self._attempts = () if len(attempts) == 1 else tuple(other for other in attempts if other is not attempt)
         if context.attempt_timeout_s is not None:
             context.attempt_deadlines.clear(attempt, context.attempt_timeout_s)
-        if context.hedging.is_learning:
+        if context.hedging.is_learning and self.shows_latency:
             context.hedging.observe(context.seconds() - attempt.began)
         if is_whole:
             self._fleet.record(attempt.instance, ANSWERED, attempt.began)

@@ -257,9 +257,8 @@ def as_indexes(given: int | Frame | Iterable[int | Frame]) -> tuple[int, ...]:
     Raises:
         ConfigError: It is neither an index, a frame, nor several of these.
     """
-    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        given = (given,)
-    return tuple(checked(INDEX, "index", one.index if isinstance(one, Frame) else one) for one in given)
+    several = given if isinstance(given, Iterable) and not isinstance(given, str | bytes) else (given,)
+    return tuple(checked(INDEX, "index", one.index if isinstance(one, Frame) else one) for one in several)
 
 
 def go_duration(seconds: float) -> str:
