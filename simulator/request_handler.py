@@ -13,12 +13,13 @@ from urllib.parse import unquote
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
-from simulator.auth import is_authorized
+from simulator.auth import has_token, is_authorized
 from simulator.delivery import Ending, Wire
 from simulator.http1 import HANG, Response
 from simulator.journal import Row
 from simulator.messages import text_response
 from simulator.processors import Forward, Later, ProcessorRequest, compute
+from simulator.queues.operations import QueueJob
 from simulator.response_faults import apply_response_faults, delay_s, is_response_fault
 from simulator.stream_faults import plan_of
 from simulator.stream_records import RunningStream
@@ -64,7 +65,7 @@ class RequestHandler:
         self._waiting: Deferred[Answer] | None = None
         self._timer: Any = None
         self._limit: Any = None
-        self._job: WorkerJob | None = None
+        self._job: WorkerJob | QueueJob | None = None
         self._sent: Response | None = None
         self._is_answered = False
         self._is_over = False
@@ -131,9 +132,14 @@ class RequestHandler:
         if problem is not None:
             self.respond(problem)
             return
+        if self._service.queues is not None:
+            below = self._service.below(self._request.path)
+            self._job = QueueJob(self, self._service.queues, self._request, unquote(below), self._activate)
+            self._job.begin()
+            return
         spec = self._service.spec
-        self._job = WorkerJob(self)
-        if not self._job.submit():
+        self._job = job = WorkerJob(self)
+        if not job.submit():
             self.respond(text_response(450, "the instance's queue is full"))
         elif not self._is_answered and spec.keepalive_s:
             self._limit = self._clock.callLater(spec.keepalive_s, self._expire)
@@ -145,12 +151,23 @@ class RequestHandler:
             return Response(200, b"", "", _ALLOW)
         if not service.answers(path):
             return text_response(404, f"no such service here: {service.world.mask(path)}")
-        if not is_authorized(request, service.token):
+        # A queue takes the token as it is, and no signature.
+        knows_token = is_authorized if service.queues is None else has_token
+        if not knows_token(request, service.token):
             return text_response(401, "Unauthorized: the token is missing or wrong")
         wait_s = self.instance.rate_limit.admit() if self.instance.rate_limit else 0
         if wait_s:
             return text_response(429, "too many requests")._replace(headers={"Retry-After": str(wait_s)})
         return None
+
+    def _activate(self, moment: str) -> Sequence[Fault]:
+        """Draw the faults that apply at a moment of a queue's operation, and record them for the journal."""
+        faults, instance = self._service.world.faults, self.instance
+        if faults.is_quiet:
+            return ()
+        found = faults.on_instance(self._service.name, instance.id, instance.zone, moment=moment)
+        self._faults = [*self._faults, *(fault for fault in found if fault not in self._faults)]
+        return found
 
     # -- the work
 

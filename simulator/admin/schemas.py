@@ -16,12 +16,16 @@ from simulator.fault_registry import Activation
 from simulator.instance import State
 from simulator.journal import FIELDS, Row
 from simulator.processors import BUILT_IN
+from simulator.queues.queue import PAYLOAD_BYTES
+from simulator.queues.store import MAX_LENGTH
 from simulator.replies import Reply
 from simulator.service_spec import (
     GATEWAY_MODES,
     KEEPALIVE_S,
     LLM_KEEPALIVE_S,
     LLM_WORKERS,
+    MAX_FRAMES,
+    MAX_PAYLOAD_BYTES,
     MAX_QUEUE,
     MAX_RATE,
     MAX_WORKERS,
@@ -192,6 +196,16 @@ NEW_SERVICE = shape(
         },
         "zones": listed("Availability zones; instances are dealt out to them in turn", text("A name", minLength=1)),
         "gateway": GATEWAY | {"default": "fail"},
+        "queue_service": flag("Whether requests go to an input queue, and results to the queue /sink")
+        | {"default": False},
+        "queue_workers": flag("Whether the instances of a queue service take frames and compute") | {"default": True},
+        "input_length": whole("Frames of the input queue; then 429", minimum=1, maximum=MAX_FRAMES, default=MAX_LENGTH),
+        "sink_length": whole(
+            "Frames of the sink; then workers wait", minimum=1, maximum=MAX_FRAMES, default=MAX_LENGTH
+        ),
+        "max_payload_bytes": whole(
+            "Payload of a frame; then 413", minimum=1, maximum=MAX_PAYLOAD_BYTES, default=PAYLOAD_BYTES
+        ),
     },
 ) | {"required": ["name"]}
 _ANY: Schema = {"description": "A JSON value"}
