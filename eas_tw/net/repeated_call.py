@@ -51,6 +51,11 @@ class RepeatedCall(Call):
         self._hold_s = hold_s
         self.shows_latency = not hold_s
 
+    def attempt_timed_out(self, attempt: Attempt) -> None:
+        """Ignore `attempt_timeout_s` while the service may hold the response back; the deadline bounds the call."""
+        if not self._hold_s:
+            super().attempt_timed_out(attempt)
+
     @property
     def _policy(self) -> RetryPolicy:
         return self._context.repeating_policy

@@ -51,13 +51,15 @@ class WatchEnd:
         instance: Its instance, or the gateway; `None` if there was none to choose.
         outcome: What happened.
         error: The error for the caller, if another connection would end alike; `None` if the watch is to go on.
-        is_complete: Whether the service has ended the watch in order, because the stream of frames has ended.
+        is_complete: Whether the service has said that the stream of frames has ended.
+        may_be_complete: Whether it has ended the watch in order, without saying why.
     """
 
     instance: Instance | None
     outcome: Outcome
     error: EasError | None = None
     is_complete: bool = False
+    may_be_complete: bool = False
 
 
 class WatchOwner(Protocol):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _log = Logger(namespace="eas_tw.queue")
 _NOT_ACCEPTED = (401, 403)
+_STATE, _NORMAL = "meta.state", "Normal"
 
 
 class _SuccessReader(AnyStatusReader):
@@ -277,6 +278,11 @@ class QueueOfContext:
         if self._context.config.queue_watch == "http":
             return self._context.connect_http(request, self._suffix, owner)
         return self._connector.connect(self._context.rendered(request, self._suffix), owner)
+
+    def has_ended(self) -> Deferred[bool]:
+        """Ask the queue's attributes whether the stream of frames has ended."""
+        asking = self._context.attributes(self._suffix)
+        return asking.addCallbacks(lambda attributes: attributes.get(_STATE, _NORMAL) != _NORMAL, lambda _: False)
 
     def commit(self, indexes: tuple[int, ...]) -> Deferred[Any]:
         """Commit frames with one request, and record it."""

@@ -151,9 +151,11 @@ class HttpWatch:
     def _took(self, piece: bytes) -> None:
         self._is_reading = False
         if not piece:
-            broken = Outcome(AttemptStatus.RESPONSE_TRUNCATED, detail="the stream ended inside a frame")
-            is_whole = self._splitter.is_empty
-            self._end(WatchEnd(self._instance, ANSWERED if is_whole else broken))
+            if self._splitter.is_empty:
+                self._end(WatchEnd(self._instance, ANSWERED, may_be_complete=True))
+            else:
+                broken = Outcome(AttemptStatus.RESPONSE_TRUNCATED, detail="the stream ended inside a frame")
+                self._end(WatchEnd(self._instance, broken))
             return
         try:
             for data in self._splitter.feed(piece):

@@ -54,6 +54,9 @@ class WatchedQueue(Protocol):
     def connect(self, index: int, owner: WatchOwner) -> WatchConnection:
         """Begin a connection that watches from an index on."""
 
+    def has_ended(self) -> Deferred[bool]:
+        """Ask whether the stream of frames has ended; `False` if that cannot be told."""
+
     def commit(self, indexes: tuple[int, ...]) -> Deferred[Any]:
         """Commit frames with one request."""
 
@@ -267,6 +270,24 @@ class Watcher:
             return
         if end.error is not None or end.is_complete:
             self._finish(end.error)
+        elif end.may_be_complete:
+            self._queue.has_ended().addCallback(self._go_on, end)
+        else:
+            self._go_on(False, end)
+
+    def connection_gone(self) -> None:
+        """Receive that a connection holds nothing any more (`WatchOwner`)."""
+        self._held -= 1
+        self._tell_if_gone()
+
+    # -- internals
+
+    def _go_on(self, has_ended: bool, end: WatchEnd) -> None:  # noqa: FBT001  a callback
+        """Plan the next connection, unless the stream of frames has ended."""
+        if self._is_over:
+            return
+        if has_ended:
+            self._finish(None)
             return
         pause_s = self._watching.lost()
         _log.info(
@@ -278,13 +299,6 @@ class Watcher:
         )
         self._retry = self._queue.reactor.callLater(pause_s, self._connect)
         self._queue.record.watch_lost(end.instance, end.outcome, pause_s)
-
-    def connection_gone(self) -> None:
-        """Receive that a connection holds nothing any more (`WatchOwner`)."""
-        self._held -= 1
-        self._tell_if_gone()
-
-    # -- internals
 
     def _prepared(self, _: object) -> None:
         if not self._is_over:
