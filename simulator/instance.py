@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from simulator.fleet import Service
     from simulator.http1 import Answer, ReceivedRequest, ServerConnection
+    from simulator.queues.watch import Watch
     from simulator.stream_records import RunningStream
 
 
@@ -55,6 +56,7 @@ class SimulatedInstance:
         life: Number of crashes, with which work that began in an earlier life is recognised.
         memory: State that its processor keeps between requests; empty after a crash or a reset.
         streams: Running streamed responses, in the order in which they began.
+        watches: Open watches of a queue service; they have no end of their own, so a draining instance ends them.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class SimulatedInstance:
         self._held: list[Callable[[], None]] = []
         self.memory: dict[str, Any] = {}
         self.streams: dict[RunningStream, None] = {}
+        self.watches: dict[Watch, None] = {}
         self._staff()
 
     def __repr__(self) -> str:
@@ -143,6 +146,8 @@ class SimulatedInstance:
             self.server.reset_connections()
         elif state is State.DRAINING:
             self.server.close_idle()
+            for watch in list(self.watches):
+                watch.leave()
         if state is not State.HUNG:
             self._go_on()
         return self.apply_faults()

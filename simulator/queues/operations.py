@@ -8,7 +8,9 @@ from simulator.fault_registry import COMMIT, PUT
 from simulator.messages import Response, text_response
 from simulator.queues import wire
 from simulator.queues.frames import QueueFullError, StreamEndedError
+from simulator.queues.watch import Place, open_watch
 from simulator.queues.wire import Parameters, QueueRequestError
+from simulator.streaming import PieceReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,6 +49,7 @@ class QueueJob:
         self._queue, self._rest = service.find(below)
         self._activate = activate
         self._waiting: _WaitingGet | None = None
+        self._reader: PieceReader | None = None
 
     def begin(self) -> None:
         """Answer, now or when the request has waited."""
@@ -61,6 +64,8 @@ class QueueJob:
         """Stop waiting, because the client has disconnected."""
         if self._waiting is not None:
             self._waiting.stop()
+        if self._reader is not None:
+            self._reader.close()
 
     def _answer(self, parameters: Parameters) -> Response | None:
         method = self._request.method
@@ -87,8 +92,15 @@ class QueueJob:
                 return text_response(404, f"no frame of index {parameters.index} in {store.name}")
             return wire.position_response(position)
         if parameters.flag("_watch_"):
-            return text_response(501, "a watch is not simulated yet")
+            self._watch(parameters)
+            return None
         return self._get(parameters)
+
+    def _watch(self, parameters: Parameters) -> None:
+        stream = open_watch(self._queue, parameters, self._request, Place(self._owner.instance, self._activate))
+        self._reader = reader = PieceReader(stream.body, self._owner.clock)
+        reader.unread(b"")  # the head is sent at once, although there may be no frame for long
+        self._owner.respond_stream(stream, reader, reader.close)
 
     def _get(self, parameters: Parameters) -> Response | None:
         waiting = _WaitingGet(self._queue, parameters, self._request, self._owner.respond)

@@ -6,6 +6,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Pong
+
+from eas_tw.body.schema import message
 from simulator import Fault, ServiceSpec, Target
 from tests.simulator.region import Region, Wire
 
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
 
 TOKEN = "t0ken"
 PATH = "/api/predict/qservice"
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+"""The example of RFC 6455 §1.3."""
 PROTOBUF = "application/vnd.google.protobuf"
 IDENTITY = {"X-EAS-QueueService-Redis-Uid": "u1", "X-EAS-QueueService-Redis-Gid": "g1"}
 
@@ -81,3 +87,78 @@ class QueueRegion(Region):
     def queue_fault(self, type_: str, *, times: int | None = None, skip: int = 0, **attributes: Any) -> None:
         """Add a fault on all instances."""
         self.world.faults.add(Fault(type_, Target("qservice"), attributes, "f", times=times, skip=skip))
+
+    def watch(self, query: str = "_index_=0&_window_=5", **options: Any) -> Socket:
+        """Open a watch over WebSocket."""
+        upgrade = {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Key": KEY,
+            "Sec-WebSocket-Version": "13",
+            "Accept": PROTOBUF,
+        }
+        headers = upgrade | options.pop("headers", {})
+        return Socket(self, self.send("GET", f"_watch_=true&{query}", headers=headers, **options))
+
+    def commit(self, *indexes: int, user: str = "u1", group: str = "g1", below: str = "", more: str = "") -> None:
+        """Commit frames."""
+        headers = {"X-EAS-QueueService-Redis-Uid": user, "X-EAS-QueueService-Redis-Gid": group}
+        query = f"_indexes_={'%2C'.join(map(str, indexes))}{more}"
+        assert self.send("PUT", query, below=below, headers=headers).status == 200
+
+
+class Socket:
+    """The client's side of a WebSocket after its opening handshake."""
+
+    def __init__(self, region: QueueRegion, wire: Wire) -> None:
+        self._region = region
+        self.wire = wire
+        self._connection = Connection(ConnectionType.CLIENT)
+        self._seen = 0
+        self._events: list[Any] = []
+
+    @property
+    def events(self) -> list[Any]:
+        """All that came so far, as events of wsproto."""
+        start = len(self.wire.received.partition(b"\r\n\r\n")[0]) + 4
+        data = self.wire.body[self._seen :] if len(self.wire.received) >= start else b""
+        self._seen += len(data)
+        if data:
+            self._connection.receive_data(data)
+            self._events += self._connection.events()
+        return self._events
+
+    @property
+    def messages(self) -> list[bytes]:
+        return [bytes(event.data) for event in self.events if isinstance(event, BytesMessage)]
+
+    @property
+    def frames(self) -> list[Any]:
+        """The frames that came, in order."""
+        frames = []
+        for data in self.messages:
+            frame = message("eas_tw.queue.DataFrameProto")()
+            frame.ParseFromString(data)
+            frames.append(frame)
+        return frames
+
+    @property
+    def indexes(self) -> list[int]:
+        return [frame.index for frame in self.frames]
+
+    @property
+    def closes(self) -> list[int]:
+        return [event.code for event in self.events if isinstance(event, CloseConnection)]
+
+    @property
+    def pongs(self) -> list[bytes]:
+        return [bytes(event.payload) for event in self.events if isinstance(event, Pong)]
+
+    def send(self, event: Any) -> None:
+        self.wire.send(self._connection.send(event))
+        self._region.wait(0.05)
+
+    def lose(self) -> None:
+        """End the TCP connection without a Close, as the Java and the Python SDK do."""
+        self.wire.transport.abortConnection()  # type: ignore[union-attr]
+        self._region.wait(0.05)
