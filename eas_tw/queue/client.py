@@ -84,11 +84,21 @@ class QueueClient(QueueOperations, PredictClient):
             agent=agent,
             wall_clock=wall_clock,
         )
-        self._identity = check_identity(_random_user(self.config) if user is None else user, group)
+        self._identity: Identity
+        self.set_identity(user, group)
         self._queue_context: QueueContext | None = None
 
     def __repr__(self) -> str:
         return super().__repr__().replace("<PredictClient", "<QueueClient", 1)
+
+    def set_identity(self, user: str | None = None, group: str = DEFAULT_GROUP) -> None:
+        """Set the user (`None` for a random one) and the group of this consumer. Call it before `init`."""
+        self._before_init("identity")
+        self._identity = check_identity(_random_user(self.config) if user is None else user, group)
+
+    def set_custom_url(self, custom_url: str) -> None:
+        """Set the complete URL of the queue, instead of endpoint and name. Call it before `init`."""
+        self._aim("custom_url", custom_url=custom_url)
 
     def sink(self) -> SinkQueue:
         """Return the output queue of the same service; it has the connections of this client, and is closed with it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -69,8 +70,8 @@ class PutResult:
 
 
 @frozen
-class SearchResult:
-    """The place of a frame in its queue; it can also be read like the official SDKs' mapping, as `result["WaitCount"]`.
+class SearchResult(Mapping[str, Any]):
+    """The place of a frame in its queue; also a mapping with the names of the service, as in the official SDKs.
 
     Attributes:
         is_pending: Whether the frame is being processed now.
@@ -80,12 +81,11 @@ class SearchResult:
     is_pending: bool
     wait_count: int
 
-    def keys(self) -> tuple[str, ...]:
-        """Return the names of the service's answer, so that `dict(result)` has that answer."""
-        return "IsPending", "WaitCount"
-
     def __iter__(self) -> Iterator[str]:
-        return iter(self.keys())
+        return iter(("IsPending", "WaitCount"))
+
+    def __len__(self) -> int:
+        return 2
 
     def __getitem__(self, name: str) -> Any:
         return {"IsPending": self.is_pending, "WaitCount": self.wait_count}[name]
