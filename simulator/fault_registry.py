@@ -162,11 +162,31 @@ class FaultRegistry:
         """Return the number of activations of a fault."""
         return self._active[name].activations
 
-    def on_instance(self, service: str, instance: str, zone: str = "", *, moment: str = REQUEST) -> list[Fault]:
-        """Draw the faults that apply to an instance at a moment."""
+    def on_instance(
+        self,
+        service: str,
+        instance: str,
+        zone: str = "",
+        *,
+        moment: str = REQUEST,
+        takes: Callable[[Fault], bool] | None = None,
+    ) -> list[Fault]:
+        """Draw the faults that apply to an instance at a moment.
+
+        Args:
+            service: Name of the instance's service.
+            instance: Id of the instance.
+            zone: Its zone.
+            moment: The moment.
+            takes: Whether a fault has an effect here; the others are not drawn. `None` for all.
+        """
         if not self._active:
             return []
-        return self._activate(moment, lambda fault: fault.target.matches(service, instance, zone), service, instance)
+
+        def matches(fault: Fault) -> bool:
+            return fault.target.matches(service, instance, zone) and (takes is None or takes(fault))
+
+        return self._activate(moment, matches, service, instance)
 
     def on_discovery(self, *services: str) -> list[Fault]:
         """Draw the faults that apply to a discovery request; for a group, `services` are all of its services."""

@@ -145,6 +145,8 @@ class Service:
 
     def stop(self) -> Deferred[Any]:
         """Stop all instances; fires when all ports and connections are closed."""
+        if self.queues is not None:
+            self.queues.clear()  # or each instance would compute the frames of the one that was stopped before
         return DeferredList([instance.stop() for instance in self.instances.values()])
 
     def _id(self, number: int) -> str:

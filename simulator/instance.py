@@ -14,6 +14,7 @@ from simulator.fault_registry import ACCEPT, HEAD
 from simulator.http1 import Server
 from simulator.journal import Row
 from simulator.ports import Address
+from simulator.queues.worker import QueueWorker
 from simulator.request_handler import RequestHandler
 from simulator.timers import Timers
 from simulator.workers import RateLimit, Workers
@@ -80,6 +81,9 @@ class SimulatedInstance:
         self.memory: dict[str, Any] = {}
         self.streams: dict[RunningStream, None] = {}
         self.watches: dict[Watch, None] = {}
+        self._queue_worker: QueueWorker | None = None
+        if service.queues is not None and service.spec.queue_workers:
+            self._queue_worker = QueueWorker(self, service.queues)
         self._staff()
 
     def __repr__(self) -> str:
@@ -108,9 +112,12 @@ class SimulatedInstance:
     def start(self) -> None:
         """Start to listen."""
         self.address.listen(self.server)
+        self._run_queue_worker()
 
     def stop(self) -> Deferred[Any]:
         """Stop permanently; fires when the port and all connections are closed."""
+        if self._queue_worker is not None:
+            self._queue_worker.stop()
         self._begin_anew()
         gone = DeferredList([self.address.give_up(), self.server.when_empty()])
         self.server.reset_connections()
@@ -150,6 +157,7 @@ class SimulatedInstance:
                 watch.leave()
         if state is not State.HUNG:
             self._go_on()
+        self._run_queue_worker()
         return self.apply_faults()
 
     def reset(self) -> Deferred[None]:
@@ -186,6 +194,14 @@ class SimulatedInstance:
         held, self._held = self._held, []
         for act in held:
             act()
+
+    def _run_queue_worker(self) -> None:
+        if self._queue_worker is None:
+            return
+        if self.state is State.CRASHED:
+            self._queue_worker.stop()
+        else:
+            self._queue_worker.start()
 
     def _begin_anew(self) -> None:
         """Discard all work that has begun."""

@@ -35,12 +35,14 @@ class Frame:
         tags: Tags, among them `requestId`.
         data: The payload.
         priority: Frames of a greater number are delivered first.
+        path: Path of the put after the queue's own, for the processor.
     """
 
     index: int
     tags: Mapping[str, str] = field(factory=dict)
     data: bytes = b""
     priority: int = 0
+    path: str = ""
 
     @property
     def sort_key(self) -> tuple[int, int]:

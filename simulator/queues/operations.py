@@ -125,7 +125,7 @@ class QueueJob:
         if any(fault.type == "full" for fault in self._activate(PUT)):
             return self._full()
         try:
-            frame = self._queue.put(data, parameters.tags, priority)
+            frame = self._queue.put(data, parameters.tags, priority, self._rest)
         except QueueFullError:
             return self._full()
         except StreamEndedError:

@@ -54,9 +54,9 @@ class Queue:
         """Stop telling a listener; one that is unknown is ignored."""
         self._listeners.pop(listener, None)
 
-    def put(self, data: bytes, tags: Mapping[str, str], priority: int = 0) -> Frame:
+    def put(self, data: bytes, tags: Mapping[str, str], priority: int = 0, path: str = "") -> Frame:
         """Append a frame, as `QueueStore.put` does."""
-        frame = self.store.put(data, tags, priority)
+        frame = self.store.put(data, tags, priority, path)
         self.changed()
         return frame
 

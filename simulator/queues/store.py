@@ -84,7 +84,7 @@ class QueueStore:
 
     # -- producers
 
-    def put(self, data: bytes, tags: Mapping[str, str], priority: int = 0) -> Frame:
+    def put(self, data: bytes, tags: Mapping[str, str], priority: int = 0, path: str = "") -> Frame:
         """Append a frame; it gets a request id unless its tags have one.
 
         Raises:
@@ -100,7 +100,7 @@ class QueueStore:
             self._remove(oldest)
         self.last_index += 1
         given = {REQUEST_ID: tags[REQUEST_ID] if REQUEST_ID in tags else self._make_request_id()}
-        frame = Frame(self.last_index, {**given, **tags}, data, priority)
+        frame = Frame(self.last_index, {**given, **tags}, data, priority, path)
         self.frames[frame.index] = frame
         for group in self.groups.values():
             group.add(frame)

@@ -31,11 +31,17 @@ SETTINGS_NOT_DRAWN = {
     "snapshot_path": "the world makes the directory, for programs that are started again (RunPlan.lives)",
     "trust_roots": "the network in memory has no TLS; tests/integration/test_client.py",
 }
+NO_QUEUES = "the client's queue traffic is not in the simulation; tests/simulator/queues/test_faults.py"
 FAULTS_NOT_DRAWN = {
     ("discovery", "bandwidth"): "control_slow narrows the way itself",
     ("discovery", "slicer"): "control_slow has small segments on the way itself",
     ("discovery", "truncate_body"): "list_garbage has bodies that are no whole list",
     ("discovery", "garble_body"): "list_garbage has bodies that are no list",
+    ("instance", "full"): NO_QUEUES,
+    ("instance", "delay_commit"): NO_QUEUES,
+    ("instance", "drop_watch"): NO_QUEUES,
+    ("instance", "redeliver"): NO_QUEUES,
+    ("instance", "duplicate_frame"): NO_QUEUES,
 }
 MALFORMED_NOT_DRAWN = {"endless_headers": "a megabyte for each answer; huge_header meets the same bound"}
 

@@ -130,7 +130,15 @@ class Socket:
 
     @property
     def messages(self) -> list[bytes]:
-        return [bytes(event.data) for event in self.events if isinstance(event, BytesMessage)]
+        """The complete messages that came; wsproto gives a part of one as soon as it is there."""
+        messages, part = [], b""
+        for event in self.events:
+            if isinstance(event, BytesMessage):
+                part += event.data
+                if event.message_finished:
+                    messages.append(part)
+                    part = b""
+        return messages
 
     @property
     def frames(self) -> list[Any]:
