@@ -69,7 +69,8 @@ def is_told(error: BaseException, name: str) -> bool:
 
 def test_every_number_is_in_the_table() -> None:
     others = {
-        "discovery_path", "retry_on", "balancer", "auth", "trust_roots", "snapshot_path", "compress", "decompress",
+        "discovery_path", "retry_on", "balancer", "auth", "queue_watch", "trust_roots", "snapshot_path",
+        "compress", "decompress",
     }  # fmt: skip
     assert {field.name for field in attrs.fields(ClientConfig)} == {*NUMBERS, *others}
 

@@ -6,6 +6,12 @@ import eas_tw
 import eas_tw.blocking
 
 PUBLIC_NAMES = {
+    "Frame",
+    "PutResult",
+    "QueueClient",
+    "SearchResult",
+    "SinkQueue",
+    "Watcher",
     "LineSplitter",
     "OpeningStream",
     "Response",
@@ -78,7 +84,16 @@ def test_blocking_has_every_request_response_and_setting() -> None:
     by_hand = {"LineSplitter", "OpeningStream", "ServerSentEventParser", "body_decompressor"}
     expected = set(eas_tw.__all__) - errors - of_errors - by_hand - {"Request"}
     assert set(eas_tw.blocking.__all__) == expected | {"PredictException"}
-    own = {"PredictClient", "Stream", "StringRequest", "StringResponse"}
+    own = {
+        "PredictClient",
+        "PutResult",
+        "QueueClient",
+        "SinkQueue",
+        "Watcher",
+        "Stream",
+        "StringRequest",
+        "StringResponse",
+    }
     assert {name for name in expected if getattr(eas_tw.blocking, name) is not getattr(eas_tw, name)} == own
 
 

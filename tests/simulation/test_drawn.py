@@ -25,6 +25,7 @@ SETTINGS_NOT_DRAWN = {
     "max_head_bytes": "a bound on memory; tests/net/test_http1.py",
     "max_response_bytes": "a bound on memory; tests/net/test_large_bodies.py",
     "poll_jitter": "the default is in every run",
+    "queue_watch": "the queue's traffic is not in the simulation yet; tests/integration/test_queue.py",
     "retry_budget_ratio": "retry_budget_min_per_s moves the same bound",
     "retry_on": "the table of the default is checked; tests/policy/test_retry.py has others",
     "seed": "it is the seed of the plan",
