@@ -181,11 +181,6 @@ _WAYS: tuple[tuple[Callable[[argparse.Namespace], Any], Work], ...] = (
     (_prepare_nothing, _watch),
     (_prepare_nothing, _info),
 )
-    (_prepare_put, _put),
-    (_prepare_nothing, _get),
-    (_prepare_nothing, _watch),
-    (_prepare_nothing, _info),
-)
 
 
 def _client(reactor: Any, given: Given, options: argparse.Namespace) -> QueueClient:
