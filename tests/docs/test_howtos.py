@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from eas_tw.blocking import QueueClient
 from tests.docs.relaying import check, model, relay
 from tests.docs.test_examples import run
 from tests.simulator.serving import Served
@@ -39,6 +40,39 @@ def test_the_official_sdks_program_runs_with_another_import(served: Served) -> N
 def test_the_asyncio_example_adds_up(served: Served) -> None:
     ended = run("asyncio_client.py", served.ready["url"], "scorecard_pmml_example")
     assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", "190\n")
+
+
+@pytest.fixture(scope="module")
+def queues(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    services = ("--service", "qservice=2", "--queue-service", "qservice")
+    with Served(tmp_path_factory.mktemp("queues"), *services, "--token", "t0ken") as running:
+        yield running
+
+
+def test_the_queue_example_waits_for_each_result(queues: Served) -> None:
+    ended = run("queue_submit.py", queues.ready["url"], "qservice")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == ["{'prompt': 'a cat'}", "{'prompt': 'a dog'}"]
+
+
+def test_the_official_sdks_queue_program_runs_with_another_import(queues: Served) -> None:
+    queues.admin("POST", "/v1/reset", {})
+    ended = run("queue_official.py", queues.ready["url"], "qservice")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert sorted(ended.stdout.splitlines()) == ["b'[0]'", "b'[1]'", "b'[2]'"]
+
+
+def test_the_queue_worker_stores_every_result_until_the_stream_ends(queues: Served, tmp_path: Path) -> None:
+    queues.admin("POST", "/v1/reset", {})
+    with QueueClient(queues.ready["url"], "qservice", token="t0ken") as queue:
+        sink = queue.sink()
+        ids = [sink.put(f"[{number}]", {"lastCode": "500"} if number == 3 else {}).request_id for number in range(10)]
+        sink.end()
+    ended = run("queue_worker.py", queues.ready["url"], "qservice", str(tmp_path))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    statuses = {number: 500 if number == 3 else 200 for number in range(10)}
+    expected = {f"{request_id}.{statuses[number]}": f"[{number}]" for number, request_id in enumerate(ids)}
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == expected
 
 
 def test_the_relay_with_twisted(tmp_path: Path) -> None:
