@@ -67,6 +67,10 @@ class StreamCall(Call):
         self.limits = limits
         self._latency_s = 0.0
 
+    def avoid(self, keys: tuple[tuple[str, int], ...]) -> None:
+        """Prefer other instances (ip and port) than these; to be called before `start`."""
+        self._tried = keys
+
     def on_head(
         self, attempt: Attempt, connection: Source, status: int, head: bytes
     ) -> ResponseStream | type[NoBody] | None:

@@ -185,6 +185,8 @@ class _WebSocketWatch:
         self._starting = None
         connector = self._connector
         now = connector.reactor.seconds()
+        if not connector.fleet.has_another(connector.tried):
+            connector.tried = ()  # every instance has failed the watch: all of them are tried again, in rotation
         instance = connector.fleet.choose(Selection(connector.tried, ()), now)
         if instance is None:
             self._tell(WatchEnd(None, Outcome(AttemptStatus.INSTANCE_REMOVED, detail="the list has no instance")))
@@ -233,7 +235,7 @@ class _WebSocketWatch:
             # A missing pong does not prove that the instance is silent: its other connections may work.
             outcome = Outcome(AttemptStatus.RESPONSE_TRUNCATED, detail=outcome.detail)
         if outcome.attempt_status is not AttemptStatus.CANCELLED:
-            connector.tried = (*connector.tried, begun.instance.key)
+            connector.tried = tuple(dict.fromkeys((*connector.tried, begun.instance.key)))
         recorded = ANSWERED if outcome.attempt_status is AttemptStatus.ANSWERED else outcome
         connector.fleet.record(begun.instance, recorded, begun.began, latency_s)
 

@@ -13,7 +13,7 @@ from eas_tw.net.call import Call
 from eas_tw.net.repeated_call import RepeatedCall
 from eas_tw.queue.connections import WatchTarget, WebSocketConnector
 from eas_tw.queue.frames import attributes_of
-from eas_tw.queue.http_watch import HttpWatch
+from eas_tw.queue.http_watch import HttpConnector
 from eas_tw.queue.wire import HeaderNames, attributes_request, commit_request, reject_request, watch_request
 from eas_tw.reading import AnyStatusReader, StreamReader
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from eas_tw.config import ClientConfig
+    from eas_tw.net.attempt import WireRequest
     from eas_tw.net.offload import Offload
     from eas_tw.net.pool import Reactor
     from eas_tw.queue.connections import WatchConnection, WatchOwner
@@ -127,27 +128,22 @@ class QueueContext:
         return self._send(attributes_request(), suffix, names, limit_s).addCallback(self._learn)
 
     def rendered(self, request: QueueRequest, suffix: str) -> WatchTarget:
-        """Render the request of a watch."""
-        names = self._names or HeaderNames()
-        wire = request.on_wire(self._path + suffix, self._builder.token, self._identity, names)
-        lines = request.header_lines(self._builder.token, self._identity, names, self._builder.extra_headers)
-        return WatchTarget(wire.target.decode("ascii"), tuple(lines))
-
-    def connect_http(self, request: QueueRequest, suffix: str, owner: WatchOwner) -> WatchConnection:
-        """Begin a connection of a watch over plain HTTP."""
-        names, config = self._names or HeaderNames(), self.config
-        builder, runtime = self._builder, self._runtime
-        wire = request.on_wire(self._path + suffix, builder.token, self._identity, names, builder.extra_headers)
-        return HttpWatch(
-            runtime.call_context,
-            runtime.fleet,
-            wire,
-            self._stream_reader,
-            owner,
-            timeout_s=config.timeout_s,
-            buffer_bytes=config.stream_buffer_bytes,
-            max_bytes=config.max_response_bytes,
+        """Render the request of a watch over WebSocket."""
+        target = self.wire_request(request, suffix).target.decode("ascii")
+        names, builder = self._names or HeaderNames(), self._builder
+        return WatchTarget(
+            target, tuple(request.header_lines(builder.token, self._identity, names, builder.extra_headers))
         )
+
+    def wire_request(self, request: QueueRequest, suffix: str) -> WireRequest:
+        """Render a request with the header names that are known."""
+        names, builder = self._names or HeaderNames(), self._builder
+        return request.on_wire(self._path + suffix, builder.token, self._identity, names, builder.extra_headers)
+
+    def http_connector(self) -> HttpConnector:
+        """Return the connector of a new watch over plain HTTP."""
+        runtime = self._runtime
+        return HttpConnector(runtime.call_context, runtime.fleet, self._stream_reader, self.config)
 
     def websocket_connector(self) -> WebSocketConnector:
         """Return the connector of a new watch."""
@@ -199,10 +195,8 @@ class QueueContext:
             self._asking.append(asked)
             return asked
         self._asking = [asked]
-        builder, runtime = self._builder, self._runtime
-        request = attributes_request().on_wire(
-            self._path + suffix, builder.token, self._identity, HeaderNames(), builder.extra_headers
-        )
+        runtime = self._runtime
+        request = self.wire_request(attributes_request(), suffix)
         asking = Call(runtime.call_context, runtime.fleet, request, self._reader, None, timeout_s).start()
         asking.addCallback(self._learn).addErrback(self._unknown).addBoth(self._asked)
         return asked
@@ -266,7 +260,8 @@ class QueueOfContext:
             "index_only": index_only,
             "auto_commit": auto_commit,
         }
-        self._connector = context.websocket_connector()
+        self._websockets = context.websocket_connector()
+        self._streams = context.http_connector()
 
     def prepare(self) -> Deferred[Any]:
         """Learn the names of the identity headers."""
@@ -276,8 +271,8 @@ class QueueOfContext:
         """Begin a connection that watches from an index on."""
         request = watch_request(index, **self._options)
         if self._context.config.queue_watch == "http":
-            return self._context.connect_http(request, self._suffix, owner)
-        return self._connector.connect(self._context.rendered(request, self._suffix), owner)
+            return self._streams.connect(self._context.wire_request(request, self._suffix), owner)
+        return self._websockets.connect(self._context.rendered(request, self._suffix), owner)
 
     def has_ended(self) -> Deferred[bool]:
         """Ask the queue's attributes whether the stream of frames has ended."""

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
+    from eas_tw.config import ClientConfig
     from eas_tw.net.attempt import WireRequest
     from eas_tw.net.call import Reader
     from eas_tw.net.call_context import CallContext
     from eas_tw.net.fleet import Fleet
     from eas_tw.net.stream import ResponseStream
     from eas_tw.policy.instances import Instance
-    from eas_tw.queue.connections import WatchOwner
+    from eas_tw.queue.connections import Key, WatchOwner
 
 _LENGTH_BYTES = 4
 
@@ -68,43 +69,57 @@ class RecordSplitter:
         return not self._pending
 
 
+class HttpConnector:
+    """Opens the connections of one watch.
+
+    Args:
+        context: What the calls of the client share.
+        fleet: Chooses the instances.
+        reader: Makes a stream of a complete response.
+        config: The client's settings.
+    """
+
+    def __init__(self, context: CallContext, fleet: Fleet, reader: Reader, config: ClientConfig) -> None:
+        self.context = context
+        self.lost_at: tuple[Key, ...] = ()
+        self._fleet = fleet
+        self._reader = reader
+        self.config = config
+
+    def connect(self, request: WireRequest, owner: WatchOwner) -> HttpWatch:
+        """Begin a connection; nothing is reported before this method returns."""
+        return HttpWatch(self, request, owner)
+
+    def call(self, request: WireRequest) -> StreamCall:
+        """Return the call of a connection, which prefers another instance than the one before."""
+        limits = StreamLimits(self.config.stream_buffer_bytes, None, None)
+        timeout_s = self.config.timeout_s
+        call = StreamCall(self.context, self._fleet, request, self._reader, limits, timeout_s, is_idempotent=True)
+        call.avoid(self.lost_at)
+        return call
+
+
 class HttpWatch:
     """One connection of a watch.
 
     Args:
-        context: What the calls of the client share.
-        fleet: Chooses the instance.
+        connector: Makes the call.
         request: The request that begins the watch.
-        reader: Makes a stream of a complete response.
         owner: Gets the reports.
-        timeout_s: Seconds until the head.
-        buffer_bytes: Bytes that the stream buffers.
-        max_bytes: The maximum size of a frame.
     """
 
-    def __init__(
-        self,
-        context: CallContext,
-        fleet: Fleet,
-        request: WireRequest,
-        reader: Reader,
-        owner: WatchOwner,
-        *,
-        timeout_s: float,
-        buffer_bytes: int,
-        max_bytes: int,
-    ) -> None:
+    def __init__(self, connector: HttpConnector, request: WireRequest, owner: WatchOwner) -> None:
+        self._connector = connector
         self._owner: WatchOwner | None = owner
         self._gone: Callable[[], None] | None = owner.connection_gone
-        self._splitter = RecordSplitter(max_bytes)
+        self._splitter = RecordSplitter(connector.config.max_response_bytes)
         self._stream: ResponseStream | None = None
         self._instance: Instance | None = None
         self._is_paused = self._is_reading = False
-        limits = StreamLimits(buffer_bytes, None, None)
-        self._call = StreamCall(context, fleet, request, reader, limits, timeout_s, is_idempotent=True)
+        self._call = connector.call(request)
         self._running: Deferred[ResponseStream] | None = None
         # In the next turn, so that nothing is reported before the owner has this object.
-        self._starting = context.reactor.callLater(0, self._start)
+        self._starting = connector.context.reactor.callLater(0, self._start)
 
     def pause(self) -> None:
         """Stop reading from the stream, whose buffer then stops the instance."""
@@ -180,6 +195,7 @@ class HttpWatch:
         self._end(WatchEnd(instance, outcome, refusal(instance, outcome, body)))
 
     def _end(self, end: WatchEnd) -> None:
+        self._connector.lost_at = () if end.instance is None else (end.instance.key,)
         owner, self._owner = self._owner, None
         if self._stream is not None:
             self._stream.close()
