@@ -55,7 +55,7 @@ class Results(Service):
     async def compute(self, value):
         self.putting += 1
         try:
-            put = await self.queue.put(value)
+            put = await self.queue.put(json.dumps(value))
         finally:
             self.putting -= 1
         frame = self.early.pop(put.request_id, None)

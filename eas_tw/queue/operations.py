@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from eas_tw.errors import BodyError, StatusError
 from eas_tw.net.call_errors import awaitable_error
 from eas_tw.queue import wire
-from eas_tw.queue.context import QueueOfContext
 from eas_tw.queue.frames import PutResult, frames_of, number_of, search_result_of
+from eas_tw.queue.watched_queue import WatchedQueue
 from eas_tw.queue.watcher import Watcher
 from eas_tw.queue.watching import Watching
 from eas_tw.response import as_plain
@@ -144,7 +144,7 @@ class QueueOperations:
         """
         context = self._context_for("watch")
         wire.watch_request(index, window, tags, index_only=index_only, auto_commit=auto_commit)  # checks the arguments
-        queue = QueueOfContext(
+        queue = WatchedQueue(
             context,
             self._suffix,
             self.queue_name,

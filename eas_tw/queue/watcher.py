@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
@@ -21,53 +21,15 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall
 
-    from eas_tw.net.pool import Reactor
     from eas_tw.policy.instances import Instance
-    from eas_tw.queue.connections import WatchConnection, WatchOwner
+    from eas_tw.queue.connections import WatchConnection
     from eas_tw.queue.frames import Frame
+    from eas_tw.queue.watched_queue import WatchedQueue
     from eas_tw.queue.watching import Watching
-    from eas_tw.telemetry.record import Record
 
     Frames = int | Frame | Iterable[int | Frame]
 
 _log = Logger(namespace="eas_tw.queue")
-
-
-class WatchedQueue(Protocol):
-    """The queue of a watcher.
-
-    Attributes:
-        reactor: Timers.
-        record: Counts what happens.
-        name: The queue's name, for messages.
-        open_within_s: Seconds within which a watch must be open.
-    """
-
-    reactor: Reactor
-    record: Record
-    name: str
-    open_within_s: float
-
-    def prepare(self) -> Deferred[Any]:
-        """Learn what connections need; fires when `connect` may be called."""
-
-    def connect(self, index: int, owner: WatchOwner) -> WatchConnection:
-        """Begin a connection that watches from an index on."""
-
-    def has_ended(self) -> Deferred[bool]:
-        """Ask whether the stream of frames has ended; `False` if that cannot be told."""
-
-    def commit(self, indexes: tuple[int, ...]) -> Deferred[Any]:
-        """Commit frames with one request."""
-
-    def reject(self, indexes: tuple[int, ...], code: str, reason: str) -> Deferred[Any]:
-        """Commit frames negatively with one request."""
-
-    def opened(self, watcher: Watcher) -> None:
-        """Receive that a watcher has begun, so that it is closed with the client."""
-
-    def closed(self, watcher: Watcher) -> None:
-        """Receive that a watcher is closed."""
 
 
 class Watcher:

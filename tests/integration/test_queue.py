@@ -9,12 +9,15 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.web.client import Agent
 
 import eas_tw.blocking
 from eas_tw import (
     ENDPOINT_TYPE_DEFAULT,
     ENDPOINT_TYPE_DIRECT,
     ClientConfig,
+    ConfigError,
+    ConnectionFailed,
     Frame,
     QueueClient,
     SinkQueue,
@@ -23,11 +26,13 @@ from eas_tw import (
 from eas_tw.telemetry.events import WatchLost
 from tests.integration.conftest import TOKEN
 from tests.integration.programs import printed, program
+from tests.integration.tls import TlsProxy
 from tests.patience import PATIENT
 from tests.simulator.serving import Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 ENDPOINT_TYPES = (ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_DEFAULT)
 WATCHES = ("websocket", "http")
@@ -250,6 +255,31 @@ async def test_the_end_of_the_stream_ends_the_iteration(served: Served, way: str
         assert found == [b"a"]
         with pytest.raises(StatusError, match="the stream has ended"):
             await sink.put(b"b")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_watch_through_a_gateway_with_https_trusts_the_configured_authority(
+    served: Served, tmp_path: Path
+) -> None:
+    with TlsProxy(tmp_path, served.ready["url"]) as tls:
+        config = ClientConfig(**PATIENT, trust_roots=str(tls.authority_file))
+        async with QueueClient(tls.url, "qservice", token=TOKEN, reactor=reactor, config=config) as queue:
+            watching = Deferred.fromCoroutine(results(queue.sink(), 5))
+            sent = await put_all(queue, 5)
+            assert sorted(await watching) == sent
+        stranger = ClientConfig(timeout_s=1.0)
+        async with QueueClient(tls.url, "qservice", token=TOKEN, reactor=reactor, config=stranger) as queue:
+            with pytest.raises(ConnectionFailed, match="certificate verify failed"):
+                await queue.sink().watch().open()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_websocket_does_not_bypass_the_programs_agent(served: Served) -> None:
+    async with QueueClient(
+        served.ready["url"], "qservice", token=TOKEN, reactor=reactor, agent=Agent(reactor)
+    ) as queue:
+        with pytest.raises(ConfigError, match='needs ClientConfig\\(queue_watch="http"\\)'):
+            queue.watch()
 
 
 @pytest_twisted.ensureDeferred
