@@ -178,7 +178,7 @@ class _FrameJob:
 
 
 async def _gather(reader: PieceReader) -> bytes:
-    pieces = []
+    pieces: list[bytes] = []
     while True:
         piece = reader.read()
         found = await piece if isinstance(piece, Deferred) else piece
