@@ -19,6 +19,8 @@ from tests.simulator.world import World
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from eas_tw.testing import RemoteService
+
 QUEUE = {"name": "q", "instances": 1, "queue_service": True, "queue_workers": False}
 
 
@@ -113,6 +115,14 @@ def test_the_metrics_have_length_pending_and_consumers_of_each_queue(world: Worl
     assert 'eas_simulator_queue_length{queue="q/sink"} 0\n' in text
     assert 'eas_simulator_queue_pending{queue="q"} 0\n' in text
     assert 'eas_simulator_queue_consumers{queue="q"} 0\n' in text
+
+
+@pytest.mark.eas_service(instances=2, queue_service=True, token="t0ken")
+def test_a_test_of_an_application_has_a_queue_service_by_a_marker(eas_service: RemoteService) -> None:
+    remote, name = eas_service.simulator, eas_service.name
+    assert [queue["name"] for queue in remote.queues(name)] == [name, f"{name}/sink"]
+    assert [group["name"] for group in remote.queues(name)[0]["groups"]] == ["workers"]
+    remote.clear_queues(name)
 
 
 @pytest.mark.parametrize(

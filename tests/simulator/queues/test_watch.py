@@ -133,7 +133,7 @@ def test_a_hung_instance_answers_no_ping_and_sends_no_frame_until_it_runs(region
     region.instance.hang()
     watch.send(Ping(payload=b"ping"))
     region.send("POST", body=b"one", instance=1)
-    assert (watch.pongs, watch.indexes) == ([], [])
+    assert (watch.pongs, watch.indexes, region.input.pending) == ([], [], 0)
     region.instance.resume()
     region.wait(0.1)
     assert (watch.pongs, watch.indexes) == ([b"ping"], [1])
