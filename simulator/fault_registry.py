@@ -24,13 +24,14 @@ ACCEPT, HEAD, REQUEST = "accept", "head", "request"
 """The moments at which faults apply: a connection is accepted, a request's head is complete, a request is complete."""
 PUT, COMMIT, FRAME = "put", "commit", "frame"
 """The moments of a queue service: a put, a commit, a frame that a watch sends."""
-_QUEUE_MOMENTS = {
+QUEUE_MOMENTS = {
     "full": PUT,
     "delay_commit": COMMIT,
     "drop_watch": FRAME,
     "redeliver": FRAME,
     "duplicate_frame": FRAME,
 }
+"""The faults of queues, each with the moment at which it applies."""
 
 
 @frozen
@@ -79,8 +80,8 @@ class _Active:
 def _moment(fault: Fault) -> str:
     if fault.type == "reset_peer" and fault.get("at") in (ACCEPT, HEAD):
         return str(fault.get("at"))
-    if fault.type in _QUEUE_MOMENTS:
-        return _QUEUE_MOMENTS[fault.type]
+    if fault.type in QUEUE_MOMENTS:
+        return QUEUE_MOMENTS[fault.type]
     # A listener that refuses in the kernel cannot count or draw. A fault with a limit or a probability is therefore an
     # RST immediately after the accept.
     return ACCEPT if fault.type == "refuse" else REQUEST

@@ -16,6 +16,7 @@ from simulator.fault_registry import Activation
 from simulator.instance import State
 from simulator.journal import FIELDS, Row
 from simulator.processors import BUILT_IN
+from simulator.queues.frames import ConsumerStatus
 from simulator.queues.queue import PAYLOAD_BYTES
 from simulator.queues.store import MAX_LENGTH
 from simulator.replies import Reply
@@ -284,6 +285,18 @@ _ATTRIBUTE = shape(
 )
 _REPLY_TYPES = {"at": float, "service": str, "path": str, "answer": str, "status": int, "body": str, "body_bytes": int}
 
+_CONSUMER = shape(
+    "A consumer",
+    {
+        "user": text("Its id"),
+        "status": text("As in the attributes of the queue", enum=[status.value for status in ConsumerStatus]),
+        "pending": whole("Frames that it has without a commit"),
+        "window": whole("Frames that it may have without a commit"),
+        "auto_commit": flag("Whether frames are committed when they are sent"),
+        "last_index": whole("Index of the last frame that it was sent; 0 for none"),
+    },
+)
+
 COMPONENTS: dict[str, Schema] = {
     "Problem": {
         "type": "object",
@@ -322,6 +335,7 @@ COMPONENTS: dict[str, Schema] = {
             "name": text("Its name"),
             "has_token": flag("Whether callers need one; the token itself is in the ready file only"),
             "gateway": GATEWAY,
+            "is_queue_service": flag("Whether its requests go to queues"),
             "instances": listed("Its instances", ref("Instance")),
         },
     ),
@@ -361,6 +375,32 @@ COMPONENTS: dict[str, Schema] = {
             "request": text("Which requests, in words"),
             "times": {"type": ["integer", "null"], "description": "Requests it answers at most"},
             "hits": whole("Requests it has answered"),
+        },
+    ),
+    "Queue": shape(
+        "A queue of a queue service",
+        {
+            "name": text("The service's name for the input queue, with /sink for the output queue"),
+            "length": whole("Frames in it, committed ones included"),
+            "max_length": whole("Frames it takes at most"),
+            "pending": whole("Frames that a consumer has without a commit"),
+            "consumers": whole("Consumers with an open watch, and workers"),
+            "first_index": whole("Index of the oldest frame; 0 for none"),
+            "last_index": whole("Index of the newest frame; 0 for none"),
+            "has_ended": flag("Whether the end of the stream was announced"),
+            "groups": listed(
+                "Groups of consumers",
+                shape(
+                    "A group",
+                    {
+                        "name": text("Its name"),
+                        "waiting": whole("Frames that none of its consumers has, or has had and given back"),
+                        "pending": whole("Frames that a consumer has without a commit"),
+                        "committed": whole("Committed frames that are still in the queue"),
+                        "consumers": listed("Its consumers, also those that have gone", _CONSUMER),
+                    },
+                ),
+            ),
         },
     ),
     "Connection": shape(

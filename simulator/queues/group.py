@@ -40,6 +40,7 @@ class Group:
         self._frames = frames
         self._waiting = sorted(frame.sort_key for frame in frames.values())
         self._rejected: dict[int, set[str]] = {}
+        self._left_by: dict[int, list[Consumer]] = {}  # frames without a commit, and the consumers that went with them
         self._sessions = 0
 
     @property
@@ -140,6 +141,7 @@ class Group:
     def _give_back(self, consumer: Consumer) -> None:
         consumer.unfinished |= consumer.pending
         for index in list(consumer.pending):
+            self._left_by.setdefault(index, []).append(consumer)
             self.redeliver(self._frames[index])
 
     def _settle(self, frame: Frame) -> str | None:
@@ -151,7 +153,7 @@ class Group:
         if user is not None:
             self.consumers[user].pending.pop(frame.index, None)
         self._rejected.pop(frame.index, None)
-        for consumer in self._gone():
+        for consumer in self._left_by.pop(frame.index, ()):
             consumer.unfinished.pop(frame.index, None)
         return user
 
@@ -163,10 +165,8 @@ class Group:
         others = (other for user, other in self.consumers.items() if user not in refused_by)
         return consumer.user not in refused_by or not any(other.is_running and not other.is_ending for other in others)
 
-    def _gone(self) -> list[Consumer]:
-        return [consumer for consumer in self.consumers.values() if not consumer.is_running]
-
     def _forget_old(self) -> None:
         if len(self.consumers) >= MAX_CONSUMERS:
-            for consumer in self._gone()[: len(self.consumers) - MAX_CONSUMERS + 1]:
+            gone = [consumer for consumer in self.consumers.values() if not consumer.is_running]
+            for consumer in gone[: len(self.consumers) - MAX_CONSUMERS + 1]:
                 del self.consumers[consumer.user]

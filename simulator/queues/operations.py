@@ -103,7 +103,7 @@ class QueueJob:
         self._owner.respond_stream(stream, reader, reader.close)
 
     def _get(self, parameters: Parameters) -> Response | None:
-        waiting = _WaitingGet(self._queue, parameters, self._request, self._owner.respond)
+        waiting = _WaitingGet(self._queue, parameters, self._request, self._owner)
         waiting.queue_changed()
         if not waiting.is_over:
             self._waiting = waiting
@@ -186,29 +186,32 @@ class _WaitingGet:
         queue: The queue.
         parameters: The parameters of the get.
         request: The request.
-        respond: Sends the answer.
+        owner: Sends the answer.
 
     Attributes:
         is_over: Whether it has been answered.
     """
 
-    def __init__(
-        self, queue: Queue, parameters: Parameters, request: ReceivedRequest, respond: Callable[[Response], None]
-    ) -> None:
+    def __init__(self, queue: Queue, parameters: Parameters, request: ReceivedRequest, owner: JobOwner) -> None:
         self._queue = queue
         self._request = request
-        self._respond = respond
+        self._owner = owner
         self._index, self._tags, self._group = parameters.index, parameters.tags, parameters.group
         self._length = max(0, parameters.number("_length_", 1, -1, wire.MAX_INDEX))
         self._is_raw = parameters.flag("_raw_")
         self._deletes = parameters.flag("_auto_delete_")
         self._timeout_s = parameters.timeout_s
         self._timer: Any = None
+        self._is_held = False
         self.is_over = False
 
     def queue_changed(self) -> None:
-        """Answer, if there are enough frames; otherwise wait (`QueueListener`)."""
-        if self.is_over:
+        """Answer, if there are enough frames; otherwise, or while the instance hangs, wait (`QueueListener`)."""
+        if self.is_over or self._is_held:
+            return
+        if self._owner.instance.is_hung:
+            self._is_held = True
+            self._owner.instance.when_running(self._release)
             return
         frames = self._queue.store.find(self._index, self._length, self._tags, self._group)
         wanted = min(self._length or 1, 1 if self._index < 0 else self._length or 1)
@@ -229,9 +232,14 @@ class _WaitingGet:
             self._timer.cancel()
             self._timer = None
 
+    def _release(self) -> None:
+        self._is_held = False
+        self.queue_changed()
+
     def _expire(self) -> None:
         self._timer = None
-        self._end()
+        self._timeout_s = 0.0
+        self.queue_changed()
 
     def _end(self) -> None:
         self.stop()
@@ -240,4 +248,4 @@ class _WaitingGet:
         if self._deletes and frames:  # before the answer, after which the connection may serve another get
             self._queue.store.delete([frame.index for frame in frames])
             self._queue.changed()
-        self._respond(answer)
+        self._owner.respond(answer)

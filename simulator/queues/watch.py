@@ -92,7 +92,7 @@ class Watch:
         self._pieces: deque[bytes] = deque()
         self._reader: Deferred[None] | None = None
         self._timer: Any = None
-        self._is_over = False
+        self._is_over = self._is_held = False
         self.drop: Ending | None = None
         self._join()
         queue.listen(self)
@@ -121,18 +121,26 @@ class Watch:
         """Read bytes of the client, after the upgrade."""
         if self._socket is not None:
             self._socket.receive(data)
-            self._wake()
+            self.queue_changed()
 
     # -- the queue
 
     def queue_changed(self) -> None:
-        """Take a frame, if the connection waits for one (`QueueListener`)."""
-        self._wake()
+        """Take a frame, if the connection waits for one and the instance runs (`QueueListener`)."""
+        if not self._place.instance.is_hung:
+            self._wake()
+        elif not self._is_held:
+            self._is_held = True
+            self._place.instance.when_running(self._release)
 
     def queue_cleared(self) -> None:
         """Begin again on the empty queue (`QueueListener`)."""
         if not self._is_over:
             self._join()
+
+    def _release(self) -> None:
+        self._is_held = False
+        self._wake()
 
     def leave(self) -> None:
         """End the watch, because its instance terminates."""

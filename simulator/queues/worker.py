@@ -51,7 +51,7 @@ class QueueWorker:
         """Take frames, from now on."""
         if self._consumer is None:
             self._join()
-            for queue in self._service.queues:  # the sink too: its room lets the worker go on
+            for queue in self._service.queues:  # the sink too: a worker waits while it is full
                 queue.listen(self)
         self._service.input.changed()
 
@@ -178,7 +178,7 @@ class _FrameJob:
 
 
 async def _gather(reader: PieceReader) -> bytes:
-    pieces = []
+    pieces: list[bytes] = []
     while True:
         piece = reader.read()
         found = await piece if isinstance(piece, Deferred) else piece

@@ -109,6 +109,20 @@ def test_a_waiting_get_whose_client_has_gone_takes_nothing(region: QueueRegion) 
     assert region.rows[0] == ("qservice-0", 499)
 
 
+@pytest.mark.parametrize("timeout", ["1s", "60s"])
+def test_a_waiting_get_on_a_hung_instance_takes_a_frame_only_when_it_runs_again(
+    region: QueueRegion, timeout: str
+) -> None:
+    wire = region.send("GET", f"_timeout_={timeout}&_auto_delete_=true", headers=ACCEPT)
+    region.instance.hang()
+    region.send("POST", body=b"one", instance=1)
+    region.wait(2.0)
+    assert (wire.received, list(region.input.frames)) == (b"", [1])
+    region.instance.resume()
+    region.wait(0.1)
+    assert (indexes(wire), list(region.input.frames)) == ([1], [])
+
+
 def test_search_and_count(region: QueueRegion) -> None:
     region.put(b"one", b"two")
     region.send("POST", body=b"three", headers={"X-EAS-QueueService-Priority": "1"})

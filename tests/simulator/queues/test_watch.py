@@ -133,7 +133,7 @@ def test_a_hung_instance_answers_no_ping_and_sends_no_frame_until_it_runs(region
     region.instance.hang()
     watch.send(Ping(payload=b"ping"))
     region.send("POST", body=b"one", instance=1)
-    assert (watch.pongs, watch.indexes) == ([], [])
+    assert (watch.pongs, watch.indexes, region.input.pending) == ([], [], 0)
     region.instance.resume()
     region.wait(0.1)
     assert (watch.pongs, watch.indexes) == ([b"ping"], [1])
@@ -166,6 +166,30 @@ def test_a_watch_of_the_same_user_ends_the_earlier_one(region: QueueRegion) -> N
     assert second.indexes == [1]
     region.put(b"two")
     assert (first.indexes, second.indexes) == ([1], [1, 2])
+
+
+def test_the_gateway_ends_a_watch_on_which_nothing_comes_for_a_minute(region: QueueRegion) -> None:
+    """A client that pings keeps its watch."""
+    silent, pinging = region.watch(port=region.gateway_port), region.watch(port=region.gateway_port, headers=ANOTHER)
+    for _ in range(4):
+        region.wait(20.0)
+        pinging.send(Ping())
+    assert silent.wire.end == "ConnectionDone"
+    assert pinging.wire.end == ""
+
+
+def test_a_client_that_reads_slowly_leaves_frames_to_the_others_of_its_group(region: QueueRegion) -> None:
+    slow = region.watch("_window_=1000")
+    slow.wire.transport.pauseProducing()  # type: ignore[union-attr]
+    region.put(*[b"x" * 8000] * 60)
+    quick = region.watch("_window_=1000", headers=ANOTHER)
+    region.wait(0.5)
+    taken = list(region.input.groups["g1"].consumers["u1"].pending)
+    assert quick.indexes == [index for index in range(1, 61) if index not in taken]
+    assert quick.indexes
+    slow.wire.transport.resumeProducing()  # type: ignore[union-attr]
+    region.wait(0.5)
+    assert slow.indexes == taken
 
 
 def test_two_consumers_of_a_group_share_the_frames(region: QueueRegion) -> None:

@@ -1,4 +1,4 @@
-"""Laws of the store under any sequence of operations."""
+"""Invariants of the store, under any sequence of operations."""
 
 from __future__ import annotations
 
