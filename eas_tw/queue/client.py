@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from twisted.web.iweb import IAgent
 
     from eas_tw.config import ClientConfig
+    from eas_tw.queue.watcher import Watcher
     from eas_tw.queue.wire import Identity
     from eas_tw.target import GivenInstance
 
@@ -134,6 +135,14 @@ class QueueClient(QueueOperations, PredictClient):
 
     _context_for = context_for
 
+    @property
+    def watchers(self) -> list[Watcher]:
+        """The watchers of the queue and its sink that are not closed."""
+        return [] if self._queue_context is None else list(self._queue_context.watchers)
+
+    def _watchers(self) -> list[Watcher]:
+        return self.watchers
+
     def _open(self) -> None:
         super()._open()
         if self._runtime is not None:
@@ -176,6 +185,9 @@ class SinkQueue(QueueOperations):
 
     def _context_for(self, what: str) -> QueueContext:
         return self._client.context_for(what)
+
+    def _watchers(self) -> list[Watcher]:
+        return self._client.watchers
 
 
 def _random_user(config: ClientConfig) -> str:

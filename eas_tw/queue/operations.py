@@ -188,21 +188,31 @@ class QueueOperations:
 
     def delete(self, indexes: Frames, *, timeout_s: float | None = None) -> Deferred[None]:
         """Delete frames for all groups, given by index or as frames."""
-        return self._change("delete in", wire.delete_request, indexes, timeout_s)
+        return self._change("delete in", wire.delete_request, indexes, timeout_s, Watcher.was_committed)
 
     def truncate(self, index: int, *, timeout_s: float | None = None) -> Deferred[None]:
         """Delete every frame with a smaller index."""
-        return self._do("truncate of", lambda: wire.truncate_request(index), timeout_s)
+
+        def truncated(_: None) -> None:
+            self._tell_watchers(Watcher.was_truncated, index)
+
+        return self._do("truncate of", lambda: wire.truncate_request(index), timeout_s).addCallback(truncated)
 
     def commit(self, indexes: Frames, *, timeout_s: float | None = None) -> Deferred[None]:
         """Commit frames for the client's group; a watcher's own `commit` sends many together."""
-        return self._change("commit in", wire.commit_request, indexes, timeout_s)
+        return self._change("commit in", wire.commit_request, indexes, timeout_s, Watcher.was_committed)
 
     def reject(
         self, indexes: Frames, code: str = "Rejected", reason: str = "", *, timeout_s: float | None = None
     ) -> Deferred[None]:
         """Give frames back to the queue, for another consumer of the group; see `Watcher.reject`."""
-        return self._change("reject in", lambda found: wire.reject_request(found, code, reason), indexes, timeout_s)
+        return self._change(
+            "reject in",
+            lambda found: wire.reject_request(found, code, reason),
+            indexes,
+            timeout_s,
+            Watcher.was_rejected,
+        )
 
     def end(self, *, force: bool = False, timeout_s: float | None = None) -> Deferred[None]:
         """End the stream: nothing can be put any more; with `force`, before all frames are committed."""
@@ -228,6 +238,10 @@ class QueueOperations:
 
     # -- internals
 
+    def _watchers(self) -> list[Watcher]:
+        """Return the open watchers of the client."""
+        raise NotImplementedError
+
     def _context_for(self, what: str) -> QueueContext:
         """Return the client's context, or raise why the client cannot be used."""
         raise NotImplementedError
@@ -238,14 +252,23 @@ class QueueOperations:
         make: Callable[[tuple[int, ...]], wire.QueueRequest],
         indexes: Frames,
         timeout_s: float | None,
+        tell: Callable[[Watcher, tuple[int, ...]], None],
     ) -> Deferred[None]:
+        """Change frames, and tell the watchers of this queue when the service has done so."""
+
         def operate(context: QueueContext) -> Deferred[None]:
             found = wire.as_indexes(indexes)
             if not found:
                 return succeed(None)
-            return context.call(make(found), self._suffix, timeout_s=timeout_s).addCallback(_nothing)
+            calling = context.call(make(found), self._suffix, timeout_s=timeout_s)
+            return calling.addCallback(lambda _: self._tell_watchers(tell, found))
 
         return self._run(what, operate)
+
+    def _tell_watchers(self, tell: Callable[[Watcher, Any], None], what: Any) -> None:
+        for watcher in self._watchers():
+            if watcher.suffix == self._suffix:
+                tell(watcher, what)
 
     def _do(self, what: str, make: Callable[[], wire.QueueRequest], timeout_s: float | None) -> Deferred[None]:
         return self._run(

@@ -36,6 +36,7 @@ class WatchedQueue:
         record: Counts what happens.
         name: The queue's name, for messages.
         open_within_s: Seconds within which a watch must be open.
+        suffix: The path below the queue's path.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class WatchedQueue:
         self.name = name
         self.open_within_s = context.config.timeout_s
         self._context = context
-        self._suffix = suffix
+        self.suffix = suffix
         self._options: dict[str, Any] = {
             "window": window,
             "tags": tags,
@@ -66,30 +67,30 @@ class WatchedQueue:
 
     def prepare(self) -> Deferred[Any]:
         """Learn the names of the identity headers."""
-        return self._context.learn_header_names(self._suffix)
+        return self._context.learn_header_names(self.suffix)
 
     def connect(self, index: int, owner: WatchOwner) -> WatchConnection:
         """Begin a connection that watches from an index on."""
         request = watch_request(index, **self._options)
         if self._context.config.queue_watch == "http":
-            return self._streams.connect(self._context.wire_request(request, self._suffix), owner)
-        return self._websockets.connect(self._context.rendered(request, self._suffix), owner)
+            return self._streams.connect(self._context.wire_request(request, self.suffix), owner)
+        return self._websockets.connect(self._context.rendered(request, self.suffix), owner)
 
     def has_ended(self) -> Deferred[bool]:
         """Ask the queue's attributes whether the stream of frames has ended."""
-        asking = self._context.attributes(self._suffix)
+        asking = self._context.attributes(self.suffix)
         return asking.addCallbacks(lambda attributes: attributes.get(_STATE, _NORMAL) != _NORMAL, lambda _: False)
 
     def commit(self, indexes: tuple[int, ...]) -> Deferred[Any]:
         """Commit frames with one request, and record it."""
-        sending = self._context.call(commit_request(indexes), self._suffix)
+        sending = self._context.call(commit_request(indexes), self.suffix)
         return sending.addCallbacks(
             self._committed, self._not_committed, callbackArgs=(indexes,), errbackArgs=(indexes,)
         )
 
     def reject(self, indexes: tuple[int, ...], code: str, reason: str) -> Deferred[Any]:
         """Commit frames negatively with one request."""
-        return self._context.call(reject_request(indexes, code, reason), self._suffix)
+        return self._context.call(reject_request(indexes, code, reason), self.suffix)
 
     def opened(self, watcher: Watcher) -> None:
         """Keep a watcher, so that it is closed with the client."""

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 _log = Logger(namespace="eas_tw.queue")
 
+STALE_COUNTS_S = 30.0
+"""How long frames of an earlier connection count in the window, if the service does not send them again."""
+
 
 class Watcher:
     """Frames of a queue, as they come.
@@ -47,15 +50,21 @@ class Watcher:
     Args:
         queue: The queue.
         watching: The state of the watch.
+
+    Attributes:
+        instance: The instance, or the gateway, that sends the frames; `None` while there is no connection.
+        suffix: The path of the queue below that of the client's.
     """
 
     def __init__(self, queue: WatchedQueue, watching: Watching) -> None:
+        self.suffix = queue.suffix
         self._queue = queue
         self._watching = watching
         self._commits = CommitBatches(self._send_commit)
         self._connection: WatchConnection | None = None
         self._held = 0  # connections that hold a socket
         self._retry: IDelayedCall | None = None
+        self._stale_timer: IDelayedCall | None = None
         self._opening: Deferred[Watcher] | None = None
         self._open_timer: IDelayedCall | None = None
         self._last_end: WatchEnd | None = None
@@ -131,6 +140,7 @@ class Watcher:
         if frame is not None:
             self._resume_if_read()
             return succeed(frame)
+        self._watch_stale()
         if self._is_over:
             error, self._error = self._error, None
             return succeed(None) if error is None else fail(error)
@@ -190,6 +200,23 @@ class Watcher:
         self._finish(None)
         self._tell_if_gone()
         return closed
+
+    # -- reports of the client
+
+    def was_committed(self, indexes: Iterable[int]) -> None:
+        """Record that the client has committed or deleted frames of this queue, not by way of this watcher."""
+        self._watching.committed(indexes)
+        self._deliver()
+
+    def was_rejected(self, indexes: Iterable[int]) -> None:
+        """Record that the client has rejected frames of this queue."""
+        self._watching.rejected(indexes)
+        self._deliver()
+
+    def was_truncated(self, index: int) -> None:
+        """Record that the client has deleted the frames with a smaller index."""
+        self._watching.truncated(index)
+        self._deliver()
 
     # -- reports of the connection
 
@@ -281,6 +308,18 @@ class Watcher:
             self._reader = None
             reader.callback(frame)
             self._resume_if_read()
+        else:
+            self._watch_stale()
+
+    def _watch_stale(self) -> None:
+        """Bound the time for which frames of earlier connections keep new ones from the reader."""
+        if self._watching.is_at_window and self._stale_timer is None and not self._is_over:
+            self._stale_timer = self._queue.reactor.callLater(STALE_COUNTS_S, self._forget_stale)
+
+    def _forget_stale(self) -> None:
+        self._stale_timer = None
+        self._watching.forget_stale()
+        self._deliver()
 
     def _resume_if_read(self) -> None:
         if self._is_paused and not self._watching.is_full and self._connection is not None:
@@ -329,9 +368,10 @@ class Watcher:
         self._error = error
         self.instance = None
         self._stop_open_timer()
-        retry, self._retry = self._retry, None
-        if retry is not None:
-            retry.cancel()
+        for timer in (self._retry, self._stale_timer):
+            if timer is not None:
+                timer.cancel()
+        self._retry = self._stale_timer = None
         # After the commits: the service gives what is not committed to another consumer when the connection is closed.
         self._commits.when_idle().addCallback(self._close_connection)
         opening, self._opening = self._opening, None

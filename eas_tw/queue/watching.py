@@ -3,7 +3,9 @@
 It does no input and output, and takes its rng as an argument. What it guarantees:
 
 - The reader gets every frame that arrives, unless it has the frame or has committed it.
-- At most `window` frames are in the reader's hands, neither committed nor rejected.
+- At most `window` frames are in the reader's hands, neither committed nor rejected. The service sees to that on each
+  connection, and knows of commits that were made by other clients. Here only those frames are counted besides that
+  came on an earlier connection, and have not come again.
 - After a loss, the watch goes on from the first frame that may be uncommitted. The service counts indexes from 1; a gap
   may be a frame of another consumer of the group, which would come here if that consumer died. So the start moves only
   past frames that were committed here without a gap.
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from eas_tw.queue.frames import Frame
 
 BACKOFF_BASE_S, BACKOFF_MAX_S = 0.1, 5.0
-COMMITTED_KEPT = 2**16
-"""The number of committed frames that are remembered; the service does not send older ones again."""
+KEPT = 2**16
+"""The number of frames that are remembered, of those in hand and of those committed."""
 _FIRST_INDEX = 1
 _NEWEST = -1
 _MAX_DOUBLINGS = 16
@@ -49,6 +51,7 @@ class Watching:
         self._unread_bytes = 0
         self._known: dict[int, str] = {}  # received and neither committed nor rejected: index to request id
         self._in_hand: dict[int, None] = {}
+        self._stale: dict[int, None] = {}  # known from an earlier connection, and not sent again since
         self._committed: OrderedDict[int, str] = OrderedDict()
         self._start = max(index, _FIRST_INDEX)  # every frame from the given index to here is committed
         self._is_placed = index != _NEWEST
@@ -68,12 +71,13 @@ class Watching:
 
     @property
     def is_at_window(self) -> bool:
-        """Whether the reader gets no further frame before it commits or rejects one."""
-        return not self._auto_commit and len(self._in_hand) >= self._window
+        """Whether frames wait that the reader does not get before it commits or rejects one."""
+        return bool(self._unread and self._stale) and len(self._in_hand) >= self._window
 
     def received(self, frame: Frame) -> bool:
         """Take a frame that arrived; return whether it is new, so that the reader will get it."""
         if _is_same(self._known.get(frame.index), frame) or _is_same(self._committed.get(frame.index), frame):
+            self._stale.pop(frame.index, None)
             return False
         if not self._is_placed:
             self._start, self._is_placed = frame.index, True
@@ -86,6 +90,8 @@ class Watching:
         self._known[frame.index] = frame.request_id
         if self._auto_commit:
             self.committed((frame.index,))
+        elif len(self._known) > KEPT:
+            self.rejected((next(iter(self._known)),))  # other clients commit: this one does not learn of it
         return True
 
     def next_frame(self) -> Frame | None:
@@ -102,18 +108,30 @@ class Watching:
         """Record that the service has committed frames."""
         for index in indexes:
             self._in_hand.pop(index, None)
+            self._stale.pop(index, None)
             self._committed[index] = self._known.pop(index, "")
             self._committed.move_to_end(index)
         while self._start in self._committed:
             self._start += 1
-        while len(self._committed) > COMMITTED_KEPT:
+        while len(self._committed) > KEPT:
             self._committed.popitem(last=False)
 
     def rejected(self, indexes: Iterable[int]) -> None:
         """Record that frames went back to the queue: if one arrives again, the reader gets it again."""
         for index in indexes:
             self._in_hand.pop(index, None)
+            self._stale.pop(index, None)
             self._known.pop(index, None)
+
+    def truncated(self, index: int) -> None:
+        """Record that the frames with a smaller index are gone."""
+        self.committed([known for known in self._known if known < index])
+
+    def forget_stale(self) -> None:
+        """Stop counting the frames of earlier connections: other clients may have committed them."""
+        for index in self._stale:
+            self._in_hand.pop(index, None)
+        self._stale.clear()
 
     def lost(self) -> float:
         """Record that the connection was lost or not made, and return the pause before the next one, in seconds.
@@ -122,6 +140,7 @@ class Watching:
         """
         ceiling_s = min(BACKOFF_MAX_S, BACKOFF_BASE_S * 2.0 ** min(self._losses, _MAX_DOUBLINGS))
         self._losses += 1
+        self._stale = dict.fromkeys(self._known)
         return self._rng.uniform(0.0, ceiling_s)
 
 

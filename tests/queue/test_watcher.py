@@ -21,6 +21,7 @@ from eas_tw import (
 )
 from eas_tw.net.websocket import MAX_MISSING_PONGS, PING_EVERY_S
 from eas_tw.queue.commits import MOST_INDEXES, CommitBatches
+from eas_tw.queue.watcher import STALE_COUNTS_S
 from eas_tw.telemetry.events import FrameReceived, FramesCommitted, WatchLost, WatchOpened
 from tests.net.calling import Result
 from tests.queue.peer import QueueHarness, Service, frame_bytes
@@ -327,15 +328,47 @@ def test_a_slow_reader_pauses_the_socket_and_reading_resumes_it() -> None:
     watched.harness.assert_clean()
 
 
-def test_the_reader_gets_no_more_than_the_window_until_it_commits() -> None:
+def test_frames_from_before_a_loss_count_in_the_window_for_a_while() -> None:
     watched = Watched(window=2)
-    watched.service.send(1, 2, 3)  # a service that forgets the window
+    watched.service.send(1, 2)
     assert watched.indexes(2) == [1, 2]
+    watched.service.wire.lose()
+    watched.reconnected().send(3, 4)  # another consumer has 1 and 2
     reading = watched.reading()
     assert not reading.fired
     watched.watcher.commit(1)
     watched.harness.asked().answer()
     assert reading.value.index == 3
+    reading = watched.reading()
+    assert not reading.fired
+    watched.harness.reactor.advance(STALE_COUNTS_S)  # another client may have committed 2
+    assert reading.value.index == 4
+    watched.harness.assert_clean()
+
+
+@pytest.mark.parametrize("how", ["commit", "delete", "reject", "truncate"])
+def test_a_watcher_knows_what_its_client_has_done_with_frames(how: str) -> None:
+    """As programs of the official SDK do, which commit by the queue and not by the watcher."""
+    watched = Watched(window=1)
+    sink = watched.harness.client.sink()
+    acts: dict[str, Callable[[], Any]] = {
+        "commit": lambda: sink.commit(1),
+        "delete": lambda: sink.delete([1]),
+        "reject": lambda: sink.reject(1, "Busy"),
+        "truncate": lambda: sink.truncate(2),
+    }
+    watched.service.send(1)
+    assert watched.indexes(1) == [1]
+    watched.service.wire.lose()
+    watched.reconnected().send(2)
+    reading = watched.reading()
+    assert not reading.fired
+    acting = Result(acts[how]())
+    watched.harness.asked().answer()
+    assert acting.value is None
+    assert reading.value.index == 2
+    watched.service.send(1)
+    assert bool(watched.reading().fired) == (how == "reject")  # only a rejected frame is read again
     watched.harness.assert_clean()
 
 

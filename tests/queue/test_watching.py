@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from eas_tw.queue.frames import Frame
-from eas_tw.queue.watching import BACKOFF_BASE_S, BACKOFF_MAX_S, COMMITTED_KEPT, Watching
+from eas_tw.queue.watching import BACKOFF_BASE_S, BACKOFF_MAX_S, KEPT, Watching
 
 
 def watching(index: int = 0, window: int = 32, *, auto_commit: bool = False, buffer_bytes: int = 1000) -> Watching:
@@ -101,15 +101,52 @@ def test_an_index_that_is_used_again_by_another_request_is_a_new_frame() -> None
     assert not state.received(Frame(1, {"requestId": "c"}))
 
 
-def test_no_more_than_the_window_is_in_hand() -> None:
+def test_frames_of_an_earlier_connection_count_in_the_window_until_they_come_again() -> None:
     state = watching(window=2)
-    receive(state, 1, 2, 3, 4)
+    receive(state, 1, 2)
     assert take_all(state) == [1, 2]
+    state.lost()
+    receive(state, 3, 4)  # another consumer has got 1 and 2
     assert state.is_at_window
+    assert take_all(state) == []
     state.committed([1])
     assert take_all(state) == [3]
     state.rejected([2])
     assert take_all(state) == [4]
+
+
+def test_frames_that_were_not_read_before_a_loss_count_in_the_window_when_they_are() -> None:
+    state = watching(window=2)
+    receive(state, 1, 2)
+    state.lost()
+    receive(state, 3, 4)
+    assert take_all(state) == [1, 2]
+    state.committed([1, 2])
+    assert take_all(state) == [3, 4]
+
+
+def test_the_service_may_know_of_commits_that_another_client_has_made() -> None:
+    state = watching(window=2)
+    receive(state, 1, 2)
+    take_all(state)
+    receive(state, 3)  # the service sends it, so it knows that 1 or 2 is committed
+    assert take_all(state) == [3]
+    state.lost()
+    receive(state, 4)
+    assert state.is_at_window
+    state.forget_stale()
+    assert take_all(state) == [4]
+
+
+def test_a_truncated_frame_is_not_in_hand_any_more() -> None:
+    state = watching(window=2)
+    receive(state, 1, 2)
+    take_all(state)
+    state.lost()
+    receive(state, 3)
+    state.truncated(3)
+    assert take_all(state) == [3]
+    assert state.reconnect_index == 3
 
 
 def test_with_auto_commit_the_window_has_no_effect_and_nothing_comes_again() -> None:
@@ -160,18 +197,18 @@ def test_a_frame_that_comes_again_is_no_progress_and_does_not_shorten_the_pause(
 
 def test_a_watch_that_runs_for_months_remembers_a_bounded_number_of_frames() -> None:
     state = watching()
-    for index in range(1, COMMITTED_KEPT + 1000):
+    for index in range(1, KEPT + 1000):
         state.received(Frame(index))
         state.next_frame()
         state.committed([index])
-    assert len(state._committed) == COMMITTED_KEPT
+    assert len(state._committed) == KEPT
     assert not state._known
     assert not state._in_hand
-    assert state.reconnect_index == COMMITTED_KEPT + 1000
+    assert state.reconnect_index == KEPT + 1000
 
 
 class AgainstAService(RuleBasedStateMachine):
-    """A watch against a service that keeps what is not committed, and may send it at any time again."""
+    """A watch against a service that keeps what is not committed, and may give it to other consumers meanwhile."""
 
     handed = Bundle("handed")
 
@@ -183,6 +220,8 @@ class AgainstAService(RuleBasedStateMachine):
         self.uncommitted: list[int] = []
         self.committed: set[int] = set()
         self.in_hand: set[int] = set()
+        self.pending: set[int] = set()  # sent on this connection and not committed, as the service sees it
+        self.elsewhere: set[int] = set()
         self.asked_from = 0
 
     @rule(count=st.integers(1, 5))
@@ -192,17 +231,25 @@ class AgainstAService(RuleBasedStateMachine):
 
     @rule(rng=st.randoms(use_true_random=False))
     def reconnect(self, rng: Random) -> None:
-        """The service sends again what it does not know as committed, from the index that it is asked for."""
+        """The connection is lost, and other consumers take some of the frames."""
         self.state.lost()
+        self.pending = set()
+        self.elsewhere = {index for index in self.uncommitted if rng.random() < 0.5}
         self.asked_from = self.state.reconnect_index
-        for index in [index for index in self.uncommitted if index >= self.asked_from][: rng.randint(0, 6)]:
-            self.state.received(Frame(index))
 
     @rule()
-    def send_all(self) -> None:
+    def give_back(self) -> None:
+        """The other consumers die."""
+        self.elsewhere = set()
+
+    @rule(most=st.integers(1, 10))
+    def send(self, most: int) -> None:
         for index in self.uncommitted:
-            if index >= self.asked_from:
+            is_free = index >= self.asked_from and index not in self.pending | self.elsewhere
+            if most and is_free and len(self.pending) < self.window:
+                self.pending.add(index)
                 self.state.received(Frame(index))
+                most -= 1
 
     @rule(target=handed)
     def read(self) -> int:
@@ -218,6 +265,8 @@ class AgainstAService(RuleBasedStateMachine):
     def commit(self, index: int) -> None:
         if index in self.in_hand:
             self.in_hand.discard(index)
+            self.pending.discard(index)
+            self.elsewhere.discard(index)
             self.committed.add(index)
             self.uncommitted.remove(index)
             self.state.committed([index])
@@ -226,6 +275,7 @@ class AgainstAService(RuleBasedStateMachine):
     def reject(self, index: int) -> None:
         if index in self.in_hand:
             self.in_hand.discard(index)
+            self.pending.discard(index)
             self.state.rejected([index])
 
     @invariant()
@@ -238,19 +288,19 @@ class AgainstAService(RuleBasedStateMachine):
             assert self.state.reconnect_index <= min(self.uncommitted)
 
     def teardown(self) -> None:
-        """Read to the end: every frame that was put comes once more, unless it is in hand."""
+        """Read to the end: every frame that was put comes, unless it is in hand."""
         if not hasattr(self, "state"):
             return
         left = {index for index in self.uncommitted if index not in self.in_hand}
-        self.state.lost()
-        self.asked_from = self.state.reconnect_index
-        self.send_all()
         for index in list(self.in_hand):
             self.commit(index)
+        self.give_back()
         seen = set()
-        while index := self.read():
-            seen.add(index)
-            self.commit(index)
+        for _ in range(len(left) + 1):
+            self.send(100)
+            while index := self.read():
+                seen.add(index)
+                self.commit(index)
         assert seen == left
 
 
