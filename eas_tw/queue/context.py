@@ -152,8 +152,19 @@ class QueueContext:
         return self._header_names(suffix, self.config.timeout_s).addErrback(lambda _: None)
 
     async def close(self) -> None:
-        """Close all watchers, and wait for them."""
-        await DeferredList([watcher.close() for watcher in list(self.watchers)], consumeErrors=True)
+        """Close all watchers, and wait for their commits, for `drain_timeout_s` at most."""
+        watchers = list(self.watchers)
+        if not watchers:
+            return
+
+        def abandon() -> None:
+            for watcher in watchers:
+                watcher.abandon()
+
+        timer = self.reactor.callLater(self.config.drain_timeout_s, abandon)
+        await DeferredList([watcher.close() for watcher in watchers], consumeErrors=True)
+        if timer.active():
+            timer.cancel()
 
     # -- internals
 

@@ -71,7 +71,7 @@ class Watcher:
         self._was_open = self._is_paused = self._is_begun = False
         self._reader: Deferred[Frame | None] | None = None
         self._error: EasError | None = None
-        self._is_over = False
+        self._is_over = self._is_abandoned = False
         self._closing: list[Deferred[None]] = []
         self.instance: Instance | None = None
 
@@ -178,6 +178,7 @@ class Watcher:
         """
         try:
             indexes = as_indexes(frames)
+            rejecting = self._queue.reject(indexes, code, reason)
         except ConfigError as error:
             return fail(error)
 
@@ -185,23 +186,29 @@ class Watcher:
             self._watching.rejected(indexes)
             self._deliver()
 
-        return self._queue.reject(indexes, code, reason).addCallback(rejected)
+        return rejecting.addCallback(rejected)
 
     def close(self) -> Deferred[None]:
         """Stop watching: wait for the commits that were made, then close the connection in order.
 
         Returns:
-            Fires when nothing is left. Frames that are not committed go to another consumer. Closing again waits for
-            the same end.
+            Fires when nothing is left. Frames that are not committed go to another consumer, also those that have come
+            and were not read. Closing again waits for the same end.
         """
         closed: Deferred[None] = Deferred()
         self._closing.append(closed)
         self._is_begun = True
+        self._watching.drop_unread()
         self._finish(None)
         self._tell_if_gone()
         return closed
 
     # -- reports of the client
+
+    def abandon(self) -> None:
+        """Close the connection without waiting for commits, because the client's time to close is over."""
+        self._is_abandoned = True
+        self._close_connection(None)
 
     def was_committed(self, indexes: Iterable[int]) -> None:
         """Record that the client has committed or deleted frames of this queue, not by way of this watcher."""
@@ -393,7 +400,9 @@ class Watcher:
         self._tell_if_gone()
 
     def _tell_if_gone(self) -> None:
-        if self._is_over and not self._held:
+        if self._is_abandoned and not self._held:
+            self._gone(None)
+        elif self._is_over and not self._held:
             self._commits.when_idle().addCallback(self._gone)
 
     def _gone(self, _: object) -> None:

@@ -104,6 +104,12 @@ class Watching:
             self._in_hand[frame.index] = None
         return frame
 
+    def drop_unread(self) -> None:
+        """Forget the frames that the reader has not got."""
+        self.rejected([frame.index for frame in self._unread])
+        self._unread.clear()
+        self._unread_bytes = 0
+
     def committed(self, indexes: Iterable[int]) -> None:
         """Record that the service has committed frames."""
         for index in indexes:

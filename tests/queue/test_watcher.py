@@ -485,6 +485,31 @@ def test_a_watcher_commits_what_was_confirmed_when_its_client_closes() -> None:
     assert closing.value is None
 
 
+def test_a_commit_that_hangs_does_not_hold_up_the_client_for_longer_than_it_may_drain() -> None:
+    watched = Watched(settings={"drain_timeout_s": 2.0, "timeout_s": 1000.0})
+    watched.service.send(1)
+    watched.read()
+    committing = Result(watched.watcher.commit(1))
+    closing = Result(watched.harness.client.close())
+    watched.harness.reactor.advance(1.9)
+    assert watched.service.wire.is_open
+    for _ in range(40):
+        watched.harness.reactor.advance(0.1)
+    assert closing.value is None
+    assert isinstance(committing.error, ClientClosed)
+    watched.harness.assert_clean()
+
+
+def test_frames_that_were_not_read_are_dropped_by_close() -> None:
+    """The service gives them to another consumer."""
+    watched = Watched()
+    watched.service.send(1, 2)
+    assert watched.indexes(1) == [1]
+    watched.watcher.close()
+    assert watched.read() is None
+    watched.harness.assert_clean()
+
+
 def test_a_cancelled_read_loses_no_frame() -> None:
     watched = Watched()
     reading = watched.watcher.next_frame()
@@ -512,6 +537,7 @@ def test_a_cancelled_opening_leaves_nothing() -> None:
         (lambda watched: watched.watcher.open(), "opened once"),
         (lambda watched: watched.watcher.commit("1"), "index must be"),
         (lambda watched: watched.watcher.reject([None]), "index must be"),
+        (lambda watched: watched.watcher.reject(1, code="not a code!"), "code must be"),
     ],
 )
 def test_a_wrong_use_is_one_clear_line(misuse: Callable[[Watched], Any], says: str) -> None:
