@@ -18,7 +18,10 @@ exclude_patterns = ["_build", "examples", "inventories"]
 nitpicky = True
 nitpick_ignore_regex = [
     # Types in annotations that are on no page of ours: aliases, internals.
-    (r"py:class", r"Event|GivenInstance|eas_tw\.net\.discovery\.DiscoveryStatus"),
+    (
+        r"py:class",
+        r"Event|GivenInstance|Frames|Identity|WatchedQueue|Watching|eas_tw\.net\.discovery\.DiscoveryStatus",
+    ),
     # described with their adapters, in the how-to pages
     (r"py:class", r"eas_tw\.(aio|blocking)\.client\.PredictClient"),
     (r"py:class", r"PBRequest|PBResponse"),  # made by protobuf

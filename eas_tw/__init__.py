@@ -52,6 +52,9 @@ if TYPE_CHECKING:
     from eas_tw.policy.balancing import Balancer, CallInfo
     from eas_tw.policy.instances import Instance
     from eas_tw.policy.outcomes import AttemptResult, AttemptStatus, Outcome
+    from eas_tw.queue.client import QueueClient, SinkQueue
+    from eas_tw.queue.frames import Frame, PutResult, SearchResult
+    from eas_tw.queue.watcher import Watcher
     from eas_tw.response import Response
     from eas_tw.streaming import OpeningStream, Stream
 
@@ -79,6 +82,7 @@ __all__ = [  # noqa: RUF022  as sorted() has it
     "EasError",
     "EasyRecRequest",
     "EasyRecResponse",
+    "Frame",
     "Instance",
     "JsonRequest",
     "JsonResponse",
@@ -94,12 +98,16 @@ __all__ = [  # noqa: RUF022  as sorted() has it
     "Overloaded",
     "PredictClient",
     "ProtocolViolation",
+    "PutResult",
+    "QueueClient",
     "Request",
     "RequestFailed",
     "RequestOptions",
     "Response",
+    "SearchResult",
     "ServerSentEvent",
     "ServerSentEventParser",
+    "SinkQueue",
     "StatusError",
     "Stream",
     "StreamBroken",
@@ -112,6 +120,7 @@ __all__ = [  # noqa: RUF022  as sorted() has it
     "TorchRecResponse",
     "TorchRequest",
     "TorchResponse",
+    "Watcher",
     "body_decompressor",
     "prefix_key",
 ]
@@ -143,6 +152,7 @@ if not TYPE_CHECKING:
             "EasError": "eas_tw.errors",
             "EasyRecRequest": "eas_tw.body.easyrec",
             "EasyRecResponse": "eas_tw.body.easyrec",
+            "Frame": "eas_tw.queue.frames",
             "Instance": "eas_tw.policy.instances",
             "JsonRequest": "eas_tw.body.json",
             "JsonResponse": "eas_tw.body.json",
@@ -158,12 +168,16 @@ if not TYPE_CHECKING:
             "Overloaded": "eas_tw.errors",
             "PredictClient": "eas_tw.client",
             "ProtocolViolation": "eas_tw.errors",
+            "PutResult": "eas_tw.queue.frames",
+            "QueueClient": "eas_tw.queue.client",
             "Request": "eas_tw.body.request",
             "RequestFailed": "eas_tw.errors",
             "RequestOptions": "eas_tw.call_options",
             "Response": "eas_tw.response",
+            "SearchResult": "eas_tw.queue.frames",
             "ServerSentEvent": "eas_tw.body.server_sent_events",
             "ServerSentEventParser": "eas_tw.body.server_sent_events",
+            "SinkQueue": "eas_tw.queue.client",
             "StatusError": "eas_tw.errors",
             "Stream": "eas_tw.streaming",
             "StreamBroken": "eas_tw.errors",
@@ -177,6 +191,7 @@ if not TYPE_CHECKING:
             "TorchRequest": "eas_tw.body.torch",
             "TorchResponse": "eas_tw.body.torch",
             "prefix_key": "eas_tw.keys",
+            "Watcher": "eas_tw.queue.watcher",
             "body_decompressor": "eas_tw.body.piecewise",
         },
         deprecated={"Attempt": "AttemptResult", "Condition": "AttemptStatus"},

@@ -591,7 +591,7 @@ class PredictClient(ProcessBound):
     def _begin(self, what: str, begin: Callable[[ClientRuntime], Deferred[T]]) -> Deferred[T]:
         """Run `begin`; whatever is wrong with the client or the arguments becomes the failure of its Deferred."""
         runtime = self._runtime
-        if runtime is None or self._closing is not None or get_ident() != self._thread:
+        if runtime is None or not self._is_usable():
             return fail(self._unusable(what))
         try:
             return begin(runtime)
@@ -610,6 +610,10 @@ class PredictClient(ProcessBound):
         verb = check_method(method)
         timeout_s = self._config.timeout_s if timeout_s is None else checked(POSITIVE, "timeout_s", timeout_s)
         return verb, timeout_s, verb != "PATCH" if idempotent is None else idempotent
+
+    def _is_usable(self) -> bool:
+        """Return whether a call may begin: after `init`, before `close`, and in the reactor's thread."""
+        return self._runtime is not None and self._closing is None and get_ident() == self._thread
 
     def _unusable(self, what: str) -> Exception:
         if self._closing is not None:

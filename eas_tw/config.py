@@ -218,6 +218,8 @@ class ClientConfig:
         stream_idle_timeout_s: The maximum time between two pieces of a stream, > 0; `None` for no limit.
         stream_buffer_bytes: The number of unread bytes of a stream, ≥ 1, above which the client stops reading from the
             connection, so that TCP flow control stops the instance.
+        queue_watch: How a `QueueClient` watches a queue: `"websocket"`, or `"http"` for services and proxies without
+            WebSocket, where a lost connection may be noticed late.
         trust_roots: The path of a PEM file with the certificate authorities to trust for https; `None` for the
             platform's.
         snapshot_path: The directory for a disk copy of the list, for a start without discovery; `None` for no copy.
@@ -273,6 +275,7 @@ class ClientConfig:
     )
     stream_idle_timeout_s: float | None = field(default=30.0, converter=plain, validator=_positive_or_none)
     stream_buffer_bytes: int = field(default=64 * 2**10, converter=plain, validator=_count)
+    queue_watch: Literal["websocket", "http"] = field(default="websocket", validator=_one_of("websocket", "http"))
     trust_roots: str | None = field(default=None, converter=_path, validator=_path_or_none)
     snapshot_path: str | None = field(default=None, converter=_path, validator=_path_or_none)
     compress: str | None = field(default=None, validator=_one_of(*COMPRESSIONS, none=True))

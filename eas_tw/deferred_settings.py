@@ -45,10 +45,13 @@ class DeferredSettings(ProcessBound):
     """Base class of adapters, with the arguments and setters of `eas_tw.PredictClient` except the reactor.
 
     The constructor and the setters raise `ConfigError`, as those of `eas_tw.PredictClient` do. A subclass may override
-    `_current_client` to choose the inner client that setters apply to.
+    `_current_client` to choose the inner client that setters apply to, and `_client_class`, whose constructor may have
+    more arguments.
     """
 
     _predict: Predict
+    _client_class: type[PredictClient] = PredictClient
+    """The class of the inner client."""
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class DeferredSettings(ProcessBound):
         instances: Iterable[Any] | None = None,
         config: ClientConfig | None = None,
         agent: IAgent | None = None,
+        **more: Any,
     ) -> None:
         self._arguments: dict[str, Any] = {
             "endpoint": endpoint,
@@ -71,6 +75,7 @@ class DeferredSettings(ProcessBound):
             "instances": _kept(instances),
             "config": config,
             "agent": agent,
+            **more,
         }
         self._applied: dict[str, tuple[Any, ...]] = {}
         self._wraps: tuple[Wrap, ...] = ()
@@ -187,7 +192,7 @@ class DeferredSettings(ProcessBound):
     def _make(self, reactor: Any) -> PredictClient:
         """Create a client on a reactor, and apply the recorded arguments and settings."""
         arguments = {name: _revealed(value) for name, value in self._arguments.items()}
-        client = PredictClient(**arguments, reactor=reactor)
+        client = self._client_class(**arguments, reactor=reactor)
         for what, values in list(self._applied.items()):
             getattr(client, what)(*map(_revealed, values))
         return client

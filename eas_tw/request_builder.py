@@ -144,6 +144,16 @@ class RequestBuilder:
         self._extra: dict[str, str] = {}
         self._usual: dict[str | None, _HeaderTemplate] = {}
 
+    @property
+    def token(self) -> Secret:
+        """The token."""
+        return self._token
+
+    @property
+    def extra_headers(self) -> Mapping[str, str]:
+        """The headers of every request."""
+        return self._extra
+
     def address(self, base: str, *, auth: str) -> None:
         """Set the service's path and the authentication method.
 

@@ -32,6 +32,11 @@ def is_authorized(request: ReceivedRequest, token: str) -> bool:
     return hmac.compare_digest(given.encode(), token.encode())
 
 
+def has_token(request: ReceivedRequest, token: str) -> bool:
+    """Whether the request has the service's token in clear text; true for a service without a token."""
+    return not token or hmac.compare_digest(request.headers.get("authorization", "").encode(), token.encode())
+
+
 def _signature(request: ReceivedRequest, token: str) -> str:
     field = request.headers.get
     fields = f"{field('content-md5', '')}\n{field('content-type', '')}\n{field('date', '')}"

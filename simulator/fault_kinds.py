@@ -260,6 +260,21 @@ ON_INSTANCES: Mapping[str, FaultKind] = {
         _ms("extra", 100, "additional processing time"),
     ),
     "reused": _kind("another service has the address now: 404"),
+    "full": _kind("a put into a queue is answered with 429, as if the queue were full"),
+    "delay_commit": _kind(
+        "a commit or reject takes effect late, and is answered then; its client may have disconnected before",
+        _ms("delay", 1000, "delay"),
+    ),
+    "drop_watch": _kind(
+        "the connection of a watch closes immediately after a frame",
+        _flag("reset", "end with an RST instead of a FIN"),
+    ),
+    "redeliver": _kind(
+        "a frame that a watch has sent, and that is not committed in time, is sent once more to any consumer of its "
+        "group",
+        _ms("after", 0, "time for the commit"),
+    ),
+    "duplicate_frame": _kind("a watch sends a frame twice, one after the other"),
 }
 ON_DISCOVERY: Mapping[str, FaultKind] = {
     "http_status": _STATUS,

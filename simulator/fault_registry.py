@@ -22,6 +22,16 @@ MAX_ACTIVATIONS = 10_000
 
 ACCEPT, HEAD, REQUEST = "accept", "head", "request"
 """The moments at which faults apply: a connection is accepted, a request's head is complete, a request is complete."""
+PUT, COMMIT, FRAME = "put", "commit", "frame"
+"""The moments of a queue service: a put, a commit, a frame that a watch sends."""
+QUEUE_MOMENTS = {
+    "full": PUT,
+    "delay_commit": COMMIT,
+    "drop_watch": FRAME,
+    "redeliver": FRAME,
+    "duplicate_frame": FRAME,
+}
+"""The faults of queues, each with the moment at which it applies."""
 
 
 @frozen
@@ -70,6 +80,8 @@ class _Active:
 def _moment(fault: Fault) -> str:
     if fault.type == "reset_peer" and fault.get("at") in (ACCEPT, HEAD):
         return str(fault.get("at"))
+    if fault.type in QUEUE_MOMENTS:
+        return QUEUE_MOMENTS[fault.type]
     # A listener that refuses in the kernel cannot count or draw. A fault with a limit or a probability is therefore an
     # RST immediately after the accept.
     return ACCEPT if fault.type == "refuse" else REQUEST
@@ -151,11 +163,31 @@ class FaultRegistry:
         """Return the number of activations of a fault."""
         return self._active[name].activations
 
-    def on_instance(self, service: str, instance: str, zone: str = "", *, moment: str = REQUEST) -> list[Fault]:
-        """Draw the faults that apply to an instance at a moment."""
+    def on_instance(
+        self,
+        service: str,
+        instance: str,
+        zone: str = "",
+        *,
+        moment: str = REQUEST,
+        takes: Callable[[Fault], bool] | None = None,
+    ) -> list[Fault]:
+        """Draw the faults that apply to an instance at a moment.
+
+        Args:
+            service: Name of the instance's service.
+            instance: Id of the instance.
+            zone: Its zone.
+            moment: The moment.
+            takes: Whether a fault has an effect here; the others are not drawn. `None` for all.
+        """
         if not self._active:
             return []
-        return self._activate(moment, lambda fault: fault.target.matches(service, instance, zone), service, instance)
+
+        def matches(fault: Fault) -> bool:
+            return fault.target.matches(service, instance, zone) and (takes is None or takes(fault))
+
+        return self._activate(moment, matches, service, instance)
 
     def on_discovery(self, *services: str) -> list[Fault]:
         """Draw the faults that apply to a discovery request; for a group, `services` are all of its services."""

@@ -9,6 +9,7 @@ from twisted.internet.error import CannotListenError
 
 from simulator.instance import SimulatedInstance
 from simulator.processors import Processor, find
+from simulator.queues.queue import QueueService
 from simulator.service_spec import MAX_INSTANCES, ServiceSpec, SpecError, check_weight
 from simulator.stubs import Stubs
 
@@ -38,6 +39,16 @@ class Service:
         self.gateway = spec.gateway
         self.processor: Processor = find(spec.processor, spec.name)
         self.stubs = Stubs()
+        self.queues: QueueService | None = None
+        if spec.queue_service:
+            self.queues = QueueService(
+                spec.name,
+                world.reactor,
+                world.stream(f"queue {spec.name}"),
+                payload_bytes=spec.max_payload_bytes,
+                input_length=spec.input_length,
+                sink_length=spec.sink_length,
+            )
         self.instances: dict[str, SimulatedInstance] = {}
         self._number = number
         self._numbered = 0
@@ -121,6 +132,8 @@ class Service:
         kept = self.instances
         self.instances = {}
         self.stubs.clear()
+        if self.queues is not None:
+            self.queues.clear()
         for number in range(self.spec.instances):
             instance = kept.get(self._id(number)) or self._start(number, 100)
             instance.weight = self.spec.weight(number)
@@ -132,6 +145,8 @@ class Service:
 
     def stop(self) -> Deferred[Any]:
         """Stop all instances; fires when all ports and connections are closed."""
+        if self.queues is not None:
+            self.queues.clear()  # or each instance would compute the frames of the one that was stopped before
         return DeferredList([instance.stop() for instance in self.instances.values()])
 
     def _id(self, number: int) -> str:

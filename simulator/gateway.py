@@ -227,26 +227,38 @@ class _Messenger(Protocol):
         self._trip = trip
         self._parser = HttpResponseParser(self)
         self._stream: _Body | None = None
+        self._offers_websocket = "upgrade" in trip.request.headers  # the reader lets no other offer pass
+        self._is_websocket = False
         self._begin()
 
     def connectionMade(self) -> None:
         """Send the request (`IProtocol`)."""
         request = self._trip.request
         named = {name.strip().lower() for name in request.headers.get("connection", "").split(",")}
-        lines = [f"{request.method} {request.target} HTTP/1.1", "Host: gateway", "Connection: close"]
+        connection = ["Connection: Upgrade", "Upgrade: websocket"] if self._offers_websocket else ["Connection: close"]
+        lines = [f"{request.method} {request.target} HTTP/1.1", "Host: gateway", *connection]
         lines += [
             f"{name}: {value}"
             for name, value in request.headers.items()
             if name not in _NOT_FORWARDED and name not in named
         ]
-        lines += [f"content-length: {len(request.body)}", "", ""]
+        lines += [*([] if self._offers_websocket else [f"content-length: {len(request.body)}"]), "", ""]
         self.transport.write("\r\n".join(lines).encode("latin-1") + request.body)
 
     def dataReceived(self, data: bytes) -> None:
-        """Feed bytes of the response to the parser (`IProtocol`)."""
+        """Feed bytes of the response to the parser, or pass on those of a WebSocket (`IProtocol`)."""
+        if self._is_websocket and self._stream is not None:
+            self._stream.put(data)
+            return
         try:
             self._parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade):
+        except HttpParserUpgrade as upgrade:
+            if self._offers_websocket:
+                self._begin_websocket(data[upgrade.args[0] :])
+            else:
+                self._break("the instance did not answer in HTTP")
+            return
+        except HttpParserError:
             self._break("the instance did not answer in HTTP")
             return
         # A body that arrived with its head is sent whole. The end of any other body is unknown, so it is streamed.
@@ -280,6 +292,15 @@ class _Messenger(Protocol):
             body.put(bytes(self._body))
             self._body.clear()
 
+    def _begin_websocket(self, data: bytes) -> None:
+        """Pass bytes on in both directions, because the instance has accepted the WebSocket."""
+        self._is_websocket = self._is_ended_by_close = True
+        body = self._stream = _Body(self._trip, self.transport)
+        _, kept = self._returned()
+        self._trip.stream(StreamResponse(body, _SWITCHING_PROTOCOLS, "", kept, receive=self.transport.write))
+        if data:
+            body.put(data)
+
     def on_message_begin(self) -> None:
         """Begin a response, perhaps after an interim one (httptools)."""
         self._begin()
@@ -310,7 +331,7 @@ class _Messenger(Protocol):
         status = self._parser.get_status_code()
         if self._stream is not None:
             self._stream.end()
-        elif status >= _OK or status == _SWITCHING_PROTOCOLS:
+        elif status >= _OK or (status == _SWITCHING_PROTOCOLS and not self._offers_websocket):
             self._end()
 
     def _begin(self) -> None:

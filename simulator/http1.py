@@ -58,6 +58,7 @@ class ServerConnection(Protocol):
         self._idle_timer: Any = None
         self._doom: Any = None
         self._write_to_socket: Callable[[bytes], int] | None = None
+        self._receive: Callable[[bytes], None] | None = None
         self._is_busy = False
         self._is_open = False
         self._is_deaf = False
@@ -106,6 +107,9 @@ class ServerConnection(Protocol):
         """Feed received bytes to the reader (`IProtocol`)."""
         if not self._is_open or self._is_deaf or (self._idle_end is not None and self._is_ended_by_a_request()):
             return
+        if self._receive is not None:
+            self._receive(data)
+            return
         problem = self._reader.feed(data)
         if problem is not None and not self._is_deaf:
             self._is_deaf = True
@@ -116,6 +120,7 @@ class ServerConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         """Release everything, because the connection is lost (`IProtocol`)."""
         self._is_open = False
+        self._receive = None
         self._waiting.clear()
         self._forget_idle_end()
         if self._doom is not None:
@@ -202,6 +207,7 @@ class ServerConnection(Protocol):
         if not self._is_open:
             stream.discard()
             return
+        self._receive = stream.receive
         # A direct write would overtake what the transport has buffered of the stream.
         self._write_to_socket = None
         StreamSender(

@@ -14,6 +14,7 @@ from simulator.fault_registry import ACCEPT, HEAD
 from simulator.http1 import Server
 from simulator.journal import Row
 from simulator.ports import Address
+from simulator.queues.worker import QueueWorker
 from simulator.request_handler import RequestHandler
 from simulator.timers import Timers
 from simulator.workers import RateLimit, Workers
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from simulator.fleet import Service
     from simulator.http1 import Answer, ReceivedRequest, ServerConnection
+    from simulator.queues.watch import Watch
     from simulator.stream_records import RunningStream
 
 
@@ -55,6 +57,7 @@ class SimulatedInstance:
         life: Number of crashes, with which work that began in an earlier life is recognised.
         memory: State that its processor keeps between requests; empty after a crash or a reset.
         streams: Running streamed responses, in the order in which they began.
+        watches: Open watches of a queue service; they have no end of their own, so a draining instance ends them.
     """
 
     def __init__(
@@ -77,6 +80,10 @@ class SimulatedInstance:
         self._held: list[Callable[[], None]] = []
         self.memory: dict[str, Any] = {}
         self.streams: dict[RunningStream, None] = {}
+        self.watches: dict[Watch, None] = {}
+        self._queue_worker: QueueWorker | None = None
+        if service.queues is not None and service.spec.queue_workers:
+            self._queue_worker = QueueWorker(self, service.queues)
         self._staff()
 
     def __repr__(self) -> str:
@@ -105,9 +112,12 @@ class SimulatedInstance:
     def start(self) -> None:
         """Start to listen."""
         self.address.listen(self.server)
+        self._run_queue_worker()
 
     def stop(self) -> Deferred[Any]:
         """Stop permanently; fires when the port and all connections are closed."""
+        if self._queue_worker is not None:
+            self._queue_worker.stop()
         self._begin_anew()
         gone = DeferredList([self.address.give_up(), self.server.when_empty()])
         self.server.reset_connections()
@@ -143,8 +153,11 @@ class SimulatedInstance:
             self.server.reset_connections()
         elif state is State.DRAINING:
             self.server.close_idle()
+            for watch in list(self.watches):
+                watch.leave()
         if state is not State.HUNG:
             self._go_on()
+        self._run_queue_worker()
         return self.apply_faults()
 
     def reset(self) -> Deferred[None]:
@@ -181,6 +194,14 @@ class SimulatedInstance:
         held, self._held = self._held, []
         for act in held:
             act()
+
+    def _run_queue_worker(self) -> None:
+        if self._queue_worker is None:
+            return
+        if self.state is State.CRASHED:
+            self._queue_worker.stop()
+        else:
+            self._queue_worker.start()
 
     def _begin_anew(self) -> None:
         """Discard all work that has begun."""

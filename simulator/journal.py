@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, deque
+from http import HTTPStatus
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
@@ -59,7 +60,9 @@ class Row(NamedTuple):
 
     @property
     def is_good(self) -> bool:
-        """Whether it was answered completely, with 2xx."""
+        """Whether it was answered completely, with 2xx; the client's end of a WebSocket is complete."""
+        if self.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            return self.stream in (StreamEnd.COMPLETE, StreamEnd.CLIENT_CLOSED)
         return 200 <= self.status < 300 and self.stream in ("", StreamEnd.COMPLETE)  # noqa: PLR2004
 
 

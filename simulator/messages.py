@@ -119,6 +119,8 @@ class Framing(Enum):
 
 def framing_of(stream: StreamResponse, request: ReceivedRequest) -> Framing:
     """Choose the framing of a streamed response."""
+    if stream.receive is not None:
+        return Framing.CLOSE
     if stream.status in BODYLESS or request.method == "HEAD":
         return Framing.NONE
     if stream.length is not None:
@@ -135,6 +137,9 @@ def render_head(stream: StreamResponse, *, keep: bool, request: ReceivedRequest)
         keep: Whether the connection is kept.
         request: The request that it answers.
     """
+    if stream.receive is not None:
+        upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        return _head(stream.status, upgrade, "", stream.headers, keep=True, request=None)
     if stream.status in BODYLESS:
         return _head(stream.status, "", "", stream.headers, keep=keep, request=request)
     if stream.length is not None:

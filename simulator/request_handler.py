@@ -13,12 +13,13 @@ from urllib.parse import unquote
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
-from simulator.auth import is_authorized
+from simulator.auth import has_token, is_authorized
+from simulator.computation import compute_request, work_s
 from simulator.delivery import Ending, Wire
 from simulator.http1 import HANG, Response
 from simulator.journal import Row
 from simulator.messages import text_response
-from simulator.processors import Forward, Later, ProcessorRequest, compute
+from simulator.queues.operations import QueueJob
 from simulator.response_faults import apply_response_faults, delay_s, is_response_fault
 from simulator.stream_faults import plan_of
 from simulator.stream_records import RunningStream
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from simulator.http1 import Answer, ReceivedRequest
     from simulator.instance import SimulatedInstance
     from simulator.streaming import PieceReader, StreamEnd, StreamResponse
-    from simulator.stubs import StubResponse
 
 CLIENT_LEFT = 499
 _NO_ANSWER = 0
@@ -64,7 +64,7 @@ class RequestHandler:
         self._waiting: Deferred[Answer] | None = None
         self._timer: Any = None
         self._limit: Any = None
-        self._job: WorkerJob | None = None
+        self._job: WorkerJob | QueueJob | None = None
         self._sent: Response | None = None
         self._is_answered = False
         self._is_over = False
@@ -100,7 +100,9 @@ class RequestHandler:
         if faults.is_quiet:
             self._admit()
             return
-        self._faults = faults.on_instance(self._service.name, instance.id, instance.zone)
+        # On a queue, `slow` is for the worker that computes the frame.
+        takes = None if self._service.queues is None else _takes_no_worker
+        self._faults = faults.on_instance(self._service.name, instance.id, instance.zone, takes=takes)
         self._after(delay_s(self._faults, "upstream", instance.rng), self._suffer)
 
     def _suffer(self) -> None:
@@ -131,9 +133,14 @@ class RequestHandler:
         if problem is not None:
             self.respond(problem)
             return
+        if self._service.queues is not None:
+            below = self._service.below(self._request.path)
+            self._job = QueueJob(self, self._service.queues, self._request, unquote(below), self._activate)
+            self._job.begin()
+            return
         spec = self._service.spec
-        self._job = WorkerJob(self)
-        if not self._job.submit():
+        self._job = job = WorkerJob(self)
+        if not job.submit():
             self.respond(text_response(450, "the instance's queue is full"))
         elif not self._is_answered and spec.keepalive_s:
             self._limit = self._clock.callLater(spec.keepalive_s, self._expire)
@@ -145,52 +152,33 @@ class RequestHandler:
             return Response(200, b"", "", _ALLOW)
         if not service.answers(path):
             return text_response(404, f"no such service here: {service.world.mask(path)}")
-        if not is_authorized(request, service.token):
+        # A queue takes the token as it is, and no signature.
+        knows_token = is_authorized if service.queues is None else has_token
+        if not knows_token(request, service.token):
             return text_response(401, "Unauthorized: the token is missing or wrong")
         wait_s = self.instance.rate_limit.admit() if self.instance.rate_limit else 0
         if wait_s:
             return text_response(429, "too many requests")._replace(headers={"Retry-After": str(wait_s)})
         return None
 
+    def _activate(self, moment: str) -> Sequence[Fault]:
+        """Draw the faults that apply at a moment of a queue's operation, and record them for the journal."""
+        faults, instance = self._service.world.faults, self.instance
+        if faults.is_quiet:
+            return ()
+        found = faults.on_instance(self._service.name, instance.id, instance.zone, moment=moment)
+        self._faults = [*self._faults, *(fault for fault in found if fault not in self._faults)]
+        return found
+
     # -- the work
 
     def work_s(self) -> float:
         """Draw the time that a worker takes before the processor runs, in seconds."""
-        processing, instance = self._service.spec.processing, self.instance
-        taken_s = 0.0 if processing.is_nothing else processing.draw(instance.rng)
-        for fault in self._faults:
-            if fault.type == "slow":
-                taken_s = taken_s * fault.get("factor") + fault.get("extra") / 1000
-        return taken_s
+        return work_s(self.instance, self._faults)
 
     def compute(self) -> Any:
         """Run a stub or the processor; returns bytes, a response, or a Deferred of one; or raises."""
-        service, request, processor = self._service, self._request, self._service.processor
-        if service.stubs:
-            return self._canned(service.stubs.answer(request, service.below(request.path)))
-        if isinstance(processor, Forward):
-            return processor.send(self._clock, request, service.below(request.path))
-        return compute(processor, request.body, self._clock, self._processor_request())
-
-    def _processor_request(self) -> ProcessorRequest:
-        request, instance = self._request, self.instance
-        return ProcessorRequest(
-            method=request.method,
-            path=self._service.below(unquote(request.path) if "%" in request.target else request.path),
-            query=request.query,
-            headers=request.headers,
-            body=request.body,
-            instance=instance.id,
-            clock=self._clock,
-            rng=instance.rng,
-            seed=self._service.world.seed,
-            memory=instance.memory,
-        )
-
-    def _canned(self, stub: StubResponse) -> Any:
-        if stub.forward:
-            return Forward(stub.forward).send(self._clock, self._request, self._service.below(self._request.path))
-        return Later(stub.delay_s, stub.response) if stub.delay_s else stub.response
+        return compute_request(self.instance, self._request)
 
     def _expire(self) -> None:
         """Answer 408 because the instance's time limit is over, queueing included, and close the connection."""
@@ -261,6 +249,7 @@ class RequestHandler:
         plan = plan_of(self._faults, instance.rng) if self._faults else StreamPlan()
         plan = evolve(
             plan,
+            body_steps=[*plan.body_steps, *stream.plan.body_steps],
             gate=instance,
             observer=RunningStream(instance, self._request, stream.status, self._began, ended),
             must_close=plan.must_close or (lambda: instance.is_draining),
@@ -330,6 +319,10 @@ class RequestHandler:
         if self._limit is not None:
             self._limit.cancel()
             self._limit = None
+
+
+def _takes_no_worker(fault: Fault) -> bool:
+    return fault.type != "slow"
 
 
 _ENDINGS: dict[str, Callable[[RequestHandler, Fault], None]] = {

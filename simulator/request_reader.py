@@ -48,6 +48,7 @@ class RequestReader:
         self._connection = connection
         self._parser = HttpRequestParser(self)
         self._problem: Response | None = None
+        self._offers_websocket = False
         self._begin()
 
     def feed(self, data: bytes) -> Response | None:
@@ -81,8 +82,9 @@ class RequestReader:
         """Serialise the head again without its upgrade, for a parser that reads the body.
 
         A server may ignore an offered upgrade (RFC 9110 §7.8), but llhttp takes everything after such a head for the
-        other protocol.
+        other protocol. The handler sees the offer of a WebSocket, and no other.
         """
+        self._offers_websocket = self._headers.get("upgrade", "").strip().lower() == "websocket"
         self._parser = HttpRequestParser(self)
         kept = [token for token in self._headers.get("connection", "").split(",") if token.strip().lower() != "upgrade"]
         headers = {**self._headers, "connection": ",".join(kept)}
@@ -155,6 +157,10 @@ class RequestReader:
             return
         # After chunked framing in HTTP/1.0 the connection must be closed: a second request may be smuggled (RFC 9112
         # §6.1).
+        if self._offers_websocket:
+            self._offers_websocket = False
+            if self._method == "GET" and not self._body:  # the opening handshake of RFC 6455 §4.1
+                self._headers["upgrade"] = "websocket"
         is_odd = self._version == "1.0" and "transfer-encoding" in self._headers
         request = ReceivedRequest(
             self._method,

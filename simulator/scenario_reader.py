@@ -24,7 +24,8 @@ MAX_CALLS_PER_S = 100_000.0
 _FIELDS = ("title", "story", "seed", "length_s", "advertise", "services", "client", "faults", "timeline", "expect")
 _SERVICE_FIELDS = (
     "name", "instances", "weights", "token", "processor", "workers", "queue", "processing", "keepalive_s", "rate_limit",
-    "zones", "gateway", "capture_bytes",
+    "zones", "gateway", "capture_bytes", "queue_service", "queue_workers", "input_length", "sink_length",
+    "max_payload_bytes",
 )  # fmt: skip
 _EXPECT_FIELDS = ("what", "of", "min", "max", "is", "from_s", "until_s")
 

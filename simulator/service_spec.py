@@ -9,6 +9,8 @@ from attrs import field, frozen
 
 from simulator.captures import MAX_BODY_BYTES
 from simulator.durations import Duration, DurationError
+from simulator.queues.queue import PAYLOAD_BYTES
+from simulator.queues.store import MAX_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +23,8 @@ MAX_INSTANCES = 10_000
 MAX_WORKERS = 10_000
 MAX_QUEUE = 1_000_000
 MAX_RATE = 1e6
+MAX_FRAMES = 1_000_000
+MAX_PAYLOAD_BYTES = 64 * 2**20
 WORKERS, QUEUE, KEEPALIVE_S = 5, 64, 5.0
 """Defaults of EAS: worker threads, length of the queue, and `rpc.keepalive` in seconds."""
 LLM_WORKERS, LLM_KEEPALIVE_S = 256, 600.0
@@ -68,6 +72,11 @@ class ServiceSpec:
         gateway: What the gateway does when an instance refuses connections: one of `GATEWAY_MODES`.
         capture_bytes: Bytes of each request's and response's body that the journal keeps, with the headers; `None` for
             neither.
+        queue_service: Whether requests go to an input queue, and results to the queue `/sink`.
+        queue_workers: Whether the instances of a queue service compute: without, both queues have only clients.
+        input_length: Greatest number of frames of the input queue; further ones are answered with 429.
+        sink_length: Greatest number of frames of the sink; when it is full, workers wait.
+        max_payload_bytes: Greatest payload of a frame; larger ones are answered with 413.
     """
 
     name: str
@@ -83,6 +92,11 @@ class ServiceSpec:
     zones: Sequence[str] = ()
     gateway: str = "fail"
     capture_bytes: int | None = None
+    queue_service: bool = False
+    queue_workers: bool = True
+    input_length: int = MAX_LENGTH
+    sink_length: int = MAX_LENGTH
+    max_payload_bytes: int = PAYLOAD_BYTES
 
     @workers.default
     def _default_workers(self) -> int:
@@ -110,6 +124,12 @@ class ServiceSpec:
             raise SpecError(f"gateway must be {', '.join(GATEWAY_MODES)}, got {self.gateway!r}")
         if self.capture_bytes is not None:
             self._check("capture_bytes", 0, MAX_BODY_BYTES)
+        for name in ("queue_service", "queue_workers"):
+            if not isinstance(getattr(self, name), bool):
+                raise SpecError(f"service {self.name}: {name} must be true or false, got {getattr(self, name)!r}")
+        self._check("input_length", 1, MAX_FRAMES)
+        self._check("sink_length", 1, MAX_FRAMES)
+        self._check("max_payload_bytes", 1, MAX_PAYLOAD_BYTES)
         self._check_lists()
 
     def _check_lists(self) -> None:

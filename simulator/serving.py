@@ -179,11 +179,18 @@ _CALL_MODEL = """
 _FIRST = "  # first: export EAS_TOKEN=… with the service's token, which you gave and which is not printed here"
 
 
+_GET = "_timeout_=5s&_raw_=true&_auto_delete_=true"
+
+
 def _how_to_call(url: str, service: Service, *, show_token: bool) -> list[str]:
     """Format example calls for a shell and for Python's prompt, the latter with the blocking client."""
     header = ' -H "Authorization: $EAS_TOKEN"' if service.token else ""
     variable = [f"  export EAS_TOKEN={service.token}"] if show_token else [_FIRST]
     given = repr(service.token) if show_token or not service.token else 'os.environ["EAS_TOKEN"]'
+    if service.queues is not None:
+        call = f"  curl{header}"
+        put = f"{call} -d '[1]' {url}/api/predict/{service.name}"
+        return [*(variable if service.token else []), put, f"{call} '{url}/api/predict/{service.name}/sink?{_GET}'"]
     is_model = find(service.spec.processor, service.name) is mnist
     body = "--data-binary @images.pb" if is_model else "-d '[1]'"
     curl = [*(variable if service.token else []), f"  curl{header} {body} {url}/api/predict/{service.name}"]

@@ -137,6 +137,8 @@ class StreamResponse:
         headers: More header fields.
         close: Whether to close the connection after it.
         length: Size of the body in bytes, sent as Content-Length; `None` for a chunked body.
+        receive: Takes the client's bytes after the head, which changes the connection's protocol to WebSocket; `None`
+            for a response of HTTP.
         plan: The delivery.
     """
 
@@ -146,6 +148,7 @@ class StreamResponse:
     headers: Mapping[str, str] = field(default=_NO_HEADERS)
     close: bool = False
     length: int | None = None
+    receive: Callable[[bytes], None] | None = None
     plan: StreamPlan = field(factory=StreamPlan)
 
     def discard(self, end: StreamEnd = StreamEnd.CLIENT_CLOSED) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -11,15 +11,45 @@ from simulator.messages import Response, text_response
 from simulator.streaming import PieceReader, StreamResponse, is_stream
 
 if TYPE_CHECKING:
-    from simulator.request_handler import RequestHandler
+    from collections.abc import Callable
+
+    from simulator.instance import SimulatedInstance
+
+
+class JobOwner(Protocol):
+    """What a job is for: a request to an instance, or a frame of a queue."""
+
+    @property
+    def instance(self) -> SimulatedInstance:
+        """The instance."""
+
+    @property
+    def clock(self) -> Any:
+        """The clock of the simulator."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a response is no longer needed."""
+
+    def work_s(self) -> float:
+        """Draw the time that a worker takes before the processor runs, in seconds."""
+
+    def compute(self) -> Any:
+        """Run the processor; returns what a processor returns, or raises."""
+
+    def respond(self, response: Response) -> None:
+        """Take the response."""
+
+    def respond_stream(self, stream: StreamResponse, reader: PieceReader, done: Callable[[], None]) -> None:
+        """Take a stream whose first piece has been read, and call `done` when it is over."""
 
 
 class WorkerJob:
-    """A worker's job for a handler. Unless it streams, it continues when the handler has ended before it."""
+    """A worker's job for its owner. Unless it streams, it continues when the handler has ended before it."""
 
     __slots__ = ("_handler", "_instance", "_reader", "_workers")
 
-    def __init__(self, handler: RequestHandler) -> None:
+    def __init__(self, handler: JobOwner) -> None:
         self._handler = handler
         self._instance = handler.instance
         self._workers = self._instance.workers

@@ -73,7 +73,7 @@ def is_told(error: BaseException, name: str) -> bool:
 def test_every_number_is_in_the_table() -> None:
     others = {
         "discovery_path", "retry_on", "balancer", "instance_filter", "auth", "trust_roots", "snapshot_path", "compress",
-        "decompress",
+        "decompress", "queue_watch",
     }  # fmt: skip
     assert {field.name for field in attrs.fields(ClientConfig)} == {*NUMBERS, *others}
 

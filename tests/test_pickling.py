@@ -154,6 +154,14 @@ VALUES: dict[str, Any] = {
     "list changed": events.ListChanged("svc", (Added(INSTANCE), Reweighted(INSTANCE, 1))),
     "ejected": events.Ejected("svc", INSTANCE, "refused"),
     "returned": events.Returned("svc", INSTANCE),
+    "watch opened": events.WatchOpened("svc", INSTANCE, 3, True),
+    "watch lost": events.WatchLost("svc", INSTANCE, ATTEMPTS[0].outcome, 0.05),
+    "frame received": events.FrameReceived("svc", INSTANCE, 3, False),
+    "frames committed": events.FramesCommitted("svc", (1, 2), ""),
+    "frame": eas_tw.Frame(3, {"requestId": "r"}, b"\0", "m"),
+    "put result": eas_tw.PutResult(3, "r"),
+    "blocking put result": eas_tw.blocking.PutResult(3, "r"),
+    "search result": eas_tw.SearchResult(is_pending=True, wait_count=0),
     "poll refused": events.PollRefused("svc", "empty_list", "the list is empty"),
 }
 
@@ -326,6 +334,9 @@ def clients() -> dict[str, Any]:
         "asyncio": eas_tw.aio.PredictClient(*given, token=SECRET),
         "asyncio, set later": late,
         "blocking": eas_tw.blocking.PredictClient(*given, token=SECRET),
+        "queue": eas_tw.QueueClient(*given, token=SECRET, reactor=Clock()),
+        "queue, asyncio": eas_tw.aio.QueueClient(*given, token=SECRET),
+        "queue, blocking": eas_tw.blocking.QueueClient(*given, token=SECRET),
         "service": ClientService(client),
         "agent": EasAgent(client),
     }

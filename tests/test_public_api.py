@@ -14,6 +14,12 @@ PUBLIC_NAMES = {
     "RequestOptions",
     "StreamOptions",
     "prefix_key",
+    "Frame",
+    "PutResult",
+    "QueueClient",
+    "SearchResult",
+    "SinkQueue",
+    "Watcher",
     "LineSplitter",
     "OpeningStream",
     "Response",
@@ -87,7 +93,16 @@ def test_blocking_has_every_request_response_and_setting() -> None:
     by_hand = {"LineSplitter", "OpeningStream", "ServerSentEventParser", "body_decompressor"}
     expected = set(eas_tw.__all__) - errors - of_errors - by_hand - options - {"Request"}
     assert set(eas_tw.blocking.__all__) == expected | {"PredictException"}
-    own = {"PredictClient", "Stream", "StringRequest", "StringResponse"}
+    own = {
+        "PredictClient",
+        "PutResult",
+        "QueueClient",
+        "SinkQueue",
+        "Watcher",
+        "Stream",
+        "StringRequest",
+        "StringResponse",
+    }
     assert {name for name in expected if getattr(eas_tw.blocking, name) is not getattr(eas_tw, name)} == own
 
 

@@ -1,9 +1,18 @@
-"""The client for asyncio programs, whose methods are coroutines.
+"""The clients for asyncio programs, whose methods are coroutines.
 
 async with eas_tw.aio.PredictClient(endpoint, service, token=token, endpoint_type=ENDPOINT_TYPE_DIRECT) as client:
     response = await client.predict('[{"money_credit": 3000000}]')
 """
 
-from eas_tw.aio.client import PredictClient
+from typing import TYPE_CHECKING
 
-__all__ = ["PredictClient"]
+from eas_tw.aio.client import PredictClient
+from eas_tw.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from eas_tw.aio.queue import QueueClient, Watcher
+
+__all__ = ["PredictClient", "QueueClient", "Watcher"]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_exports(__name__, {"QueueClient": "eas_tw.aio.queue", "Watcher": "eas_tw.aio.queue"})

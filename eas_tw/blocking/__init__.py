@@ -9,6 +9,8 @@ This package also exports the request classes, the constants and `ClientConfig` 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from eas_tw import (
     ENDPOINT_TYPE_DEFAULT,
     ENDPOINT_TYPE_DIRECT,
@@ -23,6 +25,7 @@ from eas_tw import (
     ClientConfig,
     EasyRecRequest,
     EasyRecResponse,
+    Frame,
     Instance,
     JsonRequest,
     JsonResponse,
@@ -31,6 +34,7 @@ from eas_tw import (
     OnnxRequest,
     OnnxResponse,
     Response,
+    SearchResult,
     ServerSentEvent,
     TFRequest,
     TFResponse,
@@ -44,6 +48,10 @@ from eas_tw.blocking.client import PredictClient
 from eas_tw.blocking.errors import PredictException
 from eas_tw.blocking.stream import Stream
 from eas_tw.blocking.text import StringRequest, StringResponse
+from eas_tw.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from eas_tw.blocking.queue import PutResult, QueueClient, SinkQueue, Watcher
 
 __all__ = [
     "ENDPOINT_TYPE_DEFAULT",
@@ -59,6 +67,7 @@ __all__ = [
     "ClientConfig",
     "EasyRecRequest",
     "EasyRecResponse",
+    "Frame",
     "Instance",
     "JsonRequest",
     "JsonResponse",
@@ -68,8 +77,12 @@ __all__ = [
     "OnnxResponse",
     "PredictClient",
     "PredictException",
+    "PutResult",
+    "QueueClient",
     "Response",
+    "SearchResult",
     "ServerSentEvent",
+    "SinkQueue",
     "Stream",
     "StringRequest",
     "StringResponse",
@@ -79,5 +92,13 @@ __all__ = [
     "TorchRecResponse",
     "TorchRequest",
     "TorchResponse",
+    "Watcher",
     "prefix_key",
 ]
+
+if not TYPE_CHECKING:
+    # The queue client needs wsproto, which other programs should not load.
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        dict.fromkeys(("PutResult", "QueueClient", "SinkQueue", "Watcher"), "eas_tw.blocking.queue"),
+    )

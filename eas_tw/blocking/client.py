@@ -64,6 +64,7 @@ class PredictClient(DeferredSettings):
         instances: Iterable[Any] | None = None,
         config: ClientConfig | None = None,
         reactor: Any = None,
+        **more: Any,
     ) -> None:
         try:
             super().__init__(
@@ -74,6 +75,7 @@ class PredictClient(DeferredSettings):
                 endpoint_type=endpoint_type,
                 instances=instances,
                 config=ClientConfig(init_timeout_s=_FIRST_LIST_WITHIN_S) if config is None else config,
+                **more,
             )
             if reactor is not None and not callable(getattr(reactor, "callFromThread", None)):
                 raise ConfigError(f"reactor must be a Twisted reactor that has threads, got {shown(reactor)}")

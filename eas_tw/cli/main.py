@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import BodyError, ConfigError, DeadlineExceeded, EasError, StatusError
-from eas_tw.cli import discover, perf, predict, settings
+from eas_tw.cli import discover, perf, predict, queue, settings
 from eas_tw.cli.output import flush_output, replace_closed_streams
 
 if TYPE_CHECKING:
@@ -125,6 +125,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_arguments(sub)
         settings.add_arguments(sub)
         sub.set_defaults(run=command.run, prepare=command.prepare)
+    queues = commands.add_parser("queue", help=queue.HELP, description=queue.DESCRIPTION, allow_abbrev=False)
+    for action in queue.add_actions(queues.add_subparsers(required=True, metavar="ACTION")):
+        settings.add_arguments(action)
     return parser
 
 

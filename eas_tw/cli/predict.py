@@ -38,8 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_request_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that describe the request."""
     add = parser.add_argument
-    add("body", nargs="?", metavar="BODY", help="the text of the body, such as JSON; - for stdin")
-    add("--file", type=Path, metavar="PATH", help="send the bytes of this file")
+    add_body_arguments(parser)
     add("--json", action="store_true", help="check that the body is JSON, and send it as application/json")
     add(
         "--tensor",
@@ -60,6 +59,24 @@ def add_request_arguments(parser: argparse.ArgumentParser) -> None:
     add("--query", default="", help="an encoded query, such as a=1&b=2")
     add("--header", action="append", default=[], metavar="NAME: VALUE", help="a header to send; may be repeated")
     add("--key", metavar="KEY", help="what the call is about, such as a user, for --balancer hash")
+
+
+def add_body_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say where a body comes from."""
+    parser.add_argument("body", nargs="?", metavar="BODY", help="the text of the body, such as JSON; - for stdin")
+    parser.add_argument("--file", type=Path, metavar="PATH", help="send the bytes of this file")
+
+
+def body_of(options: argparse.Namespace) -> bytes:
+    """Read a body, before anything is connected.
+
+    Raises:
+        ConfigError: There are two bodies, or standard input is closed.
+        OSError: A file cannot be read.
+    """
+    if options.body is not None and options.file is not None:
+        raise ConfigError("give one of BODY and --file")
+    return _body(options)
 
 
 def prepare(options: argparse.Namespace) -> Any:

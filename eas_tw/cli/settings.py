@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
+    from eas_tw import QueueClient
+
 _TYPES = {
     "direct": ENDPOINT_TYPE_DIRECT,
     "gateway": ENDPOINT_TYPE_DEFAULT,
@@ -62,20 +64,42 @@ class Given:
             reactor: The Twisted reactor.
             changes: Further settings of `ClientConfig`.
         """
-        config = ClientConfig(
-            timeout_s=self.timeout_s,
-            init_timeout_s=self.timeout_s,
-            attempts=self.attempts,
-            trust_roots=self.trust_roots,
-            balancer=self.balancer,
-        )
+        config = self._config().but(**changes)
         return eas_tw.PredictClient(
             self.endpoint,
             self.service,
             token=self.token,
             endpoint_type=self.endpoint_type,
             reactor=reactor,
-            config=config.but(**changes),
+            config=config,
+        )
+
+    def make_queue_client(self, reactor: Any, user: str | None, group: str) -> QueueClient:
+        """Create a client of a queue service without calling `init`.
+
+        Args:
+            reactor: The Twisted reactor.
+            user: The id of the consumer; `None` for a random one.
+            group: The group of the consumer.
+        """
+        return eas_tw.QueueClient(
+            self.endpoint,
+            self.service,
+            token=self.token,
+            user=user,
+            group=group,
+            endpoint_type=self.endpoint_type,
+            reactor=reactor,
+            config=self._config(),
+        )
+
+    def _config(self) -> ClientConfig:
+        return ClientConfig(
+            timeout_s=self.timeout_s,
+            init_timeout_s=self.timeout_s,
+            attempts=self.attempts,
+            trust_roots=self.trust_roots,
+            balancer=self.balancer,
         )
 
 

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection as SocketTransport
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IProtocol, IProtocolFactory, ITCPTransport
     from twisted.python.failure import Failure
-    from twisted.web.client import URI
     from twisted.web.iweb import IAgent
 
     from eas_tw.net.pool import Reactor
@@ -65,6 +64,10 @@ class Agents:
         pool.cachedConnectionTimeout = idle_timeout_s  # type: ignore[assignment]
         self._endpoints = _CountedEndpoints(Endpoints(reactor, connect_timeout_s, trust_roots))
         self.agent: IAgent = agent or Agent.usingEndpointFactory(reactor, self._endpoints, pool)
+
+    def endpoint(self, origin: bytes) -> IStreamClientEndpoint:
+        """Return the endpoint of an origin, for a connection that is not the agent's; its socket is counted, too."""
+        return self._endpoints.endpointForURI(URI.fromBytes(origin))
 
     def flush(self) -> bool:
         """Write the requests that were submitted on kept connections since the last call.

@@ -28,6 +28,7 @@ from eas_tw.net.call_errors import (
     outcome_of,
 )
 from eas_tw.net.offload import Unfinished
+from eas_tw.policy.balancing import NO_CALL
 from eas_tw.policy.hedging import LOOK_SHARE
 from eas_tw.policy.outcomes import ANSWERED, NEVER_SENT, NOT_ITS_FAULT, SUCCESSES, AttemptResult, AttemptStatus, Outcome
 from eas_tw.policy.retry import GiveUp, Options, Retry
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from eas_tw.net.stream import Source
     from eas_tw.policy.balancing import CallInfo
     from eas_tw.policy.instances import Instance
+    from eas_tw.policy.retry import RetryPolicy
 
     Key = tuple[str, int]
 
@@ -90,7 +92,7 @@ class Call:
         reader: Converts the response to the result.
         parser: Passed to the reader.
         timeout_s: Seconds that the call has in all.
-        info: The call as the balancer sees it; `NO_CALL` if `fleet.reads_calls` is false.
+        info: The call as the balancer sees it; `NO_CALL` for a call without a key.
         is_idempotent: Whether it may be sent to an instance after another instance may have received it.
 
     Attributes:
@@ -103,6 +105,8 @@ class Call:
     """
 
     on_head: Callable[[Attempt, Source, int, bytes], BodySink | type[NoBody] | None] | None = None
+    shows_latency = True
+    """Whether the time until the response says how fast instances answer; `False` when the service may hold it."""
 
     __slots__ = (
         "_attempts", "_context", "_failed", "_fleet", "_fresh", "_hedge_s", "_info", "_is_idempotent", "_is_over",
@@ -119,7 +123,7 @@ class Call:
         parser: Any,
         timeout_s: float,
         *,
-        info: CallInfo,
+        info: CallInfo = NO_CALL,
         is_idempotent: bool = True,
     ) -> None:
         self.done: Deferred[Any] = Deferred(self._cancelled)
@@ -352,7 +356,7 @@ class Call:
 
     def _may_hedge(self, waiting: int) -> bool:
         """Return whether the call may be hedged while `waiting` running attempts count as used up."""
-        policy = self._context.policy
+        policy = self._policy
         if self._is_over or not (self._is_idempotent and self._attempts and policy.attempts > 1):
             return False
         if self._is_being_answered():
@@ -447,13 +451,9 @@ class Call:
             return
         context = self._context
         now = context.seconds()
-        options = Options(
-            another=self._fleet.has_another(self._failed),
-            sole=self._fleet.is_sole,
-            remaining_s=self.deadline - now,
-            is_idempotent=self._is_idempotent,
+        decision = self._policy.decide(
+            self.history, self._options(now), budget=context.budget, now=now, rng=context.rng
         )
-        decision = context.policy.decide(self.history, options, budget=context.budget, now=now, rng=context.rng)
         if isinstance(decision, GiveUp):
             if answer is not None and self._reader.takes_any_status:
                 self.answered_by = self.history[-1].instance
@@ -464,6 +464,20 @@ class Call:
             self._fail(gave_up_error(decision.why, self.history, answer))
         else:
             self._retry(decision, now)
+
+    @property
+    def _policy(self) -> RetryPolicy:
+        """The policy that decides on retries."""
+        return self._context.policy
+
+    def _options(self, now: float) -> Options:
+        """Return the choices that are left for a retry."""
+        return Options(
+            another=self._fleet.has_another(self._failed),
+            sole=self._fleet.is_sole,
+            remaining_s=self.deadline - now,
+            is_idempotent=self._is_idempotent,
+        )
 
     def _retry(self, decision: Retry, now: float) -> None:
         if decision.after_s > 0:
@@ -515,7 +529,7 @@ class Call:
         self._attempts = () if len(attempts) == 1 else tuple(other for other in attempts if other is not attempt)
         if context.attempt_timeout_s is not None:
             context.attempt_deadlines.clear(attempt, context.attempt_timeout_s)
-        if context.hedging.is_learning:
+        if context.hedging.is_learning and self.shows_latency:
             context.hedging.observe(context.seconds() - attempt.began)
         if is_whole:
             self._fleet.record(attempt, ANSWERED)

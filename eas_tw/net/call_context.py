@@ -26,6 +26,7 @@ class CallContext:
     """What all calls of a client share: policy, budget, clock, rng and record.
 
     Attributes:
+        repeating_policy: The policy of calls that are repeated until their deadline.
         in_flight: The calls that have not ended, with their deadlines.
         streams: The streams that have been handed over and have not ended.
         idle: Fires when the last of both has ended; `None` while `drain` does not wait.
@@ -45,6 +46,7 @@ class CallContext:
         self.reactor = reactor
         self.seconds = reactor.seconds
         self.policy = policy
+        self.repeating_policy = policy.until_deadline()
         self.budget = budget
         self.hedging = hedging
         self.rng = rng

@@ -5,17 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from twisted.internet.defer import Deferred
+    from twisted.internet.protocol import Protocol as TwistedProtocol
 
     from eas_tw.net.attempt import Attempt, Dispatcher
+    from eas_tw.net.own_connection import OnFailed
     from eas_tw.net.watch import SilenceWatch
+    from eas_tw.policy.balancing import CallInfo
     from eas_tw.policy.instances import Change, Instance
     from eas_tw.policy.outcomes import Outcome
     from eas_tw.policy.selection import Selection
 
     Key = tuple[str, int]
+
+
+class Begun(Protocol):
+    """An attempt, as far as its record needs it.
+
+    Attributes:
+        instance: Its instance.
+        info: The call of the selection with which the instance was chosen.
+        began: When it began, in the reactor's seconds.
+    """
+
+    instance: Instance
+    info: CallInfo
+    began: float
 
 
 class FleetObserver(Protocol):
@@ -72,16 +89,31 @@ class Fleet(Protocol):
     def pool_of(self, instance: Instance) -> Dispatcher:
         """Return the pool of an instance."""
 
+    def host_of(self, instance: Instance) -> str:
+        """Return the Host header of requests to an instance."""
+
+    def connect(self, instance: Instance, protocol: TwistedProtocol, on_failed: OnFailed) -> Callable[[], None]:
+        """Open a connection outside the pools.
+
+        Args:
+            instance: The instance, as `choose` returned it.
+            protocol: Gets the connection.
+            on_failed: Called with the outcome if there is no connection; not after a cancel.
+
+        Returns:
+            A function that cancels; once the connection is open it does nothing.
+        """
+
     def has_another(self, failed: Collection[Key]) -> bool:
         """Return whether an instance exists that is not in `failed`."""
 
     def has_well(self, tried: Collection[Key]) -> bool:
         """Return whether an instance exists that is neither in `tried` nor left out."""
 
-    def record(self, attempt: Attempt, outcome: Outcome, latency_s: float | None = None) -> None:
+    def record(self, attempt: Begun, outcome: Outcome, latency_s: float | None = None) -> None:
         """Record how an attempt ended; `latency_s` is the time until the head of a stream."""
 
-    def began_to_answer(self, attempt: Attempt) -> None:
+    def began_to_answer(self, attempt: Begun) -> None:
         """Record that the head of a stream's response has arrived; `record` follows at its end."""
 
     def suspect(self, attempt: Attempt) -> None:

@@ -26,12 +26,13 @@ from zope.interface import implementer
 from eas_tw.net.agent_fetch import collect
 from eas_tw.net.agents import Agents
 from eas_tw.net.connect_errors import connect_outcome
+from eas_tw.net.own_connection import connect_endpoint
 from eas_tw.policy.instances import DiscoveryReplyRejected, Instance
 from eas_tw.policy.outcomes import AttemptStatus, Outcome
 from eas_tw.telemetry.contained import contain, pass_on
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from twisted.internet.interfaces import IConsumer
     from twisted.python.failure import Failure
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
     from eas_tw.config import ClientConfig
     from eas_tw.net.attempt import Attempt
     from eas_tw.net.exchange import BodySink
-    from eas_tw.net.fleet import FleetObserver
+    from eas_tw.net.fleet import Begun, FleetObserver
+    from eas_tw.net.own_connection import OnFailed
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.instances import Change
     from eas_tw.policy.selection import Selection
@@ -91,6 +93,14 @@ class Gateway:
         """Return the gateway, which dispatches its own attempts."""
         return self
 
+    def host_of(self, instance: Instance) -> str:  # noqa: ARG002
+        """Return the Host header of requests to the gateway."""
+        return self._origin.decode("ascii").partition("://")[2]
+
+    def connect(self, instance: Instance, protocol: Protocol, on_failed: OnFailed) -> Callable[[], None]:  # noqa: ARG002
+        """Open a connection to the gateway of the protocol's own; return a function that cancels it."""
+        return connect_endpoint(self._agents.endpoint(self._origin), protocol, on_failed)
+
     def has_another(self, failed: Collection[Any]) -> bool:
         """Return whether the gateway has not failed in this call."""
         return self.instance.key not in failed
@@ -99,10 +109,10 @@ class Gateway:
         """Return whether the gateway is untried in this call."""
         return self.instance.key not in tried
 
-    def record(self, attempt: Attempt, outcome: Outcome, latency_s: float | None = None) -> None:
+    def record(self, attempt: Begun, outcome: Outcome, latency_s: float | None = None) -> None:
         """Ignore the outcome: there is no other instance to prefer."""
 
-    def began_to_answer(self, attempt: Attempt) -> None:
+    def began_to_answer(self, attempt: Begun) -> None:
         """Ignore the head of a stream: the gateway has no health record."""
 
     def suspect(self, attempt: Attempt) -> None:

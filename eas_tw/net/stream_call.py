@@ -14,6 +14,7 @@ from eas_tw.errors import StreamBroken
 from eas_tw.net.call import Call
 from eas_tw.net.exchange import NoBody
 from eas_tw.net.stream import ResponseStream
+from eas_tw.policy.balancing import NO_CALL
 from eas_tw.policy.outcomes import ANSWERED, SUCCESSES, AttemptResult, AttemptStatus, Outcome
 
 if TYPE_CHECKING:
@@ -63,12 +64,16 @@ class StreamCall(Call):
         limits: StreamLimits,
         timeout_s: float,
         *,
-        info: CallInfo,
+        info: CallInfo = NO_CALL,
         is_idempotent: bool,
     ) -> None:
         super().__init__(context, fleet, request, reader, self.whole, timeout_s, info=info, is_idempotent=is_idempotent)
         self.limits = limits
         self._latency_s = 0.0
+
+    def avoid(self, keys: tuple[tuple[str, int], ...]) -> None:
+        """Prefer other instances (ip and port) than these; to be called before `start`."""
+        self._tried = keys
 
     def on_head(
         self, attempt: Attempt, connection: Source, status: int, head: bytes

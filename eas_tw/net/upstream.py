@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from eas_tw.net.deadlines import Deadlines
 from eas_tw.net.dialer import Dialer
 from eas_tw.net.flush import Flusher
+from eas_tw.net.own_connection import OwnDial
 from eas_tw.net.pool import Pool
 from eas_tw.net.watch import SilenceWatch
 from eas_tw.policy.cluster import NOTHING, Cluster, ClusterPolicy
@@ -30,9 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from random import Random
 
+    from twisted.internet.protocol import Protocol
+
     from eas_tw.config import ClientConfig
     from eas_tw.net.attempt import Attempt
-    from eas_tw.net.fleet import FleetObserver
+    from eas_tw.net.fleet import Begun, FleetObserver
+    from eas_tw.net.own_connection import OnFailed
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.cluster import HealthTransition
     from eas_tw.policy.guarded import BalancerFault
@@ -105,6 +109,12 @@ class Pools:
                 self._reactor, instance, self._config, self._flusher, self._dialer, self._forget
             )
         return pool
+
+    def connect(self, instance: Instance, protocol: Protocol, on_failed: OnFailed) -> Callable[[], None]:
+        """Open a connection outside the pools; return a function that cancels it."""
+        timeout_s = self._config.connect_timeout_s
+        dial = OwnDial(self._reactor, self._dialer, instance, protocol, timeout_s=timeout_s, on_failed=on_failed)
+        return dial.cancel
 
     def when_gone(self) -> Deferred[None]:
         """Return a Deferred that fires when every socket of the retired pools has reported its loss."""
@@ -254,6 +264,14 @@ class Upstream:
             pool = self._members[instance.key] = self._pools.of(instance)
         return pool
 
+    def host_of(self, instance: Instance) -> str:
+        """Return the Host header of requests to an instance."""
+        return self.pool_of(instance).host.decode()
+
+    def connect(self, instance: Instance, protocol: Protocol, on_failed: OnFailed) -> Callable[[], None]:
+        """Open a connection to an instance outside its pool; return a function that cancels it."""
+        return self._pools.connect(instance, protocol, on_failed)
+
     def has_another(self, failed: Collection[Key]) -> bool:
         """Return whether the list has an instance that is not in `failed`."""
         return self._cluster.has_another(failed)
@@ -267,7 +285,7 @@ class Upstream:
         """Whether the list has exactly one usable instance."""
         return self._cluster.is_sole
 
-    def record(self, attempt: Attempt, outcome: Outcome, latency_s: float | None = None) -> None:
+    def record(self, attempt: Begun, outcome: Outcome, latency_s: float | None = None) -> None:
         """Record how an attempt ended.
 
         Args:
@@ -291,7 +309,7 @@ class Upstream:
         if observer is not None and outcome is not ANSWERED:
             observer.on_failed(instance, outcome)
 
-    def began_to_answer(self, attempt: Attempt) -> None:
+    def began_to_answer(self, attempt: Begun) -> None:
         """Record the head of a stream: the instance is not silent, and the call still counts as running."""
         self._conclude(self._cluster.stream_began(attempt.instance, self._seconds(), attempt.began, attempt.info))
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from eas_tw.policy.outcomes import NEVER_SENT, NOT_ITS_FAULT, AttemptStatus
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 RATE_LIMITED = 429
 QUEUE_FULL = 450
+SERVER_ERROR = 500
 BAD_GATEWAY = 502
 UNAVAILABLE = 503
 GATEWAY_TIMEOUT = 504
@@ -98,6 +99,9 @@ attempts would have no bound.)
 """
 
 
+_RETRIED_UNTIL_DEADLINE = frozenset({RATE_LIMITED, SERVER_ERROR, BAD_GATEWAY, GATEWAY_TIMEOUT})
+_NO_BOUND = 2**31
+"""`attempts` of calls that only their deadline and the retry budget bound."""
 _MIN_LOCAL_PAUSE_S = 0.01
 """The least pause after `local_resource`. These attempts are not counted, so the pause has to bound their rate."""
 _MAX_DOUBLINGS = 16
@@ -210,6 +214,17 @@ class RetryPolicy:
         if retry_on is DEFAULT_RETRY_ON:
             retry_on = GATEWAY_RETRY_ON
         return cls(attempts, retry_on, backoff_base_s, backoff_max_s, frozenset({BAD_GATEWAY}))
+
+    def until_deadline(self) -> RetryPolicy:
+        """Return the policy of calls that are repeated until their deadline, on every instance again and again.
+
+        Besides what `retry_on` has by default, rate limits and server errors are retried: repeating such a call does
+        no harm, and giving it up does. `attempts=1` is meant literally, here too.
+        """
+        retry_on = self.retry_on
+        if retry_on in (DEFAULT_RETRY_ON, GATEWAY_RETRY_ON):
+            retry_on = retry_on | _RETRIED_UNTIL_DEADLINE
+        return evolve(self, attempts=self.attempts if self.attempts == 1 else _NO_BOUND, retry_on=retry_on)
 
     def decide(
         self, history: Sequence[AttemptResult], options: Options, *, budget: RetryBudget, now: float, rng: Random

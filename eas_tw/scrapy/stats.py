@@ -64,6 +64,16 @@ def crawl_stats(client: PredictClient, latency: Latency, peak: int) -> dict[str,
         "eas/discovery/instances": len(client.instances),
         "eas/discovery/poll_count": discovery.polls,
     }
+    queues = {
+        "watch": counters.watches,
+        "watch_lost": counters.watches_lost.total(),
+        "frame": counters.frames,
+        "frame_repeated": counters.frames_repeated,
+        "commit": counters.commits,
+        "commit_failed": counters.commits_failed,
+    }
+    # Few crawls use a queue, so these are left out while they are 0.
+    stats |= {f"eas/{name}_count": count for name, count in queues.items() if count}
     for error, count in counters.failed.items():
         stats[f"eas/call_error_type_count/{error}"] = count
     for status, count in {"200": ok, **statuses}.items():

@@ -37,6 +37,13 @@ class Counters:
         streams: The number of streams that were passed to a caller; their calls also count as `answered`.
         streams_broken: The number of streams that ended before their body, by attempt status; `cancelled` if the caller
             closed the stream.
+        watches: The number of times a watch of a queue was opened, the first time and after each loss.
+        watches_lost: The number of times an open watch was lost or could not be opened, by HTTP status or attempt
+            status.
+        frames: The number of frames that watches received for the first time.
+        frames_repeated: The number of frames that watches received again, and did not pass to their reader.
+        commits: The number of frames that were committed.
+        commits_failed: The number of frames whose commit failed.
         ejections: The number of ejections, by the instance's address.
         ejections_overflow: The number of ejections that `max_ejected_ratio` prevented, by the instance's address.
         balancer_fallbacks: The number of instances that weighted round robin chose, because a program's own balancer
@@ -54,6 +61,12 @@ class Counters:
     hedges: int = 0
     streams: int = 0
     streams_broken: Counter[str] = field(factory=Counter)
+    watches: int = 0
+    watches_lost: Counter[str] = field(factory=Counter)
+    frames: int = 0
+    frames_repeated: int = 0
+    commits: int = 0
+    commits_failed: int = 0
     ejections: Counter[str] = field(factory=Counter)
     ejections_overflow: Counter[str] = field(factory=Counter)
     balancer_fallbacks: int = 0

@@ -110,6 +110,72 @@ class StreamEnded:
 
 
 @frozen
+class WatchOpened:
+    """A watch of a queue was opened, for the first time or after a loss.
+
+    Attributes:
+        service: The service's name.
+        instance: The instance, or the gateway, that sends the frames.
+        index: The index of the first frame that was asked for.
+        is_reconnect: Whether the watch was open before.
+    """
+
+    service: str
+    instance: Instance
+    index: int
+    is_reconnect: bool
+
+
+@frozen
+class WatchLost:
+    """An open watch was lost, or a watch could not be opened; it is opened again.
+
+    Attributes:
+        service: The service's name.
+        instance: The instance, or the gateway; `None` if there was none to choose.
+        outcome: What happened.
+        retry_s: The pause before the watch is opened again, in seconds.
+    """
+
+    service: str
+    instance: Instance | None
+    outcome: Outcome
+    retry_s: float
+
+
+@frozen
+class FrameReceived:
+    """A watch received a frame.
+
+    Attributes:
+        service: The service's name.
+        instance: The instance, or the gateway, that sent it.
+        index: The frame's index.
+        is_repeated: Whether the watch has received the frame before; it is not passed to the reader again then.
+    """
+
+    service: str
+    instance: Instance
+    index: int
+    is_repeated: bool
+
+
+@frozen
+class FramesCommitted:
+    """Frames were committed, or their commit failed.
+
+    Attributes:
+        service: The service's name.
+        indexes: The indexes of the frames, which were committed with one request.
+        error: The name of the error's class; empty if they are committed.
+    """
+
+    service: str
+    indexes: tuple[int, ...]
+    error: str
+
+
+@frozen
 class EjectionOverflow:
     """An instance should have been ejected, but `max_ejected_ratio` of the list are ejected already.
 
@@ -183,6 +249,10 @@ Event = (
     CallEnded
     | AttemptEnded
     | StreamEnded
+    | WatchOpened
+    | WatchLost
+    | FrameReceived
+    | FramesCommitted
     | ListChanged
     | Ejected
     | EjectionOverflow

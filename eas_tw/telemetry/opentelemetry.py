@@ -25,8 +25,12 @@ from eas_tw.telemetry.events import (
     Closed,
     Ejected,
     EjectionOverflow,
+    FrameReceived,
+    FramesCommitted,
     PollRefused,
     StreamEnded,
+    WatchLost,
+    WatchOpened,
 )
 from eas_tw.telemetry.watched import as_watched, read_steadily
 
@@ -83,6 +87,9 @@ class OpenTelemetry:
     | `eas.client.failovers`, `eas.client.hedges` | |
     | `eas.client.streams` | |
     | `eas.client.streams_broken` | `error.type` |
+    | `eas.client.watches`, `eas.client.frames`, `eas.client.frames_repeated` | |
+    | `eas.client.watches_lost` | `error.type` |
+    | `eas.client.commits`, `eas.client.commits_failed` | |
     | `eas.client.ejections`, `eas.client.ejections_overflow` | |
     | `eas.client.balancer_fallbacks` | |
     | `eas.client.discovery.rejections` | error.type: the reason |
@@ -191,6 +198,18 @@ class OpenTelemetry:
             self._counters["balancer_fallbacks"].add(1, service)
         elif isinstance(event, PollRefused):
             self._counters["discovery.rejections"].add(1, service | {"error.type": event.reason})
+        else:
+            self._measure_watch(event, service)
+
+    def _measure_watch(self, event: Event, service: dict[str, str]) -> None:
+        if isinstance(event, WatchOpened):
+            self._counters["watches"].add(1, service)
+        elif isinstance(event, WatchLost):
+            self._counters["watches_lost"].add(1, service | {"error.type": event.outcome.label})
+        elif isinstance(event, FrameReceived):
+            self._counters["frames_repeated" if event.is_repeated else "frames"].add(1, service)
+        elif isinstance(event, FramesCommitted):
+            self._counters["commits_failed" if event.error else "commits"].add(len(event.indexes), service)
 
     def _measure_attempt(self, event: AttemptEnded, service: dict[str, str]) -> None:
         self._attempts.record(event.elapsed_s, _attributes(event) | (_server(event) if self._instances else {}))
@@ -242,6 +261,12 @@ _COUNTERS = {
     "hedges": ("{attempt}", "Hedges: attempts that were sent while another of the same call was running."),
     "streams": ("{stream}", "Streams that have ended."),
     "streams_broken": ("{stream}", "Streams that ended before their body was complete."),
+    "watches": ("{watch}", "Watches of queues opened."),
+    "watches_lost": ("{watch}", "Watches of queues lost, or not opened."),
+    "frames": ("{frame}", "Frames received by watches."),
+    "frames_repeated": ("{frame}", "Frames that watches received again."),
+    "commits": ("{frame}", "Frames committed."),
+    "commits_failed": ("{frame}", "Frames whose commit failed."),
     "ejections": ("{ejection}", "Ejections of instances."),
     "ejections_overflow": ("{ejection}", "Ejections prevented, because too many instances were ejected already."),
     "balancer_fallbacks": ("{attempt}", "Instances chosen by weighted round robin instead of a program's balancer."),

@@ -106,6 +106,9 @@ class PrometheusMetrics(Collector):
     | `eas_client_failovers_total`, `eas_client_hedges_total` | service |
     | `eas_client_streams_total` | service |
     | `eas_client_streams_broken_total` | service, reason |
+    | `eas_client_watches_total`, `eas_client_frames_total`, `eas_client_frames_repeated_total` | service |
+    | `eas_client_watches_lost_total` | service, reason |
+    | `eas_client_commits_total`, `eas_client_commits_failed_total` | service |
     | `eas_client_ejections_total`, `eas_client_ejections_overflow_total` | service |
     | `eas_client_balancer_fallbacks_total` | service |
     | `eas_client_discovery_polls_total` | service |
@@ -298,6 +301,32 @@ _COUNTS: dict[str, tuple[str, tuple[str, ...], Callable[[_Watching], Counts]]] =
         "Streams that ended before their body was complete.",
         ("reason",),
         lambda watching: _by_reason(watching.client.counters.streams_broken),
+    ),
+    "eas_client_watches": (
+        "Watches of queues opened.",
+        (),
+        lambda watching: {(): watching.client.counters.watches},
+    ),
+    "eas_client_watches_lost": (
+        "Watches of queues lost, or not opened.",
+        ("reason",),
+        lambda watching: _by_reason(watching.client.counters.watches_lost),
+    ),
+    "eas_client_frames": (
+        "Frames received by watches.",
+        (),
+        lambda watching: {(): watching.client.counters.frames},
+    ),
+    "eas_client_frames_repeated": (
+        "Frames that watches received again.",
+        (),
+        lambda watching: {(): watching.client.counters.frames_repeated},
+    ),
+    "eas_client_commits": ("Frames committed.", (), lambda watching: {(): watching.client.counters.commits}),
+    "eas_client_commits_failed": (
+        "Frames whose commit failed.",
+        (),
+        lambda watching: {(): watching.client.counters.commits_failed},
     ),
     "eas_client_ejections": (
         "Ejections of instances.",

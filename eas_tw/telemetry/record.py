@@ -20,10 +20,14 @@ from eas_tw.telemetry.events import (
     Closed,
     Ejected,
     EjectionOverflow,
+    FrameReceived,
+    FramesCommitted,
     ListChanged,
     PollRefused,
     Returned,
     StreamEnded,
+    WatchLost,
+    WatchOpened,
 )
 
 if TYPE_CHECKING:
@@ -169,6 +173,38 @@ class Record:
             self.counters.streams_broken[outcome.label] += 1
         if self.is_heard:
             self._tell(StreamEnded(self.service, instance, outcome, received_bytes, elapsed_s))
+
+    # -- watches of queues
+
+    def watch_opened(self, instance: Instance, index: int, *, is_reconnect: bool) -> None:
+        """Record that a watch was opened, from the frame of `index` on."""
+        self.counters.watches += 1
+        if self.is_heard:
+            self._tell(WatchOpened(self.service, instance, index, is_reconnect))
+
+    def watch_lost(self, instance: Instance | None, outcome: Outcome, retry_s: float) -> None:
+        """Record that a watch was lost, or could not be opened, and is opened again after `retry_s` seconds."""
+        self.counters.watches_lost[outcome.label] += 1
+        if self.is_heard:
+            self._tell(WatchLost(self.service, instance, outcome, retry_s))
+
+    def frame_received(self, instance: Instance, index: int, *, is_repeated: bool) -> None:
+        """Record that a watch received a frame."""
+        if is_repeated:
+            self.counters.frames_repeated += 1
+        else:
+            self.counters.frames += 1
+        if self.is_heard:
+            self._tell(FrameReceived(self.service, instance, index, is_repeated))
+
+    def frames_committed(self, indexes: tuple[int, ...], error: str = "") -> None:
+        """Record that frames were committed, or not; `error` is the name of the error's class."""
+        if error:
+            self.counters.commits_failed += len(indexes)
+        else:
+            self.counters.commits += len(indexes)
+        if self.is_heard:
+            self._tell(FramesCommitted(self.service, indexes, error))
 
     # -- the fleet
 

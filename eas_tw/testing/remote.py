@@ -180,6 +180,14 @@ class Remote:
         service = self.instance(instance_id)["service"]
         return f"/v1/services/{quote(service, '')}/instances/{quote(instance_id, '')}"
 
+    def queues(self, service: str) -> Any:
+        """Return the input queue and the sink of a queue service, with their groups and consumers; none of others."""
+        return self.ask("GET", f"/v1/services/{quote(service, '')}/queues")["queues"]
+
+    def clear_queues(self, service: str) -> None:
+        """Empty the queues of a service, and forget their groups."""
+        self.ask("DELETE", f"/v1/services/{quote(service, '')}/queues")
+
     # -- canned answers
 
     def stubs(self, service: str) -> Any:

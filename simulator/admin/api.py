@@ -9,6 +9,7 @@ from simulator.admin import openapi
 from simulator.admin.events import Hub
 from simulator.admin.operations.faults import FaultOperations
 from simulator.admin.operations.fleet import FleetOperations
+from simulator.admin.operations.queues import QueueOperations
 from simulator.admin.operations.stubs import StubOperations
 from simulator.admin.operations.traffic import TrafficOperations
 from simulator.admin.operations.whole import WholeOperations
@@ -37,6 +38,7 @@ class AdminApi:
             *FleetOperations(world).table(),
             *FaultOperations(world).table(),
             *StubOperations(world).table(),
+            *QueueOperations(world).table(),
             *TrafficOperations(world, self.hub).table(),
         )
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from simulator.http1 import Answer, ServerConnection
     from simulator.journal import Row
+    from simulator.queues.queue import Queue
     from simulator.simulator import Simulator
 
 LOOK_EVERY_S = 0.1
@@ -199,6 +200,11 @@ class Hub:
                 for instance in service.instances.values()
             },
             "discovery": dict(world.control_plane.requests),
+            "queues": {
+                service.name: [_queue_counts(queue) for queue in service.queues.queues]
+                for service in world.services.values()
+                if service.queues is not None
+            },
             "streams": [views.stream(world, found) for found in islice(views.streams(world), MAX_TOLD_STREAMS)],
             "struck": {world.mask(fault.name): world.faults.activation_count(fault.name) for fault in world.faults},
         }
@@ -213,6 +219,10 @@ def _counts(instance: Any) -> list[int]:
         len(instance.server.connections),
         len(instance.streams),
     ]
+
+
+def _queue_counts(queue: Queue) -> list[int]:
+    return [len(queue.store.frames), queue.store.pending, queue.store.consumers]
 
 
 @implementer(IPushProducer)

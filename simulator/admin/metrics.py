@@ -10,9 +10,10 @@ from simulator.instance import State
 from simulator.journal import BUCKETS_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from simulator.instance import SimulatedInstance
+    from simulator.queues.store import QueueStore
     from simulator.simulator import Simulator
 
 MEDIA = "text/plain; version=0.0.4; charset=utf-8"
@@ -22,7 +23,12 @@ Sample = tuple[dict[str, str], float]
 
 def text(world: Simulator) -> str:
     """Render all metrics."""
-    return "\n".join([*_traffic(world), *_fleet(world), *_discovery(world), *_faults(world), *_itself(world)]) + "\n"
+    return (
+        "\n".join(
+            [*_traffic(world), *_fleet(world), *_queues(world), *_discovery(world), *_faults(world), *_itself(world)]
+        )
+        + "\n"
+    )
 
 
 def _family(name: str, kind: str, says: str, samples: Iterable[Sample]) -> Iterator[str]:
@@ -107,6 +113,17 @@ def _fleet(world: Simulator) -> Iterator[str]:
         "Requests that wait for a turn.",
         ((who, i.workers.waiting) for who, i in everyone),
     )
+
+
+def _queues(world: Simulator) -> Iterator[str]:
+    stores = [queue.store for service in world.services.values() if service.queues for queue in service.queues.queues]
+    counts: dict[str, tuple[str, Callable[[QueueStore], int]]] = {
+        "queue_length": ("Frames in a queue.", lambda store: len(store.frames)),
+        "queue_pending": ("Frames that a consumer has without a commit.", lambda store: store.pending),
+        "queue_consumers": ("Consumers with an open watch, and workers.", lambda store: store.consumers),
+    }
+    for name, (says, count) in counts.items():
+        yield from _family(name, "gauge", says, (({"queue": store.name}, count(store)) for store in stores))
 
 
 def _who(instance: SimulatedInstance) -> dict[str, str]:

@@ -16,12 +16,17 @@ from simulator.fault_registry import Activation
 from simulator.instance import State
 from simulator.journal import FIELDS, Row
 from simulator.processors import BUILT_IN
+from simulator.queues.frames import ConsumerStatus
+from simulator.queues.queue import PAYLOAD_BYTES
+from simulator.queues.store import MAX_LENGTH
 from simulator.replies import Reply
 from simulator.service_spec import (
     GATEWAY_MODES,
     KEEPALIVE_S,
     LLM_KEEPALIVE_S,
     LLM_WORKERS,
+    MAX_FRAMES,
+    MAX_PAYLOAD_BYTES,
     MAX_QUEUE,
     MAX_RATE,
     MAX_WORKERS,
@@ -192,6 +197,16 @@ NEW_SERVICE = shape(
         },
         "zones": listed("Availability zones; instances are dealt out to them in turn", text("A name", minLength=1)),
         "gateway": GATEWAY | {"default": "fail"},
+        "queue_service": flag("Whether requests go to an input queue, and results to the queue /sink")
+        | {"default": False},
+        "queue_workers": flag("Whether the instances of a queue service take frames and compute") | {"default": True},
+        "input_length": whole("Frames of the input queue; then 429", minimum=1, maximum=MAX_FRAMES, default=MAX_LENGTH),
+        "sink_length": whole(
+            "Frames of the sink; then workers wait", minimum=1, maximum=MAX_FRAMES, default=MAX_LENGTH
+        ),
+        "max_payload_bytes": whole(
+            "Payload of a frame; then 413", minimum=1, maximum=MAX_PAYLOAD_BYTES, default=PAYLOAD_BYTES
+        ),
     },
 ) | {"required": ["name"]}
 _ANY: Schema = {"description": "A JSON value"}
@@ -270,6 +285,18 @@ _ATTRIBUTE = shape(
 )
 _REPLY_TYPES = {"at": float, "service": str, "path": str, "answer": str, "status": int, "body": str, "body_bytes": int}
 
+_CONSUMER = shape(
+    "A consumer",
+    {
+        "user": text("Its id"),
+        "status": text("As in the attributes of the queue", enum=[status.value for status in ConsumerStatus]),
+        "pending": whole("Frames that it has without a commit"),
+        "window": whole("Frames that it may have without a commit"),
+        "auto_commit": flag("Whether frames are committed when they are sent"),
+        "last_index": whole("Index of the last frame that it was sent; 0 for none"),
+    },
+)
+
 COMPONENTS: dict[str, Schema] = {
     "Problem": {
         "type": "object",
@@ -308,6 +335,7 @@ COMPONENTS: dict[str, Schema] = {
             "name": text("Its name"),
             "has_token": flag("Whether callers need one; the token itself is in the ready file only"),
             "gateway": GATEWAY,
+            "is_queue_service": flag("Whether its requests go to queues"),
             "instances": listed("Its instances", ref("Instance")),
         },
     ),
@@ -347,6 +375,32 @@ COMPONENTS: dict[str, Schema] = {
             "request": text("Which requests, in words"),
             "times": {"type": ["integer", "null"], "description": "Requests it answers at most"},
             "hits": whole("Requests it has answered"),
+        },
+    ),
+    "Queue": shape(
+        "A queue of a queue service",
+        {
+            "name": text("The service's name for the input queue, with /sink for the output queue"),
+            "length": whole("Frames in it, committed ones included"),
+            "max_length": whole("Frames it takes at most"),
+            "pending": whole("Frames that a consumer has without a commit"),
+            "consumers": whole("Consumers with an open watch, and workers"),
+            "first_index": whole("Index of the oldest frame; 0 for none"),
+            "last_index": whole("Index of the newest frame; 0 for none"),
+            "has_ended": flag("Whether the end of the stream was announced"),
+            "groups": listed(
+                "Groups of consumers",
+                shape(
+                    "A group",
+                    {
+                        "name": text("Its name"),
+                        "waiting": whole("Frames that none of its consumers has, or has had and given back"),
+                        "pending": whole("Frames that a consumer has without a commit"),
+                        "committed": whole("Committed frames that are still in the queue"),
+                        "consumers": listed("Its consumers, also those that have gone", _CONSUMER),
+                    },
+                ),
+            ),
         },
     ),
     "Connection": shape(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from simulator.http1 import ServerConnection
     from simulator.instance import SimulatedInstance
     from simulator.journal import Row
+    from simulator.queues.frames import Consumer
+    from simulator.queues.queue import Queue
     from simulator.replies import Reply
     from simulator.simulator import Simulator
     from simulator.stream_records import RunningStream
@@ -54,6 +56,7 @@ def service(found: Service, connection: ServerConnection | None = None) -> dict[
         "name": found.name,
         "has_token": bool(found.token),
         "gateway": found.gateway,
+        "is_queue_service": found.queues is not None,
         "instances": [instance(one, connection) for one in found.instances.values()],
     }
 
@@ -126,6 +129,42 @@ def streams(world: Simulator, service: str | None = None, instance: str | None =
         for found in one.instances.values():
             if service in (None, one.name) and instance in (None, found.id):
                 yield from found.streams
+
+
+def queue(world: Simulator, found: Queue) -> dict[str, Any]:
+    """Render a queue with its groups and consumers; their names are masked, since clients chose them."""
+    store = found.store
+    return {
+        "name": store.name,
+        "length": len(store.frames),
+        "max_length": store.max_length,
+        "pending": store.pending,
+        "consumers": store.consumers,
+        "first_index": next(iter(store.frames), 0),
+        "last_index": next(reversed(store.frames), 0),
+        "has_ended": store.has_ended,
+        "groups": [
+            {
+                "name": world.mask(group.name),
+                "waiting": group.waiting,
+                "pending": len(group.pending),
+                "committed": len(group.committed),
+                "consumers": [_consumer(world, one, found.now) for one in group.consumers.values()],
+            }
+            for group in store.groups.values()
+        ],
+    }
+
+
+def _consumer(world: Simulator, found: Consumer, now: float) -> dict[str, Any]:
+    return {
+        "user": world.mask(found.user),
+        "status": found.status(now).value,
+        "pending": len(found.pending),
+        "window": found.settings.window,
+        "auto_commit": found.settings.auto_commit,
+        "last_index": found.last_index,
+    }
 
 
 def stub(world: Simulator, found: Stub) -> dict[str, Any]:

@@ -66,6 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--instance-port", type=port, default=0, metavar="N", help=_INSTANCE_PORT_HELP)
     add("--service", type=_service, action="append", metavar="NAME=INSTANCES", help="a service; may be repeated")
+    add(
+        "--queue-service",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="serve this --service through an input queue and a sink (asynchronous inference); may be repeated",
+    )
     add("--weight", type=_weights, default=(), metavar="W,W,…", help="one for each of a service's instances")
     add("--token", default=None, help="token of the services; made up when not given, empty for none")
     add("--processor", default="", metavar="echo|mnist|llm|MODULE:CALLABLE", help="what instances compute")
@@ -159,6 +166,9 @@ def _told(services: Sequence[ServiceSpec], token: str) -> tuple[ServiceSpec, ...
 
 def _specs(options: argparse.Namespace, token: str) -> tuple[ServiceSpec, ...]:
     named = options.service or [("mnist_saved_model_example", 3)]
+    unknown = [name for name in options.queue_service if name not in dict(named)]
+    if unknown:
+        raise SpecError(f"argument --queue-service: no service {unknown[0]}; name it with --service {unknown[0]}=N")
     largest, most = max(named, key=lambda service: service[1])
     if options.weight and len(options.weight) != most:
         noun = "weight" if len(options.weight) == 1 else "weights"
@@ -178,6 +188,7 @@ def _specs(options: argparse.Namespace, token: str) -> tuple[ServiceSpec, ...]:
             rate_limit=options.rate_limit,
             zones=options.zones,
             gateway=options.gateway,
+            queue_service=name in options.queue_service,
         )
         for name, count in named
     )

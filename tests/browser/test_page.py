@@ -95,6 +95,18 @@ def test_an_instance_crashed_by_its_button_while_a_client_runs(served: Served, p
     page.until(state(1, "running"))
 
 
+def test_a_queue_service_shows_length_pending_and_consumers(served: Served, page: Page) -> None:
+    """One worker has a frame for an hour, and two frames wait."""
+    queue = {"name": "q", "instances": 1, "queue_service": True, "workers": 1, "processing": 3600}
+    assert served.admin("POST", "/v1/services", queue)[0] == 201
+    for body in (b"one", b"two", b"three"):
+        assert served.raw("POST", "/api/predict/q", body, {})[0] == 200
+    shown = "input queue: length 3, pending 1, consumers 1 · sink: length 0, pending 0, consumers 0"
+    page.until(f"[...document.querySelectorAll('.queues')].some(p => !p.hidden && p.innerText === {json.dumps(shown)})")
+    assert page.run("[...document.querySelectorAll('.queues')].filter(p => !p.hidden).length") == 1
+    assert served.admin("DELETE", "/v1/services/q")[0] == 204
+
+
 def test_every_button_of_a_card(served: Served, page: Page) -> None:
     """Hang, drain, restart, reweigh, one more, one less; changes made elsewhere show too."""
     for act in ("hung", "draining", "running"):

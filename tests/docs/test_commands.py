@@ -26,6 +26,7 @@ for block in blocks() if EXAMPLES.is_dir() else ():
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     arguments = [part for service in SERVICES for part in ("--service", f"{service}=3")]
+    arguments += ["--service", "qservice=2", "--queue-service", "qservice"]
     with Served(tmp_path_factory.mktemp("pages"), *arguments, "--token", TOKEN) as served:
         yield served
 

@@ -11,6 +11,7 @@ import pytest
 from simulator.cli import COMMANDS
 from simulator.expectations import METRICS
 from simulator.fault_kinds import MALFORMED, ON_DISCOVERY, ON_INSTANCES
+from simulator.fault_registry import QUEUE_MOMENTS
 from simulator.faults import Fault, FaultError
 from simulator.scenario import ScenarioError, gallery, read
 from simulator.timeline import VERBS
@@ -46,6 +47,15 @@ def test_every_type_of_fault_is_described_with_every_attribute(title: str, kinds
     for name, kind in kinds.items():
         attributes = set(re.findall(r"`([^`]+)`", found[name].rpartition(" | ")[2].partition(" |")[0]))
         assert set(kind.attributes) <= attributes  # type: ignore[attr-defined]
+
+
+def test_the_page_of_queues_has_each_fault_of_queues() -> None:
+    assert set(rows(page("queues.md"), "Faults")) == set(QUEUE_MOMENTS)
+
+
+def test_the_services_of_the_page_of_queues_are_valid() -> None:
+    first, second = read(EXAMPLES / "queues.toml").services
+    assert (first.queue_workers, second.queue_workers) == (True, False)
 
 
 def test_every_malformed_response_is_described() -> None:

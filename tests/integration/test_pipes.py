@@ -33,6 +33,8 @@ EAS_TW = (
     "discover --output json",
     "discover --watch",
     "discover --watch --interval-s 3600",
+    "queue --help",
+    "queue watch --help",
     "perf [1] --calls 20",
     "perf [1] --calls 100000000 --output json",
 )

@@ -398,7 +398,8 @@ def test_faults_are_combined(harness: Harness) -> None:
     assert harness.rows()[0]["fault"] == "a,b,c"
 
 
-def test_every_fault_of_instances_is_tested_here() -> None:
-    text = Path(__file__).read_text("utf-8")
-    forgotten = [name for name in ON_INSTANCES if f'harness.fault("{name}"' not in text]
+def test_every_fault_of_instances_is_tested_here_or_with_the_queues() -> None:
+    text = Path(__file__).read_text("utf-8") + (Path(__file__).parent / "queues/test_faults.py").read_text("utf-8")
+    calls = ("harness.fault", "region.queue_fault")
+    forgotten = [name for name in ON_INSTANCES if not any(f'{call}("{name}"' in text for call in calls)]
     assert not forgotten, f"{forgotten}: write a test in this file that shows the effect on the wire"

@@ -115,6 +115,7 @@ def _of_counters(names: str, counters: tuple[str, ...]) -> dict[str, Read]:
     return {name: (lambda sums, name=name: sums.all(names.format(name))) for name in counters}
 
 
+QUEUES = ("watches", "watches_lost", "frames", "frames_repeated", "commits", "commits_failed")
 OWN = (
     "retries",
     "failovers",
@@ -124,6 +125,7 @@ OWN = (
     "balancer_fallbacks",
     "streams",
     "streams_broken",
+    *QUEUES,
 )
 SHOWN: dict[str, tuple[Export, dict[str, Read]]] = {
     # exporter -> how it is read, and what shows each counter
@@ -156,6 +158,12 @@ SHOWN: dict[str, tuple[Export, dict[str, Read]]] = {
             "streams_broken": lambda sums: sums.all("eas/stream_broken_count"),
             "ejections_overflow": lambda sums: sums.all("eas/ejection_overflow_count"),
             "balancer_fallbacks": lambda sums: sums.all("eas/balancer_fallback_count"),
+            "watches": lambda sums: sums.all("eas/watch_count"),
+            "watches_lost": lambda sums: sums.all("eas/watch_lost_count"),
+            "frames": lambda sums: sums.all("eas/frame_count"),
+            "frames_repeated": lambda sums: sums.all("eas/frame_repeated_count"),
+            "commits": lambda sums: sums.all("eas/commit_count"),
+            "commits_failed": lambda sums: sums.all("eas/commit_failed_count"),
         },
     ),
 }

@@ -61,6 +61,13 @@ def everything(record: Record) -> None:
     record.balancer_fell_back("proposed no instance")
     record.stream_began()
     record.stream_ended(A, Outcome(AttemptStatus.RESPONSE_TRUNCATED), 7, 1.0)
+    record.watch_opened(A, 0, is_reconnect=False)
+    record.watch_lost(A, Outcome(AttemptStatus.RESPONSE_TRUNCATED), 0.05)
+    record.watch_opened(B, 3, is_reconnect=True)
+    for is_repeated in (False, False, True):
+        record.frame_received(B, 3, is_repeated=is_repeated)
+    record.frames_committed((1, 2))
+    record.frames_committed((3,), "DeadlineExceeded")
 
 
 def no_clock() -> float:
@@ -85,6 +92,12 @@ def test_while_nobody_listens_it_counts_and_nothing_else() -> None:
         balancer_fallbacks=1,
         streams=1,
         streams_broken={"cut": 1},
+        watches=2,
+        watches_lost={"cut": 1},
+        frames=2,
+        frames_repeated=1,
+        commits=2,
+        commits_failed=1,
     )
 
 
@@ -303,6 +316,7 @@ def test_counters_and_events_agree_under_many_faults() -> None:
     counters = region.client.counters
     assert {ListChanged, PollRefused, Ejected, AttemptEnded, CallEnded} <= {type(event) for event in heard}
     unseen = [name for name, count in asdict(counters).items() if not count]
-    assert unseen == ["streams", "streams_broken", "balancer_fallbacks"]  # none is asked for here
+    of_queues = ["watches", "watches_lost", "frames", "frames_repeated", "commits", "commits_failed"]
+    assert set(unseen) == {"streams", "streams_broken", "balancer_fallbacks", *of_queues}  # none is asked for here
     assert totals.differences(counters) == []
     region.assert_clean()

@@ -12,8 +12,11 @@ from eas_tw import (
     ENDPOINT_TYPE_DIRECT,
     AttemptResult,
     ClientConfig,
+    Frame,
     Instance,
     PredictClient,
+    PutResult,
+    QueueClient,
     RequestFailed,
     StringRequest,
     StringResponse,
@@ -59,6 +62,28 @@ async def language_model(client: PredictClient) -> None:
         async for piece in stream.iter_raw():
             assert_type(piece, bytes)
         stream.close(grace_s=1.0)
+
+
+async def asynchronous_inference(queue: QueueClient) -> None:
+    """Puts, gets, and a watch, with Deferreds, coroutines and threads."""
+    assert_type(queue.put({"prompt": "a cat"}, priority=1), "Deferred[PutResult]")
+    assert_type(await queue.sink().get(request_id="r", timeout_s=60.0), list[Frame])
+    async with queue.sink().watch(window=8) as watcher:
+        async for frame in watcher:
+            assert_type(frame, Frame)
+            await watcher.commit(frame)
+            await watcher.reject([frame], code="Busy", reason="later")
+    assert_type(await queue.count(tags={"k": "v"}), int)
+    under_asyncio = eas_tw.aio.QueueClient("e", "q", user="me")
+    assert_type(await under_asyncio.put(b"x"), PutResult)
+    async with under_asyncio.sink().watch() as other:
+        assert_type(await other.next_frame(), Frame | None)
+    threads = eas_tw.blocking.QueueClient("e", "q", token="t", group="g")
+    index, request_id = threads.put("x")
+    assert_type(index, str)
+    assert_type(request_id, str)
+    for frame in threads.sink().watch(0, 5).run():
+        threads.commit(frame.index)
 
 
 def old_ways(client: PredictClient) -> Deferred[None]:

@@ -1,0 +1,201 @@
+"""`QueueClient` for asyncio, with the operations of `eas_tw.QueueClient`, as coroutines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import eas_tw
+from eas_tw.aio.client import PredictClient
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+    from types import TracebackType
+
+    from twisted.internet.defer import Deferred
+
+    from eas_tw import Frame, Instance, PutResult, SearchResult
+
+    Frames = int | Frame | Iterable[int | Frame]
+    Operate = Callable[[Any], Deferred[Any]]
+    Wait = Callable[[Deferred[Any]], Awaitable[Any]]
+
+T = TypeVar("T")
+
+
+class Watcher:
+    """Frames of a queue, as they come; see `eas_tw.Watcher`, whose methods it has as coroutines.
+
+    async with queue.watch(window=32) as watcher:
+        async for frame in watcher:
+            ...
+            await watcher.commit(frame)
+
+    Args:
+        watcher: The watcher on the reactor.
+        wait: Waits for a Deferred in the client's loop.
+    """
+
+    def __init__(self, watcher: eas_tw.Watcher, wait: Wait) -> None:
+        self._watcher = watcher
+        self._wait = wait
+
+    def __repr__(self) -> str:
+        return f"<asyncio {self._watcher!r}>"
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frame:
+        frame = await self.next_frame()
+        if frame is None:
+            raise StopAsyncIteration
+        return frame
+
+    @property
+    def instance(self) -> Instance | None:
+        """The instance, or the gateway, that sends the frames; `None` while there is no connection."""
+        return self._watcher.instance
+
+    async def open(self) -> Self:
+        """Begin to watch, and wait until the service has accepted it."""
+        await self._wait(self._watcher.open())
+        return self
+
+    async def next_frame(self) -> Frame | None:
+        """Wait for the next frame; `None` when the watcher is closed, or the service has ended the stream."""
+        frame: Frame | None = await self._wait(self._watcher.next_frame())
+        return frame
+
+    async def commit(self, frames: Frames) -> None:
+        """Commit frames; commits of several tasks are sent together."""
+        await self._wait(self._watcher.commit(frames))
+
+    async def reject(self, frames: Frames, code: str = "Rejected", reason: str = "") -> None:
+        """Give frames back to the queue, for another consumer of the group."""
+        await self._wait(self._watcher.reject(frames, code, reason))
+
+    async def close(self) -> None:
+        """Stop watching: wait for the commits that were made, then close the connection in order."""
+        await self._wait(self._watcher.close())
+
+
+class _Operations:
+    """The operations of one queue; arguments, results and errors are those of `eas_tw.QueueClient`."""
+
+    async def put(self, data: Any, **options: Any) -> PutResult:
+        """Put a frame into the queue."""
+        result: PutResult = await self._operate(lambda queue: queue.put(data, **options))
+        return result
+
+    async def get(self, **options: Any) -> list[Frame]:
+        """Get frames."""
+        frames: list[Frame] = await self._operate(lambda queue: queue.get(**options))
+        return frames
+
+    def watch(self, **options: Any) -> Watcher:
+        """Watch the queue: its frames are sent as they come."""
+        return Watcher(self._queue().watch(**options), self._waiting())
+
+    async def attributes(self, **options: Any) -> dict[str, str]:
+        """Return the queue's attributes."""
+        attributes: dict[str, str] = await self._operate(lambda queue: queue.attributes(**options))
+        return attributes
+
+    async def search(self, index: int, **options: Any) -> SearchResult:
+        """Return the place of a frame in the queue."""
+        result: SearchResult = await self._operate(lambda queue: queue.search(index, **options))
+        return result
+
+    async def count(self, **options: Any) -> int:
+        """Return the number of frames."""
+        count: int = await self._operate(lambda queue: queue.count(**options))
+        return count
+
+    async def delete(self, indexes: Frames, **options: Any) -> None:
+        """Delete frames for all groups."""
+        await self._operate(lambda queue: queue.delete(indexes, **options))
+
+    async def truncate(self, index: int, **options: Any) -> None:
+        """Delete every frame with a smaller index."""
+        await self._operate(lambda queue: queue.truncate(index, **options))
+
+    async def commit(self, indexes: Frames, **options: Any) -> None:
+        """Commit frames for the client's group."""
+        await self._operate(lambda queue: queue.commit(indexes, **options))
+
+    async def reject(self, indexes: Frames, code: str = "Rejected", reason: str = "", **options: Any) -> None:
+        """Give frames back to the queue, for another consumer of the group."""
+        await self._operate(lambda queue: queue.reject(indexes, code, reason, **options))
+
+    async def end(self, **options: Any) -> None:
+        """End the stream: nothing can be put any more."""
+        await self._operate(lambda queue: queue.end(**options))
+
+    async def clear(self, **options: Any) -> None:
+        """Delete all frames that are in the queue now."""
+        await self._operate(lambda queue: queue.clear(**options))
+
+    async def _operate(self, operate: Operate) -> Any:
+        return await self._waiting()(operate(self._queue()))
+
+    def _queue(self) -> Any:
+        """Return the inner queue, or raise why it cannot be used."""
+        raise NotImplementedError
+
+    def _waiting(self) -> Wait:
+        """Return the function that waits for a Deferred in the client's loop."""
+        raise NotImplementedError
+
+
+class QueueClient(_Operations, PredictClient):
+    """A client of one queue service, for asyncio.
+
+    It can be created without a running loop. `init` binds it to the running loop, and all other methods must be called
+    on that loop. The arguments are those of `eas_tw.QueueClient`, except `reactor` and `wall_clock`.
+
+    Raises:
+        ConfigError: An argument is wrong.
+    """
+
+    _client_class = eas_tw.QueueClient
+
+    def sink(self) -> SinkQueue:
+        """Return the output queue of the same service; it has the connections of this client, and is closed with it."""
+        return SinkQueue(self)
+
+    def _queue(self) -> eas_tw.QueueClient:
+        client = self._client_here()
+        if not isinstance(client, eas_tw.QueueClient):
+            raise TypeError(f"the inner client is a {type(client).__name__}")
+        return client
+
+    def _waiting(self) -> Wait:
+        return self._wait
+
+
+class SinkQueue(_Operations):
+    """The output queue of a queue service, with the operations of `QueueClient`.
+
+    Args:
+        client: The client of the input queue, to whose life this one belongs.
+    """
+
+    def __init__(self, client: QueueClient) -> None:
+        self._client = client
+
+    def __repr__(self) -> str:
+        return f"<SinkQueue of {self._client!r}>"
+
+    def _queue(self) -> eas_tw.SinkQueue:
+        return self._client._queue().sink()  # noqa: SLF001  the client of this module
+
+    def _waiting(self) -> Wait:
+        return self._client._waiting()  # noqa: SLF001

@@ -1,0 +1,356 @@
+"""`QueueClient` for threads, with the names, arguments and results of the official Python SDK's client.
+
+A program written for the official SDK runs after changing its import line:
+
+    from eas_tw.blocking import QueueClient
+
+What is better than there has other names or keywords: `sink`, `count`, `reject`, `end`, `clear`, and `timeout_s`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from attrs import frozen
+
+import eas_tw
+from eas_tw import ConfigError, EasError
+from eas_tw.blocking.client import PredictClient
+from eas_tw.blocking.errors import as_predict_exception
+from eas_tw.display import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import TracebackType
+
+    from twisted.internet.defer import Deferred
+
+    from eas_tw import Frame, Instance, SearchResult
+
+    Frames = int | Frame | Iterable[int | Frame]
+    Run = Callable[[Callable[[], Any]], Any]
+
+T = TypeVar("T")
+
+_NO_TAGS: Mapping[str, str] = {}
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|h|m|s))")
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@frozen
+class PutResult(eas_tw.PutResult):
+    """The service's answer to a put; as a pair it is index, as text, and request id, as in the official SDK."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((str(self.index), self.request_id))
+
+    def __getitem__(self, at: int) -> str:
+        return (str(self.index), self.request_id)[at]
+
+    def __len__(self) -> int:
+        return 2
+
+
+class Watcher:
+    """Frames of a queue, as they come; see `eas_tw.Watcher`.
+
+        with queue.watch(0, 32) as watcher:
+            for frame in watcher:
+                ...
+                watcher.commit(frame)
+
+    `run()` and `close()` are those of the official SDK. `close` may be called by another thread.
+
+    Args:
+        watcher: The watcher on the reactor.
+        run: Runs a function in the reactor's thread, and waits for its Deferred.
+    """
+
+    def __init__(self, watcher: eas_tw.Watcher, run: Run) -> None:
+        self._watcher = watcher
+        self._run = run
+        self._is_open = False
+
+    def __repr__(self) -> str:
+        return f"<blocking {self._watcher!r}>"
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.run()
+
+    @property
+    def instance(self) -> Instance | None:
+        """The instance, or the gateway, that sends the frames; `None` while there is no connection."""
+        return self._watcher.instance
+
+    def open(self) -> None:
+        """Begin to watch, and wait until the service has accepted it; `run` does so by itself."""
+        if not self._is_open:
+            self._is_open = True
+            self._call(self._watcher.open)
+
+    def run(self) -> Iterator[Frame]:
+        """Iterate over the frames, until the watcher is closed or the service ends the stream."""
+        self.open()
+        while (frame := self._call(self._watcher.next_frame)) is not None:
+            yield frame
+
+    def commit(self, frames: Frames) -> None:
+        """Commit frames; commits of several threads are sent together."""
+        self._call(lambda: self._watcher.commit(frames))
+
+    def reject(self, frames: Frames, code: str = "Rejected", reason: str = "") -> None:
+        """Give frames back to the queue, for another consumer of the group."""
+        self._call(lambda: self._watcher.reject(frames, code, reason))
+
+    def close(self) -> None:
+        """Stop watching: wait for the commits that were made, then close the connection in order."""
+        self._is_open = True
+        self._call(self._watcher.close)
+
+    def _call(self, work: Callable[[], Deferred[T]]) -> T:
+        try:
+            result: T = self._run(work)
+        except EasError as error:
+            raise as_predict_exception(error) from error
+        return result
+
+
+class _Operations:
+    """The operations of one queue; a failure is a `PredictException`."""
+
+    def put(self, data: Any, tags: Mapping[str, str] = _NO_TAGS, **options: Any) -> PutResult:
+        """Put a frame into the queue.
+
+        Args:
+            data: Bytes, any buffer, text, or a dict or list (sent as JSON).
+            tags: The frame's tags.
+            options: `priority`, `path`, `idempotent` and `timeout_s` of `eas_tw.QueueClient.put`.
+        """
+        result = self._operate(lambda queue: queue.put(data, tags=tags, **options))
+        return PutResult(result.index, result.request_id)
+
+    def get(
+        self,
+        request_id: str | None = None,
+        index: int = 0,
+        length: int = 1,
+        timeout: str | float = "5s",
+        auto_delete: bool = True,  # noqa: FBT001, FBT002  the official SDK's signature
+        tags: Mapping[str, str] = _NO_TAGS,
+        *,
+        timeout_s: float | None = None,
+    ) -> list[Frame]:
+        """Get frames, as `eas_tw.QueueClient.get` does.
+
+        Args:
+            request_id: Only the frame of this request; `None` for any.
+            index: The index of the first frame; 0 for the head of the queue, -1 for its newest frame.
+            length: The maximum number of frames.
+            timeout: How long the service waits for a frame, as a duration such as `"5s"` or `"1m30s"`, or in seconds.
+            auto_delete: Whether the service deletes the frames that it sends.
+            tags: Only frames with these tags.
+            timeout_s: `timeout` in seconds; `None` to take `timeout`.
+        """
+        frames: list[Frame] = self._operate(
+            lambda queue: queue.get(
+                request_id=request_id,
+                index=index,
+                length=length,
+                timeout_s=seconds_of(timeout) if timeout_s is None else timeout_s,
+                auto_delete=auto_delete,
+                tags=tags,
+            )
+        )
+        return frames
+
+    def watch(  # the official SDK's arguments
+        self,
+        index: int = 0,
+        window: int = 32,
+        index_only: bool = False,  # noqa: FBT001, FBT002  the official SDK's signature
+        auto_commit: bool = False,  # noqa: FBT001, FBT002
+        tags: Mapping[str, str] | None = None,
+    ) -> Watcher:
+        """Watch the queue: its frames are sent as they come; the arguments are those of `eas_tw.QueueClient.watch`."""
+        options = {"index": index, "window": window, "index_only": index_only, "auto_commit": auto_commit}
+        try:
+            queue = self._queue()
+            watcher = self._runner()(lambda: _made(queue, options, tags or {}))
+        except EasError as error:
+            raise as_predict_exception(error) from error
+        return Watcher(watcher, self._runner())
+
+    def attributes(self, **options: Any) -> dict[str, str]:
+        """Return the queue's attributes."""
+        attributes: dict[str, str] = self._operate(lambda queue: queue.attributes(**options))
+        return attributes
+
+    def search(self, index: int, **options: Any) -> SearchResult:
+        """Return the place of a frame in the queue, a mapping with `IsPending` and `WaitCount`."""
+        result: SearchResult = self._operate(lambda queue: queue.search(index, **options))
+        return result
+
+    def count(self, **options: Any) -> int:
+        """Return the number of frames."""
+        count: int = self._operate(lambda queue: queue.count(**options))
+        return count
+
+    def delete(self, index: Frames, **options: Any) -> str:
+        """Delete frames for all groups; return `"OK"`."""
+        self._operate(lambda queue: queue.delete(index, **options))
+        return "OK"
+
+    def truncate(self, index: int, **options: Any) -> bytes:
+        """Delete every frame with a smaller index; return `b"OK"`."""
+        self._operate(lambda queue: queue.truncate(index, **options))
+        return b"OK"
+
+    def commit(self, index: Frames, **options: Any) -> bytes:
+        """Commit frames for the client's group; return `b"OK"`."""
+        self._operate(lambda queue: queue.commit(index, **options))
+        return b"OK"
+
+    def reject(self, index: Frames, code: str = "Rejected", reason: str = "", **options: Any) -> None:
+        """Give frames back to the queue, for another consumer of the group."""
+        self._operate(lambda queue: queue.reject(index, code, reason, **options))
+
+    def end(self, **options: Any) -> None:
+        """End the stream: nothing can be put any more."""
+        self._operate(lambda queue: queue.end(**options))
+
+    def clear(self, **options: Any) -> None:
+        """Delete all frames that are in the queue now."""
+        self._operate(lambda queue: queue.clear(**options))
+
+    def _operate(self, operate: Callable[[Any], Deferred[Any]]) -> Any:
+        try:
+            queue = self._queue()
+            return self._runner()(lambda: operate(queue))
+        except EasError as error:
+            raise as_predict_exception(error) from error
+
+    def _queue(self) -> Any:
+        """Return the inner queue, whose client has been initialised."""
+        raise NotImplementedError
+
+    def _runner(self) -> Run:
+        """Return the function that runs another one in the reactor's thread."""
+        raise NotImplementedError
+
+
+class QueueClient(_Operations, PredictClient):
+    """A client of one queue service whose methods block; it can be used by several threads at the same time.
+
+    Args:
+        endpoint: The endpoint, as for `eas_tw.QueueClient`.
+        service_name: The queue's name; `service/sink` for an output queue.
+        custom_url: The complete URL of the queue, instead of endpoint and name.
+        user: The id of this consumer; `None` for a random one.
+        group: The group of this consumer.
+        options: The other keyword arguments of `eas_tw.blocking.PredictClient`, such as `token`.
+
+    Raises:
+        PredictException: An argument is wrong. The methods raise only this exception, too, unless stated otherwise.
+    """
+
+    _client_class = eas_tw.QueueClient
+
+    def __init__(
+        self,
+        endpoint: str = "",
+        service_name: str = "",
+        custom_url: str = "",
+        *,
+        user: str | None = None,
+        group: str = "eas",
+        **options: Any,
+    ) -> None:
+        super().__init__(endpoint, service_name, custom_url, user=user, group=group, **options)
+
+    def init(self, uid: str | None = None, gid: str | None = None, custom_url: str = "", path_suffix: str = "") -> None:
+        """Start discovery without waiting.
+
+        Args:
+            uid: The id of this consumer; `None` for the constructor's.
+            gid: Its group; `None` for the constructor's.
+            custom_url: The complete URL of the queue; empty for the constructor's.
+            path_suffix: A path below the queue's, such as `sink`; empty for none.
+
+        Raises:
+            PredictException: The endpoint or the queue is missing or wrong.
+        """
+        if uid is not None or gid is not None:
+            user, group = self._arguments["user"], self._arguments["group"]
+            self._apply("set_identity", user if uid is None else uid, group if gid is None else gid)
+        if custom_url:
+            suffix = f"/{path_suffix.strip('/')}" if path_suffix else ""
+            self._apply("set_custom_url", custom_url.rstrip("/") + suffix)
+        elif path_suffix:
+            self._apply("set_service_name", f"{self.service_name}/{path_suffix.strip('/')}")
+        super().init()
+
+    def sink(self) -> SinkQueue:
+        """Return the output queue of the same service; it has the connections of this client, and is closed with it."""
+        return SinkQueue(self)
+
+    def set_logger(self, logger: Any = None) -> None:
+        """Do nothing: the client logs to the logger `eas_tw` of the module `logging`."""
+
+    def _queue(self) -> Any:
+        return self._ready_client()
+
+    def _runner(self) -> Run:
+        return self._loop.run
+
+
+class SinkQueue(_Operations):
+    """The output queue of a queue service, with the operations of `QueueClient`.
+
+    Args:
+        client: The client of the input queue, to whose life this one belongs.
+    """
+
+    def __init__(self, client: QueueClient) -> None:
+        self._client = client
+
+    def __repr__(self) -> str:
+        return f"<SinkQueue of {self._client!r}>"
+
+    def _queue(self) -> Any:
+        return self._client._queue().sink()  # noqa: SLF001  the client of this module
+
+    def _runner(self) -> Run:
+        return self._client._runner()  # noqa: SLF001
+
+
+def seconds_of(duration: str | float) -> float:
+    """Return a duration in seconds.
+
+    Args:
+        duration: As the service reads it, such as `5s`, `500ms` or `1m30s`; or a number of seconds.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if isinstance(duration, int | float):
+        return duration
+    parts = _DURATION.findall(duration) if isinstance(duration, str) else []
+    if not parts or "".join(number + unit for number, unit in parts) != duration:
+        raise ConfigError(f'timeout must look like "5s" or "1m30s", or be a number of seconds, got {shown(duration)}')
+    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+def _made(queue: Any, options: dict[str, Any], tags: Mapping[str, str]) -> Deferred[eas_tw.Watcher]:
+    from twisted.internet.defer import succeed  # noqa: PLC0415
+
+    return succeed(queue.watch(**options, tags=tags))

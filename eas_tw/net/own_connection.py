@@ -1,0 +1,138 @@
+"""Connections outside the pools, for protocols that keep a connection for themselves, such as a WebSocket.
+
+They are opened by the client's dialer, and through the client's endpoints of a gateway, as all its connections are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.error import UserError
+from twisted.internet.protocol import ClientFactory, Factory
+
+from eas_tw.net.connect_errors import connect_outcome
+from eas_tw.telemetry.contained import pass_on
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IAddress, IConnector, IStreamClientEndpoint
+    from twisted.internet.protocol import Protocol
+    from twisted.python.failure import Failure
+
+    from eas_tw.net.dialer import Dialer
+    from eas_tw.net.pool import Reactor
+    from eas_tw.policy.instances import Instance
+    from eas_tw.policy.outcomes import Outcome
+
+    OnFailed = Callable[[Outcome], None]
+
+
+class OwnDial(ClientFactory):
+    """A connection to an instance that is being opened for one protocol.
+
+    Args:
+        reactor: Network.
+        dialer: Limits how many connections are opened in one turn.
+        instance: The instance.
+        protocol: Gets the connection.
+        timeout_s: Bound in seconds on opening the connection.
+        on_failed: Called with the outcome if there is no connection; not after `cancel`.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        dialer: Dialer,
+        instance: Instance,
+        protocol: Protocol,
+        *,
+        timeout_s: float,
+        on_failed: OnFailed,
+    ) -> None:
+        self._reactor = reactor
+        self._dialer = dialer
+        self._instance = instance
+        self._own_protocol = protocol
+        self._timeout_s = timeout_s
+        self._on_failed: OnFailed | None = on_failed
+        self._connector: IConnector | None = None
+        dialer.submit(self)
+
+    def cancel(self) -> None:
+        """Stop opening the connection; once it is open, this does nothing."""
+        self._on_failed = None
+        connector, self._connector = self._connector, None
+        if connector is not None:
+            connector.stopConnecting()
+        else:
+            self._dialer.withdraw(self)
+
+    def connect(self) -> None:
+        """Begin to connect, when the dialer allows it (`Dial`)."""
+        try:
+            self._reactor.connectTCP(self._instance.ip, self._instance.port, self, timeout=self._timeout_s)
+        except BaseException as error:  # noqa: BLE001  an address that Twisted refuses at once, such as fe80::1%nosuch
+            later = self._reactor.callLater
+            later(0, self._fail, error)
+            pass_on(later, error)
+
+    def startedConnecting(self, connector: IConnector) -> None:
+        """Keep the connector, which can stop connecting (`ClientFactory`)."""
+        self._connector = connector
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:  # noqa: ARG002
+        """Return the protocol of the open connection (`ClientFactory`)."""
+        self._connector = self._on_failed = None
+        return self._own_protocol
+
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:  # noqa: ARG002
+        """Report that there is no connection (`ClientFactory`)."""
+        self._connector = None
+        self._fail(reason.value)
+
+    def _fail(self, error: BaseException | None) -> None:
+        on_failed, self._on_failed = self._on_failed, None
+        if on_failed is not None:
+            on_failed(connect_outcome(error))
+
+
+class _OneProtocol(Factory):
+    noisy = False
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._own_protocol = protocol
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:  # noqa: ARG002
+        return self._own_protocol
+
+
+def connect_endpoint(endpoint: IStreamClientEndpoint, protocol: Protocol, on_failed: OnFailed) -> Callable[[], None]:
+    """Open a connection by an endpoint.
+
+    Args:
+        endpoint: The endpoint.
+        protocol: Gets the connection.
+        on_failed: Called with the outcome if there is no connection; not after a cancel.
+
+    Returns:
+        A function that cancels.
+    """
+    connecting = endpoint.connect(_OneProtocol(protocol))
+    is_cancelled: list[bool] = []
+
+    def failed(failure: Failure) -> None:
+        if not is_cancelled:
+            on_failed(connect_outcome(failure.value if failure.value is not None else UserError()))
+
+    def cancel() -> None:
+        is_cancelled.append(True)
+        connecting.cancel()
+
+    connecting.addCallbacks(_nothing, failed)
+    return cancel
+
+
+def _nothing(_: Any) -> None: ...

@@ -1,0 +1,72 @@
+"""Calls that are repeated until their deadline, and calls whose response the service may hold back.
+
+Both are operations of a queue service. A commit that fails lets work be done twice, so it is repeated on every
+instance, and then on all of them again, while there is time. A get waits at the service for a frame to arrive: that
+silence says nothing about the instance.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from eas_tw.net.call import Call
+
+if TYPE_CHECKING:
+    from eas_tw.net.attempt import Attempt, WireRequest
+    from eas_tw.net.call import Reader
+    from eas_tw.net.call_context import CallContext
+    from eas_tw.net.fleet import Fleet
+    from eas_tw.policy.retry import Options, RetryPolicy
+
+
+class RepeatedCall(Call):
+    """A call that is repeated until its deadline.
+
+    Args:
+        context: As for every call.
+        fleet: As for every call.
+        request: As for every call.
+        reader: As for every call.
+        timeout_s: The deadline in seconds, in addition to `hold_s`.
+        is_idempotent: Whether the call may be repeated after it may have reached an instance.
+        hold_s: Seconds for which the service may hold the response back.
+    """
+
+    __slots__ = ("_hold_s", "shows_latency")
+
+    def __init__(
+        self,
+        context: CallContext,
+        fleet: Fleet,
+        request: WireRequest,
+        reader: Reader,
+        timeout_s: float,
+        *,
+        is_idempotent: bool,
+        hold_s: float = 0.0,
+    ) -> None:
+        super().__init__(context, fleet, request, reader, None, timeout_s + hold_s, is_idempotent=is_idempotent)
+        self._hold_s = hold_s
+        self.shows_latency = not hold_s
+
+    def attempt_timed_out(self, attempt: Attempt) -> None:
+        """Ignore `attempt_timeout_s` while the service may hold the response back; the deadline bounds the call."""
+        if not self._hold_s:
+            super().attempt_timed_out(attempt)
+
+    @property
+    def _policy(self) -> RetryPolicy:
+        return self._context.repeating_policy
+
+    def _options(self, now: float) -> Options:
+        options = super()._options(now)
+        if options.another or options.sole:
+            return options
+        # Every instance has failed this call: after a pause, all of them may be tried again.
+        self._tried = self._failed = ()
+        return evolve(options, sole=True)
+
+    def _silence_s(self, attempt: Attempt, now: float) -> float:
+        return max(0.0, super()._silence_s(attempt, now) - self._hold_s)

@@ -1,0 +1,306 @@
+"""A WebSocket connection of a client on wsproto (RFC 6455): the upgrade, messages, pings, and the end.
+
+It knows no instance, no queue and no reconnecting. It reports to its owner that it is open, each binary message, and
+once how it ended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Ping,
+    Pong,
+    RejectConnection,
+    RejectData,
+    Request,
+)
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from eas_tw.policy.outcomes import ANSWERED, AttemptStatus, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+    from twisted.python.failure import Failure
+    from wsproto.events import Event
+
+    from eas_tw.net.http1 import Transport
+
+NORMAL_CLOSURE = 1000
+"""The close code of an end that is intended (RFC 6455 §7.4.1)."""
+PING_EVERY_S = 2.0
+MAX_MISSING_PONGS = 3
+_CLOSE_WITHIN_S = 1.0
+"""How long the other end may take to answer a Close, before the socket is closed without its answer."""
+_MOST_ERROR_BYTES = 64 * 2**10
+
+
+class WebSocketOwner(Protocol):
+    """Receives the reports of a connection."""
+
+    def websocket_opened(self) -> None:
+        """Receive that the service has accepted the upgrade."""
+
+    def websocket_message(self, data: bytes) -> None:
+        """Receive a binary message."""
+
+    def websocket_ended(self, outcome: Outcome, body: bytes, close_code: int | None) -> None:
+        """Receive the end; called once.
+
+        Args:
+            outcome: `ANSWERED` if either end closed in order; a status if the upgrade was refused.
+            body: The body of the response that refused the upgrade.
+            close_code: The code of the Close that the service sent first; `None` if it sent none.
+        """
+
+    def socket_lost(self) -> None:
+        """Receive that the socket is closed; called once, after `websocket_ended`."""
+
+
+class WebSocketConnection(TwistedProtocol):
+    """One connection.
+
+    Args:
+        clock: Timers.
+        owner: Gets the reports.
+        host: The Host header.
+        target: Path and query.
+        headers: Further header lines, names and values.
+        max_message_bytes: The maximum size of a message.
+        open_within_s: Seconds that the upgrade may take.
+    """
+
+    transport: Transport
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        owner: WebSocketOwner,
+        host: str,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        *,
+        max_message_bytes: int,
+        open_within_s: float,
+    ) -> None:
+        self._clock = clock
+        self._owner = owner
+        self._request = Request(
+            host=host,
+            target=target,
+            extra_headers=[(name.encode("ascii"), value.encode("ascii")) for name, value in headers],
+        )
+        self._max_message_bytes = max_message_bytes
+        self._open_within_s = open_within_s
+        self._websocket = WSConnection(ConnectionType.CLIENT)
+        self._pieces: list[bytes] = []
+        self._received_bytes = 0
+        self._refusal: list[bytes] = []
+        self._refused_with = 0
+        self._is_open = self._is_over = self._is_closing = self._is_paused = False
+        self._missing_pongs = 0
+        self._timer: IDelayedCall | None = None
+
+    def __repr__(self) -> str:
+        state = "over" if self._is_over else "closing" if self._is_closing else "open" if self._is_open else "opening"
+        return f"<WebSocketConnection {state}{' paused' if self._is_paused else ''}>"
+
+    # -- called by the owner
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a socket, or was one."""
+        return getattr(self, "transport", None) is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the end has been reported."""
+        return self._is_over
+
+    def pause(self) -> None:
+        """Stop reading from the socket until `resume`; missing pongs do not count meanwhile."""
+        if not self._is_paused and not self._is_over:
+            self._is_paused = True
+            self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Continue reading."""
+        if self._is_paused:
+            self._is_paused = False
+            self._missing_pongs = 0
+            if not self._is_over:
+                self.transport.resumeProducing()
+
+    def close(self) -> None:
+        """Close in order: send Close 1000, and close the socket when it is answered, or after a second."""
+        if self._is_over or self._is_closing:
+            return
+        if not self._is_open:
+            self._end(Outcome(AttemptStatus.CANCELLED))
+            return
+        self._is_closing = True
+        self.resume()  # the answer has to be read
+        self._send(CloseConnection(code=NORMAL_CLOSURE))
+        self._set_timer(_CLOSE_WITHIN_S, self._close_timed_out)
+
+    def abort(self) -> None:
+        """Close the socket at once, without a Close."""
+        self._end(Outcome(AttemptStatus.CANCELLED))
+
+    # -- the socket
+
+    def connectionMade(self) -> None:
+        """Send the upgrade request."""
+        self.transport.setTcpNoDelay(True)
+        self._set_timer(self._open_within_s, self._open_timed_out)
+        self._send(self._request)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Handle what arrived."""
+        if self._is_over:
+            return  # what arrives after the end is not read
+        try:
+            self._websocket.receive_data(data)
+            for event in self._websocket.events():
+                # Text messages have no handler, as in the official Java SDK: every frame of a queue is binary.
+                handle = _HANDLERS.get(type(event))
+                if handle is not None and not self.is_over:
+                    handle(self, event)
+        except (RemoteProtocolError, LocalProtocolError) as error:
+            self._end(Outcome(AttemptStatus.VIOLATION, detail=f"not WebSocket: {error}"))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Report the end, if nothing has been reported, and the loss of the socket."""
+        if not self._is_over:
+            if self._is_closing:
+                outcome = ANSWERED
+            elif self._is_open:
+                outcome = Outcome(AttemptStatus.RESPONSE_TRUNCATED, detail=_text(reason))
+            elif self._refused_with:
+                outcome = Outcome(AttemptStatus.STATUS, self._refused_with)
+            else:
+                outcome = Outcome(AttemptStatus.LOST, detail=_text(reason))
+            self._end(outcome)
+        self._owner.socket_lost()
+
+    # -- internals
+
+    def _got_message(self, event: BytesMessage) -> None:
+        self._take(bytes(event.data), is_whole=event.message_finished)
+
+    def _got_ping(self, event: Ping) -> None:
+        if not self._is_closing:
+            self._send(event.response())
+
+    def _got_pong(self, _: Pong) -> None:
+        self._missing_pongs = 0
+
+    def _got_acceptance(self, _: AcceptConnection) -> None:
+        self._is_open = True
+        self._set_timer(PING_EVERY_S, self._ping)
+        self._owner.websocket_opened()
+
+    def _got_refusal(self, event: RejectConnection) -> None:
+        self._refused_with = event.status_code
+        if not event.has_body:
+            self._end(Outcome(AttemptStatus.STATUS, self._refused_with))
+
+    def _got_refusal_body(self, event: RejectData) -> None:
+        self._refusal.append(bytes(event.data))
+        self._received_bytes += len(event.data)
+        if event.body_finished or self._received_bytes > _MOST_ERROR_BYTES:
+            self._end(Outcome(AttemptStatus.STATUS, self._refused_with))
+
+    def _take(self, piece: bytes, *, is_whole: bool) -> None:
+        self._missing_pongs = 0  # the service is alive
+        self._pieces.append(piece)
+        self._received_bytes += len(piece)
+        if self._received_bytes > self._max_message_bytes:
+            limit = f"a message has more than {self._max_message_bytes} bytes (max_response_bytes)"
+            self._end(Outcome(AttemptStatus.VIOLATION, detail=limit))
+        elif is_whole:
+            data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            self._pieces, self._received_bytes = [], 0
+            self._owner.websocket_message(data)
+
+    def _got_close(self, event: CloseConnection) -> None:
+        if self._is_closing:
+            self._end(ANSWERED)
+            return
+        code = int(event.code)
+        if code == NORMAL_CLOSURE or self._websocket.state.name == "REMOTE_CLOSING":
+            self._send(event.response())
+            self._end(ANSWERED, close_code=code)
+        else:  # wsproto reports bytes that are no frame in the same way
+            self._end(Outcome(AttemptStatus.VIOLATION, detail=f"not WebSocket: {event.reason}"))
+
+    def _ping(self) -> None:
+        self._timer = None
+        if not self._is_paused:  # pongs are not read while it is
+            if self._missing_pongs >= MAX_MISSING_PONGS:
+                silent_s = PING_EVERY_S * MAX_MISSING_PONGS
+                self._end(
+                    Outcome(AttemptStatus.UNRESPONSIVE, detail=f"nothing came for {silent_s:g} s, no pong either")
+                )
+                return
+            self._missing_pongs += 1
+        self._send(Ping(b"ping"))
+        self._set_timer(PING_EVERY_S, self._ping)
+
+    def _open_timed_out(self) -> None:
+        self._timer = None
+        self._end(Outcome(AttemptStatus.ATTEMPT_TIMEOUT, detail=f"no upgrade within {self._open_within_s:g} s"))
+
+    def _close_timed_out(self) -> None:
+        self._timer = None
+        self._end(ANSWERED)
+
+    def _set_timer(self, after_s: float, then: Callable[[], None]) -> None:
+        self._stop_timer()
+        self._timer = self._clock.callLater(after_s, then)
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _send(self, event: Event) -> None:
+        self.transport.write(self._websocket.send(event))
+
+    def _end(self, outcome: Outcome, close_code: int | None = None) -> None:
+        """Report the end once, and close the socket."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._stop_timer()
+        if self._is_paused:
+            self._is_paused = False
+            self.transport.resumeProducing()  # a paused transport would not notice that the socket is closed
+        if outcome is ANSWERED:
+            self.transport.loseConnection()
+        else:
+            self.transport.abortConnection()
+        self._owner.websocket_ended(outcome, b"".join(self._refusal), close_code)
+
+
+_HANDLERS: dict[type[Event], Callable[[WebSocketConnection, Any], None]] = {
+    BytesMessage: WebSocketConnection._got_message,  # noqa: SLF001  the class's own table
+    Ping: WebSocketConnection._got_ping,  # noqa: SLF001
+    Pong: WebSocketConnection._got_pong,  # noqa: SLF001
+    AcceptConnection: WebSocketConnection._got_acceptance,  # noqa: SLF001
+    CloseConnection: WebSocketConnection._got_close,  # noqa: SLF001
+    RejectConnection: WebSocketConnection._got_refusal,  # noqa: SLF001
+    RejectData: WebSocketConnection._got_refusal_body,  # noqa: SLF001
+}
+
+
+def _text(reason: Failure) -> str:
+    return str(reason.value) or type(reason.value).__name__

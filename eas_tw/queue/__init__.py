@@ -1,0 +1,1 @@
+"""The client of queue services: put, get and watch (asynchronous inference)."""

@@ -1,0 +1,95 @@
+"""Commits of a watch, many in one request.
+
+A commit is sent at once if no other is on its way. Those that are made meanwhile wait, and are sent together when the
+running one has ended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.python.failure import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Send = Callable[[tuple[int, ...]], Deferred[Any]]
+
+MOST_INDEXES = 256
+"""The maximum number of frames in a request: indexes of 20 digits are about 6 kB of its target then."""
+
+
+class _Commit:
+    """One caller's commit of one or more frames."""
+
+    def __init__(self, indexes: tuple[int, ...]) -> None:
+        self._left = set(indexes)
+        # A cancelled caller stops waiting; the request has the commits of others too, and goes on.
+        self.done: Deferred[None] = Deferred(lambda _: None)
+
+    def ended(self, index: int, error: Failure | None) -> None:
+        """Record the end of the request for one frame."""
+        self._left.discard(index)
+        if self.done.called:
+            return
+        if error is not None:
+            self.done.errback(error)
+        elif not self._left:
+            self.done.callback(None)
+
+
+class CommitBatches:
+    """Collects commits into requests.
+
+    Args:
+        send: Sends one request for several indexes; its Deferred fires when the service has committed them.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._waiting: dict[int, list[_Commit]] = {}
+        self._is_sending = False
+        self._idle: list[Deferred[None]] = []
+
+    def commit(self, indexes: tuple[int, ...]) -> Deferred[None]:
+        """Commit frames.
+
+        Returns:
+            Fires when all of them are committed; fails with the error of the first request that failed.
+        """
+        if not indexes:
+            return succeed(None)
+        commit = _Commit(indexes)
+        for index in dict.fromkeys(indexes):
+            self._waiting.setdefault(index, []).append(commit)
+        self._send_next()
+        return commit.done
+
+    def when_idle(self) -> Deferred[None]:
+        """Return a Deferred that fires when no commit is on its way or waits."""
+        idle: Deferred[None] = Deferred()
+        self._idle.append(idle)
+        self._tell_if_idle()
+        return idle
+
+    def _send_next(self) -> None:
+        if not self._is_sending and self._waiting:
+            batch = {index: self._waiting.pop(index) for index in list(self._waiting)[:MOST_INDEXES]}
+            self._is_sending = True
+            maybeDeferred(self._send, tuple(batch)).addBoth(self._sent, batch)
+        self._tell_if_idle()
+
+    def _sent(self, result: Any, batch: dict[int, list[_Commit]]) -> None:
+        self._is_sending = False
+        error = result if isinstance(result, Failure) else None
+        for index, commits in batch.items():
+            for commit in commits:
+                commit.ended(index, error)
+        self._send_next()
+
+    def _tell_if_idle(self) -> None:
+        if not self._is_sending and not self._waiting:
+            idle, self._idle = self._idle, []
+            for waiter in idle:
+                waiter.callback(None)

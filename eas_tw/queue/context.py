@@ -1,0 +1,231 @@
+"""What the operations and watches of one queue client share: how a request is sent, and under what identity."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.logger import Logger
+
+from eas_tw.errors import BodyError, StatusError
+from eas_tw.net.call import Call
+from eas_tw.net.repeated_call import RepeatedCall
+from eas_tw.queue.connections import WatchTarget, WebSocketConnector
+from eas_tw.queue.frames import attributes_of
+from eas_tw.queue.http_watch import HttpConnector
+from eas_tw.queue.wire import HeaderNames, attributes_request
+from eas_tw.reading import AnyStatusReader, StreamReader
+
+if TYPE_CHECKING:
+    from eas_tw.config import ClientConfig
+    from eas_tw.net.attempt import WireRequest
+    from eas_tw.net.offload import Offload
+    from eas_tw.net.pool import Reactor
+    from eas_tw.queue.watcher import Watcher
+    from eas_tw.queue.wire import Identity, QueueRequest
+    from eas_tw.request_builder import RequestBuilder
+    from eas_tw.response import Response
+    from eas_tw.runtime import ClientRuntime
+    from eas_tw.telemetry.record import Record
+
+_log = Logger(namespace="eas_tw.queue")
+_NOT_ACCEPTED = (401, 403)
+
+
+class _SuccessReader(AnyStatusReader):
+    """Converts a successful response to a `Response`; a call with another status fails with `StatusError`."""
+
+    __slots__ = ()
+
+    takes_any_status = False
+
+
+class QueueContext:
+    """What the operations of a queue client share, from `init` to `close`.
+
+    Args:
+        runtime: Fleet and call context.
+        config: The settings.
+        offload: Decompresses large responses.
+        builder: Token and extra headers.
+        path: The queue's path, such as `/api/predict/qservice`.
+        identity: Who the client is.
+        record: Counts what happens.
+
+    Attributes:
+        watchers: The watchers that are not closed.
+    """
+
+    def __init__(
+        self,
+        runtime: ClientRuntime,
+        config: ClientConfig,
+        *,
+        reactor: Reactor,
+        offload: Offload,
+        builder: RequestBuilder,
+        path: str,
+        identity: Identity,
+        record: Record,
+    ) -> None:
+        self.reactor = reactor
+        self.record = record
+        self.config = config
+        self.watchers: dict[Watcher, None] = {}
+        self.rng = Random(None if config.seed is None else f"{config.seed}/{path}/watch")  # noqa: S311  jitter
+        self._runtime = runtime
+        self._builder = builder
+        self._path = path
+        self._identity = identity
+        self._reader = _SuccessReader(config, offload)
+        self._stream_reader = StreamReader(config, offload, takes_any_status=False)
+        self._names: HeaderNames | None = None
+        self._asking: list[Deferred[HeaderNames]] | None = None
+
+    def call(
+        self,
+        request: QueueRequest,
+        suffix: str,
+        *,
+        timeout_s: float | None = None,
+        is_idempotent: bool = True,
+        hold_s: float = 0.0,
+    ) -> Deferred[Response]:
+        """Send the request of an operation.
+
+        Args:
+            request: The request.
+            suffix: The path below the queue's path, such as `/sink`; empty for none.
+            timeout_s: The deadline, in addition to `hold_s`; `None` for the client's `timeout_s`.
+            is_idempotent: Whether the request may be repeated after it may have reached the service.
+            hold_s: Seconds for which the service may hold the response back.
+
+        Returns:
+            Fires with a response whose status is from 200 to 299; fails as a call does.
+        """
+        seconds = self.reactor.seconds
+        limit_s = self.config.timeout_s if timeout_s is None else timeout_s
+        if self._names is not None:
+            return self._send(request, suffix, self._names, limit_s, is_idempotent=is_idempotent, hold_s=hold_s)
+        began = seconds()
+
+        def send(names: HeaderNames) -> Deferred[Response]:
+            # Not less than a hundredth, so that the call itself reports that its time is over.
+            left_s = max(limit_s - (seconds() - began), limit_s / 100)
+            return self._send(request, suffix, names, left_s, is_idempotent=is_idempotent, hold_s=hold_s)
+
+        return self._header_names(suffix, limit_s).addCallback(send)
+
+    def attributes(self, suffix: str, timeout_s: float | None = None) -> Deferred[dict[str, str]]:
+        """Ask for the attributes of the queue, and take over the header names that they set."""
+        limit_s = self.config.timeout_s if timeout_s is None else timeout_s
+        names = self._names or HeaderNames()
+        return self._send(attributes_request(), suffix, names, limit_s).addCallback(self._learn)
+
+    def rendered(self, request: QueueRequest, suffix: str) -> WatchTarget:
+        """Render the request of a watch over WebSocket."""
+        target = self.wire_request(request, suffix).target.decode("ascii")
+        names, builder = self._names or HeaderNames(), self._builder
+        return WatchTarget(
+            target, tuple(request.header_lines(builder.token, self._identity, names, builder.extra_headers))
+        )
+
+    def wire_request(self, request: QueueRequest, suffix: str) -> WireRequest:
+        """Render a request with the header names that are known."""
+        names, builder = self._names or HeaderNames(), self._builder
+        return request.on_wire(self._path + suffix, builder.token, self._identity, names, builder.extra_headers)
+
+    def http_connector(self) -> HttpConnector:
+        """Return the connector of a new watch over plain HTTP."""
+        runtime = self._runtime
+        return HttpConnector(runtime.call_context, runtime.fleet, self._stream_reader, self.config)
+
+    def websocket_connector(self) -> WebSocketConnector:
+        """Return the connector of a new watch."""
+        return WebSocketConnector(self.reactor, self._runtime.fleet, self.config)
+
+    def learn_header_names(self, suffix: str) -> Deferred[Any]:
+        """Ask for the names of the identity headers, if they are not known; what fails is left to the next request."""
+        if self._names is not None:
+            return succeed(None)
+        return self._header_names(suffix, self.config.timeout_s).addErrback(lambda _: None)
+
+    async def close(self) -> None:
+        """Close all watchers, and wait for their commits, for `drain_timeout_s` at most."""
+        watchers = list(self.watchers)
+        if not watchers:
+            return
+
+        def abandon() -> None:
+            for watcher in watchers:
+                watcher.abandon()
+
+        timer = self.reactor.callLater(self.config.drain_timeout_s, abandon)
+        await DeferredList([watcher.close() for watcher in watchers], consumeErrors=True)
+        if timer.active():
+            timer.cancel()
+
+    # -- internals
+
+    def _send(
+        self,
+        request: QueueRequest,
+        suffix: str,
+        names: HeaderNames,
+        timeout_s: float,
+        *,
+        is_idempotent: bool = True,
+        hold_s: float = 0.0,
+    ) -> Deferred[Response]:
+        builder, runtime = self._builder, self._runtime
+        wire = request.on_wire(self._path + suffix, builder.token, self._identity, names, builder.extra_headers)
+        call = RepeatedCall(
+            runtime.call_context,
+            runtime.fleet,
+            wire,
+            self._reader,
+            timeout_s,
+            is_idempotent=is_idempotent,
+            hold_s=hold_s,
+        )
+        return call.start()
+
+    def _header_names(self, suffix: str, timeout_s: float) -> Deferred[HeaderNames]:
+        """Ask for the attributes once, for all operations that wait for the names of headers.
+
+        A service that does not answer with attributes gets the usual names. A rejected token and a service that cannot
+        be reached fail the operation, of which nothing has been sent then.
+        """
+        asked: Deferred[HeaderNames] = Deferred(lambda _: None)
+        if self._asking is not None:
+            self._asking.append(asked)
+            return asked
+        self._asking = [asked]
+        runtime = self._runtime
+        request = self.wire_request(attributes_request(), suffix)
+        asking = Call(runtime.call_context, runtime.fleet, request, self._reader, None, timeout_s).start()
+        asking.addCallback(self._learn).addErrback(self._unknown).addBoth(self._asked)
+        return asked
+
+    def _learn(self, response: Response) -> dict[str, str]:
+        attributes = attributes_of(response.headers.get("content-type", ""), response.content)
+        self._names = HeaderNames.from_attributes(attributes)
+        return attributes
+
+    def _unknown(self, failure: Any) -> None:
+        error = failure.value
+        if isinstance(error, BodyError) or (isinstance(error, StatusError) and error.status not in _NOT_ACCEPTED):
+            _log.info("the queue's attributes name no headers, the usual ones are sent: {why}", why=str(error))
+            return
+        failure.raiseException()
+
+    def _asked(self, result: Any) -> None:
+        waiting, self._asking = self._asking or [], None
+        for asked in waiting:
+            if asked.called:
+                continue
+            if result is None or isinstance(result, dict):
+                asked.callback(self._names or HeaderNames())
+            else:
+                asked.errback(result)

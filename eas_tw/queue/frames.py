@@ -1,0 +1,184 @@
+"""The values of the queue service and their encodings: frames, the result of a put, the result of a search.
+
+A response is protobuf or JSON, as its Content-Type says: the service answers JSON when a request has no Accept.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from eas_tw.body.schema import message, parse
+from eas_tw.display import shown
+from eas_tw.errors import BodyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROTOBUF = "application/vnd.google.protobuf"
+REQUEST_ID = "requestId"
+"""The tag that has the request id of the put from which a frame comes."""
+_FRAME, _FRAMES = "eas_tw.queue.DataFrameProto", "eas_tw.queue.DataFrameListProto"
+_ATTRIBUTES = "eas_tw.queue.AttributesProto"
+# Loads protobuf with this module: the first frame would block an event loop for a tenth of a second.
+_frame_class = message(_FRAME)
+
+
+@frozen
+class Frame:
+    """One entry of a queue.
+
+    Attributes:
+        index: Its place in the queue, which commit, reject and delete take.
+        tags: Its tags.
+        data: The bytes that were put; empty if only indexes were asked for.
+        message: A text of the service, usually empty.
+    """
+
+    index: int
+    tags: dict[str, str] = field(factory=dict, hash=False)
+    data: bytes = field(default=b"", repr=lambda data: f"<{len(data)} bytes>")
+    message: str = ""
+
+    @property
+    def request_id(self) -> str:
+        """The request id of the put; empty if the frame has none."""
+        return self.tags.get(REQUEST_ID, "")
+
+    @property
+    def raw_data(self) -> Any:
+        """The frame as a protobuf message, as the official Python SDK has it."""
+        return _frame_class(index=self.index, tags=self.tags, data=self.data, message=self.message)
+
+    def __str__(self) -> str:
+        return str(self.raw_data)
+
+
+@frozen
+class PutResult:
+    """The service's answer to a put.
+
+    Attributes:
+        index: The index of the new frame.
+        request_id: The id under which the result appears in the output queue; empty if the service sent none.
+    """
+
+    index: int
+    request_id: str
+
+
+@frozen
+class SearchResult(Mapping[str, Any]):
+    """The place of a frame in its queue; also a mapping with the names of the service, as in the official SDKs.
+
+    Attributes:
+        is_pending: Whether the frame is being processed now.
+        wait_count: The number of frames before it; 0 if it is being processed.
+    """
+
+    is_pending: bool
+    wait_count: int
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("IsPending", "WaitCount"))
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, name: str) -> Any:
+        return {"IsPending": self.is_pending, "WaitCount": self.wait_count}[name]
+
+
+def frame_of(data: bytes) -> Frame:
+    """Parse a `DataFrameProto`.
+
+    Raises:
+        BodyError: The bytes are no such message.
+    """
+    return _from_proto(_parsed(_FRAME, data, "a frame of the queue"))
+
+
+def frames_of(content_type: str, body: bytes) -> list[Frame]:
+    """Parse the response to a get; an empty one is an empty list.
+
+    Raises:
+        BodyError: The body is neither a `DataFrameListProto` nor its JSON form.
+    """
+    if not body:
+        return []
+    if not _is_json(content_type):
+        return [_from_proto(one) for one in _parsed(_FRAMES, body, "the list of frames").index]
+    try:
+        rows = json.loads(body)
+        return [_from_json(row) for row in rows]
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise BodyError(f"the list of frames is not the queue's JSON: {error}") from error
+
+
+def attributes_of(content_type: str, body: bytes) -> dict[str, str]:
+    """Parse the attributes of a queue.
+
+    Raises:
+        BodyError: The body is neither an `AttributesProto` nor a JSON object.
+    """
+    if content_type.startswith(PROTOBUF):
+        return dict(_parsed(_ATTRIBUTES, body, "the attributes of the queue").attributes)
+    try:
+        return {str(name): _text(value) for name, value in json.loads(body).items()}
+    except (ValueError, AttributeError) as error:
+        raise BodyError(f"the attributes of the queue are not a JSON object: {error}") from error
+
+
+def search_result_of(body: bytes) -> SearchResult:
+    """Parse the response to a search.
+
+    Raises:
+        BodyError: The body is not the JSON object of a search.
+    """
+    try:
+        found = json.loads(body)
+        return SearchResult(bool(found["IsPending"]), int(found["WaitCount"]))
+    except (ValueError, TypeError, LookupError) as error:
+        raise BodyError(f"the result of the search is not the queue's JSON: {shown(body)}") from error
+
+
+def number_of(body: bytes, what: str) -> int:
+    """Parse a number in ASCII decimal, or with a prefix such as `0x`, which the official Go SDK takes, too.
+
+    Raises:
+        BodyError: The body is no number.
+    """
+    try:
+        return int(body.decode("ascii").strip(), 0)
+    except ValueError:
+        raise BodyError(f"{what} must be a number, the service answered {shown(body)}") from None
+
+
+def _parsed(name: str, data: bytes, what: str) -> Any:
+    try:
+        return parse(name, data)
+    except ValueError as error:
+        raise BodyError(f"{what} cannot be parsed: {error}") from error
+
+
+def _from_proto(proto: Any) -> Frame:
+    return Frame(int(proto.index), dict(proto.tags), bytes(proto.data), str(proto.message))
+
+
+def _from_json(row: Any) -> Frame:
+    tags = {str(name): str(value) for name, value in (row.get("tags") or {}).items()}
+    return Frame(
+        int(row["index"]), tags, b64decode(row.get("data") or "", validate=True), str(row.get("message") or "")
+    )
+
+
+def _is_json(content_type: str) -> bool:
+    return content_type.startswith("application/json")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

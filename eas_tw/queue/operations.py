@@ -1,0 +1,310 @@
+"""The operations of a queue, as methods that return Deferreds; `QueueClient` and its sink have them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from twisted.internet.defer import Deferred, fail, succeed
+
+from eas_tw.errors import BodyError, StatusError
+from eas_tw.net.call_errors import awaitable_error
+from eas_tw.queue import wire
+from eas_tw.queue.frames import PutResult, frames_of, number_of, search_result_of
+from eas_tw.queue.watched_queue import WatchedQueue
+from eas_tw.queue.watcher import Watcher
+from eas_tw.queue.watching import Watching
+from eas_tw.response import as_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from eas_tw.queue.context import QueueContext
+    from eas_tw.queue.frames import Frame, SearchResult
+    from eas_tw.response import Response
+
+    Frames = int | Frame | Iterable[int | Frame]
+
+T = TypeVar("T")
+
+_NO_TAGS: Mapping[str, str] = {}
+_LAST_ENTRY = "stream.lastEntry"
+_HINTS = {
+    401: "the token is not accepted",
+    403: "the token is not accepted",
+    404: "there is no such queue or frame",
+    410: "the stream has ended",
+    413: "the data is larger than the queue takes (meta.maxPayloadBytes of its attributes)",
+    429: "the queue is full, or takes no more requests now",
+}
+
+
+class QueueOperations:
+    """The operations of one queue.
+
+    A Deferred of an operation fails with `ConfigError` for a wrong argument, with `StatusError` if the service refuses
+    the operation (401 for a wrong token, 429 for a full queue), with another `RequestFailed` if no instance has
+    answered, and with `BodyError` if the answer cannot be read. `timeout_s` is always the deadline in seconds, `None`
+    for the client's.
+    """
+
+    _suffix = ""
+
+    def put(
+        self,
+        data: Any,
+        *,
+        tags: Mapping[str, str] = _NO_TAGS,
+        priority: int = 0,
+        path: str = "",
+        idempotent: bool = False,
+        timeout_s: float | None = None,
+    ) -> Deferred[PutResult]:
+        """Put a frame into the queue.
+
+        Args:
+            data: Bytes, any buffer, text (sent as UTF-8), or a dict or list (sent as JSON).
+            tags: The frame's tags; no name begins with `_`.
+            priority: 0 for the normal priority, more for a higher one.
+            path: A path below the queue's path, percent-encoded, for the service behind the queue; empty for none.
+            idempotent: Whether the put may be repeated after it may have reached the service, which may then have the
+                frame twice. If `False`, it is repeated only when it certainly has not.
+            timeout_s: The deadline.
+
+        Returns:
+            Fires with the frame's index and request id.
+        """
+
+        def operate(context: QueueContext) -> Deferred[PutResult]:
+            content, _ = as_plain(data)
+            request = wire.put_request(content, tags, priority, path)
+            calling = context.call(request, self._suffix, timeout_s=timeout_s, is_idempotent=idempotent)
+            return calling.addCallback(_put_result)
+
+        return self._run("put into", operate)
+
+    def get(
+        self,
+        *,
+        index: int = 0,
+        length: int = 1,
+        timeout_s: float = 5.0,
+        tags: Mapping[str, str] = _NO_TAGS,
+        request_id: str | None = None,
+        auto_delete: bool = True,
+    ) -> Deferred[list[Frame]]:
+        """Get frames.
+
+        Args:
+            index: The index of the first frame; 0 for the head of the queue, -1 for its newest frame.
+            length: The maximum number of frames, ≥ 1.
+            timeout_s: How long the service waits for a frame, in seconds, ≥ 0. The deadline is this and the client's
+                `timeout_s`.
+            tags: Only frames with these tags.
+            request_id: Only the frame of this request; `None` for any.
+            auto_delete: Whether the service deletes the frames that it sends. Such a get is not repeated once it may
+                have reached the service, because the frames of a lost response are gone.
+
+        Returns:
+            Fires with the frames, of which there may be none.
+        """
+
+        def operate(context: QueueContext) -> Deferred[list[Frame]]:
+            request = wire.get_request(index, length, timeout_s, tags, request_id, auto_delete=auto_delete)
+            calling = context.call(request, self._suffix, is_idempotent=not auto_delete, hold_s=timeout_s)
+            return calling.addCallback(_frames)
+
+        return self._run("get from", operate)
+
+    def watch(
+        self,
+        *,
+        index: int = 0,
+        window: int = 32,
+        index_only: bool = False,
+        auto_commit: bool = False,
+        tags: Mapping[str, str] = _NO_TAGS,
+    ) -> Watcher:
+        """Watch the queue: its frames are sent as they come.
+
+        Args:
+            index: The index of the first frame; 0 for the head of the queue, -1 for its newest frame.
+            window: The maximum number of frames that are sent and neither committed nor rejected, ≥ 1.
+            index_only: Whether frames come without data.
+            auto_commit: Whether the service commits a frame when it sends it. Frames that are lost with a connection do
+                not come again then.
+            tags: Only frames with these tags; they must be alike for all consumers of a group.
+
+        Returns:
+            The watcher, an async context manager and iterator.
+
+        Raises:
+            ConfigError: An argument is wrong.
+            ClientClosed: The client is closed.
+            NoInstances: `init` has not been called.
+        """
+        context = self._context_for("watch")
+        wire.watch_request(index, window, tags, index_only=index_only, auto_commit=auto_commit)  # checks the arguments
+        queue = WatchedQueue(
+            context,
+            self._suffix,
+            self.queue_name,
+            window=window,
+            tags=dict(tags),
+            index_only=index_only,
+            auto_commit=auto_commit,
+        )
+        watching = Watching(
+            index,
+            window,
+            auto_commit=auto_commit,
+            buffer_bytes=context.config.stream_buffer_bytes,
+            rng=context.rng,
+        )
+        return Watcher(queue, watching)
+
+    def attributes(self, *, timeout_s: float | None = None) -> Deferred[dict[str, str]]:
+        """Return the queue's attributes, such as `stream.length`."""
+        return self._run("attributes of", lambda context: context.attributes(self._suffix, timeout_s))
+
+    def search(self, index: int, *, timeout_s: float | None = None) -> Deferred[SearchResult]:
+        """Return the place of a frame in the queue."""
+
+        def operate(context: QueueContext) -> Deferred[SearchResult]:
+            calling = context.call(wire.search_request(index), self._suffix, timeout_s=timeout_s)
+            return calling.addCallback(lambda response: search_result_of(response.content))
+
+        return self._run("search in", operate)
+
+    def count(
+        self, *, priority: int | None = None, tags: Mapping[str, str] = _NO_TAGS, timeout_s: float | None = None
+    ) -> Deferred[int]:
+        """Return the number of frames, of one priority and with these tags."""
+
+        def operate(context: QueueContext) -> Deferred[int]:
+            calling = context.call(wire.count_request(priority, tags), self._suffix, timeout_s=timeout_s)
+            return calling.addCallback(lambda response: number_of(response.content, "the count"))
+
+        return self._run("count of", operate)
+
+    def delete(self, indexes: Frames, *, timeout_s: float | None = None) -> Deferred[None]:
+        """Delete frames for all groups, given by index or as frames."""
+        return self._change("delete in", wire.delete_request, indexes, timeout_s, Watcher.was_committed)
+
+    def truncate(self, index: int, *, timeout_s: float | None = None) -> Deferred[None]:
+        """Delete every frame with a smaller index."""
+
+        def truncated(_: None) -> None:
+            self._tell_watchers(Watcher.was_truncated, index)
+
+        return self._do("truncate of", lambda: wire.truncate_request(index), timeout_s).addCallback(truncated)
+
+    def commit(self, indexes: Frames, *, timeout_s: float | None = None) -> Deferred[None]:
+        """Commit frames for the client's group; a watcher's own `commit` sends many together."""
+        return self._change("commit in", wire.commit_request, indexes, timeout_s, Watcher.was_committed)
+
+    def reject(
+        self, indexes: Frames, code: str = "Rejected", reason: str = "", *, timeout_s: float | None = None
+    ) -> Deferred[None]:
+        """Give frames back to the queue, for another consumer of the group; see `Watcher.reject`."""
+        return self._change(
+            "reject in",
+            lambda found: wire.reject_request(found, code, reason),
+            indexes,
+            timeout_s,
+            Watcher.was_rejected,
+        )
+
+    def end(self, *, force: bool = False, timeout_s: float | None = None) -> Deferred[None]:
+        """End the stream: nothing can be put any more; with `force`, before all frames are committed."""
+        return self._do("end of", lambda: wire.end_request(force=force), timeout_s)
+
+    def clear(self, *, timeout_s: float | None = None) -> Deferred[None]:
+        """Delete all frames that are in the queue now."""
+
+        def operate(context: QueueContext) -> Deferred[None]:
+            return context.attributes(self._suffix, timeout_s).addCallback(truncate, context)
+
+        def truncate(attributes: dict[str, str], context: QueueContext) -> Deferred[None]:
+            last = number_of(attributes.get(_LAST_ENTRY, "").encode(), f"the attribute {_LAST_ENTRY}")
+            calling = context.call(wire.truncate_request(last + 1), self._suffix, timeout_s=timeout_s)
+            return calling.addCallback(_nothing)
+
+        return self._run("clear of", operate)
+
+    @property
+    def queue_name(self) -> str:
+        """The name of the queue, such as `qservice/sink`."""
+        raise NotImplementedError
+
+    # -- internals
+
+    def _watchers(self) -> list[Watcher]:
+        """Return the open watchers of the client."""
+        raise NotImplementedError
+
+    def _context_for(self, what: str) -> QueueContext:
+        """Return the client's context, or raise why the client cannot be used."""
+        raise NotImplementedError
+
+    def _change(
+        self,
+        what: str,
+        make: Callable[[tuple[int, ...]], wire.QueueRequest],
+        indexes: Frames,
+        timeout_s: float | None,
+        tell: Callable[[Watcher, tuple[int, ...]], None],
+    ) -> Deferred[None]:
+        """Change frames, and tell the watchers of this queue when the service has done so."""
+
+        def operate(context: QueueContext) -> Deferred[None]:
+            found = wire.as_indexes(indexes)
+            if not found:
+                return succeed(None)
+            calling = context.call(make(found), self._suffix, timeout_s=timeout_s)
+            return calling.addCallback(lambda _: self._tell_watchers(tell, found))
+
+        return self._run(what, operate)
+
+    def _tell_watchers(self, tell: Callable[[Watcher, Any], None], what: Any) -> None:
+        for watcher in self._watchers():
+            if watcher.suffix == self._suffix:
+                tell(watcher, what)
+
+    def _do(self, what: str, make: Callable[[], wire.QueueRequest], timeout_s: float | None) -> Deferred[None]:
+        return self._run(
+            what, lambda context: context.call(make(), self._suffix, timeout_s=timeout_s).addCallback(_nothing)
+        )
+
+    def _run(self, what: str, operate: Callable[[QueueContext], Deferred[T]]) -> Deferred[T]:
+        """Run an operation; every error is the failure of its Deferred."""
+        try:
+            running = operate(self._context_for(what.partition(" ")[0]))
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001  the caller expects every error in the Deferred
+            return fail(awaitable_error(error, "the data"))
+        return running.addErrback(self._explain, what)
+
+    def _explain(self, failure: Any, what: str) -> Any:
+        """Say in a `StatusError` which operation the service has refused, and what the status means."""
+        error = failure.value
+        if type(error) is StatusError:
+            hint = _HINTS.get(error.status)
+            said = " ".join(str(error).split())
+            error.args = (f"{what} {self.queue_name}: {hint + ': ' if hint else ''}{said}",)
+        return failure
+
+
+def _put_result(response: Response) -> PutResult:
+    try:
+        index = number_of(response.content, "the index of the put")
+    except BodyError as error:
+        raise BodyError(f"the put was accepted, but {error}") from error
+    return PutResult(index, response.headers.get(wire.REQUEST_ID_HEADER, ""))
+
+
+def _frames(response: Response) -> list[Frame]:
+    return frames_of(response.headers.get("content-type", ""), response.content)
+
+
+def _nothing(_: object) -> None: ...

@@ -1,0 +1,109 @@
+"""What a watcher needs of its queue: connections, commits, and the place where open watchers are kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from eas_tw.queue.wire import commit_request, reject_request, watch_request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from twisted.internet.defer import Deferred
+
+    from eas_tw.queue.connections import WatchConnection, WatchOwner
+    from eas_tw.queue.context import QueueContext
+    from eas_tw.queue.watcher import Watcher
+    from eas_tw.response import Response
+
+_STATE, _NORMAL = "meta.state", "Normal"
+
+
+class WatchedQueue:
+    """One queue of a client, as one of its watchers uses it.
+
+    Args:
+        context: The client's context.
+        suffix: The path below the queue's path.
+        name: The queue's name.
+        window: The window of the watch.
+        tags: The tags of the watch.
+        index_only: Whether frames come without data.
+        auto_commit: Whether the service commits what it sends.
+
+    Attributes:
+        reactor: Timers.
+        record: Counts what happens.
+        name: The queue's name, for messages.
+        open_within_s: Seconds within which a watch must be open.
+        suffix: The path below the queue's path.
+    """
+
+    def __init__(
+        self,
+        context: QueueContext,
+        suffix: str,
+        name: str,
+        *,
+        window: int,
+        tags: Mapping[str, str],
+        index_only: bool,
+        auto_commit: bool,
+    ) -> None:
+        self.reactor = context.reactor
+        self.record = context.record
+        self.name = name
+        self.open_within_s = context.config.timeout_s
+        self._context = context
+        self.suffix = suffix
+        self._options: dict[str, Any] = {
+            "window": window,
+            "tags": tags,
+            "index_only": index_only,
+            "auto_commit": auto_commit,
+        }
+        self._websockets = context.websocket_connector()
+        self._streams = context.http_connector()
+
+    def prepare(self) -> Deferred[Any]:
+        """Learn the names of the identity headers."""
+        return self._context.learn_header_names(self.suffix)
+
+    def connect(self, index: int, owner: WatchOwner) -> WatchConnection:
+        """Begin a connection that watches from an index on."""
+        request = watch_request(index, **self._options)
+        if self._context.config.queue_watch == "http":
+            return self._streams.connect(self._context.wire_request(request, self.suffix), owner)
+        return self._websockets.connect(self._context.rendered(request, self.suffix), owner)
+
+    def has_ended(self) -> Deferred[bool]:
+        """Ask the queue's attributes whether the stream of frames has ended."""
+        asking = self._context.attributes(self.suffix)
+        return asking.addCallbacks(lambda attributes: attributes.get(_STATE, _NORMAL) != _NORMAL, lambda _: False)
+
+    def commit(self, indexes: tuple[int, ...]) -> Deferred[Any]:
+        """Commit frames with one request, and record it."""
+        sending = self._context.call(commit_request(indexes), self.suffix)
+        return sending.addCallbacks(
+            self._committed, self._not_committed, callbackArgs=(indexes,), errbackArgs=(indexes,)
+        )
+
+    def reject(self, indexes: tuple[int, ...], code: str, reason: str) -> Deferred[Any]:
+        """Commit frames negatively with one request."""
+        return self._context.call(reject_request(indexes, code, reason), self.suffix)
+
+    def opened(self, watcher: Watcher) -> None:
+        """Keep a watcher, so that it is closed with the client."""
+        self._context.watchers[watcher] = None
+
+    def closed(self, watcher: Watcher) -> None:
+        """Forget a watcher."""
+        self._context.watchers.pop(watcher, None)
+
+    def _committed(self, response: Response, indexes: tuple[int, ...]) -> Response:
+        self.record.frames_committed(indexes)
+        return response
+
+    def _not_committed(self, failure: Any, indexes: tuple[int, ...]) -> Any:
+        self.record.frames_committed(indexes, type(failure.value).__name__)
+        return failure

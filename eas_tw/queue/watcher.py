@@ -1,0 +1,415 @@
+"""`Watcher`, the reader of a queue's frames: it keeps a connection open, and commits what its caller has done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import Logger
+
+from eas_tw.errors import BodyError, ClientClosed, ConfigError, ConnectionFailed, EasError
+from eas_tw.policy.outcomes import AttemptStatus, Outcome
+from eas_tw.queue.commits import CommitBatches
+from eas_tw.queue.connections import WatchEnd
+from eas_tw.queue.frames import frame_of
+from eas_tw.queue.wire import as_indexes
+from eas_tw.telemetry.contained import contain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from twisted.internet.interfaces import IDelayedCall
+
+    from eas_tw.policy.instances import Instance
+    from eas_tw.queue.connections import WatchConnection
+    from eas_tw.queue.frames import Frame
+    from eas_tw.queue.watched_queue import WatchedQueue
+    from eas_tw.queue.watching import Watching
+
+    Frames = int | Frame | Iterable[int | Frame]
+
+_log = Logger(namespace="eas_tw.queue")
+
+STALE_COUNTS_S = 30.0
+"""How long frames of an earlier connection count in the window, if the service does not send them again."""
+
+
+class Watcher:
+    """Frames of a queue, as they come.
+
+        async with queue.watch(window=32) as watcher:
+            async for frame in watcher:
+                ...
+                await watcher.commit(frame)
+
+    A lost connection is replaced, at an instance chosen anew, from the first frame that may be uncommitted. Each frame
+    is returned at least once, and none again that the reader has, or has committed. Iteration ends when the watcher is
+    closed, or when the service ends the stream.
+
+    Args:
+        queue: The queue.
+        watching: The state of the watch.
+
+    Attributes:
+        instance: The instance, or the gateway, that sends the frames; `None` while there is no connection.
+        suffix: The path of the queue below that of the client's.
+    """
+
+    def __init__(self, queue: WatchedQueue, watching: Watching) -> None:
+        self.suffix = queue.suffix
+        self._queue = queue
+        self._watching = watching
+        self._commits = CommitBatches(self._send_commit)
+        self._connection: WatchConnection | None = None
+        self._held = 0  # connections that hold a socket
+        self._retry: IDelayedCall | None = None
+        self._stale_timer: IDelayedCall | None = None
+        self._opening: Deferred[Watcher] | None = None
+        self._open_timer: IDelayedCall | None = None
+        self._last_end: WatchEnd | None = None
+        self._was_open = self._is_paused = self._is_begun = False
+        self._reader: Deferred[Frame | None] | None = None
+        self._error: EasError | None = None
+        self._is_over = self._is_abandoned = False
+        self._closing: list[Deferred[None]] = []
+        self.instance: Instance | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_over else "open" if self.instance is not None else "connecting"
+        return f"<Watcher of {self._queue.name} {state if self._is_begun else 'new'}>"
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frame:
+        frame = await self.next_frame()
+        if frame is None:
+            raise StopAsyncIteration
+        return frame
+
+    # -- the caller
+
+    def open(self) -> Deferred[Watcher]:
+        """Begin to watch; to be called once.
+
+        Returns:
+            A Deferred that
+
+            1. fires with the watcher when the service has accepted the watch;
+            2. fails with `StatusError` if the service refuses it, such as for a wrong token;
+            3. fails with `ConnectionFailed` if no instance has accepted it within the client's `timeout_s`.
+        """
+        if self._is_begun:
+            return fail(ConfigError("a watcher is opened once; call watch() again for another one"))
+        if self._is_over:
+            return fail(ClientClosed("the watcher is closed"))
+        self._is_begun = True
+        self._queue.opened(self)
+        opening = self._opening = Deferred(self._opening_cancelled)
+        self._open_timer = self._queue.reactor.callLater(self._queue.open_within_s, self._open_timed_out)
+        self._queue.prepare().addBoth(self._prepared)
+        return opening
+
+    def next_frame(self) -> Deferred[Frame | None]:
+        """Wait for the next frame.
+
+        Returns:
+            A Deferred that
+
+            1. fires with the frame;
+            2. fires with `None` when the watcher is closed, or the service has ended the stream;
+            3. fails with the error because of which the watch cannot go on.
+
+            Cancelling it loses no frame. While `window` frames are neither committed nor rejected, it waits.
+        """
+        if self._reader is not None:
+            return fail(ConfigError("a watcher has one reader at a time: wait for the frame before asking for another"))
+        if not self._is_begun:
+            return fail(ConfigError("the watcher is not open: use it in `async with`, or call open()"))
+        frame = self._watching.next_frame()
+        if frame is not None:
+            self._resume_if_read()
+            return succeed(frame)
+        self._watch_stale()
+        if self._is_over:
+            error, self._error = self._error, None
+            return succeed(None) if error is None else fail(error)
+        reader: Deferred[Frame | None] = Deferred(self._reader_cancelled)
+        self._reader = reader
+        return reader
+
+    def commit(self, frames: Frames) -> Deferred[None]:
+        """Commit frames for the client's group: they will not be sent to it again.
+
+        Commits that are made while another is on its way are sent together.
+
+        Args:
+            frames: A frame, an index, or several of these.
+
+        Returns:
+            Fires when the service has committed them. Fails if it has not by the client's `timeout_s`; the frames may
+            be committed again.
+        """
+        try:
+            return self._commits.commit(as_indexes(frames))
+        except ConfigError as error:
+            return fail(error)
+
+    def reject(self, frames: Frames, code: str = "Rejected", reason: str = "") -> Deferred[None]:
+        """Give frames back to the queue, for another consumer of the group.
+
+        Args:
+            frames: A frame, an index, or several of these.
+            code: Why, in at most 20 letters, digits and dots. `Shutdown` says that this consumer ends soon.
+            reason: Why, for people.
+
+        Returns:
+            Fires when the service has taken them back.
+        """
+        try:
+            indexes = as_indexes(frames)
+            rejecting = self._queue.reject(indexes, code, reason)
+        except ConfigError as error:
+            return fail(error)
+
+        def rejected(_: object) -> None:
+            self._watching.rejected(indexes)
+            self._deliver()
+
+        return rejecting.addCallback(rejected)
+
+    def close(self) -> Deferred[None]:
+        """Stop watching: wait for the commits that were made, then close the connection in order.
+
+        Returns:
+            Fires when nothing is left. Frames that are not committed go to another consumer, also those that have come
+            and were not read. Closing again waits for the same end.
+        """
+        closed: Deferred[None] = Deferred()
+        self._closing.append(closed)
+        self._is_begun = True
+        self._watching.drop_unread()
+        self._finish(None)
+        self._tell_if_gone()
+        return closed
+
+    # -- reports of the client
+
+    def abandon(self) -> None:
+        """Close the connection without waiting for commits, because the client's time to close is over."""
+        self._is_abandoned = True
+        self._close_connection(None)
+
+    def was_committed(self, indexes: Iterable[int]) -> None:
+        """Record that the client has committed or deleted frames of this queue, not by way of this watcher."""
+        self._watching.committed(indexes)
+        self._deliver()
+
+    def was_rejected(self, indexes: Iterable[int]) -> None:
+        """Record that the client has rejected frames of this queue."""
+        self._watching.rejected(indexes)
+        self._deliver()
+
+    def was_truncated(self, index: int) -> None:
+        """Record that the client has deleted the frames with a smaller index."""
+        self._watching.truncated(index)
+        self._deliver()
+
+    # -- reports of the connection
+
+    def connection_opened(self, instance: Instance) -> None:
+        """Receive that the watch is open (`WatchOwner`)."""
+        self.instance = instance
+        is_reconnect, self._was_open = self._was_open, True
+        self._queue.record.watch_opened(instance, self._asked_index, is_reconnect=is_reconnect)
+        self._stop_open_timer()
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.callback(self)
+
+    def connection_received(self, instance: Instance, data: bytes) -> None:
+        """Receive a frame (`WatchOwner`)."""
+        if self._is_over:
+            return  # the service gives it to another consumer
+        try:
+            frame = frame_of(data)
+        except BodyError as error:
+            outcome = Outcome(AttemptStatus.VIOLATION, detail=str(error))
+            self._drop_connection()
+            self.connection_ended(WatchEnd(instance, outcome))
+            return
+        is_new = self._watching.received(frame)
+        self._queue.record.frame_received(instance, frame.index, is_repeated=not is_new)
+        if not is_new:
+            return
+        self._deliver()
+        if self._watching.is_full and not self._is_paused and self._connection is not None:
+            self._is_paused = True
+            self._connection.pause()
+
+    def connection_ended(self, end: WatchEnd) -> None:
+        """Receive the end of the connection, and plan the next one (`WatchOwner`)."""
+        self._connection = self.instance = None
+        self._is_paused = False
+        self._last_end = end
+        if self._is_over:
+            return
+        if end.error is not None or end.is_complete:
+            self._finish(end.error)
+        elif end.may_be_complete:
+            self._queue.has_ended().addCallback(self._go_on, end)
+        else:
+            self._go_on(False, end)
+
+    def connection_gone(self) -> None:
+        """Receive that a connection holds nothing any more (`WatchOwner`)."""
+        self._held -= 1
+        self._tell_if_gone()
+
+    # -- internals
+
+    def _go_on(self, has_ended: bool, end: WatchEnd) -> None:  # noqa: FBT001  a callback
+        """Plan the next connection, unless the stream of frames has ended."""
+        if self._is_over:
+            return
+        if has_ended:
+            self._finish(None)
+            return
+        pause_s = self._watching.lost()
+        _log.info(
+            "{queue}: the watch at {instance} ended: {outcome}; the next one in {pause:.2f} s",
+            queue=self._queue.name,
+            instance=end.instance.address if end.instance else "no instance",
+            outcome=str(end.outcome),
+            pause=pause_s,
+        )
+        self._retry = self._queue.reactor.callLater(pause_s, self._connect)
+        self._queue.record.watch_lost(end.instance, end.outcome, pause_s)
+
+    def _prepared(self, _: object) -> None:
+        if not self._is_over:
+            self._connect()
+
+    def _connect(self) -> None:
+        self._retry = None
+        self._asked_index = self._watching.reconnect_index
+        self._held += 1
+        self._connection = self._queue.connect(self._asked_index, self)
+
+    def _deliver(self) -> None:
+        reader = self._reader
+        if reader is None:
+            return
+        frame = self._watching.next_frame()
+        if frame is not None:
+            self._reader = None
+            reader.callback(frame)
+            self._resume_if_read()
+        else:
+            self._watch_stale()
+
+    def _watch_stale(self) -> None:
+        """Bound the time for which frames of earlier connections keep new ones from the reader."""
+        if self._watching.is_at_window and self._stale_timer is None and not self._is_over:
+            self._stale_timer = self._queue.reactor.callLater(STALE_COUNTS_S, self._forget_stale)
+
+    def _forget_stale(self) -> None:
+        self._stale_timer = None
+        self._watching.forget_stale()
+        self._deliver()
+
+    def _resume_if_read(self) -> None:
+        if self._is_paused and not self._watching.is_full and self._connection is not None:
+            self._is_paused = False
+            self._connection.resume()
+
+    def _opening_cancelled(self, _: Deferred[Watcher]) -> None:
+        self._opening = None
+        self._finish(None)
+
+    def _reader_cancelled(self, reader: Deferred[Frame | None]) -> None:
+        if self._reader is reader:
+            self._reader = None
+
+    def _send_commit(self, indexes: tuple[int, ...]) -> Deferred[Any]:
+        sending = self._queue.commit(indexes)
+
+        def committed(result: Any) -> Any:
+            self._watching.committed(indexes)
+            self._deliver()
+            return result
+
+        return sending.addCallback(committed)
+
+    def _open_timed_out(self) -> None:
+        self._open_timer = None
+        why = "no instance has answered" if self._last_end is None else str(self._last_end.outcome)
+        within_s = self._queue.open_within_s
+        self._finish(ConnectionFailed(f"the watch of {self._queue.name} was not open within {within_s:g} s: {why}"))
+
+    def _stop_open_timer(self) -> None:
+        timer, self._open_timer = self._open_timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+
+    def _finish(self, error: EasError | None) -> None:
+        """End the watch, with an error for its reader or without."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._error = error
+        self.instance = None
+        self._stop_open_timer()
+        for timer in (self._retry, self._stale_timer):
+            if timer is not None:
+                timer.cancel()
+        self._retry = self._stale_timer = None
+        # After the commits: the service gives what is not committed to another consumer when the connection is closed.
+        self._commits.when_idle().addCallback(self._close_connection)
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            self._error = None
+            opening.errback(error or ClientClosed("the watcher was closed"))
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            self._error = None
+            if error is None:
+                reader.callback(None)
+            else:
+                reader.errback(error)
+
+    def _close_connection(self, _: object) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        self._tell_if_gone()
+
+    def _tell_if_gone(self) -> None:
+        if self._is_abandoned and not self._held:
+            self._gone(None)
+        elif self._is_over and not self._held:
+            self._commits.when_idle().addCallback(self._gone)
+
+    def _gone(self, _: object) -> None:
+        self._queue.closed(self)
+        closing, self._closing = self._closing, []
+        for closed in closing:
+            try:
+                closed.callback(None)
+            except BaseException:  # noqa: BLE001  the other callers have to know, too
+                contain(self._queue.reactor.callLater, "the end of a watcher could not be reported")

@@ -1,0 +1,160 @@
+"""The state of a watch: which frames its reader gets, from where it goes on after a loss, and after what pause.
+
+It does no input and output, and takes its rng as an argument. What it guarantees:
+
+- The reader gets every frame that arrives, unless it has the frame or has committed it.
+- At most `window` frames are in the reader's hands, neither committed nor rejected. The service sees to that on each
+  connection, and knows of commits that were made by other clients. Here only those frames are counted besides that
+  came on an earlier connection, and have not come again.
+- After a loss, the watch goes on from the first frame that may be uncommitted. The service counts indexes from 1; a gap
+  may be a frame of another consumer of the group, which would come here if that consumer died. So the start moves only
+  past frames that were committed here without a gap.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from random import Random
+
+    from eas_tw.queue.frames import Frame
+
+BACKOFF_BASE_S, BACKOFF_MAX_S = 0.1, 5.0
+KEPT = 2**16
+"""The number of frames that are remembered, of those in hand and of those committed."""
+_FIRST_INDEX = 1
+_NEWEST = -1
+_MAX_DOUBLINGS = 16
+
+
+class Watching:
+    """The frames of one watch, over all of its connections.
+
+    Args:
+        index: The index from which the caller watches; 0 for the head of the queue, -1 for its newest frame.
+        window: The maximum number of frames in the reader's hands.
+        auto_commit: Whether the service commits what it sends; the window has no effect then.
+        buffer_bytes: The bytes of unread frames above which the connection is to be paused.
+        rng: For the pauses.
+    """
+
+    def __init__(self, index: int, window: int, *, auto_commit: bool, buffer_bytes: int, rng: Random) -> None:
+        self._given_index = index
+        self._window = window
+        self._auto_commit = auto_commit
+        self._buffer_bytes = buffer_bytes
+        self._rng = rng
+        self._unread: deque[Frame] = deque()
+        self._unread_bytes = 0
+        self._known: dict[int, str] = {}  # received and neither committed nor rejected: index to request id
+        self._in_hand: dict[int, None] = {}
+        self._stale: dict[int, None] = {}  # known from an earlier connection, and not sent again since
+        self._committed: OrderedDict[int, str] = OrderedDict()
+        self._start = max(index, _FIRST_INDEX)  # every frame from the given index to here is committed
+        self._is_placed = index != _NEWEST
+        self._losses = 0
+
+    @property
+    def reconnect_index(self) -> int:
+        """The index from which the next connection watches."""
+        if not self._is_placed or self._start == max(self._given_index, _FIRST_INDEX):
+            return self._given_index
+        return self._start
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the connection is to be paused, because the reader is slow."""
+        return len(self._unread) > self._window or self._unread_bytes > self._buffer_bytes
+
+    @property
+    def is_at_window(self) -> bool:
+        """Whether frames wait that the reader does not get before it commits or rejects one."""
+        return bool(self._unread and self._stale) and len(self._in_hand) >= self._window
+
+    def received(self, frame: Frame) -> bool:
+        """Take a frame that arrived; return whether it is new, so that the reader will get it."""
+        if _is_same(self._known.get(frame.index), frame) or _is_same(self._committed.get(frame.index), frame):
+            self._stale.pop(frame.index, None)
+            return False
+        if not self._is_placed:
+            self._start, self._is_placed = frame.index, True
+        # A new frame with an old index: the queue was made anew.
+        self._start = min(self._start, max(frame.index, _FIRST_INDEX))
+        self._committed.pop(frame.index, None)
+        self._losses = 0
+        self._unread.append(frame)
+        self._unread_bytes += len(frame.data)
+        self._known[frame.index] = frame.request_id
+        if self._auto_commit:
+            self.committed((frame.index,))
+        elif len(self._known) > KEPT:
+            self.rejected((next(iter(self._known)),))  # other clients commit: this one does not learn of it
+        return True
+
+    def next_frame(self) -> Frame | None:
+        """Return the next frame for the reader; `None` if there is none, or if it has `window` of them in hand."""
+        if not self._unread or self.is_at_window:
+            return None
+        frame = self._unread.popleft()
+        self._unread_bytes -= len(frame.data)
+        if not self._auto_commit and frame.index in self._known:
+            self._in_hand[frame.index] = None
+        return frame
+
+    def drop_unread(self) -> None:
+        """Forget the frames that the reader has not got."""
+        self.rejected([frame.index for frame in self._unread])
+        self._unread.clear()
+        self._unread_bytes = 0
+
+    def committed(self, indexes: Iterable[int]) -> None:
+        """Record that the service has committed frames."""
+        for index in indexes:
+            self._in_hand.pop(index, None)
+            self._stale.pop(index, None)
+            self._committed[index] = self._known.pop(index, "")
+            self._committed.move_to_end(index)
+        while self._start in self._committed:
+            self._start += 1
+        while len(self._committed) > KEPT:
+            self._committed.popitem(last=False)
+
+    def rejected(self, indexes: Iterable[int]) -> None:
+        """Record that frames went back to the queue: if one arrives again, the reader gets it again."""
+        for index in indexes:
+            self._in_hand.pop(index, None)
+            self._stale.pop(index, None)
+            self._known.pop(index, None)
+
+    def truncated(self, index: int) -> None:
+        """Record that the frames with a smaller index are gone."""
+        self.committed([known for known in self._known if known < index])
+
+    def forget_stale(self) -> None:
+        """Stop counting the frames of earlier connections: other clients may have committed them."""
+        for index in self._stale:
+            self._in_hand.pop(index, None)
+        self._stale.clear()
+
+    def lost(self) -> float:
+        """Record that the connection was lost or not made, and return the pause before the next one, in seconds.
+
+        Full jitter; the maximum doubles with each loss in a row, until a new frame arrives.
+        """
+        ceiling_s = min(BACKOFF_MAX_S, BACKOFF_BASE_S * 2.0 ** min(self._losses, _MAX_DOUBLINGS))
+        self._losses += 1
+        self._stale = dict.fromkeys(self._known)
+        return self._rng.uniform(0.0, ceiling_s)
+
+
+def _is_same(request_id: str | None, frame: Frame) -> bool:
+    """Return whether a remembered frame is this one.
+
+    Args:
+        request_id: The request id of the remembered frame of the same index; empty if unknown, `None` if there is none.
+        frame: The frame.
+    """
+    return request_id is not None and (not request_id or not frame.request_id or request_id == frame.request_id)

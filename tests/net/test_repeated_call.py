@@ -1,0 +1,74 @@
+"""Calls that are repeated until their deadline: on every instance, then on all of them again."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from eas_tw import AttemptStatus, Instance, Outcome
+from eas_tw.policy.outcomes import AttemptResult
+from eas_tw.policy.retry import (
+    DEFAULT_RETRY_ON,
+    GATEWAY_RETRY_ON,
+    GiveUp,
+    Options,
+    Retry,
+    RetryBudget,
+    RetryPolicy,
+)
+from tests.queue.peer import QueueHarness
+
+A = Instance("10.0.0.1", 80)
+
+
+def decide(policy: RetryPolicy, outcome: Outcome, *, count: int = 1, is_idempotent: bool = True) -> Retry | GiveUp:
+    history = (AttemptResult(A, outcome, 0.1),) * count
+    options = Options(another=False, sole=True, remaining_s=10.0, is_idempotent=is_idempotent)
+    return policy.decide(history, options, budget=RetryBudget(0.2, 1000.0), now=0.0, rng=Random(1))
+
+
+@pytest.mark.parametrize("status", [429, 450, 500, 502, 503, 504])
+def test_statuses_that_may_pass_are_retried_without_a_bound_on_attempts(status: int) -> None:
+    policy = RetryPolicy().until_deadline()
+    for count in (1, 3, 100):
+        decision = decide(policy, Outcome(AttemptStatus.STATUS, status), count=count)
+        assert isinstance(decision, Retry)
+        assert 0 <= decision.after_s <= policy.backoff_max_s
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 413])
+def test_statuses_that_will_not_pass_are_not_retried(status: int) -> None:
+    assert isinstance(decide(RetryPolicy().until_deadline(), Outcome(AttemptStatus.STATUS, status)), GiveUp)
+
+
+def test_what_may_have_reached_an_instance_is_not_retried_if_the_call_is_not_idempotent() -> None:
+    policy = RetryPolicy().until_deadline()
+    for outcome in (Outcome(AttemptStatus.LOST), Outcome(AttemptStatus.STALE), Outcome(AttemptStatus.STATUS, 503)):
+        assert isinstance(decide(policy, outcome, is_idempotent=False), GiveUp)
+    assert isinstance(decide(policy, Outcome(AttemptStatus.CONNECT_REFUSED), count=50, is_idempotent=False), Retry)
+
+
+def test_the_programs_own_retry_on_and_a_single_attempt_are_meant_literally() -> None:
+    only_503 = RetryPolicy(retry_on=frozenset({503})).until_deadline()
+    assert only_503.retry_on == {503}
+    assert RetryPolicy(attempts=1).until_deadline().attempts == 1
+    for default in (DEFAULT_RETRY_ON, GATEWAY_RETRY_ON):
+        assert RetryPolicy(retry_on=default).until_deadline().retry_on > default
+
+
+def test_every_instance_is_tried_before_one_gets_the_call_again() -> None:
+    harness = QueueHarness(3)
+    harness.learn()
+    committing = harness.run(harness.client.commit(1))
+    tried = []
+    for _ in range(9):
+        asked = harness.asked()
+        tried.append(asked.wire)
+        asked.answer(b"", 503)
+        harness.reactor.advance(0.25)
+    for round_ in (tried[:3], tried[3:6], tried[6:]):
+        assert len(set(map(id, round_))) == 3
+    harness.asked().answer()
+    assert committing.value is None
+    harness.assert_clean()

@@ -1,0 +1,618 @@
+"""A watcher on connections in memory: reconnects, commits, backpressure, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from wsproto.events import BytesMessage, CloseConnection, Ping
+
+from eas_tw import (
+    AttemptStatus,
+    ClientClosed,
+    ConfigError,
+    ConnectionFailed,
+    Frame,
+    QueueClient,
+    StatusError,
+    Watcher,
+)
+from eas_tw.net.websocket import MAX_MISSING_PONGS, PING_EVERY_S
+from eas_tw.queue.commits import MOST_INDEXES, CommitBatches
+from eas_tw.queue.watcher import STALE_COUNTS_S
+from eas_tw.telemetry.events import FrameReceived, FramesCommitted, WatchLost, WatchOpened
+from tests.net.calling import Result
+from tests.queue.peer import QueueHarness, Service, frame_bytes
+
+
+class Watched:
+    """An open watch."""
+
+    def __init__(self, n: int = 2, settings: dict[str, Any] | None = None, **options: Any) -> None:
+        self.harness = QueueHarness(n, **(settings or {}))
+        self.watcher: Watcher = self.harness.client.sink().watch(**options)
+        self.opening = Result(self.watcher.open())
+        self.service = self.harness.upgraded()
+        assert self.opening.value is self.watcher
+
+    def read(self) -> Frame | None:
+        frame = self.reading().value
+        assert frame is None or isinstance(frame, Frame)
+        return frame
+
+    def reading(self) -> Result:
+        return Result(self.watcher.next_frame())
+
+    def indexes(self, count: int) -> list[int]:
+        frames = [self.read() for _ in range(count)]
+        return [frame.index for frame in frames if frame is not None]
+
+    def reconnected(self) -> Service:
+        """Pass the pause, and accept the next watch."""
+        self.harness.reactor.advance(0.1)
+        self.service = self.harness.upgraded()
+        return self.service
+
+    def events(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.harness.events if isinstance(event, kind)]
+
+
+def test_the_upgrade_is_a_websocket_request_with_identity_and_bare_token() -> None:
+    watched = Watched(index=3, window=5, tags={"k": "v"})
+    asked = watched.service.asked
+    assert asked.target == (
+        "/api/predict/svc/sink?_watch_=true&_index_=3&_window_=5&_index_only_=false&_auto_commit_=false&k=v"
+    )
+    lines = asked.head.split("\r\n")[1:]
+    assert {
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Authorization: t0ken",
+        "X-EAS-QueueService-Redis-Uid: u1",
+        "X-EAS-QueueService-Redis-Gid: g1",
+        "Accept: application/vnd.google.protobuf",
+    } < set(lines)
+    assert not [line for line in lines if line.lower().startswith(("sec-websocket-protocol", "sec-websocket-ext"))]
+    watched.harness.assert_clean()
+
+
+def test_frames_are_read_as_they_come_and_commits_are_requests_of_their_own() -> None:
+    watched = Watched()
+    reading = watched.reading()
+    assert not reading.fired
+    watched.service.send(1, data=b"one", request_id="r1")
+    assert reading.value == Frame(1, {"requestId": "r1"}, b"one")
+    committing = Result(watched.watcher.commit(reading.value))
+    asked = watched.harness.asked()
+    assert (asked.method, asked.target) == ("PUT", "/api/predict/svc/sink?_indexes_=1")
+    asked.answer()
+    assert committing.value is None
+    assert watched.watcher.instance is not None
+    watched.harness.assert_clean()
+
+
+def test_commits_that_are_made_while_one_is_on_its_way_are_sent_together() -> None:
+    watched = Watched()
+    watched.service.send(1, 2, 3)
+    committing = [Result(watched.watcher.commit(index)) for index in watched.indexes(3)]
+    first = watched.harness.asked()
+    assert first.query == {"_indexes_": "1"}
+    first.answer()
+    second = watched.harness.asked()
+    assert second.query == {"_indexes_": "2,3"}
+    second.answer()
+    assert [one.value for one in committing] == [None, None, None]
+    assert [event.indexes for event in watched.events(FramesCommitted)] == [(1,), (2, 3)]
+    assert watched.harness.client.counters.commits == 3
+    watched.harness.assert_clean()
+
+
+def test_a_failed_commit_is_an_error_and_may_be_made_again() -> None:
+    watched = Watched()
+    watched.service.send(1)
+    frame = watched.read()
+    assert frame is not None
+    committing = Result(watched.watcher.commit(frame))
+    watched.harness.asked().answer(b"", 404)
+    assert isinstance(committing.error, StatusError)
+    assert watched.harness.client.counters.commits_failed == 1
+    again = Result(watched.watcher.commit(frame))
+    watched.harness.asked().answer()
+    assert again.value is None
+    watched.harness.assert_clean()
+
+
+def test_a_rejected_frame_goes_back_and_is_read_again_when_it_comes_again() -> None:
+    watched = Watched(window=1)
+    watched.service.send(1)
+    watched.read()
+    rejecting = Result(watched.watcher.reject(1, code="Busy", reason="not now"))
+    asked = watched.harness.asked()
+    assert asked.query == {"_indexes_": "1", "_negative_": "true"}
+    assert asked.body == b"_code_=Busy&_reason_=not+now"
+    asked.answer()
+    assert rejecting.value is None
+    watched.service.send(1)
+    assert watched.indexes(1) == [1]
+    watched.harness.assert_clean()
+
+
+@pytest.mark.parametrize("how", ["lost", "going away", "garbage"])
+def test_a_lost_watch_goes_on_at_another_instance_from_the_first_uncommitted_frame(how: str) -> None:
+    watched = Watched()
+    before = watched.watcher.instance
+    watched.service.send(1, 2, 3)
+    assert watched.indexes(2) == [1, 2]
+    committing = Result(watched.watcher.commit(1))
+    watched.harness.asked().answer()
+    assert committing.value is None
+    if how == "lost":
+        watched.service.wire.lose()
+    elif how == "going away":
+        watched.service.close(1001)
+    else:
+        watched.service.wire.protocol.dataReceived(b"\xff\xff\xff\xff")
+    service = watched.reconnected()
+    assert service.asked.query["_index_"] == "2"
+    assert watched.watcher.instance is not None
+    assert watched.watcher.instance != before
+    service.send(2, 3, 4)  # the service gives back what is not committed
+    assert watched.indexes(2) == [3, 4]
+    assert not watched.reading().fired
+    assert [(event.index, event.is_reconnect) for event in watched.events(WatchOpened)] == [(0, False), (2, True)]
+    (lost,) = watched.events(WatchLost)
+    assert lost.instance == before
+    assert 0 <= lost.retry_s <= 0.1
+    counters = watched.harness.client.counters
+    assert (counters.watches, counters.watches_lost.total(), counters.frames, counters.frames_repeated) == (2, 1, 4, 2)
+    assert [event.is_repeated for event in watched.events(FrameReceived)] == [False] * 3 + [True, True, False]
+    watched.harness.assert_clean()
+
+
+def test_the_loss_of_an_open_watch_counts_against_its_instance_as_a_broken_stream_does() -> None:
+    watched = Watched(settings={"eject_after": 1})
+    lost_at = watched.watcher.instance
+    watched.service.wire.lose()
+    assert watched.harness.client.ejected == (lost_at,)
+    watched.harness.assert_clean()
+
+
+def test_a_watch_goes_to_no_ejected_instance_while_there_is_another() -> None:
+    watched = Watched(3, settings={"eject_after": 1, "eject_base_s": 1000.0, "eject_max_s": 1000.0})
+    lost_at = watched.watcher.instance
+    for _ in range(4):
+        watched.service.close(1001)  # no failure, so only the first one is ejected below
+        watched.reconnected()
+        watched.service.send(len(watched.events(WatchOpened)))
+    assert lost_at is not None
+    watched.service.wire.lose()
+    ejected = watched.harness.client.ejected
+    assert ejected
+    for _ in range(5):
+        watched.reconnected()
+        assert watched.watcher.instance not in ejected
+        watched.service.send(100 + len(watched.events(WatchOpened)))
+        watched.service.close(1001)
+    watched.harness.assert_clean()
+
+
+def test_a_refused_connection_ejects_its_instance_and_the_watch_opens_elsewhere() -> None:
+    harness = QueueHarness(2)
+    harness.learn()
+    for wire in harness.reactor.wires:
+        wire.lose()
+    opening = Result(harness.client.watch().open())
+    harness.reactor.advance(0)
+    (dial,) = harness.reactor.dials
+    refused_by = dial.address[0]
+    dial.fail()
+    assert [instance.ip for instance in harness.client.ejected] == [refused_by]
+    harness.reactor.advance(0.1)
+    service = harness.upgraded()
+    assert opening.fired
+    assert service.wire.is_open
+    harness.assert_clean()
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 426])
+def test_a_refused_watch_is_one_clear_line_and_is_not_repeated(status: int) -> None:
+    harness = QueueHarness()
+    harness.learn()
+    opening = Result(harness.client.watch().open())
+    harness.upgraded(status, b"no such thing")
+    assert isinstance(opening.error, StatusError)
+    assert opening.error.status == status
+    assert f"refused the watch with status {status}; the response says: no such thing" in str(opening.error)
+    harness.reactor.advance(10)
+    assert harness.client.counters.watches_lost == {}
+    harness.assert_clean()
+
+
+def test_a_service_without_websocket_is_told_from_one_that_refuses() -> None:
+    harness = QueueHarness()
+    harness.learn()
+    opening = Result(harness.client.watch().open())
+    asked = harness.asked()
+    asked.answer(b"")
+    assert 'queue_watch="http"' in str(opening.error)
+    harness.assert_clean()
+
+
+def test_a_watch_that_becomes_forbidden_ends_with_the_error() -> None:
+    watched = Watched()
+    watched.service.send(1)
+    watched.service.wire.lose()
+    watched.harness.reactor.advance(0.1)
+    watched.harness.upgraded(401)
+    assert watched.indexes(1) == [1]  # what had come is read first
+    assert isinstance(watched.reading().error, StatusError)
+    assert watched.read() is None
+    watched.harness.assert_clean()
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_service_that_is_not_ready_is_asked_again_with_growing_pauses(status: int) -> None:
+    harness = QueueHarness()
+    harness.learn()
+    opening = Result(harness.client.watch().open())
+    for ceiling_s in (0.1, 0.2, 0.4, 0.8):
+        harness.upgraded(status)
+        assert not opening.fired
+        harness.reactor.advance(ceiling_s)
+    assert harness.client.counters.watches_lost == {str(status): 4}
+    harness.upgraded()
+    assert opening.fired
+    harness.assert_clean()
+
+
+def test_a_watch_that_does_not_open_in_time_fails_with_the_last_reason() -> None:
+    harness = QueueHarness(1, timeout_s=2.0)
+    harness.learn()
+    for wire in harness.reactor.wires:
+        wire.lose()
+    opening = Result(harness.client.watch().open())
+    for _ in range(25):
+        harness.reactor.advance(0.1)
+        for dial in list(harness.reactor.dials):
+            dial.fail()
+    assert isinstance(opening.error, ConnectionFailed)
+    assert str(opening.error) == "the watch of svc was not open within 2 s: connect_refused"
+    harness.assert_clean()
+
+
+def test_a_silent_service_is_lost_after_three_missing_pongs() -> None:
+    watched = Watched()
+    harness = watched.harness
+    for _ in range(5):
+        harness.reactor.advance(PING_EVERY_S)
+        assert watched.service.pong() == 1
+    assert not watched.events(WatchLost)
+    for _ in range(MAX_MISSING_PONGS):
+        harness.reactor.advance(PING_EVERY_S)
+        assert [event for event in watched.service.received() if isinstance(event, Ping)]
+        assert not watched.events(WatchLost)
+    harness.reactor.advance(PING_EVERY_S)
+    (lost,) = watched.events(WatchLost)
+    assert lost.outcome.attempt_status is AttemptStatus.UNRESPONSIVE
+    assert not watched.service.wire.is_open
+    # Other connections to the instance may work, so it is not taken for dead.
+    assert harness.client.ejected == ()
+    watched.reconnected()
+    watched.harness.assert_clean()
+
+
+def test_frames_show_that_a_service_is_alive_even_without_pongs() -> None:
+    watched = Watched()
+    for index in range(1, 10):
+        watched.harness.reactor.advance(PING_EVERY_S)
+        watched.service.send(index)
+    assert not watched.events(WatchLost)
+    watched.harness.assert_clean()
+
+
+def test_a_slow_reader_pauses_the_socket_and_reading_resumes_it() -> None:
+    watched = Watched(window=3, auto_commit=True)
+    watched.service.send(1, 2, 3)
+    assert not watched.service.wire.is_paused
+    watched.service.send(4)
+    assert watched.service.wire.is_paused
+    for _ in range(10):  # pongs cannot be read meanwhile, and are not missed
+        watched.harness.reactor.advance(PING_EVERY_S)
+    assert not watched.events(WatchLost)
+    assert watched.indexes(1) == [1]
+    assert not watched.service.wire.is_paused
+    assert watched.indexes(3) == [2, 3, 4]
+    watched.harness.assert_clean()
+
+
+def test_frames_from_before_a_loss_count_in_the_window_for_a_while() -> None:
+    watched = Watched(window=2)
+    watched.service.send(1, 2)
+    assert watched.indexes(2) == [1, 2]
+    watched.service.wire.lose()
+    watched.reconnected().send(3, 4)  # another consumer has 1 and 2
+    reading = watched.reading()
+    assert not reading.fired
+    watched.watcher.commit(1)
+    watched.harness.asked().answer()
+    assert reading.value.index == 3
+    reading = watched.reading()
+    assert not reading.fired
+    watched.harness.reactor.advance(STALE_COUNTS_S)  # another client may have committed 2
+    assert reading.value.index == 4
+    watched.harness.assert_clean()
+
+
+@pytest.mark.parametrize("how", ["commit", "delete", "reject", "truncate"])
+def test_a_watcher_knows_what_its_client_has_done_with_frames(how: str) -> None:
+    """As programs of the official SDK do, which commit by the queue and not by the watcher."""
+    watched = Watched(window=1)
+    sink = watched.harness.client.sink()
+    acts: dict[str, Callable[[], Any]] = {
+        "commit": lambda: sink.commit(1),
+        "delete": lambda: sink.delete([1]),
+        "reject": lambda: sink.reject(1, "Busy"),
+        "truncate": lambda: sink.truncate(2),
+    }
+    watched.service.send(1)
+    assert watched.indexes(1) == [1]
+    watched.service.wire.lose()
+    watched.reconnected().send(2)
+    reading = watched.reading()
+    assert not reading.fired
+    acting = Result(acts[how]())
+    watched.harness.asked().answer()
+    assert acting.value is None
+    assert reading.value.index == 2
+    watched.service.send(1)
+    assert bool(watched.reading().fired) == (how == "reject")  # only a rejected frame is read again
+    watched.harness.assert_clean()
+
+
+def test_a_message_in_pieces_is_one_frame_and_text_is_ignored() -> None:
+    watched = Watched()
+    data = b"x" * 3000
+    watched.service.wire.protocol.dataReceived(b"\x81\x02hi")
+    whole = frame_bytes(1, data)
+    watched.service._write(BytesMessage(whole[:1000], message_finished=False))
+    watched.service._write(BytesMessage(whole[1000:]))
+    frame = watched.read()
+    assert frame is not None
+    assert frame.data == data
+    watched.harness.assert_clean()
+
+
+def test_a_message_that_is_no_frame_ends_the_connection_and_not_the_watch() -> None:
+    watched = Watched()
+    watched.service._write(BytesMessage(b"\xff\xff"))
+    (lost,) = watched.events(WatchLost)
+    assert lost.outcome.attempt_status is AttemptStatus.VIOLATION
+    watched.reconnected().send(1)
+    assert watched.indexes(1) == [1]
+    watched.harness.assert_clean()
+
+
+def test_a_message_above_the_limit_ends_the_connection() -> None:
+    watched = Watched(settings={"max_response_bytes": 100})
+    watched.service.send(1, data=b"x" * 101)
+    (lost,) = watched.events(WatchLost)
+    assert "more than 100 bytes" in lost.outcome.detail
+    watched.harness.assert_clean()
+
+
+def test_close_waits_for_commits_and_then_sends_close_1000() -> None:
+    watched = Watched()
+    watched.service.send(1)
+    watched.read()
+    committing = Result(watched.watcher.commit(1))
+    closing = Result(watched.watcher.close())
+    reading = watched.reading()
+    assert reading.value is None
+    assert watched.service.wire.value() == b""  # the service would give the frame to another consumer
+    watched.harness.asked().answer()
+    assert committing.value is None
+    (close,) = watched.service.received()
+    assert (type(close), close.code) == (CloseConnection, 1000)
+    assert not closing.fired
+    watched.service._write(close.response())
+    assert closing.value is None
+    assert not watched.service.wire.is_open
+    assert Result(watched.watcher.close()).value is None
+    watched.harness.assert_clean()
+
+
+def test_close_does_not_wait_for_a_service_that_does_not_answer_it() -> None:
+    watched = Watched()
+    closing = Result(watched.watcher.close())
+    watched.harness.reactor.advance(1.0)
+    assert closing.value is None
+    watched.harness.assert_clean()
+
+
+def test_the_end_of_the_stream_ends_the_iteration_after_the_frames() -> None:
+    watched = Watched()
+    watched.service.send(1)
+    watched.service.close(1000)
+    assert watched.indexes(1) == [1]
+    assert watched.read() is None
+    assert watched.read() is None
+    watched.harness.reactor.advance(10)
+    assert not watched.events(WatchLost)
+    watched.harness.assert_clean()
+
+
+@pytest.mark.parametrize("when", ["before the turn", "connecting", "upgrading", "open", "pausing", "asking"])
+def test_closing_the_client_ends_a_watch_whatever_it_does(when: str) -> None:
+    harness = QueueHarness(1)
+    if when != "asking":
+        harness.learn()
+    for wire in harness.reactor.wires:
+        wire.lose()
+    watcher = harness.client.watch()
+    opening = Result(watcher.open())
+    if when in ("connecting", "upgrading"):
+        harness.reactor.advance(0)
+    if when == "upgrading":
+        harness.accept_all()
+    if when in ("open", "pausing"):
+        service = harness.upgraded()
+    if when == "pausing":
+        service.wire.lose()
+    closing = Result(harness.client.close())
+    for _ in range(20):
+        harness.reactor.advance(0.5)
+    assert closing.value is None
+    if when in ("open", "pausing"):
+        assert Result(watcher.next_frame()).value is None
+    else:
+        assert isinstance(opening.error, ClientClosed)
+    harness.assert_clean()
+
+
+def test_a_watcher_commits_what_was_confirmed_when_its_client_closes() -> None:
+    watched = Watched()
+    watched.service.send(1, 2)
+    committing = [Result(watched.watcher.commit(index)) for index in watched.indexes(2)]
+    closing = Result(watched.harness.client.close())
+    for _ in range(2):
+        watched.harness.asked().answer()
+    for _ in range(3):
+        watched.harness.reactor.advance(1.0)
+    assert [one.value for one in committing] == [None, None]
+    assert closing.value is None
+
+
+def test_a_commit_that_hangs_does_not_hold_up_the_client_for_longer_than_it_may_drain() -> None:
+    watched = Watched(settings={"drain_timeout_s": 2.0, "timeout_s": 1000.0})
+    watched.service.send(1)
+    watched.read()
+    committing = Result(watched.watcher.commit(1))
+    closing = Result(watched.harness.client.close())
+    watched.harness.reactor.advance(1.9)
+    assert watched.service.wire.is_open
+    for _ in range(40):
+        watched.harness.reactor.advance(0.1)
+    assert closing.value is None
+    assert isinstance(committing.error, ClientClosed)
+    watched.harness.assert_clean()
+
+
+def test_frames_that_were_not_read_are_dropped_by_close() -> None:
+    """The service gives them to another consumer."""
+    watched = Watched()
+    watched.service.send(1, 2)
+    assert watched.indexes(1) == [1]
+    watched.watcher.close()
+    assert watched.read() is None
+    watched.harness.assert_clean()
+
+
+def test_a_cancelled_read_loses_no_frame() -> None:
+    watched = Watched()
+    reading = watched.watcher.next_frame()
+    reading.addErrback(lambda _: None)
+    reading.cancel()
+    watched.service.send(1)
+    assert watched.indexes(1) == [1]
+    watched.harness.assert_clean()
+
+
+def test_a_cancelled_opening_leaves_nothing() -> None:
+    harness = QueueHarness()
+    harness.learn()
+    opening = harness.client.watch().open()
+    failed = Result(opening)
+    harness.reactor.advance(0)
+    opening.cancel()
+    assert failed.fired
+    harness.assert_clean()
+
+
+@pytest.mark.parametrize(
+    ("misuse", "says"),
+    [
+        (lambda watched: watched.watcher.open(), "opened once"),
+        (lambda watched: watched.watcher.commit("1"), "index must be"),
+        (lambda watched: watched.watcher.reject([None]), "index must be"),
+        (lambda watched: watched.watcher.reject(1, code="not a code!"), "code must be"),
+    ],
+)
+def test_a_wrong_use_is_one_clear_line(misuse: Callable[[Watched], Any], says: str) -> None:
+    watched = Watched()
+    error = Result(misuse(watched)).error
+    assert isinstance(error, ConfigError)
+    assert says in str(error)
+    watched.harness.assert_clean()
+
+
+def test_a_watcher_has_one_reader_and_must_be_open() -> None:
+    watched = Watched()
+    unopened = Result(watched.harness.client.watch().next_frame())
+    assert "not open" in str(unopened.error)
+    watched.reading()
+    assert "one reader" in str(watched.reading().error)
+    watched.harness.assert_clean()
+
+
+def test_wrong_arguments_of_a_watch_are_reported_before_it_begins() -> None:
+    client: QueueClient = QueueHarness().client
+    for options in ({"window": 0}, {"index": -2}, {"tags": {"_x": "1"}}):
+        with pytest.raises(ConfigError):
+            client.watch(**options)
+
+
+def test_a_watcher_in_async_with_is_read_with_async_for() -> None:
+    harness = QueueHarness()
+    found = []
+
+    async def work() -> None:
+        async with harness.client.watch() as watcher:
+            async for frame in watcher:
+                found.append(frame.index)
+                await watcher.commit(frame)
+
+    working = Result(Deferred.fromCoroutine(work()))
+    service = harness.upgraded()
+    service.send(1, 2)
+    for _ in range(2):
+        harness.asked().answer()
+    service.close(1000)
+    harness.reactor.advance(0)
+    assert working.value is None
+    assert found == [1, 2]
+    harness.assert_clean()
+
+
+def test_a_batch_of_commits_is_bounded() -> None:
+    sent: list[tuple[int, ...]] = []
+    waiting: list[Deferred[Any]] = []
+
+    def send(indexes: tuple[int, ...]) -> Deferred[Any]:
+        sent.append(indexes)
+        waiting.append(Deferred())
+        return waiting[-1]
+
+    commits = CommitBatches(send)
+    first = Result(commits.commit((0,)))
+    many = Result(commits.commit(tuple(range(1, MOST_INDEXES + 11))))
+    idle = Result(commits.when_idle())
+    for _ in range(3):
+        waiting[-1].callback(None)
+    assert [len(batch) for batch in sent] == [1, MOST_INDEXES, 10]
+    assert (first.value, many.value, idle.value) == (None, None, None)
+
+
+def test_a_cancelled_commit_stops_the_wait_and_not_the_request() -> None:
+    waiting: Deferred[Any] = Deferred()
+    commits = CommitBatches(lambda _: waiting)
+    cancelled = commits.commit((1, 1))
+    failed = Result(cancelled)
+    other = Result(commits.commit((2,)))
+    cancelled.cancel()
+    assert failed.fired
+    assert not waiting.called
+    waiting.callback(None)
+    assert other.value is None
