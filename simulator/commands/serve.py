@@ -111,7 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--log-format",
         choices=("text", "json"),
         default="text",
-        help="form of the log on stderr (default: %(default)s)",
+        help="form of the log (default: %(default)s)",
     )
 
 

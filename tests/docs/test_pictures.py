@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import runpy
 import xml.etree.ElementTree as ET  # our own files
 
+from tests.browser.demo_picture import picture
 from tests.docs.pages import ROOT
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -32,14 +32,14 @@ Discovery replies refused: none.
 """
 
 
-def frames(picture: str) -> list[list[str]]:
+def frames(svg: str) -> list[list[str]]:
     """Return the text of each frame."""
-    root = ET.fromstring(picture)  # noqa: S314
+    root = ET.fromstring(svg)  # noqa: S314
     return [[str(line.text) for line in frame.iter(f"{SVG}text")] for frame in root.iter(f"{SVG}g")]
 
 
 def test_each_table_of_the_demo_is_a_frame_and_the_last_has_the_result() -> None:
-    drawn = frames(runpy.run_path(str(FOLDER / "demo.py"))["picture"](OUTPUT))
+    drawn = frames(picture(OUTPUT))
     assert [lines[0] for lines in drawn] == [
         "  0.0 s  three instances <of weight 100>",
         "  3.0 s  instance 0 crashes",
