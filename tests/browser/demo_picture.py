@@ -1,7 +1,7 @@
 """Makes the moving picture of the demo: `python -m tests.browser.demo_picture docs/pictures/demo.svg`.
 
-Runs `python -m simulator demo`, which takes about 25 s, and draws each of its tables as a frame of an SVG. A viewer without
-animation, or whose user prefers none, shows the last frame.
+Runs `python -m simulator demo`, which takes about 25 s, and draws each of its tables as a frame of an SVG.
+A viewer without animation, or whose user prefers none, shows the last frame.
 """
 
 from __future__ import annotations
