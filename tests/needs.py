@@ -10,6 +10,7 @@ import pytest
 ADVICE = {
     "Chromium": (("chromium", "chromium-browser", "google-chrome", "chrome"), "apt-get install chromium"),
     "curl": (("curl",), "apt-get install curl"),
+    "promtool": (("promtool",), "apt-get install prometheus"),
 }
 """By the program's name: the commands that may be it, and how Debian gets it."""
 
