@@ -1,6 +1,10 @@
 """How `tox run -e docs` builds the documentation; every warning is an error."""
 
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # parser_reference
 
 project = "eas_tw"
 author = "The eas_tw authors"
@@ -12,6 +16,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
+    "parser_reference",
 ]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "examples", "inventories"]

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import BodyError, ConfigError, DeadlineExceeded, EasError, StatusError
-from eas_tw.cli import discover, perf, predict, settings
+from eas_tw.cli import completion, discover, perf, predict, settings
 from eas_tw.cli.output import flush_output, replace_closed_streams
 
 if TYPE_CHECKING:
@@ -54,7 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if "shell" in options:
+        completion.show(parser, options.shell)
+        return 0
     try:
         return _run(options)
     except KeyboardInterrupt:
@@ -125,6 +129,10 @@ def _parser() -> argparse.ArgumentParser:
         command.add_arguments(sub)
         settings.add_arguments(sub)
         sub.set_defaults(run=command.run, prepare=command.prepare)
+    sub = commands.add_parser(
+        "completion", help=completion.HELP, description=completion.DESCRIPTION, allow_abbrev=False
+    )
+    completion.add_arguments(sub)
     return parser
 
 

@@ -15,7 +15,7 @@ from tests.docs.pages import EXAMPLES, READMES, ROOT, blocks, pages
 
 CONSOLE = "console"  # its commands run in test_commands.py
 SHOWN = {"text", "http", "json", "diff"}  # what is seen, not run
-DIRECTIVES = {"{literalinclude}", "{include}", "{image}", "{toctree}", "{eval-rst}"}
+DIRECTIVES = {"{literalinclude}", "{include}", "{image}", "{toctree}", "{eval-rst}", "{commands}"}
 UNSEEN = DIRECTIVES - {"{literalinclude}"}  # no code is seen of these
 WIDTH = 85
 """Columns of code that furo shows."""
