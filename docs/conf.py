@@ -69,6 +69,8 @@ autodoc_typehints_description_target = "documented"
 
 html_theme = "furo"
 html_title = "eas_tw"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_theme_options = {"navigation_with_keys": True}
 
 # What only adapters pass to `Stream`.

@@ -5,6 +5,7 @@
 """
 
 import argparse
+import re
 from importlib import import_module
 
 from docutils import nodes
@@ -41,7 +42,7 @@ def section(parser):
     made = nodes.section(ids=[nodes.make_id(parser.prog)], names=[parser.prog])
     made += nodes.title(text=parser.prog)
     if parser.description:
-        made += nodes.paragraph(text=parser.description)
+        made += prose(parser.description)
     formatter = argparse.HelpFormatter(parser.prog, width=79)
     formatter.add_usage(parser.usage, parser._actions, [], prefix="")
     usage = formatter.format_help().strip()
@@ -58,6 +59,15 @@ def section(parser):
     return made
 
 
+def prose(text):
+    """Return a paragraph in which names of options, variables and files are code."""
+    paragraph = nodes.paragraph()
+    for part in re.split(r"(\B--?[\w-]+|EAS_\w+|~?[\w/.]+\.toml)", text):
+        is_code = re.match(r"-|EAS_|.*\.toml$", part)
+        paragraph += nodes.literal(part, part) if is_code else nodes.Text(part)
+    return paragraph
+
+
 def entry(action, formatter):
     metavar = formatter._format_args(
         action,
@@ -69,7 +79,7 @@ def entry(action, formatter):
         term += [nodes.Text(", ")] if number else []
         term += nodes.literal(text, text)
     help_text = formatter._expand_help(action) if action.help else ""
-    definition = nodes.definition("", nodes.paragraph(text=help_text))
+    definition = nodes.definition("", prose(help_text))
     return nodes.definition_list_item("", term, definition)
 
 
