@@ -27,8 +27,7 @@ LANGUAGE_MODEL = ClientConfig(
     timeout_s=60.0,  # until the first token, over all attempts
     stream_idle_timeout_s=20.0,  # the longest pause between two tokens
     balancer="p2c",  # by calls in flight: answers differ in length
-    attempts=2,
-    hedge_after_s=None,  # a second answer costs as much as the first
+    attempts=2,  # a second answer costs as much as the first
     slow_start_s=30.0,  # a new instance has an empty cache
     drain_timeout_s=30.0,
 )

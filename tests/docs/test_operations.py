@@ -45,8 +45,8 @@ def metrics() -> set[str]:
     """Return the names under which Prometheus stores our metrics."""
     registry = CollectorRegistry()
     PrometheusMetrics(registry).watch(PredictClient("x", "echo", reactor=Clock()))
-    endings = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
-    return {f"{metric.name}{ending}" for metric in registry.collect() for ending in endings[metric.type]}
+    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
+    return {f"{metric.name}{suffix}" for metric in registry.collect() for suffix in suffixes[metric.type]}
 
 
 def test_every_metric_of_the_rules_exists(metrics: set[str]) -> None:
