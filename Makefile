@@ -26,6 +26,9 @@ bench: $(TOX) ## our CPU per request beside the peers'; needs nginx
 docs: $(TOX) ## the documentation, into docs/_build
 	@$(TOX) run -e docs
 
+pictures: $(TOX) ## the pictures of README and docs, from the demo and the page; needs Chromium
+	@$(TOX) run -e pictures
+
 clean: ## remove what make has made
 	rm -rf $(VENV) .tox docs/_build dist
 
@@ -44,4 +47,4 @@ $(VENV)/demo: $(TOX)
 	@$(TOX) devenv --quiet -e demo $(VENV)/demo-env >/dev/null
 	@touch $@
 
-.PHONY: help demo test check lint bench docs clean
+.PHONY: help demo test check lint bench docs pictures clean

@@ -1,6 +1,10 @@
 """How `tox run -e docs` builds the documentation; every warning is an error."""
 
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # parser_reference
 
 project = "eas_tw"
 author = "The eas_tw authors"
@@ -12,6 +16,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
+    "parser_reference",
 ]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "examples", "inventories"]
@@ -25,6 +30,7 @@ nitpick_ignore_regex = [
     # described with their adapters, in the how-to pages
     (r"py:class", r"eas_tw\.(aio|blocking)\.client\.PredictClient"),
     (r"py:class", r"PBRequest|PBResponse"),  # made by protobuf
+    (r"py:class", r"TokenSource"),  # str | Callable[[], str], which the text says
 ]
 
 # What others document. Their inventories are kept as the excerpts that we refer to,
@@ -66,6 +72,8 @@ autodoc_typehints_description_target = "documented"
 
 html_theme = "furo"
 html_title = "eas_tw"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_theme_options = {"navigation_with_keys": True}
 
 # What only adapters pass to `Stream`.

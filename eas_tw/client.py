@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.instances import Instance
     from eas_tw.response import Response
+    from eas_tw.secret import TokenSource
     from eas_tw.target import GivenInstance
     from eas_tw.telemetry.events import Event
 
@@ -77,7 +78,8 @@ class PredictClient(ProcessBound):
         service_name: `service` or `group/service`.
         custom_url: The complete URL for predictions, instead of endpoint and service. Requests to it carry the token
             itself instead of a signature.
-        token: The service's token; empty for none.
+        token: The service's token, or a function that returns it; empty for none. The function is called for each call,
+            in the thread that makes it or in the reactor's, so it must not block.
         endpoint_type: `ENDPOINT_TYPE_DEFAULT` (gateway), `_DIRECT`, `_VIPSERVER` or `_FIXED`; `None` for
             `ENDPOINT_TYPE_FIXED` if `instances` is given, and for `ENDPOINT_TYPE_DEFAULT` otherwise.
         instances: The instances for `ENDPOINT_TYPE_FIXED`: `(ip, port)` or `(ip, port, weight)`; `None` for none.
@@ -99,7 +101,7 @@ class PredictClient(ProcessBound):
         service_name: str = "",
         custom_url: str = "",
         *,
-        token: str = "",
+        token: TokenSource = "",
         endpoint_type: str | None = None,
         instances: Iterable[GivenInstance] | None = None,
         reactor: Any = None,
@@ -165,8 +167,8 @@ class PredictClient(ProcessBound):
         """Set the endpoint type. Call it before `init`."""
         self._aim("endpoint_type", endpoint_type=endpoint_type)
 
-    def set_token(self, token: str) -> None:
-        """Set the token for calls from now on."""
+    def set_token(self, token: TokenSource) -> None:
+        """Set the token, or the function that returns it, for calls from now on."""
         self._request_builder.set_token(token)
 
     def set_content_type(self, content_type: str) -> None:
@@ -224,12 +226,12 @@ class PredictClient(ProcessBound):
 
     destroy = close
 
-    def child(self, service_name: str, *, token: str = "") -> PredictClient:
+    def child(self, service_name: str, *, token: TokenSource = "") -> PredictClient:
         """Create a client of another service at the same endpoint, with the same settings and connections.
 
         Args:
             service_name: `service` or `group/service`. Clients of the same service share one retry budget.
-            token: The service's token; empty for none.
+            token: The service's token, or a function that returns it; empty for none.
 
         Returns:
             The new client. Call its `init` before its first call. It can be closed alone, and closing the parent

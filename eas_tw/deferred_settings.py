@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from twisted.web.iweb import IAgent
 
     from eas_tw import Instance
+    from eas_tw.secret import TokenSource
     from eas_tw.telemetry.counters import Counters
     from eas_tw.telemetry.events import Event
 
@@ -59,7 +60,7 @@ class DeferredSettings(ProcessBound):
         service_name: str = "",
         custom_url: str = "",
         *,
-        token: str = "",
+        token: TokenSource = "",
         endpoint_type: str | None = None,
         instances: Iterable[Any] | None = None,
         config: ClientConfig | None = None,
@@ -96,8 +97,8 @@ class DeferredSettings(ProcessBound):
         """Set the endpoint type. Call it before `init`."""
         self._apply("set_endpoint_type", endpoint_type)
 
-    def set_token(self, token: str) -> None:
-        """Set the token for calls from now on."""
+    def set_token(self, token: TokenSource) -> None:
+        """Set the token, or the function that returns it, for calls from now on."""
         self._apply("set_token", token)
 
     def set_content_type(self, content_type: str) -> None:

@@ -21,6 +21,8 @@ from eas_tw.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from eas_tw.secret import TokenSource
+
 _MAX_PORT = 65535
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 _MOST_USUAL = 16  # bounds the cache of header templates if a program generates content types
@@ -140,6 +142,7 @@ class RequestBuilder:
         self._base = ""
         self._auth = "signature"
         self._token = Secret("")
+        self._token_source: Callable[[], str] | None = None
         self._content_type = ""
         self._extra: dict[str, str] = {}
         self._usual: dict[str | None, _HeaderTemplate] = {}
@@ -165,12 +168,29 @@ class RequestBuilder:
         self._auth = auth
         self._usual = {}
 
-    def set_token(self, token: str) -> None:
-        """Set the token; requests are not authenticated if it is empty."""
+    def set_token(self, token: TokenSource) -> None:
+        """Set the token, or the function that returns it; requests are not authenticated if it is empty."""
+        if callable(token):
+            self._token_source = token
+            return
+        self._use_token(token, "token")
+        self._token_source = None
+
+    def _use_token(self, token: str, what: str) -> None:
         if not isinstance(token, str) or not _VALUE.fullmatch(token):
-            raise ConfigError("token must be a string of visible ASCII; the one given is not (it is not shown here)")
+            raise ConfigError(f"{what} must be a string of visible ASCII; the one given is not (it is not shown here)")
         self._token = Secret(token)
         self._usual = {}
+
+    def _ask_for_token(self, source: Callable[[], str]) -> None:
+        """Use the token that `source` returns; an unchanged one keeps the cached header templates."""
+        try:
+            token = source()
+        except Exception as error:
+            # The message is not included, because it may have the token.
+            raise ConfigError(f"the function given as token raised {type(error).__name__}") from error
+        if token != self._token.reveal():
+            self._use_token(token, "what the function given as token returns")
 
     def set_content_type(self, content_type: str) -> None:
         """Set the Content-Type of all requests, which overrides the type of a request object."""
@@ -204,8 +224,11 @@ class RequestBuilder:
             method: The HTTP method in upper case.
 
         Raises:
-            ConfigError: `path`, `query` or `headers` has a character that is not allowed.
+            ConfigError: `path`, `query` or `headers` has a character that is not allowed, or the function given
+                as token fails.
         """
+        if self._token_source is not None:
+            self._ask_for_token(self._token_source)
         if query is None and headers is None and not path and method == "POST":
             try:
                 template = self._usual[content_type]

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    TokenSource = str | Callable[[], str]
+    """A token, or a function that returns the current one."""
+
 
 class Secret:
     """A text that appears neither in a repr, nor in the `vars()` of its owner, nor in a pickle.

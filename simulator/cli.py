@@ -45,6 +45,7 @@ COMMANDS = {
     "soak": "run many seeds on several processes",
     "replay": "run a plan from a file",
     "shrink": "find the smallest plan with which a seed fails",
+    "completion": "print a completion script for eas-simulator",
 }
 
 
@@ -94,7 +95,13 @@ class _SimulatorVersion(argparse.Action):
         parser.exit()
 
 
-def _parser(chosen: str) -> argparse.ArgumentParser:
+def whole_parser() -> argparse.ArgumentParser:
+    """Return the parser with the arguments of all commands."""
+    return _parser(None)
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    """Return the parser with the arguments of one command, or of all commands for `None`."""
     parser = argparse.ArgumentParser(
         prog="python -m simulator", description="A PAI-EAS simulator. Without a command: serve.", allow_abbrev=False
     )
@@ -102,8 +109,8 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, says in COMMANDS.items():
         command = commands.add_parser(name, help=says, description=f"{says[0].upper()}{says[1:]}.", allow_abbrev=False)
-        if name == chosen:
+        if chosen in (name, None):
             module = import_module(f"simulator.commands.{name}")
             module.add_arguments(command)
-            command.set_defaults(run=module.run, parser=command)
+            command.set_defaults(run=module.run, parser=command, whole_parser=whole_parser)
     return parser

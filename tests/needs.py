@@ -10,6 +10,9 @@ import pytest
 ADVICE = {
     "Chromium": (("chromium", "chromium-browser", "google-chrome", "chrome"), "apt-get install chromium"),
     "curl": (("curl",), "apt-get install curl"),
+    "promtool": (("promtool",), "apt-get install prometheus"),
+    "zsh": (("zsh",), "apt-get install zsh"),
+    "fish": (("fish",), "apt-get install fish"),
 }
 """By the program's name: the commands that may be it, and how Debian gets it."""
 

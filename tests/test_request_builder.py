@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email.utils import formatdate
 from typing import Any
 
@@ -116,6 +117,52 @@ def test_nothing_breaks_out_of_a_header(text: str) -> None:
 def test_the_clients_own_headers_are_not_the_callers(name: str) -> None:
     with pytest.raises(ConfigError, match="set by the client"):
         check_headers({name: "x"})
+
+
+def test_a_function_is_asked_for_the_token_of_each_request() -> None:
+    tokens = iter(["first", "first", "second", ""])
+    made = RequestBuilder(lambda: 0.0)
+    made.address("/api/predict/svc", auth="bearer")
+    made.set_token(lambda: next(tokens))
+    sent = [made.build(b"").fields.decode() for _ in range(4)]
+    assert [re.findall(r"Bearer (\w+)", fields) for fields in sent] == [["first"], ["first"], ["second"], []]
+
+
+def test_a_function_that_returns_the_same_token_costs_no_new_template() -> None:
+    made = builder()
+    made.set_token(lambda: "same")
+    made.build(b"")
+    template = made._usual[None]
+    made.build(b"")
+    assert made._usual[None] is template
+
+
+def test_a_text_replaces_the_function_and_a_function_the_text() -> None:
+    made = builder("text", plain=True)
+    made.set_token(lambda: "returned")
+    assert "Authorization: returned" in made.build(b"").fields.decode()
+    made.set_token("text")
+    assert "Authorization: text" in made.build(b"").fields.decode()
+
+
+@pytest.mark.parametrize("wrong", [None, b"t0ken", "t0k\nen"])
+def test_a_function_that_returns_no_token_fails_the_call_without_showing_it(wrong: object) -> None:
+    made = builder()
+    made.set_token(lambda: wrong)  # type: ignore[arg-type, return-value]
+    with pytest.raises(ConfigError, match=r"^what the function given as token returns must be a string") as caught:
+        made.build(b"")
+    assert "t0k" not in str(caught.value)
+
+
+def test_a_function_that_raises_fails_the_call_with_its_error_as_cause() -> None:
+    def fail() -> str:
+        raise PermissionError("/secret/t0ken")
+
+    made = builder()
+    made.set_token(fail)
+    with pytest.raises(ConfigError, match=r"^the function given as token raised PermissionError$") as caught:
+        made.build(b"")
+    assert isinstance(caught.value.__cause__, PermissionError)
 
 
 def test_a_client_without_a_token_takes_the_authorization_of_a_call() -> None:

@@ -1,4 +1,4 @@
-"""The README's example, whole."""
+"""The README's example for Twisted, whole."""
 
 import sys
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from eas_tw import CallOptions, RequestOptions, Response, StreamOptions
+    from eas_tw.secret import TokenSource
 
 _FIRST_LIST_WITHIN_S = 5.0
 """The default of `init_timeout_s`, in seconds; the official SDK's first call waits as long for the list."""
@@ -42,7 +43,7 @@ class PredictClient(DeferredSettings):
         endpoint: The endpoint, as for `eas_tw.PredictClient`.
         service_name: `service` or `group/service`.
         custom_url: The complete URL for predictions, instead of endpoint and service.
-        token: The service's token; empty for none.
+        token: The service's token, or a function that returns it for each call; empty for none.
         endpoint_type: `ENDPOINT_TYPE_DEFAULT` (gateway), `_DIRECT`, `_VIPSERVER` or `_FIXED`; `None` for
             `ENDPOINT_TYPE_FIXED` if `instances` is given, and for `ENDPOINT_TYPE_DEFAULT` otherwise.
         instances: The instances for `ENDPOINT_TYPE_FIXED`; `None` for none.
@@ -59,7 +60,7 @@ class PredictClient(DeferredSettings):
         service_name: str = "",
         custom_url: str = "",
         *,
-        token: str = "",
+        token: TokenSource = "",
         endpoint_type: str | None = None,
         instances: Iterable[Any] | None = None,
         config: ClientConfig | None = None,

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import BodyError, ConfigError, DeadlineExceeded, EasError, StatusError
-from eas_tw.cli import discover, perf, predict, queue, settings
+from eas_tw.cli import completion, discover, perf, predict, queue, settings
 from eas_tw.cli.output import flush_output, replace_closed_streams
 
 if TYPE_CHECKING:
@@ -54,7 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if "shell" in options:
+        completion.show(parser, options.shell)
+        return 0
     try:
         return _run(options)
     except KeyboardInterrupt:
@@ -128,6 +132,10 @@ def _parser() -> argparse.ArgumentParser:
     queues = commands.add_parser("queue", help=queue.HELP, description=queue.DESCRIPTION, allow_abbrev=False)
     for action in queue.add_actions(queues.add_subparsers(required=True, metavar="ACTION")):
         settings.add_arguments(action)
+    sub = commands.add_parser(
+        "completion", help=completion.HELP, description=completion.DESCRIPTION, allow_abbrev=False
+    )
+    completion.add_arguments(sub)
     return parser
 
 

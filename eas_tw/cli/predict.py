@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from eas_tw import BodyError, ConfigError, TFRequest
 from eas_tw.cli import streaming
+from eas_tw.telemetry.events import CallEnded
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command."""
     add_request_arguments(parser)
     parser.add_argument(
-        "--output", choices=("pretty", "raw", "json"), default="pretty", help="raw: the bytes of the response"
+        "--output",
+        choices=("pretty", "raw", "json"),
+        default="pretty",
+        help="raw: the bytes of the response; json: one line, with the instance that answered",
     )
     streaming.add_arguments(parser)
 
@@ -105,13 +109,20 @@ def prepare(options: argparse.Namespace) -> Any:
 async def run(reactor: Any, given: Given, options: argparse.Namespace, request: Any) -> None:
     """Call the service, and print the response."""
     streaming.check(options)
+    answered: list[str] = []
+
+    def heard(event: object) -> None:
+        if isinstance(event, CallEnded) and event.instance is not None:
+            answered.append(event.instance.address)
+
     async with given.make_client(reactor) as client:
         if streaming.is_wanted(options):
             await streaming.run(reactor, client, options, request, **details(options))
             return
+        client.listen(heard)
         response = await client.predict(request, **details(options))
         instances = [instance.address for instance in client.instances]
-    _show(response, options.output, instances)
+    _show(response, options.output, {"instance": answered[0] if answered else None, "instances": instances})
 
 
 def details(options: argparse.Namespace) -> dict[str, Any]:
@@ -185,37 +196,37 @@ def _dtype(array: Any, file: str) -> int:
     return int(dtype)
 
 
-def _show(response: Any, output: str, instances: list[str]) -> None:
+def _show(response: Any, output: str, whence: dict[str, Any]) -> None:
     content = bytes(response.content) if output == "raw" else b""
     if output == "raw":
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
     elif hasattr(response, "output_names"):
-        _show_tensors(response, output)
+        _show_tensors(response, output, whence)
     else:
-        _show_text(response, output, instances)
+        _show_text(response, output, whence)
 
 
-def _show_text(response: Any, output: str, instances: list[str]) -> None:
+def _show_text(response: Any, output: str, whence: dict[str, Any]) -> None:
     text = str(response)
     try:
         value = json.loads(text)
     except ValueError:
         value = text
     if output == "json":
-        print(json.dumps({"response": value, "instances": instances}, ensure_ascii=False))
+        print(json.dumps({"response": value, **whence}, ensure_ascii=False))
     else:
         print(text if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def _show_tensors(response: Any, output: str) -> None:
+def _show_tensors(response: Any, output: str, whence: dict[str, Any]) -> None:
     names = response.output_names
     outputs = {
         name: {"shape": response.get_tensor_shape(name), "values": list(map(_plain, response.get_values(name)))}
         for name in (names() if callable(names) else names)
     }
     if output == "json":
-        print(json.dumps({"outputs": outputs}, ensure_ascii=False))
+        print(json.dumps({"outputs": outputs, **whence}, ensure_ascii=False))
         return
     for name, tensor in outputs.items():
         print(f"{name} {tensor['shape']}")

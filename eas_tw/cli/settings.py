@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import tomllib
 from importlib import import_module
@@ -22,7 +23,6 @@ from eas_tw import (
 from eas_tw.display import shown
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Mapping
 
     from eas_tw import QueueClient
@@ -110,6 +110,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--endpoint-type", choices=tuple(_TYPES), help="the kind of endpoint (default: direct) (EAS_ENDPOINT_TYPE)")
     add("--service", metavar="NAME", help="service, or group/service (EAS_SERVICE)")
     add("--token-file", metavar="PATH", help="a file with the token (EAS_TOKEN_FILE; the token itself: EAS_TOKEN)")
+    add("--token", dest="visible_token", help=argparse.SUPPRESS)  # refused by `read`, with advice
     add("--timeout-s", metavar="SECONDS", help="the deadline of calls and of discovery (default: 5) (EAS_TIMEOUT_S)")
     add("--retry-times", metavar="N", help="the maximum number of retries of a call (default: 2) (EAS_RETRY_TIMES)")
     add("--trust-roots", metavar="PEM", help="certificate authorities to trust for https (EAS_TRUST_ROOTS)")
@@ -130,6 +131,11 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
         ConfigError: A setting is missing or wrong; the message names it, and the ways to set it.
         OSError: A file cannot be read.
     """
+    if getattr(options, "visible_token", None) is not None:
+        raise ConfigError(
+            "--token is not accepted, because other users of this machine can read a command line: use EAS_TOKEN or "
+            "--token-file"
+        )
     profile = _profile(options, environment)
 
     def first(key: str, default: Any = None) -> Any:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from eas_tw import ClientConfig, Stream, StreamOptions
     from eas_tw.http_transport.library import Library
     from eas_tw.http_transport.requests import KeyOf
+    from eas_tw.secret import TokenSource
 
 
 class BaseAsyncTransport(ProcessBound):
@@ -50,7 +51,8 @@ class BaseAsyncTransport(ProcessBound):
         endpoint: The endpoint, as for `eas_tw.PredictClient`.
         service_name: `service` or `group/service`.
         custom_url: The complete URL for predictions, instead of endpoint and service.
-        token: The service's token; empty for none. It replaces the `Authorization` of requests.
+        token: The service's token, or a function that returns it for each call; empty for none. It replaces the
+            `Authorization` of requests.
         endpoint_type: As for `eas_tw.PredictClient`; `None` for its default.
         instances: The instances for `ENDPOINT_TYPE_FIXED`; `None` for none.
         config: The settings; `None` for the defaults. Language model servers usually need
@@ -76,7 +78,7 @@ class BaseAsyncTransport(ProcessBound):
         service_name: str = "",
         custom_url: str = "",
         *,
-        token: str = "",
+        token: TokenSource = "",
         endpoint_type: str | None = None,
         instances: Iterable[Any] | None = None,
         config: ClientConfig | None = None,

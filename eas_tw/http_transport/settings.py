@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eas_tw import ConfigError
 from eas_tw.display import shown
 from eas_tw.ranges import COUNT, checked
 
+if TYPE_CHECKING:
+    from eas_tw.secret import TokenSource
 
-def check_authorization(token: str, *, keep_authorization: bool) -> None:
+
+def check_authorization(token: TokenSource, *, keep_authorization: bool) -> None:
     """Raise `ConfigError` if both the service's token and the program's `Authorization` are to be sent."""
     if keep_authorization and token:
         raise ConfigError(

@@ -114,7 +114,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="file for the addresses, written when everything listens; it must be new, or left by an ended simulator",
     )
     add("--until-eof", action="store_true", help="end when standard input is closed, as when the parent process ends")
-    add("--log-format", choices=("text", "json"), default="text", help="level of the log (default: %(default)s)")
+    add(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="form of the log (default: %(default)s)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

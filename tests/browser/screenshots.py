@@ -1,6 +1,7 @@
 """Makes the pictures of the dashboard: `python -m tests.browser.screenshots docs/simulator`.
 
-A client calls a service of three while one instance crashes and discovery answers wrongly; what is seen then.
+A client calls a service of three while one instance crashes and discovery answers wrongly: on a screen of
+1,280 pixels and on a phone. The last picture is of several services.
 """
 
 from __future__ import annotations
@@ -35,17 +36,33 @@ def main() -> None:
             "lognormal:0.004,0.05",
         )
         with Served(Path(scratch), *arguments) as served, calling(served, 150):
-            page = browser.open(served.ready["admin_url"] + "/", width=1440, height=1010)
+            page = browser.open(served.ready["admin_url"] + "/", width=1280, height=900)
             _story(served, page)
             page.shoot(folder / "page-light.png")
             page.prefer("dark")
             page.shoot(folder / "page-dark.png")
             page.prefer("light")
-            page.resize(1440, 900)
             page.run(f"document.querySelector(\".card[data-id='{SERVICE}-2']\").focus()")
             page.press("n")
             page.until("document.querySelector('#fault-dialog').open")
             page.shoot(folder / "page-fault.png")
+            page.press("Escape")
+            page.resize(375, 812)
+            page.run("document.activeElement.blur(); scrollTo(0, 0)")
+            _wait(page, 3)  # a card that has come into view is drawn with the next change
+            page.shoot(folder / "page-phone.png")
+        _several(browser, Path(scratch), folder / "page-several.png")
+
+
+def _several(browser: Browser, scratch: Path, picture: Path) -> None:
+    services = [part for name in ("echo=3", "ranker=4", "mnist=2", "chat=3", "embed=5") for part in ("--service", name)]
+    (scratch / "several").mkdir()
+    with Served(scratch / "several", *services, "--token", TOKEN, "--seed", "7") as served, calling(served, 60):
+        page = browser.open(served.ready["admin_url"] + "/", width=1280, height=900)
+        _wait(page, 20)
+        served.patch("ranker", "ranker-1", state="crashed")
+        _wait(page, 4)
+        page.shoot(picture)
 
 
 def _story(served: Served, page: Page) -> None:

@@ -119,7 +119,7 @@ def test_every_button_of_a_card(served: Served, page: Page) -> None:
     page.press("Enter")
     page.until("toasted.includes('echo-2 weighs 250')")
     assert [row["weight"] for row in served.discover(SERVICE)] == [100, 100, 250]
-    page.click(".service .head button")
+    page.run("[...document.querySelectorAll('.service .head button')].at(-1).click()")
     page.until("document.querySelectorAll('.card').length === 4")
     page.click(f"{card(3)} .x")
     page.until("document.querySelectorAll('.card').length === 3")
@@ -155,7 +155,7 @@ def test_discovery_is_broken_and_healed_by_a_button(served: Served, page: Page, 
     # The pointer is still on the button.
     assert page.run(_CONTRASTS) == []
     page.until("document.querySelector('#told .pill.bad')")
-    page.until("document.querySelector('.fault .struck').innerText.startsWith('struck')")
+    page.until("document.querySelector('.fault .struck').innerText.startsWith('activated')")
     page.click("[data-discovery-fault='']")
     page.until("document.querySelector('[data-discovery-fault=\"\"]').getAttribute('aria-pressed') === 'true'")
     assert len(served.discover(SERVICE)) == 3
@@ -271,6 +271,83 @@ def test_the_page_reconnects_to_a_restarted_simulator(browser: Browser, tmp_path
     with Served(tmp_path, "--service", "echo=5", "--token", "", port=port):
         page.until("document.querySelectorAll('.card').length === 5 && document.querySelector('#live.on')")
     page.close()
+
+
+@pytest.fixture
+def several(browser: Browser, tmp_path: Path) -> Iterator[Page]:
+    """Load the page of a simulator with five services."""
+    services = [part for name in ("echo=3", "ranker=4", "mnist=2", "chat=3", "embed=5") for part in ("--service", name)]
+    with Served(tmp_path, *services, "--token", "") as served:
+        served.patch("embed", "embed-4", state="crashed")
+        opened = browser.open(served.ready["admin_url"] + "/", width=1280, height=900)
+        opened.until("document.querySelectorAll('.card').length === 17 && document.querySelectorAll('#jump button')[4]")
+        yield opened
+        assert opened.complaints == []
+        opened.close()
+
+
+FOLDED = "[...document.querySelectorAll('.service')].map(one => one.classList.contains('folded'))"
+
+
+def in_view(selector: str) -> str:
+    return f"""(() => {{ const box = document.querySelector("{selector}").getBoundingClientRect();
+        return box.top >= 0 && box.top < innerHeight && box.bottom > 0; }})()"""
+
+
+def test_several_services_are_jumped_to_and_folded_while_the_requests_stay_in_view(several: Page) -> None:
+    assert several.run(FOLDED) == [False, False, True, True, True]
+    assert several.text("#jump .ill") == "embed · 1 of 5 not running"
+    assert several.run("document.documentElement.scrollHeight <= innerHeight + 40")
+    several.click("#jump .ill")
+    assert several.run(FOLDED) == [False, False, True, True, False]
+    several.until(in_view("[aria-label='Service embed']"))
+    several.until("document.activeElement.dataset.id === 'embed-0'")
+    assert several.run(in_view("#stream"))
+    several.click("[aria-label='Instances of echo']")
+    assert several.run(FOLDED)[0]
+    several.press("ArrowLeft")
+    assert several.run("document.activeElement.closest('.folded')") is None
+
+
+def test_one_service_has_nothing_to_jump_to(page: Page) -> None:
+    assert page.run("document.querySelector('#jump').hidden")
+    assert page.run(FOLDED) == [False]
+
+
+@pytest.mark.parametrize("width", [1440, 1280, 1024, 900, 700])
+def test_the_last_row_of_cards_is_filled(page: Page, width: int) -> None:
+    page.resize(width, 900)
+    ends = """[...document.querySelectorAll('.card')].map(one => one.getBoundingClientRect())
+        .reduce((rows, box) => ({...rows, [box.top]: Math.round(box.right)}), {})"""
+    assert len(set(page.run(f"Object.values({ends})"))) == 1
+    assert page.run("[...document.querySelectorAll('.acts button')].every(one => one.scrollWidth <= one.offsetWidth)")
+
+
+def test_a_phone_shows_the_essence_of_each_card_and_the_rest_of_the_chosen_one(page: Page) -> None:
+    page.resize(375, 812)
+    heights = "[...document.querySelectorAll('.card')].map(one => one.offsetHeight)"
+    assert all(height <= 130 for height in page.run(heights))
+    page.run(f'document.querySelector("{card(1)}").focus()')
+    assert page.run(f'document.querySelector("{card(1)} [data-act=crashed]").checkVisibility()')
+    assert page.run("document.querySelector('#rows').offsetHeight <= innerHeight * 0.6")
+
+
+def test_reset_asks_first(served: Served, page: Page) -> None:
+    served.admin("POST", "/v1/faults", {"name": "mine", "type": "empty_list", "target": {"discovery": True}})
+    page.until("document.querySelector('#fault-count').innerText === '1'")
+    page.click("#reset")
+    assert page.text("#reset-says") == "This removes 1 fault and 0 requests of the journal."
+    page.press("Escape")
+    assert len(served.admin("GET", "/v1/faults", None)[1]["faults"]) == 1
+    page.click("#reset")
+    page.click("#reset-dialog button[value=reset]")
+    page.until("toasted.includes('reset to the initial state')")
+    assert served.admin("GET", "/v1/faults", None)[1]["faults"] == []
+
+
+def test_nothing_is_drawn_where_nothing_happened(page: Page) -> None:
+    page.until("world.sums.failures?.values.filter(value => value !== null).length > 1")
+    assert page.run("document.querySelector('#sum-failures path.line').getAttribute('d')") == ""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
+READMES = ("README.md", "README.zh-CN.md")
 _OPTION = re.compile(r":([\w-]+): ?(.*)")
 _FENCE = re.compile(r"(`{3,}|~{3,}|:{3,})(\{[\w:-]+\}|\w+)?(.*)")
 
@@ -79,10 +80,10 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """Return README and every page of the documentation."""
+    """Return the READMEs and every page of the documentation."""
     built = ROOT / "docs" / "_build"
     found = sorted(page for page in (ROOT / "docs").rglob("*.md") if built not in page.parents)
-    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *found]
+    return [*(ROOT / name for name in READMES), ROOT / "CHANGELOG.md", *found]
 
 
 def blocks() -> list[Block]:

@@ -11,23 +11,23 @@ import textwrap
 from importlib.metadata import metadata
 from types import CodeType
 
-from tests.docs.pages import EXAMPLES, ROOT, blocks, pages
+from tests.docs.pages import EXAMPLES, READMES, ROOT, blocks, pages
 
 CONSOLE = "console"  # its commands run in test_commands.py
 SHOWN = {"text", "http", "json", "diff"}  # what is seen, not run
-DIRECTIVES = {"{literalinclude}", "{include}", "{image}", "{toctree}", "{eval-rst}"}
+DIRECTIVES = {"{literalinclude}", "{include}", "{image}", "{toctree}", "{eval-rst}", "{commands}"}
 UNSEEN = DIRECTIVES - {"{literalinclude}"}  # no code is seen of these
 WIDTH = 85
 """Columns of code that furo shows."""
 
 
 def test_code_is_shown_from_files() -> None:
-    """None is typed into a page; the README, which cannot include, has whole lines of a file."""
+    """None is typed into a page; the READMEs, which cannot include, have whole lines of a file."""
     files = [textwrap.dedent(path.read_text("utf-8")) for path in EXAMPLES.rglob("*.py")]
     for block in blocks():
         if block.language in SHOWN | DIRECTIVES | {CONSOLE}:
             continue
-        assert block.page == "README.md", f"{block}: put this {block.language or 'code'} into a file of docs/examples"
+        assert block.page in READMES, f"{block}: put this {block.language or 'code'} into a file of docs/examples"
         assert any(is_part(block.text, text) for text in files), f"{block}: no file of docs/examples has these lines"
 
 

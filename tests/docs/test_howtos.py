@@ -121,3 +121,8 @@ def test_the_relay_with_twisted(tmp_path: Path) -> None:
     """It passes answers on as they come, and a browser that goes away ends the instance's stream."""
     with model(tmp_path) as served, relay("relay_twisted.py", served.ready["url"], "llm", "0") as port:
         check(port, served)
+
+
+def test_the_lines_for_asyncio_of_the_readme_run(served: Served) -> None:
+    ended = run("five_lines_asyncio.py", served.ready["url"], "scorecard_pmml_example", "t0ken")
+    assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", '[{"money_credit": 3000000}]\n')

@@ -97,6 +97,9 @@ class TestPredict:
         told = json.loads(answer(eas(served, "predict", "--service", "echo", "--output", "json", stdin=b'{"x": 1}')))
         assert told["response"] == {"x": 1}
         assert len(told["instances"]) == 3
+        (row,) = served.admin("GET", "/v1/requests?limit=1", None)[1]["requests"]
+        port = {instance["id"]: instance["port"] for instance in served.instances}[row["instance"]]
+        assert told["instance"] == f"127.0.0.1:{port}"
         assert answer(eas(served, "predict", "--service", "echo", "-", stdin=b"plain text")) == "plain text\n"
 
     def test_tensors_come_from_npy_and_csv(self, served: Served, tmp_path: Path) -> None:
@@ -107,8 +110,10 @@ class TestPredict:
         for name in ("image.npy", "image.csv"):
             arguments = ("--signature", "predict_images", "--tensor", f"images={tmp_path / name}", "--fetch", "scores")
             told.append(answer(eas(served, "predict", "--service", "mnist", *arguments, "--output", "json")))
-        assert told[0] == told[1]
-        scores = json.loads(told[0])["outputs"]["scores"]
+        one, two = map(json.loads, told)
+        assert one["outputs"] == two["outputs"]
+        assert one["instance"] in one["instances"]
+        scores = one["outputs"]["scores"]
         assert (scores["shape"], len(scores["values"])) == ([1, 10], 10)
         pretty = answer(eas(served, "predict", "--service", "mnist", *arguments)).splitlines()
         assert pretty[0] == "scores [1, 10]"
@@ -144,6 +149,7 @@ class TestPredict:
                 "direct, gateway, vipserver",
             ),
             (["predict", "[]", "--service", "echo", "--profile", "x"], {}, 2, "there is no profile 'x'"),
+            (["predict", "[]", "--service", "echo", "--token", "t0ken"], {}, 2, "use EAS_TOKEN or --token-file"),
             (["predict", "{", "--json", "--service", "echo"], {}, 65, "the body is not JSON"),
             (["predict", "--service", "echo", "--file", "/no/such"], {}, 66, "/no/such: No such file"),
             (["predict", "[]", "--service", "echo", "--token-file", "/no/such"], {}, 66, "/no/such: No such file"),

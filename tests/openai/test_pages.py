@@ -27,6 +27,20 @@ def test_the_program_prints_an_answer(tmp_path: Path) -> None:
     assert len(ended.stdout.split()) >= 5
 
 
+def test_the_lines_of_the_readme_print_an_answer(tmp_path: Path) -> None:
+    with model(tmp_path) as served:
+        ended = subprocess.run(  # noqa: S603
+            [sys.executable, str(EXAMPLES / "five_lines_openai.py"), served.ready["url"], "llm", TOKEN, "llm"],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(ended.stdout.split()) >= 5
+
+
 def test_the_relay_with_fastapi(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

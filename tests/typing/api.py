@@ -47,7 +47,7 @@ async def program(reactor: object) -> None:
         response.get_values("scores")
         text: StringResponse = await client.predict(StringRequest("[]"), headers={"X-Trace": "1"})
         assert_type(str(text), str)
-        child = client.child("other", token="another")
+        child = client.child("other", token=lambda: "another")
         await child.init()
 
 
@@ -90,6 +90,8 @@ def old_ways(client: PredictClient) -> Deferred[None]:
     """The official SDK's setters, and Deferreds without await."""
     client.set_endpoint("e")
     client.set_token("t")
+    client.set_token(lambda: "t")
+    client.set_token(lambda: 1)  # type: ignore[arg-type, return-value]
     client.set_timeout(500)
     client.set_retry_count(3)
     assert_type(client.init(), "Deferred[PredictClient]")

@@ -1,0 +1,18 @@
+"""The README's example for asyncio, whole."""
+
+import asyncio
+import sys
+
+from eas_tw import ENDPOINT_TYPE_DIRECT
+from eas_tw.aio import PredictClient
+
+
+async def main(endpoint, service, token):
+    async with PredictClient(
+        endpoint, service, token=token, endpoint_type=ENDPOINT_TYPE_DIRECT
+    ) as client:
+        print(await client.predict('[{"money_credit": 3000000}]', timeout_s=2.0))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
