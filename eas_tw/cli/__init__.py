@@ -3,6 +3,7 @@
 | exit code | |
 |---|---|
 | 0 | success, or the reader of standard output has closed it |
+| 1 | a limit of `perf --fail-if` is violated, or `perf compare` finds the second result worse |
 | 2 | a usage error, or a setting that is missing or wrong |
 | 65 | the request's body is not valid, or the response's body cannot be parsed |
 | 66 | a file cannot be read |

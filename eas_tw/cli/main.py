@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 from eas_tw import BodyError, ConfigError, DeadlineExceeded, EasError, StatusError
 from eas_tw.cli import discover, perf, predict, settings
 from eas_tw.cli.output import flush_output, replace_closed_streams
+from eas_tw.cli.perf import compare
+from eas_tw.cli.perf.limits import PerfFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+PERF_FAILED = 1
 USAGE = 2
 # The codes of sysexits.h: EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE, EX_IOERR, EX_TEMPFAIL, EX_PROTOCOL, EX_NOPERM.
 BAD_DATA, NO_INPUT, UNAVAILABLE, CANNOT_WRITE = 65, 66, 69, 74
@@ -54,8 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
     try:
+        if options.run is compare.run:
+            compare.run(options)
+            return 0
         return _run(options)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -67,6 +73,12 @@ def _main(arguments: Sequence[str] | None) -> int:
         return _say(f"{error.filename}: {error.strerror}" if error.filename else error, NO_INPUT)
     except EasError as error:
         return _say(error, _code(error))
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `perf compare` as one word, because `perf` itself takes a body in that place."""
+    first, *rest = arguments or [""]
+    return ["perf compare", *rest[1:]] if (first, *rest[:1]) == ("perf", "compare") else list(arguments)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -125,6 +137,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_arguments(sub)
         settings.add_arguments(sub)
         sub.set_defaults(run=command.run, prepare=command.prepare)
+    sub = commands.add_parser("perf compare", help=compare.HELP, description=compare.DESCRIPTION, allow_abbrev=False)
+    compare.add_arguments(sub)
+    sub.set_defaults(run=compare.run)
     return parser
 
 
@@ -141,6 +156,8 @@ def _say(error: object, code: int) -> int:
 
 
 def _code(error: EasError) -> int:
+    if isinstance(error, PerfFailed):
+        return PERF_FAILED
     if isinstance(error, ConfigError):
         return USAGE
     if isinstance(error, BodyError):

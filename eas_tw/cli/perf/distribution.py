@@ -1,0 +1,79 @@
+"""`Distribution`, recorded values in order, from which percentiles are read."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import accumulate
+from math import ceil, sqrt
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_Z = 1.96
+"""The quantile of the normal distribution for an interval of 95 %."""
+
+
+@frozen
+class Distribution:
+    """Counted values in ascending order.
+
+    Attributes:
+        values: The distinct values.
+        cumulative: For each value, the number of recorded values that are not greater.
+    """
+
+    values: tuple[float, ...]
+    cumulative: tuple[int, ...]
+
+    @classmethod
+    def of(cls, counts: Iterable[tuple[float, int]]) -> Distribution:
+        """Create a distribution from pairs of a value and its count, in any order."""
+        ordered = sorted(counts)
+        return cls(tuple(value for value, _ in ordered), tuple(accumulate(count for _, count in ordered)))
+
+    @property
+    def count(self) -> int:
+        """The number of recorded values."""
+        return self.cumulative[-1] if self.cumulative else 0
+
+    def at_rank(self, rank: int) -> float | None:
+        """Return the value of a rank, where 1 is the smallest value; `None` if there is no such rank."""
+        if not 1 <= rank <= self.count:
+            return None
+        return self.values[bisect_left(self.cumulative, rank)]
+
+    def percentile(self, share: float, missing: int = 0) -> float | None:
+        """Return a percentile by the nearest-rank method.
+
+        Args:
+            share: The percentile, > 0 and ≤ 100.
+            missing: The number of further values that are unknown, but greater than all recorded ones: calls that were
+                never answered.
+
+        Returns:
+            The value, or `None` if nothing was recorded, or if the rank is that of a missing value.
+        """
+        return self.at_rank(rank_of(share, self.count + missing))
+
+    def interval(self, share: float) -> tuple[float, float] | None:
+        """Return a confidence interval of 95 % for a percentile.
+
+        The number of values below the true percentile has a binomial distribution, so the interval is between two
+        ranks and needs no assumption about the distribution of the values. It assumes independent values.
+
+        Returns:
+            Its ends, or `None` if there are too few values for this percentile.
+        """
+        quantile = share / 100
+        middle, width = self.count * quantile, _Z * sqrt(self.count * quantile * (1 - quantile))
+        low, high = self.at_rank(int(middle - width)), self.at_rank(ceil(middle + width) + 1)
+        return None if low is None or high is None else (low, high)
+
+
+def rank_of(share: float, count: int) -> int:
+    """Return the rank of a percentile among `count` values, by the nearest-rank method."""
+    # Rounded, because 99.9 * 1000 / 100 is 999.0000000000001, and the rank of that is not 1000.
+    return max(1, ceil(round(share * count / 100, 6)))
