@@ -75,5 +75,5 @@ class Distribution:
 
 def rank_of(share: float, count: int) -> int:
     """Return the rank of a percentile among `count` values, by the nearest-rank method."""
-    # Rounded, because 99.9 * 1000 / 100 is 999.0000000000001, and the rank of that is not 1000.
+    # Rounded, because 99.9 * 41000 / 100 is 40959.00000000001, whose rank is not 40960.
     return max(1, ceil(round(share * count / 100, 6)))

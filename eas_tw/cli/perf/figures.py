@@ -126,7 +126,7 @@ class Figures:
             "gap": (self.gaps, self.recorder.gaps),
         }[part]
         missing = 0 if part == "gap" else self.missing
-        if not found.count + missing:
+        if not found.count and (part or not missing):
             return None
         if metric == "mean":
             return histogram.mean_s if found.count else None

@@ -29,6 +29,8 @@ a millisecond, that would be half of the measured latency. So calls are sent up 
 of such a call counts from its start.
 """
 
+_REST_S = 0.001
+
 
 @frozen
 class Phases:
@@ -88,7 +90,7 @@ class ClosedLoop:
             if ending.called:
                 # The call has ended without waiting for anything, such as that of a client without instances. Timers
                 # and signals have to get their turn.
-                await self._pause(0.0)
+                await self._pause(_REST_S)
             await ending
 
     def _takes_another(self) -> bool:
@@ -206,9 +208,9 @@ class OpenLoop:
             self._send_due()
 
     def _broke(self, failure: Failure) -> None:
-        self.stop()
         if not self._done.called:
             self._done.errback(failure)
+        self.stop()
 
     def _look_for_end(self) -> None:
         is_over = self._is_stopped or self._next >= self._end

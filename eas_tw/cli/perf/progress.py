@@ -119,12 +119,12 @@ def line_of(step: Step, now_s: float, per_s: float, recent: CompactHistogram) ->
     """
     phases, recorder = step.phases, step.recorder
     if now_s < phases.full_s:
-        return f"{step.load}: ramp, {phases.full_s - now_s:.0f} s left"
+        return f"{step.load}: ramp, {_seconds(phases.full_s - now_s)} left"
     if now_s < phases.measure_s:
-        return f"{step.load}: warm-up, {phases.measure_s - now_s:.0f} s left"
-    done = f"{now_s - phases.measure_s:.0f} s"
+        return f"{step.load}: warm-up, {_seconds(phases.measure_s - now_s)} left"
+    done = _seconds(now_s - phases.measure_s)
     if phases.until_s is not None:
-        done += f" of {phases.until_s - phases.measure_s:.0f} s"
+        done += f" of {_seconds(phases.until_s - phases.measure_s)}"
     ended = len(recorder.answered) + recorder.failures
     calls = f"{ended} calls" if phases.requests is None else f"{ended} of {phases.requests} calls"
     parts = [done, calls, f"{per_s:.0f}/s", f"{len(step.calls)} in flight", f"{recorder.failures} failed"]
@@ -133,3 +133,7 @@ def line_of(step: Step, now_s: float, per_s: float, recent: CompactHistogram) ->
         p50, p99 = ((found.percentile(share) or 0.0) * 1000 for share in (50, 99))
         parts.append(f"p50 {p50:.1f} ms, p99 {p99:.1f} ms")
     return f"{step.load}: {', '.join(parts)}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{round(seconds, 1):g} s"
