@@ -133,26 +133,27 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, prepared:
 
     plan = prepared.plan
     about = _about(given, plan)
-    async with given.make_client(reactor) as client:
-        send = sender(client, prepared.request, details(options), is_stream=plan.is_stream)
-        display = display_for(sys.stderr) if plan.shows_progress else None
-        session = Session(client.clock, send, client.listen, plan, display)
-        written: Deferred[None] = Deferred()
+    finished: Deferred[None] = Deferred()
+    try:
+        async with given.make_client(reactor) as client:
+            send = sender(client, prepared.request, details(options), is_stream=plan.is_stream)
+            display = display_for(sys.stderr) if plan.shows_progress else None
+            session = Session(client.clock, send, client.listen, plan, display)
 
-        def interrupt() -> Deferred[None]:
-            session.interrupt()
-            return written  # the reactor stops when the results are written
+            def interrupt() -> Deferred[None]:
+                session.interrupt()
+                return finished  # the reactor stops when the results are written and the connections are closed
 
-        trigger = reactor.addSystemEventTrigger("before", "shutdown", interrupt)
-        try:
-            running = Deferred.fromCoroutine(session.run())
-            await (running if plan.output_file is not None else while_read(reactor, running))
-            if session.results:
-                write(document(session.results, {**about, "is_interrupted": session.is_interrupted}), plan)
-        finally:
-            if not session.is_interrupted:
-                reactor.removeSystemEventTrigger(trigger)
-            written.callback(None)
+            trigger = reactor.addSystemEventTrigger("before", "shutdown", interrupt)
+            try:
+                running = Deferred.fromCoroutine(session.run())
+                await (running if plan.output_file is not None else while_read(reactor, running))
+            finally:
+                if not session.is_interrupted:
+                    reactor.removeSystemEventTrigger(trigger)
+            write(document(session.results, {**about, "is_interrupted": session.is_interrupted}), plan)
+    finally:
+        finished.callback(None)
     _check(session.results, plan)
 
 

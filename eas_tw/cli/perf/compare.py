@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ HELP = "compare two results of perf"
 DESCRIPTION = (
     "Compare two results of `eas-tw perf --output json`, percentile by percentile. The exit code is 1 if the second is "
     "worse. A percentile is slower or faster if the 95% confidence intervals do not overlap and the change is larger "
-    "than the tolerance."
+    "than the tolerance; calls without an answer count as the slowest."
 )
 _FORMAT = "eas-tw perf 1"
 
@@ -91,6 +92,8 @@ def _share(value: float | None) -> str:
 
 
 def _milliseconds(value: float | None) -> str:
+    if value == inf:
+        return "no answer"
     return "-" if value is None else f"{value * 1000:.3f} ms"
 
 
@@ -101,7 +104,9 @@ def _named(row: Row) -> str:
 
 def _as_json(row: Row) -> dict[str, Any]:
     unit, factor = ("share", 1) if row.name == "errors" else ("ms", 1000)
-    before, after = (None if value is None else round(value * factor, 6) for value in (row.before, row.after))
+    # JSON has no infinity.
+    values = (None if value in (None, inf) else value for value in (row.before, row.after))
+    before, after = (None if value is None else round(value * factor, 6) for value in values)
     return {
         "load": row.load,
         "figure": row.name,

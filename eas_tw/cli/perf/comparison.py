@@ -2,12 +2,13 @@
 
 Two runs never have the same percentiles. A difference counts only if it is larger than what is left to accident: if the
 95 % confidence intervals of the two percentiles do not overlap, and if it is larger than a tolerance. The intervals are
-computed from the histograms in the files.
+computed from the histograms in the files. Calls without an answer count as slower than all others, so that a service
+that fails fast does not look faster.
 """
 
 from __future__ import annotations
 
-from math import sqrt
+from math import inf, sqrt
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -33,7 +34,8 @@ class Row:
     Attributes:
         load: The load of the step.
         name: The figure: `p50` and other percentiles, `first byte p50`, or `errors`.
-        before: Its value in the first result: seconds, or a share from 0 to 1; `None` if there is none.
+        before: Its value in the first result: seconds, or a share from 0 to 1; infinite for the time of a call without
+            an answer, `None` if there is no value.
         after: Its value in the second result.
         conclusion: `slower`, `faster`, `more errors`, `fewer errors`, `no difference`, or `too few calls`.
     """
@@ -47,7 +49,7 @@ class Row:
     @property
     def change(self) -> float | None:
         """The relative change; `None` if it cannot be computed."""
-        if self.before is None or self.after is None or self.before == 0:
+        if self.before is None or self.after is None or self.before == 0 or inf in (self.before, self.after):
             return None
         return self.after / self.before - 1
 
@@ -96,15 +98,30 @@ def differences_in_settings(before: dict[str, Any], after: dict[str, Any]) -> li
     return said
 
 
-def conclusion(before: Distribution, after: Distribution, share: float, tolerance: float) -> str:
-    """Compare a percentile of two distributions.
+@frozen
+class Sample:
+    """The times of the answered calls of a step, and the number of calls without an answer."""
+
+    times: Distribution
+    missing: int = 0
+
+    def percentile(self, share: float) -> float | None:
+        """Return a percentile; infinite if it is the time of a call without an answer, `None` without any call."""
+        if not self.times.count + self.missing:
+            return None
+        value = self.times.percentile(share, self.missing)
+        return inf if value is None else value
+
+
+def conclusion(before: Sample, after: Sample, share: float, tolerance: float) -> str:
+    """Compare a percentile of two samples.
 
     Returns:
         1. `too few calls`, if one of them has not enough values for an interval of this percentile;
         2. `slower` or `faster`, if the intervals do not overlap and the change is more than the tolerance;
         3. `no difference` otherwise.
     """
-    first, second = before.interval(share), after.interval(share)
+    first, second = (sample.times.interval(share, sample.missing) for sample in (before, after))
     old, new = before.percentile(share), after.percentile(share)
     if first is None or second is None or old is None or new is None:
         return UNKNOWN
@@ -134,7 +151,7 @@ def _step_rows(load: str, before: dict[str, Any], after: dict[str, Any], toleran
     rows = []
     for prefix, name in (("", "answered"), ("first byte ", "first_byte")):
         if name in before["histograms"] and name in after["histograms"]:
-            first, second = _histogram(before, name), _histogram(after, name)
+            first, second = _sample(before, name), _sample(after, name)
             rows += [
                 Row(
                     load,
@@ -150,9 +167,9 @@ def _step_rows(load: str, before: dict[str, Any], after: dict[str, Any], toleran
     return [*rows, Row(load, "errors", shares[0], shares[1], error_conclusion(counts[0], counts[1]))]
 
 
-def _histogram(step: dict[str, Any], name: str) -> Distribution:
+def _sample(step: dict[str, Any], name: str) -> Sample:
     try:
-        return decoded(step["histograms"][name])
+        return Sample(decoded(step["histograms"][name]), _failed(step)[0])
     except ValueError as error:
         raise ConfigError(f"the histogram {name!r} cannot be read: {error}") from None
 

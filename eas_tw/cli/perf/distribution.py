@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from itertools import accumulate
-from math import ceil, sqrt
+from math import ceil, inf, sqrt
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -58,19 +58,27 @@ class Distribution:
         """
         return self.at_rank(rank_of(share, self.count + missing))
 
-    def interval(self, share: float) -> tuple[float, float] | None:
+    def interval(self, share: float, missing: int = 0) -> tuple[float, float] | None:
         """Return a confidence interval of 95 % for a percentile.
 
         The number of values below the true percentile has a binomial distribution, so the interval is between two
         ranks and needs no assumption about the distribution of the values. It assumes independent values.
 
+        Args:
+            share: The percentile, > 0 and < 100.
+            missing: The number of further values, as in `percentile`; they are infinite.
+
         Returns:
             Its ends, or `None` if there are too few values for this percentile.
         """
-        quantile = share / 100
-        middle, width = self.count * quantile, _Z * sqrt(self.count * quantile * (1 - quantile))
-        low, high = self.at_rank(int(middle - width)), self.at_rank(ceil(middle + width) + 1)
-        return None if low is None or high is None else (low, high)
+        quantile, total = share / 100, self.count + missing
+        middle, width = total * quantile, _Z * sqrt(total * quantile * (1 - quantile))
+        low, high = int(middle - width), ceil(middle + width) + 1
+        if low < 1 or high > total:
+            return None
+        ends = (self.at_rank(rank) for rank in (low, high))
+        first, second = (inf if end is None else end for end in ends)
+        return first, second
 
 
 def rank_of(share: float, count: int) -> int:

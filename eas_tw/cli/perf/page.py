@@ -58,8 +58,8 @@ def _step(step: dict[str, Any]) -> str:
 def _tiles(step: dict[str, Any]) -> str:
     tiles = [
         ("answered calls per second", f"{step['calls_per_s']:g}", ""),
-        ("median", _time(step.get("p50_ms")), ""),
-        ("99th percentile", _time(step.get("p99_ms")), ""),
+        ("median of the answered calls", _time(step.get("p50_ms")), ""),
+        ("99th percentile of the answered calls", _time(step.get("p99_ms")), ""),
         ("not answered", f"{step['error_share']:.2%}", "bad" if step["error_share"] else ""),
     ]
     if "stream" in step:
