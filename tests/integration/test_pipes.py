@@ -34,6 +34,8 @@ EAS_TW = (
     "discover --watch",
     "discover --watch --interval-s 3600",
     "perf [1] --calls 20",
+    "perf [1] --rate 100 --duration 3600",
+    "perf compare --help",
     "perf [1] --calls 100000000 --output json",
 )
 SIMULATOR = {
