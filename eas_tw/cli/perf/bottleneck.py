@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 _BUSY = 0.9
 """The share of one core from which on the process has no reserve: it has one thread that works."""
+_IDLE = 0.5
+"""A process that used less than this share of a core is late because it was not scheduled."""
 _LEAST_LAG_S = 0.002
 """Lag below this is that of the operating system's timers, also when the process is idle."""
 _SHARE_OF_LATENCY = 0.1
@@ -40,7 +42,8 @@ def bottleneck(lag: Distribution, cpu_share: float, delays: Distribution | None,
         reasons.append(f"it sent calls {delay_s * 1000:.1f} ms late (p99)")
     if not reasons:
         return ""
-    return (
-        f"the load generator was the bottleneck: {', '.join(reasons)}. The latencies have its own delays in them; "
-        "reduce the load, or run several processes on other cores"
-    )
+    advice = "reduce the load, or run several processes on other cores"
+    if cpu_share < _IDLE:
+        advice = f"as it used only {cpu_share:.0%} of a core, other programs keep this machine busy"
+    said = f"the load generator was the bottleneck: {', '.join(reasons)}"
+    return f"{said}. The latencies have its own delays in them; {advice}"

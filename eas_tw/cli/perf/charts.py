@@ -46,7 +46,7 @@ class Scale:
         low, high = min(found), max(found)
         if high / low >= _LOG_FROM:
             return cls(10.0 ** floor(log10(low)), 10.0 ** ceil(log10(high)), is_log=True)
-        return cls(0.0, _ticks(high)[-1], is_log=False)
+        return cls(0.0, round_values(high)[-1], is_log=False)
 
     def place(self, value: float) -> float:
         """Return the place of a value, from 0 to 1."""
@@ -57,7 +57,7 @@ class Scale:
     def ticks(self) -> list[float]:
         """Return the values that are labelled."""
         if not self.is_log:
-            return _ticks(self.high)
+            return round_values(self.high)
         first, last = round(log10(self.low)), round(log10(self.high))
         steps = (1.0,) if last - first > _FEW_DECADES else (1.0, 3.0)
         found = [step * 10.0**power for power in range(first, last) for step in steps]
@@ -171,8 +171,8 @@ def _polylines(line: Line, scale: Scale) -> str:
     return "".join(drawn)
 
 
-def _ticks(high: float) -> list[float]:
-    """Return round values from 0 to the first one that is not below `high`."""
+def round_values(high: float) -> list[float]:
+    """Return about five round values at equal distances, from 0 to the first one that is not below `high`."""
     rough = high / (_MOST_TICKS - 1)
     power = 10.0 ** floor(log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))

@@ -126,10 +126,10 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, prepared:
         EasError: A call failed, and no limit says how many may; it is the error of the call that failed last.
     """
     # Imported after the checks of `prepare`, and only by this command.
+    from eas_tw.cli.perf.perf_run import PerfRun  # noqa: PLC0415
     from eas_tw.cli.perf.progress import display_for  # noqa: PLC0415
     from eas_tw.cli.perf.report import document  # noqa: PLC0415
     from eas_tw.cli.perf.sending import sender  # noqa: PLC0415
-    from eas_tw.cli.perf.session import Session  # noqa: PLC0415
 
     plan = prepared.plan
     about = _about(given, plan)
@@ -138,23 +138,23 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, prepared:
         async with given.make_client(reactor) as client:
             send = sender(client, prepared.request, details(options), is_stream=plan.is_stream)
             display = display_for(sys.stderr) if plan.shows_progress else None
-            session = Session(client.clock, send, client.listen, plan, display)
+            perf_run = PerfRun(client.clock, send, client.listen, plan, display)
 
             def interrupt() -> Deferred[None]:
-                session.interrupt()
+                perf_run.interrupt()
                 return finished  # the reactor stops when the results are written and the connections are closed
 
             trigger = reactor.addSystemEventTrigger("before", "shutdown", interrupt)
             try:
-                running = Deferred.fromCoroutine(session.run())
+                running = Deferred.fromCoroutine(perf_run.run())
                 await (running if plan.output_file is not None else while_read(reactor, running))
             finally:
-                if not session.is_interrupted:
+                if not perf_run.is_interrupted:
                     reactor.removeSystemEventTrigger(trigger)
-            write(document(session.results, {**about, "is_interrupted": session.is_interrupted}), plan)
+            write(document(perf_run.results, {**about, "is_interrupted": perf_run.is_interrupted}), plan)
     finally:
         finished.callback(None)
-    _check(session.results, plan)
+    _check(perf_run.results, plan)
 
 
 def write(result: dict[str, Any], plan: Plan) -> None:

@@ -7,14 +7,13 @@ from itertools import pairwise
 from math import log10
 from typing import Any
 
-from eas_tw.cli.perf.charts import Line, bar, line_chart, milliseconds
+from eas_tw.cli.perf.charts import Line, bar, line_chart, milliseconds, round_values
 from eas_tw.cli.perf.histogram import decoded
 from eas_tw.cli.perf.page_style import STYLE
 from eas_tw.cli.perf.text import load_name
 
 _CURVE = (0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 97.5, 99.0, 99.5, 99.75, 99.9, 99.95, 99.99, 99.995, 99.999)
 _CURVE_LABELS = (50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
-_MOST_X_LABELS = 6
 _LATENCIES = ("mean", "p50", "p90", "p95", "p99", "p99.9", "max")
 
 
@@ -99,8 +98,7 @@ def _over_time(step: dict[str, Any]) -> str:
         hovers.append((*ends, f"{begin_s:g} s: {answered} answered, {failed} failed; {shown}"))
         if failed:
             marks.append(ends)
-    every = max(1, round(len(rows) / _MOST_X_LABELS)) * interval_s
-    labels = [(number * every / whole_s, f"{number * every:g} s") for number in range(int(whole_s / every) + 1)]
+    labels = [(second / whole_s, f"{second:g} s") for second in round_values(whole_s) if second <= whole_s]
     return line_chart("Latency by the time at which the calls were due", lines, labels, hovers, marks)
 
 

@@ -160,6 +160,8 @@ def times(*milliseconds: float) -> Distribution:
         (times(4), 0.5, None, times(100), ""),  # 4 % of the median
         (times(1.9), 0.5, None, times(0.5), ""),  # as late as timers of an idle machine are
         (times(0.1), 0.5, times(20), times(10), "it sent calls 20.0 ms late"),
+        (times(4), 0.1, None, times(10), "as it used only 10% of a core, other programs keep this machine busy"),
+        (times(4), 0.6, None, times(10), "reduce the load"),
         (times(9), 0.99, times(20), times(10), "99% of a core, its reactor was 9.0 ms late (p99), it sent calls"),
         (times(), 0.0, None, times(), ""),
     ],

@@ -1,4 +1,4 @@
-"""`Session`, which runs the steps of a plan one after the other."""
+"""`PerfRun`, which runs the steps of a plan one after the other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from eas_tw.cli.perf.step import Listen
 
 
-class Session:
+class PerfRun:
     """Runs a plan.
 
     Args:
