@@ -1,7 +1,7 @@
 """The commands `eas-tw perf`, which measures a service under load, and `eas-tw perf compare`.
 
-`plan` and `schedule` say what to do and when, `loops` starts the calls, `step` and `perf_run` run a plan, `recorder` and
-`instances` count, `figures` computes, and `report` makes the JSON document from which all output is made. Only
+`plan` and `schedule` say what to do and when, `loops` starts the calls, `step` and `perf_run` run a plan, `recorder`
+and `instances` count, `figures` computes, and `report` makes the JSON document from which all output is made. Only
 `command` and `sending` know the client.
 """
 
