@@ -15,9 +15,18 @@ from twisted.internet.defer import Deferred
 from eas_tw import ConfigError, EasError
 from eas_tw.cli.output import while_read
 from eas_tw.cli.perf.limits import PerfFailed, covers_errors, parse, violations
-from eas_tw.cli.perf.plan import DEFAULT_IN_FLIGHT, DEFAULT_REQUESTS, Plan, loads, not_negative, positive, whole
+from eas_tw.cli.perf.plan import (
+    DEFAULT_IN_FLIGHT,
+    DEFAULT_MAX_IN_FLIGHT,
+    DEFAULT_REQUESTS,
+    Plan,
+    loads,
+    not_negative,
+    positive,
+    whole,
+)
+from eas_tw.cli.perf.requests import requests_of
 from eas_tw.cli.predict import add_request_arguments, details
-from eas_tw.cli.predict import prepare as prepare_request
 
 if TYPE_CHECKING:
     import argparse
@@ -35,15 +44,18 @@ DESCRIPTION = (
 
 @frozen
 class Prepared:
-    """What is known before the client is made: the request and the plan."""
+    """What is known before the client is made: the requests, which are sent in turn, and the plan."""
 
-    request: Any
+    requests: tuple[Any, ...]
     plan: Plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command."""
     add_request_arguments(parser)
+    parser.add_argument(
+        "--bodies", type=Path, metavar="PATH", help="send the lines of this file in turn, such as JSON Lines"
+    )
     add = parser.add_argument_group("load").add_argument
     add(
         "--in-flight",
@@ -59,8 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--max-in-flight",
         metavar="N",
-        default="10000",
-        help="open loop: calls that are due wait while this number is in flight (default: %(default)s)",
+        help=f"open loop: calls that are due wait while this number is in flight (default: {DEFAULT_MAX_IN_FLIGHT})",
     )
     add(
         "--requests",
@@ -115,7 +126,7 @@ def prepare(options: argparse.Namespace) -> Prepared:
     import_module("eas_tw.cli.perf.histogram")  # reports that hdrhistogram is missing, before the run
     if plan.output_file is not None:
         _check_writable(plan.output_file)
-    return Prepared(prepare_request(options), plan)
+    return Prepared(requests_of(options), plan)
 
 
 async def run(reactor: Any, given: Given, options: argparse.Namespace, prepared: Prepared) -> None:
@@ -136,7 +147,7 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, prepared:
     finished: Deferred[None] = Deferred()
     try:
         async with given.make_client(reactor) as client:
-            send = sender(client, prepared.request, details(options), is_stream=plan.is_stream)
+            send = sender(client, prepared.requests, details(options), is_stream=plan.is_stream)
             display = display_for(sys.stderr) if plan.shows_progress else None
             perf_run = PerfRun(client.clock, send, client.listen, plan, display)
 

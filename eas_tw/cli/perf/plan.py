@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 DEFAULT_REQUESTS = 1000
 DEFAULT_IN_FLIGHT = 16
+DEFAULT_MAX_IN_FLIGHT = 10_000
 
 
 @frozen
@@ -66,25 +67,27 @@ class Plan:
     shows_progress: bool
 
 
-def loads(in_flight: str | None, rate: str | None, max_in_flight: str) -> tuple[Load, ...]:
+def loads(in_flight: str | None, rate: str | None, max_in_flight: str | None) -> tuple[Load, ...]:
     """Return the load of each step.
 
     Args:
         in_flight: The value of `--in-flight`, such as `1,8,64`; `None` if it is not given.
         rate: The value of `--rate`, such as `500`; `None` if it is not given.
-        max_in_flight: The value of `--max-in-flight`.
+        max_in_flight: The value of `--max-in-flight`; `None` if it is not given.
 
     Raises:
-        ConfigError: A value is wrong, or both are given.
+        ConfigError: A value is wrong, or belongs to the other kind of loop.
     """
     if rate is None:
+        if max_in_flight is not None:
+            raise ConfigError("--max-in-flight belongs to --rate; --in-flight sets the load of a closed loop")
         counts = _list("--in-flight", in_flight or str(DEFAULT_IN_FLIGHT), whole)
         return tuple(map(Load, counts))
     if in_flight is not None:
         raise ConfigError(
             "give --in-flight (closed loop) or --rate (open loop), not both; --max-in-flight bounds an open loop"
         )
-    bound = whole("--max-in-flight", max_in_flight)
+    bound = whole("--max-in-flight", max_in_flight or str(DEFAULT_MAX_IN_FLIGHT))
     return tuple(Load(bound, each) for each in _list("--rate", rate, positive))
 
 

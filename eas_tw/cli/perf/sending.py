@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -12,7 +13,7 @@ from eas_tw.cli.perf.histogram import CompactHistogram
 from eas_tw.cli.perf.in_flight import StreamTimes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from eas_tw import PredictClient, Stream
 
@@ -20,23 +21,23 @@ _MAX_EVENT_BYTES = 1 << 20
 
 
 def sender(
-    client: PredictClient, request: Any, details: dict[str, Any], *, is_stream: bool
+    client: PredictClient, requests: Sequence[Any], details: dict[str, Any], *, is_stream: bool
 ) -> Callable[[], Deferred[Any]]:
     """Return a function that starts a call.
 
     Args:
         client: The client, after its `init`.
-        request: The request.
+        requests: The requests, which are sent in turn; at least one.
         details: The keyword arguments of `predict`, or of `stream`.
         is_stream: Whether the response is read as a stream.
     """
-    seconds = client.clock.seconds
+    seconds, turn = client.clock.seconds, cycle(requests)
 
     def predict() -> Deferred[Any]:
-        return client.predict(request, **details)
+        return client.predict(next(turn), **details)
 
     async def read() -> StreamTimes:
-        async with client.stream(request, **details) as stream:
+        async with client.stream(next(turn), **details) as stream:
             return await times_of(stream, seconds)
 
     return (lambda: Deferred.fromCoroutine(read())) if is_stream else predict

@@ -73,6 +73,22 @@ def test_calls_of_the_warm_up_are_sent_and_not_measured(eas_service: RemoteServi
     assert eas_service.simulator.count(service=eas_service.name) > 10
 
 
+def test_bodies_are_sent_in_turn(eas_service: RemoteService, tmp_path: Path) -> None:
+    file = tmp_path / "bodies.jsonl"
+    file.write_text('{"user": 1}\n\n{"user": 22}\n{"user": 333}\n')
+    command = [*COMMAND, "--bodies", str(file), "--json", "--in-flight", "1", "--requests", "7"]
+    ended = subprocess.run(command, env=variables(eas_service), capture_output=True, timeout=PATIENCE_S, check=False)  # noqa: S603
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    users = [json.loads(request.body)["user"] for request in eas_service.received()]
+    assert users == [1, 22, 333, 1, 22, 333, 1]
+
+
+def test_a_gateway_is_a_single_row(eas_service: RemoteService) -> None:
+    told = json.loads(perf(eas_service, "--requests", "10", "--endpoint-type", "gateway", "--output", "json")[0])
+    assert told["answered"] == 10
+    assert [(row["attempts"], row["share"]) for row in told["instances"]] == [(10, 1.0)]
+
+
 def test_errors_are_a_table_and_the_instance_that_failed_is_seen(eas_service: RemoteService) -> None:
     eas_service.crash(0)
     eas_service.fault("http_status", 1, code=418, when={"times": 2})

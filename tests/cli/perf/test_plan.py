@@ -27,7 +27,7 @@ GIVEN = ("perf", "[1]", "--endpoint", "http://127.0.0.1:1", "--service", "echo")
     ],
 )
 def test_a_list_is_a_sweep(in_flight: str | None, rate: str | None, found: list[Load]) -> None:
-    assert loads(in_flight, rate, "10000") == tuple(found)
+    assert loads(in_flight, rate, None) == tuple(found)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,8 @@ def test_a_list_is_a_sweep(in_flight: str | None, rate: str | None, found: list[
         (["--rate", "fast"], "--rate must be a number > 0, got 'fast'"),
         (["--rate", "inf"], "--rate must be a number > 0, got 'inf'"),
         (["--rate", "5", "--max-in-flight", "1.5"], "--max-in-flight must be a whole number ≥ 1, got '1.5'"),
+        (["--max-in-flight", "5"], "--max-in-flight belongs to --rate"),
+        (["--bodies", "x"], "give --bodies or one of BODY, --file and --tensor"),
         (["--calls", "0"], "--requests must be a whole number ≥ 1, got '0'"),
         (["--duration", "0"], "--duration must be a number > 0, got '0'"),
         (["--warm-up", "-1"], "--warm-up must be a number ≥ 0, got '-1'"),
@@ -52,6 +54,27 @@ def test_a_list_is_a_sweep(in_flight: str | None, rate: str | None, found: list[
 )
 def test_a_wrong_flag_is_one_line(flags: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*GIVEN, *flags]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "code", "says"),
+    [
+        ("", [], 2, "bodies.jsonl has no line with a body"),
+        ("\n  \n", [], 2, "bodies.jsonl has no line with a body"),
+        ('[1]\n\n{"a": }\n', ["--json"], 65, "bodies.jsonl:3: the body is not JSON"),
+        (None, [], 66, "bodies.jsonl: No such file"),
+    ],
+)
+def test_a_file_without_bodies_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, flags: list[str], code: int, says: str
+) -> None:
+    file = tmp_path / "bodies.jsonl"
+    if content is not None:
+        file.write_text(content)
+    without_body = [part for part in GIVEN if part != "[1]"]
+    assert main([*without_body, "--bodies", str(file), *flags]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert says in line
 
