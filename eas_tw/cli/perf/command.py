@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from datetime import UTC, datetime
 from importlib import import_module
@@ -144,14 +145,15 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, prepared:
 
     plan = prepared.plan
     about = _about(given, plan)
+    display = display_for(sys.stderr) if plan.shows_progress else None
     finished: Deferred[None] = Deferred()
     try:
         async with given.make_client(reactor) as client:
             send = sender(client, prepared.requests, details(options), is_stream=plan.is_stream)
-            display = display_for(sys.stderr) if plan.shows_progress else None
             perf_run = PerfRun(client.clock, send, client.listen, plan, display)
 
             def interrupt() -> Deferred[None]:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not lose what is being written
                 perf_run.interrupt()
                 return finished  # the reactor stops when the results are written and the connections are closed
 

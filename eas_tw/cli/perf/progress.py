@@ -57,14 +57,22 @@ class TerminalDisplay:
         from rich.console import Console  # noqa: PLC0415  an optional dependency
         from rich.live import Live  # noqa: PLC0415
 
-        # Without rich's own thread, which would take the interpreter's lock at times of its own.
-        self._live: Any = Live(console=Console(file=stream), auto_refresh=False, transient=True)
-        self._live.start()
+        # Without rich's own thread, which would take the interpreter's lock at times of its own, and without its
+        # replacements of sys.stdout and sys.stderr, which this line does not need.
+        self._live: Any = Live(
+            console=Console(file=stream),
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
 
     def show(self, line: str) -> None:
         """Replace the line."""
         from rich.text import Text  # noqa: PLC0415
 
+        if not self._live.is_started:
+            self._live.start()
         self._live.update(Text(line, overflow="ellipsis", no_wrap=True), refresh=True)
 
     def close(self) -> None:

@@ -141,6 +141,7 @@ def test_an_interrupt_prints_what_was_measured(eas_service: RemoteService, load:
     ) as process:
         until(lambda: len(eas_service.simulator.activations(service=eas_service.name)) >= 2)
         process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)  # as impatient users do
         text, said = process.communicate(timeout=PATIENCE_S)
     told = json.loads(text)
     assert (process.returncode, said) == (130, "")
