@@ -27,7 +27,8 @@ BAD_DATA, NO_INPUT, UNAVAILABLE, CANNOT_WRITE = 65, 66, 69, 74
 TOO_LATE, BAD_STATUS, NO_PERMISSION = 75, 76, 77
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _REFUSALS = (401, 403)
-_OF_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OF_OUTPUT = (errno.EPIPE, errno.EIO, *_NO_SPACE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,7 +71,8 @@ def _main(arguments: Sequence[str] | None) -> int:
             return _say(error, _code(error))
         if error.filename is None and error.errno in _OF_OUTPUT:
             raise
-        return _say(f"{error.filename}: {error.strerror}" if error.filename else error, NO_INPUT)
+        code = CANNOT_WRITE if error.errno in _NO_SPACE else NO_INPUT
+        return _say(f"{error.filename}: {error.strerror}" if error.filename else error, code)
     except EasError as error:
         return _say(error, _code(error))
 

@@ -177,8 +177,12 @@ def write(result: dict[str, Any], plan: Plan) -> None:
     if plan.output_file is None:
         print(FORMATS[plan.output](result), flush=True)
         return
-    plan.output_file.write_text(FORMATS[plan.output](result) + "\n", "utf-8")
-    print(FORMATS["pretty"](result), flush=True)
+    try:
+        plan.output_file.write_text(FORMATS[plan.output](result) + "\n", "utf-8")
+    except OSError as error:  # an error of writing, unlike one of opening, does not name the file
+        raise OSError(error.errno, error.strerror, str(plan.output_file)) from None
+    finally:  # also if the disk is full: the results are not lost
+        print(FORMATS["pretty"](result), flush=True)
 
 
 def _about(given: Given, plan: Plan) -> dict[str, Any]:

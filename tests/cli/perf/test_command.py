@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,8 +20,6 @@ from tests.patience import PATIENCE_S, until
 from tests.simulator.serving import environment
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from eas_tw.testing.service import RemoteService
 
 COMMAND = [sys.executable, "-m", "eas_tw.cli", "perf"]
@@ -130,6 +129,20 @@ def test_the_results_are_in_a_file_and_the_summary_is_printed(eas_service: Remot
     assert text.startswith("answered     20\n")
     assert said == ""
     assert file.read_text("utf-8").startswith("<!doctype html>")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+def test_a_file_on_a_full_disk_does_not_lose_the_results(eas_service: RemoteService) -> None:
+    ended = subprocess.run(  # noqa: S603
+        [*COMMAND, "[1]", "--requests", "5", "--output-file", "/dev/full"],
+        env=variables(eas_service),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert ended.stdout.startswith("answered     5\n")
+    assert (ended.returncode, ended.stderr) == (74, "eas-tw: /dev/full: No space left on device\n")
 
 
 @pytest.mark.parametrize("load", [("--in-flight", "2"), ("--rate", "200")])
