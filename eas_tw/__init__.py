@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from eas_tw.body.tf import TFRequest, TFResponse
     from eas_tw.body.torch import TorchRequest, TorchResponse
     from eas_tw.body.torchrec import TorchRecRequest, TorchRecResponse
+    from eas_tw.call_options import CallOptions, RequestOptions, StreamOptions
     from eas_tw.client import PredictClient
     from eas_tw.config import (
         ENDPOINT_TYPE_DEFAULT,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
         StatusError,
         StreamBroken,
     )
+    from eas_tw.keys import prefix_key
+    from eas_tw.policy.balancing import Balancer, CallInfo
     from eas_tw.policy.instances import Instance
     from eas_tw.policy.outcomes import AttemptResult, AttemptStatus, Outcome
     from eas_tw.response import Response
@@ -55,11 +58,14 @@ if TYPE_CHECKING:
 __all__ = [  # noqa: RUF022  as sorted() has it
     "AttemptResult",
     "AttemptStatus",
+    "Balancer",
     "BladeRequest",
     "BladeResponse",
     "BodyError",
     "CaffeRequest",
     "CaffeResponse",
+    "CallInfo",
+    "CallOptions",
     "ClientClosed",
     "ClientConfig",
     "ConfigError",
@@ -90,12 +96,14 @@ __all__ = [  # noqa: RUF022  as sorted() has it
     "ProtocolViolation",
     "Request",
     "RequestFailed",
+    "RequestOptions",
     "Response",
     "ServerSentEvent",
     "ServerSentEventParser",
     "StatusError",
     "Stream",
     "StreamBroken",
+    "StreamOptions",
     "StringRequest",
     "StringResponse",
     "TFRequest",
@@ -105,6 +113,7 @@ __all__ = [  # noqa: RUF022  as sorted() has it
     "TorchRequest",
     "TorchResponse",
     "body_decompressor",
+    "prefix_key",
 ]
 
 if not TYPE_CHECKING:
@@ -113,11 +122,14 @@ if not TYPE_CHECKING:
         {
             "AttemptResult": "eas_tw.policy.outcomes",
             "AttemptStatus": "eas_tw.policy.outcomes",
+            "Balancer": "eas_tw.policy.balancing",
             "BladeRequest": "eas_tw.body.blade",
             "BladeResponse": "eas_tw.body.blade",
             "BodyError": "eas_tw.errors",
             "CaffeRequest": "eas_tw.body.caffe",
             "CaffeResponse": "eas_tw.body.caffe",
+            "CallInfo": "eas_tw.policy.balancing",
+            "CallOptions": "eas_tw.call_options",
             "ClientClosed": "eas_tw.errors",
             "ClientConfig": "eas_tw.config",
             "ConfigError": "eas_tw.errors",
@@ -148,12 +160,14 @@ if not TYPE_CHECKING:
             "ProtocolViolation": "eas_tw.errors",
             "Request": "eas_tw.body.request",
             "RequestFailed": "eas_tw.errors",
+            "RequestOptions": "eas_tw.call_options",
             "Response": "eas_tw.response",
             "ServerSentEvent": "eas_tw.body.server_sent_events",
             "ServerSentEventParser": "eas_tw.body.server_sent_events",
             "StatusError": "eas_tw.errors",
             "Stream": "eas_tw.streaming",
             "StreamBroken": "eas_tw.errors",
+            "StreamOptions": "eas_tw.call_options",
             "StringRequest": "eas_tw.body.text",
             "StringResponse": "eas_tw.body.text",
             "TFRequest": "eas_tw.body.tf",
@@ -162,6 +176,7 @@ if not TYPE_CHECKING:
             "TorchRecResponse": "eas_tw.body.torchrec",
             "TorchRequest": "eas_tw.body.torch",
             "TorchResponse": "eas_tw.body.torch",
+            "prefix_key": "eas_tw.keys",
             "body_decompressor": "eas_tw.body.piecewise",
         },
         deprecated={"Attempt": "AttemptResult", "Condition": "AttemptStatus"},

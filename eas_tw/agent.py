@@ -24,6 +24,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IClientRequest, IResponse
 from zope.interface import implementer
 
 from eas_tw import ConfigError, PredictClient
+from eas_tw.keys import KEY_HEADER
 from eas_tw.process_bound import ProcessBound
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from eas_tw import Stream
 
-_NOT_FORWARDED = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+_NOT_FORWARDED = frozenset({"host", "content-length", "transfer-encoding", "connection", KEY_HEADER})
 
 
 @implementer(IAgent)
@@ -68,7 +69,8 @@ class EasAgent(ProcessBound):
             method: Such as `POST` or `GET`; not `CONNECT`.
             uri: `eas://service`, `eas://service/path` or `eas://group/service/path`, with a query if need be. An
                 underscore may be written as a hyphen, which some URL libraries insist on.
-            headers: Of this request; Host and the like are the client's to say.
+            headers: Of this request; `Host` and the like are set by the client. `X-Eas-Key` is the key of the call for
+                the balancer, and is not sent.
             bodyProducer: The body; read whole, since the signature covers it and a failover sends it again.
 
         Returns:
@@ -253,6 +255,7 @@ async def _exchange(route: _Route, fields: dict[str, str], producer: IBodyProduc
         query=route.query or None,
         headers=fields,
         any_status=True,
+        key=asked.headers.getRawHeaders(KEY_HEADER, [None])[0],
     )
     return _Response(asked, await opening.open())
 

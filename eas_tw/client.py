@@ -24,6 +24,7 @@ from eas_tw.body.text import StringRequest
 from eas_tw.config import ENDPOINT_TYPE_DEFAULT, ENDPOINT_TYPE_FIXED, ClientConfig
 from eas_tw.display import shown
 from eas_tw.errors import ClientClosed, ConfigError, NoInstances
+from eas_tw.keys import call_info
 from eas_tw.net.call import Call
 from eas_tw.net.call_errors import awaitable_error
 from eas_tw.net.discovery import DiscoveryStatus
@@ -31,6 +32,8 @@ from eas_tw.net.monotonic import is_real, monotonic_view
 from eas_tw.net.offload import Offload
 from eas_tw.net.stream import StreamLimits
 from eas_tw.net.stream_call import BodilessCall, StreamCall
+from eas_tw.policy.balancers import BadBalancerError
+from eas_tw.policy.balancing import NO_CALL
 from eas_tw.process_bound import ProcessBound
 from eas_tw.ranges import COUNT, POSITIVE, checked, milliseconds
 from eas_tw.reading import AnyStatusReader, ResponseReader, StreamReader
@@ -259,6 +262,7 @@ class PredictClient(ProcessBound):
         query: Mapping[str, str] | str | None = None,
         headers: Mapping[str, str] | None = None,
         idempotent: bool = True,
+        key: str | bytes | None = None,
     ) -> Deferred[Any]:
         """Call the service.
 
@@ -273,6 +277,8 @@ class PredictClient(ProcessBound):
             headers: Headers of this call only; `None` for none.
             idempotent: Whether the call may be sent to an instance after another instance may have received it. If
                 `False`, only attempts that certainly did not reach an instance are retried.
+            key: What the call is about, for the balancer: a user, a session, or `prefix_key` of a prompt; `None` for
+                none.
 
         Returns:
             A Deferred. Cancelling it closes the call's connection. It
@@ -300,6 +306,9 @@ class PredictClient(ProcessBound):
                 wire_request = self._request_builder.build(body, path, query, headers, content_type)
             else:
                 wire_request, preparing = self._compressed(body, path, query, headers, content_type)
+            info = NO_CALL
+            if key is not None or runtime.fleet.reads_calls:
+                info = call_info(runtime.fleet, key, "POST", path, headers)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001  the caller expects every error in the Deferred
@@ -311,6 +320,7 @@ class PredictClient(ProcessBound):
             self._reader,
             parser,
             timeout_s,
+            info=info,
             is_idempotent=idempotent,
         )
         return call.start(preparing)
@@ -325,6 +335,7 @@ class PredictClient(ProcessBound):
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
         idempotent: bool | None = None,
+        key: str | bytes | None = None,
     ) -> Deferred[Response]:
         """Send a request with any HTTP method, and return the response whatever its status is.
 
@@ -339,6 +350,8 @@ class PredictClient(ProcessBound):
             timeout_s: The deadline of the whole call in seconds, > 0; `None` for the client's `timeout_s`.
             idempotent: Whether the call may be sent to an instance after another instance may have received it; `None`
                 for `True` unless the method is PATCH. POST counts as idempotent, because predictions use it.
+            key: What the call is about, for the balancer: a user, a session, or `prefix_key` of a prompt; `None` for
+                none.
 
         Returns:
             A Deferred that fires with the response. It fails as that of `predict` does, but never with `StatusError`.
@@ -352,7 +365,8 @@ class PredictClient(ProcessBound):
             make = BodilessCall if verb == "HEAD" else Call
             reader = AnyStatusReader(self._config, self._offload)
             context, fleet = runtime.call_context, runtime.fleet
-            call = make(context, fleet, wire_request, reader, None, head_s, is_idempotent=may_repeat)
+            info = call_info(fleet, key, verb, path, headers)
+            call = make(context, fleet, wire_request, reader, None, head_s, info=info, is_idempotent=may_repeat)
             return call.start(preparing)
 
         return self._begin("request", begin)
@@ -370,6 +384,7 @@ class PredictClient(ProcessBound):
         total_timeout_s: float | None = None,
         idempotent: bool | None = None,
         any_status: bool = False,
+        key: str | bytes | None = None,
     ) -> OpeningStream:
         """Send a request, and read the response while it arrives.
 
@@ -392,6 +407,8 @@ class PredictClient(ProcessBound):
                 for `True` unless the method is PATCH.
             any_status: Whether a response of any status is returned as a stream. If `False`, a status outside 200 to
                 299 fails with `StatusError`.
+            key: What the call is about, for the balancer: a user, a session, or `prefix_key` of a prompt; `None` for
+                none.
 
         Returns:
             An async context manager for the `Stream`; its `open()` returns a Deferred of the `Stream`. Retries and
@@ -416,6 +433,7 @@ class PredictClient(ProcessBound):
                 StreamReader(config, self._offload, takes_any_status=any_status),
                 StreamLimits(config.stream_buffer_bytes, idle_s, total_s),
                 head_s,
+                info=call_info(runtime.fleet, key, verb, path, headers),
                 is_idempotent=may_repeat,
             )
             return call.start(preparing).addCallback(lambda body: Stream(body, call.answered_by))
@@ -523,15 +541,18 @@ class PredictClient(ProcessBound):
         self._record.service = target.service
         auth = "token" if target.custom_url and config.auth == "signature" else config.auth
         self._request_builder.address(target.path, auth=auth)
-        self._runtime = ClientRuntime(
-            self._shared.reactor,
-            config,
-            target,
-            shared=self._shared,
-            record=self._record,
-            agent=self._agent,
-            wall_clock=self._wall_clock,
-        )
+        try:
+            self._runtime = ClientRuntime(
+                self._shared.reactor,
+                config,
+                target,
+                shared=self._shared,
+                record=self._record,
+                agent=self._agent,
+                wall_clock=self._wall_clock,
+            )
+        except BadBalancerError as error:
+            raise ConfigError(str(error)) from error.__cause__
         if self._parent is not None:
             self._parent._children[self] = self  # noqa: SLF001  the parent is of the same class
         self._runtime.start()

@@ -14,6 +14,8 @@ from attrs import evolve, field, frozen
 
 from eas_tw.display import shown
 from eas_tw.errors import ConfigError
+from eas_tw.policy.balancers import BALANCERS
+from eas_tw.policy.hash_balancer import DEFAULT_LOAD_FACTOR
 from eas_tw.policy.outcomes import AttemptStatus
 from eas_tw.policy.retry import DEFAULT_RETRY_ON
 from eas_tw.ranges import COUNT, POSITIVE, Range, plain
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from attrs import Attribute
+
+    from eas_tw.policy.balancers import BalancerFactory
+    from eas_tw.policy.filtering import InstanceFilter
 
     Check = Callable[[Any, Attribute[Any], Any], None]
 
@@ -105,6 +110,22 @@ def _path_or_none(_: object, attribute: Attribute[Any], value: Any) -> None:
         raise ConfigError(f"{attribute.name} must be a path as text, or None, got {shown(value)}")
 
 
+def _balancer(_: object, attribute: Attribute[Any], value: Any) -> None:
+    if isinstance(value, str) and value in BALANCERS:
+        return
+    if isinstance(value, str) or not callable(value):
+        names = ", ".join(map(repr, BALANCERS))
+        raise ConfigError(
+            f"{attribute.name} must be one of {names}, or a class or function that returns a Balancer, "
+            f"got {shown(value)}"
+        )
+
+
+def _callable_or_none(_: object, attribute: Attribute[Any], value: Any) -> None:
+    if value is not None and not callable(value):
+        raise ConfigError(f"{attribute.name} must be a function of an Instance, or None, got {shown(value)}")
+
+
 def _hedge_after(_: object, attribute: Attribute[Any], value: Any) -> None:
     if isinstance(value, str):
         if value not in ("p95", "late"):
@@ -162,9 +183,18 @@ class ClientConfig:
         max_ejected_ratio: The maximum share of the fleet that is ejected for consecutive failures at the same time,
             0–1. Instances that cannot be connected to, or are silent, are ejected above this limit. 0 disables
             ejection.
-        balancer: The load-balancing policy: `"wrr"` for weighted round robin, or `"p2c"` for power of two choices. The
-            latter takes the less loaded of two random instances (latency and calls in flight, by weight), and suits
-            instances of different speed.
+        balancer: The load-balancing policy.
+
+            1. `"wrr"`: weighted round robin.
+            2. `"p2c"`: power of two choices, the less loaded of two random instances (latency and calls in flight, by
+               weight); it suits instances of different speed.
+            3. `"hash"`: by the call's `key`, with bounded load; calls of the same key go to the same instance. A call
+               without a key goes by weighted round robin.
+            4. A class or function that is called with a `random.Random` and returns a `Balancer`.
+        hash_load_factor: How many times its fair share of the calls in flight an instance may have, ≥ 1, before
+            `"hash"` sends a key's call to the next instance in the key's order.
+        instance_filter: A function of an `Instance` that returns whether to use it, such as by its `app`; `None` for
+            all. A filter that would leave no instance, or raises an exception, is ignored with a warning.
         subset_size: The number of instances of a large list that this client uses, ≥ 1; each process chooses its subset
             by a hash. `None` for all instances.
         max_in_flight_per_instance: The number of this client's calls in flight at which an instance is skipped while
@@ -222,7 +252,9 @@ class ClientConfig:
     eject_base_s: float = field(default=30.0, converter=plain, validator=_positive)
     eject_max_s: float = field(default=60.0, converter=plain, validator=_positive)
     max_ejected_ratio: float = field(default=0.5, converter=plain, validator=_share)
-    balancer: Literal["wrr", "p2c"] = field(default="wrr", validator=_one_of("wrr", "p2c"))
+    balancer: Literal["wrr", "p2c", "hash"] | BalancerFactory = field(default="wrr", validator=_balancer)
+    hash_load_factor: float = field(default=DEFAULT_LOAD_FACTOR, converter=plain, validator=_number(Range(1)))
+    instance_filter: InstanceFilter | None = field(default=None, validator=_callable_or_none)
     subset_size: int | None = field(default=None, converter=plain, validator=_count_or_none)
     max_in_flight_per_instance: int | None = field(default=None, converter=plain, validator=_count_or_none)
     slow_start_s: float = field(default=0.0, converter=plain, validator=_not_negative)

@@ -61,6 +61,9 @@ WRONG = {
 }
 
 
+ABOVE_1 = ("outlier_latency_ratio", "hash_load_factor")
+
+
 def is_told(error: BaseException, name: str) -> bool:
     """Whether the error is one line of bounded length, with the name and the allowed values."""
     text = str(error)
@@ -69,7 +72,8 @@ def is_told(error: BaseException, name: str) -> bool:
 
 def test_every_number_is_in_the_table() -> None:
     others = {
-        "discovery_path", "retry_on", "balancer", "auth", "trust_roots", "snapshot_path", "compress", "decompress",
+        "discovery_path", "retry_on", "balancer", "instance_filter", "auth", "trust_roots", "snapshot_path", "compress",
+        "decompress",
     }  # fmt: skip
     assert {field.name for field in attrs.fields(ClientConfig)} == {*NUMBERS, *others}
 
@@ -97,7 +101,7 @@ def test_numbers_of_numpy_are_numbers(name: str) -> None:
     default = NUMBERS[name]
     kinds: list[Any] = [np.int64, np.uint8] if isinstance(default, int) else [np.float64, np.float32, Fraction]
     for kind in kinds:
-        number = kind(1 if isinstance(default, int) else Fraction(3, 2) if name == "outlier_latency_ratio" else 0.5)
+        number = kind(1 if isinstance(default, int) else Fraction(3, 2) if name in ABOVE_1 else 0.5)
         kept = getattr(ClientConfig(**{name: number}), name)
         assert kept == number
         assert type(kept) in (int, float)
@@ -111,8 +115,10 @@ def test_numbers_of_numpy_are_numbers(name: str) -> None:
         ({"poll_jitter": 1.5}, "poll_jitter must be a number ≥ 0 and ≤ 1, got 1.5"),
         ({"attempts": 2.0}, "attempts must be a whole number ≥ 1, got 2.0"),
         ({"attempt_timeout_s": 0}, "attempt_timeout_s must be a number > 0, or None, got 0"),
-        ({"balancer": ["wrr"]}, "balancer must be one of 'wrr', 'p2c', got ['wrr']"),
-        ({"balancer": np.array(["wrr", "p2c"])}, "balancer must be one of 'wrr', 'p2c', got array(['wrr', 'p2c']"),
+        ({"balancer": ["wrr"]}, "balancer must be one of 'wrr', 'p2c', 'hash', or a class"),
+        ({"balancer": np.array(["wrr", "p2c"])}, "balancer must be one of 'wrr', 'p2c', 'hash', or a class"),
+        ({"balancer": "round"}, "balancer must be one of 'wrr', 'p2c', 'hash', or a class or function"),
+        ({"instance_filter": 5}, "instance_filter must be a function of an Instance, or None, got 5"),
         ({"auth": 10**400}, "auth must be one of 'signature', 'token', 'bearer', got an integer of about 401 digits"),
         ({"compress": 5}, "compress must be one of 'gzip'"),
         ({"discovery_path": 5}, 'discovery_path must look like "/…/{service}", got 5'),

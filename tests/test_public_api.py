@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 import eas_tw
 import eas_tw.blocking
 
 PUBLIC_NAMES = {
+    "Balancer",
+    "CallInfo",
+    "CallOptions",
+    "RequestOptions",
+    "StreamOptions",
+    "prefix_key",
     "LineSplitter",
     "OpeningStream",
     "Response",
@@ -70,13 +78,14 @@ def test_blocking_has_every_request_response_and_setting() -> None:
     """Under the same names, derived from the package: a new request does not escape.
 
     Not the errors, which are `PredictException` there, nor what only their attempts are made of, nor `Request`, which
-    is a protocol for annotations, nor what a stream returns before it opens and the tools to read bytes by hand. The
-    list itself is written out for type checkers, which compute none.
+    is a protocol for annotations, nor the keyword arguments of calls, nor what a stream returns before it opens and the
+    tools to read bytes by hand. The list itself is written out for type checkers, which compute none.
     """
     errors = {name for name in eas_tw.__all__ if _is_error(getattr(eas_tw, name))}
     of_errors = {"AttemptResult", "AttemptStatus", "Outcome"}
+    options = {"CallOptions", "RequestOptions", "StreamOptions"}
     by_hand = {"LineSplitter", "OpeningStream", "ServerSentEventParser", "body_decompressor"}
-    expected = set(eas_tw.__all__) - errors - of_errors - by_hand - {"Request"}
+    expected = set(eas_tw.__all__) - errors - of_errors - by_hand - options - {"Request"}
     assert set(eas_tw.blocking.__all__) == expected | {"PredictException"}
     own = {"PredictClient", "Stream", "StringRequest", "StringResponse"}
     assert {name for name in expected if getattr(eas_tw.blocking, name) is not getattr(eas_tw, name)} == own
@@ -84,3 +93,18 @@ def test_blocking_has_every_request_response_and_setting() -> None:
 
 def _is_error(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, BaseException)
+
+
+def test_the_options_of_calls_are_those_of_the_client() -> None:
+    """The adapters' signatures are written with them, so that an argument is written once."""
+    client = eas_tw.PredictClient
+    for method, options, positional in (
+        (client.predict, eas_tw.CallOptions, {"self", "request"}),
+        (client.request, eas_tw.RequestOptions, {"self", "method", "path"}),
+        (client.stream, eas_tw.StreamOptions, {"self", "request"}),
+    ):
+        parameters = signature(method).parameters
+        assert set(options.__annotations__) | positional == set(parameters)
+        assert {name: parameters[name].annotation for name in options.__annotations__} == {
+            name: hint.__forward_arg__ for name, hint in options.__annotations__.items()
+        }

@@ -14,14 +14,14 @@ from eas_tw.deferred_settings import DeferredSettings
 from eas_tw.telemetry.stdlib_logging import forward_logs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from types import TracebackType
+    from typing import Unpack
 
     from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
     import eas_tw
-    from eas_tw import Response, Stream
+    from eas_tw import CallOptions, RequestOptions, Response, Stream, StreamOptions
 
 T = TypeVar("T")
 
@@ -98,16 +98,7 @@ class PredictClient(DeferredSettings):
 
     # -- calls
 
-    async def predict(
-        self,
-        request: Any,
-        *,
-        timeout_s: float | None = None,
-        path: str = "",
-        query: Mapping[str, str] | str | None = None,
-        headers: Mapping[str, str] | None = None,
-        idempotent: bool = True,
-    ) -> Any:
+    async def predict(self, request: Any, **options: Unpack[CallOptions]) -> Any:
         """Call the service.
 
         Nothing is sent before the coroutine is awaited or runs as a task. Use tasks for concurrent calls
@@ -115,11 +106,7 @@ class PredictClient(DeferredSettings):
 
         Args:
             request: A request, as for `eas_tw.PredictClient.predict`.
-            timeout_s: The deadline of the whole call in seconds, > 0; `None` for the client's `timeout_s`.
-            path: The path below the service's path, percent-encoded; empty for none.
-            query: A mapping of query fields, or an encoded query; `None` for none.
-            headers: Headers of this call only; `None` for none.
-            idempotent: Whether the call may be sent to an instance after another instance may have received it.
+            options: `timeout_s`, `path`, `query`, `headers`, `idempotent` and `key` of `eas_tw.PredictClient.predict`.
 
         Returns:
             The response.
@@ -129,24 +116,22 @@ class PredictClient(DeferredSettings):
         """
         if asyncio.get_running_loop() is not self._loop:
             raise self._unusable()
-        return await self._wait(
-            self._predict(request, timeout_s=timeout_s, path=path, query=query, headers=headers, idempotent=idempotent)
-        )
+        return await self._wait(self._predict(request, **options))
 
-    async def request(self, method: str, path: str = "", **options: Any) -> Response:
+    async def request(self, method: str, path: str = "", **options: Unpack[RequestOptions]) -> Response:
         """Send a request of any method, and return whatever status the service answers with.
 
         Args:
             method: Such as `GET`; not `CONNECT`.
             path: Below the service's path, percent-encoded, such as `v1/models`.
-            options: `body`, `query`, `headers`, `timeout_s` and `idempotent` of `eas_tw.PredictClient.request`.
+            options: `body`, `query`, `headers`, `timeout_s`, `idempotent` and `key` of `eas_tw.PredictClient.request`.
 
         Raises:
             EasError: As the Deferred of `eas_tw.PredictClient.request` fails.
         """
         return await self._wait(self._client_here().request(method, path, **options))
 
-    def stream(self, request: Any = b"", **options: Any) -> OpeningStream:
+    def stream(self, request: Any = b"", **options: Unpack[StreamOptions]) -> OpeningStream:
         """Send a request and read its response while it arrives.
 
             async with client.stream({"model": "m", "stream": True}, path="v1/chat/completions") as stream:

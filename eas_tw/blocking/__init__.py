@@ -14,10 +14,12 @@ from eas_tw import (
     ENDPOINT_TYPE_DIRECT,
     ENDPOINT_TYPE_FIXED,
     ENDPOINT_TYPE_VIPSERVER,
+    Balancer,
     BladeRequest,
     BladeResponse,
     CaffeRequest,
     CaffeResponse,
+    CallInfo,
     ClientConfig,
     EasyRecRequest,
     EasyRecResponse,
@@ -36,6 +38,7 @@ from eas_tw import (
     TorchRecResponse,
     TorchRequest,
     TorchResponse,
+    prefix_key,
 )
 from eas_tw.blocking.client import PredictClient
 from eas_tw.blocking.errors import PredictException
@@ -47,10 +50,12 @@ __all__ = [
     "ENDPOINT_TYPE_DIRECT",
     "ENDPOINT_TYPE_FIXED",
     "ENDPOINT_TYPE_VIPSERVER",
+    "Balancer",
     "BladeRequest",
     "BladeResponse",
     "CaffeRequest",
     "CaffeResponse",
+    "CallInfo",
     "ClientConfig",
     "EasyRecRequest",
     "EasyRecResponse",
@@ -74,4 +79,5 @@ __all__ = [
     "TorchRecResponse",
     "TorchRequest",
     "TorchResponse",
+    "prefix_key",
 ]

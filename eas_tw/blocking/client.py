@@ -25,10 +25,11 @@ from eas_tw.display import shown
 from eas_tw.telemetry.stdlib_logging import LOGGER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from types import TracebackType
+    from typing import Unpack
 
-    from eas_tw import Response
+    from eas_tw import CallOptions, RequestOptions, Response, StreamOptions
 
 _FIRST_LIST_WITHIN_S = 5.0
 """The default of `init_timeout_s`, in seconds; the official SDK's first call waits as long for the list."""
@@ -164,25 +165,12 @@ class PredictClient(DeferredSettings):
 
     # -- calls
 
-    def predict(
-        self,
-        req: Any,
-        *,
-        timeout_s: float | None = None,
-        path: str = "",
-        query: Mapping[str, str] | str | None = None,
-        headers: Mapping[str, str] | None = None,
-        idempotent: bool = True,
-    ) -> Any:
+    def predict(self, req: Any, **options: Unpack[CallOptions]) -> Any:
         """Call the service, and wait for the response.
 
         Args:
             req: A request of this package or of the official SDK, `str`, `bytes` or any buffer.
-            timeout_s: The deadline of the whole call in seconds, > 0; `None` for the client's `timeout_s`.
-            path: The path below the service's path, percent-encoded; empty for none.
-            query: A mapping of query fields, or an encoded query; `None` for none.
-            headers: Headers of this call only; `None` for none.
-            idempotent: Whether the call may be sent to an instance after another instance may have received it.
+            options: `timeout_s`, `path`, `query`, `headers`, `idempotent` and `key` of `eas_tw.PredictClient.predict`.
 
         Returns:
             The response.
@@ -201,9 +189,7 @@ class PredictClient(DeferredSettings):
             predict = self._predict
 
             def call() -> Deferred[Any]:
-                return predict(
-                    body, timeout_s=timeout_s, path=path, query=query, headers=headers, idempotent=idempotent
-                )
+                return predict(body, **options)
 
             # A wrapper, such as a tracer's, reads the caller's context (the current span) in the reactor's thread.
             content = self._loop.run(partial(copy_context().run, call) if self._wraps else call)
@@ -211,13 +197,13 @@ class PredictClient(DeferredSettings):
         except EasError as error:
             raise as_predict_exception(error) from error
 
-    def request(self, method: str, path: str = "", **options: Any) -> Response:
+    def request(self, method: str, path: str = "", **options: Unpack[RequestOptions]) -> Response:
         """Send a request of any method, wait, and return whatever status the service answers with.
 
         Args:
             method: Such as `GET`; not `CONNECT`.
             path: Below the service's path, percent-encoded, such as `v1/models`.
-            options: `body`, `query`, `headers`, `timeout_s` and `idempotent` of `eas_tw.PredictClient.request`.
+            options: `body`, `query`, `headers`, `timeout_s`, `idempotent` and `key` of `eas_tw.PredictClient.request`.
 
         Raises:
             PredictException: There is no response.
@@ -230,7 +216,7 @@ class PredictClient(DeferredSettings):
             raise as_predict_exception(error) from error
         return response
 
-    def stream(self, request: Any = b"", **options: Any) -> Stream:
+    def stream(self, request: Any = b"", **options: Unpack[StreamOptions]) -> Stream:
         """Send a request, wait for the head of its response, and read the body while it arrives.
 
             with client.stream({"model": "m", "stream": True}, path="v1/chat/completions") as stream:

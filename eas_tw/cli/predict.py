@@ -59,6 +59,7 @@ def add_request_arguments(parser: argparse.ArgumentParser) -> None:
     add("--path", default="", help="a path below the service's path")
     add("--query", default="", help="an encoded query, such as a=1&b=2")
     add("--header", action="append", default=[], metavar="NAME: VALUE", help="a header to send; may be repeated")
+    add("--key", metavar="KEY", help="what the call is about, such as a user, for --balancer hash")
 
 
 def prepare(options: argparse.Namespace) -> Any:
@@ -101,7 +102,7 @@ def details(options: argparse.Namespace) -> dict[str, Any]:
     headers = dict(map(_header, options.header))
     if options.json and "content-type" not in map(str.lower, headers):
         headers["Content-Type"] = "application/json"
-    return {"path": options.path, "query": options.query, "headers": headers}
+    return {"path": options.path, "query": options.query, "headers": headers, "key": options.key}
 
 
 def _body(options: argparse.Namespace) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ _TYPES = {
     "gateway": ENDPOINT_TYPE_DEFAULT,
     "vipserver": ENDPOINT_TYPE_VIPSERVER,
 }
-KEYS = ("endpoint", "endpoint_type", "service", "token_file", "timeout_s", "retry_times", "trust_roots")
+KEYS = ("endpoint", "endpoint_type", "service", "token_file", "timeout_s", "retry_times", "trust_roots", "balancer")
 _NUMBERS = ("timeout_s", "retry_times")
 
 
@@ -44,6 +45,7 @@ class Given:
     timeout_s: float
     attempts: int
     trust_roots: str | None
+    balancer: Any
 
     def __repr__(self) -> str:
         return f"<Given {self.service} at {self.endpoint}>"
@@ -65,6 +67,7 @@ class Given:
             init_timeout_s=self.timeout_s,
             attempts=self.attempts,
             trust_roots=self.trust_roots,
+            balancer=self.balancer,
         )
         return eas_tw.PredictClient(
             self.endpoint,
@@ -86,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--timeout-s", metavar="SECONDS", help="the deadline of calls and of discovery (default: 5) (EAS_TIMEOUT_S)")
     add("--retry-times", metavar="N", help="the maximum number of retries of a call (default: 2) (EAS_RETRY_TIMES)")
     add("--trust-roots", metavar="PEM", help="certificate authorities to trust for https (EAS_TRUST_ROOTS)")
+    add("--balancer", metavar="NAME", help="wrr (default), p2c, hash, or module:class of your own (EAS_BALANCER)")
     add("--config", metavar="FILE.toml", help="a file with profiles (default: ~/.config/eas-tw.toml) (EAS_CONFIG)")
     add("--profile", metavar="NAME", help="the profile, a table of that file (default: default) (EAS_PROFILE)")
     add("-v", "--verbose", action="store_true", help="log to stderr")
@@ -127,7 +131,32 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
         timeout_s=_number("timeout_s", first("timeout_s", 5.0), float, least="> 0"),
         attempts=1 + _number("retry_times", first("retry_times", 2), int),
         trust_roots=first("trust_roots"),
+        balancer=load_balancer("--balancer", first("balancer", "wrr")),
     )
+
+
+def load_balancer(name: str, given: str) -> Any:
+    """Return a balancer's name, or the class or function that `module:name` or `module.name` names.
+
+    Args:
+        name: The setting's name, for the error message.
+        given: The setting's value.
+
+    Raises:
+        ConfigError: It is no name of a balancer and cannot be imported.
+    """
+    module, separator, attribute = given.rpartition(":" if ":" in given else ".")
+    balancer: Any = given
+    if separator:
+        try:
+            balancer = getattr(import_module(module), attribute)
+        except Exception as error:  # importing a module can raise any exception
+            raise ConfigError(f"{name} {given!r} cannot be imported: {type(error).__name__}: {error}") from error
+    try:
+        ClientConfig(balancer=balancer)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None
+    return balancer
 
 
 def _token(file: Path) -> str:

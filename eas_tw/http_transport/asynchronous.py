@@ -19,7 +19,7 @@ from eas_tw.http_transport.requests import (
     grace_s,
     loaded_content,
 )
-from eas_tw.http_transport.settings import check_authorization, checked_size
+from eas_tw.http_transport.settings import check_authorization, checked_key_function, checked_size
 from eas_tw.process_bound import ProcessBound
 from eas_tw.secret import Secret
 
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from twisted.web.iweb import IAgent
 
-    from eas_tw import ClientConfig, Stream
+    from eas_tw import ClientConfig, Stream, StreamOptions
     from eas_tw.http_transport.library import Library
+    from eas_tw.http_transport.requests import KeyOf
 
 
 class BaseAsyncTransport(ProcessBound):
@@ -59,6 +60,8 @@ class BaseAsyncTransport(ProcessBound):
             `False`, it is removed.
         idempotent: Whether a request may be sent to an instance after another instance may have received it; `None` for
             `True` unless the method is PATCH.
+        key: A function of the library's request that returns the key of the call for the balancer (`balancer="hash"`),
+            or `None`; a request's header `X-Eas-Key`, which is not sent, precedes it. `None` for no key without it.
         max_request_bytes: The maximum size of a request's body, which is read into memory before it is sent.
 
     Raises:
@@ -80,11 +83,13 @@ class BaseAsyncTransport(ProcessBound):
         agent: IAgent | None = None,
         keep_authorization: bool = False,
         idempotent: bool | None = None,
+        key: KeyOf | None = None,
         max_request_bytes: int = MAX_REQUEST_BYTES,
     ) -> None:
         check_authorization(token, keep_authorization=keep_authorization)
         self._keep_authorization = keep_authorization
         self._idempotent = idempotent
+        self._key = checked_key_function(key)
         self._max_request_bytes = checked_size(max_request_bytes)
         self._token = Secret(token) if isinstance(token, str) else token
         self._make = partial(
@@ -130,10 +135,10 @@ class BaseAsyncTransport(ProcessBound):
         library = self._library
         try:
             content = await self._content(request)
-            options = call_options(request, keep_authorization=self._keep_authorization)
+            options = self._options(request)
             client = await self._ready_client(connect_timeout_s(request))
             # `__aenter__` closes a stream that opens in the moment in which this task is cancelled.
-            stream = await client.stream(content, idempotent=self._idempotent, **options).__aenter__()
+            stream = await client.stream(content, **options).__aenter__()
         except EasError as error:
             raise library_error(library, error) from error
         return library.response(stream, library.async_body(library, stream))
@@ -146,6 +151,11 @@ class BaseAsyncTransport(ProcessBound):
         """
         self._is_closed = True
         await self._client.close()
+
+    def _options(self, request: Any) -> StreamOptions:
+        options = call_options(request, keep_authorization=self._keep_authorization, key=self._key)
+        options["idempotent"] = self._idempotent
+        return options
 
     def _new_client(self) -> PredictClient:
         token: Any = self._token

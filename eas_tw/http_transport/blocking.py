@@ -16,16 +16,17 @@ from eas_tw.http_transport.requests import (
     grace_s,
     loaded_content,
 )
-from eas_tw.http_transport.settings import check_authorization, checked_size
+from eas_tw.http_transport.settings import check_authorization, checked_key_function, checked_size
 from eas_tw.process_bound import ProcessBound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
-    from eas_tw import ClientConfig
+    from eas_tw import ClientConfig, StreamOptions
     from eas_tw.blocking import Stream
     from eas_tw.http_transport.library import Library
+    from eas_tw.http_transport.requests import KeyOf
 
 
 class BaseTransport(ProcessBound):
@@ -54,6 +55,8 @@ class BaseTransport(ProcessBound):
             `False`, it is removed.
         idempotent: Whether a request may be sent to an instance after another instance may have received it; `None` for
             `True` unless the method is PATCH.
+        key: A function of the library's request that returns the key of the call for the balancer (`balancer="hash"`),
+            or `None`; a request's header `X-Eas-Key`, which is not sent, precedes it. `None` for no key without it.
         max_request_bytes: The maximum size of a request's body, which is read into memory before it is sent.
 
     Raises:
@@ -75,11 +78,13 @@ class BaseTransport(ProcessBound):
         reactor: Any = None,
         keep_authorization: bool = False,
         idempotent: bool | None = None,
+        key: KeyOf | None = None,
         max_request_bytes: int = MAX_REQUEST_BYTES,
     ) -> None:
         check_authorization(token, keep_authorization=keep_authorization)
         self._keep_authorization = keep_authorization
         self._idempotent = idempotent
+        self._key = checked_key_function(key)
         self._max_request_bytes = checked_size(max_request_bytes)
         self._is_closed = False
         try:
@@ -123,15 +128,20 @@ class BaseTransport(ProcessBound):
         library = self._library
         try:
             content = self._content(request)
-            options = call_options(request, keep_authorization=self._keep_authorization)
+            options = self._options(request)
             self._wait_until_ready(connect_timeout_s(request))
-            stream = self._client.stream(content, idempotent=self._idempotent, **options)
+            stream = self._client.stream(content, **options)
         except EasError as error:
             raise library_error(library, error) from error
         except PredictException as error:
             cause = typed_cause(error)
             raise library_error(library, cause) from cause
         return library.response(stream, library.body(library, stream))
+
+    def _options(self, request: Any) -> StreamOptions:
+        options = call_options(request, keep_authorization=self._keep_authorization, key=self._key)
+        options["idempotent"] = self._idempotent
+        return options
 
     def close(self) -> None:
         """Close the client: requests in flight may finish within `drain_timeout_s`, then all sockets are closed."""

@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import BodyError
+from eas_tw.keys import KEY_HEADER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eas_tw import StreamOptions
     from eas_tw.http_transport.library import Library
+
+    KeyOf = Callable[[Any], str | bytes | None]
 
 MAX_REQUEST_BYTES = 64 * 2**20
 """The default bound on the body of a request, which is held in memory."""
@@ -38,7 +44,7 @@ def grace_s(last_piece: bytes) -> float:
     return _GRACE_S if last_piece.endswith((_LAST_EVENT + b"\n\n", _LAST_EVENT + b"\r\n\r\n")) else 0.0
 
 
-def call_options(request: Any, *, keep_authorization: bool) -> dict[str, Any]:
+def call_options(request: Any, *, keep_authorization: bool, key: KeyOf | None) -> StreamOptions:
     """Return the arguments of `PredictClient.stream` for a request, except its body.
 
     The host of the URL names nothing: the path and the query go below the path of the service.
@@ -46,15 +52,18 @@ def call_options(request: Any, *, keep_authorization: bool) -> dict[str, Any]:
     Args:
         request: The request of the library.
         keep_authorization: Whether the request's `Authorization` is sent, instead of the client's.
+        key: Returns the key of a request without the header `x-eas-key`; `None` for no key.
     """
     path, _, query = request.url.raw_path.decode("ascii").partition("?")
     headers = _headers(request, keep_authorization=keep_authorization)
-    options: dict[str, Any] = {
+    named = headers.pop(KEY_HEADER, None)
+    options: StreamOptions = {
         "method": request.method,
         "path": "" if path == "/" else path,
         "query": query or None,
         "headers": headers,
         "any_status": True,
+        "key": key(request) if named is None and key is not None else named,
     }
     timeout = request.extensions.get("timeout")
     if timeout is not None and "read" in timeout:
@@ -118,7 +127,6 @@ def check_size(size: int, max_bytes: int) -> None:
 def _headers(request: Any, *, keep_authorization: bool) -> dict[str, str]:
     """Convert header fields to the client's form: repeated fields are joined (RFC 9110 §5.3, RFC 9113 §8.2.3)."""
     found: dict[str, str] = {}
-    # A header that is meant for the client and not for the service is to be taken out here.
     for raw_name, raw_value in request.headers.raw:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         if name in _NOT_FORWARDED or (name == "authorization" and not keep_authorization):

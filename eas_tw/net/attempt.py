@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from eas_tw.net.call import Call
     from eas_tw.net.http1 import ClientConnection
     from eas_tw.net.watch import SilenceWatch
+    from eas_tw.policy.balancing import CallInfo
     from eas_tw.policy.instances import Instance
     from eas_tw.policy.outcomes import AttemptResult
 
@@ -67,6 +68,7 @@ class Attempt:
 
     Attributes:
         instance: The instance it goes to.
+        info: The call, as the instance was chosen for it.
         dispatcher: The pool that queues it; `None` before it has been submitted.
         began: When it began, in the reactor's seconds.
         deadline: The deadline of its call.
@@ -82,6 +84,7 @@ class Attempt:
         "began",
         "beside",
         "dispatcher",
+        "info",
         "instance",
         "is_overdue",
         "on_head",
@@ -92,6 +95,7 @@ class Attempt:
         self,
         call: Call,
         instance: Instance,
+        info: CallInfo,
         began: float,
         retry_of: AttemptResult | None,
         beside: tuple[tuple[str, int], ...],
@@ -100,6 +104,7 @@ class Attempt:
         self.dispatcher: Dispatcher | None = None
         self._connection: ClientConnection | None = None
         self.instance = instance
+        self.info = info
         self.began = began
         self.retry_of = retry_of
         self.beside = beside

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from eas_tw.net.exchange import BodySink, NoBody
     from eas_tw.net.fleet import Fleet
     from eas_tw.net.stream import Source
+    from eas_tw.policy.balancing import CallInfo
     from eas_tw.policy.instances import Instance
 
     Key = tuple[str, int]
@@ -82,6 +83,16 @@ class Reader(Protocol):
 class Call:
     """A call in flight.
 
+    Args:
+        context: What the calls of the client share.
+        fleet: The instances.
+        request: The request to send.
+        reader: Converts the response to the result.
+        parser: Passed to the reader.
+        timeout_s: Seconds that the call has in all.
+        info: The call as the balancer sees it; `NO_CALL` if `fleet.reads_calls` is false.
+        is_idempotent: Whether it may be sent to an instance after another instance may have received it.
+
     Attributes:
         request: The request to send.
         done: Fires with the reader's result, or fails with one `RequestFailed`, `NoInstances`, or the exception that
@@ -94,9 +105,9 @@ class Call:
     on_head: Callable[[Attempt, Source, int, bytes], BodySink | type[NoBody] | None] | None = None
 
     __slots__ = (
-        "_attempts", "_context", "_failed", "_fleet", "_fresh", "_hedge_s", "_is_idempotent", "_is_over", "_parser",
-        "_pause", "_reader", "_result", "_timeout_s", "_tried", "_work", "answered_by", "deadline", "done", "history",
-        "request",
+        "_attempts", "_context", "_failed", "_fleet", "_fresh", "_hedge_s", "_info", "_is_idempotent", "_is_over",
+        "_parser", "_pause", "_reader", "_result", "_timeout_s", "_tried", "_work", "answered_by", "deadline", "done",
+        "history", "request",
     )  # fmt: skip
 
     def __init__(
@@ -108,11 +119,13 @@ class Call:
         parser: Any,
         timeout_s: float,
         *,
+        info: CallInfo,
         is_idempotent: bool = True,
     ) -> None:
         self.done: Deferred[Any] = Deferred(self._cancelled)
         self.history: tuple[AttemptResult, ...] = ()
         self.request = request
+        self._info = info
         self._context = context
         self._fleet = fleet
         self._reader = reader
@@ -372,7 +385,11 @@ class Call:
         busy = self._busy() if self._attempts else ()
         is_first = not (busy or self._tried)
         # An instance on which the call is running must not get it again, not even as the last resort.
-        selection = FIRST if is_first else Selection((*self._tried, *busy), (*self._failed, *busy))
+        if is_first and not fleet.reads_calls:
+            selection = FIRST
+        else:
+            info = self._info.at(len(self.history) + len(busy) + 1, now)
+            selection = Selection((*self._tried, *busy), (*self._failed, *busy), info)
         instance = fleet.choose(selection, now)
         if instance is None:
             if not busy:
@@ -381,7 +398,11 @@ class Call:
         if self.history and not busy:
             again = self.history[-1]
         # Stored before anything can raise, so that its end is recorded in any case: the fleet counts its attempts.
-        attempt = Attempt(self, instance, now, again, busy)
+        attempt = Attempt(self, instance, selection.call, now, again, busy)
+        if self._is_over:
+            # A program's own balancer has cancelled the call or closed the client.
+            fleet.record(attempt, Outcome(AttemptStatus.CANCELLED))
+            return
         self._attempts = (*self._attempts, attempt) if busy else (attempt,)
         dispatcher = attempt.dispatcher = fleet.pool_of(instance)
         if context.attempt_timeout_s is not None:
@@ -409,7 +430,7 @@ class Call:
         try:
             context.record.attempt_failed(attempt, self, result)
         finally:
-            self._fleet.record(instance, outcome if had_its_time else _NO_TIME_LEFT, attempt.began)
+            self._fleet.record(attempt, outcome if had_its_time else _NO_TIME_LEFT)
 
     def _had_its_time(self, attempt: Attempt) -> bool:
         """Return whether an attempt that the deadline ended began early enough to blame its instance.
@@ -497,7 +518,7 @@ class Call:
         if context.hedging.is_learning:
             context.hedging.observe(context.seconds() - attempt.began)
         if is_whole:
-            self._fleet.record(attempt.instance, ANSWERED, attempt.began)
+            self._fleet.record(attempt, ANSWERED)
         else:
             self._fleet.began_to_answer(attempt)
         # Reported before the others are dropped: a listener of such an end may end the call, and a call

@@ -53,6 +53,10 @@ class Fleet(Protocol):
     def is_sole(self) -> bool:
         """Whether there is exactly one instance."""
 
+    @property
+    def reads_calls(self) -> bool:
+        """Whether a `Selection` needs the `CallInfo` of its call; if not, it may be `NO_CALL`."""
+
     def apply(self, instances: Sequence[Instance]) -> tuple[Change, ...]:
         """Replace the list, and return the changes."""
 
@@ -74,8 +78,8 @@ class Fleet(Protocol):
     def has_well(self, tried: Collection[Key]) -> bool:
         """Return whether an instance exists that is neither in `tried` nor left out."""
 
-    def record(self, instance: Instance, outcome: Outcome, began: float, latency_s: float | None = None) -> None:
-        """Record how an attempt that began at `began` ended; `latency_s` is the time until the head of a stream."""
+    def record(self, attempt: Attempt, outcome: Outcome, latency_s: float | None = None) -> None:
+        """Record how an attempt ended; `latency_s` is the time until the head of a stream."""
 
     def began_to_answer(self, attempt: Attempt) -> None:
         """Record that the head of a stream's response has arrived; `record` follows at its end."""

@@ -63,6 +63,7 @@ class Gateway:
     """
 
     is_sole = is_ready = True
+    reads_calls = False
     instances = ejected = ()
 
     def __init__(self, reactor: Reactor, base_url: str, config: ClientConfig, agent: IAgent | None = None) -> None:
@@ -98,7 +99,7 @@ class Gateway:
         """Return whether the gateway is untried in this call."""
         return self.instance.key not in tried
 
-    def record(self, instance: Instance, outcome: Outcome, began: float, latency_s: float | None = None) -> None:
+    def record(self, attempt: Attempt, outcome: Outcome, latency_s: float | None = None) -> None:
         """Ignore the outcome: there is no other instance to prefer."""
 
     def began_to_answer(self, attempt: Attempt) -> None:

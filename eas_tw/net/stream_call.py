@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eas_tw.net.call_context import CallContext
     from eas_tw.net.fleet import Fleet
     from eas_tw.net.stream import Source, StreamLimits
+    from eas_tw.policy.balancing import CallInfo
 
 # Recorded when the caller's `total_timeout_s` ends a working stream: neither a success nor a failure of the instance.
 _NOT_ITS_DOING = Outcome(AttemptStatus.CANCELLED)
@@ -47,6 +48,7 @@ class StreamCall(Call):
         reader: Reads a response that was collected because its status is an error, with `whole` as its parser.
         limits: Bounds on the stream.
         timeout_s: Seconds until the head must have arrived.
+        info: As for every call.
         is_idempotent: As for every call.
     """
 
@@ -61,9 +63,10 @@ class StreamCall(Call):
         limits: StreamLimits,
         timeout_s: float,
         *,
+        info: CallInfo,
         is_idempotent: bool,
     ) -> None:
-        super().__init__(context, fleet, request, reader, self.whole, timeout_s, is_idempotent=is_idempotent)
+        super().__init__(context, fleet, request, reader, self.whole, timeout_s, info=info, is_idempotent=is_idempotent)
         self.limits = limits
         self._latency_s = 0.0
 
@@ -115,7 +118,7 @@ class StreamCall(Call):
             # The caller's own bound has ended a stream whose instance was still sending.
             is_bounded = outcome.attempt_status is AttemptStatus.DEADLINE
             recorded = _NOT_ITS_DOING if is_bounded else outcome
-            self._fleet.record(attempt.instance, recorded, attempt.began, self._latency_s)
+            self._fleet.record(attempt, recorded, self._latency_s)
         finally:
             context.record.stream_ended(attempt.instance, outcome, stream.received_bytes, now - attempt.began)
             if context.idle is not None:

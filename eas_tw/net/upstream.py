@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from eas_tw.net.deadlines import Deadlines
 from eas_tw.net.dialer import Dialer
@@ -18,11 +19,12 @@ from eas_tw.net.flush import Flusher
 from eas_tw.net.pool import Pool
 from eas_tw.net.watch import SilenceWatch
 from eas_tw.policy.cluster import NOTHING, Cluster, ClusterPolicy
+from eas_tw.policy.filtering import Filtering
 from eas_tw.policy.health import HealthPolicy
 from eas_tw.policy.hedging import USUAL_SHARE
 from eas_tw.policy.instances import Added, Change, Instance, Removed, Reweighted
 from eas_tw.policy.outcomes import ANSWERED
-from eas_tw.telemetry.contained import contain
+from eas_tw.telemetry.contained import contain, pass_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from eas_tw.net.fleet import FleetObserver
     from eas_tw.net.pool import Reactor
     from eas_tw.policy.cluster import HealthTransition
+    from eas_tw.policy.guarded import BalancerFault
     from eas_tw.policy.hedging import Hedging
     from eas_tw.policy.outcomes import Outcome
     from eas_tw.policy.selection import Selection
@@ -157,7 +160,12 @@ class Upstream:
         self._pools = pools
         self._members: dict[Key, Pool] = {}
         self._held: tuple[Instance, ...] = ()
-        self._cluster = Cluster(_policy(config), rng)
+        self._later = reactor.callLater
+        self._filtering = Filtering(config.instance_filter, self._warn_of_filter)
+        self._cluster = Cluster(_policy(config), rng, self._balancer_failed)
+        self.reads_calls = self._cluster.reads_calls
+        self._known_faults: set[BalancerFault] = set()
+        self._is_closed = False
         # `Cluster.choose` itself, because every call uses it: a method that only forwards would cost each call 0.1 µs.
         self.choose: Callable[[Selection, float], Instance | None] = self._cluster.choose
         self._record = record
@@ -184,11 +192,14 @@ class Upstream:
         If a step raises, calls continue with the old list or with the new one, and the next `apply` completes the
         remaining steps, even with the same list.
         """
-        found = self._cluster.apply(instances, self._seconds())
+        found = self._cluster.apply(self._filtering.of(instances), self._seconds())
+        if self._is_closed:
+            # The program's own balancer or filter has closed the client.
+            self._cluster.apply((), self._seconds())
         try:
             self._hold()
         finally:
-            if found:
+            if found and not self._is_closed:
                 _log.info(
                     "{service}: list of instances changed: {changes}",
                     service=self._record.service,
@@ -203,6 +214,7 @@ class Upstream:
         Returns:
             Fires when every socket has reported its loss.
         """
+        self._is_closed = True
         self._cluster.apply((), self._seconds())
         self._hold()
         self._watch_deadlines.stop()
@@ -255,16 +267,16 @@ class Upstream:
         """Whether the list has exactly one usable instance."""
         return self._cluster.is_sole
 
-    def record(self, instance: Instance, outcome: Outcome, began: float, latency_s: float | None = None) -> None:
+    def record(self, attempt: Attempt, outcome: Outcome, latency_s: float | None = None) -> None:
         """Record how an attempt ended.
 
         Args:
-            instance: The instance of the attempt.
-            outcome: How the attempt ended.
-            began: When the attempt began, in the reactor's seconds.
+            attempt: The attempt.
+            outcome: How it ended.
             latency_s: Seconds until the head of a stream; `None` for an attempt that is no stream.
         """
         cluster, observer = self._cluster, self._observer
+        instance, began = attempt.instance, attempt.began
         if observer is not None:
             observer.on_ending(instance, outcome, began)
         if outcome is ANSWERED and not cluster.is_following:
@@ -273,7 +285,7 @@ class Upstream:
             transitions = cluster.record(instance, outcome, began)
         else:
             now = self._seconds()
-            transitions = cluster.record(instance, outcome, now, began, latency_s)
+            transitions = cluster.record(instance, outcome, now, began, latency_s, attempt.info)
         if transitions is not NOTHING:
             self._conclude(transitions)
         if observer is not None and outcome is not ANSWERED:
@@ -281,7 +293,7 @@ class Upstream:
 
     def began_to_answer(self, attempt: Attempt) -> None:
         """Record the head of a stream: the instance is not silent, and the call still counts as running."""
-        self._conclude(self._cluster.stream_began(attempt.instance, self._seconds(), attempt.began))
+        self._conclude(self._cluster.stream_began(attempt.instance, self._seconds(), attempt.began, attempt.info))
 
     def suspect(self, attempt: Attempt) -> None:
         """Record that an attempt is overdue and that its instance has been silent since it began."""
@@ -328,6 +340,29 @@ class Upstream:
         for transition in transitions:
             self._tell(transition)
 
+    def _balancer_failed(self, fault: BalancerFault, error: BaseException | None) -> None:
+        """Count and report a fault of the program's own balancer; each kind is logged once."""
+        if fault not in self._known_faults:
+            self._known_faults.add(fault)
+            text = "{service}: the balancer {fault}"
+            if fault.is_fallback:
+                text += "; weighted round robin chooses the instance of such a call"
+            if error is None:
+                _log.warn(text, service=self._record.service, fault=fault)
+            else:
+                _log.failure(text, Failure(error), service=self._record.service, fault=fault)
+        pass_on(self._later, error)
+        if fault.is_fallback:
+            self._record.balancer_fell_back(fault)
+
+    def _warn_of_filter(self, text: str, error: BaseException | None) -> None:
+        text = f"{{service}}: {text}"
+        if error is None:
+            _log.warn(text, service=self._record.service)
+        else:
+            _log.failure(text, Failure(error), service=self._record.service)
+        pass_on(self._later, error)
+
     def _tell(self, transition: HealthTransition) -> None:
         instance, why, service = transition.instance, transition.why, self._record.service
         if transition.is_ejected:
@@ -355,6 +390,7 @@ def _policy(config: ClientConfig) -> ClusterPolicy:
     return ClusterPolicy(
         health=health,
         balancer=config.balancer,
+        hash_load_factor=config.hash_load_factor,
         subset_size=config.subset_size,
         max_in_flight_per_instance=config.max_in_flight_per_instance,
         slow_start_s=config.slow_start_s,

@@ -7,26 +7,29 @@ It returns values, and `net.upstream` acts on them. Clock and rng are arguments.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import field, frozen
 
+from eas_tw.policy.balancers import make_balancer
+from eas_tw.policy.balancing import NO_CALL, Excluded
+from eas_tw.policy.hash_balancer import DEFAULT_LOAD_FACTOR
 from eas_tw.policy.health import SILENT, Health, HealthChange, HealthPolicy, speaks_against
 from eas_tw.policy.instances import Added, Change, Instance, Removed, changes
-from eas_tw.policy.least_loaded import LeastLoaded
-from eas_tw.policy.load import Loads
-from eas_tw.policy.outcomes import ANSWERED, AttemptStatus
+from eas_tw.policy.load import InFlight
+from eas_tw.policy.outcomes import ANSWERED
 from eas_tw.policy.outliers import Outliers
-from eas_tw.policy.rotation import Rotation
-from eas_tw.policy.selection import FIRST
 from eas_tw.policy.slow_start import SlowStart
 from eas_tw.policy.subset import Subset
 from eas_tw.policy.weights import normalised
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from random import Random
 
+    from eas_tw.policy.balancers import BalancerFactory
+    from eas_tw.policy.balancing import Balancer, CallInfo
+    from eas_tw.policy.guarded import BalancerFault
     from eas_tw.policy.outcomes import Outcome
     from eas_tw.policy.selection import Selection
 
@@ -42,20 +45,8 @@ It covers all of a small list, and bounds the cost of a call when hundreds of in
 """
 
 
-class Balancer(Protocol):
-    """Chooses the instance of an attempt; implemented by `Rotation` and `LeastLoaded`."""
-
-    def __contains__(self, key: object) -> bool:
-        """Return whether an instance takes part."""
-
-    def add(self, instances: Iterable[Instance], shares: Mapping[Key, float] | None = None) -> None:
-        """Add instances, or change the share of their weight."""
-
-    def remove(self, keys: Iterable[Key]) -> None:
-        """Remove instances."""
-
-    def pick(self, selection: Selection = FIRST, now: float = 0.0) -> Instance | None:
-        """Return the next untried instance; `None` when there is none."""
+def _ignore_fault(fault: BalancerFault, error: BaseException | None) -> None:
+    """Do nothing: a built-in balancer has no faults."""
 
 
 @frozen
@@ -63,7 +54,8 @@ class ClusterPolicy:
     """The settings of a cluster; defaults and units are those of `ClientConfig`."""
 
     health: HealthPolicy = field(factory=HealthPolicy)
-    balancer: str = "wrr"
+    balancer: str | BalancerFactory = "wrr"
+    hash_load_factor: float = DEFAULT_LOAD_FACTOR
     subset_size: int | None = None
     max_in_flight_per_instance: int | None = None
     slow_start_s: float = 0.0
@@ -90,27 +82,47 @@ class HealthTransition(NamedTuple):
 class Cluster:
     """Chooses the instance of each attempt, and learns from the outcomes.
 
+    Args:
+        policy: The settings.
+        rng: Used for choices and ejections.
+        on_fault: Called when a program's own balancer does something wrong, see `GuardedBalancer`.
+
     Attributes:
         instances: The whole list.
         is_following: Whether `record` needs the time at which each call began, also of answered ones. Only load, limits
             and outliers need it, and they are off by default.
         troubled: The health records of instances that failed lately or are overdue. When it is empty and `is_following`
             is false, `record` need not be called for an answered call.
+        reads_calls: Whether the balancer reads the `CallInfo` of a selection; if not, it may be `NO_CALL`.
     """
 
-    def __init__(self, policy: ClusterPolicy, rng: Random) -> None:
+    def __init__(
+        self,
+        policy: ClusterPolicy,
+        rng: Random,
+        on_fault: Callable[[BalancerFault, BaseException | None], None] = _ignore_fault,
+    ) -> None:
         self.instances: tuple[Instance, ...] = ()
         self._known: dict[Key, Instance] = {}
         self._limit = policy.max_in_flight_per_instance
-        self._loads = Loads()
+        self._in_flight = InFlight()
         self._outliers = Outliers(policy.outlier_success_gap, policy.outlier_latency_ratio)
-        self.is_following = policy.balancer == "p2c" or self._limit is not None or self._outliers.is_on
-        self._balancer: Balancer = LeastLoaded(rng, self._loads) if policy.balancer == "p2c" else Rotation(rng)
+        self._balancer: Balancer = make_balancer(
+            policy.balancer, rng, load_factor=policy.hash_load_factor, on_fault=on_fault
+        )
+        self.reads_calls = policy.balancer != "wrr"
+        # The optional methods of the balancer, of which a program's own and `HashBalancer` may have only some.
+        self._started: Any = getattr(self._balancer, "started", None)
+        self._streaming: Any = getattr(self._balancer, "streaming", None)
+        self._ended: Any = getattr(self._balancer, "ended", None)
+        is_heard = self._started is not None or self._ended is not None
+        self.is_following = is_heard or self._limit is not None or self._outliers.is_on
         self._health = Health(policy.health, rng)
         self.troubled = self._health.records
         self._slow_start = SlowStart(policy.slow_start_s)
         self._subset = Subset(policy.subset_size, rng.getrandbits(64))
         self._members: dict[Key, Instance] = {}
+        self._has_shares = False
 
     @property
     def ejected(self) -> tuple[Key, ...]:
@@ -151,7 +163,7 @@ class Cluster:
             now: Seconds of the caller's clock.
         """
         instances = tuple(instances)
-        if self.instances == instances:
+        if self.instances == instances and all(map(_have_same_app, self.instances, instances)):
             return ()
         found = changes(self.instances, instances)
         usable = normalised(instances)
@@ -172,7 +184,6 @@ class Cluster:
         self._known = known
         self.instances = instances
         self._slow_start.forget(gone)
-        self._loads.forget(gone)
         return found
 
     def choose(self, selection: Selection, now: float) -> Instance | None:
@@ -200,29 +211,32 @@ class Cluster:
         if half_open and selection.tried:
             # A retry should not depend on an unproven instance: probes are first attempts, unless no other instance is
             # left.
-            picked = self._pick(selection.avoiding(half_open), now) or self._pick(selection, now)
-        elif self._limit:
-            picked = self._pick(selection, now)
+            picked = self._pick(selection.avoiding(half_open)) or self._pick(selection)
+        elif self._limit or selection.tried:
+            picked = self._pick(selection)
         else:
-            picked = self._balancer.pick(selection, now)
+            picked = self._balancer.choose(selection.call, ())
         if picked is None:
             picked = self._last_resort(selection, now)
             if picked is None:
                 return None
+        elif self._has_shares:
+            # The balancer has it with a smaller weight.
+            picked = self._members[picked.key]
         if half_open and picked.key in half_open:
             self._health.probe(picked.key, now)
             self._shift((picked.key,), now)
         if self.is_following:
-            self._loads.began(picked.key, now)
+            self._in_flight.began(picked.key)
+            if self._started is not None:
+                self._started(picked, selection.call)
         return picked
 
     def _catch_up(self, now: float) -> None:
         """Apply ended ejections and changed slow-start shares."""
         self._shift(self._health.returning(now), now)
-        due = self._slow_start.due(now)
-        warm = [self._members[key] for key in due if key in self._members and key in self._balancer]
-        if warm:
-            self._balancer.add(warm, self._shares(now))
+        if self._slow_start.due(now):
+            self._update(self._members, now)
 
     def record(
         self,
@@ -231,6 +245,7 @@ class Cluster:
         now: float,
         began: float = math.inf,
         latency_s: float | None = None,
+        call: CallInfo = NO_CALL,
     ) -> Sequence[HealthTransition]:
         """Record how an attempt ended.
 
@@ -242,13 +257,14 @@ class Cluster:
                 `is_following` is false.
             latency_s: Seconds until the head of a stream, whose length says nothing about the speed of its instance;
                 `None` for `now - began`.
+            call: The call of the selection with which the instance was chosen.
         """
         health_change = self._health.record(instance.key, outcome, now, began)
         if health_change is None and not self.is_following:
             return NOTHING
         transitions = self._conclude(instance, outcome, now, health_change)
         if self.is_following:
-            self._follow(instance.key, outcome, now, max(0.0, now - began), latency_s)
+            self._follow(instance, outcome, max(0.0, now - began), latency_s, call)
             transitions += self._judge_outliers(now)
             if health_change is None and not transitions:
                 return NOTHING
@@ -280,10 +296,10 @@ class Cluster:
             found += self._conclude(instance, outcome, now, self._health.unwatch(instance.key, began))
         return found
 
-    def stream_began(self, instance: Instance, now: float, began: float) -> Sequence[HealthTransition]:
+    def stream_began(self, instance: Instance, now: float, began: float, call: CallInfo) -> Sequence[HealthTransition]:
         """Record the head of a stream that was sent to an instance at `began`; `record` follows at its end."""
-        if self.is_following:
-            self._loads.stream_began(instance.key, now)
+        if self._streaming is not None:
+            self._streaming(instance, call, max(0.0, now - began))
         return self.overheard(instance, ANSWERED, now, began, is_all=False)
 
     def _conclude(
@@ -305,30 +321,35 @@ class Cluster:
             return [overflow, HealthTransition(instance, False, f"{why}, but too many are left out already")]
         return [overflow] if health_change is HealthChange.OVERFLOW else []
 
-    def _follow(self, key: Key, outcome: Outcome, now: float, elapsed_s: float, latency_s: float | None) -> None:
-        is_stream = latency_s is not None
-        if latency_s is not None:
-            elapsed_s = latency_s
-        is_bad = speaks_against(outcome)
-        tells = is_bad or outcome is ANSWERED
-        # Only answers and timeouts count as latencies: an immediate failure would look like the fastest instance of
-        # all.
-        counted_s = elapsed_s if outcome is ANSWERED or _took_its_time(outcome) else None
-        self._loads.ended(key, counted_s, now, is_stream=is_stream)
-        if tells and self._outliers.is_on:
-            self._outliers.record(key, elapsed_s, is_good=not is_bad)
+    def _follow(
+        self, instance: Instance, outcome: Outcome, elapsed_s: float, latency_s: float | None, call: CallInfo
+    ) -> None:
+        key = instance.key
+        self._in_flight.ended(key)
+        if self._ended is not None:
+            self._ended(instance, call, outcome, elapsed_s)
+        if self._outliers.is_on:
+            is_bad = speaks_against(outcome)
+            if is_bad or outcome is ANSWERED:
+                self._outliers.record(key, elapsed_s if latency_s is None else latency_s, is_good=not is_bad)
 
     def _judge_outliers(self, now: float) -> list[HealthTransition]:
         found = [key for key in self._outliers.sweep(now, self._known) if self._health.eject(key, now)]
         self._shift(found, now)
         return [HealthTransition(self._known[key], is_ejected=True, why="worse than the others") for key in found]
 
-    def _pick(self, selection: Selection, now: float) -> Instance | None:
-        """Pick past instances that are at their limit of calls; when all are, pick as if there were no limit."""
+    def _pick(self, selection: Selection) -> Instance | None:
+        """Ask the balancer past instances that are at their limit of calls; when all are, as if there were no limit."""
         limit = self._limit or math.inf
-        full = [key for key in self._members if self._loads.in_flight(key) >= limit]
-        picked = self._balancer.pick(selection.avoiding(full), now) if full else None
-        return picked if picked is not None else self._balancer.pick(selection, now)
+        in_flight = self._in_flight.of
+        full = [key for key in self._members if in_flight(key) >= limit] if self._limit else ()
+        picked = self._ask(selection.avoiding(full)) if full else None
+        return picked if picked is not None else self._ask(selection)
+
+    def _ask(self, selection: Selection) -> Instance | None:
+        """Ask the balancer for an untried instance."""
+        tried = selection.tried
+        return self._balancer.choose(selection.call, Excluded(tried, self._known) if tried else ())
 
     def _last_resort(self, selection: Selection, now: float) -> Instance | None:
         tried, failed, left_out = selection.tried, selection.failed, self._health.left_out
@@ -340,7 +361,7 @@ class Cluster:
             if key not in tried and key in self._known:
                 self._health.resort(key, now)
                 return self._known[key]
-        picked = self._balancer.pick(selection.retrying(), now)
+        picked = self._ask(selection.retrying())
         if picked is not None:
             return picked
         for key in left_out:
@@ -359,34 +380,30 @@ class Cluster:
         if self._subset.is_partial:
             self._regroup(self._subset, now)
             return
-        out = [key for key in keys if self._health.is_out(key)]
-        back = [self._known[key] for key in keys if key in self._known and key not in out]
-        for key in out:
-            self._members.pop(key, None)
-        self._balancer.remove(out)
-        self._members.update((instance.key, instance) for instance in back)
-        self._balancer.add([instance for instance in back if instance.key not in self._balancer], self._shares(now))
+        out = {key for key in keys if self._health.is_out(key)}
+        members = {key: instance for key, instance in self._members.items() if key not in out}
+        members.update((key, self._known[key]) for key in keys if key in self._known and key not in out)
+        self._update(members, now)
 
     def _regroup(self, subset: Subset, now: float) -> None:
-        """Make the balancer contain exactly the members of a subset that take part."""
+        """Make exactly the members of a subset that take part eligible."""
         out = dict.fromkeys(self._health.left_out)
-        members = {instance.key: instance for instance in subset.members(out)}
-        leaving = [key for key in self._members if key not in members]
-        joining = [
-            instance
-            for key, instance in members.items()
-            if self._members.get(key) != instance or key not in self._balancer
-        ]
-        # Add before removing: if adding raises, no instance has been removed.
-        if joining:
-            self._balancer.add(joining, self._shares(now))
-        if leaving:
-            self._balancer.remove(leaving)
+        self._update({instance.key: instance for instance in subset.members(out)}, now)
+
+    def _update(self, members: dict[Key, Instance], now: float) -> None:
+        """Pass the eligible instances to the balancer, with the part of their weight that slow start gives them."""
+        shares = self._slow_start.shares(now)
+        if shares:
+            eligible = tuple(
+                instance if key not in shares else instance._replace(weight=instance.weight * shares[key])
+                for key, instance in members.items()
+            )
+        else:
+            eligible = tuple(members.values())
+        self._balancer.update(eligible)
+        self._has_shares = bool(shares)
         self._members = members
 
-    def _shares(self, now: float) -> Mapping[Key, float] | None:
-        return self._slow_start.shares(now) or None
 
-
-def _took_its_time(outcome: Outcome) -> bool:
-    return outcome.attempt_status in (AttemptStatus.ATTEMPT_TIMEOUT, AttemptStatus.UNRESPONSIVE, AttemptStatus.DEADLINE)
+def _have_same_app(one: Instance, other: Instance) -> bool:
+    return one.app == other.app

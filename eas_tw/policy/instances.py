@@ -15,8 +15,9 @@ import re
 from collections import Counter
 from enum import StrEnum
 from operator import itemgetter
+from sys import intern
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from eas_tw.deprecated_names import deprecated_names
 from eas_tw.policy.hosts import checked_host
@@ -40,18 +41,44 @@ _IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 _MAX_PORT = 65535
 
 
-class Instance(NamedTuple):
-    """One instance of a service.
+class _Row(NamedTuple):
+    ip: str
+    port: int
+    weight: float = 1
+
+
+class Instance(_Row):
+    """One instance of a service; a tuple of ip, port and weight.
 
     Attributes:
         ip: Address, as the control plane spells it.
         port: TCP port, 1–65535.
         weight: Share of the traffic relative to the other instances, ≥ 0; 0 means no new calls.
+        app: Name of the application of the instance as discovery reports it, such as a canary's; empty if it does not.
+            Two instances that differ only in it are equal.
     """
 
-    ip: str
-    port: int
-    weight: float = 1
+    # A class attribute, so that an instance without an application costs no more than a tuple.
+    app: str = ""
+
+    def __new__(cls, ip: str, port: int, weight: float = 1, app: str = "") -> Self:
+        """Create an instance."""
+        made = tuple.__new__(cls, (ip, port, weight))
+        if app:
+            made.app = app
+        return made
+
+    def __repr__(self) -> str:
+        app = f", app={self.app!r}" if self.app else ""
+        return f"Instance(ip={self.ip!r}, port={self.port!r}, weight={self.weight!r}{app})"
+
+    def _replace(self, **values: Any) -> Self:
+        """Return a copy with other values (as `NamedTuple`)."""
+        app = values.pop("app", self.app)
+        made = super()._replace(**values)
+        if app:
+            made.app = app
+        return made
 
     @property
     def key(self) -> tuple[str, int]:
@@ -361,8 +388,8 @@ def checked_instance(row: Mapping[str, Any]) -> Instance:
         and type(ip) is str
         and _IPV4.fullmatch(ip)
     ):
-        return Instance(ip, port, weight)
-    return Instance(_ip(row), _port(row), _weight(row))
+        return Instance(ip, port, weight, _app(row))
+    return Instance(_ip(row), _port(row), _weight(row), _app(row))
 
 
 def _vipserver_row(row: Mapping[str, Any]) -> Instance | None:
@@ -393,6 +420,14 @@ def _weight(row: Mapping[str, Any]) -> float:
     raise BadRowError(RowFault.WEIGHT, f"weight must be a number from 0 to {MAX_WEIGHT:,}, got {_short(weight)}")
 
 
+def _app(row: Mapping[str, Any]) -> str:
+    """Return the application's name, as one string for all rows; anything else than a short text is ignored."""
+    app = row.get("app")
+    return intern(app) if type(app) is str and len(app) <= _MAX_APP else ""
+
+
+_MAX_APP = 256
+"""Characters of an application's name."""
 MAX_WEIGHT = 2**31 - 1
 """The greatest accepted weight: above every weight seen, and small enough that shares stay exact in a float."""
 

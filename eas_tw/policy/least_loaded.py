@@ -8,57 +8,70 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eas_tw.policy.selection import FIRST
+from eas_tw.policy.load import Loads
+from eas_tw.policy.outcomes import ANSWERED, AttemptStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Sequence
     from random import Random
 
+    from eas_tw.policy.balancing import CallInfo
     from eas_tw.policy.instances import Instance
-    from eas_tw.policy.load import Loads
-    from eas_tw.policy.selection import Selection
+    from eas_tw.policy.outcomes import Outcome
 
 Key = tuple[str, int]
 
+_TIMEOUTS = (AttemptStatus.ATTEMPT_TIMEOUT, AttemptStatus.UNRESPONSIVE, AttemptStatus.DEADLINE)
+
 
 class LeastLoaded:
-    """A balancer that picks by load; interchangeable with `Rotation`."""
+    """A `Balancer` that chooses by load, see `Loads`.
 
-    def __init__(self, rng: Random, loads: Loads) -> None:
+    Args:
+        rng: Draws the instances.
+    """
+
+    def __init__(self, rng: Random) -> None:
         self._rng = rng
-        self._loads = loads
-        self._weights: dict[Key, tuple[Instance, float]] = {}
-        self._order: list[tuple[Instance, float]] = []
+        self.loads = Loads()
+        self._streams: set[CallInfo] = set()
+        self._instances: tuple[Instance, ...] = ()
+        self._now = 0.0
 
-    def __len__(self) -> int:
-        return len(self._order)
+    def update(self, instances: Sequence[Instance]) -> None:
+        """Replace the list; an instance of weight 0 is never chosen."""
+        self._instances = tuple(instance for instance in instances if instance.weight > 0)
+        self.loads.keep({instance.key for instance in self._instances}, self._now)
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._weights
-
-    def add(self, instances: Iterable[Instance], shares: Mapping[Key, float] | None = None) -> None:
-        """Add instances with a share of their weight; an instance of weight 0 is not added, or removed."""
-        for instance in instances:
-            weight = instance.weight * (shares or {}).get(instance.key, 1.0)
-            if weight > 0:
-                self._weights[instance.key] = instance, weight
-            else:
-                self._weights.pop(instance.key, None)
-        self._order = list(self._weights.values())
-
-    def remove(self, keys: Iterable[Key]) -> None:
-        """Remove instances; unknown keys are ignored."""
-        for key in keys:
-            self._weights.pop(key, None)
-        self._order = list(self._weights.values())
-
-    def pick(self, selection: Selection = FIRST, now: float = 0.0) -> Instance | None:
-        """Return the less loaded of two drawn untried instances; `None` when there is none."""
-        tried = selection.tried
-        drawn = [entry for entry in self._order if entry[0].key not in tried] if tried else self._order
+    def choose(self, call: CallInfo, excluded: Collection[Instance]) -> Instance | None:
+        """Return the less loaded of two drawn instances that are not excluded; `None` when there is none."""
+        drawn = self._instances
+        if excluded:
+            drawn = tuple(instance for instance in drawn if instance not in excluded)
         if len(drawn) <= 1:
-            return drawn[0][0] if drawn else None
+            return drawn[0] if drawn else None
         first = int(self._rng.random() * len(drawn))
         second = int(self._rng.random() * (len(drawn) - 1))
         one, other = drawn[first], drawn[second + (second >= first)]
-        return min(one, other, key=lambda entry: self._loads.score(entry[0].key, now) / entry[1])[0]
+        score = self.loads.score
+        return min(one, other, key=lambda instance: score(instance.key, call.now) / instance.weight)
+
+    def started(self, instance: Instance, call: CallInfo) -> None:
+        """Record one more call in flight."""
+        self.loads.began(instance.key, call.now)
+
+    def streaming(self, instance: Instance, call: CallInfo, elapsed_s: float) -> None:
+        """Record the latency of a stream: the time to its head, since its length says nothing about the instance."""
+        self._streams.add(call)
+        self.loads.stream_began(instance.key, elapsed_s, call.now + elapsed_s)
+
+    def ended(self, instance: Instance, call: CallInfo, outcome: Outcome, elapsed_s: float) -> None:
+        """Record the end of an attempt.
+
+        Only answers and timeouts count as latencies: an immediate failure would look like the fastest instance of all.
+        """
+        self._now = max(self._now, call.now + elapsed_s)
+        is_stream = call in self._streams
+        self._streams.discard(call)
+        counts = not is_stream and (outcome is ANSWERED or outcome.attempt_status in _TIMEOUTS)
+        self.loads.ended(instance.key, elapsed_s if counts else None, call.now + elapsed_s, is_stream=is_stream)

@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
 Key = tuple[str, int]
 
@@ -24,8 +24,12 @@ It is low, so that the instance is tried; its calls in flight count already.
 """
 
 
+_FORGOTTEN_S = 6 * DECAY_S
+"""Seconds after which a latency has decayed to 1/400, so that it can be dropped."""
+
+
 class _Load:
-    __slots__ = ("cost_s", "in_flight", "is_listed", "seen", "silent_since", "streaming")
+    __slots__ = ("cost_s", "in_flight", "seen", "silent_since", "streaming")
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -33,10 +37,44 @@ class _Load:
         self.silent_since = 0.0
         self.cost_s = 0.0
         self.seen = 0.0
-        self.is_listed = True
 
     def cost_at(self, now: float) -> float:
         return self.cost_s * math.exp(-max(0.0, now - self.seen) / DECAY_S)
+
+    def observe(self, elapsed_s: float, now: float) -> None:
+        share = math.exp(-max(0.0, now - self.seen) / DECAY_S)
+        self.cost_s = elapsed_s if elapsed_s > self.cost_s else self.cost_at(now) + elapsed_s * (1.0 - share)
+        self.seen = now
+
+
+class InFlight:
+    """The number of attempts in flight, of each instance that has any.
+
+    Attributes:
+        total: The attempts in flight on all instances.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[Key, int] = {}
+        self.total = 0
+
+    def began(self, key: Key) -> None:
+        """Record that an attempt is sent to an instance."""
+        self._counts[key] = self._counts.get(key, 0) + 1
+        self.total += 1
+
+    def ended(self, key: Key) -> None:
+        """Record that an attempt has ended."""
+        count = self._counts[key] - 1
+        self.total -= 1
+        if count:
+            self._counts[key] = count
+        else:
+            del self._counts[key]
+
+    def of(self, key: Key) -> int:
+        """Return the number of attempts in flight on an instance."""
+        return self._counts.get(key, 0)
 
 
 class Loads:
@@ -53,13 +91,13 @@ class Loads:
         if not load.in_flight:
             load.silent_since = now
         load.in_flight += 1
-        load.is_listed = True
 
-    def stream_began(self, key: Key, now: float) -> None:
+    def stream_began(self, key: Key, elapsed_s: float, now: float) -> None:
         """Record that the head of a stream has come from an instance: the call runs on, and is no silence."""
         load = self._loads[key]
         load.streaming += 1
         load.silent_since = now
+        load.observe(elapsed_s, now)
 
     def ended(self, key: Key, elapsed_s: float | None, now: float, *, is_stream: bool = False) -> None:
         """Record that a call to an instance has ended.
@@ -72,25 +110,20 @@ class Loads:
         """
         load = self._loads[key]
         load.in_flight -= 1
-        # Not below 0: an exception may have prevented `stream_began`.
-        load.streaming = max(0, load.streaming - is_stream)
+        load.streaming -= is_stream
         load.silent_since = now
         if elapsed_s is not None:
-            decayed = load.cost_at(now)
-            share = math.exp(-max(0.0, now - load.seen) / DECAY_S)
-            load.cost_s = elapsed_s if elapsed_s > load.cost_s else decayed + elapsed_s * (1.0 - share)
-            load.seen = now
-        if not load.in_flight and not load.is_listed:
-            del self._loads[key]
+            load.observe(elapsed_s, now)
 
-    def forget(self, keys: Iterable[Key]) -> None:
-        """Drop instances that left the list; each is kept until its calls in flight have ended."""
-        for key in keys:
-            load = self._loads.get(key)
-            if load is not None:
-                load.is_listed = False
-                if not load.in_flight:
-                    del self._loads[key]
+    def keep(self, keys: Collection[Key], now: float) -> None:
+        """Drop the instances that are not in `keys`, once they have no calls and their latency is of long ago.
+
+        An ejected instance is not eligible for a while, and must not come back as one that has never been slow.
+        """
+        for key in [key for key in self._loads if key not in keys]:
+            load = self._loads[key]
+            if not load.in_flight and now - load.seen >= _FORGOTTEN_S:
+                del self._loads[key]
 
     def in_flight(self, key: Key) -> int:
         """Return the number of running calls of an instance."""

@@ -54,6 +54,15 @@ class KeyOrder:
             old = kept.get(weight)
             groups.append(old if old is not None and old.has(members) else _Group(weight, members))
         self._groups: tuple[_Group, ...] = tuple(groups)
+        self._weights = {instance.key: weight for weight, members in by_weight.items() for instance in members}
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+    def has(self, instances: Iterable[Instance]) -> bool:
+        """Return whether all these instances are in the order, each with its weight."""
+        weights = self._weights
+        return all(weights.get(instance.key) == instance.weight for instance in instances)
 
     def first(self, key: str | bytes) -> Instance | None:
         """Return the first instance in the order of a key; `None` when there is none."""

@@ -16,14 +16,12 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
-from eas_tw.policy.selection import FIRST
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Sequence
     from random import Random
 
+    from eas_tw.policy.balancing import CallInfo
     from eas_tw.policy.instances import Instance
-    from eas_tw.policy.selection import Selection
 
 Key = tuple[str, int]
 
@@ -68,9 +66,12 @@ _Entry = tuple[int, int, _Turn]
 
 
 class Rotation:
-    """Weighted round robin over a changing list; a pick, an addition and a removal are each O(log n).
+    """Weighted round robin over a changing list: a choice is O(log n), an update compares the lists.
 
-    An instance of weight 0 is never picked. Instances that stay keep their position when others are added or removed.
+    An instance of weight 0 is never chosen. Instances that stay keep their position when others are added or removed.
+
+    Args:
+        rng: Draws the phases.
     """
 
     def __init__(self, rng: Random) -> None:
@@ -83,52 +84,51 @@ class Rotation:
     def __len__(self) -> int:
         return len(self._turns)
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._turns
-
-    def add(self, instances: Iterable[Instance], shares: Mapping[Key, float] | None = None) -> None:
-        """Add instances; one that takes part already continues with its new weight.
-
-        Args:
-            instances: The instances to add.
-            shares: The share of its weight that each instance gets, > 0; 1 for an instance that is not in it; `None`
-                for 1 for all.
-        """
+    def update(self, instances: Sequence[Instance]) -> None:
+        """Replace the list; an instance whose weight is unchanged keeps its position."""
         # Compute first, store last: if anything raises here, the rotation is unchanged.
-        found: list[tuple[Key, _Turn | None]] = []
+        turns = self._turns
+        found: list[tuple[Instance, _Turn | None]] = []
+        same: list[tuple[_Turn, Instance]] = []
+        staying = 0
         for instance in instances:
-            key = instance.key
-            known = self._turns.get(key)
-            stride = _stride(instance.weight, 1.0 if shares is None else shares.get(key, 1.0))
+            known = turns.get(instance.key)
+            staying += known is not None
+            if known is not None and known.instance is instance:
+                continue
+            if known is not None and known.instance.weight == instance.weight:
+                same.append((known, instance))
+                continue
+            stride = _stride(instance.weight)
             turn = None
             if stride:
                 turn = _Turn(instance, stride, self._rng.random() if known is None else known.phase)
                 turn.join(self._now)
-            found.append((key, turn))
+            found.append((instance, turn))
+        if staying < len(turns):
+            listed = {instance.key for instance in instances}
+            for key in [key for key in turns if key not in listed]:
+                self._leave(key)
+        for known, instance in same:
+            known.instance = instance
         joining: list[_Entry] = []
-        for key, turn in found:
-            self._leave(key)
+        for instance, turn in found:
+            self._leave(instance.key)
             if turn is not None:
-                self._turns[key] = turn
+                turns[instance.key] = turn
                 self._joined += 1
                 joining.append((turn.due, self._joined, turn))
         self._insert(joining)
 
-    def remove(self, keys: Iterable[Key]) -> None:
-        """Remove instances; unknown keys are ignored."""
-        for key in keys:
-            self._leave(key)
-        self._insert([])
-
-    def pick(self, selection: Selection = FIRST, now: float = 0.0) -> Instance | None:  # noqa: ARG002  as in `Balancer`
-        """Return the next untried instance; `None` when there is none.
+    def choose(self, call: CallInfo, excluded: Collection[Instance]) -> Instance | None:  # noqa: ARG002  as in `Balancer`
+        """Return the next instance that is not excluded; `None` when there is none.
 
         An instance that is passed over keeps one missed deadline at most. If it kept all, an instance whose calls all
         went elsewhere for a while would then get every call until it had caught up.
         """
-        heap, tried = self._heap, selection.tried
+        heap = self._heap
         passed: list[_Entry] = []
-        while heap and (heap[0][2].is_over or (tried and heap[0][2].instance.key in tried)):
+        while heap and (heap[0][2].is_over or (excluded and heap[0][2].instance in excluded)):
             entry = heappop(heap)
             if not entry[2].is_over:
                 passed.append(entry)
@@ -161,13 +161,9 @@ class Rotation:
             heapify(self._heap)
 
 
-def _stride(weight: float, share: float) -> int:
+def _stride(weight: float) -> int:
     """Return the ticks between two deadlines of an instance, ≥ 1; 0 for an instance of weight 0."""
-    if not (weight > 0 and share > 0):
+    if not weight > 0:
         return 0
-    # Fractions of whole numbers: the product of two floats may be 0 or infinite where neither factor is.
     up, down = weight.as_integer_ratio()
-    if share != 1.0:
-        share_up, share_down = share.as_integer_ratio()
-        up, down = up * share_up, down * share_down
     return _CYCLE * down // up or 1

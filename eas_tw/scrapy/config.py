@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _NEEDED = ("EAS_ENDPOINT", "EAS_SERVICE")
 NAMES = (
     *_NEEDED, "EAS_ENDPOINT_TYPE", "EAS_TOKEN", "EAS_CONCURRENT_REQUESTS", "EAS_TIMEOUT", "EAS_RETRY_TIMES",
-    "EAS_ITEM_ERROR", "EAS_SCORER",
+    "EAS_ITEM_ERROR", "EAS_SCORER", "EAS_BALANCER",
 )  # fmt: skip
 _ALIKE = 0.85
 """The similarity (`difflib`, 0–1) from which an unknown `EAS_` name is reported as a misspelt setting.
@@ -58,6 +58,7 @@ class CrawlConfig:
         retry_times: The maximum number of retries of a call, ≥ 0.
         item_error: The treatment of an item that cannot be scored.
         scorer: The scorer's class; `None` for no scoring.
+        balancer: As `ClientConfig.balancer`.
     """
 
     endpoint: str
@@ -69,6 +70,7 @@ class CrawlConfig:
     retry_times: int
     item_error: Literal["drop", "keep", "raise"]
     scorer: type | None
+    balancer: Any
 
     @staticmethod
     def is_wanted(settings: BaseSettings) -> bool:
@@ -100,6 +102,7 @@ class CrawlConfig:
             retry_times=_number(settings, "EAS_RETRY_TIMES", 2, int, at_least=0),
             item_error=_one_of(settings, "EAS_ITEM_ERROR", _ITEM_ERRORS),
             scorer=_scorer(settings),
+            balancer=_balancer(settings),
         )
         try:
             config.make_client(Clock())
@@ -118,6 +121,7 @@ class CrawlConfig:
             config=ClientConfig(
                 timeout_s=self.timeout_s,
                 attempts=1 + self.retry_times,
+                balancer=self.balancer,
                 init_timeout_s=max(self.timeout_s, 5.0),
                 # Scrapy waits for the pipelines before it closes the spider, so their calls have ended. A call that
                 # another component started must not delay the end of the crawl.
@@ -190,3 +194,18 @@ def _scorer(settings: BaseSettings) -> type | None:
     if missing:
         raise ConfigError(f"EAS_SCORER {found.__name__} lacks {' and '.join(missing)}")
     return found
+
+
+def _balancer(settings: BaseSettings) -> Any:
+    """Return a balancer's name, or the class or function that an import path names."""
+    given = settings.get("EAS_BALANCER") or "wrr"
+    if isinstance(given, str) and "." in given:
+        try:
+            given = load_object(given)
+        except Exception as error:  # importing the project's module can raise any exception
+            raise ConfigError(f"EAS_BALANCER {given!r} cannot be imported: {type(error).__name__}: {error}") from error
+    try:
+        ClientConfig(balancer=given)
+    except ConfigError as error:
+        raise ConfigError(f"EAS_BALANCER: {error}") from None
+    return given

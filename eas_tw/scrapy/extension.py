@@ -48,7 +48,7 @@ class CrawlClient(ProcessBound):
             request: A request, as for `eas_tw.PredictClient.predict`.
             timeout_s: The deadline of the call in seconds, > 0; `None` for `EAS_TIMEOUT`. It starts when the call is
                 sent, not when it waits for the limit.
-            options: `path`, `query` and `headers`, as for `eas_tw.PredictClient.predict`.
+            options: The other options of `eas_tw.PredictClient.predict`, such as `path`, `headers` and `key`.
 
         Returns:
             A Deferred that fires with the response. It fails as that of `PredictClient.predict` does, and with

@@ -32,6 +32,7 @@ class ScoringPipeline(ProcessBound):
         self._client = client
         scorer: Any = config.scorer  # not None, because the add-on enables this pipeline only with EAS_SCORER
         self._scorer: Any = build_from_crawler(scorer, crawler)
+        self._key: Any = getattr(self._scorer, "key", None)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -61,7 +62,9 @@ class ScoringPipeline(ProcessBound):
         if not self._scorer.accepts(item):
             return item
         try:
-            response = await maybe_deferred_to_future(self._client.predict(_request(self._scorer.encode(item))))
+            request = _request(self._scorer.encode(item))
+            key = None if self._key is None else self._key(item)
+            response = await maybe_deferred_to_future(self._client.predict(request, key=key))
             scored = self._scorer.apply(item, response)
         except DropItem:
             raise

@@ -11,8 +11,8 @@ from itemadapter import ItemAdapter
 class Scorer(ABC):
     """The scoring rules of a project: which items are scored, how they are sent, and how a response changes them.
 
-    Subclass it, or write a class with the same three methods. One object is created for each crawl, with `from_crawler`
-    if the class has it, as for other Scrapy components.
+    Subclass it, or write a class with the methods `accepts`, `encode` and `apply`; `key` is optional. One object is
+    created for each crawl, with `from_crawler` if the class has it, as for other Scrapy components.
     """
 
     def accepts(self, item: Any) -> bool:  # noqa: ARG002  every item, unless overridden
@@ -27,6 +27,10 @@ class Scorer(ABC):
             default is the item's fields, which are sent as a JSON object.
         """
         return ItemAdapter(item).asdict()
+
+    def key(self, item: Any) -> str | bytes | None:  # noqa: ARG002  no key, unless overridden
+        """Return the key of an item's call for the balancer, such as a user's name; `None` for none."""
+        return None
 
     @abstractmethod
     def apply(self, item: Any, response: Any) -> Any:

@@ -39,6 +39,8 @@ class Counters:
             closed the stream.
         ejections: The number of ejections, by the instance's address.
         ejections_overflow: The number of ejections that `max_ejected_ratio` prevented, by the instance's address.
+        balancer_fallbacks: The number of instances that weighted round robin chose, because a program's own balancer
+            proposed none that may be used.
     """
 
     calls: int = 0
@@ -54,6 +56,7 @@ class Counters:
     streams_broken: Counter[str] = field(factory=Counter)
     ejections: Counter[str] = field(factory=Counter)
     ejections_overflow: Counter[str] = field(factory=Counter)
+    balancer_fallbacks: int = 0
 
     def fold(self, listed: Container[str]) -> None:
         """Move the counts of removed instances to `FORMER`, except for the `FORMER_KEPT` most recent ones.

@@ -145,6 +145,19 @@ class Returned:
 
 
 @frozen
+class BalancerFallback:
+    """A program's own balancer proposed no instance that may be used; weighted round robin chose the instance.
+
+    Attributes:
+        service: The service's name.
+        why: What the balancer did wrong.
+    """
+
+    service: str
+    why: str
+
+
+@frozen
 class PollRefused:
     """A discovery reply was rejected, so the list did not change.
 
@@ -167,5 +180,14 @@ class Closed:
 
 
 Event = (
-    CallEnded | AttemptEnded | StreamEnded | ListChanged | Ejected | EjectionOverflow | Returned | PollRefused | Closed
+    CallEnded
+    | AttemptEnded
+    | StreamEnded
+    | ListChanged
+    | Ejected
+    | EjectionOverflow
+    | Returned
+    | BalancerFallback
+    | PollRefused
+    | Closed
 )

@@ -18,7 +18,16 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from eas_tw.telemetry.conventions import DURATION_BUCKETS_S, error_type
-from eas_tw.telemetry.events import AttemptEnded, CallEnded, Closed, Ejected, EjectionOverflow, PollRefused, StreamEnded
+from eas_tw.telemetry.events import (
+    AttemptEnded,
+    BalancerFallback,
+    CallEnded,
+    Closed,
+    Ejected,
+    EjectionOverflow,
+    PollRefused,
+    StreamEnded,
+)
 from eas_tw.telemetry.watched import as_watched, read_steadily
 
 try:
@@ -75,6 +84,7 @@ class OpenTelemetry:
     | `eas.client.streams` | |
     | `eas.client.streams_broken` | `error.type` |
     | `eas.client.ejections`, `eas.client.ejections_overflow` | |
+    | `eas.client.balancer_fallbacks` | |
     | `eas.client.discovery.rejections` | error.type: the reason |
     | `eas.client.instances`, `eas.client.ejected_instances` | |
     """
@@ -177,6 +187,8 @@ class OpenTelemetry:
             self._counters["ejections"].add(1, service)
         elif isinstance(event, EjectionOverflow):
             self._counters["ejections_overflow"].add(1, service)
+        elif isinstance(event, BalancerFallback):
+            self._counters["balancer_fallbacks"].add(1, service)
         elif isinstance(event, PollRefused):
             self._counters["discovery.rejections"].add(1, service | {"error.type": event.reason})
 
@@ -232,6 +244,7 @@ _COUNTERS = {
     "streams_broken": ("{stream}", "Streams that ended before their body was complete."),
     "ejections": ("{ejection}", "Ejections of instances."),
     "ejections_overflow": ("{ejection}", "Ejections prevented, because too many instances were ejected already."),
+    "balancer_fallbacks": ("{attempt}", "Instances chosen by weighted round robin instead of a program's balancer."),
     "discovery.rejections": ("{reply}", "Rejected discovery replies."),
 }
 _GAUGES: dict[str, tuple[str, Callable[[Watched], int]]] = {

@@ -107,6 +107,7 @@ class PrometheusMetrics(Collector):
     | `eas_client_streams_total` | service |
     | `eas_client_streams_broken_total` | service, reason |
     | `eas_client_ejections_total`, `eas_client_ejections_overflow_total` | service |
+    | `eas_client_balancer_fallbacks_total` | service |
     | `eas_client_discovery_polls_total` | service |
     | `eas_client_discovery_refusals_total` | service, reason |
     | `eas_client_instances`, `eas_client_ejected_instances` | service |
@@ -307,6 +308,11 @@ _COUNTS: dict[str, tuple[str, tuple[str, ...], Callable[[_Watching], Counts]]] =
         "Ejections prevented, because too many instances were ejected already.",
         (),
         lambda watching: {(): watching.client.counters.ejections_overflow.total()},
+    ),
+    "eas_client_balancer_fallbacks": (
+        "Instances chosen by weighted round robin, because the program's own balancer chose none that may be used.",
+        (),
+        lambda watching: {(): watching.client.counters.balancer_fallbacks},
     ),
     "eas_client_discovery_polls": (
         "Polls of the control plane.",

@@ -15,6 +15,7 @@ from eas_tw.telemetry.contained import contain
 from eas_tw.telemetry.counters import FORMER_KEPT, Counters
 from eas_tw.telemetry.events import (
     AttemptEnded,
+    BalancerFallback,
     CallEnded,
     Closed,
     Ejected,
@@ -187,6 +188,12 @@ class Record:
         self.counters.ejections_overflow[instance.address] += 1
         if self.is_heard:
             self._tell(EjectionOverflow(self.service, instance, why))
+
+    def balancer_fell_back(self, why: str) -> None:
+        """Record that weighted round robin chose an instance, because a program's own balancer did something wrong."""
+        self.counters.balancer_fallbacks += 1
+        if self.is_heard:
+            self._tell(BalancerFallback(self.service, str(why)))
 
     def list_changed(self, changes: tuple[Change, ...], instances: Sequence[Instance] = ()) -> None:
         """Record that the list of instances was replaced.

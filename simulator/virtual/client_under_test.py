@@ -134,10 +134,10 @@ class ClientUnderTest:
         runtime = self.client._runtime  # noqa: SLF001  nothing public says what it has forgotten to forget
         calls = runtime.call_context
         deadlines = {"calls": calls.in_flight, "attempts": calls.attempt_deadlines, "hedges": calls.hedges}
-        loads = runtime.fleet._cluster._loads._loads.values()  # noqa: SLF001
+        running = runtime.fleet._cluster._in_flight.total  # noqa: SLF001
         found = [f"deadlines of {name}" for name, kept in deadlines.items() if kept]
         watches = ["watches of overdue attempts"] if runtime.fleet._watches else []  # noqa: SLF001
-        return [*found, *watches, *(["calls in flight"] if any(load.in_flight for load in loads) else [])]
+        return [*found, *watches, *(["calls in flight"] if running else [])]
 
     # -- streams, whose buffers and timers have no public name
 
@@ -171,7 +171,7 @@ class ClientUnderTest:
         """Return the steps by which the client applies a list, each as an object and the name of its method."""
         cluster = self.client._runtime.fleet._cluster  # noqa: SLF001  a step that raises has no public name
         return {
-            "balancer": (cluster._balancer, "add"),  # noqa: SLF001
+            "balancer": (cluster._balancer, "update"),  # noqa: SLF001
             "health": (cluster._health, "set_fleet"),  # noqa: SLF001
             "slow start": (cluster._slow_start, "begin"),  # noqa: SLF001
         }

@@ -20,6 +20,7 @@ from simulator.virtual.checkers.discovery import DiscoveryChecker
 from simulator.virtual.checkers.ejections import EjectionChecker
 from simulator.virtual.checkers.hedging import HedgingChecker
 from simulator.virtual.checkers.idle_connections import IdleChecker
+from simulator.virtual.checkers.keys import KeyChecker
 from simulator.virtual.checkers.minority import MinorityChecker
 from simulator.virtual.checkers.retries import RetryChecker
 from simulator.virtual.checkers.streams import StreamChecker
@@ -56,6 +57,8 @@ CHECKERS = {
     "sent-once": "a call that is not idempotent reaches an instance at most once",
     "hedge-rules": "a hedge uses another instance, counts as an attempt and for the budget, and one response is used",
     "subset-bounds": "a subset stays within its size, and calls in flight within their bound while another has room",
+    "key-affinity": "calls of one key go to one instance, for all clients with the same eligible instances",
+    "balancer-told": "a program's own balancer is told of every start and every end of an attempt",
     "telemetry-consistent": "the counters of a client agree with its events",
     "late-hedge": "a call whose instance is silent is hedged before its time is over",
     "no-call-lost": "no call is lost while one instance answers, and dead instances hardly delay calls",
@@ -145,8 +148,9 @@ class Oracle:
         self.discovery = DiscoveryChecker(elapsed, self.attribution, self.report)
         self.client_log = ClientLog(self._scheduler)
         self.ejections = EjectionChecker(elapsed, self.attribution, self.report)
+        self.keys = KeyChecker(elapsed, self.attribution, self.report)
         self.balancing = BalancingChecker(
-            elapsed, self.attribution, self.report, self.client_log.probed, self.ejections
+            elapsed, self.attribution, self.report, self.client_log.probed, self.ejections, self.keys
         )
         self.streams = StreamChecker(
             elapsed,
@@ -217,6 +221,7 @@ class Oracle:
                 lambda _: self.retries.ejected(sut),
             ),
             "EjectionOverflow": (telemetry.not_ejected,),
+            "BalancerFallback": (telemetry.balancer_fell_back,),
             "StreamEnded": (telemetry.stream_ended,),
             "Returned": (client_log["Returned"], partial(self.balancing.returned, sut)),
             "ListChanged": (client_log["ListChanged"], partial(self.balancing.list_changed, sut)),
@@ -453,6 +458,7 @@ class Oracle:
     def check_idle(self, sut: ClientUnderTest) -> None:
         """Check `nothing-left`: a client has no call left."""
         self.balancing.check_over(sut)
+        self.keys.check_over(sut)
         self.hedging.check_over(sut)
         self.telemetry.check_over(sut)
         self.minority.check_over(sut)

@@ -79,6 +79,7 @@ class RunPlan:
         large: Share of calls with a body of 200 KB.
         cancelled: Share of calls that the program cancels.
         once: Share of calls that are not idempotent.
+        keys: Number of different keys of calls; 0 for calls without keys.
         streams_per_s: Streams per second of each client, beside its calls.
         restarts_s: Mean time between two lives of a program that is restarted, in seconds; 0 for no such program.
         is_heard: Whether the clients have listeners for their events.
@@ -108,6 +109,7 @@ class RunPlan:
     latency_s: float = 0.0002
     jitter_s: float = 0.0005
     once: float = 0.0
+    keys: int = 0
     streams_per_s: float = 0.0
     restarts_s: float = 0.0
     is_heard: bool = False

@@ -23,6 +23,7 @@ _WHOLE = {
     "seed": (-inf, inf),
     "services": (1, 2),
     "clients": (0, inf),
+    "keys": (0, inf),
 }
 _REAL = {
     **dict.fromkeys(("chaos_s", "work_s", "latency_s", "jitter_s", "restarts_s", "streams_per_s"), (0, inf)),

@@ -97,6 +97,7 @@ class ClientTraffic:
         self._rng: Random = scheduler.stream(f"traffic/{sut.number}")
         # Its own random stream, so that plans without such calls have the same hash as before.
         self._once: Random = scheduler.stream(f"once/{sut.number}")
+        self._keys: Random = scheduler.stream(f"keys/{sut.number}")
         self._next: Any = None
         # A child's calls test what it shares with its parent, for which a low rate is enough.
         share = 1.0 if sut.is_parent else _OF_A_CHILD
@@ -154,8 +155,9 @@ class ClientTraffic:
                 request = _Program(record.body, encode, parse)
         if not isinstance(request, _Program) or not request.cannot_be_sent:
             self._oracle.retries.call_began(self._sut)
+        key = f"key {self._keys.randrange(self._plan.keys)}" if self._plan.keys else None
         try:
-            calling: Deferred[Any] = self._sut.client.predict(request, idempotent=not record.is_once)
+            calling: Deferred[Any] = self._sut.client.predict(request, idempotent=not record.is_once, key=key)
         except BaseException as error:
             if not is_injected(error):
                 raise

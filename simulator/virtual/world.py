@@ -38,6 +38,7 @@ from simulator.virtual.network.network import Network
 from simulator.virtual.network.reactor import VirtualReactor
 from simulator.virtual.network.virtual_time import Scheduler
 from simulator.virtual.oracle import Oracle
+from simulator.virtual.own_balancers import OWN_BALANCERS
 from simulator.virtual.result import Result
 from simulator.virtual.stream_service import StreamService
 from simulator.virtual.stream_traffic import StreamTraffic
@@ -45,6 +46,7 @@ from simulator.virtual.traffic import ClientTraffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from random import Random
 
     from simulator.instance import SimulatedInstance
     from simulator.virtual.network.sockets import Address
@@ -208,6 +210,8 @@ class World:
         reactor = VirtualReactor(self.network, f"10.1.{number // 250}.{number % 250 + 1}")
         settings = {"seed": self.plan.seed * 1000 + number, **self.plan.settings_of(number)}
         known("$.client", settings, [setting.name for setting in fields(ClientConfig)], "ClientConfig")
+        if settings.get("balancer") in OWN_BALANCERS:
+            settings["balancer"] = partial(self._own_balancer, number, OWN_BALANCERS[settings["balancer"]])
         try:
             config = ClientConfig(**settings)
         except (ConfigError, TypeError) as error:
@@ -222,6 +226,12 @@ class World:
             wall_clock=reactor.wall_seconds,
         )
         return self._client_under_test(number, client, reactor, is_parent=True)
+
+    def _own_balancer(self, number: int, kind: type[Any], rng: Random) -> Any:
+        """Create the balancer of a client's program, as the client asks for it."""
+        balancer = kind(rng, partial(self.oracle.keys.told, number))
+        self.oracle.keys.watch(number, balancer)
+        return balancer
 
     def _client_under_test(
         self, number: int, client: Any, reactor: VirtualReactor, *, is_parent: bool

@@ -21,6 +21,7 @@ _NAMED = 0.25
 _GATEWAY = 0.2
 _MONOTONIC = 0.2
 _LONG_LISTS = 0.15
+_BALANCED, _FACTORED = 0.3, 0.3
 _STREAMS = {
     "calm": 0.3, "chaos": 0.5, "discovery": 0.2, "rolling": 0.5, "overload": 0.3, "storm": 0.3, "hour": 0.3,
 }  # fmt: skip
@@ -94,10 +95,23 @@ def _streams(plan: RunPlan, rng: Random) -> RunPlan:
     return joined(plan, schedule(rng, plan, kinds, plan.chaos_s, rng.choice((10.0, 20.0, 40.0)))) if kinds else plan
 
 
+def _balancers(plan: RunPlan, rng: Random) -> RunPlan:
+    """Give clients other balancers, and calls keys."""
+    if plan.profile == "hour" or rng.random() >= _BALANCED:
+        return plan
+    own = plan.own or ({},)
+    names = [rng.choice(("hash", "hash", "own", "hostile")) for _ in own]
+    settings = tuple({**mine, "balancer": name} for mine, name in zip(own, names, strict=True))
+    if rng.random() < _FACTORED and "hash" in names:
+        settings = tuple({**mine, "hash_load_factor": rng.choice((1.0, 2.0, 10.0))} for mine in settings)
+    return plan.but(own=settings, keys=rng.choice((1, 3, 30)))
+
+
 _OPTIONS: Mapping[str, Callable[[RunPlan, Random], RunPlan]] = {
     "names": _named,
     "gateway": _gateway,
     "clocks": _monotonic,
     "long lists": _long_lists,
     "streams": _streams,
+    "balancers": _balancers,
 }

@@ -45,7 +45,7 @@ BOUNDARIES = [
     "eas_tw.policy.retry.RetryBudget.record_call",
     "eas_tw.policy.retry.RetryBudget.spend",
     "eas_tw.policy.retry.RetryPolicy.decide",
-    "eas_tw.policy.rotation.Rotation.pick",
+    "eas_tw.policy.rotation.Rotation.choose",
 ]
 
 KINDS = [

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eas_tw.policy.balancing import NO_CALL, CallInfo
 from eas_tw.policy.cluster import Cluster, ClusterPolicy, HealthTransition
 from eas_tw.policy.health import HealthPolicy
 from eas_tw.policy.instances import Added, Instance, Removed
@@ -74,15 +75,15 @@ def test_a_call_tries_every_instance_before_one_twice() -> None:
         made.record(instance, REFUSED, 0.0)
     tried: list[tuple[str, int]] = []
     for _ in FLEET:
-        picked = made.choose(Selection(tried, tried), 0.0)
+        picked = made.choose(Selection(tried, tried, NO_CALL), 0.0)
         assert picked is not None
         tried.append(picked.key)
     assert {port for _, port in tried[:3]} == {4, 5, 6}
     assert len(set(tried)) == 6
-    again = made.choose(Selection(tried, tried[1:]), 0.0)
+    again = made.choose(Selection(tried, tried[1:], NO_CALL), 0.0)
     assert again is not None
     assert again.key == tried[0]
-    assert made.choose(Selection(tried, tried), 0.0) is None
+    assert made.choose(Selection(tried, tried, NO_CALL), 0.0) is None
 
 
 def test_a_retry_is_no_probe_while_another_instance_is_eligible() -> None:
@@ -93,9 +94,9 @@ def test_a_retry_is_no_probe_while_another_instance_is_eligible() -> None:
     assert probed is not None
     for _ in range(5):
         tried = [FLEET[0].key] if probed is FLEET[3] else [probed.key]
-        assert made.choose(Selection(tried, tried), 2.0) is FLEET[3]
+        assert made.choose(Selection(tried, tried, NO_CALL), 2.0) is FLEET[3]
     tried = [FLEET[3].key]
-    another = made.choose(Selection(tried, tried), 2.0)
+    another = made.choose(Selection(tried, tried, NO_CALL), 2.0)
     assert another in FLEET[:3]
 
 
@@ -107,7 +108,7 @@ def test_of_hundreds_that_are_dead_a_call_tries_sixteen() -> None:
     seen: list[tuple[str, int]] = []
     for call in range(12):
         tried: list[tuple[str, int]] = []
-        while (picked := made.choose(Selection(tried, tried), 0.3 + call / 100)) is not None:
+        while (picked := made.choose(Selection(tried, tried, NO_CALL), 0.3 + call / 100)) is not None:
             tried.append(picked.key)
         assert len(tried) == 16
         seen += tried
@@ -122,7 +123,7 @@ def test_a_suspect_gets_no_call_while_another_is_eligible() -> None:
     assert set(picks(made, now=0.2)) == {3}
     assert made.ejected == (FLEET[0].key,)
     tried = [FLEET[2].key]
-    assert made.choose(Selection(tried, tried), 0.3) == FLEET[1]
+    assert made.choose(Selection(tried, tried, NO_CALL), 0.3) == FLEET[1]
     assert made.record(FLEET[1], ANSWERED, 0.4, 0.3) == []
     assert not made.is_wary
     assert picks(made, now=0.5) == {2: 30, 3: 30}
@@ -163,7 +164,7 @@ def test_the_only_instance_is_always_it() -> None:
     made = cluster(FLEET[:1])
     for _ in range(20):
         made.record(FLEET[0], REFUSED, 0.0)
-    assert made.choose(Selection([FLEET[0].key], [FLEET[0].key]), 0.0) == FLEET[0]
+    assert made.choose(Selection([FLEET[0].key], [FLEET[0].key], NO_CALL), 0.0) == FLEET[0]
     assert made.ejected == ()
 
 
@@ -173,7 +174,7 @@ def test_outside_its_subset_a_call_goes_to_the_next_that_is_well() -> None:
     made.record(first, REFUSED, 0.0)
     tried: list[tuple[str, int]] = []
     for _ in FLEET:
-        picked = made.choose(Selection(tried, tried), 0.0)
+        picked = made.choose(Selection(tried, tried, NO_CALL), 0.0)
         assert picked is not None
         made.record(picked, CANCELLED, 0.0, 0.0)
         tried.append(picked.key)
@@ -191,7 +192,7 @@ def test_a_subset_is_used_until_it_fails() -> None:
     assert len(now_used) == 2
     assert first.port not in now_used
     tried: list[tuple[str, int]] = []
-    while (picked := made.choose(Selection(tried, tried), 0.0)) is not None:
+    while (picked := made.choose(Selection(tried, tried, NO_CALL), 0.0)) is not None:
         tried.append(picked.key)
     assert len(set(tried)) == len(tried) == 6
 
@@ -240,16 +241,17 @@ def test_an_instance_that_fails_a_third_of_its_calls_is_ejected() -> None:
 def test_with_two_choices_the_slow_one_gets_little() -> None:
     made = cluster(balancer="p2c")
     found: Counter[int] = Counter()
-    running: list[tuple[float, Instance, float]] = []
-    for call in range(2000):
-        now = call * 0.01
-        for end, instance, began in [entry for entry in running if entry[0] <= now]:
-            running.remove((end, instance, began))
-            made.record(instance, ANSWERED, end, began)
-        picked = made.choose(FIRST, now)
+    running: list[tuple[float, Instance, CallInfo]] = []
+    for number in range(2000):
+        now = number * 0.01
+        for end, instance, call in [entry for entry in running if entry[0] <= now]:
+            running.remove((end, instance, call))
+            made.record(instance, ANSWERED, end, call.now, call=call)
+        call = CallInfo(now=now)
+        picked = made.choose(Selection((), (), call), now)
         assert picked is not None
         found[picked.port] += 1
-        running.append((now + (1.0 if picked.port == 1 else 0.1), picked, now))
+        running.append((now + (1.0 if picked.port == 1 else 0.1), picked, call))
     assert found[1] < 2000 / 6 / 4
 
 
@@ -279,7 +281,7 @@ def test_an_instance_is_picked_after_any_sequence_of_outcomes(
         if what == 4 and which:
             made.apply(FLEET[:which], now)
         tried: list[tuple[str, int]] = []
-        while (picked := made.choose(Selection(tried, tried), now)) is not None and picked.key not in tried:
+        while (picked := made.choose(Selection(tried, tried, NO_CALL), now)) is not None and picked.key not in tried:
             tried.append(picked.key)
             for transition in made.record(picked, outcomes[(which + what + len(tried)) % 5], now + 0.05, now):
                 if transition.is_ejected and transition.why != "connect_refused":

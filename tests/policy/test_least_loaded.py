@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
+from typing import TYPE_CHECKING
 
+import pytest
+
+from eas_tw.policy.balancing import CallInfo, Excluded
 from eas_tw.policy.instances import Instance
 from eas_tw.policy.least_loaded import LeastLoaded
 from eas_tw.policy.load import Loads
-from eas_tw.policy.selection import FIRST, Selection
+from eas_tw.policy.outcomes import ANSWERED, AttemptStatus, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FLEET = [Instance("10.0.0.1", port) for port in range(1, 6)]
 
 
 def balancer(*instances: Instance) -> tuple[LeastLoaded, Loads]:
-    loads = Loads()
-    made = LeastLoaded(Random(1), loads)
-    made.add(instances or FLEET)
-    return made, loads
+    made = LeastLoaded(Random(1))
+    made.update(instances or FLEET)
+    return made, made.loads
+
+
+def choose(made: LeastLoaded, now: float = 0.0, *, excluded: Sequence[Instance] = ()) -> Instance | None:
+    return made.choose(CallInfo(now=now), Excluded([instance.key for instance in excluded], {}))
 
 
 def spread(made: LeastLoaded, picks: int = 1000, now: float = 0.0) -> Counter[int]:
-    return Counter(picked.port for _ in range(picks) if (picked := made.pick(FIRST, now)))
+    return Counter(picked.port for _ in range(picks) if (picked := choose(made, now)))
 
 
 def test_without_load_everybody_is_drawn() -> None:
@@ -40,7 +50,7 @@ def test_the_slow_one_is_picked_only_when_it_is_drawn_against_nobody() -> None:
 def test_calls_in_flight_level_out() -> None:
     made, loads = balancer()
     for _ in range(1000):
-        picked = made.pick()
+        picked = choose(made)
         assert picked
         loads.began(picked.key, 0.0)
     in_flight = [loads.in_flight(instance.key) for instance in FLEET]
@@ -52,7 +62,7 @@ def test_weight_divides_load() -> None:
     heavy, light = Instance("10.0.0.1", 1, 3), Instance("10.0.0.1", 2, 1)
     made, loads = balancer(heavy, light)
     for _ in range(400):
-        picked = made.pick()
+        picked = choose(made)
         assert picked
         loads.began(picked.key, 0.0)
     assert abs(loads.in_flight(heavy.key) - 300) <= 3
@@ -60,21 +70,55 @@ def test_weight_divides_load() -> None:
 
 def test_those_tried_are_not_drawn() -> None:
     made, _ = balancer()
-    keys = [instance.key for instance in FLEET]
     for count in range(5):
-        assert {made.pick(Selection(keys[:count], ())) for _ in range(200)} == set(FLEET[count:])
-    assert made.pick(Selection(keys, ())) is None
+        assert {choose(made, excluded=FLEET[:count]) for _ in range(200)} == set(FLEET[count:])
+    assert choose(made, excluded=FLEET) is None
 
 
-def test_coming_going_and_reweighing() -> None:
-    """An instance of weight 0 or a removed one is not picked; a share scales its calls."""
+def test_only_listed_instances_are_chosen_by_their_present_weight() -> None:
     made, loads = balancer()
-    made.remove([FLEET[0].key, ("10.9.9.9", 1)])
-    made.add([Instance("10.0.0.1", 2, 0)])
-    assert len(made) == 3
-    assert FLEET[0].key not in made
-    assert FLEET[2].key in made
-    made.add([FLEET[2]], {FLEET[2].key: 0.1})
+    made.update([Instance("10.0.0.1", 2, 0), FLEET[2]._replace(weight=0.1), FLEET[3], FLEET[4]])
     for instance in FLEET:
         loads.began(instance.key, 0.0)
-    assert spread(made)[3] == 0
+    assert set(spread(made)) == {4, 5}
+
+
+def test_a_call_and_a_stream_count_as_load_until_their_ends() -> None:
+    made, loads = balancer()
+    call, stream = CallInfo(now=1.0), CallInfo(now=1.0)
+    made.started(FLEET[0], call)
+    made.started(FLEET[0], stream)
+    made.streaming(FLEET[0], stream, 0.2)
+    made.ended(FLEET[0], call, ANSWERED, 0.1)
+    assert loads.in_flight(FLEET[0].key) == 1
+    assert loads.score(FLEET[0].key, 1.2) == pytest.approx(2 * 0.2, rel=0.02)
+    made.ended(FLEET[0], stream, ANSWERED, 60.0)
+    assert loads.in_flight(FLEET[0].key) == 0
+    assert loads.score(FLEET[0].key, 61.0) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("attempt_status", "counts"),
+    [
+        (AttemptStatus.CONNECT_REFUSED, False),
+        (AttemptStatus.CANCELLED, False),
+        (AttemptStatus.UNRESPONSIVE, True),
+        (AttemptStatus.DEADLINE, True),
+    ],
+)
+def test_a_failure_counts_as_a_latency_only_if_it_is_a_timeout(attempt_status: AttemptStatus, *, counts: bool) -> None:
+    made, loads = balancer()
+    call = CallInfo(now=1.0)
+    made.started(FLEET[0], call)
+    made.ended(FLEET[0], call, Outcome(attempt_status), 3.0)
+    assert (loads.score(FLEET[0].key, 4.0) > 1.0) == counts
+
+
+def test_an_ejected_instance_comes_back_with_the_latency_that_it_had() -> None:
+    made, loads = balancer()
+    call = CallInfo(now=1.0)
+    made.started(FLEET[0], call)
+    made.ended(FLEET[0], call, ANSWERED, 2.0)
+    made.update(FLEET[1:])
+    made.update(FLEET)
+    assert loads.score(FLEET[0].key, 3.0) == pytest.approx(2.0)

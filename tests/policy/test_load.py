@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eas_tw.policy.load import DECAY_S, Loads
+from eas_tw.policy.load import DECAY_S, InFlight, Loads
 
 A, B = ("10.0.0.1", 80), ("10.0.0.2", 80)
 
@@ -55,16 +55,16 @@ def test_an_end_that_tells_nothing_changes_no_latency() -> None:
     assert loads.score(A, 0.0) == pytest.approx(0.2)
 
 
-def test_instances_that_left_are_forgotten_with_their_last_call() -> None:
+def test_instances_that_left_are_dropped_when_their_calls_and_latencies_are_of_the_past() -> None:
     loads = Loads()
     served(loads, 1.0, 0.0)
     loads.began(A, 0.0)
-    loads.forget([A, B])
+    loads.keep([B], 1000.0)
     assert loads.in_flight(A) == 1
-    loads.ended(A, 1.0, 1.0)
-    assert not loads._loads
-    served(loads, 1.0, 0.0)
-    loads.forget([A])
+    loads.ended(A, 1.0, 1000.0)
+    loads.keep([B], 1000.0 + 5 * DECAY_S)
+    assert loads._loads
+    loads.keep([B], 1000.0 + 6 * DECAY_S)
     assert not loads._loads
 
 
@@ -73,10 +73,22 @@ def test_a_stream_in_flight_is_no_silence() -> None:
     served(loads, 0.2, 1.0)
     loads.began(A, 1.0)
     assert loads.score(A, 31.0) == pytest.approx(2 * 30.0)
-    loads.stream_began(A, 31.0)
+    loads.stream_began(A, 0.1, 31.0)
     assert loads.score(A, 31.0) < 2 * 0.2
     loads.began(A, 32.0)
     assert loads.score(A, 36.0) == pytest.approx(3 * 5.0)
     loads.ended(A, 0.1, 36.0)
     loads.ended(A, 0.1, 40.0, is_stream=True)
     assert loads.in_flight(A) == 0
+
+
+def test_attempts_in_flight_are_counted_by_instance_and_in_total() -> None:
+    in_flight = InFlight()
+    for key in (A, A, B):
+        in_flight.began(key)
+    assert (in_flight.of(A), in_flight.of(B), in_flight.total) == (2, 1, 3)
+    in_flight.ended(A)
+    in_flight.ended(B)
+    assert (in_flight.of(A), in_flight.of(B), in_flight.total) == (1, 0, 1)
+    in_flight.ended(A)
+    assert not in_flight._counts

@@ -115,7 +115,16 @@ def _of_counters(names: str, counters: tuple[str, ...]) -> dict[str, Read]:
     return {name: (lambda sums, name=name: sums.all(names.format(name))) for name in counters}
 
 
-OWN = ("retries", "failovers", "hedges", "ejections", "ejections_overflow", "streams", "streams_broken")
+OWN = (
+    "retries",
+    "failovers",
+    "hedges",
+    "ejections",
+    "ejections_overflow",
+    "balancer_fallbacks",
+    "streams",
+    "streams_broken",
+)
 SHOWN: dict[str, tuple[Export, dict[str, Read]]] = {
     # exporter -> how it is read, and what shows each counter
     "prometheus": (
@@ -146,6 +155,7 @@ SHOWN: dict[str, tuple[Export, dict[str, Read]]] = {
             "streams": lambda sums: sums.all("eas/stream_count"),
             "streams_broken": lambda sums: sums.all("eas/stream_broken_count"),
             "ejections_overflow": lambda sums: sums.all("eas/ejection_overflow_count"),
+            "balancer_fallbacks": lambda sums: sums.all("eas/balancer_fallback_count"),
         },
     ),
 }

@@ -11,6 +11,7 @@ from eas_tw.policy.outcomes import ANSWERED, AttemptResult, Outcome
 from eas_tw.telemetry.counters import FORMER, FORMER_KEPT, Counters
 from eas_tw.telemetry.events import (
     AttemptEnded,
+    BalancerFallback,
     CallEnded,
     Ejected,
     EjectionOverflow,
@@ -57,6 +58,7 @@ def everything(record: Record) -> None:
     record.call_began()
     record.call_failed(call, "CancelledError", None)
     record.returned(A)
+    record.balancer_fell_back("proposed no instance")
     record.stream_began()
     record.stream_ended(A, Outcome(AttemptStatus.RESPONSE_TRUNCATED), 7, 1.0)
 
@@ -80,6 +82,7 @@ def test_while_nobody_listens_it_counts_and_nothing_else() -> None:
         hedges=1,
         ejections={A.address: 1},
         ejections_overflow={B.address: 1},
+        balancer_fallbacks=1,
         streams=1,
         streams_broken={"cut": 1},
     )
@@ -187,7 +190,8 @@ def added_up(client: Any) -> EventTotals:
     totals = EventTotals()
     ears: dict[type, Any] = {
         AttemptEnded: totals.attempt_ended, CallEnded: totals.call_ended, Ejected: totals.ejected,
-        EjectionOverflow: totals.not_ejected, StreamEnded: totals.stream_ended,
+        EjectionOverflow: totals.not_ejected, BalancerFallback: totals.balancer_fell_back,
+        StreamEnded: totals.stream_ended,
     }  # fmt: skip
 
     def hear(event: object) -> None:
@@ -299,6 +303,6 @@ def test_counters_and_events_agree_under_many_faults() -> None:
     counters = region.client.counters
     assert {ListChanged, PollRefused, Ejected, AttemptEnded, CallEnded} <= {type(event) for event in heard}
     unseen = [name for name, count in asdict(counters).items() if not count]
-    assert unseen == ["streams", "streams_broken"]  # none is asked for here
+    assert unseen == ["streams", "streams_broken", "balancer_fallbacks"]  # none is asked for here
     assert totals.differences(counters) == []
     region.assert_clean()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from simulator.virtual.checkers.ejections import EjectionChecker
+    from simulator.virtual.checkers.keys import KeyChecker
     from simulator.virtual.client_under_test import ClientUnderTest
     from simulator.virtual.network.sockets import Address
 
@@ -54,6 +55,10 @@ class Selection(Protocol):
     @property
     def tried(self) -> Collection[Address]:
         """The instances that the call has tried."""
+
+    @property
+    def call(self) -> Any:
+        """The client's `CallInfo`."""
 
 
 class _BalancingAccount:
@@ -127,10 +132,12 @@ class BalancingChecker(Checker):
     Attributes:
         _on_probe: Called with each probe of an ejected instance.
         _ejections: Checks the reasons and lengths of ejections; called with the events that are observed here.
+        _keys: Checks where the calls of a key go.
     """
 
     _on_probe: Callable[[ClientUnderTest, Address], None]
     _ejections: EjectionChecker
+    _keys: KeyChecker
     _accounts: dict[int, _BalancingAccount] = field(init=False, factory=dict)
 
     def observer(self, sut: ClientUnderTest) -> FleetEar:
@@ -235,6 +242,8 @@ class BalancingChecker(Checker):
             if room and room != [address]:
                 says = f"sends {spelled(address)} a call more than {limit}, and {spelled(room[0])} has room"
                 self._report("subset-bounds", f"client {sut.number} {says}")
+        if not tried and sut.balancer == "hash":
+            self._keys.chosen(sut, address, selection.call.key, is_alone=not account.in_flight.total())
         account.in_flight[address] += 1
         if not tried and sut.is_heard and self._is_partial(account):
             self._check_subset(account, address)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _ACCOUNTS = (
     "calls", "answered", "failed", "attempts", "failures", "failures_at", "retries", "failovers", "hedges", "ejections",
-    "ejections_overflow", "streams", "streams_broken",
+    "ejections_overflow", "balancer_fallbacks", "streams", "streams_broken",
 )  # fmt: skip
 _FORMER = "former instances"
 """Key under which a client adds up the counts of addresses that left its list long ago."""
@@ -24,7 +24,7 @@ class EventTotals:
     """The counters of a client, computed from its events."""
 
     def __init__(self) -> None:
-        self.calls = self.answered = self.failovers = self.hedges = self.streams = 0
+        self.calls = self.answered = self.failovers = self.hedges = self.streams = self.balancer_fallbacks = 0
         self.failed: Counter[str] = Counter()
         self.attempts: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
@@ -67,6 +67,10 @@ class EventTotals:
     def not_ejected(self, event: Any) -> None:
         """Count an ejection that the bound did not permit."""
         self.ejections_overflow[event.instance.address] += 1
+
+    def balancer_fell_back(self, _: Any) -> None:
+        """Count an instance that the program's own balancer did not choose."""
+        self.balancer_fallbacks += 1
 
     def differences(self, counters: Any) -> list[str]:
         """Describe the differences to the client's own counters; valid only when no call is in flight."""

@@ -7,7 +7,8 @@ from typing import Any
 from eas_tw.net.upstream import Upstream
 from eas_tw.policy.cluster import Cluster
 from eas_tw.policy.health import Health
-from eas_tw.policy.load import Loads
+from eas_tw.policy.load import InFlight
+from eas_tw.policy.outcomes import AttemptStatus, Outcome
 from eas_tw.policy.outliers import Outliers
 from eas_tw.policy.rotation import Rotation
 from eas_tw.policy.slow_start import SlowStart
@@ -30,15 +31,25 @@ def ejected_instances_are_no_last_resort(patch: Patch) -> None:
 
 @bug("last-good-list exact-shares nothing-left one-probe", "discovery")
 def removed_instance_keeps_its_turn(patch: Patch) -> None:
-    patch(Rotation, "remove", lambda self, keys: None)
+    update = Rotation.update
+
+    def growing(self: Rotation, given: Any) -> None:
+        kept = self.__dict__.setdefault("kept", {})
+        kept.update((instance.key, instance) for instance in given)
+        update(self, tuple(kept.values()))
+
+    patch(Rotation, "update", growing)
 
 
 @bug("exact-shares", "discovery", 20)
 def new_weight_ignored(patch: Patch) -> None:
-    add = Rotation.add
-    patch(
-        Rotation, "add", lambda self, given, shares: add(self, [i for i in given if i.key not in self._turns], shares)
-    )
+    update = Rotation.update
+
+    def as_before(self: Rotation, given: Any) -> None:
+        turns = self._turns
+        update(self, [turns[each.key].instance if each.key in turns else each for each in given])
+
+    patch(Rotation, "update", as_before)
 
 
 @bug("last-good-list exact-shares nothing-left", "discovery", 40)
@@ -58,7 +69,7 @@ def rotation_restarted_by_each_list(patch: Patch) -> None:
     def apply(self: Upstream, given: Any) -> Any:
         result = real(self, given)
         balancer = self._cluster._balancer = Rotation(self._cluster._balancer._rng)
-        balancer.add(given)
+        balancer.update(given)
         return result
 
     real = Upstream.apply
@@ -117,20 +128,25 @@ def replacement_stays_in_the_subset(patch: Patch) -> None:
 
 @bug("subset-bounds", "overload", 10)
 def bound_of_calls_in_flight_ignored(patch: Patch) -> None:
-    patch(Cluster, "_pick", lambda self, selection, now: self._balancer.pick(selection, now))
+    patch(Cluster, "_pick", lambda self, selection: self._ask(selection))
 
 
 @bug("subset-bounds", "overload", 10)
 def bound_of_calls_in_flight_off_by_one(patch: Patch) -> None:
-    in_flight = Loads.in_flight
-    patch(Loads, "in_flight", lambda self, key: in_flight(self, key) - 1)
+    of = InFlight.of
+    patch(InFlight, "of", lambda self, key: of(self, key) - 1)
 
 
 @bug("nothing-left failure-explained", seeds=10)
 def cancelled_calls_stay_in_flight(patch: Patch) -> None:
     """The instance looks busy for ever."""
-    ended = Loads.ended
-    patch(Loads, "ended", lambda self, key, elapsed_s, now: elapsed_s is None or ended(self, key, elapsed_s, now))
+    follow = Cluster._follow
+
+    def uncounted(self: Cluster, instance: Any, outcome: Outcome, *others: Any) -> None:
+        if outcome.attempt_status is not AttemptStatus.CANCELLED:
+            follow(self, instance, outcome, *others)
+
+    patch(Cluster, "_follow", uncounted)
 
 
 @bug("exact-shares", "chaos", 30)

@@ -192,8 +192,8 @@ def broken_stream_counted_as_a_success(patch: Patch) -> None:
         record = self._fleet.record
 
         class Fleet:
-            def record(self, instance: Any, _: Outcome, began: float, latency_s: float) -> None:
-                record(instance, ANSWERED, began, latency_s)
+            def record(self, attempt: Attempt, _: Outcome, latency_s: float) -> None:
+                record(attempt, ANSWERED, latency_s)
 
         fleet: Any = self._fleet
         self._fleet = Fleet()  # type: ignore[assignment]
@@ -208,7 +208,7 @@ def broken_stream_counted_as_a_success(patch: Patch) -> None:
 @bug("stream-load", "calm", seeds=20)
 def stream_in_flight_until_its_head_only(patch: Patch) -> None:
     def record(self: Upstream, attempt: Attempt) -> None:
-        self.record(attempt.instance, ANSWERED, attempt.began)
+        self.record(attempt, ANSWERED)
 
     patch(Upstream, "began_to_answer", record)
     _end_unrecorded(patch)

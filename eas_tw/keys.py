@@ -1,0 +1,114 @@
+"""Keys of calls: what a call is about, by which the balancer `"hash"` and balancers of programs choose the instance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from eas_tw.display import shown
+from eas_tw.errors import ConfigError
+from eas_tw.policy.balancing import NO_CALL, CallHeaders, CallInfo
+from eas_tw.ranges import COUNT, checked
+
+if TYPE_CHECKING:
+    from eas_tw.net.fleet import Fleet
+
+KEY_HEADER = "x-eas-key"
+"""The header with a call's key, for adapters whose requests have no other place for it; it is not sent."""
+BLOCK_CHARS = 256
+"""Characters of a block of `prefix_key`: about 64 tokens of English, four blocks of the usual prefix caches."""
+_NO_HEADERS = CallHeaders()
+
+
+def checked_key(key: Any) -> str | bytes | None:
+    """Return a call's key; `None` for none, which an empty key means too.
+
+    Raises:
+        ConfigError: The key is neither `str` nor `bytes`.
+    """
+    if key is None or type(key) is str or type(key) is bytes:
+        return key or None
+    if isinstance(key, str | bytes):
+        return (str(key) if isinstance(key, str) else bytes(key)) or None
+    raise ConfigError(f"key must be str or bytes, such as a user's or a session's name, got {shown(key)}")
+
+
+def call_info(
+    fleet: Fleet,
+    key: str | bytes | None,
+    method: str = "POST",
+    path: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> CallInfo:
+    """Return a call as its balancer sees it.
+
+    Raises:
+        ConfigError: The key is neither `str` nor `bytes`.
+    """
+    if key is not None:
+        key = checked_key(key)
+    if not fleet.reads_calls:
+        return NO_CALL
+    return CallInfo(key, method, path, CallHeaders(headers) if headers else _NO_HEADERS)
+
+
+def prefix_key(messages: str | bytes | Iterable[Any], *, blocks: int = 8) -> str:
+    """Return a key of a prompt's beginning, for calls that share an instance's prefix cache.
+
+    The key of a conversation does not change while the conversation grows: only the messages before the first answer
+    count (system, developer and the first user message). Conversations with the same beginning have the same key.
+
+    Args:
+        messages: A prompt as text or UTF-8, or the messages of a chat as dicts with `role` and `content` (or objects
+            with these attributes).
+        blocks: How many blocks of 256 characters count, ≥ 1. More blocks tell prompts with a long common beginning
+            apart; fewer keep them together.
+
+    Returns:
+        32 hexadecimal digits, the same in every process and on every machine.
+
+    Raises:
+        ConfigError: `messages` is no text and no list of messages, or `blocks` is wrong.
+    """
+    limit = checked(COUNT, "blocks", blocks) * BLOCK_CHARS
+    if isinstance(messages, bytes):
+        text = messages[: 4 * limit].decode("utf-8", "replace")
+    elif isinstance(messages, str):
+        text = messages
+    else:
+        text = _opening(messages, limit)
+    return blake2b(text[:limit].encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _opening(messages: Any, limit: int) -> str:
+    """Return role and content of the messages before the first answer, up to `limit` characters."""
+    if isinstance(messages, Mapping) or not isinstance(messages, Iterable):
+        raise ConfigError(f"messages must be text, or a list of messages with role and content, got {shown(messages)}")
+    parts: list[str] = []
+    size = 0
+    for message in messages:
+        role, content = _field(message, "role"), _field(message, "content")
+        if role is None and content is None:
+            raise ConfigError(f"a message must have role and content, got {shown(message)}")
+        if role in ("assistant", "tool", "function") and parts:
+            break
+        if not isinstance(content, str):
+            content = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_plain)
+        part = f"{role}\0{content}\0"
+        parts.append(part)
+        size += len(part)
+        if size >= limit:
+            break
+    return "".join(parts)
+
+
+def _field(message: Any, name: str) -> Any:
+    return message.get(name) if isinstance(message, Mapping) else getattr(message, name, None)
+
+
+def _plain(value: Any) -> Any:
+    """Convert a part of a message that is an object, such as openai's models, for JSON."""
+    dump = getattr(value, "model_dump", None)
+    return dump() if callable(dump) else str(value)

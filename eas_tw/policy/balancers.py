@@ -1,0 +1,63 @@
+"""The built-in balancers by name, and the balancer of a cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eas_tw.policy.guarded import GuardedBalancer
+from eas_tw.policy.hash_balancer import HashBalancer
+from eas_tw.policy.least_loaded import LeastLoaded
+from eas_tw.policy.rotation import Rotation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from eas_tw.policy.balancing import Balancer
+    from eas_tw.policy.guarded import OnFault
+
+    BalancerFactory = Callable[[Random], Balancer]
+
+BALANCERS = ("wrr", "p2c", "hash")
+"""The names that `ClientConfig.balancer` takes."""
+
+
+class BadBalancerError(TypeError):
+    """A program's factory raised, or returned an object that is no balancer."""
+
+
+def make_balancer(given: str | BalancerFactory, rng: Random, *, load_factor: float, on_fault: OnFault) -> Balancer:
+    """Create the balancer of a cluster.
+
+    Args:
+        given: One of `BALANCERS`, or a function that is called with `rng` and returns a balancer.
+        rng: For the balancer's random choices.
+        load_factor: As for `HashBalancer`.
+        on_fault: As for `GuardedBalancer`, which is put around a program's own balancer.
+
+    Raises:
+        BadBalancerError: The program's function raised, or returned no balancer.
+    """
+    if isinstance(given, str):
+        return _BUILT_IN[given](rng, load_factor)
+    try:
+        made = given(rng)
+    except Exception as error:
+        raise BadBalancerError(f"balancer {_name(given)} raised {type(error).__name__}: {error}") from error
+    missing = [name for name in ("update", "choose") if not callable(getattr(made, name, None))]
+    if missing:
+        raise BadBalancerError(
+            f"balancer {_name(given)} returned {type(made).__name__}, which has no method {' and no '.join(missing)}"
+        )
+    return GuardedBalancer(made, rng, on_fault)
+
+
+def _name(given: object) -> str:
+    return getattr(given, "__qualname__", None) or repr(given)
+
+
+_BUILT_IN: dict[str, Callable[[Random, float], Balancer]] = {
+    "wrr": lambda rng, _: Rotation(rng),
+    "p2c": lambda rng, _: LeastLoaded(rng),
+    "hash": HashBalancer,
+}

@@ -1,0 +1,56 @@
+"""`InstanceFilter`: a program's own rule for the instances that its client uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from eas_tw.policy.instances import Instance
+
+    InstanceFilter = Callable[[Instance], bool]
+    Warn = Callable[[str, BaseException | None], None]
+
+
+class Filtering:
+    """Applies a filter to each list.
+
+    Args:
+        rule: Returns whether to use an instance; `None` for all.
+        warn: Called with a warning, and the exception that the rule raised, if any: once when the filter is ignored for
+            a list, and again only after it has worked.
+    """
+
+    def __init__(self, rule: InstanceFilter | None, warn: Warn) -> None:
+        self._rule = rule
+        self._warn = warn
+        self._is_ignored = False
+
+    def of(self, instances: Sequence[Instance]) -> tuple[Instance, ...]:
+        """Return the instances to use.
+
+        Returns:
+            1. The instances that pass the rule, in order.
+            2. All, if none with a weight above 0 passes, or if the rule raises an exception: a service must not be lost
+               by a wrong rule.
+        """
+        instances = tuple(instances)
+        rule = self._rule
+        if rule is None or not instances:
+            return instances
+        try:
+            kept = tuple(instance for instance in instances if rule(instance))
+        except BaseException as error:  # noqa: BLE001  the program's code must not stop discovery
+            self._ignore("instance_filter raised an exception and is ignored: all instances are used", error)
+            return instances
+        if not any(instance.weight > 0 for instance in kept):
+            self._ignore(f"instance_filter leaves none of {len(instances)} instances and is ignored", None)
+            return instances
+        self._is_ignored = False
+        return kept
+
+    def _ignore(self, text: str, error: BaseException | None) -> None:
+        if not self._is_ignored:
+            self._is_ignored = True
+            self._warn(text, error)

@@ -1,0 +1,58 @@
+"""Checks of balancing by key, and of what a program's own balancer is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from simulator.virtual.checkers.base import Checker
+from simulator.virtual.reporting.formatting import spelled
+
+if TYPE_CHECKING:
+    from simulator.virtual.client_under_test import ClientUnderTest
+    from simulator.virtual.network.sockets import Address
+
+_MOST_STATES = 64
+"""Bounds what is remembered in a long run; a forgotten state is learnt again."""
+
+
+@define(eq=False, slots=False)
+class KeyChecker(Checker):
+    """Checks `key-affinity` and `balancer-told`.
+
+    Where calls of one key go depends on the eligible instances only, so clients with the same ones must agree. A call
+    is compared only if its client has no other attempt in flight, because load may move it.
+    """
+
+    _places: dict[Any, dict[Any, tuple[int, Address]]] = field(init=False, factory=dict)
+    _balancers: dict[int, Any] = field(init=False, factory=dict)
+
+    def told(self, number: int, says: str) -> None:
+        """Report what a client's own balancer has found."""
+        self._report("balancer-told", f"client {number}: {says}")
+
+    def watch(self, number: int, balancer: Any) -> None:
+        """Check at the end that a client's own balancer has been told of every end."""
+        self._balancers[number] = balancer
+
+    def check_over(self, sut: ClientUnderTest) -> None:
+        """Check that no attempt is left for the client's own balancer."""
+        balancer = self._balancers.get(sut.number)
+        if balancer is not None and balancer.left:
+            self.told(sut.number, f"no call is left, and its balancer has not been told of the ends at {balancer.left}")
+
+    def chosen(self, sut: ClientUnderTest, address: Address, key: Any, *, is_alone: bool) -> None:
+        """Compare the instance of a first attempt with that of earlier calls of the key."""
+        left_out = sut.left_out
+        is_plain = sut.subset_size is None and sut.most_in_flight is None and not sut.slow_start_s
+        # A probe goes to an instance that is not eligible for the next call.
+        if key is None or not is_alone or not is_plain or address in left_out:
+            return
+        state = frozenset(sut.view.items()), frozenset(left_out)
+        if state not in self._places and len(self._places) >= _MOST_STATES:
+            self._places.clear()
+        number, expected = self._places.setdefault(state, {}).setdefault(key, (sut.number, address))
+        if expected != address:
+            says = f"sends key {key} to {spelled(address)}; client {number} sent it to {spelled(expected)}"
+            self._report("key-affinity", f"client {sut.number} {says} with the same eligible instances")
