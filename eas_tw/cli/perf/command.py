@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 
 from eas_tw import ConfigError, EasError
 from eas_tw.cli.output import while_read
+from eas_tw.cli.perf.keys import keyed
 from eas_tw.cli.perf.limits import PerfFailed, covers_errors, parse, violations
 from eas_tw.cli.perf.plan import (
     DEFAULT_IN_FLIGHT,
@@ -31,7 +32,7 @@ from eas_tw.cli.predict import add_request_arguments, details
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from eas_tw.cli.perf.figures import Figures
     from eas_tw.cli.settings import Given
@@ -45,9 +46,9 @@ DESCRIPTION = (
 
 @frozen
 class Prepared:
-    """What is known before the client is made: the requests, which are sent in turn, and the plan."""
+    """What is known before the client is made: the requests in turn, with their keys, and the plan."""
 
-    requests: tuple[Any, ...]
+    requests: Iterator[tuple[Any, dict[str, str]]]
     plan: Plan
 
 
@@ -56,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_request_arguments(parser)
     parser.add_argument(
         "--bodies", type=Path, metavar="PATH", help="send the lines of this file in turn, such as JSON Lines"
+    )
+    parser.add_argument(
+        "--key-from",
+        metavar="PATH|FIELD",
+        help="the key of each call, for --balancer hash: the lines of a file in turn, or a field of the JSON bodies, "
+        "such as user or messages.0.content",
     )
     add = parser.add_argument_group("load").add_argument
     add(
@@ -127,7 +134,9 @@ def prepare(options: argparse.Namespace) -> Prepared:
     import_module("eas_tw.cli.perf.histogram")  # reports that hdrhistogram is missing, before the run
     if plan.output_file is not None:
         _check_writable(plan.output_file)
-    return Prepared(requests_of(options), plan)
+    if options.key is not None and options.key_from is not None:
+        raise ConfigError("give --key or --key-from, not both")
+    return Prepared(keyed(requests_of(options), options.key_from), plan)
 
 
 async def run(reactor: Any, given: Given, options: argparse.Namespace, prepared: Prepared) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -13,7 +12,7 @@ from eas_tw.cli.perf.histogram import CompactHistogram
 from eas_tw.cli.perf.in_flight import StreamTimes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
 
     from eas_tw import PredictClient, Stream
 
@@ -21,23 +20,29 @@ _MAX_EVENT_BYTES = 1 << 20
 
 
 def sender(
-    client: PredictClient, requests: Sequence[Any], details: dict[str, Any], *, is_stream: bool
+    client: PredictClient,
+    requests: Iterator[tuple[Any, dict[str, str]]],
+    details: dict[str, Any],
+    *,
+    is_stream: bool,
 ) -> Callable[[], Deferred[Any]]:
     """Return a function that starts a call.
 
     Args:
         client: The client, after its `init`.
-        requests: The requests, which are sent in turn; at least one.
-        details: The keyword arguments of `predict`, or of `stream`.
+        requests: The request of each call, with keyword arguments for this call.
+        details: The keyword arguments of `predict`, or of `stream`, for all calls.
         is_stream: Whether the response is read as a stream.
     """
-    seconds, turn = client.clock.seconds, cycle(requests)
+    seconds = client.clock.seconds
 
     def predict() -> Deferred[Any]:
-        return client.predict(next(turn), **details)
+        request, more = next(requests)
+        return client.predict(request, **{**details, **more})
 
     async def read() -> StreamTimes:
-        async with client.stream(next(turn), **details) as stream:
+        request, more = next(requests)
+        async with client.stream(request, **{**details, **more}) as stream:
             return await times_of(stream, seconds)
 
     return (lambda: Deferred.fromCoroutine(read())) if is_stream else predict
