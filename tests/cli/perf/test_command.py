@@ -160,8 +160,9 @@ def test_an_interrupt_prints_what_was_measured(eas_service: RemoteService, load:
     told = json.loads(text)
     assert (process.returncode, said) == (130, "")
     assert told["is_interrupted"]
-    assert told["answered"] == 20
-    assert told["unfinished"] >= 2
+    # The service answers twenty; some of these may be on their way when the signal comes.
+    assert told["answered"] <= 20 <= told["answered"] + told["unfinished"]
+    assert told["unfinished"] >= 1
     assert "in flight when the run was interrupted" in " ".join(told["warnings"])
 
 
