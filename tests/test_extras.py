@@ -47,6 +47,12 @@ def test_a_use_says_what_to_install(extra: str) -> None:
     assert said.endswith(f"pip install 'eas-tw[{extra}]'")
 
 
+def test_perf_says_that_it_needs_the_extra() -> None:
+    program = "from eas_tw.cli import main; sys.exit(main(['perf', '--endpoint', 'x', '--service', 'y', '[1]']))"
+    code, said = without("hdrh", program)
+    assert (code, said) == (2, "eas-tw: eas-tw perf needs hdrhistogram: pip install 'eas-tw[cli]'")
+
+
 def without(package: str, program: str) -> tuple[int, str]:
     """Run a program as if the package were missing; return the exit code and the last line of output."""
     command = [sys.executable, "-c", f"import sys; sys.modules[{package!r}] = None; {program}"]

@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING, Any
 from eas_tw import BodyError, ConfigError, DeadlineExceeded, EasError, StatusError
 from eas_tw.cli import completion, discover, perf, predict, queue, settings
 from eas_tw.cli.output import flush_output, replace_closed_streams
+from eas_tw.cli.perf import compare
+from eas_tw.cli.perf.limits import PerfFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+PERF_FAILED = 1
 USAGE = 2
 # The codes of sysexits.h: EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE, EX_IOERR, EX_TEMPFAIL, EX_PROTOCOL, EX_NOPERM.
 BAD_DATA, NO_INPUT, UNAVAILABLE, CANNOT_WRITE = 65, 66, 69, 74
 TOO_LATE, BAD_STATUS, NO_PERMISSION = 75, 76, 77
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _REFUSALS = (401, 403)
-_OF_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OF_OUTPUT = (errno.EPIPE, errno.EIO, *_NO_SPACE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,11 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
     if "shell" in options:
         completion.show(parser, options.shell)
         return 0
     try:
+        if options.run is compare.run:
+            compare.run(options)
+            return 0
         return _run(options)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -68,9 +75,16 @@ def _main(arguments: Sequence[str] | None) -> int:
             return _say(error, _code(error))
         if error.filename is None and error.errno in _OF_OUTPUT:
             raise
-        return _say(f"{error.filename}: {error.strerror}" if error.filename else error, NO_INPUT)
+        code = CANNOT_WRITE if error.errno in _NO_SPACE else NO_INPUT
+        return _say(f"{error.filename}: {error.strerror}" if error.filename else error, code)
     except EasError as error:
         return _say(error, _code(error))
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `perf compare` as one word, because `perf` itself takes a body in that place."""
+    first, *rest = arguments or [""]
+    return ["perf compare", *rest[1:]] if (first, *rest[:1]) == ("perf", "compare") else list(arguments)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -136,6 +150,9 @@ def _parser() -> argparse.ArgumentParser:
         "completion", help=completion.HELP, description=completion.DESCRIPTION, allow_abbrev=False
     )
     completion.add_arguments(sub)
+    sub = commands.add_parser("perf compare", help=compare.HELP, description=compare.DESCRIPTION, allow_abbrev=False)
+    compare.add_arguments(sub)
+    sub.set_defaults(run=compare.run)
     return parser
 
 
@@ -152,6 +169,8 @@ def _say(error: object, code: int) -> int:
 
 
 def _code(error: EasError) -> int:
+    if isinstance(error, PerfFailed):
+        return PERF_FAILED
     if isinstance(error, ConfigError):
         return USAGE
     if isinstance(error, BodyError):

@@ -50,7 +50,9 @@ assert OpenTelemetry().instrument(PredictClient("x", "echo", reactor=Clock())).s
 _CLI = """
 import sys
 import numpy as np
+import rich.live
 from eas_tw.cli import main
+from eas_tw.cli.perf import histogram
 np.save("image.npy", np.ones((1, 784), np.float32))
 sys.exit(main(["predict", "--service", "mnist_saved_model_example", "--tensor", "images=image.npy"]))
 """

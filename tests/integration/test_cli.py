@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eas_tw.cli.perf import percentile
 from tests.integration.conftest import TOKEN
 from tests.patience import PATIENCE_S
 from tests.simulator.serving import Served, environment
@@ -235,11 +234,6 @@ class TestPerf:
         assert times == sorted(times)
         assert served.admin("POST", "/v1/requests/count", {"status": 200})[1] == {"count": 200}
         assert answer(eas(served, *arguments)).splitlines()[0].split() == ["answered", "200"]
-
-    def test_percentiles_are_by_nearest_rank(self) -> None:
-        times = [float(number) for number in range(1, 101)]
-        assert [percentile(times, share) for share in (0.5, 50, 99, 99.9, 100)] == [1, 50, 99, 100, 100]
-        assert percentile([3.0], 50) == 3.0
 
     def test_one_failed_call_is_enough_for_an_exit_code(self, served: Served) -> None:
         fault = {"type": "http_status", "target": {"service": "echo"}, "attributes": {"code": 418}, "times": 1}

@@ -36,6 +36,8 @@ EAS_TW = (
     "queue --help",
     "queue watch --help",
     "perf [1] --calls 20",
+    "perf [1] --rate 100 --duration 3600",
+    "perf compare --help",
     "perf [1] --calls 100000000 --output json",
 )
 SIMULATOR = {

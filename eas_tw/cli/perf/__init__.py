@@ -1,0 +1,10 @@
+"""The commands `eas-tw perf`, which measures a service under load, and `eas-tw perf compare`.
+
+`plan` and `schedule` say what to do and when, `loops` starts the calls, `step` and `perf_run` run a plan, `recorder`
+and `instances` count, `figures` computes, and `report` makes the JSON document from which all output is made. Only
+`command` and `sending` know the client.
+"""
+
+from eas_tw.cli.perf.command import DESCRIPTION, HELP, add_arguments, prepare, run
+
+__all__ = ["DESCRIPTION", "HELP", "add_arguments", "prepare", "run"]

@@ -1,0 +1,90 @@
+"""`InstanceTable`, which counts for each instance what the events of the client say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from eas_tw import AttemptStatus
+from eas_tw.cli.perf.histogram import CompactHistogram
+from eas_tw.telemetry.events import AttemptEnded, Ejected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eas_tw.telemetry.events import Event
+
+
+@define
+class InstanceRow:
+    """What happened on one instance.
+
+    Attributes:
+        attempts: The number of attempts that ended, without those that the client cancelled because another attempt of
+            the same call had been answered.
+        errors: The number of attempts that were not answered with a success.
+        retries: The number of attempts that were retries of an attempt that had failed.
+        hedges: The number of attempts that were hedges.
+        ejections: The number of times that the instance was ejected.
+        latencies: The durations of the attempts that were answered; for a stream, until its head.
+    """
+
+    attempts: int = 0
+    errors: int = 0
+    retries: int = 0
+    hedges: int = 0
+    ejections: int = 0
+    latencies: CompactHistogram = field(factory=CompactHistogram)
+
+
+class InstanceTable:
+    """A listener of a client's events. Attempts that began before the measurement are not counted.
+
+    Args:
+        seconds: The reactor's clock.
+        begin_s: The beginning of the measurement.
+
+    Attributes:
+        rows: A row for each instance that had an attempt or an ejection, by address.
+        retries: The number of retries on all instances.
+        hedges: The number of hedges on all instances.
+    """
+
+    def __init__(self, seconds: Callable[[], float], begin_s: float) -> None:
+        self._seconds = seconds
+        self._begin_s = begin_s
+        self.rows: dict[str, InstanceRow] = {}
+        self.retries = 0
+        self.hedges = 0
+
+    def __call__(self, event: Event) -> None:
+        """Count an event."""
+        if isinstance(event, AttemptEnded):
+            if self._seconds() - event.elapsed_s >= self._begin_s:
+                self._count_attempt(event)
+        elif isinstance(event, Ejected) and self._seconds() >= self._begin_s:
+            self._row(event.instance.address).ejections += 1
+
+    def _count_attempt(self, event: AttemptEnded) -> None:
+        row = self._row(event.instance.address)
+        is_retry = event.retry_of is not None
+        is_hedge = event.is_hedge and not is_retry
+        self.retries += is_retry
+        self.hedges += is_hedge
+        row.retries += is_retry
+        row.hedges += is_hedge
+        status = event.outcome.attempt_status
+        if status is AttemptStatus.CANCELLED:
+            return
+        row.attempts += 1
+        if status is AttemptStatus.ANSWERED:
+            row.latencies.record(event.elapsed_s)
+        else:
+            row.errors += 1
+
+    def _row(self, address: str) -> InstanceRow:
+        row = self.rows.get(address)
+        if row is None:
+            row = self.rows[address] = InstanceRow()
+        return row

@@ -1,0 +1,49 @@
+"""`--key-from`: the key of each call, by which the balancer `hash` chooses the instance."""
+
+from __future__ import annotations
+
+import json
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eas_tw import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+def keyed(requests: Sequence[Any], key_from: str | None) -> Iterator[tuple[Any, dict[str, str]]]:
+    """Return the requests of a run in turn, without end, each with further keyword arguments of `predict`.
+
+    Args:
+        requests: The requests, at least one.
+        key_from: `None` for no keys of their own, or
+
+            1. a file, whose lines are used as keys in turn;
+            2. the path of a field of JSON bodies, such as `user` or `messages.0.content`.
+
+    Raises:
+        ConfigError: The file has no line, or a body does not have the field.
+        OSError: The file cannot be read.
+    """
+    if key_from is None:
+        return cycle([(request, {}) for request in requests])
+    file = Path(key_from)
+    if file.exists():
+        keys = [line for line in file.read_text("utf-8").splitlines() if line]
+        if not keys:
+            raise ConfigError(f"--key-from: {file} has no line with a key")
+        return ((request, {"key": key}) for request, key in zip(cycle(requests), cycle(keys), strict=False))
+    return cycle([(request, {"key": _field(request, key_from)}) for request in requests])
+
+
+def _field(request: Any, path: str) -> str:
+    try:
+        value = json.loads(request)
+        for name in path.split("."):
+            value = value[int(name)] if isinstance(value, list) else value[name]
+    except (ValueError, LookupError, TypeError):
+        start = repr(request)[:80]
+        raise ConfigError(f"--key-from: there is no file {path!r}, and no such field in the body {start}") from None
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

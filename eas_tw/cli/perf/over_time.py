@@ -1,0 +1,82 @@
+"""`OverTime`, the results of a measurement by the time at which the calls were due."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from eas_tw.cli.perf.histogram import CompactHistogram
+
+if TYPE_CHECKING:
+    from eas_tw.cli.perf.in_flight import EndedCall
+
+_FIRST_INTERVAL_S = 0.25
+_MOST_INTERVALS = 240
+
+
+@define
+class Interval:
+    """The calls that were due in one interval.
+
+    Attributes:
+        answered: Their latencies, of those that were answered.
+        failed: The number of the others.
+    """
+
+    answered: CompactHistogram = field(factory=CompactHistogram)
+    failed: int = 0
+
+    def add(self, other: Interval) -> None:
+        """Add the calls of another interval."""
+        self.answered.add(other.answered)
+        self.failed += other.failed
+
+
+class OverTime:
+    """Latencies and failures for each interval of a measurement.
+
+    There are at most 240 intervals, whatever the duration of the measurement. They begin with a quarter of a second,
+    and become twice as long each time that they do not suffice.
+
+    Args:
+        begin_s: The beginning of the measurement.
+
+    Attributes:
+        interval_s: The length of an interval, in seconds.
+    """
+
+    def __init__(self, begin_s: float) -> None:
+        self._begin_s = begin_s
+        self._intervals: dict[int, Interval] = {}
+        self.interval_s = _FIRST_INTERVAL_S
+
+    def record(self, call: EndedCall) -> None:
+        """Count a call."""
+        number = int((call.due_s - self._begin_s) / self.interval_s)
+        while number >= _MOST_INTERVALS:
+            self._join_pairs()
+            number //= 2
+        interval = self._intervals.get(number)
+        if interval is None:
+            interval = self._intervals[number] = Interval()
+        if call.error is None:
+            interval.answered.record(call.latency_s)
+        else:
+            interval.failed += 1
+
+    def rows(self) -> list[tuple[float, Interval]]:
+        """Return the intervals, each with its beginning in seconds since that of the measurement.
+
+        An interval in which no call was due is empty.
+        """
+        last = max(self._intervals, default=-1)
+        return [(number * self.interval_s, self._intervals.get(number) or Interval()) for number in range(last + 1)]
+
+    def _join_pairs(self) -> None:
+        before, self._intervals = self._intervals, {}
+        self.interval_s *= 2
+        for number, interval in before.items():
+            joined = self._intervals.setdefault(number // 2, interval)
+            if joined is not interval:
+                joined.add(interval)

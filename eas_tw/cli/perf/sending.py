@@ -1,0 +1,116 @@
+"""Functions that start one call of a run: a prediction, or a stream that is read to its end."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from eas_tw import ServerSentEventParser
+from eas_tw.cli.perf.histogram import CompactHistogram
+from eas_tw.cli.perf.in_flight import StreamTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from eas_tw import PredictClient, Stream
+
+_MAX_EVENT_BYTES = 1 << 20
+
+
+def sender(
+    client: PredictClient,
+    requests: Iterator[tuple[Any, dict[str, str]]],
+    details: dict[str, Any],
+    *,
+    is_stream: bool,
+) -> Callable[[], Deferred[Any]]:
+    """Return a function that starts a call.
+
+    Args:
+        client: The client, after its `init`.
+        requests: The request of each call, with keyword arguments for this call.
+        details: The keyword arguments of `predict`, or of `stream`, for all calls.
+        is_stream: Whether the response is read as a stream.
+    """
+    seconds = client.clock.seconds
+
+    def predict() -> Deferred[Any]:
+        request, more = next(requests)
+        return client.predict(request, **{**details, **more})
+
+    async def read() -> StreamTimes:
+        request, more = next(requests)
+        async with client.stream(request, **{**details, **more}) as stream:
+            return await times_of(stream, seconds)
+
+    return (lambda: Deferred.fromCoroutine(read())) if is_stream else predict
+
+
+async def times_of(stream: Stream, seconds: Callable[[], float]) -> StreamTimes:
+    """Read a stream to its end.
+
+    Args:
+        stream: The stream.
+        seconds: The reactor's clock.
+
+    Raises:
+        EasError: The stream broke, or its body cannot be parsed.
+    """
+    parser = ServerSentEventParser(_MAX_EVENT_BYTES) if _has_events(stream) else None
+    tokens, gaps = TokenCount(), CompactHistogram()
+    events, first_s, last_s = 0, None, None
+    async for piece in stream:
+        now_s = seconds()
+        if first_s is None:
+            first_s = now_s
+        # Of other responses each piece counts as an event, and none as a token.
+        parts = [""] if parser is None else [event.data for event in parser.feed(piece)]
+        for data in parts:
+            if last_s is not None:
+                gaps.record(now_s - last_s)
+            last_s = now_s
+            events += 1
+            tokens.add(data)
+    return StreamTimes(first_s, gaps, events, tokens.total)
+
+
+def _has_events(stream: Stream) -> bool:
+    kind = stream.headers.get("content-type", "").partition(";")[0]
+    return kind.strip().lower() == "text/event-stream"
+
+
+class TokenCount:
+    """Counts the tokens of a language model's answer.
+
+    The number in the event's `usage.completion_tokens` is used if there is one; it stands in the last event if the
+    request asks for it (`"stream_options": {"include_usage": true}`). Otherwise each event with text counts as a token,
+    which is what servers usually send.
+    """
+
+    def __init__(self) -> None:
+        self._texts = 0
+        self._told: int | None = None
+
+    @property
+    def total(self) -> int:
+        """The number of tokens."""
+        return self._texts if self._told is None else self._told
+
+    def add(self, text: str) -> None:
+        """Count an event with this data."""
+        if "choices" not in text:  # saves parsing what is no event of a language model
+            return
+        try:
+            data = json.loads(text)
+            usage = data.get("usage") or {}
+            told = usage.get("completion_tokens")
+            choices = data.get("choices") or [{}]
+            delta = choices[0].get("delta", choices[0])
+            found = delta.get("content") or delta.get("text")
+        except (ValueError, AttributeError, LookupError, TypeError):
+            return
+        if type(told) is int:
+            self._told = told
+        self._texts += bool(found)
