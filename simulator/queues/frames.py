@@ -1,4 +1,4 @@
-"""The values of a queue: frames, consumers, and what is wrong with a request to the queue."""
+"""The values of a queue: frames and consumers, and the errors of a put."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SHUTDOWN = "Shutdown"
 
 
 class QueueFullError(Exception):
-    """A put found no room: the queue has its greatest length, and a group has yet to commit each of the frames."""
+    """The queue has its maximum length, and no frame that every group has committed, which could be dropped."""
 
 
 class StreamEndedError(Exception):
-    """A put came after the end of the stream."""
+    """Nothing can be put after the end of the stream."""
 
 
 @frozen
@@ -93,7 +93,6 @@ class Consumer:
         user: Its id.
         settings: Settings of its last watch.
         first_index: Least index that it takes.
-        session: Number of its last watch; an earlier one can no longer end it.
         is_running: Whether its watch is open.
         is_ending: Whether it has rejected a frame because it will end soon.
         seen_at: Time of its last watch, frame or commit, or of the end of its watch.
@@ -106,7 +105,6 @@ class Consumer:
     settings: WatchSettings
     first_index: int
     seen_at: float
-    session: int
     is_running: bool = True
     is_ending: bool = False
     last_index: int = 0

@@ -41,7 +41,6 @@ class Group:
         self._waiting = sorted(frame.sort_key for frame in frames.values())
         self._rejected: dict[int, set[str]] = {}
         self._left_by: dict[int, list[Consumer]] = {}  # frames without a commit, and the consumers that went with them
-        self._sessions = 0
 
     @property
     def waiting(self) -> int:
@@ -76,8 +75,7 @@ class Group:
             self.leave(before, now)
             del self.consumers[user]
         self._forget_old()
-        self._sessions += 1
-        self.consumers[user] = Consumer(user, settings, first_index, now, self._sessions)
+        self.consumers[user] = Consumer(user, settings, first_index, now)
         return self.consumers[user]
 
     def leave(self, consumer: Consumer, now: float) -> None:
@@ -120,7 +118,7 @@ class Group:
             self.consumers[user].seen_at = now
 
     def reject(self, frame: Frame, code: str) -> None:
-        """Let a pending frame wait again, rather for another consumer; other frames stay as they are."""
+        """Let a pending frame wait again, preferably for another consumer; ignore one that is not pending."""
         user = self.pending.get(frame.index)
         if user is None:
             return

@@ -1,4 +1,4 @@
-"""A queue with those who wait for it: watches, workers and gets. They are told when its store has changed."""
+"""A queue with its listeners: watches, workers and waiting gets, which are notified when its store has changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAYLOAD_BYTES = 8192
 
 
 class QueueListener(Protocol):
-    """Waits for a queue to change."""
+    """Is notified of the changes of a queue."""
 
     def queue_changed(self) -> None:
         """Look at the queue again; the listener may change it, or stop listening."""
@@ -39,7 +39,7 @@ class Queue:
         self.store = store
         self.clock = clock
         self._listeners: dict[QueueListener, None] = {}
-        self._is_telling = self._has_changed = False
+        self._is_notifying = self._has_changed = False
 
     @property
     def now(self) -> float:
@@ -47,11 +47,11 @@ class Queue:
         return float(self.clock.seconds())
 
     def listen(self, listener: QueueListener) -> None:
-        """Tell a listener of changes, until `unlisten`."""
+        """Notify a listener of changes, until `unlisten`."""
         self._listeners[listener] = None
 
     def unlisten(self, listener: QueueListener) -> None:
-        """Stop telling a listener; one that is unknown is ignored."""
+        """Stop notifying a listener; an unknown one is ignored."""
         self._listeners.pop(listener, None)
 
     def put(self, data: bytes, tags: Mapping[str, str], priority: int = 0, path: str = "") -> Frame:
@@ -66,18 +66,18 @@ class Queue:
         self.changed()
 
     def changed(self) -> None:
-        """Tell the listeners that the store has changed."""
+        """Notify the listeners that the store has changed."""
         self._has_changed = True
-        if self._is_telling:
+        if self._is_notifying:
             return  # a listener has changed it: the loop below goes round once more
-        self._is_telling = True
+        self._is_notifying = True
         while self._has_changed:
             self._has_changed = False
             for listener in list(self._listeners):
                 if listener in self._listeners:
                     listener.queue_changed()
             self._rotate()
-        self._is_telling = False
+        self._is_notifying = False
 
     def clear(self) -> None:
         """Remove everything."""

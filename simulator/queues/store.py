@@ -189,7 +189,7 @@ class QueueStore:
             known.commit(frame, now)
 
     def reject(self, group: str, indexes: Iterable[int], code: str = "") -> None:
-        """Let frames that are pending in the group be delivered again, rather to another consumer."""
+        """Let frames that are pending in the group be delivered again, preferably to another consumer."""
         for frame in self._known(indexes):
             self._group(group).reject(frame, code)
 

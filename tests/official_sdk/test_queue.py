@@ -147,3 +147,29 @@ def test_an_error_is_raised_after_six_tries(served: Served, official: Callable[.
     assert caught.value.code == status
     count = {"method": "POST", "status": status}
     until(lambda: served.admin("POST", "/v1/requests/count", count)[1]["count"] == 6)
+
+
+def test_a_watch_gets_all_frames_when_its_instance_crashes_and_runs_again(
+    served: Served, official: Callable[..., Any]
+) -> None:
+    """Until then a direct watch goes on to connect to the same address, as recorded of it."""
+    sink = official("sink", uid="u1")
+    sink.put(b"0")
+    watcher = sink.watch(0, 1, auto_commit=False)
+    frames = watcher.run()
+    assert next(frames).data == b"0"
+    running = [stream for stream in served.admin("GET", "/v1/streams")[1]["streams"] if stream["status"] == 101]
+    (crashed,) = [stream["instance"] for stream in running]
+    served.patch("qservice", crashed, state="crashed")
+    other = next(one for one in served.ready["services"][0]["instances"] if one["id"] != crashed)
+    put = served.ask(other, "POST", "/api/predict/qservice/sink", b"1", {"Authorization": TOKEN})
+    assert put == (200, b"2")
+    served.patch("qservice", crashed, state="running")
+    found = [b"0"]
+    for frame in frames:
+        sink.commit(frame.index)
+        found.append(frame.data)
+        if frame.data == b"1":
+            break
+    watcher.close()
+    assert found == [b"0", b"0", b"1"]
