@@ -64,9 +64,6 @@ def _main(arguments: Sequence[str] | None) -> int:
         completion.show(parser, options.shell)
         return 0
     try:
-        if options.run is compare.run:
-            compare.run(options)
-            return 0
         return _run(options)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -89,6 +86,9 @@ def _joined(arguments: Sequence[str]) -> list[str]:
 
 def _run(options: argparse.Namespace) -> int:
     """Read the settings and the input, and run the command's coroutine on the global reactor."""
+    if options.run is compare.run:
+        compare.run(options)
+        return 0
     given = settings.read(options)
     prepared = options.prepare(options)
     # Imported after the checks, so that a mistake in the command line is reported before Twisted is loaded.

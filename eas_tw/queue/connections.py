@@ -188,8 +188,8 @@ class _WebSocketWatch:
         self._starting = None
         connector = self._connector
         now = connector.reactor.seconds()
-        if not connector.fleet.has_another(connector.tried):
-            connector.tried = ()  # every instance has failed the watch: all of them are tried again, in rotation
+        if not connector.fleet.has_well(connector.tried):
+            connector.tried = ()  # rather an instance that has lost the watch than one that is ejected
         info = NO_CALL.at(1, now)
         instance = connector.fleet.choose(Selection(connector.tried, (), info), now)
         if instance is None:

@@ -95,7 +95,8 @@ class HttpConnector:
         limits = StreamLimits(self.config.stream_buffer_bytes, None, None)
         timeout_s = self.config.timeout_s
         call = StreamCall(self.context, self._fleet, request, self._reader, limits, timeout_s, is_idempotent=True)
-        call.avoid(self.lost_at)
+        if self._fleet.has_well(self.lost_at):  # rather the same instance than one that is ejected
+            call.avoid(self.lost_at)
         return call
 
 

@@ -217,6 +217,27 @@ def test_a_refused_connection_ejects_its_instance_and_the_watch_opens_elsewhere(
     harness.assert_clean()
 
 
+def test_a_watch_goes_on_at_the_same_instance_rather_than_at_an_ejected_one() -> None:
+    harness = QueueHarness(2)
+    harness.learn()
+    for wire in harness.reactor.wires:
+        wire.lose()
+    opening = Result(harness.client.watch().open())
+    harness.reactor.advance(0)
+    harness.reactor.dials[0].fail()
+    (ejected,) = harness.client.ejected
+    harness.reactor.advance(0.1)
+    service = harness.upgraded()
+    watcher = opening.value
+    for _ in range(3):
+        service.close(1001)
+        harness.reactor.advance(0.1)
+        service = harness.upgraded()
+        assert watcher.instance not in (None, ejected)
+        service.send(harness.client.counters.watches)
+    harness.assert_clean()
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 426])
 def test_a_refused_watch_is_one_clear_line_and_is_not_repeated(status: int) -> None:
     harness = QueueHarness()
