@@ -4,6 +4,16 @@ async with eas_tw.aio.PredictClient(endpoint, service, token=token, endpoint_typ
     response = await client.predict('[{"money_credit": 3000000}]')
 """
 
-from eas_tw.aio.client import PredictClient
+from typing import TYPE_CHECKING
 
-__all__ = ["PredictClient"]
+from eas_tw.aio.client import PredictClient
+from eas_tw.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from eas_tw.bulk.asynchronous import score
+
+__all__ = ["PredictClient", "score"]
+
+if not TYPE_CHECKING:
+    # `eas_tw.bulk` imports this package.
+    __getattr__, __dir__ = lazy_exports(__name__, {"score": "eas_tw.bulk.asynchronous"})

@@ -9,6 +9,8 @@ This package also exports the request classes, the constants and `ClientConfig` 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from eas_tw import (
     ENDPOINT_TYPE_DEFAULT,
     ENDPOINT_TYPE_DIRECT,
@@ -41,6 +43,10 @@ from eas_tw.blocking.client import PredictClient
 from eas_tw.blocking.errors import PredictException
 from eas_tw.blocking.stream import Stream
 from eas_tw.blocking.text import StringRequest, StringResponse
+from eas_tw.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from eas_tw.bulk.threads import score
 
 __all__ = [
     "ENDPOINT_TYPE_DEFAULT",
@@ -74,4 +80,9 @@ __all__ = [
     "TorchRecResponse",
     "TorchRequest",
     "TorchResponse",
+    "score",
 ]
+
+if not TYPE_CHECKING:
+    # `eas_tw.bulk` imports this package.
+    __getattr__, __dir__ = lazy_exports(__name__, {"score": "eas_tw.bulk.threads"})
