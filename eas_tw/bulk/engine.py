@@ -64,6 +64,11 @@ class Engine:
         self._turn()
         return self._done
 
+    def wake(self) -> None:
+        """Go on after the iterator of the rows has returned `NOT_READY`; a call too many does nothing."""
+        if not self._is_over:
+            self._turn()
+
     def _turn(self) -> None:
         """Send and deliver all that can be, and end the Deferred if nothing is left.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from eas_tw.bulk.report import ScoringReport, TooManyErrors
-from eas_tw.bulk.rows import Batch, ErrorRow, is_of_the_rows
+from eas_tw.bulk.rows import NOT_READY, Batch, ErrorRow, is_of_the_rows
 from eas_tw.bulk.token_bucket import TokenBucket
 from eas_tw.display import shown
 
@@ -40,7 +40,8 @@ class Job:
     """The rows of a job from the input to the output, without I/O and without a clock.
 
     Args:
-        rows: The rows; they are read one request at a time, so that memory is bounded by `options.window`.
+        rows: The rows; they are read one request at a time, so that memory is bounded by `options.window`. An iterator
+            may return `NOT_READY` for a row that has not arrived.
         options: The settings.
         began_at: The current time, in seconds of the clock of the other methods.
         bucket: The token bucket, if several jobs share one; `None` for one of this job, by `options.rate_per_s`.
@@ -72,6 +73,7 @@ class Job:
         self._began_at = began_at
         self._read = self._next = first_position
         self._undelivered = 0
+        self._incomplete: list[Any] = []
         self._is_exhausted = False
         self._to_send: deque[Batch] = deque()
         self._ready: deque[Any] = deque()
@@ -192,8 +194,10 @@ class Job:
         size = self.options.batch_size
         if self._is_exhausted or self._undelivered + size > self.options.window:
             return None
-        rows = []
+        rows = self._incomplete
         for row in self._rows:
+            if row is NOT_READY:
+                return None
             rows.append(row)
             if len(rows) == size:
                 break
@@ -201,6 +205,7 @@ class Job:
             self._is_exhausted = True
         if not rows:
             return None
+        self._incomplete = []
         batch = Batch(self._read, rows)
         self._read += len(rows)
         self._undelivered += len(rows)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _NOT_OF_THE_ROWS = frozenset({401, 403, 404, 408, 429, 502, 503, 504})
 """Statuses that do not depend on the rows of a request, so that smaller requests would fail alike."""
 
+NOT_READY = object()
+"""What an iterator of rows may return instead of a row that has not arrived yet; see `Engine.wake`."""
+
 
 @frozen
 class ErrorRow:

@@ -12,7 +12,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import BodyError, ConfigError, DeadlineExceeded, EasError, StatusError
-from eas_tw.cli import discover, perf, predict, settings
+from eas_tw.bulk.outputs import CannotWrite
+from eas_tw.bulk.report import TooManyErrors
+from eas_tw.cli import discover, perf, predict, score, settings
 from eas_tw.cli.output import flush_output, replace_closed_streams
 
 if TYPE_CHECKING:
@@ -64,7 +66,8 @@ def _main(arguments: Sequence[str] | None) -> int:
             return _say(error, _code(error))
         if error.filename is None and error.errno in _OF_OUTPUT:
             raise
-        return _say(f"{error.filename}: {error.strerror}" if error.filename else error, NO_INPUT)
+        code = CANNOT_WRITE if isinstance(error, CannotWrite) else NO_INPUT
+        return _say(f"{error.filename}: {error.strerror}" if error.filename else error, code)
     except EasError as error:
         return _say(error, _code(error))
 
@@ -120,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, command in {"predict": predict, "discover": discover, "perf": perf}.items():
+    for name, command in {"predict": predict, "score": score, "discover": discover, "perf": perf}.items():
         sub = commands.add_parser(name, help=command.HELP, description=command.DESCRIPTION, allow_abbrev=False)
         command.add_arguments(sub)
         settings.add_arguments(sub)
@@ -143,7 +146,7 @@ def _say(error: object, code: int) -> int:
 def _code(error: EasError) -> int:
     if isinstance(error, ConfigError):
         return USAGE
-    if isinstance(error, BodyError):
+    if isinstance(error, (BodyError, TooManyErrors)):
         return BAD_DATA
     if isinstance(error, StatusError):
         return NO_PERMISSION if error.status in _REFUSALS else BAD_STATUS
