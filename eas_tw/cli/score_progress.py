@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _TERMINAL_EVERY_S = 0.5
 _LINES_EVERY_S = 10.0
 _INSTANCES_SHOWN = 8
+_BAR_WIDTH = 60
 
 
 @frozen
@@ -114,7 +115,8 @@ class ProgressDisplay:
         now = self._snapshot()
         parts: list[Any] = [rich.text.Text(now.text(self._begun_share))]
         if now.share is not None:
-            parts.insert(0, rich.progress_bar.ProgressBar(total=1.0, completed=min(1.0, now.share)))
+            full = round(min(1.0, now.share) * _BAR_WIDTH)
+            parts.insert(0, rich.text.Text.assemble(("━" * full, "green"), ("━" * (_BAR_WIDTH - full), "dim")))
         parts += [rich.text.Text(line) for line in now.instances()]
         self._live.update(rich.console.Group(*parts), refresh=True)
 
@@ -136,7 +138,6 @@ def _rich() -> Any:
     try:
         import rich.console  # noqa: PLC0415  an optional dependency
         import rich.live  # noqa: PLC0415
-        import rich.progress_bar  # noqa: PLC0415
         import rich.text  # noqa: PLC0415
     except ImportError:
         return None
