@@ -9,6 +9,7 @@ their rows are sent again, and each is in the result once.
 from __future__ import annotations
 
 import logging
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import ConfigError
@@ -42,7 +43,6 @@ class ScoringPlugin(distributed.WorkerPlugin):  # type: ignore[misc]  # distribu
         workers: The number of workers, by which the limits are divided, ≥ 1.
     """
 
-    client: PredictClient
     scoring: Scoring
     bucket: TokenBucket | None
 
@@ -52,17 +52,28 @@ class ScoringPlugin(distributed.WorkerPlugin):  # type: ignore[misc]  # distribu
         self._workers = workers
 
     def setup(self, worker: Any) -> None:
-        """Make the client of a worker (Dask)."""
+        """Divide the limits (Dask)."""
         share = self._job.shared_by(self._workers)
         self.bucket = None if share.rate_per_s is None else TokenBucket(share.rate_per_s)
         # The partitions that run at the same time share the worker's part of the requests in flight.
         self.scoring = share.but(in_flight=max(1, share.in_flight // worker.state.nthreads))
-        self.client = self._job.make_client()
-        self.client.init()
+        # The client is made by the first task: this method runs in the worker's event loop, which must not wait.
+        self._lock = Lock()
+        self._client: PredictClient | None = None
 
     def teardown(self, worker: Any) -> None:  # noqa: ARG002  the interface's
         """Close the client of a worker (Dask)."""
-        self.client.destroy()
+        with self._lock:
+            if self._client is not None:
+                self._client.destroy()
+
+    @property
+    def client(self) -> PredictClient:
+        """The client of the worker process."""
+        with self._lock:
+            if self._client is None:
+                self._client = self._job.make_client()
+            return self._client
 
     def outputs(self, rows: Iterable[Any]) -> Iterator[Any]:
         """Score the rows of a partition."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def decode(row: Any, response: Any) -> dict[str, Any]:
+def decode(_: Any, response: Any) -> dict[str, Any]:
     return {"id": response.data["id"], "double": response.data["x"] * 2}
 
 

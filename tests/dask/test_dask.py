@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
+import time  # noqa: TID251  the rate of a job that runs
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +18,8 @@ import eas_tw.dask
 from eas_tw import ClientConfig, ConfigError
 from eas_tw.bulk import ErrorRow, Scoring
 from eas_tw.testing.service import RemoteService
-from tests.patience import PATIENT, until
+from tests.docs.test_examples import run
+from tests.patience import PATIENCE_S, PATIENT, until
 
 WORKERS = 4
 META = {"id": "float64", "double": "float64", "error": "object"}
@@ -33,7 +34,7 @@ def cluster() -> Iterator[distributed.Client]:
         ) as started,
         distributed.Client(started) as client,
     ):
-        client.wait_for_workers(WORKERS)
+        client.wait_for_workers(WORKERS, timeout=PATIENCE_S)
         yield client
 
 
@@ -61,19 +62,17 @@ def test_each_row_is_scored_once_although_a_worker_and_an_instance_die(
     pids = cluster.run(os.getpid)
     os.kill(next(iter(pids.values())), signal.SIGKILL)
     eas_service.crash(0)
-    found = running.result(timeout=300)
+    found = running.result(timeout=PATIENCE_S)
     assert found["id"].tolist() == list(range(rows))
     assert found["double"].tolist() == frame["x"].mul(2).tolist()
     assert found["error"].isna().all()
     assert found.index.tolist() == frame.index.tolist()
-    cluster.wait_for_workers(WORKERS)
+    cluster.wait_for_workers(WORKERS, timeout=PATIENCE_S)
     eas_tw.dask.release(job)
 
 
 @pytest.mark.eas_service(processor="echo")
-def test_the_rate_is_that_of_the_job_and_the_in_flight_limit_too(
-    cluster: distributed.Client, scoring: Scoring, eas_service: RemoteService
-) -> None:
+def test_the_rate_is_that_of_the_job_and_the_in_flight_limit_too(cluster: distributed.Client, scoring: Scoring) -> None:
     job = scoring.but(decode="tests.dask.functions:of_bag", rate_per_s=200, in_flight=16)
     bag = dask.bag.from_sequence(range(1200), npartitions=8)
     began = time.monotonic()
@@ -94,8 +93,9 @@ def test_the_rate_is_that_of_the_job_and_the_in_flight_limit_too(
     eas_tw.dask.release(job)
 
 
+@pytest.mark.usefixtures("cluster")
 @pytest.mark.eas_service(processor="echo")
-def test_rows_that_fail_are_errors_in_their_places(cluster: distributed.Client, scoring: Scoring) -> None:
+def test_rows_that_fail_are_errors_in_their_places(scoring: Scoring) -> None:
     job = scoring.but(decode="tests.dask.functions:decode")
     frame = pd.DataFrame({"id": [0, 1], "x": [1.0, float("nan")]})
     found = eas_tw.dask.score(dask.dataframe.from_pandas(frame, npartitions=1), job, meta=META).compute()
@@ -108,8 +108,9 @@ def test_rows_that_fail_are_errors_in_their_places(cluster: distributed.Client, 
     assert (outputs[1].position, outputs[1].input) == (1, 1j)
 
 
+@pytest.mark.usefixtures("cluster")
 @pytest.mark.eas_service(processor="echo")
-def test_what_is_missing_is_said_before_anything_runs(cluster: distributed.Client, scoring: Scoring) -> None:
+def test_what_is_missing_is_said_before_anything_runs(scoring: Scoring) -> None:
     frame = dask.dataframe.from_pandas(pd.DataFrame({"id": [0]}), npartitions=1)
     with pytest.raises(ConfigError, match="a data frame needs meta"):
         eas_tw.dask.score(frame, scoring)
@@ -127,3 +128,10 @@ def test_without_a_cluster_there_is_one_line() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603
     assert ended.stderr.splitlines()[-1].endswith("eas_tw.dask needs a distributed.Client: make one, or pass client=")
+
+
+@pytest.mark.eas_service(processor="echo")
+def test_the_program_of_the_documentation_scores_each_row(eas_service: RemoteService) -> None:
+    ended = run("score/with_dask.py", eas_service.endpoint, eas_service.name, token=eas_service.token)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "1000 rows, 0 failed, total 499500000"

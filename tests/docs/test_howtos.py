@@ -45,3 +45,13 @@ def test_the_relay_with_twisted(tmp_path: Path) -> None:
     """It passes answers on as they come, and a browser that goes away ends the instance's stream."""
     with model(tmp_path) as served, relay("relay_twisted.py", served.ready["url"], "llm", "0") as port:
         check(port, served)
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [("with_twisted.py", "1000 rows, 0 failed, total 499500000"), ("with_processes.py", "499500000")],
+)
+def test_the_programs_that_score_rows_score_each(served: Served, name: str, printed: str) -> None:
+    """The others need packages of their own: see tests/dask, tests/ray and tests/spark."""
+    ended = run(f"score/{name}", served.ready["url"], "scorecard_pmml_example")
+    assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", f"{printed}\n")
