@@ -132,6 +132,8 @@ def test_without_a_cluster_there_is_one_line() -> None:
 
 @pytest.mark.eas_service(processor="echo")
 def test_the_program_of_the_documentation_scores_each_row(eas_service: RemoteService) -> None:
-    ended = run("score/with_dask.py", eas_service.endpoint, eas_service.name, token=eas_service.token)
+    ended = run(
+        "score/with_dask.py", eas_service.endpoint, eas_service.name, token=eas_service.token, warnings="ignore"
+    )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1] == "1000 rows, 0 failed, total 499500000"

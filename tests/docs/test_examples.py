@@ -30,9 +30,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
-def run(name: str | Path, *arguments: str, token: str = "t0ken") -> subprocess.CompletedProcess[str]:
+def run(
+    name: str | Path, *arguments: str, token: str = "t0ken", warnings: str = "error"
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(EXAMPLES / name), *arguments]
-    variables = {**environment(), "EAS_TOKEN": token}
+    variables = {**environment(), "EAS_TOKEN": token, "PYTHONWARNINGS": warnings}
     return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
 
 

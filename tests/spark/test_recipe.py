@@ -10,6 +10,8 @@ from tests.docs.test_examples import run
 
 @pytest.mark.eas_service(processor="echo")
 def test_the_spark_program_scores_each_row(eas_service: RemoteService) -> None:
-    ended = run("score/with_spark.py", eas_service.endpoint, eas_service.name, token=eas_service.token)
+    ended = run(
+        "score/with_spark.py", eas_service.endpoint, eas_service.name, token=eas_service.token, warnings="ignore"
+    )
     assert ended.returncode == 0, ended.stderr
     assert "1000 rows, 0 failed, total 499500000" in ended.stdout
