@@ -35,7 +35,7 @@ ERROR = "error"
 _log = logging.getLogger("eas_tw.dask")
 
 
-class ScoringPlugin(distributed.WorkerPlugin):  # type: ignore[misc]  # distributed has no types
+class ScoringPlugin(distributed.WorkerPlugin):
     """The client of a worker process, which is opened and closed with the worker (Dask).
 
     Args:
