@@ -43,6 +43,8 @@ if __name__ == "__main__":
     spark = (
         SparkSession.builder.master(f"local[{TASKS}]")
         .config("spark.ui.enabled", "false")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
         .config("spark.executorEnv.EAS_TOKEN", os.environ.get("EAS_TOKEN", ""))
         .getOrCreate()
     )
