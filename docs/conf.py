@@ -18,7 +18,7 @@ exclude_patterns = ["_build", "examples", "inventories"]
 nitpicky = True
 nitpick_ignore_regex = [
     # Types in annotations that are on no page of ours: aliases, internals.
-    (r"py:class", r"Event|GivenInstance|eas_tw\.net\.discovery\.DiscoveryStatus"),
+    (r"py:class", r"Event|Function|GivenInstance|eas_tw\.net\.discovery\.DiscoveryStatus"),
     # described with their adapters, in the how-to pages
     (r"py:class", r"eas_tw\.(aio|blocking)\.client\.PredictClient"),
     (r"py:class", r"PBRequest|PBResponse"),  # made by protobuf
@@ -58,7 +58,7 @@ napoleon_use_ivar = True
 default_role = "literal"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
-autodoc_mock_imports = ["httpx", "httpx2"]  # only their base classes are needed
+autodoc_mock_imports = ["dask", "distributed", "httpx", "httpx2"]  # only their base classes are needed
 autodoc_typehints_description_target = "documented"
 
 html_theme = "furo"
@@ -69,5 +69,6 @@ html_theme_options = {"navigation_with_keys": True}
 nitpick_ignore = [
     ("py:class", "ResponseStream"),
     ("py:class", "Wait"),
+    ("py:exc", "PredictException"),  # described in the how-to page
     ("py:exc", "TransportError"),  # of httpx2 and httpx
 ]
