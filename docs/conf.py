@@ -25,7 +25,7 @@ nitpick_ignore_regex = [
     # Types in annotations that are on no page of ours: aliases, internals.
     (
         r"py:class",
-        r"Event|GivenInstance|Frames|Identity|WatchedQueue|Watching|eas_tw\.net\.discovery\.DiscoveryStatus",
+        r"Event|Function|GivenInstance|Frames|Identity|WatchedQueue|Watching|eas_tw\.net\.discovery\.DiscoveryStatus",
     ),
     # described with their adapters, in the how-to pages
     (r"py:class", r"eas_tw\.(aio|blocking)\.client\.PredictClient"),
@@ -67,7 +67,12 @@ napoleon_use_ivar = True
 default_role = "literal"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
-autodoc_mock_imports = ["httpx", "httpx2"]  # only their base classes are needed
+autodoc_mock_imports = [
+    "dask",
+    "distributed",
+    "httpx",
+    "httpx2",
+]  # only their base classes are needed
 autodoc_typehints_description_target = "documented"
 
 html_theme = "furo"
@@ -80,5 +85,6 @@ html_theme_options = {"navigation_with_keys": True}
 nitpick_ignore = [
     ("py:class", "ResponseStream"),
     ("py:class", "Wait"),
+    ("py:exc", "PredictException"),  # described in the how-to page
     ("py:exc", "TransportError"),  # of httpx2 and httpx
 ]

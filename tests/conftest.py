@@ -20,6 +20,10 @@ NEEDS = {
     "openai": ("openai", "fastapi", "uvicorn"),
     "litellm": ("litellm",),
     "schema": ("schemathesis",),
+    "dask": ("dask", "distributed"),
+    "ray": ("ray",),
+    "spark": ("pyspark",),
+    "bulk/test_parquet.py": ("pyarrow",),
     "protos": ("grpcio-tools",),
     "integration/test_telemetry.py": ("opentelemetry-sdk", "prometheus-client"),
 }

@@ -19,7 +19,7 @@ from tests import conftest, needs
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = {
     "py", "lint", "types", "docs", "official-sdk", "browser", "schema", "plugin", "scrapy-lowest", "scrapy-latest",
-    "openai", "litellm",
+    "openai", "litellm", "dask",
 }  # fmt: skip
 
 if not (ROOT / "Makefile").is_file():

@@ -10,7 +10,7 @@ import pytest
 
 from eas_tw.lazy_exports import lazy_exports
 
-PACKAGES = ["eas_tw", "eas_tw.testing", "simulator"]
+PACKAGES = ["eas_tw", "eas_tw.testing", "simulator", "eas_tw.bulk", "eas_tw.aio", "eas_tw.blocking"]
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -17,6 +17,7 @@ MODULES = {
     "opentelemetry": ("eas_tw.telemetry.opentelemetry", "opentelemetry"),
     "httpx2": ("eas_tw.httpx2", "httpx2"),
     "httpx": ("eas_tw.httpx", "httpx"),
+    "dask": ("eas_tw.dask", "dask"),
 }
 
 
@@ -35,9 +36,18 @@ USES = {
     "sys.exit(failures[0].getErrorMessage())",
     "cli": "from eas_tw.cli import main; "
     "sys.exit(main(['predict', '--endpoint', 'x', '--service', 'y', '--tensor', 'a=b.npy']))",
+    "parquet": "from eas_tw.cli import main; sys.exit(main(['score', 'a.parquet', '--output', 'b.csv', "
+    "'--endpoint', 'x', '--service', 'y']))",
     "simulator": "from simulator.cli import main; sys.exit(main(['--processor', 'zstd+echo']))",
 }
-PACKAGES = {"numpy": "numpy", "compression": "cramjam", "tls": "OpenSSL", "cli": "numpy", "simulator": "cramjam"}
+PACKAGES = {
+    "numpy": "numpy",
+    "compression": "cramjam",
+    "tls": "OpenSSL",
+    "cli": "numpy",
+    "parquet": "pyarrow",
+    "simulator": "cramjam",
+}
 
 
 @pytest.mark.parametrize("extra", USES)

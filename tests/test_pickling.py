@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 import eas_tw
 import eas_tw.aio
 import eas_tw.blocking
-from eas_tw import AttemptResult, AttemptStatus, ClientConfig, Instance, Outcome, PredictClient, errors
+from eas_tw import AttemptResult, AttemptStatus, ClientConfig, Instance, Outcome, PredictClient, bulk, errors
 from eas_tw.blocking.errors import as_predict_exception
 from eas_tw.body import schema
 from eas_tw.net.discovery import DiscoveryStatus
@@ -77,6 +77,7 @@ ERRORS: dict[str, Exception] = {
     "StatusError": status_error(),
     "StatusError, bare": errors.StatusError("said 400", status=400),
     "with a note": noted(status_error()),
+    "TooManyErrors": bulk.TooManyErrors("2 of 3 rows failed", bulk.ScoringReport(rows=3, succeeded=1, failed=2)),
     "PredictException": as_predict_exception(errors.DeadlineExceeded("late", ATTEMPTS)),
     "PredictException of a status": as_predict_exception(status_error()),
     "PredictException of a mistake": as_predict_exception(errors.ConfigError("wrong")),
@@ -143,6 +144,12 @@ def test_errors_of_discovery_come_back(way: str) -> None:
 
 VALUES: dict[str, Any] = {
     "config": ClientConfig(timeout_s=2, retry_on=["status", 450], hedge_after_s="p95", seed=3),
+    "scoring": bulk.Scoring(
+        "http://x", "svc", config=ClientConfig(seed=3), encode="json:dumps", decode=len, rate_per_s=5, max_errors=0.1
+    ),
+    "options of a job": bulk.JobOptions(batch_size=2, headers={"a": "b"}),
+    "report": bulk.ScoringReport(rows=3, succeeded=2, failed=1, errors={"StatusError": 1}, elapsed_s=0.5),
+    "error row": bulk.ErrorRow.of(3, {"x": 1}, status_error()),
     "instance": INSTANCE,
     "outcome": ATTEMPTS[1].outcome,
     "attempts": ATTEMPTS,

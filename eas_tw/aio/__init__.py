@@ -11,8 +11,17 @@ from eas_tw.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from eas_tw.aio.queue import QueueClient, Watcher
+    from eas_tw.bulk.asynchronous import score
 
-__all__ = ["PredictClient", "QueueClient", "Watcher"]
+__all__ = ["PredictClient", "QueueClient", "Watcher", "score"]
 
 if not TYPE_CHECKING:
-    __getattr__, __dir__ = lazy_exports(__name__, {"QueueClient": "eas_tw.aio.queue", "Watcher": "eas_tw.aio.queue"})
+    # `eas_tw.bulk` imports this package; the queue client needs wsproto, which other programs should not load.
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "QueueClient": "eas_tw.aio.queue",
+            "Watcher": "eas_tw.aio.queue",
+            "score": "eas_tw.bulk.asynchronous",
+        },
+    )

@@ -52,6 +52,7 @@ from eas_tw.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from eas_tw.blocking.queue import PutResult, QueueClient, SinkQueue, Watcher
+    from eas_tw.bulk.threads import score
 
 __all__ = [
     "ENDPOINT_TYPE_DEFAULT",
@@ -94,11 +95,15 @@ __all__ = [
     "TorchResponse",
     "Watcher",
     "prefix_key",
+    "score",
 ]
 
 if not TYPE_CHECKING:
-    # The queue client needs wsproto, which other programs should not load.
+    # The queue client needs wsproto, which other programs should not load; `eas_tw.bulk` imports this package.
     __getattr__, __dir__ = lazy_exports(
         __name__,
-        dict.fromkeys(("PutResult", "QueueClient", "SinkQueue", "Watcher"), "eas_tw.blocking.queue"),
+        {
+            **dict.fromkeys(("PutResult", "QueueClient", "SinkQueue", "Watcher"), "eas_tw.blocking.queue"),
+            "score": "eas_tw.bulk.threads",
+        },
     )

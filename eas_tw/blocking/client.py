@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 import eas_tw
 from eas_tw import ClientConfig, ConfigError, DiscoveryError, EasError
 from eas_tw.blocking.errors import as_predict_exception
+from eas_tw.blocking.futures import CallFuture
 from eas_tw.blocking.loop import Loop, own_loop
 from eas_tw.blocking.stream import Stream
 from eas_tw.blocking.text import StringRequest
@@ -199,6 +200,37 @@ class PredictClient(DeferredSettings):
             return request.parse_response(content)
         except EasError as error:
             raise as_predict_exception(error) from error
+
+    def submit(self, req: Any, **options: Unpack[CallOptions]) -> CallFuture:
+        """Start a call without waiting, so that one thread can have many calls in flight.
+
+        Args:
+            req: A request, as for `predict`; it is encoded before the method returns.
+            options: As for `predict`.
+
+        Returns:
+            A `concurrent.futures.Future`. Its `result` parses the response in the thread that calls it, and raises the
+            `PredictException` of a failed call. Its callbacks are called in the reactor's thread.
+
+        Raises:
+            PredictException: The request cannot be encoded.
+            RuntimeError: The method was called in the reactor's thread, or after a fork with a given `reactor`.
+        """
+        try:
+            request = req if _is_request(req) else StringRequest(req)
+            body = _BytesRequest(request.to_string(), getattr(request, "content_type", None))
+        except EasError as error:
+            raise as_predict_exception(error) from error
+        client = self._client_here()
+        predict = partial(self._predict, body, **options)
+
+        def call() -> Deferred[Any]:
+            return predict() if client.is_ready else client.init().addCallback(lambda _: predict())
+
+        work = partial(copy_context().run, call) if self._wraps else call
+        future = CallFuture(work, request.parse_response, self._loop.reactor)
+        self._loop.submit(future)
+        return future
 
     def request(self, method: str, path: str = "", **options: Unpack[RequestOptions]) -> Response:
         """Send a request of any method, wait, and return whatever status the service answers with.

@@ -12,7 +12,7 @@ import os
 import threading
 import time  # noqa: TID251  the reactor is made here
 from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
@@ -30,10 +30,10 @@ T = TypeVar("T")
 _STOP_WITHIN_S = 5.0
 """The maximum time, in seconds, that the interpreter's exit waits for the reactor thread."""
 _SLEEPS_AT_MOST_S = 1.0
-"""The interval, in seconds, at which a waiting thread wakes up to handle signals; see `_LoopJob.wait`."""
+"""The interval, in seconds, at which a waiting thread wakes up to handle signals; see `_BlockingJob.wait`."""
 
 
-class _LoopJob(Generic[T]):
+class _BlockingJob(Generic[T]):
     """A function to run in the reactor's thread, and a lock on which one thread waits for its result."""
 
     __slots__ = ("_done", "_error", "_is_cancelled", "_result", "_running", "_work")
@@ -87,6 +87,16 @@ class _LoopJob(Generic[T]):
         self._done.release()
 
 
+class Job(Protocol):
+    """A function to run in the reactor's thread, and a place for its result."""
+
+    def start(self) -> Deferred[Any]:
+        """Run the function; the Deferred fires when its result is stored."""
+
+    def give_up(self, error: Exception) -> None:
+        """End with an error, because the reactor has stopped."""
+
+
 class Loop:
     """Runs functions in the thread of a reactor, on behalf of other threads.
 
@@ -103,8 +113,8 @@ class Loop:
         self.lock = threading.Lock()
         self._forks = _forks
         self._thread_id = 0
-        self._queue: deque[_LoopJob[Any]] = deque()
-        self._jobs: set[_LoopJob[Any]] = set()
+        self._queue: deque[Job] = deque()
+        self._jobs: set[Job] = set()
         self._is_woken = False
         self._is_over = False
         reactor.callFromThread(self._begin)
@@ -124,6 +134,26 @@ class Loop:
             ClientClosed: The reactor has stopped.
             Exception: Any exception that `work` raises or that its Deferred fails with.
         """
+        self._check_caller()
+        job = _BlockingJob(work)
+        try:
+            self._enqueue(job)
+            job.wait()
+        except BaseException:  # KeyboardInterrupt can be raised at any line of the block
+            self.reactor.callFromThread(self._withdraw, job)
+            raise
+        return job.result()
+
+    def submit(self, job: Job) -> None:
+        """Run a job in the reactor's thread, without waiting.
+
+        Raises:
+            RuntimeError: As for `run`.
+        """
+        self._check_caller()
+        self._enqueue(job)
+
+    def _check_caller(self) -> None:
         if threading.get_ident() == self._thread_id:
             raise RuntimeError(
                 "a blocking call in the reactor's own thread would wait for itself: use eas_tw.PredictClient there"
@@ -133,21 +163,16 @@ class Loop:
                 "this client uses a reactor that runs in the parent process only: make a client in each process, or "
                 "leave out reactor="
             )
-        job = _LoopJob(work)
-        try:
-            self._queue.append(job)
-            # One wake-up is enough for many threads, because `_take` takes all queued jobs. Two threads may both see
-            # False here; the second wake-up then finds an empty queue.
-            if not self._is_woken:
-                self._is_woken = True
-                self.reactor.callFromThread(self._take)
-            if self._is_over:
-                self._end()
-            job.wait()
-        except BaseException:  # KeyboardInterrupt can be raised at any line of the block
-            self.reactor.callFromThread(self._withdraw, job)
-            raise
-        return job.result()
+
+    def _enqueue(self, job: Job) -> None:
+        self._queue.append(job)
+        # One wake-up is enough for many threads, because `_take` takes all queued jobs. Two threads may both see False
+        # here; the second wake-up then finds an empty queue.
+        if not self._is_woken:
+            self._is_woken = True
+            self.reactor.callFromThread(self._take)
+        if self._is_over:
+            self._end()
 
     def _begin(self) -> None:
         self._thread_id = threading.get_ident()
@@ -161,12 +186,12 @@ class Loop:
             self._jobs.add(job)
             job.start().addBoth(self._over, job)
 
-    def _withdraw(self, job: _LoopJob[Any]) -> None:
+    def _withdraw(self, job: _BlockingJob[Any]) -> None:
         job.cancel()
         # The interrupted thread may have queued the job and set `_is_woken` without waking the reactor.
         self._take()
 
-    def _over(self, _: object, job: _LoopJob[Any]) -> None:
+    def _over(self, _: object, job: Job) -> None:
         self._jobs.discard(job)
 
     def _end(self) -> None:
@@ -192,10 +217,7 @@ class OwnLoop(Loop):
 
     def run(self, work: Callable[[], Deferred[T]]) -> T:
         """Start the reactor's thread if it does not run, then run `work` as `Loop.run` does."""
-        if self._thread is None:
-            with self.lock:
-                if self._thread is None:
-                    self._thread = self._started()
+        self._ensure_started()
         try:
             return super().run(work)
         except ClientClosed:
@@ -205,12 +227,23 @@ class OwnLoop(Loop):
                 threading.Event().wait()
             raise
 
+    def submit(self, job: Job) -> None:
+        """Start the reactor's thread if it does not run, then run the job as `Loop.submit` does."""
+        self._ensure_started()
+        super().submit(job)
+
     def stop(self) -> None:
         """Stop the reactor, and wait for its thread. Called at the interpreter's exit."""
         self._is_exiting = True
         if self._thread is not None:
             self.reactor.callFromThread(self.reactor.stop)
             self._thread.join(_STOP_WITHIN_S)
+
+    def _ensure_started(self) -> None:
+        if self._thread is None:
+            with self.lock:
+                if self._thread is None:
+                    self._thread = self._started()
 
     def _started(self) -> threading.Thread:
         forward_logs()

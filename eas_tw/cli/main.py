@@ -12,7 +12,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import BodyError, ConfigError, DeadlineExceeded, EasError, StatusError
-from eas_tw.cli import completion, discover, perf, predict, queue, settings
+from eas_tw.bulk.outputs import CannotWrite
+from eas_tw.bulk.report import TooManyErrors
+from eas_tw.cli import completion, discover, perf, predict, queue, score, settings
 from eas_tw.cli.output import flush_output, replace_closed_streams
 from eas_tw.cli.perf import compare
 from eas_tw.cli.perf.limits import PerfFailed
@@ -72,7 +74,8 @@ def _main(arguments: Sequence[str] | None) -> int:
             return _say(error, _code(error))
         if error.filename is None and error.errno in _OF_OUTPUT:
             raise
-        code = CANNOT_WRITE if error.errno in _NO_SPACE else NO_INPUT
+        is_output = isinstance(error, CannotWrite) or error.errno in _NO_SPACE
+        code = CANNOT_WRITE if is_output else NO_INPUT
         return _say(f"{error.filename}: {error.strerror}" if error.filename else error, code)
     except EasError as error:
         return _say(error, _code(error))
@@ -138,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, command in {"predict": predict, "discover": discover, "perf": perf}.items():
+    for name, command in {"predict": predict, "score": score, "discover": discover, "perf": perf}.items():
         sub = commands.add_parser(name, help=command.HELP, description=command.DESCRIPTION, allow_abbrev=False)
         command.add_arguments(sub)
         settings.add_arguments(sub)
@@ -173,7 +176,7 @@ def _code(error: EasError) -> int:
         return PERF_FAILED
     if isinstance(error, ConfigError):
         return USAGE
-    if isinstance(error, BodyError):
+    if isinstance(error, (BodyError, TooManyErrors)):
         return BAD_DATA
     if isinstance(error, StatusError):
         return NO_PERMISSION if error.status in _REFUSALS else BAD_STATUS

@@ -127,7 +127,7 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, request: 
 
 def details(options: argparse.Namespace) -> dict[str, Any]:
     """Return the keyword arguments of `predict` for the flags."""
-    headers = dict(map(_header, options.header))
+    headers = dict(map(parse_header, options.header))
     if options.json and "content-type" not in map(str.lower, headers):
         headers["Content-Type"] = "application/json"
     return {"path": options.path, "query": options.query, "headers": headers, "key": options.key}
@@ -144,7 +144,12 @@ def _body(options: argparse.Namespace) -> bytes:
     return os.fsencode(options.body)  # restores the original bytes of the argument, independent of the locale
 
 
-def _header(text: str) -> tuple[str, str]:
+def parse_header(text: str) -> tuple[str, str]:
+    """Parse the value of `--header`.
+
+    Raises:
+        ConfigError: There is no colon.
+    """
     name, colon, value = text.partition(":")
     if not colon:
         raise ConfigError(f'--header must look like "Name: value", got {text!r}')

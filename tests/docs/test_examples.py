@@ -30,10 +30,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
-def run(name: str | Path, *arguments: str, token: str = "t0ken") -> subprocess.CompletedProcess[str]:
+def run(
+    name: str | Path, *arguments: str, token: str = "t0ken", warnings: str = "error", within_s: float = PATIENCE_S
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(EXAMPLES / name), *arguments]
-    variables = {**environment(), "EAS_TOKEN": token}
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE_S, check=False)  # noqa: S603
+    variables = {**environment(), "EAS_TOKEN": token, "PYTHONWARNINGS": warnings}
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=within_s, check=False)  # noqa: S603
 
 
 def test_the_string_example_predicts_in_a_loop_while_an_instance_dies(served: Served) -> None:

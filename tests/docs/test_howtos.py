@@ -126,3 +126,13 @@ def test_the_relay_with_twisted(tmp_path: Path) -> None:
 def test_the_lines_for_asyncio_of_the_readme_run(served: Served) -> None:
     ended = run("five_lines_asyncio.py", served.ready["url"], "scorecard_pmml_example", "t0ken")
     assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", '[{"money_credit": 3000000}]\n')
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [("with_twisted.py", "1000 rows, 0 failed, total 499500000"), ("with_processes.py", "499500000")],
+)
+def test_the_programs_that_score_rows_score_each(served: Served, name: str, printed: str) -> None:
+    """The others need packages of their own: see tests/dask, tests/ray and tests/spark."""
+    ended = run(f"score/{name}", served.ready["url"], "scorecard_pmml_example")
+    assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", f"{printed}\n")

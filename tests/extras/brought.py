@@ -68,6 +68,24 @@ transport = Transport(
 with httpx2.Client(transport=transport) as http:
     assert http.post("http://eas/", content=b"[1]").content == b"[1]"
 """
+_PARQUET = """
+import sys
+import pyarrow, pyarrow.parquet
+from eas_tw.cli import main
+pyarrow.parquet.write_table(pyarrow.table({"id": [1, 2]}), "in.parquet")
+assert main(["score", "in.parquet", "--output", "out.parquet", "--service", "scorecard_pmml_example"]) == 0
+assert pyarrow.parquet.read_table("out.parquet").to_pylist() == [{"row": 0, "id": 1}, {"row": 1, "id": 2}]
+"""
+_DASK = """
+import os
+import dask.bag, distributed
+import eas_tw.dask
+from eas_tw.bulk import Scoring
+if __name__ == "__main__":
+    with distributed.Client(n_workers=1, dashboard_address=None):
+        scoring = Scoring(os.environ["EAS_ENDPOINT"], "scorecard_pmml_example")
+        assert eas_tw.dask.score(dask.bag.from_sequence(["[1]"]), scoring).compute() == ["[1]"]
+"""
 _SIMULATOR = """
 from simulator.processors import find
 for name in ("zstd+echo", "echo+snappy"):
@@ -85,6 +103,8 @@ def programs() -> dict[str, str]:
         "prometheus": _PROMETHEUS,
         "opentelemetry": _OPENTELEMETRY,
         "cli": _CLI,
+        "parquet": _PARQUET,
+        "dask": _DASK,
         "httpx2": _HTTPX2,
         "httpx": _HTTPX2.replace("httpx2", "httpx"),
         "simulator": _SIMULATOR,

@@ -1,0 +1,39 @@
+"""`score` for the asyncio client."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from eas_tw.bulk.engine import Engine, each_to
+from eas_tw.bulk.job import Job
+from eas_tw.bulk.options import JobOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from eas_tw.aio import PredictClient
+    from eas_tw.bulk.report import ScoringReport
+
+
+async def score(
+    rows: Iterable[Any], sink: Callable[[Any], Any], *, client: PredictClient, **options: Any
+) -> ScoringReport:
+    """Score rows with an asyncio client; `sink` may be a coroutine function. See `eas_tw.bulk.score`."""
+    settings = JobOptions(**options)
+    await client.init()
+    loop = asyncio.get_running_loop()
+    clock = client.client.clock
+    arguments = settings.call_arguments
+
+    def deferred(waiting: Any) -> Deferred[Any]:
+        return Deferred.fromFuture(asyncio.ensure_future(waiting))
+
+    def predict(request: Any) -> Deferred[Any]:
+        # The adapter's own `predict` is called, because it has the wrappers of the instrumentation.
+        return deferred(client.predict(request, **arguments))
+
+    job = Job(rows, settings, clock.seconds())
+    return await Engine(job, predict, clock, each_to(sink, deferred)).run().asFuture(loop)

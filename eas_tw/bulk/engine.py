@@ -1,0 +1,213 @@
+"""`Engine`, which carries out the decisions of a `Job` with Deferreds, for Twisted and asyncio."""
+
+from __future__ import annotations
+
+import inspect
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+
+from eas_tw.bulk.job import Job, Pause, Send
+from eas_tw.bulk.options import JobOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from twisted.internet.interfaces import IDelayedCall
+    from twisted.python.failure import Failure
+
+    from eas_tw import PredictClient
+    from eas_tw.bulk.report import ScoringReport
+    from eas_tw.bulk.rows import Batch
+
+
+class Engine:
+    """Sends the requests of a job and delivers its outputs.
+
+    Args:
+        job: The job.
+        predict: A function of a request that returns a Deferred.
+        clock: The clock of the job.
+        deliver: A function that takes the outputs that have become ready, at least one, as a list. It returns `None`,
+            or a Deferred that fires when it can take the next ones.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        predict: Callable[[Any], Deferred[Any]],
+        clock: Any,
+        deliver: Callable[[list[Any]], Deferred[Any] | None],
+    ) -> None:
+        self._job = job
+        self._predict = predict
+        self._clock = clock
+        self._deliver = deliver
+        self._done: Deferred[ScoringReport] = Deferred(self._cancelled)
+        self._in_flight: set[Deferred[Any]] = set()
+        self._timer: IDelayedCall | None = None
+        self._is_delivering = False
+        self._is_turning = False
+        self._is_over = False
+
+    def run(self) -> Deferred[ScoringReport]:
+        """Run the job.
+
+        Returns:
+            A Deferred. Cancelling it cancels the requests in flight. It
+
+            1. fires with the account of the job;
+            2. fails with `TooManyErrors`, with the error of a row if `on_error` is `raise`, or with any exception of
+               the rows' iterator or of `deliver`.
+        """
+        self._turn()
+        return self._done
+
+    def wake(self) -> None:
+        """Go on after the iterator of the rows has returned `NOT_READY`; a call too many does nothing."""
+        if not self._is_over:
+            self._turn()
+
+    def _turn(self) -> None:
+        """Send and deliver all that can be, and end the Deferred if nothing is left.
+
+        A request may end while it is being sent, and an output may be delivered at once; the loop takes note of both,
+        where a recursion would be as deep as the input is long.
+        """
+        if self._is_turning:
+            return
+        self._is_turning = True
+        try:
+            while self._step():
+                pass
+        except Exception as error:  # noqa: BLE001  of the rows' iterator, or of `deliver`
+            self._job.stop(error)
+        finally:
+            self._is_turning = False
+        if self._job.error is not None:
+            self._abandon()
+        if self._job.is_done and not self._is_delivering and not self._is_over:
+            self._is_over = True
+            self._end()
+
+    def _step(self) -> bool:
+        """Do one thing, and return whether something may be left to do."""
+        if self._job.error is not None:
+            return False
+        if self._job.has_outputs and not self._is_delivering:
+            self._hand_over(self._job.take())
+            return True
+        if self._timer is not None:
+            return False
+        decided = self._job.next(self._clock.seconds())
+        if isinstance(decided, Send):
+            self._send(decided)
+            return True
+        if isinstance(decided, Pause):
+            self._timer = self._clock.callLater(decided.delay_s, self._resume)
+        # A row that cannot be encoded is an output at once.
+        return self._job.has_outputs and not self._is_delivering
+
+    def _send(self, decided: Send) -> None:
+        batch = decided.batch
+        running = maybeDeferred(self._predict, decided.request)
+        self._in_flight.add(running)
+        running.addCallbacks(partial(self._answered, batch), partial(self._failed, batch))
+        running.addBoth(self._request_ended, running)
+
+    def _answered(self, batch: Batch, response: Any) -> None:
+        self._job.answered(batch, response, self._clock.seconds())
+
+    def _failed(self, batch: Batch, failure: Failure) -> None:
+        error: Any = failure.value
+        self._job.failed(batch, error, self._clock.seconds())
+
+    def _request_ended(self, _: None, running: Deferred[Any]) -> None:
+        self._in_flight.discard(running)
+        self._turn()
+
+    def _resume(self) -> None:
+        self._timer = None
+        self._turn()
+
+    def _hand_over(self, outputs: list[Any]) -> None:
+        count = len(outputs)
+        waiting = self._deliver(outputs)
+        if waiting is None:
+            self._job.delivered(count)
+            return
+        self._is_delivering = True
+        waiting.addCallbacks(lambda _: self._job.delivered(count), lambda failure: self._job.stop(failure.value))
+        waiting.addBoth(self._has_delivered)
+
+    def _has_delivered(self, _: None) -> None:
+        self._is_delivering = False
+        self._turn()
+
+    def _cancelled(self, _: Deferred[Any]) -> None:
+        self._job.stop(CancelledError())
+        self._turn()
+
+    def _abandon(self) -> None:
+        """Cancel what is in flight or waits, because the job has ended early."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._in_flight:
+            self._in_flight.pop().cancel()
+
+    def _end(self) -> None:
+        if self._done.called:  # cancelled, while an output was being delivered
+            return
+        try:
+            report = self._job.result(self._clock.seconds())
+        except BaseException as error:  # noqa: BLE001  the caller expects every error in the Deferred
+            self._done.errback(error)
+        else:
+            self._done.callback(report)
+
+
+def each_to(sink: Callable[[Any], Any], as_deferred: Callable[[Any], Deferred[Any]]) -> Callable[..., Any]:
+    """Make a `deliver` of a function that takes one output.
+
+    Args:
+        sink: The function; it may return an awaitable, and gets the next output when that is done.
+        as_deferred: A function that makes a Deferred of an awaitable.
+    """
+
+    async def rest(first: Any, outputs: list[Any]) -> None:
+        await as_deferred(first)
+        for output in outputs:
+            waiting = sink(output)
+            if inspect.isawaitable(waiting):
+                await as_deferred(waiting)
+
+    def deliver(outputs: list[Any]) -> Deferred[Any] | None:
+        for number, output in enumerate(outputs, 1):
+            waiting = sink(output)
+            if inspect.isawaitable(waiting):
+                return Deferred.fromCoroutine(rest(waiting, outputs[number:]))
+        return None
+
+    return deliver
+
+
+def _deferred(waiting: Any) -> Deferred[Any]:
+    return waiting if isinstance(waiting, Deferred) else Deferred.fromCoroutine(waiting)
+
+
+def score_with_twisted(
+    rows: Iterable[Any], sink: Callable[[Any], Any], *, client: PredictClient, **options: Any
+) -> Deferred[ScoringReport]:
+    """Score rows with a Twisted client; see `eas_tw.bulk.score`."""
+
+    async def run() -> ScoringReport:
+        settings = JobOptions(**options)
+        await client.init()
+        clock = client.clock
+        job = Job(rows, settings, clock.seconds())
+        predict = partial(client.predict, **settings.call_arguments)
+        return await Engine(job, predict, clock, each_to(sink, _deferred)).run()
+
+    return Deferred.fromCoroutine(run())

@@ -1,0 +1,212 @@
+"""Files of rows: JSON Lines, CSV and Parquet, read one row at a time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+
+from attrs import frozen
+
+from eas_tw import BodyError, ConfigError
+from eas_tw.bulk.parquet import parquet_module
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FORMATS = {
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet",
+}  # fmt: skip
+"""The format of a file by its suffix."""
+STDIN = "-"
+_DIGEST_BYTES = 16
+_HEAD_BYTES = 64 * 2**10
+_ROWS_AT_ONCE = 1024
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?P<fraction>(?:\.\d+)?(?:[eE][+-]?\d+)?)")
+"""A number of JSON (RFC 8259 §6): `007` and `1,5` are none, and stay text."""
+
+
+@frozen
+class WrongCells:
+    """A row of CSV that has too few or too many cells."""
+
+    cells: list[str]
+    expected: int
+
+
+class InputRow:
+    """A row of a file.
+
+    Args:
+        position: The position of the row, from 0.
+        raw: The row as it was read: a line of JSON as bytes, or a dictionary.
+        digest: A hash of this row and all before it.
+    """
+
+    __slots__ = ("_value", "digest", "position", "raw")
+
+    def __init__(self, position: int, raw: bytes | dict[str, Any] | WrongCells, digest: bytes) -> None:
+        self.position = position
+        self.raw = raw
+        self.digest = digest
+        self._value: Any = raw if isinstance(raw, dict) else None
+
+    @property
+    def value(self) -> Any:
+        """The row's value.
+
+        Raises:
+            BodyError: The line is not JSON, or has another number of cells than the header.
+        """
+        if isinstance(self.raw, WrongCells):
+            raise BodyError(f"the row has {len(self.raw.cells)} cells; the header has {self.raw.expected}")
+        if self._value is None and isinstance(self.raw, bytes):
+            try:
+                self._value = _JSON.decode(self.raw.decode())
+            except (ValueError, RecursionError) as error:
+                raise BodyError(f"the line is not JSON: {error}") from None
+        return self._value
+
+    @property
+    def shown(self) -> Any:
+        """The row for an error file: its value, or the text of a line that is not JSON, or its cells."""
+        if isinstance(self.raw, WrongCells):
+            return self.raw.cells
+        try:
+            return self.value
+        except BodyError:
+            return self.raw.decode("utf-8", "backslashreplace") if isinstance(self.raw, bytes) else self.raw
+
+
+class RowReader:
+    """Reads the rows of a file.
+
+    Args:
+        path: The file; `-` for standard input.
+        kind: `jsonl`, `csv` or `parquet`.
+        numbers: Whether cells of CSV that are numbers of JSON are read as numbers.
+
+    Attributes:
+        size: The size of the file in bytes; `None` for standard input.
+
+    Raises:
+        ConfigError: Parquet needs a package that is missing, or cannot be read from standard input.
+        OSError: The file cannot be opened.
+    """
+
+    def __init__(self, path: str, kind: str, *, numbers: bool = False) -> None:
+        self._kind = kind
+        self._numbers = numbers
+        self._is_stdin = path == STDIN
+        if kind == "parquet":
+            if self._is_stdin:
+                raise ConfigError("a Parquet file cannot be read from standard input, because its index is at its end")
+            parquet_module()
+        # Standard input is opened again, because the interpreter's exit waits for the lock of `sys.stdin`, which a
+        # thread may hold that waits for a row.
+        self._file: BinaryIO = io.open(0, "rb", closefd=False) if self._is_stdin else Path(path).open("rb")  # noqa: SIM115, UP020
+        self.size = None if self._is_stdin else Path(path).stat().st_size
+        self._done_rows = 0
+        self._all_rows: int | None = None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @property
+    def share_read(self) -> float | None:
+        """The share of the file that was read, 0–1; `None` if it is not known."""
+        if self._all_rows is not None:
+            return self._done_rows / self._all_rows if self._all_rows else 1.0
+        return self._file.tell() / self.size if self.size else None
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what tells this file from another one: its size, and a hash of its first 64 KiB."""
+        if self._is_stdin:
+            return {}
+        head = self._file.read(_HEAD_BYTES)
+        self._file.seek(0)
+        return {"bytes": self.size, "hash of the first 64 KiB": blake2b(head, digest_size=_DIGEST_BYTES).hexdigest()}
+
+    def rows(self) -> Iterator[InputRow]:
+        """Read the rows; an iterator that can be used once.
+
+        Raises:
+            BodyError: The file is not of its format, so that there are no rows to tell apart.
+        """
+        raw_rows = {"jsonl": self._lines, "csv": self._cells, "parquet": self._records}[self._kind]()
+        digest = b""
+        for position, raw in enumerate(raw_rows):
+            content = raw if isinstance(raw, bytes) else repr(raw).encode("utf-8", "surrogatepass")
+            digest = blake2b(digest + content, digest_size=_DIGEST_BYTES).digest()
+            yield InputRow(position, raw, digest)
+
+    def _lines(self) -> Iterator[bytes]:
+        for line in self._file:
+            content = line.strip()
+            if content:
+                yield content
+
+    def _cells(self) -> Iterator[dict[str, Any] | WrongCells]:
+        text = io.TextIOWrapper(self._file, "utf-8-sig", errors="surrogateescape", newline="")
+        try:
+            reader = csv.reader(text)
+            names = next(reader, [])
+            if len(set(names)) != len(names):
+                raise BodyError(f"two columns of the CSV file have the same name: {', '.join(names)}")
+            for cells in reader:
+                if len(cells) == len(names):
+                    yield dict(zip(names, map(_cell, cells) if self._numbers else cells, strict=True))
+                elif cells:
+                    yield WrongCells(cells, len(names))
+        except csv.Error as error:
+            raise BodyError(f"the file is not CSV: {error}") from None
+        finally:
+            text.detach()
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        parquet = parquet_module()
+        try:
+            with parquet.ParquetFile(self._file) as file:
+                self._all_rows = file.metadata.num_rows
+                for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
+                    for record in batch.to_pylist():
+                        self._done_rows += 1
+                        yield record
+        except ValueError as error:  # pyarrow's errors of the format
+            raise BodyError(f"the file is not Parquet: {error}") from None
+
+
+def format_of(path: str, given: str | None, what: str) -> str:
+    """Return the format of a file, by its suffix unless it is given; `jsonl` for `-`.
+
+    Raises:
+        ConfigError: The suffix is unknown.
+    """
+    if given is not None:
+        return given
+    if path == STDIN:
+        return "jsonl"
+    kind = FORMATS.get(Path(path).suffix.lower())
+    if kind is None:
+        raise ConfigError(f"{what} must end in {', '.join(FORMATS)}, or have --{what}-format; got {path!r}")
+    return kind
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def _cell(text: str) -> Any:
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        return text
+    return float(text) if match["fraction"] else int(text)
+
+
+# Made once: `json.loads` with this argument would make a decoder for each row.
+_JSON = json.JSONDecoder(parse_constant=_refuse)

@@ -1,0 +1,179 @@
+"""`JobFiles`: the output, the error rows and the journal of a job, which agree at any moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from eas_tw import ConfigError
+from eas_tw.bulk.inputs import STDIN
+from eas_tw.bulk.journal import Journal, Progress
+from eas_tw.bulk.outputs import AppendedFile, formatter_of, sync_folder
+from eas_tw.bulk.parquet import convert, parquet_module
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eas_tw.bulk.outputs import Cells, Lines
+
+
+class JobFiles:
+    """The files that a job writes.
+
+    Args:
+        output: The output; `-` for standard output, which has no journal.
+        errors: The file of error rows, JSON Lines. It is created with the first one.
+        kind: The format of the output: `jsonl`, `csv` or `parquet`.
+
+    Attributes:
+        progress: How far the job has come.
+        formatter: Makes the lines of the output; it exists after `begin`.
+    """
+
+    formatter: Lines | Cells
+    _output: AppendedFile
+    _errors: AppendedFile
+
+    def __init__(self, output: str, errors: str, kind: str) -> None:
+        self._path = output
+        self._kind = kind
+        self._errors_path = errors
+        self._lines_path = f"{output}.rows" if kind == "parquet" else output
+        self.journal_path = None if output == STDIN else Path(f"{output}.journal")
+        self._journal: Journal | None = None
+        self._is_overwriting = False
+        self.progress = Progress()
+
+    def check(self, facts: dict[str, dict[str, Any]], *, resume: bool, overwrite: bool) -> None:
+        """Check that the files may be written, and open the journal of a job that goes on. Nothing is created.
+
+        Args:
+            facts: What may not change when the job goes on; see `Journal.begin`.
+            resume: Whether a job that has begun may go on.
+            overwrite: Whether the files of another job may be removed.
+
+        Raises:
+            ConfigError: They may not; the message tells what to do.
+        """
+        if self._kind == "parquet":
+            parquet_module()
+        if self.journal_path is None:
+            if resume:
+                raise ConfigError("--resume needs an --output that is a file, because standard output has no journal")
+            return
+        if not Path(self._path).parent.is_dir():
+            raise ConfigError(f"there is no folder {Path(self._path).parent} for the --output")
+        if overwrite:
+            self._is_overwriting = True
+            return
+        if self.journal_path.exists():
+            if not resume:
+                raise ConfigError(
+                    f"{self.journal_path} is of a job that has begun: --resume goes on with it, --overwrite begins anew"
+                )
+            self._open_journal(facts)
+            return
+        for path in (self._path, self._errors_path):
+            if Path(path).exists():
+                raise ConfigError(
+                    f"{path} exists and has no journal, so it cannot be resumed: give another name, or --overwrite"
+                )
+
+    def begin(self, facts: dict[str, dict[str, Any]]) -> None:
+        """Create the files, or cut them to what the journal tells."""
+        columns = None
+        if self.journal_path is not None:
+            if self._is_overwriting:
+                self._remove()
+            columns = (self._journal or self._open_journal(facts)).get("columns")
+        self.formatter = formatter_of[self._kind](columns)
+        try:
+            self._output = AppendedFile(self._lines_path, self.progress.output_bytes)
+            self._errors = AppendedFile(self._errors_path, self.progress.error_bytes)
+        except ValueError as error:
+            raise ConfigError(f"{error}: it was changed, so the job cannot be resumed") from None
+        self._output.cut()
+        self._errors.cut()
+
+    def commit(self, outputs: Sequence[bytes], errors: Sequence[bytes], digest: bytes) -> None:
+        """Write the outputs of the next rows, then record that they are done.
+
+        Args:
+            outputs: The lines of outputs.
+            errors: The lines of error rows.
+            digest: A hash of the rows of the input up to the last of these.
+
+        Raises:
+            CannotWrite: A file cannot be written to.
+        """
+        is_new = not self.progress.output_bytes
+        header = self.formatter.header if is_new and outputs else b""
+        self._output.append(header + b"".join(outputs))
+        self._errors.append(b"".join(errors))
+        before = self.progress
+        self.progress = Progress(
+            rows=before.rows + len(outputs) + len(errors),
+            digest=digest,
+            output_bytes=self._output.length,
+            error_bytes=self._errors.length,
+            failed=before.failed + len(errors),
+        )
+        if self._journal is None:
+            return
+        if is_new:
+            self._journal.put("columns", getattr(self.formatter, "columns", None))
+            sync_folder(Path(self._path).absolute())
+        self._journal.record(self.progress)
+
+    def finish(self, *, is_complete: bool) -> None:
+        """Complete the output.
+
+        Args:
+            is_complete: Whether the input has no further rows, which the journal records.
+        """
+        if self._journal is None or self.progress.is_finished:
+            return
+        self._output.open()  # a job without outputs has an empty file
+        if self._kind == "parquet":
+            convert(Path(self._lines_path), Path(self._path))
+        sync_folder(Path(self._path).absolute())
+        if not is_complete:
+            return
+        self.progress = evolve(self.progress, is_finished=True)
+        self._journal.record(self.progress)
+        if self._kind == "parquet":
+            Path(self._lines_path).unlink()
+
+    def close(self) -> None:
+        """Close the files."""
+        for name in ("_output", "_errors"):
+            if hasattr(self, name):
+                getattr(self, name).close()
+        if self._journal is not None:
+            self._journal.close()
+
+    def _open_journal(self, facts: dict[str, dict[str, Any]]) -> Journal:
+        journal = Journal(Path(f"{self._path}.journal"))
+        try:
+            journal.begin(facts)
+        except BaseException:
+            journal.close()
+            raise
+        self._journal = journal
+        self.progress = journal.progress
+        return journal
+
+    def _remove(self) -> None:
+        """Remove the files of the job before.
+
+        Raises:
+            ConfigError: Another process is writing them.
+        """
+        journal = Path(f"{self._path}.journal")
+        if journal.exists():
+            Journal(journal).close()  # it can be opened, so no process is writing
+        # The journal first: what is left without a journal is not resumed.
+        for path in (journal, self._path, self._errors_path, self._lines_path):
+            Path(path).unlink(missing_ok=True)

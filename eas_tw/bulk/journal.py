@@ -1,0 +1,148 @@
+"""The journal of a job: which rows are in its output, so that a job that was killed can go on."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from eas_tw import ConfigError
+from eas_tw.display import shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_VERSION = 1
+
+
+@frozen
+class Progress:
+    """How far a job has come.
+
+    Attributes:
+        rows: The number of rows whose outputs are in the files: the first ones of the input.
+        digest: A hash of these rows.
+        output_bytes: The length of the output with these rows, in bytes.
+        error_bytes: The length of the file of error rows, in bytes.
+        failed: The number of error rows.
+        is_finished: Whether there are no further rows.
+    """
+
+    rows: int = 0
+    digest: bytes = b""
+    output_bytes: int = 0
+    error_bytes: int = 0
+    failed: int = 0
+    is_finished: bool = False
+
+
+class Journal:
+    """A journal in a SQLite file.
+
+    The files are written and flushed to the disk first, then the journal records their lengths. So the files may have
+    more than the journal tells, never less; a job that goes on cuts them to the recorded lengths.
+
+    The file is locked while it is open. A process that is killed leaves it unlocked.
+
+    Args:
+        path: The file; it is created if it does not exist.
+
+    Raises:
+        ConfigError: The file is not a journal, or another process has opened it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._is_new = not path.exists()
+        # One thread at a time uses it: the reactor's, and a thread that writes.
+        self._database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            self._open()
+        except sqlite3.Error as error:
+            self._database.close()
+            if "locked" in str(error):
+                raise ConfigError(f"another process is writing this output: {path} is locked") from None
+            raise ConfigError(f"{path} is not a journal of eas-tw: {error}") from None
+
+    def _open(self) -> None:
+        run = self._database.execute
+        run("PRAGMA locking_mode = EXCLUSIVE")
+        run("PRAGMA journal_mode = WAL")
+        # A loss of power may undo the last transactions. Then the files have more than the journal tells, as above.
+        run("PRAGMA synchronous = NORMAL")
+        run("BEGIN IMMEDIATE")
+        run("CREATE TABLE IF NOT EXISTS job (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        run(
+            "CREATE TABLE IF NOT EXISTS progress (id INTEGER PRIMARY KEY CHECK (id = 1), rows INTEGER NOT NULL, "
+            "digest BLOB NOT NULL, output_bytes INTEGER NOT NULL, error_bytes INTEGER NOT NULL, "
+            "failed INTEGER NOT NULL, is_finished INTEGER NOT NULL)"
+        )
+        run("COMMIT")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    @property
+    def progress(self) -> Progress:
+        """How far the job has come."""
+        with closing(self._database.execute("SELECT * FROM progress")) as found:
+            row = found.fetchone()
+        if row is None:
+            return Progress()
+        _, rows, digest, output_bytes, error_bytes, failed, is_finished = row
+        return Progress(rows, digest, output_bytes, error_bytes, failed, bool(is_finished))
+
+    def record(self, progress: Progress) -> None:
+        """Record how far the job has come, in one transaction."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO progress VALUES (1, ?, ?, ?, ?, ?, ?)",
+            (
+                progress.rows,
+                progress.digest,
+                progress.output_bytes,
+                progress.error_bytes,
+                progress.failed,
+                progress.is_finished,
+            ),
+        )
+
+    def get(self, name: str) -> Any:
+        """Return a value that `put` has stored; `None` if there is none."""
+        with closing(self._database.execute("SELECT value FROM job WHERE name = ?", (name,))) as found:
+            row = found.fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def put(self, name: str, value: Any) -> None:
+        """Store a value that can be written as JSON."""
+        self._database.execute("INSERT OR REPLACE INTO job VALUES (?, ?)", (name, json.dumps(value)))
+
+    def begin(self, facts: dict[str, dict[str, Any]]) -> None:
+        """Begin a job, or go on with one.
+
+        Args:
+            facts: What may not change when a job goes on, by topic, such as `{"input": {"bytes": 5}}`.
+
+        Raises:
+            ConfigError: The job in the journal is another one; the message has all differences.
+        """
+        facts = {"journal": {"version": _VERSION}, **facts}
+        before = self.get("facts")
+        if before is None:
+            self.put("facts", facts)
+            return
+        differences = [
+            f"{topic}: {name} is {shown(now.get(name))}, was {shown(then.get(name))}"
+            for topic in sorted({*facts, *before})
+            for now, then in [(facts.get(topic, {}), before.get(topic, {}))]
+            for name in sorted({*now, *then})
+            if now.get(name) != then.get(name)
+        ]
+        if differences:
+            raise ConfigError(
+                f"{self._path} is of another job, so it cannot be resumed: {'; '.join(differences)}. "
+                "Give another --output, or --overwrite to begin anew"
+            )

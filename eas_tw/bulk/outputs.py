@@ -1,0 +1,197 @@
+"""The files that a job writes: outputs and error rows, of which the journal records the lengths."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import stat
+import sys
+from datetime import date, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from eas_tw import BodyError
+from eas_tw.bulk.inputs import STDIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class CannotWrite(OSError):
+    """A file of the output cannot be written to, for example because the disk is full."""
+
+
+class Lines:
+    """Makes lines of JSON."""
+
+    header = b""
+
+    def line(self, output: dict[str, Any]) -> bytes:
+        """Make the line of an output.
+
+        Raises:
+            BodyError: The output has no JSON form.
+        """
+        try:
+            return _JSON.encode(output).encode() + b"\n"
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BodyError(f"the output cannot be written as JSON: {error}") from error
+
+
+class Cells:
+    """Makes lines of CSV. The first output decides about the columns; lists and dictionaries are written as JSON.
+
+    Args:
+        columns: The columns of the lines that are in the file already; `None` for a new file.
+    """
+
+    def __init__(self, columns: list[str] | None = None) -> None:
+        self.columns = columns
+
+    @property
+    def header(self) -> bytes:
+        """The line with the names of the columns; empty as long as there was no output."""
+        return b"" if self.columns is None else _csv_line(self.columns)
+
+    def line(self, output: dict[str, Any]) -> bytes:
+        """Make the line of an output.
+
+        Raises:
+            BodyError: The output has other columns than the first one, or has no text form.
+        """
+        names = list(output)
+        if self.columns is None:
+            self.columns = names
+        if names != self.columns and sorted(names) != sorted(self.columns):
+            raise BodyError(f"the output has the columns {', '.join(names)}; the first had {', '.join(self.columns)}")
+        try:
+            return _csv_line([_cell(output[name]) for name in self.columns])
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BodyError(f"the output cannot be written as CSV: {error}") from error
+
+
+class AppendedFile:
+    """A file to which bytes are appended; `-` is standard output.
+
+    Args:
+        path: The file. It is created with the first bytes.
+        length: The length of the file, in bytes; it is cut to that when it is opened.
+
+    Attributes:
+        length: The length of what was appended, and of `length` before.
+
+    Raises:
+        ValueError: The file is shorter than `length`.
+    """
+
+    def __init__(self, path: str, length: int = 0) -> None:
+        self._path = path
+        self.length = length
+        self._is_regular = False
+        self._descriptor: int | None = sys.stdout.fileno() if path == STDIN else None
+        if path != STDIN and length:
+            found = Path(path).stat().st_size if Path(path).exists() else 0
+            if found < length:
+                raise ValueError(f"{path} has {found} bytes, and had {length} when it was written")
+
+    def append(self, content: bytes) -> None:
+        """Append bytes, and flush them to the disk.
+
+        Raises:
+            CannotWrite: The file cannot be written to.
+            OSError: Standard output cannot be written to.
+        """
+        if not content:
+            return
+        if self._path == STDIN:
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        else:
+            descriptor = self.open()
+            with self._naming_the_file():
+                rest = memoryview(content)
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+                if self._is_regular:
+                    os.fsync(descriptor)
+        self.length += len(content)
+
+    def cut(self) -> None:
+        """Cut the file to `length`, if it exists."""
+        if self._path != STDIN and Path(self._path).exists():
+            self.open()
+
+    def open(self) -> int:
+        """Open the file if it is not open, cut it to `length`, and return its descriptor.
+
+        Raises:
+            CannotWrite: The file cannot be opened.
+        """
+        if self._descriptor is None:
+            with self._naming_the_file():
+                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                self._is_regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+                if self._is_regular:  # a pipe or a device has no length
+                    os.ftruncate(self._descriptor, self.length)
+                    os.lseek(self._descriptor, self.length, os.SEEK_SET)
+        return self._descriptor
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor is not None and self._path != STDIN:
+            os.close(self._descriptor)
+        self._descriptor = None
+
+    @contextlib.contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:  # `os.write` does not tell the file
+            raise CannotWrite(error.errno, error.strerror, self._path) from error
+
+
+def sync_folder(path: Path) -> None:
+    """Flush the entry of a file in its folder to the disk."""
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _plain(value: Any) -> Any:
+    """Return the JSON form of arrays, numpy's scalars, and the bytes, dates and decimals of Parquet."""
+    if callable(getattr(value, "tolist", None)):
+        return value.tolist()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, (date, time, timedelta, Decimal, UUID)):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _cell(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return _JSON.encode(value)
+
+
+def _csv_line(cells: list[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+# Made once: `json.dumps` with these arguments would make an encoder for each row.
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain)
+
+formatter_of: dict[str, Callable[[list[str] | None], Lines | Cells]] = {
+    "jsonl": lambda _: Lines(),
+    "csv": Cells,
+    "parquet": lambda _: Lines(),  # converted at the end
+}

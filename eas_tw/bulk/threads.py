@@ -1,0 +1,153 @@
+"""`score` and `score_partition` for programs without an event loop; encoding and decoding run in the calling thread."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from contextlib import ExitStack
+from functools import partial
+from queue import Empty, SimpleQueue
+from time import monotonic  # noqa: TID251  the driver is the entry into a thread without a reactor
+from typing import TYPE_CHECKING, Any
+
+from eas_tw import EasError
+from eas_tw.bulk.job import Job, Pause, Send
+from eas_tw.bulk.options import JobOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from eas_tw.blocking import PredictClient
+    from eas_tw.blocking.futures import CallFuture
+    from eas_tw.bulk.report import ScoringReport
+    from eas_tw.bulk.rows import Batch
+    from eas_tw.bulk.scoring import Scoring
+    from eas_tw.bulk.token_bucket import TokenBucket
+
+_WAKES_EVERY_S = 1.0
+"""The interval, in seconds, at which a waiting thread wakes up to handle signals."""
+
+
+def score(rows: Iterable[Any], sink: Callable[[Any], Any], *, client: PredictClient, **options: Any) -> ScoringReport:
+    """Score rows with a blocking client; `sink` is called in the calling thread. See `eas_tw.bulk.score`."""
+    settings = JobOptions(**options)
+    job = Job(rows, settings, monotonic())
+    for output in outputs(job, client):
+        sink(output)
+    return job.result(monotonic())
+
+
+def score_partition(
+    rows: Iterable[Any],
+    scoring: Scoring,
+    *,
+    client: PredictClient | None = None,
+    bucket: TokenBucket | None = None,
+) -> Iterator[Any]:
+    """Score the rows of a partition, for the map function of any engine, such as Spark, Ray or Dask.
+
+    It is a generator: nothing is read or sent before the first output is asked for. Leaving it early (`close`, or an
+    exception in the loop) cancels the requests in flight.
+
+    Args:
+        rows: The rows, any iterable.
+        scoring: The service, and the settings of the job.
+        client: A client that is used and left open, such as one for all partitions of a process; `None` for a client of
+            this partition, which is made from `scoring` and closed at the end.
+        bucket: The token bucket, if several partitions share one; `None` for one of this partition.
+
+    Yields:
+        The outputs, in the order of the rows if `scoring.ordered`. A row that fails is an `ErrorRow`, if
+        `scoring.on_error` is `keep`.
+
+    Raises:
+        PredictException: The client cannot be made.
+        EasError: The error of a row, if `scoring.on_error` is `raise`.
+        TooManyErrors: More rows failed than `scoring.max_errors` allows.
+    """
+    job = Job(rows, scoring, monotonic(), bucket=bucket)
+    with ExitStack() as opened:
+        if client is None:
+            client = opened.enter_context(scoring.make_client())
+        yield from outputs(job, client)
+    job.result(monotonic())
+
+
+def outputs(job: Job, client: PredictClient) -> Iterator[Any]:
+    """Run a job, and yield its outputs; `job.result` tells how it ended."""
+    ended: SimpleQueue[tuple[Batch, CallFuture]] = SimpleQueue()
+    in_flight: set[CallFuture] = set()
+    try:
+        while True:
+            pause_s = _send(job, client, ended, in_flight)
+            if job.has_outputs:
+                for output in job.take():
+                    yield output
+                    job.delivered(1)
+                    # The consumer may be slow; the service is not to be idle until it has taken all outputs.
+                    _take_ended(job, ended, in_flight)
+                    _send(job, client, ended, in_flight)
+            elif job.is_done:
+                return
+            else:
+                _wait(job, ended, in_flight, pause_s)
+    finally:
+        for future in in_flight:
+            future.abandon()
+
+
+def _send(
+    job: Job, client: PredictClient, ended: SimpleQueue[tuple[Batch, CallFuture]], in_flight: set[CallFuture]
+) -> float | None:
+    """Send what the job wants to be sent now.
+
+    Returns:
+        1. The seconds until the rate allows more.
+        2. `None`, if the job has nothing to send until a request ends.
+    """
+    while isinstance(decided := job.next(monotonic()), Send):
+        batch = decided.batch
+        try:
+            future = client.submit(decided.request, **job.options.call_arguments)
+        except Exception as error:  # noqa: BLE001  of `to_string`, which may be the user's
+            job.failed(batch, _typed(error), monotonic())
+            continue
+        in_flight.add(future)
+        future.add_done_callback(partial(_note, ended, batch))
+    return decided.delay_s if isinstance(decided, Pause) else None
+
+
+def _note(ended: SimpleQueue[tuple[Batch, CallFuture]], batch: Batch, future: Any) -> None:
+    """Pass an ended call to the thread of the job."""
+    ended.put((batch, future))
+
+
+def _wait(
+    job: Job, ended: SimpleQueue[tuple[Batch, CallFuture]], in_flight: set[CallFuture], pause_s: float | None
+) -> None:
+    """Wait until a request has ended, or the rate allows another one."""
+    try:
+        first = ended.get(timeout=_WAKES_EVERY_S if pause_s is None else min(pause_s, _WAKES_EVERY_S))
+    except Empty:
+        return
+    _end(job, in_flight, *first)
+    _take_ended(job, ended, in_flight)
+
+
+def _take_ended(job: Job, ended: SimpleQueue[tuple[Batch, CallFuture]], in_flight: set[CallFuture]) -> None:
+    while not ended.empty():
+        _end(job, in_flight, *ended.get_nowait())
+
+
+def _end(job: Job, in_flight: set[CallFuture], batch: Batch, future: CallFuture) -> None:
+    in_flight.discard(future)
+    try:
+        response = future.result()
+    except (Exception, CancelledError) as error:  # noqa: BLE001  an exception of `parse_response`, which may be the user's
+        job.failed(batch, _typed(error), monotonic())
+    else:
+        job.answered(batch, response, monotonic())
+
+
+def _typed(error: BaseException) -> BaseException:
+    """Return the error of eas_tw behind a `PredictException`, as other kinds of clients raise it."""
+    return error.__cause__ if isinstance(error.__cause__, EasError) else error

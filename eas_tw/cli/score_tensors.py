@@ -1,0 +1,144 @@
+"""Requests of tensors for `eas-tw score`, whose elements are columns of the rows."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from eas_tw import BodyError, ConfigError, TFRequest, TorchRequest
+
+if TYPE_CHECKING:
+    import argparse
+
+_DTYPES = {
+    "float32": "DT_FLOAT", "float64": "DT_DOUBLE", "float16": "DT_HALF", "int8": "DT_INT8", "int16": "DT_INT16",
+    "int32": "DT_INT32", "int64": "DT_INT64", "uint8": "DT_UINT8", "bool": "DT_BOOL",
+}  # fmt: skip
+
+
+@frozen
+class TensorColumns:
+    """A tensor of a request, and the columns of a row that are its elements.
+
+    Attributes:
+        name: The input's name (TensorFlow) or number (PyTorch).
+        dtype: The name of numpy's type.
+        shape: The shape of the part of one row.
+        columns: The columns; one column may have all elements as a list.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    columns: tuple[str, ...]
+
+    def elements(self, row: Any) -> Any:
+        """Return the elements of a row, as an array of the shape.
+
+        Raises:
+            BodyError: A column is missing, or the elements are not numbers of this shape.
+        """
+        import numpy as np  # noqa: PLC0415  an optional dependency, which `functions_of` has checked
+
+        if not isinstance(row, dict):
+            raise BodyError(f"the row must be an object with the columns of tensor {self.name}")
+        missing = [name for name in self.columns if name not in row]
+        if missing:
+            raise BodyError(f"the row has no column {missing[0]}, which is in tensor {self.name}")
+        values = row[self.columns[0]] if len(self.columns) == 1 else [row[name] for name in self.columns]
+        try:
+            return np.array(values, dtype=self.dtype).reshape(self.shape)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise BodyError(f"tensor {self.name} of {self.dtype} {list(self.shape)}: {error}") from None
+
+
+def parse_tensor(text: str, columns: str | None) -> TensorColumns:
+    """Parse `NAME:DTYPE:SHAPE` and the names of columns.
+
+    Args:
+        text: The tensor, such as `images:float32:28x28`; the shape is that of one row, and empty for a scalar.
+        columns: Names separated by commas; `p0..p783` stands for a range. `None` for one column named like the tensor.
+
+    Raises:
+        ConfigError: A part is wrong.
+    """
+    match = re.fullmatch(r"(?P<name>.+?):(?P<dtype>\w+):(?P<shape>\d*(?:x\d+)*)", text)
+    if match is None or match["dtype"] not in _DTYPES:
+        raise ConfigError(
+            f"--tensor must look like NAME:DTYPE:SHAPE, such as images:float32:28x28, got {text!r}; "
+            f"DTYPE is one of {', '.join(_DTYPES)}"
+        )
+    shape = tuple(int(part) for part in match["shape"].split("x") if part)
+    names = [match["name"]] if columns is None else [name for part in columns.split(",") for name in _range(part)]
+    return TensorColumns(match["name"], match["dtype"], shape, tuple(names))
+
+
+def tensor_functions(options: argparse.Namespace) -> dict[str, Any]:
+    """Return `encode_batch` and `decode_batch` for the flags.
+
+    Raises:
+        ConfigError: A flag is wrong, or numpy is not installed.
+    """
+    try:
+        import numpy as np  # noqa: PLC0415  an optional dependency
+    except ImportError:
+        raise ConfigError("--tensor needs numpy: pip install 'eas-tw[cli]'") from None
+    if options.columns and len(options.columns) != len(options.tensor):
+        raise ConfigError("give --columns once for each --tensor, in the same order, or not at all")
+    columns: list[str | None] = options.columns or [None] * len(options.tensor)
+    tensors = [parse_tensor(*each) for each in zip(options.tensor, columns, strict=True)]
+    is_torch = options.request == "torch"
+    if is_torch and not all(tensor.name.isdigit() for tensor in tensors):
+        raise ConfigError("an input of a TorchRequest has a number: --tensor 0:float32:784")
+
+    def encode(rows: list[Any]) -> Any:
+        request: Any = TorchRequest() if is_torch else TFRequest(options.signature)
+        for tensor in tensors:
+            array = np.stack([tensor.elements(row) for row in rows])
+            dtype = getattr(request, _DTYPES[tensor.dtype])
+            if is_torch:
+                request.add_feed(int(tensor.name), list(array.shape), dtype, array)
+            else:
+                request.add_feed(tensor.name, list(array.shape), dtype, array)
+        for name in options.fetch:
+            request.add_fetch(int(name) if is_torch else name)
+        return request
+
+    return {"encode_batch": encode, "decode_batch": _decode}
+
+
+def _decode(rows: list[Any], response: Any) -> list[dict[str, Any]]:
+    """Split each output of the model by rows."""
+    outputs: list[dict[str, Any]] = [{} for _ in rows]
+    for name in _names_of(response):
+        shape, values = response.get_tensor_shape(name), list(response.get_values(name))
+        if not shape or shape[0] != len(rows):
+            raise BodyError(f"output {name} has the shape {list(shape)}; its first dimension must be {len(rows)}")
+        width = len(values) // len(rows)
+        for at, output in enumerate(outputs):
+            part = values[at * width : (at + 1) * width]
+            output[str(name)] = part[0] if len(shape) == 1 else part
+    return outputs
+
+
+def _names_of(response: Any) -> list[str | int]:
+    """Return the names of the outputs, or the indexes of outputs without names (PyTorch)."""
+    names: list[str | int] = list(response.output_names)
+    if not names:
+        with suppress(BodyError):  # raised by the first index without an output
+            for index in count():
+                response.get_tensor_shape(index)
+                names.append(index)
+    return names
+
+
+def _range(text: str) -> list[str]:
+    """Return the names that `p0..p783` stands for, or the name itself."""
+    match = re.fullmatch(r"(?P<prefix>.*?)(?P<first>\d+)\.\.(?P=prefix)(?P<last>\d+)", text)
+    if match is None:
+        return [text]
+    return [f"{match['prefix']}{number}" for number in range(int(match["first"]), int(match["last"]) + 1)]
