@@ -56,8 +56,16 @@ def script(parser: argparse.ArgumentParser, program: str, shell: str) -> str:
     return _SCRIPTS[shell](program, tuple(commands_of(parser)))
 
 
-def commands_of(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[Command]:
-    """Read a parser and the parsers of its commands."""
+def commands_of(
+    parser: argparse.ArgumentParser, path: tuple[str, ...] = (), beside: tuple[str, ...] = ()
+) -> Iterator[Command]:
+    """Read a parser and the parsers of its commands.
+
+    Args:
+        parser: The parser.
+        path: The words that select it.
+        beside: The names of the parsers beside it.
+    """
     below: dict[str, argparse.ArgumentParser] = {}
     described: dict[str, str] = {}
     options: list[Option] = []
@@ -73,9 +81,12 @@ def commands_of(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> 
             options.append(Option(tuple(action.option_strings), _text(action), action.nargs != 0, allowed))
         else:
             choices = choices or tuple(map(str, action.choices or ()))
-    yield Command(path, {name: described.get(name, "") for name in below}, tuple(options), choices)
+    # A name of two words, such as `perf compare`, is a command below the first word, which is a command itself.
+    first_words = {name: described.get(name, "") for name in below if " " not in name}
+    second_words = {name.partition(" ")[2]: "" for name in beside if path and name.startswith(f"{path[-1]} ")}
+    yield Command(path, first_words | second_words, tuple(options), choices)
     for name, parser_below in below.items():
-        yield from commands_of(parser_below, (*path, name))
+        yield from commands_of(parser_below, (*path, *name.split()), tuple(below))
 
 
 def _text(action: argparse.Action) -> str:

@@ -362,23 +362,21 @@ class Upstream:
         """Count and report a fault of the program's own balancer; each kind is logged once."""
         if fault not in self._known_faults:
             self._known_faults.add(fault)
-            text = "{service}: the balancer {fault}"
-            if fault.is_fallback:
-                text += "; weighted round robin chooses the instance of such a call"
             if error is None:
-                _log.warn(text, service=self._record.service, fault=fault)
+                _log.warn("{service}: the balancer {fault}", service=self._record.service, fault=fault)
             else:
-                _log.failure(text, Failure(error), service=self._record.service, fault=fault)
+                _log.failure(
+                    "{service}: the balancer {fault}", Failure(error), service=self._record.service, fault=fault
+                )
         pass_on(self._later, error)
         if fault.is_fallback:
             self._record.balancer_fell_back(fault)
 
     def _warn_of_filter(self, text: str, error: BaseException | None) -> None:
-        text = f"{{service}}: {text}"
         if error is None:
-            _log.warn(text, service=self._record.service)
+            _log.warn("{service}: instance_filter {text}", service=self._record.service, text=text)
         else:
-            _log.failure(text, Failure(error), service=self._record.service)
+            _log.failure("{service}: instance_filter {text}", Failure(error), service=self._record.service, text=text)
         pass_on(self._later, error)
 
     def _tell(self, transition: HealthTransition) -> None:

@@ -42,10 +42,10 @@ class Filtering:
         try:
             kept = tuple(instance for instance in instances if rule(instance))
         except BaseException as error:  # noqa: BLE001  the program's code must not stop discovery
-            self._ignore("instance_filter raised an exception and is ignored: all instances are used", error)
+            self._ignore("raised an exception and is ignored: all instances are used", error)
             return instances
         if not any(instance.weight > 0 for instance in kept):
-            self._ignore(f"instance_filter leaves none of {len(instances)} instances and is ignored", None)
+            self._ignore(f"leaves none of {len(instances)} instances and is ignored", None)
             return instances
         self._is_ignored = False
         return kept
