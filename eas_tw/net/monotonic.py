@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.base import ReactorBase
+from twisted.internet.error import TimeoutError  # noqa: A004  what Twisted's own timer reports
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import directlyProvides, implementer, providedBy
 
@@ -95,6 +96,24 @@ class MonotonicReactor:
         timer = _Timer(self.seconds, self._timers, self.seconds() + delay, callable, args, kw)
         timer.arm(self._call_later, delay)
         return timer
+
+    def connectTCP(  # noqa: N802
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float | None = 30,
+        bindAddress: Any = None,  # noqa: N803  the interface's name
+    ) -> Any:
+        """Open a connection whose timeout is elapsed time (`IReactorTCP`).
+
+        Twisted's own timer follows the reactor's clock: set ahead, it fails every connection that is being opened.
+        """
+        connector: Any = self._reactor.connectTCP(host, port, factory, timeout=None, bindAddress=bindAddress)
+        if timeout is not None and connector.state == "connecting":
+            # The attribute of `BaseConnector` that is cancelled when the connection is open, or has failed.
+            connector.timeoutID = self.callLater(timeout, connector.transport.failIfNotConnected, TimeoutError())
+        return connector
 
     def look(self) -> None:
         """Let the reactor realign its timers if its clock has been set; call this from another thread.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time  # noqa: TID251  the clock that is asked for by identity
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from twisted.internet.base import ReactorBase
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import ClientFactory
+from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
@@ -23,6 +26,9 @@ from eas_tw.policy.instances import read_upstreams
 from tests.net.calling import Result, response, says
 from tests.net.stepping import stepping
 from tests.net.test_discovery import Puppet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def test_timers_fire_when_their_time_has_passed() -> None:
@@ -212,3 +218,66 @@ def test_a_test_clock_is_also_the_wall_clock() -> None:
     assert client.clock is clock
     assert client.wall_clock() == 0.0
     assert read_upstreams(b'{"endpoints": {"items": [{"ip": "a", "port": 1, "weight": 1}]}}').instances
+
+
+class Unanswered(ClientFactory):
+    """Keeps how its connection ended."""
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.failed: list[Any] = []
+
+    def clientConnectionFailed(self, connector: Any, reason: Any) -> None:
+        self.failed.append(reason.value)
+
+
+@pytest.fixture
+def unanswered() -> Iterator[tuple[str, int]]:
+    """An address whose queue of connections is full, so that the next one is neither accepted nor refused."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        with socket.create_connection(listening.getsockname()[:2]):
+            yield listening.getsockname()[:2]
+
+
+def test_the_timeout_of_a_connection_is_elapsed_time(unanswered: tuple[str, int]) -> None:
+    reactor = SelectReactor()
+    now = [1000.0]
+    steady = MonotonicReactor(reactor, lambda: now[0])
+    factory = Unanswered()
+    connector = steady.connectTCP(*unanswered, factory, timeout=1.0)
+    (timer,) = steady._timers
+    ahead = reactor.seconds() + 3600.0
+    reactor.seconds = lambda: ahead  # type: ignore[method-assign]
+    reactor.runUntilCurrent()
+    assert (factory.failed, connector.state) == ([], "connecting")
+    now[0] += 1.0
+    steady.realign()
+    reactor.runUntilCurrent()
+    assert [type(error).__name__ for error in factory.failed] == ["TimeoutError"]
+    assert not timer.active()
+    reactor.removeAll()
+
+
+def test_a_connection_that_is_refused_leaves_no_timer(unused_port: int) -> None:
+    reactor = SelectReactor()
+    steady = MonotonicReactor(reactor, lambda: 1000.0)
+    factory = Unanswered()
+    steady.connectTCP("127.0.0.1", unused_port, factory, timeout=1.0)
+    for _ in range(100):
+        reactor.iterate(0.01)
+        if factory.failed:
+            break
+    assert [type(error).__name__ for error in factory.failed] == ["ConnectionRefusedError"]
+    assert not steady._timers
+    reactor.removeAll()
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
