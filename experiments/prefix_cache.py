@@ -51,7 +51,8 @@ async def turn(client: PredictClient, messages: list[dict[str, str]]) -> tuple[s
     """Return the answer, the seconds to its first token, and the cached and all tokens of the prompt."""
     chat = {"model": "llm", "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
     began = time.perf_counter()
-    first_s, answer, usage = None, [], {}
+    first_s, answer = None, []
+    usage: dict[str, Any] = {}
     opening = client.stream(chat, path="v1/chat/completions", key=prefix_key(messages), timeout_s=60.0)
     async with opening as stream:
         async for event in stream.events():
