@@ -27,6 +27,10 @@ nitpick_ignore_regex = [
         r"py:class",
         r"Event|Function|GivenInstance|Frames|Identity|WatchedQueue|Watching|eas_tw\.net\.discovery\.DiscoveryStatus",
     ),
+    (
+        r"py:class",
+        r"BalancerFactory|InstanceFilter|KeyOf",
+    ),  # functions, which the text says
     # described with their adapters, in the how-to pages
     (r"py:class", r"eas_tw\.(aio|blocking)\.client\.PredictClient"),
     (r"py:class", r"PBRequest|PBResponse"),  # made by protobuf
