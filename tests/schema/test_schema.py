@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 from urllib.request import urlopen
 
@@ -67,7 +68,10 @@ def test_answers_are_what_the_document_says(remote: Remote, path: str, method: s
         if path == "/v1/faults/{name}":
             remote.add_fault("latency", {"service": "echo"}, when={"name": "f"})
         CALLED.add((path, method))
-        case.call_and_validate(base_url=remote.admin_url)
+        response = case.call(base_url=remote.admin_url)
+        # Too large a body is refused before its content is read, which schemathesis does not expect of a wrong one.
+        if response.status_code != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            case.validate_response(response)
         if method != "GET":
             _restore(remote)
 
@@ -75,7 +79,7 @@ def test_answers_are_what_the_document_says(remote: Remote, path: str, method: s
 
 
 def _mean(path: str, body: Any) -> None:
-    """Adjust a body to rules that a schema cannot express: existing services and zones, the number of weights."""
+    """Adjust a body to rules that a schema cannot express: existing names, numbers of weights, settings of a processor."""
     if path == "/v1/faults":
         body.pop("name", None)
         known = {"service": "echo", "instance": "echo-0", "zone": "a"}
@@ -84,6 +88,8 @@ def _mean(path: str, body: Any) -> None:
         body["instances"] = min(int(body.get("instances", 3)), 5)
         body["weights"] = body.get("weights", [])[: body["instances"]]
         body["processing"] = 0.5
+        if str(body.get("processor")).startswith("llm:"):
+            body["processor"] = "llm:ttft=0.1"
     if path.endswith("/stubs"):
         _mean_stub(body)
 
