@@ -79,7 +79,7 @@ def test_answers_are_what_the_document_says(remote: Remote, path: str, method: s
 
 
 def _mean(path: str, body: Any) -> None:
-    """Adjust a body to rules that a schema cannot express: existing names, numbers of weights, settings of a processor."""
+    """Adjust a body to rules that a schema cannot express: existing names, numbers of weights, settings."""
     if path == "/v1/faults":
         body.pop("name", None)
         known = {"service": "echo", "instance": "echo-0", "zone": "a"}
