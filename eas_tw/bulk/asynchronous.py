@@ -36,4 +36,9 @@ async def score(
         return deferred(client.predict(request, **arguments))
 
     job = Job(rows, settings, clock.seconds())
-    return await Engine(job, predict, clock, each_to(sink, deferred)).run().asFuture(loop)
+    engine = Engine(job, predict, clock, each_to(sink, deferred))
+    try:
+        return await engine.run().asFuture(loop)
+    finally:
+        # A cancelled job may still be in the sink, which the program closes next.
+        await engine.settled().asFuture(loop)

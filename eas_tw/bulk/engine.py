@@ -48,6 +48,7 @@ class Engine:
         self._in_flight: set[Deferred[Any]] = set()
         self._timer: IDelayedCall | None = None
         self._is_delivering = False
+        self._waiters: list[Deferred[None]] = []
         self._is_turning = False
         self._is_over = False
 
@@ -68,6 +69,19 @@ class Engine:
         """Go on after the iterator of the rows has returned `NOT_READY`; a call too many does nothing."""
         if not self._is_over:
             self._turn()
+
+    def settled(self) -> Deferred[None]:
+        """Return a Deferred that fires when no output is being delivered: after a cancel, one may still be."""
+        waiter: Deferred[None] = Deferred()
+        self._waiters.append(waiter)
+        self._tell_if_settled()
+        return waiter
+
+    def _tell_if_settled(self) -> None:
+        if not self._is_delivering:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                waiter.callback(None)
 
     def _turn(self) -> None:
         """Send and deliver all that can be, and end the Deferred if nothing is left.
@@ -144,6 +158,7 @@ class Engine:
     def _has_delivered(self, _: None) -> None:
         self._is_delivering = False
         self._turn()
+        self._tell_if_settled()
 
     def _cancelled(self, _: Deferred[Any]) -> None:
         self._job.stop(CancelledError())

@@ -125,11 +125,6 @@ class Loads:
             if not load.in_flight and now - load.seen >= _FORGOTTEN_S:
                 del self._loads[key]
 
-    def in_flight(self, key: Key) -> int:
-        """Return the number of running calls of an instance."""
-        load = self._loads.get(key)
-        return load.in_flight if load else 0
-
     def score(self, key: Key, now: float) -> float:
         """Return the expected seconds of one more call: the latency times the calls in flight plus one."""
         load = self._loads.get(key)

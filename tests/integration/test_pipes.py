@@ -33,6 +33,8 @@ EAS_TW = (
     "discover --output json",
     "discover --watch",
     "discover --watch --interval-s 3600",
+    "completion bash",
+    "score --help",
     "queue --help",
     "queue watch --help",
     "perf [1] --calls 20",
@@ -44,6 +46,7 @@ SIMULATOR = {
     "serve": ["serve --help"],  # tests/simulator knows how a server ends
     "demo": ["demo", "demo --json"],
     "check": ["check everything"],
+    "completion": ["completion bash"],
     "status": ["status", "status --json"],
     "instances": ["instances", "instances crash echo-0"],
     "faults": ["faults types", "faults --json"],

@@ -500,6 +500,6 @@ def test_the_length_of_a_stream_is_no_latency_of_its_instance() -> None:
     assert collected(stream.read()).value == b"xxxxxx"
     key, now = stream.instance.key, harness.reactor.seconds()
     loads = harness.client._runtime.fleet._cluster._balancer.loads
-    assert loads.in_flight(key) == 0
+    assert loads._loads[key].in_flight == 0
     assert loads.score(key, now) < 0.001
     harness.assert_clean()

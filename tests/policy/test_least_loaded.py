@@ -53,7 +53,7 @@ def test_calls_in_flight_level_out() -> None:
         picked = choose(made)
         assert picked
         loads.began(picked.key, 0.0)
-    in_flight = [loads.in_flight(instance.key) for instance in FLEET]
+    in_flight = [loads._loads[instance.key].in_flight for instance in FLEET]
     assert max(in_flight) - min(in_flight) <= 6
 
 
@@ -65,7 +65,7 @@ def test_weight_divides_load() -> None:
         picked = choose(made)
         assert picked
         loads.began(picked.key, 0.0)
-    assert abs(loads.in_flight(heavy.key) - 300) <= 3
+    assert abs(loads._loads[heavy.key].in_flight - 300) <= 3
 
 
 def test_those_tried_are_not_drawn() -> None:
@@ -90,10 +90,10 @@ def test_a_call_and_a_stream_count_as_load_until_their_ends() -> None:
     made.started(FLEET[0], stream)
     made.streaming(FLEET[0], stream, 0.2)
     made.ended(FLEET[0], call, ANSWERED, 0.1)
-    assert loads.in_flight(FLEET[0].key) == 1
+    assert loads._loads[FLEET[0].key].in_flight == 1
     assert loads.score(FLEET[0].key, 1.2) == pytest.approx(2 * 0.2, rel=0.02)
     made.ended(FLEET[0], stream, ANSWERED, 60.0)
-    assert loads.in_flight(FLEET[0].key) == 0
+    assert loads._loads[FLEET[0].key].in_flight == 0
     assert loads.score(FLEET[0].key, 61.0) < 0.2
 
 

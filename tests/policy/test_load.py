@@ -19,7 +19,7 @@ def test_every_call_in_flight_costs_another_latency() -> None:
     served(loads, 0.2, 1.0)
     loads.began(A, 1.0)
     loads.began(A, 1.0)
-    assert loads.in_flight(A) == 2
+    assert loads._loads[A].in_flight == 2
     assert loads.score(A, 1.0) == pytest.approx(0.6)
 
 
@@ -60,7 +60,7 @@ def test_instances_that_left_are_dropped_when_their_calls_and_latencies_are_of_t
     served(loads, 1.0, 0.0)
     loads.began(A, 0.0)
     loads.keep([B], 1000.0)
-    assert loads.in_flight(A) == 1
+    assert loads._loads[A].in_flight == 1
     loads.ended(A, 1.0, 1000.0)
     loads.keep([B], 1000.0 + 5 * DECAY_S)
     assert loads._loads
@@ -79,7 +79,7 @@ def test_a_stream_in_flight_is_no_silence() -> None:
     assert loads.score(A, 36.0) == pytest.approx(3 * 5.0)
     loads.ended(A, 0.1, 36.0)
     loads.ended(A, 0.1, 40.0, is_stream=True)
-    assert loads.in_flight(A) == 0
+    assert loads._loads[A].in_flight == 0
 
 
 def test_attempts_in_flight_are_counted_by_instance_and_in_total() -> None:

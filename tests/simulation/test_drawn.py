@@ -14,6 +14,7 @@ from simulator.virtual.nemesis import draw
 from simulator.virtual.plan import PROFILES, RunPlan
 
 SETTINGS_NOT_DRAWN = {
+    "instance_filter": "it shortens a list before anything else sees it; tests/policy/test_filtering.py",
     "auth": "how a request is signed changes no decision; tests/test_outgoing.py",
     "backoff_base_s": "pauses of the default ceilings are checked; tests/policy/test_retry.py has others",
     "backoff_max_s": "pauses of the default ceilings are checked; tests/policy/test_retry.py has others",

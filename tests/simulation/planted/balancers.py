@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from random import Random
 from typing import TYPE_CHECKING, Any
 
-from eas_tw.policy import rendezvous
 from eas_tw.policy.guarded import GuardedBalancer
 from eas_tw.policy.hash_balancer import HashBalancer
 from eas_tw.policy.instances import Instance
@@ -19,26 +17,6 @@ if TYPE_CHECKING:
 def key_ignored(patch: Patch) -> None:
     """A call with a key goes by round robin."""
     patch(HashBalancer, "choose", lambda self, call, excluded: self._rotation.choose(call, excluded))
-
-
-@bug("key-affinity", "calm", 60)
-def order_of_keys_depends_on_the_client(patch: Patch) -> None:
-    """Two clients send the same key to different instances, as with Python's own `hash`."""
-    init, multipliers = HashBalancer.__init__, rendezvous._multipliers
-
-    def salted(self: HashBalancer, rng: Random, *others: Any) -> None:
-        init(self, rng, *others)
-        self.__dict__["salt"] = str(rng.random())
-
-    choose = HashBalancer.choose
-
-    def with_salt(self: HashBalancer, call: CallInfo, excluded: Any) -> Any:
-        salt: str = self.__dict__["salt"]
-        patch(rendezvous, "_multipliers", lambda key: multipliers(f"{key}{salt}"))
-        return choose(self, call, excluded)
-
-    patch(HashBalancer, "__init__", salted)
-    patch(HashBalancer, "choose", with_salt)
 
 
 @bug("balancer-told", seeds=20)

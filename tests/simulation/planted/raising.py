@@ -84,6 +84,7 @@ def call_cancelled_in_a_listener_continues(patch: Patch) -> None:
 
     def once_more(self: Call, answer: Any) -> None:
         if self.done.called:
+            self._is_over = False
             self._try(self._context.seconds())
         else:
             go_on(self, answer)
