@@ -34,9 +34,16 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
     assert process.stdout is not None
     while process.stdout.readline() != "begun\n":
         assert process.poll() is None
-    process.send_signal(number)
-    process.communicate(timeout=PATIENCE_S)
-    assert process.returncode != 0
+    # Python drops a KeyboardInterrupt that falls into a destructor or a callback of the garbage collector, so that a
+    # user has to press Ctrl-C again.
+    for _ in range(5):
+        process.send_signal(number)
+        try:
+            process.communicate(timeout=PATIENCE_S / 5)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+    assert process.poll() not in (None, 0)
 
 
 def test_an_interrupt_is_an_exit_code(tmp_path: Path) -> None:
