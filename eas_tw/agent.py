@@ -255,7 +255,7 @@ async def _exchange(route: _Route, fields: dict[str, str], producer: IBodyProduc
         query=route.query or None,
         headers=fields,
         any_status=True,
-        key=asked.headers.getRawHeaders(KEY_HEADER, [None])[0],
+        key=asked.headers.getRawHeaders(KEY_HEADER.encode(), [None])[0],
     )
     return _Response(asked, await opening.open())
 

@@ -131,6 +131,7 @@ class ClientRuntime:
         self._ready_waiters = ReadyWaiters(reactor)
         self._poller: Poller | None = None
         self._disk_copy: DiskCopy | None = None
+        self._discovered: tuple[Instance, ...] = ()  # the last list, before `instance_filter`
         self._copy_from: float | None = None
         self._saving: IDelayedCall | None = None
         self._end_watch: Callable[[], None] = lambda: None
@@ -264,6 +265,7 @@ class ClientRuntime:
 
     def _got_list(self, snapshot: Snapshot) -> None:
         self._take_over(snapshot.instances, copy_from=None)
+        self._discovered = snapshot.instances
         if self._disk_copy is not None and self._saving is None:
             # In the next turn of the reactor, because applying and writing a long list each take several milliseconds.
             self._saving = self._reactor.callLater(0, self._save)
@@ -271,7 +273,7 @@ class ClientRuntime:
     def _save(self) -> None:
         self._saving = None
         if self._disk_copy is not None:
-            self._disk_copy.save(self.instances, self._reactor.seconds(), self._wall_clock())
+            self._disk_copy.save(self._discovered, self._reactor.seconds(), self._wall_clock())
 
     def _got_rejection(self, error: DiscoveryReplyRejected) -> None:
         self._record.poll_rejected(error.reason.value, str(error))

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from attrs import Attribute, evolve, field, frozen
 
 from eas_tw import ConfigError
-from eas_tw.bulk.functions import check_function, load_function
 from eas_tw.bulk.rows import Codec
 from eas_tw.display import shown
+from eas_tw.dotted_names import check_function, load_function
 from eas_tw.ranges import COUNT, Range, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from eas_tw.bulk.functions import Function
+    from eas_tw.dotted_names import Function
 
 _ORDER_BUFFERS = 4
 """The default order buffer, in multiples of `in_flight`: a slow row holds up others only after as many more rows."""

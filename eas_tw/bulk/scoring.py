@@ -10,9 +10,9 @@ from attrs import Attribute, field, frozen
 
 import eas_tw
 from eas_tw import ClientConfig, ConfigError
-from eas_tw.bulk.functions import load_function
 from eas_tw.bulk.options import JobOptions
 from eas_tw.display import shown
+from eas_tw.dotted_names import load_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from eas_tw import BodyError, ConfigError, JsonRequest, JsonResponse
-from eas_tw.bulk.functions import load_function
 from eas_tw.cli.score_tensors import tensor_functions
+from eas_tw.dotted_names import load_function
 
 if TYPE_CHECKING:
     import argparse

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import tomllib
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from eas_tw import (
     PredictClient,
 )
 from eas_tw.display import shown
+from eas_tw.dotted_names import load_balancer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,30 +163,6 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
         trust_roots=first("trust_roots"),
         balancer=load_balancer("--balancer", first("balancer", "wrr")),
     )
-
-
-def load_balancer(name: str, given: str) -> Any:
-    """Return a balancer's name, or the class or function that `module:name` or `module.name` names.
-
-    Args:
-        name: The setting's name, for the error message.
-        given: The setting's value.
-
-    Raises:
-        ConfigError: It is no name of a balancer and cannot be imported.
-    """
-    module, separator, attribute = given.rpartition(":" if ":" in given else ".")
-    balancer: Any = given
-    if separator:
-        try:
-            balancer = getattr(import_module(module), attribute)
-        except Exception as error:  # importing a module can raise any exception
-            raise ConfigError(f"{name} {given!r} cannot be imported: {type(error).__name__}: {error}") from error
-    try:
-        ClientConfig(balancer=balancer)
-    except ConfigError as error:
-        raise ConfigError(f"{name}: {error}") from None
-    return balancer
 
 
 def _token(file: Path) -> str:

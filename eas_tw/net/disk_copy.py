@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.logger import Logger
 
-from eas_tw.policy.instances import MAX_INSTANCES, checked_instance
+from eas_tw.policy.instances import MAX_INSTANCES, checked_instance, is_same_list
 from eas_tw.policy.json_rows import loads
 
 if TYPE_CHECKING:
@@ -75,10 +75,10 @@ class DiskCopy:
             wall_now: Seconds since the epoch, which are written to the file.
         """
         instances = tuple(instances)
-        if instances == self._saved and now - self._saved_at < REFRESH_S:
+        if is_same_list(instances, self._saved) and now - self._saved_at < REFRESH_S:
             return
         self._saved, self._saved_at = instances, now
-        rows = [{"ip": row.ip, "port": row.port, "weight": row.weight} for row in instances]
+        rows = [{**row._asdict(), **({"app": row.app} if row.app else {})} for row in instances]
         text = json.dumps({**self._key, "saved_at": wall_now, "instances": rows})
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from eas_tw.policy.balancers import make_balancer
 from eas_tw.policy.balancing import NO_CALL, Excluded
 from eas_tw.policy.hash_balancer import DEFAULT_LOAD_FACTOR
 from eas_tw.policy.health import SILENT, Health, HealthChange, HealthPolicy, speaks_against
-from eas_tw.policy.instances import Added, Change, Instance, Removed, changes
+from eas_tw.policy.instances import Added, Change, Instance, Removed, changes, is_same_list
 from eas_tw.policy.load import InFlight
 from eas_tw.policy.outcomes import ANSWERED
 from eas_tw.policy.outliers import Outliers
@@ -163,7 +163,7 @@ class Cluster:
             now: Seconds of the caller's clock.
         """
         instances = tuple(instances)
-        if self.instances == instances and all(map(_have_same_app, self.instances, instances)):
+        if is_same_list(self.instances, instances):
             return ()
         found = changes(self.instances, instances)
         usable = normalised(instances)
@@ -403,7 +403,3 @@ class Cluster:
         self._balancer.update(eligible)
         self._has_shares = bool(shares)
         self._members = members
-
-
-def _have_same_app(one: Instance, other: Instance) -> bool:
-    return one.app == other.app

@@ -59,12 +59,14 @@ class HashBalancer:
         An ejection and a return are frequent, and the order without an instance is the order with it, passed over. So
         the order stays as long as it contains every instance with its present weight, and not too many others.
         """
-        self._rotation.update(instances)
         now = {instance.key: instance for instance in instances if instance.weight > 0}
-        order = self._order
-        if len(order) - len(now) > len(order) // _ABSENT_SHARE or not order.has(now.values()):
-            self._order = KeyOrder(now.values(), order)
-            self._first, self._all = {}, {}
+        order = former = self._order
+        if len(former) - len(now) > len(former) // _ABSENT_SHARE or not former.has(now.values()):
+            order = KeyOrder(now.values(), former)
+        # Stored last: if anything raises before, the balancer is unchanged.
+        self._rotation.update(instances)
+        if order is not former:
+            self._order, self._first, self._all = order, {}, {}
         self._instances = now
         self._is_complete = len(now) == len(self._order)
         self._weight = sum(instance.weight for instance in now.values())

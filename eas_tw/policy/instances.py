@@ -237,6 +237,15 @@ def vipserver_in_steps(body: bytes) -> Generator[None, None, Snapshot]:
     return _steps(body, ("hosts",), _vipserver_row)
 
 
+def is_same_list(before: Sequence[Instance], after: Sequence[Instance]) -> bool:
+    """Return whether two lists are equal, and have the same applications, which equality does not compare."""
+    return before == after and all(map(_is_of_same_app, before, after))
+
+
+def _is_of_same_app(one: Instance, other: Instance) -> bool:
+    return one.app == other.app
+
+
 def changes(before: Sequence[Instance], after: Sequence[Instance]) -> tuple[Change, ...]:
     """Return the changes from one list to the other: removals first, then the order of the new list."""
     old = {instance.key: instance for instance in before}

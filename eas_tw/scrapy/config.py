@@ -19,6 +19,7 @@ from eas_tw import (
     PredictClient,
 )
 from eas_tw.display import shown
+from eas_tw.dotted_names import load_balancer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +103,7 @@ class CrawlConfig:
             retry_times=_number(settings, "EAS_RETRY_TIMES", 2, int, at_least=0),
             item_error=_one_of(settings, "EAS_ITEM_ERROR", _ITEM_ERRORS),
             scorer=_scorer(settings),
-            balancer=_balancer(settings),
+            balancer=load_balancer("EAS_BALANCER", settings.get("EAS_BALANCER") or "wrr"),
         )
         try:
             config.make_client(Clock())
@@ -194,18 +195,3 @@ def _scorer(settings: BaseSettings) -> type | None:
     if missing:
         raise ConfigError(f"EAS_SCORER {found.__name__} lacks {' and '.join(missing)}")
     return found
-
-
-def _balancer(settings: BaseSettings) -> Any:
-    """Return a balancer's name, or the class or function that an import path names."""
-    given = settings.get("EAS_BALANCER") or "wrr"
-    if isinstance(given, str) and "." in given:
-        try:
-            given = load_object(given)
-        except Exception as error:  # importing the project's module can raise any exception
-            raise ConfigError(f"EAS_BALANCER {given!r} cannot be imported: {type(error).__name__}: {error}") from error
-    try:
-        ClientConfig(balancer=given)
-    except ConfigError as error:
-        raise ConfigError(f"EAS_BALANCER: {error}") from None
-    return given

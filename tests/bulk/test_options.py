@@ -10,8 +10,8 @@ import pytest
 
 from eas_tw import ConfigError, JsonRequest, JsonResponse, StringRequest, StringResponse
 from eas_tw.bulk import JobOptions, Scoring
-from eas_tw.bulk.functions import load_function
 from eas_tw.bulk.rows import Batch
+from eas_tw.dotted_names import load_function
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"encode": 3}, 'encode must be a function, or a name such as "package.module:function", got 3'),

@@ -71,7 +71,7 @@ class TestBalancer:
         [
             ("round", "--balancer: balancer must be one of 'wrr', 'p2c', 'hash', or a class"),
             ("no_such_module:Name", "--balancer 'no_such_module:Name' cannot be imported: ModuleNotFoundError"),
-            ("json:no_such_name", "--balancer 'json:no_such_name' cannot be imported: AttributeError"),
+            ("json:no_such_name", "--balancer 'json:no_such_name': the module json has no function no_such_name"),
         ],
     )
     def test_another_is_one_line(self, served: Served, balancer: str, says: str) -> None:

@@ -48,6 +48,19 @@ def test_a_copy_is_read_with_its_age(copy: DiskCopy) -> None:
     assert list(copy.file.parent.iterdir()) == [copy.file]
 
 
+def test_a_copy_has_the_applications_of_the_instances(copy: DiskCopy) -> None:
+    """A filter or a balancer of the program may go by them, also after a start without discovery."""
+    rows = (ROWS[0]._replace(app="canary"), ROWS[1])
+    copy.save(rows, 100.0, 100.0)
+    loaded = copy.load(100.0)
+    assert loaded is not None
+    assert [instance.app for instance in loaded.instances] == ["canary", ""]
+    copy.save(ROWS, 101.0, 101.0)
+    loaded = copy.load(101.0)
+    assert loaded is not None
+    assert [instance.app for instance in loaded.instances] == ["", ""]
+
+
 def test_it_is_written_when_it_changes_or_is_old(copy: DiskCopy) -> None:
     copy.save(ROWS, 100.0, 100.0)
     copy.save(ROWS, 101.0, 101.0)

@@ -34,6 +34,18 @@ class TestDiskCopy:
         assert not second.client.discovery.is_stale
         second.assert_clean()
 
+    def test_the_disk_copy_is_not_filtered(self, tmp_path: Path) -> None:
+        """Another program, or this one with another filter, may start from it."""
+        filtered = Harness(snapshot_path=str(tmp_path), instance_filter=lambda each: each.port % 2).init()
+        (kept,) = {instance.port % 2 for instance in filtered.client.instances}
+        assert kept == 1
+        filtered.assert_clean()
+        second = Harness(snapshot_path=str(tmp_path), init_timeout_s=3.0)
+        second.discovery_fault("unreachable")
+        second.init()
+        assert {instance.port % 2 for instance in second.client.instances} == {0, 1}
+        second.assert_clean()
+
     def test_the_disk_copy_is_not_used_before_the_timeout(self, tmp_path: Path) -> None:
         Harness(snapshot_path=str(tmp_path)).init().assert_clean()
         harness = Harness(snapshot_path=str(tmp_path), init_timeout_s=5.0)

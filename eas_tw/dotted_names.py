@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from eas_tw import ConfigError
+from eas_tw import ClientConfig, ConfigError
 from eas_tw.display import shown
 
 if TYPE_CHECKING:
@@ -56,3 +56,22 @@ def load_function(what: str, given: Function) -> Callable[..., Any]:
     if not callable(found):
         raise ConfigError(f"{what} {given!r}: the module {module} has no function {name}")
     return found  # type: ignore[no-any-return]  # checked to be callable
+
+
+def load_balancer(what: str, given: Any) -> Any:
+    """Return the value for `ClientConfig.balancer`: a name such as `hash`, or what a dotted name stands for.
+
+    Args:
+        what: The setting's name, for the error message.
+        given: A name, a dotted name, or a class or function.
+
+    Raises:
+        ConfigError: It is none of these.
+    """
+    is_dotted = isinstance(given, str) and ("." in given or ":" in given)
+    balancer = load_function(what, given) if is_dotted else given
+    try:
+        ClientConfig(balancer=balancer)
+    except ConfigError as error:
+        raise ConfigError(f"{what}: {error}") from None
+    return balancer
