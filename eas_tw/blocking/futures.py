@@ -54,9 +54,9 @@ class CallFuture(Future[Any]):
         error = super().exception(timeout)
         if not isinstance(error, EasError):
             return error
-        told = as_predict_exception(error)
-        told.__cause__ = error
-        return told
+        exception = as_predict_exception(error)
+        exception.__cause__ = error
+        return exception
 
     def start(self) -> Deferred[Any]:
         """Run the function (`Job`), unless the future is cancelled."""

@@ -58,7 +58,7 @@ CHECKERS = {
     "hedge-rules": "a hedge uses another instance, counts as an attempt and for the budget, and one response is used",
     "subset-bounds": "a subset stays within its size, and calls in flight within their bound while another has room",
     "key-affinity": "calls of one key go to one instance, for all clients with the same eligible instances",
-    "balancer-told": "a program's own balancer is told of every start and every end of an attempt",
+    "balancer-notified": "a program's own balancer is notified of the start and the end of every attempt",
     "telemetry-consistent": "the counters of a client agree with its events",
     "late-hedge": "a call whose instance is silent is hedged before its time is over",
     "no-call-lost": "no call is lost while one instance answers, and dead instances hardly delay calls",

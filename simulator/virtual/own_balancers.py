@@ -21,7 +21,7 @@ _FAILS = 0.2
 
 
 class FewestCalls:
-    """Chooses the instance with the fewest attempts in flight, and checks what it is told.
+    """Chooses the instance with the fewest attempts in flight, and checks its notifications.
 
     Args:
         rng: Breaks ties.

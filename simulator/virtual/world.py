@@ -229,7 +229,7 @@ class World:
 
     def _own_balancer(self, number: int, kind: type[Any], rng: Random) -> Any:
         """Create the balancer of a client's program, as the client asks for it."""
-        balancer = kind(rng, partial(self.oracle.keys.told, number))
+        balancer = kind(rng, partial(self.oracle.keys.contradicted, number))
         self.oracle.keys.watch(number, balancer)
         return balancer
 

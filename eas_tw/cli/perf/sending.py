@@ -91,12 +91,12 @@ class TokenCount:
 
     def __init__(self) -> None:
         self._texts = 0
-        self._told: int | None = None
+        self._reported: int | None = None
 
     @property
     def total(self) -> int:
         """The number of tokens."""
-        return self._texts if self._told is None else self._told
+        return self._texts if self._reported is None else self._reported
 
     def add(self, text: str) -> None:
         """Count an event with this data."""
@@ -105,12 +105,12 @@ class TokenCount:
         try:
             data = json.loads(text)
             usage = data.get("usage") or {}
-            told = usage.get("completion_tokens")
+            reported = usage.get("completion_tokens")
             choices = data.get("choices") or [{}]
             delta = choices[0].get("delta", choices[0])
             found = delta.get("content") or delta.get("text")
         except (ValueError, AttributeError, LookupError, TypeError):
             return
-        if type(told) is int:
-            self._told = told
+        if type(reported) is int:
+            self._reported = reported
         self._texts += bool(found)

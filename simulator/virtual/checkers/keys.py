@@ -1,4 +1,4 @@
-"""Checks of balancing by key, and of what a program's own balancer is told."""
+"""Checks of balancing by key, and of the notifications of a program's own balancer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_STATES = 64
 
 @define(eq=False, slots=False)
 class KeyChecker(Checker):
-    """Checks `key-affinity` and `balancer-told`.
+    """Checks `key-affinity` and `balancer-notified`.
 
     Where calls of one key go depends on the eligible instances only, so clients with the same ones must agree. A call
     is compared only if its client has no other attempt in flight, because load may move it.
@@ -28,19 +28,21 @@ class KeyChecker(Checker):
     _places: dict[Any, dict[Any, tuple[int, Address]]] = field(init=False, factory=dict)
     _balancers: dict[int, Any] = field(init=False, factory=dict)
 
-    def told(self, number: int, says: str) -> None:
+    def contradicted(self, number: int, says: str) -> None:
         """Report what a client's own balancer has found."""
-        self._report("balancer-told", f"client {number}: {says}")
+        self._report("balancer-notified", f"client {number}: {says}")
 
     def watch(self, number: int, balancer: Any) -> None:
-        """Check at the end that a client's own balancer has been told of every end."""
+        """Check at the end that a client's own balancer was notified of every end."""
         self._balancers[number] = balancer
 
     def check_over(self, sut: ClientUnderTest) -> None:
         """Check that no attempt is left for the client's own balancer."""
         balancer = self._balancers.get(sut.number)
         if balancer is not None and balancer.left:
-            self.told(sut.number, f"no call is left, and its balancer has not been told of the ends at {balancer.left}")
+            self.contradicted(
+                sut.number, f"no call is left, and its balancer was not notified of the ends at {balancer.left}"
+            )
 
     def chosen(self, sut: ClientUnderTest, address: Address, key: Any, *, is_alone: bool) -> None:
         """Compare the instance of a first attempt with that of earlier calls of the key."""

@@ -1,4 +1,4 @@
-"""Bugs of balancing by key, and of what balancers are told and may propose."""
+"""Bugs of balancing by key, and of the notifications and proposals of balancers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def key_ignored(patch: Patch) -> None:
     patch(HashBalancer, "choose", lambda self, call, excluded: self._rotation.choose(call, excluded))
 
 
-@bug("balancer-told", seeds=20)
-def own_balancer_not_told_of_failed_attempts(patch: Patch) -> None:
+@bug("balancer-notified", seeds=20)
+def own_balancer_not_notified_of_failed_attempts(patch: Patch) -> None:
     ended = GuardedBalancer.ended
 
     def of_answers(self: GuardedBalancer, instance: Any, call: CallInfo, outcome: Any, elapsed_s: float) -> None:
