@@ -16,7 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from environments import machine, python_of
+import report
+from environments import python_of
 from neutral import nginx
 from quiet import Quiet
 
@@ -62,33 +63,17 @@ def main() -> None:
     quiet.finish()
     rows = {name: _row(runs) for name, runs in figures.items()}
     work = {name: getattr(given, name) for name in ("instances", "in_flight", "body_bytes", "response_bytes")}
-    found = {"machine": machine(), "quiet": quiet.as_dict(), "work": work, "peers": rows}
-    if given.output:
-        given.output.write_text(json.dumps(found, indent=1) + "\n")
-    quiet.require(is_busy_allowed=given.busy)
-    print(json.dumps(found) if given.json else "\n".join(_table(rows)))
+    report.publish(given, quiet, {"work": work, "peers": rows}, _table(rows))
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(_USUAL), help="which peers (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=7, help="of each, interleaved (default: %(default)s)")
-    parser.add_argument("--calls", type=int, default=20_000, help="of the fast ones a run (default: %(default)s)")
-    parser.add_argument("--in-flight", type=int, default=32, help="calls at once (default: %(default)s)")
-    parser.add_argument("--instances", type=int, default=3, help="ports of nginx (default: %(default)s)")
-    parser.add_argument("--body-bytes", type=int, default=52, help="of a request (default: %(default)s)")
-    parser.add_argument("--response-bytes", type=int, default=16, help="of a response (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="figures for programs")
-    parser.add_argument("--output", type=Path, help="a file for the figures, also those of a busy machine")
-    parser.add_argument("--busy", action="store_true", help="print figures of a busy machine, too")
-    parser.add_argument(
-        "--environments", type=Path, default=HERE.parent / ".tox" / "bench-peers", help="where they are kept"
-    )
-    given = parser.parse_args()
-    unknown = set(given.only.split(",")) - set(PEERS)
-    if unknown:
-        parser.error(f"--only: no peer {', '.join(sorted(unknown))}; there is {', '.join(PEERS)}")
-    return given
+    options = report.parser(__doc__, _USUAL, runs=7, environments=HERE.parent / ".tox" / "bench-peers")
+    options.add_argument("--calls", type=int, default=20_000, help="of the fast ones a run (default: %(default)s)")
+    options.add_argument("--in-flight", type=int, default=32, help="calls at once (default: %(default)s)")
+    options.add_argument("--instances", type=int, default=3, help="ports of nginx (default: %(default)s)")
+    options.add_argument("--body-bytes", type=int, default=52, help="of a request (default: %(default)s)")
+    options.add_argument("--response-bytes", type=int, default=16, help="of a response (default: %(default)s)")
+    return report.parse(options, PEERS)
 
 
 def _measure(python: str, name: str, ports: list[int], given: argparse.Namespace, core: int) -> dict[str, float]:
@@ -116,7 +101,7 @@ def _row(runs: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _table(rows: dict[str, dict[str, float]]) -> list[str]:
-    lines = [machine(), "", "| client | CPU µs / request, median | minimum | requests / s | ÷ aiohttp | ÷ treq |"]
+    lines = ["| client | CPU µs / request, median | minimum | requests / s | ÷ aiohttp | ÷ treq |"]
     lines.append("|---|---|---|---|---|---|")
     for name, row in rows.items():
         ratios = [

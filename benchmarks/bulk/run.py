@@ -10,7 +10,6 @@ programs, `--json` prints the figures. On a busy machine the program prints no t
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -22,7 +21,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from environments import machine, python_of
+import report
+from environments import python_of
 from neutral import nginx
 from quiet import Quiet
 
@@ -54,29 +54,14 @@ def main() -> None:
             print(f"run {run + 1} of {given.runs}", file=sys.stderr, flush=True)
     quiet.finish()
     rows = {name: _row(found) for name, found in runs.items()}
-    found = {"machine": machine(), "quiet": quiet.as_dict(), "rows": given.rows, "peers": rows}
-    if given.output:
-        given.output.write_text(json.dumps(found, indent=1) + "\n")
-    quiet.require(is_busy_allowed=given.busy)
-    print(json.dumps(found) if given.json else "\n".join(_table(rows)))
+    report.publish(given, quiet, {"rows": given.rows, "peers": rows}, _table(rows))
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(PEERS), help="which programs (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=5, help="of each, interleaved (default: %(default)s)")
-    parser.add_argument("--rows", type=int, default=100_000, help="of the fast ones (default: %(default)s)")
-    parser.add_argument("--in-flight", type=int, default=64, help="requests at once (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="figures for programs")
-    parser.add_argument("--output", type=Path, help="a file for the figures, also those of a busy machine")
-    parser.add_argument("--busy", action="store_true", help="print figures of a busy machine, too")
-    environments = HERE.parents[1] / ".tox" / "bench-peers"
-    parser.add_argument("--environments", type=Path, default=environments, help="where they are kept")
-    given = parser.parse_args()
-    unknown = set(given.only.split(",")) - set(PEERS)
-    if unknown:
-        parser.error(f"--only: no program {', '.join(sorted(unknown))}; there is {', '.join(PEERS)}")
-    return given
+    options = report.parser(__doc__, PEERS, runs=5, environments=HERE.parents[1] / ".tox" / "bench-peers")
+    options.add_argument("--rows", type=int, default=100_000, help="of the fast ones (default: %(default)s)")
+    options.add_argument("--in-flight", type=int, default=64, help="requests at once (default: %(default)s)")
+    return report.parse(options, PEERS)
 
 
 def _measure(
@@ -121,7 +106,7 @@ def _row(runs: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _table(rows: dict[str, dict[str, float]]) -> list[str]:
-    lines = [machine(), "", "| program | rows / s, median | CPU µs / row, minimum | peak MB | × official | × aiohttp |"]
+    lines = ["| program | rows / s, median | CPU µs / row, minimum | peak MB | × official | × aiohttp |"]
     lines.append("|---|---|---|---|---|---|")
     for name, row in rows.items():
         ratios = [

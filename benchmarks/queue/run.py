@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from environments import machine, python_of
+import report
+from environments import python_of
 from quiet import Quiet
 
 if TYPE_CHECKING:
@@ -49,11 +50,7 @@ def main() -> None:
     quiet.finish()
     rows = {name: {figure: max(run[figure] for run in found) for figure in found[0]} for name, found in runs.items()}
     work = {"frames": given.frames, "threads": given.threads, "body_bytes": given.body_bytes}
-    result = {"machine": machine(), "quiet": quiet.as_dict(), "work": work, "peers": rows}
-    if given.output:
-        given.output.write_text(json.dumps(result, indent=1) + "\n")
-    quiet.require(is_busy_allowed=given.busy)
-    print(json.dumps(result) if given.json else "\n".join(_table(rows)))
+    report.publish(given, quiet, {"work": work, "peers": rows}, _table(rows))
 
 
 @contextlib.contextmanager
@@ -106,19 +103,11 @@ def _table(rows: dict[str, dict[str, float]]) -> Iterator[str]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(PEERS), help="which clients (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=5, help="of each, interleaved (default: %(default)s)")
-    parser.add_argument("--frames", type=int, default=4000, help="puts and frames of a run (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=8, help="puts in flight (default: %(default)s)")
-    parser.add_argument("--body-bytes", type=int, default=1000, help="size of a frame (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="figures for programs")
-    parser.add_argument("--output", type=Path, help="a file for the figures, also those of a busy machine")
-    parser.add_argument("--busy", action="store_true", help="print figures of a busy machine, too")
-    parser.add_argument(
-        "--environments", type=Path, default=HERE.parents[1] / ".tox" / "bench-queue-peers", help="their folder"
-    )
-    return parser.parse_args()
+    options = report.parser(__doc__, PEERS, runs=5, environments=HERE.parents[1] / ".tox" / "bench-queue-peers")
+    options.add_argument("--frames", type=int, default=4000, help="puts and frames of a run (default: %(default)s)")
+    options.add_argument("--threads", type=int, default=8, help="puts in flight (default: %(default)s)")
+    options.add_argument("--body-bytes", type=int, default=1000, help="size of a frame (default: %(default)s)")
+    return report.parse(options, PEERS)
 
 
 main()

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from environments import machine, python_of
+import report
+from environments import python_of
 from quiet import Quiet
 
 if TYPE_CHECKING:
@@ -74,11 +75,7 @@ def main() -> None:
     quiet.finish()
     rows = {str(count): {name: _row(found) for name, found in peers.items()} for count, peers in runs.items()}
     work = {"streams": counts, "seconds": given.seconds, "rates": [RATES.get(count, 10.0) for count in counts]}
-    found = {"machine": machine(), "quiet": quiet.as_dict(), "work": work, "peers": rows}
-    if given.output:
-        given.output.write_text(json.dumps(found, indent=1) + "\n")
-    quiet.require(is_busy_allowed=given.busy)
-    print(json.dumps(found) if given.json else "\n".join(_table(rows)))
+    report.publish(given, quiet, {"work": work, "peers": rows}, _table(rows))
 
 
 @contextlib.contextmanager
@@ -96,22 +93,10 @@ def server(events: int, rate: float, core: int) -> Iterator[int]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(PEERS), help="which peers (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=5, help="of each, interleaved (default: %(default)s)")
-    parser.add_argument("--streams", default="1,100,1000", help="how many at once (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of a stream (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="figures for programs")
-    parser.add_argument("--output", type=Path, help="a file for the figures, also those of a busy machine")
-    parser.add_argument("--busy", action="store_true", help="print figures of a busy machine, too")
-    parser.add_argument(
-        "--environments", type=Path, default=HERE.parents[1] / ".tox" / "bench-stream-peers", help="where they are kept"
-    )
-    given = parser.parse_args()
-    unknown = set(given.only.split(",")) - set(PEERS)
-    if unknown:
-        parser.error(f"--only: no peer {', '.join(sorted(unknown))}; there is {', '.join(PEERS)}")
-    return given
+    options = report.parser(__doc__, PEERS, runs=5, environments=HERE.parents[1] / ".tox" / "bench-stream-peers")
+    options.add_argument("--streams", default="1,100,1000", help="how many at once (default: %(default)s)")
+    options.add_argument("--seconds", type=float, default=5.0, help="length of a stream (default: %(default)s)")
+    return report.parse(options, PEERS)
 
 
 def _measure(python: str, name: str, port: int, streams: int, core: int) -> dict[str, float]:
@@ -130,7 +115,7 @@ def _row(runs: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _table(rows: dict[str, dict[str, dict[str, float]]]) -> list[str]:
-    lines = [machine()]
+    lines = []
     for count, peers in rows.items():
         lines += [
             "",

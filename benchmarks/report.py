@@ -1,0 +1,51 @@
+"""The options and the output that the programs of this folder share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from environments import machine
+
+if TYPE_CHECKING:
+    from quiet import Quiet
+
+
+def parser(text: str | None, peers: Collection[str], *, runs: int, environments: Path) -> argparse.ArgumentParser:
+    """Make a parser with the options of every program.
+
+    Args:
+        text: The description.
+        peers: The programs that are compared, unless `--only` names others.
+        runs: The default of `--runs`.
+        environments: The folder of the peers' virtual environments.
+    """
+    made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--only", default=",".join(peers), help="which peers (default: %(default)s)")
+    made.add_argument("--runs", type=int, default=runs, help="of each, interleaved (default: %(default)s)")
+    made.add_argument("--json", action="store_true", help="figures for programs")
+    made.add_argument("--output", type=Path, help="a file for the figures, also those of a busy machine")
+    made.add_argument("--busy", action="store_true", help="print figures of a busy machine, too")
+    made.add_argument("--environments", type=Path, default=environments, help="where they are kept")
+    return made
+
+
+def parse(made: argparse.ArgumentParser, peers: Collection[str]) -> argparse.Namespace:
+    """Parse the command line; exit with an error if `--only` names no peer."""
+    given = made.parse_args()
+    unknown = set(given.only.split(",")) - set(peers)
+    if unknown:
+        made.error(f"--only: no peer {', '.join(sorted(unknown))}; there is {', '.join(peers)}")
+    return given
+
+
+def publish(given: argparse.Namespace, quiet: Quiet, figures: dict[str, Any], table: Iterable[str]) -> None:
+    """Write the figures to `--output`, and print them, or the table, unless the machine was busy."""
+    found = {"machine": machine(), "quiet": quiet.as_dict(), **figures}
+    if given.output:
+        given.output.write_text(json.dumps(found, indent=1) + "\n")
+    quiet.require(is_busy_allowed=given.busy)
+    print(json.dumps(found) if given.json else "\n".join([machine(), "", *table]))
