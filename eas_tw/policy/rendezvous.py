@@ -126,10 +126,10 @@ class _Group:
         return [(self._score(numbers[lane]), self._members[lane]) for lane in lanes]
 
     def _numbers(self, multipliers: _Multipliers) -> bytes:
-        """Return u of each lane as a fraction of 2**32, each in the low half of 8 bytes."""
+        """Return u of each lane as a fraction of 2**32, in the low half of 8 bytes; the high half has no meaning."""
         one, two, three = multipliers
         mixed = ((self._high * one + self._low * two) >> _HALF) & self._mask
-        return ((mixed * three) & self._mask).to_bytes(self._size, "little")
+        return (mixed * three).to_bytes(self._size, "little")  # 32 and 30 bits: no lane reaches into the next
 
     def _score(self, number: int) -> float:
         return -math.log((number + 0.5) / 2.0**_BITS) / self.weight
