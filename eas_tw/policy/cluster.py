@@ -15,7 +15,7 @@ from eas_tw.policy.balancers import make_balancer
 from eas_tw.policy.balancing import NO_CALL, Excluded
 from eas_tw.policy.hash_balancer import DEFAULT_LOAD_FACTOR
 from eas_tw.policy.health import SILENT, Health, HealthChange, HealthPolicy, speaks_against
-from eas_tw.policy.instances import Added, Change, Instance, Removed, changes, is_same_list
+from eas_tw.policy.instances import Change, Instance, changes, is_same_list
 from eas_tw.policy.load import InFlight
 from eas_tw.policy.outcomes import ANSWERED
 from eas_tw.policy.outliers import Outliers
@@ -168,10 +168,9 @@ class Cluster:
         found = changes(self.instances, instances)
         usable = normalised(instances)
         known = {instance.key: instance for instance in usable}
-        gone = [change.instance.key for change in found if isinstance(change, Removed)]
         subset = self._subset.of(usable)
         if self.instances:
-            self._slow_start.begin([change.instance.key for change in found if isinstance(change, Added)], now)
+            self._slow_start.begin([key for key in known if key not in self._known], now)
         self._health.set_fleet(known)
         try:
             self._regroup(subset, now)
@@ -180,6 +179,7 @@ class Cluster:
             self._health.set_fleet(self._known)
             self._regroup(self._subset, now)
             raise
+        gone = [key for key in self._known if key not in known]
         self._subset = subset
         self._known = known
         self.instances = instances

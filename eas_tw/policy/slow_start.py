@@ -35,20 +35,22 @@ class SlowStart:
         self.next_step: float | None = None
 
     def begin(self, keys: Iterable[Key], now: float) -> None:
-        """Start the slow start of instances that are new, or back after an ejection."""
+        """Start the slow start of instances that are new, back after an ejection, or no longer of weight 0."""
         if self._window_s > 0:
             for key in keys:
                 self._began[key] = now
             self._schedule(now)
 
     def forget(self, keys: Iterable[Key]) -> None:
-        """Drop instances that left the list."""
+        """Drop instances that left the list, or whose weight is 0 now."""
         for key in keys:
             self._began.pop(key, None)
 
     def shares(self, now: float) -> dict[Key, float]:
         """Return the share of its weight, 0.1–1, of each instance in slow start."""
-        return {key: self._share(began, now) for key, began in self._began.items()}
+        # Instances of one list began together: thousands of them have few different shares.
+        share_of = {began: self._share(began, now) for began in set(self._began.values())}
+        return {key: share_of[began] for key, began in self._began.items()}
 
     def due(self, now: float) -> tuple[Key, ...]:
         """Return the instances whose share has changed since the last call; those at their whole share are dropped."""

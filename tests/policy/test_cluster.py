@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from random import Random
 from typing import Any
@@ -214,6 +215,32 @@ def test_new_instances_start_slowly_and_the_first_list_does_not() -> None:
     assert picks(made, 210, now=100.0)[3] == pytest.approx(10, abs=2)
     assert picks(made, 60, now=105.0)[3] == pytest.approx(12, abs=2)
     assert picks(made, 60, now=120.0)[3] == pytest.approx(20, abs=2)
+
+
+def test_an_instance_starts_slowly_when_its_weight_is_no_longer_zero() -> None:
+    made = cluster(FLEET[:2], slow_start_s=10.0)
+    made.apply([*FLEET[:2], FLEET[2]._replace(weight=0)], 100.0)
+    made.apply(FLEET[:3], 150.0)
+    assert picks(made, 210, now=150.0)[3] == pytest.approx(10, abs=2)
+    assert picks(made, 60, now=170.0)[3] == pytest.approx(20, abs=2)
+
+
+@pytest.mark.parametrize(("weight", "most"), [(0, 200), (1, 50_000)])
+def test_an_ejection_during_the_slow_start_of_thousands_computes_few_shares(weight: int, most: int) -> None:
+    made = cluster(FLEET[:3], slow_start_s=10.0)
+    made.apply([*FLEET[:3], *(Instance("10.1.0.1", port, weight) for port in range(1, 5001))], 100.0)
+    calls = 0
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        made.record(FLEET[0], REFUSED, 100.0)
+    finally:
+        sys.setprofile(None)
+    assert calls < most
 
 
 def test_a_returned_instance_starts_slowly_too() -> None:
