@@ -22,10 +22,24 @@ GRACE_S = 30.0
 """Seconds that EAS gives a terminating instance to finish the requests that it has accepted."""
 DOCUMENTED_PORT = 50000
 _SPREAD_NETS = range(16, 32)
-"""Second octets of the instances' addresses, 127.16.x.y to 127.31.x.y.
+"""Second octets of the addresses of a service's first 250 instances, 127.16.x.y to 127.31.x.y.
 
 They resemble the 172.16.x.y of the EAS documents. The next net is tried when an address is in use.
 """
+_PER_NET, _BLOCKS = 250, 15
+"""Instances in a net, and blocks of 16 nets from 127.16 to 127.255. After 3,750 instances, of which only the last exist
+at the same time, the addresses repeat."""
+
+
+def spread_ips(service: int, number: int) -> list[str]:
+    """Return the addresses to try, in order, for an instance that has one of its own.
+
+    Args:
+        service: The number of its service, ≥ 0.
+        number: The number of the instance in its service, ≥ 0; those that were removed count too.
+    """
+    block, last = number // _PER_NET % _BLOCKS, number % _PER_NET + 1
+    return [f"127.{net + block * len(_SPREAD_NETS)}.{service % 256}.{last}" for net in _SPREAD_NETS]
 
 
 class Service:
@@ -156,8 +170,7 @@ class Service:
         zone = self.spec.zone(number)
         addresses = [(self.world.host, self.world.port_of(self._id(number)))]
         if self.world.spread_ips:
-            last = f"{self._number % 256}.{number % 250 + 1}"
-            addresses = [(f"127.{net + number // 250 % 16 * 16}.{last}", DOCUMENTED_PORT) for net in _SPREAD_NETS]
+            addresses = [(ip, DOCUMENTED_PORT) for ip in spread_ips(self._number, number)]
         for ip, port in addresses:
             instance = SimulatedInstance(self, self._id(number), ip, port, weight, zone=zone)
             try:
