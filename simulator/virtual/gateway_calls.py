@@ -17,6 +17,7 @@ from simulator.virtual.checkers.calls import KNOWN, ObservedAttempt
 from simulator.virtual.checkers.retries import LOCAL, NEVER_SENT
 from simulator.virtual.faults.agents import MisbehavingAgent
 from simulator.virtual.faults.catalog import STATUS
+from simulator.virtual.gateway_streams import GatewayStreams
 from simulator.virtual.network.fault_points import is_injected
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class GatewayCalls:
         agent: What is behind the agent that misbehaves; `None` for a program that gives its client none.
         attribution: Of the faults at work.
         report: Takes a checker's name and what it found.
+        has_streams: Whether some of the calls are streams.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class GatewayCalls:
         agent: Any,
         attribution: FaultAttribution,
         report: Report,
+        has_streams: bool,
     ) -> None:
         self._network = network
         self._scheduler = network.scheduler
@@ -105,6 +108,13 @@ class GatewayCalls:
         self._retries: deque[tuple[float, int]] = deque([(0.0, 0)])
         self._in_flight: dict[str, _Call] = {}
         self._next: Any = None
+        self._streams = (
+            GatewayStreams(
+                self._client, self._scheduler, has_agent=agent is not None, attribution=attribution, report=report
+            )
+            if has_streams
+            else None
+        )
         self.calls = self.failed = 0
 
     # -- the calls
@@ -130,6 +140,8 @@ class GatewayCalls:
             self._check_gone()
         for call in self._in_flight.values():
             self._report("gateway-call", f"call {call.name} has not ended, and its client has closed")
+        if self._streams is not None:
+            self._streams.check_over()
 
     def _check_gone(self) -> None:
         left = [socket for socket in self._network.transports if socket.reactor is self._reactor]
@@ -148,15 +160,20 @@ class GatewayCalls:
         self.calls += 1
         call = _Call(f"{PREFIX}{self.calls}", self._scheduler.elapsed(), self._rng.random() < self._once)
         self._in_flight[call.name] = call
+        streams = self._streams if self._streams is not None and self._streams.is_next() else None
         try:
-            calling = self._client.predict(f"{call.name}|", idempotent=not call.is_once)
+            if streams is None:
+                calling = self._client.predict(f"{call.name}|", idempotent=not call.is_once)
+            else:
+                calling = streams.open(call.name, is_once=call.is_once)
         except BaseException as error:
             if not is_injected(error):
                 raise
             self._ended(call)
-            self._report("gateway-call", f"predict raised {error!r}")
+            self._report("gateway-call", f"the call raised {error!r}")
             return
-        calling.addCallbacks(self._answered, self._failed, (call,), {}, (call,), {})
+        answered = self._answered if streams is None else self._opened
+        calling.addCallbacks(answered, self._failed, (call,), {}, (call,), {})
         if self._rng.random() < _CANCELLED:
             self._scheduler.call_later(self._rng.random() * _LATEST_CANCEL_S, self._cancel, call, calling)
 
@@ -178,6 +195,11 @@ class GatewayCalls:
                 "sent-once", f"call {name} is not idempotent, and reached an instance again, {address[0]}:{address[1]}"
             )
 
+    def sends(self, call: str, instance: str, serial: int) -> None:
+        """Handle that an instance begins a streamed response."""
+        if self._streams is not None:
+            self._streams.sends(call, instance, serial)
+
     # -- checks
 
     def _ended(self, call: _Call) -> float:
@@ -196,8 +218,17 @@ class GatewayCalls:
         if answer != f"{call.name}|" and not self._attribution.may_be_wrong(call.began_s, now_s):
             self._report("gateway-call", f"call {call.name} got another answer than its own: {answer[:60]!r}")
 
+    def _opened(self, stream: Any, call: _Call) -> None:
+        self._ended(call)
+        if call.is_cancelled:
+            self._report("gateway-call", f"the stream of call {call.name} was opened after it was cancelled")
+        assert self._streams is not None  # noqa: S101  it has opened the stream
+        self._streams.read(stream, call.name)
+
     def _failed(self, failure: Any, call: _Call) -> None:
         now_s, error = self._ended(call), failure.value
+        if self._streams is not None:
+            self._streams.forget(call.name)
         name, attempts = (
             type(error).__name__,
             [ObservedAttempt.of(attempt) for attempt in getattr(error, "attempts", ())],

@@ -81,6 +81,7 @@ CHECKERS = {
     "idle-bytes": "a connection on which bytes came without a request is closed",
     "work-per-turn": "a turn of the reactor does one bounded step of a long list",
     "gateway-call": "a call through the gateway ends once, in time, with its own response, and fails only by faults",
+    "gateway-stream": "a stream through the gateway ends once, in time, with one body's bytes; only faults break it",
     "gateway-retry": "502 and 504 of a gateway are retried within attempts, budget and time; final outcomes are not",
     "name-asked-again": "the endpoint's name is looked up for each poll, also after the name server was silent",
     "poll-jitter": "every poll comes after its interval, give or take the jitter, also after an hour",

@@ -179,8 +179,13 @@ class World:
     def _processor(self) -> Any:
         other = self._work if self.plan.work_s else echo
         if self.plan.streams_per_s:
-            return StreamService(other, self.oracle.streams.sends)
+            return StreamService(other, self._sends)
         return self._work if self.plan.work_s else "echo"
+
+    def _sends(self, call: str, instance: str, serial: int) -> None:
+        self.oracle.streams.sends(call, instance, serial)
+        if self._gateway is not None:
+            self._gateway.sends(call, instance, serial)
 
     def _address_of(self, instance_id: str) -> Address | None:
         for service in self.simulator.services.values():
@@ -312,6 +317,7 @@ class World:
             agent=Agent(reactor, connectTimeout=1.0) if self.plan.gateway == "agent" else None,
             attribution=self.oracle.attribution,
             report=self.oracle.report,
+            has_streams=bool(self.plan.streams_per_s),
         )
 
     def _is_discovery_disturbed(self, since_s: float) -> bool:

@@ -145,6 +145,12 @@ class FaultAttribution:
             _explains_behind(effect, condition, status) for effect in self._effects if effect.holds(*window)
         )
 
+    def explain_gateway_break(self, condition: str, window: tuple[float, float]) -> bool:
+        """Whether the faults explain that a stream through the gateway broke after its head was passed on."""
+        return self.explain_gateway(condition, 0, window) or any(
+            _breaks_behind(effect) for effect in self._effects if effect.holds(*window)
+        )
+
     def disturbs_discovery(self, client: int, from_s: float, to_s: float) -> bool:
         """Whether a fault affects discovery, or the client, in a part of the time."""
         return any(
@@ -188,6 +194,13 @@ class FaultAttribution:
             for effect in self._effects
             if effect.affects(client) and effect.kind.scope not in _NOT_ON_CALLS and effect.holds(*window)
         ]
+
+
+def _breaks_behind(effect: FaultEffect) -> bool:
+    """Whether a fault may break a response between its instance and the gateway."""
+    kind = effect.kind
+    # An instance that leaves the list is drained; streams that it still sends may be cut.
+    return kind.scope in (Scope.MEMBER, Scope.FLEET) or bool(kind.explains & (BROKEN | LATE))
 
 
 def _explains_behind(effect: FaultEffect, condition: str, status: int) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from eas_tw.net import agent_fetch
-from eas_tw.net.gateway import Gateway
+from eas_tw.net.gateway import Gateway, _StreamedBody
 from eas_tw.policy import retry
 from eas_tw.policy.retry import RetryPolicy
 from tests.simulation.planted.bugs import Patch, bug
@@ -62,3 +62,13 @@ def bad_gateway_costs_an_attempt(patch: Patch) -> None:
 @bug("gateway-retry", seeds=100)
 def bad_gateway_costs_nothing(patch: Patch) -> None:
     patch(retry, "_NOT_SERVED_COST", 0.0)
+
+
+@bug("gateway-stream", seeds=100)
+def broken_stream_of_the_gateway_counts_as_whole(patch: Patch) -> None:
+    def lost(self: _StreamedBody, reason: Any = None) -> None:
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.finished()
+
+    patch(_StreamedBody, "connectionLost", lost)
