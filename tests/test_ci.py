@@ -142,5 +142,6 @@ def test_deselected_tests_are_reported(tmp_path: Path, processes: tuple[str, ...
 def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the tests of a folder, in an environment without this run's own options."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "CI"))}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    variables["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # loading the others takes most of the time
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "xdist", *arguments]
     return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)  # noqa: S603
