@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from eas_tw.body.request import Request
     from eas_tw.net.attempt import WireRequest
     from eas_tw.net.pool import Reactor
-    from eas_tw.policy.instances import Instance
+    from eas_tw.policy.instance import Instance
     from eas_tw.response import Response
     from eas_tw.secret import TokenSource
     from eas_tw.target import GivenInstance
