@@ -143,7 +143,7 @@ def test_both_streams_are_closed_before_the_start(served: Served, module: str, l
     [("eas_tw.cli", "discover --watch --interval-s 3600"), ("simulator", "requests --follow"), ("simulator", "demo")],
 )
 def test_the_reader_closes_the_pipe_after_a_line(served: Served, module: str, line: str) -> None:
-    """`| head -1`, with no more output (the first two), or a lot."""
+    """`| head -1`: the first two commands print no more then, the third prints a lot."""
     served.predict("echo", b"[1]", {"Authorization": TOKEN})
     process = subprocess.Popen(  # noqa: S603
         command(module, line),

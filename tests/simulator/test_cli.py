@@ -75,7 +75,7 @@ def test_the_banner_shows_a_token_only_if_it_made_it_up(tmp_path: Path) -> None:
     ("service", "token", "says"), [("mnist", None, "0.283447265625"), ("echo", None, "[1]"), ("echo", "g1ven", "[1]")]
 )
 def test_the_banners_lines_can_be_pasted(tmp_path: Path, service: str, token: str | None, says: str) -> None:
-    """The shell's into a shell, Python's into Python; both end with the answer of the service."""
+    """Shell lines into a shell, Python lines into Python; both print the service's response."""
     given = [] if token is None else ["--token", token]
     with Served(tmp_path, "--service", f"{service}=1", *given) as served:
         lines = [line.strip() for line in served.output.splitlines()]
