@@ -99,7 +99,7 @@ WAYS += [("asyncio", ("async",)), ("uvloop", ("async",))] if HAS_ASYNC_PROCESS e
 
 @pytest.mark.parametrize(("reactor", "how"), WAYS)
 def test_every_item_is_scored_once(served: Served, reactor: str, how: tuple[str, ...]) -> None:
-    """A hundred items; the journal, the dumped stats and the items agree; nothing is left, and nothing complains."""
+    """Of a hundred items: journal, stats and items agree, nothing is left behind, and nothing is logged as an error."""
     served.admin("POST", "/v1/faults", latency(20))
     changes, reactor_name, loop = REACTORS[reactor]
     told, log = crawl(settings_of(served, EAS_CONCURRENT_REQUESTS=8, **changes), *how)
@@ -225,7 +225,7 @@ def test_a_wrong_setting_is_one_log_line_and_no_crawl(served: Served, changes: d
 
 @pytest.mark.parametrize("reactor", ["asyncio", "epoll"])
 def test_a_mistake_closes_spiders_that_others_keep_open(served: Served, reactor: str) -> None:
-    """One that reads a queue whenever it is idle, and never ends by itself, crawls nothing either."""
+    """A spider that reads a queue whenever it is idle, and never ends by itself, crawls nothing either."""
     told, log = crawl(settings_of(served, EAS_TIMEOUT=0, SPIDER="reading", **REACTORS[reactor][0]))
     assert len(complaints(log)) == 1
     assert told["stats"]["finish_reason"] == "eas_misconfigured"
