@@ -104,7 +104,7 @@ class BladeRequest(EqualByBody):
         """Parse the response to this request.
 
         Raises:
-            BodyError: The bytes are no Blade response.
+            BodyError: The bytes are not a Blade response.
         """
         return BladeResponse(content)
 
