@@ -102,6 +102,20 @@ def test_make_test_leaves_out_what_is_marked_long_and_nothing_else(env_list: set
     assert set(found[1].split(",")) <= env_list
 
 
+def test_programs_that_tests_start_load_bytecode(tox: dict[str, dict[str, str]]) -> None:
+    """Compiling all modules takes 0.15 s of each start, and tests start hundreds of programs."""
+    settings = tox["testenv"]["set_env"]
+    assert "PYTHONPYCACHEPREFIX = {env_dir}/" in settings
+    assert "PYTHONDONTWRITEBYTECODE" not in settings
+
+
+def test_waiting_tests_leave_no_processor_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTEST_XDIST_AUTO_NUM_WORKERS", raising=False)
+    assert conftest.pytest_xdist_auto_num_workers() == (os.cpu_count() or 1) + 1
+    monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", "7")
+    assert conftest.pytest_xdist_auto_num_workers() is None
+
+
 def test_the_dev_group_has_the_extras_that_the_tests_use(tox: dict[str, dict[str, str]]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     extras, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
