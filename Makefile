@@ -11,7 +11,7 @@ help: ## what there is to make
 demo: $(VENV)/demo ## a real client against a fleet that crashes; about 25 s, and a minute the first time
 	@$(VENV)/demo-env/bin/python -m simulator demo
 
-test: $(TOX) ## tests but the long ones, style and types; 10 min on two cores, and 2 more the first time
+test: $(TOX) ## tests but the long ones, style and types; about 5 min on two cores, and 2 more the first time
 	@$(TOX) run-parallel --parallel 2 -e py,browser,lint,types -- -m "not long"
 
 check: $(TOX) ## everything that CI checks: long simulations, every Scrapy, the official SDK, docs; 15 min

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     )
     from eas_tw.keys import prefix_key
     from eas_tw.policy.balancing import Balancer, CallInfo
-    from eas_tw.policy.instances import Instance
+    from eas_tw.policy.instance import Instance
     from eas_tw.policy.outcomes import AttemptResult, AttemptStatus, Outcome
     from eas_tw.queue.client import QueueClient, SinkQueue
     from eas_tw.queue.frames import Frame, PutResult, SearchResult
@@ -153,7 +153,7 @@ if not TYPE_CHECKING:
             "EasyRecRequest": "eas_tw.body.easyrec",
             "EasyRecResponse": "eas_tw.body.easyrec",
             "Frame": "eas_tw.queue.frames",
-            "Instance": "eas_tw.policy.instances",
+            "Instance": "eas_tw.policy.instance",
             "JsonRequest": "eas_tw.body.json",
             "JsonResponse": "eas_tw.body.json",
             "LineSplitter": "eas_tw.body.server_sent_events",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from eas_tw.body.server_sent_events import ServerSentEvent
     from eas_tw.net.stream import ResponseStream
-    from eas_tw.policy.instances import Instance
+    from eas_tw.policy.instance import Instance
 
     Wait = Callable[[Deferred[Any]], Awaitable[Any]]
 

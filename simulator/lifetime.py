@@ -23,7 +23,7 @@ _BUG = 1
 
 
 class Lifetime:
-    """Runs a reactor until it is told to end; the end happens once, and in bounded time.
+    """Runs a reactor until its end is requested, which then happens once and in bounded time.
 
     Args:
         reactor: Twisted's global reactor.

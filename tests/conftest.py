@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -45,6 +46,15 @@ if not _is_missing("hypothesis"):
     # Neither a deadline nor a health check may fail a test because the machine is slow.
     settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("patient")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Return the processes of `--numprocesses=auto`: one more than processors, since tests over sockets often wait."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # xdist reads it
+    return (os.cpu_count() or 1) + 1
+
 
 _LEFT_OUT = pytest.StashKey[int]()
 _KEY = "long tests left out"

@@ -102,6 +102,20 @@ def test_make_test_leaves_out_what_is_marked_long_and_nothing_else(env_list: set
     assert set(found[1].split(",")) <= env_list
 
 
+def test_programs_that_tests_start_load_bytecode(tox: dict[str, dict[str, str]]) -> None:
+    """Compiling all modules takes 0.15 s of each start, and tests start hundreds of programs."""
+    settings = tox["testenv"]["set_env"]
+    assert "PYTHONPYCACHEPREFIX = {env_dir}/" in settings
+    assert "PYTHONDONTWRITEBYTECODE" not in settings
+
+
+def test_waiting_tests_leave_no_processor_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTEST_XDIST_AUTO_NUM_WORKERS", raising=False)
+    assert conftest.pytest_xdist_auto_num_workers() == (os.cpu_count() or 1) + 1
+    monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", "7")
+    assert conftest.pytest_xdist_auto_num_workers() is None
+
+
 def test_the_dev_group_has_the_extras_that_the_tests_use(tox: dict[str, dict[str, str]]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     extras, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
@@ -142,5 +156,6 @@ def test_deselected_tests_are_reported(tmp_path: Path, processes: tuple[str, ...
 def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the tests of a folder, in an environment without this run's own options."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "CI"))}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    variables["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # loading the others takes most of the time
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "xdist", *arguments]
     return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)  # noqa: S603

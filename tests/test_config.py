@@ -343,7 +343,7 @@ def test_a_listener_must_be_a_function() -> None:
 
 
 def test_every_setting_is_read_somewhere() -> None:
-    """By `config.<name>` or the like in a module of the client: a setting that nothing reads promises what is not."""
+    """A module of the client has `config.<name>` or the like: a setting that nothing reads would have no effect."""
     package = Path(eas_tw.__file__).parent
     trees = [ast.parse(path.read_text("utf-8")) for path in package.rglob("*.py") if path != package / "config.py"]
     read = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}

@@ -71,7 +71,7 @@ def test_concurrent_look_ups_of_one_name_are_shared() -> None:
 
 
 def test_threads_are_few() -> None:
-    """Names beyond them wait, in order."""
+    """Further names wait, in order."""
     threads = Threads()
     names = [f"n{number}" for number in range(10)]
     answers = [Result(threads.resolver.look_up(name)) for name in names]
@@ -84,7 +84,7 @@ def test_threads_are_few() -> None:
 
 
 def test_what_getaddrinfo_raises_is_the_answer() -> None:
-    """A label of 70 characters is a UnicodeError; a reactor that has ended hears nothing."""
+    """A label of 70 characters is a UnicodeError; a reactor that has ended is not called."""
     for error in (socket.gaierror(-2, "Name or service not known"), UnicodeError("label too long")):
         threads = Threads()
         threads.answer = error

@@ -176,7 +176,6 @@ VALUES: dict[str, Any] = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", VALUES)
 def test_values_come_back_equal(name: str, way: str) -> None:
-    """Settings, attempts, events, counts."""
     twin = WAYS[way](VALUES[name])
     assert twin == VALUES[name]
     assert type(twin) is type(VALUES[name])

@@ -166,7 +166,7 @@ def test_a_function_that_raises_fails_the_call_with_its_error_as_cause() -> None
 
 
 def test_a_client_without_a_token_takes_the_authorization_of_a_call() -> None:
-    """And one with a token does not: it would be two."""
+    """A client with a token does not, because there would be two."""
     made = builder("").build(b"", headers={"authorization": "Bearer x"})
     assert b"authorization: Bearer x\r\n" in made.fields
     with pytest.raises(ConfigError, match="Authorization is set by the client"):

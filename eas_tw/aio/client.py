@@ -153,7 +153,7 @@ class PredictClient(DeferredSettings):
 
         return OpeningStream(begin, self._wait)
 
-    # -- what it shows
+    # -- properties
 
     @property
     def client(self) -> eas_tw.PredictClient:

@@ -104,7 +104,7 @@ class BladeRequest(EqualByBody):
         """Parse the response to this request.
 
         Raises:
-            BodyError: The bytes are no Blade response.
+            BodyError: The bytes are not a Blade response.
         """
         return BladeResponse(content)
 
@@ -119,7 +119,7 @@ class BladeResponse(TensorResponse):
         content: The body of the response, as bytes.
 
     Raises:
-        BodyError: The body is no Blade response: it is truncated, or it is HTML, JSON or another kind of body.
+        BodyError: The body is not a Blade response: it is truncated, or it is HTML, JSON or another kind of body.
     """
 
     __slots__ = ()

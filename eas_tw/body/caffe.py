@@ -67,7 +67,7 @@ class CaffeRequest(EqualByBody):
         """Parse the response to this request.
 
         Raises:
-            BodyError: The bytes are no Caffe response.
+            BodyError: The bytes are not a Caffe response.
         """
         return CaffeResponse(content)
 
@@ -82,7 +82,7 @@ class CaffeResponse(TensorResponse):
         content: The body of the response, as bytes.
 
     Raises:
-        BodyError: The body is no Caffe response: it is truncated, has different numbers of names and tensors, or is
+        BodyError: The body is not a Caffe response: it is truncated, has different numbers of names and tensors, or is
             another kind of body.
     """
 

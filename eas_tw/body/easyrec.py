@@ -103,7 +103,7 @@ class EasyRecRequest(RecRequest):
         """Parse the response to this request.
 
         Raises:
-            BodyError: The bytes are no EasyRec response.
+            BodyError: The bytes are not an EasyRec response.
         """
         return EasyRecResponse(content)
 
@@ -124,7 +124,7 @@ class EasyRecResponse(RecResponse):
         message: The `PBResponse`.
 
     Raises:
-        BodyError: The body is no EasyRec response: it is truncated, or it is HTML, JSON or another kind of body.
+        BodyError: The body is not an EasyRec response: it is truncated, or it is HTML, JSON or another kind of body.
     """
 
     __slots__ = ()

@@ -32,7 +32,7 @@ class TensorResponse(EqualByContent, ABC):
         content: The body of the response, as bytes.
 
     Raises:
-        BodyError: The body is no response of this kind: it is truncated, or it is HTML, JSON or another kind of body.
+        BodyError: The body is not a response of this kind: it is truncated, or HTML, JSON or another kind of body.
     """
 
     __slots__ = ("_by_index", "_by_name", "content")

@@ -46,7 +46,7 @@ class RecRequest(EqualByBody):
         """Set the number of neighbours that the vector recall finds; 0 for the service's own number.
 
         Raises:
-            BodyError: The value is no integer of 32 bits.
+            BodyError: The value is not a 32-bit integer.
         """
         self._message.faiss_neigh_num = whole(neigh_num, "faiss_neigh_num")
 
@@ -54,7 +54,7 @@ class RecRequest(EqualByBody):
         """Request diagnostics from the service; 0 for none.
 
         Raises:
-            BodyError: The level is no integer of 32 bits.
+            BodyError: The level is not a 32-bit integer.
         """
         self._message.debug_level = whole(debug_level, "debug_level")
 

@@ -90,7 +90,7 @@ class TorchRequest(EqualByBody, ArrayDataTypes):
         """Request an output by its index; without any such request, the service sends all outputs.
 
         Raises:
-            BodyError: The index is no integer of 32 bits.
+            BodyError: The index is not a 32-bit integer.
         """
         place = whole(index, "the index of a fetch")
         self._fetches[place] = int32(place)
@@ -99,7 +99,7 @@ class TorchRequest(EqualByBody, ArrayDataTypes):
         """Request diagnostics from the service; 0 for none.
 
         Raises:
-            BodyError: The level is no integer of 32 bits.
+            BodyError: The level is not a 32-bit integer.
         """
         level = whole(debug_level, "debug_level")
         self._debug_level = varint(_DEBUG_LEVEL << 3 | VARINT) + int32(level) if level else b""

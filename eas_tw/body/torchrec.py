@@ -114,7 +114,7 @@ class TorchRecRequest(RecRequest):
         """Parse the response to this request.
 
         Raises:
-            BodyError: The bytes are no TorchRec response.
+            BodyError: The bytes are not a TorchRec response.
         """
         return TorchRecResponse(content)
 
@@ -132,7 +132,7 @@ class TorchRecResponse(RecResponse):
         message: The `PBResponse`.
 
     Raises:
-        BodyError: The body is no TorchRec response: it is truncated, or it is HTML, JSON or another kind of body.
+        BodyError: The body is not a TorchRec response: it is truncated, or it is HTML, JSON or another kind of body.
     """
 
     __slots__ = ()

@@ -125,7 +125,7 @@ class RowReader:
         return self._file.tell() / self.size if self.size else None
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what tells this file from another one: its size, and a hash of its first 64 KiB."""
+        """Return what identifies the file: its size, and a hash of its first 64 KiB."""
         if self._is_stdin:
             return {}
         head = self._file.read(_HEAD_BYTES)

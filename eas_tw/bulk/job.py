@@ -216,7 +216,7 @@ class Job:
             self._to_send.extend(batch.halves())
             return
         if self.options.on_error == "raise":
-            # The note tells which row it was, since the error itself may be the same for all.
+            # The note names the row, because the error itself may be the same for all.
             error.add_note(f"row {batch.position} (from 0): {shown(batch.rows[0])}")
             self.stop(error)
             return

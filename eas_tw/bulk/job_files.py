@@ -82,7 +82,7 @@ class JobFiles:
                 )
 
     def begin(self, facts: dict[str, dict[str, Any]]) -> None:
-        """Create the files, or cut them to what the journal tells."""
+        """Create the files, or truncate them to the lengths in the journal."""
         columns = None
         if self.journal_path is not None:
             if self._is_overwriting:

@@ -43,7 +43,7 @@ class Journal:
     """A journal in a SQLite file.
 
     The files are written and flushed to the disk first, then the journal records their lengths. So the files may have
-    more than the journal tells, never less; a job that goes on cuts them to the recorded lengths.
+    more than is recorded, never less; a job that is resumed truncates them to the recorded lengths.
 
     The file is locked while it is open. A process that is killed leaves it unlocked.
 
@@ -71,7 +71,7 @@ class Journal:
         run = self._database.execute
         run("PRAGMA locking_mode = EXCLUSIVE")
         run("PRAGMA journal_mode = WAL")
-        # A loss of power may undo the last transactions. Then the files have more than the journal tells, as above.
+        # A loss of power may undo the last transactions. Then the files have more than is recorded, as above.
         run("PRAGMA synchronous = NORMAL")
         run("BEGIN IMMEDIATE")
         run("CREATE TABLE IF NOT EXISTS job (name TEXT PRIMARY KEY, value TEXT NOT NULL)")

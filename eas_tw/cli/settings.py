@@ -11,43 +11,20 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 import eas_tw
-from eas_tw import (
-    ENDPOINT_TYPE_DEFAULT,
-    ENDPOINT_TYPE_DIRECT,
-    ENDPOINT_TYPE_VIPSERVER,
-    ClientConfig,
-    ConfigError,
-    PredictClient,
-)
-from eas_tw.display import shown
-from eas_tw.dotted_names import load_balancer
+from eas_tw import ENDPOINT_TYPE_DEFAULT, ConfigError
+from eas_tw.outer_settings import ENDPOINT_TYPES, NEEDED, SETTINGS, OuterSettings, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from eas_tw import QueueClient
 
-_TYPES = {
-    "direct": ENDPOINT_TYPE_DIRECT,
-    "gateway": ENDPOINT_TYPE_DEFAULT,
-    "vipserver": ENDPOINT_TYPE_VIPSERVER,
-}
-KEYS = ("endpoint", "endpoint_type", "service", "token_file", "timeout_s", "retry_times", "trust_roots", "balancer")
-_NUMBERS = ("timeout_s", "retry_times")
+KEYS = (*SETTINGS, "token_file")
 
 
-@frozen
-class Given:
+@frozen(kw_only=True)
+class Given(OuterSettings):
     """The settings of a command's client; the repr does not have the token."""
-
-    endpoint: str
-    endpoint_type: str
-    service: str
-    token: str
-    timeout_s: float
-    attempts: int
-    trust_roots: str | None
-    balancer: Any
 
     def __repr__(self) -> str:
         return f"<Given {self.service} at {self.endpoint}>"
@@ -56,23 +33,6 @@ class Given:
     def is_gateway(self) -> bool:
         """Whether calls go through a gateway, so that there is no list of instances."""
         return self.endpoint_type == ENDPOINT_TYPE_DEFAULT
-
-    def make_client(self, reactor: Any, **changes: Any) -> PredictClient:
-        """Create a client without calling `init`.
-
-        Args:
-            reactor: The Twisted reactor.
-            changes: Further settings of `ClientConfig`.
-        """
-        config = self._config().but(**changes)
-        return eas_tw.PredictClient(
-            self.endpoint,
-            self.service,
-            token=self.token,
-            endpoint_type=self.endpoint_type,
-            reactor=reactor,
-            config=config,
-        )
 
     def make_queue_client(self, reactor: Any, user: str | None, group: str) -> QueueClient:
         """Create a client of a queue service without calling `init`.
@@ -90,16 +50,7 @@ class Given:
             group=group,
             endpoint_type=self.endpoint_type,
             reactor=reactor,
-            config=self._config(),
-        )
-
-    def _config(self) -> ClientConfig:
-        return ClientConfig(
-            timeout_s=self.timeout_s,
-            init_timeout_s=self.timeout_s,
-            attempts=self.attempts,
-            trust_roots=self.trust_roots,
-            balancer=self.balancer,
+            config=self.config(),
         )
 
 
@@ -107,7 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that all commands share."""
     add = parser.add_argument_group("connection settings").add_argument
     add("--endpoint", metavar="URL", help="the region's VPC endpoint, a gateway, or a simulator (EAS_ENDPOINT)")
-    add("--endpoint-type", choices=tuple(_TYPES), help="the kind of endpoint (default: direct) (EAS_ENDPOINT_TYPE)")
+    add(
+        "--endpoint-type",
+        choices=tuple(ENDPOINT_TYPES),
+        help="the kind of endpoint (default: direct) (EAS_ENDPOINT_TYPE)",
+    )
     add("--service", metavar="NAME", help="service, or group/service (EAS_SERVICE)")
     add("--token-file", metavar="PATH", help="a file with the token (EAS_TOKEN_FILE; the token itself: EAS_TOKEN)")
     add("--token", dest="visible_token", help=argparse.SUPPRESS)  # refused by `read`, with advice
@@ -138,31 +93,20 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
         )
     profile = _profile(options, environment)
 
-    def first(key: str, default: Any = None) -> Any:
+    def find(key: str) -> tuple[str, Any]:
         found = (getattr(options, key, None), environment.get(f"EAS_{key.upper()}"), profile.get(key))
-        return next((value for value in found if value not in (None, "")), default)
+        name = "--balancer" if key == "balancer" else key
+        return name, next((value for value in found if value not in (None, "")), None)
 
-    for key in ("endpoint", "service"):
-        if not first(key):
+    for key in NEEDED:
+        if not find(key)[1]:
             raise ConfigError(f"no {key}: give --{key}, set EAS_{key.upper()}, or write {key} = … into a profile")
-    endpoint_type = first("endpoint_type", "direct")
-    if endpoint_type not in _TYPES:
-        raise ConfigError(f"endpoint_type must be one of {', '.join(_TYPES)}, got {endpoint_type!r}")
-    token_file = first("token_file")
+    _, token_file = find("token_file")
     named_by_flag = getattr(options, "token_file", None)
     token = environment.get("EAS_TOKEN", "")
     if token_file and (named_by_flag or not token):
         token = _token(Path(token_file).expanduser())
-    return Given(
-        endpoint=first("endpoint"),
-        endpoint_type=_TYPES[endpoint_type],
-        service=first("service"),
-        token=token,
-        timeout_s=_number("timeout_s", first("timeout_s", 5.0), float, least="> 0"),
-        attempts=1 + _number("retry_times", first("retry_times", 2), int),
-        trust_roots=first("trust_roots"),
-        balancer=load_balancer("--balancer", first("balancer", "wrr")),
-    )
+    return Given(token=token, **read_settings(find))
 
 
 def _token(file: Path) -> str:
@@ -199,17 +143,7 @@ def _profile(options: argparse.Namespace, environment: Mapping[str, str]) -> dic
         hint = "; put the token into a separate file, and set token_file to its path" if "token" in unknown else ""
         raise ConfigError(f"{file}: unknown {', '.join(unknown)}; known are {', '.join(KEYS)}{hint}")
     for key in profile:
-        if key not in _NUMBERS and not isinstance(profile[key], str):
+        is_number = key in SETTINGS and SETTINGS[key].is_number
+        if not is_number and not isinstance(profile[key], str):
             raise ConfigError(f"{file}: {key} must be text, got {profile[key]!r}")
     return profile
-
-
-def _number(name: str, value: Any, kind: type, least: str = "≥ 0") -> Any:
-    try:
-        found = kind(value)
-    except (TypeError, ValueError, OverflowError):
-        found = -1
-    is_good = 0 <= found < float("inf") and (found > 0 or least == "≥ 0")
-    if isinstance(value, bool) or not is_good:
-        raise ConfigError(f"{name} must be a {'whole ' if kind is int else ''}number {least}, got {shown(value)}")
-    return found

@@ -15,7 +15,7 @@ from attrs import define
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from eas_tw.policy.instances import Instance
+    from eas_tw.policy.instance import Instance
 
 Key = tuple[str, int]
 

@@ -15,7 +15,7 @@ from eas_tw.policy.balancers import make_balancer
 from eas_tw.policy.balancing import NO_CALL, Excluded
 from eas_tw.policy.hash_balancer import DEFAULT_LOAD_FACTOR
 from eas_tw.policy.health import SILENT, Health, HealthChange, HealthPolicy, speaks_against
-from eas_tw.policy.instances import Change, Instance, changes, is_same_list
+from eas_tw.policy.instance import Change, Instance, changes, is_same_list
 from eas_tw.policy.load import InFlight
 from eas_tw.policy.outcomes import ANSWERED
 from eas_tw.policy.outliers import Outliers

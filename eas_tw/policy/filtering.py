@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from eas_tw.policy.instances import Instance
+    from eas_tw.policy.instance import Instance
 
     InstanceFilter = Callable[[Instance], bool]
     Warn = Callable[[str, BaseException | None], None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from eas_tw.policy.instances import Instance
+from eas_tw.policy.instance import Instance
 from eas_tw.policy.rotation import Rotation
 
 if TYPE_CHECKING:

@@ -1,30 +1,50 @@
-"""Instances, and the parsing of discovery replies.
+"""Parsing of discovery replies into lists of instances.
 
-This module parses the two formats of the control plane (upstreams and VIPServer) into a validated snapshot, and
-computes the difference between two snapshots. A reply is read row by row: a bad row never discards the good ones, and a
-reply without a usable row is rejected as a whole, with a reason (the cache changes only on a 200 with a non-empty list,
-as in the official SDKs). Parsing is a generator that yields after each bounded step, so that a long list need not block
-the reactor. This module knows no socket and no cache.
+This module parses the two formats of the control plane (upstreams and VIPServer) into a validated snapshot. A reply is
+read row by row: a bad row never discards the good ones, and a reply without a usable row is rejected as a whole, with a
+reason (the cache changes only on a 200 with a non-empty list, as in the official SDKs). Parsing is a generator that
+yields after each bounded step, so that a long list need not block the reactor. This module knows no socket or cache.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import re
 from collections import Counter
 from enum import StrEnum
-from operator import itemgetter
-from sys import intern
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from eas_tw.deprecated_names import deprecated_names
-from eas_tw.policy.hosts import checked_host
+from eas_tw.policy.instance import MAX_WEIGHT, Added, Change, Instance, Removed, Reweighted, changes, is_same_list
+from eas_tw.policy.instance_rows import BadRowError, RowFault, checked_instance, short, vipserver_row
 from eas_tw.policy.json_rows import JsonCursor
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Generator, Mapping
+
+# Importable from here, too, as before the module was divided.
+__all__ = [
+    "MAX_INSTANCES",
+    "MAX_WEIGHT",
+    "Added",
+    "BadRowError",
+    "BadStatusError",
+    "Change",
+    "DiscoveryReplyRejected",
+    "Instance",
+    "RejectReason",
+    "Removed",
+    "Reweighted",
+    "RowFault",
+    "Snapshot",
+    "changes",
+    "checked_instance",
+    "is_same_list",
+    "read_upstreams",
+    "read_vipserver",
+    "upstreams_in_steps",
+    "vipserver_in_steps",
+]
 
 MAX_INSTANCES = 10_000
 """The most instances of a list; further rows are dropped and counted. A hundred times the largest service known."""
@@ -34,65 +54,6 @@ _LEAST_ROW_CHARS = 64
 """A shorter row counts as one of this length, because checking it takes as long."""
 
 _DETAIL_CHARS = 500
-_SHOWN_CHARS = 40
-_SHOWN_BITS = 128
-_IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
-"""The form of nearly all addresses; any other text is checked by `checked_host`, which is slower."""
-_MAX_PORT = 65535
-
-
-class _Row(NamedTuple):
-    ip: str
-    port: int
-    weight: float = 1
-
-
-class Instance(_Row):
-    """One instance of a service; a tuple of ip, port and weight.
-
-    Attributes:
-        ip: Address, as the control plane spells it.
-        port: TCP port, 1–65535.
-        weight: Share of the traffic relative to the other instances, ≥ 0; 0 means no new calls.
-        app: Name of the application of the instance as discovery reports it, such as a canary's; empty if it does not.
-            Two instances that differ only in it are equal.
-    """
-
-    # A class attribute, so that an instance without an application costs no more than a tuple.
-    app: str = ""
-
-    def __new__(cls, ip: str, port: int, weight: float = 1, app: str = "") -> Self:
-        """Create an instance."""
-        made = tuple.__new__(cls, (ip, port, weight))
-        if app:
-            made.app = app
-        return made
-
-    def __repr__(self) -> str:
-        app = f", app={self.app!r}" if self.app else ""
-        return f"Instance(ip={self.ip!r}, port={self.port!r}, weight={self.weight!r}{app})"
-
-    def _replace(self, **values: Any) -> Self:
-        """Return a copy with other values (as `NamedTuple`)."""
-        app = values.pop("app", self.app)
-        made = super()._replace(**values)
-        if app:
-            made.app = app
-        return made
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """Ip and port, which identify the instance whatever its weight."""
-        raise AssertionError("replaced below")
-
-    @property
-    def address(self) -> str:
-        """Ip and port in the form of a Host header (RFC 9110 §7.2), with brackets around IPv6."""
-        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
-
-
-# A getter written in C, because `key` is read several times for each call and for every row of a list.
-Instance.key = property(itemgetter(0, 1), doc=Instance.key.__doc__)  # type: ignore[assignment]
 
 
 class RejectReason(StrEnum):
@@ -142,32 +103,6 @@ class BadStatusError(DiscoveryReplyRejected):
         self.status = status
 
 
-class RowFault(StrEnum):
-    """The reason why a row of a usable reply was dropped."""
-
-    NOT_AN_OBJECT = "not_an_object"
-    IP = "ip"
-    PORT = "port"
-    WEIGHT = "weight"
-    BEYOND_LIMIT = "beyond_limit"
-    """The list already has `MAX_INSTANCES` other instances."""
-
-
-class BadRowError(ValueError):
-    """A row that describes no instance; the message names the field and its value.
-
-    Attributes:
-        fault: The kind of mistake.
-    """
-
-    def __init__(self, fault: RowFault, detail: str) -> None:
-        super().__init__(fault, detail)  # all arguments: unpickling calls the class with them
-        self.fault = fault
-
-    def __str__(self) -> str:
-        return str(self.args[1])
-
-
 class Snapshot(NamedTuple):
     """The content of a usable discovery reply.
 
@@ -180,28 +115,6 @@ class Snapshot(NamedTuple):
     instances: tuple[Instance, ...]
     bad_rows: Counter[str]
     examples: Mapping[str, str] = MappingProxyType({})
-
-
-class Added(NamedTuple):
-    """An instance that was not in the list before."""
-
-    instance: Instance
-
-
-class Removed(NamedTuple):
-    """An instance that is no longer in the list."""
-
-    instance: Instance
-
-
-class Reweighted(NamedTuple):
-    """An instance that stays in the list with another weight."""
-
-    instance: Instance
-    weight_before: float
-
-
-Change = Added | Removed | Reweighted
 
 
 def read_upstreams(body: bytes) -> Snapshot:
@@ -234,30 +147,7 @@ def upstreams_in_steps(body: bytes) -> Generator[None, None, Snapshot]:
 
 def vipserver_in_steps(body: bytes) -> Generator[None, None, Snapshot]:
     """Parse a reply of VIPServer's `srvIPXT` (`hosts`) in steps; a row with `valid: false` is skipped."""
-    return _steps(body, ("hosts",), _vipserver_row)
-
-
-def is_same_list(before: Sequence[Instance], after: Sequence[Instance]) -> bool:
-    """Return whether two lists are equal, and have the same applications, which equality does not compare."""
-    return before == after and all(map(_is_of_same_app, before, after))
-
-
-def _is_of_same_app(one: Instance, other: Instance) -> bool:
-    return one.app == other.app
-
-
-def changes(before: Sequence[Instance], after: Sequence[Instance]) -> tuple[Change, ...]:
-    """Return the changes from one list to the other: removals first, then the order of the new list."""
-    old = {instance.key: instance for instance in before}
-    new = {instance.key: instance for instance in after}
-    found: list[Change] = [Removed(instance) for key, instance in old.items() if key not in new]
-    for key, instance in new.items():
-        known = old.get(key)
-        if known is None:
-            found.append(Added(instance))
-        elif known.weight != instance.weight:
-            found.append(Reweighted(instance, known.weight))
-    return tuple(found)
+    return _steps(body, ("hosts",), vipserver_row)
 
 
 class _ReadRow(Protocol):
@@ -361,7 +251,7 @@ class _Rows:
     def _add(self, row: Any) -> None:
         self._number += 1
         if not isinstance(row, dict):
-            self._drop(RowFault.NOT_AN_OBJECT, f"row is {_short(row)}, not an object")
+            self._drop(RowFault.NOT_AN_OBJECT, f"row is {short(row)}, not an object")
             return
         try:
             instance = self._read_row(row)
@@ -380,79 +270,6 @@ class _Rows:
     def _drop(self, fault: RowFault, detail: str) -> None:
         self._bad_rows[fault.value] += 1
         self._examples.setdefault(fault.value, detail)
-
-
-def checked_instance(row: Mapping[str, Any]) -> Instance:
-    """Return the instance that a row of an upstreams reply describes.
-
-    Raises:
-        BadRowError: The row describes no instance.
-    """
-    ip, port, weight = row.get("ip"), row.get("port"), row.get("weight")
-    if (
-        type(port) is int
-        and 1 <= port <= _MAX_PORT
-        and (type(weight) is int or type(weight) is float)
-        and 0 <= weight <= MAX_WEIGHT
-        and type(ip) is str
-        and _IPV4.fullmatch(ip)
-    ):
-        return Instance(ip, port, weight, _app(row))
-    return Instance(_ip(row), _port(row), _weight(row), _app(row))
-
-
-def _vipserver_row(row: Mapping[str, Any]) -> Instance | None:
-    return None if row.get("valid") is False else checked_instance(row)
-
-
-def _ip(row: Mapping[str, Any]) -> str:
-    ip = row.get("ip")
-    if isinstance(ip, str):
-        try:
-            return checked_host(ip)
-        except ValueError:
-            pass
-    raise BadRowError(RowFault.IP, f"ip must be an address, got {_short(ip)}")
-
-
-def _port(row: Mapping[str, Any]) -> int:
-    port = row.get("port")
-    if isinstance(port, int) and not isinstance(port, bool) and 1 <= port <= _MAX_PORT:
-        return port
-    raise BadRowError(RowFault.PORT, f"port must be a whole number from 1 to {_MAX_PORT}, got {_short(port)}")
-
-
-def _weight(row: Mapping[str, Any]) -> float:
-    weight = row.get("weight")
-    if isinstance(weight, int | float) and not isinstance(weight, bool) and 0 <= weight <= MAX_WEIGHT:
-        return weight
-    raise BadRowError(RowFault.WEIGHT, f"weight must be a number from 0 to {MAX_WEIGHT:,}, got {_short(weight)}")
-
-
-def _app(row: Mapping[str, Any]) -> str:
-    """Return the application's name, as one string for all rows; anything else than a short text is ignored."""
-    app = row.get("app")
-    return intern(app) if type(app) is str and len(app) <= _MAX_APP else ""
-
-
-_MAX_APP = 256
-"""Characters of an application's name."""
-MAX_WEIGHT = 2**31 - 1
-"""The greatest accepted weight: above every weight seen, and small enough that shares stay exact in a float."""
-
-
-def _short(value: object) -> str:
-    """Format a value for an error message, reading no more than its first characters."""
-    if isinstance(value, str):
-        text = json.dumps(value[: _SHOWN_CHARS + 1])
-        return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."
-    if isinstance(value, float):
-        return "NaN" if math.isnan(value) else f"{value:g}"
-    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
-        return "a number of more than 38 digits"
-    if value is None or isinstance(value, int):
-        return json.dumps(value)
-    return "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else "nested too deeply"
 
 
 if not TYPE_CHECKING:

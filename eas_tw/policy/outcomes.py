@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from eas_tw.deprecated_names import deprecated_names
 
 if TYPE_CHECKING:
-    from eas_tw.policy.instances import Instance
+    from eas_tw.policy.instance import Instance
 
 OK_STATUS = 200
 SUCCESSES = range(200, 300)

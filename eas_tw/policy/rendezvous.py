@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from eas_tw.policy.instances import Instance
+    from eas_tw.policy.instance import Instance
 
 Key = tuple[str, int]
 

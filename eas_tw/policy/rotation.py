@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from eas_tw.policy.balancing import CallInfo
-    from eas_tw.policy.instances import Instance
+    from eas_tw.policy.instance import Instance
 
 Key = tuple[str, int]
 

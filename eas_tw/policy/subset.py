@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from eas_tw.policy.instances import Instance
+    from eas_tw.policy.instance import Instance
 
 Key = tuple[str, int]
 

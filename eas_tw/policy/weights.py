@@ -10,12 +10,12 @@ from __future__ import annotations
 from math import frexp, ldexp
 from typing import TYPE_CHECKING
 
-from eas_tw.policy.instances import MAX_WEIGHT
+from eas_tw.policy.instance import MAX_WEIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from eas_tw.policy.instances import Instance
+    from eas_tw.policy.instance import Instance
 
 LEAST_SHARE = 1e-6
 """Least weight as a share of the list's heaviest weight.

@@ -5,73 +5,43 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
-from attrs import field, frozen
+from attrs import frozen
 from scrapy.utils.misc import load_object
 from twisted.internet.task import Clock
 
-import eas_tw
-from eas_tw import (
-    ENDPOINT_TYPE_DEFAULT,
-    ENDPOINT_TYPE_DIRECT,
-    ENDPOINT_TYPE_VIPSERVER,
-    ClientConfig,
-    ConfigError,
-    PredictClient,
-)
-from eas_tw.display import shown
-from eas_tw.dotted_names import load_balancer
+from eas_tw import ConfigError, PredictClient
+from eas_tw.outer_settings import NEEDED, SETTINGS, OuterSettings, number, one_of, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from scrapy.settings import BaseSettings
 
-_NEEDED = ("EAS_ENDPOINT", "EAS_SERVICE")
-NAMES = (
-    *_NEEDED, "EAS_ENDPOINT_TYPE", "EAS_TOKEN", "EAS_CONCURRENT_REQUESTS", "EAS_TIMEOUT", "EAS_RETRY_TIMES",
-    "EAS_ITEM_ERROR", "EAS_SCORER", "EAS_BALANCER",
-)  # fmt: skip
+_CRAWL_NAMES = {key: f"EAS_{key.upper()}".removesuffix("_S") for key in SETTINGS}
+"""The names of the settings that a crawl shares with the command line."""
+_NEEDED = tuple(_CRAWL_NAMES[key] for key in NEEDED)
+NAMES = (*_CRAWL_NAMES.values(), "EAS_TOKEN", "EAS_CONCURRENT_REQUESTS", "EAS_ITEM_ERROR", "EAS_SCORER")
 _ALIKE = 0.85
 """The similarity (`difflib`, 0–1) from which an unknown `EAS_` name is reported as a misspelt setting.
 
 Less similar names are accepted, because a project may have other settings with this prefix.
 """
-_ENDPOINT_TYPES = {
-    "direct": ENDPOINT_TYPE_DIRECT,
-    "gateway": ENDPOINT_TYPE_DEFAULT,
-    "vipserver": ENDPOINT_TYPE_VIPSERVER,
-}
-_ITEM_ERRORS = ("drop", "keep", "raise")
+_concurrency = number(int, at_least=1)
+_item_error = one_of("drop", "keep", "raise")
 _SCORER_METHODS = ("accepts", "encode", "apply")
 
 
-@frozen
-class CrawlConfig:
+@frozen(kw_only=True)
+class CrawlConfig(OuterSettings):
     """The settings of a crawl.
 
     Attributes:
-        endpoint: The endpoint, as for `eas_tw.PredictClient`.
-        endpoint_type: One of `eas_tw.config.ENDPOINT_TYPES`.
-        service: The service's name.
-        token: The service's token; empty for none.
         concurrent_requests: The maximum number of calls in flight, ≥ 1.
-        timeout_s: The deadline of a call, in seconds, > 0.
-        retry_times: The maximum number of retries of a call, ≥ 0.
         item_error: The treatment of an item that cannot be scored.
         scorer: The scorer's class; `None` for no scoring.
-        balancer: As `ClientConfig.balancer`.
     """
 
-    endpoint: str
-    endpoint_type: str
-    service: str
-    token: str = field(repr=False)
     concurrent_requests: int
-    timeout_s: float
-    retry_times: int
     item_error: Literal["drop", "keep", "raise"]
     scorer: type | None
-    balancer: Any
 
     @staticmethod
     def is_wanted(settings: BaseSettings) -> bool:
@@ -93,17 +63,13 @@ class CrawlConfig:
         for name in _NEEDED:
             if not settings.get(name):
                 raise ConfigError(f"{name} is not set")
+        shared = read_settings(lambda key: (_CRAWL_NAMES[key], settings.get(_CRAWL_NAMES[key])))
         config = cls(
-            endpoint=_text(settings, "EAS_ENDPOINT"),
-            endpoint_type=_ENDPOINT_TYPES[_one_of(settings, "EAS_ENDPOINT_TYPE", tuple(_ENDPOINT_TYPES))],
-            service=_text(settings, "EAS_SERVICE"),
-            token=_text(settings, "EAS_TOKEN"),
-            concurrent_requests=_number(settings, "EAS_CONCURRENT_REQUESTS", 16, int, at_least=1),
-            timeout_s=_number(settings, "EAS_TIMEOUT", 5.0, float, above=0),
-            retry_times=_number(settings, "EAS_RETRY_TIMES", 2, int, at_least=0),
-            item_error=_one_of(settings, "EAS_ITEM_ERROR", _ITEM_ERRORS),
+            **shared,
+            token=_token(settings),
+            concurrent_requests=_concurrency("EAS_CONCURRENT_REQUESTS", settings.get("EAS_CONCURRENT_REQUESTS", 16)),
+            item_error=_item_error("EAS_ITEM_ERROR", settings.get("EAS_ITEM_ERROR") or "drop"),
             scorer=_scorer(settings),
-            balancer=load_balancer("EAS_BALANCER", settings.get("EAS_BALANCER") or "wrr"),
         )
         try:
             config.make_client(Clock())
@@ -111,24 +77,17 @@ class CrawlConfig:
             raise ConfigError(f"EAS_ENDPOINT, EAS_SERVICE or EAS_TOKEN: {error}") from None
         return config
 
-    def make_client(self, reactor: Any) -> PredictClient:
-        """Create the crawl's client without calling `init`."""
-        return eas_tw.PredictClient(
-            self.endpoint,
-            self.service,
-            token=self.token,
-            endpoint_type=self.endpoint_type,
-            reactor=reactor,
-            config=ClientConfig(
-                timeout_s=self.timeout_s,
-                attempts=1 + self.retry_times,
-                balancer=self.balancer,
-                init_timeout_s=max(self.timeout_s, 5.0),
-                # Scrapy waits for the pipelines before it closes the spider, so their calls have ended. A call that
-                # another component started must not delay the end of the crawl.
-                drain_timeout_s=0.0,
-            ),
-        )
+    def make_client(self, reactor: Any, **changes: Any) -> PredictClient:
+        """Create the crawl's client without calling `init`.
+
+        Args:
+            reactor: The Twisted reactor.
+            changes: Further settings of `ClientConfig`.
+        """
+        # Scrapy waits for the pipelines before it closes the spider, so their calls have ended. A call that another
+        # component started must not delay the end of the crawl.
+        ours = {"init_timeout_s": max(self.timeout_s, 5.0), "drain_timeout_s": 0.0}
+        return OuterSettings.make_client(self, reactor, **{**ours, **changes})
 
 
 def _check_spelling(settings: BaseSettings) -> None:
@@ -143,40 +102,11 @@ def _check_spelling(settings: BaseSettings) -> None:
                 raise ConfigError(f"{name} is not a setting; did you mean {meant[0]}?")
 
 
-def _text(settings: BaseSettings, name: str) -> str:
-    value = settings.get(name) or ""
+def _token(settings: BaseSettings) -> str:
+    """Return the token; an error message has the type of a wrong one only."""
+    value = settings.get("EAS_TOKEN") or ""
     if not isinstance(value, str):
-        raise ConfigError(f"{name} must be a string, got {type(value).__name__}")
-    return value
-
-
-def _one_of(settings: BaseSettings, name: str, allowed: tuple[str, ...]) -> Any:
-    value = settings.get(name) or allowed[0]
-    if not isinstance(value, str) or value.lower() not in allowed:
-        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {shown(value)}")
-    return value.lower()
-
-
-def _number(
-    settings: BaseSettings,
-    name: str,
-    default: float,
-    kind: Callable[[Any], Any],
-    *,
-    at_least: float = float("-inf"),
-    above: float = float("-inf"),
-) -> Any:
-    given = settings.get(name, default)
-    bound = f"> {above:g}" if above == 0 else f"≥ {at_least:g}"
-    try:
-        value = kind(given)
-        good = not isinstance(given, bool) and at_least <= value < float("inf") and value > above
-        good = good and (isinstance(given, str) or value == given)
-    except (TypeError, ValueError, OverflowError):
-        good = False
-    if not good:
-        noun = "a whole number" if kind is int else "a number of seconds"
-        raise ConfigError(f"{name} must be {noun} {bound}, got {shown(given)}")
+        raise ConfigError(f"EAS_TOKEN must be a string, got {type(value).__name__}")
     return value
 
 

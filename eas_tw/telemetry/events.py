@@ -13,7 +13,7 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eas_tw.policy.instances import Change, Instance
+    from eas_tw.policy.instance import Change, Instance
     from eas_tw.policy.outcomes import AttemptResult, Outcome
 
     Listener = Callable[["Event"], None]

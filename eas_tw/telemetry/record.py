@@ -33,7 +33,7 @@ from eas_tw.telemetry.events import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from eas_tw.policy.instances import Change, Instance
+    from eas_tw.policy.instance import Change, Instance
     from eas_tw.policy.outcomes import AttemptResult, Outcome
     from eas_tw.telemetry.contained import CallLater
     from eas_tw.telemetry.events import Event, Listener

@@ -6,8 +6,9 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from simulator.admin.components import COMPONENTS
 from simulator.admin.routing import JSON
-from simulator.admin.schemas import COMPONENTS, ref
+from simulator.admin.schema_parts import ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -113,7 +113,7 @@ class QueueWorker:
             except QueueFullError:
                 return False
             except StreamEndedError:
-                pass  # nobody reads the result any more
+                pass  # the result is no longer read
             self._results.popleft()
             self._service.input.commit(WORKERS, [frame.index])
         return True

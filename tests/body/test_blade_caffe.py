@@ -48,7 +48,7 @@ def test_every_type_goes_into_its_field() -> None:
 
 @pytest.mark.parametrize("batchsize", [0, -1, 2**31, 1.5, "1"])
 def test_a_batch_is_of_one_or_more(batchsize: Any) -> None:
-    """It is an int32 that the message requires."""
+    """The message has the batch as a required int32."""
     with pytest.raises(BodyError, match="feed 'a': batchsize"):
         BladeRequest().add_feed("a", batchsize, [1], BladeRequest.DT_FLOAT, [1])
 

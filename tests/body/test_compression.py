@@ -29,7 +29,7 @@ PLAIN = b"the same words again and again, " * 300
 
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 def test_there_and_back(codec: str) -> None:
-    """Any bytes, none too; the same bytes each time, since they are signed."""
+    """Any bytes, also none. The output is always the same, because it is signed."""
 
     @SETTINGS
     @given(st.binary(max_size=300) | st.binary(max_size=20).map(lambda part: part * 500))
@@ -57,7 +57,7 @@ def test_the_limit_is_exact(codec: str) -> None:
 
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 def test_a_bomb_stays_small(codec: str) -> None:
-    """Sixty megabytes of nothing, refused at one."""
+    """Sixty megabytes of zeros are refused after the first."""
     bomb = compress(codec, bytes(60 << 20))
     with pytest.raises(BodyError):
         decompress(codec, bomb, LIMIT)
@@ -95,7 +95,7 @@ def test_any_bytes_are_data_or_a_body_error(codec: str) -> None:
 
 
 def test_others_read_it() -> None:
-    """The standard library, what it has; the others' first bytes are those of their formats."""
+    """The standard library reads its formats; of the others the first bytes are compared."""
     assert gzip.decompress(compress("gzip", PLAIN)) == PLAIN
     assert zlib.decompress(compress("zlib", PLAIN)) == PLAIN
     assert compress("gzip", b"")[4:8] == bytes(4)  # no time in it
@@ -113,7 +113,7 @@ def test_several_members_are_one_body() -> None:
 
 
 def test_a_content_encoding_is_undone() -> None:
-    """One, none, or several in the order they were applied; names in either case."""
+    """None, one, or several in the order in which they were applied; names in either case."""
     assert decode("", b"x", 9) == decode("identity", b"x", 9) == b"x"
     assert decode("X-GZip", compress("gzip", PLAIN), LIMIT) == PLAIN
     assert decode("deflate", compress("zlib", PLAIN), LIMIT) == PLAIN
@@ -162,7 +162,7 @@ def steps_of(steps: Steps[bytes]) -> int:
 
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 def test_an_empty_body_is_empty(codec: str) -> None:
-    """A server may name a coding and send nothing, as an answer without content."""
+    """A server may name a coding and send no body."""
     assert decompress(codec, b"", LIMIT) == b""
     assert decode(f"{codec}, gzip", b"", LIMIT) == b""
 
@@ -214,7 +214,7 @@ def test_a_gzip_bomb_takes_many_short_steps() -> None:
     ids=["empty members", "short members", "padding"],
 )
 def test_input_that_produces_little_takes_steps_too(data: bytes) -> None:
-    """Twice the input is twice the work, and no turn of the reactor has more than a share of it."""
+    """Twice the input takes twice the work, in steps of bounded size."""
     steps = steps_of(decompressing("gzip", data, BIG))
     assert 10 < steps < 400
     assert abs(steps_of(decompressing("gzip", data + data, BIG)) - 2 * steps) <= 2

@@ -76,7 +76,7 @@ CONTENTS: list[tuple[str, int, Any, list[int], list[Any]]] = [
     ids=[case[0] for case in CONTENTS[:3] + CONTENTS[4:]],
 )  # fmt: skip
 def test_content_of_every_kind(kind: int, content: Any, shape: list[int], values: list[Any]) -> None:
-    """The content's own shape and elements arrive, whether or not numpy is there."""
+    """The content's own shape and elements arrive, with and without numpy."""
     assert feed(kind, content) == (shape, values)
 
 
@@ -180,7 +180,7 @@ def test_names_must_be_text() -> None:
 
 
 def test_a_float_array_is_written_with_one_copy() -> None:
-    """Adding it allocates next to nothing; the body is the one allocation of its size."""
+    """The body is the only allocation of its size."""
     image = np.ones((1000, 1000), np.float32)
     request = TFRequest("s")
     request.add_feed("warm", [1], T.DT_FLOAT, image[0, :1])

@@ -161,7 +161,7 @@ def test_a_feature_that_was_refused_changes_nothing() -> None:
 
 
 def test_numbers_are_text_where_text_is_meant() -> None:
-    """Item ids, meta data and EasyRec's text feature, as in the official SDK; and text is a number the other way."""
+    """Item ids, meta data and EasyRec's text feature, as in the official SDK; text becomes a number likewise."""
     request = TorchRecRequest()
     request.add_item_id(5)
     request.add_meta_data("k", 5)
@@ -199,7 +199,7 @@ class TestWholeMessages:
 
     @pytest.mark.parametrize("data", ["xx", 5, None, b"<html>", [1]])
     def test_a_feed_of_something_else_is_refused(self, kind: Any, module: Any, data: Any) -> None:
-        """Text, other objects, bytes of something else; the request is as it was."""
+        """Text, other objects, bytes of another message; the request is unchanged."""
         request = kind()
         request.add_item_id("a")
         with pytest.raises(BodyError, match="feed"):
@@ -273,7 +273,7 @@ def test_tensors_of_torchrec() -> None:
 
 @pytest.mark.parametrize("kind", [EasyRecRequest, TorchRecRequest])
 def test_a_damaged_response_is_a_response_or_a_body_error(kind: Any) -> None:
-    """Right ones with some bytes changed; whatever the installed protobuf makes of them."""
+    """Valid responses with some changed bytes, whatever the installed protobuf makes of them."""
     module, field = (easyrec, "tf_outputs") if kind is EasyRecRequest else (torchrec, "map_outputs")
     message = module.PBResponse(item_ids=["a"])
     getattr(message, field)["y"].dtype = 9

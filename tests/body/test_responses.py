@@ -51,7 +51,7 @@ def test_an_empty_output_is_an_empty_array(kind: int) -> None:
 
 
 def test_a_number_its_dtype_cannot_hold_is_a_body_error() -> None:
-    """300 of DT_UINT8 is not passed off as 44."""
+    """300 of DT_UINT8 does not become 44."""
     read = response(TFRequest.DT_UINT8, [2], int_val=[1, 300])
     assert read.get_values("y") == [1, 300]
     with pytest.raises(BodyError, match="element 1 is 300"):
@@ -71,7 +71,7 @@ def test_an_empty_response_has_no_outputs() -> None:
 
 
 def test_a_response_may_come_in_any_buffer() -> None:
-    """And `content` is bytes, whatever it came in."""
+    """`content` is bytes in every case."""
     whole = response(TFRequest.DT_FLOAT, [1], float_val=[0.5]).content
     read = TFResponse(memoryview(bytearray(whole)))
     assert (read.content, type(read.content), read.get_values("y")) == (whole, bytes, [0.5])

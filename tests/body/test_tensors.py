@@ -87,7 +87,7 @@ def test_what_protobuf_wrote_is_read(case: tuple[int, list[Any]]) -> None:
     ],
 )
 def test_extremes_survive(kind: int, values: list[Any]) -> None:
-    """The ends of the ranges, and the sign of zero."""
+    """The ends of the ranges, and negative zero."""
     read = getattr(packed(kind, values, [len(values)]), KINDS[kind][0])
     assert [repr(value) for value in read] == [
         repr(float(np.float32(v)) if kind == TFRequest.DT_FLOAT else v) for v in values
@@ -95,7 +95,7 @@ def test_extremes_survive(kind: int, values: list[Any]) -> None:
 
 
 def test_nan_keeps_its_payload() -> None:
-    """The bits of a float array go to the wire as they are."""
+    """The bits of a float array are sent unchanged."""
     bits = np.array([0x7FC00001, 0xFFC12345], np.uint32)
     request = TFRequest("s")
     request.add_feed("x", [2], TFRequest.DT_FLOAT, bits.view(np.float32))
@@ -113,7 +113,7 @@ def test_nan_keeps_its_payload() -> None:
     ],
 )
 def test_content_of_every_kind(content: Any) -> None:
-    """Nested lists, arrays, views and ranges are the same tensor."""
+    """Nested lists, arrays, views and ranges are encoded to the same tensor."""
     assert list(packed(TFRequest.DT_FLOAT, content, [2, 2]).float_val) == [1, 2, 3, 4]
 
 
@@ -148,7 +148,7 @@ def test_wrong_input_says_so_before_anything_is_sent(kind: int, shape: Any, cont
 
 
 def test_a_request_may_be_reused_and_changed() -> None:
-    """The same name again replaces; bodies made before do not change."""
+    """A feed of the same name is replaced; bodies that were made before do not change."""
     request = TFRequest("s")
     request.add_feed("x", [1], TFRequest.DT_FLOAT, [1.0])
     before = request.to_string()
@@ -214,7 +214,7 @@ def test_numpy_is_not_imported_until_it_is_needed() -> None:
 
 
 def test_strings_in_and_out() -> None:
-    """Text is UTF-8, bytes are bytes, and the response gives both."""
+    """Text is sent as UTF-8, bytes as they are; the response gives both."""
     assert StringRequest("名").to_string() == "名".encode()
     assert as_request(bytearray(b"\x00")).to_string() == b"\x00"
     response = StringRequest("").parse_response("值".encode())

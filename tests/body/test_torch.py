@@ -65,7 +65,7 @@ def test_a_wrong_index_is_refused(index: Any) -> None:
 
 
 def test_bools_have_no_field() -> None:
-    """The official SDK sends none of them, silently; an array of them is refused in the same words."""
+    """The official SDK silently sends no value; here an array of them is refused, as a list is."""
     for dtype, content in ((TorchRequest.DT_BOOL, [True]), (None, [True])):
         with pytest.raises(BodyError, match=r"feed 0: this body has no (field|dtype) for"):
             TorchRequest().add_feed(0, [1], dtype, content)

@@ -155,7 +155,7 @@ def test_a_response_is_read_as_protobuf_reads_it() -> None:
 @SETTINGS
 @given(responses, st.data())
 def test_a_damaged_response_is_never_read_as_something_else(data: bytes, draw: st.DataObject) -> None:
-    """One byte changed or the end cut off: what we still read, protobuf reads alike."""
+    """One byte is changed or the end is cut off: what we read, protobuf reads with the same result."""
     if data:
         at = draw.draw(st.integers(0, len(data) - 1))
         damaged = data[:at] + draw.draw(st.binary(max_size=1)) + data[at + 1 :]
@@ -170,14 +170,13 @@ def test_a_damaged_response_is_never_read_as_something_else(data: bytes, draw: s
 @example(128)
 @example(2**64 - 1)
 def test_a_varint_is_read_back(value: int) -> None:
-    """Any number of 64 bits, and where it ended."""
     written = varint(value)
     assert read_varint(b"\xff" + written + b"\x01", 1, len(written) + 2) == (value, len(written) + 1)
 
 
 @pytest.mark.parametrize("data", [b"\x80", b"\xff" * 10 + b"\x01", b"\xff" * 9 + b"\x02", b""])
 def test_a_varint_that_is_cut_or_too_long_is_refused(data: bytes) -> None:
-    """Truncated, eleven bytes, or more than 64 bits."""
+    """Eleven bytes, or more than 64 bits."""
     with pytest.raises(BodyError):
         read_varint(data, 0, len(data))
 
@@ -189,7 +188,7 @@ def test_the_same_output_twice_is_the_last_one() -> None:
 
 
 def test_groups_nested_without_end_are_refused() -> None:
-    """No recursion: a megabyte of opening tags is an error like any other."""
+    """A megabyte of opening tags is an error without recursion."""
     with pytest.raises(BodyError):
         TFResponse(b"\x5b" * 1_000_000)
 

@@ -72,7 +72,7 @@ def state(number: int, word: str) -> str:
 
 
 def test_an_instance_crashed_by_its_button_while_a_client_runs(served: Served, page: Page) -> None:
-    """The card, the list and the client's account agree, and no call is lost."""
+    """Card, list and the client's counters agree, and no call is lost."""
     with calling(served, 100) as account:
         page.until(f'parseFloat(document.querySelector("{card(1)} .rate span").innerText) > 0')
         page.click(f"{card(1)} [data-act=crashed]")
@@ -108,7 +108,7 @@ def test_a_queue_service_shows_length_pending_and_consumers(served: Served, page
 
 
 def test_every_button_of_a_card(served: Served, page: Page) -> None:
-    """Hang, drain, restart, reweigh, one more, one less; changes made elsewhere show too."""
+    """Hang, drain, restart, reweigh, add, remove; changes that are made elsewhere are shown as well."""
     for act in ("hung", "draining", "running"):
         page.click(f"{card(0)} [data-act={act}]")
         page.until(state(0, act))
@@ -147,7 +147,7 @@ def rows(reply: tuple[int, bytes]) -> Any:
     ],
 )
 def test_discovery_is_broken_and_healed_by_a_button(served: Served, page: Page, kind: str, seen: Any) -> None:
-    """What is served is shown, and is what a client gets; healthy again by the first button."""
+    """The page shows what discovery serves, which is what a client gets; the first button heals it."""
     path = f"/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{SERVICE}"
     page.click(f"[data-discovery-fault={kind}]")
     page.until(f"document.querySelector('[data-discovery-fault={kind}]').getAttribute('aria-pressed') === 'true'")
@@ -243,7 +243,7 @@ def test_buttons_work_under_thousands_of_requests(served: Served, page: Page) ->
 
 
 def test_a_flood_of_events_is_one_drawing_a_frame(browser: Browser, served: Served) -> None:
-    """Ten thousand rows at once: nothing is drawn in between, no more rows are made than are shown, few are kept."""
+    """Ten thousand rows arrive at once: nothing is drawn in between, and no more rows are made than are shown."""
     page = browser.open(served.ready["admin_url"] + "/", script=_KEEP_SOURCE)
     page.until("world.last && document.querySelectorAll('.card').length === 3")
     found = page.run(_FLOOD)

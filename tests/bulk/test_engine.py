@@ -58,7 +58,7 @@ def test_finished_rows_wait_for_an_earlier_one_up_to_the_order_buffer() -> None:
 def test_outputs_come_in_the_order_of_the_rows_each_once(
     rng: random.Random, in_flight: int, order_buffer: int, count: int, batch_size: int
 ) -> None:
-    """Whatever the order of the responses, and which of them are errors."""
+    """The order of the responses does not matter, nor which of them are errors."""
     run = Run(
         range(count),
         in_flight=in_flight,

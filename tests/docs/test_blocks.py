@@ -22,7 +22,7 @@ WIDTH = 85
 
 
 def test_code_is_shown_from_files() -> None:
-    """None is typed into a page; the READMEs, which cannot include, have whole lines of a file."""
+    """No page has code of its own; the READMEs, which cannot include files, have whole lines of one."""
     files = [textwrap.dedent(path.read_text("utf-8")) for path in EXAMPLES.rglob("*.py")]
     for block in blocks():
         if block.language in SHOWN | DIRECTIVES | {CONSOLE}:
@@ -93,7 +93,7 @@ def test_every_file_is_shown_and_run() -> None:
 
 
 def test_what_is_shown_is_there() -> None:
-    """Included files exist, JSON is JSON, and a diff's new line is Python that can be imported."""
+    """Included files exist, JSON is valid, and the new line of a diff is Python that can be imported."""
     for block in blocks():
         if block.language == "{literalinclude}":
             assert block.shown_file.is_file(), block

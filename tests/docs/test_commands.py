@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SERVICES = ("echo", "ranker", "scorecard_pmml_example", "mnist_saved_model_example", "chat")
+# Its commands measure for half a minute; tests/cli/perf tests them with short runs.
+LONG_PAGES = {"docs/howto/measure.md": pytest.mark.long}
 CONSOLES: dict[str, list[Block]] = {}
 for block in blocks() if EXAMPLES.is_dir() else ():
     if block.language == "console":
@@ -45,7 +47,7 @@ def console(running: Served, tmp_path: Path) -> Iterator[Console]:
         yield console
 
 
-@pytest.mark.parametrize("page", CONSOLES)
+@pytest.mark.parametrize("page", [pytest.param(page, marks=LONG_PAGES.get(page, ())) for page in CONSOLES])
 def test_every_command_of_a_page_works(console: Console, page: str) -> None:
     if "curl" in str(CONSOLES[page]):
         program("curl")

@@ -108,7 +108,7 @@ def test_a_wrong_token_ends_with_the_services_answer(served: Served) -> None:
 
 
 def test_the_settings_apply_and_the_listener_gets_events(served: Served) -> None:
-    """The settings make a 429 retryable, so both attempts are events."""
+    """They make a 429 retryable, so there are events of both attempts."""
     served.admin("POST", "/v1/reset", {})
     limited = {"code": 429, "retry_after": 0}
     target = {"service": "scorecard_pmml_example"}

@@ -118,7 +118,7 @@ def test_the_queue_service_answers_with_the_results_of_its_own_requests(queues: 
 
 
 def test_the_relay_with_twisted(tmp_path: Path) -> None:
-    """It passes answers on as they come, and a browser that goes away ends the instance's stream."""
+    """It passes pieces on when they arrive, and a browser that disconnects ends the instance's stream."""
     with model(tmp_path) as served, relay("relay_twisted.py", served.ready["url"], "llm", "0") as port:
         check(port, served)
 

@@ -53,7 +53,7 @@ def test_both_languages_have_the_same_headings_tables_and_lists(page: str) -> No
 
 @pytest.mark.parametrize("page", TRANSLATED)
 def test_both_languages_have_the_same_names(page: str) -> None:
-    """What is in backticks."""
+    """Names are what is in backticks."""
     here, there = (
         {" ".join(name.split()) for name in re.findall(r"(?<!`)`([^`]+)`", prose(each))} for each in (page, PAIRS[page])
     )

@@ -30,7 +30,7 @@ def trees() -> list[tuple[str, Path, list[Path]]]:
 
 
 def test_the_navigation_is_by_what_a_reader_wants() -> None:
-    """Tutorials, guides, reference and explanation are apart, and pages for contributors are apart from them."""
+    """Tutorials, guides, reference, explanation and pages for contributors are separate."""
     assert [caption for caption, page, _ in trees() if page == DOCS / "index.md"] == CAPTIONS
 
 

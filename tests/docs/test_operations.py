@@ -106,7 +106,7 @@ def test_the_profiles_are_settings(sizes: tuple[str, str], subset: str) -> None:
 
 
 def test_a_token_is_rotated_between_two_calls(served: Served, tmp_path: Path) -> None:
-    """The file has a wrong token first: calls fail with 401 from then on only if it is not read again."""
+    """The new token is wrong, so calls fail with 401 only if the file is read again."""
     token = tmp_path / "token"
     token.write_text("t0ken\n")
     command = [sys.executable, str(EXAMPLES / "rotated_token.py"), served.ready["url"], "ranker", str(token), "60"]

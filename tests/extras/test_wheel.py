@@ -92,7 +92,7 @@ def ready(bare: Environment) -> Iterator[dict[str, Any]]:
 
 
 def test_the_quick_start_runs(bare: Environment, ready: dict[str, Any]) -> None:
-    """The README's program, with nothing but what the wheel requires; no warning."""
+    """The README's program runs without a warning, with only what the wheel requires."""
     arguments = ("-W", "error", str(EXAMPLES / "five_lines.py"), ready["url"], SERVICES[0], TOKEN)
     ended = bare.run(*arguments)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -58,7 +58,7 @@ def test_calls_are_coroutines_and_survive_a_crash(served: Served) -> None:
 
 
 def test_a_later_loop_closes_the_sockets_of_a_closed_one(served: Served) -> None:
-    """Which nothing could use any more; a ResourceWarning would be an error here."""
+    """Nothing could use them any more; a ResourceWarning would be an error here."""
     ended = program(
         served,
         BEGIN
@@ -324,7 +324,7 @@ def test_an_unknown_host_is_an_error_of_init(served: Served) -> None:
 
 
 def test_cancelling_a_task_cancels_its_call(served: Served) -> None:
-    """`asyncio.timeout` too; the connection is closed, and errors arrive as they are."""
+    """So does `asyncio.timeout`; the connection is closed, and errors arrive unchanged."""
     for number in range(3):
         served.patch("echo", f"echo-{number}", state="hung")
     ended = program(
@@ -361,7 +361,7 @@ def test_cancelling_a_task_cancels_its_call(served: Served) -> None:
 
 
 def test_an_asyncio_reactor_that_runs_is_used(served: Served) -> None:
-    """A Twisted program on asyncioreactor may use either adapter; the reactor stays its own."""
+    """A Twisted program on asyncioreactor may use either adapter; it keeps its reactor."""
     ended = program(
         served,
         BEGIN

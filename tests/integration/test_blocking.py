@@ -167,7 +167,7 @@ ODD: list[tuple[Any, dict[str, Any]]] = [
 
 
 def test_every_odd_call_is_a_predict_exception(client: PredictClient) -> None:
-    """Of code 500, with the typed error as its cause; the next call works, and no instance is blamed."""
+    """It has code 500 and the typed error as its cause; the next call works, and no instance is blamed."""
     for body, options in ODD:
         with pytest.raises(PredictException) as caught:
             client.predict(body, **options)

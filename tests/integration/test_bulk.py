@@ -53,7 +53,7 @@ async def test_twisted(served: Served) -> None:
 
 
 def test_asyncio_with_a_sink_that_is_a_coroutine_function(served: Served) -> None:
-    """In a process of its own, since the reactor of this one is not asyncio's."""
+    """In a process of its own, because the reactor of this one is not the one of asyncio."""
     ended = program(
         served,
         """

@@ -289,7 +289,7 @@ class TestDiscover:
         assert sorted(row["port"] for row in rows) == sorted(row["port"] for row in served.instances)
 
     def test_watches_it_change(self, served: Served) -> None:
-        """Line by line, until interrupted."""
+        """One line for each change, until the command is interrupted."""
         command = [*COMMAND, "discover", "--service", "echo", "--watch", "--interval-s", "0.05"]
         with subprocess.Popen(command, env=variables(served), stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
             assert process.stdout is not None

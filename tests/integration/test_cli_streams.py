@@ -71,7 +71,7 @@ def test_what_has_come_is_printed_at_once_and_an_interrupt_closes_the_stream(ser
 
 
 def test_a_reader_that_goes_away_ends_the_stream(served: Served) -> None:
-    """While nothing more comes."""
+    """Also while no more bytes arrive."""
     add_fault(served, "stall_stream", after_bytes=600)
     with subprocess.Popen(  # noqa: S603
         [*COMMAND, *CALL, "--sse", "data", STREAM],
@@ -88,7 +88,7 @@ def test_a_reader_that_goes_away_ends_the_stream(served: Served) -> None:
 
 
 def test_a_stream_that_breaks_is_one_line_and_69(served: Served) -> None:
-    """After what has come, on a line of its own."""
+    """It comes after the pieces that arrived, on a line of its own."""
     add_fault(served, "cut_stream", after_bytes=900)
     for way in (("--stream",), ("--sse", "data"), ("--sse", "json")):
         ended = eas(served, *CALL, *way, STREAM)

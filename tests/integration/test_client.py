@@ -167,7 +167,6 @@ async def test_calls_succeed_when_discovery_fails_after_the_first_list(served: S
 
 @pytest_twisted.ensureDeferred
 async def test_instances_come_and_go_with_discovery(served: Served) -> None:
-    """One that leaves the list gets no calls any more, one that joins it does."""
     async with client_of(served, poll_interval_s=0.05) as client:
         served.patch("echo", "echo-0", registered=False)
         _, made = served.admin("POST", "/v1/services/echo/instances", {})
@@ -194,7 +193,7 @@ class TestHttpsGateway:
 
     @pytest_twisted.ensureDeferred
     async def test_answers_when_its_authority_is_configured(self, served: Served, tls: TlsProxy) -> None:
-        """`trust_roots` names a PEM file; anything else in its place is an error of `init`."""
+        """`trust_roots` names a PEM file; any other value is an error of `init`."""
         config = ClientConfig(trust_roots=str(tls.authority_file))
         async with PredictClient(tls.url, "echo", token=TOKEN, reactor=reactor, config=config) as client:
             assert str(await client.predict("[1]")) == "[1]"

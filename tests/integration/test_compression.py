@@ -83,7 +83,7 @@ async def test_responses_are_decompressed_as_configured(served: Served, codec: s
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 @pytest_twisted.ensureDeferred
 async def test_large_bodies_go_both_ways_in_threads(served: Served, codec: str) -> None:
-    """Three megabytes that hardly get smaller, compressed and decompressed apart from the reactor."""
+    """Three megabytes that compress badly are compressed and decompressed outside the reactor."""
     body = random.Random(7).randbytes(3 << 20) + bytes(1 << 20)
     assert (await answer(served, "plain", body, compress=codec, decompress=codec, timeout_s=60)).content == body
 
@@ -106,7 +106,7 @@ async def test_a_response_has_one_limit_compressed_or_not(served: Served, codec:
 
 @pytest_twisted.ensureDeferred
 async def test_tensors_go_compressed(served: Served) -> None:
-    """Any kind of request does; the configuration is the service's."""
+    """Every kind of request can be compressed; the configuration is that of the service."""
     request = TorchRequest()
     request.add_feed(0, [1, 1000], request.DT_FLOAT, [0.5] * 1000)
     assert (await answer(served, "zstd-torch", request, compress="zstd")).get_values(0) == [0.5]

@@ -31,7 +31,7 @@ async def test_no_call_is_lost_while_one_of_three_instances_is_dead(served: Serv
 
 @pytest_twisted.ensureDeferred
 async def test_a_service_that_is_down_gets_a_bounded_number_of_requests(served: Served) -> None:
-    """Three for each call, and what the budget allows besides: a fifth of the calls, and ten a second."""
+    """Three for each call, and those of the retry budget: a fifth of the calls, and ten a second."""
     for number in range(3):
         served.patch("echo", f"echo-{number}", state="crashed")
     async with client_of(served, ENDPOINT_TYPE_DEFAULT, retry_budget_min_per_s=1.0) as client:

@@ -54,5 +54,5 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("busy", PROGRAMS)
 def test_names_are_found_while_the_program_s_threads_are_busy(served: Served, busy: str) -> None:
-    """They are looked up apart from whatever the program does in threads."""
+    """The look-ups have threads of their own."""
     assert printed(program(served, PROGRAMS[busy])) == ["answered"]

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,30 +19,31 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PLANS = Path(__file__).parents[1] / "simulation" / "found"
-EAS_TW = (
-    "--help",
-    "--version",
-    "predict --help",
-    "predict [1]",
-    "predict [1] --output raw",
-    "predict [1] --output json",
-    "predict [1] --stream",
-    "predict [1] --sse data",
-    "predict [1] --sse json",
-    "discover",
-    "discover --output json",
-    "discover --watch",
-    "discover --watch --interval-s 3600",
-    "completion bash",
-    "score --help",
-    "queue --help",
-    "queue watch --help",
-    "perf [1] --calls 20",
-    "perf [1] --rate 100 --duration 3600",
-    "perf compare --help",
-    "perf [1] --calls 100000000 --output json",
-)
+# The lines of each command; `make test` runs the first.
+EAS_TW = {
+    "": ["--help", "--version"],
+    "predict": [
+        "predict [1]",
+        "predict --help",
+        "predict [1] --output raw",
+        "predict [1] --output json",
+        "predict [1] --stream",
+        "predict [1] --sse data",
+        "predict [1] --sse json",
+    ],
+    "discover": ["discover --watch", "discover", "discover --output json", "discover --watch --interval-s 3600"],
+    "completion": ["completion bash"],
+    "score": ["score --help"],
+    "queue": ["queue watch --help", "queue --help"],
+    "perf": [
+        "perf [1] --rate 100 --duration 3600",
+        "perf [1] --calls 20",
+        "perf compare --help",
+        "perf [1] --calls 100000000 --output json",
+    ],
+}
 SIMULATOR = {
+    "": ["--help", "--version"],
     "serve": ["serve --help"],  # tests/simulator knows how a server ends
     "demo": ["demo", "demo --json"],
     "check": ["check everything"],
@@ -59,10 +60,16 @@ SIMULATOR = {
     "replay": [f"replay {next(iter(sorted(PLANS.glob('*.toml'))))}"],
     "shrink": ["shrink --help"],  # a seed that fails is nowhere at hand
 }
-ALL = [("eas_tw.cli", line) for line in EAS_TW] + [
-    ("simulator", line) for lines in SIMULATOR.values() for line in lines
-]
-ALL += [("simulator", "--help"), ("simulator", "--version")]
+
+
+def lines(*long: str) -> list[Any]:
+    """Return module and line of each test: those of commands in `long`, and all lines but the first, are long."""
+    return [
+        pytest.param(module, line, id=f"{module} {line}", marks=[pytest.mark.long] if number or name in long else [])
+        for module, commands in (("eas_tw.cli", EAS_TW), ("simulator", SIMULATOR))
+        for name, each in commands.items()
+        for number, line in enumerate(each)
+    ]
 
 
 def command(module: str, line: str) -> list[str]:
@@ -92,10 +99,10 @@ def ended(served: Served, arguments: Sequence[str], stdout: int) -> tuple[int, s
 
 
 def test_every_command_is_tested_here() -> None:
-    assert set(SIMULATOR) == set(COMMANDS)
+    assert set(SIMULATOR) == {"", *COMMANDS}
 
 
-@pytest.mark.parametrize(("module", "line"), ALL, ids=[f"{module} {line}" for module, line in ALL])
+@pytest.mark.parametrize(("module", "line"), lines())
 def test_a_pipe_without_a_reader_ends_each_command_with_0(served: Served, module: str, line: str) -> None:
     served.predict("echo", b"[1]", {"Authorization": TOKEN})
     reading, writing = os.pipe()
@@ -106,7 +113,7 @@ def test_a_pipe_without_a_reader_ends_each_command_with_0(served: Served, module
         os.close(writing)
 
 
-@pytest.mark.parametrize(("module", "line"), ALL, ids=[f"{module} {line}" for module, line in ALL])
+@pytest.mark.parametrize(("module", "line"), lines("demo"))  # a demo goes on to its end, in real time
 def test_standard_output_is_closed_before_the_start(served: Served, module: str, line: str) -> None:
     """As with `>&-`: the command does its work, or ends at once if its only purpose is output."""
     served.predict("echo", b"[1]", {"Authorization": TOKEN})
@@ -136,7 +143,7 @@ def test_both_streams_are_closed_before_the_start(served: Served, module: str, l
     [("eas_tw.cli", "discover --watch --interval-s 3600"), ("simulator", "requests --follow"), ("simulator", "demo")],
 )
 def test_the_reader_closes_the_pipe_after_a_line(served: Served, module: str, line: str) -> None:
-    """`| head -1`, with no more output (the first two), or a lot."""
+    """`| head -1`: the first two commands print no more then, the third prints a lot."""
     served.predict("echo", b"[1]", {"Authorization": TOKEN})
     process = subprocess.Popen(  # noqa: S603
         command(module, line),

@@ -82,7 +82,7 @@ PROGRAM = """
 
 @pytest.mark.parametrize("kind", ["executor", "pool"])
 def test_all_values_except_clients_pass_process_pools(tmp_path: Path, kind: str) -> None:
-    """A `StatusError` used to break the executor, and `Pool.get` used to wait for ever."""
+    """A `StatusError` broke the executor, and `Pool.get` waited for ever."""
     (tmp_path / "work.py").write_text(textwrap.dedent(WORK))
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
     command = [sys.executable, "-W", "error", str(tmp_path / "program.py"), kind]

@@ -45,7 +45,7 @@ class TestPrometheus:
 
     @pytest_twisted.ensureDeferred
     async def test_counts_what_happened(self, served: Served) -> None:
-        """Calls, attempts by status and error, retries, the list; no address anywhere."""
+        """Calls, attempts by status and error, retries, the list; no label has an address."""
         registry = CollectorRegistry()
         metrics = PrometheusMetrics(registry)
         served.patch("echo", "echo-0", state="crashed")
@@ -311,7 +311,7 @@ class TestOpenTelemetry:
 
     @pytest_twisted.ensureDeferred
     async def test_calls_in_parallel_keep_their_attempts_apart(self, served: Served) -> None:
-        """Twenty calls at once, some of which fail over: every attempt is under its own call, and none is lost."""
+        """Of twenty concurrent calls some fail over: each attempt is under its own call, and none is missing."""
         collected = Collected()
         served.patch("echo", "echo-0", state="crashed")
         async with client_of(served) as plain:

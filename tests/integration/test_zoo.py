@@ -70,7 +70,7 @@ async def test_alone_it_is_a_typed_error_or_an_answer(species: Species) -> None:
 @pytest.mark.parametrize("species", SPECIES.values(), ids=SPECIES)
 @pytest_twisted.ensureDeferred
 async def test_calls_on_other_instances_are_not_affected(species: Species) -> None:
-    """Ten calls at once on a hostile server and a good one."""
+    """Ten concurrent calls go to a hostile server and a good one."""
     async with Enclosure(species) as bad, Enclosure(None) as good, client_of(bad, good) as client:
         calls = [client.predict(b"body", timeout_s=PATIENCE_S) for _ in range(10)]
         outcomes: list[Any] = []

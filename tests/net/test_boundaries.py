@@ -387,7 +387,7 @@ def test_the_error_of_a_bug_says_what_was_raised(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_connection_that_cannot_write_is_a_lost_attempt(logged: list[str]) -> None:
-    """Another instance answers; what was sent is unknown, so a call that is not idempotent ends there."""
+    """The instance may have received the request, so only an idempotent call goes to another one."""
     for idempotent in (True, False):
         region = Region()
         call = region.call(idempotent=idempotent)

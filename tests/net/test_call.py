@@ -24,7 +24,7 @@ from tests.net.calling import Harness, Result, response, says
 
 
 def test_a_call_is_answered() -> None:
-    """The request goes out, the response comes back, the connection is kept."""
+    """The connection is kept."""
     harness = Harness()
     call = harness.call(path="/v2", query={"a": "b c"}, headers={"X-Trace": "1"})
     wire = harness.accept()
@@ -60,7 +60,7 @@ def test_a_failure_goes_to_another_instance_at_once(how: str) -> None:
 
 
 def test_no_instance_is_tried_twice_while_another_is_left() -> None:
-    """Two dead of three: each dead one costs one attempt, the third answers."""
+    """Two of three are dead: each costs one attempt, and the third answers."""
     harness = Harness()
     call = harness.call()
     tried = [harness.dial.address]
@@ -99,7 +99,7 @@ def test_the_only_instance_is_tried_again_after_a_pause() -> None:
 
 
 def test_a_heavy_dead_instance_beside_a_light_live_one_loses_nothing() -> None:
-    """Weight 1000 dead, weight 1 alive: every call is answered by the live one."""
+    """The weights are 1000 and 1."""
     harness = Harness(weights=(1000, 1))
     calls = [harness.call() for _ in range(200)]
     for _ in range(1000):
@@ -249,7 +249,7 @@ def test_stale_connections_to_every_instance_cost_one_attempt_each_at_most() -> 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 405, 408, 429, 500, 502, 504, 304])
 def test_other_statuses_fail_at_once_with_the_body(status: int) -> None:
-    """The error has status, body and headers, and nothing else is tried."""
+    """The error has status, body and headers, and no other instance is tried."""
     harness = Harness()
     call = harness.call()
     says(harness.accept(), response(status, b"" if status == 304 else b"no such tensor", b"X-Why: because"))
@@ -327,7 +327,6 @@ def test_an_attempt_timeout_leaves_time_for_another_instance() -> None:
 
 
 def test_a_call_may_have_its_own_deadline() -> None:
-    """`timeout_s` of the call counts, whatever the client's."""
     harness = Harness(timeout_s=60)
     slow, quick = harness.call(), harness.call(timeout_s=0.2)
     harness.reactor.advance(0.3)
@@ -425,7 +424,6 @@ def test_a_parser_that_fails_fails_the_call() -> None:
 
 
 def test_counters_add_up() -> None:
-    """Calls, attempts, failures and retries are what happened."""
     harness = Harness()
     harness.call()
     harness.dial.fail()

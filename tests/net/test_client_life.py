@@ -26,7 +26,7 @@ def test_before_init_and_after_close_are_clear_errors() -> None:
 
 
 def test_close_lets_calls_finish() -> None:
-    """Draining: a call in flight gets its answer, a new one is refused."""
+    """A new call is refused."""
     harness = Harness()
     call = harness.call()
     wire = harness.accept()
@@ -41,7 +41,7 @@ def test_close_lets_calls_finish() -> None:
 
 
 def test_close_fires_after_the_last_call_has_its_answer() -> None:
-    """Even if no socket is left to wait for: a program may end when `close` fires."""
+    """Also when no socket is left to wait for, because a program may end when `close` fires."""
     harness = Harness(1, attempts=1)
     told: list[str] = []
     harness.client.predict("hello").addBoth(lambda _: told.append("call"))
@@ -53,7 +53,7 @@ def test_close_fires_after_the_last_call_has_its_answer() -> None:
 
 
 def test_close_ends_calls_that_do_not_finish() -> None:
-    """After `drain_timeout_s` they fail, and every socket is gone when `close` fires."""
+    """They fail after `drain_timeout_s`, and every socket is gone when `close` fires."""
     harness = Harness(timeout_s=60, drain_timeout_s=3.0)
     hung, connecting = harness.call(), harness.call()
     harness.reactor.dials[0].accept()
@@ -66,7 +66,6 @@ def test_close_ends_calls_that_do_not_finish() -> None:
 
 
 def test_children_share_connections_and_have_their_own_service() -> None:
-    """`child` talks to another service on the same instances over the same connections."""
     harness = Harness(1)
     child = harness.client.child("other", token="t0ken")
     Result(child.init())

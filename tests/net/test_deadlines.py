@@ -98,7 +98,7 @@ def test_stopping_removes_the_timer_and_all_entries(when: str) -> None:
 
 @pytest.mark.parametrize("kind", [RuntimeError, GeneratorExit, SystemExit])
 def test_one_that_raises_does_not_stop_the_next(kind: type[BaseException], logged: list[str]) -> None:
-    """Those that are due with it are served in the same turn, those that come later on time."""
+    """Others that are due are served in the same turn, and later ones on time."""
     clock, served = Clock(), []
 
     def serve(who: str) -> None:
@@ -159,7 +159,7 @@ def test_each_deadline_is_reported_once_and_on_time(steps: list[tuple[str, int, 
 
 
 def test_no_queue_is_kept_for_a_duration_without_deadlines() -> None:
-    """A program may give each call the rest of its own deadline."""
+    """A program may give each call a different timeout."""
     harness = Harness()
     harness.set("stays", 3600.5)
     for number in range(10_000):
@@ -174,7 +174,7 @@ def test_no_queue_is_kept_for_a_duration_without_deadlines() -> None:
 
 
 def test_a_queue_may_be_dropped_while_it_is_swept() -> None:
-    """Expiring deadlines set others, of the same and of other durations."""
+    """An expiring deadline may set others, of the same and of other durations."""
     harness = Harness(())
     deadlines = harness.deadlines
 

@@ -71,7 +71,7 @@ class Harness:
 
 
 def test_polls_follow_each_other_at_the_interval() -> None:
-    """The first at once, the next five seconds after the beginning of the one before, however long that took."""
+    """The interval counts from the beginning of the poll before, however long that took."""
     harness = Harness()
     harness.clock.advance(2.0)
     harness.source.answers()
@@ -82,7 +82,7 @@ def test_polls_follow_each_other_at_the_interval() -> None:
 
 
 def test_intervals_are_jittered() -> None:
-    """Each within ± 10 %, and not all the same."""
+    """Each is within ±10 %, and they differ."""
     harness = Harness(jitter=0.1)
     beginnings = []
     for _ in range(50):
@@ -105,7 +105,7 @@ def test_a_slow_reply_never_makes_two_polls_at_once() -> None:
 
 
 def test_without_a_list_polls_are_more_frequent() -> None:
-    """After 0.1 s, doubling to the interval, until the first good list."""
+    """The first pause is 0.1 s; it doubles up to the interval, until the first valid list."""
     harness = Harness()
     waits = []
     for _ in range(9):
@@ -302,7 +302,7 @@ def test_ever_new_bad_rows_are_one_line_and_one_count() -> None:
 
 
 def test_rejections_that_differ_in_numbers_only_are_one_line() -> None:
-    """Ever new bad rows, poll after poll; another status is another line."""
+    """So are new bad rows in each poll; another status is another line."""
     seen: list[Any] = []
     harness = Harness()
     globalLogPublisher.addObserver(seen.append)

@@ -251,7 +251,7 @@ def test_the_look_sees_a_socket_only_through_recv() -> None:
 
 
 def test_a_socket_that_fails_under_the_request_has_not_sent_it(line: Line) -> None:
-    """`send` took nothing."""
+    """`send` took no byte."""
     line.served()
     line.ask(b"body")
     line.near.shutdown(socket.SHUT_WR)
@@ -283,7 +283,7 @@ def test_an_abandoned_request_never_leaves(line: Line) -> None:
 
 
 def test_an_unsolicited_response_makes_the_next_request_unsent(line: Line) -> None:
-    """A server sends a 408 while the next request is not written yet."""
+    """A server sends a 408 before the next request is written."""
     line.ask()
     line.reactor.advance(0)
     line.far.send(OK)

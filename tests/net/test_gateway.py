@@ -129,7 +129,7 @@ def test_whatever_an_agent_does_is_an_outcome_at_once(act: Callable[[], Any], at
 
 
 def test_an_agent_that_answers_before_it_returns() -> None:
-    """Its answer is the call's, with the headers, and nothing waits for the deadline."""
+    """Its answer is used with its headers, and the call does not wait for the deadline."""
     region = Region(lambda: succeed(Response(400, b"bad column")))
     call = region.call()
     assert isinstance(call.error, StatusError)

@@ -134,7 +134,7 @@ def test_when_there_is_no_hedge(n: int, settings: dict[str, Any], options: dict[
 
 
 def test_the_percentile_is_learned_from_calls() -> None:
-    """Thirty-two answers of 10 ms, and the slow one is hedged after that."""
+    """After thirty-two responses of 10 ms, a slow call is hedged."""
     harness = Harness(hedge_after_s="p95")
     for _ in range(32):
         call = harness.call()
@@ -232,7 +232,7 @@ def test_the_rest_of_a_request_is_not_written_after_its_call() -> None:
 
 
 def test_a_hedge_that_reached_no_instance_is_sent_again_at_once() -> None:
-    """The budget is spent once."""
+    """The budget is used once."""
     late = Late(4, attempts=4, retry_budget_ratio=0, retry_budget_min_per_s=0.1)
     call, first = late.silent()
     late.harness.reactor.advance(2.4)
@@ -252,7 +252,7 @@ def test_a_hedge_that_reached_no_instance_is_sent_again_at_once() -> None:
 
 
 def test_the_silent_instance_of_a_hedged_call_is_ejected() -> None:
-    """An instance that was merely slower is not."""
+    """An instance that was merely slower is not ejected."""
     late = Late(5)
     call, first = late.silent()
     late.harness.reactor.advance(2.51)
@@ -347,7 +347,7 @@ def test_when_there_is_no_late_hedge(n: int, settings: dict[str, Any], options: 
 
 
 def test_a_call_that_was_just_retried_is_not_late() -> None:
-    """At three quarters of its time it is."""
+    """It is late at three quarters of its time."""
     late = Late()
     call, first = late.silent()
     late.harness.reactor.advance(2.4)

@@ -88,7 +88,7 @@ def test_a_kept_connection_serves_many_exchanges() -> None:
     ],
 )
 def test_a_connection_that_may_not_be_kept_is_closed(response: bytes) -> None:
-    """After Connection: close, and for HTTP/1.0, the answer counts and the connection ends."""
+    """After `Connection: close` and for HTTP/1.0; the response counts."""
     peer = Peer()
     assert peer.says(response) == ["gone", (200, b"hi")]
 
@@ -254,7 +254,7 @@ def test_header_names_are_lower_case_and_repeats_are_joined() -> None:
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(st.lists(st.binary(max_size=60), max_size=6), st.booleans())
 def test_any_bytes_end_in_at_most_one_result(pieces: list[bytes], plausible: bool) -> None:  # noqa: FBT001
-    """Fuzzed: the exchange gets exactly one result when the connection is closed."""
+    """Fuzzed bytes: the exchange gets exactly one result when the connection is closed."""
     peer = Peer()
     start = [b"HTTP/1.1 200 OK\r\n"] if plausible else []
     peer.says(*start, *(piece for piece in pieces if piece))

@@ -97,7 +97,7 @@ def test_close_ends_decompressing_that_takes_too_long() -> None:
 
 
 def test_a_large_response_has_the_same_limit_and_errors() -> None:
-    """`max_response_bytes`, found out some turns later."""
+    """`max_response_bytes` is exceeded some turns later."""
     harness, call = answered(max_response_bytes=SIZE - 1)
     pump(harness, call)
     assert isinstance(call.error, BodyError)

@@ -148,7 +148,7 @@ def test_the_last_addresses_serve_while_the_resolver_is_down(harness: Harness, s
 
 
 def test_a_late_answer_is_kept(harness: Harness) -> None:
-    """It comes too late for the one who asked, and in time for the next."""
+    """It is too late for the call that asked, and serves the next one."""
     got = harness.get()
     harness.reactor.advance(3.0)
     assert got.error.reason is RejectReason.TIMEOUT

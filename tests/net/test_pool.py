@@ -71,7 +71,6 @@ class Harness:
 
 
 def test_the_first_call_opens_a_connection_and_the_next_reuses_it() -> None:
-    """Persistent: one connection serves calls that follow each other."""
     harness = Harness(connect_timeout_s=0.7)
     first = harness.call()
     (dial,) = harness.reactor.dials
@@ -113,7 +112,7 @@ def test_connections_are_bounded_and_the_line_is_served_in_order() -> None:
 
 
 def test_a_waiting_call_takes_whichever_connection_is_free_first() -> None:
-    """A kept connection that comes free serves the line before a new one is open."""
+    """A kept connection that becomes free takes the call before a new one is open."""
     harness = Harness()
     _, wire = harness.served()
     waiting = harness.call()
@@ -179,7 +178,7 @@ def test_a_refused_connect_beside_a_live_one_fails_one_call_only() -> None:
 
 
 def test_an_address_that_cannot_be_read_is_a_failed_connect() -> None:
-    """`connectTCP` raises for some; the pool hears of it a turn later, as of every failure."""
+    """`connectTCP` raises for some addresses; the pool gets the failure a turn later, like any other."""
     harness = Harness(max_connections_per_instance=2)
 
     def refuse(*_: Any, **__: Any) -> None:
@@ -284,7 +283,7 @@ def test_a_closing_response_makes_room_for_the_queue() -> None:
 
 
 def test_idle_connections_are_closed_after_their_time() -> None:
-    """Each after its own 30 s, with one timer that ends with the last of them."""
+    """Each after its own 30 s; one timer serves all, and ends with the last."""
     harness = Harness()
     harness.call(), harness.call()
     one, two = (dial.accept() for dial in list(harness.reactor.dials))
@@ -325,7 +324,7 @@ def test_the_queue_is_bounded() -> None:
 
 
 def test_a_line_that_takes_too_long_is_not_joined() -> None:
-    """At one answer every 0.1 s twenty calls in front take two seconds; who has less goes elsewhere at once."""
+    """At one response every 0.1 s, twenty waiting calls take two seconds; a call with less time goes elsewhere."""
     harness = Harness(max_connections_per_instance=1)
     _, wire = harness.served()
     line = [harness.call() for _ in range(30)]

@@ -92,7 +92,7 @@ def test_a_response_can_be_passed_on_as_it_was_received() -> None:
 
 @pytest.mark.parametrize("then", ["end", "more", "nothing", "unread"])
 def test_a_closed_stream_may_end_within_a_grace_period(then: str) -> None:
-    """Then its connection is used again; it is closed if more comes, if nothing comes, and if bytes are unread."""
+    """Its connection is then reused; it is closed if more bytes come, if none come, and if bytes are unread."""
     harness = Harness(1)
     stream, wire = opened(harness)
     says(wire, chunk(b"last"))
@@ -231,7 +231,7 @@ def test_the_head_has_a_deadline_and_the_body_has_none() -> None:
 
 
 def test_silence_breaks_a_stream() -> None:
-    """30 s by default, measured from the last byte; not while its reader keeps it waiting."""
+    """After 30 s by default since the last byte, but not while the reader pauses the stream."""
     harness = Harness(1, stream_buffer_bytes=1)
     stream, wire = opened(harness)
     harness.reactor.advance(29.0)

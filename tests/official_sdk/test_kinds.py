@@ -102,7 +102,6 @@ def elements(dtype: str) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize(("name", "dtype"), [(name, dtype) for name, row in TENSORS.items() for dtype in row[2]])
 def test_tensors_are_the_same_bytes(name: str, dtype: str) -> None:
-    """Whatever is in them."""
     argument, call, _ = TENSORS[name]
 
     @SETTINGS
@@ -120,7 +119,7 @@ def test_tensors_are_the_same_bytes(name: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("code", ["f4", "f8", "u1", "i1", "u2", "i2", "i4", "i8", "u4", "u8"])
 def test_arrays_are_the_same_messages(code: str) -> None:
-    """`from_array` and `to_array`, and each one's messages in the other's hands."""
+    """`from_array` and `to_array`, and the messages of either in the other's functions."""
     array = np.arange(6, dtype=code).reshape(3, 2).T
     ours, theirs = (sdk.OnnxDataHelper.from_array(array, "n") for sdk in (OURS, OFFICIAL))
     assert ours.SerializeToString() == theirs.SerializeToString()
@@ -155,7 +154,7 @@ def test_features_are_the_same_bytes(add: str) -> None:
 
 @pytest.mark.parametrize(("name", "messages"), [("EasyRecRequest", "easyrec"), ("TorchRecRequest", "torchrec")])
 def test_whole_messages_are_the_same_bytes(name: str, messages: str) -> None:
-    """Each one's message, by its bytes, in either's request; and theirs itself in ours."""
+    """Each SDK's message as bytes in the other's request, and the official message itself in ours."""
     theirs = getattr(OFFICIAL, messages).PBRequest(item_ids=["a", "b"], debug_level=4)
     ours = getattr(OURS, messages).PBRequest(item_ids=["a", "b"], debug_level=4)
     feeds = [(sdk, data.SerializeToString()) for sdk in (OURS, OFFICIAL) for data in (ours, theirs)]

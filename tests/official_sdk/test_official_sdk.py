@@ -105,7 +105,7 @@ def test_a_wrong_token_is_refused(served: Served, kind: str) -> None:
 
 
 def test_signatures_of_the_official_sdk_are_checked_not_waved_through(served: Served) -> None:
-    """The journal has its requests as answered; a body changed under its signature would be 401."""
+    """The journal has its requests as answered; a body that was changed after signing is a 401."""
     served.admin("POST", "/v1/reset", {})
     client = official(served, SCORECARD, "direct")
     for _ in range(20):
@@ -117,7 +117,7 @@ def test_signatures_of_the_official_sdk_are_checked_not_waved_through(served: Se
 
 
 def test_it_survives_one_crashed_instance_of_two(served: Served) -> None:
-    """Single-threaded, its rotating attempts get through."""
+    """With one thread, its attempts rotate and succeed."""
     served.admin("POST", "/v1/reset", {})
     client = official(served, SCORECARD, "direct")
     served.patch(SCORECARD, f"{SCORECARD}-0", state="crashed")

@@ -106,7 +106,7 @@ def test_a_watch_gets_the_results_and_its_commits_open_the_window(official: Call
 
 
 def test_a_watch_goes_on_after_its_connection_was_dropped(served: Served, official: Callable[..., Any]) -> None:
-    """The connection ends after the second frame; that one may come again, and none is left out."""
+    """The connection ends after the second frame, which may come again; no frame is missing."""
     sink = official("sink", uid="u1")
     for number in range(4):
         sink.put(b"%d" % number)
@@ -138,7 +138,7 @@ def test_what_a_lost_watch_has_not_committed_comes_to_the_next_one(official: Cal
 
 @pytest.mark.parametrize("status", [401, 429])
 def test_an_error_is_raised_after_six_tries(served: Served, official: Callable[..., Any], status: int) -> None:
-    """As recorded of it: at once, and whatever the status."""
+    """At once and whatever the status is, as recorded of the official SDK."""
     fault = {"name": "f", "type": "full", "target": {"service": "qservice"}}
     assert served.admin("POST", "/v1/faults", fault)[0] == 201
     client = official(token="wrong" if status == 401 else TOKEN)

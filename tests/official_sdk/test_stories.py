@@ -127,7 +127,7 @@ def stage(simulator: Remote) -> Iterator[Stage]:
 
 @BOTH
 def test_one_of_two_crashes(stage: Stage, sdk: Any) -> None:
-    """Every call is answered by the other one."""
+    """The other one answers every call."""
     caller = stage.met(sdk)
     caller.service.crash(0)
     assert caller.many() == {b"hello"}
@@ -136,7 +136,7 @@ def test_one_of_two_crashes(stage: Stage, sdk: Any) -> None:
 
 @pytest.mark.parametrize(("sdk", "told"), [(OFFICIAL, 500), (OURS, b"hello")], ids=["official", "ours"])
 def test_a_dead_instance_outweighs_a_live_one(stage: Stage, sdk: Any, told: object) -> None:
-    """1000 beside 1. A bug of the official SDK: all five attempts of a call go to the dead one."""
+    """The weights are 1000 and 1. A bug of the official SDK: all five attempts of a call go to the dead one."""
     service = stage.service(weights=[1000, 1])
     service.crash(0)
     assert stage.caller(sdk, service).many(5) == {told}
@@ -145,7 +145,7 @@ def test_a_dead_instance_outweighs_a_live_one(stage: Stage, sdk: Any, told: obje
 
 @pytest.mark.parametrize("code", [450, 503])
 def test_one_of_two_refuses_the_work(stage: Stage, code: int) -> None:
-    """Its queue is full, or it is unavailable. The official SDK never asks the other one: half the calls fail."""
+    """Its queue is full, or it is unavailable. The official SDK never tries the other one: half of the calls fail."""
     theirs, ours = stage.met(OFFICIAL), stage.met(OURS)
     for caller in (theirs, ours):
         caller.service.fault("http_status", 0, code=code)
@@ -203,7 +203,7 @@ def test_the_token_is_wrong(stage: Stage, sdk: Any) -> None:
 
 @BOTH
 def test_an_address_belongs_to_another_service_now(stage: Stage, sdk: Any) -> None:
-    """404 from that one, as often as it is asked; the other one answers."""
+    """It responds 404 to each attempt; the other instance answers."""
     caller = stage.met(sdk)
     caller.service.fault("reused", 0)
     assert caller.many(4) == {404, b"hello"}
@@ -274,7 +274,7 @@ def test_discovery_that_fails_changes_nothing(stage: Stage, sdk: Any) -> None:
 
 
 def test_discovery_returns_an_empty_list(stage: Stage) -> None:
-    """200 and an empty list. A bug of the official SDK: it believes it, and every call fails while instances live."""
+    """Status 200. A bug of the official SDK: it accepts the list, and every call fails while instances live."""
     theirs, ours = stage.met(OFFICIAL), stage.met(OURS)
     ours.polled_under_fault("empty_list", polls=2)
     theirs.polled_under_fault("empty_list")
@@ -314,7 +314,7 @@ def test_discovery_does_not_respond_once(stage: Stage) -> None:
 
 
 def test_discovery_gives_every_instance_weight_zero(stage: Stage) -> None:
-    """A bug of the official SDK: calls fail for want of a backend. Ours keeps the list it had."""
+    """A bug of the official SDK: calls fail without a backend. Our client keeps its list."""
     theirs, ours = stage.met(OFFICIAL), stage.met(OURS)
     ours.polled_under_fault("zero_weights", polls=2)
     theirs.polled_under_fault("zero_weights")
@@ -335,7 +335,7 @@ def test_a_token_that_is_cleared(stage: Stage, sdk: Any, told: object) -> None:
 
 @pytest.mark.parametrize(("sdk", "told"), [(OFFICIAL, b"hello"), (OURS, 500)], ids=["official", "ours"])
 def test_a_client_that_is_destroyed(stage: Stage, sdk: Any, told: object) -> None:
-    """A bug of the official SDK: it goes on with connections that stayed open. Ours says that it is closed."""
+    """A bug of the official SDK: it continues on connections that stayed open. Our client says that it is closed."""
     caller = stage.met(sdk)
     caller.client.destroy()
     assert caller.told() == told

@@ -68,7 +68,7 @@ def test_models_and_embeddings(served: Served) -> None:
 
 
 def test_the_first_token_comes_before_the_last_is_made(served: Served) -> None:
-    """The instance is stopped in the middle of its answer, and what it sent before is there."""
+    """The instance is stopped in the middle of its answer, and the pieces that it sent before arrive."""
     add_fault(served, "stall_stream", after_bytes=600)
 
     async def main() -> None:

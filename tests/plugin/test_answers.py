@@ -107,7 +107,7 @@ def test_received_requests_have_headers_and_bodies_and_no_token(service: RemoteS
 
 
 def test_a_recording_replays_without_the_service(remote: Remote, tmp_path: Path) -> None:
-    """Recorded through a forwarding simulator, replayed by one that knows the service no more."""
+    """It is recorded through a forwarding simulator, and replayed by one that does not know the service."""
     file = tmp_path / "recording.toml"
     with start_service(remote, instances=1) as real:
         real.answers(json={"answer": 42}, headers={"X-Model": "3"}, on=matching(contains="question"))

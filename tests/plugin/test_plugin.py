@@ -26,7 +26,7 @@ print(*sorted(set(sys.modules) - before))
 
 
 def test_importing_it_costs_next_to_nothing() -> None:
-    """Four small modules: no Twisted, no reactor, nothing of the simulator."""
+    """It imports four small modules: no Twisted, no reactor, no module of the simulator."""
     command = [sys.executable, "-c", _COST]
     ended = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)  # noqa: S603
     assert ended.stdout.split() == ["eas_tw", "eas_tw.lazy_exports", "eas_tw.testing", "eas_tw.testing.pytest_plugin"]

@@ -41,7 +41,7 @@ def picks(made: Cluster, count: int = 60, now: float = 0.0, outcome: Outcome = A
 
 
 def test_shares_are_even_and_an_ejected_one_gets_none() -> None:
-    """A refused connect takes it out at once, and the transition says so."""
+    """A refused connect ejects the instance at once, and the returned transition says so."""
     made = cluster()
     assert set(picks(made).values()) == {10}
     assert made.record(FLEET[0], REFUSED, 0.0) == [HealthTransition(FLEET[0], True, "connect_refused")]
@@ -70,7 +70,7 @@ def test_a_probe_that_tells_nothing_is_followed_by_another(outcome: Outcome) -> 
 
 
 def test_a_call_tries_every_instance_before_one_twice() -> None:
-    """First the eligible ones, then the ejected ones, then those that have not failed, then none."""
+    """The order: eligible instances, ejected ones, those that have not failed, then none."""
     made = cluster()
     for instance in FLEET[:3]:
         made.record(instance, REFUSED, 0.0)
@@ -131,7 +131,7 @@ def test_a_suspect_gets_no_call_while_another_is_eligible() -> None:
 
 
 def test_what_is_left_of_an_overdue_call_decides() -> None:
-    """It is silent, which ejects, and speaks at last, which brings the instance back; no load is counted twice."""
+    """Silence ejects, a later byte brings the instance back, and no load is counted twice."""
     made = cluster(FLEET[:3], balancer="p2c")
     picked = made.choose(FIRST, 1.0)
     assert picked is not None

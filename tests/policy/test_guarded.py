@@ -131,7 +131,7 @@ def test_an_instance_at_its_limit_is_excluded_for_a_balancer() -> None:
 
 
 def test_when_nothing_could_be_proposed_none_is_no_fault() -> None:
-    """All have been tried: the call goes to one of them again, by the cluster's own rules."""
+    """After all have been tried, the cluster chooses one of them again by its own rules."""
     made = Guard(first_eligible)
     keys = [instance.key for instance in FLEET]
     assert made.cluster.choose(Selection(keys, keys[1:], CallInfo()), 0.0) == FLEET[0]

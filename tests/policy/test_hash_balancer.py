@@ -95,7 +95,7 @@ def test_a_changed_weight_moves_keys_only_to_the_heavier_instance() -> None:
 
 @pytest.mark.parametrize("factor", [1.0, 1.25, 2.0])
 def test_a_hot_key_spills_at_the_bound_along_its_own_order(factor: float) -> None:
-    """Calls of one key only, none of which ends: no instance takes one above its bound."""
+    """All calls have one key and none ends: no instance gets more than its bound."""
     made = balancer(load_factor=factor)
     in_flight: Counter[int] = Counter()
     seen: list[int] = []
@@ -125,7 +125,7 @@ def test_a_heavier_instance_may_have_more_calls_of_a_key() -> None:
 
 
 def test_when_no_instance_has_room_the_first_of_the_order_takes_the_call() -> None:
-    """All that have room are excluded."""
+    """All instances with room are excluded."""
     made = balancer(FLEET[:2])
     first = choose(made, "a")
     made.started(first, CallInfo("a"))

@@ -26,7 +26,7 @@ def status(code: int) -> Outcome:
 
 
 def test_a_failed_connect_ejects_at_once() -> None:
-    """For 1 s, plus up to half of it."""
+    """The ejection lasts 1 s, plus up to half of it."""
     made = health()
     assert made.record(KEYS[0], REFUSED, 100.0) is HealthChange.EJECTED
     assert made.left_out == (KEYS[0],)
@@ -37,7 +37,7 @@ def test_a_failed_connect_ejects_at_once() -> None:
 
 @pytest.mark.parametrize("outcome", [TIMEOUT, status(500), status(503), Outcome(AttemptStatus.LOST)], ids=str)
 def test_consecutive_failures_eject(outcome: Outcome) -> None:
-    """The fifth in a row ejects, for about 30 s."""
+    """The fifth failure in a row ejects for about 30 s."""
     made = health()
     assert [made.record(KEYS[0], outcome, 0.0) for _ in range(5)] == [None] * 4 + [HealthChange.EJECTED]
     assert made.returning(29.9) == ()
@@ -58,7 +58,7 @@ def test_an_answer_starts_the_count_again() -> None:
     ids=str,
 )
 def test_what_never_ejects(outcome: Outcome) -> None:
-    """A full queue, a rate limit, a caller's mistake, a stale connection, a cancel: nothing against an instance."""
+    """A full queue, a rate limit, a caller's mistake, a stale connection and a cancelled call."""
     made = health(eject_after=1)
     assert not any(made.record(KEYS[0], outcome, 0.0) for _ in range(100))
 
@@ -157,7 +157,7 @@ def test_an_ejection_of_an_outlier_obeys_the_same_bound() -> None:
 
 
 def test_ejections_do_not_grow_without_bound() -> None:
-    """60 s is the longest, plus jitter."""
+    """The maximum is 60 s, plus jitter."""
     made, now = health(), 0.0
     for _ in range(30):
         assert made.record(KEYS[0], REFUSED, now)
@@ -245,7 +245,7 @@ def test_a_suspect_gets_no_calls_until_it_responds() -> None:
 )
 @pytest.mark.parametrize("fleet", range(2, 7))
 def test_silence_while_others_answer_is_certain(fleet: int, attempt_status: AttemptStatus) -> None:
-    """All but one are silent, and all of those are ejected, for 1 s at first."""
+    """All instances but one are silent, and each of them is ejected, for 1 s at first."""
     made = health(fleet)
     silent = Outcome(attempt_status)
     for key in KEYS[1:fleet]:
@@ -273,7 +273,7 @@ def test_silence_is_uncertain_if_no_other_instance_responds(attempt_status: Atte
 
 
 def test_a_slow_one_comes_back_with_its_first_word() -> None:
-    """Ejected for silence, then heard: it was slow, whenever the call was sent. A draining one stays out."""
+    """A byte after the silence shows that the instance was slow, whenever its call was sent; a draining one is out."""
     made = health(3)
     made.suspect(KEYS[0], 0.0)
     assert made.watch(KEYS[0], 0.0)
@@ -297,7 +297,7 @@ def test_a_call_that_was_sent_to_an_ejected_one_ends_the_ejection() -> None:
 
 
 def test_suspicion_ends_with_the_last_call_that_could_decide() -> None:
-    """Two overdue calls and what is left of one: all are given up, and nothing is known."""
+    """Two overdue calls and a watched attempt are given up, so nothing is known."""
     made = health(3)
     cancelled = Outcome(AttemptStatus.CANCELLED)
     assert made.suspect(KEYS[0], 0.0)
@@ -329,7 +329,7 @@ def test_suspicion_does_not_outlive_its_calls(began: tuple[float, float], attemp
 )
 @pytest.mark.parametrize("is_overdue", [False, True])
 def test_a_last_resort_counts_once(attempt_status: AttemptStatus, *, is_overdue: bool) -> None:
-    """A call that went to a suspect for want of others used to be counted twice, or without an end."""
+    """A call that went to a suspect as a last resort was counted twice, or had no end."""
     made = health(3)
     made.suspect(KEYS[0], 0.0)
     made.resort(KEYS[0], 0.5)
@@ -341,7 +341,7 @@ def test_a_last_resort_counts_once(attempt_status: AttemptStatus, *, is_overdue:
 
 
 def test_a_call_from_before_a_probe_does_not_prolong_it() -> None:
-    """Its rest is not listened to: whatever becomes of it, the probe is decided by those sent since."""
+    """Only calls that were sent since then decide about the probe."""
     made = health(3)
     made.record(KEYS[0], REFUSED, 1.0)
     made.returning(3.0)

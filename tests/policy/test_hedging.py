@@ -56,7 +56,7 @@ def test_a_delay_of_its_own_stays_whatever_is_silent(after: Any) -> None:
     ids=["too few", "few", "below the least", "slow ones", "two of 256", "three of 256"],
 )
 def test_silence_is_three_times_what_99_of_100_answers_take(latencies: list[float], quick_s: float | None) -> None:
-    """And 25 ms at least; it is known after eight answers."""
+    """It is at least 25 ms, and known after eight responses."""
     hedging = Hedging("late")
     for latency_s in latencies:
         hedging.observe(latency_s)
@@ -143,7 +143,7 @@ def test_the_percentile_is_learned() -> None:
 
 
 def test_the_past_is_forgotten() -> None:
-    """A window of answers, not all of them."""
+    """Only a window of responses counts."""
     hedging = Hedging("p95")
     for _ in range(WINDOW):
         hedging.observe(1.0)

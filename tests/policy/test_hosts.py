@@ -26,7 +26,7 @@ LONG = "a" * 63
     ],
 )
 def test_hosts_that_are_some(given: str, meant: str) -> None:
-    """Names as they are, addresses of IPv6 in one spelling."""
+    """Names stay as they are; IPv6 addresses get one spelling."""
     assert checked_host(given).replace("1.2.3.4", "102:304") == meant
 
 

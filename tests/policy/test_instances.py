@@ -49,7 +49,6 @@ def test_the_documented_reply_is_read() -> None:
 
 
 def test_unknown_fields_are_ignored() -> None:
-    """Other readers have seen more fields; they change nothing."""
     assert read_upstreams(upstreams(row(name="x", service="y", extra=[1]))).instances[0].port == 50000
 
 
@@ -108,7 +107,7 @@ def test_a_reply_that_leaves_nothing_is_rejected(body: bytes, reason: RejectReas
     ],
 )
 def test_a_bad_row_is_dropped_alone(bad: object, says: str) -> None:
-    """One bad row costs itself, is counted with its reason, and leaves the good ones."""
+    """It is counted with its reason."""
     snapshot = read_upstreams(upstreams(bad, row(ip="10.0.0.9")))
     assert snapshot.instances == (Instance("10.0.0.9", 50000, 100),)
     ((fault, count),) = snapshot.bad_rows.items()
@@ -126,7 +125,7 @@ DEEP = b"[" * 2_000 + b"]" * 2_000
 @pytest.mark.parametrize("value", [LONG_NUMBER, b"-" + LONG_NUMBER, b"1e999999", DEEP], ids=["9", "-9", "1e", "["])
 @pytest.mark.parametrize("field", ["weight", "port", "ip", "extra"])
 def test_what_python_cannot_hold_costs_its_own_row(field: str, value: bytes) -> None:
-    """A number of 5,000 digits, one that is infinite, brackets 2,000 deep: in a field that counts, or beside it."""
+    """An integer of 5,000 digits, an infinite number, brackets 2,000 deep: in a field that is read, or another one."""
     rows = b", ".join((json.dumps(GOOD).encode(), b'{"%b": %b, "port": 1}' % (field.encode(), value), b"3 "))
     body = b'{"extra": %b, "endpoints": {"x": [%b], "items": [%b]}, "y": %b}' % (value, value, rows, value)
     snapshot = read_upstreams(body)
@@ -168,7 +167,7 @@ def test_whitespace_and_the_order_of_fields_do_not_matter() -> None:
 
 
 def test_of_a_list_without_end_so_many_are_used() -> None:
-    """The rest is counted under one name, like everything else that was dropped, and shown by one example each."""
+    """Further rows are counted as one fault, with one example."""
     many = [row(port=port, ip=f"10.0.0.{host}") for host in range(2) for port in range(1, 10_001)]
     bad = [row(port=-port) for port in range(1, 20_001)]
     snapshot = read_upstreams(upstreams(*bad, *many, GOOD))
@@ -193,18 +192,18 @@ def test_the_steps_of_reading_are_bounded(bad: object) -> None:
 
 
 def test_duplicates_merge() -> None:
-    """A row given twice is one instance; of two weights the greater counts."""
+    """Of two weights the greater counts."""
     snapshot = read_upstreams(upstreams(GOOD, GOOD, row(weight=7), row(ip="10.0.0.9", weight=1)))
     assert snapshot.instances == (Instance("172.16.0.11", 50000, 100), Instance("10.0.0.9", 50000, 1))
 
 
 def test_weight_zero_stays_in_the_list() -> None:
-    """It is in the list and gets no picks, as long as another one does."""
+    """It gets no picks while another instance has a weight above 0."""
     assert [i.weight for i in read_upstreams(upstreams(row(weight=0), row(port=1))).instances] == [0, 100]
 
 
 def test_ipv6_is_bracketed_in_addresses() -> None:
-    """An IPv6 address is normalised, and bracketed where it meets a port."""
+    """The address is normalised as well."""
     (instance,) = read_upstreams(upstreams(row(ip="FE80:0::1"))).instances
     assert instance.address == "[fe80::1]:50000"
 
@@ -242,7 +241,7 @@ json_values = st.recursive(
 @SETTINGS
 @given(json_values)
 def test_any_json_is_a_snapshot_or_a_rejection(rows: object) -> None:
-    """No reply, whatever its rows, raises anything else; what is accepted can be used."""
+    """Whatever the rows are, parsing raises nothing else, and an accepted list can be used."""
     try:
         snapshot = read_upstreams(json.dumps({"endpoints": {"items": rows}}).encode())
     except DiscoveryReplyRejected:

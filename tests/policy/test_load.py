@@ -39,7 +39,7 @@ def test_what_was_slow_long_ago_is_tried_again() -> None:
 
 
 def test_silence_counts_before_there_is_an_answer() -> None:
-    """An instance that has calls and ends none is as slow as that already; an end starts the silence anew."""
+    """An instance that has calls and ends none counts as slow; an ended call restarts the measurement."""
     loads = Loads()
     loads.began(A, 10.0)
     loads.began(A, 10.4)

@@ -32,7 +32,7 @@ def swept(
     ],
 )
 def test_success(rows: list[tuple[float, float]], found: list[int]) -> None:
-    """If all are equally bad there is no outlier, nor among two instances."""
+    """If all instances are equally bad there is no outlier; nor is there one among two instances."""
     assert swept(Outliers(0.2, None), rows) == tuple(KEYS[index] for index in found)
 
 

@@ -115,7 +115,7 @@ def test_the_rest_is_retried_if_configured() -> None:
     [(True, False, True), (True, True, True), (False, True, False), (False, False, None)],
 )
 def test_a_retry_needs_another_instance_or_a_sole_one(another: bool, sole: bool, is_at_once: bool | None) -> None:  # noqa: FBT001
-    """It is at once on another instance, and after a pause on the sole one."""
+    """A retry on another instance is immediate; on the sole one it follows a pause."""
     decision = decide(Outcome(AttemptStatus.CONNECT_REFUSED), options=Options(another, sole, 5.0))
     assert (decision.after_s == 0.0 if isinstance(decision, Retry) else None) is is_at_once
 
@@ -136,7 +136,7 @@ def test_the_first_failover_is_at_once_and_later_ones_are_not() -> None:
 
 
 def test_the_same_instance_is_tried_again_only_after_a_pause() -> None:
-    """Hitting the only instance again at once would find it as it was."""
+    """An instance that has just failed would probably fail again."""
     decision = decide(
         Outcome(AttemptStatus.CONNECT_REFUSED), options=Options(another=False, sole=True, remaining_s=5.0)
     )
@@ -145,7 +145,7 @@ def test_the_same_instance_is_tried_again_only_after_a_pause() -> None:
 
 
 def test_a_stale_connection_is_retried_at_once() -> None:
-    """It is no failure of the instance, so there is nothing to wait for."""
+    """It is not the instance's failure, so a pause would not help."""
     stale = Outcome(AttemptStatus.STALE)
     assert decide(Outcome(AttemptStatus.LOST), stale) == Retry(0.0)
 
@@ -156,7 +156,7 @@ def test_a_full_line_is_left_at_once() -> None:
 
 
 def test_a_stale_connection_costs_no_attempt() -> None:
-    """Closed under a fresh request: with one attempt only the call still goes out once."""
+    """A call with `attempts=1` is sent again."""
     stale, unsent = Outcome(AttemptStatus.STALE), Outcome(AttemptStatus.UNSENT)
     assert decide(stale, attempts=1) == Retry(0.0)
     assert decide(unsent, attempts=1) == Retry(0.0)
@@ -164,7 +164,7 @@ def test_a_stale_connection_costs_no_attempt() -> None:
 
 
 def test_attempts_are_bounded() -> None:
-    """The last of `attempts` ends the call, and the error says so."""
+    """The error says so."""
     lost = Outcome(AttemptStatus.LOST)
     assert decide(lost, lost, lost) == GiveUp("was the last of 3 attempts")
     assert isinstance(decide(lost, attempts=1), GiveUp)
@@ -184,7 +184,7 @@ def test_what_never_reached_an_instance_costs_no_attempt(attempt_status: Attempt
 
 
 def test_nor_does_it_count_after_what_did_reach_one() -> None:
-    """Five refused, and the second of three attempts that were answered badly: one is left."""
+    """After five refused connects and two of three attempts that reached an instance, one attempt is left."""
     refused = [AttemptResult(Instance("10.0.0.1", n), Outcome(AttemptStatus.CONNECT_REFUSED), 0.0) for n in range(5)]
     policy, budget = RetryPolicy(), RetryBudget(0.2, 10.0)
     for bad, is_tried in ((2, True), (3, False)):
@@ -195,7 +195,7 @@ def test_nor_does_it_count_after_what_did_reach_one() -> None:
 
 @pytest.mark.parametrize("attempt_status", NEVER_REACHED, ids=str)
 def test_on_the_only_instance_every_attempt_counts(attempt_status: AttemptStatus) -> None:
-    """There is nowhere else to go, and no number of instances that would bound them."""
+    """No number of other instances bounds the attempts."""
     sole = Options(another=False, sole=True, remaining_s=5.0)
     assert isinstance(decide(*[Outcome(attempt_status)] * 2, options=sole), Retry)
     assert isinstance(decide(*[Outcome(attempt_status)] * 3, options=sole), GiveUp)
@@ -220,7 +220,7 @@ def test_retry_after_is_honoured_inside_the_deadline_only() -> None:
 
 
 def test_one_instances_retry_after_does_not_keep_the_call_from_another() -> None:
-    """A 503 speaks for the instance that sent it; a 429 is the limit of the service."""
+    """A 503 is about the instance that sent it; a 429 is the limit of the service."""
     assert decide(status(503, 60.0)) == Retry(0.0)
 
 

@@ -56,19 +56,19 @@ def test_a_lost_connection_is_retried() -> None:
 
 @pytest.mark.parametrize(("attempts", "of_502", "of_504"), [(1, 1, 1), (2, 8, 2), (3, 12, 3), (5, 20, 5)])
 def test_a_502_costs_a_quarter_of_an_attempt(attempts: int, of_502: int, of_504: int) -> None:
-    """The gateway draws blindly; who asked for one attempt gets one. A 504 has used an instance's time."""
+    """The gateway chooses blindly. `attempts=1` is still one attempt, and a 504 has used an instance's time."""
     assert tries(502, attempts=attempts) == of_502
     assert tries(504, attempts=attempts) == of_504
 
 
 def test_mixed_histories_add_up() -> None:
-    """Three whole attempts are three, whatever came between."""
+    """Three whole attempts are the maximum, whatever happens between them."""
     assert isinstance(decide(status(502), status(504), status(502), LOST, status(502)), Retry)
     assert isinstance(decide(status(502), status(504), status(502), LOST, status(504)), GiveUp)
 
 
 def test_the_budget_is_used_by_what_has_reached_an_instance_or_goes_beyond_attempts() -> None:
-    """With nothing in it: two retries after a 502, none after anything else."""
+    """With an empty budget there are two retries after a 502, and none after any other outcome."""
     assert isinstance(decide(status(502), budget=EMPTY), Retry)
     assert isinstance(decide(status(502), status(502), budget=EMPTY), Retry)
     assert isinstance(decide(status(502), status(502), status(502), budget=EMPTY), GiveUp)

@@ -50,7 +50,7 @@ def test_shares_are_exact_over_each_cycle(weights: list[int], seed: int) -> None
 
 
 def test_weights_are_interleaved_not_batched() -> None:
-    """A light instance's turns are spread over the cycle: no run of the heavy one is longer than its share."""
+    """No run of the heavy instance is longer than its share."""
     picked = ports(rotation(fleet(1, 3)), 400)
     runs = "".join(map(str, picked)).split("1")
     assert max(map(len, runs)) <= 4
@@ -68,7 +68,6 @@ def test_the_start_is_random() -> None:
 
 
 def test_weight_zero_is_never_picked() -> None:
-    """Weight 0 means no new calls."""
     assert set(ports(rotation(fleet(0, 5, 0)), 50)) == {2}
 
 
@@ -77,7 +76,6 @@ def test_an_empty_rotation_picks_nobody() -> None:
 
 
 def test_tried_instances_are_passed_over_and_keep_their_turn() -> None:
-    """Passing over an instance for one call does not cost it its place for the next."""
     turning = rotation(fleet(1, 1, 1), seed=3)
     first, second, third = ports(turning, 3)
     again = choose(turning, first)
@@ -87,7 +85,7 @@ def test_tried_instances_are_passed_over_and_keep_their_turn() -> None:
 
 
 def test_those_passed_over_many_times_do_not_then_get_every_call() -> None:
-    """A hundred retries went past one instance; of the next calls it gets its share, and one more at most."""
+    """After a hundred retries that passed over it, it gets its share of the next calls, and one more at most."""
     turning = rotation(fleet(1, 1, 1, 1))
     for _ in range(100):
         choose(turning, 1)
@@ -101,7 +99,6 @@ def test_all_tried_is_nobody() -> None:
 
 
 def test_instances_that_stay_keep_their_place() -> None:
-    """Adding and removing others leaves the order of those that stay as it was."""
     undisturbed, changed = rotation(fleet(3, 5, 7), seed=8), rotation(fleet(3, 5, 7), seed=8)
     ports(undisturbed, 4)
     ports(changed, 4)
@@ -141,12 +138,11 @@ def test_a_new_weight_counts_at_once() -> None:
 
 
 def test_fractions_are_weights_too() -> None:
-    """Weights need not be whole."""
     assert Counter(ports(rotation(fleet(0.5, 1.5)), 400)) == {1: 100, 2: 300}
 
 
 def test_shares_stay_exact_after_many_picks() -> None:
-    """There is no drift: the millionth cycle is as exact as the first."""
+    """The millionth cycle is as exact as the first."""
     turning = rotation(fleet(1, 2, 4))
     for _ in range(70_000):
         choose(turning)
@@ -177,7 +173,7 @@ def comparisons_per_pick(instances: int) -> float:
 
 
 def test_a_pick_costs_log_n_comparisons() -> None:
-    """Counted, not timed: 4,096 instances cost a pick some dozen comparisons, not thousands."""
+    """Counted, not timed: with 4,096 instances a pick takes some dozen comparisons."""
     assert 1 <= comparisons_per_pick(4) < 10
     assert 5 < comparisons_per_pick(4096) < 4 * 12
 
@@ -185,7 +181,7 @@ def test_a_pick_costs_log_n_comparisons() -> None:
 @pytest.mark.parametrize("exponent", range(-30, 31))
 @pytest.mark.parametrize("relation", [(1, 1), (1, 2, 4), (3, 1), (0.5, 1.5)], ids=str)
 def test_shares_are_exact_at_every_order_of_magnitude(exponent: int, relation: tuple[float, ...]) -> None:
-    """Only the relation of weights counts, from 1e-30 to 1e30, and in a rotation that was slow or fast before."""
+    """Only the ratio of weights counts, from 1e-30 to 1e30, also in a rotation that had other weights before."""
     scale = 10.0**exponent
     whole = [round(weight * 2) for weight in relation]
     shrink = gcd(*whole)
@@ -215,7 +211,7 @@ def test_an_extreme_weight_does_not_affect_later_shares(weight: float) -> None:
 
 
 def test_the_clock_loses_nothing_in_the_long_run() -> None:
-    """As after 10**30 cycles: shares are as exact as at the beginning."""
+    """Shares are exact even after 10**30 cycles."""
     turning = rotation(fleet(1e-30))
     ports(turning, 3)
     turning.update(fleet(1, 2, 4))

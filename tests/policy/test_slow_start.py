@@ -30,7 +30,7 @@ def test_each_step_is_told_once_and_the_last_ends_it() -> None:
 
 
 def test_off_means_nothing_happens() -> None:
-    """A window of 0."""
+    """Off is a window of 0 s."""
     warm = SlowStart(0.0)
     warm.begin([A], 0.0)
     assert warm.due(1e9) == ()

@@ -48,7 +48,7 @@ def test_the_next_one_stands_in_for_one_that_is_left_out() -> None:
 
 
 def test_over_many_processes_membership_follows_weight() -> None:
-    """With weights 1 and 3, three times as many first places."""
+    """Instances of weight 3 are first in three times as many processes as those of weight 1."""
     fleet = [Instance("10.0.0.1", port, 3 if port % 2 else 1) for port in range(1, 21)]
     firsts = Counter(subset(fleet, 1, seed).members()[0].weight for seed in range(4000))
     assert firsts[3] / firsts[1] == pytest.approx(3.0, rel=0.1)

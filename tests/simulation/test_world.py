@@ -19,7 +19,7 @@ from simulator.virtual.world import World
 ASK = (
     "import gc, sys; {gc}\n"
     "from simulator.virtual.nemesis import draw\nfrom simulator.virtual.world import World\n"
-    "print(*(World(draw(seed, 'chaos', 0.05)).run().digest for seed in (1, 2, 3)))"
+    "print(*(World(draw(seed, 'chaos', {hours})).run().digest for seed in (1, 2, 3)))"
 )
 
 RAISE = (
@@ -31,10 +31,10 @@ RAISE = (
 )
 
 
-def digests(hash_seed: str, collector: str) -> list[str]:
+def digests(hash_seed: str, collector: str, hours: float) -> list[str]:
     """Return the hashes of three runs in a separate process."""
     asked = subprocess.run(  # noqa: S603  our own interpreter
-        [sys.executable, "-W", "error", "-c", ASK.format(gc=collector)],
+        [sys.executable, "-W", "error", "-c", ASK.format(gc=collector, hours=hours)],
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
         capture_output=True,
         text=True,
@@ -44,9 +44,10 @@ def digests(hash_seed: str, collector: str) -> list[str]:
     return asked.stdout.split()
 
 
-def test_the_same_seed_is_the_same_run() -> None:
-    here = [World(draw(seed, "chaos", 0.05)).run().digest for seed in (1, 2, 3)]
-    assert digests("1", "gc.set_threshold(5)") == digests("4242", "gc.disable()") == here
+@pytest.mark.parametrize("hours", [0.01, pytest.param(0.05, marks=pytest.mark.long)])
+def test_the_same_seed_is_the_same_run(hours: float) -> None:
+    here = [World(draw(seed, "chaos", hours)).run().digest for seed in (1, 2, 3)]
+    assert digests("1", "gc.set_threshold(5)", hours) == digests("4242", "gc.disable()", hours) == here
     assert len(set(here)) == 3
 
 
@@ -74,14 +75,14 @@ def test_a_world_that_has_been_run_can_be_forgotten(*, is_frozen: bool) -> None:
         gc.unfreeze()
 
 
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 @pytest.mark.parametrize("profile", [profile for profile in PROFILES if profile != "big"])
-def test_a_few_seeds_of_every_profile(profile: str) -> None:
-    for seed in range(3):
-        result = World(draw(seed, profile)).run()
-        assert result.violations == ()
-        assert result.calls > 100
-        assert profile != "calm" or not (result.retries or result.failed)
-        assert profile == "calm" or result.faults
+def test_a_few_seeds_of_every_profile(profile: str, seed: int) -> None:
+    result = World(draw(seed, profile)).run()
+    assert result.violations == ()
+    assert result.calls > 100
+    assert profile != "calm" or not (result.retries or result.failed)
+    assert profile == "calm" or result.faults
 
 
 def test_a_plan_survives_its_file() -> None:

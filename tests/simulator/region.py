@@ -33,12 +33,12 @@ class Wire(Protocol):
 
     def __init__(self, seconds: Any) -> None:
         self._seconds = seconds
-        self.received = b""
+        self._chunks: list[bytes] = []
         self.at_s = 0.0
         self.end = ""
 
     def dataReceived(self, data: bytes) -> None:
-        self.received += data
+        self._chunks.append(data)
         self.at_s = self._seconds()
 
     def connectionLost(self, reason: Any = None) -> None:
@@ -48,6 +48,12 @@ class Wire(Protocol):
     def send(self, data: bytes) -> Self:
         self.transport.write(data)  # type: ignore[union-attr]
         return self
+
+    @property
+    def received(self) -> bytes:
+        """Join the chunks only when they are read: adding each one to all before it copies gigabytes."""
+        self._chunks = [b"".join(self._chunks)]
+        return self._chunks[0]
 
     @property
     def status(self) -> int:

@@ -123,7 +123,7 @@ class TestServices:
         ],
     )
     def test_one_that_cannot_be(self, world: World, wanted: Any, status: int, says: str) -> None:
-        """Code of this machine least of all."""
+        """A processor of the API is a built-in one: a request must not run code of this machine."""
         answered, problem = world.ask("POST", "/v1/services", wanted)
         assert answered == status
         assert says in problem["detail"]
@@ -224,7 +224,7 @@ class TestDiscovery:
     """The last discovery replies."""
 
     def test_the_last_reply_as_it_was_served(self, world: World) -> None:
-        """Faults included; nothing before the first, and nothing after a reset."""
+        """Faults are included; there is none before the first reply and after a reset."""
         assert world.ask("GET", "/v1/services/echo/discovery")[0] == 404
         world.discover("echo")
         world.ask("POST", "/v1/faults", {"type": "garbage", "target": {"discovery": True, "service": "group/rank"}})
@@ -273,7 +273,7 @@ class TestAccess:
         "host", ["evil.example", "evil.example:8780", "", "127.0.0.1.evil.example", "localhost.x:1"]
     )
     def test_other_hosts_are_refused(self, world: World, host: str) -> None:
-        """DNS rebinding."""
+        """This prevents DNS rebinding."""
         assert world.ask("GET", "/v1/state", host=host)[0] == 403
         assert world.ask("GET", "/", host=host)[0] == 403
 
@@ -282,7 +282,7 @@ class TestAccess:
         assert world.ask("GET", "/v1/state", host=host)[0] == 200
 
     def test_writes_need_json(self, world: World) -> None:
-        """Which a form of another page cannot send."""
+        """A form of another page cannot send it."""
         assert world.ask("POST", "/v1/reset", {}, **{"content-type": "text/plain"})[0] == 415
         assert world.ask("POST", "/v1/reset", {}, **{"content-type": "application/json; charset=utf-8"})[0] == 200
 

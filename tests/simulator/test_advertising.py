@@ -122,7 +122,7 @@ def test_a_page_shows_the_address_it_is_open_at() -> None:
     ],
 )
 def test_which_host_header_names_this_machine(host: str, is_ours: bool) -> None:  # noqa: FBT001
-    """The address it came in on does: an address cannot be rebound to another machine, as a name can."""
+    """The address of the connection does, because an address cannot be rebound to another machine as a name can."""
     listener: Any = Listener(StringTransport(hostAddress=V4))
     assert Advertised("0.0.0.0", "simulator").is_ours(host, listener) is is_ours
 
@@ -141,7 +141,7 @@ def test_invalid_values_of_advertise(given: Any) -> None:
 
 
 def test_wildcards_and_their_loopback() -> None:
-    """What means all addresses, however it is spelled."""
+    """Every spelling of an address that means all addresses."""
     assert [is_wildcard(host) for host in ("0.0.0.0", "::", "", "::0", "0:0:0:0:0:0:0:0")] == [True] * 5
     assert [is_wildcard(host) for host in ("127.0.0.1", "::1", "zero", "10.0.0.0")] == [False] * 4
     assert [loopback(host) for host in ("0.0.0.0", "", "::", "10.0.0.1")] == [

@@ -87,7 +87,7 @@ def test_json_is_read_and_written() -> None:
 @pytest.mark.parametrize("name", ["mnist", "torch", *ECHOES])
 @pytest.mark.parametrize("body", [b"<html>", b"\x0a\x05ab", b'{"a"'])
 def test_a_body_of_another_kind_is_refused(name: str, body: bytes) -> None:
-    """As the instance's 400."""
+    """The instance responds 400."""
     with pytest.raises(ValueError, match=r"the body is not a|Expecting"):
         process(name, body)
 
@@ -155,7 +155,7 @@ def test_an_unknown_codec_or_processor_is_an_error(name: str) -> None:
 
 
 def test_codecs_and_compressions_go_together(tmp_path: Path) -> None:
-    """A user's callable, of values, behind compressed bodies; in a thread of its own as without them."""
+    """A user's function of values gets decompressed bodies, and runs in a thread of its own."""
     (tmp_path / "mine.py").write_text("def double(values):\n    return [2 * value for value in values]\n")
     arguments = ("--service", "s=1", "--token", "", "--processor", "zstd+json+mine:double+gzip")
     with Served(tmp_path, *arguments) as served:

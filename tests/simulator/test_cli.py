@@ -75,7 +75,7 @@ def test_the_banner_shows_a_token_only_if_it_made_it_up(tmp_path: Path) -> None:
     ("service", "token", "says"), [("mnist", None, "0.283447265625"), ("echo", None, "[1]"), ("echo", "g1ven", "[1]")]
 )
 def test_the_banners_lines_can_be_pasted(tmp_path: Path, service: str, token: str | None, says: str) -> None:
-    """The shell's into a shell, Python's into Python; both end with the answer of the service."""
+    """Shell lines into a shell, Python lines into Python; both print the service's response."""
     given = [] if token is None else ["--token", token]
     with Served(tmp_path, "--service", f"{service}=1", *given) as served:
         lines = [line.strip() for line in served.output.splitlines()]
@@ -182,6 +182,13 @@ def test_a_users_processor_works_and_its_exceptions_are_400(tmp_path: Path) -> N
         assert served.predict("s", b"hey") == (200, b"HEY")
         assert served.predict("s", b"") == (400, b"nothing to shout")
         assert served.predict("s", b"again") == (200, b"AGAIN")
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Start a simulator for requests that change nothing."""
+    with Served(tmp_path_factory.mktemp("served"), "--service", "echo=2", "--token", "t0ken") as served:
+        yield served
 
 
 class TestOverRealSockets:
@@ -294,9 +301,9 @@ class TestOverRealSockets:
         ],
     )
     def test_bad_input_is_a_problem_document(
-        self, served: Served, method: str, path: str, body: Any, status: int
+        self, unchanged: Served, method: str, path: str, body: Any, status: int
     ) -> None:
-        answered, document = served.admin(method, path, body)
+        answered, document = unchanged.admin(method, path, body)
         assert (answered, document["status"]) == (status, status)
         assert document["detail"]
 

@@ -36,7 +36,7 @@ def says(served: Served, *arguments: str) -> str:
 
 
 def test_status(served: Served) -> None:
-    """At a glance, for people and as JSON."""
+    """As text and as JSON."""
     served.predict("echo", b"hi", {"Authorization": "t0ken"})
     served.predict("echo", b"hi")
     served.patch("echo", "echo-1", state="hung")

@@ -247,7 +247,7 @@ class TestGroups:
         ],
     )
     def test_discovery(self, region: Region, name: str, correlative: list[str]) -> None:
-        """`correlative` names the services that are meant, and all their instances are listed."""
+        """`correlative` names the services, all of whose instances are listed."""
         document = json.loads(reply(region, name).body)
         assert document["correlative"] == correlative
         counts = {"g/a": 1, "g/b": 2, "solo": 1}
@@ -407,7 +407,7 @@ class TestGatewayModes:
         region.close()
 
     def test_avoid_leaves_them_out(self) -> None:
-        """Instances that refuse are not chosen; hung ones are. Without any eligible one the status is 503."""
+        """Instances that refuse are not chosen, hung ones are. Without an eligible one the status is 503."""
         region = self.region("avoid", 0)
         region.service.instances["echo-1"].drain()
         region.wait(0.1)

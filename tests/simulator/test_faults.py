@@ -145,7 +145,7 @@ def targeted(type_: str, *, discovery: bool, **attributes: Any) -> Fault:
 
 @pytest.mark.parametrize(("name", "kind", "discovery"), KINDS)
 def test_every_attribute_of_every_type_is_checked(name: str, kind: FaultKind, discovery: bool) -> None:  # noqa: FBT001
-    """The default and both bounds are good; beyond them, and every other type of value, is bad, by its path."""
+    """The default and both bounds are valid; values beyond them or of other types are errors with their path."""
     assert targeted(name, discovery=discovery).kind is kind
     for attribute in kind.attributes.values():
         good, bad = bounds(attribute)

@@ -402,7 +402,7 @@ class TestRealClients:
         ],
     )
     def test_curl(self, served: Served, options: list[str]) -> None:
-        """Twice in one run, so that the second meets what the first has left."""
+        """Two requests in one run, so that the second meets what the first has left."""
         instance = served.instances[0]
         for authority in (f"{instance['ip']}:{instance['port']}", served.ready["url"].removeprefix("http://")):
             url = f"http://{authority}/api/predict/echo"

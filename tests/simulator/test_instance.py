@@ -14,7 +14,7 @@ from tests.simulator.region import Region
 
 
 def test_five_workers_a_queue_of_64_and_450_beyond() -> None:
-    """The defaults: of 70 requests at once 69 are taken, five are answered a second, in order; one is refused."""
+    """Of 70 concurrent requests 69 are accepted and answered in order, five a second; one is refused."""
     region = Region(processing=1.0, keepalive_s=0)
     wires = [region.ask(b"%d" % number) for number in range(70)]
     region.wait(0.1)
@@ -30,7 +30,7 @@ def test_five_workers_a_queue_of_64_and_450_beyond() -> None:
 
 
 def test_processing_time_is_drawn_from_the_seed() -> None:
-    """About the median, never the same, and the same again from the same seed."""
+    """The times vary about the median, and are the same for the same seed."""
     runs = []
     for _ in range(2):
         region = Region(processing={"distribution": "lognormal", "median_s": 0.1, "p99_s": 0.4})
@@ -237,7 +237,7 @@ def test_slowness_multiplies_the_work() -> None:
 
 
 def test_the_long_tail_of_a_latency() -> None:
-    """Most are quick, a few are much later; their mean is the tail's."""
+    """Most are short and a few are much longer; the mean of all is about 0.1 s."""
     region = Region(workers=100)
     region.fault("latency", on="echo-0", tail=100)
     wires, began = [], []

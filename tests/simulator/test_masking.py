@@ -45,7 +45,7 @@ def encoded_in_part(token: str, which: list[int], times: int = 1) -> str:
 @pytest.mark.parametrize("times", [1, 2, 3, 40])
 @pytest.mark.parametrize("which", [[], [0], [4, 8, 9], list(range(20))], ids=["none", "first", "some", "all"])
 def test_percent_encodings(which: list[int], times: int) -> None:
-    """None, some or all characters, in lower and upper case, once or often."""
+    """None, some or all characters, in lower and upper case, once or several times."""
     mask = masked(TOKEN)
     spelled = encoded_in_part(TOKEN, which, times)
     assert mask(f"/api/predict/s?token={spelled}&a=b") == f"/api/predict/s?token={MASK}&a=b"

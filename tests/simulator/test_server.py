@@ -140,7 +140,7 @@ def test_everything_is_closed_within_a_second_of_the_end() -> None:
 
 
 def test_the_process_ends_in_every_state_at_once(tmp_path: Path) -> None:
-    """Hung, draining, crashed, trickling, unread, half asked, through the gateway, asking discovery, with a queue."""
+    """Hung, draining, crashed and trickling instances, unread data, half a request, gateway, discovery, and a queue."""
     services = ("--service", "echo=6", "--service", "busy=1", "--processor", "sleep:3600", "--keepalive", "0")
     with Served(tmp_path, *services, "--token", "", "--workers", "1") as served:
         for number, state in enumerate(("hung", "draining", "crashed")):

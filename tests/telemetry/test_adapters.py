@@ -178,7 +178,7 @@ class TestPrometheus:
         assert len(logged) == 1
 
     def test_services_whose_clients_are_closed_are_bounded(self) -> None:
-        """A child for each of a thousand jobs, each with a name of its own, leaves the series of the last 128."""
+        """After a child with its own name for each of a thousand jobs, the series of the last 128 are left."""
         scraped, reactor = Scraped(), PuppetReactor()
         parent = fixed(1, reactor=reactor)
         scraped.metrics.watch(parent)
@@ -199,7 +199,7 @@ class TestPrometheus:
         assert len(scraped.metrics._services) <= 129
 
     def test_what_ends_while_a_client_closes_is_counted(self) -> None:
-        """A scrape between `close` and the last answer takes the gauge out, and nothing else."""
+        """A scrape between `close` and the last answer loses the gauge, and nothing else."""
         scraped, harness = Scraped(), Harness(1, drain_timeout_s=3.0)
         scraped.metrics.watch(harness.client)
         call = harness.call()
@@ -239,7 +239,7 @@ class TestPrometheus:
         assert len(scraped.labels(name)) == 2
 
     def test_the_buckets_fit_a_millisecond_to_half_a_minute(self) -> None:
-        """Small models and language models; the conventions' own bounds are among them."""
+        """For small models and language models; the bounds of OpenTelemetry's conventions are among them."""
         advised = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0}
         assert (min(DURATION_BUCKETS_S), max(DURATION_BUCKETS_S)) == (0.001, 30.0)
         assert advised < set(DURATION_BUCKETS_S)

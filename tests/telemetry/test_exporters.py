@@ -175,7 +175,7 @@ def total(counted: Any) -> int:
 
 @pytest.mark.parametrize("exporter", SHOWN)
 def test_every_counter_has_a_figure(exporter: str) -> None:
-    """A new counter does not escape: it is named here until each exporter shows it."""
+    """A new counter fails here until each exporter shows it."""
     forgotten = [field.name for field in attrs.fields(Counters) if field.name not in SHOWN[exporter][1]]
     assert forgotten == []
 

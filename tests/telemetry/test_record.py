@@ -158,7 +158,7 @@ def test_every_listener_hears_events_in_the_order_in_which_they_happened() -> No
 
 
 def test_addresses_that_left_the_list_long_ago_are_one() -> None:
-    """Sums stay; those in the list, and the last that left it, keep their own."""
+    """Sums are unchanged; instances in the list, and the last ones that left it, are counted separately."""
     record = Record(no_clock, no_clock)
     for number in range(5000):
         now = Instance("10.1.0.1", number)
@@ -231,7 +231,7 @@ class Picky:
 
 
 def test_every_kind_of_ending_adds_up() -> None:
-    """Answered, unreadable, refused, retried, stale, hedged, cancelled, too late, closed; and an instance ejected."""
+    """Calls that are answered, unreadable, refused, retried, stale, hedged, cancelled, late and closed; an ejection."""
     harness = Harness(3, hedge_after_s=0.1, drain_timeout_s=0)
     totals = added_up(harness.client)
     counters = harness.client.counters

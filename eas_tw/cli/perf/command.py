@@ -229,7 +229,7 @@ def _check(steps: Sequence[Figures], plan: Plan) -> None:
 
 
 def _check_writable(file: Path) -> None:
-    """Find out before the run, not after it, that the results cannot be written."""
+    """Check before the run that the results can be written."""
     try:
         file.open("ab").close()
     except OSError as error:

@@ -136,7 +136,7 @@ class Figures:
         return float("inf") if value is None else value
 
     def why_none(self, part: str) -> str:
-        """Return why there is no time of a part of the calls."""
+        """Describe why some of the calls have no latency."""
         if not self.answered.count:
             return "no call was answered"
         return "the calls were no streams (--stream)" if part else "nothing was measured"

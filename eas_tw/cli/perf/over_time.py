@@ -20,8 +20,8 @@ class Interval:
     """The calls that were due in one interval.
 
     Attributes:
-        answered: Their latencies, of those that were answered.
-        failed: The number of the others.
+        answered: The latencies of the answered calls.
+        failed: The number of calls without an answer.
     """
 
     answered: CompactHistogram = field(factory=CompactHistogram)

@@ -100,7 +100,7 @@ class TokenCount:
 
     def add(self, text: str) -> None:
         """Count an event with this data."""
-        if "choices" not in text:  # saves parsing what is no event of a language model
+        if "choices" not in text:  # other events have no tokens, and are not parsed
             return
         try:
             data = json.loads(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from simulator.admin import schemas, views
+from simulator.admin import components, schema_parts, schemas, views
 from simulator.admin.operations.fleet import describe
 from simulator.admin.routing import LIMIT, Asked, Operation, Parameter, Problem
 from simulator.fault_kinds import ON_DISCOVERY, ON_INSTANCES
@@ -35,9 +35,9 @@ class FaultOperations:
 
     def table(self) -> tuple[Operation, ...]:
         """Return the rows of the table."""
-        fault = schemas.ref("Fault")
+        fault = schema_parts.ref("Fault")
         return (
-            Operation("GET", _FAULTS, self._faults, "The faults at work", schemas.collection("faults", "Fault")),
+            Operation("GET", _FAULTS, self._faults, "The faults at work", schema_parts.collection("faults", "Fault")),
             # `Fault` validates itself, with a better message than a schema of alternatives could give.
             Operation(
                 "POST",
@@ -57,15 +57,15 @@ class FaultOperations:
                 "/v1/fault-types",
                 self._types,
                 "What can go wrong: every type of fault and what it takes",
-                schemas.collection("fault_types", "FaultType"),
+                schema_parts.collection("fault_types", "FaultType"),
             ),
             Operation(
                 "GET",
                 "/v1/activations",
                 self._activations,
                 "The newest applications of faults, on instances and on discovery, oldest first",
-                schemas.collection(
-                    "activations", "Activation", total=schemas.whole("Kept ones that match, limit or not")
+                schema_parts.collection(
+                    "activations", "Activation", total=schema_parts.whole("Kept ones that match, limit or not")
                 ),
                 query=_ACTIVATION_FIELDS,
             ),
@@ -74,7 +74,9 @@ class FaultOperations:
                 "/v1/strikes",
                 self._strikes,
                 "Deprecated: /v1/activations",
-                schemas.collection("strikes", "Activation", total=schemas.whole("Kept ones that match, limit or not")),
+                schema_parts.collection(
+                    "strikes", "Activation", total=schema_parts.whole("Kept ones that match, limit or not")
+                ),
                 query=_ACTIVATION_FIELDS,
             ),
         )
@@ -151,7 +153,7 @@ def _kinds(where: str, kinds: Mapping[str, FaultKind]) -> list[dict[str, Any]]:
             "type": name,
             "on": where,
             "says": kind.says,
-            "attributes": [schemas.attribute_json(attribute) for attribute in kind.attributes.values()],
+            "attributes": [components.attribute_json(attribute) for attribute in kind.attributes.values()],
         }
         for name, kind in kinds.items()
     ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import CannotListenError
 
-from simulator.admin import schemas, views
+from simulator.admin import schema_parts, schemas, views
 from simulator.admin.routing import Asked, Operation, Parameter, Problem
 from simulator.fleet import ServiceSpec, SpecError
 from simulator.instance import State
@@ -40,9 +40,9 @@ class FleetOperations:
 
     def table(self) -> tuple[Operation, ...]:
         """Return the rows of the table."""
-        service, instance = schemas.ref("Service"), schemas.ref("Instance")
+        service, instance = schema_parts.ref("Service"), schema_parts.ref("Instance")
         return (
-            Operation("GET", _SERVICES, self._services, "All services", schemas.collection("services", "Service")),
+            Operation("GET", _SERVICES, self._services, "All services", schema_parts.collection("services", "Service")),
             Operation(
                 "POST",
                 _SERVICES,
@@ -64,7 +64,11 @@ class FleetOperations:
             ),
             Operation("DELETE", _SERVICE, self._remove_service, "End a service and its instances", status=204),
             Operation(
-                "GET", _INSTANCES, self._instances, "A service's instances", schemas.collection("instances", "Instance")
+                "GET",
+                _INSTANCES,
+                self._instances,
+                "A service's instances",
+                schema_parts.collection("instances", "Instance"),
             ),
             Operation(
                 "POST",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from simulator.admin import schemas, views
+from simulator.admin import schema_parts, views
 from simulator.admin.operations.fleet import find_service
 from simulator.admin.routing import Asked, Operation
 
@@ -22,7 +22,7 @@ class QueueOperations:
 
     def table(self) -> tuple[Operation, ...]:
         """Return the rows of the table."""
-        rows = schemas.collection("queues", "Queue")
+        rows = schema_parts.collection("queues", "Queue")
         return (
             Operation("GET", _QUEUES, self._list, "The queues of a queue service, with groups and consumers", rows),
             Operation("DELETE", _QUEUES, self._clear, "Empty the queues of a service, and forget groups", status=204),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from simulator.admin import schemas, views
+from simulator.admin import schema_parts, schemas, views
 from simulator.admin.operations.fleet import find_service
 from simulator.admin.routing import Asked, Operation, Problem
 from simulator.stubs import StubError, read_stub
@@ -23,17 +23,17 @@ class StubOperations:
 
     def table(self) -> tuple[Operation, ...]:
         """Return the rows of the table."""
-        rows = schemas.collection(
+        rows = schema_parts.collection(
             "stubs",
             "Stub",
-            unmatched=schemas.listed("The last requests that no stub matched", {"type": "string"}),
-            unmatched_total=schemas.whole("How many there were"),
+            unmatched=schema_parts.listed("The last requests that no stub matched", {"type": "string"}),
+            unmatched_total=schema_parts.whole("How many there were"),
         )
         return (
             Operation("GET", _STUBS, self._list, "A service's canned responses, and how often each was sent", rows),
             Operation(
                 "POST", _STUBS, self._add, "Answer matching requests with canned responses, before the processor",
-                schemas.ref("Stub"), takes=schemas.NEW_STUB, status=201,
+                schema_parts.ref("Stub"), takes=schemas.NEW_STUB, status=201,
             ),
             Operation("DELETE", _STUBS, self._clear, "Remove a service's canned responses", status=204),
         )  # fmt: skip

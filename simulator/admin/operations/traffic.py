@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from simulator.admin import schemas, views
+from simulator.admin import schema_parts, schemas, views
 from simulator.admin.events import MAX_RATE, Hub
 from simulator.admin.operations.fleet import find_service
 from simulator.admin.routing import COUNT, EVENT_STREAM, LIMIT, Asked, Operation, Parameter, Problem
@@ -51,7 +51,7 @@ class TrafficOperations:
 
     def table(self) -> tuple[Operation, ...]:
         """Return the rows of the table."""
-        rows = schemas.collection("requests", "Request", total=schemas.whole("Since the journal was empty"))
+        rows = schema_parts.collection("requests", "Request", total=schema_parts.whole("Since the journal was empty"))
         return (
             Operation(
                 "GET", "/v1/requests", self._requests, "The newest rows of the journal, oldest first", rows,
@@ -60,28 +60,28 @@ class TrafficOperations:
             Operation("DELETE", "/v1/requests", self._forget, "Empty the journal", status=204),
             Operation(
                 "POST", "/v1/requests/count", self._count, "How many of the kept rows have these values",
-                schemas.shape("How many", {"count": schemas.whole("Rows that match")}), takes=schemas.MATCHER,
+                schema_parts.shape("How many", {"count": schema_parts.whole("Rows that match")}), takes=schemas.MATCHER,
             ),
             Operation(
                 "GET", "/v1/connections", self._connections, "Open connections of instances",
-                schemas.collection("connections", "Connection"), query=(_SERVICE, _INSTANCE),
+                schema_parts.collection("connections", "Connection"), query=(_SERVICE, _INSTANCE),
             ),
             Operation(
                 "GET", "/v1/streams", self._streams, "Streamed answers that run, in the order in which they began",
-                schemas.collection("streams", "Stream", total=schemas.whole("All that run")),
+                schema_parts.collection("streams", "Stream", total=schema_parts.whole("All that run")),
                 query=(LIMIT, _SERVICE, _INSTANCE),
             ),
             Operation(
                 "GET", "/v1/discovery", self._replies, "The last discovery reply of each service",
-                schemas.collection("replies", "Reply"),
+                schema_parts.collection("replies", "Reply"),
             ),
             Operation(
                 "GET", "/v1/services/{service}/discovery", self._reply, "The last discovery reply of a service",
-                schemas.ref("Reply"),
+                schema_parts.ref("Reply"),
             ),
             Operation(
                 "GET", "/v1/events", self._events, "What happens, as it happens (server-sent events)",
-                schemas.text("See docs/simulator/admin-api"), query=(_RATE, _LAST_ID), media=EVENT_STREAM,
+                schema_parts.text("See docs/simulator/admin-api"), query=(_RATE, _LAST_ID), media=EVENT_STREAM,
                 problems=(503,),
             ),
         )  # fmt: skip

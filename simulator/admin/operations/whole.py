@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from simulator.admin import metrics, page, schemas, views
+from simulator.admin import metrics, page, schema_parts, schemas, views
 from simulator.admin.routing import Asked, Operation
 from simulator.http1 import Response
 
@@ -25,8 +25,8 @@ class WholeOperations:
 
     def table(self) -> tuple[Operation, ...]:
         """Return the rows of the table."""
-        text = schemas.text("")
-        seed = schemas.shape("How it began", {"seed": {"type": "integer", "description": "Of every random draw"}})
+        text = schema_parts.text("")
+        seed = schema_parts.shape("How it began", {"seed": {"type": "integer", "description": "Of every random draw"}})
         return (
             Operation("GET", "/", lambda _: page.response(), "The page", text, media="text/html; charset=utf-8"),
             Operation("GET", "/livez", lambda _: Response(200, b"ok\n", _TEXT), "Is it alive", text, media=_TEXT),
@@ -40,7 +40,7 @@ class WholeOperations:
                 "/v1/state",
                 lambda asked: views.state(self._world, asked.request.connection),
                 "Everything at a glance",
-                schemas.ref("State"),
+                schema_parts.ref("State"),
             ),
             Operation("POST", "/v1/reset", self._reset, "Back to the beginning", seed, takes=schemas.RESET),
         )

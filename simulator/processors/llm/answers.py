@@ -22,7 +22,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 def common_fields(request: ProcessorRequest, prefix: str, kind: str, model: str) -> dict[str, Any]:
-    """The fields that every answer and every event has; the fingerprint tells which instance answered."""
+    """The fields that every answer and every event has; the fingerprint identifies the instance."""
     return {
         "id": f"{prefix}-{request.rng.getrandbits(96):024x}",
         "object": kind,

@@ -1,7 +1,7 @@
 """The fault injector: begins and ends the faults of a schedule, on the network, the fleet and the clients' hosts.
 
-Faults may overlap. Each adds its conditions to a list of its instance or link, and the last entry is in effect, so that
-the end of one fault does not end another.
+The faults of instances, connections and the control plane are here. Faults may overlap: each adds its conditions to a
+list of its instance or link, and the last entry is in effect, so that the end of one fault does not end another.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 from simulator.faults import Fault, Target
 from simulator.instance import State
 from simulator.virtual.faults.catalog import KINDS, REWRITTEN, Scope
-from simulator.virtual.network.virtual_time import NS
+from simulator.virtual.faults.client_faults import ClientFaults
+from simulator.virtual.faults.link_faults import LinkFaults
+from simulator.virtual.faults.operator_changes import OperatorChanges
+from simulator.virtual.faults.undo import Each, all_of, nothing
 from simulator.virtual.reporting.formatting import few, spelled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from simulator.fleet import Service
     from simulator.instance import SimulatedInstance
@@ -24,23 +27,15 @@ if TYPE_CHECKING:
     from simulator.virtual.checkers.work_per_turn import Meter
     from simulator.virtual.faults.agents import MisbehavingAgent
     from simulator.virtual.faults.rewriting import Rewriting
-    from simulator.virtual.network.link_conditions import Link, Way
+    from simulator.virtual.faults.undo import Undo
+    from simulator.virtual.network.link_conditions import Link
     from simulator.virtual.network.network import Network
     from simulator.virtual.network.reactor import VirtualReactor
     from simulator.virtual.network.sockets import VirtualSocket
     from simulator.virtual.plan import PlannedFault
 
-    Undo = Callable[[], None]
-
-_GOOD = {
-    "tail": 0.0, "tail_ns": 0, "loss": 0.0, "bytes_per_s": 0, "segment_bytes": 0, "handshake_ns": 0, "is_hole": False,
-    "drops_syn": False,
-}  # fmt: skip
-_DRAINS_S = 2.0
 _STRAYS = 0.5
 _STRAY = (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray", b"HTTP/1.1 408 Request Timeout\r\n\r\n", b"\r\n")
-_CALLBACKS = ("on_message_begin", "on_headers_complete", "on_body", "on_message_complete")
-"""The parser's callbacks; httptools looks them up when a connection is made."""
 _STATES = {"crash": State.CRASHED, "hang": State.HUNG, "drain": State.DRAINING}
 
 
@@ -84,19 +79,19 @@ class FaultInjector:
         self._zones = zones
         self._rewriting = rewriting
         self._on_burst = on_burst
-        self._on_listener = on_listener
         self._on_stray = on_stray
         self._agent = agent
         self._meter = meter
-        self._conditions: dict[Way, list[dict[str, Any]]] = {}
+        self._links = LinkFaults(network)
+        self._client_faults = ClientFaults(hosts, on_listener)
+        self._operator_changes = OperatorChanges(self._service, network.scheduler.call_later)
         self._states: dict[SimulatedInstance, list[State]] = {}
         self._rng = network.scheduler.stream("acts")
-        self._base = {"latency_ns": 0, "jitter_ns": 0}
         self._names = 0
 
     def good_conditions(self, latency_s: float, jitter_s: float) -> None:
         """Set the link conditions that hold where no fault changes them."""
-        self._base = {"latency_ns": round(latency_s * NS), "jitter_ns": round(jitter_s * NS)}
+        self._links.good_conditions(latency_s, jitter_s)
 
     # -- targets
 
@@ -133,20 +128,21 @@ class FaultInjector:
         kind, instances = KINDS[step.kind], self.targets(step)
         if kind.fault:
             return self._fault(step, kind.fault, instances)
-        act = getattr(self, f"_{step.kind}", None)
+        act = self._act(step.kind)
         if act is not None:
-            found: Undo | None = act(step, instances)
-            return found or _nothing
+            return act(step, instances) or nothing
         if kind.point:
-            return self._fail(step, kind.point)
+            return self._client_faults.fail_at(step, kind.point)
         if step.kind in REWRITTEN:
             return self._rewriting.begin_list(step.kind, step.with_)
         if step.kind in _STATES:
-            return self._all(self._be(instance, _STATES[step.kind]) for instance in instances)
-        return self._all(self._worsen(self._link(instance), step) for instance in instances)
+            return all_of(self._be(instance, _STATES[step.kind]) for instance in instances)
+        return all_of(self._links.worsen(self._link(instance), step) for instance in instances)
 
-    def _all(self, undoes: Iterable[Undo]) -> Undo:
-        return _Each([(undo, ()) for undo in undoes])
+    def _act(self, kind: str) -> Callable[[PlannedFault, Sequence[SimulatedInstance]], Undo | None] | None:
+        """Return the method that carries out a kind of fault; `None` if a table describes it."""
+        own = getattr(self, f"_{kind}", None)
+        return own or getattr(self._client_faults, kind, None) or getattr(self._operator_changes, kind, None)
 
     def _fault(self, step: PlannedFault, type_: str, instances: Sequence[SimulatedInstance]) -> Undo:
         taken = {name: value for name, value in step.with_.items() if name != "probability"}
@@ -164,7 +160,7 @@ class FaultInjector:
                     probability=step.with_.get("probability", 1.0),
                 )
             )
-        return _Each([(self._simulator.faults.remove, (name,)) for name in names])
+        return Each([(self._simulator.faults.remove, (name,)) for name in names])
 
     def _be(self, instance: SimulatedInstance, state: State) -> Undo:
         marks = self._states.setdefault(instance, [])
@@ -183,61 +179,24 @@ class FaultInjector:
     def _link(self, instance: SimulatedInstance) -> Link:
         return self._network.link((instance.ip, instance.port))
 
-    def _mark(self, ways: Sequence[Way], conditions: dict[str, Any]) -> Undo:
-        for way in ways:
-            self._conditions.setdefault(way, []).append(conditions)
-            self._renew(way)
-
-        def undo() -> None:
-            for way in ways:
-                # By identity: two faults may have equal conditions.
-                self._conditions[way] = [mark for mark in self._conditions[way] if mark is not conditions]
-                self._renew(way)
-
-        return undo
-
-    def _renew(self, way: Way) -> None:
-        merged = {**_GOOD, **self._base}
-        for mark in self._conditions[way]:
-            merged |= mark
-        self._network.set([way], **merged)
-
-    def _worsen(self, link: Link, step: PlannedFault) -> Undo:
-        """Apply the link conditions with which a fault was drawn; parameters that end in `_s` are seconds."""
-        if step.kind.startswith("blackhole"):
-            ways = {"blackhole_up": [link.up], "blackhole_down": [link.down]}.get(step.kind, list(link.ways))
-            return self._mark(ways, {"is_hole": True})
-        if step.kind == "syn_unanswered":
-            return self._mark([link.up], {"drops_syn": True})
-        conditions = {
-            (name[:-2] + "_ns" if name.endswith("_s") and name != "bytes_per_s" else name): (
-                round(value * NS) if name.endswith("_s") and name != "bytes_per_s" else value
-            )
-            for name, value in step.with_.items()
-        }
-        if conditions.get("tail"):
-            conditions["tail_ns"] = NS
-        return self._mark(link.ways, conditions)
-
     def _full_queue(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
         addresses = [(instance.ip, instance.port) for instance in instances]
         for address in addresses:
             self._network.close_queue(address)
-        return _Each([(self._network.open_queue, (address,)) for address in addresses])
+        return Each([(self._network.open_queue, (address,)) for address in addresses])
 
     def _power_loss(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
         """Cut an instance off and stop it, so that the resets of its connections do not arrive."""
-        return self._all(
-            undo
-            for instance in instances
-            for undo in (self._mark(self._link(instance).ways, {"is_hole": True}), self._be(instance, State.CRASHED))
-        )
+        ends = []
+        for instance in instances:
+            ends += [self._links.mark(self._link(instance).ways, {"is_hole": True}), self._be(instance, State.CRASHED)]
+        return all_of(ends)
 
     def _zone_loss(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
-        return self._all(self._be(instance, State.CRASHED) for instance in instances)
+        return all_of(self._be(instance, State.CRASHED) for instance in instances)
 
     def _zone_hole(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
-        return self._all(self._mark(self._link(instance).ways, {"is_hole": True}) for instance in instances)
+        return all_of(self._links.mark(self._link(instance).ways, {"is_hole": True}) for instance in instances)
 
     # -- connections
 
@@ -295,9 +254,7 @@ class FaultInjector:
         return undo
 
     def _no_length(self, step: PlannedFault, instances: Sequence[SimulatedInstance]) -> Undo:
-        return self._all(
-            self._rewriting.begin_answers((instance.ip, instance.port), step.with_) for instance in instances
-        )
+        return all_of(self._rewriting.begin_answers((instance.ip, instance.port), step.with_) for instance in instances)
 
     def _stray_bytes(self, step: PlannedFault, _: Any) -> Undo:
         """Repeatedly let bytes arrive on a client's idle connections while the client starts calls.
@@ -311,7 +268,7 @@ class FaultInjector:
         def again() -> None:
             if ended:
                 return
-            for host in self._chosen_hosts(step):
+            for host in self._client_faults.chosen(step):
                 busy_s = step.with_["busy_s"] * rng.random()
                 if busy_s:
                     self._on_burst(rng.randint(1, 4), host)
@@ -332,80 +289,15 @@ class FaultInjector:
 
     # -- clients and the control plane
 
-    def _listener_raises(self, step: PlannedFault, _: Any) -> Undo:
-        ended = [undo for host in self._chosen_hosts(step) for undo in self._on_listener(host)]
-        return self._all([self._fail(step, KINDS[step.kind].point), *ended])
-
-    _listener_cancels = _listener_raises
-
-    def _parser_raises(self, step: PlannedFault, _: Any) -> Undo:
-        """Let parser callbacks raise on connections that are made from now on.
-
-        The connections' class is known only when the first one is made, so the callbacks are wrapped then.
-        """
-        hosts, ended = self._chosen_hosts(step), self._fail(step, "read")
-        changed: dict[type, dict[str, Any]] = {}
-
-        def made(protocol: Any) -> None:
-            kind = type(protocol)
-            if kind not in changed and hasattr(kind, _CALLBACKS[0]):
-                changed[kind] = {name: getattr(kind, name) for name in _CALLBACKS}
-                for name in _CALLBACKS:
-                    setattr(kind, name, _raising(changed[kind][name]))
-
-        for host in hosts:
-            host.on_protocol = made
-
-        def undo() -> None:
-            ended()
-            for host in hosts:
-                host.on_protocol = None
-            for kind, callbacks in changed.items():
-                for name, callback in callbacks.items():
-                    setattr(kind, name, callback)
-
-        return undo
-
-    def _fail(self, step: PlannedFault, point: str) -> Undo:
-        """Let a point inside a client's process fail."""
-        error, probability = step.with_["error"], step.with_["probability"]
-        return self._all(
-            host.failing.begin(f"{point} {step.with_['at']}" if "at" in step.with_ else point, error, probability)
-            for host in self._chosen_hosts(step)
-        )
-
-    def _chosen_hosts(self, step: PlannedFault) -> Sequence[VirtualReactor]:
-        return self._hosts if step.where < 0 else [self._hosts[step.where % len(self._hosts)]]
-
-    def _stall(self, step: PlannedFault, _: Any) -> None:
-        for host in self._chosen_hosts(step):
-            host.stall(step.for_s)
-
-    def _jump_ahead(self, step: PlannedFault, _: Any) -> None:
-        for host in self._chosen_hosts(step):
-            host.jump(step.with_["by_s"])
-
-    def _jump_back(self, step: PlannedFault, _: Any) -> None:
-        for host in self._chosen_hosts(step):
-            host.jump(-step.with_["by_s"])
-
-    def _wall_ahead(self, step: PlannedFault, _: Any) -> None:
-        for host in self._chosen_hosts(step):
-            host.set_wall_clock(step.with_["by_s"])
-
-    def _wall_back(self, step: PlannedFault, _: Any) -> None:
-        for host in self._chosen_hosts(step):
-            host.set_wall_clock(-step.with_["by_s"])
-
     def _control_link(self) -> Link:
         host, _, port = self._simulator.authority.rpartition(":")
         return self._network.link((host, int(port)))
 
     def _control_hole(self, _: PlannedFault, __: Any) -> Undo:
-        return self._mark(self._control_link().ways, {"is_hole": True})
+        return self._links.mark(self._control_link().ways, {"is_hole": True})
 
     def _control_slow(self, step: PlannedFault, _: Any) -> Undo:
-        return self._worsen(self._control_link(), step)
+        return self._links.worsen(self._control_link(), step)
 
     def _names_fail(self, step: PlannedFault, _: Any) -> Undo:
         return self._network.names.begin(step.kind, step.with_)
@@ -413,7 +305,7 @@ class FaultInjector:
     _names_stall = _names_fail
 
     def _agent_fails(self, step: PlannedFault, _: Any) -> Undo:
-        return _nothing if self._agent is None else self._agent.begin(step.kind, step.with_)
+        return nothing if self._agent is None else self._agent.begin(step.kind, step.with_)
 
     _agent_raises = _agent_answers_early = _agent_never_answers = _agent_answers_twice = _agent_fails
 
@@ -430,44 +322,6 @@ class FaultInjector:
 
         return undo
 
-    # -- changes by operators
-
-    def _add(self, _: PlannedFault, __: Any) -> None:
-        self._service.add_instance()
-
-    def _remove(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> None:
-        if self._others(instances):
-            for instance in instances:
-                self._retire(instance)
-
-    def _replace(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> None:
-        for instance in instances:
-            self._service.add_instance(weight=instance.weight or 100)
-            self._retire(instance)
-
-    def _replace_all(self, step: PlannedFault, _: Any) -> None:
-        self._replace(step, list(self._service.instances.values()))
-
-    def _retire(self, instance: SimulatedInstance) -> None:
-        """Remove an instance from the list; drain and stop it later."""
-        instance.registered = False
-        later = self._network.scheduler.call_later
-        later(_DRAINS_S, lambda: instance.id in self._service.instances and instance.drain())
-        later(
-            2 * _DRAINS_S,
-            lambda: instance.id in self._service.instances and self._service.remove_instance(instance.id),
-        )
-
-    def _reweigh(self, step: PlannedFault, instances: Sequence[SimulatedInstance]) -> None:
-        weight = step.with_["weight"]
-        if weight or self._others(instances):
-            for instance in instances:
-                instance.weight = weight
-
-    def _others(self, instances: Sequence[SimulatedInstance]) -> bool:
-        """Whether other instances would still get calls; an operator leaves at least one."""
-        return any(other.weight > 0 for other in self._service.listed() if other not in instances)
-
     def _burst(self, step: PlannedFault, _: Any) -> None:
         self._on_burst(step.with_["calls"], None)
 
@@ -475,30 +329,3 @@ class FaultInjector:
 def _connections(instances: Sequence[SimulatedInstance], *, idle: bool) -> list[Any]:
     """Return the connections of instances that are idle, or those that are not."""
     return [c for instance in instances for c in list(instance.server.connections) if c.is_idle is idle]
-
-
-def _raising(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a callback of a connection, so that it raises while its host's fault is active."""
-
-    def raise_or_call(connection: Any, *given: Any) -> Any:
-        failing = connection.transport.reactor.failing
-        if failing.is_on:
-            failing.check("read")
-        return callback(connection, *given)
-
-    return raise_or_call
-
-
-def _nothing() -> None:
-    """Do nothing: the step has nothing to end."""
-
-
-class _Each:
-    """Ends several faults."""
-
-    def __init__(self, acts: Sequence[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
-        self._acts = acts
-
-    def __call__(self) -> None:
-        for act, arguments in self._acts:
-            act(*arguments)

@@ -182,7 +182,7 @@ def test_streams_have_first_bytes_events_and_tokens(eas_service: RemoteService) 
 
 
 def test_progress_on_a_terminal_is_a_line_that_goes_away(eas_service: RemoteService) -> None:
-    """Standard error is a terminal; the results on standard output have nothing of it."""
+    """The terminal is standard error; standard output has only the results."""
     master, slave = pty.openpty()
     shown = bytearray()
 

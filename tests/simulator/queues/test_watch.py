@@ -44,7 +44,7 @@ def records(wire: Wire) -> list[bytes]:
 
 
 def test_the_handshake_is_that_of_rfc_6455(region: QueueRegion, through: bool) -> None:  # noqa: FBT001
-    """The key and its answer are the example of §1.3."""
+    """Key and answer are the example of §1.3."""
     watch = region.watch(port=region.gateway_port if through else 0)
     assert watch.wire.status == 101
     headers = watch.wire.headers

@@ -1,0 +1,187 @@
+"""Settings of a client that come from outside of a program: the command line and its profiles, and Scrapy's settings.
+
+`SETTINGS` has each of them once, with its check and default, and `OuterSettings` makes a client from them. The commands
+and the crawls add where they look for a value, and the settings that only they have. The token is not in the table,
+because each of them takes it from places of its own, and no error message may have it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+import eas_tw
+from eas_tw import (
+    ENDPOINT_TYPE_DEFAULT,
+    ENDPOINT_TYPE_DIRECT,
+    ENDPOINT_TYPE_VIPSERVER,
+    ClientConfig,
+    ConfigError,
+    PredictClient,
+)
+from eas_tw.display import shown
+from eas_tw.dotted_names import load_balancer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Read = Callable[[str, Any], Any]
+
+ENDPOINT_TYPES = {
+    "direct": ENDPOINT_TYPE_DIRECT,
+    "gateway": ENDPOINT_TYPE_DEFAULT,
+    "vipserver": ENDPOINT_TYPE_VIPSERVER,
+}
+"""The names of the endpoint types outside of programs."""
+
+
+def one_of(*allowed: str) -> Read:
+    """Return a function that checks for one of some names, in upper or lower case, and returns it in lower case."""
+
+    def read(name: str, value: Any) -> str:
+        if not isinstance(value, str) or value.lower() not in allowed:
+            raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {shown(value)}")
+        return value.lower()
+
+    return read
+
+
+def number(kind: type[int | float], *, at_least: float | None = None) -> Read:
+    """Return a function that checks and converts a number, which may be text.
+
+    Args:
+        kind: `int` for whole numbers, or `float` for seconds.
+        at_least: The minimum; `None` for numbers > 0.
+    """
+
+    def read(name: str, value: Any) -> Any:
+        try:
+            found = kind(value)
+            is_good = not isinstance(value, bool) and (isinstance(value, str) or found == value)
+            is_good = is_good and (found > 0 if at_least is None else found >= at_least) and found < float("inf")
+        except (TypeError, ValueError, OverflowError):
+            is_good = False
+        if not is_good:
+            unit = "" if kind is int or name.endswith("_s") else " of seconds"
+            bound = "> 0" if at_least is None else f"≥ {at_least:g}"
+            raise ConfigError(
+                f"{name} must be a {'whole ' if kind is int else ''}number{unit} {bound}, got {shown(value)}"
+            )
+        return found
+
+    return read
+
+
+def text(name: str, value: Any) -> str:
+    """Check for text."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} must be text, got {shown(value)}")
+    return value
+
+
+def _endpoint_type(name: str, value: Any) -> str:
+    return ENDPOINT_TYPES[one_of(*ENDPOINT_TYPES)(name, value)]
+
+
+@frozen
+class Setting:
+    """One setting.
+
+    Attributes:
+        read: Called with the name under which the user knows the setting, and a value that is not empty; returns the
+            checked and converted value, or raises `ConfigError`.
+        default: The value that is read if the user has given none.
+        is_number: Whether a profile may have a number for it; the values of all others are text.
+    """
+
+    read: Read
+    default: Any = None
+    is_number: bool = False
+
+
+SETTINGS: dict[str, Setting] = {
+    "endpoint": Setting(text),
+    "endpoint_type": Setting(_endpoint_type, "direct"),
+    "service": Setting(text),
+    "timeout_s": Setting(number(float), 5.0, is_number=True),
+    "retry_times": Setting(number(int, at_least=0), 2, is_number=True),
+    "trust_roots": Setting(text),
+    "balancer": Setting(load_balancer, "wrr"),
+}
+"""The settings, by their names in a profile and as attributes of `OuterSettings`."""
+
+NEEDED = ("endpoint", "service")
+"""Those without a default."""
+
+
+def read_settings(find: Callable[[str], tuple[str, Any]]) -> dict[str, Any]:
+    """Read and check all settings.
+
+    Args:
+        find: Called with the key of a setting; returns the name under which the user knows it, for the error messages,
+            and its value, which is `None` or empty if it is not set.
+
+    Returns:
+        The arguments of `OuterSettings` but the token.
+
+    Raises:
+        ConfigError: A setting is wrong; the message has its name, its value and the allowed values.
+    """
+    found = {}
+    for key, setting in SETTINGS.items():
+        name, value = find(key)
+        given = setting.default if value in (None, "") else value
+        found[key] = None if given is None else setting.read(name, given)
+    return found
+
+
+@frozen(kw_only=True)
+class OuterSettings:
+    """The settings of one client. The repr does not have the token.
+
+    Attributes:
+        endpoint: The endpoint, as for `eas_tw.PredictClient`.
+        endpoint_type: One of `eas_tw.config.ENDPOINT_TYPES`.
+        service: The service's name.
+        token: The service's token; empty for none.
+        timeout_s: The deadline of a call, in seconds, > 0.
+        retry_times: The maximum number of retries of a call, ≥ 0.
+        trust_roots: As `ClientConfig.trust_roots`.
+        balancer: As `ClientConfig.balancer`.
+    """
+
+    endpoint: str
+    endpoint_type: str
+    service: str
+    token: str = field(repr=False)
+    timeout_s: float
+    retry_times: int
+    trust_roots: str | None
+    balancer: Any
+
+    def config(self, **changes: Any) -> ClientConfig:
+        """Return the settings as `ClientConfig`; `changes` are further ones of its settings."""
+        return ClientConfig(
+            timeout_s=self.timeout_s,
+            init_timeout_s=self.timeout_s,
+            attempts=1 + self.retry_times,
+            trust_roots=self.trust_roots,
+            balancer=self.balancer,
+        ).but(**changes)
+
+    def make_client(self, reactor: Any, **changes: Any) -> PredictClient:
+        """Create a client without calling `init`.
+
+        Args:
+            reactor: The Twisted reactor.
+            changes: Further settings of `ClientConfig`.
+        """
+        return eas_tw.PredictClient(
+            self.endpoint,
+            self.service,
+            token=self.token,
+            endpoint_type=self.endpoint_type,
+            reactor=reactor,
+            config=self.config(**changes),
+        )

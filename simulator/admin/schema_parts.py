@@ -1,0 +1,48 @@
+"""The parts of which the admin API's JSON Schemas are made; they know none of its resources."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Schema = dict[str, Any]
+TYPE_NAMES = {str: "string", int: "integer", float: "number"}
+"""JSON Schema's names of Python's types."""
+
+
+def text(says: str, **more: Any) -> Schema:
+    """Build the schema of a string."""
+    return {"type": "string", "description": says, **more}
+
+
+def whole(says: str, **more: Any) -> Schema:
+    """Build the schema of an integer ≥ 0."""
+    return {"type": "integer", "description": says, "minimum": 0, **more}
+
+
+def flag(says: str) -> Schema:
+    """Build the schema of a boolean."""
+    return {"type": "boolean", "description": says}
+
+
+def listed(says: str, items: Schema) -> Schema:
+    """Build the schema of a list."""
+    return {"type": "array", "description": says, "items": items}
+
+
+def shape(says: str, properties: Mapping[str, Any], *, required: bool = True, **more: Any) -> Schema:
+    """Build the schema of an object with exactly these properties; `required` applies to all of them."""
+    found = {"type": "object", "description": says, "properties": dict(properties), "additionalProperties": False}
+    return found | ({"required": list(properties)} if required else {}) | more
+
+
+def ref(name: str) -> Schema:
+    """Build a reference to a named component."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def collection(name: str, component: str, **more: Any) -> Schema:
+    """Build the schema of `{"<name>": [...]}`."""
+    return shape(f"All {name.replace('_', ' ')}", {name: listed("In order", ref(component)), **more})

@@ -1,0 +1,74 @@
+"""Faults of links: loss, delay, holes. Of several on one link the last is in effect, condition by condition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from simulator.virtual.network.virtual_time import NS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simulator.virtual.faults.undo import Undo
+    from simulator.virtual.network.link_conditions import Link, Way
+    from simulator.virtual.network.network import Network
+    from simulator.virtual.plan import PlannedFault
+
+_GOOD = {
+    "tail": 0.0, "tail_ns": 0, "loss": 0.0, "bytes_per_s": 0, "segment_bytes": 0, "handshake_ns": 0, "is_hole": False,
+    "drops_syn": False,
+}  # fmt: skip
+
+
+class LinkFaults:
+    """The conditions of all links that a fault changes.
+
+    Args:
+        network: The network.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._conditions: dict[Way, list[dict[str, Any]]] = {}
+        self._base = {"latency_ns": 0, "jitter_ns": 0}
+
+    def good_conditions(self, latency_s: float, jitter_s: float) -> None:
+        """Set the link conditions that hold where no fault changes them."""
+        self._base = {"latency_ns": round(latency_s * NS), "jitter_ns": round(jitter_s * NS)}
+
+    def mark(self, ways: Sequence[Way], conditions: dict[str, Any]) -> Undo:
+        """Let conditions hold on some ways; returns the function that ends them."""
+        for way in ways:
+            self._conditions.setdefault(way, []).append(conditions)
+            self._renew(way)
+
+        def undo() -> None:
+            for way in ways:
+                # By identity: two faults may have equal conditions.
+                self._conditions[way] = [mark for mark in self._conditions[way] if mark is not conditions]
+                self._renew(way)
+
+        return undo
+
+    def _renew(self, way: Way) -> None:
+        merged = {**_GOOD, **self._base}
+        for mark in self._conditions[way]:
+            merged |= mark
+        self._network.set([way], **merged)
+
+    def worsen(self, link: Link, step: PlannedFault) -> Undo:
+        """Apply the link conditions with which a fault was drawn; parameters that end in `_s` are seconds."""
+        if step.kind.startswith("blackhole"):
+            ways = {"blackhole_up": [link.up], "blackhole_down": [link.down]}.get(step.kind, list(link.ways))
+            return self.mark(ways, {"is_hole": True})
+        if step.kind == "syn_unanswered":
+            return self.mark([link.up], {"drops_syn": True})
+        conditions = {
+            (name[:-2] + "_ns" if name.endswith("_s") and name != "bytes_per_s" else name): (
+                round(value * NS) if name.endswith("_s") and name != "bytes_per_s" else value
+            )
+            for name, value in step.with_.items()
+        }
+        if conditions.get("tail"):
+            conditions["tail_ns"] = NS
+        return self.mark(link.ways, conditions)

@@ -1,0 +1,31 @@
+"""Functions that end faults."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    Undo = Callable[[], None]
+
+
+def all_of(undoes: Iterable[Undo]) -> Undo:
+    """Return a function that ends all of them."""
+    return Each([(undo, ()) for undo in undoes])
+
+
+def nothing() -> None:
+    """Do nothing: the step has nothing to end."""
+
+
+class Each:
+    """Ends several faults."""
+
+    def __init__(self, acts: Sequence[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
+        self._acts = acts
+
+    def __call__(self) -> None:
+        """End all of them."""
+        for act, arguments in self._acts:
+            act(*arguments)
