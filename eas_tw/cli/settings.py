@@ -48,9 +48,18 @@ class Given:
     attempts: int
     trust_roots: str | None
     balancer: Any
+    token_source: str = ""
+    """Where the token is from, for errors; empty without a token."""
 
     def __repr__(self) -> str:
         return f"<Given {self.service} at {self.endpoint}>"
+
+    @property
+    def token_advice(self) -> str:
+        """What to check if the service refuses the token."""
+        if not self.token_source:
+            return "no token was sent: set EAS_TOKEN, or give --token-file"
+        return f"check that the token in {self.token_source} is the one of {self.service}"
 
     @property
     def is_gateway(self) -> bool:
@@ -151,8 +160,9 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
     token_file = first("token_file")
     named_by_flag = getattr(options, "token_file", None)
     token = environment.get("EAS_TOKEN", "")
+    token_source = "EAS_TOKEN" if token else ""
     if token_file and (named_by_flag or not token):
-        token = _token(Path(token_file).expanduser())
+        token, token_source = _token(Path(token_file).expanduser()), token_file
     return Given(
         endpoint=first("endpoint"),
         endpoint_type=_TYPES[endpoint_type],
@@ -162,6 +172,7 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
         attempts=1 + _number("retry_times", first("retry_times", 2), int),
         trust_roots=first("trust_roots"),
         balancer=load_balancer("--balancer", first("balancer", "wrr")),
+        token_source=token_source,
     )
 
 

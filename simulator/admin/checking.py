@@ -91,6 +91,8 @@ def _within(size: float, low: float | None, high: float | None) -> bool:
 
 def expected(schema: Mapping[str, Any]) -> str:
     """Describe in words what a schema accepts."""
+    if "x-expected" in schema:
+        return str(schema["x-expected"])
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     types = schema.get("type", "anything")
