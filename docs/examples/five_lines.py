@@ -1,4 +1,7 @@
-"""The README's example for Twisted, whole."""
+"""The README's example for Twisted, whole.
+
+python five_lines.py ENDPOINT SERVICE TOKEN
+"""
 
 import sys
 

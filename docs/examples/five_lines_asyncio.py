@@ -1,4 +1,7 @@
-"""The README's example for asyncio, whole."""
+"""The README's example for asyncio, whole.
+
+python five_lines_asyncio.py ENDPOINT SERVICE TOKEN
+"""
 
 import asyncio
 import sys
