@@ -72,7 +72,7 @@ def read_recording(path: Path) -> list[Stub]:
         StubError: The file cannot be read, or is invalid; the text begins with the file's name.
     """
     try:
-        return read_stubs(tomllib.loads(path.read_text("utf-8")))
+        return read_stubs(tomllib.loads(path.read_text("utf-8-sig")))
     except OSError as error:
         raise StubError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:

@@ -36,7 +36,7 @@ def read(path: Path) -> Scenario:
         ScenarioError: There is no such file, or it is not a valid scenario.
     """
     try:
-        given = tomllib.loads(find(path).read_text("utf-8"))
+        given = tomllib.loads(find(path).read_text("utf-8-sig"))
     except FileNotFoundError as error:
         names = ", ".join(found.stem for found in gallery())
         raise ScenarioError(f"{path}: no such file, and no built-in scenario of that name ({names})") from error

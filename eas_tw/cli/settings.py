@@ -178,7 +178,7 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
 
 def _token(file: Path) -> str:
     try:
-        token = file.read_text().strip()
+        token = file.read_text("utf-8-sig").strip()
     except UnicodeDecodeError:
         raise ConfigError(f"the token file {file} is not text") from None
     if not token:
@@ -197,7 +197,7 @@ def _profile(options: argparse.Namespace, environment: Mapping[str, str]) -> dic
             )
         return {}
     try:
-        tables = tomllib.loads(file.read_text())
+        tables = tomllib.loads(file.read_text("utf-8-sig"))
     except ValueError as error:
         raise ConfigError(f"{file}: {error}") from None
     if name and name not in tables:

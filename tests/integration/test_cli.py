@@ -207,6 +207,27 @@ class TestPredict:
         assert says in line
         assert (ended.returncode, ended.stdout) == (code, b"")
 
+    def test_files_may_begin_with_a_byte_order_mark(self, served: Served, tmp_path: Path) -> None:
+        """Editors on Windows write it. It is no part of a token, a profile, or JSON (RFC 8259 §8.1)."""
+        mark = b"\xef\xbb\xbf"
+        files = {
+            "token": TOKEN.encode() + b"\r\n",
+            "p.toml": b'[default]\r\nservice = "echo"\r\n',
+            "b.json": b'{"a": "\xc3\xa9"}',
+        }
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(mark + content)
+        arguments = ["--token-file", str(tmp_path / "token"), "--config", str(tmp_path / "p.toml"), "--json"]
+        ended = eas(served, "predict", *arguments, "--file", str(tmp_path / "b.json"), EAS_TOKEN="")
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        assert json.loads(ended.stdout.decode("utf-8")) == {"a": "é"}
+
+    def test_json_in_another_encoding_is_refused(self, served: Served, tmp_path: Path) -> None:
+        (tmp_path / "b.json").write_bytes('{"a": 1}'.encode("utf-16"))
+        ended = eas(served, "predict", "--service", "echo", "--json", "--file", str(tmp_path / "b.json"))
+        assert ended.returncode == 65
+        assert ended.stderr == b"eas-tw: the body is not JSON: it is not UTF-8 at byte 0\n"
+
     @pytest.mark.parametrize(
         ("arguments", "says"),
         [

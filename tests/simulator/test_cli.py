@@ -146,6 +146,12 @@ def test_bad_usage_is_one_clear_line_and_its_exit_code(arguments: list[str], cod
     assert "Traceback" not in ended.stderr
 
 
+def test_a_scenario_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_bytes(b"\xef\xbb\xbfseed = 7\r\n")
+    ended = run("check", str(tmp_path / "s.toml"))
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("arguments", [["openapi"], ["check", "everything"]])
 def test_a_closed_pipe_is_not_an_error(arguments: list[str]) -> None:
     """As with `| head -1`."""
