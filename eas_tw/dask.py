@@ -13,7 +13,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import ConfigError
-from eas_tw.bulk import ErrorRow, TokenBucket, score_partition
+from eas_tw.bulk import ErrorRow, Scoring, TokenBucket, score_partition
+from eas_tw.display import shown
 
 try:
     import dask.bag
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from eas_tw.blocking import PredictClient
-    from eas_tw.bulk import Scoring
 
 __all__ = ["ERROR", "ScoringPlugin", "release", "score"]
 
@@ -100,9 +100,13 @@ def score(collection: Any, scoring: Scoring, *, meta: Any = None, client: Any = 
         A collection of the same kind, with the outputs.
 
     Raises:
-        ConfigError: There is no client or no worker, `meta` is missing, or it has no column `error` although
-            `scoring.on_error` is `keep`.
+        ConfigError: An argument is of another type, there is no client or no worker, `meta` is missing, or it has no
+            column `error` although `scoring.on_error` is `keep`.
     """
+    if not isinstance(scoring, Scoring):
+        raise ConfigError(f"scoring must be a Scoring, got {shown(scoring)}")
+    if not hasattr(collection, "map_partitions"):
+        raise ConfigError(f"collection must be a Dask bag or data frame, got {shown(collection)}")
     scoring = scoring.but(ordered=True)
     is_bag = isinstance(collection, dask.bag.Bag)
     columns: list[str] = [] if is_bag else _columns(meta, scoring)

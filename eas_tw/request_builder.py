@@ -178,7 +178,9 @@ class RequestBuilder:
 
     def _use_token(self, token: str, what: str) -> None:
         if not isinstance(token, str) or not _VALUE.fullmatch(token):
-            raise ConfigError(f"{what} must be a string of visible ASCII; the one given is not (it is not shown here)")
+            raise ConfigError(
+                f"{what} must be a string of visible ASCII; the one given {_fault(token)} (it is not shown here)"
+            )
         self._token = Secret(token)
         self._usual = {}
 
@@ -315,3 +317,10 @@ def _query(query: Mapping[str, str] | str | None) -> str:
     if not _QUERY.fullmatch(text):
         raise ConfigError(f"query must be percent-encoded visible ASCII without #, got {shown(query)}")
     return f"?{text}" if text else ""
+
+
+def _fault(token: object) -> str:
+    """Say what is wrong with a token, without any part of it."""
+    if not isinstance(token, str):
+        return f"is of type {type(token).__name__}"
+    return "begins or ends with white space" if token != token.strip() else "is not"

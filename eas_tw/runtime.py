@@ -22,6 +22,7 @@ from eas_tw.net.disk_copy import DiskCopy
 from eas_tw.net.ready_waiters import ReadyWaiters
 from eas_tw.net.upstream import Pools, Upstream
 from eas_tw.policy.hedging import Hedging
+from eas_tw.policy.instances import UNREACHED_ADVICE
 from eas_tw.policy.retry import RetryBudget, RetryPolicy
 
 if TYPE_CHECKING:
@@ -304,9 +305,10 @@ class ClientRuntime:
     def _no_list(self) -> DiscoveryError:
         status, target = self.discovery, self._target
         why = status.last_error or "the control plane has not answered yet"
+        advice = (self._poller and self._poller.advice) or UNREACHED_ADVICE
         return DiscoveryError(
             f"no usable list of instances of {target.service} from {target.endpoint} within "
-            f"{self._config.init_timeout_s:g} s and {status.polls} polls; the last: {why}"
+            f"{self._config.init_timeout_s:g} s and {status.polls} polls; the last: {why}; {advice}"
         )
 
 

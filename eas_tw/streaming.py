@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from eas_tw.body.piecewise import body_decompressor
 from eas_tw.body.server_sent_events import LineSplitter, ServerSentEventParser
 from eas_tw.net.heads import raw_headers, text_headers
+from eas_tw.process_bound import ProcessBound
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Generator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     Wait = Callable[[Deferred[Any]], Awaitable[Any]]
 
 
-class Stream:
+class Stream(ProcessBound):
     """A response whose head has been received, and whose body is still arriving.
 
     Asynchronous iteration returns the bytes as they arrive. Read the stream to its end, or close it (the end of the

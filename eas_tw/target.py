@@ -76,11 +76,23 @@ class ClientTarget:
         for what, url in (("endpoint", self.endpoint), ("custom_url", self.custom_url)):
             if url:
                 check_endpoint(url, what)
+        self._check_is_no_service()
         if self.service:
             check_service(self.service)
         if self.endpoint_type not in ENDPOINT_TYPES:
             raise ConfigError(
                 f"endpoint_type must be one of {', '.join(ENDPOINT_TYPES)}, got {shown(self.endpoint_type)}"
+            )
+
+    def _check_is_no_service(self) -> None:
+        """Refuse the URL of a service, as the console shows it, in place of an endpoint."""
+        if not self.endpoint:
+            return
+        before, found, service = check_endpoint(self.endpoint).partition("/api/predict/")
+        if found and service:
+            raise ConfigError(
+                f"endpoint must not be the URL of a service: give {before} as the endpoint, and {service} as the "
+                "service's name; or the whole URL as custom_url"
             )
 
     def check_complete(self) -> None:
@@ -191,6 +203,8 @@ def fixed_list(given: Iterable[GivenInstance]) -> tuple[Instance, ...]:
 
 
 def _fixed_instance(given: GivenInstance) -> Instance:
+    if isinstance(given, str | bytes):  # would be unpacked into characters
+        raise ConfigError(f"instances: a row is (ip, port) or (ip, port, weight), got {shown(given)}")
     try:
         ip, port, weight = (*given, 1)[:3]
         return checked_instance({"ip": ip, "port": port, "weight": weight})

@@ -66,7 +66,9 @@ class ControlPlane:
             return self._discover(request, domain, _vipserver)
         if path.startswith(_PREDICT):
             return self._predict(request, path)
-        return Response(404, b"404 page not found\n", "text/plain")
+        # A browser is often opened at the endpoint itself; no client asks for this path.
+        hint = b"The page of the simulator is at /_eas/\n" if path == "/" else b""
+        return Response(404, b"404 page not found\n" + hint, "text/plain")
 
     def find(self, name: str) -> list[Service]:
         """Find the services of a name: one by `service` or `group.service`, or all services of a group."""

@@ -127,7 +127,11 @@ class Fault:
         where = "discovery" if self.target.discovery else "instances"
         kinds = kinds_on(self.target)
         if not isinstance(self.type, str) or self.type not in kinds:
-            _wrong("$.type", f"one of {', '.join(kinds)} on {where}", self.type)
+            text = f"$.type: expected one of {', '.join(kinds)} on {where}, got {self.type!r}"
+            if self.type in (*ON_INSTANCES, *ON_DISCOVERY):
+                other = "a service or an instance" if self.target.discovery else "discovery"
+                text += f", which acts on {other}: change the target"
+            raise FaultError(text)
         for attribute in WHEN:
             value = getattr(self, attribute.name)
             if not attribute.accepts(value):

@@ -72,8 +72,12 @@ def read_recording(path: Path) -> list[Stub]:
         StubError: The file cannot be read, or is invalid; the text begins with the file's name.
     """
     try:
-        return read_stubs(tomllib.loads(path.read_text("utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError, StubError) as error:
+        return read_stubs(tomllib.loads(path.read_text("utf-8-sig")))
+    except OSError as error:
+        raise StubError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise StubError(f"{path}: it is not text in UTF-8: {error.reason} at byte {error.start}") from None
+    except (tomllib.TOMLDecodeError, RecursionError, StubError) as error:
         raise StubError(f"{path}: {error}") from None
 
 

@@ -36,11 +36,15 @@ def read(path: Path) -> Scenario:
         ScenarioError: There is no such file, or it is not a valid scenario.
     """
     try:
-        given = tomllib.loads(find(path).read_text("utf-8"))
+        given = tomllib.loads(find(path).read_text("utf-8-sig"))
     except FileNotFoundError as error:
         names = ", ".join(found.stem for found in gallery())
         raise ScenarioError(f"{path}: no such file, and no built-in scenario of that name ({names})") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise ScenarioError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}: it is not text in UTF-8: {error.reason} at byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{path}: {error}") from error
     try:
         return parse(given)

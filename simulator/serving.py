@@ -69,16 +69,19 @@ def serve(
             ready_file.prepare()
     except ReadyFileError as error:
         return say(error, USAGE)
-    world = Simulator(
-        reactor,
-        seed=seed,
-        host=options.host,
-        port=options.port,
-        services=services,
-        spread_ips=options.spread_ips,
-        advertise=options.advertise,
-        instance_port=options.instance_port,
-    )
+    try:
+        world = Simulator(
+            reactor,
+            seed=seed,
+            host=options.host,
+            port=options.port,
+            services=services,
+            spread_ips=options.spread_ips,
+            advertise=options.advertise,
+            instance_port=options.instance_port,
+        )
+    except SpecError as error:
+        return say(error, USAGE)
     world.nonce = nonce
     _begin_log(options.log_format, world.mask)
     _allow_many_connections()

@@ -333,6 +333,9 @@ def clients() -> dict[str, Any]:
                           config=ClientConfig(auth="token"))  # fmt: skip
     plain.init()
     client = PredictClient(*given, token=SECRET, reactor=Clock())
+    queue = eas_tw.QueueClient(*given, token=SECRET, reactor=Clock())
+    queue_aio = eas_tw.aio.QueueClient(*given, token=SECRET)
+    queue_blocking = eas_tw.blocking.QueueClient(*given, token=SECRET)
     return {
         "Twisted": client,
         "in use": plain,
@@ -340,9 +343,12 @@ def clients() -> dict[str, Any]:
         "asyncio": eas_tw.aio.PredictClient(*given, token=SECRET),
         "asyncio, set later": late,
         "blocking": eas_tw.blocking.PredictClient(*given, token=SECRET),
-        "queue": eas_tw.QueueClient(*given, token=SECRET, reactor=Clock()),
-        "queue, asyncio": eas_tw.aio.QueueClient(*given, token=SECRET),
-        "queue, blocking": eas_tw.blocking.QueueClient(*given, token=SECRET),
+        "queue": queue,
+        "queue, asyncio": queue_aio,
+        "queue, blocking": queue_blocking,
+        "sink": queue.sink(),
+        "sink, asyncio": queue_aio.sink(),
+        "sink, blocking": queue_blocking.sink(),
         "service": ClientService(client),
         "agent": EasAgent(client),
     }
@@ -360,6 +366,23 @@ def test_clients_refuse_in_one_line(name: str, way: str) -> None:
     assert "ClientConfig" in text
     assert "token from the environment" in text
     assert "\n" not in text
+
+
+OPENED = {
+    "watcher": eas_tw.Watcher,
+    "watcher, asyncio": eas_tw.aio.queue.Watcher,
+    "watcher, blocking": eas_tw.blocking.queue.Watcher,
+    "stream": eas_tw.streaming.Stream,
+    "stream, blocking": eas_tw.blocking.stream.Stream,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", OPENED)
+def test_what_a_client_has_opened_refuses_in_one_line(name: str, way: str) -> None:
+    kind = OPENED[name]
+    with pytest.raises(TypeError, match=f"^{kind.__name__} cannot be pickled or copied: its connections"):
+        WAYS[way](kind.__new__(kind))
 
 
 def shown_of(value: Any, depth: int = 4) -> str:

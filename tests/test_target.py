@@ -100,3 +100,24 @@ def test_a_fixed_list_is_checked_like_discovery() -> None:
     for row in [("10.0.0.1",), ("10.0.0.1", 0), ("10.0.0.1", "x"), ("10.0.0.1", 80, -1), 7]:
         with pytest.raises(ConfigError, match="instances:"):
             fixed_list([row])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("endpoint_type", [ENDPOINT_TYPE_DIRECT, ENDPOINT_TYPE_DEFAULT])
+@pytest.mark.parametrize("given", ["http://H/api/predict/group/svc", "h/api/predict/group/svc/"])
+def test_the_url_of_a_service_is_no_endpoint(endpoint_type: str, given: str) -> None:
+    """The console shows this URL, so it is often given."""
+    with pytest.raises(
+        ConfigError,
+        match=r"^endpoint must not be the URL of a service: give http://h as the endpoint, and group/svc as",
+    ):
+        ClientTarget(given, "svc", "", endpoint_type, ())
+
+
+def test_a_path_before_a_gateway_is_kept() -> None:
+    target = ClientTarget("http://h/base", "svc", "", ENDPOINT_TYPE_DEFAULT, ())
+    assert (target.gateway_url, target.path) == ("http://h", "/base/api/predict/svc")
+
+
+def test_text_is_no_instance() -> None:
+    with pytest.raises(ConfigError, match=r"^instances: a row is \(ip, port\) or .*, got '10.0.0.1:80'$"):
+        fixed_list(["10.0.0.1:80"])  # type: ignore[list-item]

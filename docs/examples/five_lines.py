@@ -1,4 +1,7 @@
-"""The README's example for Twisted, whole."""
+"""The README's example for Twisted, whole.
+
+python five_lines.py ENDPOINT SERVICE TOKEN
+"""
 
 import sys
 
@@ -22,4 +25,6 @@ async def main(reactor, endpoint, service, token):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit("usage: python five_lines.py ENDPOINT SERVICE TOKEN")
     react(lambda reactor: Deferred.fromCoroutine(main(reactor, *sys.argv[1:])))

@@ -1,4 +1,7 @@
-"""The README's example for asyncio, whole."""
+"""The README's example for asyncio, whole.
+
+python five_lines_asyncio.py ENDPOINT SERVICE TOKEN
+"""
 
 import asyncio
 import sys
@@ -15,4 +18,6 @@ async def main(endpoint, service, token):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit("usage: python five_lines_asyncio.py ENDPOINT SERVICE TOKEN")
     asyncio.run(main(*sys.argv[1:]))

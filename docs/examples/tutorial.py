@@ -32,4 +32,6 @@ async def main(reactor, endpoint, seconds="30"):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python tutorial.py ENDPOINT")
     react(lambda reactor: Deferred.fromCoroutine(main(reactor, *sys.argv[1:])))

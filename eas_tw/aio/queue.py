@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import eas_tw
 from eas_tw.aio.client import PredictClient
+from eas_tw.process_bound import ProcessBound
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Watcher:
+class Watcher(ProcessBound):
     """Frames of a queue, as they come; see `eas_tw.Watcher`, whose methods it has as coroutines.
 
     async with queue.watch(window=32) as watcher:
@@ -181,7 +182,7 @@ class QueueClient(_Operations, PredictClient):
         return self._wait
 
 
-class SinkQueue(_Operations):
+class SinkQueue(ProcessBound, _Operations):
     """The output queue of a queue service, with the operations of `QueueClient`.
 
     Args:

@@ -19,6 +19,7 @@ from eas_tw import ConfigError, EasError
 from eas_tw.blocking.client import PredictClient
 from eas_tw.blocking.errors import as_predict_exception
 from eas_tw.display import shown
+from eas_tw.process_bound import ProcessBound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -52,7 +53,7 @@ class PutResult(eas_tw.PutResult):
         return 2
 
 
-class Watcher:
+class Watcher(ProcessBound):
     """Frames of a queue, as they come; see `eas_tw.Watcher`.
 
         with queue.watch(0, 32) as watcher:
@@ -313,7 +314,7 @@ class QueueClient(_Operations, PredictClient):
         return self._loop.run
 
 
-class SinkQueue(_Operations):
+class SinkQueue(ProcessBound, _Operations):
     """The output queue of a queue service, with the operations of `QueueClient`.
 
     Args:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from eas_tw import BodyError, EasError, LineSplitter, ServerSentEventParser, body_decompressor
 from eas_tw.blocking.errors import as_predict_exception
+from eas_tw.process_bound import ProcessBound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Stream:
+class Stream(ProcessBound):
     """A response whose head has come and whose body is read by a thread.
 
     Args:

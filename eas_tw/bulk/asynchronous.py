@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from eas_tw.bulk.engine import Engine, each_to
 from eas_tw.bulk.job import Job
-from eas_tw.bulk.options import JobOptions
+from eas_tw.bulk.options import JobOptions, check_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,6 +22,7 @@ async def score(
     rows: Iterable[Any], sink: Callable[[Any], Any], *, client: PredictClient, **options: Any
 ) -> ScoringReport:
     """Score rows with an asyncio client; `sink` may be a coroutine function. See `eas_tw.bulk.score`."""
+    check_arguments(rows, sink)
     settings = JobOptions(**options)
     await client.init()
     loop = asyncio.get_running_loop()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 
 from eas_tw.bulk.job import Job, Pause, Send
-from eas_tw.bulk.options import JobOptions
+from eas_tw.bulk.options import JobOptions, check_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -218,6 +218,7 @@ def score_with_twisted(
     """Score rows with a Twisted client; see `eas_tw.bulk.score`."""
 
     async def run() -> ScoringReport:
+        check_arguments(rows, sink)
         settings = JobOptions(**options)
         await client.init()
         clock = client.clock

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from codecs import BOM_UTF8
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
@@ -146,8 +147,8 @@ class RowReader:
             yield InputRow(position, raw, digest)
 
     def _lines(self) -> Iterator[bytes]:
-        for line in self._file:
-            content = line.strip()
+        for number, line in enumerate(self._file):
+            content = (line if number else line.removeprefix(BOM_UTF8)).strip()
             if content:
                 yield content
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from attrs import Attribute, evolve, field, frozen
@@ -143,3 +144,24 @@ class JobOptions:
         """The keyword arguments of `predict`."""
         given = {"path": self.path, "headers": self.headers}
         return {name: value for name, value in given.items() if value}
+
+
+def check_arguments(rows: object, sink: object) -> None:
+    """Check the arguments of a job that are no settings.
+
+    Raises:
+        ConfigError: The rows are not iterable, or the sink is no function.
+    """
+    check_rows(rows)
+    if not callable(sink):
+        raise ConfigError(f"sink must be a function of one output, got {shown(sink)}")
+
+
+def check_rows(rows: object) -> None:
+    """Check that rows can be read, without reading one.
+
+    Raises:
+        ConfigError: They are not iterable.
+    """
+    if not isinstance(rows, Iterable) and not hasattr(rows, "__getitem__"):
+        raise ConfigError(f"rows must be iterable, got {shown(rows)}")

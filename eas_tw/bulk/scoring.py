@@ -103,9 +103,10 @@ class Scoring(JobOptions):
 
 def _token_of_file(file: Path) -> str:
     try:
-        token = file.read_text("utf-8").strip()
+        token = file.read_text("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"token_source: the file {file} cannot be read: {error}") from None
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"token_source: the file {file} cannot be read: {why}") from None
     if not token:
         raise ConfigError(f"token_source: the file {file} is empty")
     return token

@@ -9,9 +9,10 @@ from queue import Empty, SimpleQueue
 from time import monotonic  # noqa: TID251  the driver is the entry into a thread without a reactor
 from typing import TYPE_CHECKING, Any
 
-from eas_tw import EasError
+from eas_tw import ConfigError, EasError
 from eas_tw.bulk.job import Job, Pause, Send
-from eas_tw.bulk.options import JobOptions
+from eas_tw.bulk.options import JobOptions, check_arguments, check_rows
+from eas_tw.display import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +30,7 @@ _WAKES_EVERY_S = 1.0
 
 def score(rows: Iterable[Any], sink: Callable[[Any], Any], *, client: PredictClient, **options: Any) -> ScoringReport:
     """Score rows with a blocking client; `sink` is called in the calling thread. See `eas_tw.bulk.score`."""
+    check_arguments(rows, sink)
     settings = JobOptions(**options)
     job = Job(rows, settings, monotonic())
     for output in outputs(job, client):
@@ -60,10 +62,14 @@ def score_partition(
         `scoring.on_error` is `keep`.
 
     Raises:
+        ConfigError: `rows` is not iterable, or `scoring` is no `Scoring`.
         PredictException: The client cannot be made.
         EasError: The error of a row, if `scoring.on_error` is `raise`.
         TooManyErrors: More rows failed than `scoring.max_errors` allows.
     """
+    check_rows(rows)
+    if not isinstance(scoring, JobOptions):
+        raise ConfigError(f"scoring must be a Scoring, got {shown(scoring)}")
     job = Job(rows, scoring, monotonic(), bucket=bucket)
     with ExitStack() as opened:
         if client is None:

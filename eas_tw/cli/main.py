@@ -8,6 +8,7 @@ import errno
 import io
 import sys
 import time  # noqa: TID251  the reactor is chosen here
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ BAD_DATA, NO_INPUT, UNAVAILABLE, CANNOT_WRITE = 65, 66, 69, 74
 TOO_LATE, BAD_STATUS, NO_PERMISSION = 75, 76, 77
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _REFUSALS = (401, 403)
+_OF_ALL = ("-h", "--help", "--version")
+"""Options that stand without a command."""
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OF_OUTPUT = (errno.EPIPE, errno.EIO, *_NO_SPACE)
 
@@ -61,7 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     parser = _parser()
-    options = parser.parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
+    words = _joined(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0].startswith("-") and words[0] not in _OF_ALL:
+        parser.error(f"options come after the command: eas-tw COMMAND {words[0]} …")
+    options = parser.parse_args(words)
     if "shell" in options:
         completion.show(parser, options.shell)
         return 0
@@ -118,6 +124,8 @@ def _run(options: argparse.Namespace) -> int:
     error = getattr(ended[0], "value", None)
     if error is None:
         return 0
+    if isinstance(error, StatusError) and error.status in _REFUSALS:
+        error.args = (f"{error}; {given.token_advice}",)
     if type(error).__name__ == "CancelledError":
         return INTERRUPTED
     raise error
@@ -131,8 +139,24 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser, also of the commands below it, whose errors name the kind of number that is expected."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.register("type", int, partial(_number, int, "a whole number"))
+        self.register("type", float, partial(_number, float, "a number"))
+
+
+def _number(kind: type[float], name: str, text: str) -> float:
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be {name}, got {text!r}") from None
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="eas-tw",
         description="Call PAI-EAS services over the VPC direct connection.",
         epilog="Each setting is taken from its flag, else from its EAS_… environment variable, else from the profile. "

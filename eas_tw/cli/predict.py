@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import warnings
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,11 +99,22 @@ def prepare(options: argparse.Namespace) -> Any:
     if options.signature or options.fetch:
         raise ConfigError("--signature and --fetch belong to --tensor")
     body = _body(options)
-    if options.json:
-        try:
-            json.loads(body)
-        except ValueError as error:
-            raise BodyError(f"the body is not JSON: {error}") from None
+    return json_body(body, "the body") if options.json else body
+
+
+def json_body(body: bytes, what: str) -> bytes:
+    """Return a body that was checked to be JSON in UTF-8, without the byte order mark that some editors write.
+
+    Raises:
+        BodyError: It is something else; RFC 8259 §8.1 allows no other encoding and no such mark.
+    """
+    body = body.removeprefix(BOM_UTF8)
+    try:
+        json.loads(body.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise BodyError(f"{what} is not JSON: it is not UTF-8 at byte {error.start}") from None
+    except ValueError as error:
+        raise BodyError(f"{what} is not JSON: {error}") from None
     return body
 
 
@@ -182,7 +194,7 @@ def _array(file: Path) -> Any:
             warnings.simplefilter("ignore")  # numpy warns of an empty file; the BodyError below reports it
             if file.suffix == ".npy":
                 return np.lib.format.read_array(content, allow_pickle=False)
-            found = np.loadtxt(content, delimiter=",", dtype=np.float32, ndmin=2, encoding="utf-8")
+            found = np.loadtxt(content, delimiter=",", dtype=np.float32, ndmin=2, encoding="utf-8-sig")
     except ValueError as error:
         raise BodyError(f"{file}: {error}") from None
     if not found.size:

@@ -18,6 +18,7 @@ from eas_tw.bulk.job import Job
 from eas_tw.bulk.job_files import JobFiles
 from eas_tw.bulk.outputs import Lines
 from eas_tw.bulk.row_source import DigestedRows, RowsOfThread, remaining_rows
+from eas_tw.cli.files import check_different
 from eas_tw.cli.output import while_read
 from eas_tw.cli.score_arguments import DESCRIPTION, HELP, add_arguments, job_options, output_settings
 from eas_tw.cli.score_functions import functions_of
@@ -68,10 +69,23 @@ def prepare(options: argparse.Namespace) -> Plan:
     }
     if kinds["output"] == "parquet" and options.output == STDIN:
         raise ConfigError("Parquet cannot be written to standard output: give a file as --output")
+    if options.resume and options.overwrite:
+        raise ConfigError("give --resume, which goes on with a job, or --overwrite, which begins anew, not both")
+    errors_path = options.errors or f"{options.output}.errors.jsonl"
+    is_file = options.output != STDIN
+    check_different(
+        {
+            "--output": options.output,
+            "--errors": errors_path,
+            "the journal": f"{options.output}.journal" if is_file else None,
+            "the file of outputs before their conversion": f"{options.output}.rows" if is_file else None,
+        },
+        {"INPUT": options.input},
+    )
     functions = functions_of(options)
     job = job_options(options)
     reader = RowReader(options.input, kinds["input"], numbers=options.numbers)
-    files = JobFiles(options.output, options.errors or f"{options.output}.errors.jsonl", kinds["output"])
+    files = JobFiles(options.output, errors_path, kinds["output"])
     try:
         facts = {"input": reader.fingerprint(), "settings": output_settings(options, kinds)}
         if not options.dry_run:

@@ -26,8 +26,18 @@ KEYS = (*SETTINGS, "token_file")
 class Given(OuterSettings):
     """The settings of a command's client; the repr does not have the token."""
 
+    token_source: str = ""
+    """Where the token is from, for errors; empty without a token."""
+
     def __repr__(self) -> str:
         return f"<Given {self.service} at {self.endpoint}>"
+
+    @property
+    def token_advice(self) -> str:
+        """What to check if the service refuses the token."""
+        if not self.token_source:
+            return "no token was sent: set EAS_TOKEN, or give --token-file"
+        return f"check that the token in {self.token_source} is the one of {self.service}"
 
     @property
     def is_gateway(self) -> bool:
@@ -104,14 +114,15 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
     _, token_file = find("token_file")
     named_by_flag = getattr(options, "token_file", None)
     token = environment.get("EAS_TOKEN", "")
+    token_source = "EAS_TOKEN" if token else ""
     if token_file and (named_by_flag or not token):
-        token = _token(Path(token_file).expanduser())
-    return Given(token=token, **read_settings(find))
+        token, token_source = _token(Path(token_file).expanduser()), token_file
+    return Given(token=token, token_source=token_source, **read_settings(find))
 
 
 def _token(file: Path) -> str:
     try:
-        token = file.read_text().strip()
+        token = file.read_text("utf-8-sig").strip()
     except UnicodeDecodeError:
         raise ConfigError(f"the token file {file} is not text") from None
     if not token:
@@ -130,7 +141,7 @@ def _profile(options: argparse.Namespace, environment: Mapping[str, str]) -> dic
             )
         return {}
     try:
-        tables = tomllib.loads(file.read_text())
+        tables = tomllib.loads(file.read_text("utf-8-sig"))
     except ValueError as error:
         raise ConfigError(f"{file}: {error}") from None
     if name and name not in tables:

@@ -214,6 +214,9 @@ class Poller:
         interval_s: Seconds from the beginning of a poll to the beginning of the next, > 0.
         jitter: Share by which each interval varies, 0-1: many clients do not stay in step.
         rng: Draws the jitter.
+
+    Attributes:
+        advice: What to check after the last rejected reply; empty before the first.
     """
 
     def __init__(
@@ -244,6 +247,7 @@ class Poller:
         self._bad_rows: Counter[str] = Counter()
         self._good_at: float | None = None
         self._last_error = ""
+        self.advice = ""
         self._hurry_s = _FIRST_RETRY_S
         self._logged_rejection: tuple[object, ...] | None = None
         self._bad_row_examples: dict[str, str] = {}
@@ -335,6 +339,7 @@ class Poller:
         self._polls += 1
         self._rejections[error.reason.value] += 1
         self._last_error = str(error)
+        self.advice = error.advice
         # Errors that differ only in their numbers are logged once: rows, ports and times are different in each poll.
         kind = (error.reason, getattr(error, "status", 0), _NUMBERS.sub("", self._last_error))
         if kind != self._logged_rejection:

@@ -75,7 +75,8 @@ def _policy(trust_roots: str | None) -> BrowserLikePolicyForHTTPS:
         blocks = _CERTIFICATE.findall(Path(trust_roots).read_text("ascii"))
         certificates = [Certificate.loadPEM(block) for block in blocks]
     except Exception as error:  # OpenSSL's errors have no common base class
-        raise ConfigError(f"trust_roots: {trust_roots} cannot be read: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"trust_roots: {trust_roots} cannot be read: {why}") from error
     if not certificates:
         raise ConfigError(f"trust_roots: {trust_roots} has no certificate; it must be a PEM file")
     return BrowserLikePolicyForHTTPS(trustRootFromCertificates(certificates))

@@ -71,6 +71,26 @@ class RejectReason(StrEnum):
     NOT_APPLIED = "not_applied"
 
 
+_SERVER_ERRORS = 500
+_NO_CONTROL_PLANE = "check that the endpoint is a control plane, and that it works"
+_NO_INSTANCES = "check that the service has running instances"
+UNREACHED_ADVICE = (
+    "check the endpoint, and that this machine is in a VPC of its region; from elsewhere call through the gateway"
+)
+_ADVICE = {
+    RejectReason.HTTP_STATUS: "check the service's name, and that the endpoint is the one of its region and no gateway",
+    RejectReason.TIMEOUT: UNREACHED_ADVICE,
+    RejectReason.CONNECTION: UNREACHED_ADVICE,
+    RejectReason.VIOLATION: _NO_CONTROL_PLANE,
+    RejectReason.NOT_JSON: _NO_CONTROL_PLANE,
+    RejectReason.WRONG_SHAPE: _NO_CONTROL_PLANE,
+    RejectReason.EMPTY_LIST: _NO_INSTANCES,
+    RejectReason.NO_USABLE_ROW: _NO_INSTANCES,
+    RejectReason.ZERO_WEIGHTS: _NO_INSTANCES,
+    RejectReason.NOT_APPLIED: "see the log",
+}
+
+
 class DiscoveryReplyRejected(ValueError):
     """A discovery reply that must not change the cache.
 
@@ -89,6 +109,11 @@ class DiscoveryReplyRejected(ValueError):
     def __str__(self) -> str:
         return self.detail
 
+    @property
+    def advice(self) -> str:
+        """What to check if every reply is rejected in this way."""
+        return _ADVICE[self.reason]
+
 
 class BadStatusError(DiscoveryReplyRejected):
     """A discovery reply with a status other than 200.
@@ -101,6 +126,11 @@ class BadStatusError(DiscoveryReplyRejected):
         super().__init__(RejectReason.HTTP_STATUS, f"the reply has status {status}")
         self.args = (status,)
         self.status = status
+
+    @property
+    def advice(self) -> str:
+        """What to check if every reply is rejected in this way."""
+        return _ADVICE[RejectReason.HTTP_STATUS] if self.status < _SERVER_ERRORS else _NO_CONTROL_PLANE
 
 
 class Snapshot(NamedTuple):

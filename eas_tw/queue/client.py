@@ -12,6 +12,7 @@ from uuid import UUID
 
 from eas_tw.client import PredictClient
 from eas_tw.errors import ConfigError
+from eas_tw.process_bound import ProcessBound
 from eas_tw.queue.context import QueueContext
 from eas_tw.queue.operations import QueueOperations
 from eas_tw.queue.wire import check_identity
@@ -163,7 +164,7 @@ class QueueClient(QueueOperations, PredictClient):
         await super()._close()
 
 
-class SinkQueue(QueueOperations):
+class SinkQueue(ProcessBound, QueueOperations):
     """The output queue of a queue service, with the operations of `QueueClient`.
 
     Args:

@@ -255,8 +255,10 @@ def refusal(instance: Instance | None, outcome: Outcome, body: bytes) -> StatusE
     where = "the service" if instance is None else instance.address
     says = body[:200].decode("utf-8", "replace").strip()
     if status in _NO_UPGRADE:
-        says = 'it has no WebSocket here: set ClientConfig(queue_watch="http")'
+        said = ': it has no WebSocket here; is it a queue service? If it is, set ClientConfig(queue_watch="http")'
     elif status not in _CLIENT_ERRORS or status in _REPEATED:
         return None
-    text = f"{where} refused the watch with status {status}" + (f"; the response says: {says}" if says else "")
+    else:
+        said = f"; the response says: {says}" if says else ""
+    text = f"{where} refused the watch with status {status}{said}"
     return StatusError(text, status=status, body=body)

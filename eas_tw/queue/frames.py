@@ -130,7 +130,9 @@ def attributes_of(content_type: str, body: bytes) -> dict[str, str]:
     try:
         return {str(name): _text(value) for name, value in json.loads(body).items()}
     except (ValueError, AttributeError) as error:
-        raise BodyError(f"the attributes of the queue are not a JSON object: {error}") from error
+        raise BodyError(
+            f"the attributes of the queue are not a JSON object: {error}; is the service a queue service?"
+        ) from error
 
 
 def search_result_of(body: bytes) -> SearchResult:

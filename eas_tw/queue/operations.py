@@ -299,7 +299,7 @@ def _put_result(response: Response) -> PutResult:
     try:
         index = number_of(response.content, "the index of the put")
     except BodyError as error:
-        raise BodyError(f"the put was accepted, but {error}") from error
+        raise BodyError(f"the put was accepted, but {error}; is the service a queue service?") from error
     return PutResult(index, response.headers.get(wire.REQUEST_ID_HEADER, ""))
 
 

@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from eas_tw.errors import BodyError, ClientClosed, ConfigError, ConnectionFailed, EasError
 from eas_tw.policy.outcomes import AttemptStatus, Outcome
+from eas_tw.process_bound import ProcessBound
 from eas_tw.queue.commits import CommitBatches
 from eas_tw.queue.connections import WatchEnd
 from eas_tw.queue.frames import frame_of
@@ -35,7 +36,7 @@ STALE_COUNTS_S = 30.0
 """How long frames of an earlier connection count in the window, if the service does not send them again."""
 
 
-class Watcher:
+class Watcher(ProcessBound):
     """Frames of a queue, as they come.
 
         async with queue.watch(window=32) as watcher:

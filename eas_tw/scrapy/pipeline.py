@@ -10,6 +10,7 @@ from scrapy.exceptions import DropItem, NotConfigured
 from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.misc import build_from_crawler
 
+from eas_tw import StatusError
 from eas_tw.process_bound import ProcessBound
 from eas_tw.scrapy.config import CrawlConfig
 from eas_tw.scrapy.extension import ClientExtension
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from eas_tw.scrapy.extension import CrawlClient
 
+_REFUSALS = (401, 403)
 _log = logging.getLogger("eas_tw.scrapy")
 
 
@@ -33,6 +35,7 @@ class ScoringPipeline(ProcessBound):
         scorer: Any = config.scorer  # not None, because the add-on enables this pipeline only with EAS_SCORER
         self._scorer: Any = build_from_crawler(scorer, crawler)
         self._key: Any = getattr(self._scorer, "key", None)
+        self._is_refused = False
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -75,6 +78,13 @@ class ScoringPipeline(ProcessBound):
 
     def _not_scored(self, item: Any, error: Exception) -> Any:
         kind = type(error).__name__
+        if isinstance(error, StatusError) and error.status in _REFUSALS and not self._is_refused:
+            self._is_refused = True  # said once, because every item of the crawl fails in this way
+            _log.error(
+                "The service refuses EAS_TOKEN, which is missing or wrong: %s",
+                error,
+                extra={"spider": self._crawler.spider},
+            )
         self._crawler.stats.inc_value(ITEM_ERRORS)
         self._crawler.stats.inc_value(f"{ITEM_ERRORS}/{kind}")
         if self._item_error == "raise":

@@ -6,6 +6,7 @@ in every run, so it does not import Twisted; each fixture imports what it needs.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,11 +73,7 @@ def eas_scenario(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     marker = request.node.get_closest_marker("eas_scenario")
     if marker is None or len(marker.args) != 1 or marker.kwargs:
         raise pytest.UsageError("eas_scenario needs @pytest.mark.eas_scenario(FILE), a scenario's file or name")
-    scenario = str(marker.args[0])
-    # A file in the folder of the test has precedence, so that the current folder of pytest does not matter.
-    beside = request.node.path.parent / scenario
-    if beside.exists():
-        scenario = str(beside)
+    scenario = str(_beside(request, marker.args[0]))
     with subprocess_simulator(tmp_path_factory.mktemp("eas-scenario"), "--scenario", scenario) as remote:
         yield remote
 
@@ -94,6 +91,19 @@ def eas_service(request: pytest.FixtureRequest) -> Iterator[RemoteService]:
             yield service
         return
     marker = request.node.get_closest_marker("eas_service")
+    if marker is not None and marker.args:
+        raise pytest.UsageError("eas_service takes arguments by name, such as @pytest.mark.eas_service(instances=5)")
     simulator = request.getfixturevalue("eas_simulator_session")
-    with start_service(simulator, **(marker.kwargs if marker else {})) as service:
+    given = dict(marker.kwargs) if marker else {}
+    if given.get("replay") is not None:
+        given["replay"] = _beside(request, given["replay"])
+        if not given["replay"].is_file():
+            raise pytest.UsageError(f"eas_service: there is no recording {given['replay']}")
+    with start_service(simulator, **given) as service:
         yield service
+
+
+def _beside(request: pytest.FixtureRequest, file: str | Path) -> Path:
+    """Return a file in the folder of the test if there is one, so that the current folder of pytest does not matter."""
+    beside: Path = request.node.path.parent / file
+    return beside if beside.exists() else Path(file)

@@ -33,8 +33,12 @@ _WORDS = {
 KNOWN = frozenset(
     {"type", "enum", "minimum", "maximum", "minLength", "maxLength", "pattern", "minItems", "maxItems", "items"}
     | {"properties", "required", "minProperties", "additionalProperties", "description", "default"}
+    | {"x-expected"}
 )
-"""The JSON Schema keywords that this module supports; a test checks that the table uses no other."""
+"""The JSON Schema keywords that this module supports; a test checks that the table uses no other.
+
+`x-expected` is what is accepted, in words, where a pattern is no help to a reader.
+"""
 
 
 def problem(schema: Mapping[str, Any], value: Any, path: str = "$") -> str:
@@ -91,6 +95,8 @@ def _within(size: float, low: float | None, high: float | None) -> bool:
 
 def expected(schema: Mapping[str, Any]) -> str:
     """Describe in words what a schema accepts."""
+    if "x-expected" in schema:
+        return str(schema["x-expected"])
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     types = schema.get("type", "anything")

@@ -79,6 +79,7 @@ NEW_SERVICE = shape(
             "empty for what suits the name",
             pattern="^(" + "|".join([*BUILT_IN, r"sleep:[0-9]{1,3}(\.[0-9]{1,6})?", _LLM]) + ")?$",
             default="",
+            **{"x-expected": f"one of {', '.join(BUILT_IN)}, sleep:SECONDS, llm:SETTINGS, or nothing"},
         ),
         "workers": whole(
             f"Requests computed at a time; {LLM_WORKERS} when not given with the processor llm",

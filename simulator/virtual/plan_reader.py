@@ -42,7 +42,7 @@ def read(path: Path) -> RunPlan:
         ScenarioError: There is no such file, or it is not a valid plan.
     """
     try:
-        return parse(path.read_text("utf-8"))
+        return parse(path.read_text("utf-8-sig"))
     except OSError as error:
         raise ScenarioError(error.strerror) from error
     except UnicodeDecodeError as error:

@@ -1,7 +1,7 @@
 """Makes the pictures of the dashboard: `python -m tests.browser.screenshots docs/simulator`.
 
 A client calls a service of three while one instance crashes and discovery answers wrongly: on a screen of
-1,280 pixels and on a phone. The last picture is of several services.
+1,280 pixels and on a phone. The last picture is of several services, one of them a queue service.
 """
 
 from __future__ import annotations
@@ -55,11 +55,16 @@ def main() -> None:
 
 
 def _several(browser: Browser, scratch: Path, picture: Path) -> None:
-    services = [part for name in ("echo=3", "ranker=4", "mnist=2", "chat=3", "embed=5") for part in ("--service", name)]
+    services = [part for name in ("paint=2", "echo=3", "ranker=4", "mnist=2", "chat=3") for part in ("--service", name)]
+    services += ["--queue-service", "paint"]
     (scratch / "several").mkdir()
     with Served(scratch / "several", *services, "--token", TOKEN, "--seed", "7") as served, calling(served, 60):
         page = browser.open(served.ready["admin_url"] + "/", width=1280, height=900)
         _wait(page, 20)
+        slow = {"name": "slow-painting", "type": "slow", "attributes": {"factor": 1, "extra": 500}}
+        served.admin("POST", "/v1/faults", {**slow, "target": {"service": "paint"}})
+        for number in range(80):
+            served.raw("POST", "/api/predict/paint", f"[{number}]".encode(), {"Authorization": TOKEN})
         served.patch("ranker", "ranker-1", state="crashed")
         _wait(page, 4)
         page.shoot(picture)

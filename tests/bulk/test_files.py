@@ -22,12 +22,23 @@ from eas_tw.bulk.rows import NOT_READY
 FACTS: dict[str, dict[str, Any]] = {"input": {"bytes": 5}, "settings": {"--keep": ["a"]}}
 
 
+MARK = b"\xef\xbb\xbf"
+"""The byte order mark that editors on Windows write before UTF-8."""
+
+
 def read(path: Path, kind: str, **options: Any) -> list[Any]:
     reader = RowReader(str(path), kind, **options)
     try:
         return list(reader.rows())
     finally:
         reader.close()
+
+
+@pytest.mark.parametrize(("kind", "content"), [("jsonl", b'{"a": 1}\r\n{"a": 2}\r\n'), ("csv", b"a\r\n1\r\n2\r\n")])
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path, kind: str, content: bytes) -> None:
+    for mark in (b"", MARK):
+        (tmp_path / f"rows{len(mark)}").write_bytes(mark + content)
+    assert [row.raw for row in read(tmp_path / "rows3", kind)] == [row.raw for row in read(tmp_path / "rows0", kind)]
 
 
 class TestInputs:

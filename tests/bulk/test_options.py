@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from eas_tw import ConfigError, JsonRequest, JsonResponse, StringRequest, StringResponse
-from eas_tw.bulk import JobOptions, Scoring
+from eas_tw import ENDPOINT_TYPE_DIRECT, ConfigError, JsonRequest, JsonResponse, StringRequest, StringResponse, blocking
+from eas_tw.bulk import JobOptions, Scoring, score, score_partition
 from eas_tw.bulk.rows import Batch
 from eas_tw.dotted_names import load_function
 
@@ -53,6 +53,28 @@ def test_a_function_that_is_not_there_is_named(name: str, says: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_function("encode", name)
     assert str(caught.value).startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sink", "says"),
+    [
+        (None, print, "rows must be iterable, got None"),
+        (print, [1], "rows must be iterable, got <built-in function print>"),
+        ([1], None, "sink must be a function of one output, got None"),
+    ],
+)
+def test_arguments_of_another_type_are_named(rows: Any, sink: Any, says: str) -> None:
+    client = blocking.PredictClient("http://127.0.0.1:1", "svc", endpoint_type=ENDPOINT_TYPE_DIRECT)
+    with pytest.raises(ConfigError) as caught:
+        score(rows, sink, client=client)
+    assert str(caught.value) == says
+
+
+def test_a_partition_of_another_type_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^rows must be iterable, got Scoring\("):
+        next(score_partition(Scoring("http://127.0.0.1:1", "svc"), [1]))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"^scoring must be a Scoring, got \{'endpoint': 'x'\}$"):
+        next(score_partition([1], {"endpoint": "x"}))  # type: ignore[arg-type]
 
 
 class TestDefaults:

@@ -114,6 +114,10 @@ def test_what_is_missing_is_said_before_anything_runs(scoring: Scoring) -> None:
     frame = dask.dataframe.from_pandas(pd.DataFrame({"id": [0]}), npartitions=1)
     with pytest.raises(ConfigError, match="a data frame needs meta"):
         eas_tw.dask.score(frame, scoring)
+    with pytest.raises(ConfigError, match=r"scoring must be a Scoring, got \{'endpoint': 'x'\}"):
+        eas_tw.dask.score(frame, {"endpoint": "x"})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"collection must be a Dask bag or data frame, got \[1, 2\]"):
+        eas_tw.dask.score([1, 2], scoring)
     with pytest.raises(ConfigError, match="meta must have a column 'error' for rows that fail"):
         eas_tw.dask.score(frame, scoring, meta={"id": "int64"})
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import re
+import shlex
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from eas_tw.cli.main import _joined
+from eas_tw.cli.main import _parser as eas_tw_parser
+from simulator.cli import _parser as simulator_parser
 from tests.docs.console import TOKEN, Console
-from tests.docs.pages import EXAMPLES, Block, blocks
+from tests.docs.pages import EXAMPLES, ROOT, Block, blocks, pages
 from tests.needs import program
 from tests.simulator.serving import Served
 
@@ -55,3 +62,47 @@ def test_every_command_of_a_page_works(console: Console, page: str) -> None:
         assert block.commands, f"{block}: a console without a prompt"
         for command in block.commands:
             console.type(command)
+
+
+def mentioned() -> Iterator[tuple[str, list[str]]]:
+    """Yield the commands that are mentioned in a sentence, or shown in a block that is not a console."""
+    for page in pages() if EXAMPLES.is_dir() else ():
+        prose = re.sub(r"^(`{3,}).*?^\1$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+        yield (
+            page.relative_to(ROOT).as_posix(),
+            [" ".join(command.split()) for command in re.findall(r"`((?:eas-tw|python -m simulator) [^`]*)`", prose)],
+        )
+    for block in blocks() if EXAMPLES.is_dir() else ():
+        if block.language == "text":
+            lines = block.text.replace("\\\n", " ").splitlines()
+            yield block.page, [line for line in lines if line.startswith(("eas-tw ", "python -m simulator "))]
+
+
+MENTIONED = sorted({(page, command) for page, commands in mentioned() for command in commands})
+
+
+@pytest.mark.parametrize(("page", "command"), MENTIONED)
+def test_every_command_of_a_sentence_can_be_typed(page: str, command: str) -> None:
+    """What is only named, without the arguments that it needs, at least begins with a command and its own options."""
+    assert page
+    words = shlex.split(command.partition(" #")[0])
+    assert parse(words) == "" or "are required: " in parse(words)
+
+
+def test_a_command_that_cannot_be_typed_is_found() -> None:
+    assert "unrecognized arguments: --ouput" in parse(["eas-tw", "score", "a.csv", "--output", "b.csv", "--ouput", "c"])
+    assert "unrecognized arguments: --no-such-flag" in parse(["python", "-m", "simulator", "--no-such-flag"])
+    assert "invalid choice: 'dance'" in parse(["eas-tw", "dance"])
+
+
+def parse(words: list[str]) -> str:
+    """Parse a command line as its program does, and return what it says if it ends for that."""
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        if words[0] == "eas-tw":
+            eas_tw_parser().parse_args(_joined(words[1:]))
+        else:
+            given = words[3:]
+            given = ["serve", *given] if not given or given[0].startswith("-") else given
+            simulator_parser(given[0]).parse_args(given)
+    return said.getvalue()

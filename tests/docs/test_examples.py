@@ -60,6 +60,14 @@ def test_the_language_model_answers_piece_by_piece(tmp_path: Path) -> None:
     assert len(ended.stdout.split()) == 8
 
 
+@pytest.mark.parametrize("name", ["five_lines", "five_lines_asyncio", "tutorial"])
+def test_the_first_programs_say_what_they_take(name: str) -> None:
+    ended = run(f"{name}.py")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"usage: python {name}.py ENDPOINT")
+    assert ended.stderr.count("\n") == 1
+
+
 def test_the_five_lines_of_the_readme_run(served: Served) -> None:
     ended = run("five_lines.py", served.ready["url"], "scorecard_pmml_example", "t0ken")
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -26,9 +26,13 @@ def prose(page: str) -> str:
     return re.sub(r"^(`{3,}).*?^\1$", "", (ROOT / page).read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
+ENGLISH_ONLY = ("{toctree}", "{eval-rst}")
+"""Lists of pages, and the reference made from docstrings, which can be in one page only."""
+
+
 def code(page: str) -> list[tuple[str, object, dict[str, str]]]:
-    """Return what each block shows, except for lists of pages."""
-    return [content(block) for block in blocks() if block.page == page and block.language != "{toctree}"]
+    """Return what each block shows, except for `ENGLISH_ONLY`."""
+    return [content(block) for block in blocks() if block.page == page and block.language not in ENGLISH_ONLY]
 
 
 def content(block: Block) -> tuple[str, object, dict[str, str]]:

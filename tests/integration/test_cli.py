@@ -155,6 +155,46 @@ class TestPredict:
             (["predict", "[]", "--service", "nosuch", "--timeout-s", "0.3"], {}, 69, "no usable list of instances"),
             (["predict", "[]", "--service", "mnist"], {}, 76, "status 400"),
             (["predict", "[]", "--service", "echo"], {"EAS_TOKEN": "wr0ng"}, 77, "status 401"),
+            (
+                ["predict", "[]", "--service", "echo"],
+                {"EAS_TOKEN": "wr0ng"},
+                77,
+                "; check that the token in EAS_TOKEN is the one of echo",
+            ),
+            (
+                ["predict", "[]", "--service", "echo"],
+                {"EAS_TOKEN": ""},
+                77,
+                "; no token was sent: set EAS_TOKEN, or give --token-file",
+            ),
+            (["predict", "[]", "--service", "echo"], {"EAS_TOKEN": "t0ken\n"}, 2, "ends with white space"),
+            (
+                ["predict", "[]", "--service", "nosuch", "--timeout-s", "0.3"],
+                {},
+                69,
+                "status 404; check the service's name, and that the endpoint is the one of its region and no gateway",
+            ),
+            (
+                ["discover", "--service", "echo", "--endpoint", "http://127.0.0.1:1", "--timeout-s", "0.3"],
+                {},
+                69,
+                "; check the endpoint, and that this machine is in a VPC of its region",
+            ),
+            (
+                ["predict", "[]", "--service", "echo", "--endpoint", "http://h/api/predict/echo"],
+                {},
+                2,
+                "give http://h as the endpoint, and echo as the service's name; or the whole URL as custom_url",
+            ),
+            (["queue", "put", "[]", "--service", "echo"], {}, 65, "; is the service a queue service?"),
+            (["queue", "info", "--service", "echo"], {}, 65, "; is the service a queue service?"),
+            (["queue", "watch", "--service", "echo"], {}, 76, "is it a queue service? If it is, set"),
+            (
+                ["discover", "--service", "echo", "--trust-roots", "/no/such.pem", "--endpoint", "https://127.0.0.1"],
+                {},
+                2,
+                "trust_roots: /no/such.pem cannot be read: No such file or directory",
+            ),
             (["discover", "--service", "echo", "--endpoint-type", "gateway"], {}, 2, "a gateway has no list"),
         ],
     )
@@ -166,6 +206,43 @@ class TestPredict:
         assert line.startswith("eas-tw: ")
         assert says in line
         assert (ended.returncode, ended.stdout) == (code, b"")
+
+    def test_files_may_begin_with_a_byte_order_mark(self, served: Served, tmp_path: Path) -> None:
+        """Editors on Windows write it. It is no part of a token, a profile, or JSON (RFC 8259 §8.1)."""
+        mark = b"\xef\xbb\xbf"
+        files = {
+            "token": TOKEN.encode() + b"\r\n",
+            "p.toml": b'[default]\r\nservice = "echo"\r\n',
+            "b.json": b'{"a": "\xc3\xa9"}',
+        }
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(mark + content)
+        arguments = ["--token-file", str(tmp_path / "token"), "--config", str(tmp_path / "p.toml"), "--json"]
+        ended = eas(served, "predict", *arguments, "--file", str(tmp_path / "b.json"), EAS_TOKEN="")
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        assert json.loads(ended.stdout.decode("utf-8")) == {"a": "é"}
+
+    def test_json_in_another_encoding_is_refused(self, served: Served, tmp_path: Path) -> None:
+        (tmp_path / "b.json").write_bytes('{"a": 1}'.encode("utf-16"))
+        ended = eas(served, "predict", "--service", "echo", "--json", "--file", str(tmp_path / "b.json"))
+        assert ended.returncode == 65
+        assert ended.stderr == b"eas-tw: the body is not JSON: it is not UTF-8 at byte 0\n"
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (["--config", "c.toml", "discover"], "options come after the command: eas-tw COMMAND --config …"),
+            (["-v", "discover"], "options come after the command: eas-tw COMMAND -v …"),
+            (["score", "a.csv", "--output", "b.csv", "--batch", "two"], "--batch: must be a whole number, got 'two'"),
+            (["discover", "--interval-s", "soon"], "argument --interval-s: must be a number, got 'soon'"),
+        ],
+    )
+    def test_a_command_line_that_is_wrong_is_explained_in_its_last_line(
+        self, served: Served, arguments: list[str], says: str
+    ) -> None:
+        ended = eas(served, *arguments)
+        assert ended.returncode == 2
+        assert ended.stderr.decode().splitlines()[-1].endswith(says)
 
     @pytest.mark.parametrize(
         ("name", "content", "code", "says"),

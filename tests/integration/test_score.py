@@ -299,6 +299,13 @@ WRONG = [
     (("in.jsonl", "--output", "o.csv", "--tensor", "a:float:3"), "--tensor must look like NAME:DTYPE:SHAPE"),
     (("in.jsonl", "--output", "o.csv", "--keep", "row"), "--keep has a column twice, or 'row'"),
     (("in.jsonl", "--output", "o.csv", "--field", "=a"), "--field must look like PATH or NAME=PATH"),
+    (("in.jsonl", "--output", "in.jsonl", "--overwrite"), "--output and INPUT are the same file, in.jsonl"),
+    (("in.jsonl", "--output", "link.jsonl", "--overwrite"), "--output and INPUT are the same file, link.jsonl"),
+    (("in.jsonl", "--output", "./in.jsonl", "--dry-run"), "--output and INPUT are the same file, ./in.jsonl"),
+    (("in.jsonl", "--output", "o.csv", "--errors", "o.csv"), "--errors and --output are the same file, o.csv"),
+    (("in.jsonl", "--output", "o.csv", "--errors", "in.jsonl"), "--errors and INPUT are the same file, in.jsonl"),
+    (("in.jsonl", "--output", "o.csv", "--errors", "o.csv.journal"), "the journal and --errors are the same file"),
+    (("in.jsonl", "--output", "o.csv", "--resume", "--overwrite"), "give --resume, which goes on with a job, or"),
     (("-", "--input-format", "parquet", "--output", "o.csv"), "a Parquet file cannot be read from standard input"),
 ]  # fmt: skip
 
@@ -307,8 +314,11 @@ WRONG = [
 def test_a_wrong_flag_is_named_before_anything_is_written(
     arguments: tuple[str, ...], says: str, eas_service: RemoteService, folder: Path
 ) -> None:
+    (folder / "link.jsonl").symlink_to("in.jsonl")
+    content = (folder / "in.jsonl").read_bytes()
     assert refused(eas_service, folder, *arguments).startswith(f"eas-tw: {says}")
     assert not list(folder.glob("*.journal"))
+    assert (folder / "in.jsonl").read_bytes() == content
 
 
 def test_a_file_that_is_not_there_is_named(eas_service: RemoteService, folder: Path) -> None:

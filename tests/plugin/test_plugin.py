@@ -114,3 +114,45 @@ def test_a_simulator_ends_with_whoever_started_it(tmp_path: Path) -> None:
             pass
     with pytest.raises(ConnectionError):
         remote.state()
+
+
+@pytest.mark.parametrize(
+    ("marker", "says"),
+    [
+        ("eas_service(3)", "UsageError: eas_service takes arguments by name, such as @pytest.mark.eas_service"),
+        ('eas_service(replay="no.toml")', "UsageError: eas_service: there is no recording no.toml"),
+        ('eas_service(processor="no")', "RemoteError: $.processor: expected one of echo, mnist, "),
+    ],
+)
+def test_a_wrong_marker_is_one_line(tmp_path: Path, marker: str, says: str) -> None:
+    lines = ("import pytest", f"@pytest.mark.{marker}", "def test_it(eas_service): pass")
+    (tmp_path / "test_marker.py").write_text("\n".join(lines))
+    ended = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--tb=line", "test_marker.py"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert ended.returncode == 1
+    assert says in ended.stdout
+
+
+def test_a_recording_is_found_beside_the_test(tmp_path: Path) -> None:
+    folder = tmp_path / "tests"
+    folder.mkdir()
+    (folder / "traffic.toml").write_text("")
+    lines = ("import pytest", '@pytest.mark.eas_service(replay="traffic.toml")', "def test_it(eas_service): pass")
+    (folder / "test_replay.py").write_text("\n".join(lines))
+    ended = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", str(tmp_path), "tests"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert ended.returncode == 0, ended.stdout

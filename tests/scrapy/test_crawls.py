@@ -276,6 +276,14 @@ def test_every_setting_is_known_and_documented() -> None:
     assert {name for name in asked if name.startswith("EAS_")} == set(config.NAMES) == set(listed)
 
 
+def test_a_refused_token_is_one_line(served: Served) -> None:
+    told, log = crawl(settings_of(served, EAS_TOKEN="wr0ng"))
+    (line,) = (line for line in complaints(log) if "eas_tw.scrapy" in line)
+    assert "The service refuses EAS_TOKEN, which is missing or wrong: " in line
+    assert told["stats"]["eas/item_error_count/StatusError"] == 100
+    assert "wr0ng" not in log
+
+
 def test_without_instances_one_line_is_logged_and_no_crawl_starts(served: Served) -> None:
     told, log = crawl(settings_of(served, EAS_SERVICE="nosuch", EAS_TIMEOUT=0.5))
     (line,) = complaints(log)

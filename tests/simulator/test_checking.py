@@ -69,6 +69,12 @@ def test_an_object_that_changes_nothing() -> None:
     assert list(problems(schema, {})) == ["$: nothing to change; give a or b"]
 
 
+def test_words_take_the_place_of_a_pattern() -> None:
+    schema = {"type": "string", "pattern": "^(a|b:[0-9]+)?$", "x-expected": "one of a, b:SECONDS, or nothing"}
+    assert problem(schema, "b:1") == ""
+    assert problem(schema, "c") == "$: expected one of a, b:SECONDS, or nothing, got 'c'"
+
+
 def test_the_table_uses_only_keywords_that_are_understood() -> None:
     simulator: Simulator = World().simulator
     checked = [operation.takes for operation in simulator.admin.operations if operation.takes and operation.is_checked]

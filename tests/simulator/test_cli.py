@@ -123,6 +123,13 @@ def curled(served: Served, command: str, folder: Path) -> int:
         (["--processor", "nonsense"], 2, "MODULE:CALLABLE"),
         (["--log-format", "xml"], 2, "--log-format"),
         (["--no-such-flag"], 2, "--no-such-flag"),
+        (["--service", "a=1", "--service", "a=2"], 2, "simulator: service a is named twice\n"),
+        (["--seed", "x"], 2, "--seed: must be a whole number, got 'x'"),
+        (["simulate", "--seed", "x"], 2, "--seed: must be a whole number, got 'x'"),
+        (["--scenario", "/"], 65, "simulator: /: Is a directory\n"),
+        (["check", sys.executable], 65, ": it is not text in UTF-8: invalid "),
+        (["--replay", "/no/such/file.toml"], 65, "simulator: /no/such/file.toml: No such file or directory\n"),
+        (["--replay", "/"], 65, "simulator: /: Is a directory\n"),
         (["dance"], 2, "dance"),
         (["--ready-file", "/no/such/folder/ready.json"], 2, "/no/such/folder/ready.json: No such file or directory"),
         (["--ready-file", "/"], 2, "it is a directory"),
@@ -137,6 +144,12 @@ def test_bad_usage_is_one_clear_line_and_its_exit_code(arguments: list[str], cod
     assert ended.returncode == code
     assert says in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_scenario_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_bytes(b"\xef\xbb\xbfseed = 7\r\n")
+    ended = run("check", str(tmp_path / "s.toml"))
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("arguments", [["openapi"], ["check", "everything"]])

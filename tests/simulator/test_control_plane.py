@@ -273,6 +273,15 @@ class TestGroups:
         assert len(region.discover("g.b")) == 1
         region.close()
 
+    def test_the_endpoint_itself_says_where_the_page_is(self, region: Region) -> None:
+        """For people who open it in a browser; a page that is not there says nothing of it."""
+        assert (region.get("/").status, region.get("/").body) == (
+            404,
+            b"404 page not found\nThe page of the simulator is at /_eas/\n",
+        )
+        assert (region.get("/x").status, region.get("/x").body) == (404, b"404 page not found\n")
+        region.close()
+
     def test_unknown(self, region: Region) -> None:
         """404, on every path."""
         for name in ("h", "", "g/c", "b"):

@@ -65,6 +65,22 @@ def test_errors_have_the_path_of_the_wrong_value(given: Any, says: str) -> None:
     assert str(caught.value).startswith(says)
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({**GOOD, "type": "empty_list"}, "got 'empty_list', which acts on discovery: change the target"),
+        (
+            {"type": "slow_close", "target": {"discovery": True}},
+            "got 'slow_close', which acts on a service or an instance: change the target",
+        ),
+    ],
+)
+def test_a_type_with_the_wrong_target_says_what_it_acts_on(given: Any, says: str) -> None:
+    with pytest.raises(FaultError) as caught:
+        Fault.from_json(given)
+    assert str(caught.value).endswith(says)
+
+
 def test_a_fault_survives_json() -> None:
     fault = Fault.from_json({**GOOD, "name": "n", "attributes": {"latency": 5}, "times": 3})
     assert Fault.from_json(fault.to_json()) == fault

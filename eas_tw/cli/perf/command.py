@@ -14,6 +14,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from eas_tw import ConfigError, EasError
+from eas_tw.cli.files import check_different
 from eas_tw.cli.output import while_read
 from eas_tw.cli.perf.keys import keyed
 from eas_tw.cli.perf.limits import PerfFailed, covers_errors, parse, violations
@@ -42,6 +43,9 @@ DESCRIPTION = (
     "Call a service many times, and print latencies, errors and what each instance did. Caution: this puts load on the "
     "service. `eas-tw perf compare A.json B.json` compares two results."
 )
+
+_KEYLESS = ("wrr", "p2c")
+"""Balancers that ignore the key of a call."""
 
 
 @frozen
@@ -133,6 +137,8 @@ def prepare(options: argparse.Namespace) -> Prepared:
     )
     import_module("eas_tw.cli.perf.histogram")  # reports that hdrhistogram is missing, before the run
     if plan.output_file is not None:
+        read = {"--bodies": options.bodies, "--file": options.file, "--key-from": options.key_from}
+        check_different({"--output-file": plan.output_file}, read)
         _check_writable(plan.output_file)
     if options.key is not None and options.key_from is not None:
         raise ConfigError("give --key or --key-from, not both")
@@ -146,6 +152,13 @@ async def run(reactor: Any, given: Given, options: argparse.Namespace, prepared:
         PerfFailed: A result violates a limit.
         EasError: A call failed, and no limit says how many may; it is the error of the call that failed last.
     """
+    for flag, key in (("--key", options.key), ("--key-from", options.key_from)):
+        if key is not None and given.balancer in _KEYLESS:
+            print(
+                f"eas-tw: {flag} has no effect with the balancer {given.balancer}: add --balancer hash",
+                file=sys.stderr,
+                flush=True,
+            )
     # Imported after the checks of `prepare`, and only by this command.
     from eas_tw.cli.perf.perf_run import PerfRun  # noqa: PLC0415
     from eas_tw.cli.perf.progress import display_for  # noqa: PLC0415

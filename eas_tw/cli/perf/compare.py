@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        result = json.loads(file.read_text("utf-8"))
+        result = json.loads(file.read_text("utf-8-sig"))
     except ValueError as error:
         raise ConfigError(f"{file} is not JSON: {error}") from None
     if not isinstance(result, dict) or result.get("format") != _FORMAT:

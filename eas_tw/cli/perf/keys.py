@@ -31,7 +31,7 @@ def keyed(requests: Sequence[Any], key_from: str | None) -> Iterator[tuple[Any, 
         return cycle([(request, {}) for request in requests])
     file = Path(key_from)
     if file.exists():
-        keys = [line for line in file.read_text("utf-8").splitlines() if line]
+        keys = [line for line in file.read_text("utf-8-sig").splitlines() if line]
         if not keys:
             raise ConfigError(f"--key-from: {file} has no line with a key")
         return ((request, {"key": key}) for request, key in zip(cycle(requests), cycle(keys), strict=False))

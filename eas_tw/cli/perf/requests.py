@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Any
 
-from eas_tw import BodyError, ConfigError
-from eas_tw.cli.predict import prepare
+from eas_tw import ConfigError
+from eas_tw.cli.predict import json_body, prepare
 
 if TYPE_CHECKING:
     import argparse
@@ -29,15 +29,10 @@ def requests_of(options: argparse.Namespace) -> tuple[Any, ...]:
     if options.body is not None or options.file is not None or options.tensor:
         raise ConfigError("give --bodies or one of BODY, --file and --tensor")
     bodies = []
-    for number, line in enumerate(options.bodies.read_bytes().splitlines(), 1):
+    for number, line in enumerate(options.bodies.read_bytes().removeprefix(BOM_UTF8).splitlines(), 1):
         if not line.strip():
             continue
-        if options.json:
-            try:
-                json.loads(line)
-            except ValueError as error:
-                raise BodyError(f"{options.bodies}:{number}: the body is not JSON: {error}") from None
-        bodies.append(line)
+        bodies.append(json_body(line, f"{options.bodies}:{number}: the body") if options.json else line)
     if not bodies:
         raise ConfigError(f"--bodies: {options.bodies} has no line with a body")
     return tuple(bodies)

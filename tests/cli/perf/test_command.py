@@ -83,6 +83,36 @@ def test_bodies_are_sent_in_turn(eas_service: RemoteService, tmp_path: Path) -> 
     assert users == [1, 22, 333, 1, 22, 333, 1]
 
 
+def test_the_results_do_not_overwrite_what_is_read(eas_service: RemoteService, tmp_path: Path) -> None:
+    bodies = tmp_path / "bodies"
+    bodies.write_text("[1]\n")
+    ended = subprocess.run(  # noqa: S603
+        [*COMMAND, "--bodies", "bodies", "--output", "json", "--output-file", str(bodies)],
+        env=variables(eas_service),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("eas-tw: --output-file and --bodies are the same file, ")
+    assert bodies.read_text() == "[1]\n"
+
+
+@pytest.mark.parametrize(
+    ("balancer", "says"),
+    [
+        ("wrr", "eas-tw: --key has no effect with the balancer wrr: add --balancer hash\n"),
+        ("p2c", "eas-tw: --key has no effect with the balancer p2c: add --balancer hash\n"),
+        ("hash", ""),
+    ],
+)
+def test_a_key_without_effect_is_said(eas_service: RemoteService, balancer: str, says: str) -> None:
+    _, said = perf(eas_service, "--requests", "3", "--key", "ada", "--balancer", balancer, "--no-progress")
+    assert said == says
+
+
 def test_a_gateway_is_a_single_row(eas_service: RemoteService) -> None:
     told = json.loads(perf(eas_service, "--requests", "10", "--endpoint-type", "gateway", "--output", "json")[0])
     assert told["answered"] == 10

@@ -1,0 +1,41 @@
+"""Check that the files of a command are different ones, so that none is overwritten by another."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eas_tw import ConfigError
+from eas_tw.bulk.inputs import STDIN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def check_different(written: Mapping[str, str | Path | None], read: Mapping[str, str | Path | None]) -> None:
+    """Check that no file is written that is read or written under another name.
+
+    Args:
+        written: The files that the command writes, by what they are called in the error; `None` and `-` are no files.
+        read: The files that it reads.
+
+    Raises:
+        ConfigError: Two of them are one file, perhaps by a link.
+    """
+    known: list[tuple[str, Path]] = []
+    for is_written, files in ((False, read), (True, written)):
+        for name, file in files.items():
+            if file is None or str(file) == STDIN:
+                continue
+            for other, path in known if is_written else ():
+                if _is_same(path, Path(file)):
+                    raise ConfigError(f"{name} and {other} are the same file, {file}: give one of them another name")
+            known.append((name, Path(file)))
+
+
+def _is_same(one: Path, two: Path) -> bool:
+    try:
+        return one.samefile(two)
+    except OSError:  # at least one does not exist yet
+        return os.path.realpath(one) == os.path.realpath(two)
