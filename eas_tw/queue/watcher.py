@@ -16,7 +16,7 @@ from eas_tw.queue.wire import as_indexes
 from eas_tw.telemetry.contained import contain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
     from twisted.internet.interfaces import IDelayedCall
@@ -71,7 +71,7 @@ class Watcher:
         self._was_open = self._is_paused = self._is_begun = False
         self._reader: Deferred[Frame | None] | None = None
         self._error: EasError | None = None
-        self._is_over = self._is_abandoned = False
+        self._is_over = self._is_abandoned = self._is_delivering = False
         self._closing: list[Deferred[None]] = []
         self.instance: Instance | None = None
 
@@ -92,7 +92,8 @@ class Watcher:
         return self
 
     async def __anext__(self) -> Frame:
-        frame = await self.next_frame()
+        # Without a Deferred, frames that have come together cost a quarter less.
+        frame = self.ready_frame() or await self.next_frame()
         if frame is None:
             raise StopAsyncIteration
         return frame
@@ -136,17 +137,26 @@ class Watcher:
             return fail(ConfigError("a watcher has one reader at a time: wait for the frame before asking for another"))
         if not self._is_begun:
             return fail(ConfigError("the watcher is not open: use it in `async with`, or call open()"))
-        frame = self._watching.next_frame()
+        # A reader that `_deliver` has called gets its next frame from there: it would call itself for each one here.
+        frame = None if self._is_delivering else self.ready_frame()
         if frame is not None:
-            self._resume_if_read()
             return succeed(frame)
         self._watch_stale()
-        if self._is_over:
+        if self._is_over and not (self._is_delivering and self._watching.has_unread):
             error, self._error = self._error, None
             return succeed(None) if error is None else fail(error)
         reader: Deferred[Frame | None] = Deferred(self._reader_cancelled)
         self._reader = reader
         return reader
+
+    def ready_frame(self) -> Frame | None:
+        """Return the next frame, if it has come and no reader waits; `None` otherwise, also at the end."""
+        if self._reader is not None:
+            return None
+        frame = self._watching.next_frame()
+        if self._is_paused:
+            self._resume_if_read()
+        return frame
 
     def commit(self, frames: Frames) -> Deferred[None]:
         """Commit frames for the client's group: they will not be sent to it again.
@@ -237,23 +247,27 @@ class Watcher:
         if opening is not None:
             opening.callback(self)
 
-    def connection_received(self, instance: Instance, data: bytes) -> None:
-        """Receive a frame (`WatchOwner`)."""
-        if self._is_over:
-            return  # the service gives it to another consumer
-        try:
-            frame = frame_of(data)
-        except BodyError as error:
-            outcome = Outcome(AttemptStatus.VIOLATION, detail=str(error))
-            self._drop_connection()
-            self.connection_ended(WatchEnd(instance, outcome))
-            return
-        is_new = self._watching.received(frame)
-        self._queue.record.frame_received(instance, frame.index, is_repeated=not is_new)
-        if not is_new:
-            return
+    def connection_received(self, instance: Instance, frames: Sequence[bytes]) -> None:
+        """Receive frames (`WatchOwner`)."""
+        record, watching = self._queue.record, self._watching
+        error: BodyError | None = None
+        for data in frames:
+            if self._is_over:
+                return  # the service gives them to another consumer
+            try:
+                frame = frame_of(data)
+            except BodyError as found:
+                error = found
+                break
+            is_new = watching.received(frame)
+            record.frame_received(instance, frame.index, is_repeated=not is_new)
         self._deliver()
-        if self._watching.is_full and not self._is_paused and self._connection is not None:
+        if self._is_over:
+            return
+        if error is not None:
+            self._drop_connection()
+            self.connection_ended(WatchEnd(instance, Outcome(AttemptStatus.VIOLATION, detail=str(error))))
+        elif watching.is_full and not self._is_paused and self._connection is not None:
             self._is_paused = True
             self._connection.pause()
 
@@ -307,16 +321,19 @@ class Watcher:
         self._connection = self._queue.connect(self._asked_index, self)
 
     def _deliver(self) -> None:
-        reader = self._reader
-        if reader is None:
+        """Pass frames to the reader, as long as it asks for the next one in the callback of the one before."""
+        if self._is_delivering or self._reader is None:
             return
-        frame = self._watching.next_frame()
-        if frame is not None:
+        self._is_delivering = True
+        while (reader := self._reader) is not None:
+            frame = self._watching.next_frame()
+            if frame is None:
+                self._watch_stale()
+                break
             self._reader = None
             reader.callback(frame)
-            self._resume_if_read()
-        else:
-            self._watch_stale()
+        self._is_delivering = False
+        self._resume_if_read()
 
     def _watch_stale(self) -> None:
         """Bound the time for which frames of earlier connections keep new ones from the reader."""

@@ -65,6 +65,11 @@ class Watching:
         return self._start
 
     @property
+    def has_unread(self) -> bool:
+        """Whether there are frames that the reader has not got."""
+        return bool(self._unread)
+
+    @property
     def is_full(self) -> bool:
         """Whether the connection is to be paused, because the reader is slow."""
         return len(self._unread) > self._window or self._unread_bytes > self._buffer_bytes

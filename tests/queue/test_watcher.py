@@ -416,6 +416,84 @@ def test_a_message_that_is_no_frame_ends_the_connection_and_not_the_watch() -> N
     watched.harness.assert_clean()
 
 
+def test_frames_that_come_together_are_read_in_order_without_recursion() -> None:
+    watched = Watched(index_only=True)
+    found: list[int] = []
+
+    def take(frame: Frame | None) -> None:
+        assert frame is not None
+        found.append(frame.index)
+        watched.watcher.next_frame().addCallback(take)
+
+    watched.watcher.next_frame().addCallback(take)
+    watched.service.send_together(*[frame_bytes(index) for index in range(1, 3001)])
+    assert found == list(range(1, 3001))
+    assert not watched.service.wire.is_paused
+
+
+def test_the_frames_before_one_that_cannot_be_parsed_are_read() -> None:
+    watched = Watched()
+    reading = watched.reading()
+    watched.service.send_together(frame_bytes(1), frame_bytes(2), b"\xff\xff", frame_bytes(3))
+    assert reading.value == Frame(1)
+    (lost,) = watched.events(WatchLost)
+    assert "cannot be parsed" in lost.outcome.detail
+    assert watched.indexes(1) == [2]
+    watched.reconnected().send(3)
+    assert watched.indexes(1) == [3]
+    watched.harness.assert_clean()
+
+
+def test_a_reader_that_closes_the_watcher_gets_no_further_frame_of_a_segment() -> None:
+    watched = Watched()
+    found: list[Any] = []
+
+    def take(frame: Frame | None) -> None:
+        found.append(frame)
+        watched.watcher.close()
+        watched.watcher.next_frame().addCallback(found.append)
+
+    watched.watcher.next_frame().addCallback(take)
+    watched.service.send_together(frame_bytes(1), frame_bytes(2))
+    assert found == [Frame(1), None]
+    assert not watched.events(WatchLost)
+    watched.harness.assert_clean()
+
+
+def test_a_listener_that_closes_the_watcher_ends_it_between_two_frames() -> None:
+    watched = Watched()
+    watched.harness.client.listen(lambda event: watched.watcher.close() if isinstance(event, FrameReceived) else None)
+    reading = watched.reading()
+    watched.service.send_together(frame_bytes(1), frame_bytes(2))
+    assert reading.value is None
+    assert len(watched.events(FrameReceived)) == 1
+    watched.harness.assert_clean()
+
+
+def test_a_frame_that_has_come_can_be_taken_without_waiting() -> None:
+    watched = Watched()
+    assert watched.watcher.ready_frame() is None
+    watched.service.send_together(frame_bytes(1), frame_bytes(2))
+    assert watched.watcher.ready_frame() == Frame(1)
+    assert watched.indexes(1) == [2]
+    reading = watched.reading()
+    assert watched.watcher.ready_frame() is None
+    watched.service.send(3)
+    assert reading.value == Frame(3, {}, b"x")
+    watched.harness.assert_clean()
+    assert watched.watcher.ready_frame() is None
+
+
+def test_a_slow_reader_that_takes_without_waiting_stops_the_service_too() -> None:
+    watched = Watched(window=2)
+    watched.service.send_together(*[frame_bytes(index) for index in range(1, 5)])
+    assert watched.service.wire.is_paused
+    taken = [watched.watcher.ready_frame() for _ in range(4)]
+    assert [frame.index for frame in taken if frame is not None] == [1, 2, 3, 4]
+    assert not watched.service.wire.is_paused
+    watched.harness.assert_clean()
+
+
 def test_a_message_above_the_limit_ends_the_connection() -> None:
     watched = Watched(settings={"max_response_bytes": 100})
     watched.service.send(1, data=b"x" * 101)
