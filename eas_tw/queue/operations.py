@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -38,7 +39,7 @@ _HINTS = {
 }
 
 
-class QueueOperations:
+class QueueOperations(ABC):
     """The operations of one queue.
 
     A Deferred of an operation fails with `ConfigError` for a wrong argument, with `StatusError` if the service refuses
@@ -232,19 +233,19 @@ class QueueOperations:
         return self._run("clear of", operate)
 
     @property
+    @abstractmethod
     def queue_name(self) -> str:
         """The name of the queue, such as `qservice/sink`."""
-        raise NotImplementedError
 
     # -- internals
 
+    @abstractmethod
     def _watchers(self) -> list[Watcher]:
         """Return the open watchers of the client."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _context_for(self, what: str) -> QueueContext:
         """Return the client's context, or raise why the client cannot be used."""
-        raise NotImplementedError
 
     def _change(
         self,
