@@ -76,6 +76,9 @@ class WebSocketConnection(TwistedProtocol):
         headers: Further header lines, names and values.
         max_message_bytes: The maximum size of a message.
         open_within_s: Seconds that the upgrade may take.
+
+    Attributes:
+        has_exceeded_limit: Whether it ended because of a message of more than `max_message_bytes`.
     """
 
     transport: Transport
@@ -108,6 +111,7 @@ class WebSocketConnection(TwistedProtocol):
         self._refused_with = 0
         self._is_open = self._is_over = self._is_closing = self._is_paused = False
         self._missing_pongs = 0
+        self.has_exceeded_limit = False
         self._timer: IDelayedCall | None = None
 
     def __repr__(self) -> str:
@@ -258,6 +262,7 @@ class WebSocketConnection(TwistedProtocol):
         self._pieces.append(piece)
         self._received_bytes += len(piece)
         if self._received_bytes > self._max_message_bytes:
+            self.has_exceeded_limit = True
             limit = f"a message has more than {self._max_message_bytes} bytes (max_response_bytes)"
             self._end(Outcome(AttemptStatus.VIOLATION, detail=limit))
         elif is_whole:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, frozen
 
-from eas_tw.errors import StatusError
+from eas_tw.errors import BodyError, StatusError
 from eas_tw.net.websocket import NORMAL_CLOSURE, WebSocketConnection
 from eas_tw.policy.balancing import NO_CALL
 from eas_tw.policy.outcomes import ANSWERED, AttemptStatus, Outcome
@@ -176,7 +176,9 @@ class _WebSocketWatch:
     def websocket_ended(self, outcome: Outcome, body: bytes, close_code: int | None) -> None:
         self._record(outcome)
         instance = None if self._begun is None else self._begun.instance
-        error = refusal(instance, outcome, body)
+        error: EasError | None = refusal(instance, outcome, body)
+        if self._socket is not None and self._socket.has_exceeded_limit:
+            error = BodyError(outcome.detail)  # the next connection would begin with the same frame
         self._tell(WatchEnd(instance, outcome, error, is_complete=close_code == NORMAL_CLOSURE))
 
     def socket_lost(self) -> None:

@@ -147,7 +147,7 @@ class Watcher(FrameIterator):
         """
         try:
             return self._commits.commit(as_indexes(frames))
-        except ConfigError as error:
+        except Exception as error:  # noqa: BLE001  of the caller's iterable
             return fail(error)
 
     def reject(self, frames: Frames, code: str = "Rejected", reason: str = "") -> Deferred[None]:
@@ -164,7 +164,7 @@ class Watcher(FrameIterator):
         try:
             indexes = as_indexes(frames)
             rejecting = self._queue.reject(indexes, code, reason)
-        except ConfigError as error:
+        except Exception as error:  # noqa: BLE001  of the caller's iterable
             return fail(error)
 
         def rejected(_: object) -> None:

@@ -11,6 +11,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping
 
 from eas_tw import (
     AttemptStatus,
+    BodyError,
     ClientClosed,
     ConfigError,
     ConnectionFailed,
@@ -494,11 +495,26 @@ def test_a_slow_reader_that_takes_without_waiting_stops_the_service_too() -> Non
     watched.harness.assert_clean()
 
 
-def test_a_message_above_the_limit_ends_the_connection() -> None:
+def test_a_message_above_the_limit_ends_the_watch_after_the_frames_before_it() -> None:
+    """The service would send the same frame on the next connection."""
     watched = Watched(settings={"max_response_bytes": 100})
-    watched.service.send(1, data=b"x" * 101)
-    (lost,) = watched.events(WatchLost)
-    assert "more than 100 bytes" in lost.outcome.detail
+    watched.service.send_together(frame_bytes(1), frame_bytes(2, b"x" * 101))
+    assert watched.indexes(1) == [1]
+    error = watched.reading().error
+    assert isinstance(error, BodyError)
+    assert "a message has more than 100 bytes (max_response_bytes)" in str(error)
+    assert not watched.events(WatchLost)
+    watched.harness.assert_clean()
+
+
+def test_arguments_that_cannot_be_read_fail_the_deferred() -> None:
+    def frames() -> Any:
+        yield 1
+        raise ZeroDivisionError
+
+    watched = Watched()
+    for operate in (watched.watcher.commit, watched.watcher.reject):
+        assert isinstance(Result(operate(frames())).error, ZeroDivisionError)
     watched.harness.assert_clean()
 
 
