@@ -18,6 +18,7 @@ from eas_tw.errors import ConfigError
 from eas_tw.net.attempt import WireRequest
 from eas_tw.queue.frames import PROTOBUF, REQUEST_ID, Frame
 from eas_tw.ranges import Range, checked
+from eas_tw.request_builder import check_path
 
 if TYPE_CHECKING:
     from eas_tw.secret import Secret
@@ -162,9 +163,13 @@ def put_request(data: bytes, tags: Mapping[str, str], priority: int, path: str) 
         tags: The frame's tags.
         priority: 0 for the normal priority, more for a higher one.
         path: A path below the queue's path, percent-encoded; empty for none.
+
+    Raises:
+        ConfigError: An argument is wrong.
     """
-    below = f"/{path}" if path and not path.startswith("/") else path
-    return QueueRequest("POST", _query({}, tags), below, data, priority=checked(_PRIORITY, "priority", priority))
+    return QueueRequest(
+        "POST", _query({}, tags), check_path(path), data, priority=checked(_PRIORITY, "priority", priority)
+    )
 
 
 def get_request(
