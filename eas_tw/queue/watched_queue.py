@@ -82,11 +82,12 @@ class WatchedQueue:
         return asking.addCallbacks(lambda attributes: attributes.get(_STATE, _NORMAL) != _NORMAL, lambda _: False)
 
     def commit(self, indexes: tuple[int, ...]) -> Deferred[Any]:
-        """Commit frames with one request, and record it."""
-        sending = self._context.call(commit_request(indexes), self.suffix)
-        return sending.addCallbacks(
-            self._committed, self._not_committed, callbackArgs=(indexes,), errbackArgs=(indexes,)
-        )
+        """Commit frames with one request, and record it if it succeeds."""
+        return self._context.call(commit_request(indexes), self.suffix).addCallback(self._committed, indexes)
+
+    def not_committed(self, indexes: tuple[int, ...], error: BaseException | None) -> None:
+        """Record that frames could not be committed."""
+        self.record.frames_committed(indexes, type(error).__name__)
 
     def reject(self, indexes: tuple[int, ...], code: str, reason: str) -> Deferred[Any]:
         """Commit frames negatively with one request."""
@@ -103,7 +104,3 @@ class WatchedQueue:
     def _committed(self, response: Response, indexes: tuple[int, ...]) -> Response:
         self.record.frames_committed(indexes)
         return response
-
-    def _not_committed(self, failure: Any, indexes: tuple[int, ...]) -> Any:
-        self.record.frames_committed(indexes, type(failure.value).__name__)
-        return failure

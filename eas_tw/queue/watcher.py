@@ -55,7 +55,7 @@ class Watcher(FrameIterator):
         self.suffix = queue.suffix
         self._queue = queue
         self._watching = watching
-        self._commits = CommitBatches(self._send_commit)
+        self._commits = CommitBatches(self._send_commit, queue.not_committed)
         self._connections = Reconnecting(queue, watching, self)
         self._stale_timer: IDelayedCall | None = None
         self._opening: Deferred[Watcher] | None = None

@@ -720,6 +720,40 @@ def test_a_batch_of_commits_is_bounded() -> None:
     assert (first.value, many.value, idle.value) == (None, None, None)
 
 
+def test_a_frame_that_the_service_refuses_does_not_fail_the_commits_of_other_callers() -> None:
+    watched = Watched()
+    watched.service.send(1, 2)
+    first, wrong, other = (Result(watched.watcher.commit(index)) for index in (1, 99, 2))
+    watched.harness.asked().answer()
+    together = watched.harness.asked()
+    assert together.query == {"_indexes_": "99,2"}
+    together.answer(b"no frame 99", 404)
+    for index, status in (("99", 404), ("2", 200)):
+        asked = watched.harness.asked()
+        assert asked.query == {"_indexes_": index}
+        asked.answer(b"", status)
+    assert first.value is None
+    assert isinstance(wrong.error, StatusError)
+    assert other.value is None
+    assert [(event.indexes, event.error) for event in watched.events(FramesCommitted)] == [
+        ((1,), ""),
+        ((99,), "StatusError"),
+        ((2,), ""),
+    ]
+    watched.harness.assert_clean()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_rejected_token_fails_a_batch_of_commits_with_one_request(status: int) -> None:
+    watched = Watched()
+    commits = [Result(watched.watcher.commit(index)) for index in (1, 2, 3)]
+    watched.harness.asked().answer()
+    watched.harness.asked().answer(b"", status)
+    assert [type(commit.value) for commit in commits[:1]] == [type(None)]
+    assert [commit.error.status for commit in commits[1:]] == [status, status]
+    watched.harness.assert_clean()
+
+
 def test_a_cancelled_commit_stops_the_wait_and_not_the_request() -> None:
     waiting: Deferred[Any] = Deferred()
     commits = CommitBatches(lambda _: waiting)
