@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_READY = 64
-"""The number of frames that a thread takes at once from the reactor's thread: a change of threads costs 30 frames."""
+"""The number of frames that a thread takes at once from the reactor's thread: a change of threads costs ten frames."""
 _NO_TAGS: Mapping[str, str] = {}
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|h|m|s))")
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}

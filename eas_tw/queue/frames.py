@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PROTOBUF = "application/vnd.google.protobuf"
 REQUEST_ID = "requestId"
 """The tag that has the request id of the put from which a frame comes."""
+LAST_ENTRY = "stream.lastEntry"
+"""The attribute with the index of the newest frame; 0 for an empty queue."""
 _FRAME, _FRAMES = "eas_tw.queue.DataFrameProto", "eas_tw.queue.DataFrameListProto"
 _ATTRIBUTES = "eas_tw.queue.AttributesProto"
 _MAX_INDEX = 2**64 - 1

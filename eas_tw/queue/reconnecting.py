@@ -89,12 +89,12 @@ class Reconnecting:
             self._is_paused = False
             self._connection.resume()
 
-    def replace(self, why: str) -> None:
-        """Drop the connection, whose instance has sent what is no frame, and open another one after a pause."""
+    def replace(self, outcome: Outcome) -> None:
+        """Drop the connection for a reason of the client's own, and open another one after a pause."""
         instance, connection, self._connection = self.instance, self._connection, None
         if connection is not None:
             connection.abort()
-        self.connection_ended(WatchEnd(instance, Outcome(AttemptStatus.VIOLATION, detail=why)))
+        self.connection_ended(WatchEnd(instance, outcome))
 
     def stop(self) -> None:
         """Open no further connection; the present one stays until `close`, and nothing of it is reported."""
@@ -120,6 +120,8 @@ class Reconnecting:
         is_reconnect, self._was_open = self._was_open, True
         self._queue.record.watch_opened(instance, self._asked_index, is_reconnect=is_reconnect)
         self._owner.watch_opened()
+        if is_reconnect and self._watching.has_moved and not self._is_stopped:
+            self._queue.last_index().addCallback(self._compare, self._connection)
 
     def connection_received(self, instance: Instance, frames: Sequence[bytes]) -> None:
         """Receive frames (`WatchOwner`)."""
@@ -165,6 +167,18 @@ class Reconnecting:
         )
         self._retry = self._queue.reactor.callLater(pause_s, self._connect)
         self._queue.record.watch_lost(end.instance, end.outcome, pause_s)
+
+    def _compare(self, last_index: int | None, connection: WatchConnection | None) -> None:
+        """Begin again, if the queue ends before the frames that were committed: it was made anew meanwhile.
+
+        So does an empty queue, for which it does no harm: what this group has committed does not come again.
+        """
+        is_present = connection is not None and connection is self._connection
+        if last_index is None or self._is_stopped or not is_present or last_index >= self._asked_index - 1:
+            return
+        self._watching.restarted()
+        why = f"its newest frame has the index {last_index}, below that of committed ones: the queue was made anew"
+        self.replace(Outcome(AttemptStatus.CANCELLED, detail=why))
 
     def _connect(self) -> None:
         self._retry = None

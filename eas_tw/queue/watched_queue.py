@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from eas_tw.queue.frames import LAST_ENTRY, number_of
 from eas_tw.queue.wire import commit_request, reject_request, watch_request
 
 if TYPE_CHECKING:
@@ -80,6 +81,14 @@ class WatchedQueue:
         """Ask the queue's attributes whether the stream of frames has ended."""
         asking = self._context.attributes(self.suffix)
         return asking.addCallbacks(lambda attributes: attributes.get(_STATE, _NORMAL) != _NORMAL, lambda _: False)
+
+    def last_index(self) -> Deferred[int | None]:
+        """Ask the attributes for the index of the newest frame, 0 for an empty queue; `None` if they do not say it."""
+
+        def last(attributes: dict[str, str]) -> int:
+            return number_of(attributes.get(LAST_ENTRY, "").encode(), LAST_ENTRY)
+
+        return self._context.attributes(self.suffix).addCallback(last).addErrback(lambda _: None)
 
     def commit(self, indexes: tuple[int, ...]) -> Deferred[Any]:
         """Commit frames with one request, and record it if it succeeds."""

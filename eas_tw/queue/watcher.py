@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, fail, succeed
 
 from eas_tw.errors import BodyError, ClientClosed, ConfigError, ConnectionFailed
+from eas_tw.policy.outcomes import AttemptStatus, Outcome
 from eas_tw.queue.commits import CommitBatches
 from eas_tw.queue.frames import frame_of
 from eas_tw.queue.iteration import FrameIterator
@@ -237,7 +238,7 @@ class Watcher(FrameIterator):
         if self._is_over:
             return
         if error is not None:
-            self._connections.replace(str(error))
+            self._connections.replace(Outcome(AttemptStatus.VIOLATION, detail=str(error)))
         else:
             self._connections.pause_if_full()
 

@@ -65,6 +65,11 @@ class Watching:
         return self._start
 
     @property
+    def has_moved(self) -> bool:
+        """Whether the next connection watches from a later index than the caller has given."""
+        return self.reconnect_index > self._given_index
+
+    @property
     def has_unread(self) -> bool:
         """Whether there are frames that the reader has not got."""
         return bool(self._unread)
@@ -144,6 +149,13 @@ class Watching:
         for index in self._stale:
             self._in_hand.pop(index, None)
         self._stale.clear()
+
+    def restarted(self) -> None:
+        """Begin again, because the queue was made anew: its frames have indexes that others had before."""
+        self._given_index = max(self._given_index, 0)  # what is the newest frame now was not there before
+        self._start, self._is_placed = max(self._given_index, _FIRST_INDEX), True
+        for remembered in (self._known, self._in_hand, self._stale, self._committed):
+            remembered.clear()
 
     def lost(self) -> float:
         """Record that the connection was lost or not made, and return the pause before the next one, in seconds.

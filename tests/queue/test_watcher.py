@@ -173,6 +173,72 @@ def test_a_lost_watch_goes_on_at_another_instance_from_the_first_uncommitted_fra
     watched.harness.assert_clean()
 
 
+def committed_and_lost(last_index: str, status: int = 200, **options: Any) -> Watched:
+    """Return a watch that was lost after three commits, and whose queue says what its newest frame is."""
+    watched = Watched(**options)
+    for index in (1, 2, 3):
+        watched.service.send(index, request_id=f"old {index}")
+    assert watched.indexes(3) == [1, 2, 3]
+    watched.watcher.commit([1, 2, 3])
+    watched.harness.asked().answer()
+    watched.service.wire.lose()
+    assert watched.reconnected().asked.query["_index_"] == "4"
+    asked = watched.harness.asked()
+    assert asked.query == {"_attrs_": "true"}
+    asked.answer(b'{"stream.lastEntry": "%b"}' % last_index.encode(), status)
+    return watched
+
+
+@pytest.mark.parametrize("last_index", ["2", "0"])
+def test_a_queue_that_was_made_anew_is_watched_from_the_given_index(last_index: str) -> None:
+    watched = committed_and_lost(last_index)
+    assert watched.watcher.instance is None
+    lost = watched.events(WatchLost)[-1]
+    assert f"its newest frame has the index {last_index}" in lost.outcome.detail
+    assert watched.harness.client.ejected == ()
+    assert watched.reconnected().asked.query["_index_"] == "0"
+    watched.service.send(1, request_id="new 1")
+    frame = watched.read()
+    assert frame is not None
+    assert frame.request_id == "new 1"
+    watched.harness.assert_clean()
+
+
+def test_after_a_queue_was_made_anew_the_newest_frame_is_the_head() -> None:
+    watched = committed_and_lost("1", index=-1)
+    assert watched.reconnected().asked.query["_index_"] == "0"
+    watched.service.send(1)  # without a request id it could be the one that was committed
+    assert watched.indexes(1) == [1]
+    watched.harness.assert_clean()
+
+
+@pytest.mark.parametrize(("last_index", "status"), [("3", 200), ("9", 200), ("", 200), ("x", 200), ("1", 404)])
+def test_a_queue_that_goes_on_is_not_watched_anew(last_index: str, status: int) -> None:
+    watched = committed_and_lost(last_index, status)
+    assert watched.watcher.instance is not None
+    watched.service.send(4)
+    assert watched.indexes(1) == [4]
+    assert len(watched.events(WatchLost)) == 1
+    watched.harness.assert_clean()
+
+
+def test_an_answer_about_the_queue_that_comes_after_the_end_changes_nothing() -> None:
+    watched = Watched()
+    watched.service.send(1)
+    assert watched.indexes(1) == [1]
+    watched.watcher.commit(1)
+    watched.harness.asked().answer()
+    watched.service.wire.lose()
+    watched.reconnected()
+    asked = watched.harness.asked()
+    closing = Result(watched.watcher.close())
+    asked.answer(b'{"stream.lastEntry": "0"}')
+    watched.harness.reactor.advance(1.0)
+    assert closing.value is None
+    assert len(watched.events(WatchLost)) == 1
+    watched.harness.assert_clean()
+
+
 def test_the_loss_of_an_open_watch_counts_against_its_instance_as_a_broken_stream_does() -> None:
     watched = Watched(settings={"eject_after": 1})
     lost_at = watched.watcher.instance
