@@ -39,7 +39,7 @@ NORMAL_CLOSURE = 1000
 PING_EVERY_S = 2.0
 MAX_MISSING_PONGS = 3
 _CLOSE_WITHIN_S = 1.0
-"""How long the other end may take to answer a Close, before the socket is closed without its answer."""
+"""How long the other end may take to answer a Close, and then how long the socket may take to close."""
 _MOST_ERROR_BYTES = 64 * 2**10
 
 
@@ -197,6 +197,7 @@ class WebSocketConnection(TwistedProtocol):
             else:
                 outcome = Outcome(AttemptStatus.LOST, detail=_text(reason))
             self._end(outcome)
+        self._stop_timer()
         self._owner.socket_lost()
 
     # -- internals
@@ -298,6 +299,10 @@ class WebSocketConnection(TwistedProtocol):
         self._timer = None
         self._end(Outcome(AttemptStatus.ATTEMPT_TIMEOUT, detail=f"no upgrade within {self._open_within_s:g} s"))
 
+    def _abort_socket(self) -> None:
+        self._timer = None
+        self.transport.abortConnection()
+
     def _close_timed_out(self) -> None:
         self._timer = None
         self._end(ANSWERED)
@@ -324,6 +329,8 @@ class WebSocketConnection(TwistedProtocol):
             self._is_paused = False
             self.transport.resumeProducing()  # a paused transport would not notice that the socket is closed
         if outcome is ANSWERED:
+            # TLS waits for the close of the other end, which may be gone.
+            self._set_timer(_CLOSE_WITHIN_S, self._abort_socket)
             self.transport.loseConnection()
         else:
             self.transport.abortConnection()

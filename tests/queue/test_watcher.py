@@ -613,6 +613,24 @@ def test_close_does_not_wait_for_a_service_that_does_not_answer_it() -> None:
     watched.harness.assert_clean()
 
 
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_close_does_not_wait_for_a_socket_that_does_not_close(*, is_answered: bool) -> None:
+    """TLS waits for the close of the other end, which may be gone."""
+    watched = Watched()
+    wire = watched.service.wire
+    wire.holds_on = True
+    closing = Result(watched.watcher.close())
+    if is_answered:
+        watched.service.close(1000)
+    else:
+        watched.harness.reactor.advance(1.0)
+    assert not closing.fired
+    watched.harness.reactor.advance(1.0)
+    assert wire.aborted
+    assert closing.value is None
+    watched.harness.assert_clean()
+
+
 def test_the_end_of_the_stream_ends_the_iteration_after_the_frames() -> None:
     watched = Watched()
     watched.service.send(1)
