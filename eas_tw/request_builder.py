@@ -260,7 +260,7 @@ class RequestBuilder:
         own_type: str | None,
         method: str,
     ) -> _HeaderTemplate:
-        target = self._base + _below(path) + _query(query)
+        target = self._base + check_path(path) + _query(query)
         content_type, extra = self._merge(headers, own_type)
         lines = [f"Content-Type: {content_type}", *(f"{name}: {value}" for name, value in extra.items())]
         signer = None
@@ -301,7 +301,8 @@ class _HeaderTemplate(NamedTuple):
         return f"<header template of {self.target.decode()}>"
 
 
-def _below(path: str) -> str:
+def check_path(path: str) -> str:
+    """Return a path below the service's path, with a slash in front unless it is empty, or raise `ConfigError`."""
     if not isinstance(path, str) or not _PATH.fullmatch(path):
         raise ConfigError(f"path must be percent-encoded visible ASCII without ? and #, got {shown(path)}")
     return path if not path or path.startswith("/") else f"/{path}"

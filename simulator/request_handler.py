@@ -249,7 +249,7 @@ class RequestHandler:
         plan = plan_of(self._faults, instance.rng) if self._faults else StreamPlan()
         plan = evolve(
             plan,
-            body_steps=[*plan.body_steps, *stream.plan.body_steps],
+            own_steps=stream.plan.own_steps,
             gate=instance,
             observer=RunningStream(instance, self._request, stream.status, self._began, ended),
             must_close=plan.must_close or (lambda: instance.is_draining),

@@ -65,7 +65,7 @@ class StreamSender:
         head = render_head(stream, keep=self._keep, request=request)
         change = stream.plan.change_head
         self._items: Iterator[Item] = self._through_wire([(0.0, head if change is None else change(head))])
-        self._batch = MAX_BATCH_BYTES if not (stream.plan.body_steps or stream.plan.wire_steps) else 1
+        self._batch = MAX_BATCH_BYTES if stream.plan.is_batched else 1
         self._timer: Any = None
         self._is_waiting = False
         self._is_writing = False
@@ -199,7 +199,7 @@ class StreamSender:
     def _take(self, piece: bytes | None) -> None:
         items: Iterable[Item] = [(0.0, piece)] if piece is not None else [End(after_s=self._plan.after_s)]
         self._has_ended = piece is None
-        for step in self._plan.body_steps:
+        for step in (*self._plan.body_steps, *self._plan.own_steps):
             items = step.apply(items)
         self._items = self._through_wire(self._framed(items))
 

@@ -103,6 +103,8 @@ class StreamPlan:
 
     Attributes:
         body_steps: Steps on the body's pieces before they are framed.
+        own_steps: Further such steps, of the stream's source. Unlike those of faults, they let pieces be written
+            together.
         wire_steps: Steps on the bytes of head and body.
         change_head: Changes the bytes of the head.
         after_s: Seconds between the last byte and the close of the connection.
@@ -113,6 +115,7 @@ class StreamPlan:
     """
 
     body_steps: Sequence[Step] = ()
+    own_steps: Sequence[Step] = ()
     wire_steps: Sequence[Step] = ()
     change_head: Callable[[bytes], bytes] | None = None
     after_s: float = 0.0
@@ -120,6 +123,11 @@ class StreamPlan:
     must_close: Callable[[], bool] | None = None
     gate: Gate | None = None
     observer: StreamObserver | None = None
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether the pieces that are available are written together."""
+        return not (self.body_steps or self.wire_steps)
 
 
 @frozen(eq=False)

@@ -104,7 +104,7 @@ def _table(rows: dict[str, dict[str, float]]) -> Iterator[str]:
 
 def _options() -> argparse.Namespace:
     options = report.parser(__doc__, PEERS, runs=5, environments=HERE.parents[1] / ".tox" / "bench-queue-peers")
-    options.add_argument("--frames", type=int, default=4000, help="puts and frames of a run (default: %(default)s)")
+    options.add_argument("--frames", type=int, default=20_000, help="puts and frames of a run (default: %(default)s)")
     options.add_argument("--threads", type=int, default=8, help="puts in flight (default: %(default)s)")
     options.add_argument("--body-bytes", type=int, default=1000, help="size of a frame (default: %(default)s)")
     return report.parse(options, PEERS)

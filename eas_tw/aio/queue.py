@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import eas_tw
 from eas_tw.aio.client import PredictClient
 from eas_tw.process_bound import ProcessBound
+from eas_tw.queue.iteration import FrameIterator
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
-    from types import TracebackType
 
     from twisted.internet.defer import Deferred
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Watcher(ProcessBound):
+class Watcher(FrameIterator, ProcessBound):
     """Frames of a queue, as they come; see `eas_tw.Watcher`, whose methods it has as coroutines.
 
     async with queue.watch(window=32) as watcher:
@@ -43,23 +44,6 @@ class Watcher(ProcessBound):
     def __repr__(self) -> str:
         return f"<asyncio {self._watcher!r}>"
 
-    async def __aenter__(self) -> Self:
-        return await self.open()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Frame:
-        frame = await self.next_frame()
-        if frame is None:
-            raise StopAsyncIteration
-        return frame
-
     @property
     def instance(self) -> Instance | None:
         """The instance, or the gateway, that sends the frames; `None` while there is no connection."""
@@ -69,6 +53,10 @@ class Watcher(ProcessBound):
         """Begin to watch, and wait until the service has accepted it."""
         await self._wait(self._watcher.open())
         return self
+
+    def ready_frame(self) -> Frame | None:
+        """Return the next frame, if it has come and no task waits for it; `None` otherwise, also at the end."""
+        return self._watcher.ready_frame()
 
     async def next_frame(self) -> Frame | None:
         """Wait for the next frame; `None` when the watcher is closed, or the service has ended the stream."""
@@ -88,7 +76,7 @@ class Watcher(ProcessBound):
         await self._wait(self._watcher.close())
 
 
-class _Operations:
+class _Operations(ABC):
     """The operations of one queue; arguments, results and errors are those of `eas_tw.QueueClient`."""
 
     async def put(self, data: Any, **options: Any) -> PutResult:
@@ -147,13 +135,13 @@ class _Operations:
     async def _operate(self, operate: Operate) -> Any:
         return await self._waiting()(operate(self._queue()))
 
+    @abstractmethod
     def _queue(self) -> Any:
         """Return the inner queue, or raise why it cannot be used."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _waiting(self) -> Wait:
         """Return the function that waits for a Deferred in the client's loop."""
-        raise NotImplementedError
 
 
 class QueueClient(_Operations, PredictClient):

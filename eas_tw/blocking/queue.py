@@ -10,6 +10,8 @@ What is better than there has other names or keywords: `sink`, `count`, `reject`
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
+from collections import deque
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from attrs import frozen
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_MOST_READY = 64
+"""The number of frames that a thread takes at once from the reactor's thread: a change of threads costs ten frames."""
 _NO_TAGS: Mapping[str, str] = {}
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|h|m|s))")
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -71,7 +75,8 @@ class Watcher(ProcessBound):
     def __init__(self, watcher: eas_tw.Watcher, run: Run) -> None:
         self._watcher = watcher
         self._run = run
-        self._is_open = False
+        self._is_open = self._is_closed = False
+        self._ready: deque[Frame] = deque()
 
     def __repr__(self) -> str:
         return f"<blocking {self._watcher!r}>"
@@ -102,7 +107,11 @@ class Watcher(ProcessBound):
     def run(self) -> Iterator[Frame]:
         """Iterate over the frames, until the watcher is closed or the service ends the stream."""
         self.open()
-        while (frame := self._call(self._watcher.next_frame)) is not None:
+        while bool(self._ready) or self._call(self._fetch):
+            try:
+                frame = self._ready.popleft()
+            except IndexError:  # another thread has closed the watcher, or iterates as well
+                continue
             yield frame
 
     def commit(self, frames: Frames) -> None:
@@ -115,8 +124,23 @@ class Watcher(ProcessBound):
 
     def close(self) -> None:
         """Stop watching: wait for the commits that were made, then close the connection in order."""
-        self._is_open = True
+        self._is_open = self._is_closed = True
+        self._ready.clear()  # the service gives these frames to another consumer
         self._call(self._watcher.close)
+
+    def _fetch(self) -> Deferred[bool]:
+        """Wait for the next frame, in the reactor's thread, and take those that have come with it.
+
+        They are kept here and not returned, so that none is lost if the waiting thread gets a `KeyboardInterrupt`.
+        """
+
+        def took(frame: Frame | None) -> bool:
+            while frame is not None and not self._is_closed:
+                self._ready.append(frame)
+                frame = self._watcher.ready_frame() if len(self._ready) < _MOST_READY else None
+            return bool(self._ready)
+
+        return self._watcher.next_frame().addCallback(took)
 
     def _call(self, work: Callable[[], Deferred[T]]) -> T:
         try:
@@ -126,7 +150,7 @@ class Watcher(ProcessBound):
         return result
 
 
-class _Operations:
+class _Operations(ABC):
     """The operations of one queue; a failure is a `PredictException`."""
 
     def put(self, data: Any, tags: Mapping[str, str] = _NO_TAGS, **options: Any) -> PutResult:
@@ -240,13 +264,13 @@ class _Operations:
         except EasError as error:
             raise as_predict_exception(error) from error
 
+    @abstractmethod
     def _queue(self) -> Any:
         """Return the inner queue, whose client has been initialised."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _runner(self) -> Run:
         """Return the function that runs another one in the reactor's thread."""
-        raise NotImplementedError
 
 
 class QueueClient(_Operations, PredictClient):

@@ -29,17 +29,29 @@ async def score(
     clock = client.client.clock
     arguments = settings.call_arguments
 
+    sinking: set[asyncio.Future[Any]] = set()
+
     def deferred(waiting: Any) -> Deferred[Any]:
         return Deferred.fromFuture(asyncio.ensure_future(waiting))
+
+    def sunk(waiting: Any) -> Deferred[Any]:
+        future = asyncio.ensure_future(waiting)
+        sinking.add(future)
+        future.add_done_callback(sinking.discard)
+        return Deferred.fromFuture(future)
 
     def predict(request: Any) -> Deferred[Any]:
         # The adapter's own `predict` is called, because it has the wrappers of the instrumentation.
         return deferred(client.predict(request, **arguments))
 
     job = Job(rows, settings, clock.seconds())
-    engine = Engine(job, predict, clock, each_to(sink, deferred))
+    engine = Engine(job, predict, clock, each_to(sink, sunk))
     try:
         return await engine.run().asFuture(loop)
+    except asyncio.CancelledError:
+        for future in list(sinking):  # as if the caller had awaited the sink itself
+            future.cancel()
+        raise
     finally:
         # A cancelled job may still be in the sink, which the program closes next.
         await engine.settled().asFuture(loop)

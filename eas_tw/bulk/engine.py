@@ -60,7 +60,7 @@ class Engine:
 
             1. fires with the account of the job;
             2. fails with `TooManyErrors`, with the error of a row if `on_error` is `raise`, or with any exception of
-               the rows' iterator or of `deliver`.
+               the rows' iterator or of `deliver`, or with what a function raised that is no `Exception`.
         """
         self._turn()
         return self._done
@@ -95,7 +95,7 @@ class Engine:
         try:
             while self._step():
                 pass
-        except Exception as error:  # noqa: BLE001  of the rows' iterator, or of `deliver`
+        except BaseException as error:  # noqa: BLE001  of the rows' iterator, `encode` or `deliver`; also a SystemExit
             self._job.stop(error)
         finally:
             self._is_turning = False
@@ -128,6 +128,7 @@ class Engine:
         running = maybeDeferred(self._predict, decided.request)
         self._in_flight.add(running)
         running.addCallbacks(partial(self._answered, batch), partial(self._failed, batch))
+        running.addErrback(self._broken)
         running.addBoth(self._request_ended, running)
 
     def _answered(self, batch: Batch, response: Any) -> None:
@@ -136,6 +137,10 @@ class Engine:
     def _failed(self, batch: Batch, failure: Failure) -> None:
         error: Any = failure.value
         self._job.failed(batch, error, self._clock.seconds())
+
+    def _broken(self, failure: Failure) -> None:
+        """End the job with what `decode` has raised, if it is no error of a row, such as a SystemExit."""
+        self._job.stop(failure.value)  # type: ignore[arg-type]  # always set while the failure is handled
 
     def _request_ended(self, _: None, running: Deferred[Any]) -> None:
         self._in_flight.discard(running)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from eas_tw.bulk.report import ScoringReport, TooManyErrors
-from eas_tw.bulk.rows import NOT_READY, Batch, ErrorRow, is_of_the_rows
+from eas_tw.bulk.rows import NOT_READY, Batch, ErrorRow, is_of_the_rows, text_of
 from eas_tw.bulk.token_bucket import TokenBucket
 from eas_tw.display import shown
 
@@ -223,7 +223,7 @@ class Job:
         self._errors[type(error).__name__] += len(batch.rows)
         for position, row in enumerate(batch.rows, batch.position):
             self._ended(position, ErrorRow.of(position, row, error))
-        self._last_error = str(error)
+        self._last_error = text_of(error)
         self._check_errors(now)
 
     def _ended(self, position: int, output: Any) -> None:

@@ -65,14 +65,15 @@ class Cells:
             BodyError: The output has other columns than the first one, or has no text form.
         """
         names = list(output)
-        if self.columns is None:
-            self.columns = names
-        if names != self.columns and sorted(names) != sorted(self.columns):
-            raise BodyError(f"the output has the columns {', '.join(names)}; the first had {', '.join(self.columns)}")
+        columns = names if self.columns is None else self.columns
+        if names != columns and sorted(names) != sorted(columns):
+            raise BodyError(f"the output has the columns {', '.join(names)}; the first had {', '.join(columns)}")
         try:
-            return _csv_line([_cell(output[name]) for name in self.columns])
+            line = _csv_line([_cell(output[name]) for name in columns])
         except (TypeError, ValueError, RecursionError) as error:
             raise BodyError(f"the output cannot be written as CSV: {error}") from error
+        self.columns = columns  # not before: an output that cannot be written decides about nothing
+        return line
 
 
 class AppendedFile:

@@ -40,7 +40,7 @@ class ErrorRow:
     def of(cls, position: int, row: Any, error: BaseException) -> ErrorRow:
         """Describe the failure of a row."""
         attempts = error.attempts if isinstance(error, RequestFailed) else ()
-        return cls(position, row, type(error).__name__, str(error), attempts)
+        return cls(position, row, type(error).__name__, text_of(error), attempts)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the error row as a dictionary; it can be written as JSON if the input can."""
@@ -77,6 +77,14 @@ class Batch:
         """Split a batch of two or more rows."""
         middle = len(self.rows) // 2
         return Batch(self.position, self.rows[:middle]), Batch(self.position + middle, self.rows[middle:])
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of an error, which may be of the user's own class."""
+    try:
+        return str(error)
+    except Exception as raised:  # noqa: BLE001  whatever the class raises
+        return f"{type(error).__name__}, whose text cannot be made: {raised}"
 
 
 def is_of_the_rows(error: BaseException) -> bool:

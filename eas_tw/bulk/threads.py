@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import CancelledError
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic  # noqa: TID251  the driver is the entry into a thread without a reactor
@@ -15,7 +15,7 @@ from eas_tw.bulk.options import JobOptions, check_arguments, check_rows
 from eas_tw.display import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from eas_tw.blocking import PredictClient
     from eas_tw.blocking.futures import CallFuture
@@ -33,8 +33,9 @@ def score(rows: Iterable[Any], sink: Callable[[Any], Any], *, client: PredictCli
     check_arguments(rows, sink)
     settings = JobOptions(**options)
     job = Job(rows, settings, monotonic())
-    for output in outputs(job, client):
-        sink(output)
+    with closing(outputs(job, client)) as found:  # an exception of the sink cancels the requests in flight
+        for output in found:
+            sink(output)
     return job.result(monotonic())
 
 
@@ -78,7 +79,7 @@ def score_partition(
     job.result(monotonic())
 
 
-def outputs(job: Job, client: PredictClient) -> Iterator[Any]:
+def outputs(job: Job, client: PredictClient) -> Generator[Any, None, None]:
     """Run a job, and yield its outputs; `job.result` tells how it ended."""
     ended: SimpleQueue[tuple[Batch, CallFuture]] = SimpleQueue()
     in_flight: set[CallFuture] = set()

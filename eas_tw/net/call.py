@@ -389,7 +389,7 @@ class Call:
         busy = self._busy() if self._attempts else ()
         is_first = not (busy or self._tried)
         # An instance on which the call is running must not get it again, not even as the last resort.
-        if is_first and not fleet.reads_calls:
+        if is_first and not (fleet.reads_calls or self._info.hold_s):
             selection = FIRST
         else:
             info = self._info.at(len(self.history) + len(busy) + 1, now)

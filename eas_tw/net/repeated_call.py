@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from eas_tw.net.call import Call
+from eas_tw.policy.balancing import NO_CALL, CallInfo
 
 if TYPE_CHECKING:
     from eas_tw.net.attempt import Attempt, WireRequest
@@ -47,7 +48,16 @@ class RepeatedCall(Call):
         is_idempotent: bool,
         hold_s: float = 0.0,
     ) -> None:
-        super().__init__(context, fleet, request, reader, None, timeout_s + hold_s, is_idempotent=is_idempotent)
+        super().__init__(
+            context,
+            fleet,
+            request,
+            reader,
+            None,
+            timeout_s + hold_s,
+            info=CallInfo(method=request.method.decode("ascii"), hold_s=hold_s) if hold_s else NO_CALL,
+            is_idempotent=is_idempotent,
+        )
         self._hold_s = hold_s
         self.shows_latency = not hold_s
 

@@ -1,7 +1,7 @@
 """A WebSocket connection of a client on wsproto (RFC 6455): the upgrade, messages, pings, and the end.
 
-It knows no instance, no queue and no reconnecting. It reports to its owner that it is open, each binary message, and
-once how it ended.
+It knows no instance, no queue and no reconnecting. It reports to its owner that it is open, the binary messages, and
+once how it ended. Messages of one frame do not pass through wsproto: see `websocket_frames`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from wsproto.events import (
     BytesMessage,
     CloseConnection,
     Ping,
-    Pong,
     RejectConnection,
     RejectData,
     Request,
 )
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
+from eas_tw.net.websocket_frames import FrameSplitter
 from eas_tw.policy.outcomes import ANSWERED, AttemptStatus, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.python.failure import Failure
@@ -39,7 +39,7 @@ NORMAL_CLOSURE = 1000
 PING_EVERY_S = 2.0
 MAX_MISSING_PONGS = 3
 _CLOSE_WITHIN_S = 1.0
-"""How long the other end may take to answer a Close, before the socket is closed without its answer."""
+"""How long the other end may take to answer a Close, and then how long the socket may take to close."""
 _MOST_ERROR_BYTES = 64 * 2**10
 
 
@@ -49,8 +49,8 @@ class WebSocketOwner(Protocol):
     def websocket_opened(self) -> None:
         """Receive that the service has accepted the upgrade."""
 
-    def websocket_message(self, data: bytes) -> None:
-        """Receive a binary message."""
+    def websocket_messages(self, messages: Sequence[bytes]) -> None:
+        """Receive binary messages, at least one, that have come together."""
 
     def websocket_ended(self, outcome: Outcome, body: bytes, close_code: int | None) -> None:
         """Receive the end; called once.
@@ -76,6 +76,9 @@ class WebSocketConnection(TwistedProtocol):
         headers: Further header lines, names and values.
         max_message_bytes: The maximum size of a message.
         open_within_s: Seconds that the upgrade may take.
+
+    Attributes:
+        has_exceeded_limit: Whether it ended because of a message of more than `max_message_bytes`.
     """
 
     transport: Transport
@@ -101,12 +104,14 @@ class WebSocketConnection(TwistedProtocol):
         self._max_message_bytes = max_message_bytes
         self._open_within_s = open_within_s
         self._websocket = WSConnection(ConnectionType.CLIENT)
+        self._splitter = FrameSplitter(max_message_bytes)
         self._pieces: list[bytes] = []
         self._received_bytes = 0
         self._refusal: list[bytes] = []
         self._refused_with = 0
         self._is_open = self._is_over = self._is_closing = self._is_paused = False
         self._missing_pongs = 0
+        self.has_exceeded_limit = False
         self._timer: IDelayedCall | None = None
 
     def __repr__(self) -> str:
@@ -167,15 +172,18 @@ class WebSocketConnection(TwistedProtocol):
         """Handle what arrived."""
         if self._is_over:
             return  # what arrives after the end is not read
-        try:
-            self._websocket.receive_data(data)
-            for event in self._websocket.events():
-                # Text messages have no handler, as in the official Java SDK: every frame of a queue is binary.
-                handle = _HANDLERS.get(type(event))
-                if handle is not None and not self.is_over:
-                    handle(self, event)
-        except (RemoteProtocolError, LocalProtocolError) as error:
-            self._end(Outcome(AttemptStatus.VIOLATION, detail=f"not WebSocket: {error}"))
+        if not self._is_open:
+            data = self._read_response(data)
+        self._missing_pongs = 0  # the service is alive
+        self._splitter.feed(data)
+        while not self._is_over:
+            messages, rest = self._splitter.split()
+            if messages:
+                self._owner.websocket_messages(messages)
+            if not rest:
+                return
+            if not self._is_over:
+                self._parse(rest)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Report the end, if nothing has been reported, and the loss of the socket."""
@@ -189,9 +197,44 @@ class WebSocketConnection(TwistedProtocol):
             else:
                 outcome = Outcome(AttemptStatus.LOST, detail=_text(reason))
             self._end(outcome)
+        self._stop_timer()
         self._owner.socket_lost()
 
     # -- internals
+
+    def _read_response(self, data: bytes) -> bytes:
+        """Read the response to the upgrade, and return the bytes after its head if the head accepts the upgrade.
+
+        wsproto gets the head line by line, since it would keep the frames that come with it.
+        """
+        at = 0
+        while at < len(data) and not (self._is_open or self._refused_with or self._is_over):
+            end = data.find(b"\n", at) + 1 or len(data)
+            self._parse(data[at:end])
+            at = end
+        if self._is_open:
+            return data[at:]
+        if at < len(data) and not self._is_over:
+            self._parse(data[at:])  # the body of a refusal
+        return b""
+
+    def _parse(self, data: bytes) -> None:
+        """Let wsproto read bytes, and handle what they mean."""
+        for event in self._events(data):
+            # Text messages have no handler, as in the official Java SDK: every frame of a queue is binary.
+            handle = _HANDLERS.get(type(event))
+            if handle is not None:
+                handle(self, event)
+            if self._is_over:
+                return
+
+    def _events(self, data: bytes) -> Iterator[Event]:
+        try:
+            self._websocket.receive_data(data)
+            yield from self._websocket.events()
+        except (RemoteProtocolError, LocalProtocolError, UnicodeDecodeError) as error:
+            # wsproto decodes fields of the response as ASCII, whatever the service has sent.
+            self._end(Outcome(AttemptStatus.VIOLATION, detail=f"not WebSocket: {error}"))
 
     def _got_message(self, event: BytesMessage) -> None:
         self._take(bytes(event.data), is_whole=event.message_finished)
@@ -199,9 +242,6 @@ class WebSocketConnection(TwistedProtocol):
     def _got_ping(self, event: Ping) -> None:
         if not self._is_closing:
             self._send(event.response())
-
-    def _got_pong(self, _: Pong) -> None:
-        self._missing_pongs = 0
 
     def _got_acceptance(self, _: AcceptConnection) -> None:
         self._is_open = True
@@ -220,16 +260,16 @@ class WebSocketConnection(TwistedProtocol):
             self._end(Outcome(AttemptStatus.STATUS, self._refused_with))
 
     def _take(self, piece: bytes, *, is_whole: bool) -> None:
-        self._missing_pongs = 0  # the service is alive
         self._pieces.append(piece)
         self._received_bytes += len(piece)
         if self._received_bytes > self._max_message_bytes:
+            self.has_exceeded_limit = True
             limit = f"a message has more than {self._max_message_bytes} bytes (max_response_bytes)"
             self._end(Outcome(AttemptStatus.VIOLATION, detail=limit))
         elif is_whole:
             data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
             self._pieces, self._received_bytes = [], 0
-            self._owner.websocket_message(data)
+            self._owner.websocket_messages((data,))
 
     def _got_close(self, event: CloseConnection) -> None:
         if self._is_closing:
@@ -259,6 +299,10 @@ class WebSocketConnection(TwistedProtocol):
         self._timer = None
         self._end(Outcome(AttemptStatus.ATTEMPT_TIMEOUT, detail=f"no upgrade within {self._open_within_s:g} s"))
 
+    def _abort_socket(self) -> None:
+        self._timer = None
+        self.transport.abortConnection()
+
     def _close_timed_out(self) -> None:
         self._timer = None
         self._end(ANSWERED)
@@ -285,6 +329,8 @@ class WebSocketConnection(TwistedProtocol):
             self._is_paused = False
             self.transport.resumeProducing()  # a paused transport would not notice that the socket is closed
         if outcome is ANSWERED:
+            # TLS waits for the close of the other end, which may be gone.
+            self._set_timer(_CLOSE_WITHIN_S, self._abort_socket)
             self.transport.loseConnection()
         else:
             self.transport.abortConnection()
@@ -294,7 +340,6 @@ class WebSocketConnection(TwistedProtocol):
 _HANDLERS: dict[type[Event], Callable[[WebSocketConnection, Any], None]] = {
     BytesMessage: WebSocketConnection._got_message,  # noqa: SLF001  the class's own table
     Ping: WebSocketConnection._got_ping,  # noqa: SLF001
-    Pong: WebSocketConnection._got_pong,  # noqa: SLF001
     AcceptConnection: WebSocketConnection._got_acceptance,  # noqa: SLF001
     CloseConnection: WebSocketConnection._got_close,  # noqa: SLF001
     RejectConnection: WebSocketConnection._got_refusal,  # noqa: SLF001

@@ -58,6 +58,8 @@ class CallInfo:
         headers: The headers that were passed with the call; names ignore case.
         attempt: The number of the attempt in its call, from 1.
         now: When the instance is chosen, in seconds of the client's clock.
+        hold_s: Seconds for which the service may hold the response back, such as a get of a queue that waits for a
+            frame: for so long, silence says nothing about the instance, nor does the latency of the call.
     """
 
     key: str | bytes | None = None
@@ -66,10 +68,11 @@ class CallInfo:
     headers: Mapping[str, str] = CallHeaders()
     attempt: int = 0
     now: float = 0.0
+    hold_s: float = 0.0
 
     def at(self, attempt: int, now: float) -> CallInfo:
         """Return the same call for an attempt."""
-        return CallInfo(self.key, self.method, self.path, self.headers, attempt, now)
+        return CallInfo(self.key, self.method, self.path, self.headers, attempt, now, self.hold_s)
 
 
 NO_CALL = CallInfo()

@@ -330,7 +330,7 @@ class Cluster:
             self._ended(instance, call, outcome, elapsed_s)
         if self._outliers.is_on:
             is_bad = speaks_against(outcome)
-            if is_bad or outcome is ANSWERED:
+            if is_bad or (outcome is ANSWERED and not call.hold_s):
                 self._outliers.record(key, elapsed_s if latency_s is None else latency_s, is_good=not is_bad)
 
     def _judge_outliers(self, now: float) -> list[HealthTransition]:

@@ -58,7 +58,7 @@ class LeastLoaded:
 
     def started(self, instance: Instance, call: CallInfo) -> None:
         """Record one more call in flight."""
-        self.loads.began(instance.key, call.now)
+        self.loads.began(instance.key, call.now, is_held=call.hold_s > 0)
 
     def streaming(self, instance: Instance, call: CallInfo, elapsed_s: float) -> None:
         """Record the latency of a stream: the time to its head, since its length says nothing about the instance."""
@@ -69,9 +69,10 @@ class LeastLoaded:
         """Record the end of an attempt.
 
         Only answers and timeouts count as latencies: an immediate failure would look like the fastest instance of all.
+        The time of a call that the service may hold back says nothing.
         """
         self._now = max(self._now, call.now + elapsed_s)
-        is_stream = call in self._streams
+        is_stream = call in self._streams or call.hold_s > 0
         self._streams.discard(call)
         counts = not is_stream and (outcome is ANSWERED or outcome.attempt_status in _TIMEOUTS)
         self.loads.ended(instance.key, elapsed_s if counts else None, call.now + elapsed_s, is_stream=is_stream)

@@ -83,14 +83,21 @@ class Loads:
     def __init__(self) -> None:
         self._loads: dict[Key, _Load] = {}
 
-    def began(self, key: Key, now: float) -> None:
-        """Record that a call is sent to an instance at `now`."""
+    def began(self, key: Key, now: float, *, is_held: bool = False) -> None:
+        """Record that a call is sent to an instance at `now`.
+
+        Args:
+            key: Ip and port of the instance.
+            now: Seconds of the caller's clock.
+            is_held: Whether the service may hold the response back, so that the call is no silence, like a stream.
+        """
         load = self._loads.get(key)
         if load is None:
             load = self._loads[key] = _Load()
         if not load.in_flight:
             load.silent_since = now
         load.in_flight += 1
+        load.streaming += is_held
 
     def stream_began(self, key: Key, elapsed_s: float, now: float) -> None:
         """Record that the head of a stream has come from an instance: the call runs on, and is no silence."""
@@ -106,7 +113,7 @@ class Loads:
             key: Ip and port of the instance.
             elapsed_s: Seconds that the call took; `None` when that says nothing about the instance.
             now: Seconds of the caller's clock.
-            is_stream: Whether `stream_began` was called for it.
+            is_stream: Whether `stream_began` was called for it, or it was held.
         """
         load = self._loads[key]
         load.in_flight -= 1

@@ -1,23 +1,31 @@
 """Commits of a watch, many in one request.
 
 A commit is sent at once if no other is on its way. Those that are made meanwhile wait, and are sent together when the
-running one has ended.
+running one has ended. If the service refuses several frames together, each is sent by itself: one that the queue does
+not have must not fail the commits of other callers.
 """
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
+from eas_tw.errors import StatusError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Send = Callable[[tuple[int, ...]], Deferred[Any]]
+    RecordFailure = Callable[[tuple[int, ...], BaseException | None], None]
 
 MOST_INDEXES = 256
 """The maximum number of frames in a request: indexes of 20 digits are about 6 kB of its target then."""
+
+_OF_THE_FRAMES = frozenset({400, 404, 409, 410, 414, 422})
+"""The statuses that may depend on which frames a request names, or on how many: 414 is that of a long target."""
 
 
 class _Commit:
@@ -44,11 +52,14 @@ class CommitBatches:
 
     Args:
         send: Sends one request for several indexes; its Deferred fires when the service has committed them.
+        record_failure: Records that frames could not be committed; `None` to record nothing.
     """
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, record_failure: RecordFailure | None = None) -> None:
         self._send = send
+        self._record_failure = record_failure
         self._waiting: dict[int, list[_Commit]] = {}
+        self._alone: dict[int, list[_Commit]] = {}
         self._is_sending = False
         self._idle: list[Deferred[None]] = []
 
@@ -74,8 +85,9 @@ class CommitBatches:
         return idle
 
     def _send_next(self) -> None:
-        if not self._is_sending and self._waiting:
-            batch = {index: self._waiting.pop(index) for index in list(self._waiting)[:MOST_INDEXES]}
+        if not self._is_sending and (self._alone or self._waiting):
+            waiting, most = (self._alone, 1) if self._alone else (self._waiting, MOST_INDEXES)
+            batch = {index: waiting.pop(index) for index in list(islice(waiting, most))}
             self._is_sending = True
             maybeDeferred(self._send, tuple(batch)).addBoth(self._sent, batch)
         self._tell_if_idle()
@@ -83,13 +95,23 @@ class CommitBatches:
     def _sent(self, result: Any, batch: dict[int, list[_Commit]]) -> None:
         self._is_sending = False
         error = result if isinstance(result, Failure) else None
+        if error is not None and len(batch) > 1 and _is_of_the_frames(error.value):
+            self._alone.update(batch)
+            self._send_next()
+            return
+        if error is not None and self._record_failure is not None:
+            self._record_failure(tuple(batch), error.value)
         for index, commits in batch.items():
             for commit in commits:
                 commit.ended(index, error)
         self._send_next()
 
     def _tell_if_idle(self) -> None:
-        if not self._is_sending and not self._waiting:
+        if not (self._is_sending or self._alone or self._waiting):
             idle, self._idle = self._idle, []
             for waiter in idle:
                 waiter.callback(None)
+
+
+def _is_of_the_frames(error: BaseException | None) -> bool:
+    return isinstance(error, StatusError) and error.status in _OF_THE_FRAMES

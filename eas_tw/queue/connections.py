@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, frozen
 
-from eas_tw.errors import StatusError
+from eas_tw.errors import BodyError, StatusError
 from eas_tw.net.websocket import NORMAL_CLOSURE, WebSocketConnection
 from eas_tw.policy.balancing import NO_CALL
 from eas_tw.policy.outcomes import ANSWERED, AttemptStatus, Outcome
@@ -18,7 +18,7 @@ from eas_tw.policy.retry import QUEUE_FULL, RATE_LIMITED
 from eas_tw.policy.selection import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from twisted.internet.interfaces import IDelayedCall
 
@@ -70,8 +70,8 @@ class WatchOwner(Protocol):
     def connection_opened(self, instance: Instance) -> None:
         """Receive that the service has accepted the watch."""
 
-    def connection_received(self, instance: Instance, data: bytes) -> None:
-        """Receive the bytes of one frame."""
+    def connection_received(self, instance: Instance, frames: Sequence[bytes]) -> None:
+        """Receive the bytes of frames, at least one, that have come together."""
 
     def connection_ended(self, end: WatchEnd) -> None:
         """Receive the end."""
@@ -169,14 +169,16 @@ class _WebSocketWatch:
         if self._owner is not None:
             self._owner.connection_opened(self._begun.instance)
 
-    def websocket_message(self, data: bytes) -> None:
+    def websocket_messages(self, messages: Sequence[bytes]) -> None:
         if self._owner is not None and self._begun is not None:
-            self._owner.connection_received(self._begun.instance, data)
+            self._owner.connection_received(self._begun.instance, messages)
 
     def websocket_ended(self, outcome: Outcome, body: bytes, close_code: int | None) -> None:
         self._record(outcome)
         instance = None if self._begun is None else self._begun.instance
-        error = refusal(instance, outcome, body)
+        error: EasError | None = refusal(instance, outcome, body)
+        if self._socket is not None and self._socket.has_exceeded_limit:
+            error = BodyError(outcome.detail)  # the next connection would begin with the same frame
         self._tell(WatchEnd(instance, outcome, error, is_complete=close_code == NORMAL_CLOSURE))
 
     def socket_lost(self) -> None:

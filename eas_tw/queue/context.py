@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from eas_tw.errors import BodyError, StatusError
 from eas_tw.net.call import Call
+from eas_tw.net.call_errors import deadline_error
 from eas_tw.net.repeated_call import RepeatedCall
 from eas_tw.queue.connections import WatchTarget, WebSocketConnector
 from eas_tw.queue.frames import attributes_of
@@ -18,6 +19,8 @@ from eas_tw.queue.wire import HeaderNames, attributes_request
 from eas_tw.reading import AnyStatusReader, StreamReader
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+
     from eas_tw.config import ClientConfig
     from eas_tw.net.attempt import WireRequest
     from eas_tw.net.offload import Offload
@@ -82,6 +85,7 @@ class QueueContext:
         self._stream_reader = StreamReader(config, offload, takes_any_status=False)
         self._names: HeaderNames | None = None
         self._asking: list[Deferred[HeaderNames]] | None = None
+        self._asking_ends = 0.0
 
     def call(
         self,
@@ -198,15 +202,28 @@ class QueueContext:
         be reached fail the operation, of which nothing has been sent then.
         """
         asked: Deferred[HeaderNames] = Deferred(lambda _: None)
+        now = self.reactor.seconds()
+        limit_s = max(timeout_s, self.config.timeout_s)
+        if self._asking is None:
+            self._asking_ends = now + limit_s
+        if now + timeout_s < self._asking_ends:
+            # The request is that of all who wait: one with less time ends by itself.
+            timer = self.reactor.callLater(timeout_s, self._expire, asked, timeout_s)
+            asked.addBoth(_stop, timer)
         if self._asking is not None:
             self._asking.append(asked)
             return asked
-        self._asking = [asked]
         runtime = self._runtime
         request = self.wire_request(attributes_request(), suffix)
-        asking = Call(runtime.call_context, runtime.fleet, request, self._reader, None, timeout_s).start()
+        self._asking = [asked]
+        asking = Call(runtime.call_context, runtime.fleet, request, self._reader, None, limit_s).start()
         asking.addCallback(self._learn).addErrback(self._unknown).addBoth(self._asked)
         return asked
+
+    def _expire(self, asked: Deferred[HeaderNames], timeout_s: float) -> None:
+        if self._asking is not None:
+            self._asking.remove(asked)
+        asked.errback(deadline_error(timeout_s, ()))
 
     def _learn(self, response: Response) -> dict[str, str]:
         attributes = attributes_of(response.headers.get("content-type", ""), response.content)
@@ -223,9 +240,15 @@ class QueueContext:
     def _asked(self, result: Any) -> None:
         waiting, self._asking = self._asking or [], None
         for asked in waiting:
-            if asked.called:
+            if asked.called:  # its caller has cancelled it
                 continue
             if result is None or isinstance(result, dict):
                 asked.callback(self._names or HeaderNames())
             else:
                 asked.errback(result)
+
+
+def _stop(result: Any, timer: IDelayedCall) -> Any:
+    if timer.active():
+        timer.cancel()
+    return result

@@ -173,11 +173,16 @@ class HttpWatch:
                 broken = Outcome(AttemptStatus.RESPONSE_TRUNCATED, detail="the stream ended inside a frame")
                 self._end(WatchEnd(self._instance, broken))
             return
+        records: list[bytes] = []
+        error: BodyError | None = None
         try:
-            for data in self._splitter.feed(piece):
-                if self._owner is not None and self._instance is not None:
-                    self._owner.connection_received(self._instance, data)
-        except BodyError as error:
+            for record in self._splitter.feed(piece):
+                records.append(record)  # noqa: PERF402  the iterator may raise after some records
+        except BodyError as found:  # the records before it are whole
+            error = found
+        if records and self._owner is not None and self._instance is not None:
+            self._owner.connection_received(self._instance, records)
+        if error is not None:
             self._end(WatchEnd(self._instance, Outcome(AttemptStatus.VIOLATION, detail=str(error)), error))
             return
         self._read()

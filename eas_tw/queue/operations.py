@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -9,7 +10,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from eas_tw.errors import BodyError, StatusError
 from eas_tw.net.call_errors import awaitable_error
 from eas_tw.queue import wire
-from eas_tw.queue.frames import PutResult, frames_of, number_of, search_result_of
+from eas_tw.queue.frames import LAST_ENTRY, PutResult, frames_of, number_of, search_result_of
 from eas_tw.queue.watched_queue import WatchedQueue
 from eas_tw.queue.watcher import Watcher
 from eas_tw.queue.watching import Watching
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NO_TAGS: Mapping[str, str] = {}
-_LAST_ENTRY = "stream.lastEntry"
 _HINTS = {
     401: "the token is not accepted",
     403: "the token is not accepted",
@@ -38,7 +38,7 @@ _HINTS = {
 }
 
 
-class QueueOperations:
+class QueueOperations(ABC):
     """The operations of one queue.
 
     A Deferred of an operation fails with `ConfigError` for a wrong argument, with `StatusError` if the service refuses
@@ -225,26 +225,26 @@ class QueueOperations:
             return context.attributes(self._suffix, timeout_s).addCallback(truncate, context)
 
         def truncate(attributes: dict[str, str], context: QueueContext) -> Deferred[None]:
-            last = number_of(attributes.get(_LAST_ENTRY, "").encode(), f"the attribute {_LAST_ENTRY}")
+            last = number_of(attributes.get(LAST_ENTRY, "").encode(), f"the attribute {LAST_ENTRY}")
             calling = context.call(wire.truncate_request(last + 1), self._suffix, timeout_s=timeout_s)
             return calling.addCallback(_nothing)
 
         return self._run("clear of", operate)
 
     @property
+    @abstractmethod
     def queue_name(self) -> str:
         """The name of the queue, such as `qservice/sink`."""
-        raise NotImplementedError
 
     # -- internals
 
+    @abstractmethod
     def _watchers(self) -> list[Watcher]:
         """Return the open watchers of the client."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _context_for(self, what: str) -> QueueContext:
         """Return the client's context, or raise why the client cannot be used."""
-        raise NotImplementedError
 
     def _change(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from eas_tw.queue.frames import LAST_ENTRY, number_of
 from eas_tw.queue.wire import commit_request, reject_request, watch_request
 
 if TYPE_CHECKING:
@@ -81,12 +82,21 @@ class WatchedQueue:
         asking = self._context.attributes(self.suffix)
         return asking.addCallbacks(lambda attributes: attributes.get(_STATE, _NORMAL) != _NORMAL, lambda _: False)
 
+    def last_index(self) -> Deferred[int | None]:
+        """Ask the attributes for the index of the newest frame, 0 for an empty queue; `None` if they do not say it."""
+
+        def last(attributes: dict[str, str]) -> int:
+            return number_of(attributes.get(LAST_ENTRY, "").encode(), LAST_ENTRY)
+
+        return self._context.attributes(self.suffix).addCallback(last).addErrback(lambda _: None)
+
     def commit(self, indexes: tuple[int, ...]) -> Deferred[Any]:
-        """Commit frames with one request, and record it."""
-        sending = self._context.call(commit_request(indexes), self.suffix)
-        return sending.addCallbacks(
-            self._committed, self._not_committed, callbackArgs=(indexes,), errbackArgs=(indexes,)
-        )
+        """Commit frames with one request, and record it if it succeeds."""
+        return self._context.call(commit_request(indexes), self.suffix).addCallback(self._committed, indexes)
+
+    def not_committed(self, indexes: tuple[int, ...], error: BaseException | None) -> None:
+        """Record that frames could not be committed."""
+        self.record.frames_committed(indexes, type(error).__name__)
 
     def reject(self, indexes: tuple[int, ...], code: str, reason: str) -> Deferred[Any]:
         """Commit frames negatively with one request."""
@@ -103,7 +113,3 @@ class WatchedQueue:
     def _committed(self, response: Response, indexes: tuple[int, ...]) -> Response:
         self.record.frames_committed(indexes)
         return response
-
-    def _not_committed(self, failure: Any, indexes: tuple[int, ...]) -> Any:
-        self.record.frames_committed(indexes, type(failure.value).__name__)
-        return failure

@@ -1,42 +1,39 @@
-"""`Watcher`, the reader of a queue's frames: it keeps a connection open, and commits what its caller has done."""
+"""`Watcher`, the reader of a queue's frames: it passes them to its caller, and commits what that has done."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.logger import Logger
 
-from eas_tw.errors import BodyError, ClientClosed, ConfigError, ConnectionFailed, EasError
+from eas_tw.errors import BodyError, ClientClosed, ConfigError, ConnectionFailed
 from eas_tw.policy.outcomes import AttemptStatus, Outcome
 from eas_tw.process_bound import ProcessBound
 from eas_tw.queue.commits import CommitBatches
-from eas_tw.queue.connections import WatchEnd
 from eas_tw.queue.frames import frame_of
+from eas_tw.queue.iteration import FrameIterator
+from eas_tw.queue.reconnecting import Reconnecting
 from eas_tw.queue.wire import as_indexes
 from eas_tw.telemetry.contained import contain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from types import TracebackType
+    from collections.abc import Iterable, Sequence
 
     from twisted.internet.interfaces import IDelayedCall
 
+    from eas_tw.errors import EasError
     from eas_tw.policy.instances import Instance
-    from eas_tw.queue.connections import WatchConnection
     from eas_tw.queue.frames import Frame
     from eas_tw.queue.watched_queue import WatchedQueue
     from eas_tw.queue.watching import Watching
 
     Frames = int | Frame | Iterable[int | Frame]
 
-_log = Logger(namespace="eas_tw.queue")
-
 STALE_COUNTS_S = 30.0
 """How long frames of an earlier connection count in the window, if the service does not send them again."""
 
 
-class Watcher(ProcessBound):
+class Watcher(FrameIterator, ProcessBound):
     """Frames of a queue, as they come.
 
         async with queue.watch(window=32) as watcher:
@@ -53,7 +50,6 @@ class Watcher(ProcessBound):
         watching: The state of the watch.
 
     Attributes:
-        instance: The instance, or the gateway, that sends the frames; `None` while there is no connection.
         suffix: The path of the queue below that of the client's.
     """
 
@@ -61,42 +57,24 @@ class Watcher(ProcessBound):
         self.suffix = queue.suffix
         self._queue = queue
         self._watching = watching
-        self._commits = CommitBatches(self._send_commit)
-        self._connection: WatchConnection | None = None
-        self._held = 0  # connections that hold a socket
-        self._retry: IDelayedCall | None = None
+        self._commits = CommitBatches(self._send_commit, queue.not_committed)
+        self._connections = Reconnecting(queue, watching, self)
         self._stale_timer: IDelayedCall | None = None
         self._opening: Deferred[Watcher] | None = None
         self._open_timer: IDelayedCall | None = None
-        self._last_end: WatchEnd | None = None
-        self._was_open = self._is_paused = self._is_begun = False
         self._reader: Deferred[Frame | None] | None = None
         self._error: EasError | None = None
-        self._is_over = self._is_abandoned = False
+        self._is_begun = self._is_over = self._is_abandoned = self._is_delivering = False
         self._closing: list[Deferred[None]] = []
-        self.instance: Instance | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self._is_over else "open" if self.instance is not None else "connecting"
         return f"<Watcher of {self._queue.name} {state if self._is_begun else 'new'}>"
 
-    async def __aenter__(self) -> Self:
-        await self.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Frame:
-        frame = await self.next_frame()
-        if frame is None:
-            raise StopAsyncIteration
-        return frame
+    @property
+    def instance(self) -> Instance | None:
+        """The instance, or the gateway, that sends the frames; `None` while there is no connection."""
+        return self._connections.instance
 
     # -- the caller
 
@@ -118,7 +96,7 @@ class Watcher(ProcessBound):
         self._queue.opened(self)
         opening = self._opening = Deferred(self._opening_cancelled)
         self._open_timer = self._queue.reactor.callLater(self._queue.open_within_s, self._open_timed_out)
-        self._queue.prepare().addBoth(self._prepared)
+        self._connections.start()
         return opening
 
     def next_frame(self) -> Deferred[Frame | None]:
@@ -137,17 +115,25 @@ class Watcher(ProcessBound):
             return fail(ConfigError("a watcher has one reader at a time: wait for the frame before asking for another"))
         if not self._is_begun:
             return fail(ConfigError("the watcher is not open: use it in `async with`, or call open()"))
-        frame = self._watching.next_frame()
+        # A reader that `_deliver` has called gets its next frame from there: it would call itself for each one here.
+        frame = None if self._is_delivering else self.ready_frame()
         if frame is not None:
-            self._resume_if_read()
             return succeed(frame)
         self._watch_stale()
-        if self._is_over:
+        if self._is_over and not (self._is_delivering and self._watching.has_unread):
             error, self._error = self._error, None
             return succeed(None) if error is None else fail(error)
         reader: Deferred[Frame | None] = Deferred(self._reader_cancelled)
         self._reader = reader
         return reader
+
+    def ready_frame(self) -> Frame | None:
+        """Return the next frame, if it has come and no reader waits; `None` otherwise, also at the end."""
+        if self._reader is not None:
+            return None
+        frame = self._watching.next_frame()
+        self._connections.resume_if_read()
+        return frame
 
     def commit(self, frames: Frames) -> Deferred[None]:
         """Commit frames for the client's group: they will not be sent to it again.
@@ -163,7 +149,7 @@ class Watcher(ProcessBound):
         """
         try:
             return self._commits.commit(as_indexes(frames))
-        except ConfigError as error:
+        except Exception as error:  # noqa: BLE001  of the caller's iterable
             return fail(error)
 
     def reject(self, frames: Frames, code: str = "Rejected", reason: str = "") -> Deferred[None]:
@@ -180,7 +166,7 @@ class Watcher(ProcessBound):
         try:
             indexes = as_indexes(frames)
             rejecting = self._queue.reject(indexes, code, reason)
-        except ConfigError as error:
+        except Exception as error:  # noqa: BLE001  of the caller's iterable
             return fail(error)
 
         def rejected(_: object) -> None:
@@ -209,7 +195,7 @@ class Watcher(ProcessBound):
     def abandon(self) -> None:
         """Close the connection without waiting for commits, because the client's time to close is over."""
         self._is_abandoned = True
-        self._close_connection(None)
+        self._disconnect(None)
 
     def was_committed(self, indexes: Iterable[int]) -> None:
         """Record that the client has committed or deleted frames of this queue, not by way of this watcher."""
@@ -226,98 +212,61 @@ class Watcher(ProcessBound):
         self._watching.truncated(index)
         self._deliver()
 
-    # -- reports of the connection
+    # -- reports of the connections
 
-    def connection_opened(self, instance: Instance) -> None:
-        """Receive that the watch is open (`WatchOwner`)."""
-        self.instance = instance
-        is_reconnect, self._was_open = self._was_open, True
-        self._queue.record.watch_opened(instance, self._asked_index, is_reconnect=is_reconnect)
+    def watch_opened(self) -> None:
+        """Receive that the watch is open (`ReconnectingOwner`)."""
         self._stop_open_timer()
         opening, self._opening = self._opening, None
         if opening is not None:
             opening.callback(self)
 
-    def connection_received(self, instance: Instance, data: bytes) -> None:
-        """Receive a frame (`WatchOwner`)."""
-        if self._is_over:
-            return  # the service gives it to another consumer
-        try:
-            frame = frame_of(data)
-        except BodyError as error:
-            outcome = Outcome(AttemptStatus.VIOLATION, detail=str(error))
-            self._drop_connection()
-            self.connection_ended(WatchEnd(instance, outcome))
-            return
-        is_new = self._watching.received(frame)
-        self._queue.record.frame_received(instance, frame.index, is_repeated=not is_new)
-        if not is_new:
-            return
+    def watch_received(self, instance: Instance, frames: Sequence[bytes]) -> None:
+        """Receive frames (`ReconnectingOwner`)."""
+        record, watching = self._queue.record, self._watching
+        error: BodyError | None = None
+        for data in frames:
+            if self._is_over:
+                return  # a listener has closed the watcher: the service gives the frame to another consumer
+            try:
+                frame = frame_of(data)
+            except BodyError as found:
+                error = found
+                break
+            is_new = watching.received(frame)
+            record.frame_received(instance, frame.index, is_repeated=not is_new)
         self._deliver()
-        if self._watching.is_full and not self._is_paused and self._connection is not None:
-            self._is_paused = True
-            self._connection.pause()
-
-    def connection_ended(self, end: WatchEnd) -> None:
-        """Receive the end of the connection, and plan the next one (`WatchOwner`)."""
-        self._connection = self.instance = None
-        self._is_paused = False
-        self._last_end = end
         if self._is_over:
             return
-        if end.error is not None or end.is_complete:
-            self._finish(end.error)
-        elif end.may_be_complete:
-            self._queue.has_ended().addCallback(self._go_on, end)
+        if error is not None:
+            self._connections.replace(Outcome(AttemptStatus.VIOLATION, detail=str(error)))
         else:
-            self._go_on(False, end)
+            self._connections.pause_if_full()
 
-    def connection_gone(self) -> None:
-        """Receive that a connection holds nothing any more (`WatchOwner`)."""
-        self._held -= 1
+    def watch_ended(self, error: EasError | None) -> None:
+        """Receive that the watch cannot go on, or that the service has ended it (`ReconnectingOwner`)."""
+        self._finish(error)
+
+    def watch_disconnected(self) -> None:
+        """Receive that no connection holds a socket (`ReconnectingOwner`)."""
         self._tell_if_gone()
 
     # -- internals
 
-    def _go_on(self, has_ended: bool, end: WatchEnd) -> None:  # noqa: FBT001  a callback
-        """Plan the next connection, unless the stream of frames has ended."""
-        if self._is_over:
-            return
-        if has_ended:
-            self._finish(None)
-            return
-        pause_s = self._watching.lost()
-        _log.info(
-            "{queue}: the watch at {instance} ended: {outcome}; the next one in {pause:.2f} s",
-            queue=self._queue.name,
-            instance=end.instance.address if end.instance else "no instance",
-            outcome=str(end.outcome),
-            pause=pause_s,
-        )
-        self._retry = self._queue.reactor.callLater(pause_s, self._connect)
-        self._queue.record.watch_lost(end.instance, end.outcome, pause_s)
-
-    def _prepared(self, _: object) -> None:
-        if not self._is_over:
-            self._connect()
-
-    def _connect(self) -> None:
-        self._retry = None
-        self._asked_index = self._watching.reconnect_index
-        self._held += 1
-        self._connection = self._queue.connect(self._asked_index, self)
-
     def _deliver(self) -> None:
-        reader = self._reader
-        if reader is None:
+        """Pass frames to the reader, as long as it asks for the next one in the callback of the one before."""
+        if self._is_delivering or self._reader is None:
             return
-        frame = self._watching.next_frame()
-        if frame is not None:
+        self._is_delivering = True
+        while (reader := self._reader) is not None:
+            frame = self._watching.next_frame()
+            if frame is None:
+                self._watch_stale()
+                break
             self._reader = None
             reader.callback(frame)
-            self._resume_if_read()
-        else:
-            self._watch_stale()
+        self._is_delivering = False
+        self._connections.resume_if_read()
 
     def _watch_stale(self) -> None:
         """Bound the time for which frames of earlier connections keep new ones from the reader."""
@@ -328,11 +277,6 @@ class Watcher(ProcessBound):
         self._stale_timer = None
         self._watching.forget_stale()
         self._deliver()
-
-    def _resume_if_read(self) -> None:
-        if self._is_paused and not self._watching.is_full and self._connection is not None:
-            self._is_paused = False
-            self._connection.resume()
 
     def _opening_cancelled(self, _: Deferred[Watcher]) -> None:
         self._opening = None
@@ -354,7 +298,7 @@ class Watcher(ProcessBound):
 
     def _open_timed_out(self) -> None:
         self._open_timer = None
-        why = "no instance has answered" if self._last_end is None else str(self._last_end.outcome)
+        why = str(self._connections.last_outcome or "no instance has answered")
         within_s = self._queue.open_within_s
         self._finish(ConnectionFailed(f"the watch of {self._queue.name} was not open within {within_s:g} s: {why}"))
 
@@ -363,25 +307,19 @@ class Watcher(ProcessBound):
         if timer is not None:
             timer.cancel()
 
-    def _drop_connection(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abort()
-
     def _finish(self, error: EasError | None) -> None:
         """End the watch, with an error for its reader or without."""
         if self._is_over:
             return
         self._is_over = True
         self._error = error
-        self.instance = None
+        self._connections.stop()
         self._stop_open_timer()
-        for timer in (self._retry, self._stale_timer):
-            if timer is not None:
-                timer.cancel()
-        self._retry = self._stale_timer = None
+        timer, self._stale_timer = self._stale_timer, None
+        if timer is not None:
+            timer.cancel()
         # After the commits: the service gives what is not committed to another consumer when the connection is closed.
-        self._commits.when_idle().addCallback(self._close_connection)
+        self._commits.when_idle().addCallback(self._disconnect)
         opening, self._opening = self._opening, None
         if opening is not None:
             self._error = None
@@ -394,16 +332,16 @@ class Watcher(ProcessBound):
             else:
                 reader.errback(error)
 
-    def _close_connection(self, _: object) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+    def _disconnect(self, _: object) -> None:
+        self._connections.close()
         self._tell_if_gone()
 
     def _tell_if_gone(self) -> None:
-        if self._is_abandoned and not self._held:
+        if self._connections.is_held or not self._is_over:
+            return
+        if self._is_abandoned:
             self._gone(None)
-        elif self._is_over and not self._held:
+        else:
             self._commits.when_idle().addCallback(self._gone)
 
     def _gone(self, _: object) -> None:

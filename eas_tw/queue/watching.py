@@ -65,6 +65,16 @@ class Watching:
         return self._start
 
     @property
+    def has_moved(self) -> bool:
+        """Whether the next connection watches from a later index than the caller has given."""
+        return self.reconnect_index > self._given_index
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether there are frames that the reader has not got."""
+        return bool(self._unread)
+
+    @property
     def is_full(self) -> bool:
         """Whether the connection is to be paused, because the reader is slow."""
         return len(self._unread) > self._window or self._unread_bytes > self._buffer_bytes
@@ -76,27 +86,31 @@ class Watching:
 
     def received(self, frame: Frame) -> bool:
         """Take a frame that arrived; return whether it is new, so that the reader will get it."""
-        if _is_same(self._known.get(frame.index), frame) or _is_same(self._committed.get(frame.index), frame):
-            self._stale.pop(frame.index, None)
-            return False
+        index, request_id = frame.index, frame.request_id
+        for remembered in (self._known, self._committed):
+            if index in remembered and _is_same(remembered[index], request_id):
+                self._stale.pop(index, None)
+                return False
         if not self._is_placed:
-            self._start, self._is_placed = frame.index, True
-        # A new frame with an old index: the queue was made anew.
-        self._start = min(self._start, max(frame.index, _FIRST_INDEX))
-        self._committed.pop(frame.index, None)
+            self._start, self._is_placed = index, True
+        if index < self._start:  # a new frame with an old index: the queue was made anew
+            self._start = max(index, _FIRST_INDEX)
+        self._committed.pop(index, None)
         self._losses = 0
         self._unread.append(frame)
         self._unread_bytes += len(frame.data)
-        self._known[frame.index] = frame.request_id
         if self._auto_commit:
-            self.committed((frame.index,))
-        elif len(self._known) > KEPT:
-            self.rejected((next(iter(self._known)),))  # other clients commit: this one does not learn of it
+            self._committed[index] = request_id
+            self._advance()
+        else:
+            self._known[index] = request_id
+            if len(self._known) > KEPT:
+                self.rejected((next(iter(self._known)),))  # other clients commit: this one does not learn of it
         return True
 
     def next_frame(self) -> Frame | None:
         """Return the next frame for the reader; `None` if there is none, or if it has `window` of them in hand."""
-        if not self._unread or self.is_at_window:
+        if not self._unread or (self._stale and self.is_at_window):
             return None
         frame = self._unread.popleft()
         self._unread_bytes -= len(frame.data)
@@ -117,10 +131,7 @@ class Watching:
             self._stale.pop(index, None)
             self._committed[index] = self._known.pop(index, "")
             self._committed.move_to_end(index)
-        while self._start in self._committed:
-            self._start += 1
-        while len(self._committed) > KEPT:
-            self._committed.popitem(last=False)
+        self._advance()
 
     def rejected(self, indexes: Iterable[int]) -> None:
         """Record that frames went back to the queue: if one arrives again, the reader gets it again."""
@@ -139,6 +150,13 @@ class Watching:
             self._in_hand.pop(index, None)
         self._stale.clear()
 
+    def restarted(self) -> None:
+        """Begin again, because the queue was made anew: its frames have indexes that others had before."""
+        self._given_index = max(self._given_index, 0)  # what is the newest frame now was not there before
+        self._start, self._is_placed = max(self._given_index, _FIRST_INDEX), True
+        for remembered in (self._known, self._in_hand, self._stale, self._committed):
+            remembered.clear()
+
     def lost(self) -> float:
         """Record that the connection was lost or not made, and return the pause before the next one, in seconds.
 
@@ -149,12 +167,14 @@ class Watching:
         self._stale = dict.fromkeys(self._known)
         return self._rng.uniform(0.0, ceiling_s)
 
+    def _advance(self) -> None:
+        """Move the start past the committed frames, and forget the oldest of these if there are too many."""
+        while self._start in self._committed:
+            self._start += 1
+        while len(self._committed) > KEPT:
+            self._committed.popitem(last=False)
 
-def _is_same(request_id: str | None, frame: Frame) -> bool:
-    """Return whether a remembered frame is this one.
 
-    Args:
-        request_id: The request id of the remembered frame of the same index; empty if unknown, `None` if there is none.
-        frame: The frame.
-    """
-    return request_id is not None and (not request_id or not frame.request_id or request_id == frame.request_id)
+def _is_same(remembered: str, request_id: str) -> bool:
+    """Return whether two frames of the same index are the same, by their request ids; empty for an unknown one."""
+    return not remembered or not request_id or remembered == request_id

@@ -18,6 +18,7 @@ from eas_tw.errors import ConfigError
 from eas_tw.net.attempt import WireRequest
 from eas_tw.queue.frames import PROTOBUF, REQUEST_ID, Frame
 from eas_tw.ranges import Range, checked
+from eas_tw.request_builder import check_path
 
 if TYPE_CHECKING:
     from eas_tw.secret import Secret
@@ -34,6 +35,15 @@ _CODE = re.compile(r"[A-Za-z0-9.]+")
 USER_HEADER, GROUP_HEADER = "X-EAS-QueueService-Redis-Uid", "X-EAS-QueueService-Redis-Gid"
 """The names of the identity headers in a service whose attributes name no others."""
 REQUEST_ID_HEADER = "x-eas-queueservice-request-id"
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A header's name (RFC 9110 §5.1)."""
+_TAKEN = frozenset(
+    {
+        "accept", "authorization", "connection", "content-length", "content-type", "expect", "host", "te",
+        "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+"""Names that a queue's attributes cannot give to other headers: those of the protocol, and of the client itself."""
 _NAMES_USER, _NAMES_GROUP, _NAMES_PRIORITY = "meta.header.user", "meta.header.group", "meta.header.priority"
 
 
@@ -53,12 +63,14 @@ class HeaderNames:
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, str]) -> HeaderNames:
-        """Return the names that a queue's attributes set, and the usual ones in place of missing ones."""
-        return cls(
-            attributes.get(_NAMES_USER) or USER_HEADER,
-            attributes.get(_NAMES_GROUP) or GROUP_HEADER,
-            attributes.get(_NAMES_PRIORITY, ""),
-        )
+        """Return the names that a queue's attributes set, and the usual ones in place of missing and wrong ones."""
+
+        def named(attribute: str, usual: str) -> str:
+            name = attributes.get(attribute, "")
+            is_usable = _FIELD_NAME.fullmatch(name) and name.lower() not in _TAKEN
+            return name if is_usable and not name.lower().startswith("sec-websocket-") else usual
+
+        return cls(named(_NAMES_USER, USER_HEADER), named(_NAMES_GROUP, GROUP_HEADER), named(_NAMES_PRIORITY, ""))
 
 
 @frozen
@@ -151,9 +163,13 @@ def put_request(data: bytes, tags: Mapping[str, str], priority: int, path: str) 
         tags: The frame's tags.
         priority: 0 for the normal priority, more for a higher one.
         path: A path below the queue's path, percent-encoded; empty for none.
+
+    Raises:
+        ConfigError: An argument is wrong.
     """
-    below = f"/{path}" if path and not path.startswith("/") else path
-    return QueueRequest("POST", _query({}, tags), below, data, priority=checked(_PRIORITY, "priority", priority))
+    return QueueRequest(
+        "POST", _query({}, tags), check_path(path), data, priority=checked(_PRIORITY, "priority", priority)
+    )
 
 
 def get_request(

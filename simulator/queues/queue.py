@@ -71,13 +71,15 @@ class Queue:
         if self._is_notifying:
             return  # a listener has changed it: the loop below goes round once more
         self._is_notifying = True
-        while self._has_changed:
-            self._has_changed = False
-            for listener in list(self._listeners):
-                if listener in self._listeners:
-                    listener.queue_changed()
-            self._rotate()
-        self._is_notifying = False
+        try:
+            while self._has_changed:
+                self._has_changed = False
+                for listener in list(self._listeners):
+                    if listener in self._listeners:
+                        listener.queue_changed()
+                self._rotate()
+        finally:
+            self._is_notifying = False
 
     def clear(self) -> None:
         """Remove everything."""

@@ -57,7 +57,7 @@ def open_watch(queue: Queue, parameters: Parameters, request: ReceivedRequest, p
     """
     if not offers_websocket(request):
         watch = Watch(queue, parameters, place, None)
-        return StreamResponse(watch, content_type=PROTOBUF, plan=StreamPlan(body_steps=[_Drop(watch)]))
+        return StreamResponse(watch, content_type=PROTOBUF, plan=StreamPlan(own_steps=[_Drop(watch)]))
     headers = accept_headers(request)
     socket = WebSocket()
     watch = Watch(queue, parameters, place, socket)
@@ -67,7 +67,7 @@ def open_watch(queue: Queue, parameters: Parameters, request: ReceivedRequest, p
         "",
         headers,
         receive=watch.receive,
-        plan=StreamPlan(body_steps=[_Drop(watch)]),
+        plan=StreamPlan(own_steps=[_Drop(watch)]),
     )
 
 

@@ -72,9 +72,11 @@ class QueueWorker:
         if self._is_taking:
             return  # a computation that ends at once: the loop below goes on
         self._is_taking = True
-        while self._put_results() and self._can_take and (frame := self._take()) is not None:
-            WorkerJob(_FrameJob(self._instance, frame, self._finish)).submit()
-        self._is_taking = False
+        try:
+            while self._put_results() and self._can_take and (frame := self._take()) is not None:
+                WorkerJob(_FrameJob(self._instance, frame, self._finish)).submit()
+        finally:
+            self._is_taking = False
 
     def queue_cleared(self) -> None:
         """Begin again on the empty queues (`QueueListener`)."""

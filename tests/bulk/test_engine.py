@@ -295,3 +295,56 @@ class TestBatches:
         run = Run([1, 2], batch_size=2, encode_batch=tuple, decode_batch=lambda _rows, _response: [])
         run.answer_all()
         assert [output.message for output in run.outputs] == ["the response has 0 outputs for 1 rows"] * 2
+
+
+class Stop(BaseException):
+    """Neither an `Exception` nor an error of a row: it ends the program, or the task."""
+
+
+class Mute(ValueError):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("place", ["rows", "encode", "decode", "sink", "sink later"])
+@pytest.mark.parametrize("kind", [Stop, KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_what_is_no_error_of_a_row_ends_the_job_and_cancels_its_requests(place: str, kind: type[BaseException]) -> None:
+    waiting: Deferred[None] = Deferred()
+
+    def rows() -> Iterator[int]:
+        yield from range(3)
+        if place == "rows":
+            raise kind
+        yield from range(3, 9)
+
+    def raising(*arguments: Any) -> Any:
+        if arguments[0] in (3, "of 3"):
+            raise kind
+        return arguments[-1]
+
+    def sink(output: Any) -> Any:
+        return waiting if place == "sink later" else raising(output) if place == "sink" else None
+
+    options = {"encode": raising} if place == "encode" else {"decode": raising} if place == "decode" else {}
+    run = Run(rows(), sink, in_flight=3, ordered=False, **options)
+    if not run.result.fired:
+        run.answer(0)
+    if place == "sink later":
+        waiting.errback(kind())
+    elif not run.result.fired:
+        run.answer(3)
+    assert isinstance(run.result.error, kind)
+    assert sorted(run.cancelled) == sorted(run.calls)
+    assert not run.clock.getDelayedCalls()
+
+
+def test_an_error_without_a_text_is_an_error_row_like_others() -> None:
+    def decode(row: int, response: str) -> str:
+        if row == 1:
+            raise Mute
+        return response
+
+    run = Run(range(3), decode=decode)
+    run.answer_all()
+    assert run.outputs == ["of 0", ErrorRow(1, 1, "Mute", "Mute, whose text cannot be made: no text"), "of 2"]
+    assert run.result.value.errors == {"Mute": 1}

@@ -302,3 +302,12 @@ def test_lines_can_be_read_back() -> None:
     output = {"row": 0, "text": 'a\n"b"\u2028', "list": [1.5, None, True]}
     line = Lines().line(output)
     assert (line.count(b"\n"), json.loads(line)) == (1, output)
+
+
+def test_an_output_that_cannot_be_written_does_not_decide_about_the_columns() -> None:
+    cells = Cells()
+    with pytest.raises(BodyError, match="cannot be written as CSV"):
+        cells.line({"a": {1, 2}})
+    assert cells.header == b""
+    assert cells.line({"b": 1}) == b"1\n"
+    assert cells.header == b"b\n"

@@ -80,12 +80,26 @@ def test_asyncio_with_a_sink_that_is_a_coroutine_function(served: Served) -> Non
                     await job
                 except asyncio.CancelledError:
                     print("cancelled")
+
+                async def stuck(_):
+                    try:
+                        reached.set()
+                        await asyncio.Event().wait()
+                    finally:
+                        print("the sink too")
+
+                reached = asyncio.Event()
+                job = asyncio.ensure_future(score(iter(int, 1), stuck, client=client, in_flight=8))
+                await reached.wait()
+                job.cancel()
+                await asyncio.wait([job], timeout=30)
+                print(job.cancelled())
             print(report.rows, outputs[:100] == rows)
 
         asyncio.run(main())
         """,
     )
-    assert printed(ended) == ["cancelled", "100 True"]
+    assert printed(ended) == ["cancelled", "the sink too", "True", "100 True"]
 
 
 def test_threads(served: Served) -> None:

@@ -72,3 +72,22 @@ def test_every_instance_is_tried_before_one_gets_the_call_again() -> None:
     harness.asked().answer()
     assert committing.value is None
     harness.assert_clean()
+
+
+def test_a_get_that_waits_for_a_frame_does_not_make_its_instance_look_slow() -> None:
+    harness = QueueHarness(2, balancer="p2c")
+    harness.learn()
+    getting = harness.run(harness.client.get(timeout_s=5.0))
+    asked = harness.asked()
+    harness.reactor.advance(5.0)
+    asked.answer(b"", 204)
+    assert getting.value == []
+    used = set()
+    for _ in range(12):
+        putting = harness.run(harness.client.put(b"x"))
+        asked = harness.asked()
+        used.add(id(asked.wire))
+        asked.answer(b"1")
+        assert putting.value.index == 1
+    assert len(used) == 2
+    harness.assert_clean()

@@ -24,6 +24,7 @@ class Wire(StringTransport):
         self.aborted = False
         self.no_delay = False
         self.is_paused = False
+        self.holds_on = False  # as TLS does until the other end has closed
 
     def pauseProducing(self) -> None:
         self.is_paused = True
@@ -41,7 +42,8 @@ class Wire(StringTransport):
 
     def loseConnection(self) -> None:
         super().loseConnection()
-        self.lose(ConnectionDone())
+        if not self.holds_on:
+            self.lose(ConnectionDone())
 
     def abortConnection(self) -> None:
         self.aborted = True

@@ -265,6 +265,19 @@ def test_an_instance_that_fails_a_third_of_its_calls_is_ejected() -> None:
     assert judged[0].is_ejected
 
 
+@pytest.mark.parametrize(("hold_s", "is_ejected"), [(0.0, True), (5.0, False)])
+def test_a_call_that_the_service_may_hold_back_does_not_make_an_outlier(hold_s: float, *, is_ejected: bool) -> None:
+    made = cluster(outlier_latency_ratio=3.0)
+    judged: list[HealthTransition] = []
+    for number in range(600):
+        now = number * 0.02
+        waiting = CallInfo(now=now, hold_s=hold_s)
+        picked = made.choose(Selection((), (), waiting), now)
+        assert picked is not None
+        judged += made.record(picked, ANSWERED, now + (5.0 if picked == FLEET[4] else 0.01), now, call=waiting)
+    assert bool(judged) is is_ejected
+
+
 def test_with_two_choices_the_slow_one_gets_little() -> None:
     made = cluster(balancer="p2c")
     found: Counter[int] = Counter()

@@ -114,6 +114,19 @@ def test_a_failure_counts_as_a_latency_only_if_it_is_a_timeout(attempt_status: A
     assert (loads.score(FLEET[0].key, 4.0) > 1.0) == counts
 
 
+def test_a_call_that_the_service_may_hold_back_is_neither_silence_nor_a_latency() -> None:
+    made, loads = balancer()
+    key, waiting = FLEET[0].key, CallInfo(now=1.0, hold_s=5.0)
+    made.started(FLEET[0], waiting)
+    assert loads.score(key, 5.9) == loads.score(key, 1.0), "it waits for a frame"
+    made.ended(FLEET[0], waiting, ANSWERED, 5.0)
+    assert loads.score(key, 6.0) < 0.01
+    assert loads._loads[key].streaming == 0
+    put = CallInfo(now=7.0)
+    made.started(FLEET[0], put)
+    assert loads.score(key, 9.0) > 1.0, "a put is answered at once, so its silence counts"
+
+
 def test_an_ejected_instance_comes_back_with_the_latency_that_it_had() -> None:
     made, loads = balancer()
     call = CallInfo(now=1.0)

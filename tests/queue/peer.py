@@ -143,6 +143,10 @@ class Service:
         for index in indexes:
             self._write(BytesMessage(frame_bytes(index, data, request_id)))
 
+    def send_together(self, *frames: bytes) -> None:
+        """Send frames as messages that come in one segment."""
+        self.wire.protocol.dataReceived(b"".join(bytes(self.server.send(BytesMessage(data))) for data in frames))
+
     def close(self, code: int) -> None:
         self._write(CloseConnection(code=code))
 

@@ -150,3 +150,26 @@ def test_closing_the_watcher_closes_its_connection(when: str) -> None:
     if when != "before the turn":
         assert not asked.wire.is_open
     harness.assert_clean()
+
+
+def test_many_pieces_that_waited_for_a_slow_reader_are_read_without_recursion() -> None:
+    watched = HttpWatched(window=10_000, auto_commit=True, index_only=True)
+    watched.send(1, data=b"x" * 2**20)
+    assert watched.watcher.ready_frame() is not None
+    watched.send(2, data=b"x" * 2**20)
+    for index in range(3, 3000):
+        watched.send(index, data=b"")
+    assert watched.indexes(2998) == list(range(2, 3000))
+    watched.harness.assert_clean()
+
+
+def test_a_record_above_the_limit_ends_the_watch_after_the_frames_before_it() -> None:
+    watched = HttpWatched()
+    record = frame_bytes(1)
+    whole = len(record).to_bytes(4, "big") + record + b"\xff\xff\xff\xff"
+    says(watched.asked.wire, b"%x\r\n%b\r\n" % (len(whole), whole))
+    assert watched.indexes(1) == [1]
+    error = Result(watched.watcher.next_frame()).error
+    assert isinstance(error, BodyError)
+    assert "max_response_bytes" in str(error)
+    watched.harness.assert_clean()

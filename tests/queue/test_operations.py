@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from twisted.internet.defer import CancelledError
 
 from eas_tw import (
     BodyError,
@@ -114,6 +115,37 @@ def test_operations_at_the_same_time_share_the_request_for_attributes() -> None:
     for _ in both:
         harness.asked().answer()
     assert [one.value for one in both] == [None, None]
+    harness.assert_clean()
+
+
+def test_an_operation_with_little_time_does_not_take_it_from_those_that_wait_with_it() -> None:
+    harness = QueueHarness(1, attributes=None)
+    hasty = harness.run(harness.client.put(b"1", timeout_s=0.5))
+    patient = harness.run(harness.client.put(b"2", timeout_s=3.0))
+    asked = harness.asked()
+    assert asked.query == {"_attrs_": "true"}
+    harness.reactor.advance(0.5)
+    assert isinstance(hasty.error, DeadlineExceeded)
+    assert "0.5 s" in str(hasty.error)
+    harness.reactor.advance(0.5)
+    asked.answer(b"{}")
+    asked = harness.asked()
+    assert asked.body == b"2"
+    asked.answer(b"1")
+    assert patient.value.index == 1
+    harness.assert_clean()
+
+
+def test_an_operation_that_is_cancelled_before_the_attributes_are_known_sends_nothing() -> None:
+    harness = QueueHarness(1, attributes=None)
+    putting = harness.client.put(b"1")
+    cancelled = harness.run(putting)
+    asked = harness.asked()
+    putting.cancel()
+    assert isinstance(cancelled.error, CancelledError)
+    asked.answer(b"{}")
+    harness.reactor.advance(0)
+    assert asked.wire.value() == b""
     harness.assert_clean()
 
 
@@ -278,6 +310,8 @@ def test_a_get_whose_instance_is_dead_ends_at_its_deadline() -> None:
         (lambda queue: queue.commit("1"), ConfigError, "index must be"),
         (lambda queue: queue.reject(1, "not a code!"), ConfigError, "code must be"),
         (lambda queue: queue.truncate(-1), ConfigError, "index must be"),
+        (lambda queue: queue.put(b"", path="a b\r\nX: 1"), ConfigError, "path must be"),
+        (lambda queue: queue.put(b"", path="a?_eos_=true"), ConfigError, "path must be"),
     ],
 )
 def test_a_wrong_argument_fails_the_deferred_before_anything_is_sent(

@@ -11,6 +11,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping
 
 from eas_tw import (
     AttemptStatus,
+    BodyError,
     ClientClosed,
     ConfigError,
     ConnectionFailed,
@@ -169,6 +170,72 @@ def test_a_lost_watch_goes_on_at_another_instance_from_the_first_uncommitted_fra
     counters = watched.harness.client.counters
     assert (counters.watches, counters.watches_lost.total(), counters.frames, counters.frames_repeated) == (2, 1, 4, 2)
     assert [event.is_repeated for event in watched.events(FrameReceived)] == [False] * 3 + [True, True, False]
+    watched.harness.assert_clean()
+
+
+def committed_and_lost(last_index: str, status: int = 200, **options: Any) -> Watched:
+    """Return a watch that was lost after three commits, and whose queue says what its newest frame is."""
+    watched = Watched(**options)
+    for index in (1, 2, 3):
+        watched.service.send(index, request_id=f"old {index}")
+    assert watched.indexes(3) == [1, 2, 3]
+    watched.watcher.commit([1, 2, 3])
+    watched.harness.asked().answer()
+    watched.service.wire.lose()
+    assert watched.reconnected().asked.query["_index_"] == "4"
+    asked = watched.harness.asked()
+    assert asked.query == {"_attrs_": "true"}
+    asked.answer(b'{"stream.lastEntry": "%b"}' % last_index.encode(), status)
+    return watched
+
+
+@pytest.mark.parametrize("last_index", ["2", "0"])
+def test_a_queue_that_was_made_anew_is_watched_from_the_given_index(last_index: str) -> None:
+    watched = committed_and_lost(last_index)
+    assert watched.watcher.instance is None
+    lost = watched.events(WatchLost)[-1]
+    assert f"its newest frame has the index {last_index}" in lost.outcome.detail
+    assert watched.harness.client.ejected == ()
+    assert watched.reconnected().asked.query["_index_"] == "0"
+    watched.service.send(1, request_id="new 1")
+    frame = watched.read()
+    assert frame is not None
+    assert frame.request_id == "new 1"
+    watched.harness.assert_clean()
+
+
+def test_after_a_queue_was_made_anew_the_newest_frame_is_the_head() -> None:
+    watched = committed_and_lost("1", index=-1)
+    assert watched.reconnected().asked.query["_index_"] == "0"
+    watched.service.send(1)  # without a request id it could be the one that was committed
+    assert watched.indexes(1) == [1]
+    watched.harness.assert_clean()
+
+
+@pytest.mark.parametrize(("last_index", "status"), [("3", 200), ("9", 200), ("", 200), ("x", 200), ("1", 404)])
+def test_a_queue_that_goes_on_is_not_watched_anew(last_index: str, status: int) -> None:
+    watched = committed_and_lost(last_index, status)
+    assert watched.watcher.instance is not None
+    watched.service.send(4)
+    assert watched.indexes(1) == [4]
+    assert len(watched.events(WatchLost)) == 1
+    watched.harness.assert_clean()
+
+
+def test_an_answer_about_the_queue_that_comes_after_the_end_changes_nothing() -> None:
+    watched = Watched()
+    watched.service.send(1)
+    assert watched.indexes(1) == [1]
+    watched.watcher.commit(1)
+    watched.harness.asked().answer()
+    watched.service.wire.lose()
+    watched.reconnected()
+    asked = watched.harness.asked()
+    closing = Result(watched.watcher.close())
+    asked.answer(b'{"stream.lastEntry": "0"}')
+    watched.harness.reactor.advance(1.0)
+    assert closing.value is None
+    assert len(watched.events(WatchLost)) == 1
     watched.harness.assert_clean()
 
 
@@ -416,11 +483,104 @@ def test_a_message_that_is_no_frame_ends_the_connection_and_not_the_watch() -> N
     watched.harness.assert_clean()
 
 
-def test_a_message_above_the_limit_ends_the_connection() -> None:
-    watched = Watched(settings={"max_response_bytes": 100})
-    watched.service.send(1, data=b"x" * 101)
+def test_frames_that_come_together_are_read_in_order_without_recursion() -> None:
+    watched = Watched(index_only=True)
+    found: list[int] = []
+
+    def take(frame: Frame | None) -> None:
+        assert frame is not None
+        found.append(frame.index)
+        watched.watcher.next_frame().addCallback(take)
+
+    watched.watcher.next_frame().addCallback(take)
+    watched.service.send_together(*[frame_bytes(index) for index in range(1, 3001)])
+    assert found == list(range(1, 3001))
+    assert not watched.service.wire.is_paused
+
+
+def test_the_frames_before_one_that_cannot_be_parsed_are_read() -> None:
+    watched = Watched()
+    reading = watched.reading()
+    watched.service.send_together(frame_bytes(1), frame_bytes(2), b"\xff\xff", frame_bytes(3))
+    assert reading.value == Frame(1)
     (lost,) = watched.events(WatchLost)
-    assert "more than 100 bytes" in lost.outcome.detail
+    assert "cannot be parsed" in lost.outcome.detail
+    assert watched.indexes(1) == [2]
+    watched.reconnected().send(3)
+    assert watched.indexes(1) == [3]
+    watched.harness.assert_clean()
+
+
+def test_a_reader_that_closes_the_watcher_gets_no_further_frame_of_a_segment() -> None:
+    watched = Watched()
+    found: list[Any] = []
+
+    def take(frame: Frame | None) -> None:
+        found.append(frame)
+        watched.watcher.close()
+        watched.watcher.next_frame().addCallback(found.append)
+
+    watched.watcher.next_frame().addCallback(take)
+    watched.service.send_together(frame_bytes(1), frame_bytes(2))
+    assert found == [Frame(1), None]
+    assert not watched.events(WatchLost)
+    watched.harness.assert_clean()
+
+
+def test_a_listener_that_closes_the_watcher_ends_it_between_two_frames() -> None:
+    watched = Watched()
+    watched.harness.client.listen(lambda event: watched.watcher.close() if isinstance(event, FrameReceived) else None)
+    reading = watched.reading()
+    watched.service.send_together(frame_bytes(1), frame_bytes(2))
+    assert reading.value is None
+    assert len(watched.events(FrameReceived)) == 1
+    watched.harness.assert_clean()
+
+
+def test_a_frame_that_has_come_can_be_taken_without_waiting() -> None:
+    watched = Watched()
+    assert watched.watcher.ready_frame() is None
+    watched.service.send_together(frame_bytes(1), frame_bytes(2))
+    assert watched.watcher.ready_frame() == Frame(1)
+    assert watched.indexes(1) == [2]
+    reading = watched.reading()
+    assert watched.watcher.ready_frame() is None
+    watched.service.send(3)
+    assert reading.value == Frame(3, {}, b"x")
+    watched.harness.assert_clean()
+    assert watched.watcher.ready_frame() is None
+
+
+def test_a_slow_reader_that_takes_without_waiting_stops_the_service_too() -> None:
+    watched = Watched(window=2)
+    watched.service.send_together(*[frame_bytes(index) for index in range(1, 5)])
+    assert watched.service.wire.is_paused
+    taken = [watched.watcher.ready_frame() for _ in range(4)]
+    assert [frame.index for frame in taken if frame is not None] == [1, 2, 3, 4]
+    assert not watched.service.wire.is_paused
+    watched.harness.assert_clean()
+
+
+def test_a_message_above_the_limit_ends_the_watch_after_the_frames_before_it() -> None:
+    """The service would send the same frame on the next connection."""
+    watched = Watched(settings={"max_response_bytes": 100})
+    watched.service.send_together(frame_bytes(1), frame_bytes(2, b"x" * 101))
+    assert watched.indexes(1) == [1]
+    error = watched.reading().error
+    assert isinstance(error, BodyError)
+    assert "a message has more than 100 bytes (max_response_bytes)" in str(error)
+    assert not watched.events(WatchLost)
+    watched.harness.assert_clean()
+
+
+def test_arguments_that_cannot_be_read_fail_the_deferred() -> None:
+    def frames() -> Any:
+        yield 1
+        raise ZeroDivisionError
+
+    watched = Watched()
+    for operate in (watched.watcher.commit, watched.watcher.reject):
+        assert isinstance(Result(operate(frames())).error, ZeroDivisionError)
     watched.harness.assert_clean()
 
 
@@ -449,6 +609,24 @@ def test_close_does_not_wait_for_a_service_that_does_not_answer_it() -> None:
     watched = Watched()
     closing = Result(watched.watcher.close())
     watched.harness.reactor.advance(1.0)
+    assert closing.value is None
+    watched.harness.assert_clean()
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_close_does_not_wait_for_a_socket_that_does_not_close(*, is_answered: bool) -> None:
+    """TLS waits for the close of the other end, which may be gone."""
+    watched = Watched()
+    wire = watched.service.wire
+    wire.holds_on = True
+    closing = Result(watched.watcher.close())
+    if is_answered:
+        watched.service.close(1000)
+    else:
+        watched.harness.reactor.advance(1.0)
+    assert not closing.fired
+    watched.harness.reactor.advance(1.0)
+    assert wire.aborted
     assert closing.value is None
     watched.harness.assert_clean()
 
@@ -624,6 +802,40 @@ def test_a_batch_of_commits_is_bounded() -> None:
         waiting[-1].callback(None)
     assert [len(batch) for batch in sent] == [1, MOST_INDEXES, 10]
     assert (first.value, many.value, idle.value) == (None, None, None)
+
+
+def test_a_frame_that_the_service_refuses_does_not_fail_the_commits_of_other_callers() -> None:
+    watched = Watched()
+    watched.service.send(1, 2)
+    first, wrong, other = (Result(watched.watcher.commit(index)) for index in (1, 99, 2))
+    watched.harness.asked().answer()
+    together = watched.harness.asked()
+    assert together.query == {"_indexes_": "99,2"}
+    together.answer(b"no frame 99", 404)
+    for index, status in (("99", 404), ("2", 200)):
+        asked = watched.harness.asked()
+        assert asked.query == {"_indexes_": index}
+        asked.answer(b"", status)
+    assert first.value is None
+    assert isinstance(wrong.error, StatusError)
+    assert other.value is None
+    assert [(event.indexes, event.error) for event in watched.events(FramesCommitted)] == [
+        ((1,), ""),
+        ((99,), "StatusError"),
+        ((2,), ""),
+    ]
+    watched.harness.assert_clean()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_rejected_token_fails_a_batch_of_commits_with_one_request(status: int) -> None:
+    watched = Watched()
+    commits = [Result(watched.watcher.commit(index)) for index in (1, 2, 3)]
+    watched.harness.asked().answer()
+    watched.harness.asked().answer(b"", status)
+    assert [type(commit.value) for commit in commits[:1]] == [type(None)]
+    assert [commit.error.status for commit in commits[1:]] == [status, status]
+    watched.harness.assert_clean()
 
 
 def test_a_cancelled_commit_stops_the_wait_and_not_the_request() -> None:

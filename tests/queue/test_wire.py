@@ -204,6 +204,62 @@ def test_durations_are_written_as_go_reads_them(seconds: float, text: str) -> No
     assert wire.go_duration(seconds) == text
 
 
+@pytest.mark.parametrize("name", ["X\r\nY: 1", "X Y", "Ü", "", "Content-Length", "host", "AUTHORIZATION", "Upgrade"])
+def test_a_name_that_is_no_header_of_its_own_is_not_taken_over(name: str) -> None:
+    attributes = dict.fromkeys(("meta.header.user", "meta.header.group", "meta.header.priority"), name)
+    assert HeaderNames.from_attributes(attributes) == HeaderNames()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[{"index": 1e999}]',
+        b'[{"index": -1}]',
+        b'[{"index": 18446744073709551616}]',
+        b'[{"index": true}]',
+        b'[{"index": 1.5}]',
+        b"[" * 100_000,
+        b'[{"index": 1, "tags": [1]}]',
+    ],
+    ids=range(7),
+)
+def test_json_that_is_no_list_of_frames_is_a_body_error(body: bytes) -> None:
+    with pytest.raises(BodyError):
+        frames_of("application/json", body)
+
+
+@pytest.mark.parametrize("body", [b'{"IsPending": true, "WaitCount": 1e999}', b"{" * 100_000, b"[1]", b"9" * 5000])
+def test_json_that_is_no_search_result_is_a_body_error(body: bytes) -> None:
+    with pytest.raises(BodyError):
+        search_result_of(body)
+
+
+@pytest.mark.parametrize("body", [b"-1", b"18446744073709551616", b"9" * 5000, b"1_000", b"\xff", b""])
+def test_a_number_that_is_no_index_is_a_body_error(body: bytes) -> None:
+    with pytest.raises(BodyError, match="must be a number"):
+        number_of(body, "the index")
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a": ' * 100_000, b"7", b"\xff", b'{"a": 1'])
+def test_json_that_is_no_object_of_attributes_is_a_body_error(body: bytes) -> None:
+    with pytest.raises(BodyError):
+        attributes_of("application/json", body)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x08" + b"\xff" * 11,  # a varint that does not end
+        b"\x12\x06\n\x01k\x12\x01\xff",  # a tag that is not UTF-8
+        b"\x12\xff\xff\xff\xff\x7f",  # a length beyond the end
+        b"\x1a\x05ab",
+    ],
+)
+def test_a_frame_that_is_no_message_is_a_body_error(data: bytes) -> None:
+    with pytest.raises(BodyError, match="a frame of the queue cannot be parsed"):
+        frame_of(data)
+
+
 def test_identity_headers_have_the_names_that_the_attributes_set() -> None:
     names = HeaderNames.from_attributes({"meta.header.user": "X-User", "meta.header.group": "X-Group"})
     sent = rendered(wire.commit_request((1,)), names)

@@ -27,6 +27,7 @@ class Wire(Protocol):
 
     Attributes:
         received: All bytes.
+        segments: Number of pieces in which they came.
         at_s: When the last of them came.
         end: `""`, or the name of the error it ended with.
     """
@@ -34,11 +35,13 @@ class Wire(Protocol):
     def __init__(self, seconds: Any) -> None:
         self._seconds = seconds
         self._chunks: list[bytes] = []
+        self.segments = 0
         self.at_s = 0.0
         self.end = ""
 
     def dataReceived(self, data: bytes) -> None:
         self._chunks.append(data)
+        self.segments += 1
         self.at_s = self._seconds()
 
     def connectionLost(self, reason: Any = None) -> None:

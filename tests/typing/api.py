@@ -71,6 +71,7 @@ async def asynchronous_inference(queue: QueueClient) -> None:
     async with queue.sink().watch(window=8) as watcher:
         async for frame in watcher:
             assert_type(frame, Frame)
+            assert_type(watcher.ready_frame(), Frame | None)
             await watcher.commit(frame)
             await watcher.reject([frame], code="Busy", reason="later")
     assert_type(await queue.count(tags={"k": "v"}), int)
@@ -78,6 +79,8 @@ async def asynchronous_inference(queue: QueueClient) -> None:
     assert_type(await under_asyncio.put(b"x"), PutResult)
     async with under_asyncio.sink().watch() as other:
         assert_type(await other.next_frame(), Frame | None)
+        async for frame in other:
+            assert_type(frame, Frame)
     threads = eas_tw.blocking.QueueClient("e", "q", token="t", group="g")
     index, request_id = threads.put("x")
     assert_type(index, str)

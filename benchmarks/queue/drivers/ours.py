@@ -30,8 +30,11 @@ async def main(reactor: object) -> None:
         puts = account.per_cpu_s(given.frames)
         account = Account()
         async with sink.watch(auto_commit=True) as watcher:
-            for _ in range(given.frames):
-                await watcher.next_frame()
+            seen = 0
+            async for _ in watcher:
+                seen += 1
+                if seen == given.frames:
+                    break
             account.report(puts, account.per_cpu_s(given.frames))
 
 

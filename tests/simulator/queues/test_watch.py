@@ -61,6 +61,14 @@ def test_frames_come_as_they_are_put_each_as_a_binary_message(region: QueueRegio
     assert [(frame.index, frame.data) for frame in watch.frames] == [(1, b"one"), (2, b"two")]
 
 
+def test_frames_that_wait_are_sent_together(region: QueueRegion) -> None:
+    """A piece for each would make the simulator slower than the clients that are measured with it."""
+    region.put(*[b"x" * 100] * 5)
+    watch = region.watch("_window_=9")
+    assert watch.indexes == [1, 2, 3, 4, 5]
+    assert watch.wire.segments == 1, "the head and all frames"
+
+
 def test_the_window_bounds_what_is_out_and_a_commit_opens_it(region: QueueRegion, through: bool) -> None:  # noqa: FBT001
     region.put(*[b"x"] * 5)
     watch = region.watch("_index_=0&_window_=2", port=region.gateway_port if through else 0)

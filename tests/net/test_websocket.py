@@ -1,0 +1,276 @@
+"""A WebSocket connection of a client: it reads what wsproto reads, however the bytes are divided."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from attrs import define, field
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import Connection, ConnectionState
+from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, Request
+
+from eas_tw.net.websocket import WebSocketConnection
+from eas_tw.net.websocket_frames import FrameSplitter
+from eas_tw.policy.outcomes import AttemptStatus, Outcome
+from tests.net.wire import Wire
+
+MAX_BYTES = 70_000
+UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+BINARY, TEXT, CONTINUATION, CLOSE, PING, PONG = 2, 1, 0, 8, 9, 10
+
+
+def frame(payload: bytes, opcode: int = BINARY, *, first: int = 0x80, mask: bool = False, form: int = 0) -> bytes:
+    """Encode a frame, also one that RFC 6455 forbids.
+
+    Args:
+        payload: The payload.
+        opcode: The opcode.
+        first: The bits of FIN and the reserved ones.
+        mask: Whether the frame says that it is masked.
+        form: The bytes of the extended length, 2 or 8; 0 for as many as are needed.
+    """
+    size = len(payload)
+    form = form or (0 if size < 126 else 2 if size < 2**16 else 8)
+    short = {0: size, 2: 126, 8: 127}[form] | (0x80 if mask else 0)
+    length = {0: b"", 2: struct.pack("!H", size & 0xFFFF), 8: struct.pack("!Q", size)}[form]
+    return bytes([first | opcode, short]) + length + (b"\0\0\0\0" if mask else b"") + payload
+
+
+@define
+class Read:
+    """What was read of a service's bytes.
+
+    Attributes:
+        messages: The binary messages.
+        pings: The payloads of the pings that were answered.
+        status: How the connection ended; `None` if it is open.
+        close_code: The code of the service's Close.
+    """
+
+    messages: list[bytes] = field(factory=list)
+    pings: list[bytes] = field(factory=list)
+    status: AttemptStatus | None = None
+    close_code: int | None = None
+
+
+class Owner(Read):
+    """Notes what a connection reports (`WebSocketOwner`)."""
+
+    is_open = is_lost = False
+    detail = ""
+
+    def websocket_opened(self) -> None:
+        self.is_open = True
+
+    def websocket_messages(self, messages: Sequence[bytes]) -> None:
+        assert messages
+        self.messages += messages
+
+    def websocket_ended(self, outcome: Outcome, body: bytes, close_code: int | None) -> None:
+        assert self.status is None
+        self.status, self.close_code, self.detail = outcome.attempt_status, close_code, outcome.detail
+
+    def socket_lost(self) -> None:
+        self.is_lost = True
+
+
+class Watched:
+    """A connection in memory, and the service's side of it."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self.clock = Clock()
+        self.owner = Owner()
+        self.connection = WebSocketConnection(
+            self.clock, self.owner, "host", "/path", [], max_message_bytes=max_bytes, open_within_s=5.0
+        )
+        self.wire = Wire(self.connection)
+        self.connection.makeConnection(self.wire)  # type: ignore[arg-type]
+        self.server = WSConnection(ConnectionType.SERVER)
+        self.server.receive_data(self.wire.take())
+        assert isinstance(next(self.server.events()), Request)
+        self.head = self.server.send(AcceptConnection())
+
+    def feed(self, data: bytes, cuts: Sequence[int] = ()) -> None:
+        for start, end in zip((0, *cuts), (*cuts, len(data)), strict=True):
+            if self.wire.is_open:
+                self.connection.dataReceived(data[start:end])
+
+    def read(self) -> Read:
+        """Return what the connection has read, with the pings that it has answered."""
+        self.server.receive_data(self.wire.take())
+        pings = [bytes(event.payload) for event in self.server.events() if isinstance(event, Pong)]
+        owner = self.owner
+        return Read(owner.messages, pings, owner.status, owner.close_code)
+
+
+def read_by_wsproto(data: bytes, max_bytes: int = MAX_BYTES) -> Read:
+    """Read all bytes with wsproto alone."""
+    read, connection, pieces = Read(), Connection(ConnectionType.CLIENT), b""
+    connection.receive_data(data)
+    for event in connection.events():
+        if isinstance(event, Ping):
+            read.pings.append(bytes(event.payload))
+        elif isinstance(event, BytesMessage):
+            pieces += event.data
+            if len(pieces) > max_bytes:
+                read.status = AttemptStatus.VIOLATION
+                break
+            if event.message_finished:
+                read.messages.append(pieces)
+                pieces = b""
+        elif isinstance(event, CloseConnection):
+            is_close = connection.state is ConnectionState.REMOTE_CLOSING
+            read.status = AttemptStatus.ANSWERED if is_close else AttemptStatus.VIOLATION
+            read.close_code = int(event.code) if is_close else None
+            break
+    return read
+
+
+SIZES = st.sampled_from([0, 1, 5, 124, 125, 126, 127, 128, 200, 65_535, 65_536, MAX_BYTES, MAX_BYTES + 1])
+PAYLOADS = st.builds(lambda size, fill: bytes([fill]) * size, SIZES, st.integers(0, 255))
+SMALL = st.binary(max_size=125)
+USUAL = st.one_of(
+    st.builds(frame, PAYLOADS),
+    st.builds(frame, st.binary(max_size=300)),
+    st.builds(frame, SMALL, st.sampled_from([PING, PONG])),
+)
+UNUSUAL = st.one_of(
+    st.builds(
+        frame,
+        st.binary(max_size=200),
+        st.integers(0, 15),
+        first=st.sampled_from([0, 0x80, 0x80, 0x80, 0x40, 0x20, 0x10, 0xF0]),
+        mask=st.booleans(),
+        form=st.sampled_from([0, 2, 8]),
+    ).filter(bool),
+    st.builds(
+        lambda code, why: frame(struct.pack("!H", code) + why, CLOSE),
+        st.integers(0, 5000),
+        SMALL.map(lambda b: b[:100]),
+    ),
+    st.builds(
+        lambda opcode, parts: b"".join(
+            frame(part, opcode if at == 0 else CONTINUATION, first=0x80 if at == len(parts) - 1 else 0)
+            for at, part in enumerate(parts)
+        ),
+        st.sampled_from([BINARY, BINARY, TEXT]),
+        st.lists(SMALL, min_size=2, max_size=4),
+    ),
+    st.binary(max_size=20),
+)
+
+
+@st.composite
+def conversations(draw: Any) -> tuple[bytes, list[int]]:
+    """Bytes of a service after the upgrade, and the places at which they are divided."""
+    usual = draw(st.lists(USUAL, max_size=6))
+    rest = draw(st.lists(st.one_of(USUAL, UNUSUAL), max_size=4))
+    data = b"".join((*usual, *rest))
+    ends = [sum(map(len, (*usual, *rest)[:at])) for at in range(len(usual) + len(rest) + 1)]
+    near = st.builds(lambda end, off: min(max(end + off, 0), len(data)), st.sampled_from(ends), st.integers(-3, 12))
+    cuts = draw(st.lists(st.one_of(near, st.integers(0, len(data))), max_size=8))
+    return data, sorted(cuts)
+
+
+@given(conversations())
+def test_frames_are_read_as_wsproto_reads_them_however_they_are_divided(conversation: tuple[bytes, list[int]]) -> None:
+    data, cuts = conversation
+    watched = Watched()
+    watched.feed(watched.head)
+    watched.feed(data, cuts)
+    assert watched.read() == read_by_wsproto(data)
+
+
+@given(conversations(), st.integers(0, 200))
+def test_frames_that_come_with_the_head_of_the_upgrade_are_read_too(
+    conversation: tuple[bytes, list[int]], cut: int
+) -> None:
+    data, _ = conversation
+    watched = Watched()
+    watched.feed(watched.head + data, [min(cut, len(watched.head + data))])
+    assert watched.owner.is_open
+    assert watched.read() == read_by_wsproto(data)
+
+
+def test_one_byte_at_a_time() -> None:
+    data = b"".join(
+        [frame(b"a" * size) for size in (0, 1, 125, 126, 300)] + [frame(b"hi", PING), frame(b"b"), frame(b"c", first=0)]
+    ) + frame(b"d", CONTINUATION)
+    watched = Watched()
+    whole = watched.head + data
+    watched.feed(whole, range(1, len(whole)))
+    read = watched.read()
+    assert read == read_by_wsproto(data)
+    assert [len(message) for message in read.messages] == [0, 1, 125, 126, 300, 1, 2]
+    assert read.pings == [b"hi"]
+
+
+def test_messages_that_come_together_are_reported_together_and_need_no_wsproto() -> None:
+    splitter = FrameSplitter(MAX_BYTES)
+    splitter.feed(frame(b"1") + frame(b"2" * 300) + frame(b"!", PONG) + frame(b"3") + frame(b"4" * 65_536) + b"\x82")
+    assert splitter.split() == ([b"1", b"2" * 300], frame(b"!", PONG))
+    assert splitter.split() == ([b"3", b"4" * 65_536], b"")
+    splitter.feed(b"\x01")
+    assert splitter.split() == ([], b"")
+    splitter.feed(b"5")
+    assert splitter.split() == ([b"5"], b"")
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [
+        frame(b"text", TEXT),
+        frame(b"part", first=0),
+        frame(b"masked", mask=True),
+        frame(b"reserved", first=0xC0),
+        frame(b"short", form=2),
+        frame(b"short", form=8),
+        frame(b"x" * 126, PING),
+        frame(b"x" * (MAX_BYTES + 1))[:20],
+        b"\x83\x00",
+    ],
+)
+def test_from_an_unusual_frame_on_everything_is_for_wsproto(unusual: bytes) -> None:
+    splitter = FrameSplitter(MAX_BYTES)
+    splitter.feed(frame(b"1") + unusual)
+    assert splitter.split() == ([b"1"], unusual)
+    assert splitter.split() == ([], b"")
+    splitter.feed(frame(b"2"))
+    assert splitter.split() == ([], frame(b"2"))
+
+
+def test_a_message_above_the_limit_is_not_awaited() -> None:
+    watched = Watched(max_bytes=1000)
+    watched.feed(watched.head + frame(b"x" * 2**20)[:1100])
+    assert watched.owner.status is AttemptStatus.VIOLATION
+    assert "more than 1000 bytes" in watched.owner.detail
+    assert not watched.wire.is_open
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        UPGRADED + b"Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: \xff\r\n\r\n",
+        UPGRADED + b"Sec-WebSocket-Protocol: \xff\r\n\r\n",
+        b"nothing like HTTP\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nX: " + b"x" * 2**17,
+        b"\x82\x01x" * 10_000,
+    ],
+    ids=["accept", "bare", "connection", "protocol", "no HTTP", "endless", "frames"],
+)
+def test_a_wrong_response_to_the_upgrade_is_a_violation(head: bytes) -> None:
+    for cuts in ([], range(1, min(len(head), 2000), 7)):
+        watched = Watched()
+        watched.feed(head, cuts)
+        assert watched.owner.status is AttemptStatus.VIOLATION
+        assert not watched.owner.is_open
+        assert watched.owner.is_lost
+        assert not watched.clock.getDelayedCalls()

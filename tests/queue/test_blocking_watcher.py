@@ -1,0 +1,79 @@
+"""The watcher for threads: it takes the frames that have come together in one change of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from eas_tw.blocking.queue import Watcher
+from tests.net.calling import Result
+from tests.queue.peer import QueueHarness, Service, frame_bytes
+
+
+class Threadless:
+    """A blocking watcher whose reactor runs in the calling thread, in virtual time."""
+
+    def __init__(self) -> None:
+        self.harness = QueueHarness()
+        self.changes = 0
+        self.service: Service
+        self.watcher = Watcher(self.harness.client.watch(), self.run)
+        self.watcher.open()
+        self.changes = 0
+
+    def run(self, work: Callable[[], Any]) -> Any:
+        self.changes += 1
+        result = Result(work())
+        if not result.fired and not hasattr(self, "service"):
+            self.service = self.harness.upgraded()
+        elif not result.fired:
+            self.harness.reactor.advance(1.0)
+        return result.value
+
+    def indexes(self, frames: Iterator[Any], count: int) -> list[int]:
+        return [next(frames).index for _ in range(count)]
+
+
+@pytest.fixture
+def threadless() -> Iterator[Threadless]:
+    found = Threadless()
+    yield found
+    found.harness.assert_clean()
+
+
+def test_frames_that_have_come_together_cost_one_change_of_threads(threadless: Threadless) -> None:
+    threadless.service.send_together(*[frame_bytes(index) for index in range(1, 33)])
+    assert threadless.indexes(iter(threadless.watcher), 32) == list(range(1, 33))
+    assert threadless.changes == 1
+
+
+def test_an_iterator_goes_on_where_the_one_before_was_left(threadless: Threadless) -> None:
+    threadless.service.send_together(*[frame_bytes(index) for index in range(1, 4)])
+    assert threadless.indexes(threadless.watcher.run(), 1) == [1]
+    assert threadless.indexes(threadless.watcher.run(), 2) == [2, 3]
+
+
+def test_frames_that_were_not_returned_are_dropped_by_close(threadless: Threadless) -> None:
+    """The service gives them to another consumer."""
+    threadless.service.send_together(*[frame_bytes(index) for index in range(1, 4)])
+    frames = threadless.watcher.run()
+    assert threadless.indexes(frames, 1) == [1]
+    threadless.watcher.close()
+    assert list(frames) == []
+
+
+def test_a_wait_that_is_interrupted_loses_no_frame(threadless: Threadless) -> None:
+    threadless.service.send_together(frame_bytes(1), frame_bytes(2))
+    run = threadless.run
+
+    def interrupted(work: Callable[[], Any]) -> Any:
+        run(work)
+        raise KeyboardInterrupt
+
+    threadless.watcher._run = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        next(threadless.watcher.run())
+    threadless.watcher._run = run
+    assert threadless.indexes(threadless.watcher.run(), 2) == [1, 2]
