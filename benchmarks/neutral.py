@@ -30,8 +30,8 @@ http {{
   uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
   server {{
     {listen}
-    location /exported/ {{ default_type application/json; return 200 '{upstreams}'; }}
-    location /api/v1/ {{ default_type application/json; return 200 '{upstreams}'; }}
+    location /exported/ {{ default_type application/json; root {folder}; rewrite ^ /upstreams break; }}
+    location /api/v1/ {{ default_type application/json; root {folder}; rewrite ^ /upstreams break; }}
     location / {{ default_type application/json; {answer} }}
     location = /answer {{ internal; root {folder}; default_type application/json; }}
   }}
@@ -64,7 +64,8 @@ def nginx(instances: int = 3, core: int | None = None, *, response_bytes: int = 
         answer = _FROM_MEMORY if response_bytes == len(_ANSWER) else _FROM_FILE
         Path(folder).chmod(0o755)  # nginx reads the file as another user if it is started by root
         (Path(folder) / "answer").write_bytes(b"x" * response_bytes)
-        file.write_text(_CONFIGURATION.format(folder=folder, listen=listen, upstreams=upstreams, answer=answer))
+        (Path(folder) / "upstreams").write_text(upstreams)  # a file, because nginx bounds the text of `return`
+        file.write_text(_CONFIGURATION.format(folder=folder, listen=listen, answer=answer))
         server = subprocess.Popen([program, "-c", str(file), "-e", f"{folder}/error.log"])
         try:
             if core is not None:

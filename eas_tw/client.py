@@ -320,7 +320,7 @@ class PredictClient(ClientLifecycle):
     def _begin(self, what: str, begin: Callable[[ClientRuntime], Deferred[T]]) -> Deferred[T]:
         """Run `begin`; whatever is wrong with the client or the arguments becomes the failure of its Deferred."""
         runtime = self._runtime
-        if runtime is None or not self._is_usable():
+        if runtime is None or self._closing is not None or get_ident() != self._thread:
             return fail(self._unusable(what))
         try:
             return begin(runtime)

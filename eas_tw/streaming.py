@@ -6,6 +6,7 @@ the caller's kind.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from eas_tw.body.piecewise import body_decompressor
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from eas_tw.policy.instance import Instance
 
     Wait = Callable[[Deferred[Any]], Awaitable[Any]]
+    ReadPiece = Callable[[ResponseStream], Awaitable[bytes]]
 
 
 class Stream(ProcessBound):
@@ -38,6 +40,8 @@ class Stream(ProcessBound):
         instance: The instance, or the gateway, that sends the response; `None` if it is not known.
         wait: A function that converts a Deferred to an awaitable of the caller's event loop; `None` to await the
             Deferred itself.
+        read_piece: A function that does the same as `wait` of `body.read_piece()`, without a Deferred for each piece;
+            `None` to use `wait`.
 
     Attributes:
         status: The HTTP status.
@@ -45,16 +49,28 @@ class Stream(ProcessBound):
         instance: The instance, or the gateway, that sends the response; `None` if it is not known.
     """
 
-    def __init__(self, body: ResponseStream, instance: Instance | None, wait: Wait | None = None) -> None:
+    def __init__(
+        self,
+        body: ResponseStream,
+        instance: Instance | None,
+        wait: Wait | None = None,
+        read_piece: ReadPiece | None = None,
+    ) -> None:
         self._body = body
-        self._wait = wait
+        self._next: Callable[[], Awaitable[bytes]]
+        if read_piece is not None:
+            self._next = partial(read_piece, body)
+        elif wait is not None:
+            self._next = partial(_next_by, wait, body)
+        else:
+            self._next = body.next_piece
         self.status = body.status
         self.headers = text_headers(body.head)
         self.instance = instance
 
-    def adapted(self, wait: Wait) -> Stream:
+    def adapted(self, wait: Wait, read_piece: ReadPiece | None = None) -> Stream:
         """Return the same stream for coroutines that await in another way; for adapters."""
-        return Stream(self._body, self.instance, wait)
+        return Stream(self._body, self.instance, wait, read_piece)
 
     def __repr__(self) -> str:
         state = "open" if self._body.outcome is None else str(self._body.outcome)
@@ -88,7 +104,16 @@ class Stream(ProcessBound):
             StreamBroken: The stream broke.
             BodyError: The body cannot be decompressed.
         """
-        return b"".join([piece async for piece in self._chunks()])
+        if "content-encoding" in self.headers:
+            return b"".join([piece async for piece in self._chunks()])
+        pieces: list[bytes] = []
+        while True:
+            piece = self._body.take()
+            if piece is None:
+                piece = await self._next()
+            if not piece:
+                return b"".join(pieces)
+            pieces.append(piece)
 
     async def lines(self, *, max_line_bytes: int = 1 << 20) -> AsyncIterator[str]:
         """Iterate over the lines of the body, as UTF-8 text without line ends; CR, LF and CRLF end a line.
@@ -118,8 +143,22 @@ class Stream(ProcessBound):
             BodyError: An event is larger than `max_event_bytes`, or the body cannot be decompressed.
         """
         parser = ServerSentEventParser(max_event_bytes)
-        async for piece in self._chunks():
-            for event in parser.feed(piece):
+        feed = parser.feed
+        if "content-encoding" in self.headers:
+            async for piece in self._chunks():
+                for event in feed(piece):
+                    yield event
+            return
+        # The usual body, not compressed, without a second generator: its events are small, and each costs the steps of
+        # this loop.
+        body, read = self._body, self._next
+        while True:
+            found = body.take()
+            if found is None:
+                found = await read()
+            if not found:
+                return
+            for event in feed(found):
                 yield event
 
     def iter_raw(self) -> AsyncIterator[bytes]:
@@ -128,7 +167,7 @@ class Stream(ProcessBound):
         Raises:
             StreamBroken: The stream broke.
         """
-        return _RawPieces(self._body, self._wait)
+        return _RawPieces(self._body, self._next)
 
     def next_piece(self) -> Deferred[bytes]:
         """Read the next piece without a coroutine.
@@ -150,14 +189,16 @@ class Stream(ProcessBound):
         self._body.close(grace_s)
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        wait, body = self._wait, self._body
+        body, read = self._body, self._next
         try:
             decompressor = body_decompressor(self.headers.get("content-encoding", ""))
         except BaseException:
             body.close()
             raise
         while True:
-            piece = await (body.read_piece() if wait is None else wait(body.read_piece()))
+            piece = body.take()
+            if piece is None:
+                piece = await read()
             if decompressor is not None:
                 try:
                     for part in decompressor.feed(piece) if piece else decompressor.finish():
@@ -171,21 +212,26 @@ class Stream(ProcessBound):
                 return
 
 
+def _next_by(wait: Wait, body: ResponseStream) -> Awaitable[bytes]:
+    return wait(body.read_piece())
+
+
 class _RawPieces:
     """The iterator of `Stream.iter_raw`; not a generator, whose finalizer would run as a task of its own in asyncio."""
 
-    __slots__ = ("_body", "_wait")
+    __slots__ = ("_body", "_next")
 
-    def __init__(self, body: ResponseStream, wait: Wait | None) -> None:
+    def __init__(self, body: ResponseStream, read: Callable[[], Awaitable[bytes]]) -> None:
         self._body = body
-        self._wait = wait
+        self._next = read
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        reading = self._body.read_piece()
-        piece: bytes = await (reading if self._wait is None else self._wait(reading))
+        piece = self._body.take()
+        if piece is None:
+            piece = await self._next()
         if not piece:
             raise StopAsyncIteration
         return piece

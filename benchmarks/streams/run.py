@@ -1,9 +1,9 @@
 """Measure CPU per event, time to the first event and memory per open stream of each client, and print a table.
 
 Each client runs in its own process and environment on one core; the server (`server.py`, which belongs to none of the
-clients) runs on the other. The runs of the clients are interleaved. CPU is counted from the moment in which every
-stream has its first event. `--only ours,aiohttp` selects clients, `--json` prints the figures, `--output FILE` writes
-them. On a busy machine the program prints no table and ends with exit code 3, unless `--busy` is given.
+clients) runs on the other. The runs of the clients are interleaved. CPU is counted while all streams run. `--only
+ours,aiohttp` selects clients, `--json` prints the figures, `--output FILE` writes them. On a busy machine the program
+prints no table and ends with exit code 3, unless `--busy` is given.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ PEERS = {
     "ours": ("ours.py", None, "eas_tw on Twisted"),
     "ours-aio": ("ours_aio.py", [_OURS, "uvloop"], "eas_tw.aio on uvloop"),
     "aiohttp": ("aiohttp_uvloop.py", ["aiohttp", "uvloop"], "aiohttp + uvloop, lines"),
+    "aiohttp-events": ("aiohttp_uvloop.py --events", ["aiohttp", "uvloop"], "aiohttp + uvloop, events"),
+    "bare": ("bare.py", None, "bare protocol on Twisted: a floor"),
+    "bare-uvloop": ("bare.py --uvloop", ["uvloop"], "bare protocol on uvloop: a floor"),
     "ours-pieces": ("ours.py --pieces", None, "eas_tw on Twisted, pieces"),
     "ours-aio-pieces": ("ours_aio.py --pieces", [_OURS, "uvloop"], "eas_tw.aio on uvloop, pieces"),
     "aiohttp-pieces": ("aiohttp_uvloop.py --pieces", ["aiohttp", "uvloop"], "aiohttp + uvloop, pieces"),
@@ -50,7 +53,8 @@ PEERS = {
 RATES = {1: 500.0, 100: 20.0, 1000: 10.0}
 """Events a second of each stream, by the number of streams."""
 _TITLES = (
-    "| client | CPU µs / event, minimum | median | ÷ aiohttp | ÷ httpx2 | first event, ms | delay, ms | kB / stream |"
+    "| client | CPU µs / event, minimum | median | ÷ aiohttp | ÷ aiohttp, events | ÷ httpx2 "
+    "| first event, ms | delay, ms | kB / stream |"
 )
 _FIGURES = ("cpu_us_per_event", "first_event_ms", "delay_ms", "kb_per_stream", "events_per_s")
 
@@ -122,16 +126,16 @@ def _table(rows: dict[str, dict[str, dict[str, float]]]) -> list[str]:
             f"{count} streams at once",
             "",
             _TITLES,
-            "|---|---|---|---|---|---|---|---|",
+            "|---|---|---|---|---|---|---|---|---|",
         ]
         for name, row in peers.items():
             least = row["cpu_us_per_event_min"]
             ratios = [
                 f"{least / peers[peer]['cpu_us_per_event_min']:.2f}" if peer in peers else ""
-                for peer in ("aiohttp", "httpx2")
+                for peer in ("aiohttp", "aiohttp-events", "httpx2")
             ]
             lines.append(
-                f"| {PEERS[name][2]} | {least:.1f} | {row['cpu_us_per_event_median']:.1f} | {ratios[0]} | {ratios[1]} "
+                f"| {PEERS[name][2]} | {least:.1f} | {row['cpu_us_per_event_median']:.1f} | {' | '.join(ratios)} "
                 f"| {row['first_event_ms_median']:.1f} | {row['delay_ms_median']:.2f} "
                 f"| {row['kb_per_stream_median']:.1f} |"
             )

@@ -62,8 +62,9 @@ class Connection(asyncio.Protocol):
 class Server:
     """Sends an event to each stream at a fixed rate; the streams are spread over each period."""
 
-    def __init__(self, events: int, rate: float) -> None:
+    def __init__(self, events: int, rate: float, rows: int) -> None:
         self.events = events
+        self._rows = rows
         self.upstreams = b""
         self.streams: dict[Connection, None] = {}
         self._period_s = 1 / rate
@@ -72,7 +73,8 @@ class Server:
         loop = asyncio.get_running_loop()
         listening = await loop.create_server(lambda: Connection(self), "127.0.0.1", 0, backlog=4096)
         port = listening.sockets[0].getsockname()[1]
-        rows = [{"app": "bench", "ip": "127.0.0.1", "port": port, "weight": 100}]
+        addresses = [f"127.0.{number >> 8}.{number & 255}" for number in range(1, self._rows + 1)]
+        rows = [{"app": "bench", "ip": address, "port": port, "weight": 100} for address in addresses]
         self.upstreams = json.dumps({"correlative": ["bench"], "endpoints": {"items": rows}}).encode()
         print(port, flush=True)
         due = time.monotonic()
@@ -94,8 +96,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, required=True, help="of a stream")
     parser.add_argument("--rate", type=float, required=True, help="events a second of a stream")
+    parser.add_argument("--rows", type=int, default=1, help="of the list; only the first is served")
     given = parser.parse_args()
-    asyncio.run(Server(given.events, given.rate).run())
+    asyncio.run(Server(given.events, given.rate, given.rows).run())
 
 
 if __name__ == "__main__":

@@ -191,7 +191,7 @@ class PredictClient(DeferredSettings):
         return self._client
 
     def _adapted(self, stream: Stream) -> Stream:
-        return stream.adapted(self._wait)
+        return stream.adapted(self._wait, self._read_piece)
 
     def _unusable(self) -> Exception:
         if self._closing is not None:
@@ -214,6 +214,19 @@ class PredictClient(DeferredSettings):
             deferred.cancel()
             raise
 
+    async def _read_piece(self, body: Any) -> bytes:
+        """Wait for the next piece of a stream's body; the stream is closed if the waiting task is cancelled."""
+        piece: bytes | None = body.take()
+        if piece is not None:
+            return piece
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        body.wait_for_piece(_FutureReader(future))
+        try:
+            return await future
+        except BaseException:  # CancelledError, or GeneratorExit if the loop is closed before the piece comes
+            body.close()
+            raise
+
     async def _close(self) -> None:
         if self._client is None or self._loop is None:
             self._start(Clock()).close()  # sends the event `Closed` to the recorded listeners
@@ -223,6 +236,22 @@ class PredictClient(DeferredSettings):
                 await self._wait(self._client.close())
         finally:
             leave(self._loop)
+
+
+class _FutureReader:
+    """Passes a piece of a stream to an asyncio future; a Deferred and its callbacks would cost twice as much."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: asyncio.Future[bytes]) -> None:
+        self._future = future
+
+    def callback(self, result: bytes, /) -> None:
+        if not self._future.done():  # it is done if the waiting task was cancelled
+            self._future.set_result(result)
+
+    def errback(self, fail: Failure, /) -> None:
+        _fail(fail, self._future)
 
 
 def _succeed(result: Any, future: asyncio.Future[Any]) -> None:

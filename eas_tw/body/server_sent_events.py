@@ -7,6 +7,7 @@ anywhere, also inside a character and between CR and LF.
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
+from functools import partial
 from typing import NamedTuple
 
 from eas_tw.errors import BodyError
@@ -33,6 +34,12 @@ class ServerSentEvent(NamedTuple):
     event: str = "message"
     id: str = ""
     retry: int | None = None
+
+
+_EVENT_LINES = 2
+"""The lines of an event with one field: the field, and an empty line."""
+_new_event = partial(tuple.__new__, ServerSentEvent)
+"""Makes an event of a tuple with all fields, in half of the time of the class's own `__new__`."""
 
 
 class LineSplitter:
@@ -70,6 +77,11 @@ class LineSplitter:
                 raise BodyError(f"a line is longer than {self._max} bytes")
         return lines
 
+    @property
+    def is_at_start_of_line(self) -> bool:
+        """Whether nothing of a line, or of a character, or after a CR is pending."""
+        return not (self._rest or self._after_cr or self._decoder.getstate()[0])
+
     def finish(self) -> list[str]:
         """Return the last line, if it has no line end."""
         rest = "".join([*self._rest, self._decoder.decode(b"", final=True)])
@@ -88,6 +100,7 @@ class ServerSentEventParser:
         self._max = max_event_bytes
         self._lines = LineSplitter(max_event_bytes)
         self._is_first = True
+        self._is_between_events = True
         self._data: list[str] = []
         self._data_size = 0
         self._type = ""
@@ -103,6 +116,19 @@ class ServerSentEventParser:
         Raises:
             BodyError: An event is larger than the bound.
         """
+        if self._is_between_events and piece.startswith(b"data: ") and piece.endswith(b"\n\n"):
+            # Nearly every piece of a usual service is one event of one line, which needs neither lines nor fields.
+            lines = piece.splitlines()
+            if len(lines) == _EVENT_LINES and len(piece) <= self._max:
+                self._is_first = False
+                retry, self._retry = self._retry, None
+                data = lines[0][6:].decode("utf-8", "replace")
+                return [_new_event((data, "message", self._last_id, retry))]
+        found = self._feed_lines(piece)
+        self._is_between_events = not (self._data or self._type) and self._lines.is_at_start_of_line
+        return found
+
+    def _feed_lines(self, piece: bytes) -> list[ServerSentEvent]:
         found: list[ServerSentEvent] = []
         for line in self._lines.feed(piece):
             text = line

@@ -211,7 +211,10 @@ class ClientConnection(TwistedProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Parse received bytes (`IProtocol`)."""
-        exchange = self._exchange
+        exchange, sink = self._exchange, self._sink
+        if sink is not None:
+            self._receive_body(data, sink)
+            return
         if exchange is None or self._unsent is not None:
             # Bytes before the request has left are not its response (RFC 9112 §9.2): they must not be taken for it.
             self._abort()
@@ -369,6 +372,20 @@ class ClientConnection(TwistedProtocol):
             self._violation = self._violation or "the response switches protocols"
         except HttpParserError as error:
             self._violation = self._violation or f"the response is not HTTP/1.1: {error}"
+
+    def _receive_body(self, data: bytes, sink: BodySink) -> None:
+        """Parse bytes of a body that is passed on.
+
+        Usually they are one piece, such as a chunk with one event. A stream has many of these, so they take few steps.
+        """
+        self._parse(data)
+        body = self._body
+        # Few bytes of framing are within every bound, see `_overhead_is_unbounded`.
+        has_little_framing = self._fed_bytes - self._body_bytes <= self._max_head
+        if len(body) == 1 and self._answer is None and not self._violation and has_little_framing:
+            sink.feed(body.pop())  # type: ignore[arg-type]  # a first piece is stored as bytes
+        else:
+            self._pass_on_body()
 
     def _remember(self, status: int, head: bytes, body: bytes) -> None:
         """Remember the head of a complete response, so that an equal one need not be parsed again.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
 
+import eas_tw.aio
 from eas_tw import AttemptStatus, BodyError, ClientClosed, ConfigError, DeadlineExceeded, OpeningStream, StatusError
 from eas_tw.errors import StreamBroken
 from eas_tw.telemetry.events import StreamEnded
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
+MOST_CALLS_PER_EVENT = 18
 
 
 def chunk(data: bytes) -> bytes:
@@ -268,6 +273,150 @@ def test_cancelling_the_read_closes_the_connection() -> None:
     waiting = read(stream)
     waiting.deferred.cancel()
     assert not wire.is_open
+    harness.assert_clean()
+
+
+def test_cancelling_a_coroutine_that_reads_closes_the_connection() -> None:
+    harness = Harness()
+    stream, wire = opened(harness)
+    seen: list[bytes] = []
+    see = seen.append
+
+    async def pieces() -> None:
+        async for piece in stream:
+            see(piece)
+
+    reading = collected(pieces())
+    says(wire, chunk(b"one"))
+    says(wire, chunk(b"two"))
+    assert seen == [b"one", b"two"]
+    assert not reading.fired
+    reading.deferred.cancel()
+    assert isinstance(reading.error, CancelledError)
+    assert not wire.is_open
+    harness.assert_clean()
+
+
+@pytest.mark.parametrize("late", [b"", chunk(b"late"), END])
+def test_cancelling_a_task_that_reads_closes_the_connection(late: bytes) -> None:
+    """On asyncio a task ends one turn after its cancel; what arrives in between is dropped."""
+    harness = Harness(1)
+    stream, wire = opened(harness)
+    adapted = eas_tw.aio.PredictClient("localhost", "svc")._adapted(stream)
+    seen: list[str] = []
+    see = seen.append
+
+    async def events() -> None:
+        async for event in adapted.events():
+            see(event.data)
+
+    async def main() -> None:
+        task = asyncio.ensure_future(events())
+        for data in (b"data: one\n\n", b"data: two\n\n"):
+            await asyncio.sleep(0)
+            says(wire, chunk(data))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        says(wire, late)
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    asyncio.run(main())
+    assert seen == ["one", "two"]
+    assert wire.is_open is (late == END)  # a body that has ended leaves nothing to close
+    harness.assert_clean()
+
+
+def test_a_task_gets_the_error_of_a_stream_that_breaks() -> None:
+    harness = Harness()
+    stream, wire = opened(harness)
+    adapted = eas_tw.aio.PredictClient("localhost", "svc")._adapted(stream)
+
+    async def main() -> None:
+        task = asyncio.ensure_future(adapted.read())
+        await asyncio.sleep(0)
+        wire.lose(ConnectionLost())
+        with pytest.raises(StreamBroken):
+            await task
+
+    asyncio.run(main())
+    harness.assert_clean()
+
+
+def test_a_coroutine_gets_the_error_of_a_stream_that_breaks() -> None:
+    harness = Harness()
+    stream, wire = opened(harness)
+
+    async def events() -> list[str]:
+        return [event.data async for event in stream.events()]
+
+    reading = collected(events())
+    says(wire, chunk(b"data: one\n\n"))
+    wire.lose(ConnectionLost())
+    assert isinstance(reading.error, StreamBroken)
+    assert reading.error.received_bytes == len(b"data: one\n\n")
+    harness.assert_clean()
+
+
+def test_a_stream_has_one_reader_at_a_time() -> None:
+    harness = Harness()
+    stream, wire = opened(harness)
+    first = collected(stream.read())
+    second = collected(stream.read())
+    assert isinstance(second.error, RuntimeError)
+    says(wire, chunk(b"x") + END)
+    assert first.value == b"x"
+    harness.assert_clean()
+
+
+def test_raw_pieces_that_wait_are_given_at_once() -> None:
+    harness = Harness()
+    stream, wire = opened(harness)
+    says(wire, chunk(b"one"))
+    says(wire, chunk(b"two"))
+
+    async def raw() -> list[bytes]:
+        return [piece async for piece in stream.iter_raw()]
+
+    reading = collected(raw())
+    says(wire, chunk(b"three"))
+    says(wire, END)
+    assert reading.value == [b"onetwo", b"three"]
+    harness.assert_clean()
+
+
+def test_an_event_costs_few_function_calls() -> None:
+    """Python functions from the transport to the reader, Twisted's among them; times are in benchmarks/streams."""
+    harness = Harness()
+    stream, wire = opened(harness)
+    seen: list[str] = []
+    see = seen.append
+
+    async def events() -> None:
+        async for event in stream.events():
+            see(event.data)
+
+    reading = collected(events())
+    event = chunk(b"data: one\n\n")
+    says(wire, event)
+    calls: Counter[str] = Counter()
+
+    def count(frame: Any, kind: str, _: Any) -> None:
+        if kind == "call":
+            calls[frame.f_code.co_qualname] += 1
+
+    receive = wire.protocol.dataReceived
+    sys.setprofile(count)
+    try:
+        for _ in range(100):
+            receive(event)
+    finally:
+        sys.setprofile(None)
+    assert len(seen) == 101
+    assert calls.total() <= MOST_CALLS_PER_EVENT * 100, calls
+    says(wire, END)
+    assert reading.fired
     harness.assert_clean()
 
 

@@ -33,6 +33,7 @@ async def main() -> None:
                         watch.first(began, sent_at(line[6:]))
                     else:
                         watch.more()
+            watch.ended()
 
         await asyncio.gather(*(read() for _ in range(given.streams)))
         watch.report()

@@ -34,6 +34,7 @@ async def main() -> None:
                     watch.first(began, event.sent)
                 else:
                     watch.more()
+            watch.ended()
 
         await asyncio.gather(*(read() for _ in range(given.streams)))
         watch.report()

@@ -36,6 +36,7 @@ async def main(reactor: object) -> None:
                         watch.first(began, sent_at(found if given.pieces else found.data))
                     else:
                         watch.more()
+            watch.ended()
 
         await gatherResults([Deferred.fromCoroutine(read()) for _ in range(given.streams)])
         watch.report()

@@ -31,6 +31,7 @@ async def main() -> None:
                         watch.first(began, sent_at(found if given.pieces else found.data))
                     else:
                         watch.more()
+            watch.ended()
 
         await asyncio.gather(*(read() for _ in range(given.streams)))
         watch.report()

@@ -18,14 +18,14 @@ from tests.simulation.planted.bugs import Patch, bug
 
 @bug("stream-bytes", seeds=30)
 def pieces_that_wait_together_lose_the_last(patch: Patch) -> None:
-    read = ResponseStream.read_piece
+    take = ResponseStream.take
 
     def lose(self: ResponseStream) -> Any:
         if len(self._pieces) > 1:
             self._pieces.pop()
-        return read(self)
+        return take(self)
 
-    patch(ResponseStream, "read_piece", lose)
+    patch(ResponseStream, "take", lose)
 
 
 @bug("stream-bytes", seeds=30)

@@ -1,0 +1,155 @@
+"""One measurement of a client of eas_tw: CPU time per call, memory per call in flight, and the lag of a heartbeat."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import epollreactor
+
+epollreactor.install()
+
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import deferLater, react
+
+from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, PredictClient
+
+_BEAT_S = 0.005
+_OPENING_S = 120.0
+
+
+class Heart:
+    """Beats every 5 ms; its lag is the time for which the reactor was held."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self.lag_s = 0.0
+        self._beat(time.monotonic())
+
+    def _beat(self, due: float) -> None:
+        now = time.monotonic()
+        self.lag_s = max(self.lag_s, now - due)
+        self._call = self._reactor.callLater(_BEAT_S, self._beat, now + _BEAT_S)
+
+    def stop(self) -> None:
+        self._call.cancel()
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("calls", "held", "list", "discovery"))
+    parser.add_argument("endpoint", help="host:port of the control plane")
+    parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--in-flight", type=int, default=32)
+    parser.add_argument("--body-bytes", type=int, default=52)
+    parser.add_argument("--clients", type=int, default=1000, help="of discovery")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of discovery")
+    return parser.parse_args()
+
+
+def client_of(given: argparse.Namespace, reactor: Any) -> PredictClient:
+    config = ClientConfig(
+        max_connections_per_instance=max(128, given.in_flight), timeout_s=300, max_response_bytes=1 << 28
+    )
+    return PredictClient(
+        given.endpoint,
+        "bench",
+        token="0123456789abcdef",
+        endpoint_type=ENDPOINT_TYPE_DIRECT,
+        reactor=reactor,
+        config=config,
+    )
+
+
+async def calls(given: argparse.Namespace, reactor: Any) -> dict[str, float]:
+    """Answered calls, `--in-flight` at a time."""
+    body = b"x" * given.body_bytes
+    async with client_of(given, reactor) as client:
+
+        async def caller(count: int) -> None:
+            for _ in range(count):
+                await client.predict(body)
+
+        async def batch(count: int) -> int:
+            each = max(1, count // given.in_flight)
+            await gatherResults([Deferred.fromCoroutine(caller(each)) for _ in range(given.in_flight)])
+            return each * given.in_flight
+
+        await batch(given.calls // 10)
+        heart = Heart(reactor)
+        cpu_s, wall_s = _cpu_s(), time.monotonic()
+        done = await batch(given.calls)
+        cpu_s, wall_s = _cpu_s() - cpu_s, time.monotonic() - wall_s
+        heart.stop()
+        assert client.counters.failures.total() == 0
+    return {"cpu_us_per_call": cpu_s / done * 1e6, "calls_per_s": done / wall_s, "lag_ms": heart.lag_s * 1000}
+
+
+async def held(given: argparse.Namespace, reactor: Any) -> dict[str, float]:
+    """Calls that are all in flight at once, each on a connection of its own; they are cancelled then."""
+    async with client_of(given, reactor) as client:
+        before_kb = _rss_kb()
+        heart = Heart(reactor)
+        began = time.monotonic()
+        waiting = [client.predict(b"x" * given.body_bytes) for _ in range(given.in_flight)]
+        (instance,) = client.instances
+        while client.connections(instance) < given.in_flight:
+            assert time.monotonic() - began < _OPENING_S, f"{client.connections(instance)} connections are open"
+            await deferLater(reactor, 0.05)
+        opened_s = time.monotonic() - began
+        kib = (_rss_kb() - before_kb) / given.in_flight
+        heart.stop()
+        for call in waiting:
+            call.addErrback(lambda failure: failure.trap(CancelledError))
+            call.cancel()
+    return {"kib_per_call": kib, "opened_s": opened_s, "lag_ms": heart.lag_s * 1000}
+
+
+async def long_list(given: argparse.Namespace, reactor: Any) -> dict[str, float]:
+    """The first discovery reply, from the start of the client to its list."""
+    heart = Heart(reactor)
+    await deferLater(reactor, 0.1)
+    before_kb = _rss_kb()
+    async with client_of(given, reactor) as client:
+        await deferLater(reactor, 0.1)
+        count = len(client.instances)
+        kib = (_rss_kb() - before_kb) / count
+    heart.stop()
+    return {"instances": count, "kib_per_instance": kib, "lag_ms": heart.lag_s * 1000}
+
+
+async def discovery(given: argparse.Namespace, reactor: Any) -> dict[str, float]:
+    """Clients that only poll: the load that as many processes put on the control plane."""
+    clients = [client_of(given, reactor) for _ in range(given.clients)]
+    for client in clients:
+        await client.init()
+    before, cpu_s, wall_s = sum(client.discovery.polls for client in clients), _cpu_s(), time.monotonic()
+    await deferLater(reactor, given.seconds)
+    polls = sum(client.discovery.polls for client in clients) - before
+    cpu_s, wall_s = _cpu_s() - cpu_s, time.monotonic() - wall_s
+    await gatherResults([client.close() for client in clients])
+    return {"polls_per_s": polls / wall_s, "cpu_us_per_poll": cpu_s / max(1, polls) * 1e6}
+
+
+def _rss_kb() -> float:
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * resource.getpagesize() / 1024
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+async def main(reactor: Any) -> None:
+    given = options()
+    measure = {"calls": calls, "held": held, "list": long_list, "discovery": discovery}[given.what]
+    found = await measure(given, reactor)
+    print(json.dumps(found), flush=True)
+
+
+react(lambda reactor: Deferred.fromCoroutine(main(reactor)))

@@ -1,0 +1,54 @@
+"""Server-sent events from the pieces of a stream, by the WHATWG HTML standard (§9.2.6)."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from eas_tw import BodyError, ServerSentEvent, ServerSentEventParser
+
+PARTS = (
+    b"data: ", b"data:", b"data", b"one", b"\xe4\xbd\xa0", b"\xe4", b"\xf0\x9f", b"\xff", b" ", b":", b"\xef\xbb\xbf",
+    b"\n", b"\n\n", b"\n\n", b"\r", b"\r\n", b"id: 7", b"retry: 9", b"event: end", b"\x0b", b"\xe2\x80\xa8", b"\0",
+)  # fmt: skip
+
+
+def parsed(*pieces: bytes) -> list[ServerSentEvent]:
+    parser = ServerSentEventParser()
+    return [event for piece in pieces for event in parser.feed(piece)]
+
+
+def test_the_pieces_of_a_stream_do_not_change_its_events() -> None:
+    """Each random stream is parsed byte by byte, and in pieces that often are whole events."""
+    draw = Random(1)
+    found = 0
+    for _ in range(3000):
+        pieces = [
+            b"".join(draw.choice((*PARTS, b"data: x", b"\n\n")) for _ in range(draw.randrange(1, 7)))
+            for _ in range(draw.randrange(1, 6))
+        ]
+        whole = b"".join(pieces)
+        events = parsed(*(whole[at : at + 1] for at in range(len(whole))))
+        assert parsed(*pieces) == parsed(whole) == events, pieces
+        found += len(events)
+    assert found > 500
+
+
+def test_an_event_of_one_line_has_the_id_and_retry_that_came_before() -> None:
+    (first, second) = parsed(b"id: 7\nretry: 9\n\n", b"data: one\n\n", b"data: two\n\n")
+    assert first == ServerSentEvent("one", id="7", retry=9)
+    assert second == ServerSentEvent("two", id="7")
+    assert type(first) is ServerSentEvent
+
+
+@pytest.mark.parametrize(("length", "is_allowed"), [(9, True), (10, False)])
+def test_an_event_larger_than_the_bound_is_an_error(length: int, is_allowed: bool) -> None:  # noqa: FBT001  a parameter
+    """The bound counts the data and a line end."""
+    parser = ServerSentEventParser(10)
+    piece = b"data: " + b"x" * length + b"\n\n"
+    if is_allowed:
+        assert parser.feed(piece) == [ServerSentEvent("x" * length)]
+    else:
+        with pytest.raises(BodyError, match="larger than 10 bytes"):
+            parser.feed(piece)
