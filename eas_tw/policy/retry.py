@@ -8,6 +8,7 @@ No other module retries: the layers below report an outcome and stop. The decisi
   has failed it (a rule of the official SDKs); the only instance of a list may be tried again. A stale connection is not
   a failure of its instance, which may be tried again when no untried one is left.
 - Pause: none before the first failover; full jitter before later ones and before every retry on the same instance.
+  A full queue of this client is left at once, but by calls that are repeated until their deadline only for another one.
   After `local_resource` there is always a pause, because what this machine lacks is lacking for every instance.
 - Number: `attempts` for each call, without a stale connection, and a retry budget over all calls (as in Finagle: a
   share of the calls plus a floor). Attempts that never reached an instance count towards neither while there is another
@@ -103,7 +104,8 @@ _RETRIED_UNTIL_DEADLINE = frozenset({RATE_LIMITED, SERVER_ERROR, BAD_GATEWAY, GA
 _NO_BOUND = 2**31
 """`attempts` of calls that only their deadline and the retry budget bound."""
 _MIN_LOCAL_PAUSE_S = 0.01
-"""The least pause after `local_resource`. These attempts are not counted, so the pause has to bound their rate."""
+"""The least pause after `local_resource`, and after a full queue in calls that are repeated until their deadline. These
+attempts are not counted, so the pause has to bound their rate."""
 _MAX_DOUBLINGS = 16
 
 
@@ -291,9 +293,12 @@ class RetryPolicy:
         first_failover = not is_same and len(history) == 1 and last.status != RATE_LIMITED
         is_local = last.attempt_status is AttemptStatus.LOCAL_RESOURCE
         is_free = not is_same and last.attempt_status in _FREE
-        if is_free or last.attempt_status in _AT_ONCE or (first_failover and not is_local):
+        # The same queue is still full in this turn, and nothing else would bound such attempts.
+        is_full_again = is_same and self.attempts == _NO_BOUND and last.attempt_status is AttemptStatus.OVERLOADED
+        is_at_once = last.attempt_status in _AT_ONCE and not is_full_again
+        if is_free or is_at_once or (first_failover and not is_local):
             return 0.0
         ceiling = min(self.backoff_max_s, self.backoff_base_s * 2 ** min(len(history) - 1, _MAX_DOUBLINGS))
-        if is_local:
+        if is_local or is_full_again:
             return max(_MIN_LOCAL_PAUSE_S, rng.uniform(ceiling / 2, ceiling))
         return max(asked, rng.uniform(0.0, ceiling))

@@ -212,6 +212,7 @@ class QueueOperations(ABC):
             indexes,
             timeout_s,
             Watcher.was_rejected,
+            begins=Watcher.is_rejecting,
         )
 
     def end(self, *, force: bool = False, timeout_s: float | None = None) -> Deferred[None]:
@@ -253,14 +254,18 @@ class QueueOperations(ABC):
         indexes: Frames,
         timeout_s: float | None,
         tell: Callable[[Watcher, tuple[int, ...]], None],
+        *,
+        begins: Callable[[Watcher, tuple[int, ...]], None] | None = None,
     ) -> Deferred[None]:
-        """Change frames, and tell the watchers of this queue when the service has done so."""
+        """Change frames, and tell the watchers of this queue when the service has done so, and when it begins."""
 
         def operate(context: QueueContext) -> Deferred[None]:
             found = wire.as_indexes(indexes)
             if not found:
                 return succeed(None)
             calling = context.call(make(found), self._suffix, timeout_s=timeout_s)
+            if begins is not None:
+                self._tell_watchers(begins, found)
             return calling.addCallback(lambda _: self._tell_watchers(tell, found))
 
         return self._run(what, operate)

@@ -169,9 +169,10 @@ class Watcher(FrameIterator, ProcessBound):
         except Exception as error:  # noqa: BLE001  of the caller's iterable
             return fail(error)
 
+        self._watching.rejecting(indexes)
+
         def rejected(_: object) -> None:
-            self._watching.rejected(indexes)
-            self._deliver()
+            self.was_rejected(indexes)
 
         return rejecting.addCallback(rejected)
 
@@ -201,6 +202,10 @@ class Watcher(FrameIterator, ProcessBound):
         """Record that the client has committed or deleted frames of this queue, not by way of this watcher."""
         self._watching.committed(indexes)
         self._deliver()
+
+    def is_rejecting(self, indexes: Iterable[int]) -> None:
+        """Record that the client begins to reject frames of this queue."""
+        self._watching.rejecting(indexes)
 
     def was_rejected(self, indexes: Iterable[int]) -> None:
         """Record that the client has rejected frames of this queue."""

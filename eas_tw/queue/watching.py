@@ -105,7 +105,7 @@ class Watching:
         else:
             self._known[index] = request_id
             if len(self._known) > KEPT:
-                self.rejected((next(iter(self._known)),))  # other clients commit: this one does not learn of it
+                self._forget((next(iter(self._known)),))  # other clients commit: this one does not learn of it
         return True
 
     def next_frame(self) -> Frame | None:
@@ -120,7 +120,7 @@ class Watching:
 
     def drop_unread(self) -> None:
         """Forget the frames that the reader has not got."""
-        self.rejected([frame.index for frame in self._unread])
+        self._forget([frame.index for frame in self._unread])
         self._unread.clear()
         self._unread_bytes = 0
 
@@ -133,8 +133,19 @@ class Watching:
             self._committed.move_to_end(index)
         self._advance()
 
+    def rejecting(self, indexes: Iterable[int]) -> None:
+        """Record that frames are given back: if one arrives from now on, the reader gets it again.
+
+        The service may send a frame again before its answer to the reject arrives, on another connection.
+        """
+        for index in indexes:
+            self._known.pop(index, None)
+
     def rejected(self, indexes: Iterable[int]) -> None:
-        """Record that frames went back to the queue: if one arrives again, the reader gets it again."""
+        """Record that the service has taken frames back; those that have come again meanwhile stay as they are."""
+        self._forget([index for index in indexes if index not in self._known])
+
+    def _forget(self, indexes: Iterable[int]) -> None:
         for index in indexes:
             self._in_hand.pop(index, None)
             self._stale.pop(index, None)

@@ -57,6 +57,31 @@ def test_the_programs_own_retry_on_and_a_single_attempt_are_meant_literally() ->
         assert RetryPolicy(retry_on=default).until_deadline().retry_on > default
 
 
+@pytest.mark.parametrize("backoff_base_s", [0.0, 0.025])
+def test_a_full_queue_of_the_only_instance_is_tried_again_after_a_pause(backoff_base_s: float) -> None:
+    policy = RetryPolicy(backoff_base_s=backoff_base_s).until_deadline()
+    for count in (1, 2, 100):
+        decision = decide(policy, Outcome(AttemptStatus.OVERLOADED), count=count)
+        assert isinstance(decision, Retry)
+        assert decision.after_s >= 0.01
+
+
+def test_a_put_waits_while_the_queue_of_the_only_instance_is_full() -> None:
+    """It once tried again in the same turn without end, until Python's stack was used up (chaos, seed 7)."""
+    harness = QueueHarness(1, max_connections_per_instance=1, max_waiting=1)
+    harness.learn()
+    puts = [harness.run(harness.client.put(b"%d" % number)) for number in range(3)]
+    indexes = []
+    for number in range(3):
+        asked = harness.asked()
+        indexes.append(asked.body)
+        asked.answer(b"%d" % (number + 1))
+        harness.reactor.advance(0.25)
+    assert indexes == [b"0", b"1", b"2"]
+    assert [put.value.index for put in puts] == [1, 2, 3]
+    harness.assert_clean()
+
+
 def test_every_instance_is_tried_before_one_gets_the_call_again() -> None:
     harness = QueueHarness(3)
     harness.learn()

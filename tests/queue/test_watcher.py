@@ -141,6 +141,29 @@ def test_a_rejected_frame_goes_back_and_is_read_again_when_it_comes_again() -> N
     watched.harness.assert_clean()
 
 
+@pytest.mark.parametrize("is_answered", [True, False])
+@pytest.mark.parametrize("by", ["watcher", "queue"])
+def test_a_rejected_frame_is_read_again_when_it_comes_before_the_answer(by: str, is_answered: bool) -> None:  # noqa: FBT001
+    """The only consumer of a group gets it back at once: it waited for the commit of a frame that nobody had."""
+    watched = Watched(window=1, settings={"timeout_s": 1.0})
+    sink = watched.harness.client.sink()
+    watched.service.send(1)
+    watched.read()
+    rejecting = Result(watched.watcher.reject(1, "Busy") if by == "watcher" else sink.reject(1, "Busy"))
+    asked = watched.harness.asked()
+    watched.service.send(1)
+    assert watched.indexes(1) == [1]
+    if is_answered:
+        asked.answer()
+        assert rejecting.value is None
+    else:
+        watched.harness.reactor.advance(1.0)
+        assert rejecting.error is not None
+    watched.service.send(1)  # twice: the reader has it now
+    assert not watched.reading().fired
+    watched.harness.assert_clean()
+
+
 @pytest.mark.parametrize("how", ["lost", "going away", "garbage"])
 def test_a_lost_watch_goes_on_at_another_instance_from_the_first_uncommitted_frame(how: str) -> None:
     watched = Watched()

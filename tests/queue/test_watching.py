@@ -85,9 +85,21 @@ def test_a_rejected_frame_is_returned_again() -> None:
     state = watching()
     receive(state, 1)
     take_all(state)
+    state.rejecting([1])
     state.rejected([1])
     assert receive(state, 1) == [True]
     assert take_all(state) == [1]
+
+
+def test_a_frame_that_is_rejected_and_comes_before_the_answer_is_in_hand_again() -> None:
+    state = watching()
+    receive(state, 1)
+    take_all(state)
+    state.rejecting([1])
+    assert receive(state, 1) == [True]
+    assert take_all(state) == [1]
+    state.rejected([1])
+    assert receive(state, 1) == [False]
 
 
 def test_an_index_that_is_used_again_by_another_request_is_a_new_frame() -> None:
@@ -111,6 +123,8 @@ def test_frames_of_an_earlier_connection_count_in_the_window_until_they_come_aga
     assert take_all(state) == []
     state.committed([1])
     assert take_all(state) == [3]
+    state.rejecting([2])
+    assert take_all(state) == []
     state.rejected([2])
     assert take_all(state) == [4]
 
@@ -271,11 +285,15 @@ class AgainstAService(RuleBasedStateMachine):
             self.uncommitted.remove(index)
             self.state.committed([index])
 
-    @rule(index=handed)
-    def reject(self, index: int) -> None:
+    @rule(index=handed, is_early=st.booleans())
+    def reject(self, index: int, is_early: bool) -> None:  # noqa: FBT001  hypothesis passes it
+        """Reject a frame; the service may send it again before it answers."""
         if index in self.in_hand:
             self.in_hand.discard(index)
             self.pending.discard(index)
+            self.state.rejecting([index])
+            if is_early:
+                self.send(10)
             self.state.rejected([index])
 
     @invariant()

@@ -19,7 +19,7 @@ from zope.interface import implementer
 from simulator.virtual.network.fault_points import Failing
 from simulator.virtual.network.names import Resolver
 from simulator.virtual.network.transport import VirtualConnector, VirtualPort
-from simulator.virtual.network.virtual_time import NS
+from simulator.virtual.network.virtual_time import NEVER_NS, NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,6 +87,18 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
     def stall(self, seconds: float) -> None:
         """Let no event of this host happen for `seconds`; then all that are due happen."""
         self.stalled_until_ns = max(self.stalled_until_ns, self._scheduler.now_ns + round(seconds * NS))
+
+    def kill(self) -> None:
+        """End the host's process at once: its timers never fire, and the kernel closes its connections.
+
+        Another process on the host needs another reactor, with the same address.
+        """
+        self._scheduler.drop(self)
+        # What is still to be delivered to the process, such as the answer of the name server, waits for good.
+        self.stalled_until_ns = NEVER_NS
+        for socket in [socket for socket in self.network.sockets if socket.reactor is self]:
+            socket.selectable, socket.wanted = None, 0
+            socket.close()
 
     def jump(self, seconds: float) -> None:
         """Set the wall clock forward, or back if negative. Twisted's timers use it, so they fire early or late."""

@@ -27,7 +27,7 @@ NS = 1_000_000_000
 EPOCH_S = 1_767_225_600
 """2026-01-01 00:00 UTC, at which virtual time begins."""
 _EPOCH_NS = EPOCH_S * NS
-_NEVER_NS = 1 << 62
+NEVER_NS = 1 << 62
 _KEPT_LINES = 2_000
 _TRACE_NUMBERS = 3 * 2_048
 
@@ -223,7 +223,7 @@ class Scheduler:
         self._heap = [entry for entry in self._heap if entry[2] is not None or entry[3].host is not host]
         heapify(self._heap)
 
-    def step(self, end_ns: int = _NEVER_NS) -> bool:
+    def step(self, end_ns: int = NEVER_NS) -> bool:
         """Execute the next event; `False` when there is none until `end_ns`."""
         return self._happen(end_ns, only_one=True)
 
