@@ -16,8 +16,10 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING
 
+from eas_tw.policy.balancing import NO_CALL
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from random import Random
 
     from eas_tw.policy.balancing import CallInfo
@@ -119,6 +121,21 @@ class Rotation:
                 self._joined += 1
                 joining.append((turn.due, self._joined, turn))
         self._insert(joining)
+
+    def add(self, instances: Iterable[Instance]) -> None:
+        """Add instances to the list; one that is in it continues with its new weight."""
+        added = {instance.key: instance for instance in instances}
+        kept = (turn.instance for key, turn in self._turns.items() if key not in added)
+        self.update([*kept, *added.values()])
+
+    def remove(self, keys: Iterable[Key]) -> None:
+        """Remove instances from the list; unknown keys are ignored."""
+        gone = set(keys)
+        self.update([turn.instance for key, turn in self._turns.items() if key not in gone])
+
+    def pick(self) -> Instance | None:
+        """Return the next instance, as `choose` does for a call that has tried none."""
+        return self.choose(NO_CALL, ())
 
     def choose(self, call: CallInfo, excluded: Collection[Instance]) -> Instance | None:  # noqa: ARG002  as in `Balancer`
         """Return the next instance that is not excluded; `None` when there is none.

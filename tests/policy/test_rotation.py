@@ -248,3 +248,15 @@ def test_an_instance_of_the_same_weight_keeps_its_turn_and_gets_its_new_applicat
     assert picked is not None
     assert picked.app == "canary"
     assert [picked.port, *ports(changed, 20)] == ports(undisturbed, 21)
+
+
+def test_instances_that_are_added_and_removed_one_by_one_get_the_shares_of_a_whole_list() -> None:
+    one, two, three = fleet(1, 2, 3)
+    turning = Rotation(Random(1))
+    turning.add([one, two])
+    turning.add([three, two._replace(weight=1)])
+    turning.remove([one.key, ("10.9.9.9", 1)])
+    picked = [turning.pick() for _ in range(40)]
+    assert Counter(instance.port for instance in picked if instance) == {2: 10, 3: 30}
+    turning.remove([two.key, three.key])
+    assert turning.pick() is None
