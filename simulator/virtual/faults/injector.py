@@ -13,6 +13,7 @@ from simulator.faults import Fault, Target
 from simulator.instance import State
 from simulator.virtual.faults.catalog import KINDS, REWRITTEN, Scope
 from simulator.virtual.network.virtual_time import NS
+from simulator.virtual.plan import AT_QUEUE
 from simulator.virtual.reporting.formatting import few, spelled
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class FaultInjector:
         on_listener: Adds a misbehaving listener to the clients of a host; returns the function that removes it.
         on_stray: Called with each client connection on which bytes arrive without a request.
         meter: Creates the meter of a client host's work.
+        queue: The queue service; `None` for none.
+        on_kill: Kills a consumer of the queue, by number; returns the function that starts it again.
         agent: The misbehaving agent of the program that calls through the gateway; `None` for none.
     """
 
@@ -75,6 +78,8 @@ class FaultInjector:
         on_stray: Callable[[VirtualSocket], None],
         agent: MisbehavingAgent | None,
         meter: Callable[[VirtualReactor], Meter],
+        queue: Service | None = None,
+        on_kill: Callable[[int], Undo] | None = None,
     ) -> None:
         self._network = network
         self._simulator = simulator
@@ -88,6 +93,8 @@ class FaultInjector:
         self._on_stray = on_stray
         self._agent = agent
         self._meter = meter
+        self._queue = queue
+        self._on_kill = on_kill
         self._conditions: dict[Way, list[dict[str, Any]]] = {}
         self._states: dict[SimulatedInstance, list[State]] = {}
         self._rng = network.scheduler.stream("acts")
@@ -103,6 +110,9 @@ class FaultInjector:
     def targets(self, step: PlannedFault) -> list[SimulatedInstance]:
         """Return the instances of a step that exist now."""
         scope = KINDS[step.kind].scope
+        if step.where >= AT_QUEUE:
+            there = list(self._queue.instances.values()) if self._queue is not None else []
+            return there[(step.where - AT_QUEUE) % len(there) :][:1] if there else []
         there = list(self._service.instances.values())
         if scope is Scope.INSTANCE:
             there += [one for service in self._services[1:] for one in service.instances.values()]
@@ -121,6 +131,8 @@ class FaultInjector:
             return " on the gateway's client"
         if scope is Scope.NAMES:
             return " on the name server"
+        if scope is Scope.CONSUMER:
+            return f" on consumer {step.where}"
         if scope in (Scope.CLIENT, Scope.INSIDE):
             return f" on client {step.where % len(self._hosts)}"
         names = few(f"{one.id} {spelled((one.ip, one.port))}" for one in targets)
@@ -417,6 +429,9 @@ class FaultInjector:
 
     _agent_raises = _agent_answers_early = _agent_never_answers = _agent_answers_twice = _agent_fails
 
+    def _consumer_killed(self, step: PlannedFault, _: Any) -> Undo:
+        return _nothing if self._on_kill is None else self._on_kill(step.where)
+
     def _list_many_rows(self, step: PlannedFault, _: Any) -> Undo:
         """Return a long list from discovery, and meter each turn of the clients meanwhile."""
         for host in self._hosts:
@@ -442,7 +457,7 @@ class FaultInjector:
 
     def _replace(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> None:
         for instance in instances:
-            self._service.add_instance(weight=instance.weight or 100)
+            instance.service.add_instance(weight=instance.weight or 100)
             self._retire(instance)
 
     def _replace_all(self, step: PlannedFault, _: Any) -> None:
@@ -451,12 +466,9 @@ class FaultInjector:
     def _retire(self, instance: SimulatedInstance) -> None:
         """Remove an instance from the list; drain and stop it later."""
         instance.registered = False
-        later = self._network.scheduler.call_later
-        later(_DRAINS_S, lambda: instance.id in self._service.instances and instance.drain())
-        later(
-            2 * _DRAINS_S,
-            lambda: instance.id in self._service.instances and self._service.remove_instance(instance.id),
-        )
+        later, service = self._network.scheduler.call_later, instance.service
+        later(_DRAINS_S, lambda: instance.id in service.instances and instance.drain())
+        later(2 * _DRAINS_S, lambda: instance.id in service.instances and service.remove_instance(instance.id))
 
     def _reweigh(self, step: PlannedFault, instances: Sequence[SimulatedInstance]) -> None:
         weight = step.with_["weight"]
@@ -466,7 +478,8 @@ class FaultInjector:
 
     def _others(self, instances: Sequence[SimulatedInstance]) -> bool:
         """Whether other instances would still get calls; an operator leaves at least one."""
-        return any(other.weight > 0 for other in self._service.listed() if other not in instances)
+        service = instances[0].service if instances else self._service
+        return any(other.weight > 0 for other in service.listed() if other not in instances)
 
     def _burst(self, step: PlannedFault, _: Any) -> None:
         self._on_burst(step.with_["calls"], None)
