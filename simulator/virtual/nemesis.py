@@ -22,6 +22,7 @@ from simulator.virtual.faults.catalog import (
     ON_NAMES,
     ON_WALL_CLOCKS,
     OPERATED,
+    QUEUED,
     REWRITTEN,
     SERVED,
     STREAMED,
@@ -233,6 +234,7 @@ GROUPS = {
     "names": ON_NAMES,
     "agents": ON_AGENTS,
     "streams": STREAMED,
+    "queues": QUEUED,
     "operators": OPERATED,
 }
 """The fault kinds, as the documentation and the coverage table group them."""

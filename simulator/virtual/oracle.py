@@ -97,6 +97,19 @@ CHECKERS = {
     "stream-load": "a stream is in flight until its last byte",
     "stream-closed-is-gone": "a stream that was closed before its end leaves no connection and no timer",
     "stream-drain": "a client that closes waits drain_timeout_s for its streams, and then breaks them",
+    "queue-operation-ends": "an operation of a queue ends once, by its deadline, and fails only if a fault explains it",
+    "queue-put-once": "a put that is not idempotent is in the queue once, and its answer is that frame's",
+    "queue-get-once": "a get that deletes what it gets reaches an instance at most once",
+    "queue-frame-content": "a frame has the data and the tags that were put",
+    "queue-nothing-lost": "a frame whose put was answered comes to each group, unless it is deleted",
+    "queue-committed-is-over": "a watch returns no frame again that its reader has, or has committed",
+    "queue-commit-answered": "a commit that succeeds is in the queue; another one fails",
+    "queue-window": "a reader has at most window frames in hand",
+    "queue-order": "a watch returns frames by their indexes, but for those that were given back",
+    "queue-end": "a watch ends at the end of the stream, and not before",
+    "queue-reconnect-pause": "a lost watch is opened again after full jitter, of 0.1 s doubled up to 5 s",
+    "queue-reconnect-choice": "a lost watch goes to another instance that is well, and to an ejected one only without",
+    "queue-closed-is-gone": "a closed client of a queue leaves no connection, no timer and no operation",
 }
 _MOST_VIOLATIONS = 10
 _NO_WHOLE_CYCLES = 2

@@ -21,6 +21,8 @@ ADDRESSES = ("ports", "hosts")
 GATEWAYS = ("", "own", "agent")
 _TABLES = ("client", "own", "steps")
 _WORKERS = 5
+AT_QUEUE = 1000
+"""Added to the number of an instance of the queue service, in `PlannedFault.where`."""
 
 
 @frozen
@@ -30,7 +32,8 @@ class PlannedFault:
     Attributes:
         at_s: Time at which it begins, in seconds after the warm-up.
         kind: A key of `catalog.KINDS`.
-        where: Number of the instance, zone or client; -1 for all, or for a kind without target.
+        where: Number of the instance, zone or client; -1 for all, or for a kind without target. Instances of the queue
+            service are numbered from `AT_QUEUE`.
         for_s: Length, in seconds.
         with_: Parameters of the kind.
     """
@@ -50,6 +53,8 @@ class PlannedFault:
     def __str__(self) -> str:
         kind = KINDS[self.kind]
         where = "" if self.where < 0 or kind.scope is Scope.FLEET else f" on {kind.scope} {self.where}"
+        if self.where >= AT_QUEUE:
+            where = f" on {kind.scope} {self.where - AT_QUEUE} of the queue"
         return f"{self.kind}{where}: {kind.says}{self.how}"
 
 
@@ -81,6 +86,10 @@ class RunPlan:
         once: Share of calls that are not idempotent.
         keys: Number of different keys of calls; 0 for calls without keys.
         streams_per_s: Streams per second of each client, beside its calls.
+        queue_per_s: Puts per second of a program that uses a queue service; 0 for no such program.
+        queue_instances: Initial number of instances of the queue service.
+        queue_workers: Whether these instances compute, so that the program watches the sink and not the input queue.
+        queue_length: Greatest number of frames of each queue.
         restarts_s: Mean time between two lives of a program that is restarted, in seconds; 0 for no such program.
         is_heard: Whether the clients have listeners for their events.
         work_s: Time that an instance takes to respond, in seconds.
@@ -111,6 +120,10 @@ class RunPlan:
     once: float = 0.0
     keys: int = 0
     streams_per_s: float = 0.0
+    queue_per_s: float = 0.0
+    queue_instances: int = 2
+    queue_workers: bool = False
+    queue_length: int = 100_000
     restarts_s: float = 0.0
     is_heard: bool = False
     is_monotonic: bool = False

@@ -22,15 +22,17 @@ _WHOLE = {
     **dict.fromkeys(("instances", "zones", "burst"), (1, inf)),
     "seed": (-inf, inf),
     "services": (1, 2),
+    **dict.fromkeys(("queue_instances", "queue_length"), (1, inf)),
     "clients": (0, inf),
     "keys": (0, inf),
 }
 _REAL = {
-    **dict.fromkeys(("chaos_s", "work_s", "latency_s", "jitter_s", "restarts_s", "streams_per_s"), (0, inf)),
+    **dict.fromkeys(("chaos_s", "work_s", "latency_s", "jitter_s", "restarts_s"), (0, inf)),
+    **dict.fromkeys(("streams_per_s", "queue_per_s"), (0, inf)),
     **dict.fromkeys(("large", "cancelled", "once"), (0, 1)),
     **dict.fromkeys(("per_s", "gateway_timeout_s"), (0.001, inf)),
 }
-_FLAGS = ("has_token", "is_heard", "is_monotonic", "is_named")
+_FLAGS = ("has_token", "is_heard", "is_monotonic", "is_named", "queue_workers")
 _MAY_BE_NEGATIVE = ("difference", "weight")
 _MOST_WEIGHT = 10**6
 

@@ -37,7 +37,8 @@ _OK = 200
 def install(simulator: Simulator, oracle: Oracle, rewriting: Rewriting) -> None:
     """Let the oracle observe every request and discovery reply from now on, also of instances that are added later."""
     for service in simulator.services.values():
-        _at_service(service, oracle, rewriting)
+        if service.queues is None:  # `queue_probes` observes a queue service
+            _at_service(service, oracle, rewriting)
     _at_control_plane(simulator, oracle, rewriting)
 
 

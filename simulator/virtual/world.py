@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.client import Agent
 
-from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, ConfigError, PredictClient
+from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, ConfigError, PredictClient, QueueClient
 from simulator.fleet import ServiceSpec
 from simulator.instance import State
 from simulator.processors import echo
@@ -39,6 +39,7 @@ from simulator.virtual.network.reactor import VirtualReactor
 from simulator.virtual.network.virtual_time import Scheduler
 from simulator.virtual.oracle import Oracle
 from simulator.virtual.own_balancers import OWN_BALANCERS
+from simulator.virtual.queue_traffic import QUEUE, QueueTraffic
 from simulator.virtual.result import Result
 from simulator.virtual.stream_service import StreamService
 from simulator.virtual.stream_traffic import StreamTraffic
@@ -65,6 +66,7 @@ _MANY_CALLS = 500
 _BUSY = 0.2
 _LONGEST_S = 600.0
 _LONGEST_STREAM_S = 40.0
+_LONGEST_QUEUE_S = 60.0
 _BEFORE_CLOSE_S = 0.1
 
 
@@ -117,7 +119,7 @@ class World:
             self._server,
             seed=plan.seed,
             host=SERVER_IP,
-            services=[self._spec(name) for name in SERVICES[: plan.services]],
+            services=self._specs(),
             spread_ips=plan.addresses == "hosts",
         )
         self.simulator.gateway_timeout_s = plan.gateway_timeout_s
@@ -145,10 +147,11 @@ class World:
         }
         self._rewriting = Rewriting(self.scheduler.stream("rewriting"))
         self._gateway = self.oracle.gateway = self._make_gateway_calls() if plan.gateway else None
+        self._queues = self._make_queue_traffic() if plan.queue_per_s else None
         self._injector = FaultInjector(
             self.network,
             self.simulator,
-            list(self.simulator.services.values()),
+            [service for service in self.simulator.services.values() if service.queues is None],
             self._hosts,
             plan.zones,
             rewriting=self._rewriting,
@@ -157,6 +160,8 @@ class World:
             on_stray=self.oracle.idle.strayed,
             meter=self.oracle.meter,
             agent=None if self._gateway is None else self._gateway.agent,
+            queue=self.simulator.services.get(QUEUE),
+            on_kill=None if self._queues is None else self._queues.kill,
         )
         self._injector.good_conditions(plan.latency_s, plan.jitter_s)
         self._lives = self.oracle.lives = self._make_lives() if plan.restarts_s else None
@@ -164,6 +169,24 @@ class World:
         self._application_host = VirtualReactor(self.network, "10.2.0.1")
 
     # -- construction
+
+    def _specs(self) -> list[ServiceSpec]:
+        plan = self.plan
+        specs = [self._spec(name) for name in SERVICES[: plan.services]]
+        if plan.queue_per_s:
+            length = plan.queue_length
+            queue = ServiceSpec(
+                QUEUE,
+                plan.queue_instances,
+                token=self._token,
+                processor="echo",
+                queue_service=True,
+                queue_workers=plan.queue_workers,
+                input_length=length,
+                sink_length=length,
+            )
+            specs.append(queue)
+        return specs
 
     def _spec(self, name: str) -> ServiceSpec:
         plan = self.plan
@@ -320,6 +343,32 @@ class World:
             has_streams=bool(self.plan.streams_per_s),
         )
 
+    def _make_queue_traffic(self) -> QueueTraffic:
+        # A watch over plain HTTP keeps a connection of its pool, and commits need another one.
+        settings = {**self.plan.client, "max_connections_per_instance": 100}
+
+        def make(reactor: VirtualReactor, user: str | None, group: str, seed: int) -> QueueClient:
+            return QueueClient(
+                self._url,
+                QUEUE,
+                token=self._token,
+                user=user,
+                group=group,
+                endpoint_type=ENDPOINT_TYPE_DIRECT,
+                reactor=reactor,
+                config=ClientConfig(**{**settings, "seed": self.plan.seed * 1000 + seed}),
+                wall_clock=reactor.wall_seconds,
+            )
+
+        return QueueTraffic(
+            self.network,
+            self.simulator.services[QUEUE],
+            self.plan,
+            make,
+            attribution=self.oracle.attribution,
+            report=self.oracle.report,
+        )
+
     def _is_discovery_disturbed(self, since_s: float) -> bool:
         attribution, now_s = self.oracle.attribution, self.scheduler.elapsed()
         # -1 is the number of no client: a fault of one client's process does not affect this program. Each life
@@ -376,6 +425,8 @@ class World:
             self.scheduler.run_for(min(1.0, left_s))
             left_s -= 1.0
             self.oracle.tick()
+            if self._queues is not None:
+                self._queues.checker.look()
             if self._application is not None:
                 for says in self._application.check(self.phase):
                     self.oracle.report("application", says)
@@ -418,6 +469,8 @@ class World:
             self._wait(started, "the start of the application", 30.0)
         for traffic in self._all_traffic:
             traffic.start()
+        if self._queues is not None:
+            self._wait(self._queues.start(), "init of the queue's client", 10.0)
         self._run_for(_WARM_UP_S)
 
     def _chaos(self) -> None:
@@ -512,6 +565,8 @@ class World:
         if self._gateway is not None:
             self._gateway.stop()
         self._run_for(max(sut.timeout_s for sut in self.clients_under_test) + 1.0)
+        if self._queues is not None:
+            self._finish_queues(self._queues)
         if self.plan.streams_per_s and not self.oracle.violations:
             self.scheduler.run_until(lambda: not self.oracle.streams.streams, _LONGEST_STREAM_S)
             self.oracle.streams.check_over()
@@ -538,6 +593,24 @@ class World:
             is_compared = bool(self.plan.streams_per_s) and sut.compares
             if not self.plan.steps and sut.ejections and not is_compared:
                 self.oracle.report("exact-shares", f"client {sut.number} left somebody out, and nothing was wrong")
+
+    def _finish_queues(self, queues: QueueTraffic) -> None:
+        """Check that every frame comes to its readers, end the stream, and close the clients of the queue."""
+        if self.oracle.violations:
+            return
+        queues.stop()
+        self.scheduler.run_until(lambda: queues.is_settled or bool(self.oracle.violations), _LONGEST_QUEUE_S)
+        if not self.oracle.violations:
+            queues.check_settled()
+            queues.end()
+        for _ in range(round(_LONGEST_QUEUE_S)):
+            if queues.has_ended or self.oracle.violations:
+                break
+            self._run_for(1.0)
+        if not self.oracle.violations:
+            self._wait(queues.close(), "close of the queue's clients", 30.0)
+            self.scheduler.run_for(0.0)
+            queues.check_closed()
 
     def _call_in_turn(self, calls: Mapping[str, int]) -> None:
         """Make a number of calls with every client, one after the other; the number depends on the client's service."""
@@ -597,7 +670,10 @@ class World:
         }
 
     def _note_load(self) -> None:
-        counts = self.simulator.journal.by_instance
+        # Those of predictions; the requests of a queue are another program's.
+        counts = Counter(
+            {id_: n for id_, n in self.simulator.journal.by_instance.items() if not id_.startswith(f"{QUEUE}-")}
+        )
         mean = counts.total() / max(1, len(counts))
         self._load = {
             "imbalance": round(max(counts.values(), default=0) / mean, 3) if mean else 0.0,

@@ -8,8 +8,9 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from simulator.virtual.faults.catalog import LONG_LISTS, ON_AGENTS, ON_NAMES, STREAMED
+from simulator.virtual.faults.catalog import KINDS, LONG_LISTS, ON_AGENTS, ON_NAMES, QUEUED, STREAMED, Scope
 from simulator.virtual.faults.schedule import schedule
+from simulator.virtual.plan import AT_QUEUE, PlannedFault
 from simulator.virtual.surroundings import CROWD, joined
 
 if TYPE_CHECKING:
@@ -28,6 +29,19 @@ _STREAMS = {
 """Share of the worlds with streams, by profile."""
 _STREAM_FAULTS = ("chaos", "rolling", "storm")
 """Profiles in which streams have faults of their own."""
+_QUEUES = {"calm": 0.2, "chaos": 0.4, "discovery": 0.2, "rolling": 0.4, "storm": 0.2, "hour": 0.2}
+"""Share of the worlds with a queue service, by profile."""
+_QUEUE_FAULTS = ("chaos", "rolling")
+"""Profiles in which the queue service has faults of its own."""
+_ON_QUEUES = (
+    "crash", "hang", "drain", "refuse", "reset", "swallow", "grey", "error", "unavailable", "limited", "cut", "trickle",
+    "slices", "slow_close", "close_idle", "slow_work", "idle_fin", "idle_rst", "busy_rst", "syn_unanswered",
+    "slow_handshake", "full_queue", "latency", "loss", "narrow", "segments", "blackhole", "blackhole_up",
+    "blackhole_down", "power_loss", "clog", "stall_stream", "cut_stream", "slow_first_byte", "half_close", "remove",
+    "replace", "reweigh",
+)  # fmt: skip
+"""Kinds for the instances of the queue service, besides its own. None changes the bytes of a response: what an
+operation has done could not be known then."""
 
 
 def with_world_options(plan: RunPlan) -> RunPlan:
@@ -109,6 +123,30 @@ def _balancers(plan: RunPlan, rng: Random) -> RunPlan:
     return plan.but(own=settings, keys=rng.choice((1, 3, 30, 30)))
 
 
+def _queues(plan: RunPlan, rng: Random) -> RunPlan:
+    """Add a queue service, and a program that puts, gets and watches there, with faults of both."""
+    if rng.random() >= _QUEUES.get(plan.profile, 0.0):
+        return plan
+    plan = plan.but(
+        queue_per_s=rng.choice((0.5, 1.0, 2.0)) if plan.profile != "hour" else 0.05,
+        queue_instances=rng.choice((1, 2, 2, 3)),
+        queue_workers=rng.random() < 0.5,  # noqa: PLR2004  a half
+        queue_length=rng.choice((100_000, 100_000, 30)),
+        client={**plan.client, "queue_watch": rng.choice(("websocket", "websocket", "http"))},
+    )
+    if plan.profile not in _QUEUE_FAULTS:
+        return plan
+    kinds = [*rng.sample(list(QUEUED), rng.randint(1, 3)), *rng.sample(_ON_QUEUES, rng.randint(0, 4))]
+    steps = schedule(rng, plan, kinds, plan.chaos_s, rng.choice((5.0, 10.0, 20.0)))
+    return joined(plan, [_at_queue(step, plan) for step in steps])
+
+
+def _at_queue(step: PlannedFault, plan: RunPlan) -> PlannedFault:
+    if KINDS[step.kind].scope is Scope.CONSUMER:
+        return step
+    return PlannedFault(step.at_s, step.kind, AT_QUEUE + step.where % plan.queue_instances, step.for_s, step.with_)
+
+
 _OPTIONS: Mapping[str, Callable[[RunPlan, Random], RunPlan]] = {
     "names": _named,
     "gateway": _gateway,
@@ -116,4 +154,5 @@ _OPTIONS: Mapping[str, Callable[[RunPlan, Random], RunPlan]] = {
     "long lists": _long_lists,
     "streams": _streams,
     "balancers": _balancers,
+    "queues": _queues,
 }

@@ -26,24 +26,17 @@ SETTINGS_NOT_DRAWN = {
     "max_head_bytes": "a bound on memory; tests/net/test_http1.py",
     "max_response_bytes": "a bound on memory; tests/net/test_large_bodies.py",
     "poll_jitter": "the default is in every run",
-    "queue_watch": "the queue's traffic is not in the simulation yet; tests/integration/test_queue.py",
     "retry_budget_ratio": "retry_budget_min_per_s moves the same bound",
     "retry_on": "the table of the default is checked; tests/policy/test_retry.py has others",
     "seed": "it is the seed of the plan",
     "snapshot_path": "the world makes the directory, for programs that are started again (RunPlan.lives)",
     "trust_roots": "the network in memory has no TLS; tests/integration/test_client.py",
 }
-NO_QUEUES = "the client's queue traffic is not in the simulation; tests/simulator/queues/test_faults.py"
 FAULTS_NOT_DRAWN = {
     ("discovery", "bandwidth"): "control_slow narrows the way itself",
     ("discovery", "slicer"): "control_slow has small segments on the way itself",
     ("discovery", "truncate_body"): "list_garbage has bodies that are no whole list",
     ("discovery", "garble_body"): "list_garbage has bodies that are no list",
-    ("instance", "full"): NO_QUEUES,
-    ("instance", "delay_commit"): NO_QUEUES,
-    ("instance", "drop_watch"): NO_QUEUES,
-    ("instance", "redeliver"): NO_QUEUES,
-    ("instance", "duplicate_frame"): NO_QUEUES,
 }
 MALFORMED_NOT_DRAWN = {"endless_headers": "a megabyte for each answer; huge_header meets the same bound"}
 

@@ -140,3 +140,9 @@ def test_seeds_with_streams_that_once_failed(seed: int) -> None:
 def test_a_call_is_never_twice_on_one_instance_at_the_same_time() -> None:
     """Client: a hedge went to the instance on which the call was running, when no other could be chosen (700344)."""
     assert World(draw(700344)).run().violations == ()
+
+
+@pytest.mark.parametrize("seed", [7, 28, 29, 30])
+def test_seeds_with_queues_that_once_failed(seed: int) -> None:
+    """Client: a put tried again in the same turn without end (7); a frame dropped that came during its reject."""
+    assert World(draw(seed)).run().violations == ()

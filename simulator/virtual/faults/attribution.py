@@ -133,6 +133,14 @@ class FaultAttribution:
             if effect.addresses is not None and address in effect.addresses and effect.holds(from_s, to_s)
         )
 
+    def is_disturbed(self, from_s: float, to_s: float) -> bool:
+        """Whether any fault was active in a part of the time."""
+        return any(effect.holds(from_s, to_s) for effect in self._effects)
+
+    def may_answer(self, status: int, window: tuple[float, float]) -> bool:
+        """Whether any instance may have answered with this HTTP status in a part of the time."""
+        return any(status in effect.statuses for effect in self._effects if effect.holds(*window))
+
     def may_be_wrong(self, from_s: float, to_s: float) -> bool:
         """Whether any instance may have sent a wrong response in a part of the time."""
         return any(WRONG in effect.kind.explains for effect in self._effects if effect.holds(from_s, to_s))

@@ -36,6 +36,8 @@ class Scope(StrEnum):
     """The agent of a client that calls through the gateway."""
     NAMES = "name server"
     """The name server, which all hosts use."""
+    CONSUMER = "consumer of the queue"
+    """A process that watches the queue."""
     MEMBER = "fleet member"
     """One instance of the list is changed by an operator, which is not a fault."""
     FLEET = "fleet"
@@ -418,10 +420,32 @@ STREAMED: dict[str, CatalogEntry] = {
 }  # fmt: skip
 """Kinds that affect responses while they are sent; they are drawn with streams."""
 
+QUEUED: dict[str, CatalogEntry] = {
+    "drop_watch": _instance(
+        "watches are cut off after a frame", *BROKEN, VIOLATION, fault="drop_watch",
+        draws={**_OFTEN, "reset": _choice(False, True)},
+    ),
+    "redeliver": _instance(
+        "frames that are not committed in time are sent again", fault="redeliver",
+        draws={**_OFTEN, "after": _choice(50, 300, 1000)},
+    ),
+    "duplicate_frame": _instance("frames are sent twice", fault="duplicate_frame", draws=_OFTEN),
+    # BROKEN as well: the instance may end before it answers the commit.
+    "delay_commit": _instance(
+        "commits take effect late", *LATE, *BROKEN, fault="delay_commit",
+        draws={**_OFTEN, "delay": _choice(50, 500, 3000)},
+    ),
+    "full": _instance("puts are answered with 429", STATUS, statuses=(429,), fault="full", draws=_OFTEN),
+    "consumer_killed": CatalogEntry(
+        "a process that watches is killed, and another is started", Scope.CONSUMER, lasts_s=(0.5, 10.0),
+    ),
+}  # fmt: skip
+"""Kinds that affect the queue service and the processes that watch it; they are drawn with queues."""
+
 FIRST_KINDS: dict[str, CatalogEntry] = {**SERVED, **NETWORKED, **ZONED, **ON_CLIENTS, **ON_CONTROL, **OPERATED}
 """Kinds that are drawn from a plan's first random stream. A new kind here would change the faults of every seed."""
 LATER_KINDS: dict[str, CatalogEntry] = {**INSIDE, **ON_CONNECTIONS, **ON_WALL_CLOCKS, **REWRITTEN}
 """Kinds that were added later, and are drawn from their own random stream."""
-LATEST_KINDS: dict[str, CatalogEntry] = {**ON_NAMES, **ON_AGENTS, **LONG_LISTS, **STREAMED}
+LATEST_KINDS: dict[str, CatalogEntry] = {**ON_NAMES, **ON_AGENTS, **LONG_LISTS, **STREAMED, **QUEUED}
 """Kinds that are drawn with an option of the world, each group from its own random stream (`world_options`)."""
 KINDS: dict[str, CatalogEntry] = {**FIRST_KINDS, **LATER_KINDS, **LATEST_KINDS}

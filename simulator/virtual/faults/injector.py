@@ -16,6 +16,7 @@ from simulator.virtual.faults.client_faults import ClientFaults
 from simulator.virtual.faults.link_faults import LinkFaults
 from simulator.virtual.faults.operator_changes import OperatorChanges
 from simulator.virtual.faults.undo import Each, all_of, nothing
+from simulator.virtual.plan import AT_QUEUE
 from simulator.virtual.reporting.formatting import few, spelled
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class FaultInjector:
         on_listener: Adds a misbehaving listener to the clients of a host; returns the function that removes it.
         on_stray: Called with each client connection on which bytes arrive without a request.
         meter: Creates the meter of a client host's work.
+        queue: The queue service; `None` for none.
+        on_kill: Kills a consumer of the queue, by number; returns the function that starts it again.
         agent: The misbehaving agent of the program that calls through the gateway; `None` for none.
     """
 
@@ -70,6 +73,8 @@ class FaultInjector:
         on_stray: Callable[[VirtualSocket], None],
         agent: MisbehavingAgent | None,
         meter: Callable[[VirtualReactor], Meter],
+        queue: Service | None = None,
+        on_kill: Callable[[int], Undo] | None = None,
     ) -> None:
         self._network = network
         self._simulator = simulator
@@ -85,6 +90,8 @@ class FaultInjector:
         self._links = LinkFaults(network)
         self._client_faults = ClientFaults(hosts, on_listener)
         self._operator_changes = OperatorChanges(self._service, network.scheduler.call_later)
+        self._queue = queue
+        self._on_kill = on_kill
         self._states: dict[SimulatedInstance, list[State]] = {}
         self._rng = network.scheduler.stream("acts")
         self._names = 0
@@ -98,6 +105,9 @@ class FaultInjector:
     def targets(self, step: PlannedFault) -> list[SimulatedInstance]:
         """Return the instances of a step that exist now."""
         scope = KINDS[step.kind].scope
+        if step.where >= AT_QUEUE:
+            there = list(self._queue.instances.values()) if self._queue is not None else []
+            return there[(step.where - AT_QUEUE) % len(there) :][:1] if there else []
         there = list(self._service.instances.values())
         if scope is Scope.INSTANCE:
             there += [one for service in self._services[1:] for one in service.instances.values()]
@@ -116,6 +126,8 @@ class FaultInjector:
             return " on the gateway's client"
         if scope is Scope.NAMES:
             return " on the name server"
+        if scope is Scope.CONSUMER:
+            return f" on consumer {step.where}"
         if scope in (Scope.CLIENT, Scope.INSIDE):
             return f" on client {step.where % len(self._hosts)}"
         names = few(f"{one.id} {spelled((one.ip, one.port))}" for one in targets)
@@ -308,6 +320,9 @@ class FaultInjector:
         return nothing if self._agent is None else self._agent.begin(step.kind, step.with_)
 
     _agent_raises = _agent_answers_early = _agent_never_answers = _agent_answers_twice = _agent_fails
+
+    def _consumer_killed(self, step: PlannedFault, _: Any) -> Undo:
+        return nothing if self._on_kill is None else self._on_kill(step.where)
 
     def _list_many_rows(self, step: PlannedFault, _: Any) -> Undo:
         """Return a long list from discovery, and meter each turn of the clients meanwhile."""

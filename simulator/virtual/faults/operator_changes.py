@@ -18,10 +18,10 @@ _DRAINS_S = 2.0
 
 
 class OperatorChanges:
-    """Acts on one service.
+    """Acts on services.
 
     Args:
-        service: The service.
+        service: The service whose changes have no targets; others change through their instances.
         call_later: Calls a function after a number of virtual seconds.
     """
 
@@ -42,7 +42,7 @@ class OperatorChanges:
     def replace(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> None:
         """Add a new instance for each one, which is removed."""
         for instance in instances:
-            self._service.add_instance(weight=instance.weight or 100)
+            instance.service.add_instance(weight=instance.weight or 100)
             self._retire(instance)
 
     def replace_all(self, step: PlannedFault, _: Any) -> None:
@@ -52,12 +52,9 @@ class OperatorChanges:
     def _retire(self, instance: SimulatedInstance) -> None:
         """Remove an instance from the list; drain and stop it later."""
         instance.registered = False
-        later = self._call_later
-        later(_DRAINS_S, lambda: instance.id in self._service.instances and instance.drain())
-        later(
-            2 * _DRAINS_S,
-            lambda: instance.id in self._service.instances and self._service.remove_instance(instance.id),
-        )
+        later, service = self._call_later, instance.service
+        later(_DRAINS_S, lambda: instance.id in service.instances and instance.drain())
+        later(2 * _DRAINS_S, lambda: instance.id in service.instances and service.remove_instance(instance.id))
 
     def reweigh(self, step: PlannedFault, instances: Sequence[SimulatedInstance]) -> None:
         """Give instances another weight; 0 only if another instance gets calls."""
@@ -68,4 +65,5 @@ class OperatorChanges:
 
     def _others(self, instances: Sequence[SimulatedInstance]) -> bool:
         """Whether other instances would still get calls; an operator leaves at least one."""
-        return any(other.weight > 0 for other in self._service.listed() if other not in instances)
+        service = instances[0].service if instances else self._service
+        return any(other.weight > 0 for other in service.listed() if other not in instances)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from simulator.virtual.plan import RunPlan
 
 _LAST_S = 2.0
+_CONSUMERS = 6
+"""Bound of the numbers of consumers; those of a world are taken modulo their number."""
 
 
 def schedule(
@@ -45,6 +47,8 @@ def schedule(
 def _where(rng: Random, plan: RunPlan, kind: CatalogEntry) -> int:
     if kind.scope in (Scope.CONTROL, Scope.NAMES, Scope.GATEWAY):
         return -1
+    if kind.scope is Scope.CONSUMER:
+        return rng.randrange(_CONSUMERS)
     bound = {Scope.ZONE: plan.zones, Scope.CLIENT: plan.clients, Scope.INSIDE: plan.clients}.get(
         kind.scope, plan.instances
     )

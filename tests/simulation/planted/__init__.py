@@ -19,6 +19,7 @@ from tests.simulation.planted import (  # noqa: F401  plant
     minority,
     names,
     once,
+    queues,
     raising,
     retries,
     sharing,
