@@ -26,7 +26,7 @@ PEERS = {
     # name: (driver and its options, packages its environment needs or None for this environment, share of the calls)
     "ours": ("ours.py", None, 1.0),
     "ours-token": ("ours.py --auth token", None, 1.0),
-    "ours-aio": ("ours_aio.py", [str(HERE.parent), "uvloop"], 1.0),
+    "ours-aio": ("ours_aio.py", ["-e", str(HERE.parent), "uvloop"], 1.0),
     "bare": ("bare.py", None, 1.0),
     "treq": ("treq_pool.py", None, 0.25),
     "aiohttp": ("aiohttp_uvloop.py", ["aiohttp", "uvloop"], 0.5),

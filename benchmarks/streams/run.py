@@ -33,20 +33,20 @@ _OURS = str(HERE.parents[1])
 PEERS = {
     # name: (driver and its options, packages its environment needs or None for this environment, description)
     "ours": ("ours.py", None, "eas_tw on Twisted"),
-    "ours-aio": ("ours_aio.py", [_OURS, "uvloop"], "eas_tw.aio on uvloop"),
+    "ours-aio": ("ours_aio.py", ["-e", _OURS, "uvloop"], "eas_tw.aio on uvloop"),
     "aiohttp": ("aiohttp_uvloop.py", ["aiohttp", "uvloop"], "aiohttp + uvloop, lines"),
     "aiohttp-events": ("aiohttp_uvloop.py --events", ["aiohttp", "uvloop"], "aiohttp + uvloop, events"),
     "bare": ("bare.py", None, "bare protocol on Twisted: a floor"),
     "bare-uvloop": ("bare.py --uvloop", ["uvloop"], "bare protocol on uvloop: a floor"),
     "ours-pieces": ("ours.py --pieces", None, "eas_tw on Twisted, pieces"),
-    "ours-aio-pieces": ("ours_aio.py --pieces", [_OURS, "uvloop"], "eas_tw.aio on uvloop, pieces"),
+    "ours-aio-pieces": ("ours_aio.py --pieces", ["-e", _OURS, "uvloop"], "eas_tw.aio on uvloop, pieces"),
     "aiohttp-pieces": ("aiohttp_uvloop.py --pieces", ["aiohttp", "uvloop"], "aiohttp + uvloop, pieces"),
     "httpx2": ("httpx2_asyncio.py", ["httpx2"], "httpx2, lines"),
-    "httpx2-ours": ("httpx2_asyncio.py --transport", [f"{_OURS}[httpx2]"], "httpx2 on eas_tw's transport, lines"),
+    "httpx2-ours": ("httpx2_asyncio.py --transport", ["-e", f"{_OURS}[httpx2]"], "httpx2 on eas_tw's transport, lines"),
     "openai": ("openai_asyncio.py", ["openai>=3.57"], "openai"),
     "openai-ours": (
         "openai_asyncio.py --transport",
-        [f"{_OURS}[httpx2]", "openai>=3.57"],
+        ["-e", f"{_OURS}[httpx2]", "openai>=3.57"],
         "openai on eas_tw's transport",
     ),
 }

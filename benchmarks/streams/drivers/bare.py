@@ -40,7 +40,8 @@ class Counting:
                 self._done()
 
 
-async def on_uvloop(port: int, streams: int, watch: Watch) -> None:
+async def on_uvloop(port: int, streams: int) -> Watch:
+    watch = Watch(streams)
     loop = asyncio.get_running_loop()
     done = loop.create_future()
     left = [streams]
@@ -54,15 +55,17 @@ async def on_uvloop(port: int, streams: int, watch: Watch) -> None:
     for _ in range(streams):
         await loop.create_connection(lambda: Protocol(watch, left, lambda: done.set_result(None)), "127.0.0.1", port)
     await done
+    return watch
 
 
-def on_twisted(port: int, streams: int, watch: Watch) -> None:
+def on_twisted(port: int, streams: int) -> Watch:
     from twisted.internet import epollreactor  # noqa: PLC0415  the environment with uvloop needs no Twisted
 
     epollreactor.install()
     from twisted.internet import reactor  # noqa: PLC0415
     from twisted.internet.protocol import ClientFactory, Protocol  # noqa: PLC0415
 
+    watch = Watch(streams)  # after the imports, whose memory belongs to no stream
     left = [streams]
 
     class Stream(Counting, Protocol):
@@ -77,17 +80,17 @@ def on_twisted(port: int, streams: int, watch: Watch) -> None:
     for _ in range(streams):
         reactor.connectTCP("127.0.0.1", port, factory)
     reactor.run()
+    return watch
 
 
 def main() -> None:
     given = options()
-    watch = Watch(given.streams)
     if IS_UVLOOP:
         import uvloop  # noqa: PLC0415  only this one needs it
 
-        uvloop.run(on_uvloop(given.port, given.streams, watch))
+        watch = uvloop.run(on_uvloop(given.port, given.streams))
     else:
-        on_twisted(given.port, given.streams, watch)
+        watch = on_twisted(given.port, given.streams)
     watch.report()
 
 
