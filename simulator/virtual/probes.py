@@ -67,6 +67,8 @@ def at_apply(sut: ClientUnderTest, fleet: Any, oracle: Oracle) -> None:
         except BaseException as error:
             if is_injected(error):
                 oracle.apply_raised(sut)
+                if sut.reactor.meter is not None:
+                    sut.reactor.meter.raised(max(len(instances), len(fleet.instances)))
             raise
         finally:
             applying.clear()

@@ -28,6 +28,8 @@ _IP = re.compile(r"[0-9A-Za-z_.:-]{1,253}")
 _MOST_WEIGHT, _MOST_DIGITS = 2**31 - 1, 100
 _MOST_INSTANCES = 10_000
 """Greatest number of instances in a list; the client drops further ones."""
+_MOST_BYTES = 2**24
+"""Greatest size of a reply, the default of `max_discovery_bytes`, which no world changes."""
 _KEPT_REPLIES, _KEPT_BYTES = 40, 2**15
 _FOLLOWS_WITHIN_S = 1.0
 _SLACK_S = 0.1
@@ -37,7 +39,7 @@ _OK, _NOT_FOUND = 200, 404
 
 def good_view(status: int, body: bytes) -> View | None:
     """Parse a reply independently of the client; return `None` for a reply that must be rejected."""
-    if status != _OK:
+    if status != _OK or len(body) > _MOST_BYTES:
         return None
     return _list_in(body) if len(body) < _KEPT_BYTES else _list_in.__wrapped__(body)
 

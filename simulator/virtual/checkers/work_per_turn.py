@@ -33,10 +33,16 @@ class Meter:
     def __init__(self, lists: Callable[[], Sequence[Sequence[Any]]], exceeded: Callable[[int], None]) -> None:
         self._lists = lists
         self._exceeded = exceeded
+        self._not_applied = 0
+
+    def raised(self, instances: int) -> None:
+        """Handle that applying a list has raised an exception in this turn, after some or all of the work."""
+        self._not_applied += instances
 
     def run(self, act: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """Run the turn, counting its calls."""
         calls, before, profiler = 0, self._lists(), sys.getprofile()
+        self._not_applied = 0
 
         def count(_: Any, event: str, __: Any) -> None:
             nonlocal calls
@@ -52,6 +58,6 @@ class Meter:
 
     def _check(self, calls: int, before: Sequence[Sequence[Any]]) -> None:
         pairs = zip(before, self._lists(), strict=True)
-        applied = sum(max(len(old), len(new)) for old, new in pairs if old is not new)
+        applied = sum(max(len(old), len(new)) for old, new in pairs if old is not new) + self._not_applied
         if calls > MOST_CALLS + MOST_PER_INSTANCE * applied:
             self._exceeded(calls)
