@@ -53,14 +53,13 @@ class WatchEnd:
         instance: Its instance, or the gateway; `None` if there was none to choose.
         outcome: What happened.
         error: The error for the caller, if another connection would end alike; `None` if the watch is to go on.
-        is_complete: Whether the service has said that the stream of frames has ended.
-        may_be_complete: Whether it has ended the watch in order, without saying why.
+        may_be_complete: Whether the service has ended the watch in order. It does so at the end of the stream of
+            frames, but also for a watch that another one of the same consumer replaces.
     """
 
     instance: Instance | None
     outcome: Outcome
     error: EasError | None = None
-    is_complete: bool = False
     may_be_complete: bool = False
 
 
@@ -179,7 +178,7 @@ class _WebSocketWatch:
         error: EasError | None = refusal(instance, outcome, body)
         if self._socket is not None and self._socket.has_exceeded_limit:
             error = BodyError(outcome.detail)  # the next connection would begin with the same frame
-        self._tell(WatchEnd(instance, outcome, error, is_complete=close_code == NORMAL_CLOSURE))
+        self._tell(WatchEnd(instance, outcome, error, may_be_complete=close_code == NORMAL_CLOSURE))
 
     def socket_lost(self) -> None:
         self._gone()

@@ -135,7 +135,7 @@ class Reconnecting:
         self.last_outcome = end.outcome
         if self._is_stopped:
             return
-        if end.error is not None or end.is_complete:
+        if end.error is not None:
             self._owner.watch_ended(end.error)
         elif end.may_be_complete:
             self._queue.has_ended().addCallback(self._go_on, end)

@@ -658,11 +658,28 @@ def test_the_end_of_the_stream_ends_the_iteration_after_the_frames() -> None:
     watched = Watched()
     watched.service.send(1)
     watched.service.close(1000)
+    watched.harness.asked().answer(b'{"meta.state": "Ended"}')
     assert watched.indexes(1) == [1]
     assert watched.read() is None
     assert watched.read() is None
     watched.harness.reactor.advance(10)
     assert not watched.events(WatchLost)
+    watched.harness.assert_clean()
+
+
+def test_a_close_in_order_before_the_end_of_the_stream_is_a_loss() -> None:
+    """A service closes a watch so that another one of the same consumer replaces, such as a delayed upgrade."""
+    watched = Watched()
+    watched.service.send(1)
+    assert watched.indexes(1) == [1]
+    watched.service.close(1000)
+    asked = watched.harness.asked()
+    assert asked.query == {"_attrs_": "true"}
+    asked.answer(b'{"meta.state": "Normal"}')
+    assert watched.events(WatchLost)
+    assert watched.reconnected().asked.query["_index_"] == "0"
+    watched.service.send(2)
+    assert watched.indexes(1) == [2]
     watched.harness.assert_clean()
 
 
@@ -802,6 +819,7 @@ def test_a_watcher_in_async_with_is_read_with_async_for() -> None:
     for _ in range(2):
         harness.asked().answer()
     service.close(1000)
+    harness.asked().answer(b'{"meta.state": "Ended"}')
     harness.reactor.advance(0)
     assert working.value is None
     assert found == [1, 2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from eas_tw.net.repeated_call import RepeatedCall
 from eas_tw.net.websocket import WebSocketConnection
@@ -15,24 +15,26 @@ from eas_tw.queue.connections import WatchEnd, _WebSocketWatch
 from eas_tw.queue.context import QueueContext
 from eas_tw.queue.frames import Frame
 from eas_tw.queue.http_watch import HttpConnector
+from eas_tw.queue.reconnecting import Reconnecting
+from eas_tw.queue.watched_queue import WatchedQueue
 from eas_tw.queue.watcher import Watcher
 from eas_tw.queue.watching import Watching
 from eas_tw.queue.wire import watch_request
 from tests.simulation.planted.bugs import Patch, bug
 
 
-@bug("queue-nothing-lost", seeds=30)
+@bug("queue-nothing-lost", "calm", seeds=30)
 def frame_dropped_while_nobody_waits_for_it(patch: Patch) -> None:
-    received = Watcher.connection_received
+    received = Watcher.watch_received
 
-    def drop(self: Watcher, instance: Any, data: bytes) -> None:
+    def drop(self: Watcher, instance: Any, frames: Any) -> None:
         if self._reader is not None:
-            received(self, instance, data)
+            received(self, instance, frames)
 
-    patch(Watcher, "connection_received", drop)
+    patch(Watcher, "watch_received", drop)
 
 
-@bug("queue-nothing-lost", seeds=60)
+@bug("queue-nothing-lost", seeds=200)
 def frame_that_comes_during_its_reject_dropped(patch: Patch) -> None:
     patch(Watching, "rejecting", lambda self, indexes: None)
 
@@ -113,12 +115,12 @@ def unread_frames_returned_last_first(patch: Patch) -> None:
 
 @bug("queue-end nothing-left", "calm", seeds=30)
 def end_of_the_stream_taken_for_a_loss(patch: Patch) -> None:
-    ended = Watcher.connection_ended
+    ended = Reconnecting.connection_ended
 
-    def go_on(self: Watcher, end: WatchEnd) -> None:
-        ended(self, evolve(end, is_complete=False, may_be_complete=False))
+    def go_on(self: Reconnecting, end: WatchEnd) -> None:
+        ended(self, evolve(end, may_be_complete=False))
 
-    patch(Watcher, "connection_ended", go_on)
+    patch(Reconnecting, "connection_ended", go_on)
 
 
 @bug("queue-end", seeds=60)
@@ -130,6 +132,13 @@ def every_end_in_order_taken_for_that_of_the_stream(patch: Patch) -> None:
         ended(self, outcome, body, None if close_code is None else 1000)
 
     patch(_WebSocketWatch, "websocket_ended", complete)
+    patch(WatchedQueue, "has_ended", lambda self: succeed(True))
+
+
+@bug("queue-end", seeds=100)
+def replaced_watch_taken_for_the_end_of_the_stream(patch: Patch) -> None:
+    """A delayed upgrade of an earlier connection replaces the present watch, which the service then closes in order."""
+    patch(WatchedQueue, "has_ended", lambda self: succeed(True))
 
 
 @bug("queue-put-once", seeds=60)
