@@ -183,9 +183,10 @@ class BalancingChecker(Checker):
         """Handle an injected error while a client applied a list: only its ejections are sure to be kept."""
         account = self._told(sut)
         if account is not None:
-            # A half-open instance counts among the client's ejected ones again once its probe is sent.
-            kept = (*(instance.key for instance in sut.client.ejected), *sut.half_open)
-            account.out = {address: _Out(-1.0) for address in kept}
+            if sut.is_heard:  # without events nothing would end an entry
+                # A half-open instance counts among the client's ejected ones again once its probe is sent.
+                kept = (*(instance.key for instance in sut.client.ejected), *sut.half_open)
+                account.out = {address: _Out(-1.0) for address in kept}
             self._ejections.forget(sut)
 
     def look(self, sut: ClientUnderTest) -> None:

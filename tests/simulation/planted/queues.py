@@ -23,13 +23,12 @@ from eas_tw.queue.wire import watch_request
 from tests.simulation.planted.bugs import Patch, bug
 
 
-@bug("queue-nothing-lost", "calm", seeds=30)
-def frame_dropped_while_nobody_waits_for_it(patch: Patch) -> None:
+@bug("queue-nothing-lost", seeds=30)
+def frames_that_come_together_but_the_first_dropped(patch: Patch) -> None:
     received = Watcher.watch_received
 
     def drop(self: Watcher, instance: Any, frames: Any) -> None:
-        if self._reader is not None:
-            received(self, instance, frames)
+        received(self, instance, frames[:1])
 
     patch(Watcher, "watch_received", drop)
 
