@@ -13,7 +13,7 @@ from eas_tw.queue import operations, watched_queue
 from eas_tw.queue.commits import CommitBatches, _Commit
 from eas_tw.queue.connections import WatchEnd, _WebSocketWatch
 from eas_tw.queue.context import QueueContext
-from eas_tw.queue.frames import Frame
+from eas_tw.queue.frames import Frame, frame_of
 from eas_tw.queue.http_watch import HttpConnector
 from eas_tw.queue.reconnecting import Reconnecting
 from eas_tw.queue.watched_queue import WatchedQueue
@@ -24,23 +24,13 @@ from tests.simulation.planted.bugs import Patch, bug
 
 
 @bug("queue-nothing-lost", seeds=30)
-def frames_that_come_together_but_the_first_dropped(patch: Patch) -> None:
+def every_tenth_frame_dropped(patch: Patch) -> None:
     received = Watcher.watch_received
 
     def drop(self: Watcher, instance: Any, frames: Any) -> None:
-        received(self, instance, frames[:1])
+        received(self, instance, [data for data in frames if frame_of(data).index % 10])
 
     patch(Watcher, "watch_received", drop)
-
-
-@bug("queue-nothing-lost", seeds=200)
-def frame_that_comes_during_its_reject_dropped(patch: Patch) -> None:
-    patch(Watching, "rejecting", lambda self, indexes: None)
-
-    def rejected(self: Watching, indexes: Any) -> None:
-        self._forget(indexes)
-
-    patch(Watching, "rejected", rejected)
 
 
 @bug("queue-committed-is-over", seeds=30)
