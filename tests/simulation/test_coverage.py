@@ -58,12 +58,19 @@ _NEVER_RUN = {
         "return len(self._turns)",
         "heappush(self._heap, entry)",
         "return 0",
+        "added = {instance.key: instance for instance in instances}",
+        "kept = (turn.instance for key, turn in self._turns.items() if key not in added)",
+        "self.update([*kept, *added.values()])",
+        "gone = set(keys)",
+        "self.update([turn.instance for key, turn in self._turns.items() if key not in gone])",
+        "return self.choose(NO_CALL, ())",
     },
 }
 """What is there for others: a client is never stopped by a call whose time is up; the calls of a world have one time or
 two, and a few delays of hedges, so that queues of deadlines are few; nobody is left when the list is
 empty, which a client with a list has never; a list does not shrink to its last instance while that is suspected; weight
-0 never gets as far as the balancer; lengths are asked in tests; one by one instances join large fleets (profile `big`);
+0 never gets as far as the balancer; lengths are asked, and instances added and removed one by one, in tests; one by one
+instances join large fleets (profile `big`);
 calls through the gateway and copies of a config are not drawn; what a call raises it contains itself."""
 
 

@@ -21,7 +21,8 @@ _SLACK_S = 1e-6
 _SHORTEST_EJECTION_S = 1.0
 _STREAK = 10
 _LEAST_SHARE = 0.04
-"""Share of the sum of ceilings below which `_STREAK` pauses in a row are too short: chance does that once in 10^7."""
+"""Share of the sum of ceilings below which `_STREAK` pauses in a row are too short; random ones are that short once in
+10^7 times."""
 
 
 @define(eq=False)
