@@ -164,7 +164,7 @@ class Oracle:
         self.ejections = EjectionChecker(elapsed, self.attribution, self.report)
         self.keys = KeyChecker(elapsed, self.attribution, self.report)
         self.balancing = BalancingChecker(
-            elapsed, self.attribution, self.report, self.client_log.probed, self.ejections, self.keys
+            elapsed, self.attribution, self.report, self._probed, self.ejections, self.keys
         )
         self.streams = StreamChecker(
             elapsed,
@@ -207,6 +207,10 @@ class Oracle:
         """Add a client to be checked."""
         self.clients_under_test[sut.number] = sut
         self._hosts.setdefault(sut.reactor.ip, []).append(sut)
+
+    def _probed(self, sut: ClientUnderTest, address: Address) -> None:
+        self.client_log.probed(sut, address)
+        self.retries.probed(sut)
 
     def asking(self, host: str, target: str) -> ClientUnderTest | None:
         """Return the client on a host that polls this path."""

@@ -83,6 +83,10 @@ class RetryChecker(Checker):
         init=False, factory=lambda: defaultdict(lambda: deque(maxlen=_KEPT_EJECTIONS))
     )
 
+    _probes: defaultdict[object, deque[float]] = field(
+        init=False, factory=lambda: defaultdict(lambda: deque(maxlen=_KEPT_EJECTIONS))
+    )
+
     def call_began(self, sut: ClientUnderTest) -> None:
         """Count a call, which adds a share of a retry to the budget."""
         calls = self._calls[sut.budget]
@@ -91,8 +95,12 @@ class RetryChecker(Checker):
             del calls[: bisect_left(calls, calls[-1] - _KEPT_S)]
 
     def ejected(self, sut: ClientUnderTest) -> None:
-        """Handle an ejection: a call beside a silent instance's probe may be hedged without budget."""
+        """Handle an ejection, after which there is a probe."""
         self._ejections[sut.budget].append(self._seconds())
+
+    def probed(self, sut: ClientUnderTest) -> None:
+        """Handle a probe, which may be hedged without budget; some end neither with an ejection nor with a return."""
+        self._probes[sut.budget].append(self._seconds())
 
     def is_budget_short(self, sut: ClientUnderTest, retries: int) -> bool:
         """Whether the retry budget of a client may have been exhausted.
@@ -179,7 +187,10 @@ class RetryChecker(Checker):
             if used <= sut.budget_floor:
                 continue
             began = bisect_right(calls, end_s + _SLACK_S) - bisect_left(calls, end_s - _WINDOW_S - _SLACK_S)
-            probes = sum(at_s >= end_s - _WINDOW_S for at_s in self._ejections[sut.budget])
+            probes = max(
+                sum(at_s >= end_s - _WINDOW_S for at_s in times[sut.budget])
+                for times in (self._ejections, self._probes)
+            )
             most = sut.budget_floor + sut.budget_ratio * began + probes
             if used > most + _SLACK_S and not self._attribution.disturbs_client(
                 sut.number, end_s - _WINDOW_S, self._seconds()
