@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     RecordFailure = Callable[[tuple[int, ...], BaseException | None], None]
 
 MOST_INDEXES = 256
-"""The maximum number of frames in a request: indexes of 20 digits are about 6 kB of its target then."""
+"""The maximum number of frames in a request: with indexes of 20 digits, its target has about 6 kB."""
 
 _OF_THE_FRAMES = frozenset({400, 404, 409, 410, 414, 422})
 """Statuses whose cause may be one frame of a request, or their number: 414 says that the target is too long."""

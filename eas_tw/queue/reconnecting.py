@@ -97,7 +97,7 @@ class Reconnecting:
         self.connection_ended(WatchEnd(instance, outcome))
 
     def stop(self) -> None:
-        """Open no further connection; the present one stays open until `close`, without reports."""
+        """Open no further connection; the current one stays open until `close`, without reports."""
         self._is_stopped = True
         self.instance = None
         retry, self._retry = self._retry, None
