@@ -87,6 +87,7 @@ html_theme_options = {"navigation_with_keys": True}
 
 # What only adapters pass to `Stream`.
 nitpick_ignore = [
+    ("py:class", "ReadPiece"),
     ("py:class", "ResponseStream"),
     ("py:class", "Wait"),
     ("py:exc", "PredictException"),  # described in the how-to page
