@@ -1,4 +1,4 @@
-"""Keys of calls: what a call is about, by which the balancer `"hash"` and balancers of programs choose the instance."""
+"""Keys of calls, such as a user's name, by which the balancer `"hash"` or a program's own chooses the instance."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NO_HEADERS = CallHeaders()
 
 
 def checked_key(key: Any) -> str | bytes | None:
-    """Return a call's key; `None` for none, which an empty key means too.
+    """Return a call's key; `None` if it has none, or an empty one.
 
     Raises:
         ConfigError: The key is neither `str` nor `bytes`.
@@ -42,7 +42,7 @@ def call_info(
     path: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> CallInfo:
-    """Return a call as its balancer sees it.
+    """Return the description of a call that its balancer gets.
 
     Raises:
         ConfigError: The key is neither `str` nor `bytes`.
@@ -70,7 +70,7 @@ def prefix_key(messages: str | bytes | Iterable[Any], *, blocks: int = 8) -> str
         32 hexadecimal digits, the same in every process and on every machine.
 
     Raises:
-        ConfigError: `messages` is no text and no list of messages, or `blocks` is wrong.
+        ConfigError: `messages` is neither text nor a list of messages, or `blocks` is wrong.
     """
     limit = checked(COUNT, "blocks", blocks) * BLOCK_CHARS
     if isinstance(messages, bytes):

@@ -149,7 +149,7 @@ class Stream(ProcessBound):
                 for event in feed(piece):
                     yield event
             return
-        # The usual body, not compressed, without a second generator: its events are small, and each costs the steps of
+        # An uncompressed body is read without a second generator: its events are small, and each costs the steps of
         # this loop.
         body, read = self._body, self._next
         while True:
@@ -264,7 +264,7 @@ class OpeningStream:
         try:
             return await self
         except BaseException:
-            # The waiting task may be cancelled in the moment in which the stream opens.
+            # The waiting task may be cancelled at the moment when the stream opens.
             self._close()
             raise
 

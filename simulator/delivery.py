@@ -1,7 +1,7 @@
 """Delivery of a response in pieces with pauses, and the end of its connection.
 
-A `Wire` describes the delivery; `Pacer` performs it on a transport. Does not know faults: `response_faults` turns
-faults into wires.
+A `Wire` describes the delivery; `Pacer` performs it on a transport. This module does not know faults: `response_faults`
+turns faults into wires.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Ending(Enum):
 
 @frozen
 class IdleEnd:
-    """A kept connection that will be closed without notice.
+    """How an idle connection is closed without notice.
 
     Attributes:
         after_s: Seconds from the response to the close, unless a request arrives before.

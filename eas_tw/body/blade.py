@@ -97,7 +97,7 @@ class BladeRequest(EqualByBody):
         self._fetches[name] = delimited(_OUTPUT_INFO, _names(text) + kind)
 
     def to_string(self) -> bytes:
-        """Return the body, made with one copy of every tensor."""
+        """Return the encoded body; every tensor is copied once."""
         return joined(self._signature, tensors=self._feeds.values(), after=self._fetches.values())
 
     def parse_response(self, content: Buffer) -> BladeResponse:
@@ -137,7 +137,7 @@ class BladeResponse(TensorResponse):
 
         Args:
             output: The output's name in the model.
-            dtype: The `DT_…` constant of the elements to read; `None` for the only ones in the message.
+            dtype: The `DT_…` constant of the elements to read; `None` if the message has elements of one type only.
 
         Raises:
             BodyError: There is no such output, or it cannot be decoded.
@@ -146,7 +146,7 @@ class BladeResponse(TensorResponse):
 
 
 def _names(name: bytes) -> bytes:
-    """Return both name fields of a tensor, for Blade and for the model; the official SDK sets them alike."""
+    """Encode the two name fields of a tensor with the same name, as the official SDK does."""
     return delimited(_BLOB_NAME, name) + delimited(_MODEL_NAME, name)
 
 

@@ -52,7 +52,7 @@ def of_objects(values: list[Any]) -> NDArray[Any]:
 
 
 def of_buffer(values: memoryview, dtype: DType) -> NDArray[Any]:
-    """Return a view of a buffer whose elements have the dtype's storage."""
+    """Return a buffer as an array without a copy; its elements must be in the storage type of the dtype."""
     return np.frombuffer(values, dtype.storage)
 
 
@@ -61,7 +61,7 @@ def has_nan(values: memoryview) -> bool:
     if not values.nbytes:
         return False
     flat = np.frombuffer(values, values.format)
-    with np.errstate(over="ignore", invalid="ignore"):  # large numbers sum up to infinity, which is no NaN
+    with np.errstate(over="ignore", invalid="ignore"):  # the sum of large numbers is infinity, not NaN
         return bool(np.isnan(np.dot(flat, flat)))
 
 
@@ -94,7 +94,7 @@ def unpack(payload: memoryview, dtype: DType) -> NDArray[Any]:
     """Decode a packed field; floats are a read-only view of the payload.
 
     Raises:
-        BodyError: The payload is no such field, or has a number out of the dtype's range.
+        BodyError: The payload is not a packed field of this dtype, or a number is out of the dtype's range.
     """
     if dtype.code in FLOATS:
         return np.frombuffer(payload, f"<{dtype.code}")
@@ -110,7 +110,7 @@ def unpack(payload: memoryview, dtype: DType) -> NDArray[Any]:
 
 
 def from_raw(memory: memoryview, dtype: DType) -> NDArray[Any]:
-    """Return a read-only array on little-endian memory."""
+    """Return little-endian bytes as a read-only array, without a copy."""
     return np.frombuffer(memory, f"<{dtype.code}") if memory else np.empty(0, f"<{dtype.code}")
 
 

@@ -1,4 +1,4 @@
-"""The journal of a job: which rows are in its output, so that a job that was killed can go on."""
+"""The journal of a job: it records which rows are in the output, so that a killed job can be resumed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._is_new = not path.exists()
-        # One thread at a time uses it: the reactor's, and a thread that writes.
+        # The reactor's thread and a writing thread use the connection, but never at the same time.
         self._database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             self._open()
@@ -121,10 +121,10 @@ class Journal:
         self._database.execute("INSERT OR REPLACE INTO job VALUES (?, ?)", (name, json.dumps(value)))
 
     def begin(self, facts: dict[str, dict[str, Any]]) -> None:
-        """Begin a job, or go on with one.
+        """Begin a job, or resume one.
 
         Args:
-            facts: What may not change when a job goes on, by topic, such as `{"input": {"bytes": 5}}`.
+            facts: Values that must be the same when a job is resumed, by topic, such as `{"input": {"bytes": 5}}`.
 
         Raises:
             ConfigError: The job in the journal is another one; the message has all differences.

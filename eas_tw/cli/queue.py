@@ -92,9 +92,9 @@ def _prepare_nothing(options: argparse.Namespace) -> None:
 
 
 async def _until_shutdown(work: Work, reactor: Any, given: Given, options: argparse.Namespace, prepared: Any) -> None:
-    """Run an action; when the reactor shuts down, cancel it, and let the shutdown wait until its client is closed.
+    """Run an action; when the reactor shuts down, cancel the action, and delay the shutdown until its client is closed.
 
-    A watch, and a call that is repeated, would wait for a connection that the reactor does not open any more.
+    Without the cancellation a watch or a retry would wait for ever, because the reactor opens no connection any more.
     """
     running = Deferred.fromCoroutine(work(reactor, given, options, prepared))
     over: Deferred[None] = Deferred()
@@ -108,7 +108,7 @@ async def _until_shutdown(work: Work, reactor: Any, given: Given, options: argpa
         await running
     finally:
         over.callback(None)
-        with contextlib.suppress(ValueError, KeyError):  # it has fired
+        with contextlib.suppress(ValueError, KeyError):  # the shutdown has begun, and has removed the trigger
             reactor.removeSystemEventTrigger(trigger)
 
 

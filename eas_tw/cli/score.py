@@ -1,4 +1,4 @@
-"""The command `eas-tw score`, which sends the rows of a file to a service, and can go on after it was killed."""
+"""The command `eas-tw score`, which sends the rows of a file to a service, and can resume after a kill."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = ["DESCRIPTION", "HELP", "add_arguments", "prepare", "run"]
 
 @define
 class Plan:
-    """What `prepare` has read and checked."""
+    """A job whose flags and files `prepare` has checked."""
 
     options: JobOptions
     functions: Functions
@@ -99,7 +99,7 @@ def prepare(options: argparse.Namespace) -> Plan:
 
 
 async def run(reactor: Any, given: Given, options: argparse.Namespace, plan: Plan) -> None:
-    """Score the rows, and print the account.
+    """Score the rows, and print the report.
 
     Raises:
         TooManyErrors: More rows failed than `--max-errors` allows.
@@ -189,7 +189,7 @@ def _print_account(options: argparse.Namespace, plan: Plan, figures: dict[str, A
 
 
 def _dry_run(plan: Plan) -> None:
-    """Make all requests, and print their number and sizes."""
+    """Encode all requests without sending them, and print their number and sizes."""
     functions = plan.functions.options(Lines())
     encode = functions.get("encode") or (lambda row: functions["encode_batch"]([row]))
     rows, sizes, failed, first = 0, 0, 0, ""

@@ -1,9 +1,9 @@
 """The part of a large fleet that one client uses, by weighted rendezvous hashing.
 
-Each client ranks the instances by a hash of its own seed and the instance's address; the first `size` that are not left
-out are its subset. A change of the list moves only the instances it has to, the next in the order stands in for one
-that is left out, and over many clients each instance is in as many subsets as its weight says (by the score -w / ln(h)
-of Schindelhauer and Schomaker).
+Each client ranks the instances by a hash of its own seed and the instance's address. Its subset is the first `size`
+instances that are not left out; the next instance in the ranking replaces one that is left out. When the list changes,
+as few instances as possible enter or leave a subset. Over many clients, the number of subsets that contain an instance
+grows with its weight (by the score -w / ln(h) of Schindelhauer and Schomaker).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Subset:
         self._order, self.is_partial = tuple(usable), is_partial
 
     def members(self, out: Collection[Key] = ()) -> tuple[Instance, ...]:
-        """Return the subset, with the next instances in the order in place of those in `out`."""
+        """Return the subset; the next instances in the ranking replace those in `out`."""
         well = [instance for instance in self._order if instance.key not in out]
         return tuple(well if self._size is None else well[: self._size])
 

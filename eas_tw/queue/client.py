@@ -44,8 +44,8 @@ class QueueClient(QueueOperations, PredictClient):
         service_name: The queue's name, as `service` or `group/service`.
         custom_url: The complete URL of the queue, instead of endpoint and name.
         token: The service's token, which is sent as it is; empty for none.
-        user: The id of this consumer; `None` for a random one. Frames that a consumer had not committed come again when
-            it watches again under the same id.
+        user: The id of this consumer; `None` for a random one. When a consumer watches again under the same id, the
+            service sends the frames that it had not committed again.
         group: The group of this consumer: each frame goes to one consumer of a group, and to every group.
         endpoint_type: As for `PredictClient`.
         instances: As for `PredictClient`.
@@ -103,7 +103,7 @@ class QueueClient(QueueOperations, PredictClient):
         self._aim("custom_url", custom_url=custom_url)
 
     def sink(self) -> SinkQueue:
-        """Return the output queue of the same service; it has the connections of this client, and is closed with it."""
+        """Return the output queue of the same service; it uses this client's connections, and is closed with it."""
         return SinkQueue(self)
 
     @property
@@ -117,7 +117,7 @@ class QueueClient(QueueOperations, PredictClient):
         return self.service_name or self._target.custom_url
 
     def context_for(self, what: str) -> QueueContext:
-        """Return what operations share, for this queue and its sink.
+        """Return the context that the operations of this queue and its sink share.
 
         Args:
             what: The operation, for the error message.
@@ -168,7 +168,7 @@ class SinkQueue(ProcessBound, QueueOperations):
     """The output queue of a queue service, with the operations of `QueueClient`.
 
     Args:
-        client: The client of the input queue, to whose life this one belongs.
+        client: The client of the input queue, with which this one starts and closes.
     """
 
     _suffix = SINK

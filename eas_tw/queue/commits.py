@@ -1,8 +1,8 @@
 """Commits of a watch, many in one request.
 
-A commit is sent at once if no other is on its way. Those that are made meanwhile wait, and are sent together when the
-running one has ended. If the service refuses several frames together, each is sent by itself: one that the queue does
-not have must not fail the commits of other callers.
+A commit is sent at once if no other commit request is in flight. Commits that are made during a request wait, and are
+sent together when it has ended. If the service refuses a request for several frames, each frame is committed by itself:
+a frame that the queue does not have must not fail the commits of other callers.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     RecordFailure = Callable[[tuple[int, ...], BaseException | None], None]
 
 MOST_INDEXES = 256
-"""The maximum number of frames in a request: indexes of 20 digits are about 6 kB of its target then."""
+"""The maximum number of frames in a request: with indexes of 20 digits, its target has about 6 kB."""
 
 _OF_THE_FRAMES = frozenset({400, 404, 409, 410, 414, 422})
-"""The statuses that may depend on which frames a request names, or on how many: 414 is that of a long target."""
+"""Statuses whose cause may be one frame of a request, or their number: 414 says that the target is too long."""
 
 
 class _Commit:
@@ -33,7 +33,7 @@ class _Commit:
 
     def __init__(self, indexes: tuple[int, ...]) -> None:
         self._left = set(indexes)
-        # A cancelled caller stops waiting; the request has the commits of others too, and goes on.
+        # Cancelling stops the wait only: the request carries the commits of other callers too.
         self.done: Deferred[None] = Deferred(lambda _: None)
 
     def ended(self, index: int, error: Failure | None) -> None:
@@ -78,7 +78,7 @@ class CommitBatches:
         return commit.done
 
     def when_idle(self) -> Deferred[None]:
-        """Return a Deferred that fires when no commit is on its way or waits."""
+        """Return a Deferred that fires when no commit is in flight and none waits."""
         idle: Deferred[None] = Deferred()
         self._idle.append(idle)
         self._tell_if_idle()

@@ -1,7 +1,7 @@
 """The connections of a watch over WebSocket: each goes to an instance chosen anew by the client's balancer.
 
-A connection reports to its watch that it is open, the bytes of each frame, and how it ended. How it ended is recorded
-in the health of its instance, as the end of a stream is.
+A connection reports to its watch when it is open, the bytes of each frame, and how it ended. Its end is recorded in the
+health of its instance, like the end of a stream.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _CLIENT_ERRORS = range(400, 500)
 _REPEATED = frozenset({408, 425, RATE_LIMITED, QUEUE_FULL})
-"""The 4xx statuses that say "later"; the others would be answered again."""
+"""The 4xx statuses for which another try may help; the service would answer the others in the same way again."""
 _NO_UPGRADE = range(200, 300)
 
 
@@ -52,7 +52,8 @@ class WatchEnd:
     Attributes:
         instance: Its instance, or the gateway; `None` if there was none to choose.
         outcome: What happened.
-        error: The error for the caller, if another connection would end alike; `None` if the watch is to go on.
+        error: The error for the caller, if another connection would end in the same way; `None` if the watch shall
+            connect again.
         may_be_complete: Whether the service has ended the watch in order. It does so at the end of the stream of
             frames, but also for a watch that another one of the same consumer replaces.
     """
@@ -64,19 +65,19 @@ class WatchEnd:
 
 
 class WatchOwner(Protocol):
-    """Receives the reports of a connection; after `close` or `abort` only `connection_gone`."""
+    """Receives the reports of a connection; after `close` or `abort` it receives only `connection_gone`."""
 
     def connection_opened(self, instance: Instance) -> None:
         """Receive that the service has accepted the watch."""
 
     def connection_received(self, instance: Instance, frames: Sequence[bytes]) -> None:
-        """Receive the bytes of frames, at least one, that have come together."""
+        """Receive the bytes of one or more frames that have arrived together."""
 
     def connection_ended(self, end: WatchEnd) -> None:
-        """Receive the end."""
+        """Receive how the connection ended."""
 
     def connection_gone(self) -> None:
-        """Receive that the connection holds nothing any more; called once."""
+        """Receive that the connection holds no socket and no timer any more; called once."""
 
 
 class WatchConnection(Protocol):
@@ -89,10 +90,10 @@ class WatchConnection(Protocol):
         """Continue reading."""
 
     def close(self) -> None:
-        """End in order."""
+        """Close the connection in order."""
 
     def abort(self) -> None:
-        """End at once."""
+        """Close the connection at once."""
 
 
 @define(eq=False)
@@ -190,7 +191,7 @@ class _WebSocketWatch:
         connector = self._connector
         now = connector.reactor.seconds()
         if not connector.fleet.has_well(connector.tried):
-            connector.tried = ()  # rather an instance that has lost the watch than one that is ejected
+            connector.tried = ()  # an instance that has lost the watch is better than an ejected one
         info = NO_CALL.at(1, now)
         instance = connector.fleet.choose(Selection(connector.tried, (), info), now)
         if instance is None:
@@ -217,7 +218,7 @@ class _WebSocketWatch:
         self._gone()
 
     def _stop_opening(self) -> bool:
-        """Stop what has not led to a socket; return whether there is a socket to close."""
+        """Cancel an attempt that has no socket yet; return whether there is a socket to close."""
         if self._starting is not None:
             self._starting.cancel()
             self._gone()
@@ -251,7 +252,7 @@ class _WebSocketWatch:
 
 
 def refusal(instance: Instance | None, outcome: Outcome, body: bytes) -> StatusError | None:
-    """Return the error of a refused watch, if it would be refused again; `None` to try again."""
+    """Return the error of a refused watch; `None` if another try may succeed."""
     status = outcome.status if outcome.attempt_status is AttemptStatus.STATUS else 0
     where = "the service" if instance is None else instance.address
     says = body[:200].decode("utf-8", "replace").strip()

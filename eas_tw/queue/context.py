@@ -1,4 +1,4 @@
-"""What the operations and watches of one queue client share: how a request is sent, and under what identity."""
+"""`QueueContext`, which sends the requests of one queue client's operations and watches under its identity."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _SuccessReader(AnyStatusReader):
 
 
 class QueueContext:
-    """What the operations of a queue client share, from `init` to `close`.
+    """The state that the operations of a queue client share, from `init` to `close`.
 
     Args:
         runtime: Fleet and call context.
@@ -54,7 +54,7 @@ class QueueContext:
         builder: Token and extra headers.
         path: The queue's path, such as `/api/predict/qservice`.
         identity: Who the client is.
-        record: Counts what happens.
+        record: Counts the client's operations.
 
     Attributes:
         watchers: The watchers that are not closed.
@@ -101,7 +101,7 @@ class QueueContext:
         Args:
             request: The request.
             suffix: The path below the queue's path, such as `/sink`; empty for none.
-            timeout_s: The deadline, in addition to `hold_s`; `None` for the client's `timeout_s`.
+            timeout_s: Seconds until the deadline, to which `hold_s` is added; `None` for the client's `timeout_s`.
             is_idempotent: Whether the request may be repeated after it may have reached the service.
             hold_s: Seconds for which the service may hold the response back.
 
@@ -115,14 +115,14 @@ class QueueContext:
         began = seconds()
 
         def send(names: HeaderNames) -> Deferred[Response]:
-            # Not less than a hundredth, so that the call itself reports that its time is over.
+            # At least a hundredth of the limit, so that the call itself starts and reports the deadline.
             left_s = max(limit_s - (seconds() - began), limit_s / 100)
             return self._send(request, suffix, names, left_s, is_idempotent=is_idempotent, hold_s=hold_s)
 
         return self._header_names(suffix, limit_s).addCallback(send)
 
     def attributes(self, suffix: str, timeout_s: float | None = None) -> Deferred[dict[str, str]]:
-        """Ask for the attributes of the queue, and take over the header names that they set."""
+        """Ask for the attributes of the queue, and use the header names in them from now on."""
         limit_s = self.config.timeout_s if timeout_s is None else timeout_s
         names = self._names or HeaderNames()
         return self._send(attributes_request(), suffix, names, limit_s).addCallback(self._learn)
@@ -150,7 +150,7 @@ class QueueContext:
         return WebSocketConnector(self.reactor, self._runtime.fleet, self.config)
 
     def learn_header_names(self, suffix: str) -> Deferred[Any]:
-        """Ask for the names of the identity headers, if they are not known; what fails is left to the next request."""
+        """Ask for the names of the identity headers, if they are not known; errors are left to the next request."""
         if self._names is not None:
             return succeed(None)
         return self._header_names(suffix, self.config.timeout_s).addErrback(lambda _: None)
@@ -198,8 +198,8 @@ class QueueContext:
     def _header_names(self, suffix: str, timeout_s: float) -> Deferred[HeaderNames]:
         """Ask for the attributes once, for all operations that wait for the names of headers.
 
-        A service that does not answer with attributes gets the usual names. A rejected token and a service that cannot
-        be reached fail the operation, of which nothing has been sent then.
+        The usual names are used if the service does not answer with attributes. If it rejects the token or cannot be
+        reached, the operation fails before anything of it is sent.
         """
         asked: Deferred[HeaderNames] = Deferred(lambda _: None)
         now = self.reactor.seconds()
@@ -207,7 +207,7 @@ class QueueContext:
         if self._asking is None:
             self._asking_ends = now + limit_s
         if now + timeout_s < self._asking_ends:
-            # The request is that of all who wait: one with less time ends by itself.
+            # All waiting operations share one request, so each of them has a timer of its own.
             timer = self.reactor.callLater(timeout_s, self._expire, asked, timeout_s)
             asked.addBoth(_stop, timer)
         if self._asking is not None:
@@ -240,7 +240,7 @@ class QueueContext:
     def _asked(self, result: Any) -> None:
         waiting, self._asking = self._asking or [], None
         for asked in waiting:
-            if asked.called:  # its caller has cancelled it
+            if asked.called:  # cancelled by its caller
                 continue
             if result is None or isinstance(result, dict):
                 asked.callback(self._names or HeaderNames())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PROTOBUF = "application/vnd.google.protobuf"
 REQUEST_ID = "requestId"
-"""The tag that has the request id of the put from which a frame comes."""
+"""The name of the tag with the request id of the put that made the frame."""
 LAST_ENTRY = "stream.lastEntry"
 """The attribute with the index of the newest frame; 0 for an empty queue."""
 _FRAME, _FRAMES = "eas_tw.queue.DataFrameProto", "eas_tw.queue.DataFrameListProto"
@@ -30,8 +30,8 @@ _ATTRIBUTES = "eas_tw.queue.AttributesProto"
 _MAX_INDEX = 2**64 - 1
 _NUMBER = re.compile(rb"(?P<prefix>0[xXoObB])?[0-9a-fA-F]{1,64}")
 _WRONG_JSON = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
-"""What the parsers below raise for JSON of another form, of infinite numbers, or nested without end."""
-# Loads protobuf with this module: the first frame would block an event loop for a tenth of a second.
+"""Exceptions of the parsers below for JSON that has another structure, infinite numbers, or too many levels."""
+# Load protobuf on import: loading it with the first frame would block the event loop for a tenth of a second.
 _frame_class = message(_FRAME)
 _parse_frame = _frame_class.FromString
 
@@ -41,7 +41,7 @@ class Frame:
     """One entry of a queue.
 
     Attributes:
-        index: Its place in the queue, which commit, reject and delete take.
+        index: Its index in the queue, by which commit, reject and delete name it.
         tags: Its tags.
         data: The bytes that were put; empty if only indexes were asked for.
         message: A text of the service, usually empty.
@@ -81,7 +81,9 @@ class PutResult:
 
 @frozen
 class SearchResult(Mapping[str, Any]):
-    """The place of a frame in its queue; also a mapping with the names of the service, as in the official SDKs.
+    """The place of a frame in its queue.
+
+    It is also a mapping with the names that the service uses, as in the official SDKs.
 
     Attributes:
         is_pending: Whether the frame is being processed now.
@@ -105,7 +107,7 @@ def frame_of(data: bytes) -> Frame:
     """Parse a `DataFrameProto`.
 
     Raises:
-        BodyError: The bytes are no such message.
+        BodyError: The bytes are not a `DataFrameProto`.
     """
     try:
         return _from_proto(_parse_frame(data))
@@ -162,7 +164,7 @@ def number_of(body: bytes, what: str) -> int:
     """Parse an unsigned number of 64 bits, in ASCII decimal or with a prefix such as `0x`, as the official Go SDK does.
 
     Raises:
-        BodyError: The body is no such number.
+        BodyError: The body is not an unsigned number of 64 bits.
     """
     match = _NUMBER.fullmatch(body.strip())
     number = -1 if match is None else int(match[0], 0 if match["prefix"] else 10)

@@ -1,7 +1,7 @@
 """The connections of a watch over plain HTTP, for services or proxies without WebSocket (`queue_watch="http"`).
 
-The response is a stream of records: four bytes of length, big-endian, then the frame. Choice of the instance, retries
-until the head, and the record in its health are those of every stream.
+The response is a stream of records: four bytes of length, big-endian, then the frame. As for every stream, the client
+chooses the instance, retries until the head has arrived, and records the end in the instance's health.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RecordSplitter:
         self._pending = bytearray()
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Take a piece, and return the records that are complete.
+        """Add a piece of the stream, and return the records that it completes.
 
         Raises:
             BodyError: A record is too large.
@@ -91,11 +91,11 @@ class HttpConnector:
         return HttpWatch(self, request, owner)
 
     def call(self, request: WireRequest) -> StreamCall:
-        """Return the call of a connection, which prefers another instance than the one before."""
+        """Return the call of a connection; it prefers an instance other than the last one."""
         limits = StreamLimits(self.config.stream_buffer_bytes, None, None)
         timeout_s = self.config.timeout_s
         call = StreamCall(self.context, self._fleet, request, self._reader, limits, timeout_s, is_idempotent=True)
-        if self._fleet.has_well(self.lost_at):  # rather the same instance than one that is ejected
+        if self._fleet.has_well(self.lost_at):  # the same instance is better than an ejected one
             call.avoid(self.lost_at)
         return call
 
@@ -106,7 +106,7 @@ class HttpWatch:
     Args:
         connector: Makes the call.
         request: The request that begins the watch.
-        owner: Gets the reports.
+        owner: Receives the reports.
     """
 
     def __init__(self, connector: HttpConnector, request: WireRequest, owner: WatchOwner) -> None:
@@ -123,7 +123,7 @@ class HttpWatch:
         self._starting = connector.context.reactor.callLater(0, self._start)
 
     def pause(self) -> None:
-        """Stop reading from the stream, whose buffer then stops the instance."""
+        """Stop reading from the stream; when its buffer is full, the instance has to wait."""
         self._is_paused = True
 
     def resume(self) -> None:
@@ -178,7 +178,7 @@ class HttpWatch:
         try:
             for record in self._splitter.feed(piece):
                 records.append(record)  # noqa: PERF402  the iterator may raise after some records
-        except BodyError as found:  # the records before it are whole
+        except BodyError as found:  # the records before the wrong one are complete
             error = found
         if records and self._owner is not None and self._instance is not None:
             self._owner.connection_received(self._instance, records)

@@ -28,7 +28,7 @@ class FrameIterator(ABC):
         return self
 
     async def __anext__(self) -> Frame:
-        # Frames that have come together are taken without a Deferred, which would cost a quarter of the whole way.
+        # A frame that has arrived is taken without a Deferred, which would add a quarter to the cost of a frame.
         frame = self.ready_frame() or await self.next_frame()
         if frame is None:
             raise StopAsyncIteration
@@ -40,7 +40,7 @@ class FrameIterator(ABC):
 
     @abstractmethod
     def ready_frame(self) -> Frame | None:
-        """Return the next frame, if it has come."""
+        """Return the next frame if it has arrived; `None` otherwise."""
 
     @abstractmethod
     def next_frame(self) -> Awaitable[Frame | None]:

@@ -97,15 +97,15 @@ class QueueOperations(ABC):
         Args:
             index: The index of the first frame; 0 for the head of the queue, -1 for its newest frame.
             length: The maximum number of frames, ≥ 1.
-            timeout_s: How long the service waits for a frame, in seconds, ≥ 0. The deadline is this and the client's
-                `timeout_s`.
+            timeout_s: How long the service waits for a frame, in seconds, ≥ 0. The deadline is this time plus the
+                client's `timeout_s`.
             tags: Only frames with these tags.
             request_id: Only the frame of this request; `None` for any.
             auto_delete: Whether the service deletes the frames that it sends. Such a get is not repeated once it may
                 have reached the service, because the frames of a lost response are gone.
 
         Returns:
-            Fires with the frames, of which there may be none.
+            Fires with a list of frames, which may be empty.
         """
 
         def operate(context: QueueContext) -> Deferred[list[Frame]]:
@@ -124,15 +124,15 @@ class QueueOperations(ABC):
         auto_commit: bool = False,
         tags: Mapping[str, str] = _NO_TAGS,
     ) -> Watcher:
-        """Watch the queue: its frames are sent as they come.
+        """Watch the queue: the service sends its frames as they appear.
 
         Args:
             index: The index of the first frame; 0 for the head of the queue, -1 for its newest frame.
             window: The maximum number of frames that are sent and neither committed nor rejected, ≥ 1.
             index_only: Whether frames come without data.
-            auto_commit: Whether the service commits a frame when it sends it. Frames that are lost with a connection do
-                not come again then.
-            tags: Only frames with these tags; they must be alike for all consumers of a group.
+            auto_commit: Whether the service commits a frame when it sends it. Then frames that are lost with a
+                connection are not sent again.
+            tags: Only frames with these tags; all consumers of a group must use the same ones.
 
         Returns:
             The watcher, an async context manager and iterator.
@@ -245,7 +245,7 @@ class QueueOperations(ABC):
 
     @abstractmethod
     def _context_for(self, what: str) -> QueueContext:
-        """Return the client's context, or raise why the client cannot be used."""
+        """Return the client's context, or raise the reason why the client cannot be used."""
 
     def _change(
         self,
@@ -257,7 +257,7 @@ class QueueOperations(ABC):
         *,
         begins: Callable[[Watcher, tuple[int, ...]], None] | None = None,
     ) -> Deferred[None]:
-        """Change frames, and tell the watchers of this queue when the service has done so, and when it begins."""
+        """Change frames, and notify the watchers of this queue before the request and after its success."""
 
         def operate(context: QueueContext) -> Deferred[None]:
             found = wire.as_indexes(indexes)
@@ -281,7 +281,7 @@ class QueueOperations(ABC):
         )
 
     def _run(self, what: str, operate: Callable[[QueueContext], Deferred[T]]) -> Deferred[T]:
-        """Run an operation; every error is the failure of its Deferred."""
+        """Run an operation; every error fails its Deferred."""
         try:
             running = operate(self._context_for(what.partition(" ")[0]))
         except (SystemExit, KeyboardInterrupt):
@@ -291,7 +291,7 @@ class QueueOperations(ABC):
         return running.addErrback(self._explain, what)
 
     def _explain(self, failure: Any, what: str) -> Any:
-        """Say in a `StatusError` which operation the service has refused, and what the status means."""
+        """Add to a `StatusError` which operation the service has refused, and what the status means."""
         error = failure.value
         if type(error) is StatusError:
             hint = _HINTS.get(error.status)

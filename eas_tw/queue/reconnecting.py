@@ -1,7 +1,7 @@
-"""`Reconnecting`, which keeps a watch connected: after a loss it opens the next connection, at an instance chosen anew.
+"""`Reconnecting`, which keeps a watch connected: after a loss it opens the next connection, to an instance chosen anew.
 
-It decides when a connection is opened, and from which frame on. What the frames mean, and who reads them, is up to its
-owner.
+It decides when a connection is opened, and from which frame on. It passes the bytes of the frames to its owner without
+decoding them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ReconnectingOwner(Protocol):
         """Receive the bytes of frames."""
 
     def watch_ended(self, error: EasError | None) -> None:
-        """Receive that there will be no further connection: `None` if the service has ended the stream of frames."""
+        """Receive that there will be no further connection, and why; `None` if the service has ended the stream."""
 
     def watch_disconnected(self) -> None:
         """Receive that no connection holds a socket."""
@@ -48,8 +48,8 @@ class Reconnecting:
 
     Args:
         queue: Opens the connections.
-        watching: From which frame they go on, and after what pause.
-        owner: Gets the reports.
+        watching: Decides from which frame the next connection watches, and after what pause.
+        owner: Receives the reports.
 
     Attributes:
         instance: The instance, or the gateway, that sends the frames; `None` while there is no connection.
@@ -78,26 +78,26 @@ class Reconnecting:
         self._queue.prepare().addBoth(lambda _: self._connect())
 
     def pause_if_full(self) -> None:
-        """Stop reading from the connection, if too many frames wait for the reader."""
+        """Stop reading from the connection if too many frames are unread."""
         if self._watching.is_full and not self._is_paused and self._connection is not None:
             self._is_paused = True
             self._connection.pause()
 
     def resume_if_read(self) -> None:
-        """Continue reading from the connection, if the reader has made room."""
+        """Continue reading from the connection if few enough frames are unread."""
         if self._is_paused and not self._watching.is_full and self._connection is not None:
             self._is_paused = False
             self._connection.resume()
 
     def replace(self, outcome: Outcome) -> None:
-        """Drop the connection for a reason of the client's own, and open another one after a pause."""
+        """Close the connection because the client wants a new one, and open that after a pause."""
         instance, connection, self._connection = self.instance, self._connection, None
         if connection is not None:
             connection.abort()
         self.connection_ended(WatchEnd(instance, outcome))
 
     def stop(self) -> None:
-        """Open no further connection; the present one stays until `close`, and nothing of it is reported."""
+        """Open no further connection; the current one stays open until `close`, without reports."""
         self._is_stopped = True
         self.instance = None
         retry, self._retry = self._retry, None
@@ -143,7 +143,7 @@ class Reconnecting:
             self._go_on(False, end)
 
     def connection_gone(self) -> None:
-        """Receive that a connection holds nothing any more (`WatchOwner`)."""
+        """Receive that a connection holds no socket and no timer any more (`WatchOwner`)."""
         self._held -= 1
         if not self._held:
             self._owner.watch_disconnected()
@@ -169,15 +169,15 @@ class Reconnecting:
         self._queue.record.watch_lost(end.instance, end.outcome, pause_s)
 
     def _compare(self, last_index: int | None, connection: WatchConnection | None) -> None:
-        """Begin again, if the queue ends before the frames that were committed: it was made anew meanwhile.
+        """Begin again if the newest frame is older than the committed ones, because then the queue was recreated.
 
-        So does an empty queue, for which it does no harm: what this group has committed does not come again.
+        An empty queue leads to the same, which does no harm: the service does not send a committed frame again.
         """
         is_present = connection is not None and connection is self._connection
         if last_index is None or self._is_stopped or not is_present or last_index >= self._asked_index - 1:
             return
         self._watching.restarted()
-        why = f"its newest frame has the index {last_index}, below that of committed ones: the queue was made anew"
+        why = f"its newest frame has the index {last_index}, below that of committed ones: the queue was recreated"
         self.replace(Outcome(AttemptStatus.CANCELLED, detail=why))
 
     def _connect(self) -> None:

@@ -1,4 +1,4 @@
-"""What a watcher needs of its queue: connections, commits, and the place where open watchers are kept."""
+"""`WatchedQueue`, a queue as its watcher uses it: connections, commits, and the client's list of open watchers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class WatchedQueue:
 
     Attributes:
         reactor: Timers.
-        record: Counts what happens.
+        record: Counts the client's operations.
         name: The queue's name, for messages.
         open_within_s: Seconds within which a watch must be open.
         suffix: The path below the queue's path.
@@ -83,7 +83,7 @@ class WatchedQueue:
         return asking.addCallbacks(lambda attributes: attributes.get(_STATE, _NORMAL) != _NORMAL, lambda _: False)
 
     def last_index(self) -> Deferred[int | None]:
-        """Ask the attributes for the index of the newest frame, 0 for an empty queue; `None` if they do not say it."""
+        """Ask for the index of the newest frame, 0 for an empty queue; `None` if the attributes do not have it."""
 
         def last(attributes: dict[str, str]) -> int:
             return number_of(attributes.get(LAST_ENTRY, "").encode(), LAST_ENTRY)
@@ -91,7 +91,7 @@ class WatchedQueue:
         return self._context.attributes(self.suffix).addCallback(last).addErrback(lambda _: None)
 
     def commit(self, indexes: tuple[int, ...]) -> Deferred[Any]:
-        """Commit frames with one request, and record it if it succeeds."""
+        """Commit frames with one request, and count them if it succeeds."""
         return self._context.call(commit_request(indexes), self.suffix).addCallback(self._committed, indexes)
 
     def not_committed(self, indexes: tuple[int, ...], error: BaseException | None) -> None:
@@ -103,11 +103,11 @@ class WatchedQueue:
         return self._context.call(reject_request(indexes, code, reason), self.suffix)
 
     def opened(self, watcher: Watcher) -> None:
-        """Keep a watcher, so that it is closed with the client."""
+        """Register an open watcher, so that it is closed with the client."""
         self._context.watchers[watcher] = None
 
     def closed(self, watcher: Watcher) -> None:
-        """Forget a watcher."""
+        """Remove a closed watcher."""
         self._context.watchers.pop(watcher, None)
 
     def _committed(self, response: Response, indexes: tuple[int, ...]) -> Response:

@@ -1,4 +1,4 @@
-"""`Watcher`, the reader of a queue's frames: it passes them to its caller, and commits what that has done."""
+"""`Watcher`, which passes the frames of a queue to its caller, and commits those that the caller has processed."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ if TYPE_CHECKING:
     Frames = int | Frame | Iterable[int | Frame]
 
 STALE_COUNTS_S = 30.0
-"""How long frames of an earlier connection count in the window, if the service does not send them again."""
+"""Seconds for which frames of an earlier connection count in the window, if the service does not send them again."""
 
 
 class Watcher(FrameIterator, ProcessBound):
-    """Frames of a queue, as they come.
+    """Reads the frames of a queue as they appear.
 
         async with queue.watch(window=32) as watcher:
             async for frame in watcher:
                 ...
                 await watcher.commit(frame)
 
-    A lost connection is replaced, at an instance chosen anew, from the first frame that may be uncommitted. Each frame
-    is returned at least once, and none again that the reader has, or has committed. Iteration ends when the watcher is
-    closed, or when the service ends the stream.
+    A lost connection is replaced by one to an instance chosen anew, which watches from the first frame that may be
+    uncommitted. Each frame is returned at least once; a frame that the reader has, or has committed, is not returned
+    again. Iteration ends when the watcher is closed, or when the service ends the stream.
 
     Args:
         queue: The queue.
         watching: The state of the watch.
 
     Attributes:
-        suffix: The path of the queue below that of the client's.
+        suffix: The path of this queue below the path of the client's queue.
     """
 
     def __init__(self, queue: WatchedQueue, watching: Watching) -> None:
@@ -79,7 +79,7 @@ class Watcher(FrameIterator, ProcessBound):
     # -- the caller
 
     def open(self) -> Deferred[Watcher]:
-        """Begin to watch; to be called once.
+        """Begin to watch; call it once.
 
         Returns:
             A Deferred that
@@ -107,15 +107,15 @@ class Watcher(FrameIterator, ProcessBound):
 
             1. fires with the frame;
             2. fires with `None` when the watcher is closed, or the service has ended the stream;
-            3. fails with the error because of which the watch cannot go on.
+            3. fails with the error that has ended the watch.
 
-            Cancelling it loses no frame. While `window` frames are neither committed nor rejected, it waits.
+            Cancelling it loses no frame. It waits as long as `window` frames are neither committed nor rejected.
         """
         if self._reader is not None:
             return fail(ConfigError("a watcher has one reader at a time: wait for the frame before asking for another"))
         if not self._is_begun:
             return fail(ConfigError("the watcher is not open: use it in `async with`, or call open()"))
-        # A reader that `_deliver` has called gets its next frame from there: it would call itself for each one here.
+        # `_deliver` passes the next frame to a reader that it has called: here each frame would be a recursion.
         frame = None if self._is_delivering else self.ready_frame()
         if frame is not None:
             return succeed(frame)
@@ -128,7 +128,7 @@ class Watcher(FrameIterator, ProcessBound):
         return reader
 
     def ready_frame(self) -> Frame | None:
-        """Return the next frame, if it has come and no reader waits; `None` otherwise, also at the end."""
+        """Return the next frame if it has arrived and no reader waits; `None` otherwise, and at the end."""
         if self._reader is not None:
             return None
         frame = self._watching.next_frame()
@@ -138,14 +138,14 @@ class Watcher(FrameIterator, ProcessBound):
     def commit(self, frames: Frames) -> Deferred[None]:
         """Commit frames for the client's group: they will not be sent to it again.
 
-        Commits that are made while another is on its way are sent together.
+        Commits that are made while another commit request is in flight are sent together.
 
         Args:
             frames: A frame, an index, or several of these.
 
         Returns:
-            Fires when the service has committed them. Fails if it has not by the client's `timeout_s`; the frames may
-            be committed again.
+            Fires when the service has committed them. Fails if the service has not within the client's `timeout_s`;
+            then the frames may be committed again.
         """
         try:
             return self._commits.commit(as_indexes(frames))
@@ -157,8 +157,9 @@ class Watcher(FrameIterator, ProcessBound):
 
         Args:
             frames: A frame, an index, or several of these.
-            code: Why, in at most 20 letters, digits and dots. `Shutdown` says that this consumer ends soon.
-            reason: Why, for people.
+            code: The reason for programs, at most 20 letters, digits and dots. `Shutdown` says that this consumer ends
+                soon.
+            reason: The reason for people.
 
         Returns:
             Fires when the service has taken them back.
@@ -180,8 +181,8 @@ class Watcher(FrameIterator, ProcessBound):
         """Stop watching: wait for the commits that were made, then close the connection in order.
 
         Returns:
-            Fires when nothing is left. Frames that are not committed go to another consumer, also those that have come
-            and were not read. Closing again waits for the same end.
+            Fires when no socket and no timer is left. Frames that are not committed go to another consumer, including
+            those that have arrived and were not read. Another call returns the same result.
         """
         closed: Deferred[None] = Deferred()
         self._closing.append(closed)
@@ -194,12 +195,12 @@ class Watcher(FrameIterator, ProcessBound):
     # -- reports of the client
 
     def abandon(self) -> None:
-        """Close the connection without waiting for commits, because the client's time to close is over."""
+        """Close the connection without waiting for commits, because the client's `drain_timeout_s` has passed."""
         self._is_abandoned = True
         self._disconnect(None)
 
     def was_committed(self, indexes: Iterable[int]) -> None:
-        """Record that the client has committed or deleted frames of this queue, not by way of this watcher."""
+        """Record that the client, not this watcher, has committed or deleted frames of this queue."""
         self._watching.committed(indexes)
         self._deliver()
 
@@ -232,7 +233,7 @@ class Watcher(FrameIterator, ProcessBound):
         error: BodyError | None = None
         for data in frames:
             if self._is_over:
-                return  # a listener has closed the watcher: the service gives the frame to another consumer
+                return  # a listener has closed the watcher, so the service sends the frame to another consumer
             try:
                 frame = frame_of(data)
             except BodyError as found:
@@ -259,7 +260,7 @@ class Watcher(FrameIterator, ProcessBound):
     # -- internals
 
     def _deliver(self) -> None:
-        """Pass frames to the reader, as long as it asks for the next one in the callback of the one before."""
+        """Pass frames to the reader, as long as its callback for one frame asks for the next one."""
         if self._is_delivering or self._reader is None:
             return
         self._is_delivering = True
@@ -274,7 +275,7 @@ class Watcher(FrameIterator, ProcessBound):
         self._connections.resume_if_read()
 
     def _watch_stale(self) -> None:
-        """Bound the time for which frames of earlier connections keep new ones from the reader."""
+        """Bound the time for which frames of earlier connections fill the window, so that new frames have to wait."""
         if self._watching.is_at_window and self._stale_timer is None and not self._is_over:
             self._stale_timer = self._queue.reactor.callLater(STALE_COUNTS_S, self._forget_stale)
 
@@ -323,7 +324,7 @@ class Watcher(FrameIterator, ProcessBound):
         timer, self._stale_timer = self._stale_timer, None
         if timer is not None:
             timer.cancel()
-        # After the commits: the service gives what is not committed to another consumer when the connection is closed.
+        # Disconnect after the commits: at the close, the service gives uncommitted frames to other consumers.
         self._commits.when_idle().addCallback(self._disconnect)
         opening, self._opening = self._opening, None
         if opening is not None:

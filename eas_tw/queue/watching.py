@@ -1,9 +1,9 @@
-"""The state of a watch: which frames its reader gets, from where it goes on after a loss, and after what pause.
+"""The state of a watch: which frames its reader gets, from which frame it goes on after a loss, and after what pause.
 
-It does no input and output, and takes its rng as an argument. What it guarantees:
+It does no input and output, and takes its rng as an argument. It guarantees:
 
 - The reader gets every frame that arrives, unless it has the frame or has committed it.
-- At most `window` frames are in the reader's hands, neither committed nor rejected. The service sees to that on each
+- At most `window` frames are in the reader's hands, neither committed nor rejected. The service ensures that on each
   connection, and knows of commits that were made by other clients. Here only those frames are counted besides that
   came on an earlier connection, and have not come again.
 - After a loss, the watch goes on from the first frame that may be uncommitted. The service counts indexes from 1; a gap
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BACKOFF_BASE_S, BACKOFF_MAX_S = 0.1, 5.0
 KEPT = 2**16
-"""The number of frames that are remembered, of those in hand and of those committed."""
+"""The maximum number of frames that are remembered, both of those in hand and of those committed."""
 _FIRST_INDEX = 1
 _NEWEST = -1
 _MAX_DOUBLINGS = 16
@@ -71,17 +71,17 @@ class Watching:
 
     @property
     def has_unread(self) -> bool:
-        """Whether there are frames that the reader has not got."""
+        """Whether there are frames that the reader has not received."""
         return bool(self._unread)
 
     @property
     def is_full(self) -> bool:
-        """Whether the connection is to be paused, because the reader is slow."""
+        """Whether to pause the connection, because too many bytes are unread."""
         return len(self._unread) > self._window or self._unread_bytes > self._buffer_bytes
 
     @property
     def is_at_window(self) -> bool:
-        """Whether frames wait that the reader does not get before it commits or rejects one."""
+        """Whether unread frames wait because the reader has `window` frames in hand."""
         return bool(self._unread and self._stale) and len(self._in_hand) >= self._window
 
     def received(self, frame: Frame) -> bool:
@@ -93,7 +93,7 @@ class Watching:
                 return False
         if not self._is_placed:
             self._start, self._is_placed = index, True
-        if index < self._start:  # a new frame with an old index: the queue was made anew
+        if index < self._start:  # a new frame below the committed ones: the queue was recreated
             self._start = max(index, _FIRST_INDEX)
         self._committed.pop(index, None)
         self._losses = 0
@@ -105,11 +105,11 @@ class Watching:
         else:
             self._known[index] = request_id
             if len(self._known) > KEPT:
-                self._forget((next(iter(self._known)),))  # other clients commit: this one does not learn of it
+                self._forget((next(iter(self._known)),))  # another client may have committed it unnoticed
         return True
 
     def next_frame(self) -> Frame | None:
-        """Return the next frame for the reader; `None` if there is none, or if it has `window` of them in hand."""
+        """Return the next frame for the reader; `None` if there is none, or if `window` frames are in its hands."""
         if not self._unread or (self._stale and self.is_at_window):
             return None
         frame = self._unread.popleft()
@@ -119,7 +119,7 @@ class Watching:
         return frame
 
     def drop_unread(self) -> None:
-        """Forget the frames that the reader has not got."""
+        """Forget the frames that the reader has not received."""
         self._forget([frame.index for frame in self._unread])
         self._unread.clear()
         self._unread_bytes = 0
@@ -142,7 +142,7 @@ class Watching:
             self._known.pop(index, None)
 
     def rejected(self, indexes: Iterable[int]) -> None:
-        """Record that the service has taken frames back; those that have come again meanwhile stay as they are."""
+        """Record that the service has taken frames back; frames that it has sent again since stay as they are."""
         self._forget([index for index in indexes if index not in self._known])
 
     def _forget(self, indexes: Iterable[int]) -> None:
@@ -162,8 +162,8 @@ class Watching:
         self._stale.clear()
 
     def restarted(self) -> None:
-        """Begin again, because the queue was made anew: its frames have indexes that others had before."""
-        self._given_index = max(self._given_index, 0)  # what is the newest frame now was not there before
+        """Begin again, because the queue was recreated: its new frames reuse the indexes of earlier ones."""
+        self._given_index = max(self._given_index, 0)  # -1 would skip frames: all of the new queue's are unread
         self._start, self._is_placed = max(self._given_index, _FIRST_INDEX), True
         for remembered in (self._known, self._in_hand, self._stale, self._committed):
             remembered.clear()

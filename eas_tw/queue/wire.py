@@ -1,7 +1,7 @@
 """The requests of the queue service: method, query and header lines of each operation, without input and output.
 
-The names in a query that begin and end with `_` belong to the service, all others are tags. The order of names and of
-header lines is that of the official Python SDK, so that recorded requests can be compared byte by byte.
+Names in a query that begin and end with `_` are parameters of the service, all others are tags. The order of names and
+of header lines is that of the official Python SDK, so that recorded requests can be compared byte by byte.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOST_CODE_CHARS = 20
 _CODE = re.compile(r"[A-Za-z0-9.]+")
 
 USER_HEADER, GROUP_HEADER = "X-EAS-QueueService-Redis-Uid", "X-EAS-QueueService-Redis-Gid"
-"""The names of the identity headers in a service whose attributes name no others."""
+"""The default names of the identity headers, if the attributes of the service set no others."""
 REQUEST_ID_HEADER = "x-eas-queueservice-request-id"
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A header's name (RFC 9110 §5.1)."""
@@ -43,7 +43,7 @@ _TAKEN = frozenset(
         "transfer-encoding", "upgrade",
     }
 )  # fmt: skip
-"""Names that a queue's attributes cannot give to other headers: those of the protocol, and of the client itself."""
+"""Names that a queue's attributes cannot set, because the protocol or the client uses them."""
 _NAMES_USER, _NAMES_GROUP, _NAMES_PRIORITY = "meta.header.user", "meta.header.group", "meta.header.priority"
 
 
@@ -63,7 +63,7 @@ class HeaderNames:
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, str]) -> HeaderNames:
-        """Return the names that a queue's attributes set, and the usual ones in place of missing and wrong ones."""
+        """Return the names that a queue's attributes set, and the default for each missing or wrong one."""
 
         def named(attribute: str, usual: str) -> str:
             name = attributes.get(attribute, "")
@@ -78,7 +78,7 @@ class Identity:
     """Who the client is to the queue service.
 
     Attributes:
-        user: The user's id, one for each consumer.
+        user: The user's id, different for each consumer.
         group: The group: each frame goes to one consumer of a group, and to every group.
     """
 
@@ -120,8 +120,8 @@ class QueueRequest:
 
         Args:
             base: The queue's path, such as `/api/predict/qservice`.
-            token: The token, which is sent bare: the queue service takes no signature.
-            identity: Sent in the headers that `names` has.
+            token: The token, which is sent as it is: the queue service takes no signature.
+            identity: The user and the group, sent in the headers that `names` has.
             names: The names of headers.
             extra: Further headers of the client; `None` for none.
         """
@@ -251,8 +251,8 @@ def reject_request(indexes: tuple[int, ...], code: str, reason: str) -> QueueReq
 
     Args:
         indexes: The frames.
-        code: Why, in letters, digits and dots, at most 20 of them, such as `Shutdown`.
-        reason: Why, for people.
+        code: The reason for programs, at most 20 letters, digits and dots, such as `Shutdown`.
+        reason: The reason for people.
     """
     if not isinstance(code, str) or len(code) > _MOST_CODE_CHARS or not _CODE.fullmatch(code):
         raise ConfigError(f"code must be 1 to {_MOST_CODE_CHARS} letters, digits and dots, got {shown(code)}")

@@ -91,7 +91,7 @@ class CrawlConfig(OuterSettings):
 
 
 def _check_spelling(settings: BaseSettings) -> None:
-    """Raise `ConfigError` for a misspelt setting, which would be ignored, so that its default would be used silently.
+    """Raise `ConfigError` for a misspelt setting; otherwise Scrapy would ignore it, and its default would apply.
 
     A name is accepted if the setting that it resembles is set, too.
     """
@@ -103,7 +103,7 @@ def _check_spelling(settings: BaseSettings) -> None:
 
 
 def _token(settings: BaseSettings) -> str:
-    """Return the token; an error message has the type of a wrong one only."""
+    """Return the token; the error for a wrong token contains its type, but not its value."""
     value = settings.get("EAS_TOKEN") or ""
     if not isinstance(value, str):
         raise ConfigError(f"EAS_TOKEN must be a string, got {type(value).__name__}")

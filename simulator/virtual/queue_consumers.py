@@ -1,7 +1,8 @@
 """The consumers of a queue: each is a process on its own host that watches, works on frames, and commits them.
 
-A consumer keeps as many frames in hand as its watch returns. It leaves and comes back, and it is killed by a fault. Its
-code uses callbacks and no coroutines, which would run on when a killed process is collected.
+A consumer takes every frame that its watch returns. Now and then it closes its watch and begins another one; a fault
+can kill it. Its code uses callbacks instead of coroutines: Python would run the `finally` blocks of a killed process's
+coroutines when it collects them.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class QueueConsumer:
     def __repr__(self) -> str:
         return f"<QueueConsumer {self.number} of {self._group.name}>"
 
-    # -- its life
+    # -- start and stop
 
     def start(self) -> None:
         """Start the process."""
@@ -125,7 +126,7 @@ class QueueConsumer:
         client.init().addCallbacks(self._ready, self._not_ready)
 
     def kill(self) -> Callable[[], None]:
-        """Kill the process; returns the function that starts it again."""
+        """Kill the process; return the function that starts it again."""
         if self._client is None:
             return _nothing
         self.reactor.kill()
@@ -145,9 +146,9 @@ class QueueConsumer:
             self.start()
 
     def stop(self) -> None:
-        """Leave no more, and come back if it is away.
+        """Keep the watch open from now on.
 
-        A watch over plain HTTP has no pings, so its connection may be dead without an error: it is opened anew.
+        A watch over plain HTTP is opened again: it has no pings, so its connection may be dead without an error.
         """
         self._is_stopping = True
         self._cancel_leaving()
@@ -155,7 +156,7 @@ class QueueConsumer:
             self._leave()
 
     def close(self) -> Any:
-        """End the process in order; returns the Deferred of its client's end."""
+        """Close the client; return its Deferred, or `None` if there is no client."""
         self._cancel_leaving()
         if self._restarting is not None:
             self._restarting.cancel()
@@ -171,7 +172,7 @@ class QueueConsumer:
 
     def _ready(self, _: object) -> None:
         client = self._client
-        client._runtime.fleet.observe(self.account)  # noqa: SLF001  what it runs on has no public name
+        client._runtime.fleet.observe(self.account)  # noqa: SLF001  the fleet of a client has no public name
         self._begin()
 
     def _not_ready(self, failure: Any) -> None:
@@ -194,7 +195,7 @@ class QueueConsumer:
         if not self._is_killed:
             self._restarting = self.reactor.callLater(_AGAIN_S + self._rng.random(), act)
 
-    # -- its watch
+    # -- watching
 
     def _begin(self) -> None:
         """Begin a watch."""
@@ -252,7 +253,7 @@ class QueueConsumer:
         self._checker.returned(watch, frame)
         if not self._group.auto_commit:
             self.reactor.callLater(self._rng.choice(_SECONDS) * self._rng.random(), self._settle, frame, watch)
-        # In another turn, because frames that have come already would be read recursively.
+        # Read in another turn: with frames that have already arrived, this method would call itself for each of them.
         self.reactor.callLater(0, self._read, watch)
 
     def _ended(self, failure: Any, watch: ObservedWatch) -> None:
@@ -273,16 +274,16 @@ class QueueConsumer:
         if leaving is not None and leaving.active():
             leaving.cancel()
 
-    # -- its work
+    # -- commits and rejects
 
     def _settle(self, frame: Any, watch: ObservedWatch) -> None:
-        """Commit a frame, or give it back."""
+        """Commit or reject a frame."""
         if watch is not self._watch or watch.is_closing or frame.index in watch.committed:
             return
         self._commits += 1
         is_reject = self._rng.random() < _REJECTED and not self._is_stopping
         self._checker.settles(watch, frame.index, is_reject=is_reject)
-        # A commit may wait for the request of those before it.
+        # Twice the timeout, because a commit may wait until the request with the commits before it has ended.
         operation = ObservedOperation(
             f"{self._name}{self._commits}", self._scheduler.elapsed(), 2 * self._client.config.timeout_s
         )

@@ -1,6 +1,6 @@
 """Probes: connect the checkers of queues to the simulated queue service.
 
-The simulator's code is not changed; the methods of its queues are wrapped, and the handlers of its instances.
+They wrap the methods of the simulator's queues and the handlers of its instances, whose code stays unchanged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def install(
     on_get: Callable[[str], None],
     on_watch: Callable[[str, float], None],
 ) -> None:
-    """Observe a queue service from now on, also its instances that are added later.
+    """Observe a queue service from now on, including instances that are added later.
 
     Args:
         service: The service.

@@ -1,7 +1,7 @@
-"""A program that uses a queue service: it puts, gets and deletes, and groups of consumers watch what comes.
+"""A program that uses a queue service: it puts, gets and deletes frames, and groups of consumers watch the queue.
 
-The queue service is one of the simulator's, with instances of its own that suffer the faults of the plan, and those of
-queues. The program's hosts have no faults but that consumers are killed.
+The queue service is a simulated one. Its instances have the faults of the plan, including those of queues. The only
+faults of the program's hosts are killed consumers.
 """
 
 from __future__ import annotations
@@ -130,10 +130,10 @@ class QueueTraffic:
             groups.append(group)
         return groups
 
-    # -- its life
+    # -- start and stop
 
     def start(self) -> Deferred[Any]:
-        """Start the program, when the instances of the service have started; fires when it has a list."""
+        """Start the program, after the instances of the service; the Deferred fires when the client has a list."""
         install(self._service, self.checker, self._got_at, self._watched_at)
         for consumer in self.consumers:
             consumer.start()
@@ -142,11 +142,11 @@ class QueueTraffic:
         return ready.addCallback(lambda _: self._again())
 
     def kill(self, number: int) -> Callable[[], None]:
-        """Kill a consumer; returns the function that starts it again."""
+        """Kill a consumer; return the function that starts it again."""
         return self.consumers[number % len(self.consumers)].kill()
 
     def stop(self) -> None:
-        """Put no more, and let no consumer leave any more."""
+        """Stop putting frames, and let every consumer keep its watch open."""
         if self._next is not None:
             self._next.cancel()
             self._next = None
@@ -155,7 +155,7 @@ class QueueTraffic:
 
     @property
     def is_settled(self) -> bool:
-        """Whether every frame has come to each group, and is committed there."""
+        """Whether each group has received and committed every frame."""
         groups = self.checker.store.groups
         return not self._missing() and all(
             group.tags or group.auto_commit or (group.name in groups and groups[group.name].is_done)
@@ -179,16 +179,16 @@ class QueueTraffic:
 
     @property
     def has_ended(self) -> bool:
-        """Whether every consumer knows of the end of the stream."""
+        """Whether every consumer has received the end of the stream."""
         return all(consumer.is_over for consumer in self.consumers)
 
     def close(self) -> Deferred[Any]:
-        """Close all clients; fires when they have closed."""
+        """Close all clients; the Deferred fires when they are closed."""
         closing = [self._client.close(), *(consumer.close() for consumer in self.consumers)]
         return DeferredList([each for each in closing if each is not None])
 
     def check_closed(self) -> None:
-        """Check that nothing is left of the clients."""
+        """Check that the clients have left no socket and no timer."""
         self.checker.check_over()
         for reactor in (self._reactor, *(consumer.reactor for consumer in self.consumers)):
             left = [socket for socket in self._network.transports if socket.here[0] == reactor.ip]
@@ -238,7 +238,7 @@ class QueueTraffic:
         rng, queue = self._rng, self._watched()
         deletes, length = rng.random() < 0.5, rng.choice((1, 1, 3))  # noqa: PLR2004  a half
         number = self.operations + 1
-        # The timeout names the get: it is the only parameter that an instance has of its own for each.
+        # A unique timeout identifies the get: the request has no other parameter that the program could make unique.
         timeout_s = rng.choice(_HOLD_S) + number * _MICRO
         wanted: dict[str, Any] = {"length": length}
         if self._answered and rng.random() < 0.5:  # noqa: PLR2004
@@ -283,7 +283,7 @@ class QueueTraffic:
         found = list(self.checker.store.frames)[-20:]
         return self._rng.choice(found) if found else 0
 
-    # -- their ends
+    # -- results
 
     def _has_put(self, result: Any, operation: ObservedOperation) -> None:
         self.checker.put_succeeded(operation, result.index, result.request_id)

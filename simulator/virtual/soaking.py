@@ -134,7 +134,7 @@ def soak(
                 break
             running |= set(_submit(pool, chunks, len(done), profile, hours))
     finally:
-        # Closing the pipe ends the processes: after a violation or an interrupt the seeds under way are not awaited.
+        # Closing the pipe ends the processes: after a violation or an interrupt, running seeds are abandoned.
         our_end.close()
         pool.shutdown(cancel_futures=True)
         their_end.close()

@@ -1,4 +1,4 @@
-"""A queue client of instances in memory, and the service's side of its connections."""
+"""A queue client with instances in memory, and the service's side of its connections."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Asked:
 
 
 class QueueHarness:
-    """A queue client of `n` instances in memory."""
+    """A queue client with `n` instances in memory."""
 
     def __init__(self, n: int = 2, *, attributes: dict[str, str] | None = ATTRIBUTES, **settings: Any) -> None:
         self.reactor = PuppetReactor()
@@ -77,7 +77,7 @@ class QueueHarness:
             dial.accept()
 
     def asked(self) -> Asked:
-        """Accept what is being opened, answer a request for attributes, and return the next request."""
+        """Accept all connections that are opening, answer a request for attributes, and return the next request."""
         for _ in range(4):
             self.reactor.advance(0)
             self.accept_all()
@@ -99,14 +99,14 @@ class QueueHarness:
         return None
 
     def learn(self) -> None:
-        """Let the client know the attributes of the queue."""
+        """Make the client ask for the attributes of the queue, and answer."""
         attributes, self.attributes = self.attributes or ATTRIBUTES, None
         learning = Result(self.client.attributes())
         self.asked().answer(json.dumps(attributes).encode())
         assert learning.value == attributes
 
     def upgraded(self, status: int = 101, body: bytes = b"") -> Service:
-        """Return the service's side of the next watch, with its upgrade answered."""
+        """Answer the upgrade of the next watch, and return the service's side of it."""
         asked = self.asked()
         assert "_watch_" in asked.query, asked.head
         return Service(asked, status, body)

@@ -1,4 +1,4 @@
-"""The watcher for threads: it takes the frames that have come together in one change of threads."""
+"""The watcher for threads: it takes all frames that have arrived with one switch between threads."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_iterator_goes_on_where_the_one_before_was_left(threadless: Threadles
 
 
 def test_frames_that_were_not_returned_are_dropped_by_close(threadless: Threadless) -> None:
-    """The service gives them to another consumer."""
+    """The service sends them to another consumer."""
     threadless.service.send_together(*[frame_bytes(index) for index in range(1, 4)])
     frames = threadless.watcher.run()
     assert threadless.indexes(frames, 1) == [1]

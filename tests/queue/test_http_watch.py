@@ -1,4 +1,4 @@
-"""A watch over plain HTTP: records in a stream, and the connections that carry it."""
+"""A watch over plain HTTP: the records of its stream, and its connections."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_record_above_the_limit_is_an_error_before_it_has_come() -> None:
 
 
 class HttpWatched:
-    """A watch over plain HTTP whose head has come."""
+    """A watch over plain HTTP whose response head has arrived."""
 
     def __init__(self, n: int = 2, **options: Any) -> None:
         self.harness = QueueHarness(n, queue_watch="http")

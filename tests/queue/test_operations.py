@@ -1,4 +1,4 @@
-"""Operations of a queue client on instances in memory: what is sent, what is repeated, and how each one fails."""
+"""Operations of a queue client with instances in memory: their requests, their retries, and their errors."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_what_may_have_reached_the_service_is_not_repeated(name: str, how: str) 
     asked = harness.asked()
     if how == "lost":
         asked.wire.lose()
-        # A connection that was kept may have been closed before the request came; that is not certain either.
+        # The instance may have closed the kept connection before the request arrived, but that is not certain.
         assert isinstance(running.error, ConnectionFailed)
     else:
         asked.answer(b"", 503)

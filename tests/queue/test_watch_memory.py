@@ -16,7 +16,7 @@ FRAMES, BATCH = 100_000, 200
 
 @pytest.mark.long
 def test_a_watch_of_a_hundred_thousand_frames_keeps_no_more_than_one_of_seventy_thousand() -> None:
-    """The watch remembers the last `KEPT` committed frames; from there on the number of objects stays."""
+    """The watch remembers the last `KEPT` committed frames, so the number of objects is constant after these."""
     watched = Watched(window=BATCH)
     blocks = {}
     for first in range(1, FRAMES, BATCH):

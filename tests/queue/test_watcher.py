@@ -51,7 +51,7 @@ class Watched:
         return [frame.index for frame in frames if frame is not None]
 
     def reconnected(self) -> Service:
-        """Pass the pause, and accept the next watch."""
+        """Let the pause pass, and accept the next watch."""
         self.harness.reactor.advance(0.1)
         self.service = self.harness.upgraded()
         return self.service
@@ -144,7 +144,7 @@ def test_a_rejected_frame_goes_back_and_is_read_again_when_it_comes_again() -> N
 @pytest.mark.parametrize("is_answered", [True, False])
 @pytest.mark.parametrize("by", ["watcher", "queue"])
 def test_a_rejected_frame_is_read_again_when_it_comes_before_the_answer(by: str, is_answered: bool) -> None:  # noqa: FBT001
-    """The only consumer of a group gets it back at once: it waited for the commit of a frame that nobody had."""
+    """The only consumer of a group gets it again at once. It once waited for the commit of a frame it lacked."""
     watched = Watched(window=1, settings={"timeout_s": 1.0})
     sink = watched.harness.client.sink()
     watched.service.send(1)
@@ -159,7 +159,7 @@ def test_a_rejected_frame_is_read_again_when_it_comes_before_the_answer(by: str,
     else:
         watched.harness.reactor.advance(1.0)
         assert rejecting.error is not None
-    watched.service.send(1)  # twice: the reader has it now
+    watched.service.send(1)  # a second time: the reader has the frame now
     assert not watched.reading().fired
     watched.harness.assert_clean()
 
@@ -183,7 +183,7 @@ def test_a_lost_watch_goes_on_at_another_instance_from_the_first_uncommitted_fra
     assert service.asked.query["_index_"] == "2"
     assert watched.watcher.instance is not None
     assert watched.watcher.instance != before
-    service.send(2, 3, 4)  # the service gives back what is not committed
+    service.send(2, 3, 4)  # the service sends uncommitted frames again
     assert watched.indexes(2) == [3, 4]
     assert not watched.reading().fired
     assert [(event.index, event.is_reconnect) for event in watched.events(WatchOpened)] == [(0, False), (2, True)]
@@ -197,7 +197,7 @@ def test_a_lost_watch_goes_on_at_another_instance_from_the_first_uncommitted_fra
 
 
 def committed_and_lost(last_index: str, status: int = 200, **options: Any) -> Watched:
-    """Return a watch that was lost after three commits, and whose queue says what its newest frame is."""
+    """Return a watch that was lost after three commits; its queue then reports the index of its newest frame."""
     watched = Watched(**options)
     for index in (1, 2, 3):
         watched.service.send(index, request_id=f"old {index}")
@@ -274,7 +274,7 @@ def test_a_watch_goes_to_no_ejected_instance_while_there_is_another() -> None:
     watched = Watched(3, settings={"eject_after": 1, "eject_base_s": 1000.0, "eject_max_s": 1000.0})
     lost_at = watched.watcher.instance
     for _ in range(4):
-        watched.service.close(1001)  # no failure, so only the first one is ejected below
+        watched.service.close(1001)  # not a failure, so only the first instance is ejected below
         watched.reconnected()
         watched.service.send(len(watched.events(WatchOpened)))
     assert lost_at is not None
@@ -358,7 +358,7 @@ def test_a_watch_that_becomes_forbidden_ends_with_the_error() -> None:
     watched.service.wire.lose()
     watched.harness.reactor.advance(0.1)
     watched.harness.upgraded(401)
-    assert watched.indexes(1) == [1]  # what had come is read first
+    assert watched.indexes(1) == [1]  # frames that have arrived are read first
     assert isinstance(watched.reading().error, StatusError)
     assert watched.read() is None
     watched.harness.assert_clean()
@@ -409,7 +409,7 @@ def test_a_silent_service_is_lost_after_three_missing_pongs() -> None:
     (lost,) = watched.events(WatchLost)
     assert lost.outcome.attempt_status is AttemptStatus.UNRESPONSIVE
     assert not watched.service.wire.is_open
-    # Other connections to the instance may work, so it is not taken for dead.
+    # Other connections to the instance may work, so it is not ejected.
     assert harness.client.ejected == ()
     watched.reconnected()
     watched.harness.assert_clean()
@@ -430,7 +430,7 @@ def test_a_slow_reader_pauses_the_socket_and_reading_resumes_it() -> None:
     assert not watched.service.wire.is_paused
     watched.service.send(4)
     assert watched.service.wire.is_paused
-    for _ in range(10):  # pongs cannot be read meanwhile, and are not missed
+    for _ in range(10):  # while the connection is paused, pongs cannot be read, and missing ones do not count
         watched.harness.reactor.advance(PING_EVERY_S)
     assert not watched.events(WatchLost)
     assert watched.indexes(1) == [1]
@@ -459,7 +459,7 @@ def test_frames_from_before_a_loss_count_in_the_window_for_a_while() -> None:
 
 @pytest.mark.parametrize("how", ["commit", "delete", "reject", "truncate"])
 def test_a_watcher_knows_what_its_client_has_done_with_frames(how: str) -> None:
-    """As programs of the official SDK do, which commit by the queue and not by the watcher."""
+    """Programs for the official SDK commit with the queue's client, not with the watcher."""
     watched = Watched(window=1)
     sink = watched.harness.client.sink()
     acts: dict[str, Callable[[], Any]] = {
@@ -615,7 +615,7 @@ def test_close_waits_for_commits_and_then_sends_close_1000() -> None:
     closing = Result(watched.watcher.close())
     reading = watched.reading()
     assert reading.value is None
-    assert watched.service.wire.value() == b""  # the service would give the frame to another consumer
+    assert watched.service.wire.value() == b""  # the service would send the frame to another consumer
     watched.harness.asked().answer()
     assert committing.value is None
     (close,) = watched.service.received()
@@ -638,7 +638,7 @@ def test_close_does_not_wait_for_a_service_that_does_not_answer_it() -> None:
 
 @pytest.mark.parametrize("is_answered", [True, False])
 def test_close_does_not_wait_for_a_socket_that_does_not_close(*, is_answered: bool) -> None:
-    """TLS waits for the close of the other end, which may be gone."""
+    """TLS waits for the close of the other end, which may not exist any more."""
     watched = Watched()
     wire = watched.service.wire
     wire.holds_on = True
@@ -668,7 +668,7 @@ def test_the_end_of_the_stream_ends_the_iteration_after_the_frames() -> None:
 
 
 def test_a_close_in_order_before_the_end_of_the_stream_is_a_loss() -> None:
-    """A service closes a watch so that another one of the same consumer replaces, such as a delayed upgrade."""
+    """A service closes a watch in order if another one of the same consumer replaces it, such as a delayed upgrade."""
     watched = Watched()
     watched.service.send(1)
     assert watched.indexes(1) == [1]
@@ -740,7 +740,7 @@ def test_a_commit_that_hangs_does_not_hold_up_the_client_for_longer_than_it_may_
 
 
 def test_frames_that_were_not_read_are_dropped_by_close() -> None:
-    """The service gives them to another consumer."""
+    """The service sends them to another consumer."""
     watched = Watched()
     watched.service.send(1, 2)
     assert watched.indexes(1) == [1]

@@ -118,7 +118,7 @@ def test_frames_of_an_earlier_connection_count_in_the_window_until_they_come_aga
     receive(state, 1, 2)
     assert take_all(state) == [1, 2]
     state.lost()
-    receive(state, 3, 4)  # another consumer has got 1 and 2
+    receive(state, 3, 4)  # another consumer has 1 and 2
     assert state.is_at_window
     assert take_all(state) == []
     state.committed([1])
@@ -222,7 +222,7 @@ def test_a_watch_that_runs_for_months_remembers_a_bounded_number_of_frames() -> 
 
 
 class AgainstAService(RuleBasedStateMachine):
-    """A watch against a service that keeps what is not committed, and may give it to other consumers meanwhile."""
+    """A watch, and a service that keeps uncommitted frames and may send them to other consumers."""
 
     handed = Bundle("handed")
 
@@ -245,7 +245,7 @@ class AgainstAService(RuleBasedStateMachine):
 
     @rule(rng=st.randoms(use_true_random=False))
     def reconnect(self, rng: Random) -> None:
-        """The connection is lost, and other consumers take some of the frames."""
+        """Lose the connection; other consumers get some of the frames."""
         self.state.lost()
         self.pending = set()
         self.elsewhere = {index for index in self.uncommitted if rng.random() < 0.5}
@@ -253,7 +253,7 @@ class AgainstAService(RuleBasedStateMachine):
 
     @rule()
     def give_back(self) -> None:
-        """The other consumers die."""
+        """End the other consumers, so that the service sends their frames again."""
         self.elsewhere = set()
 
     @rule(most=st.integers(1, 10))
@@ -306,7 +306,7 @@ class AgainstAService(RuleBasedStateMachine):
             assert self.state.reconnect_index <= min(self.uncommitted)
 
     def teardown(self) -> None:
-        """Read to the end: every frame that was put comes, unless it is in hand."""
+        """Read to the end: every frame that was put arrives, unless the reader has it."""
         if not hasattr(self, "state"):
             return
         left = {index for index in self.uncommitted if index not in self.in_hand}

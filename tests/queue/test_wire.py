@@ -1,4 +1,4 @@
-"""The requests of the queue client are those that the official clients were recorded to send, byte by byte."""
+"""The requests of the queue client are equal, byte by byte, to recorded requests of the official clients."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def as_sent(recorded: Recorded) -> bytes:
 
 
 def as_set(recorded: Recorded) -> tuple[object, ...]:
-    """Leave out what the other SDKs order differently: names of headers are case-insensitive, and queries sorted."""
+    """Return a request without the order of its headers and query, and without the case of names, where SDKs differ."""
     path, _, query = recorded.target.partition("?")
     headers = {(name.lower(), value) for name, value in recorded.headers}
     return recorded.method, path, sorted(query.split("&")), headers, recorded.body

@@ -1,4 +1,4 @@
-"""Real client and real simulator on a virtual network, for tests that inject failures."""
+"""The real client and the real simulator on a virtual network, for tests that inject failures."""
 
 from __future__ import annotations
 

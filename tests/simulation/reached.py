@@ -1,6 +1,6 @@
 """Records which lines of the client a batch of seeds has run.
 
-A tracer that looks at the named files only, and at each function only until all its lines have been seen.
+Its tracer observes the named files only, and each function only until all its lines have run.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def lines_of(names: Iterable[str]) -> Lines:
 
 
 def text_of(name: str, line: int) -> str:
-    """Return a line's text, by which it is found when line numbers have changed."""
+    """Return the text of a line, which identifies it even if line numbers change."""
     return (ROOT / name).read_text("utf-8").splitlines()[line - 1].strip()
 
 
 def reached(seeds: Sequence[int], profile: str, hours: float, names: Sequence[str]) -> tuple[Sum, Lines]:
-    """Return the results of seeds of a profile, as `run_seeds` does, and the lines that they ran."""
+    """Run seeds of a profile; return the results, as `run_seeds` does, and the lines that ran."""
     files = {str(ROOT / name): name for name in names}
     found: Lines = {name: set() for name in names}
     left: dict[CodeType, set[int]] = {}
@@ -63,7 +63,7 @@ def _compiled(name: str) -> CodeType:
 def _functions(code: CodeType) -> Iterator[CodeType]:
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
-            # A class has no flag of a function's own namespace.
+            # Only the code of a function has the flag of a local namespace; that of a class has not.
             if inner.co_flags & 2:
                 yield inner
             yield from _functions(inner)

@@ -16,7 +16,7 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "simulated_service.p
 
 @pytest.fixture
 def example() -> dict[str, Any]:
-    """Return the names of the documented program."""
+    """Run the program of the documentation, and return its names."""
     return runpy.run_path(str(EXAMPLE))
 
 

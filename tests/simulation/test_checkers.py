@@ -1,4 +1,4 @@
-"""Single checkers and faults: violations that they report, and runs that they accept."""
+"""Single checkers and faults: violations that a checker reports, and runs that it accepts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Budget:
             self.checker.call_began(self.sut)
 
     def retry(self, at_s: float) -> None:
-        """Report that a call was retried at once on another instance."""
+        """Tell the checker that a call was retried at once on another instance."""
         self.now_s = at_s
         self.checker.check(self.sut, [attempt(A, "lost", 0.0, at_s), attempt(B, "answered", at_s, at_s, retry=True)])
 
@@ -64,7 +64,7 @@ def attempt(
 
 
 def test_a_budget_is_kept_to_the_call() -> None:
-    """Ten calls and a floor of three: five retries in nine seconds, and no sixth."""
+    """Ten calls and a minimum of three retries permit five retries in nine seconds; the sixth is reported."""
     budget = Budget()
     budget.calls(10, 100.0)
     for at in range(5):
@@ -97,7 +97,7 @@ def test_calls_of_more_than_ten_seconds_ago_earn_nothing() -> None:
     ],
 )
 def test_what_is_tried_again_and_when(last: EndedAttempt, pause_s: float, found: list[str]) -> None:
-    """The first failover at once, a rate limit after what it asks for, and nothing after what is final."""
+    """The first failover follows at once, a 429 after its Retry-After, and a final status is not retried."""
     budget = Budget()
     budget.now_s = 10.0
     budget.checker.check(budget.sut, [last, attempt(B, "answered", 1.0 + pause_s, 2.0, retry=True)])

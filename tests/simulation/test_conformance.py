@@ -55,11 +55,11 @@ def server(act: Callable[[End], None]) -> Callable[[Story], None]:
 
 
 def nothing(_: Any) -> None:
-    """Time passes."""
+    """Do nothing while time passes."""
 
 
 def produce(end: End) -> None:
-    """4 MiB in pieces, as a push producer that stops when told to."""
+    """Send 4 MiB in pieces, as a push producer that pauses when asked to."""
     end.transport.registerProducer(end, True)
     left = [64]
 
@@ -75,7 +75,7 @@ def produce(end: End) -> None:
 
 
 def pull(end: End) -> None:
-    """1 MiB in pieces, as a pull producer."""
+    """Send 1 MiB in pieces, as a pull producer."""
     left = [16]
 
     def go_on(_: End) -> None:
@@ -90,7 +90,7 @@ def pull(end: End) -> None:
 
 
 def hold_the_door(end: End) -> None:
-    """A producer that is registered while the connection is to be closed."""
+    """Register a producer, which delays the close of the connection."""
     end.transport.registerProducer(end, True)
     end.transport.write(b"x" * 1000)
     end.transport.loseConnection()
@@ -192,7 +192,7 @@ def test_bad_conditions_changes_when_and_not_what(name: str, conditions: dict[st
 
 
 def test_nothing_to_send_is_no_packet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twisted writes no bytes before it closes. An end that had closed answered them with a reset."""
+    """Before it closes, Twisted writes zero bytes. The network once sent a packet for these, which caused a reset."""
     sent: list[str] = []
     carry = Network.carry
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.long
 SEEDS = range(90)
 _HOURS, _CHUNK = 0.07, 10
 _NEVER_IN_A_BATCH = {"answered", "status", "connect_failed", "unsent"}
-"""Conditions that no attempt ends in, or only by a race of one turn of the reactor."""
+"""Statuses that no attempt has at its end, or only after a race within one turn of the reactor."""
 
 _FILES = [
     *(f"policy/{name}.py" for name in ("cluster", "health", "hedging", "least_loaded", "load", "outliers", "retry")),
@@ -66,17 +66,22 @@ _NEVER_RUN = {
         "return self.choose(NO_CALL, ())",
     },
 }
-"""What is there for others: a client is never stopped by a call whose time is up; the calls of a world have one time or
-two, and a few delays of hedges, so that queues of deadlines are few; nobody is left when the list is
-empty, which a client with a list has never; a list does not shrink to its last instance while that is suspected; weight
-0 never gets as far as the balancer; lengths are asked, and instances added and removed one by one, in tests; one by one
-instances join large fleets (profile `big`);
-calls through the gateway and copies of a config are not drawn; what a call raises it contains itself."""
+"""Lines that the batch never runs. The reasons:
+
+- Deadlines: no expired call closes its client. A call contains its own exceptions. The calls of a run have few
+  different timeouts and hedge delays, so there are never enough queues to purge.
+- Cluster: a client that has a list never gets an empty one.
+- Health: no list shrinks to one instance while that is a suspect.
+- Balancers: instances of weight 0 are removed before. Only tests ask for the length, or add and
+  remove instances one by one. Only in large fleets (profile
+  `big`) do single instances join.
+- Retry: calls through the gateway, and copies of a config, are not drawn.
+"""
 
 
 @pytest.fixture(scope="module")
 def traced() -> tuple[Sum, Lines]:
-    """Run the seeds on two processes, with the lines that they ran."""
+    """Run the seeds on two processes, and record the lines that ran."""
     total, lines = Sum(), {name: set[int]() for name in _FILES}
     with ProcessPoolExecutor(min(2, os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
         chunks = [SEEDS[at : at + _CHUNK] for at in range(0, len(SEEDS), _CHUNK)]
@@ -95,7 +100,7 @@ def batch(traced: tuple[Sum, Lines]) -> Sum:
 
 
 def test_the_batch_finds_nothing(batch: Sum) -> None:
-    """Whatever is found here is new: `python -m simulator simulate` with its seed shows it."""
+    """A violation here is a new bug: run `python -m simulator simulate` with its seed."""
     assert batch.violations == []
     assert batch.seeds == len(SEEDS)
 
@@ -105,7 +110,7 @@ def test_every_kind_of_fault_has_struck(batch: Sum) -> None:
 
 
 def test_every_branch_of_the_retry_policy_was_taken(batch: Sum) -> None:
-    """Attempts have ended in every way there is, and every way that is tried again has been."""
+    """Attempts have ended with every status, and every status that is retried has been retried."""
     met = set(batch.attempt_statuses)
     assert {str(attempt_status) for attempt_status in AttemptStatus} - _NEVER_IN_A_BATCH - met == set()
     retried = {"connect_refused", "connect_timeout", "stale", "lost", "cut", "attempt_timeout", "waited", "450", "503"}

@@ -1,4 +1,4 @@
-"""The vendor's first two rules: discovery is a side channel, and a bad reply never empties the cache."""
+"""The vendor's first two rules: no call waits for discovery, and a bad reply never empties the list."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.simulation.harness import Harness
 
 ROW = '{"ip": "10.0.0.2", "port": 50000, "weight": 100}'
 LIST_FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
-    # name: (fault, attributes, the reason in the client's account)
+    # name: (fault, attributes, the reason that the client counts)
     "500": ("http_status", {"code": 500}, "http_status"),
     "404": ("http_status", {"code": 404}, "http_status"),
     "302": ("http_status", {"code": 302}, "http_status"),
@@ -48,7 +48,7 @@ def test_for_a_hundred_polls_the_list_stays_and_no_call_is_lost(kind: str) -> No
 
 
 def test_a_bad_row_costs_itself_only() -> None:
-    """Ten bad rows among three good ones: the good ones count, the bad ones are counted."""
+    """A reply has ten bad rows and three good ones: the good ones are used, and the bad ones are counted."""
     harness = Harness().init()
     before = harness.client.instances
     harness.discovery_fault("bad_rows")
@@ -62,7 +62,7 @@ def test_a_bad_row_costs_itself_only() -> None:
 
 @pytest.mark.parametrize("per_s", [0.0, 1.0, 200.0])
 def test_discovery_does_not_depend_on_traffic(per_s: float) -> None:
-    """The number of discovery requests is the same without a call and with thousands."""
+    """The number of discovery requests is the same with no call and with thousands of calls."""
     harness = Harness(poll_jitter=0.0).init()
     if per_s:
         harness.traffic(60.0, per_s=per_s)
@@ -74,7 +74,7 @@ def test_discovery_does_not_depend_on_traffic(per_s: float) -> None:
 
 
 def test_a_slow_control_plane_never_delays_a_call() -> None:
-    """Replies that take 2.9 s arrive in the background; calls take what they take."""
+    """Discovery replies take 2.9 s, and calls are as fast as ever."""
     harness = Harness().init()
     harness.discovery_fault("latency", latency=2900)
     for _ in range(200):
@@ -87,7 +87,7 @@ def test_a_slow_control_plane_never_delays_a_call() -> None:
 
 
 def test_init_waits_for_the_first_good_list_and_polls_faster_meanwhile() -> None:
-    """Cold start while discovery fails: polls at 0.1 s, doubling; ready as soon as it answers."""
+    """Discovery fails at the start: the client polls after 0.1 s, then after doubled pauses, until it has a list."""
     harness = Harness()
     harness.discovery_fault("http_status", code=500)
     ready = harness.client.init()
@@ -113,7 +113,7 @@ def test_init_fails_with_the_last_reply_of_the_control_plane() -> None:
 
 
 def test_changes_of_the_list_are_followed() -> None:
-    """Scale up, scale down, weights: within a poll, without a lost call."""
+    """The client uses new instances, removed instances and new weights after one poll, and loses no call."""
     harness = Harness(instances=2).init()
     harness.traffic(6.0)
     added = harness.world.services["echo"].add_instance()

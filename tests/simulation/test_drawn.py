@@ -43,12 +43,12 @@ MALFORMED_NOT_DRAWN = {"endless_headers": "a megabyte for each answer; huge_head
 
 @pytest.fixture(scope="module")
 def plans() -> list[RunPlan]:
-    """Return plans of every profile; they are drawn and not run."""
+    """Draw plans of every profile, without running them."""
     return [draw(seed, profile) for profile in PROFILES for seed in range(200)]
 
 
 def check(not_drawn: set[Any], listed: dict[Any, str], where: str, table: str) -> None:
-    """Fail with the place to change if the table of what is not drawn is incomplete or out of date."""
+    """Fail if the table of what is not drawn is incomplete or out of date; the message says which line to change."""
     forgotten = sorted(not_drawn - set(listed))
     assert not forgotten, f"{forgotten}: draw it in {where}, or add it to {table} in this file with the reason"
     stale = sorted(set(listed) - not_drawn)

@@ -1,4 +1,4 @@
-"""The vendor's third rule under crashes, hangs, resets, slowness and restarts."""
+"""The vendor's third rule, failover, with crashes, hangs, resets, slowness and restarts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_two_dead_of_three(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_all_dead_is_a_typed_error_with_every_instance_once(seed: int) -> None:
-    """Three refusals on three instances; then, after the restart, calls succeed at once."""
+    """A call is refused once by each of three instances. After their restart, calls succeed at once."""
     harness = Harness(seed=seed).init()
     for number in range(3):
         harness.instance(number).crash()
@@ -57,7 +57,7 @@ def test_all_dead_is_a_typed_error_with_every_instance_once(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_crashes_and_restarts_under_load(seed: int) -> None:
-    """One instance at a time goes down in the middle of everything and comes back: no call is lost."""
+    """One instance at a time crashes during calls, and restarts: no call is lost."""
     harness = Harness(seed=seed, jitter_s=0.002).init()
     for round_ in range(6):
         harness.traffic(2.0, per_s=100)
@@ -84,7 +84,7 @@ def test_a_hung_instance_costs_its_attempts_not_the_calls() -> None:
 
 
 def test_without_an_attempt_timeout_the_deadline_is_the_bound() -> None:
-    """A hung fleet: `DeadlineExceeded` at the deadline, not before and not after."""
+    """All instances hang: the call fails with `DeadlineExceeded` exactly at its deadline."""
     harness = Harness(timeout_s=2.0).init()
     for number in range(3):
         harness.instance(number).hang()
@@ -96,7 +96,7 @@ def test_without_an_attempt_timeout_the_deadline_is_the_bound() -> None:
 
 
 def test_a_blackholed_fleet_is_the_deadline_too() -> None:
-    """Packets vanish: connects time out, and the call ends by its deadline."""
+    """All packets are lost: connects time out, and the call ends at its deadline."""
     harness = Harness(timeout_s=2.5, connect_timeout_s=1.0).init()
     harness.network.blackhole(SERVER)
     before = harness.scheduler.seconds()
@@ -115,7 +115,7 @@ def test_a_blackholed_fleet_is_the_deadline_too() -> None:
     ids=lambda f: f.type,
 )
 def test_each_retried_fault_of_one_instance_loses_nothing(fault: Fault) -> None:
-    """Reset, refusal, 503 and 450 on one of three go to another."""
+    """Calls that get a reset, a refusal, 503 or 450 from one of three instances are retried on another."""
     harness = Harness().init()
     harness.world.faults.add(fault)
     harness.traffic(60.0)
@@ -180,7 +180,7 @@ def test_a_rolling_restart_of_the_fleet() -> None:
 
 
 def test_shares_are_exact_in_quiet_times() -> None:
-    """10, 10, 20: over 400 calls exactly 100, 100, 200."""
+    """Instances of weights 10, 10 and 20 get exactly 100, 100 and 200 of 400 calls."""
     harness = Harness(weights=(10, 10, 20)).init()
     harness.traffic(10.0, per_s=40)
     assert harness.world.journal.by_instance == {"echo-0": 100, "echo-1": 100, "echo-2": 200}
@@ -198,7 +198,7 @@ def test_the_other_endpoint_types(endpoint_type: str) -> None:
 
 
 def test_the_gateway_is_retried_within_the_deadline() -> None:
-    """503 of the gateway itself, for a moment."""
+    """The gateway answers 503 for a moment."""
     harness = Harness(endpoint_type=ENDPOINT_TYPE_DEFAULT, instances=1, attempts=9, backoff_max_s=1.0).init()
     harness.instance(0).registered = False
     harness.begin_call()
@@ -210,7 +210,7 @@ def test_the_gateway_is_retried_within_the_deadline() -> None:
 
 
 def test_the_same_seed_is_the_same_world() -> None:
-    """Byte for byte on the wire and event for event; another seed is another world."""
+    """Bytes on the wire and events are the same with the same seed, and differ with another one."""
 
     def digest(seed: int) -> str:
         harness = Harness(seed=seed, jitter_s=0.003).init()

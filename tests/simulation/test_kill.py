@@ -1,4 +1,4 @@
-"""A killed process: its timers never fire, and its kernel closes its connections."""
+"""A killed process: its timers never fire, and its host closes its connections."""
 
 from __future__ import annotations
 

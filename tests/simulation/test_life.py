@@ -18,7 +18,7 @@ class TestDiskCopy:
     """A start without discovery."""
 
     def test_a_start_without_discovery_uses_the_disk_copy(self, tmp_path: Path) -> None:
-        """After `init_timeout_s`; it is marked stale until discovery responds."""
+        """The disk copy is used after `init_timeout_s`, and marked stale until discovery responds."""
         first = Harness(snapshot_path=str(tmp_path)).init()
         known = first.client.instances
         first.assert_clean()
@@ -35,7 +35,7 @@ class TestDiskCopy:
         second.assert_clean()
 
     def test_the_disk_copy_is_not_filtered(self, tmp_path: Path) -> None:
-        """Another program, or this one with another filter, may start from it."""
+        """Another program, or this one with another filter, may use the same copy."""
         filtered = Harness(snapshot_path=str(tmp_path), instance_filter=lambda each: each.port % 2).init()
         (kept,) = {instance.port % 2 for instance in filtered.client.instances}
         assert kept == 1
@@ -67,7 +67,7 @@ class TestDiskCopy:
 
 
 class TestLife:
-    """Each use at the wrong time or in the wrong thread is a clear error."""
+    """Use at the wrong time or in the wrong thread raises an error that says so."""
 
     def error(self, harness: Harness) -> Any:
         failures: list[Failure] = []
@@ -76,7 +76,7 @@ class TestLife:
         return failure.value
 
     def test_before_init_during_and_after_close(self) -> None:
-        """And `init` and `close` may be called twice."""
+        """Calls fail before `init` and after `close`; both may be called twice."""
         harness = Harness()
         assert isinstance(self.error(harness), NoInstances)
         harness.init()
@@ -112,7 +112,7 @@ class TestLife:
         harness.assert_clean()
 
     def test_one_budget_a_service(self) -> None:
-        """A child of the same service shares it, one of another has its own."""
+        """A child for the same service shares the retry budget; a child for another service has its own."""
         harness = Harness().init()
         same, other = harness.client.child("echo", token=TOKEN), harness.client.child("other")
         harness.run(same.init())

@@ -88,7 +88,7 @@ def ways_of(way: str, k: int) -> list[str]:
 
 
 def beside_the_dead(n: int, k: int, way: str, *, calm: int = CALM) -> None:
-    """Check the calls of one fleet."""
+    """Check the calls of a fleet of which some instances are dead."""
     fleet = Fleet(n, seed=n * 10 + k)
     calm_s, errors = fleet.calls(calm)
     assert errors == []
@@ -142,7 +142,7 @@ def test_after_the_first_ejections_the_dead_get_probes_only(way: str) -> None:
 @pytest.mark.parametrize("down_s", [3.0, 20.0])
 @pytest.mark.parametrize("n", [2, 5, 9])
 def test_when_all_are_dead_the_first_to_return_is_found(n: int, down_s: float, way: str) -> None:
-    """Within 2 s, independent of the length of the ejections; no call is lost after that."""
+    """The client finds it within 2 s, however long the ejections are, and loses no call after that."""
     fleet = Fleet(n)
     fleet.calls(CALM)
     for number in range(n):

@@ -22,7 +22,7 @@ EVERY_S, DOWN_S = 0.7, 0.4
 
 
 class Reader:
-    """A process that watches the sink and commits what it gets after a while."""
+    """A process that watches the sink, and commits each frame after a while."""
 
     def __init__(self, job: Job, ip: str, user: str) -> None:
         self.reactor = VirtualReactor(job.network, ip)
@@ -143,7 +143,7 @@ def test_a_job_of_ten_thousand_items_loses_none() -> None:
         assert max(reader.returned.values()) == 1
         assert len(reader.committed) == len(set(reader.committed))
     assert len(third.committed) > 100
-    # Work is done twice only for what somebody had in hand when a watch was lost.
+    # Only frames that a reader had in hand when its watch was lost are processed twice.
     losses = sum(reader.client.counters.watches_lost.total() for reader in readers) + 1
     twice = sum(count - 1 for count in Counter(i for r in readers for i in r.returned).values() if count > 1)
     assert losses > 3

@@ -1,4 +1,4 @@
-"""The log of a violation has what a reader without knowledge of the code needs."""
+"""The log of a violation can be understood without knowing the code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _run(*, is_heard: bool) -> Result:
 
 
 def _has(log: list[str], *parts: str) -> bool:
-    """Whether a line has all of these."""
+    """Whether a line of the log has all of these texts."""
     return any(all(part in line for part in parts) for line in log)
 
 

@@ -24,9 +24,9 @@ CHECKERS = ("attempts-within-limit", "hedge-rules")
 
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> RunPlan:
-    """Let the client take one attempt more than it may, and return a plan of more than five faults that finds it."""
+    """Plant a bug, one attempt too many, and return a plan with more than five faults that finds it."""
     BUGS["one_attempt_too_many"].plant(monkeypatch.setattr)
-    # Seed 16 finds it in short runs, so the two shrinkings take a few seconds; other seeds only after a change.
+    # Seed 16 finds it in short runs, so shrinking takes a few seconds. The other seeds are for the time after a change.
     plans = (draw(seed, "chaos", HOURS) for seed in (16, *range(60)))
     return next(plan for plan in plans if len(plan.steps) > 5 and _finds(World(plan).run()))
 
@@ -36,7 +36,7 @@ def _finds(result: Result) -> bool:
 
 
 def test_a_failing_seed_shrinks_to_the_faults_it_takes(planted: RunPlan) -> None:
-    """Of the faults at most three are left, the same checker still fails, and the log explains it in 100 lines."""
+    """At most three faults are left, the same checker still fails, and the log explains it in 100 lines."""
     smallest, result = Shrinker(lambda smaller: World(smaller).run()).shrink(planted)
     assert 1 <= len(smallest.steps) <= 3 < len(planted.steps)
     assert result.violations[0].checker in CHECKERS
@@ -113,7 +113,7 @@ def test_simulate_and_soak_print_json(capsys: pytest.CaptureFixture[str]) -> Non
     ],
 )
 def test_a_wrong_command_line_is_usage(arguments: list[str]) -> None:
-    """Exit code 2."""
+    """The exit code is 2."""
     try:
         code: object = main(arguments)
     except SystemExit as ended:

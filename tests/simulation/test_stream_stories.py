@@ -1,4 +1,4 @@
-"""Streams from their first byte to their end, in a world: who breaks what, and what the reader and the fleet see."""
+"""Simulated streams with faults: what the reader gets, and what the fleet records."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ class Story:
         self.harness.world.faults.add(Fault(type_, target=Target("echo"), attributes=attributes))
 
     def open(self, **options: Any) -> Any:
-        """The stream, when its head has come."""
+        """Return the stream when its head has arrived."""
         return self.harness.run(self.harness.client.stream(self.spec.body_of(CALL), **options).open())
 
     def begin(self, reading: Any) -> list[Any]:
-        """Read in the background; what it comes to is in the list when it has ended."""
+        """Read in the background; return a list that gets the result or the failure."""
         found: list[Any] = []
         Deferred.fromCoroutine(reading).addBoth(found.append)
         return found
 
     @property
     def whole(self) -> bytes:
-        """All that the last instance has to send."""
+        """The complete body of the instance that began last."""
         return content(CALL, *self.begun[-1], self.spec)
 
     @property
     def connections(self) -> int:
-        """Open connections of the client to instances."""
+        """The number of the client's open connections to instances."""
         return sum(socket.here[0] == CLIENT for socket in self.harness.network.transports)
 
     def assert_over(self) -> None:
-        """Nothing counts as in flight any more, the fleet is used as before, and nothing is left."""
+        """Check that no call is in flight, that the fleet is used as before, and that nothing is left."""
         calls = self.harness.client._runtime.call_context
         assert not calls.streams
         assert not calls.in_flight
@@ -66,7 +66,7 @@ class Story:
 
 
 class Large(RequestProcessor):
-    """Streams eight megabytes as fast as they are taken."""
+    """Streams eight megabytes as fast as the client reads them."""
 
     def answer(self, request: Any) -> StreamResponse:
         return StreamResponse(bytes(20_000) for _ in range(400))
@@ -97,7 +97,7 @@ def test_a_stream_is_read_as_it_is_sent_and_its_connection_is_kept(form: str) ->
 
 @pytest.mark.parametrize("form", ["chunked", "length"])
 def test_the_first_piece_is_read_at_the_time_it_is_sent(form: str) -> None:
-    """Half a millisecond on the way, and none in the client, although the rest takes two seconds."""
+    """The first piece takes half a millisecond on the network and no time in the client; the rest takes two seconds."""
     story = Story(StreamSpec(form, 1_000, 50, 100))
     began = story.harness.scheduler.elapsed()
     stream = story.open()
@@ -125,7 +125,7 @@ def test_a_crash_before_the_head_is_invisible() -> None:
 
 
 def test_a_crash_after_a_hundred_bytes_breaks_the_stream() -> None:
-    """Not sent elsewhere: the reader has used these bytes."""
+    """The request is not sent again, because the reader may have used these bytes."""
     story = Story(SLOW)
     stream = story.open()
     got: list[bytes] = []
@@ -184,7 +184,7 @@ def test_a_stall_that_ends_in_time_is_a_pause() -> None:
 
 
 def test_a_slow_reader_makes_the_instance_wait() -> None:
-    """A body of 8 MB: the client holds its buffer and one read of it, and the instance has not sent the rest."""
+    """Of a body of 8 MB, the client holds its buffer and one read; the instance has not sent the rest."""
     harness = Harness(processor=Large(), stream_buffer_bytes=10_000).init()
     stream = harness.run(harness.client.stream(b"all of it", idle_timeout_s=1.0).open())
     harness.wait(20.0)
@@ -213,7 +213,7 @@ def test_an_instance_that_half_closes_inside_a_body_breaks_the_stream() -> None:
 
 
 def test_garbage_inside_the_chunks_breaks_the_stream() -> None:
-    """What came before it is read."""
+    """The reader gets the bytes before the garbage."""
     story = Story(SLOW)
     story.fault("garble_stream", after_bytes=150, where="framing")
     got: list[bytes] = []
@@ -225,7 +225,7 @@ def test_garbage_inside_the_chunks_breaks_the_stream() -> None:
 
 
 def test_ten_thousand_chunks_of_one_byte_in_one_segment() -> None:
-    """They are one piece for the reader."""
+    """The reader gets all chunks as one piece."""
     story = Story(StreamSpec("tiny"))
     got: list[bytes] = []
     story.harness.run(collected(story.open(), got))
@@ -236,7 +236,7 @@ def test_ten_thousand_chunks_of_one_byte_in_one_segment() -> None:
 
 
 def test_a_head_without_a_body_is_not_late() -> None:
-    """The head came at once: the call is not hedged while the body is awaited."""
+    """The call is not hedged while it waits for the body, because the head has arrived at once."""
     story = Story(SLOW, hedge_after_s=0.05)
     story.fault("slow_first_byte", delay=1000)
     assert story.harness.run(story.open().read()) == story.whole
@@ -245,7 +245,7 @@ def test_a_head_without_a_body_is_not_late() -> None:
 
 
 def test_a_whole_answer_that_keeps_coming_is_not_sent_elsewhere() -> None:
-    """Four seconds of a deadline of five, and one instance that never stops sending."""
+    """The response takes four of the five seconds until the deadline, and its instance sends all the time."""
     story = Story(StreamSpec("chunked", 400, 40, 400), timeout_s=5.0)
     for _ in range(40):
         story.harness.call()

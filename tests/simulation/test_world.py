@@ -61,7 +61,7 @@ def test_exceptions_raised_by_faults_are_not_printed() -> None:
 
 @pytest.mark.parametrize("is_frozen", [True, False])
 def test_a_world_that_has_been_run_can_be_forgotten(*, is_frozen: bool) -> None:
-    """Soaks freeze what they begin with and run thousands; each once stayed, a megabyte and more."""
+    """A soak calls `gc.freeze` and runs thousands of worlds; each of them once left over a megabyte behind."""
     if is_frozen:
         gc.freeze()
     try:
@@ -99,7 +99,7 @@ def test_the_json_has_what_the_contract_names() -> None:
 
 
 def test_an_instance_that_is_down_for_long_comes_back() -> None:
-    """Ejected again and again for up to a minute, and in its place after the heal."""
+    """The instance is ejected repeatedly, for up to a minute, and is used as before after the faults have ended."""
     plan = RunPlan(1, chaos_s=300.0, steps=(PlannedFault(1.0, "crash", 0, 250.0), PlannedFault(20.0, "crash", 1, 30.0)))
     result = World(plan).run()
     assert result.violations == ()

@@ -16,7 +16,7 @@ from simulator.virtual.network.reactor import VirtualReactor
 from simulator.virtual.network.virtual_time import Scheduler
 
 STEP_S = 0.05
-"""Between two steps of a story: enough for everything that follows from one to have happened on loopback."""
+"""Seconds between two steps of a story: on loopback, all effects of a step happen within this time."""
 
 
 class End(Protocol):
@@ -29,7 +29,7 @@ class End(Protocol):
         self.is_paused = False
 
     def note(self, what: str) -> None:
-        # How often a producer is paused depends on the size of the kernel's buffers; that it is does not.
+        # The kernel's buffer sizes decide how often a producer is paused, so only the first time is recorded.
         if what not in ("pause", "resume") or what not in self.seen:
             self.seen.append(what)
         act = self.on.get(what)
@@ -41,7 +41,7 @@ class End(Protocol):
         self.note("made")
 
     def dataReceived(self, data: bytes) -> None:
-        # Only how much came in a row is promised, not in which pieces.
+        # TCP does not keep the boundaries of pieces, so only their total size is recorded.
         if self.seen and isinstance(self.seen[-1], int):
             self.seen[-1] += len(data)
         else:
@@ -110,11 +110,11 @@ class Story:
     """The script of a connection, and what its ends recorded.
 
     Args:
-        steps: One after the other, `STEP_S` apart.
-        on: By end and by what it sees: what it does at once.
+        steps: Actions that run one after the other, `STEP_S` apart.
+        on: For each end, the actions that a callback triggers at once, by the callback's name.
         client, server: The protocols; `None` for a factory that builds none.
-        is_listening: Whether anybody does.
-        is_cancelled: Whether the connecting end changes its mind at once.
+        is_listening: Whether the server listens.
+        is_cancelled: Whether the client cancels its connection attempt at once.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Story:
         return self.ends[name]
 
     def begin(self, reactor: Any, ip: str, told: Callable[[], None]) -> None:
-        """Arrange everything on a reactor; `deferred_settings` is called at the end of the story."""
+        """Schedule the story on a reactor; `deferred_settings` is called at its end."""
         self.told = told
         self.seen: dict[str, list[Any]] = {"client": [], "server": [], "logged": []}
         self.ends: dict[str, End] = {}
@@ -150,7 +150,7 @@ class Story:
         reactor.callLater(STEP_S, self._take, 0)
 
     def _take(self, number: int) -> None:
-        """Run a step; the next one is scheduled from its end, however slow the machine is."""
+        """Run a step, and schedule the next one from its end, so that a slow machine keeps the distance."""
         steps = [lambda _: self.connect(), *self.steps, lambda _: None, lambda _: self.told()]
         steps[number](self)
         if number + 1 < len(steps):

@@ -6,7 +6,7 @@
 3. No instance has more calls in flight than the bound while another one is below it.
 4. A subset has no more members than its size.
 
-Observed through the hook of the client's fleet and through its events; the bookkeeping is independent of the client's.
+The checker observes the hook of the client's fleet and the client's events, and keeps its own account of both.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 _SLACK_S = 0.001
 _KEPT_FAILURES = 200
 _MOST_RESORTS = 16
-"""Attempts of a call after which it is no longer sent to ejected instances."""
+"""Number of attempts after which a call is no longer sent to ejected instances."""
 
 
 def is_certain(why: str) -> bool:
-    """Whether the reason of an ejection is certain: no connection, or no response at all. No bound applies to these."""
+    """Whether an ejection has a certain reason: no connection, or no response at all. No bound applies to these."""
     return why.startswith("connect_") or why == "silent"
 
 
 class _Out:
-    """An instance that was ejected and has not returned."""
+    """An ejected instance that does not take part again yet."""
 
     __slots__ = ("probing", "since_s")
 
@@ -121,7 +121,7 @@ class FleetEar:
         self._ejections.attempt_ended(sut, instance.key, sut.view, sut.left_out)
 
     def on_overheard(self, instance: Any, outcome: Any) -> None:
-        """Handle the end of an attempt whose call has already ended: it still counts for or against its instance."""
+        """Handle the end of an attempt whose call has already ended; it still counts for or against its instance."""
         self._ejections.attempt_ends(self._sut, instance.key, str(outcome.attempt_status), outcome.status)
 
 
@@ -146,12 +146,12 @@ class BalancingChecker(Checker):
         return FleetEar(partial(self._chosen, account), partial(self._ended, account), sut, self._ejections)
 
     def in_flight(self, sut: ClientUnderTest, address: Address) -> int:
-        """Return the number of attempts that a client has begun at an address and not recorded the end of."""
+        """Return the number of a client's attempts at an address whose end the client has not recorded."""
         account = self._accounts.get(sut.number)
         return account.in_flight[address] if account is not None else 0
 
     def has_recorded(self, sut: ClientUnderTest, address: Address, attempt_status: str, since_s: float) -> bool:
-        """Whether a client has recorded this failure at an address since then."""
+        """Whether a client has recorded this failure at an address since a time."""
         account = self._accounts.get(sut.number)
         return account is not None and any(
             at_s >= since_s and failed == (address, attempt_status) for at_s, failed in account.failures
@@ -180,10 +180,10 @@ class BalancingChecker(Checker):
             self._change(account)
 
     def apply_raised(self, sut: ClientUnderTest) -> None:
-        """Handle an injected error while a client applied a list: only its ejections are sure to be kept."""
+        """Handle an injected error while a client applied a list; afterwards only its ejections are certain."""
         account = self._told(sut)
         if account is not None:
-            if sut.is_heard:  # without events nothing would end an entry
+            if sut.is_heard:  # without events no entry would ever be removed
                 # A half-open instance counts among the client's ejected ones again once its probe is sent.
                 kept = (*(instance.key for instance in sut.client.ejected), *sut.half_open)
                 account.out = {address: _Out(-1.0) for address in kept}
@@ -200,7 +200,7 @@ class BalancingChecker(Checker):
             self._ejections.list_changed(sut, sut.view)
 
     def check_over(self, sut: ClientUnderTest) -> None:
-        """Check `nothing-left`: every call has ended, and so has every attempt."""
+        """Check `nothing-left`: every call and every attempt has ended."""
         account = self._accounts.get(sut.number)
         left = {spelled(address): n for address, n in account.in_flight.items() if n} if account else {}
         if left:
@@ -284,7 +284,7 @@ class BalancingChecker(Checker):
             self._on_probe(sut, address)
 
     def _check_share(self, account: _BalancingAccount) -> None:
-        """Check the bound on ejected instances, which applies as soon as one ejection has an uncertain reason."""
+        """Check the bound on ejected instances, which applies if at least one ejection has an uncertain reason."""
         sut = account.sut
         fleet = sum(weight > 0 for weight in sut.view.values())
         out = len(sut.client.ejected)

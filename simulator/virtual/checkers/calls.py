@@ -31,11 +31,11 @@ _NO_FAILURE = (STALE, "unsent")
 _NEVER_SENT_ANYWHERE = NEVER_SENT - {"unsent"}
 _SILENT = frozenset({"late", "cancelled", "deadline"})
 _MOST_RESORTS = 16
-"""Attempts of a call after which it is no longer sent to ejected instances."""
+"""Number of attempts after which a call is no longer sent to ejected instances."""
 _USUAL_SHARE = 0.125
-"""Share of a call's time: a client takes a missing response for a sign only if most responses take less than this."""
+"""Share of a call's time: a client hedges for a missing response only if most responses take less than this."""
 _LAST_CHANCE_SHARE = 0.4
-"""Share of a call's time: an attempt that ran for this long until the deadline ran at the last hedge point."""
+"""Share of a call's time: an attempt that ran for this long before the deadline was running at the last hedge point."""
 _ENOUGH, _LATELY, _SELDOM = 64, 300, 8
 _OUT_OF_TIME, _SHORT_S = ("deadline", "waited", "overloaded"), 0.25
 KNOWN = frozenset(
@@ -56,9 +56,9 @@ class ObservedCall:
         began_s: Start of the call, in virtual seconds.
         timeout_s: Its deadline, in seconds from the start.
         arrivals: Each arrival at an instance: its address, and whether the connection had been kept.
-        near: The client's end of the connection of the last arrival; `None` before it, and if it is not known.
+        near: The client's end of the connection of the last arrival; `None` before the first one, or if unknown.
         is_cancelled: Whether the program has cancelled it.
-        is_once: Whether it is not idempotent, so that it must not reach an instance twice.
+        is_once: Whether it is not idempotent, so it must not reach an instance twice.
         takes_s: Time that an instance takes to send its response, in seconds.
         raises: Exception that the program's own code raises for it; `None` for none.
     """
@@ -110,7 +110,7 @@ class _Slow:
         self._slow: deque[int] = deque(maxlen=_SELDOM + 1)
 
     def answered(self, *, is_slow: bool) -> None:
-        """Record a call that was answered."""
+        """Record whether an answered call was slow."""
         self._answers += 1
         if is_slow:
             self._slow.append(self._answers)
@@ -198,7 +198,7 @@ class CallChecker(Checker):
         others = sut.steady_since(record.began_s) - {address}
         if not before or not others or before[0]:
             return
-        # After failing to connect to all the others the call may return to this instance.
+        # A call that could not connect to any other instance may return to this one.
         if not self._attribution.disturbs_sockets(sut.number, record.began_s, self._seconds()):
             self._report(
                 "attempts-within-limit", f"call {name} came to {where} again, where it had failed on a new connection"
@@ -226,7 +226,7 @@ class CallChecker(Checker):
                 )
 
     def opened(self, record: ObservedCall) -> None:
-        """Handle a call that has ended well with a response that is checked elsewhere."""
+        """Handle the success of a call whose response another checker checks."""
         now_s = self._end(record)
         if record.is_cancelled:
             self._report("call-ends-once", f"call {record.name} was answered after it was cancelled")
@@ -245,7 +245,7 @@ class CallChecker(Checker):
             if name != "CancelledError":
                 self._report("call-ends-once", f"call {record.name} was cancelled and ended as {name}")
         elif record.raises is not None and not attempts:
-            # `raises` makes the program's own code fail: any error is right, as long as the call ends once.
+            # With `raises` the program's own code fails, so any error is right, as long as the call ends once.
             pass
         elif name not in KNOWN:
             self._report("failure-explained", f"call {record.name} failed as {name}: {error}")
@@ -321,13 +321,13 @@ class CallChecker(Checker):
                 )
             seen[address] = attempt_status
             if at and attempt_status in _OUT_OF_TIME and tried.elapsed_s < _SHORT_S + 2 * record.takes_s:
-                # The attempts before it left it no time, or it was queued with many others, so no fault of its own is
-                # needed.
+                # The earlier attempts left this one no time, or it waited behind many others: it can end like this
+                # without a fault of its own.
                 continue
-            # A full queue may have been growing since the start of the first call in it.
+            # A full queue may have grown since the start of its first call.
             since_s = record.began_s - (record.timeout_s if attempt_status == "overloaded" else 0.0)
             if record.takes_s and attempt_status == "cut":
-                # A body that is sent piece by piece contradicts its length when a fault shortens it.
+                # A fault that shortens a body sent in pieces makes it contradict its Content-Length.
                 attempt_status = self._cut_or_wrong(record, address, now_s)
             if not self._attribution.explain(address, attempt_status, tried.status, sut.number, (since_s, now_s)):
                 self._report("failure-explained", f"call {record.name}: nothing explains {tried}")
@@ -393,7 +393,7 @@ class CallChecker(Checker):
             self._report("late-hedge", f"call {record.name} waited in silence to its end, with {untried} untried")
 
     def _undecided(self, now_s: float) -> int:
-        """Count the calls that may have used the budget for a retry that the counters do not show yet."""
+        """Count the calls that may have used the budget for a retry that is not in the counters yet."""
         return len(self.in_flight) + sum(at_s > now_s - _BUDGET_WINDOW_S for at_s in self._cancelled.values())
 
     def _recent_retries(self, sut: ClientUnderTest, now_s: float) -> int:
@@ -402,7 +402,7 @@ class CallChecker(Checker):
 
 
 def _spent(attempts: list[ObservedAttempt], sut: ClientUnderTest) -> int:
-    """Count the attempts that the limit applies to: not the first stale connection, unsent ones, or silent ones.
+    """Count the attempts to which the limit applies: all except the first stale one, unsent ones, and silent ones.
 
     If the list has a single instance, to which all attempts were sent, every attempt counts except those that failed
     for lack of local resources.

@@ -29,7 +29,7 @@ _MOST_WEIGHT, _MOST_DIGITS = 2**31 - 1, 100
 _MOST_INSTANCES = 10_000
 """Greatest number of instances in a list; the client drops further ones."""
 _MOST_BYTES = 2**24
-"""Greatest size of a reply, the default of `max_discovery_bytes`, which no world changes."""
+"""Greatest size of a reply: the default of `max_discovery_bytes`, which every run uses."""
 _KEPT_REPLIES, _KEPT_BYTES = 40, 2**15
 _FOLLOWS_WITHIN_S = 1.0
 _SLACK_S = 0.1
@@ -123,7 +123,7 @@ class DiscoveryChecker(Checker):
             self._check_jitter(sut, account.gaps)
 
     def _check_jitter(self, sut: ClientUnderTest, gaps: Collection[float]) -> None:
-        """Check that the pauses between polls vary; uniformly drawn ones are this similar once in 10⁸ times."""
+        """Check that the pauses between polls vary: uniformly drawn pauses are so similar only once in 10⁸ times."""
         width_s = sut.poll_s[1] - sut.poll_s[0]
         if max(gaps) - min(gaps) < _ALIKE * width_s:
             says = f"polls every {min(gaps):.3f} to {max(gaps):.3f} s, {len(gaps)} times in a row"
@@ -141,16 +141,16 @@ class DiscoveryChecker(Checker):
         return view
 
     def raised(self, sut: ClientUnderTest) -> None:
-        """Handle an injected error while a client applied the last good reply: only the next one must be applied."""
+        """Handle an injected error while a client applied the last good reply; it must apply the next one."""
         account = self._accounts[sut.number]
         account.raised[account.good] = None
 
     def asked_at_s(self, sut: ClientUnderTest) -> float:
-        """Return when a client polled last, in virtual seconds."""
+        """Return the time of a client's last poll, in virtual seconds."""
         return self._accounts[sut.number].asked_at_s or 0.0
 
     def look(self, sut: ClientUnderTest) -> None:
-        """Compare a client's list with the replies that it was sent."""
+        """Compare a client's list with the replies that were sent to it."""
         account, now_s, view = self._accounts[sut.number], self._seconds(), sut.view
         if not view:
             self._report("last-good-list", f"client {sut.number} has lost its list")

@@ -1,7 +1,7 @@
 """Checks of the reasons, times and lengths of a client's ejections.
 
-Written from the reference page about failover, not from the client's code. Keeps its own account of how attempts ended,
-and of the client's events; for a client without a listener, of its public state.
+The rules come from the reference page about failover, not from the client's code. The checker keeps its own account of
+how attempts ended and of the client's events; if a client has no listener, it uses the client's public state.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _FAILED_CONNECTS = frozenset({"connect_refused", "connect_timeout", "connect_failed"})
 _CERTAIN = frozenset({"connect_refused", "connect_timeout"})
-"""Reasons for which one failure is enough, and for which no bound on ejections applies.
+"""Reasons that eject an instance after one failure, and to which no bound on ejections applies.
 
 `connect_failed` is not among them, because the host's own lack of resources can cause it.
 """
@@ -31,12 +31,12 @@ _PERHAPS_LOCAL = ("connect_failed", "local_resource")
 _AGAINST = _FAILED_CONNECTS | {"lost", "cut", "attempt_timeout", "late", "deadline", "violation"}
 _FOR = ("answered", STATUS)
 _RAISED = "raised by the simulation"
-"""Reason of an injected error at an address; it counts against the address, whatever else fails on the host."""
+"""Reason of an injected error at an address; it always counts as a failure of this address."""
 _SILENT = "silent"
-"""The client's reason for an instance that has sent nothing to any call while others answered."""
+"""The client's reason for ejecting an instance that answered no call while others did."""
 _SERVER_ERRORS = range(500, 600)
 _SHORTEST_S = 1.0
-"""Least length of the first ejection after a failed connect, in seconds; each further one is twice as long."""
+"""Minimum length of the first ejection after a failed connect, in seconds; it doubles with each further one."""
 
 
 class EjectionAccount:
@@ -60,7 +60,7 @@ class EjectionAccount:
         self.is_against = False
 
     def forget(self, address: Address) -> None:
-        """Reset the counters of an instance, because it has answered."""
+        """Reset the counters of an instance that has answered."""
         self.failures.pop(address, None)
         self.ejections.pop(address, None)
         self.unsure.pop(address, None)
@@ -73,7 +73,7 @@ class EjectionChecker(Checker):
     _accounts: dict[int, EjectionAccount] = field(init=False, factory=dict)
 
     def shortest_s(self, sut: ClientUnderTest, address: Address) -> float:
-        """Return the least length of an instance's present ejection, in seconds."""
+        """Return the minimum length of an instance's current ejection, in seconds."""
         ejections = self.account(sut).ejections[address]
         base_s = min(_SHORTEST_S, sut.eject_base_s)
         return min(base_s * 2.0 ** max(0, ejections - 1), max(base_s, sut.eject_bound_s))
@@ -89,7 +89,7 @@ class EjectionChecker(Checker):
             account.forget(address)
 
     def head_came(self, sut: ClientUnderTest, address: Address) -> None:
-        """Handle the head of a stream: the instance has answered, though the attempt has not ended."""
+        """Handle the head of a stream: it counts as an answer, although the attempt has not ended."""
         account = self.account(sut)
         account.ending, account.is_against = "answered", False
         if address not in account.out:
@@ -157,14 +157,14 @@ class EjectionChecker(Checker):
                 del kept[address]
 
     def forget(self, sut: ClientUnderTest) -> None:
-        """Mark every failure count of a client as uncertain: it may have been lost."""
+        """Mark every failure count of a client as uncertain, because the client may have lost it."""
         account = self.account(sut)
         account.unsure.update(dict.fromkeys((*account.failures, *account.ejections)))
         account.failures.clear()
         account.ejections.clear()
 
     def look(self, sut: ClientUnderTest, out: Collection[Address]) -> None:
-        """Compare a client's ejected instances with its events, for instances that have been in its list since."""
+        """Compare a client's ejected instances with its events; instances that have left the list are ignored."""
         for instance in sut.client.ejected:
             if instance.key not in out:
                 says = f"leaves out {instance.address}, of which it has not said so since it is in the list"

@@ -1,7 +1,7 @@
 """Checks of a call's concurrent attempts: hedges.
 
-Observed through the events of a client, if it has a listener. A hedge uses another instance than the attempt beside
-which it runs, counts as an attempt, and is charged to the retry budget. One of the attempts is answered.
+The checker observes the events of clients that have a listener. A hedge uses another instance than the attempt that is
+running, counts as an attempt, and is charged to the retry budget. One of the attempts is answered.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _SLACK_S = 1e-5
 _SIDE_BY_SIDE = 2
 _NO_FAILURE = frozenset({"stale", "unsent"})
 _UNCOUNTED = _NO_FAILURE | NEVER_SENT | {"late", "cancelled", "deadline"}
-"""Statuses that do not count as attempts, including those of attempts that were silent to the end."""
+"""Statuses of attempts that do not count, including those that received nothing until their end."""
 _SILENT_ENDS = frozenset({"attempt_timeout", "lost"})
 """Statuses of attempts that received no byte.
 
-If the call was hedged meanwhile, the attempt had been found silent, and is not counted.
+If the call was hedged during such an attempt, the client had found it silent, and does not count it.
 """
 _LEAST_SILENCE_S = 0.025
 
@@ -75,7 +75,7 @@ class HedgingChecker(Checker):
             self._check(sut, attempts, self._seconds() - event.elapsed_s, event.call, error=event.error)
 
     def check_over(self, sut: ClientUnderTest) -> None:
-        """Check that no attempt is left without the end of its call."""
+        """Check that every observed attempt belongs to a call that has ended."""
         if self._attempts:
             self._report(
                 "hedge-rules", f"client {sut.number} has told attempts of {len(self._attempts)} calls that never ended"
@@ -92,7 +92,7 @@ class HedgingChecker(Checker):
         if spent > sut.attempts:
             self._report("hedge-rules", f"client {sut.number}: a call took {spent} attempts, of at most {sut.attempts}")
         answers = sum(attempt.attempt_status == "answered" for attempt in attempts)
-        # Some calls take a response of any status for their answer.
+        # Some calls accept a response of any status.
         is_bad = not error and not answers and not self._streams.takes_any_status(call)
         if answers > 1 or is_bad:
             self._report("hedge-rules", f"client {sut.number}: a call had {answers} answers")
@@ -116,7 +116,7 @@ class HedgingChecker(Checker):
     def _check_hedge(
         self, sut: ClientUnderTest, attempt: EndedAttempt, beside: list[EndedAttempt], began_s: float
     ) -> None:
-        """Check an attempt that began beside others: after the hedge delay or a silence, on another instance."""
+        """Check that a hedge began after the hedge delay or a silence, and on another instance."""
         is_quick = attempt.began_s < max(other.began_s for other in beside) + _LEAST_SILENCE_S - _SLACK_S
         others = ", ".join(spelled(other.address) for other in beside)
         what = f"a call of {attempt.began_s - began_s:.3f} s at {spelled(attempt.address)}, beside {others}"

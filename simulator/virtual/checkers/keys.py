@@ -14,30 +14,30 @@ if TYPE_CHECKING:
     from simulator.virtual.network.sockets import Address
 
 _MOST_STATES = 64
-"""Bounds what is remembered in a long run; a forgotten state is learnt again."""
+"""Maximum number of states that are remembered; a forgotten state is recorded again."""
 
 
 @define(eq=False, slots=False)
 class KeyChecker(Checker):
     """Checks `key-affinity` and `balancer-notified`.
 
-    Where calls of one key go depends on the eligible instances only, so clients with the same ones must agree. A call
-    is compared only if its client has no other attempt in flight, because load may move it.
+    The instance of a key depends on the eligible instances only, so clients with the same eligible instances must
+    choose the same one. A call is compared only if its client has no other attempt in flight, because load may move it.
     """
 
     _places: dict[Any, dict[Any, tuple[int, Address]]] = field(init=False, factory=dict)
     _balancers: dict[int, Any] = field(init=False, factory=dict)
 
     def contradicted(self, number: int, says: str) -> None:
-        """Report what a client's own balancer has found."""
+        """Report a violation that a client's own balancer has found."""
         self._report("balancer-notified", f"client {number}: {says}")
 
     def watch(self, number: int, balancer: Any) -> None:
-        """Check at the end that a client's own balancer was notified of every end."""
+        """Observe a client's own balancer, which must be notified of the end of each attempt."""
         self._balancers[number] = balancer
 
     def check_over(self, sut: ClientUnderTest) -> None:
-        """Check that no attempt is left for the client's own balancer."""
+        """Check that a client's own balancer was notified of the end of every attempt."""
         balancer = self._balancers.get(sut.number)
         if balancer is not None and balancer.left:
             self.contradicted(

@@ -1,8 +1,13 @@
 """Checks while most of a fleet, or all of it, is dead.
 
-Used in the profile `minority`, where instances refuse, hang or vanish and no other fault occurs. No call is lost while
-one instance answers, dead instances get only probes, most calls take no longer than before, and when all were dead the
-first one to return is found soon. The world itself records which instances are dead.
+It is used in the profile `minority`, where instances refuse, hang or vanish and no other fault occurs:
+
+- No call is lost while one instance answers.
+- Dead instances get only probes.
+- Most calls take no longer than before.
+- When all instances were dead, the client soon finds the first one that returns.
+
+The world records which instances are dead.
 """
 
 from __future__ import annotations
@@ -120,13 +125,13 @@ class MinorityChecker:
         if now_s - event.elapsed_s > client.changed_at_s:
             client.attempts.update(sent_to)
         if event.error:
-            # An instance that returns to all requests sent to it meanwhile may answer that its queue is full.
+            # An instance that returns gets all waiting requests at once, and may answer that its queue is full.
             if event.error not in ("CancelledError", "StatusError"):
                 self._check_lost(client, event, now_s)
             return
         if client.returned_at_s is not None:
             after_s, client.returned_at_s, client.found_at_s = now_s - client.returned_at_s, None, now_s
-            # All instances were dead until this call, so the counts up to here say nothing.
+            # All instances were dead until this call, so the earlier counts cannot be checked.
             client.attempts.clear()
             client.ejections.clear()
             client.changed_at_s = now_s
@@ -151,7 +156,7 @@ class MinorityChecker:
     # -- internals
 
     def check_over(self, sut: ClientUnderTest) -> None:
-        """Check what can only be checked at the end of the run."""
+        """Check the latencies of the run, and that the client has found the first instance that returned."""
         client = self._clients.get(sut.number)
         if not self.is_on or client is None:
             return

@@ -1,6 +1,6 @@
 """Checks of the reconnects of a watch: the pause before each, and the instance to which it goes.
 
-They use the client's events, the choices of its fleet, and the requests that reach instances.
+The checks use the client's events, the choices of its fleet, and the requests that reach instances.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ _SLACK_S = 1e-6
 _SHORTEST_EJECTION_S = 1.0
 _STREAK = 10
 _LEAST_SHARE = 0.04
-"""Share of the sum of ceilings below which `_STREAK` pauses in a row are too short; random ones are that short once in
-10^7 times."""
+"""The least sum of `_STREAK` pauses in a row, as a share of their maxima; random pauses are shorter once in 10^7."""
 
 
 @define(eq=False)
@@ -32,7 +31,7 @@ class ReconnectAccount:
     Attributes:
         name: Name of the client, for messages.
         client: The client.
-        is_http: Whether the watch is a stream over plain HTTP, which prefers another instance than the last one only.
+        is_http: Whether the watch is over plain HTTP; then the client avoids only the last instance.
     """
 
     checker: ReconnectChecker
@@ -118,7 +117,7 @@ class ReconnectChecker(Checker):
             account.tried[event.instance.key] = None
 
     def chosen(self, account: ReconnectAccount, address: Address) -> None:
-        """Handle the choice of an instance; that of a watch is made when its pause is over."""
+        """Handle the choice of an instance; for a watch the client chooses it after the pause."""
         if account.due_s < 0 or abs(self._seconds() - account.due_s) > _SLACK_S:
             return
         account.due_s = -1.0
@@ -130,7 +129,7 @@ class ReconnectChecker(Checker):
         all_well = [other for other, weight in view.items() if weight > 0 and other not in left_out]
         fresh = [other for other in all_well if other not in account.tried]
         well = [other for other in all_well if other != address]
-        # After its ejection an instance gets one attempt, the probe, and that may be a watch.
+        # After its ejection an instance gets one attempt, the probe, which may be a watch.
         shortest_s = min(_SHORTEST_EJECTION_S, client.config.eject_base_s) - _SLACK_S
         if well and self._seconds() - account.out.get(address, -inf) < shortest_s:
             says = f"goes to {spelled(address)}, which is ejected, and {spelled(well[0])} is well"

@@ -1,7 +1,7 @@
 """Checks of a queue: what is put, what watches and gets return, and what is committed.
 
-Written from the reference page of the queue client. `queue_probes` tells what the queue does, which is the truth here,
-and `queue_traffic` what the client of each program reports.
+The rules come from the reference page of the queue client. `queue_probes` reports what the queue does, which the
+checker takes as the truth; `queue_traffic` reports the results of the programs' clients.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from simulator.queues.store import QueueStore
 
 _CLIENT = -1
-"""The number of no client under test: faults of one of their processes do not affect the queue's programs."""
+"""A number that no client under test has: faults in the processes of these do not affect the queue's programs."""
 _OVERDUE_S = 1.0
 _SHORT_S = 0.25
 _STALE_S = 29.0
-"""For so long at least, frames of an earlier connection count in the window (`STALE_COUNTS_S`, less a second)."""
+"""Minimum seconds for which frames of an earlier connection count in the window: `STALE_COUNTS_S` less a second."""
 _ENDS_WITHIN_S = 30.0
 _LISTED_S = 25.0
 _FULL, _ENDED, _NOT_FOUND = 429, 410, 404
@@ -43,8 +43,8 @@ class ObservedOperation:
         limit_s: The time within which it must end, in seconds.
         index: The frame that it asks for, which may have been deleted by then; 0 for none.
         hold_s: The time for which the service may hold its answer back, in seconds.
-        says: The bytes that it puts; empty for another operation.
-        is_once: Whether it must not be done twice.
+        says: The bytes that it puts; empty for other operations.
+        is_once: Whether the service must not carry it out twice.
         arrivals: How often its request has reached an instance.
         stored: The indexes of the frames that it has put.
         is_answered: Whether the client has reported its success.
@@ -70,14 +70,14 @@ class ObservedWatch:
         name: Its name, such as `watch 2.1`: the second consumer's first.
         user: The consumer's id.
         group: Its group.
-        window: The most frames that it may have in hand.
+        window: The maximum number of frames that it may have in hand.
         auto_commit: Whether the service commits what it sends.
         index_only: Whether frames come without their data.
         began_s: When it began, in virtual seconds.
         in_hand: Frames that were returned and not given to a commit or reject: index to time.
         returned: Frames that were returned and not rejected since.
         committed: Frames whose commit has succeeded.
-        last_index: The index that was returned last; 0 for none.
+        last_index: The index of the last returned frame; 0 for none.
         is_closing: Whether the program closes it.
     """
 
@@ -97,7 +97,7 @@ class ObservedWatch:
 
 @define(eq=False, slots=False)
 class QueueChecker(Checker):
-    """Checks the invariants of queues in `CHECKERS`, but those of reconnects.
+    """Checks the invariants of queues in `CHECKERS`, except those of reconnects.
 
     Attributes:
         service: The queues; set by the world.
@@ -165,7 +165,7 @@ class QueueChecker(Checker):
         for at, tried in enumerate(attempts):
             is_short = tried.elapsed_s < operation.hold_s + _SHORT_S
             if at and is_short and tried.attempt_status in ("deadline", "waited"):
-                continue  # the attempts before it and their pauses left it no time
+                continue  # the earlier attempts and the pauses left this one no time
             if not self._explains(tried, operation, window):
                 self._report("queue-operation-ends", f"nothing explains {tried} of {says}")
         return says
@@ -188,7 +188,7 @@ class QueueChecker(Checker):
                     self._report("queue-end", f"{watch.name} goes on, and its stream has ended long ago")
 
     def of(self, name: str) -> list[ObservedOperation]:
-        """Return the operations in flight whose names begin like this."""
+        """Return the operations in flight whose names begin with a text."""
         return [operation for operation in self._operations.values() if operation.name.startswith(name)]
 
     def forget(self, operation: ObservedOperation) -> None:
@@ -196,7 +196,7 @@ class QueueChecker(Checker):
         self._operations.pop(operation.name, None)
 
     def not_ready(self, name: str, began_s: float, error: BaseException) -> None:
-        """Handle that a client got no list."""
+        """Handle the failure of a client's `init`, because it got no list."""
         attribution, now_s = self._attribution, self._seconds()
         window = (began_s, now_s)
         if not (attribution.disturbs_discovery(_CLIENT, *window) or attribution.disturbs_names(*window)):
@@ -220,7 +220,7 @@ class QueueChecker(Checker):
         self._removed.add(frame.data)
 
     def given_back(self, group: str, indexes: Iterable[int], *, by_fault: bool = False) -> None:
-        """Handle frames that wait again; `by_fault` if their consumer has not lost its connection."""
+        """Handle frames that wait again; `by_fault` says that their consumer is still connected."""
         found = list(indexes)
         self._given_back.setdefault(group, set()).update(found)
         if by_fault:
@@ -257,7 +257,7 @@ class QueueChecker(Checker):
             self._report("queue-window", f"{watch.name} has {len(out)} frames out, of {watch.window}: {out}")
 
     def settles(self, watch: ObservedWatch, index: int, *, is_reject: bool) -> None:
-        """Handle that a program begins to commit or reject a frame; a rejected one may come again from now on."""
+        """Handle the start of a commit or reject; from now on a rejected frame may be returned again."""
         watch.in_hand.pop(index, None)
         if is_reject:
             watch.returned.pop(index, None)
@@ -273,7 +273,7 @@ class QueueChecker(Checker):
             )
 
     def watch_ended(self, watch: ObservedWatch, error: BaseException | None) -> None:
-        """Handle the end of a watch: by the program, by the end of the stream, or with an error."""
+        """Handle the end of a watch: closed by the program, ended by the service, or failed with an error."""
         known = self._watches.pop(watch.name, None)
         if watch.is_closing or known is None:
             return
@@ -284,7 +284,7 @@ class QueueChecker(Checker):
         window = (watch.began_s, self._seconds())
         status = getattr(error, "status", 0)
         is_refused = bool(status) and self._attribution.may_answer(status, window)
-        # An instance that operators have removed is in a client's list until its next poll.
+        # A client keeps an instance that operators have removed in its list until its next poll.
         is_disturbed = self._attribution.is_disturbed(window[0] - _LISTED_S, window[1])
         if not is_refused and (status or not is_disturbed):
             self._report("queue-end", f"nothing explains that {watch.name} ended as {type(error).__name__}: {error}")
@@ -296,10 +296,10 @@ class QueueChecker(Checker):
     # -- the end
 
     def unsettled(self, groups: Mapping[str, Collection[tuple[str, str]]]) -> list[str]:
-        """Return what is missing: frames of answered puts that have not come to a group.
+        """Describe the frames of successful puts that a group has not received.
 
         Args:
-            groups: The groups that must get every frame, with the tags that its frames have.
+            groups: The groups that must get every frame, each with the tags of its frames.
         """
         missing = []
         there = {frame.data: frame for frame in self._frames.values()}
@@ -366,6 +366,6 @@ class QueueChecker(Checker):
         """Whether a frame in hand counts in the window of a watch."""
         group = self.store.groups.get(watch.group)
         is_settled = index not in self.store.frames or (group is not None and index in group.committed)
-        # The service has sent another frame in place of one that it has given to another consumer without a loss.
+        # A frame that the service has given to another consumer without a lost connection does not count any more.
         was_redelivered = self._redelivered.get(watch.group, {}).get(index, -1.0) >= since_s
         return not (is_settled or was_redelivered) and self._seconds() - since_s < _STALE_S

@@ -1,7 +1,7 @@
 """Checks of retries: after which outcomes, when, and within which budget.
 
-Written from the reference page about failover, not from the client's code, and observed through a client's events.
-Outcomes have the names of the client's `AttemptStatus`.
+The rules come from the reference page about failover, not from the client's code. The checker observes the client's
+events. Outcomes have the names of the client's `AttemptStatus`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _WINDOW_S = 10.0
 _SURE_S = 9.0
 """Age in seconds up to which the budget must count a retry.
 
-It counts in whole seconds, so it may count a retry of up to ten seconds.
+The budget counts in whole seconds, so it may still count a retry that is ten seconds old.
 """
 _KEPT_S = 60.0
 _LOCAL_PAUSE_S = 0.25
@@ -148,7 +148,7 @@ class RetryChecker(Checker):
         asked_s = (last.retry_after_s or 0.0) if is_rate_limit or not is_elsewhere else 0.0
         longest_s = min(sut.backoff_max_s, sut.backoff_base_s * 2.0 ** (number - 1))
         if last.attempt_status == LOCAL:
-            # The client must wait before it retries: a lacking resource is not available a moment later.
+            # The client must wait before it retries, because a missing resource is rarely available a moment later.
             longest_s = max(longest_s, _LOCAL_PAUSE_S)
         elif last.attempt_status in _AT_ONCE or (
             is_elsewhere
@@ -157,7 +157,7 @@ class RetryChecker(Checker):
         ):
             longest_s = 0.0
         if is_elsewhere and self._has_changed(sut, last.ended_s):
-            # The list had a single instance, for which the client waited, and another one joined meanwhile.
+            # The client waited for the only instance in the list, and another one joined during the pause.
             longest_s = max(longest_s, last.retry_after_s or 0.0)
         pause_s = attempt.began_s - last.ended_s
         if not asked_s - _SLACK_S <= pause_s <= max(asked_s, longest_s) + _SLACK_S + sut.tick_s:
@@ -168,7 +168,7 @@ class RetryChecker(Checker):
 
     @staticmethod
     def _has_changed(sut: ClientUnderTest, since_s: float) -> bool:
-        """Whether the list has changed: a retry may then use another instance than the only one before."""
+        """Whether the list has changed; then a retry may use an instance that was not in the list before."""
         sut.look()
         return sut.changed_at_s >= since_s
 

@@ -2,13 +2,14 @@
 
 1. The bytes that a reader gets are a prefix of what one instance has sent for this request; all of it, if the stream
    ended well.
-2. Nothing is sent for a request whose head was handed over, and no instance is asked beside one that keeps sending.
+2. After the head of a response was handed over, the request is not sent again. No hedge is sent while an instance keeps
+   sending.
 3. Unread bytes stay within their bound, and a stream counts as in flight until its last byte.
-4. A stream ends once, within its time limits, broken by faults only; it leaves no socket and no timer.
+4. A stream ends once and within its time limits; only faults break it. It leaves no socket and no timer.
 5. A client that closes waits for its streams, and breaks them when `drain_timeout_s` has passed.
 
-Written from the how-to page about streams. The service tells what it sends (`stream_service`), the program's reader
-what it gets (`stream_traffic`), and the sockets when bytes came.
+The rules come from the how-to page about streams. `stream_service` reports what the service sends, `stream_traffic`
+what the program's reader gets, and the sockets when bytes arrived.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _SPEAKS_SHARE = 0.5
 """Share of a call's time: once a response has begun, only a longer pause in it is silence."""
 _KEPT = 200
 BROKEN_BY_INSTANCE = frozenset({"cut", "violation", "late"})
-"""Statuses with which a stream may break by its instance's doing; they are recorded against the instance."""
+"""Statuses of a stream that its instance may have broken; they count as a failure of the instance."""
 
 
 @define(eq=False)
@@ -51,19 +52,19 @@ class ObservedStream:
 
     Attributes:
         call: The call.
-        spec: The body that it asks for.
+        spec: The body that it requests.
         has_body: Whether the response has one; that of a HEAD request has none.
-        takes_any_status: Whether a response of any status is its answer.
+        takes_any_status: Whether it accepts a response of any status.
         idle_s: Its limit of silence, in seconds.
         total_s: Its limit of time after the head, in seconds; `None` for none.
         sent: Serial number and instance id of each response to it, by the instance's address.
         sockets: The client's socket of each arrival, by the instance's address.
-        heard: Times at which bytes came on these sockets since the arrival, by the instance's address.
+        heard: Times at which bytes arrived on these sockets since the request's arrival, by the instance's address.
         stream: The open stream; `None` before the head.
         opened_s: Time at which its head was handed over, in virtual seconds; `None` before.
         asked_s: Time at which the reader asked for the piece that it waits for.
         got: The bytes that the reader got.
-        got_bytes: Their number.
+        got_bytes: The number of these bytes.
         is_closing: Whether the program has closed it, or its client closes.
     """
 
@@ -119,7 +120,7 @@ class StreamChecker(Checker):
         self.streams[watched.call.name] = watched
 
     def sends(self, call: str, instance: str, serial: int) -> None:
-        """Handle that an instance begins a response."""
+        """Handle the start of a response at an instance."""
         watched, address = self.streams.get(call), self.address_of(instance)
         if watched is not None and address is not None:
             watched.sent.setdefault(address, []).append((serial, instance))
@@ -152,16 +153,16 @@ class StreamChecker(Checker):
         watched.asked_s = self._seconds()
 
     def reading(self, watched: ObservedStream) -> None:
-        """Handle that the reader asks for the next piece after a pause."""
+        """Handle the reader's request for the next piece after a pause."""
         watched.asked_s = self._seconds()
         self._check_unread(watched)
 
     def closing(self, watched: ObservedStream) -> None:
-        """Handle that the program closes a stream, before it takes effect."""
+        """Handle the close of a stream by the program, before it takes effect."""
         watched.is_closing = True
 
     def client_closes(self, sut: ClientUnderTest) -> None:
-        """Handle that a client begins to close."""
+        """Handle the start of a client's close."""
         self._closed_at_s[sut.number] = self._seconds()
 
     def client_closed(self, sut: ClientUnderTest) -> None:
@@ -208,7 +209,7 @@ class StreamChecker(Checker):
             self._check_break(watched, status, error)
 
     def _check_break(self, watched: ObservedStream, status: str, error: BaseException) -> None:
-        """Check that a stream broke in time, for a reason, and that its instance was blamed for it."""
+        """Check that a stream broke in time by a fault, and that the client recorded it for its instance."""
         sut, address, call = watched.call.sut, watched.address, watched.call.name
         ran_s = self._seconds() - (watched.opened_s or 0.0)
         if status == "deadline":
@@ -226,7 +227,7 @@ class StreamChecker(Checker):
             self._report("stream-outcome", f"client {sut.number} {says} (call {call})")
 
     def whole_response(self, watched: ObservedStream, body: bytes) -> None:
-        """Check a response that the client has read whole, although it was sent piece by piece."""
+        """Check a response that was sent in pieces and returned to the program as a whole."""
         watched.got = [body]
         self._check_against(
             watched, [sent for each in watched.sent.items() for sent in self._bodies(watched, *each)], is_whole=True
@@ -234,7 +235,7 @@ class StreamChecker(Checker):
         self.forget(watched)
 
     def check_closed(self, watched: ObservedStream) -> None:
-        """Check that a stream which has ended before its last byte has closed its connection and its timers."""
+        """Check that a stream that ended before its last byte has closed its connection and cancelled its timers."""
         near = watched.sockets.get(watched.address)
         call, sut = watched.call.name, watched.call.sut
         if (
@@ -273,7 +274,7 @@ class StreamChecker(Checker):
                 self._report("stream-load", f"client {sut.number} {says}")
 
     def idle_since_ns(self, near: VirtualSocket, idle_since_ns: int) -> int | None:
-        """Return since when a connection is idle: since the end of its last stream; `None` while one is open."""
+        """Return since when a connection has been idle, in nanoseconds; `None` while it carries a stream."""
         for watched in self.streams.values():
             if near in watched.sockets.values():
                 return None
@@ -285,13 +286,13 @@ class StreamChecker(Checker):
         return max(used_ns, idle_since_ns)
 
     def check_over(self) -> None:
-        """Check that no stream is left, when each had time to end."""
+        """Check that no stream is left after each had time to end."""
         for name, watched in self.streams.items():
             state = "open" if watched.stream is not None else "without a head"
             self._report("stream-ends-once", f"call {name} is still {state}, long after streams are over")
 
     def ran_beside(self, sut: ClientUnderTest, call: Any, attempt: EndedAttempt, other: EndedAttempt) -> None:
-        """Check that no attempt was sent beside one whose instance had sent bytes within the limit of silence.
+        """Check that no attempt was sent while another one had received bytes within the limit of silence.
 
         Args:
             sut: The client.
@@ -314,7 +315,7 @@ class StreamChecker(Checker):
             self._report("hedge-beside-speaker", f"client {sut.number}: call {watched.call.name} {says}")
 
     def takes_any_status(self, call: Any) -> bool:
-        """Whether a call, as events have it, takes a response of any status for its answer."""
+        """Whether a call, as events describe it, accepts a response of any status."""
         watched = self._watched(call)
         return watched is not None and watched.takes_any_status
 
@@ -341,7 +342,7 @@ class StreamChecker(Checker):
         explain, window = self._attribution.explain, (watched.call.began_s, self._seconds())
         number, address = watched.call.sut.number, watched.address
         if status == "late":
-            # The client's word for a stream that was silent; whatever delays responses delays pieces.
+            # The client's status of a silent stream. Every fault that delays responses delays their pieces too.
             status = "deadline"
         if explain(address, status, http_status, number, window):
             return True
@@ -408,7 +409,7 @@ class StreamChecker(Checker):
             self._report("stream-time-limits", f"call {watched.call.name} {says}")
 
     def _check_cancelled(self, watched: ObservedStream, now_s: float) -> None:
-        """Check a stream that ended by its own client's doing: closed by the program, or by a client that closes."""
+        """Check a stream that was closed by the program, or broken by its client's close."""
         if watched.is_closing:
             return
         sut = watched.call.sut
@@ -421,7 +422,7 @@ class StreamChecker(Checker):
 
 
 def broken_as(error: BaseException) -> str:
-    """Return the status of the last attempt of an error, with which a stream broke; empty for none."""
+    """Return the status of the last attempt in the error of a broken stream; empty for none."""
     attempts = getattr(error, "attempts", ())
     return str(attempts[-1].outcome.attempt_status) if attempts else ""
 
@@ -432,7 +433,7 @@ def _elapsed_s(at_ns: int) -> float:
 
 
 def _common(text: bytes, body: bytes) -> int:
-    """Return in how many first bytes two texts agree."""
+    """Return the length of the common prefix of two texts."""
     low, high = 0, min(len(text), len(body))
     while low < high:
         middle = (low + high + 1) // 2

@@ -65,15 +65,15 @@ class EventTotals:
         self.ejections[event.instance.address] += 1
 
     def not_ejected(self, event: Any) -> None:
-        """Count an ejection that the bound did not permit."""
+        """Count an ejection that the bound refused."""
         self.ejections_overflow[event.instance.address] += 1
 
     def balancer_fell_back(self, _: Any) -> None:
-        """Count an instance that the program's own balancer did not choose."""
+        """Count a choice in which weighted round robin replaced the program's own balancer."""
         self.balancer_fallbacks += 1
 
     def differences(self, counters: Any) -> list[str]:
-        """Describe the differences to the client's own counters; valid only when no call is in flight."""
+        """Describe the differences from the client's own counters; valid only when no call is in flight."""
         pairs = ((name, *_folded_alike(getattr(self, name), getattr(counters, name))) for name in _ACCOUNTS)
         return [f"{name}: counted {counted}, told {told}" for name, told, counted in pairs if told != counted]
 
@@ -103,7 +103,7 @@ class TelemetryChecker:
 
 
 def _folded_alike(told: Any, counted: Any) -> tuple[Any, Any]:
-    """Add up the addresses in `told` that the client has added up in `counted`."""
+    """Add up the counts of those addresses in `told` that the client has added up in `counted`."""
     if not isinstance(told, Counter) or _FORMER not in counted:
         return told, counted
     folded = Counter({address: min(count, counted[address]) for address, count in told.items() if address in counted})

@@ -36,7 +36,7 @@ class Meter:
         self._not_applied = 0
 
     def raised(self, instances: int) -> None:
-        """Handle that applying a list has raised an exception in this turn, after some or all of the work."""
+        """Handle an exception from applying a list in this turn, after some or all of the work."""
         self._not_applied += instances
 
     def run(self, act: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

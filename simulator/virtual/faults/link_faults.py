@@ -1,4 +1,4 @@
-"""Faults of links: loss, delay, holes. Of several on one link the last is in effect, condition by condition."""
+"""Faults of links: loss, delay, black holes. If several faults set one condition of a link, the last one applies."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class LinkFaults:
         self._base = {"latency_ns": 0, "jitter_ns": 0}
 
     def good_conditions(self, latency_s: float, jitter_s: float) -> None:
-        """Set the link conditions that hold where no fault changes them."""
+        """Set the conditions of links without faults."""
         self._base = {"latency_ns": round(latency_s * NS), "jitter_ns": round(jitter_s * NS)}
 
     def mark(self, ways: Sequence[Way], conditions: dict[str, Any]) -> Undo:
-        """Let conditions hold on some ways; returns the function that ends them."""
+        """Apply conditions to directions of links; return the function that ends them."""
         for way in ways:
             self._conditions.setdefault(way, []).append(conditions)
             self._renew(way)
 
         def undo() -> None:
             for way in ways:
-                # By identity: two faults may have equal conditions.
+                # Compare by identity, because two faults may have equal conditions.
                 self._conditions[way] = [mark for mark in self._conditions[way] if mark is not conditions]
                 self._renew(way)
 
@@ -57,7 +57,7 @@ class LinkFaults:
         self._network.set([way], **merged)
 
     def worsen(self, link: Link, step: PlannedFault) -> Undo:
-        """Apply the link conditions with which a fault was drawn; parameters that end in `_s` are seconds."""
+        """Apply the link conditions of a drawn fault; parameters that end in `_s` are in seconds."""
         if step.kind.startswith("blackhole"):
             ways = {"blackhole_up": [link.up], "blackhole_down": [link.down]}.get(step.kind, list(link.ways))
             return self.mark(ways, {"is_hole": True})

@@ -1,6 +1,6 @@
 """Bugs that tests patch into the client: small, realistic mistakes.
 
-Each has the profile in which it must be found, the number of seeds, and the checkers that may report it.
+Each bug has the profile of the runs that must find it, the number of their seeds, and the checkers that may report it.
 """
 
 from tests.simulation.planted import (  # noqa: F401  plant

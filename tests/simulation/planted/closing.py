@@ -15,7 +15,7 @@ from tests.simulation.planted.bugs import Patch, bug
 
 @bug("idle-timeout", "hour", 20)
 def idle_timer_is_not_armed_again(patch: Patch) -> None:
-    """After it has closed the first of several connections."""
+    """The timer closes the first of several idle connections, and none of the others."""
 
     def close_expired(self: Pool) -> None:
         oldest = self._reactor.seconds() - self._config.idle_timeout_s
@@ -41,7 +41,7 @@ def idle_bytes_ignored(patch: Patch) -> None:
 
 @bug("response-matches-request", seeds=100)
 def body_without_length_ends_at_a_reset(patch: Patch) -> None:
-    """A reset ends such a body, as an orderly close does."""
+    """A reset is taken for the orderly close that ends such a body."""
     lost = ClientConnection.connectionLost
 
     def take(self: ClientConnection, reason: Any) -> None:

@@ -105,7 +105,6 @@ def poll_timer_left_at_close(patch: Patch) -> None:
 
 @bug("nothing-left")
 def unhandled_error_in_a_deferred(patch: Patch) -> None:
-    """A Deferred without an errback fails."""
     attempt_ended = Call._attempt_ended
 
     def ended(self: Call, attempt: Any, outcome: Outcome) -> None:

@@ -12,7 +12,7 @@ from tests.simulation.planted.bugs import Patch, bug
 
 @bug("ejection-forgotten ejected-at-once", "discovery", 60)
 def ejection_survives_leaving_the_list(patch: Patch) -> None:
-    """An instance that joins again, perhaps another one on the same address, is still ejected."""
+    """An instance that joins the list again is still ejected, although it may be another one at the same address."""
 
     def keep(self: Health, keys: Any) -> Any:
         self._fleet = dict.fromkeys(keys)
@@ -44,7 +44,7 @@ def failed_connect_does_not_eject_at_once(patch: Patch) -> None:
 
 @bug("ejected-at-once")
 def failures_in_a_row_do_not_eject(patch: Patch) -> None:
-    """Only failed connects do."""
+    """Only failed connects eject an instance."""
     init = Health.__init__
 
     def patient(self: Health, policy: Any, rng: Any) -> None:

@@ -1,4 +1,4 @@
-"""Bugs that unit tests find, because a simulated world would find them late or not reliably."""
+"""Bugs that unit tests find, because the simulation would need too many runs to find them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Elsewhere(NamedTuple):
-    """A bug that is not planted in worlds.
+    """A bug that is not planted in simulated runs.
 
     Attributes:
         bug: Description of the bug.

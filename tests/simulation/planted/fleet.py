@@ -25,7 +25,7 @@ def ejection_never_expires(patch: Patch) -> None:
 
 @bug("failure-explained recovers-after-heal", seeds=20)
 def ejected_instances_are_no_last_resort(patch: Patch) -> None:
-    """A call that has tried all other instances fails."""
+    """A call that has tried all other instances fails instead of trying an ejected one."""
     patch(Cluster, "_last_resort", lambda self, selection, now: None)
 
 
@@ -87,7 +87,7 @@ def half_open_instance_gets_many_calls(patch: Patch) -> None:
 
 @bug("one-probe", seeds=20)
 def ejection_ends_early(patch: Patch) -> None:
-    """An ejection lasts an eighth of its time."""
+    """An ejection lasts an eighth of its length."""
     eject = Health._eject
 
     def shortly(self: Health, record: Any, now: float, *, is_certain: bool) -> bool:

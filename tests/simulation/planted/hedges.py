@@ -88,7 +88,7 @@ def hedged_too_early(patch: Patch) -> None:
 
 @bug("nothing-left stream-break-explained")
 def attempt_deadline_not_cleared(patch: Patch) -> None:
-    """The `attempt_timeout_s` of an ended attempt stays scheduled."""
+    """The timer of `attempt_timeout_s` stays scheduled when its attempt has ended."""
     clear = Deadlines.clear
 
     def forget(self: Deadlines[Any], who: Any, after_s: float) -> None:

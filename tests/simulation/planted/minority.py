@@ -46,5 +46,5 @@ def dead_instances_are_no_last_resort(patch: Patch) -> None:
 
 @bug("one-probe no-call-lost", "minority", 20)
 def overdue_attempt_closed_with_its_call(patch: Patch) -> None:
-    """The silence of the instance is never decided, so it continues to get calls."""
+    """The client never learns that the instance was silent, so the instance continues to get calls."""
     patch(Upstream, "watch", lambda self, attempt, timeout_s: None)

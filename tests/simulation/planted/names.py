@@ -28,7 +28,7 @@ def slow_name_server_delays_polls(patch: Patch) -> None:
 
 @bug("name-asked-again", seeds=100)
 def no_look_up_after_a_silent_name_server(patch: Patch) -> None:
-    """A look-up that timed out is still taken for a running one."""
+    """A look-up that timed out is taken for one that is still running, so no other one begins."""
     late = Names._late
 
     def keep(self: Names, host: str, name: Any, waiter: Any) -> None:

@@ -23,7 +23,7 @@ def not_idempotent_but_retried(patch: Patch) -> None:
 
 @bug("sent-once", seeds=40)
 def stale_taken_for_unsent(patch: Patch) -> None:
-    """The instance may have received a request whose connection was closed after it was written."""
+    """A request is sent again although its stale connection may have delivered it."""
     patch(retry, "NEVER_SENT", NEVER_SENT | {AttemptStatus.STALE})
 
 

@@ -1,4 +1,4 @@
-"""Bugs of queues: what is lost, returned or done twice, and how a lost watch is opened again."""
+"""Bugs of queues: frames that are lost, returned twice or committed twice, and reconnects of watches."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def commits_that_wait_are_never_sent(patch: Patch) -> None:
 
 @bug("queue-operation-ends", "calm", seeds=20)
 def waiting_for_a_frame_counts_as_silence(patch: Patch) -> None:
-    """The deadline of a get does not have the time for which the service holds it."""
+    """The deadline of a get does not include the time for which the service may hold the response back."""
     start = RepeatedCall.__init__
 
     def hurry(self: RepeatedCall, *given: Any, **named: Any) -> None:
@@ -114,7 +114,7 @@ def end_of_the_stream_taken_for_a_loss(patch: Patch) -> None:
 
 @bug("queue-end", seeds=60)
 def every_end_in_order_taken_for_that_of_the_stream(patch: Patch) -> None:
-    """An instance that drains says that it is going away."""
+    """An instance that drains closes its watches in order too: it says that it is going away."""
     ended = _WebSocketWatch.websocket_ended
 
     def complete(self: _WebSocketWatch, outcome: Any, body: bytes, close_code: int | None) -> None:
@@ -126,7 +126,7 @@ def every_end_in_order_taken_for_that_of_the_stream(patch: Patch) -> None:
 
 @bug("queue-end", seeds=100)
 def replaced_watch_taken_for_the_end_of_the_stream(patch: Patch) -> None:
-    """A delayed upgrade of an earlier connection replaces the present watch, which the service then closes in order."""
+    """A delayed upgrade of an earlier connection replaces the current watch, which the service then closes in order."""
     patch(WatchedQueue, "has_ended", lambda self: succeed(True))
 
 

@@ -1,4 +1,4 @@
-"""Bugs that faults `inside clients` reveal: inconsistent state, calls without an end, tokens in texts."""
+"""Bugs that faults `inside clients` reveal: inconsistent state, calls that never end, tokens in messages."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def token_in_the_log(patch: Patch) -> None:
 
 @bug("next-good-list-applied", seeds=100)
 def list_stored_before_it_is_applied(patch: Patch) -> None:
-    """If applying a list raises, the next equal list is taken for applied."""
+    """If applying a list raises, the client ignores the next equal list as already applied."""
     from eas_tw.policy.cluster import Cluster  # noqa: PLC0415
 
     apply = Cluster.apply
@@ -79,7 +79,7 @@ def list_stored_before_it_is_applied(patch: Patch) -> None:
 
 @bug("cancelled-is-over hedge-rules", seeds=100)
 def call_cancelled_in_a_listener_continues(patch: Patch) -> None:
-    """The call does not check whether a listener has cancelled it."""
+    """The call does not check whether one of its listeners has cancelled it."""
     go_on = Call._go_on
 
     def once_more(self: Call, answer: Any) -> None:

@@ -25,7 +25,7 @@ def budget_window_too_long(patch: Patch) -> None:
 
 @bug("retry-budget", "budget", 20)
 def budget_counts_calls_of_any_age(patch: Patch) -> None:
-    """The share of calls older than the window counts, too."""
+    """Calls that are older than the window add to the budget, too."""
 
     def turn_to(self: RetryBudget, now: float) -> Any:
         self._current = [float(int(now)), 0.0, 0.0]
@@ -102,14 +102,12 @@ def violations_retried(patch: Patch) -> None:
 
 @bug("failure-explained", seeds=100)
 def status_503_not_retried(patch: Patch) -> None:
-    """A call fails with its first 503."""
     is_retried = RetryPolicy._is_retried
     patch(RetryPolicy, "_is_retried", lambda self, last: last.status != 503 and is_retried(self, last))
 
 
 @bug("failure-explained", seeds=100)
 def status_450_not_retried(patch: Patch) -> None:
-    """A call fails with its first 450."""
     is_retried = RetryPolicy._is_retried
     patch(RetryPolicy, "_is_retried", lambda self, last: last.status != 450 and is_retried(self, last))
 
@@ -142,7 +140,6 @@ def hidden_retry_in_an_attempt(patch: Patch) -> None:
 
 @bug("failure-explained", seeds=100)
 def error_without_its_attempts(patch: Patch) -> None:
-    """The error has no `attempts`."""
     fail = Call._fail
 
     def bare(self: Call, error: Exception) -> None:

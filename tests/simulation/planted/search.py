@@ -28,18 +28,18 @@ class Found(NamedTuple):
 
 
 def known_seeds() -> dict[str, int]:
-    """Return the seed that has found each bug, as the documentation's table has it; of a new bug there is none."""
+    """Return the seed that has found each bug, from the table in the documentation; a new bug has none."""
     text = PAGE.read_text("utf-8") if PAGE.is_file() else ""
     return {title.replace(" ", "_"): int(seed) for title, seed in _ROW.findall(text)}
 
 
 def search(name: str, first: int = 0) -> Found | None:
-    """Plant a bug and run its seeds, until one finds it; what was planted is taken out again.
+    """Plant a bug, run its seeds until one finds it, and remove the bug.
 
     Args:
         name: A key of `BUGS`.
-        first: The seed that is run first, before the others from 0 on. With the one that has found the bug before, a
-            search is one run instead of many, as long as neither the bug's place nor the drawing of plans has changed.
+        first: The seed that is run first, before the others from 0 on. With the seed that has found the bug before, a
+            search takes one run instead of many, unless the patched code or the drawing of plans has changed.
     """
     bug = BUGS[name]
     seeds = sorted(range(bug.seeds), key=lambda seed: seed != first)
@@ -48,7 +48,7 @@ def search(name: str, first: int = 0) -> Found | None:
         bug.plant(patch.setattr)
         for seed in seeds:
             for violation in World(draw(seed, bug.profile)).run().violations:
-                # Which checker is first may change with any draw; that a listed one reports the bug may not.
+                # Any change of the draws may change which checker is first, but a listed one must report the bug.
                 if violation.checker in bug.checkers:
                     return Found(seed, violation.checker)
     return None

@@ -32,7 +32,7 @@ def pools_keyed_by_port(patch: Patch) -> None:
 
 @bug("failure-explained retry-budget", "budget", 60)
 def budget_shared_between_services(patch: Patch) -> None:
-    """All clients of a reactor share one budget."""
+    """All clients of a reactor share one retry budget."""
     init = CallContext.__init__
     shared: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
@@ -59,7 +59,6 @@ def disk_copy_preferred_to_discovery(patch: Patch) -> None:
 
 @bug("kept-after-close", seeds=100)
 def closed_children_are_kept(patch: Patch) -> None:
-    """The parent keeps a list of all children that it ever had."""
     child = PredictClient.child
 
     def keep(self: PredictClient, *given: Any, **named: Any) -> PredictClient:

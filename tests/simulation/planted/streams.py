@@ -1,4 +1,4 @@
-"""Bugs of streams: bytes, ends, bounds, limits of time, and what is kept after the end."""
+"""Bugs of streams: wrong bytes, wrong ends, missing bounds and time limits, and leaks after the end."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def broken_stream_looks_whole(patch: Patch) -> None:
 
 @bug("stream-bytes", seeds=60)
 def tail_of_a_compressed_body_lost(patch: Patch) -> None:
-    """What a piece holds beyond one part is left where it is."""
+    """Only the first decompressed part of each piece is returned."""
     feed = _Inflating.feed
 
     def once(self: _Inflating, piece: bytes) -> Any:
@@ -57,7 +57,7 @@ def tail_of_a_compressed_body_lost(patch: Patch) -> None:
 
 @bug("hedge-rules telemetry-consistent nothing-left stream-not-repeated", seeds=100)
 def head_handed_over_twice(patch: Patch) -> None:
-    """The other attempts go on when one has its head."""
+    """When one attempt has received its head, the other attempts are not cancelled."""
     win = Call._win
 
     def keep_others(self: Call, attempt: Attempt, *, is_whole: bool) -> None:
@@ -220,7 +220,7 @@ def stream_in_flight_for_good(patch: Patch) -> None:
 
 
 def _end_unrecorded(patch: Patch) -> None:
-    """Let the fleet hear nothing of the end of a stream."""
+    """Do not report the end of a stream to the fleet."""
     ended = StreamCall._ended
 
     def forget(self: StreamCall, attempt: Attempt, stream: ResponseStream, outcome: Outcome) -> Any:

@@ -19,7 +19,7 @@ def ejection_not_counted(patch: Patch) -> None:
 
 @bug("telemetry-consistent")
 def every_retry_counted_as_a_failover(patch: Patch) -> None:
-    """A retry on the same instance, after a stale connection or as its only one, counts as a failover, too."""
+    """A retry on the same instance, after a stale connection or without another instance, counts as a failover too."""
     began = Record.attempt_began
 
     def twice(self: Record, attempt: Any, address: str) -> None:
