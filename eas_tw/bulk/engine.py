@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.python.failure import Failure
 
 from eas_tw.bulk.job import Job, Pause, Send
 from eas_tw.bulk.options import JobOptions, check_arguments
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from twisted.internet.interfaces import IDelayedCall
-    from twisted.python.failure import Failure
 
     from eas_tw import PredictClient
     from eas_tw.bulk.report import ScoringReport
@@ -124,26 +124,22 @@ class Engine:
         return self._job.has_outputs and not self._is_delivering
 
     def _send(self, decided: Send) -> None:
-        batch = decided.batch
         running = maybeDeferred(self._predict, decided.request)
         self._in_flight.add(running)
-        running.addCallbacks(partial(self._answered, batch), partial(self._failed, batch))
-        running.addErrback(self._broken)
-        running.addBoth(self._request_ended, running)
+        running.addBoth(self._request_ended, decided.batch, running)
 
-    def _answered(self, batch: Batch, response: Any) -> None:
-        self._job.answered(batch, response, self._clock.seconds())
-
-    def _failed(self, batch: Batch, failure: Failure) -> None:
-        error: Any = failure.value
-        self._job.failed(batch, error, self._clock.seconds())
-
-    def _broken(self, failure: Failure) -> None:
-        """End the job with what `decode` has raised, if it is no error of a row, such as a SystemExit."""
-        self._job.stop(failure.value)  # type: ignore[arg-type]  # always set while the failure is handled
-
-    def _request_ended(self, _: None, running: Deferred[Any]) -> None:
+    def _request_ended(self, result: Any, batch: Batch, running: Deferred[Any]) -> None:
+        # One callback, because each further one would add to the cost of every row.
         self._in_flight.discard(running)
+        now = self._clock.seconds()
+        try:
+            if isinstance(result, Failure):
+                error: Any = result.value
+                self._job.failed(batch, error, now)
+            else:
+                self._job.answered(batch, result, now)
+        except BaseException as error:  # noqa: BLE001  `decode` has raised what is no error of a row, such as a SystemExit
+            self._job.stop(error)
         self._turn()
 
     def _resume(self) -> None:
