@@ -6,7 +6,7 @@ late, when TCP would retransmit them: after 200 ms, and then after twice the tim
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simulator.virtual.network.sockets import DATA, RST, SYN
 from simulator.virtual.network.virtual_time import NS
@@ -22,6 +22,16 @@ _RESEND_NS = NS // 5
 _RESEND_SYN_NS = NS
 _LONGEST_RESEND_NS = 120 * NS
 _MOST_SEGMENTS = 300
+
+
+class _Held(NamedTuple):
+    """A packet that is kept for retransmission."""
+
+    sender: VirtualSocket
+    kind: int
+    data: bytes
+    held_ns: int
+    was_under_way: bool
 
 
 class Way:
@@ -44,7 +54,7 @@ class Way:
         self._scheduler = scheduler
         self._random = rng.random
         self._busy_until_ns = 0
-        self._held: list[tuple[VirtualSocket, int, bytes, int]] = []
+        self._held: list[_Held] = []
         self.latency_ns = latency_ns
         self.jitter_ns = jitter_ns
         self.tail = self.loss = 0.0
@@ -90,20 +100,32 @@ class Way:
         """Whether a packet of this kind does not get through now."""
         return self.is_hole or (self.drops_syn and kind == SYN)
 
-    def hold(self, sender: VirtualSocket, kind: int, data: bytes) -> None:
-        """Keep a lost packet for retransmission."""
-        if kind != RST:
-            self._held.append((sender, kind, data, self._scheduler.now_ns))
+    def hold(self, sender: VirtualSocket, kind: int, data: bytes, *, was_under_way: bool = False) -> None:
+        """Keep a lost packet for retransmission.
+
+        Args:
+            sender: Its sender.
+            kind: Its kind.
+            data: Its data.
+            was_under_way: Whether it was sent before the blackhole began, so that it precedes what its sender has sent
+                since then.
+        """
+        if kind == RST:
+            return
+        held = self._held
+        later = (at for at, other in enumerate(held) if other.sender is sender and not other.was_under_way)
+        place = next(later, len(held)) if was_under_way else len(held)
+        held.insert(place, _Held(sender, kind, data, self._scheduler.now_ns, was_under_way))
 
     def resend(self) -> list[tuple[VirtualSocket, int, bytes, int]]:
         """Take the lost packets that get through now: sender, kind, data, and the time of the retransmission."""
         held, self._held = self._held, []
         now_ns = self._scheduler.now_ns
         return [
-            (sender, kind, data, _next_try_ns(sent_ns, now_ns, kind))
-            for sender, kind, data, sent_ns in held
+            (each.sender, each.kind, each.data, _next_try_ns(each.held_ns, now_ns, each.kind))
+            for each in held
             # A sender that has aborted its connection has discarded the packet.
-            if not sender.is_dead and not (kind == SYN and sender.is_closed)
+            if not each.sender.is_dead and not (each.kind == SYN and each.sender.is_closed)
         ]
 
 

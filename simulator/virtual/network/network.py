@@ -227,7 +227,7 @@ class Network:
 
     def _deliver(self, sender: VirtualSocket, way: Way, kind: int, data: bytes) -> None:
         if not way.is_plain and way.swallows(kind):
-            way.hold(sender, kind, data)
+            way.hold(sender, kind, data, was_under_way=True)
             return
         self.scheduler.trace(sender.serial, len(data) if kind == DATA else -kind)
         peer = sender.peer
