@@ -111,7 +111,8 @@ class EjectionChecker(Checker):
         is_certain = attempt_status in _CERTAIN
         if not is_certain and not (account.is_against and failures >= sut.eject_after):
             return
-        fleet = sum(weight > 0 for weight in view.values())
+        # Not a generator: its steps would count as calls of the client, see `work_per_turn`.
+        fleet = len(view) - list(view.values()).count(0)
         # A certain reason has no bound; with a bound of 0 no instance is ejected.
         most = int(fleet * sut.max_ejected_ratio) if not is_certain or not sut.max_ejected_ratio else fleet
         if fleet < 2 or view.get(address, 0) <= 0 or not failures:  # noqa: PLR2004  a list of one never ejects
