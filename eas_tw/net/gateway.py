@@ -12,7 +12,7 @@ from socket import gaierror
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.web._newclient import RequestNotSent  # Twisted has no public name for it
@@ -84,6 +84,7 @@ class Gateway:
         )
         self._later = reactor.callLater
         self._running: dict[Attempt, Deferred[_Answer]] = {}
+        self._withdrawn: Attempt | None = None
 
     def choose(self, selection: Selection, now: float) -> Instance:  # noqa: ARG002
         """Return the gateway, the only choice."""
@@ -144,10 +145,13 @@ class Gateway:
         """Cancel the request of an attempt; return `False`, since an agent does not report what it has sent."""
         running = self._running.pop(attempt, None)
         if running is not None:
+            self._withdrawn = attempt
             try:
                 running.cancel()
             except BaseException:  # noqa: BLE001  the agent's canceller; its result is not needed any more
                 contain(self._later, "an agent's request could not be cancelled")
+            finally:
+                self._withdrawn = None
         return False
 
     def apply(self, instances: Sequence[Instance]) -> tuple[Change, ...]:  # noqa: ARG002
@@ -174,6 +178,10 @@ class Gateway:
             if is_written:
                 raise
             raise RequestNotSent from error
+        if attempt is self._withdrawn:
+            # The agent's canceller has answered. Nobody reads the body, so a sink that is not open closes it.
+            response.deliverBody(_StreamedBody())
+            raise CancelledError
         lines = [name + b": " + value for name, values in response.headers.getAllRawHeaders() for value in values]
         head = b"\r\n".join([b"HTTP/1.1 %d" % response.code, *lines, b""])
         if attempt.on_head is not None:

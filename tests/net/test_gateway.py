@@ -157,6 +157,33 @@ def test_an_agent_that_never_answers(act: Callable[[], Any], how: str) -> None:
     region.assert_clean()
 
 
+@pytest.mark.parametrize("kind", ["predict", "stream"])
+def test_an_agent_that_answers_when_it_is_cancelled(kind: str) -> None:
+    """Chaos seed 991107: a stream was opened after its call had been cancelled."""
+    bodies: list[Any] = []
+
+    class Answer(Response):
+        def deliverBody(self, protocol: Any) -> None:
+            bodies.append(protocol)
+            protocol.makeConnection(Transport())
+
+    class Transport:
+        is_closed = False
+
+        def loseConnection(self) -> None:
+            self.is_closed = True
+
+    region = Region(lambda: Deferred(lambda posting: posting.callback(Answer())))
+    call = region.call() if kind == "predict" else Result(region.client.stream("x").open())
+    region.advance(0.0)
+    call.deferred.cancel()
+    assert isinstance(call.error, CancelledError)
+    (body,) = bodies
+    assert body.transport.is_closed
+    assert str(region.call().value) == "ok"
+    region.assert_clean()
+
+
 def test_a_late_answer_is_not_the_next_calls() -> None:
     late: Deferred[Any] = Deferred(lambda _: None)
     region = Region(lambda: late)
