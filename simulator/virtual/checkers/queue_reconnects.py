@@ -111,7 +111,8 @@ class ReconnectChecker(Checker):
             self._report("queue-reconnect-pause", f"{account.name} {says}")
         account.lost_s = self._seconds()
         account.due_s = account.lost_s + event.retry_s
-        if event.instance is not None:
+        # A connection that the client has dropped for a reason of its own does not count against its instance.
+        if event.instance is not None and str(event.outcome.attempt_status) != "cancelled":
             if account.is_http:
                 account.tried.clear()
             account.tried[event.instance.key] = None
