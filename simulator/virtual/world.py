@@ -1,7 +1,6 @@
 """The world of a run: real clients and the real simulator in one process, through the phases of a plan.
 
-The phases are warm-up, chaos, heal, liveness, quiet and shutdown. It is the only module of the simulation that runs the
-real client. The oracle checks; the plan decides the faults.
+The phases are warm-up, chaos, heal, liveness, quiet and shutdown. The oracle checks; the plan decides the faults.
 """
 
 from __future__ import annotations
@@ -11,34 +10,25 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import fields
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
-from twisted.web.client import Agent
 
-from eas_tw import ENDPOINT_TYPE_DIRECT, ClientConfig, ConfigError, PredictClient, QueueClient
 from simulator.fleet import ServiceSpec
 from simulator.instance import State
 from simulator.processors import echo
-from simulator.scenario_model import ScenarioError
-from simulator.scenario_values import known
 from simulator.simulator import Simulator
 from simulator.virtual import probes
 from simulator.virtual.checkers.minority import DEADLY
-from simulator.virtual.client_under_test import ClientUnderTest
-from simulator.virtual.clocks import ElapsedReactor
 from simulator.virtual.faults.attribution import FaultEffect
 from simulator.virtual.faults.catalog import KINDS, OVERLOAD, STEPPED, Scope
 from simulator.virtual.faults.injector import FaultInjector
 from simulator.virtual.faults.rewriting import Rewriting
-from simulator.virtual.gateway_calls import GatewayCalls
-from simulator.virtual.lives import Lives
 from simulator.virtual.network import reactor_guard
 from simulator.virtual.network.network import Network
 from simulator.virtual.network.reactor import VirtualReactor
 from simulator.virtual.network.virtual_time import Scheduler
 from simulator.virtual.oracle import Oracle
-from simulator.virtual.own_balancers import OWN_BALANCERS
+from simulator.virtual.programs import SERVICE, SERVICES, Programs
 from simulator.virtual.queue_traffic import QUEUE, QueueTraffic
 from simulator.virtual.result import Result
 from simulator.virtual.stream_service import StreamService
@@ -47,17 +37,14 @@ from simulator.virtual.traffic import ClientTraffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from random import Random
 
     from simulator.instance import SimulatedInstance
+    from simulator.virtual.client_under_test import ClientUnderTest
     from simulator.virtual.network.sockets import Address
     from simulator.virtual.plan import PlannedFault, RunPlan
 
-SERVICE, SERVER_IP = "echo", "10.0.0.1"
+SERVER_IP = "10.0.0.1"
 ENDPOINT_NAME = "endpoint.virtual"
-LIVES_IP = "10.3.0.1"
-GATEWAY_CLIENT_IP = "10.4.0.1"
-SERVICES = (SERVICE, "other")
 TOKEN = "a-token-nobody-may-see"  # noqa: S105
 _WARM_UP_S = 5.0
 _QUIET_CALLS = 60
@@ -127,14 +114,13 @@ class World:
         self._undoes: dict[int, Callable[[], None]] = {}
         self._begun = 0
         self._load_effect: FaultEffect | None = None
-        self._clocks: list[ElapsedReactor] = []
-        self.clients_under_test = [self._make_client_under_test(number) for number in range(plan.clients)]
+        programs = Programs(plan, self.network, self.oracle, self._url, self._token)
+        self._clocks = programs.clocks
+        self.clients_under_test = [programs.client_under_test(number) for number in range(plan.clients)]
         self._hosts = [sut.reactor for sut in self.clients_under_test]
         if plan.services > 1:
             parents = self.clients_under_test[::2]
-            self.clients_under_test += [
-                self._make_child(plan.clients + at, parent) for at, parent in enumerate(parents)
-            ]
+            self.clients_under_test += [programs.child(plan.clients + at, parent) for at, parent in enumerate(parents)]
         for sut in self.clients_under_test:
             self.oracle.add(sut)
         self.traffic = [ClientTraffic(sut, plan, self.oracle, self.scheduler) for sut in self.clients_under_test]
@@ -146,8 +132,8 @@ class World:
             for sut, traffic, streams in zip(self.clients_under_test, self.traffic, self._streams, strict=True)
         }
         self._rewriting = Rewriting(self.scheduler.stream("rewriting"))
-        self._gateway = self.oracle.gateway = self._make_gateway_calls() if plan.gateway else None
-        self._queues = self._make_queue_traffic() if plan.queue_per_s else None
+        self._gateway = self.oracle.gateway = programs.gateway_calls() if plan.gateway else None
+        self._queues = programs.queue_traffic(self.simulator.services[QUEUE]) if plan.queue_per_s else None
         self._injector = FaultInjector(
             self.network,
             self.simulator,
@@ -164,7 +150,7 @@ class World:
             on_kill=None if self._queues is None else self._queues.kill,
         )
         self._injector.good_conditions(plan.latency_s, plan.jitter_s)
-        self._lives = self.oracle.lives = self._make_lives() if plan.restarts_s else None
+        self._lives = self.oracle.lives = programs.lives() if plan.restarts_s else None
         self._application = application() if application else None
         self._application_host = VirtualReactor(self.network, "10.2.0.1")
 
@@ -234,146 +220,12 @@ class World:
         on_host = [one for one in self.clients_under_test if one.reactor is host and one.is_heard]
         return [self.oracle.listen_badly(sut) for sut in on_host]
 
-    def _make_client_under_test(self, number: int) -> ClientUnderTest:
-        reactor = VirtualReactor(self.network, f"10.1.{number // 250}.{number % 250 + 1}")
-        settings = {"seed": self.plan.seed * 1000 + number, **self.plan.settings_of(number)}
-        known("$.client", settings, [setting.name for setting in fields(ClientConfig)], "ClientConfig")
-        if settings.get("balancer") in OWN_BALANCERS:
-            settings["balancer"] = partial(self._own_balancer, number, OWN_BALANCERS[settings["balancer"]])
-        try:
-            config = ClientConfig(**settings)
-        except (ConfigError, TypeError) as error:
-            raise ScenarioError(f"$.client: {error}") from error
-        client = PredictClient(
-            self._url,
-            SERVICE,
-            token=self._token,
-            endpoint_type=ENDPOINT_TYPE_DIRECT,
-            reactor=self._clock_of(reactor),
-            config=config,
-            wall_clock=reactor.wall_seconds,
-        )
-        return self._client_under_test(number, client, reactor, is_parent=True)
-
-    def _own_balancer(self, number: int, kind: type[Any], rng: Random) -> Any:
-        """Create the balancer of a client's program, as the client asks for it."""
-        balancer = kind(rng, partial(self.oracle.keys.contradicted, number))
-        self.oracle.keys.watch(number, balancer)
-        return balancer
-
-    def _client_under_test(
-        self, number: int, client: Any, reactor: VirtualReactor, *, is_parent: bool
-    ) -> ClientUnderTest:
-        return ClientUnderTest(
-            number,
-            client,
-            reactor,
-            self.scheduler.elapsed,
-            is_parent=is_parent,
-            is_named=self.plan.is_named,
-            is_monotonic=self.plan.is_monotonic,
-        )
-
-    def _clock_of(self, host: VirtualReactor) -> VirtualReactor | ElapsedReactor:
-        """Return the reactor that a client is given."""
-        if not self.plan.is_monotonic:
-            return host
-        self._clocks.append(ElapsedReactor(host, self.scheduler))
-        return self._clocks[-1]
-
-    def _observe(self, sut: ClientUnderTest, client: PredictClient) -> None:
+    def _observe(self, sut: ClientUnderTest, client: Any) -> None:
         """Install the oracle's observers on a client that has been opened."""
         runtime = client._runtime  # noqa: SLF001  what it runs on has no public name
         assert runtime is not None  # noqa: S101  `init` has made it
         runtime.fleet.observe(self.oracle.balancing.observer(sut))
         probes.at_apply(sut, runtime.fleet, self.oracle)
-
-    def _make_child(self, number: int, parent: ClientUnderTest) -> ClientUnderTest:
-        """Create a client of the second service that shares its parent's connections, but not its budget."""
-        child = parent.client.child(SERVICES[1], token=self._token)
-        return self._client_under_test(number, child, parent.reactor, is_parent=False)
-
-    def _make_lives(self) -> Lives:
-        def make(directory: str, settings: dict[str, Any]) -> Any:
-            return PredictClient(
-                self._url,
-                SERVICE,
-                token=self._token,
-                endpoint_type=ENDPOINT_TYPE_DIRECT,
-                reactor=reactor,
-                config=ClientConfig(seed=self.plan.seed, snapshot_path=directory, **settings),
-                wall_clock=reactor.wall_seconds,
-            )
-
-        reactor = VirtualReactor(self.network, LIVES_IP)
-        return Lives(
-            self.network,
-            reactor,
-            self.scheduler.stream("lives"),
-            make,
-            service=SERVICE,
-            child_of=SERVICES[self.plan.services - 1],
-            pause_s=self.plan.restarts_s,
-            is_disturbed=self._is_discovery_disturbed,
-            report=self.oracle.report,
-        )
-
-    def _make_gateway_calls(self) -> GatewayCalls:
-        reactor = VirtualReactor(self.network, GATEWAY_CLIENT_IP)
-
-        def make(settings: dict[str, Any], agent: Any) -> PredictClient:
-            return PredictClient(
-                self._url,
-                SERVICE,
-                token=self._token,
-                reactor=reactor,
-                config=ClientConfig(seed=self.plan.seed, **settings),
-                agent=agent,
-                wall_clock=reactor.wall_seconds,
-            )
-
-        return GatewayCalls(
-            self.network,
-            reactor,
-            self.scheduler.stream("gateway calls"),
-            make,
-            agent=Agent(reactor, connectTimeout=1.0) if self.plan.gateway == "agent" else None,
-            attribution=self.oracle.attribution,
-            report=self.oracle.report,
-            has_streams=bool(self.plan.streams_per_s),
-        )
-
-    def _make_queue_traffic(self) -> QueueTraffic:
-        # A watch over plain HTTP keeps a connection of its pool, and commits need another one.
-        settings = {**self.plan.client, "max_connections_per_instance": 100}
-
-        def make(reactor: VirtualReactor, user: str | None, group: str, seed: int) -> QueueClient:
-            return QueueClient(
-                self._url,
-                QUEUE,
-                token=self._token,
-                user=user,
-                group=group,
-                endpoint_type=ENDPOINT_TYPE_DIRECT,
-                reactor=reactor,
-                config=ClientConfig(**{**settings, "seed": self.plan.seed * 1000 + seed}),
-                wall_clock=reactor.wall_seconds,
-            )
-
-        return QueueTraffic(
-            self.network,
-            self.simulator.services[QUEUE],
-            self.plan,
-            make,
-            attribution=self.oracle.attribution,
-            report=self.oracle.report,
-        )
-
-    def _is_discovery_disturbed(self, since_s: float) -> bool:
-        attribution, now_s = self.oracle.attribution, self.scheduler.elapsed()
-        # -1 is the number of no client: a fault of one client's process does not affect this program. Each life
-        # resolves the name anew.
-        return attribution.disturbs_replies(-1, since_s, now_s) or attribution.disturbs_names(since_s, now_s)
 
     # -- the run
 
