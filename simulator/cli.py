@@ -20,10 +20,10 @@ import errno
 import os
 import signal
 import sys
-from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from eas_tw.argument_parser import ArgumentParser
 from simulator.commands import FAILED, INTERRUPTED, discard_output, flush_output, replace_closed_streams, say
 from simulator.ready_file import remove_stale_in
 
@@ -96,22 +96,6 @@ class _SimulatorVersion(argparse.Action):
         parser.exit()
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser, also of the commands below it, whose errors name the kind of number that is expected."""
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self.register("type", int, partial(_number, int, "a whole number"))
-        self.register("type", float, partial(_number, float, "a number"))
-
-
-def _number(kind: type[float], name: str, text: str) -> float:
-    try:
-        return kind(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be {name}, got {text!r}") from None
-
-
 def whole_parser() -> argparse.ArgumentParser:
     """Return the parser with the arguments of all commands."""
     return _parser(None)
@@ -119,7 +103,7 @@ def whole_parser() -> argparse.ArgumentParser:
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
     """Return the parser with the arguments of one command, or of all commands for `None`."""
-    parser = _Parser(
+    parser = ArgumentParser(
         prog="python -m simulator", description="A PAI-EAS simulator. Without a command: serve.", allow_abbrev=False
     )
     parser.add_argument("--version", action=_SimulatorVersion, nargs=0, help="print the version and exit")

@@ -8,11 +8,11 @@ import errno
 import io
 import sys
 import time  # noqa: TID251  the reactor is chosen here
-from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from eas_tw import BodyError, ConfigError, DeadlineExceeded, EasError, StatusError
+from eas_tw.argument_parser import ArgumentParser
 from eas_tw.bulk.outputs import CannotWrite
 from eas_tw.bulk.report import TooManyErrors
 from eas_tw.cli import completion, discover, perf, predict, queue, score, settings
@@ -139,24 +139,8 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser, also of the commands below it, whose errors name the kind of number that is expected."""
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self.register("type", int, partial(_number, int, "a whole number"))
-        self.register("type", float, partial(_number, float, "a number"))
-
-
-def _number(kind: type[float], name: str, text: str) -> float:
-    try:
-        return kind(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be {name}, got {text!r}") from None
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = ArgumentParser(
         prog="eas-tw",
         description="Call PAI-EAS services over the VPC direct connection.",
         epilog="Each setting is taken from its flag, else from its EAS_… environment variable, else from the profile. "
