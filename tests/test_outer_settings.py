@@ -59,7 +59,7 @@ def test_every_setting_is_read_from_every_place_of_the_command_line(key: str, pl
     text, value = GIVEN[key]
     needed = {"EAS_ENDPOINT": "http://x.example", "EAS_SERVICE": "echo"}
     profile = tmp_path / "profiles.toml"
-    environment = {name: told for name, told in needed.items() if name != f"EAS_{key.upper()}"}
+    environment = {name: given for name, given in needed.items() if name != f"EAS_{key.upper()}"}
     profile.write_text("[default]\n" + (f'{key} = "{text}"\n' if place == "profile" else ""))
     if place == "environment":
         environment[f"EAS_{key.upper()}"] = text

@@ -179,7 +179,8 @@ class Gateway:
                 raise
             raise RequestNotSent from error
         if attempt is self._withdrawn:
-            # The agent's canceller has answered. Nobody reads the body, so a sink that is not open closes it.
+            # The attempt was cancelled, and the agent's canceller has answered. The body is not needed: without a sink
+            # `_StreamedBody` closes the connection.
             response.deliverBody(_StreamedBody())
             raise CancelledError
         lines = [name + b": " + value for name, values in response.headers.getAllRawHeaders() for value in values]

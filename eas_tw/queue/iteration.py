@@ -29,7 +29,9 @@ class FrameIterator(ABC):
 
     async def __anext__(self) -> Frame:
         # A frame that has arrived is taken without a Deferred, which would add a quarter to the cost of a frame.
-        frame = self.ready_frame() or await self.next_frame()
+        frame = self.ready_frame()
+        if frame is None:
+            frame = await self.next_frame()
         if frame is None:
             raise StopAsyncIteration
         return frame

@@ -125,7 +125,7 @@ def test_a_heavier_instance_may_have_more_calls_of_a_key() -> None:
 
 
 def test_when_no_instance_has_room_the_first_of_the_order_takes_the_call() -> None:
-    """All instances with room are excluded."""
+    """Every instance below its bound is excluded."""
     made = balancer(FLEET[:2])
     first = choose(made, "a")
     made.started(first, CallInfo("a"))

@@ -277,10 +277,10 @@ def test_every_setting_is_known_and_documented() -> None:
 
 
 def test_a_refused_token_is_one_line(served: Served) -> None:
-    told, log = crawl(settings_of(served, EAS_TOKEN="wr0ng"))
+    result, log = crawl(settings_of(served, EAS_TOKEN="wr0ng"))
     (line,) = (line for line in complaints(log) if "eas_tw.scrapy" in line)
     assert "The service refuses EAS_TOKEN, which is missing or wrong: " in line
-    assert told["stats"]["eas/item_error_count/StatusError"] == 100
+    assert result["stats"]["eas/item_error_count/StatusError"] == 100
     assert "wr0ng" not in log
 
 

@@ -269,7 +269,8 @@ class QueueChecker(Checker):
         group = self.store.groups.get(watch.group)
         if index in self.store.frames and (group is None or index not in group.committed):
             self._report(
-                "queue-commit-answered", f"{watch.name} was told that frame {index} is committed, and it is not"
+                "queue-commit-answered",
+                f"a commit of frame {index} by {watch.name} succeeded, and the queue has not committed it",
             )
 
     def watch_ended(self, watch: ObservedWatch, error: BaseException | None) -> None:

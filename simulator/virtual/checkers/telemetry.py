@@ -99,15 +99,19 @@ class TelemetryChecker:
         totals = self._totals.get(sut.number)
         if totals is not None:
             for found in totals.differences(sut.client.counters):
-                self._report("telemetry-consistent", f"client {sut.number} has not counted what it has told: {found}")
+                self._report(
+                    "telemetry-consistent", f"client {sut.number} has counts that differ from its events: {found}"
+                )
 
 
-def _folded_alike(told: Any, counted: Any) -> tuple[Any, Any]:
-    """Add up the counts of those addresses in `told` that the client has added up in `counted`."""
-    if not isinstance(told, Counter) or _FORMER not in counted:
-        return told, counted
-    folded = Counter({address: min(count, counted[address]) for address, count in told.items() if address in counted})
-    folded[_FORMER] = told.total() - folded.total()
+def _folded_alike(reported: Any, counted: Any) -> tuple[Any, Any]:
+    """Add up the reported counts of the addresses whose counts the client has added up under one name."""
+    if not isinstance(reported, Counter) or _FORMER not in counted:
+        return reported, counted
+    folded = Counter(
+        {address: min(count, counted[address]) for address, count in reported.items() if address in counted}
+    )
+    folded[_FORMER] = reported.total() - folded.total()
     return folded, counted
 
 

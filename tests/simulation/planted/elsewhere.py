@@ -91,6 +91,16 @@ ELSEWHERE = (
         "tests/policy/test_load.py::test_a_stream_in_flight_is_no_silence",
     ),
     Elsewhere(
+        "instances of weight 0 are in slow start",
+        "an instance must be ejected while thousands of them are new: one of a thousand worlds",
+        "tests/policy/test_cluster.py::test_an_ejection_during_the_slow_start_of_thousands_computes_few_shares",
+    ),
+    Elsewhere(
+        "what an agent answers when its request is cancelled opens the stream",
+        "an agent that answers in its canceller must meet a cancelled stream: one of three thousand worlds",
+        "tests/net/test_gateway.py::test_an_agent_that_answers_when_it_is_cancelled",
+    ),
+    Elsewhere(
         "frames in hand from an earlier connection of a watch do not count in its window",
         "another consumer must take them while they are in hand and more frames wait, which is seldom",
         "tests/queue/test_watching.py::test_frames_of_an_earlier_connection_count_in_the_window_until_they_come_again",
