@@ -1,0 +1,41 @@
+"""An open watch of the tests of `Watcher`, on connections in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eas_tw import Frame, Watcher
+from tests.net.calling import Result
+from tests.queue.peer import QueueHarness, Service
+
+
+class Watched:
+    """An open watch."""
+
+    def __init__(self, n: int = 2, settings: dict[str, Any] | None = None, **options: Any) -> None:
+        self.harness = QueueHarness(n, **(settings or {}))
+        self.watcher: Watcher = self.harness.client.sink().watch(**options)
+        self.opening = Result(self.watcher.open())
+        self.service = self.harness.upgraded()
+        assert self.opening.value is self.watcher
+
+    def read(self) -> Frame | None:
+        frame = self.reading().value
+        assert frame is None or isinstance(frame, Frame)
+        return frame
+
+    def reading(self) -> Result:
+        return Result(self.watcher.next_frame())
+
+    def indexes(self, count: int) -> list[int]:
+        frames = [self.read() for _ in range(count)]
+        return [frame.index for frame in frames if frame is not None]
+
+    def reconnected(self) -> Service:
+        """Let the pause pass, and accept the next watch."""
+        self.harness.reactor.advance(0.1)
+        self.service = self.harness.upgraded()
+        return self.service
+
+    def events(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.harness.events if isinstance(event, kind)]
