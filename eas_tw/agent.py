@@ -3,8 +3,8 @@
     http = treq.client.HTTPClient(EasAgent(client))
     response = await http.post("eas://mnist/v2", json={"rows": [1, 2]})
 
-The `PredictClient` does balancing, failover, deadlines and signatures. A response of any status is returned as a
-response, as `IAgent` requires; a call without a response fails with the client's typed error.
+The `PredictClient` does balancing, failover, deadlines and signatures. As `IAgent` requires, a response of any status
+is returned as a response. A call without a response fails with the client's error, such as `DeadlineExceeded`.
 """
 
 from __future__ import annotations
@@ -66,17 +66,23 @@ class EasAgent(ProcessBound):
         """Send a request to a service (`IAgent`).
 
         Args:
-            method: Such as `POST` or `GET`; not `CONNECT`.
-            uri: `eas://service`, `eas://service/path` or `eas://group/service/path`, with a query if need be. An
-                underscore may be written as a hyphen, which some URL libraries insist on.
-            headers: Of this request; `Host` and the like are set by the client. `X-Eas-Key` is the key of the call for
-                the balancer, and is not sent.
-            bodyProducer: The body; read whole, since the signature covers it and a failover sends it again.
+            method: The HTTP method, such as `POST` or `GET`; `CONNECT` is not allowed.
+            uri: `eas://service`, `eas://service/path` or `eas://group/service/path`, with an optional query. In the
+                service's name, a hyphen may stand for an underscore, because some URL libraries reject underscores.
+            headers: The request's header fields; `None` for none. `Host`, `Content-Length`, `Transfer-Encoding` and
+                `Connection` are ignored, because the client sets them. `X-Eas-Key` is the call's key for the balancer,
+                and is not sent.
+            bodyProducer: The body; `None` for an empty one. It is read into memory completely, because the signature
+                covers it and a failover sends it again.
 
         Returns:
-            Fires with the response once its head is there, whatever its status; the body is delivered as it comes.
-            Fails as `PredictClient.predict` does, with `ConfigError` for a URL or method that is not one. Cancelling it
-            cancels the call.
+            A Deferred. Cancelling it cancels the call. It
+
+            1. fires with the response when its head has arrived, whatever its status is; `deliverBody` delivers the
+               body while it arrives;
+            2. fails with `ConfigError` if `uri`, `method` or a header is not valid, or no client is for the service;
+            3. fails with the failure of `bodyProducer`;
+            4. fails with the errors of `PredictClient.predict`, except `StatusError`.
         """
         try:
             route = self._route(uri)
@@ -95,7 +101,7 @@ class EasAgent(ProcessBound):
         if parts.scheme != "eas":
             raise ConfigError(f"an EasAgent takes eas://service/path, got {shown!r}")
         whole = parts.netloc + parts.path
-        # Longest name first, so that `group/service` is matched before a service that is called `group`.
+        # The longest name first, so that `group/service` is matched before a service that is named `group`.
         for name in sorted(self._clients, key=len, reverse=True):
             rest = whole[len(name) :]
             if _host(whole[: len(name)]) == name and (not rest or rest.startswith("/")):
@@ -105,7 +111,7 @@ class EasAgent(ProcessBound):
 
 @frozen
 class _Route:
-    """The client for a URL, with the path below the service and the query."""
+    """The client for a URL, the path below the service, and the query without `?`."""
 
     client: PredictClient
     path: str
@@ -139,7 +145,7 @@ class _Response:
         self._stream = stream
 
     def deliverBody(self, protocol: IProtocol) -> None:
-        """Give the body to a protocol, piece by piece (`IResponse`)."""
+        """Pass the body to a protocol while it arrives (`IResponse`)."""
         _Delivery(self._stream, protocol).begin()
 
     def setPreviousResponse(self, response: IResponse) -> None:
@@ -149,7 +155,7 @@ class _Response:
 
 @implementer(ITransport, IPushProducer)
 class _Delivery:
-    """The transport of a body: reads the stream as fast as its protocol lets it."""
+    """The transport of the protocol that receives a body; it reads the stream, with backpressure (`IPushProducer`)."""
 
     disconnecting = False
 
@@ -167,11 +173,11 @@ class _Delivery:
             self._read()
 
     def pauseProducing(self) -> None:
-        """Read no more for a while (`IPushProducer`)."""
+        """Start no further read until `resumeProducing` (`IPushProducer`)."""
         self._is_paused = True
 
     def resumeProducing(self) -> None:
-        """Go on reading (`IPushProducer`)."""
+        """Continue reading (`IPushProducer`)."""
         self._is_paused = False
         self._read()
 
@@ -184,25 +190,25 @@ class _Delivery:
         self._stream.close()
 
     def abortConnection(self) -> None:
-        """Close the connection, as Twisted's own transports of bodies can."""
+        """Close the connection; called when the Deferred of `twisted.web.client.readBody` is cancelled."""
         self._stream.close()
 
     def write(self, data: bytes) -> None:
-        """Ignore bytes: nothing is sent with a response (`ITransport`)."""
+        """Ignore the data, because a response's transport can only receive (`ITransport`)."""
 
     def writeSequence(self, data: Iterable[bytes]) -> None:  # noqa: N802  the interface's name
-        """Ignore bytes (`ITransport`)."""
+        """Ignore the data (`ITransport`)."""
 
     def getPeer(self) -> IAddress:  # noqa: N802
-        """Return no address: which instance answered is the client's business (`ITransport`)."""
+        """Return an empty address, because the client chooses the instance of each attempt (`ITransport`)."""
         return HostnameAddress(b"", 0)
 
     def getHost(self) -> IAddress:  # noqa: N802
-        """Return no address (`ITransport`)."""
+        """Return an empty address (`ITransport`)."""
         return HostnameAddress(b"", 0)
 
     def _read(self) -> None:
-        # One read at a time, and a loop instead of a recursion: many pieces may be there already.
+        # One read at a time, in a loop: each piece that has arrived already would otherwise add a level of recursion.
         while not self._is_reading and not self._is_paused and self._protocol is not None:
             self._is_reading = True
             self._stream.next_piece().addCallbacks(self._took, self._broke)

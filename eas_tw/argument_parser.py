@@ -8,7 +8,7 @@ from typing import Any
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """A parser, also of the commands below it, that says `must be a whole number, got 'x'` for a wrong `int`."""
+    """A parser that reports `must be a whole number, got 'x'` for a wrong `int`; its subparsers do the same."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)

@@ -1,4 +1,4 @@
-"""The keyword arguments of calls, written once for all adapters; `PredictClient` documents each."""
+"""The keyword arguments of calls, defined once for all adapters; `PredictClient` documents each argument."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CallOptions(TypedDict, total=False):
         query: A mapping of query fields, or an encoded query; `None` for none.
         headers: Headers of this call only; `None` for none.
         idempotent: Whether the call may be sent to an instance after another instance may have received it.
-        key: What the call is about, for the balancer; `None` for none.
+        key: The key by which the balancer may choose the instance; `None` for none.
     """
 
     timeout_s: float | None

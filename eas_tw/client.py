@@ -1,8 +1,7 @@
 """`PredictClient`, the public client for Twisted.
 
-It makes one call object for each request, and returns Deferreds. Its state, from the constructor to the end, is that of
-`client_lifecycle`; the layers below (`runtime`, `net`, `policy`) do the work, so no retry or balancing rule belongs
-here.
+It creates one call object for each request, and returns Deferreds. Its base class, `ClientLifecycle`, manages the
+client's state. The layers below (`runtime`, `net`, `policy`) implement retries and balancing.
 """
 
 from __future__ import annotations
@@ -129,8 +128,8 @@ class PredictClient(ClientLifecycle):
             headers: Headers of this call only; `None` for none.
             idempotent: Whether the call may be sent to an instance after another instance may have received it. If
                 `False`, only attempts that certainly did not reach an instance are retried.
-            key: What the call is about, for the balancer: a user, a session, or `prefix_key` of a prompt; `None` for
-                none.
+            key: The key by which the balancer may choose the instance, such as the name of a user or a session, or
+                `prefix_key` of a prompt; `None` for none.
 
         Returns:
             A Deferred. Cancelling it closes the call's connection. It
@@ -202,8 +201,8 @@ class PredictClient(ClientLifecycle):
             timeout_s: The deadline of the whole call in seconds, > 0; `None` for the client's `timeout_s`.
             idempotent: Whether the call may be sent to an instance after another instance may have received it; `None`
                 for `True` unless the method is PATCH. POST counts as idempotent, because predictions use it.
-            key: What the call is about, for the balancer: a user, a session, or `prefix_key` of a prompt; `None` for
-                none.
+            key: The key by which the balancer may choose the instance, such as the name of a user or a session, or
+                `prefix_key` of a prompt; `None` for none.
 
         Returns:
             A Deferred that fires with the response. It fails as that of `predict` does, but never with `StatusError`.
@@ -246,7 +245,7 @@ class PredictClient(ClientLifecycle):
 
         Args:
             request: A dict or list (sent as JSON), text, bytes, any buffer, or any object with `to_string()`.
-            method: The HTTP method, such as `POST`.
+            method: The HTTP method, such as `POST`; `CONNECT` is not allowed.
             path: The path below the service's path, percent-encoded; empty for none.
             query: A mapping of query fields, or an encoded query; `None` for none.
             headers: Headers of this call only; `None` for none.
@@ -259,8 +258,8 @@ class PredictClient(ClientLifecycle):
                 for `True` unless the method is PATCH.
             any_status: Whether a response of any status is returned as a stream. If `False`, a status outside 200 to
                 299 fails with `StatusError`.
-            key: What the call is about, for the balancer: a user, a session, or `prefix_key` of a prompt; `None` for
-                none.
+            key: The key by which the balancer may choose the instance, such as the name of a user or a session, or
+                `prefix_key` of a prompt; `None` for none.
 
         Returns:
             An async context manager for the `Stream`; its `open()` returns a Deferred of the `Stream`. Retries and
@@ -301,24 +300,30 @@ class PredictClient(ClientLifecycle):
 
         Returns:
             1. For a small body, the request and `None`.
-            2. For a large body, a placeholder, and a Deferred that fires with the request. Compression runs outside
-               the reactor's turn meanwhile, and the call waits for it.
+            2. For a large body, a placeholder, and a Deferred that fires with the request. The call waits for the
+               Deferred, while the compression runs in a thread (`net.offload`).
         """
         steps = compressing(str(self._config.compress), body)
         content, is_done = begin(steps)
         if is_done:
             return self._request_builder.build(content or b"", *others), None
-        placeholder = self._request_builder.build(b"", *others)  # reports wrong arguments before the long compression
+        placeholder = self._request_builder.build(b"", *others)  # raises for wrong arguments before the compression
         return placeholder, self._offload.run(steps).addCallback(self._request_builder.build, *others)
 
     def _build(self, body: bytes, *others: Any) -> tuple[WireRequest, Deferred[WireRequest] | None]:
-        """Build the request, with its body compressed if `compress` is set; `others` are arguments of `build`."""
+        """Build the request, with its body compressed if `compress` is set.
+
+        `others` are the further arguments of `RequestBuilder.build`. The result is that of `_compressed`.
+        """
         if self._config.compress is None or not body:
             return self._request_builder.build(body, *others), None
         return self._compressed(body, *others)
 
     def _begin(self, what: str, begin: Callable[[ClientRuntime], Deferred[T]]) -> Deferred[T]:
-        """Run `begin`; whatever is wrong with the client or the arguments becomes the failure of its Deferred."""
+        """Run `begin`, and return its Deferred.
+
+        If the client cannot be used or `begin` raises an exception, the Deferred fails with that error.
+        """
         runtime = self._runtime
         if runtime is None or self._closing is not None or get_ident() != self._thread:
             return fail(self._unusable(what))

@@ -1,4 +1,4 @@
-"""A client from its constructor to its end: the target, the settings, `init`, `close`, and its properties.
+"""`ClientLifecycle`, the base class of `PredictClient` with its settings, `init`, `close` and properties.
 
 The calls are in `eas_tw.client`.
 """
@@ -47,7 +47,7 @@ _log = Logger(namespace="eas_tw.client")
 
 
 class ClientLifecycle(ProcessBound):
-    """The part of `PredictClient` that makes no calls; the arguments are described there."""
+    """The part of `PredictClient` that makes no calls; `PredictClient` documents the arguments."""
 
     def __init__(  # noqa: PLR0913  the contract's constructor; all but three are keywords
         self,
@@ -156,8 +156,8 @@ class ClientLifecycle(ProcessBound):
         Returns:
             A Deferred that
 
-            1. fires with the client when the first valid list of instances is in the cache; at once for a gateway, for
-               a fixed list, and if a list is already there;
+            1. fires with the client when the first valid list of instances is in the cache; immediately for a gateway,
+               for a fixed list, and if there is a list already;
             2. fails with `DiscoveryError` after `init_timeout_s`; polling continues, and `init` may be called again;
             3. fails with `ConfigError` if a setting is missing or wrong;
             4. fails with `ClientClosed` if the client is closed.
@@ -167,8 +167,8 @@ class ClientLifecycle(ProcessBound):
     def close(self) -> Deferred[None]:
         """Close the client and its children.
 
-        New calls fail at once. Calls in flight may finish within `drain_timeout_s`, then they are cancelled. Discovery
-        stops. A second call of `close` waits for the same end.
+        New calls fail immediately. Calls in flight may finish within `drain_timeout_s`, then they are cancelled.
+        Discovery stops. A second call of `close` waits until the first one has finished.
 
         Returns:
             A Deferred that fires when every socket has reported `connectionLost`.
@@ -219,7 +219,7 @@ class ClientLifecycle(ProcessBound):
 
     @property
     def clock(self) -> Any:
-        """The view of the reactor whose timers use elapsed time, so that a step of the machine's clock does no harm."""
+        """A wrapper of the reactor whose timers use elapsed time, and ignore steps of the system clock."""
         return self._shared.reactor
 
     @property
@@ -329,7 +329,7 @@ class ClientLifecycle(ProcessBound):
                 _log_bug(result)
 
     def _forget(self, _: object) -> None:
-        """Remove the references to the parent and the listeners, which live longer than the client."""
+        """Remove the references to the parent and the listeners, which may outlive the client, and finish `close`."""
         parent, self._parent = self._parent, None
         if parent is not None:
             parent._children.pop(self, None)  # noqa: SLF001
@@ -354,14 +354,14 @@ def _log_bug(failure: Any) -> None:
 
 
 def _tell(event: Deferred[None]) -> Deferred[None]:
-    """Return a new Deferred that fires when `event` does, so that each waiter can cancel its own."""
+    """Return a new Deferred that fires when `event` does, so that a caller can cancel it without affecting others."""
     own: Deferred[None] = Deferred()
     event.addCallback(lambda _: None if own.called else own.callback(None))
     return own
 
 
 def _global_reactor() -> Reactor:
-    """Import the global reactor; only when no reactor was given, because the import installs one."""
+    """Import the global reactor. Called only if no reactor was given, because the import installs one."""
     from twisted.internet import reactor  # noqa: PLC0415, TID251
 
     return reactor  # type: ignore[return-value]

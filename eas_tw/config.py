@@ -155,8 +155,8 @@ class ClientConfig:
         attempts: The maximum number of attempts of a call, ≥ 1, the first one included. While another instance is left
             to try, attempts that never reached an instance and attempts whose instance is silent are not counted. With
             1, a request that was sent is never sent again. A 502 from a gateway counts as a quarter of an attempt.
-        hedge_after_s: When a call without a response is also sent to a second instance; the first good response is
-            used. Hedges are bounded by the retry budget.
+        hedge_after_s: The time after which a call without a response is also sent to a second instance; the first good
+            response is used. Hedges are bounded by the retry budget.
 
             1. A number of seconds, > 0: after this time.
             2. `"p95"`: after the 95th percentile of recent latencies.
@@ -167,18 +167,20 @@ class ClientConfig:
             the service usually answers within an eighth of `timeout_s`. An instance is silent when it has sent nothing
             for three times the 99th percentile of recent latencies; this is checked when a sixteenth of `timeout_s` has
             passed.
-        retry_on: Attempt statuses (by name) and HTTP statuses (by number) that are retried on another instance. For a
-            gateway the default also contains 502 and 504, which report a failed instance behind it. A set that you
-            pass is used for every endpoint type.
-        retry_budget_ratio: The maximum number of retries and hedges, as a share of the calls of the last 10 s, ≥ 0, …
-        retry_budget_min_per_s: … plus this number per second, ≥ 0. Attempts that never reached an instance are not
-            counted.
+        retry_on: The attempt statuses (by name) and HTTP statuses (by number) that are retried on another instance. For
+            a gateway the default also contains 502 and 504, which report a failed instance behind it. A set that the
+            program passes is used for every endpoint type.
+        retry_budget_ratio: The maximum number of retries and hedges, as a share of the calls of the last 10 s, ≥ 0.
+            `retry_budget_min_per_s` is added to this maximum. Attempts that never reached an instance are not counted.
+        retry_budget_min_per_s: The number of retries and hedges per second that the budget allows in addition to
+            `retry_budget_ratio`, ≥ 0.
         backoff_base_s: The maximum of the first backoff, ≥ 0; the backoff is drawn between 0 and the maximum (full
             jitter), and the maximum doubles with each attempt.
         backoff_max_s: The upper limit of all backoffs, ≥ 0.
         eject_after: The number of consecutive failures (timeouts, lost connections, 5xx) that eject an instance, ≥ 1.
         eject_base_s: The duration of the first ejection for consecutive failures, > 0. It doubles with each further
-            ejection. A failed connect, and silence while other instances answer, eject at once, for 1 s at first.
+            ejection. A failed connect, and silence while other instances answer, eject an instance immediately, for 1 s
+            the first time.
         eject_max_s: The maximum duration of an ejection, > 0.
         max_ejected_ratio: The maximum share of the fleet that is ejected for consecutive failures at the same time,
             0–1. Instances that cannot be connected to, or are silent, are ejected above this limit. 0 disables
@@ -188,8 +190,8 @@ class ClientConfig:
             1. `"wrr"`: weighted round robin.
             2. `"p2c"`: power of two choices, the less loaded of two random instances (latency and calls in flight, by
                weight); it suits instances of different speed.
-            3. `"hash"`: by the call's `key`, with bounded load; calls of the same key go to the same instance. A call
-               without a key goes by weighted round robin.
+            3. `"hash"`: weighted rendezvous hashing of the call's `key`, with bounded load; calls of the same key go to
+               the same instance. Weighted round robin is used for calls without a key.
             4. A class or function that is called with a `random.Random` and returns a `Balancer`.
         hash_load_factor: How many times its fair share of the calls in flight an instance may have, ≥ 1, before
             `"hash"` sends a key's call to the next instance in the key's order.
@@ -200,34 +202,35 @@ class ClientConfig:
         max_in_flight_per_instance: The number of this client's calls in flight at which an instance is skipped while
             another one has fewer, ≥ 1; `None` for no limit but the connections.
         slow_start_s: The time during which the share of a new or returned instance grows, ≥ 0; 0 for the full share
-            at once.
-        outlier_success_gap: Instances are ejected whose success rate is lower than the fleet's median by more than
-            this, 0–1; `None` to disable.
-        outlier_latency_ratio: Instances are ejected whose latency of good responses is more than this many times the
-            fleet's median, > 1; `None` to disable.
+            immediately.
+        outlier_success_gap: The difference between the fleet's median success rate and that of an instance, 0–1, above
+            which the instance is ejected; `None` to disable.
+        outlier_latency_ratio: The ratio of an instance's latency of good responses to the fleet's median, > 1, above
+            which the instance is ejected; `None` to disable.
         max_connections_per_instance: The maximum number of connections to one instance, ≥ 1; further calls wait in the
             pool's queue.
         idle_timeout_s: The time after which an idle connection is closed, > 0 (the vendor's gateway closes at 30 s).
         max_waiting: The maximum length of the queue of one instance's pool, ≥ 0. Further calls go to another instance,
-            or fail at once with `Overloaded`; so do calls whose deadline would pass in the queue at its current speed.
+            or fail immediately with `Overloaded`. The same applies to calls whose deadline would pass in the queue at
+            its current speed.
         max_response_bytes: The maximum size of a response's body, both as received and decompressed, ≥ 1.
         max_head_bytes: The maximum size of a response's head, ≥ 1.
         drain_timeout_s: The time that `close` gives calls in flight before it cancels them, ≥ 0.
-        auth: How requests are authenticated: `"signature"` signs each request, `"token"` sends the token itself, and
+        auth: The authentication method: `"signature"` signs each request, `"token"` sends the token itself, and
             `"bearer"` sends it as `Authorization: Bearer`, which language model servers expect.
         stream_idle_timeout_s: The maximum time between two pieces of a stream, > 0; `None` for no limit.
         stream_buffer_bytes: The number of unread bytes of a stream, ≥ 1, above which the client stops reading from the
             connection, so that TCP flow control stops the instance.
-        queue_watch: How a `QueueClient` watches a queue: `"websocket"`, or `"http"` for services and proxies without
-            WebSocket, where a lost connection may be noticed late.
+        queue_watch: The protocol with which a `QueueClient` watches a queue: `"websocket"`, or `"http"` for services
+            and proxies without WebSocket. With `"http"` a lost connection may be detected late.
         trust_roots: The path of a PEM file with the certificate authorities to trust for https; `None` for the
             platform's.
         snapshot_path: The directory for a disk copy of the list, for a start without discovery; `None` for no copy.
         compress: The codec for request bodies, one of `COMPRESSIONS`; it must be that of the service's
             `rpc.decompressor`. The signature covers the compressed body. `None` for no compression. All codecs but
             gzip and zlib need the extra `compression`.
-        decompress: The codec of response bodies that have no Content-Encoding, one of `COMPRESSIONS`; `None` to go by
-            the Content-Encoding.
+        decompress: The codec of response bodies that have no Content-Encoding, one of `COMPRESSIONS`; `None` to
+            decompress according to the Content-Encoding.
         seed: The seed of the client's random choices (jitter, rotation start), so that they can be repeated; `None` for
             an unpredictable seed.
     """

@@ -1,8 +1,8 @@
-"""Recorded settings, for adapters that create their inner `eas_tw.PredictClient` later than their settings, or again.
+"""Recorded settings, for adapters that create their inner `eas_tw.PredictClient` after the settings, or more than once.
 
-A blocking client creates a new inner client in a forked child; an asyncio client creates its inner client when a loop
-runs. Each setting is checked at once, on a temporary client if there is none yet. Listeners and wrappers of `predict`
-are recorded too, so that metrics and traces can be set up before `init`.
+An asyncio client creates its inner client when a loop runs; a blocking client creates a new one in a forked child. Each
+setting is checked immediately, on a temporary client if there is none yet. Listeners and wrappers of `predict` are
+recorded too, so that metrics and traces can be set up before `init`.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class DeferredSettings(ProcessBound):
         return client
 
     def _start(self, reactor: Any) -> PredictClient:
-        """Create the inner client, apply all that was recorded, and use it from now on."""
+        """Create the inner client, and apply the recorded settings, listeners and wrappers."""
         client = self._make(reactor)
         with self._lock:
             for listening in self._listening:
@@ -219,9 +219,9 @@ class DeferredSettings(ProcessBound):
         self._remember(what, *arguments)
 
     def _remember(self, what: str, *arguments: Any) -> None:
-        """Record a setting, replacing an earlier one, so that repeated settings (a renewed token) use no more memory.
+        """Record a setting in place of its earlier value, so that repeated settings (a renewed token) use no memory.
 
-        Added headers are merged, since each `add_extra_headers` adds to those before.
+        Headers are merged, because each `add_extra_headers` adds to the earlier ones.
         """
         before = self._applied.pop(what, None)
         if what == "add_extra_headers" and before is not None:

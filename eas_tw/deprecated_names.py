@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def deprecated_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """Make a module's `__getattr__` (PEP 562) that resolves old names with a `DeprecationWarning`.
+    """Create a module's `__getattr__` (PEP 562) that resolves old names with a `DeprecationWarning`.
 
     Args:
         module: The module's full name.

@@ -32,7 +32,7 @@ def shown(value: object) -> str:
     """Return `repr(value)` for an error message.
 
     Returns:
-        One line of at most 80 characters. If the value's `repr` raises, the line has the type's name.
+        One line of at most 80 characters. If the value's `repr` raises an exception, the line has the type's name.
     """
     text = " ".join(_short.repr(value).split("\n"))
     return text if len(text) <= _MOST_CHARS else f"{text[: _MOST_CHARS - 1]}…"

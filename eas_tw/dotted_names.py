@@ -1,4 +1,4 @@
-"""Functions that are given by name, because a name can be pickled and written into a command line."""
+"""Import of functions by dotted name; unlike a function, a name can be pickled and passed on a command line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_function(what: str, given: Any) -> None:
         given: The value; `None` is allowed.
 
     Raises:
-        ConfigError: The value is neither.
+        ConfigError: The value is neither a function nor a dotted name.
     """
     if given is None or (callable(given) and not isinstance(given, str)):
         return
@@ -59,14 +59,15 @@ def load_function(what: str, given: Function) -> Callable[..., Any]:
 
 
 def load_balancer(what: str, given: Any) -> Any:
-    """Return the value for `ClientConfig.balancer`: a name such as `hash`, or what a dotted name stands for.
+    """Return the value for `ClientConfig.balancer`, and import it if it is given by dotted name.
 
     Args:
         what: The setting's name, for the error message.
-        given: A name, a dotted name, or a class or function.
+        given: The name of a built-in balancer such as `hash`, the dotted name of a class or function, or a class or
+            function.
 
     Raises:
-        ConfigError: It is none of these.
+        ConfigError: `given` is none of these, or cannot be imported.
     """
     is_dotted = isinstance(given, str) and ("." in given or ":" in given)
     balancer = load_function(what, given) if is_dotted else given

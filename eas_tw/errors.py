@@ -69,7 +69,7 @@ class RequestFailed(EasError):
 
 
 class DeadlineExceeded(RequestFailed, TimeoutError):
-    """The call's deadline passed; it covers queueing, connecting, sending and waiting."""
+    """The call's deadline passed. The deadline covers queueing, connecting, sending and waiting."""
 
 
 class ConnectionFailed(RequestFailed, ConnectionError):
@@ -96,7 +96,7 @@ class StreamBroken(RequestFailed, ConnectionError):
     """A stream broke after its head was passed to the caller. The request is not retried.
 
     Attributes:
-        received_bytes: The number of bytes of the body that were received before.
+        received_bytes: The number of bytes of the body that were received before the stream broke.
     """
 
     def __init__(self, message: str, attempts: tuple[AttemptResult, ...] = (), *, received_bytes: int = 0) -> None:
@@ -110,7 +110,7 @@ class StatusError(RequestFailed):
     Attributes:
         status: The HTTP status, such as 400.
         body: The response's body, such as the text of a processor's exception. It is decompressed according to its
-            Content-Encoding if the result has at most 256 KiB, and unchanged otherwise.
+            Content-Encoding if the result has at most 256 KiB; otherwise it is the body as received.
         headers: The response's headers, names in lower case.
     """
 

@@ -1,10 +1,10 @@
-"""Transports for httpx2 (extra `httpx2`): its clients, and programs on them, call a PAI-EAS service.
+"""Transports for httpx2 (extra `httpx2`), which send the requests of its clients to a PAI-EAS service.
 
     transport = AsyncTransport(endpoint, service, token=token, endpoint_type=ENDPOINT_TYPE_DIRECT)
     http = httpx2.AsyncClient(transport=transport)
     response = await http.get("http://eas/v1/models")
 
-The transport does discovery, balancing, failover and authentication; the URL's host has no meaning.
+The transport does discovery, balancing, failover and authentication; the URL's host is ignored.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class _Body(Body, httpx2.SyncByteStream):
 _LIBRARY = Library(httpx2, _AsyncBody, _Body)
 
 
-class AsyncTransport(BaseAsyncTransport, httpx2.AsyncBaseTransport):  # noqa: D101  that of the base class
+class AsyncTransport(BaseAsyncTransport, httpx2.AsyncBaseTransport):  # noqa: D101  the base class has it
     __doc__ = BaseAsyncTransport.__doc__
 
     _library: ClassVar[Library] = _LIBRARY
 
 
-class Transport(BaseTransport, httpx2.BaseTransport):  # noqa: D101  that of the base class
+class Transport(BaseTransport, httpx2.BaseTransport):  # noqa: D101  the base class has it
     __doc__ = BaseTransport.__doc__
 
     _library: ClassVar[Library] = _LIBRARY

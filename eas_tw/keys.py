@@ -1,4 +1,4 @@
-"""Keys of calls, such as a user's name, by which the balancer `"hash"` or a program's own chooses the instance."""
+"""Keys of calls, such as a user's name, from which a balancer such as `"hash"` chooses the instance."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from eas_tw.net.fleet import Fleet
 
 KEY_HEADER = "x-eas-key"
-"""The header with a call's key, for adapters whose requests have no other place for it; it is not sent."""
+"""The header with a call's key, in requests to `EasAgent` and the httpx transports. The service does not receive it."""
 BLOCK_CHARS = 256
-"""Characters of a block of `prefix_key`: about 64 tokens of English, four blocks of the usual prefix caches."""
+"""The number of characters in a block of `prefix_key`.
+
+256 characters are about 64 tokens of English text, or four blocks of the usual prefix caches.
+"""
 _NO_HEADERS = CallHeaders()
 
 
 def checked_key(key: Any) -> str | bytes | None:
-    """Return a call's key; `None` if it has none, or an empty one.
+    """Check a call's key, and convert it to exactly `str` or `bytes`; return `None` for an empty key or `None`.
 
     Raises:
         ConfigError: The key is neither `str` nor `bytes`.
@@ -42,7 +45,7 @@ def call_info(
     path: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> CallInfo:
-    """Return the description of a call that its balancer gets.
+    """Return the `CallInfo` of a call for the balancer; `NO_CALL` if the balancer does not read calls.
 
     Raises:
         ConfigError: The key is neither `str` nor `bytes`.
@@ -55,19 +58,19 @@ def call_info(
 
 
 def prefix_key(messages: str | bytes | Iterable[Any], *, blocks: int = 8) -> str:
-    """Return a key of a prompt's beginning, for calls that share an instance's prefix cache.
+    """Return a key for the beginning of a prompt, so that calls with the same beginning share a prefix cache.
 
-    The key of a conversation does not change while the conversation grows: only the messages before the first answer
-    count (system, developer and the first user message). Conversations with the same beginning have the same key.
+    The key depends only on the messages before the first answer (system, developer and the first user message), so it
+    does not change while a conversation grows. Conversations with the same beginning have the same key.
 
     Args:
         messages: A prompt as text or UTF-8, or the messages of a chat as dicts with `role` and `content` (or objects
             with these attributes).
-        blocks: How many blocks of 256 characters count, ≥ 1. More blocks tell prompts with a long common beginning
-            apart; fewer keep them together.
+        blocks: The number of blocks of 256 characters that the key depends on, ≥ 1. With more blocks, prompts with a
+            long common beginning get different keys; with fewer blocks, they get the same key.
 
     Returns:
-        32 hexadecimal digits, the same in every process and on every machine.
+        32 hexadecimal digits, which are the same in every process and on every machine.
 
     Raises:
         ConfigError: `messages` is neither text nor a list of messages, or `blocks` is wrong.
@@ -109,6 +112,6 @@ def _field(message: Any, name: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Convert a part of a message that is an object, such as openai's models, for JSON."""
+    """Convert an object in a message, such as a model of the package `openai`, to a value for JSON."""
     dump = getattr(value, "model_dump", None)
     return dump() if callable(dump) else str(value)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def lazy_exports(
     package: str, homes: Mapping[str, str], deprecated: Mapping[str, str] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Make a package's `__getattr__` and `__dir__` (PEP 562).
+    """Create a package's `__getattr__` and `__dir__` (PEP 562).
 
     Args:
         package: The package's full name.

@@ -1,8 +1,9 @@
 """Name resolution in separate daemon threads.
 
-Twisted's resolver uses the reactor's thread pool, and asyncio's uses the loop's executor. A program that fills these
-with slow functions stops name resolution (thirty slow functions made every poll time out). Each thread here runs one
-look-up and is a daemon, so that a name server that does not answer cannot delay the exit of the program.
+Twisted's resolver uses the reactor's thread pool, and asyncio's uses the loop's executor. If a program's slow functions
+occupy all threads of such a pool, no name is resolved: with thirty slow functions, every poll timed out. Each thread of
+this module runs one look-up and is a daemon, so that a name server that does not answer cannot delay the exit of the
+program.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class ThreadResolver:
         addressTypes: Sequence[type[IAddress]] | None = None,  # noqa: N803
         transportSemantics: str = "TCP",  # noqa: ARG002, N803  eas_tw uses TCP only
     ) -> IHostResolution:
-        """Look up a name (`IHostnameResolver`); a failed look-up completes without addresses."""
+        """Look up a name (`IHostnameResolver`). If the look-up fails, it completes without addresses."""
         answer = self.look_up(hostName, _FAMILIES.get(frozenset(addressTypes or ()), socket.AF_UNSPEC))
         resolution = _Resolution(hostName, answer)
         resolutionReceiver.resolutionBegan(resolution)
@@ -122,7 +123,7 @@ class ThreadResolver:
         found: _Rows | Exception
         try:
             found = self._getaddrinfo(name, 0, family, socket.SOCK_STREAM)
-        except Exception as error:  # noqa: BLE001  not only OSError: a label of over 63 characters is a UnicodeError
+        except Exception as error:  # noqa: BLE001  OSError, or UnicodeError for a label of over 63 characters
             found = error
         with suppress(RuntimeError, OSError):  # raised if the reactor has stopped meanwhile
             self._reactor.callFromThread(self._ended, question, found)

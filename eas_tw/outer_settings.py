@@ -1,8 +1,8 @@
-"""Settings of a client that come from outside of a program: the command line and its profiles, and Scrapy's settings.
+"""Client settings from outside a program: from the command line and its profiles, or from Scrapy's settings.
 
-`SETTINGS` has each of them once, with its check and default, and `OuterSettings` makes a client from them. The commands
-and the crawls add where they look for a value, and the settings that only they have. The token is not in the table,
-because each of them takes it from places of its own, and no error message may have it.
+`SETTINGS` defines the check and the default of each setting once, and `OuterSettings` creates a client from the values.
+The command line and the Scrapy add-on define where each value is read from, and add their own settings. The token is
+not in the table, because the two read it from different places, and because no error message may contain it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ENDPOINT_TYPES = {
     "gateway": ENDPOINT_TYPE_DEFAULT,
     "vipserver": ENDPOINT_TYPE_VIPSERVER,
 }
-"""The names of the endpoint types outside of programs."""
+"""The endpoint types, by their names on the command line and in Scrapy's settings."""
 
 
 def one_of(*allowed: str) -> Read:
@@ -89,10 +89,10 @@ class Setting:
     """One setting.
 
     Attributes:
-        read: Called with the name under which the user knows the setting, and a value that is not empty; returns the
-            checked and converted value, or raises `ConfigError`.
-        default: The value that is read if the user has given none.
-        is_number: Whether a profile may have a number for it; the values of all others are text.
+        read: A function that checks and converts a value. Its arguments are the setting's name for error messages and a
+            value that is not empty; it raises `ConfigError` for a wrong value.
+        default: The value that is passed to `read` if the setting is not set; `None` to skip `read`.
+        is_number: Whether a profile may have a number as the value; if `False`, the value must be text.
     """
 
     read: Read
@@ -112,18 +112,18 @@ SETTINGS: dict[str, Setting] = {
 """The settings, by their names in a profile and as attributes of `OuterSettings`."""
 
 NEEDED = ("endpoint", "service")
-"""Those without a default."""
+"""The keys of the settings that must be set."""
 
 
 def read_settings(find: Callable[[str], tuple[str, Any]]) -> dict[str, Any]:
     """Read and check all settings.
 
     Args:
-        find: Called with the key of a setting; returns the name under which the user knows it, for the error messages,
-            and its value, which is `None` or empty if it is not set.
+        find: A function of a setting's key. It returns the setting's name for error messages, and its value, which is
+            `None` or empty if the setting is not set.
 
     Returns:
-        The arguments of `OuterSettings` but the token.
+        The arguments of `OuterSettings`, except the token.
 
     Raises:
         ConfigError: A setting is wrong; the message has its name, its value and the allowed values.
@@ -138,7 +138,7 @@ def read_settings(find: Callable[[str], tuple[str, Any]]) -> dict[str, Any]:
 
 @frozen(kw_only=True)
 class OuterSettings:
-    """The settings of one client. The repr does not have the token.
+    """The settings of one client. The repr does not contain the token.
 
     Attributes:
         endpoint: The endpoint, as for `eas_tw.PredictClient`.
@@ -147,8 +147,8 @@ class OuterSettings:
         token: The service's token; empty for none.
         timeout_s: The deadline of a call, in seconds, > 0.
         retry_times: The maximum number of retries of a call, ≥ 0.
-        trust_roots: As `ClientConfig.trust_roots`.
-        balancer: As `ClientConfig.balancer`.
+        trust_roots: The same as `ClientConfig.trust_roots`.
+        balancer: The same as `ClientConfig.balancer`.
     """
 
     endpoint: str
@@ -161,7 +161,7 @@ class OuterSettings:
     balancer: Any
 
     def config(self, **changes: Any) -> ClientConfig:
-        """Return the settings as `ClientConfig`; `changes` are further ones of its settings."""
+        """Return the settings as a `ClientConfig`; `changes` set or override settings of it."""
         return ClientConfig(
             timeout_s=self.timeout_s,
             init_timeout_s=self.timeout_s,

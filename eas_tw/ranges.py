@@ -12,7 +12,7 @@ from eas_tw.display import shown
 from eas_tw.errors import ConfigError
 
 LARGEST = 2**63 - 1
-"""The largest allowed setting: `sys.maxsize` may be used for "no limit", and converts to a finite float."""
+"""The largest allowed setting. Programs may use `sys.maxsize` for "no limit"; the value converts to a finite float."""
 
 
 @frozen
@@ -21,8 +21,8 @@ class Range:
 
     Attributes:
         low: The minimum.
-        high: The maximum, which is allowed.
-        above: Whether `low` itself is excluded.
+        high: The maximum; the value `high` is allowed.
+        above: Whether the value `low` is excluded.
         whole: Whether only integers are allowed.
         none: Whether `None` is allowed.
     """
@@ -56,7 +56,7 @@ class Range:
         raise ConfigError(f"{name} must be {self._allowed(is_too_large)}, got {shown(value)}")
 
     def _allowed(self, is_too_large: bool) -> str:  # noqa: FBT001
-        """Describe the range for an error message; the common limit of 2**63 is named only if it was exceeded."""
+        """Describe the range for an error message; `LARGEST` is mentioned only if it was exceeded."""
         noun = "whole number" if self.whole else "number"
         text = f"a {noun} {'>' if self.above else '≥'} {self.low:g}"
         if self.high < LARGEST:

@@ -1,7 +1,7 @@
 """Conversion of a response's bytes to the result of a call: decompression, then parsing by the request.
 
-Small bodies are decompressed at once. A body that takes longer is decompressed in a thread, because 300 kB of gzip can
-expand to 300 MB, which would block the reactor for 0.7 s (29 ms with a thread).
+Small bodies are decompressed immediately. A body that takes longer is decompressed in a thread, because 300 kB of gzip
+can expand to 300 MB, which would block the reactor for 0.7 s (29 ms with a thread).
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _CONTENT_ENCODING = "content-encoding"
 class ResponseReader:
     """Converts the responses to the requests of one client.
 
-    If a request has `parse_answer`, as a proxy's request does, it receives headers and body without decompression.
+    If a request has `parse_answer`, such as the request of a proxy, it is called with headers and body as received,
+    without decompression.
 
     Args:
         config: The settings; `decompress` and `max_response_bytes` are used.
@@ -105,7 +106,7 @@ class AnyStatusReader(ResponseReader):
 
     takes_any_status = True
 
-    def read(self, parser: Any, head: bytes, body: bytes) -> Any:  # noqa: ARG002  the result needs no parser
+    def read(self, parser: Any, head: bytes, body: bytes) -> Any:  # noqa: ARG002  a `Response` needs no parser
         """Decompress a response; results and errors are those of `ResponseReader.read`."""
         made = partial(Response, status_of(head), text_headers(head))
         steps = self._decompressing(head, body, self._config.max_response_bytes)

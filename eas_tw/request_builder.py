@@ -102,7 +102,7 @@ def check_headers(headers: Mapping[str, str], *, may_authorize: bool = False) ->
 
     Args:
         headers: The headers.
-        may_authorize: Whether `Authorization` is allowed, because the client has no token of its own.
+        may_authorize: Whether `Authorization` is allowed; only for a client without a token.
     """
     if not isinstance(headers, Mapping):
         raise ConfigError(f"headers must be a mapping of names to values, got {type(headers).__name__}")
@@ -185,7 +185,7 @@ class RequestBuilder:
         self._usual = {}
 
     def _ask_for_token(self, source: Callable[[], str]) -> None:
-        """Use the token that `source` returns; an unchanged one keeps the cached header templates."""
+        """Call `source`, and use its result as the token. Cached header templates remain if the token is the same."""
         try:
             token = source()
         except Exception as error:
@@ -278,7 +278,11 @@ class RequestBuilder:
         )
 
     def _merge(self, headers: Mapping[str, str], own_type: str | None) -> tuple[str, dict[str, str]]:
-        """Merge content type and headers of one call; the later of two headers wins, and names ignore case."""
+        """Merge the headers of one call with the extra headers; names are compared without regard to case.
+
+        Returns:
+            The content type, and the other headers. A header of the call overrides an extra header.
+        """
         own_type = DEFAULT_CONTENT_TYPE if own_type is None else check_content_type(own_type)
         usual = self._content_type or own_type
         merged: dict[str, tuple[str, str]] = {}
@@ -289,7 +293,10 @@ class RequestBuilder:
 
 
 class _HeaderTemplate(NamedTuple):
-    """The method, target and header lines of equal requests; `fields` ends with `Content-Length: `, without a value."""
+    """The method, target and header lines that equal requests share.
+
+    `fields` ends with `Content-Length: `; the value and the signature are appended for each request.
+    """
 
     method: bytes
     target: bytes
@@ -297,7 +304,7 @@ class _HeaderTemplate(NamedTuple):
     signer: Signer | None
 
     def __repr__(self) -> str:
-        """Return a text without the fields, because they may contain the token."""
+        """Return a text without the header fields, which may contain the token."""
         return f"<header template of {self.target.decode()}>"
 
 
@@ -321,7 +328,7 @@ def _query(query: Mapping[str, str] | str | None) -> str:
 
 
 def _fault(token: object) -> str:
-    """Say what is wrong with a token, without any part of it."""
+    """Describe the error in a token, without revealing any part of the token."""
     if not isinstance(token, str):
         return f"is of type {type(token).__name__}"
     return "begins or ends with white space" if token != token.strip() else "is not"

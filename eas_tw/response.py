@@ -66,7 +66,7 @@ class Response(EqualByContent):
         """Return the response if its status is from 200 to 299.
 
         Raises:
-            StatusError: The status is another one.
+            StatusError: The status is not from 200 to 299.
         """
         if self.is_success:
             return self

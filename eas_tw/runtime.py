@@ -1,4 +1,4 @@
-"""The runtime of a client: the objects that exist from `init` to `close`, created for one endpoint type.
+"""`ClientRuntime`, the objects of a client that exist from `init` to `close`, created for one endpoint type.
 
 `PredictClient` is the public API and holds the settings before `init`. `ClientRuntime` creates discovery, fleet and
 pools from these settings and connects them.
@@ -72,10 +72,10 @@ class SharedResources:
         return self._pools
 
     def acquire_budget(self, destination: Destination, config: ClientConfig) -> RetryBudget:
-        """Return the retry budget of a destination, and count one more user of it.
+        """Return the retry budget of a destination, and increment its user count.
 
         The key includes the endpoint, because a child may get another endpoint before its `init`, and the same service
-        name there is a different service. Call `release_budget` for each call of this method.
+        name at another endpoint is a different service. Call `release_budget` once for each call of this method.
         """
         shared = self._budgets.get(destination)
         if shared is None:
@@ -87,7 +87,7 @@ class SharedResources:
     def release_budget(self, destination: Destination) -> None:
         """Release a retry budget, and delete it after the last user.
 
-        Without deletion, a program that creates clients for ever new services would keep a budget for each.
+        Without deletion, budgets would accumulate in a program that creates clients for more and more services.
         """
         shared = self._budgets[destination]
         shared.users -= 1
@@ -219,7 +219,7 @@ class ClientRuntime:
     # -- construction
 
     def _gateway(self) -> Gateway:
-        # Imported here, because programs with direct connections should not pay for the import.
+        # Imported here, so that programs with direct connections do not load the module.
         from eas_tw.net.gateway import Gateway  # noqa: PLC0415
 
         return Gateway(self._reactor, self._target.gateway_url, self._config, self._agent)
@@ -268,7 +268,7 @@ class ClientRuntime:
         self._take_over(snapshot.instances, copy_from=None)
         self._discovered = snapshot.instances
         if self._disk_copy is not None and self._saving is None:
-            # In the next turn of the reactor, because applying and writing a long list each take several milliseconds.
+            # Saved in the next turn of the reactor, because applying and writing a long list each take several ms.
             self._saving = self._reactor.callLater(0, self._save)
 
     def _save(self) -> None:

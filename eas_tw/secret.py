@@ -1,4 +1,4 @@
-"""Storage for a token that is not shown in a repr, a log or a pickle."""
+"""Storage of a token, which keeps it out of reprs, logs and pickles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Secret:
     __slots__ = ("reveal",)
 
     def __init__(self, text: str) -> None:
-        # Kept in a closure, because debuggers and `vars` show the values of attributes.
+        # The text is stored in a closure, because debuggers and `vars` show the values of attributes.
         self.reveal: Callable[[], str] = lambda: text
 
     def __bool__(self) -> bool:

@@ -33,7 +33,7 @@ _log = Logger(namespace="eas_tw.service")
 class ClientService(ProcessBound, Service):
     """A service that opens and closes a `PredictClient` (`IService`).
 
-    Several of them can be added to a `MultiService`. A service can be started only once, because a closed client
+    Several services can be added to a `MultiService`. A service can be started only once, because a closed client
     cannot be opened again.
 
     Args:
@@ -58,7 +58,7 @@ class ClientService(ProcessBound, Service):
             ClientClosed: The service has been stopped before.
         """
         ready = self.client.init()
-        if isinstance(getattr(ready, "result", None), Failure):  # a failure at once is a configuration mistake
+        if isinstance(getattr(ready, "result", None), Failure):  # an immediate failure is a configuration error
             mistake: list[Failure] = []
             ready.addErrback(mistake.append)
             mistake[0].raiseException()
@@ -69,9 +69,9 @@ class ClientService(ProcessBound, Service):
         """Close the client, which lets calls in flight finish within its `drain_timeout_s` (`IService`).
 
         Returns:
-            A Deferred that fires one turn of the reactor after every socket has reported `connectionLost`. In that turn
-            the data that the last callbacks wrote is sent, such as the last response of a web server in the same
-            application.
+            A Deferred that fires one turn of the reactor after every socket has reported `connectionLost`. The turn is
+            needed to send the data that the last callbacks wrote, such as the last response of a web server in the
+            same application.
         """
         super().stopService()  # type: ignore[no-untyped-call]
         return self.client.close().addCallback(lambda _: deferLater(self.client.reactor, 0))

@@ -1,6 +1,6 @@
-"""Completion scripts for bash, zsh and fish, made from a program's argparse parser.
+"""Completion scripts for bash, zsh and fish, generated from a program's argparse parser.
 
-It knows nothing of this package's commands, so both command lines use it.
+Both command lines (`eas-tw` and the simulator's) use this module, so it does not depend on their commands.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Option:
     """An option of a command.
 
     Attributes:
-        flags: Its spellings, such as `-v` and `--verbose`.
-        description: Its help text on one line.
-        takes_value: Whether a value follows.
+        flags: The spellings of the option, such as `-v` and `--verbose`.
+        description: The help text, on one line.
+        takes_value: Whether a value follows the option.
         choices: The allowed values; empty if any value is allowed.
     """
 
@@ -39,10 +39,10 @@ class Command:
     """A command, or the program itself.
 
     Attributes:
-        path: The words that select it, such as `("instances", "crash")`; empty for the program itself.
-        commands: The commands below it, with their descriptions.
-        options: Its options.
-        choices: The allowed values of its first argument; empty if it has none, or if any value is allowed.
+        path: The words that select the command, such as `("instances", "crash")`; empty for the program itself.
+        commands: The subcommands, with their descriptions.
+        options: The options.
+        choices: The allowed values of the first argument; empty if there is no argument, or if any value is allowed.
     """
 
     path: tuple[str, ...]
@@ -59,12 +59,12 @@ def script(parser: argparse.ArgumentParser, program: str, shell: str) -> str:
 def commands_of(
     parser: argparse.ArgumentParser, path: tuple[str, ...] = (), beside: tuple[str, ...] = ()
 ) -> Iterator[Command]:
-    """Read a parser and the parsers of its commands.
+    """Yield the command of a parser, and those of its subparsers.
 
     Args:
         parser: The parser.
-        path: The words that select it.
-        beside: The names of the parsers beside it.
+        path: The words that select the parser's command.
+        beside: The names of all commands of the same level, including this one.
     """
     below: dict[str, argparse.ArgumentParser] = {}
     described: dict[str, str] = {}
@@ -81,7 +81,7 @@ def commands_of(
             options.append(Option(tuple(action.option_strings), _text(action), action.nargs != 0, allowed))
         else:
             choices = choices or tuple(map(str, action.choices or ()))
-    # A name of two words, such as `perf compare`, is a command below the first word, which is a command itself.
+    # A name of two words, such as `perf compare`, is a subcommand of the first word, which is itself a command.
     first_words = {name: described.get(name, "") for name in below if " " not in name}
     second_words = {name.partition(" ")[2]: "" for name in beside if path and name.startswith(f"{path[-1]} ")}
     yield Command(path, first_words | second_words, tuple(options), choices)
@@ -98,7 +98,7 @@ def _function(program: str) -> str:
 
 
 def _route(command: Command) -> str:
-    """Return the text by which the scripts for bash and zsh remember the command so far."""
+    """Return the words of a command, each after a space; the variable `route` of the bash and zsh scripts has it."""
     return "".join(f" {word}" for word in command.path)
 
 
@@ -107,12 +107,12 @@ def _routes(commands: tuple[Command, ...]) -> str:
 
 
 def _cases(commands: tuple[Command, ...], *, listed: Callable[[Option], str], free: str) -> Iterator[str]:
-    """Return the patterns and actions for the word after an option that takes a value.
+    """Yield the lines of a shell's `case` statement that complete the value of an option.
 
     Args:
         commands: All commands.
-        listed: Returns what a script does for an option with choices.
-        free: What it does for any other option.
+        listed: A function that returns the shell code for an option with choices.
+        free: The shell code for any other option, such as completion of file names.
     """
     others = []
     for command in commands:
@@ -147,7 +147,7 @@ def _bash(program: str, commands: tuple[Command, ...]) -> str:
             *(f'        ("{_route(command)}") {offered(_words(command))} ;;' for command in commands),
             "    esac",
             "}",
-            f"complete -o default -F {function} {program}",  # default: files, if nothing is offered
+            f"complete -o default -F {function} {program}",  # `-o default` completes file names if there is no match
             "",
         ]
     )
@@ -186,7 +186,7 @@ def _zsh(program: str, commands: tuple[Command, ...]) -> str:
             f"    _describe {program} found",
             "    _files",
             "}",
-            # Read as a file of $fpath it runs itself; read by `source` it is registered.
+            # zsh runs a file of $fpath as the completion function itself; with `source`, the function is registered.
             f'if [[ "${{funcstack[1]}}" == {function} ]]; then {function} "$@"; else compdef {function} {program}; fi',
             "",
         ]

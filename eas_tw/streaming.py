@@ -40,8 +40,8 @@ class Stream(ProcessBound):
         instance: The instance, or the gateway, that sends the response; `None` if it is not known.
         wait: A function that converts a Deferred to an awaitable of the caller's event loop; `None` to await the
             Deferred itself.
-        read_piece: A function that does the same as `wait` of `body.read_piece()`, without a Deferred for each piece;
-            `None` to use `wait`.
+        read_piece: A faster replacement of `wait(body.read_piece())`, which creates no Deferred for each piece; `None`
+            to use `wait`.
 
     Attributes:
         status: The HTTP status.
@@ -69,7 +69,7 @@ class Stream(ProcessBound):
         self.instance = instance
 
     def adapted(self, wait: Wait, read_piece: ReadPiece | None = None) -> Stream:
-        """Return the same stream for coroutines that await in another way; for adapters."""
+        """Return a `Stream` with the same body that waits with other functions; called by the adapters."""
         return Stream(self._body, self.instance, wait, read_piece)
 
     def __repr__(self) -> str:
@@ -89,7 +89,7 @@ class Stream(ProcessBound):
 
     @property
     def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Name and value of each header field as received, in order; repeated fields are not joined."""
+        """The name and the value of each header field as received, in order; repeated fields are not joined."""
         return raw_headers(self._body.head)
 
     @property
@@ -149,8 +149,7 @@ class Stream(ProcessBound):
                 for event in feed(piece):
                     yield event
             return
-        # An uncompressed body is read without a second generator: its events are small, and each costs the steps of
-        # this loop.
+        # Fast path: a second generator would add a step for each piece, and the pieces of an event stream are small.
         body, read = self._body, self._next
         while True:
             found = body.take()
@@ -162,7 +161,7 @@ class Stream(ProcessBound):
                 yield event
 
     def iter_raw(self) -> AsyncIterator[bytes]:
-        """Iterate over the bytes as they arrive, not decompressed, for programs that pass a response on.
+        """Iterate over the bytes as they arrive, without decompression, for programs that forward a response.
 
         Raises:
             StreamBroken: The stream broke.
@@ -173,18 +172,18 @@ class Stream(ProcessBound):
         """Read the next piece without a coroutine.
 
         Returns:
-            A Deferred that fires with the next bytes as received, not decompressed, or with `b""` at the end of the
-            body. It fails with `StreamBroken`.
+            A Deferred that fires with the next bytes as received, without decompression, or with `b""` at the end of
+            the body. It fails with `StreamBroken` if the stream broke.
         """
         return self._body.read_piece()
 
     def close(self, *, grace_s: float = 0.0) -> None:
-        """Close the stream, and its connection unless the body has ended. Closing again does nothing.
+        """Close the stream, and its connection unless the body has ended. A second call does nothing.
 
         Args:
-            grace_s: The time in seconds in which the body may still end, if all its bytes have been read. A server may
-                send the end of a chunked body after its last piece; without the time, a reader that stops at that
-                piece closes a connection that could be used again.
+            grace_s: The maximum time to wait for the end of the body, in seconds, ≥ 0, if all received bytes have been
+                read. A server may send the end of a chunked body after the last piece of data. Without the wait, a
+                reader that stops after that piece closes a connection that could be reused.
         """
         self._body.close(grace_s)
 
@@ -217,7 +216,7 @@ def _next_by(wait: Wait, body: ResponseStream) -> Awaitable[bytes]:
 
 
 class _RawPieces:
-    """The iterator of `Stream.iter_raw`; not a generator, whose finalizer would run as a task of its own in asyncio."""
+    """The iterator of `Stream.iter_raw`; asyncio would run the finalizer of a generator in a separate task."""
 
     __slots__ = ("_body", "_next")
 
@@ -238,7 +237,7 @@ class _RawPieces:
 
 
 class OpeningStream:
-    """A stream that is not open yet: `async with`, `await` or `open` sends its request.
+    """A stream whose request has not been sent; `async with`, `await` or `open` sends it.
 
     Args:
         begin: A function that sends the request, and returns a Deferred of the stream.

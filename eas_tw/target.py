@@ -39,7 +39,7 @@ _ADDRESS_SERVER = "http://jmenv.tbsite.net:8080"
 """The URL of VIPServer's address server inside the vendor's clusters."""
 
 Destination = tuple[str, str, str]
-"""A tuple of endpoint type, endpoint and service, which is equal for two clients of the same service."""
+"""A tuple of endpoint type, endpoint and service; two clients of the same service have equal tuples."""
 
 GivenInstance = Instance | tuple[str, int] | tuple[str, int, float]
 
@@ -85,7 +85,7 @@ class ClientTarget:
             )
 
     def _check_is_no_service(self) -> None:
-        """Refuse the URL of a service, as the console shows it, in place of an endpoint."""
+        """Raise `ConfigError` if the endpoint is the URL of a service, as the console shows it."""
         if not self.endpoint:
             return
         before, found, service = check_endpoint(self.endpoint).partition("/api/predict/")
@@ -113,7 +113,7 @@ class ClientTarget:
             raise ConfigError("endpoint is not set: give the region's VPC endpoint, or the gateway's address")
 
     def _check_https(self) -> None:
-        """Check for pyOpenSSL before any connection; without this, Twisted reports it as a failed connection."""
+        """Check for pyOpenSSL if https is used; Twisted would report the missing package as a failed connection."""
         asked = self.custom_url or self.endpoint
         if asked.lower().startswith("https:") and find_spec("OpenSSL") is None:
             raise ConfigError(f"{asked} needs pyOpenSSL: pip install 'eas-tw[tls]'")
@@ -125,7 +125,7 @@ class ClientTarget:
 
     @property
     def destination(self) -> Destination:
-        """The key of the service for shared retry budgets, with a normalized endpoint; or the custom URL."""
+        """The key for shared retry budgets: endpoint type, normalized endpoint and service; or the custom URL alone."""
         if self.custom_url:
             return "", self.custom_url, ""
         return self.endpoint_type, check_endpoint(self.endpoint) if self.endpoint else "", self.service
@@ -150,7 +150,7 @@ class ClientTarget:
         Returns:
             1. A `VipServerSource` for `ENDPOINT_TYPE_VIPSERVER`.
             2. `None` for a fixed list.
-            3. An `UpstreamsSource`, which asks the control plane, otherwise.
+            3. An `UpstreamsSource`, which requests the list from the control plane, otherwise.
         """
         if self.endpoint_type == ENDPOINT_TYPE_FIXED:
             return None
@@ -168,8 +168,8 @@ class ClientTarget:
         """Return the address server's URL and the domain to look up.
 
         Returns:
-            1. The endpoint and the service's name, if the endpoint is a URL: it is then the address server itself, so
-               that it can be tested and proxied.
+            1. The endpoint and the service's name, if the endpoint is a URL. The URL is that of an address server, such
+               as a proxy or a test server.
             2. The clusters' address server and the endpoint, which is a domain, otherwise.
         """
         if "://" in self.endpoint or ":" in self.endpoint:
