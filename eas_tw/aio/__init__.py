@@ -1,7 +1,9 @@
 """The clients for asyncio programs, whose methods are coroutines.
 
-async with eas_tw.aio.PredictClient(endpoint, service, token=token, endpoint_type=ENDPOINT_TYPE_DIRECT) as client:
-    response = await client.predict('[{"money_credit": 3000000}]')
+    async with eas_tw.aio.PredictClient(endpoint, service, token=token, endpoint_type=ENDPOINT_TYPE_DIRECT) as client:
+        response = await client.predict('[{"money_credit": 3000000}]')
+
+A client can be created without a running loop; `init`, which `async with` awaits, binds it to the running loop.
 """
 
 from typing import TYPE_CHECKING

@@ -82,8 +82,9 @@ class PredictClient(DeferredSettings):
     async def close(self) -> None:
         """Close the client, and wait until every socket is closed.
 
-        New calls fail at once. Calls in flight may finish within `drain_timeout_s`, then they are cancelled. A second
-        call waits for the same end. Cancelling the waiting task does not stop the closing.
+        New calls fail immediately. Calls in flight may finish within `drain_timeout_s`, then they are cancelled. A
+        second call of `close` waits until the first one has finished. Cancelling the waiting task does not interrupt
+        the close.
 
         Raises:
             ConfigError: The client belongs to another loop that is not closed; call `close` on that loop.
@@ -119,15 +120,15 @@ class PredictClient(DeferredSettings):
         return await self._wait(self._predict(request, **options))
 
     async def request(self, method: str, path: str = "", **options: Unpack[RequestOptions]) -> Response:
-        """Send a request of any method, and return whatever status the service answers with.
+        """Send a request with any HTTP method, and return the response whatever its status is.
 
         Args:
-            method: Such as `GET`; not `CONNECT`.
-            path: Below the service's path, percent-encoded, such as `v1/models`.
+            method: The HTTP method, such as `GET`; `CONNECT` is not allowed.
+            path: The path below the service's path, percent-encoded, such as `v1/models`; empty for none.
             options: `body`, `query`, `headers`, `timeout_s`, `idempotent` and `key` of `eas_tw.PredictClient.request`.
 
         Raises:
-            EasError: As the Deferred of `eas_tw.PredictClient.request` fails.
+            EasError: The call failed, with the errors of `eas_tw.PredictClient.request`.
         """
         return await self._wait(self._client_here().request(method, path, **options))
 
@@ -138,14 +139,14 @@ class PredictClient(DeferredSettings):
                 async for event in stream.events():
                     ...
 
-        Cancelling the task that reads closes the connection.
+        Cancelling the task that reads the stream closes the connection.
 
         Args:
             request: A dict or list (sent as JSON), text, bytes, any buffer, or any object with `to_string()`.
             options: The other arguments of `eas_tw.PredictClient.stream`.
 
         Returns:
-            An async context manager of the `Stream`, which may be awaited, too.
+            An async context manager for the `Stream`. It can also be awaited, and then returns the open `Stream`.
         """
 
         def begin() -> Deferred[Stream]:
@@ -185,7 +186,7 @@ class PredictClient(DeferredSettings):
         return client
 
     def _client_here(self) -> eas_tw.PredictClient:
-        """Return the client, which can be used on its own loop only."""
+        """Return the inner client, or raise the error for a client that cannot be used on the running loop."""
         if asyncio.get_running_loop() is not self._loop or self._client is None:
             raise self._unusable()
         return self._client
@@ -223,7 +224,7 @@ class PredictClient(DeferredSettings):
         body.wait_for_piece(_FutureReader(future))
         try:
             return await future
-        except BaseException:  # CancelledError, or GeneratorExit if the loop is closed before the piece comes
+        except BaseException:  # CancelledError, or GeneratorExit if the loop is closed before the piece arrives
             body.close()
             raise
 
@@ -232,7 +233,7 @@ class PredictClient(DeferredSettings):
             self._start(Clock()).close()  # sends the event `Closed` to the recorded listeners
             return
         try:
-            if not self._loop.is_closed():  # the sockets of a closed loop are gone, and its Deferreds never fire
+            if not self._loop.is_closed():  # on a closed loop, the Deferred of `close` would never fire
                 await self._wait(self._client.close())
         finally:
             leave(self._loop)

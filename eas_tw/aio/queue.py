@@ -25,16 +25,16 @@ T = TypeVar("T")
 
 
 class Watcher(FrameIterator, ProcessBound):
-    """Frames of a queue, as they come; see `eas_tw.Watcher`, whose methods it has as coroutines.
+    """Reads the frames of a queue as they arrive; the methods are those of `eas_tw.Watcher`, as coroutines.
 
-    async with queue.watch(window=32) as watcher:
-        async for frame in watcher:
-            ...
-            await watcher.commit(frame)
+        async with queue.watch(window=32) as watcher:
+            async for frame in watcher:
+                ...
+                await watcher.commit(frame)
 
     Args:
-        watcher: The watcher on the reactor.
-        wait: Waits for a Deferred in the client's loop.
+        watcher: The inner watcher.
+        wait: A function that converts a Deferred to an awaitable of the client's loop.
     """
 
     def __init__(self, watcher: eas_tw.Watcher, wait: Wait) -> None:
@@ -50,29 +50,29 @@ class Watcher(FrameIterator, ProcessBound):
         return self._watcher.instance
 
     async def open(self) -> Self:
-        """Begin to watch, and wait until the service has accepted it."""
+        """Open the watch, and wait until the service has accepted it. The errors are those of `eas_tw.Watcher.open`."""
         await self._wait(self._watcher.open())
         return self
 
     def ready_frame(self) -> Frame | None:
-        """Return the next frame, if it has come and no task waits for it; `None` otherwise, also at the end."""
+        """Return the next frame if it has arrived and no task waits for a frame; `None` otherwise, and at the end."""
         return self._watcher.ready_frame()
 
     async def next_frame(self) -> Frame | None:
-        """Wait for the next frame; `None` when the watcher is closed, or the service has ended the stream."""
+        """Wait for the next frame; return `None` when the watcher is closed, or the service has ended the stream."""
         frame: Frame | None = await self._wait(self._watcher.next_frame())
         return frame
 
     async def commit(self, frames: Frames) -> None:
-        """Commit frames; commits of several tasks are sent together."""
+        """Commit frames; commits that are made while a commit request is in flight are sent together."""
         await self._wait(self._watcher.commit(frames))
 
     async def reject(self, frames: Frames, code: str = "Rejected", reason: str = "") -> None:
-        """Give frames back to the queue, for another consumer of the group."""
+        """Reject frames, which the queue then sends to another consumer of the group; see `eas_tw.Watcher.reject`."""
         await self._wait(self._watcher.reject(frames, code, reason))
 
     async def close(self) -> None:
-        """Stop watching: wait for the commits that were made, then close the connection in order."""
+        """Stop watching: wait for the pending commits, then close the connection (a WebSocket with code 1000)."""
         await self._wait(self._watcher.close())
 
 
@@ -85,12 +85,12 @@ class _Operations(ABC):
         return result
 
     async def get(self, **options: Any) -> list[Frame]:
-        """Get frames."""
+        """Get frames; the list may be empty."""
         frames: list[Frame] = await self._operate(lambda queue: queue.get(**options))
         return frames
 
     def watch(self, **options: Any) -> Watcher:
-        """Watch the queue: its frames are sent as they come."""
+        """Return a watcher, to which the service sends the frames of the queue as they appear."""
         return Watcher(self._queue().watch(**options), self._waiting())
 
     async def attributes(self, **options: Any) -> dict[str, str]:
@@ -99,12 +99,12 @@ class _Operations(ABC):
         return attributes
 
     async def search(self, index: int, **options: Any) -> SearchResult:
-        """Return the place of a frame in the queue."""
+        """Return the position of a frame in the queue."""
         result: SearchResult = await self._operate(lambda queue: queue.search(index, **options))
         return result
 
     async def count(self, **options: Any) -> int:
-        """Return the number of frames."""
+        """Return the number of frames in the queue, optionally of one `priority` or with `tags`."""
         count: int = await self._operate(lambda queue: queue.count(**options))
         return count
 
@@ -121,11 +121,11 @@ class _Operations(ABC):
         await self._operate(lambda queue: queue.commit(indexes, **options))
 
     async def reject(self, indexes: Frames, code: str = "Rejected", reason: str = "", **options: Any) -> None:
-        """Give frames back to the queue, for another consumer of the group."""
+        """Reject frames, which the queue then sends to another consumer of the group."""
         await self._operate(lambda queue: queue.reject(indexes, code, reason, **options))
 
     async def end(self, **options: Any) -> None:
-        """End the stream: nothing can be put any more."""
+        """End the queue's stream, after which no frame can be put; see `eas_tw.QueueClient.end`."""
         await self._operate(lambda queue: queue.end(**options))
 
     async def clear(self, **options: Any) -> None:
@@ -137,11 +137,11 @@ class _Operations(ABC):
 
     @abstractmethod
     def _queue(self) -> Any:
-        """Return the inner queue, or raise why it cannot be used."""
+        """Return the inner queue, or raise the error for a client that cannot be used."""
 
     @abstractmethod
     def _waiting(self) -> Wait:
-        """Return the function that waits for a Deferred in the client's loop."""
+        """Return the function that converts a Deferred to an awaitable of the client's loop."""
 
 
 class QueueClient(_Operations, PredictClient):
@@ -157,7 +157,7 @@ class QueueClient(_Operations, PredictClient):
     _client_class = eas_tw.QueueClient
 
     def sink(self) -> SinkQueue:
-        """Return the output queue of the same service; it has the connections of this client, and is closed with it."""
+        """Return the output queue of the same service; it uses this client's connections, and is closed with it."""
         return SinkQueue(self)
 
     def _queue(self) -> eas_tw.QueueClient:
@@ -174,7 +174,7 @@ class SinkQueue(ProcessBound, _Operations):
     """The output queue of a queue service, with the operations of `QueueClient`.
 
     Args:
-        client: The client of the input queue, to whose life this one belongs.
+        client: The client of the input queue; closing it also closes the sink.
     """
 
     def __init__(self, client: QueueClient) -> None:

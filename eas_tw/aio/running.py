@@ -33,9 +33,9 @@ _running: dict[asyncio.AbstractEventLoop, _Running] = {}
 
 
 def enter(loop: asyncio.AbstractEventLoop) -> Any:
-    """Return the running reactor of a loop, and count one more user of it.
+    """Return the running reactor of a loop, and increment its user count.
 
-    Call `leave` for each call of this function.
+    Call `leave` once for each call of this function.
 
     Raises:
         ConfigError: The program has installed a reactor of another kind, which does not run on an asyncio loop.
@@ -55,9 +55,10 @@ def enter(loop: asyncio.AbstractEventLoop) -> Any:
 
 
 def leave(loop: asyncio.AbstractEventLoop) -> None:
-    """Release the reactor of a loop; after the last user, its sockets are closed unless it is the installed reactor.
+    """Decrement the user count of a loop's reactor, and clean up after the last user.
 
-    The installed reactor remains, because the program may use it too.
+    The clean-up closes the reactor's wakers, except those of the installed reactor, which the program may use too. If
+    the loop is closed, it also closes all other sockets of the reactor.
     """
     running = _running.get(loop)
     if running is None:  # `_forget_closed_loops` has removed it
@@ -68,7 +69,7 @@ def leave(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _forget_closed_loops() -> None:
-    """Remove the entries of loops that were closed before their clients, which would otherwise stay forever."""
+    """Remove the entries of closed loops whose clients were not closed; nothing else would remove them."""
     for loop in [loop for loop in _running if loop.is_closed()]:
         _forget(loop)
 
@@ -86,7 +87,7 @@ def _forget(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _close_sockets(reactor: Any) -> None:
-    """Close the sockets of a closed loop, which nothing can use any more; the instances would see them open."""
+    """Close the sockets of a closed loop, so that the instances do not keep unusable connections open."""
     for selectable in {*reactor.getReaders(), *reactor.getWriters()} - set(reactor._internalReaders):  # noqa: SLF001
         opened = getattr(selectable, "socket", None)
         if opened is not None:
@@ -106,7 +107,7 @@ def _find(loop: asyncio.AbstractEventLoop) -> tuple[Any, bool]:
     Raises:
         ConfigError: The installed reactor is of another kind.
     """
-    from twisted.internet import asyncioreactor  # noqa: PLC0415  imports nothing that installs
+    from twisted.internet import asyncioreactor  # noqa: PLC0415  this import installs no reactor
 
     installed: Any = sys.modules.get("twisted.internet.reactor")
     if installed is None:
@@ -120,7 +121,7 @@ def _find(loop: asyncio.AbstractEventLoop) -> tuple[Any, bool]:
         )
     if installed._asyncioEventloop is loop:  # noqa: SLF001  Twisted has no public attribute for the loop
         return installed, True
-    # A reactor cannot change its loop, so a second `asyncio.run`, or a test's loop, gets a new reactor.
+    # A reactor cannot change its loop, so a second `asyncio.run`, or the loop of a test, gets a new reactor.
     return _make(loop), False
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from eas_tw.secret import TokenSource
 
 _FIRST_LIST_WITHIN_S = 5.0
-"""The default of `init_timeout_s`, in seconds; the official SDK's first call waits as long for the list."""
+"""The default of `init_timeout_s`, in seconds; the official SDK's first call waits for the list for the same time."""
 
 
 class PredictClient(DeferredSettings):
@@ -126,15 +126,15 @@ class PredictClient(DeferredSettings):
         self._run(lambda: _begun(client))
 
     def wait_until_ready(self, timeout_s: float | None = None) -> None:
-        """Start discovery, and wait for the first valid list of instances; return at once if there is one.
+        """Start discovery, and wait for the first valid list of instances; return immediately if there is one.
 
         Args:
             timeout_s: The maximum time in seconds, > 0, if it is less than the client's `init_timeout_s`; `None` for
                 `init_timeout_s`.
 
         Raises:
-            PredictException: There is no list in time, or a setting is missing or wrong. Discovery continues, and the
-                method may be called again.
+            PredictException: No list arrived in time, or a setting is missing or wrong. After a timeout discovery
+                continues, and the method may be called again.
         """
         client = self._client_here()
         if client.is_ready and not client.is_closed:
@@ -160,7 +160,10 @@ class PredictClient(DeferredSettings):
         self._run(wait)
 
     def destroy(self) -> None:
-        """Close the client: calls in flight may finish, then all sockets are closed. Closing again does nothing."""
+        """Close the client; calls in flight may finish within `drain_timeout_s`, then all sockets are closed.
+
+        A second call does nothing.
+        """
         client = self._client_here()
         self._remember("close")  # recorded, so that the client is also closed in a child that is forked later
         self._run(client.close)
@@ -206,7 +209,7 @@ class PredictClient(DeferredSettings):
 
         Args:
             req: A request, as for `predict`; it is encoded before the method returns.
-            options: As for `predict`.
+            options: The options of `predict`.
 
         Returns:
             A `concurrent.futures.Future`. Its `result` parses the response in the thread that calls it, and raises the
@@ -233,16 +236,16 @@ class PredictClient(DeferredSettings):
         return future
 
     def request(self, method: str, path: str = "", **options: Unpack[RequestOptions]) -> Response:
-        """Send a request of any method, wait, and return whatever status the service answers with.
+        """Send a request with any HTTP method, wait, and return the response whatever its status is.
 
         Args:
-            method: Such as `GET`; not `CONNECT`.
-            path: Below the service's path, percent-encoded, such as `v1/models`.
+            method: The HTTP method, such as `GET`; `CONNECT` is not allowed.
+            path: The path below the service's path, percent-encoded, such as `v1/models`; empty for none.
             options: `body`, `query`, `headers`, `timeout_s`, `idempotent` and `key` of `eas_tw.PredictClient.request`.
 
         Raises:
             PredictException: There is no response.
-            RuntimeError: Called in the reactor's own thread.
+            RuntimeError: The method was called in the reactor's thread, or after a fork with a given `reactor`.
         """
         try:
             client = self._ready_client()
@@ -267,7 +270,7 @@ class PredictClient(DeferredSettings):
 
         Raises:
             PredictException: There is no response, or its status is not from 200 to 299.
-            RuntimeError: Called in the reactor's own thread.
+            RuntimeError: The method was called in the reactor's thread, or after a fork with a given `reactor`.
         """
         try:
             client = self._ready_client()
@@ -335,7 +338,7 @@ def _begun(client: eas_tw.PredictClient) -> Deferred[None]:
     """Start discovery without waiting for the list of instances.
 
     Returns:
-        1. A Deferred that fails, if `init` failed at once because a setting is wrong.
+        1. A failed Deferred, if `init` failed immediately because a setting is wrong.
         2. A Deferred that has fired, otherwise; a later failure is logged as a warning.
     """
     ready = client.init()

@@ -1,4 +1,4 @@
-"""`CallFuture`, the future of a call that no thread waits for."""
+"""`CallFuture`, the future of a call that `PredictClient.submit` starts without waiting."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class CallFuture(Future[Any]):
     """The future of a call (`eas_tw.blocking.PredictClient.submit`).
 
     Args:
-        work: The function that makes the call, in the reactor's thread; its Deferred fires with the response's body.
-        parse: A function of the body, for the result.
+        work: A function that makes the call in the reactor's thread. Its Deferred fires with the response's body.
+        parse: A function that converts the body to the result.
         reactor: The reactor.
     """
 
@@ -37,11 +37,11 @@ class CallFuture(Future[Any]):
         """Wait for the response, and parse it in the calling thread.
 
         Args:
-            timeout: The maximum time in seconds; `None` for no limit beside the call's deadline.
+            timeout: The maximum time in seconds; `None` for no limit except the call's deadline.
 
         Raises:
             PredictException: The call failed, or the response cannot be parsed.
-            TimeoutError: The time is over; the call continues.
+            TimeoutError: `timeout` passed; the call continues.
             CancelledError: The future was cancelled.
         """
         try:
@@ -59,19 +59,19 @@ class CallFuture(Future[Any]):
         return exception
 
     def start(self) -> Deferred[Any]:
-        """Run the function (`Job`), unless the future is cancelled."""
+        """Start the call, unless the future is cancelled (`Job`)."""
         if not self.set_running_or_notify_cancel():
             return succeed(None)
         self._running = running = maybeDeferred(self._work)
         return running.addCallbacks(self._succeeded, self._failed)
 
     def abandon(self) -> None:
-        """Cancel the function, even if it runs: its call ends with the error `CancelledError` and its connection."""
+        """Cancel the call, even if it is running: it fails with `CancelledError`, and its connection is closed."""
         if not self.cancel():
             self._reactor.callFromThread(self._cancel)
 
     def give_up(self, error: Exception) -> None:
-        """End the future with an error (`Job`)."""
+        """End the future with an error, because the reactor has stopped (`Job`)."""
         if not self.done():
             self.set_exception(error)
 

@@ -1,4 +1,4 @@
-"""The reactor thread of the blocking clients, and the hand-over of work to it.
+"""The reactor thread of the blocking clients, and the functions that pass work to it.
 
 The reactor is not the global `twisted.internet.reactor`, which the program may run itself. The thread starts with the
 first call and ends with the interpreter. A fork copies no threads, so a forked child starts a new one (`own_loop`).
@@ -30,7 +30,7 @@ T = TypeVar("T")
 _STOP_WITHIN_S = 5.0
 """The maximum time, in seconds, that the interpreter's exit waits for the reactor thread."""
 _SLEEPS_AT_MOST_S = 1.0
-"""The interval, in seconds, at which a waiting thread wakes up to handle signals; see `_BlockingJob.wait`."""
+"""The maximum time, in seconds, after which a waiting thread wakes up to handle signals (`_BlockingJob.wait`)."""
 
 
 class _BlockingJob(Generic[T]):
@@ -94,7 +94,7 @@ class Job(Protocol):
         """Run the function; the Deferred fires when its result is stored."""
 
     def give_up(self, error: Exception) -> None:
-        """End with an error, because the reactor has stopped."""
+        """End the job with an error, because the reactor has stopped."""
 
 
 class Loop:
@@ -216,7 +216,7 @@ class OwnLoop(Loop):
         self._is_exiting = False
 
     def run(self, work: Callable[[], Deferred[T]]) -> T:
-        """Start the reactor's thread if it does not run, then run `work` as `Loop.run` does."""
+        """Start the reactor's thread if it is not running, then run `work` as `Loop.run` does."""
         self._ensure_started()
         try:
             return super().run(work)
@@ -228,7 +228,7 @@ class OwnLoop(Loop):
             raise
 
     def submit(self, job: Job) -> None:
-        """Start the reactor's thread if it does not run, then run the job as `Loop.submit` does."""
+        """Start the reactor's thread if it is not running, then run the job as `Loop.submit` does."""
         self._ensure_started()
         super().submit(job)
 
@@ -257,9 +257,9 @@ _forks = 0
 _lock = threading.Lock()
 _own: OwnLoop | None = None
 _left_behind: list[OwnLoop] = []
-"""The loops of parent processes, which a forked child keeps referenced.
+"""The loops of parent processes, which a forked child never deletes.
 
-Closing what they hold could disturb the parent, which shares the sockets and the epoll descriptor.
+Deleting one would close its sockets and its epoll descriptor, which are shared with the parent, and could disturb it.
 """
 
 

@@ -4,7 +4,7 @@ A program written for the official SDK runs after changing its import line:
 
     from eas_tw.blocking import QueueClient
 
-What is better than there has other names or keywords: `sink`, `count`, `reject`, `end`, `clear`, and `timeout_s`.
+The official SDK does not have `sink`, `count`, `reject`, `end`, `clear`, and the keyword `timeout_s`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_READY = 64
-"""The number of frames that a thread takes at once from the reactor's thread: a change of threads costs ten frames."""
+"""The maximum number of frames that a thread fetches together; a switch of threads costs as much as ten frames."""
 _NO_TAGS: Mapping[str, str] = {}
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|h|m|s))")
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -45,7 +45,7 @@ _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 @frozen
 class PutResult(eas_tw.PutResult):
-    """The service's answer to a put; as a pair it is index, as text, and request id, as in the official SDK."""
+    """The result of a put; as in the official SDK, it is also a pair of the index, as text, and the request id."""
 
     def __iter__(self) -> Iterator[str]:
         return iter((str(self.index), self.request_id))
@@ -58,18 +58,18 @@ class PutResult(eas_tw.PutResult):
 
 
 class Watcher(ProcessBound):
-    """Frames of a queue, as they come; see `eas_tw.Watcher`.
+    """Reads the frames of a queue as they arrive; see `eas_tw.Watcher`.
 
         with queue.watch(0, 32) as watcher:
             for frame in watcher:
                 ...
                 watcher.commit(frame)
 
-    `run()` and `close()` are those of the official SDK. `close` may be called by another thread.
+    The official SDK also has `run()` and `close()`. Another thread may call `close`.
 
     Args:
-        watcher: The watcher on the reactor.
-        run: Runs a function in the reactor's thread, and waits for its Deferred.
+        watcher: The inner watcher.
+        run: A function that runs a function in the reactor's thread, and waits for its Deferred.
     """
 
     def __init__(self, watcher: eas_tw.Watcher, run: Run) -> None:
@@ -99,7 +99,7 @@ class Watcher(ProcessBound):
         return self._watcher.instance
 
     def open(self) -> None:
-        """Begin to watch, and wait until the service has accepted it; `run` does so by itself."""
+        """Open the watch, and wait until the service has accepted it; `run` calls this method."""
         if not self._is_open:
             self._is_open = True
             self._call(self._watcher.open)
@@ -115,23 +115,24 @@ class Watcher(ProcessBound):
             yield frame
 
     def commit(self, frames: Frames) -> None:
-        """Commit frames; commits of several threads are sent together."""
+        """Commit frames; commits that are made while a commit request is in flight are sent together."""
         self._call(lambda: self._watcher.commit(frames))
 
     def reject(self, frames: Frames, code: str = "Rejected", reason: str = "") -> None:
-        """Give frames back to the queue, for another consumer of the group."""
+        """Reject frames, which the queue then sends to another consumer of the group; see `eas_tw.Watcher.reject`."""
         self._call(lambda: self._watcher.reject(frames, code, reason))
 
     def close(self) -> None:
-        """Stop watching: wait for the commits that were made, then close the connection in order."""
+        """Stop watching: wait for the pending commits, then close the connection (a WebSocket with code 1000)."""
         self._is_open = self._is_closed = True
-        self._ready.clear()  # the service gives these frames to another consumer
+        self._ready.clear()  # the service sends these frames to another consumer
         self._call(self._watcher.close)
 
     def _fetch(self) -> Deferred[bool]:
-        """Wait for the next frame, in the reactor's thread, and take those that have come with it.
+        """Wait for the next frame, in the reactor's thread, and store it with all frames that have arrived.
 
-        They are kept here and not returned, so that none is lost if the waiting thread gets a `KeyboardInterrupt`.
+        The frames are stored in `_ready` and not returned, so that no frame is lost if the waiting thread gets a
+        `KeyboardInterrupt`. The result is whether there are frames.
         """
 
         def took(frame: Frame | None) -> bool:
@@ -151,7 +152,7 @@ class Watcher(ProcessBound):
 
 
 class _Operations(ABC):
-    """The operations of one queue; a failure is a `PredictException`."""
+    """The operations of one queue, which raise `PredictException` if they fail."""
 
     def put(self, data: Any, tags: Mapping[str, str] = _NO_TAGS, **options: Any) -> PutResult:
         """Put a frame into the queue.
@@ -178,13 +179,14 @@ class _Operations(ABC):
         """Get frames, as `eas_tw.QueueClient.get` does.
 
         Args:
-            request_id: Only the frame of this request; `None` for any.
+            request_id: The request id of the frame to get; `None` for any frame.
             index: The index of the first frame; 0 for the head of the queue, -1 for its newest frame.
-            length: The maximum number of frames.
-            timeout: How long the service waits for a frame, as a duration such as `"5s"` or `"1m30s"`, or in seconds.
+            length: The maximum number of frames, ≥ 1.
+            timeout: The maximum time that the service waits for a frame: a duration such as `"5s"` or `"1m30s"`, or a
+                number of seconds, ≥ 0.
             auto_delete: Whether the service deletes the frames that it sends.
-            tags: Only frames with these tags.
-            timeout_s: `timeout` in seconds; `None` to take `timeout`.
+            tags: The tags that the frames must have; empty for any frame.
+            timeout_s: The same as `timeout`, as a number of seconds, ≥ 0; `None` to use `timeout`.
         """
         frames: list[Frame] = self._operate(
             lambda queue: queue.get(
@@ -206,7 +208,10 @@ class _Operations(ABC):
         auto_commit: bool = False,  # noqa: FBT001, FBT002
         tags: Mapping[str, str] | None = None,
     ) -> Watcher:
-        """Watch the queue: its frames are sent as they come; the arguments are those of `eas_tw.QueueClient.watch`."""
+        """Return a watcher, to which the service sends the frames of the queue as they appear.
+
+        The arguments are those of `eas_tw.QueueClient.watch`.
+        """
         options = {"index": index, "window": window, "index_only": index_only, "auto_commit": auto_commit}
         try:
             queue = self._queue()
@@ -221,12 +226,12 @@ class _Operations(ABC):
         return attributes
 
     def search(self, index: int, **options: Any) -> SearchResult:
-        """Return the place of a frame in the queue, a mapping with `IsPending` and `WaitCount`."""
+        """Return the position of a frame in the queue, as a mapping with `IsPending` and `WaitCount`."""
         result: SearchResult = self._operate(lambda queue: queue.search(index, **options))
         return result
 
     def count(self, **options: Any) -> int:
-        """Return the number of frames."""
+        """Return the number of frames in the queue, optionally of one `priority` or with `tags`."""
         count: int = self._operate(lambda queue: queue.count(**options))
         return count
 
@@ -246,11 +251,11 @@ class _Operations(ABC):
         return b"OK"
 
     def reject(self, index: Frames, code: str = "Rejected", reason: str = "", **options: Any) -> None:
-        """Give frames back to the queue, for another consumer of the group."""
+        """Reject frames, which the queue then sends to another consumer of the group."""
         self._operate(lambda queue: queue.reject(index, code, reason, **options))
 
     def end(self, **options: Any) -> None:
-        """End the stream: nothing can be put any more."""
+        """End the queue's stream, after which no frame can be put; see `eas_tw.QueueClient.end`."""
         self._operate(lambda queue: queue.end(**options))
 
     def clear(self, **options: Any) -> None:
@@ -266,11 +271,11 @@ class _Operations(ABC):
 
     @abstractmethod
     def _queue(self) -> Any:
-        """Return the inner queue, whose client has been initialised."""
+        """Return the inner queue, after initialising its client if necessary."""
 
     @abstractmethod
     def _runner(self) -> Run:
-        """Return the function that runs another one in the reactor's thread."""
+        """Return the function that runs a given function in the reactor's thread."""
 
 
 class QueueClient(_Operations, PredictClient):
@@ -306,10 +311,10 @@ class QueueClient(_Operations, PredictClient):
         """Start discovery without waiting.
 
         Args:
-            uid: The id of this consumer; `None` for the constructor's.
-            gid: Its group; `None` for the constructor's.
+            uid: The id of this consumer; `None` for the constructor's `user`.
+            gid: The group of this consumer; `None` for the constructor's `group`.
             custom_url: The complete URL of the queue; empty for the constructor's.
-            path_suffix: A path below the queue's, such as `sink`; empty for none.
+            path_suffix: A path below the queue's path, such as `sink`; empty for none.
 
         Raises:
             PredictException: The endpoint or the queue is missing or wrong.
@@ -325,7 +330,7 @@ class QueueClient(_Operations, PredictClient):
         super().init()
 
     def sink(self) -> SinkQueue:
-        """Return the output queue of the same service; it has the connections of this client, and is closed with it."""
+        """Return the output queue of the same service; it uses this client's connections, and is closed with it."""
         return SinkQueue(self)
 
     def set_logger(self, logger: Any = None) -> None:
@@ -342,7 +347,7 @@ class SinkQueue(ProcessBound, _Operations):
     """The output queue of a queue service, with the operations of `QueueClient`.
 
     Args:
-        client: The client of the input queue, to whose life this one belongs.
+        client: The client of the input queue; closing it also closes the sink.
     """
 
     def __init__(self, client: QueueClient) -> None:
@@ -362,10 +367,10 @@ def seconds_of(duration: str | float) -> float:
     """Return a duration in seconds.
 
     Args:
-        duration: As the service reads it, such as `5s`, `500ms` or `1m30s`; or a number of seconds.
+        duration: A duration in the service's format, such as `5s`, `500ms` or `1m30s`; or a number of seconds.
 
     Raises:
-        ConfigError: It is neither.
+        ConfigError: `duration` is neither.
     """
     if isinstance(duration, int | float):
         return duration

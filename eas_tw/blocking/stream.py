@@ -1,4 +1,4 @@
-"""A stream for threads: a plain context manager with plain iterators."""
+"""`Stream` for threads, with a blocking context manager and blocking iterators."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ T = TypeVar("T")
 
 
 class Stream(ProcessBound):
-    """A response whose head has come and whose body is read by a thread.
+    """A response whose head has been received, and whose body a thread reads while it arrives.
+
+    Iteration returns the bytes as they arrive, decompressed according to the Content-Encoding.
 
     Args:
-        stream: The stream on the reactor.
-        run: Runs a function in the reactor's thread and waits for its result or for its Deferred.
+        stream: The inner stream.
+        run: A function that runs a function in the reactor's thread, and waits for its result or its Deferred.
 
     Attributes:
         status: The HTTP status.
-        headers: The response's fields, names in lower case.
-        instance: The instance that sends it.
+        headers: The response's header fields, names in lower case.
+        instance: The instance, or the gateway, that sends the response; `None` if it is not known.
     """
 
     def __init__(self, stream: DeferredStream, run: Run) -> None:
@@ -68,11 +70,11 @@ class Stream(ProcessBound):
 
     @property
     def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Name and value of each header field as received, in order; repeated fields are not joined."""
+        """The name and the value of each header field as received, in order; repeated fields are not joined."""
         return self._stream.raw_headers
 
     def iter_raw(self) -> Iterator[bytes]:
-        """Iterate over the bytes as they arrive, not decompressed, for programs that pass a response on.
+        """Iterate over the bytes as they arrive, without decompression, for programs that forward a response.
 
         Raises:
             PredictException: The stream broke.
@@ -81,18 +83,22 @@ class Stream(ProcessBound):
             yield piece
 
     def read(self) -> bytes:
-        """Return the rest of the body.
+        """Read the rest of the body.
 
         Raises:
-            PredictException: The stream broke, or cannot be decompressed.
+            PredictException: The stream broke, or the body cannot be decompressed.
         """
         return b"".join(self)
 
     def lines(self, *, max_line_bytes: int = 1 << 20) -> Iterator[str]:
-        """Iterate over the body's lines, as UTF-8 text without their ends; CR, LF and CRLF end a line.
+        """Iterate over the lines of the body, as UTF-8 text without line ends; CR, LF and CRLF end a line.
+
+        Args:
+            max_line_bytes: The maximum length of a line, which bounds the memory that is used.
 
         Raises:
-            PredictException: The stream broke, or a line is longer than `max_line_bytes`.
+            PredictException: The stream broke, a line is longer than `max_line_bytes`, or the body cannot be
+                decompressed.
         """
         splitter = LineSplitter(max_line_bytes)
         for piece in self:
@@ -100,21 +106,25 @@ class Stream(ProcessBound):
         yield from splitter.finish()
 
     def events(self, *, max_event_bytes: int = 1 << 20) -> Iterator[ServerSentEvent]:
-        """Iterate over the body's server-sent events.
+        """Iterate over the server-sent events of the body.
+
+        Args:
+            max_event_bytes: The maximum size of an event, which bounds the memory that is used.
 
         Raises:
-            PredictException: The stream broke, or an event is larger than `max_event_bytes`.
+            PredictException: The stream broke, an event is larger than `max_event_bytes`, or the body cannot be
+                decompressed.
         """
         parser = ServerSentEventParser(max_event_bytes)
         for piece in self:
             yield from self._checked(parser.feed(piece))
 
     def close(self, *, grace_s: float = 0.0) -> None:
-        """Stop reading; the connection is closed unless the body has ended. Closing twice is fine.
+        """Close the stream, and its connection unless the body has ended. A second call does nothing.
 
         Args:
-            grace_s: The time in seconds in which the body may still end, as for `eas_tw.Stream.close`. The method does
-                not wait for it.
+            grace_s: The maximum time to wait for the end of the body, in seconds, ≥ 0, as for `eas_tw.Stream.close`.
+                The reactor's thread waits; the method returns immediately.
         """
         self._run(partial(self._stream.close, grace_s=grace_s))
 
@@ -129,7 +139,7 @@ class Stream(ProcessBound):
         return piece
 
     def _checked(self, parts: Iterable[T]) -> Iterator[T]:
-        """Close the stream when its content cannot be read."""
+        """Yield the parts; if they cannot be decoded, close the stream and raise `PredictException`."""
         try:
             yield from parts
         except BodyError as error:

@@ -1,6 +1,6 @@
 """The implementation of the transports for httpx2 and httpx, whose interfaces are alike.
 
-`eas_tw.httpx2` and `eas_tw.httpx` add the library's own base classes; nothing here imports either library.
+`eas_tw.httpx2` and `eas_tw.httpx` add the library's base classes. This package imports neither library.
 """
 
 from eas_tw.http_transport.asynchronous import AsyncBody, BaseAsyncTransport

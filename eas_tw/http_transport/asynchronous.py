@@ -1,4 +1,4 @@
-"""The transport of asyncio programs, on `eas_tw.aio.PredictClient`."""
+"""The transport for asyncio programs, which uses an `eas_tw.aio.PredictClient`."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 
 class BaseAsyncTransport(ProcessBound):
-    """A transport for the asynchronous client of the library, whose requests go to one PAI-EAS service.
+    """A transport for the library's asynchronous client, which sends all requests to one PAI-EAS service.
 
-    The path and the query of a request's URL go below the service's path; its host has no meaning. The client starts
-    with the first request, on the loop that runs then. A response of any status is returned, and its body is read
-    while it arrives.
+    The path and the query of a request's URL are appended to the service's path; the URL's host is ignored. The client
+    starts with the first request, on the running loop. A response of any status is returned, and its body is read while
+    it arrives.
 
     Timeouts of a request (the library's `timeout`): `read` bounds the time to the response's head over all attempts,
     and then the time between two pieces of the body; `connect` bounds the wait for the first list of instances. `pool`
@@ -53,18 +53,19 @@ class BaseAsyncTransport(ProcessBound):
         custom_url: The complete URL for predictions, instead of endpoint and service.
         token: The service's token, or a function that returns it for each call; empty for none. It replaces the
             `Authorization` of requests.
-        endpoint_type: As for `eas_tw.PredictClient`; `None` for its default.
+        endpoint_type: The endpoint type, as for `eas_tw.PredictClient`; `None` for its default.
         instances: The instances for `ENDPOINT_TYPE_FIXED`; `None` for none.
         config: The settings; `None` for the defaults. Language model servers usually need
             `ClientConfig(auth="bearer")`.
         agent: A Twisted agent for the control plane and the gateway; `None` for direct requests.
-        keep_authorization: Whether a request's own `Authorization` is sent to the service; only without `token`. If
-            `False`, it is removed.
+        keep_authorization: Whether the `Authorization` of requests is sent to the service; `True` is allowed only
+            without `token`. If `False`, the header is removed.
         idempotent: Whether a request may be sent to an instance after another instance may have received it; `None` for
             `True` unless the method is PATCH.
-        key: A function of the library's request that returns the key of the call for the balancer (`balancer="hash"`),
-            or `None`; a request's header `X-Eas-Key`, which is not sent, precedes it. `None` for no key without it.
-        max_request_bytes: The maximum size of a request's body, which is read into memory before it is sent.
+        key: A function of the library's request that returns the call's key for the balancer (`balancer="hash"`), or
+            `None` for no key. A request's header `X-Eas-Key`, which is not sent to the service, has precedence. `None`
+            to use only the header.
+        max_request_bytes: The maximum size of a request's body, ≥ 1. The body is read into memory before it is sent.
 
     Raises:
         ConfigError: An argument is wrong.
@@ -123,15 +124,15 @@ class BaseAsyncTransport(ProcessBound):
 
     @property
     def client(self) -> PredictClient:
-        """The client of the transport, for its counters and for metrics; another one on each further event loop."""
+        """The client of the transport, for counters and metrics; a transport on a further loop has a new client."""
         return self._client
 
     async def handle_async_request(self, request: Any) -> Any:
         """Send a request, and return its response when the head has arrived (the library's interface).
 
         Raises:
-            TransportError: There is no response: one of the library's exceptions, with the error of eas_tw as its
-                `__cause__`.
+            TransportError: There is no response. The exception is of one of the library's classes, and its `__cause__`
+                is the error of eas_tw.
             RuntimeError: No asyncio event loop is running.
         """
         library = self._library
@@ -139,7 +140,7 @@ class BaseAsyncTransport(ProcessBound):
             content = await self._content(request)
             options = self._options(request)
             client = await self._ready_client(connect_timeout_s(request))
-            # `__aenter__` closes a stream that opens in the moment in which this task is cancelled.
+            # `__aenter__` closes the stream if it opens while this task is being cancelled.
             stream = await client.stream(content, **options).__aenter__()
         except EasError as error:
             raise library_error(library, error) from error
@@ -149,7 +150,7 @@ class BaseAsyncTransport(ProcessBound):
         """Close the client: requests in flight may finish within `drain_timeout_s`, then all sockets are closed.
 
         Raises:
-            ConfigError: The client runs on another event loop, which is not closed; call `aclose` there.
+            ConfigError: The client belongs to another event loop that is not closed; call `aclose` on that loop.
         """
         self._is_closed = True
         await self._client.close()
@@ -174,7 +175,7 @@ class BaseAsyncTransport(ProcessBound):
         return content
 
     async def _ready_client(self, timeout_s: float | None) -> PredictClient:
-        """Return the client of the running loop, once it has a list of instances."""
+        """Return the client of the running loop after waiting for its list of instances, for at most `timeout_s`."""
         if self._is_closed:
             raise ClientClosed("the transport is closed")
         loop = _running_loop()
@@ -199,7 +200,13 @@ class BaseAsyncTransport(ProcessBound):
             raise no_list_error(timeout_s, client.discovery.last_error) from error
 
     async def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take a new client on a further loop, because a client belongs to the loop of its `init`."""
+        """Bind the transport to a loop.
+
+        The second and further loops get a new client, because a client belongs to the loop of its `init`.
+
+        Raises:
+            ConfigError: The loop before is not closed.
+        """
         before, process = self._loop, self._process
         is_forked = process != os.getpid()
         if before is not None and not before.is_closed() and not is_forked:
@@ -211,12 +218,12 @@ class BaseAsyncTransport(ProcessBound):
             return
         former, self._client = self._client, self._new_client()
         self._is_ready = False
-        if not is_forked:  # the sockets of a parent process are its own
+        if not is_forked:  # the parent process still uses the sockets of its client
             await former.close()
 
 
 class AsyncBody:
-    """The body of a response, read while it arrives; an `AsyncByteStream` of the library in its subclasses.
+    """The body of a response, read while it arrives; its subclasses are an `AsyncByteStream` of the library.
 
     Args:
         library: The library.

@@ -1,4 +1,4 @@
-"""The transport of programs with threads, on `eas_tw.blocking.PredictClient`."""
+"""The transport for programs with threads, which uses an `eas_tw.blocking.PredictClient`."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
 
 class BaseTransport(ProcessBound):
-    """A transport for the blocking client of the library, whose requests go to one PAI-EAS service.
+    """A transport for the library's blocking client, which sends all requests to one PAI-EAS service.
 
-    Several threads can use it at the same time. A forked child starts a client of its own.
+    Several threads can use it at the same time. A forked child process starts a new client.
 
-    The path and the query of a request's URL go below the service's path; its host has no meaning. The client starts
-    with the first request. A response of any status is returned, and its body is read while it arrives.
+    The path and the query of a request's URL are appended to the service's path; the URL's host is ignored. The client
+    starts with the first request. A response of any status is returned, and its body is read while it arrives.
 
-    Timeouts of a request are used as by the asynchronous transport: `read` bounds the time to the response's head over
-    all attempts, and then the time between two pieces of the body; `connect` bounds the wait for the first list of
-    instances.
+    Timeouts of a request (the library's `timeout`): `read` bounds the time to the response's head over all attempts,
+    and then the time between two pieces of the body; `connect` bounds the wait for the first list of instances. `pool`
+    and `write` are not used, because `read` covers these times.
 
     Args:
         endpoint: The endpoint, as for `eas_tw.PredictClient`.
@@ -48,18 +48,19 @@ class BaseTransport(ProcessBound):
         custom_url: The complete URL for predictions, instead of endpoint and service.
         token: The service's token, or a function that returns it for each call; empty for none. It replaces the
             `Authorization` of requests.
-        endpoint_type: As for `eas_tw.PredictClient`; `None` for its default.
+        endpoint_type: The endpoint type, as for `eas_tw.PredictClient`; `None` for its default.
         instances: The instances for `ENDPOINT_TYPE_FIXED`; `None` for none.
         config: The settings; `None` for the defaults, with an `init_timeout_s` of 5 s. Language model servers usually
             need `ClientConfig(auth="bearer")`.
         reactor: A reactor that runs in another thread of the program; `None` for the reactor thread of eas_tw.
-        keep_authorization: Whether a request's own `Authorization` is sent to the service; only without `token`. If
-            `False`, it is removed.
+        keep_authorization: Whether the `Authorization` of requests is sent to the service; `True` is allowed only
+            without `token`. If `False`, the header is removed.
         idempotent: Whether a request may be sent to an instance after another instance may have received it; `None` for
             `True` unless the method is PATCH.
-        key: A function of the library's request that returns the key of the call for the balancer (`balancer="hash"`),
-            or `None`; a request's header `X-Eas-Key`, which is not sent, precedes it. `None` for no key without it.
-        max_request_bytes: The maximum size of a request's body, which is read into memory before it is sent.
+        key: A function of the library's request that returns the call's key for the balancer (`balancer="hash"`), or
+            `None` for no key. A request's header `X-Eas-Key`, which is not sent to the service, has precedence. `None`
+            to use only the header.
+        max_request_bytes: The maximum size of a request's body, ≥ 1. The body is read into memory before it is sent.
 
     Raises:
         ConfigError: An argument is wrong.
@@ -123,9 +124,9 @@ class BaseTransport(ProcessBound):
         """Send a request, and return its response when the head has arrived (the library's interface).
 
         Raises:
-            TransportError: There is no response: one of the library's exceptions, with the error of eas_tw as its
-                `__cause__`.
-            RuntimeError: Called in the reactor's own thread.
+            TransportError: There is no response. The exception is of one of the library's classes, and its `__cause__`
+                is the error of eas_tw.
+            RuntimeError: The method was called in the reactor's thread, or after a fork with a given `reactor`.
         """
         library = self._library
         try:
@@ -171,7 +172,7 @@ class BaseTransport(ProcessBound):
 
 
 class Body:
-    """The body of a response, read while it arrives; a `SyncByteStream` of the library in its subclasses.
+    """The body of a response, read while it arrives; its subclasses are a `SyncByteStream` of the library.
 
     Args:
         library: The library.

@@ -1,6 +1,6 @@
-"""The exceptions of httpx2 and httpx that stand for the errors of eas_tw.
+"""Conversion of eas_tw's errors to the exceptions of httpx2 and httpx.
 
-Programs and packages such as `openai` decide by these classes whether a request timed out or lost its connection.
+Programs and packages such as `openai` use the exception's class to distinguish a timeout from a lost connection.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ NAMES: Mapping[type[EasError], str] = {
 }
 """The name of the library's exception for each class of `eas_tw.errors`.
 
-For a call that was attempted, the last attempt may say it more precisely (`_BY_ATTEMPT`).
+For some errors, the status of the last attempt selects a more specific exception (`_BY_ATTEMPT`).
 """
 
 _BY_ATTEMPT: Mapping[AttemptStatus, str] = {
@@ -74,7 +74,7 @@ def library_error(library: Library, error: EasError) -> Exception:
 
 
 def connect_error(library: Library, error: EasError) -> Exception:
-    """Return the library's exception for an `init` that failed: there is nothing to connect to."""
+    """Return the library's exception for a failed `init`, without which there is no instance to connect to."""
     made: Exception = library.module.ConnectError(str(error))
     return made
 
@@ -87,7 +87,7 @@ def no_list_error(timeout_s: float | None, last_error: str) -> DiscoveryError:
 
 
 def typed_cause(error: BaseException) -> EasError:
-    """Return the error of eas_tw from which a `PredictException` was raised."""
+    """Return the error of eas_tw that caused a `PredictException`."""
     cause = error.__cause__
     return cause if isinstance(cause, EasError) else EasError(str(error))
 
@@ -99,5 +99,5 @@ def _name(error: EasError) -> str:
         return usual
     found = _BY_ATTEMPT.get(attempts[-1].outcome.attempt_status, usual)
     if isinstance(error, DeadlineExceeded) and found not in _TIMEOUTS:
-        return usual  # the call timed out, however its last attempt ended
+        return usual  # the call timed out, whatever the status of its last attempt is
     return found

@@ -1,4 +1,4 @@
-"""What the transports use of an HTTP library."""
+"""`Library`, the classes of an HTTP library that the transports use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Library:
     body: Any
 
     def response(self, stream: Any, body: Any) -> Any:
-        """Return the library's response for a stream of ours, and its body."""
+        """Create the library's response from a stream of eas_tw and the body that reads it."""
         return self.module.Response(
             stream.status,
             headers=list(stream.raw_headers),

@@ -1,4 +1,4 @@
-"""The parts of a library's request that a call of a `PredictClient` takes."""
+"""Conversion of a library's request to the arguments of `PredictClient.stream`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     KeyOf = Callable[[Any], str | bytes | None]
 
 MAX_REQUEST_BYTES = 64 * 2**20
-"""The default bound on the body of a request, which is held in memory."""
+"""The default of `max_request_bytes`. A request's body is stored in memory before it is sent."""
 
 _NO_LIMIT_S = 86_400.0
-"""Seconds for a timeout of `None`, which means no limit in httpx: our calls always have a deadline."""
+"""The timeout, in seconds, for a `read` timeout of `None`: no limit in httpx, but a call always has a deadline."""
 
-# The client sets these, or they belong to the connection (RFC 9110 §7.6.1), which is the client's.
+# Header fields that the client sets itself, or that apply to one connection only (RFC 9110 §7.6.1).
 _NOT_FORWARDED = frozenset(
     {
         "connection", "content-length", "content-md5", "date", "expect", "host", "keep-alive", "proxy-authorization",
@@ -32,14 +32,17 @@ _NOT_FORWARDED = frozenset(
 
 _LAST_EVENT = b"data: [DONE]"
 _GRACE_S = 1.0
-"""The seconds that an instance has for the end of its body after the last event; the end usually comes with it."""
+"""The maximum time, in seconds, to wait for the end of a body after its last event; they usually arrive together."""
 
 
 def grace_s(last_piece: bytes) -> float:
-    """Return the seconds in which the body may end after its reader has stopped at a piece.
+    """Return how long to wait for the end of a body whose reader stops, in seconds; 0 to close it immediately.
 
-    `openai` closes a stream at the event `[DONE]`, without reading the end of the chunked body, which many servers send
-    in a segment of its own. The connection could not be used again.
+    `openai` closes a stream after the event `[DONE]`, without reading the end of the chunked body, which many servers
+    send in a separate TCP segment. Without the wait, the connection could not be reused.
+
+    Args:
+        last_piece: The last piece that was read.
     """
     return _GRACE_S if last_piece.endswith((_LAST_EVENT + b"\n\n", _LAST_EVENT + b"\r\n\r\n")) else 0.0
 
@@ -47,12 +50,12 @@ def grace_s(last_piece: bytes) -> float:
 def call_options(request: Any, *, keep_authorization: bool, key: KeyOf | None = None) -> StreamOptions:
     """Return the arguments of `PredictClient.stream` for a request, except its body.
 
-    The host of the URL names nothing: the path and the query go below the path of the service.
+    The path and the query of the URL are appended to the service's path; the URL's host is ignored.
 
     Args:
-        request: The request of the library.
+        request: The library's request.
         keep_authorization: Whether the request's `Authorization` is sent, instead of the client's.
-        key: Returns the key of a request without the header `x-eas-key`; `None` for no key.
+        key: A function that returns the key of a request without the header `x-eas-key`; `None` for no key.
     """
     path, _, query = request.url.raw_path.decode("ascii").partition("?")
     headers = _headers(request, keep_authorization=keep_authorization)
@@ -79,7 +82,7 @@ def connect_timeout_s(request: Any) -> float | None:
 
 
 def loaded_content(library: Library, request: Any) -> bytes | None:
-    """Return the body of a request that has it in memory; `None` for one that is read piece by piece."""
+    """Return the body of a request if it is in memory, or `None` if it has to be read piece by piece."""
     try:
         content: bytes = request.content
     except library.module.RequestNotRead:
@@ -93,7 +96,7 @@ class BodyCollector:
     The body is collected because the signature covers it, and because a failover sends it again.
 
     Args:
-        max_bytes: The limit.
+        max_bytes: The maximum size of the body, ≥ 1.
     """
 
     def __init__(self, max_bytes: int) -> None:

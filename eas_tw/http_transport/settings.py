@@ -1,4 +1,4 @@
-"""Checks of the transports' own settings."""
+"""Checks of the transports' arguments that are not arguments of the client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_authorization(token: TokenSource, *, keep_authorization: bool) -> None:
-    """Raise `ConfigError` if both the service's token and the program's `Authorization` are to be sent."""
+    """Raise `ConfigError` if `keep_authorization` is set for a service with a token; only one can be sent."""
     if keep_authorization and token:
         raise ConfigError(
             "keep_authorization sends the Authorization of the program instead of the service's token: leave out "
@@ -22,13 +22,13 @@ def check_authorization(token: TokenSource, *, keep_authorization: bool) -> None
 
 
 def checked_size(max_request_bytes: Any) -> int:
-    """Return the maximum size of a request's body, or raise `ConfigError` unless it is a whole number, ≥ 1."""
+    """Return the maximum size of a request's body; raise `ConfigError` if it is not a whole number ≥ 1."""
     size: int = checked(COUNT, "max_request_bytes", max_request_bytes)
     return size
 
 
 def checked_key_function(key: Any) -> Any:
-    """Return the function that gives requests their keys, or raise `ConfigError` unless it can be called."""
+    """Return the function that returns a request's key, or `None`; raise `ConfigError` if it is not callable."""
     if key is not None and not callable(key):
         raise ConfigError(
             f"key must be a function of the request that returns its key, got {shown(key)}; "

@@ -5,7 +5,7 @@
     EAS_SERVICE = "scorecard_pmml_example"
     EAS_SCORER = "myproject.scoring.MyScorer"
 
-The client runs on Scrapy's reactor, of any kind. Spiders and other components get it with `get_client`.
+The client runs on Scrapy's reactor, whatever its class is. Spiders and other components get it with `get_client`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Addon", "ClientExtension", "CrawlClient", "Scorer", "ScoringPipeline
 def get_client(crawler: Crawler) -> CrawlClient:
     """Return the client of a crawl, for spiders, middlewares and pipelines.
 
-    The client has a list of instances before the spider's `start` is iterated.
+    When Scrapy iterates over the spider's `start`, the client already has a list of instances.
 
     Raises:
         NotConfigured: The add-on is not enabled, or its settings are missing.

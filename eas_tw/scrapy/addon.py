@@ -1,7 +1,7 @@
 """The Scrapy add-on, which checks the settings and enables the components.
 
-A wrong setting ends the crawl before its first request, with one log line, because items that pass unscored would be
-lost data.
+A wrong setting ends the crawl before its first request, with one log line, because its items would otherwise pass
+without a score.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("eas_tw.scrapy")
 
-# The gates must be nearest to the engine, so that no other middleware adds requests after them.
+# The middlewares of `start` must be nearest to the engine, so that no other middleware adds requests after them.
 _OUTERMOST = -1_000_000
 _USUAL = 500  # the middle of the range 0 to 1000 that Scrapy's documentation recommends
 
 
 class Addon:
-    """Enables the client, the gates before the first request and, if `EAS_SCORER` is set, the scoring pipeline.
+    """Enables the client, the middlewares of `start` and, if `EAS_SCORER` is set, the scoring pipeline.
 
     A priority that the project has set for one of these components is not changed.
     """

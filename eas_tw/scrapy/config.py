@@ -35,7 +35,7 @@ class CrawlConfig(OuterSettings):
 
     Attributes:
         concurrent_requests: The maximum number of calls in flight, ≥ 1.
-        item_error: The treatment of an item that cannot be scored.
+        item_error: The action for an item that cannot be scored: drop it, keep it unchanged, or raise the error.
         scorer: The scorer's class; `None` for no scoring.
     """
 
@@ -84,16 +84,16 @@ class CrawlConfig(OuterSettings):
             reactor: The Twisted reactor.
             changes: Further settings of `ClientConfig`.
         """
-        # Scrapy waits for the pipelines before it closes the spider, so their calls have ended. A call that another
+        # Scrapy closes the spider after the pipelines have finished, so their calls have ended. A call that another
         # component started must not delay the end of the crawl.
         ours = {"init_timeout_s": max(self.timeout_s, 5.0), "drain_timeout_s": 0.0}
         return OuterSettings.make_client(self, reactor, **{**ours, **changes})
 
 
 def _check_spelling(settings: BaseSettings) -> None:
-    """Raise `ConfigError` for a misspelt setting; otherwise Scrapy would ignore it, and its default would apply.
+    """Raise `ConfigError` for a misspelt setting, which Scrapy would ignore, so that the default would apply.
 
-    A name is accepted if the setting that it resembles is set, too.
+    A name is accepted if the setting that it resembles is also set.
     """
     for name in settings:
         if isinstance(name, str) and name.startswith("EAS_") and name not in NAMES:

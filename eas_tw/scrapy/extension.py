@@ -40,14 +40,14 @@ class CrawlClient(ProcessBound):
         return f"<CrawlClient {self.client!r}>"
 
     def predict(self, request: Any, *, timeout_s: float | None = None, **options: Any) -> Deferred[Any]:
-        """Call the service as soon as the limit of concurrent calls allows.
+        """Call the service as soon as the limit of concurrent calls allows it.
 
         In a coroutine, use `await maybe_deferred_to_future(client.predict(...))`.
 
         Args:
             request: A request, as for `eas_tw.PredictClient.predict`.
-            timeout_s: The deadline of the call in seconds, > 0; `None` for `EAS_TIMEOUT`. It starts when the call is
-                sent, not when it waits for the limit.
+            timeout_s: The deadline of the call in seconds, > 0; `None` for `EAS_TIMEOUT`. The time starts when the call
+                is sent; the wait for the limit is not included.
             options: The other options of `eas_tw.PredictClient.predict`, such as `path`, `headers` and `key`.
 
         Returns:

@@ -1,4 +1,4 @@
-"""A limit on the concurrent calls of a crawl, which also stops new calls when the crawl is being stopped.
+"""`ConcurrencyLimiter`, which limits the concurrent calls of a crawl, and rejects new calls when the crawl is stopped.
 
 Scrapy's `CONCURRENT_ITEMS` limits the items of one response only, so a crawl with many responses needs this limit.
 """
@@ -21,7 +21,7 @@ class CrawlStopped(Exception):
 
 
 class ConcurrencyLimiter:
-    """Runs functions with a limit on their number; further ones wait in a first-in, first-out queue.
+    """Runs asynchronous functions with a limit on their number; further functions wait in a first-in, first-out queue.
 
     Args:
         clock: The reactor's clock.
@@ -51,7 +51,7 @@ class ConcurrencyLimiter:
         return bool(self.in_flight or self._waiting)
 
     def close_after(self, delay_s: float) -> None:
-        """Start no function after `delay_s` seconds from now; a second call changes nothing."""
+        """Reject functions that would start later than `delay_s` seconds from now; a second call has no effect."""
         if self._closes_at is None:
             self._closes_at = self._clock.seconds() + delay_s
 
@@ -68,7 +68,7 @@ class ConcurrencyLimiter:
         if self.in_flight >= self._limit:
             turn: Deferred[None] = Deferred(self._waiting.remove)
             self._waiting.append(turn)
-            await turn  # the function that ended passes its place on, so `in_flight` does not change
+            await turn  # the slot of the function that ended is reused, so `in_flight` does not change
         else:
             self.in_flight += 1
             self.peak = max(self.peak, self.in_flight)

@@ -1,4 +1,4 @@
-"""The item pipeline that scores items."""
+"""`ScoringPipeline`, the item pipeline that scores items."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class ScoringPipeline(ProcessBound):
     def _not_scored(self, item: Any, error: Exception) -> Any:
         kind = type(error).__name__
         if isinstance(error, StatusError) and error.status in _REFUSALS and not self._is_refused:
-            self._is_refused = True  # said once, because every item of the crawl fails in this way
+            self._is_refused = True  # logged once, because every item of the crawl fails for this reason
             _log.error(
                 "The service refuses EAS_TOKEN, which is missing or wrong: %s",
                 error,

@@ -1,6 +1,6 @@
-"""The gates before a crawl's first request, which hold the spider's start until the client is ready.
+"""The middlewares that delay the spider's start until the client is ready, and stop a crawl without a client.
 
-If the client cannot become ready, the crawl is refused: it makes no request, and its spider is closed.
+If the settings are wrong or `init` fails, the crawl is refused: it makes no request, and its spider is closed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _refused: WeakKeyDictionary[Crawler, str] = WeakKeyDictionary()
 
 
 def refuse(crawler: Crawler, reason: str) -> None:
-    """Mark a crawl as refused, so that the gates stop all its requests and close its spider.
+    """Mark a crawl as refused, so that the middlewares stop all its requests and close its spider.
 
     Args:
         crawler: The crawler.
@@ -42,7 +42,7 @@ def refuse(crawler: Crawler, reason: str) -> None:
 
 
 class StartGate:
-    """The spider middleware that holds the spider's start until the client is ready (Scrapy)."""
+    """The spider middleware that delays the spider's start until the client is ready (Scrapy)."""
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
@@ -56,7 +56,7 @@ class StartGate:
         return gate
 
     async def process_start(self, start: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """Yield the spider's start requests when the client is ready; nothing if the crawl is refused (Scrapy)."""
+        """Wait for the client, then yield the spider's start requests; none if the crawl is refused (Scrapy)."""
         if self._crawler not in _refused:
             await self._prepare()
         if self._crawler in _refused:
@@ -104,14 +104,14 @@ class StartGate:
     def engine_stopped(self) -> None:
         """Make `scrapy crawl` exit with 1 if the crawl is refused (Scrapy).
 
-        `scrapy crawl` exits with 1 if its crawler has no spider; Scrapy has no other way to report a failed crawl.
+        Scrapy has no direct way to report a failed crawl, but `scrapy crawl` exits with 1 if its crawler has no spider.
         """
         if self._crawler in _refused:
             self._crawler.spider = None
 
 
 class RequestGate:
-    """The downloader middleware that stops every request of a refused crawl, also of other components (Scrapy)."""
+    """The downloader middleware that stops all requests of a refused crawl, including those of other components."""
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler

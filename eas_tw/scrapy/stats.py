@@ -15,7 +15,7 @@ ITEM_ERRORS = "eas/item_error_count"
 
 @define
 class Latency:
-    """The latencies of the calls that got a response.
+    """The latencies of the calls that received a response.
 
     Attributes:
         count: The number of calls.
@@ -72,7 +72,7 @@ def crawl_stats(client: PredictClient, latency: Latency, peak: int) -> dict[str,
         "commit": counters.commits,
         "commit_failed": counters.commits_failed,
     }
-    # Few crawls use a queue, so these are left out while they are 0.
+    # Few crawls use a queue, so these stats are omitted if they are 0.
     stats |= {f"eas/{name}_count": count for name, count in queues.items() if count}
     for error, count in counters.failed.items():
         stats[f"eas/call_error_type_count/{error}"] = count

@@ -1,9 +1,9 @@
 """Containment of exceptions at the boundaries of the client, so that one call's failure does not affect other calls.
 
 A listener, an agent, a parser or a bug can raise any exception. The code at a boundary restores its state, then calls
-`contain`, which logs the exception. `SystemExit` and `KeyboardInterrupt` are for the program. They are raised again in
-a separate turn of the reactor, because raised at the boundary they would skip the work for other calls. asyncio's loop
-ends with them; Twisted's own reactors log them, as they do for every callback.
+`contain`, which logs the exception. `SystemExit` and `KeyboardInterrupt` must also reach the program. They are raised
+again in a separate turn of the reactor, because at the boundary they would skip the remaining work for other calls.
+They stop asyncio's loop; Twisted's own reactors only log them, as they log any exception of a callback.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class CallLater(Protocol):
 
 
 def contain(later: CallLater, text: str, **fields: Any) -> None:
-    """Log the exception that is being handled; call it in an `except` block, which must not raise the exception again.
+    """Log the exception that is being handled. Call this in an `except` block that does not raise it again.
 
     Args:
         later: The reactor's `callLater`.

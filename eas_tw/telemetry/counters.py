@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
 FORMER = "former instances"
-"""The address under which the counts of instances are added up that left the list long ago."""
+"""The address under which the counts of instances that left the list long ago are added up."""
 FORMER_KEPT = 256
 """The number of removed instances whose counts are kept by address; older ones are added to `FORMER`."""
 
@@ -31,12 +31,12 @@ class Counters:
         attempts: The number of attempts, by the instance's address.
         failures: The number of attempts that did not succeed, by HTTP status or attempt status.
         failures_at: The number of attempts that did not succeed, by the instance's address.
-        retries: The number of retries, by the HTTP status or attempt status of the attempt before.
-        failovers: The number of retries on another instance than the attempt before.
+        retries: The number of retries, by the HTTP status or attempt status of the previous attempt.
+        failovers: The number of retries on another instance than that of the previous attempt.
         hedges: The number of hedges. A hedge that did not reach its instance and is sent again counts once.
         streams: The number of streams that were passed to a caller; their calls also count as `answered`.
-        streams_broken: The number of streams that ended before their body, by attempt status; `cancelled` if the caller
-            closed the stream.
+        streams_broken: The number of streams that ended before their body was complete, by attempt status; `cancelled`
+            if the caller closed the stream.
         watches: The number of times a watch of a queue was opened, the first time and after each loss.
         watches_lost: The number of times an open watch was lost or could not be opened, by HTTP status or attempt
             status.
@@ -46,8 +46,8 @@ class Counters:
         commits_failed: The number of frames whose commit failed.
         ejections: The number of ejections, by the instance's address.
         ejections_overflow: The number of ejections that `max_ejected_ratio` prevented, by the instance's address.
-        balancer_fallbacks: The number of instances that weighted round robin chose, because a program's own balancer
-            proposed none that may be used.
+        balancer_fallbacks: The number of times that weighted round robin chose the instance, because a program's own
+            balancer proposed none that may be used.
     """
 
     calls: int = 0
@@ -74,8 +74,8 @@ class Counters:
     def fold(self, listed: Container[str]) -> None:
         """Move the counts of removed instances to `FORMER`, except for the `FORMER_KEPT` most recent ones.
 
-        Without this, a client that runs for months would keep a counter for each address it has ever seen. The sums do
-        not change.
+        This bounds the memory of a client that runs for months, while instances with new addresses replace others. The
+        sums do not change.
 
         Args:
             listed: The addresses of the instances in the list.

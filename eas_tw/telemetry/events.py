@@ -1,7 +1,7 @@
 """The event classes of a client, for listeners.
 
-`record` creates events from the same facts as the counters, and only while there is a listener. Outcomes have the names
-of `policy.outcomes`; the adapters (OpenTelemetry, Prometheus) translate them. No event has the token.
+`record` creates the events, and only while there is a listener. Outcomes have the names of `policy.outcomes`; the
+adapters (OpenTelemetry, Prometheus) translate them. No event contains the token.
 """
 
 from __future__ import annotations
@@ -65,7 +65,12 @@ class AttemptEnded:
 
 @frozen
 class ListChanged:
-    """Discovery replaced the list of instances; `changes` has the differences to the list before."""
+    """Discovery replaced the list of instances.
+
+    Attributes:
+        service: The service's name.
+        changes: The differences to the previous list.
+    """
 
     service: str
     changes: tuple[Change, ...]
@@ -116,7 +121,7 @@ class WatchOpened:
     Attributes:
         service: The service's name.
         instance: The instance, or the gateway, that sends the frames.
-        index: The index of the first frame that was asked for.
+        index: The index of the first frame that was requested.
         is_reconnect: Whether the watch was open before.
     """
 
@@ -133,7 +138,7 @@ class WatchLost:
     Attributes:
         service: The service's name.
         instance: The instance, or the gateway; `None` if there was none to choose.
-        outcome: What happened.
+        outcome: The outcome of the request that opened the watch, or the way in which the connection was lost.
         retry_s: The pause before the watch is opened again, in seconds.
     """
 
@@ -149,9 +154,9 @@ class FrameReceived:
 
     Attributes:
         service: The service's name.
-        instance: The instance, or the gateway, that sent it.
+        instance: The instance, or the gateway, that sent the frame.
         index: The frame's index.
-        is_repeated: Whether the watch has received the frame before; it is not passed to the reader again then.
+        is_repeated: Whether the watch has received the frame before; a repeated frame is not passed to the reader.
     """
 
     service: str
@@ -216,7 +221,7 @@ class BalancerFallback:
 
     Attributes:
         service: The service's name.
-        why: What the balancer did wrong.
+        why: A description of the balancer's error.
     """
 
     service: str
@@ -240,7 +245,7 @@ class PollRefused:
 
 @frozen
 class Closed:
-    """The client is closed. It is the last event; the client removes its listeners afterwards."""
+    """The client is closed. This is the last event; the client removes its listeners afterwards."""
 
     service: str
 

@@ -69,7 +69,7 @@ _log = Logger(namespace="eas_tw.telemetry")
 class OpenTelemetry:
     """Instruments clients of `eas_tw`, `eas_tw.aio` and `eas_tw.blocking`; it is thread-safe.
 
-    A closed client no longer counts in the gauges, and is not referenced any more.
+    A closed client is removed from the gauges, and is no longer referenced.
 
     Args:
         tracer_provider: The tracer provider; `None` for the global one.
@@ -77,7 +77,7 @@ class OpenTelemetry:
         instances: Whether the metrics of attempts have the attributes `server.address` and `server.port`. Spans always
             have them.
 
-    Every metric has the attribute `eas.service`; the values of clients of the same service are added up.
+    Each metric has the attribute `eas.service`; the values of clients of the same service are added up.
 
     | metric | other attributes |
     |---|---|

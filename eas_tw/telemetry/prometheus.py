@@ -44,8 +44,8 @@ _log = Logger(namespace="eas_tw.telemetry")
 _SERVICES_KEPT = 128
 """The number of services without an open client whose series are kept.
 
-Prometheus takes a counter that goes back for a restart, so counts must stay after a close; but a program may create
-clients for ever new services, so their number is bounded.
+Counts remain after a close, because Prometheus takes a decrease of a counter for a restart. The number of services is
+bounded, because a program may create clients for more and more services.
 """
 
 
@@ -88,8 +88,8 @@ class _Service:
 class PrometheusMetrics(Collector):
     """Metrics of clients of `eas_tw`, `eas_tw.aio` and `eas_tw.blocking`; it is thread-safe.
 
-    The values of clients of the same service are added up. A closed client no longer counts in the gauges. Its counts
-    are kept, so that no counter goes back, until 128 other services have closed their last client.
+    The values of clients of the same service are added up. A closed client is removed from the gauges. Its counts
+    remain, so that no counter decreases, until 128 other services have closed their last client.
 
     Args:
         registry: The registry to add the metrics to.
@@ -241,9 +241,8 @@ class PrometheusMetrics(Collector):
             self._watching.remove(watching)
             name = watching.service
             service = self._services.pop(name, None) or _Service()
-            self._services[name] = (
-                service  # inserted last, so that `_services` is ordered by the time of the last close
-            )
+            # Inserted last, so that `_services` is ordered by the time of the last close.
+            self._services[name] = service
             for metric, found in watching.counts.items():
                 _add(service.former.setdefault(metric, {}), found)
             open_ones = {other.service for other in self._watching}
@@ -366,7 +365,7 @@ def _read(watching: _Watching) -> None:
     try:
         watching.service = client.service_name
         counts = {name: read_steadily(read, watching) for name, (_, _, read) in _COUNTS.items()}
-        # A closed client has no gauges, but its last calls may still be ending, so its counters are read.
+        # A closed client has no gauges. Its counters are read, because its last calls may still be in flight.
         shown = {} if client.is_closed else _GAUGES
         gauges = {name: read_steadily(read, watching) for name, (_, read) in shown.items()}
     except Exception:  # noqa: BLE001  a bug of one client must not hide the metrics of the whole program
@@ -389,5 +388,5 @@ def _add(total: dict[tuple[str, ...], int], found: Counts, before: tuple[str, ..
 
 
 def _end(histogram: Histogram, labels: tuple[str, ...]) -> None:
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # in multiprocess mode series are in files, and stay there
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # in multiprocess mode, series cannot be removed from their files
         histogram.remove(*labels)

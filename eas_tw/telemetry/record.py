@@ -1,8 +1,8 @@
-"""`Record`, which counts what happens in a client and creates the events for its listeners.
+"""`Record`, which updates the counters of a client and creates the events for its listeners.
 
 `net` calls one method for each occurrence. The method increments the counters, then creates the event from the same
-arguments, so that counters and events agree. Without a listener no event is created, because an event costs about 2 µs
-for each call and a counter almost nothing.
+arguments, so that counters and events agree. Without a listener no event is created, because events cost about 2 µs for
+each call, and counters almost nothing.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class RecordedAttempt(Protocol):
 
 
 class Record:
-    """Counts what happens, and calls the listeners with events.
+    """The counters and listeners of a client, with one method for each occurrence that is recorded.
 
     Args:
         seconds: The reactor's clock, in seconds; it is read only while there is a listener.
@@ -131,7 +131,7 @@ class Record:
     # -- attempts
 
     def attempt_began(self, attempt: RecordedAttempt, address: str) -> None:
-        """Record that an attempt began; `address` is the address of its instance, which the caller has cached."""
+        """Record that an attempt began; `address` is the instance's address, which the caller has cached."""
         counters = self.counters
         counters.attempts[address] += 1
         before = attempt.retry_of
@@ -177,7 +177,7 @@ class Record:
     # -- watches of queues
 
     def watch_opened(self, instance: Instance, index: int, *, is_reconnect: bool) -> None:
-        """Record that a watch was opened, from the frame of `index` on."""
+        """Record that a watch was opened; `index` is the index of its first frame."""
         self.counters.watches += 1
         if self.is_heard:
             self._tell(WatchOpened(self.service, instance, index, is_reconnect))
@@ -198,7 +198,12 @@ class Record:
             self._tell(FrameReceived(self.service, instance, index, is_repeated))
 
     def frames_committed(self, indexes: tuple[int, ...], error: str = "") -> None:
-        """Record that frames were committed, or not; `error` is the name of the error's class."""
+        """Record that frames were committed, or that their commit failed.
+
+        Args:
+            indexes: The indexes of the frames.
+            error: The name of the error's class; empty if the frames were committed.
+        """
         if error:
             self.counters.commits_failed += len(indexes)
         else:
@@ -209,7 +214,7 @@ class Record:
     # -- the fleet
 
     def ejected(self, instance: Instance, why: str) -> None:
-        """Record that an instance was ejected."""
+        """Record that an instance was ejected; `why` is the reason, as in `Ejected`."""
         self.counters.ejections[instance.address] += 1
         if self.is_heard:
             self._tell(Ejected(self.service, instance, why))
@@ -226,7 +231,7 @@ class Record:
             self._tell(EjectionOverflow(self.service, instance, why))
 
     def balancer_fell_back(self, why: str) -> None:
-        """Record that weighted round robin chose an instance, because a program's own balancer did something wrong."""
+        """Record that weighted round robin chose an instance, because a program's own balancer proposed none."""
         self.counters.balancer_fallbacks += 1
         if self.is_heard:
             self._tell(BalancerFallback(self.service, str(why)))
@@ -235,7 +240,7 @@ class Record:
         """Record that the list of instances was replaced.
 
         Args:
-            changes: The differences to the list before.
+            changes: The differences to the previous list.
             instances: The new list.
         """
         counters = self.counters

@@ -18,7 +18,7 @@ _READ_TRIES = 5  # each failure needs a new key on another thread during one ite
 
 
 class Watched(Protocol):
-    """The type of a client of `eas_tw`, `eas_tw.aio` or `eas_tw.blocking`, before or after its `init`."""
+    """The interface of a client of `eas_tw`, `eas_tw.aio` or `eas_tw.blocking`, before or after its `init`."""
 
     @property
     def counters(self) -> Counters:
@@ -77,7 +77,7 @@ def _candidates(client: Any) -> Iterator[Any]:
 
 
 def read_steadily(read: Callable[[S], T], client: S) -> T:
-    """Read from a client that runs on another thread, and read again if a dictionary changed during an iteration."""
+    """Read from a client that runs on another thread, and repeat the read if a dictionary changed during iteration."""
     for _ in range(_READ_TRIES - 1):
         try:
             return read(client)

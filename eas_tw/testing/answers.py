@@ -66,11 +66,11 @@ def matching(
     Args:
         method: The HTTP method; `None` for any.
         path: The path below the service's path, such as `/v1/models`; `None` for any.
-        query: The query fields that the request must have, besides others; `None` for any.
-        headers: The header fields that the request must have, besides others; `None` for any.
+        query: The query fields that the request must have; it may have more. `None` for any.
+        headers: The header fields that the request must have; it may have more. `None` for any.
         body: The complete body; `None` for any.
         contains: A text that the body must contain; `None` for any.
-        json: The JSON value that the body must be equal to; any, if it is not given.
+        json: The JSON value that the body must be equal to; without this argument, any body matches.
 
     Returns:
         The request pattern in the format of `POST /v1/services/{service}/stubs`.
@@ -92,8 +92,8 @@ class Received:
 
     Attributes:
         method: The HTTP method.
-        path: The path with the query; below the service's path if passed to a function that answers requests, and
-            complete otherwise.
+        path: The path with the query. A function that answers requests gets the path below the service's path; in the
+            journal it is the complete path.
         headers: The header fields, names in lower case; a token is masked.
         body: The first `capture_bytes` bytes of the body.
     """

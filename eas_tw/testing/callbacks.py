@@ -1,7 +1,7 @@
-"""An HTTP server in the test's process, whose functions answer the requests to a simulated service.
+"""An HTTP server in the test's process, which answers the requests to a simulated service with the test's functions.
 
-The simulator is another process, and forwards the requests to this server. So a function can be a closure that uses
-the test's objects. The server runs in a separate thread.
+The simulator runs in another process, and forwards the requests to this server. A function can therefore be a closure
+that uses the test's objects. The server runs in a separate thread.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class CallbackServer:
-    """A server of functions on 127.0.0.1, which runs until `close`."""
+    """A server on 127.0.0.1 that calls one function for each URL. It runs until `close`."""
 
     def __init__(self) -> None:
         self._functions: list[Callable[[Received], Any]] = []
@@ -54,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
     served: list[Callable[[Received], Any]]
 
     def handle_one_request(self) -> None:
-        """Answer one request of any method; the base class would need a `do_…` method for each."""
+        """Answer one request with any HTTP method; the base class would need a method `do_…` for each HTTP method."""
         self.raw_requestline = self.rfile.readline(65537)  # the limit of the base class, plus 1
         if not self.raw_requestline or not self.parse_request():
             self.close_connection = True
@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             made = as_response(self.served[int(number)](Received(self.command, path, headers, body)))
             status, content, kind = made.get("status", 200), _content(made), made.get("content_type")
-        except Exception:  # noqa: BLE001  the test gets its function's traceback as the body of a 500
+        except Exception:  # noqa: BLE001  the response is a 500 with the traceback
             status, content, kind, made = 500, traceback.format_exc().encode(), "text/plain; charset=utf-8", {}
         self.send_response(status)
         for name, value in made.get("headers", {}).items():
@@ -80,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *_: Any) -> None:
-        """Do nothing, because the simulator's journal has the request."""
+        """Do nothing, because the simulator's journal records the request."""
 
 
 def _content(made: dict[str, Any]) -> bytes:

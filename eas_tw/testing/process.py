@@ -1,4 +1,4 @@
-"""The simulator in a separate process, for the duration of a test session."""
+"""`subprocess_simulator`, which runs the simulator in a separate process, for one test or a test session."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eas_tw.testing.remote import Remote
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Seconds. Both limits are far above the usual times, so that a slow machine does not fail a test.
+# Both limits, in seconds, are far above the usual times, so that tests also pass on a slow machine.
 _START_WITHIN_S = 30.0
 _STOP_WITHIN_S = 10.0
 _POLL_S = 0.01
@@ -55,12 +55,12 @@ def simulator_command(*arguments: str) -> list[str]:
 def subprocess_simulator(folder: pathlib.Path, *arguments: str, seed: int = 0) -> Iterator[Remote]:
     """Run a simulator in a separate process, on a free port, until the context ends.
 
-    The simulator also ends if the process that started it is killed, because it reads the end of its standard input.
+    The simulator also exits if the calling process is killed, because its standard input then ends (`--until-eof`).
 
     Args:
         folder: The folder for the ready file and the log.
         arguments: Additional arguments of `python -m simulator serve`.
-        seed: The seed of the simulator's random choices.
+        seed: The seed of the simulator's random choices, ≥ 0.
 
     Raises:
         SimulatorFailed: The simulator did not start within 30 s.
@@ -97,7 +97,7 @@ def _wait_until_ready(ready: pathlib.Path, process: subprocess.Popen[bytes], log
     never = threading.Event()
     for _ in range(int(_START_WITHIN_S / _POLL_S)):
         found = _read_ready_file(ready)
-        if found.get("pid") == process.pid:  # otherwise the file is from an earlier simulator
+        if found.get("pid") == process.pid:  # a file of an earlier simulator has another pid
             return found
         if process.poll() is not None:
             break

@@ -67,7 +67,7 @@ def eas_simulator(eas_simulator_session: Remote) -> Iterator[Remote]:
 
 @pytest.fixture
 def eas_scenario(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
-    """A simulator for one test, with the scenario of `@pytest.mark.eas_scenario(file)`, which begins with the test."""
+    """A simulator for one test, with the scenario of `@pytest.mark.eas_scenario(file)`, which starts with the test."""
     from eas_tw.testing.process import subprocess_simulator  # noqa: PLC0415
 
     marker = request.node.get_closest_marker("eas_scenario")
@@ -80,9 +80,9 @@ def eas_scenario(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture
 def eas_service(request: pytest.FixtureRequest) -> Iterator[RemoteService]:
-    """A service for one test, with the arguments of `@pytest.mark.eas_service(...)`, removed after the test.
+    """A service for one test, with the arguments of `@pytest.mark.eas_service(...)`; it is removed after the test.
 
-    With `@pytest.mark.eas_scenario(file)` it is the first service of that scenario.
+    With `@pytest.mark.eas_scenario(file)`, the fixture is the first service of that scenario.
     """
     from eas_tw.testing.service import first_service, start_service  # noqa: PLC0415
 
@@ -104,6 +104,6 @@ def eas_service(request: pytest.FixtureRequest) -> Iterator[RemoteService]:
 
 
 def _beside(request: pytest.FixtureRequest, file: str | Path) -> Path:
-    """Return a file in the folder of the test if there is one, so that the current folder of pytest does not matter."""
+    """Resolve a path relative to the folder of the test, or to the current folder if no such file is there."""
     beside: Path = request.node.path.parent / file
     return beside if beside.exists() else Path(file)

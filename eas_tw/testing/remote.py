@@ -1,7 +1,7 @@
 """`Remote`, a blocking client of a running simulator's admin API.
 
-The simulator's command line and the pytest fixtures use it. It needs only the standard library, so that a test run
-without eas_tw's client does not load Twisted.
+The simulator's command line and the pytest fixtures use this module. It imports only the standard library, so that a
+test run without eas_tw's client does not load Twisted.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Remote:
 
     Args:
         url: The simulator's URL, as in its ready file, such as `http://127.0.0.1:8780`.
-        tokens: The tokens of its services by name, which the admin API does not return; `None` if they are not known.
+        tokens: The tokens of the simulator's services, by name. The admin API does not return them. `None` if they are
+            not known.
     """
 
     def __init__(self, url: str = DEFAULT_URL, *, tokens: Mapping[str, str] | None = None) -> None:
@@ -64,7 +65,7 @@ class Remote:
         return f"<{type(self).__name__} {self.url}>"
 
     def ask(self, method: str, path: str, body: Any = None, /, **query: Any) -> Any:
-        """Call one operation of the admin API, such as `ask("GET", "/v1/requests", limit=5)`.
+        """Send a request to the admin API, such as `ask("GET", "/v1/requests", limit=5)`.
 
         Args:
             method: The HTTP method.
@@ -163,8 +164,8 @@ class Remote:
 
         Args:
             instance_id: The instance's id.
-            grace_s: The maximum time, in whole seconds, 0–3600, to finish accepted requests: the instance leaves the
-                list at once, and ends after this time, as when EAS scales in. `None` to end it at once.
+            grace_s: The maximum time, in whole seconds, 0–3600, to finish accepted requests. The instance leaves the
+                list immediately, and ends after this time, as when EAS scales in. `None` to end it immediately.
         """
         self.ask("DELETE", self._path(instance_id), grace_s=grace_s)
 
@@ -181,17 +182,17 @@ class Remote:
         return f"/v1/services/{quote(service, '')}/instances/{quote(instance_id, '')}"
 
     def queues(self, service: str) -> Any:
-        """Return the input queue and the sink of a queue service, with their groups and consumers; none of others."""
+        """Return the input queue and the sink of a queue service, with groups and consumers; empty for others."""
         return self.ask("GET", f"/v1/services/{quote(service, '')}/queues")["queues"]
 
     def clear_queues(self, service: str) -> None:
-        """Empty the queues of a service, and forget their groups."""
+        """Reset the queues of a service to their initial state, without frames and groups."""
         self.ask("DELETE", f"/v1/services/{quote(service, '')}/queues")
 
     # -- canned answers
 
     def stubs(self, service: str) -> Any:
-        """Return the canned responses of a service with their hits, and the requests that matched none."""
+        """Return the canned responses of a service with their numbers of uses, and the requests that matched none."""
         return self.ask("GET", self._stubs(service))
 
     def add_stub(self, service: str, **how: Any) -> Any:
@@ -266,8 +267,8 @@ class Remote:
 
         Args:
             rate: The maximum number of requests per second that are reported, ≥ 0; failed requests have priority.
-            last_event_id: The `last_event_id` of an earlier stream, after whose last event this stream continues; empty
-                to start with new events.
+            last_event_id: The `last_event_id` of an earlier stream; the new stream continues after its last event.
+                Empty to start with new events.
         """
         return EventStream(self._where, rate, last_event_id)
 
@@ -278,7 +279,7 @@ class EventStream:
     Use it in a `with` block, or call `close`.
 
     Attributes:
-        last_event_id: The id of the last event, for a stream that continues after it.
+        last_event_id: The id of the last event, which a later stream can continue after; empty before the first one.
     """
 
     def __init__(self, where: tuple[str, int], rate: int, last_event_id: str = "") -> None:

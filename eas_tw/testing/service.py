@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _NOT_FOUND = 404
 CAPTURE_BYTES = 2**16
-"""The default of `capture_bytes`, the number of bytes of each body that the simulator keeps for a test's service."""
+"""The default of `capture_bytes`, the number of bytes of each body that the simulator stores for a test's service."""
 
 
 @contextmanager
@@ -40,8 +40,8 @@ def start_service(
         token: The service's token; empty for none, `None` for a generated token.
         processor: The name of a processor of the simulator, or a function that answers every request in this process.
             The function takes a `Received` and returns `answer(...)`, bytes or text.
-        replay: The path of a recording (`python -m simulator record`) whose responses answer its requests; `None` for
-            none.
+        replay: The path of a recording (`python -m simulator record`), whose responses are used as canned responses;
+            `None` for none.
         verify: Whether `assert_all_requests_came` is called at the end of the context, unless the block raised.
         how: Further fields of `POST /v1/services`, such as `instances`, `weights` and `capture_bytes`.
     """
@@ -218,7 +218,8 @@ class RemoteService:
     def assert_all_requests_came(self) -> None:
         """Check the canned responses.
 
-        Each must have been used, those with `times` that number of times, and each request must have matched one.
+        Each response must have been used; a response with `times`, that number of times. Each request must have matched
+        a response.
 
         Raises:
             AssertionError: A canned response was not used, or a request matched none; the message lists them.
@@ -259,7 +260,12 @@ class RemoteService:
         return [_received(row) for row in rows]
 
     def requests(self, limit: int = 100, **equal: Any) -> Any:
-        """Return the newest rows of the journal, oldest first; `equal` has values that the rows must have."""
+        """Return the newest rows of the journal, oldest first.
+
+        Args:
+            limit: The maximum number of rows.
+            equal: Values of the journal's fields that the rows must have, such as `status=200`.
+        """
         return self.simulator.requests(limit, service=self.name, **equal)
 
     def count(self, number: int | None = None, **equal: Any) -> int:
