@@ -80,7 +80,7 @@ class EasAgent(ProcessBound):
 
             1. fires with the response when its head has arrived, whatever its status is; `deliverBody` delivers the
                body while it arrives;
-            2. fails with `ConfigError` if `uri`, `method` or a header is not valid, or no client is for the service;
+            2. fails with `ConfigError` if `uri`, `method` or a header is not valid, or the service has no client;
             3. fails with the failure of `bodyProducer`;
             4. fails with the errors of `PredictClient.predict`, except `StatusError`.
         """

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PLAIN = StringRequest()
-"""Parses the responses to requests of plain bytes."""
+"""The parser of responses to requests that are plain bytes."""
 
 
 class PredictClient(ClientLifecycle):
@@ -205,7 +205,7 @@ class PredictClient(ClientLifecycle):
                 `prefix_key` of a prompt; `None` for none.
 
         Returns:
-            A Deferred that fires with the response. It fails as that of `predict` does, but never with `StatusError`.
+            A Deferred that fires with the response. It fails with the errors of `predict`, except `StatusError`.
             Cancelling it closes the call's connection.
         """
 

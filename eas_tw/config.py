@@ -151,7 +151,7 @@ class ClientConfig:
             and the backoff between them.
         connect_timeout_s: The maximum time to open a connection, > 0.
         attempt_timeout_s: The maximum duration of one attempt, > 0, so that an instance that does not answer leaves
-            time for another one; `None` for no limit but the call's deadline.
+            time for another one; `None` for no limit except the call's deadline.
         attempts: The maximum number of attempts of a call, ≥ 1, the first one included. While another instance is left
             to try, attempts that never reached an instance and attempts whose instance is silent are not counted. With
             1, a request that was sent is never sent again. A 502 from a gateway counts as a quarter of an attempt.
@@ -193,14 +193,14 @@ class ClientConfig:
             3. `"hash"`: weighted rendezvous hashing of the call's `key`, with bounded load; calls of the same key go to
                the same instance. Weighted round robin is used for calls without a key.
             4. A class or function that is called with a `random.Random` and returns a `Balancer`.
-        hash_load_factor: How many times its fair share of the calls in flight an instance may have, ≥ 1, before
-            `"hash"` sends a key's call to the next instance in the key's order.
+        hash_load_factor: The maximum number of calls in flight of an instance with `"hash"`, as a multiple of its fair
+            share, ≥ 1. Above it, a key's call is sent to the next instance in the key's order.
         instance_filter: A function of an `Instance` that returns whether to use it, such as by its `app`; `None` for
             all. A filter that would leave no instance, or raises an exception, is ignored with a warning.
         subset_size: The number of instances of a large list that this client uses, ≥ 1; each process chooses its subset
             by a hash. `None` for all instances.
         max_in_flight_per_instance: The number of this client's calls in flight at which an instance is skipped while
-            another one has fewer, ≥ 1; `None` for no limit but the connections.
+            another one has fewer, ≥ 1; `None` for no limit except the connections.
         slow_start_s: The time during which the share of a new or returned instance grows, ≥ 0; 0 for the full share
             immediately.
         outlier_success_gap: The difference between the fleet's median success rate and that of an instance, 0–1, above
@@ -215,7 +215,7 @@ class ClientConfig:
             its current speed.
         max_response_bytes: The maximum size of a response's body, both as received and decompressed, ≥ 1.
         max_head_bytes: The maximum size of a response's head, ≥ 1.
-        drain_timeout_s: The time that `close` gives calls in flight before it cancels them, ≥ 0.
+        drain_timeout_s: The maximum time that `close` waits for calls in flight before it cancels them, ≥ 0.
         auth: The authentication method: `"signature"` signs each request, `"token"` sends the token itself, and
             `"bearer"` sends it as `Authorization: Bearer`, which language model servers expect.
         stream_idle_timeout_s: The maximum time between two pieces of a stream, > 0; `None` for no limit.

@@ -219,7 +219,7 @@ class DeferredSettings(ProcessBound):
         self._remember(what, *arguments)
 
     def _remember(self, what: str, *arguments: Any) -> None:
-        """Record a setting in place of its earlier value, so that repeated settings (a renewed token) use no memory.
+        """Record a setting in place of its earlier value, so that a setting that is often renewed uses no more memory.
 
         Headers are merged, because each `add_extra_headers` adds to the earlier ones.
         """

@@ -37,7 +37,7 @@ ENDPOINT_TYPES = {
 
 
 def one_of(*allowed: str) -> Read:
-    """Return a function that checks for one of some names, in upper or lower case, and returns it in lower case."""
+    """Return a function that checks that a value is in `allowed`, ignoring case, and returns it in lower case."""
 
     def read(name: str, value: Any) -> str:
         if not isinstance(value, str) or value.lower() not in allowed:
@@ -74,7 +74,7 @@ def number(kind: type[int | float], *, at_least: float | None = None) -> Read:
 
 
 def text(name: str, value: Any) -> str:
-    """Check for text."""
+    """Check that a value is text, and return it."""
     if not isinstance(value, str):
         raise ConfigError(f"{name} must be text, got {shown(value)}")
     return value
@@ -109,7 +109,7 @@ SETTINGS: dict[str, Setting] = {
     "trust_roots": Setting(text),
     "balancer": Setting(load_balancer, "wrr"),
 }
-"""The settings, by their names in a profile and as attributes of `OuterSettings`."""
+"""The settings by name; profiles and the attributes of `OuterSettings` have the same names."""
 
 NEEDED = ("endpoint", "service")
 """The keys of the settings that must be set."""

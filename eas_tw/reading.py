@@ -32,7 +32,7 @@ class ResponseReader:
 
     Args:
         config: The settings; `decompress` and `max_response_bytes` are used.
-        offload: Runs long decompressions outside the reactor's turn.
+        offload: The object that runs long decompressions in a thread.
     """
 
     __slots__ = ("_config", "_offload", "_plain_head")
@@ -117,11 +117,11 @@ class AnyStatusReader(ResponseReader):
 
 
 class StreamReader(ResponseReader):
-    """Converts a response that was received completely, because its status is an error, to a stream.
+    """Converts a response with an error status, which is always received completely, to a stream.
 
     Args:
         config: The settings.
-        offload: Runs long decompressions outside the reactor's turn.
+        offload: The object that runs long decompressions in a thread.
         takes_any_status: Whether the caller accepts any status; if `False`, the call fails with `StatusError`.
     """
 

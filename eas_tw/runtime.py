@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _log = Logger(namespace="eas_tw.client")
 
 _LONG_LIST = 1_000
-"""The number of instances from which `_no_collection` pauses the garbage collector; a shorter list takes a few ms."""
+"""The minimum number of rows for which `_no_collection` disables the garbage collector; fewer rows take a few ms."""
 
 
 @define
@@ -180,7 +180,7 @@ class ClientRuntime:
         return self._pools.connections(instance.key)
 
     async def ready(self) -> None:
-        """Wait for a list of instances, from discovery or else from the disk copy.
+        """Wait for a list of instances from discovery; after `init_timeout_s`, use the disk copy if there is one.
 
         Raises:
             DiscoveryError: No valid list arrived within `init_timeout_s`, and there is no usable disk copy.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Secret:
-    """A text that appears neither in a repr, nor in the `vars()` of its owner, nor in a pickle.
+    """A text that does not appear in a repr, in the `vars()` of its owner, or in a pickle.
 
     Args:
         text: The token; empty for none.

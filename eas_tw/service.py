@@ -80,7 +80,8 @@ class ClientService(ProcessBound, Service):
         """Wait for the first valid list of instances.
 
         Returns:
-            A Deferred that fires with the client when there is a list, and fails as that of `PredictClient.init` does.
+            A Deferred that fires with the client when there is a list, and fails with the errors of
+            `PredictClient.init`.
         """
         return self.client.init()
 

@@ -98,7 +98,7 @@ def _function(program: str) -> str:
 
 
 def _route(command: Command) -> str:
-    """Return the words of a command, each after a space; the variable `route` of the bash and zsh scripts has it."""
+    """Return the words of a command, each after a space, as in the variable `route` of the bash and zsh scripts."""
     return "".join(f" {word}" for word in command.path)
 
 
@@ -218,7 +218,7 @@ def _fish_lines(program: str, command: Command) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    """Quote a text for zsh and fish, without the characters that are special between their single quotes."""
+    """Quote a text for zsh and fish with single quotes, and replace the characters that are special within them."""
     return "'" + text.replace("'", "’").replace("\\", "/") + "'"
 
 

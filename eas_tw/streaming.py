@@ -1,7 +1,7 @@
 """`Stream`, a response that is read while it arrives, as bytes, lines or server-sent events.
 
-The same class works in Twisted coroutines and in asyncio: the `wait` argument converts a Deferred to an awaitable of
-the caller's kind.
+The same class works in Twisted coroutines and in asyncio: the argument `wait` converts a Deferred to an awaitable of
+the caller's event loop.
 """
 
 from __future__ import annotations
@@ -254,8 +254,8 @@ class OpeningStream:
         """Send the request.
 
         Returns:
-            A Deferred that fires with the stream when the response's head has arrived. It fails as that of
-            `PredictClient.predict` does. Cancelling it cancels the call.
+            A Deferred that fires with the stream when the response's head has arrived. It fails with the errors of
+            `PredictClient.predict`. Cancelling it cancels the call.
         """
         return self._begin()
 
@@ -263,7 +263,7 @@ class OpeningStream:
         try:
             return await self
         except BaseException:
-            # The waiting task may be cancelled at the moment when the stream opens.
+            # If the waiting task is cancelled while the stream opens, the open stream must be closed.
             self._close()
             raise
 

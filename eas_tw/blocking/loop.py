@@ -148,7 +148,7 @@ class Loop:
         """Run a job in the reactor's thread, without waiting.
 
         Raises:
-            RuntimeError: As for `run`.
+            RuntimeError: The method was called in the reactor's thread, or in a forked child.
         """
         self._check_caller()
         self._enqueue(job)

@@ -110,7 +110,7 @@ class Watcher(ProcessBound):
         while bool(self._ready) or self._call(self._fetch):
             try:
                 frame = self._ready.popleft()
-            except IndexError:  # another thread has closed the watcher, or iterates as well
+            except IndexError:  # another thread has closed the watcher, or taken the frame
                 continue
             yield frame
 
@@ -129,10 +129,13 @@ class Watcher(ProcessBound):
         self._call(self._watcher.close)
 
     def _fetch(self) -> Deferred[bool]:
-        """Wait for the next frame, in the reactor's thread, and store it with all frames that have arrived.
+        """Wait for the next frame, in the reactor's thread, and store all frames that have arrived, up to `_MOST_READY`.
 
         The frames are stored in `_ready` and not returned, so that no frame is lost if the waiting thread gets a
-        `KeyboardInterrupt`. The result is whether there are frames.
+        `KeyboardInterrupt`.
+
+        Returns:
+            A Deferred that fires with `True` if there are frames, and with `False` at the end.
         """
 
         def took(frame: Frame | None) -> bool:

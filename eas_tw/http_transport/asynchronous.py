@@ -124,7 +124,7 @@ class BaseAsyncTransport(ProcessBound):
 
     @property
     def client(self) -> PredictClient:
-        """The client of the transport, for counters and metrics; a transport on a further loop has a new client."""
+        """The client of the transport, for counters and metrics; on another event loop, it is replaced by a new one."""
         return self._client
 
     async def handle_async_request(self, request: Any) -> Any:
@@ -205,7 +205,7 @@ class BaseAsyncTransport(ProcessBound):
         The second and further loops get a new client, because a client belongs to the loop of its `init`.
 
         Raises:
-            ConfigError: The loop before is not closed.
+            ConfigError: The previous loop is not closed.
         """
         before, process = self._loop, self._process
         is_forked = process != os.getpid()
@@ -223,7 +223,7 @@ class BaseAsyncTransport(ProcessBound):
 
 
 class AsyncBody:
-    """The body of a response, read while it arrives; its subclasses are an `AsyncByteStream` of the library.
+    """The body of a response, read while it arrives; subclasses also inherit the library's `AsyncByteStream`.
 
     Args:
         library: The library.

@@ -172,7 +172,7 @@ class BaseTransport(ProcessBound):
 
 
 class Body:
-    """The body of a response, read while it arrives; its subclasses are a `SyncByteStream` of the library.
+    """The body of a response, read while it arrives; subclasses also inherit the library's `SyncByteStream`.
 
     Args:
         library: The library.

@@ -20,7 +20,7 @@ _CRAWL_NAMES = {key: f"EAS_{key.upper()}".removesuffix("_S") for key in SETTINGS
 _NEEDED = tuple(_CRAWL_NAMES[key] for key in NEEDED)
 NAMES = (*_CRAWL_NAMES.values(), "EAS_TOKEN", "EAS_CONCURRENT_REQUESTS", "EAS_ITEM_ERROR", "EAS_SCORER")
 _ALIKE = 0.85
-"""The similarity (`difflib`, 0–1) from which an unknown `EAS_` name is reported as a misspelt setting.
+"""The minimum similarity (`difflib`, 0–1) at which an unknown `EAS_` name is reported as a misspelt setting.
 
 Less similar names are accepted, because a project may have other settings with this prefix.
 """

@@ -51,7 +51,7 @@ class CrawlClient(ProcessBound):
             options: The other options of `eas_tw.PredictClient.predict`, such as `path`, `headers` and `key`.
 
         Returns:
-            A Deferred that fires with the response. It fails as that of `PredictClient.predict` does, and with
+            A Deferred that fires with the response. It fails with the errors of `PredictClient.predict`, and with
             `CrawlStopped` if the crawl was stopped before the call began.
         """
 

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 DURATION_BUCKETS_S = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0,
 )  # fmt: skip
-"""The histogram bounds, in seconds, that the conventions advise for `http.client.request.duration`, with more values.
+"""The histogram bounds for `http.client.request.duration`, in seconds.
 
-The advised bounds are 5 ms to 10 s. They are extended at both ends, because a small model answers in 1 ms, and a
-language model takes more than 10 s.
+The conventions advise bounds from 5 ms to 10 s. They are extended at both ends, because a small model answers in 1 ms,
+and a language model takes more than 10 s.
 """
 
 

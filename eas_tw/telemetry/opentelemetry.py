@@ -83,7 +83,7 @@ class OpenTelemetry:
     |---|---|
     | `eas.client.call.duration` (s) | error.type |
     | `http.client.request.duration` (of an attempt, s) | http.request.method, http.response.status_code, error.type |
-    | `eas.client.retries` | error.type: of the attempt before |
+    | `eas.client.retries` | error.type: of the previous attempt |
     | `eas.client.failovers`, `eas.client.hedges` | |
     | `eas.client.streams` | |
     | `eas.client.streams_broken` | `error.type` |

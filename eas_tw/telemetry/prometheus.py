@@ -55,7 +55,7 @@ class _Watching:
 
     Attributes:
         client: The client.
-        stop: Removes the listener from the client.
+        stop: A function that removes the listener from the client.
         service: The name of the client's service.
         rejections: The number of rejected discovery replies, by reason; counted from events.
         counts: The values of the counters, by metric.
@@ -360,7 +360,7 @@ _GAUGES: dict[str, tuple[str, Callable[[_Watching], int]]] = {
 
 
 def _read(watching: _Watching) -> None:
-    """Read the values of a client; if that raises, keep the counts of the last read and clear the gauges."""
+    """Read the values of a client; if the read fails, keep the counts of the last read and clear the gauges."""
     client = watching.client
     try:
         watching.service = client.service_name

@@ -231,7 +231,11 @@ class Record:
             self._tell(EjectionOverflow(self.service, instance, why))
 
     def balancer_fell_back(self, why: str) -> None:
-        """Record that weighted round robin chose an instance, because a program's own balancer proposed none."""
+        """Record that weighted round robin chose an instance instead of the program's own balancer.
+
+        Args:
+            why: A description of the balancer's error.
+        """
         self.counters.balancer_fallbacks += 1
         if self.is_heard:
             self._tell(BalancerFallback(self.service, str(why)))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 T = TypeVar("T")
 
-_READ_TRIES = 5  # each failure needs a new key on another thread during one iteration, which is rare
+_READ_TRIES = 5  # a read fails only if another thread adds a key to a dictionary during the iteration, which is rare
 
 
 class Watched(Protocol):

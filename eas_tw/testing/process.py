@@ -60,7 +60,7 @@ def subprocess_simulator(folder: pathlib.Path, *arguments: str, seed: int = 0) -
     Args:
         folder: The folder for the ready file and the log.
         arguments: Additional arguments of `python -m simulator serve`.
-        seed: The seed of the simulator's random choices, ≥ 0.
+        seed: The seed of the simulator's random choices, any integer.
 
     Raises:
         SimulatorFailed: The simulator did not start within 30 s.

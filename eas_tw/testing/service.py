@@ -150,7 +150,7 @@ class RemoteService:
         Args:
             type_: The fault's type, one of `/v1/fault-types`.
             number: The number of the instance, ≥ 0; `None` for all instances.
-            when: As for `Remote.add_fault`.
+            when: The conditions of the fault, as for `Remote.add_fault`; `None` for a fault that is always active.
             attrs: The attributes of the fault's type.
         """
         target = {"service": self.name}
@@ -163,7 +163,7 @@ class RemoteService:
 
         Args:
             type_: The fault's type, one of `/v1/fault-types`.
-            when: As for `Remote.add_fault`.
+            when: The conditions of the fault, as for `Remote.add_fault`; `None` for a fault that is always active.
             attrs: The attributes of the fault's type.
         """
         return self.simulator.add_fault(type_, {"discovery": True, "service": self.name}, when=when, **attrs)
