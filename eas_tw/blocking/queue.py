@@ -129,7 +129,7 @@ class Watcher(ProcessBound):
         self._call(self._watcher.close)
 
     def _fetch(self) -> Deferred[bool]:
-        """Wait for the next frame, in the reactor's thread, and store all frames that have arrived, up to `_MOST_READY`.
+        """Wait for the next frame, in the reactor's thread, and store up to `_MOST_READY` frames that have arrived.
 
         The frames are stored in `_ready` and not returned, so that no frame is lost if the waiting thread gets a
         `KeyboardInterrupt`.
