@@ -1,4 +1,4 @@
-"""Long work on the reactor, one step in each turn."""
+"""Execution of long work on the reactor, one step in each turn."""
 
 from __future__ import annotations
 
