@@ -108,7 +108,7 @@ watch = ClockWatch()
 
 
 def _forget() -> None:
-    """Reset the watch in a forked child, which has no thread, and in which the lock may be locked for ever."""
+    """Reset the watch in a forked child, which has no thread, and in which the lock may never be released."""
     watch.__init__()  # type: ignore[misc]  # in place, because closures of clients refer to this object
 
 

@@ -24,7 +24,7 @@ _TICK_S = 1e-6
 After a shorter wait the time could be unchanged, and the timer would be set again without end.
 """
 _QUEUES_KEPT = 64
-"""Number of queues from which on empty queues are dropped."""
+"""Empty queues are dropped when there are at least this many queues."""
 
 
 class _Queue(Generic[Who]):

@@ -23,7 +23,7 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE--
 
 
 class Endpoints:
-    """Creates endpoints.
+    """Creates Twisted endpoints for TCP and TLS.
 
     Args:
         reactor: Clock and network.

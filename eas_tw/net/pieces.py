@@ -7,7 +7,7 @@ separately, they would use twenty times the memory of the body.
 from __future__ import annotations
 
 _SMALL_BYTES = 2048
-"""Smaller pieces are copied into one object. For larger pieces the overhead is at most 2 %, and a copy would cost more."""
+"""Smaller pieces are merged. For larger ones the overhead is at most 2 %, and a copy would cost more."""
 
 Pieces = list[bytes | bytearray]
 

@@ -261,6 +261,9 @@ class Cluster:
             latency_s: The latency in seconds, for a stream the time to its head, because the length of a stream does
                 not depend on the speed of its instance; `None` for `now - began`.
             call: The `call` of the selection with which the instance was chosen.
+
+        Returns:
+            The health transitions to report; `NOTHING` if no instance's health can have changed.
         """
         health_change = self._health.record(instance.key, outcome, now, began)
         if health_change is None and not self.is_following:
