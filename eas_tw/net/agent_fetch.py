@@ -43,7 +43,7 @@ class AgentFetcher:
         self._max_bytes = max_bytes
 
     def get(self, url: str) -> Deferred[bytes]:
-        """Fetch the document at `url`; fails as `net.fetch.DirectFetcher.get` does."""
+        """Fetch the document at `url`, with the same errors as `net.fetch.DirectFetcher.get`."""
         return Deferred.fromCoroutine(self._get_in_time(url))
 
     def close(self) -> Deferred[None]:
@@ -117,7 +117,7 @@ class _Collector(Protocol):
 
     def _abort(self) -> None:
         # The transport that Twisted's agent passes to a body's protocol has no abortConnection. Its loseConnection
-        # closes at once, since the whole request has been written by now.
+        # closes immediately, since the whole request has been written by now.
         for name in ("abortConnection", "loseConnection"):
             end = getattr(self.transport, name, None)
             if end is not None:

@@ -175,7 +175,7 @@ class Call:
                 self._try(now)
             else:
                 self._wait_for(preparing, self._prepared)
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
         return self.done
 
@@ -186,7 +186,7 @@ class Call:
         self._try(now)
 
     def _plan_hedge(self, now: float) -> None:
-        """Set a timer for the delay of hedges, if there is one."""
+        """Set a timer for the hedging delay, if there is one."""
         delay_s = self._hedge_s = self._context.hedging.delay_s
         if delay_s is not None:
             self._context.hedges.set(self, now, delay_s)
@@ -210,7 +210,7 @@ class Call:
             else:
                 self._attempt_ended(attempt, outcome_of(status, head))
                 self._go_on((head, body))
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
 
     def attempt_broke(self, attempt: Attempt, outcome: Outcome) -> None:
@@ -226,14 +226,14 @@ class Call:
                     self._try(self._context.seconds(), again=self.history[-1])
             else:
                 self._go_on(None)
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
 
     def attempt_timed_out(self, attempt: Attempt) -> None:
         """End an attempt whose `attempt_timeout_s` has passed."""
         try:
             outcome = self._part(attempt, AttemptStatus.ATTEMPT_TIMEOUT)
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
         else:
             self.attempt_broke(attempt, outcome)
@@ -257,14 +257,14 @@ class Call:
         try:
             self._let_go(AttemptStatus.DEADLINE)
             self._fail(deadline_error(self._timeout_s, self.history, was_answered=self.answered_by is not None))
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
 
     def hedge_point_passed(self) -> None:
         """Check for a hedge after a share of the call's time, because an instance may go down without an error."""
         try:
             self._look_at_share()
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
 
     def _look_at_share(self) -> None:
@@ -276,11 +276,11 @@ class Call:
                 self._hedge(now)
 
     def delay_passed(self) -> None:
-        """Check for a hedge after the delay of hedges."""
+        """Check for a hedge when the hedging delay has passed."""
         self._hedge_s = None
         try:
             self._look()
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
 
     def _look(self) -> None:
@@ -378,13 +378,13 @@ class Call:
         try:
             self._let_go(AttemptStatus.CANCELLED)
             self._fail(error)
-        except BaseException as raised:  # noqa: BLE001  see the module's docstring
+        except BaseException as raised:  # noqa: BLE001  an exception ends only this call
             self._break_off(raised)
 
     # -- internals
 
     def _try(self, now: float, again: AttemptResult | None = None) -> None:
-        """Start an attempt on a further instance: the first one, a hedge, or a retry of `again`."""
+        """Start the first attempt, a hedge, or the retry of `again`, on an instance that the fleet chooses."""
         fleet, context = self._fleet, self._context
         busy = self._busy() if self._attempts else ()
         is_first = not (busy or self._tried)
@@ -489,11 +489,11 @@ class Call:
         self._pause = None
         try:
             self._try(self._context.seconds())
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
 
     def _let_go(self, attempt_status: AttemptStatus) -> None:
-        """Release everything the call holds: queue places, connections, the pause, and work in a thread."""
+        """Release the call's resources: places in queues, connections, the timer of a pause, and work in a thread."""
         work, self._work = self._work, None
         if work is not None:
             work.cancel()
@@ -565,7 +565,7 @@ class Call:
         self._work = None
         try:
             then(result)
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
 
     def _work_failed(self, failure: Failure) -> None:
@@ -573,7 +573,7 @@ class Call:
             self._work = None
             try:
                 self._fail(failure.value if failure.value is not None else RuntimeError(str(failure)))
-            except BaseException as error:  # noqa: BLE001  see the module's docstring
+            except BaseException as error:  # noqa: BLE001  an exception ends only this call
                 self._break_off(error)
 
     def _drop(self, winner_began: float) -> None:
@@ -630,7 +630,7 @@ class Call:
         try:
             self._let_go(AttemptStatus.CANCELLED)
             self._fail(CancelledError())
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
 
     def _break_off(self, error: BaseException) -> None:

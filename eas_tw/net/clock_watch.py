@@ -96,7 +96,7 @@ class ClockWatch:
                     if reactor is None:
                         del self._entries[number]
                         continue
-                    # the reactor has stopped before its clients were closed
+                    # raised if the reactor has stopped before its clients were closed
                     with contextlib.suppress(RuntimeError, OSError):
                         reactor.look()
                     del reactor

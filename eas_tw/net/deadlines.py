@@ -89,7 +89,7 @@ class Deadlines(Generic[Who]):
         queue.first[who] = now
 
     def clear(self, who: Who, after_s: float) -> None:
-        """Remove the deadline of `who`, if there is one; `after_s` is that of `set`."""
+        """Remove the deadline of `who`, if there is one; `after_s` must be the value that was passed to `set`."""
         queue = self._queues.get(after_s)
         if queue is not None and queue.first.pop(who, None) is None:
             for stage in queue.later:

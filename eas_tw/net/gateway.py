@@ -246,7 +246,7 @@ class _StreamedBody(Protocol):
             self._sink.feed(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Report the end of the body (`IProtocol`); `PotentialDataLoss` is the end of a body without a length."""
+        """Report the end of the body (`IProtocol`); `PotentialDataLoss` means a body without a length."""
         sink, self._sink = self._sink, None
         if sink is None:
             return

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from eas_tw.net.pieces import Pieces
 
     class Transport(ITCPTransport, IConsumer, IPushProducer):
-        """The interfaces that a connection needs of its transport."""
+        """The interfaces that a connection requires of its transport."""
 
 
 _VERSION = b"http/1."
@@ -381,7 +381,7 @@ class ClientConnection(TwistedProtocol):
         """
         self._parse(data)
         body = self._body
-        # Few bytes of framing are within every bound, see `_overhead_is_unbounded`.
+        # So few bytes of framing cannot exceed a bound, see `_overhead_is_unbounded`.
         has_little_framing = self._fed_bytes - self._body_bytes <= self._max_head
         if len(body) == 1 and self._answer is None and not self._violation and has_little_framing:
             sink.feed(body.pop())  # type: ignore[arg-type]  # a first piece is stored as bytes

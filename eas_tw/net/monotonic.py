@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.base import ReactorBase
-from twisted.internet.error import TimeoutError  # noqa: A004  what Twisted's own timer reports
+from twisted.internet.error import TimeoutError  # noqa: A004  the error of Twisted's own timer
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import directlyProvides, implementer, providedBy
 
@@ -103,7 +103,7 @@ class MonotonicReactor:
         port: int,
         factory: Any,
         timeout: float | None = 30,
-        bindAddress: Any = None,  # noqa: N803  the interface's name
+        bindAddress: Any = None,  # noqa: N803  the name in the interface
     ) -> Any:
         """Open a connection whose timeout is elapsed time (`IReactorTCP`).
 
@@ -111,7 +111,7 @@ class MonotonicReactor:
         """
         connector: Any = self._reactor.connectTCP(host, port, factory, timeout=None, bindAddress=bindAddress)
         if timeout is not None and connector.state == "connecting":
-            # The attribute of `BaseConnector` that is cancelled when the connection is open, or has failed.
+            # `BaseConnector` cancels this timer when the connection is open or has failed.
             connector.timeoutID = self.callLater(timeout, connector.transport.failIfNotConnected, TimeoutError())
         return connector
 

@@ -70,7 +70,7 @@ def names_of(reactor: Any, timeout_s: float) -> Names | None:
     resolver = getattr(reactor, "nameResolver", None)
     if resolver is None:
         return None
-    # Private to Twisted, but nothing else distinguishes its default from a resolver that the program chose.
+    # The class is private to Twisted, but nothing else distinguishes its default resolver from one of the program.
     if type(resolver).__name__ == "GAIResolver":
         resolver = ThreadResolver(reactor)
     return Names(reactor, resolver, timeout_s)

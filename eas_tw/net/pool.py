@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from eas_tw.net.flush import Flusher
 
     class Reactor(IReactorTCP, IReactorTime):
-        """The interfaces that the data plane needs of a reactor."""
+        """The interfaces that the data plane requires of a reactor."""
 
 
 class Dispatchable(Exchange, Protocol):

@@ -27,8 +27,8 @@ def input_probe(handle: Any) -> Callable[[], object]:
         A function whose result is true if bytes, the end of the stream or an error can be read.
     """
     if isinstance(handle, socket.socket) and hasattr(select, "poll"):
-        # A check takes 0.24 µs with one poll object for each socket, registered once. MSG_PEEK takes 0.72 µs, mostly for
-        # the exception if there is no input. FIONREAD does not detect a FIN.
+        # With one poll object for each socket, registered once, a check takes 0.24 µs. MSG_PEEK takes 0.72 µs, mostly
+        # for the exception if there is no input. FIONREAD does not detect a FIN.
         poll = select.poll()
         poll.register(handle, select.POLLIN)
         return partial(poll.poll, 0)

@@ -266,7 +266,7 @@ class ResponseStream:
             self.fail_by(AttemptStatus.CANCELLED, "the stream was closed")
 
     def fail_by(self, attempt_status: AttemptStatus, detail: str) -> None:
-        """End the stream for a reason on this side, and close the connection."""
+        """End the stream for a reason in this process, such as a timeout, and close the connection."""
         source = self._source
         if self.outcome is None and source is not None:
             self._end(Outcome(attempt_status, detail=detail))
@@ -316,7 +316,7 @@ class ResponseStream:
         except BaseException:  # noqa: BLE001  the reader must get the end, even if a listener raises
             contain(self._reactor.callLater, "the end of a stream could not be recorded")
         reader, self._reader = self._reader, None
-        self._coroutine_reader = None  # it refers to this object
+        self._coroutine_reader = None  # breaks a reference cycle
         if reader is not None:
             if self._error is not None:
                 reader.errback(Failure(self._error))

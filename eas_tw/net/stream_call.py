@@ -110,12 +110,12 @@ class StreamCall(Call):
                 stream.close()
             else:
                 self._end(stream, "", attempt.instance)
-        except BaseException as error:  # noqa: BLE001  see the docstring of `net.call`
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             stream.close()
             self._break_off(error)
 
     def _ended(self, attempt: Attempt, stream: ResponseStream, outcome: Outcome) -> Exception | None:
-        """Record how the stream, and so its attempt, ended; return the error for its reader."""
+        """Record the end of a stream and its attempt; return the error for the reader, `None` for a complete body."""
         context = self._context
         now = context.seconds()
         try:

@@ -98,7 +98,7 @@ class Pools:
         for pool in leaving:
             try:
                 pool.retire()
-            except BaseException:  # noqa: BLE001  the other pools have to retire, too
+            except BaseException:  # noqa: BLE001  the other pools must retire, too
                 contain(self._reactor.callLater, "{pool} could not be retired", pool=pool)
                 self._not_retired.append(pool)
 

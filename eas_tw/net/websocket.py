@@ -152,7 +152,7 @@ class WebSocketConnection(TwistedProtocol):
             self._end(Outcome(AttemptStatus.CANCELLED))
             return
         self._is_closing = True
-        self.resume()  # the answer has to be read
+        self.resume()  # the peer's answer must be read
         self._send(CloseConnection(code=NORMAL_CLOSURE))
         self._set_timer(_CLOSE_WITHIN_S, self._close_timed_out)
 
@@ -174,7 +174,7 @@ class WebSocketConnection(TwistedProtocol):
             return  # bytes after the end are ignored
         if not self._is_open:
             data = self._read_response(data)
-        self._missing_pongs = 0  # the service is alive
+        self._missing_pongs = 0  # any bytes show that the service is alive
         self._splitter.feed(data)
         while not self._is_over:
             messages, rest = self._splitter.split()
@@ -339,7 +339,7 @@ class WebSocketConnection(TwistedProtocol):
 
 
 _HANDLERS: dict[type[Event], Callable[[WebSocketConnection, Any], None]] = {
-    BytesMessage: WebSocketConnection._got_message,  # noqa: SLF001  the class's own table
+    BytesMessage: WebSocketConnection._got_message,  # noqa: SLF001  a table of the class's own methods
     Ping: WebSocketConnection._got_ping,  # noqa: SLF001
     AcceptConnection: WebSocketConnection._got_acceptance,  # noqa: SLF001
     CloseConnection: WebSocketConnection._got_close,  # noqa: SLF001

@@ -178,7 +178,7 @@ class Cluster:
         try:
             self._regroup(subset, now)
         except BaseException:
-            # The old list stays in force: instances that `set_fleet` dropped lose their failures and take part again.
+            # Restore the old list. Instances that `set_fleet` dropped have lost their failure records, and take part.
             self._health.set_fleet(self._known)
             self._regroup(self._subset, now)
             raise

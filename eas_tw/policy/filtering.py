@@ -41,7 +41,7 @@ class Filtering:
             return instances
         try:
             kept = tuple(instance for instance in instances if rule(instance))
-        except BaseException as error:  # noqa: BLE001  the program's code must not stop discovery
+        except BaseException as error:  # noqa: BLE001  an exception in the program's code must not stop discovery
             self._ignore("raised an exception and is ignored: all instances are used", error)
             return instances
         if not any(instance.weight > 0 for instance in kept):

@@ -70,7 +70,7 @@ class GuardedBalancer:
                 fault = BalancerFault.NOT_ELIGIBLE if known is None else BalancerFault.EXCLUDED
             else:
                 fault = BalancerFault.NONE if proposed is None else BalancerFault.NO_INSTANCE
-        except BaseException as raised:  # noqa: BLE001  the program's code must not lose the call
+        except BaseException as raised:  # noqa: BLE001  an exception in the program's code must not fail the call
             fault, error = BalancerFault.RAISED, raised
         picked = self._fallback.choose(call, excluded)
         if picked is not None:
@@ -94,5 +94,5 @@ class GuardedBalancer:
             method = getattr(self._inner, name, None)
             if method is not None:
                 method(*values)
-        except BaseException as raised:  # noqa: BLE001  the program's code must not lose the call
+        except BaseException as raised:  # noqa: BLE001  an exception in the program's code must not fail the call
             self._on_fault(BalancerFault.LISTENER_RAISED, raised)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Key = tuple[str, int]
 
 _CYCLE = 2**160
-"""Ticks of one cycle: a stride is exact to 2**-129 for the heaviest legal weight, and to 2**-60 for one of 1e30."""
+"""Ticks of one cycle: a stride is exact to 2**-129 for the greatest valid weight, and to 2**-60 for one of 1e30."""
 _PHASES = 2**53
 """The number of values of `random.random()`."""
 

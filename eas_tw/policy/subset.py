@@ -38,7 +38,7 @@ class Subset:
         self.is_partial = False
 
     def of(self, instances: Iterable[Instance]) -> Subset:
-        """Return the subset of another list with the same seed; this one stays unchanged."""
+        """Return the subset of another list with the same seed; this object does not change."""
         other = Subset(self._size, 0)
         other._salt = self._salt
         other.set_fleet(instances)
