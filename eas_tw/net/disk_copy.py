@@ -146,7 +146,7 @@ def _replace(file: Path, content: bytes) -> None:
     """
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(file.lstat().st_mode):
-            raise FileExistsError("what is there is not a regular file, and is left alone")
+            raise FileExistsError("the existing path is not a regular file, and is not replaced")
     # The name is random, because containers that share a volume may have processes with the same pid.
     draft = file.with_name(f"{file.name}.{os.getpid()}-{os.urandom(8).hex()}.part")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)

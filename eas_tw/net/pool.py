@@ -226,8 +226,8 @@ class Pool:
         again.
         """
         self._dials.pop(dial, None)
-        is_old_news = outcome.attempt_status is AttemptStatus.CONNECT_TIMEOUT and self._last_opened > dial.began
-        if self.waiting and not is_old_news:
+        is_outdated = outcome.attempt_status is AttemptStatus.CONNECT_TIMEOUT and self._last_opened > dial.began
+        if self.waiting and not is_outdated:
             first, _ = self.waiting.popitem(last=False)
             alone = not self._open and not self._dials
             if alone:

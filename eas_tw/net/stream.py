@@ -170,7 +170,7 @@ class ResponseStream:
         self._heard_at = self._reactor.seconds()
         self.received_bytes += len(piece)
         if self._grace_timer is not None:
-            self.close()  # the body did not end within `grace_s`
+            self.close()  # another byte has arrived before the end of the body
             return
         reader = self._reader
         if reader is not None:

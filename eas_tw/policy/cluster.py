@@ -41,7 +41,7 @@ NOTHING: tuple[()] = ()
 """The result of `Cluster.record` when no instance's health can have changed."""
 
 _MOST_RESORTS = 16
-"""A call that has tried this many instances is not sent to an untried instance that is left out.
+"""After it has tried this many instances, a call is not sent to further instances that are left out.
 
 The number is large enough to try every instance of a small list, and bounds the cost of a call when hundreds of
 instances are down.

@@ -66,7 +66,7 @@ _CERTAIN_BASE_S = 1.0
 
 @frozen
 class HealthPolicy:
-    """When an instance is ejected and for how long; defaults and units are those of `ClientConfig`."""
+    """The settings of ejections; defaults and units are those of `ClientConfig`."""
 
     eject_after: int = 5
     eject_base_s: float = 30.0

@@ -135,7 +135,7 @@ class Loads:
                 del self._loads[key]
 
     def score(self, key: Key, now: float) -> float:
-        """Return the expected seconds of one more call: the latency times the calls in flight plus one."""
+        """Return the estimated time of one more call in seconds: latency * (calls in flight + 1)."""
         load = self._loads.get(key)
         if load is None:
             return _FLOOR_S

@@ -56,7 +56,7 @@ class AttemptStatus(StrEnum):
     INSTANCE_REMOVED = "retired"
     """The instance left the list while the call waited in its pool's queue; nothing was sent."""
     OVERLOADED = "overloaded"
-    """The pool's queue is full, or the expected wait in it is longer than the call's time; nothing was sent."""
+    """The pool's queue is full, or the expected wait in it exceeds the time to the deadline; nothing was sent."""
     VIOLATION = "violation"
     """The response is not the HTTP/1.1 that this client accepts, or exceeds a size limit."""
     DEADLINE = "deadline"

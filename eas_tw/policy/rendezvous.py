@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Key = tuple[str, int]
 
 _HALF = 30
-"""Bits of a multiplier: one digit of CPython's integers, so that a product costs one pass."""
+"""Bits of a multiplier: one digit of CPython's integers, so that a product takes one pass over the other factor."""
 _MASK_HALF = (1 << _HALF) - 1
 _BITS = 32
 """Bits of u."""

@@ -242,13 +242,13 @@ class RetryPolicy:
         if stop_reason:
             return GiveUp(stop_reason)
         if not (options.another or options.sole):
-            return GiveUp("left no instance that has not failed in this call")
+            return GiveUp("is not retried, because every instance has failed in this call")
         after_s = self._after_s(history, rng, is_same=not options.another)
         if after_s >= options.remaining_s:
             return GiveUp("left no time before the deadline")
         is_free = last.attempt_status in NEVER_SENT or (last.status in self.not_served and len(history) < self.attempts)
         if not is_free and not budget.spend(now):
-            return GiveUp("found the retry budget used up")
+            return GiveUp("is not retried, because the retry budget is used up")
         return Retry(after_s)
 
     def _stop_reason(self, history: Sequence[AttemptResult], options: Options) -> str:
