@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class OwnDial(ClientFactory):
-    """A connection to an instance that is being opened for one protocol.
+    """Opens a connection to an instance for one protocol.
 
     Args:
         reactor: Network.

@@ -39,7 +39,7 @@ class FrameSplitter:
         elif isinstance(self._data, bytearray):
             self._data += data
         else:
-            self._data = bytearray(self._data) + data  # a large frame is not copied again with each piece
+            self._data = bytearray(self._data) + data  # appending to a bytearray does not copy it
 
     def split(self) -> tuple[list[bytes], bytes]:
         """Parse the bytes that were fed, up to the first control frame or unusual frame.
