@@ -1,1 +1,1 @@
-"""Sockets, timers and Deferreds of the client; the package does what policy decides, and reports the outcome."""
+"""The client's sockets, timers and Deferreds; the package carries out the decisions of `policy`."""

@@ -1,6 +1,6 @@
-"""GET of a document through an agent that the user passed, such as a proxy's; and collecting a body up to a limit.
+"""Discovery requests through an agent that the user passed, such as one for a proxy.
 
-Without such an agent `net.fetch` asks the control plane.
+Without such an agent `net.fetch` sends them. `collect` reads a body up to a limit, for the gateway, too.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class AgentFetcher:
     Args:
         clock: The reactor.
         agent: The user's agent; its sockets are neither counted nor closed here.
-        timeout_s: Bound in seconds on one document, from the first byte sent to the last byte received.
-        max_bytes: Bound on the document's size, after decompression.
+        timeout_s: Maximum time for one document in seconds, from the first byte sent to the last byte received.
+        max_bytes: Maximum size of a document, after decompression.
     """
 
     def __init__(self, clock: IReactorTime, agent: IAgent, *, timeout_s: float, max_bytes: int) -> None:
@@ -43,11 +43,11 @@ class AgentFetcher:
         self._max_bytes = max_bytes
 
     def get(self, url: str) -> Deferred[bytes]:
-        """Fetch the document at `url`; fails as `net.fetch.DirectFetcher.get` does."""
+        """Fetch the document at `url`, with the same errors as `net.fetch.DirectFetcher.get`."""
         return Deferred.fromCoroutine(self._get_in_time(url))
 
     def close(self) -> Deferred[None]:
-        """Return a Deferred that has fired: the sockets are the agent's."""
+        """Return a Deferred that has fired; the sockets belong to the agent, and are not closed."""
         return succeed(None)
 
     async def _get_in_time(self, url: str) -> bytes:
@@ -58,7 +58,7 @@ class AgentFetcher:
         except DiscoveryReplyRejected:
             raise
         except Exception as error:
-            # The timer tells a timeout from a failure, since a cancelled request may fail with any exception.
+            # Only the timer shows that it was a timeout, since a cancelled request may fail with any exception.
             if not timer.active():
                 raise DiscoveryReplyRejected(
                     RejectReason.TIMEOUT, f"no whole reply within {self._timeout_s:g} s"
@@ -69,7 +69,7 @@ class AgentFetcher:
                 timer.cancel()
 
     async def _get(self, url: str) -> bytes:
-        # Not through treq: its URLs refuse IPv6 addresses and names with an underscore.
+        # treq cannot be used: its URLs accept neither IPv6 addresses nor names with an underscore.
         headers = Headers({"Accept-Encoding": ["identity"]})
         response = await self._agent.request(b"GET", url.encode("ascii"), headers, None)
         body = await collect(response, self._max_bytes)
@@ -103,7 +103,7 @@ class _Collector(Protocol):
             add_piece(self._parts, data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        # PotentialDataLoss is the end of a body that has no length, as HTTP/1.0 servers send it.
+        # Twisted reports PotentialDataLoss at the end of a body without a length, as HTTP/1.0 servers send.
         whole = reason.check(ResponseDone, PotentialDataLoss)
         self._end(b"".join(self._parts) if whole else reason.value)
 
@@ -117,7 +117,7 @@ class _Collector(Protocol):
 
     def _abort(self) -> None:
         # The transport that Twisted's agent passes to a body's protocol has no abortConnection. Its loseConnection
-        # closes at once, since the whole request has been written by now.
+        # closes immediately, since the whole request has been written by now.
         for name in ("abortConnection", "loseConnection"):
             end = getattr(self.transport, name, None)
             if end is not None:

@@ -1,8 +1,8 @@
-"""The HTTP agent of the gateway: Twisted's, with its automatic retry switched off and its sockets counted.
+"""The HTTP agent of the gateway: Twisted's, without its automatic retry, and with a count of its sockets.
 
 The sockets are counted because cancelling a request only begins to close its connection, while `close()` promises that
-every socket has reported its loss. Kept connections are checked because Twisted's pool hands one out even if bytes have
-arrived on it, and its agent takes bytes that came before the request for the response.
+every socket has reported its loss. Idle connections are checked before use, because Twisted's pool returns one even if
+bytes have arrived on it, and the agent would read these bytes as the response to the next request.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 
 class Agents:
-    """An agent and the count of its sockets.
+    """Creates an agent, and counts its sockets.
 
     Args:
         reactor: Clock and network.
-        connect_timeout_s: Bound in seconds on opening a connection.
-        keep: Number of idle connections to keep for each host; 0 for none.
+        connect_timeout_s: Maximum time for opening a connection, in seconds.
+        keep: Maximum number of idle connections for each host; 0 for none.
         idle_timeout_s: Seconds after which an idle connection is closed.
-        trust_roots: A PEM file of the authorities to trust; `None` for the platform's.
-        agent: The user's own agent, whose sockets are not counted; `None` for Twisted's.
+        trust_roots: PEM file with the certificate authorities to trust; `None` for those of the platform.
+        agent: The user's own agent, whose sockets are not counted; `None` to create one of Twisted's.
 
     Raises:
         ConfigError: `trust_roots` cannot be read, or has no certificate.
@@ -57,8 +57,8 @@ class Agents:
         agent: IAgent | None = None,
     ) -> None:
         self._pool = pool = _CheckedPool(reactor, persistent=keep > 0)
-        # Policy alone retries: a retry that it does not know of would escape the budget, and could repeat a call that
-        # is not idempotent.
+        # Only `policy.retry` decides on retries: a retry of Twisted's pool would not use the budget, and could repeat a
+        # call that is not idempotent.
         pool.retryAutomatically = False
         pool.maxPersistentPerHost = keep
         pool.cachedConnectionTimeout = idle_timeout_s  # type: ignore[assignment]
@@ -66,13 +66,13 @@ class Agents:
         self.agent: IAgent = agent or Agent.usingEndpointFactory(reactor, self._endpoints, pool)
 
     def endpoint(self, origin: bytes) -> IStreamClientEndpoint:
-        """Return the endpoint of an origin, for a connection that is not the agent's; its socket is counted, too."""
+        """Return an endpoint for connections to an origin outside the agent's pool; their sockets are counted, too."""
         return self._endpoints.endpointForURI(URI.fromBytes(origin))
 
     def flush(self) -> bool:
-        """Write the requests that were submitted on kept connections since the last call.
+        """Write the requests that were submitted on reused connections since the last call.
 
-        The reactor would write them one turn later, after it has read what arrived meanwhile.
+        Otherwise the reactor would write them one turn later, after it has read bytes that arrived meanwhile.
 
         Returns:
             Whether all were written. A request on whose connection bytes had arrived is not written, and will fail.
@@ -80,20 +80,20 @@ class Agents:
         return self._pool.flush()
 
     def close(self) -> Deferred[Any]:
-        """Close every connection; to be called when no request is running.
+        """Close every connection; call this when no request is running.
 
         Returns:
             Fires when every socket is closed.
         """
-        # Called before `abort`, so that the pool forgets its connections; over TLS it would wait for the other end,
-        # which may be silent.
+        # Removes the connections from the pool. Alone it is not enough: over TLS it waits for the peer, which may be
+        # silent, so `abort` follows.
         closing: Deferred[Any] = self._pool.closeCachedConnections()  # type: ignore[no-untyped-call]
         self._endpoints.abort()
         return closing.addBoth(lambda _: self._endpoints.when_gone())
 
 
 class _CheckedPool(HTTPConnectionPool):
-    """Twisted's pool, without kept connections on which bytes have arrived between two requests."""
+    """Twisted's pool, except that it never returns an idle connection on which bytes have arrived."""
 
     def __init__(self, reactor: Reactor, *, persistent: bool) -> None:
         super().__init__(reactor, persistent)  # type: ignore[no-untyped-call]
@@ -114,7 +114,7 @@ class _CheckedPool(HTTPConnectionPool):
             connection = await super().getConnection(key, endpoint)
             counted = _counted(connection.transport)
             if counted is None or not counted.was_used:
-                # A new connection: the response parser rejects a server that speaks first.
+                # A new connection needs no check: the response parser rejects bytes that come before the request.
                 if counted is not None:
                     counted.was_used = True
                 return connection
@@ -126,7 +126,7 @@ class _CheckedPool(HTTPConnectionPool):
 
 @implementer(IAgentEndpointFactory)
 class _CountedEndpoints:
-    """Makes endpoints for URIs (`IAgentEndpointFactory`) and counts their connections."""
+    """Creates endpoints for URIs (`IAgentEndpointFactory`), and counts their connections."""
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
@@ -152,7 +152,7 @@ class _CountedEndpoints:
                 waiter.callback(None)
 
     def abort(self) -> None:
-        """Abort every connection, whatever the other end does."""
+        """Abort every connection, without waiting for the peer."""
         for connection in list(self._open):
             connection.abort()
 
@@ -182,11 +182,11 @@ class _CountingProtocol(ProtocolWrapper):
     _has_input: Callable[[], object] | None = None
 
     def is_usable(self) -> bool:
-        """Return whether the connection stays open and nothing has arrived since the last response."""
+        """Return whether the connection is not being closed and nothing has arrived since the last response."""
         return not (self.disconnecting or (self._has_input is not None and self._has_input()))
 
     def flush(self) -> bool:
-        """Write now, unless bytes have arrived; the reactor notices an error of the write."""
+        """Write the request now, unless bytes have arrived; the reactor reports a write error later."""
         if not self.is_usable():
             self.abort()
             return False
@@ -218,7 +218,7 @@ class _CountingFactory(WrappingFactory):
 
 
 def _counted(transport: Any) -> _CountingProtocol | None:
-    """Return the counted connection under a transport; TLS may be between the two."""
+    """Return the counted connection under a transport, which may be below a TLS layer; `None` if there is none."""
     while transport is not None and not isinstance(transport, _CountingProtocol):
         transport = getattr(transport, "transport", None)
     return transport

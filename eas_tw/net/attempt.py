@@ -1,7 +1,7 @@
 """One attempt of a call while it runs: in the queue of an instance, or on a connection.
 
-A call usually has one attempt at a time; with hedging it has two or more. An attempt reports to its call how it ended,
-and does not know what follows.
+A call usually has one attempt at a time; with hedging it has two or more. An attempt reports its end to its call, which
+decides what follows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class WireRequest(NamedTuple):
-    """The request on the wire, the same for every attempt of a call.
+    """The request as it is sent; the same for every attempt of a call.
 
     Attributes:
         method: The HTTP method, such as `POST`.
@@ -41,7 +41,7 @@ class WireRequest(NamedTuple):
 
 
 class Dispatcher(Protocol):
-    """Assigns connections to attempts: the pool of an instance, or the gateway.
+    """Assigns connections to attempts; implemented by the pool of an instance and by the gateway.
 
     Attributes:
         address: Address of the instance, as `Instance.address`.
@@ -50,10 +50,10 @@ class Dispatcher(Protocol):
     address: str
 
     def submit(self, attempt: Attempt, *, fresh: bool) -> None:
-        """Dispatch the attempt, now or later; `fresh` asks for a new connection."""
+        """Dispatch the attempt, now or later; `fresh` requires a connection that has not been idle."""
 
     def withdraw(self, attempt: Attempt) -> bool:
-        """Remove a queued attempt; return whether nothing of it can have been sent."""
+        """Remove a queued attempt; return whether it is certain that nothing of it was sent."""
 
     def heard_since(self, at: float) -> bool:
         """Return whether the instance has answered any call since `at`."""
@@ -67,14 +67,14 @@ class Attempt:
     """A running attempt.
 
     Attributes:
-        instance: The instance it goes to.
-        info: The call, as the instance was chosen for it.
-        dispatcher: The pool that queues it; `None` before it has been submitted.
-        began: When it began, in the reactor's seconds.
-        deadline: The deadline of its call.
-        retry_of: The attempt before, if this is a retry; else `None`.
+        instance: The instance to which the attempt is sent.
+        info: The `CallInfo` with which the instance was chosen.
+        dispatcher: The pool or gateway to which the attempt was submitted; `None` before that.
+        began: The time at which the attempt began, in the reactor's seconds.
+        deadline: The deadline of its call, in the reactor's seconds.
+        retry_of: The result of the previous attempt, if this one is a retry; otherwise `None`.
         beside: Ip and port of the instances on which the call was running when this attempt was sent as a hedge.
-        is_overdue: Whether its instance was found silent.
+        is_overdue: Whether the instance was found silent.
         on_head: The call's `on_head` with this attempt as first argument; see `Exchange`.
     """
 
@@ -135,7 +135,7 @@ class Attempt:
         self._call.attempt_answered(self, status, head, body)
 
     def broke(self, outcome: Outcome) -> None:
-        """Report to the call that no complete response will come (`Exchange`)."""
+        """Report to the call that no complete response will arrive (`Exchange`)."""
         self._call.attempt_broke(self, outcome)
 
     def timed_out(self) -> None:
@@ -144,7 +144,7 @@ class Attempt:
 
     @property
     def heard_at(self) -> float:
-        """When the instance last sent a part of the response, in the reactor's seconds; `began` if nothing came.
+        """The time at which a part of the response last arrived, in the reactor's seconds; `began` if none has.
 
         A response whose bytes keep arriving is not late, however long it takes.
         """
@@ -163,23 +163,24 @@ class Attempt:
 
     @property
     def is_connecting(self) -> bool:
-        """Whether the attempt waits for a connection that is being opened, so that nothing has been sent."""
+        """Whether the attempt waits for a connection while one is being opened, so that nothing has been sent."""
         return self._connection is None and self.dispatcher is not None and self.dispatcher.is_opening
 
     @property
     def is_writing(self) -> bool:
-        """Whether a part of the request is unwritten, and would be sent if the connection stayed open."""
+        """Whether a part of the request has not been written yet, and would be sent if the connection stayed open."""
         return self._connection is not None and self._connection.is_writing
 
     def let_go(self, attempt_status: AttemptStatus, watch: SilenceWatch | None = None) -> Outcome:
-        """Leave the queue or the connection.
+        """Remove the attempt from the queue or its connection.
 
         Args:
-            attempt_status: How the attempt ends if it was dispatched.
-            watch: The watch that takes over the connection; `None` to close it.
+            attempt_status: The status with which the attempt ends if it was dispatched.
+            watch: The watch that takes over the connection or the place in the queue; `None` to give it up.
 
         Returns:
-            The outcome: `queue_timeout` if nothing was sent and it was not cancelled, else `attempt_status`.
+            The outcome: `queue_timeout` if nothing was sent and `attempt_status` is not `cancelled`; otherwise
+            `attempt_status`.
         """
         connection = self._connection
         if watch is not None:

@@ -1,13 +1,13 @@
 """One call, from the choice of an instance to the response.
 
-A call chooses an instance, sends an attempt there, records how it ended, and does what `policy.retry` decides from the
-attempts so far, until there is a response, a decision to give up, the deadline, or a cancel. It handles bytes, and does
-not know the kind of the body.
+A call chooses an instance, sends an attempt to it, records the outcome, and does what `policy.retry` decides from the
+attempts so far. It ends with a response, a decision to give up, the deadline, or a cancel. Bodies are bytes here; the
+reader converts them.
 
-A call ends exactly once, whatever happens on the way. Two kinds of foreign code run inside it, listeners and the
-parser. They may cancel the call, close the client, or make other calls, so every step that has run them checks again
-whether the call is over. An exception inside a call, raised by them or by a bug of this client, ends that call with an
-error. It is not raised into the pool or the connection that reported, because these serve other calls too.
+A call ends exactly once. Two kinds of the program's code run during a call: listeners and the parser. They may cancel
+the call, close the client, or make other calls, so each step that has run them checks again whether the call is over.
+An exception during a call, raised by such code or by a bug of this client, ends the call with an error. It is not
+raised into the pool or the connection that called the method, because these also serve other calls.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ if TYPE_CHECKING:
 
 
 _PAUSE_SHARE = 0.5
-"""Share of a call's time: a shorter pause inside a response does not count as silence."""
+"""Minimum pause inside a response that counts as silence, as a share of the call's time."""
 _SLACK = 1.0 - 1e-9
-"""A timer may fire early by the last bit of a float sum."""
+"""Tolerance in comparisons of times, because rounding of a float sum may make a timer fire early."""
 _NO_TIME_LEFT = Outcome(AttemptStatus.LOCAL_RESOURCE)
-"""The outcome recorded for an instance when its call lost its time to a lack of local resources."""
+"""Recorded instead of `DEADLINE` when a lack of local resources has used up the call's time."""
 
 
 class Reader(Protocol):
@@ -73,40 +73,40 @@ class Reader(Protocol):
         """Return the result of a response, or `Unfinished` when a thread is still decompressing it.
 
         Args:
-            parser: What the call was given to parse its response; its kind is known to the reader only.
+            parser: The `parser` that was passed to the call.
             head: The response's status line and header fields.
             body: The response's body.
         """
 
     def error_body(self, parser: Any, head: bytes, body: bytes) -> bytes:
-        """Return the body that a `StatusError` shows."""
+        """Return the body for a `StatusError`."""
 
 
 class Call:
     """A call in flight.
 
     Args:
-        context: What the calls of the client share.
+        context: The resources that the calls of the client share.
         fleet: The instances.
         request: The request to send.
         reader: Converts the response to the result.
         parser: Passed to the reader.
-        timeout_s: Seconds that the call has in all.
-        info: The call as the balancer sees it; `NO_CALL` for a call without a key.
+        timeout_s: The call's timeout in seconds.
+        info: Passed to the balancer; `NO_CALL` for a call without a key.
         is_idempotent: Whether it may be sent to an instance after another instance may have received it.
 
     Attributes:
         request: The request to send.
-        done: Fires with the reader's result, or fails with one `RequestFailed`, `NoInstances`, or the exception that
-            the reader raised. Cancelling it cancels the call.
+        done: Fires with the reader's result, or fails with a `RequestFailed`, `NoInstances`, or the exception that the
+            reader raised. Cancelling it cancels the call.
         history: The attempts that have ended.
-        deadline: When the call must be over, in the reactor's seconds.
+        deadline: The time by which the call ends, in the reactor's seconds.
         on_head: As `Exchange.on_head`, with the attempt as first argument; `None` to receive complete responses.
     """
 
     on_head: Callable[[Attempt, Source, int, bytes], BodySink | type[NoBody] | None] | None = None
     shows_latency = True
-    """Whether the time until the response says how fast instances answer; `False` when the service may hold it."""
+    """Whether the call's latency is used for hedging; `False` if the service may delay the response on purpose."""
 
     __slots__ = (
         "_attempts", "_context", "_failed", "_fleet", "_fresh", "_hedge_s", "_info", "_is_idempotent", "_is_over",
@@ -148,16 +148,16 @@ class Call:
         self.answered_by: Instance | None = None
 
     def __reduce__(self) -> tuple[type[object], tuple[()]]:
-        # Events refer to their call, so that those of one call can be put together, also after several events are
-        # pickled.
+        # An event's reference to its call only serves to group the events of a call. A plain object is enough for that
+        # when events are pickled together.
         return object, ()
 
     def start(self, preparing: Deferred[WireRequest] | None = None) -> Deferred[Any]:
-        """Start the call; to be called once.
+        """Start the call; call this once.
 
         Args:
-            preparing: Fires with the request to send instead of the one given, whose body is being compressed in a
-                thread; `None` to send the given one now.
+            preparing: Fires with the request to send, when its body has been compressed in a thread; `None` to send
+                `request` now.
 
         Returns:
             `done`.
@@ -175,7 +175,7 @@ class Call:
                 self._try(now)
             else:
                 self._wait_for(preparing, self._prepared)
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
         return self.done
 
@@ -186,14 +186,14 @@ class Call:
         self._try(now)
 
     def _plan_hedge(self, now: float) -> None:
-        """Set a timer for the delay of hedges, if there is one."""
+        """Set a timer for the hedging delay, if there is one."""
         delay_s = self._hedge_s = self._context.hedging.delay_s
         if delay_s is not None:
             self._context.hedges.set(self, now, delay_s)
 
     @property
     def began(self) -> float:
-        """When the call began, in the reactor's seconds."""
+        """The time at which the call began, in the reactor's seconds."""
         return self.deadline - self._timeout_s
 
     # -- reports of attempts
@@ -210,7 +210,7 @@ class Call:
             else:
                 self._attempt_ended(attempt, outcome_of(status, head))
                 self._go_on((head, body))
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
 
     def attempt_broke(self, attempt: Attempt, outcome: Outcome) -> None:
@@ -221,50 +221,50 @@ class Call:
             self._attempt_ended(attempt, outcome)
             is_local = outcome.attempt_status is AttemptStatus.LOCAL_RESOURCE
             if self._attempts and attempt.beside and outcome.attempt_status in NEVER_SENT and not is_local:
-                # Nothing of this hedge was sent: it has cost nothing, and another instance may get it.
+                # The hedge was not sent, so it has caused no load, and may be sent to another instance.
                 if self._may_hedge(sum(not other.is_overdue for other in self._attempts)):
                     self._try(self._context.seconds(), again=self.history[-1])
             else:
                 self._go_on(None)
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
 
     def attempt_timed_out(self, attempt: Attempt) -> None:
         """End an attempt whose `attempt_timeout_s` has passed."""
         try:
             outcome = self._part(attempt, AttemptStatus.ATTEMPT_TIMEOUT)
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
         else:
             self.attempt_broke(attempt, outcome)
 
     def attempt_not_written(self, attempt: Attempt, error: BaseException) -> None:
-        """End an attempt whose connection raised when the request was written; how much of it was sent is unknown."""
+        """End an attempt whose request could not be written; it is unknown how much of it was sent."""
         contain(self._context.reactor.callLater, "a request could not be written")
         outcome = Outcome(
             AttemptStatus.LOST, detail=f"the request could not be written: {type(error).__name__}: {error}"
         )
         try:
             attempt.let_go(AttemptStatus.CANCELLED)
-        except BaseException:  # noqa: BLE001  a connection that can neither write nor close
+        except BaseException:  # noqa: BLE001  a connection may fail to close, too
             contain(self._context.reactor.callLater, "a connection could not be closed")
         self.attempt_broke(attempt, outcome)
 
     # -- timers and abort
 
     def deadline_passed(self) -> None:
-        """End the call, whatever its state: its deadline has passed."""
+        """End the call with `DeadlineExceeded`."""
         try:
             self._let_go(AttemptStatus.DEADLINE)
             self._fail(deadline_error(self._timeout_s, self.history, was_answered=self.answered_by is not None))
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
 
     def hedge_point_passed(self) -> None:
-        """Check for a hedge after a share of the call's time: the instance may be dead without an error."""
+        """Check for a hedge after a share of the call's time, because an instance may go down without an error."""
         try:
             self._look_at_share()
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
 
     def _look_at_share(self) -> None:
@@ -276,11 +276,11 @@ class Call:
                 self._hedge(now)
 
     def delay_passed(self) -> None:
-        """Check for a hedge after the delay of hedges."""
+        """Check for a hedge when the hedging delay has passed."""
         self._hedge_s = None
         try:
             self._look()
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
 
     def _look(self) -> None:
@@ -295,7 +295,7 @@ class Call:
             self._look_later(now)
 
     def _look_elsewhere(self) -> bool:
-        """Send the call to a further instance if the last attempt's instance is silent; return whether it is."""
+        """If the last attempt's instance is silent, send the call to another instance; return whether it is silent."""
         context, attempt, timeout_s = self._context, self._attempts[-1], self._timeout_s
         now = context.seconds()
         if (
@@ -312,9 +312,9 @@ class Call:
                 # fleet.
                 self.attempt_broke(attempt, self._part(attempt, AttemptStatus.ATTEMPT_TIMEOUT))
         elif self._may_hedge(0):
-            # When all instances are left out, half of the budget is kept for the first that returns.
+            # When all instances are left out, half of the budget is reserved for the first one that returns.
             is_well = self._fleet.has_well((*self._tried, *self._busy()))
-            # The client chose to probe with this call; its caller must not pay for that when the budget is used up.
+            # A call that the client has chosen as a probe gets its hedge even when the budget is used up.
             is_free = is_well and self._fleet.is_probe(attempt)
             if context.budget.spend(now, 1.0 if is_well else 0.5) or is_free:
                 self._try(now)
@@ -323,16 +323,16 @@ class Call:
         return True
 
     def _silence_s(self, attempt: Attempt, now: float) -> float:
-        """Return the seconds of silence of an attempt's instance; 0 if the silence is no evidence.
+        """Return the seconds of silence of an attempt's instance; 0 if the silence is not evidence.
 
-        The usual time until a response begins is known; the usual pause inside a response is not. So once a
+        The usual time to the start of a response is known, but not the usual pause inside a response. So once a
         response has begun, only a pause of half the call's time counts as silence.
         """
         silent_s = now - attempt.heard_at
         return 0.0 if attempt.has_begun and silent_s < self._timeout_s * _PAUSE_SHARE else silent_s
 
     def _look_later(self, now: float, *, is_same: bool = False) -> None:
-        """Check the last attempt again after the next interval; a longer one if it was found silent before."""
+        """Schedule the next check of the last attempt, after a longer interval if it was found silent (`is_same`)."""
         if self._hedge_s is None:
             hedging, timeout_s = self._context.hedging, self._timeout_s
             self._hedge_s = timeout_s * LOOK_SHARE if is_same else hedging.next_s(timeout_s)
@@ -343,7 +343,7 @@ class Call:
 
         1. Yes, if an untried instance exists.
         2. Yes, if it has waited a sixteenth of the call's time, and an instance exists that has not failed the call.
-        3. No otherwise.
+        3. Otherwise no.
         """
         busy = self._busy()
         if self._fleet.has_another((*self._tried, *busy)):
@@ -355,7 +355,7 @@ class Call:
             self._try(now)
 
     def _may_hedge(self, waiting: int) -> bool:
-        """Return whether the call may be hedged while `waiting` running attempts count as used up."""
+        """Return whether the call may be hedged if `waiting` of the running attempts count towards `attempts`."""
         policy = self._policy
         if self._is_over or not (self._is_idempotent and self._attempts and policy.attempts > 1):
             return False
@@ -365,7 +365,7 @@ class Call:
         return spent < policy.attempts and self._fleet.has_another((*self._tried, *self._busy()))
 
     def _is_being_answered(self) -> bool:
-        """Return whether the bytes of a response keep arriving for one of the running attempts."""
+        """Return whether a part of a response has arrived lately for one of the running attempts."""
         heard_since = self._context.seconds() - self._timeout_s * _PAUSE_SHARE
         return any(attempt.has_begun and attempt.heard_at > heard_since for attempt in self._attempts)
 
@@ -378,13 +378,13 @@ class Call:
         try:
             self._let_go(AttemptStatus.CANCELLED)
             self._fail(error)
-        except BaseException as raised:  # noqa: BLE001  see the module's docstring
+        except BaseException as raised:  # noqa: BLE001  an exception ends only this call
             self._break_off(raised)
 
     # -- internals
 
     def _try(self, now: float, again: AttemptResult | None = None) -> None:
-        """Start an attempt on a further instance: the first one, a hedge, or a retry of `again`."""
+        """Start the first attempt, a hedge, or the retry of `again`, on an instance that the fleet chooses."""
         fleet, context = self._fleet, self._context
         busy = self._busy() if self._attempts else ()
         is_first = not (busy or self._tried)
@@ -401,7 +401,7 @@ class Call:
             return
         if self.history and not busy:
             again = self.history[-1]
-        # Stored before anything can raise, so that its end is recorded in any case: the fleet counts its attempts.
+        # Stored before anything can raise, so that its end is always recorded: the fleet counts running attempts.
         attempt = Attempt(self, instance, selection.call, now, again, busy)
         if self._is_over:
             # A program's own balancer has cancelled the call or closed the client.
@@ -426,7 +426,7 @@ class Call:
         elif outcome.attempt_status is not AttemptStatus.LOCAL_RESOURCE and (
             not (attempt.is_overdue and outcome.attempt_status is AttemptStatus.QUEUE_TIMEOUT) or self._fleet.is_sole
         ):
-            # An instance on which the call only waited for a connection may get it again, when every other has failed.
+            # If the call only waited for a connection, the instance may get it again when all others have failed.
             self._failed = (*self._failed, instance.key)
         if context.attempt_timeout_s is not None:
             context.attempt_deadlines.clear(attempt, context.attempt_timeout_s)
@@ -437,16 +437,16 @@ class Call:
             self._fleet.record(attempt, outcome if had_its_time else _NO_TIME_LEFT)
 
     def _had_its_time(self, attempt: Attempt) -> bool:
-        """Return whether an attempt that the deadline ended began early enough to blame its instance.
+        """Return whether an attempt that the deadline ended counts as a failure of its instance.
 
-        It did not if it began in the second half of the call's time, after a lack of local resources.
+        It does not if it began in the second half of the call's time, after attempts that lacked local resources.
         """
         if attempt.began - self.began <= self._timeout_s / 2:
             return True
         return all(result.outcome.attempt_status is not AttemptStatus.LOCAL_RESOURCE for result in self.history)
 
     def _go_on(self, answer: tuple[bytes, bytes] | None) -> None:
-        """Do what policy decides, if no other attempt runs; `answer` is head and body of the last response, if any."""
+        """Retry or fail as the policy decides, if no attempt runs; `answer` is head and body of the last response."""
         if self._attempts or self._is_over:
             return
         context = self._context
@@ -471,7 +471,7 @@ class Call:
         return self._context.policy
 
     def _options(self, now: float) -> Options:
-        """Return the choices that are left for a retry."""
+        """Return the state of the call by which a retry is decided."""
         return Options(
             another=self._fleet.has_another(self._failed),
             sole=self._fleet.is_sole,
@@ -489,11 +489,11 @@ class Call:
         self._pause = None
         try:
             self._try(self._context.seconds())
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
 
     def _let_go(self, attempt_status: AttemptStatus) -> None:
-        """Release everything the call holds: queue places, connections, the pause, and work in a thread."""
+        """Release the call's resources: places in queues, connections, the timer of a pause, and work in a thread."""
         work, self._work = self._work, None
         if work is not None:
             work.cancel()
@@ -513,16 +513,16 @@ class Call:
 
     def _part(self, attempt: Attempt, attempt_status: AttemptStatus) -> Outcome:
         """Give up one attempt while the call continues; watch the connection of an overdue one for a late response."""
-        # Not while its request is being written: the rest would be sent for a call that is over or has moved.
+        # An attempt whose request is being written is not watched: the rest would be sent, although it is not needed.
         is_heard = attempt.is_overdue and not attempt.is_writing
         watch = self._fleet.watch(attempt, self._timeout_s) if is_heard else None
         return attempt.let_go(attempt_status, watch)
 
     def _win(self, attempt: Attempt, *, is_whole: bool) -> None:
-        """Take this attempt's response as the answer, and give up the others.
+        """Use the response of an attempt for the call, and give up the other attempts.
 
-        The attempt leaves the call before anything is recorded: if recording raises, `_break_off` must not end and
-        record the attempt a second time. The end of a stream is recorded later.
+        The attempt is removed from the call before anything is recorded. If recording raises, `_break_off` must not end
+        and record the attempt a second time. The end of a stream is recorded later.
         """
         context = self._context
         attempts = self._attempts
@@ -535,8 +535,8 @@ class Call:
             self._fleet.record(attempt, ANSWERED)
         else:
             self._fleet.began_to_answer(attempt)
-        # Reported before the others are dropped: a listener of such an end may end the call, and a call
-        # reports nothing after its end.
+        # Reported before the other attempts are given up: a listener of their ends may end the call, and a call reports
+        # nothing after its end.
         if context.record.is_heard:
             context.record.attempt_answered(attempt, self)
         if self._attempts:
@@ -544,7 +544,7 @@ class Call:
         self.answered_by = attempt.instance
 
     def _conclude(self, read: Callable[..., Any], *parts: Any) -> None:
-        """End the call with the result of `read`, at once or when its work is done."""
+        """End the call with the result of `read`, now or when its work is done."""
         try:
             result = read(*parts)
         except BaseException as error:  # noqa: BLE001  the caller's parser; its error is the call's result
@@ -557,7 +557,7 @@ class Call:
             self._end(result, "", self.answered_by)
 
     def _wait_for(self, work: Deferred[Any], then: Callable[[Any], None]) -> None:
-        """Continue with the result of work that takes more than a turn; the deadline, a cancel and `abort` stop it."""
+        """Call `then` with the result of `work`, which the deadline, a cancel and `abort` stop."""
         self._work = work
         work.addCallbacks(self._work_done, self._work_failed, (then,))
 
@@ -565,19 +565,19 @@ class Call:
         self._work = None
         try:
             then(result)
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
 
     def _work_failed(self, failure: Failure) -> None:
-        if self._work is not None:  # the work failed by itself, and was not stopped by the call
+        if self._work is not None:  # the call has not stopped the work
             self._work = None
             try:
                 self._fail(failure.value if failure.value is not None else RuntimeError(str(failure)))
-            except BaseException as error:  # noqa: BLE001  see the module's docstring
+            except BaseException as error:  # noqa: BLE001  an exception ends only this call
                 self._break_off(error)
 
     def _drop(self, winner_began: float) -> None:
-        """Give up the other attempts; one that began before the winner may count as unresponsive."""
+        """Give up the other attempts; one that began before `winner_began` may be recorded as unresponsive."""
         now = self._context.seconds()
         for attempt in self._attempts:
             if attempt in self._attempts:
@@ -624,17 +624,17 @@ class Call:
 
     def _cancelled(self, done: Deferred[Any]) -> None:
         if self._is_over:
-            # Cancelled by a listener of the call's end: the result does not change.
+            # A listener of the call's end has cancelled it; the result does not change.
             done.callback(self._result)
             return
         try:
             self._let_go(AttemptStatus.CANCELLED)
             self._fail(CancelledError())
-        except BaseException as error:  # noqa: BLE001  see the module's docstring
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             self._break_off(error)
 
     def _break_off(self, error: BaseException) -> None:
-        """End the call because of an exception inside the client; called while the exception is handled."""
+        """End the call after an exception inside the client; call this in the `except` clause."""
         later = self._context.reactor.callLater
         contain(later, "a call ended by what was raised inside the client")
         failed = internal_error(error, self.history)

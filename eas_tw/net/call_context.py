@@ -1,4 +1,4 @@
-"""What the calls of one client share, and the wait for the last of them."""
+"""The resources that all calls of a client share, and `drain`, which waits until no call is running."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class CallContext:
-    """What all calls of a client share: policy, budget, clock, rng and record.
+    """The resources that all calls of a client share: policy, budget, clock, rng and record.
 
     Attributes:
         repeating_policy: The policy of calls that are repeated until their deadline.
         in_flight: The calls that have not ended, with their deadlines.
-        streams: The streams that have been handed over and have not ended.
-        idle: Fires when the last of both has ended; `None` while `drain` does not wait.
+        streams: The streams that callers have received and that have not ended.
+        idle: Fires when `in_flight` and `streams` are empty; `None` unless `drain` waits.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class CallContext:
     def check_idle(self) -> None:
         """Fire `idle` when no call and no stream is left."""
         if not self.in_flight and not self.streams:
-            # One turn later, so that the caller of the last call gets its result before `drain` returns.
+            # One turn later, so that the last call's Deferred fires before `drain` returns.
             self.reactor.callLater(0, self._become_idle)
 
     def _become_idle(self) -> None:

@@ -1,4 +1,4 @@
-"""Errors of failed calls, with the attempts in their text."""
+"""Creation of the errors of failed calls, whose messages list the attempts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 _EXCERPT_CHARS = 200
 _SHOWN_ATTEMPTS = 8
-"""The number of attempts in an error's text, the first and the last.
+"""Maximum number of attempts in an error's message: the first and the last ones.
 
-The attempts of a call that lacks a local resource have no bound but the deadline.
+A call may have many more, because only the deadline bounds attempts that lack a local resource.
 """
 _ERRORS: dict[AttemptStatus, type[errors.RequestFailed]] = {
     AttemptStatus.VIOLATION: errors.ProtocolViolation,
@@ -30,7 +30,7 @@ def gave_up_error(why: str, history: History, answer: tuple[bytes, bytes] | None
     """Return the error of a call that is not retried.
 
     Args:
-        why: The end of the sentence that begins with the last attempt.
+        why: The reason, as the end of a sentence that begins with the last attempt.
         history: The attempts, at least one.
         answer: Head and body of the last response; `None` if there was none.
     """
@@ -48,9 +48,9 @@ def deadline_error(timeout_s: float, history: History, *, was_answered: bool = F
     """Return the error of a call whose deadline has passed.
 
     Args:
-        timeout_s: The call's time in seconds.
+        timeout_s: The call's timeout in seconds.
         history: The attempts that had failed.
-        was_answered: Whether a complete response had come and was being decompressed.
+        was_answered: Whether a complete response had arrived and was being decompressed.
     """
     count = len(history)
     where = f"after {count} attempt{'s' * (count != 1)}" if history else "before it was sent"
@@ -66,7 +66,7 @@ def no_instance_error(history: History) -> Exception:
 
 
 def internal_error(error: BaseException, history: History) -> errors.RequestFailed:
-    """Return the error of a call that ended by an exception inside the client: a bug, or a raising signal handler."""
+    """Return the error of a call that an exception inside the client ended: a bug, or a signal handler that raised."""
     failed = errors.RequestFailed(
         f"{type(error).__name__} was raised inside the client, see the log: {error}{_trail(history)}", history
     )
@@ -75,15 +75,15 @@ def internal_error(error: BaseException, history: History) -> errors.RequestFail
 
 
 def awaitable_error(error: BaseException, what: str) -> BaseException:
-    """Return the error of a call in which the caller's code raised: the same exception, unless it cannot be awaited.
+    """Return the error of a call in which the caller's code raised: the same exception, unless it is `StopIteration`.
 
     Args:
         error: The exception.
-        what: The code that raised it, for the text.
+        what: A name for the code that raised it, for the message.
     """
     if not isinstance(error, StopIteration):
         return error
-    # PEP 479: raised in a coroutine, StopIteration would end the coroutine; an asyncio Future refuses it.
+    # StopIteration cannot be raised in a coroutine (PEP 479), and asyncio Futures do not accept it.
     failed = errors.BodyError(f"{what} raised {error!r}")
     failed.__cause__ = error
     return failed
@@ -104,6 +104,6 @@ def _trail(history: History) -> str:
 
 
 def _retry_after_s(headers: dict[str, str]) -> float | None:
-    """Return the seconds of `Retry-After`; its date form (RFC 9110 §10.2.3) would need synchronised clocks."""
+    """Return the seconds of `Retry-After`; `None` for a date (RFC 9110 §10.2.3), which needs synchronised clocks."""
     value = headers.get("retry-after", "")
     return float(value) if value.isascii() and value.isdigit() else None

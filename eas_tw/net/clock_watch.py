@@ -1,8 +1,8 @@
-"""A thread that notices when the clock of a program's reactor is set back.
+"""Detection of steps of a reactor's clock, by a thread.
 
-A reactor whose clock was set back calls nothing until its time has caught up, so no timer of the reactor can notice.
-One daemon thread in the process compares the clocks, and wakes the reactors whose clock was set. It runs only while a
-client is open on such a reactor.
+A reactor whose clock was set back fires no timer until the clock has reached its former value, so a timer of the
+reactor cannot detect the step. One daemon thread in the process compares the clocks, and wakes the reactors whose clock
+was set. It runs only while a client is open on such a reactor.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LONGEST_S = 1.0
-"""The longest time in seconds between two checks; one costs a few microseconds."""
+"""Maximum time in seconds between two checks; a check costs a few microseconds."""
 
-# The thread needs some microseconds to end; a bound keeps `close` from waiting for a thread that is stuck.
+# The thread ends within microseconds; the bound prevents `close` from waiting for a thread that hangs.
 _JOIN_WITHIN_S = 1.0
 
 _log = Logger(namespace="eas_tw.client")
 
 _numbers = count()
-"""Numbers of entries, never reused; not in a forked process either."""
+"""Source of the numbers of entries, which are never reused, not even in a forked process."""
 
 
 class _Entry(NamedTuple):
@@ -52,13 +52,13 @@ class ClockWatch:
         """Check a reactor's clock every `every_s` seconds, or every `LONGEST_S` if that is less.
 
         Args:
-            reactor: The reactor. One that is no `MonotonicReactor`, or that is checked already (`is_watched`), needs no
-                check, and starts no thread.
+            reactor: The reactor. If it is not a `MonotonicReactor`, or its owner checks the clock (`is_watched`),
+                nothing is done.
             every_s: Seconds, > 0.
 
         Returns:
-            A function that ends the checks; calling it twice is harmless. If no reactor is left, the thread has ended
-            when it returns.
+            A function that ends the checks; calling it twice is harmless. If no reactor is left, it waits until the
+            thread has ended, for at most 1 s.
         """
         if not isinstance(reactor, MonotonicReactor) or reactor.is_watched:
             return lambda: None
@@ -96,7 +96,7 @@ class ClockWatch:
                     if reactor is None:
                         del self._entries[number]
                         continue
-                    # the reactor has stopped before its clients were closed
+                    # raised if the reactor has stopped before its clients were closed
                     with contextlib.suppress(RuntimeError, OSError):
                         reactor.look()
                     del reactor
@@ -104,11 +104,11 @@ class ClockWatch:
 
 
 watch = ClockWatch()
-"""The watch of this process."""
+"""The only instance in a process."""
 
 
 def _forget() -> None:
-    """Start anew in a forked child, which has no such thread, and whose lock another thread may have held."""
+    """Reset the watch in a forked child, which has no thread, and in which the lock may never be released."""
     watch.__init__()  # type: ignore[misc]  # in place, because closures of clients refer to this object
 
 

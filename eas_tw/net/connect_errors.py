@@ -1,8 +1,8 @@
 """Outcomes for connections that could not be opened.
 
-Twisted keeps the operating system's error number in `ConnectError.osError`, under several classes: a failed `socket` is
-a `ConnectBindError` ("Couldn't bind: 24"), a failed `connect` a `ConnectError` or one of its subclasses by number. Some
-of these numbers describe this machine, and not the other end.
+Twisted stores the operating system's error number in `ConnectError.osError`, with several classes: a failed `socket`
+is a `ConnectBindError` ("Couldn't bind: 24"), a failed `connect` a `ConnectError` or one of its subclasses by number.
+Some of these numbers describe a problem of this machine, and not of the instance.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ _LOCAL_SHORTAGES = {
     errno.ENOBUFS: "this machine has no buffer space left",
     errno.ENOMEM: "this machine has no memory left",
 }
-"""Errors that describe this machine.
+"""Errors that describe a problem of this machine.
 
-EHOSTUNREACH is not one of them: it mostly says that an address does not answer ARP, or that a router does not find the
-host, which is how a dead instance looks. A router may send ENETUNREACH too, but rarely, and then the network is down.
+EHOSTUNREACH is not included: it usually means that an address does not answer ARP, or that a router does not find the
+host, as happens when an instance is down. A router may cause ENETUNREACH, too, but rarely, and then its network is
+down.
 """
 
 
 def local_shortage(error: BaseException | None) -> str:
-    """Return what this machine lacks, as the cause of a failed connect; an empty string for any other cause."""
+    """Return the resource of this machine whose lack caused a failed connect; an empty string for another cause."""
     if isinstance(error, MemoryError):
         return "this process has no memory left"
     number: Any = getattr(error, "osError", None) or getattr(error, "errno", None)

@@ -1,8 +1,8 @@
-"""Deadlines of many calls on few timers.
+"""Deadlines of many calls with few timers.
 
-Almost all calls of a client share one timeout, so their deadlines pass in the order in which they were set. One queue
-and one timer for each distinct duration do the work of a timer for each call, at the cost of a dictionary entry. (A
-`callLater` and its `cancel` cost about as much as the whole weighted pick.)
+Almost all calls of a client have the same timeout, so their deadlines pass in the order in which they were set. One
+queue and one timer for each distinct duration replace a timer for each call, and a deadline costs only a dictionary
+entry. (A `callLater` and its `cancel` cost about as much as the whole weighted pick.)
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 Who = TypeVar("Who")
 
 _TICK_S = 1e-6
-"""The least wait in seconds, greater than the rounding of float sums.
+"""Minimum wait in seconds, greater than the rounding error of float sums.
 
-A shorter wait could end at the same time again, and repeat for ever.
+After a shorter wait the time could be unchanged, and the timer would be set again without end.
 """
 _QUEUES_KEPT = 64
-"""The number of durations with a queue from which on empty queues are searched and dropped."""
+"""Empty queues are dropped when there are at least this many queues."""
 
 
 class _Queue(Generic[Who]):
-    """All pending entries of one duration, in stages by elapsed share, each stage in the order of beginning."""
+    """The pending entries of one duration, in stages by elapsed share of it; each stage is ordered by start time."""
 
     __slots__ = ("first", "later", "timer")
 
@@ -44,15 +44,14 @@ class _Queue(Generic[Who]):
 
 
 class Deadlines(Generic[Who]):
-    """Calls back for every entry that is still pending when its time has come.
+    """Calls `expire` for every entry that is still pending at its deadline.
 
     Args:
         clock: The reactor whose seconds are used.
         expire: Called with each entry whose deadline has passed. An exception is logged, and does not affect the next
             entries.
-        stages: Shares of the time, ascending, between 0 and 1.
-        on_mark: Called with each entry that is still pending when such a share of its time is over; `None` for
-            `expire`.
+        stages: Shares of the time to the deadline, ascending, between 0 and 1.
+        on_mark: Called with each entry that is still pending when one of the `stages` has elapsed; `None` for `expire`.
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class Deadlines(Generic[Who]):
                 yield from list(stage)
 
     def set(self, who: Who, now: float, after_s: float) -> None:
-        """Let `who` expire at `now + after_s`; `now` is the clock's time."""
+        """Set the deadline of `who` to `now + after_s`; `now` is the clock's time."""
         queue = self._queues.get(after_s)
         if queue is None:
             if len(self._queues) >= self._purge_at:
@@ -90,7 +89,7 @@ class Deadlines(Generic[Who]):
         queue.first[who] = now
 
     def clear(self, who: Who, after_s: float) -> None:
-        """Remove the deadline of `who`, if there is one; `after_s` is that of `set`."""
+        """Remove the deadline of `who`, if there is one; `after_s` must be the value that was passed to `set`."""
         queue = self._queues.get(after_s)
         if queue is not None and queue.first.pop(who, None) is None:
             for stage in queue.later:
@@ -108,8 +107,8 @@ class Deadlines(Generic[Who]):
     def _purge(self) -> None:
         """Drop the queues that are empty.
 
-        A program whose calls each have a different remaining time (`deadline - now`) makes a queue for each of them,
-        which would stay, with its timer, for as long as that call might have taken.
+        If each call of a program has a different timeout (such as `deadline - now`), each creates a queue. Without this
+        method the queue and its timer would remain until the timeout has passed, although the call has ended.
         """
         for after_s, queue in list(self._queues.items()):
             if not any(queue.stages):
@@ -119,7 +118,7 @@ class Deadlines(Generic[Who]):
         self._purge_at = max(_QUEUES_KEPT, 2 * len(self._queues))
 
     def _sweep(self, after_s: float, queue: _Queue[Who]) -> None:
-        # The timer has this queue among its arguments: without the reference cycle both are freed at once, without the
+        # The queue is an argument of its timer. Without this reference cycle both are freed immediately, without the
         # garbage collector.
         queue.timer = None
         now = self._clock.seconds()
@@ -146,7 +145,7 @@ class Deadlines(Generic[Who]):
         after_s: float,
         now: float,
     ) -> None:
-        """Serve the entries whose stage has ended; one whose deadline has passed too expires, however late."""
+        """Move the entries whose stage has ended to the next one; those whose deadline has passed expire instead."""
         while stage:
             who, began = next(iter(stage.items()))
             if began + mark_s > now:
@@ -158,5 +157,5 @@ class Deadlines(Generic[Who]):
                 serve = self._on_mark
             try:
                 serve(who)
-            except BaseException:  # noqa: BLE001  one timer serves all: without it the rest would never expire
+            except BaseException:  # noqa: BLE001  the other entries use the same timer, and must expire, too
                 contain(self._clock.callLater, "a deadline could not be served")

@@ -1,8 +1,8 @@
-"""Rate limit for opening connections: at most so many in one turn of the reactor.
+"""Rate limit for opening connections: a maximum number in each turn of the reactor.
 
-Opening a connection takes about 0.2 ms of CPU between `connectTCP` and the first request on it. If thousands were begun
-in one turn, after a start or a change of the list, they would be established and served in the same later turns, and
-block the reactor for seconds.
+Opening a connection takes about 0.2 ms of CPU between `connectTCP` and the first request on it. If thousands were
+started in one turn, after a start or a change of the list, they would be established in the same later turn, and block
+the reactor for seconds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-# Long enough for a burst to be served, short enough that a single connection later needs no timer.
+# Long enough to handle a burst, and short enough that a single connection after it needs no timer.
 _BURST_S = 0.1
 
 
@@ -21,20 +21,20 @@ class Dial(Protocol):
     """A connection to be opened."""
 
     def connect(self) -> None:
-        """Begin to open the connection."""
+        """Start to open the connection."""
 
 
 class Dialer:
-    """Begins to open connections: a few at once, the rest in later turns, in order.
+    """Starts connections in the order of submission: a few immediately, the others in later turns.
 
     Args:
         clock: The reactor.
     """
 
     PER_TURN = 50
-    """Connections for each turn, about 10 ms of the reactor's time.
+    """Maximum number of connections started in a turn, about 10 ms of the reactor's time.
 
-    As many are begun without a timer within a tenth of a second, so that a single connection is not delayed.
+    The same number is started without a timer in each 0.1 s, so that a single connection is not delayed.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -54,7 +54,7 @@ class Dialer:
             self._next_turn = self._clock.callLater(0, self._turn)
 
     def withdraw(self, dial: Dial) -> bool:
-        """Remove a queued connection; return whether it had not been begun."""
+        """Remove a queued connection; return whether it was queued, and so had not been started."""
         if dial not in self._queue:
             return False
         del self._queue[dial]

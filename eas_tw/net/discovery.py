@@ -1,9 +1,7 @@
-"""Discovery: polling the control plane, and handing on usable lists.
+"""Discovery: polls the control plane for the list of instances.
 
-No call waits for discovery.
-
-A `Source` reads the list from one kind of control plane. The `Poller` decides when, counts the results, and turns every
-failure into one log line. `policy.instances` decides whether a list is usable.
+A `Source` reads the list from one kind of control plane. The `Poller` schedules the polls, counts the results, and logs
+failures. `policy.instances` decides whether a list is usable. Calls do not wait for discovery.
 """
 
 from __future__ import annotations
@@ -38,29 +36,30 @@ _log = Logger(namespace="eas_tw.discovery")
 
 DOCUMENTED_PATH = "/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/{service}"
 NEWER_PATH = "/api/v1/servicediscovery/upstreams/{service}"
-# The documented path is asked first; on a 404 the newer one, and then the one that worked (docs/design/decisions.md).
+# The documented path is tried first; after a 404 the newer one. Later polls start with the path that worked
+# (docs/design/decisions.md).
 PATHS = (DOCUMENTED_PATH, NEWER_PATH)
 
 _NOT_FOUND = 404
-# A first poll that fails is repeated soon, since `init` waits for it; the pause doubles up to `interval_s`.
+# Failed polls before the first list are repeated soon, since `init` waits for it; the pause doubles up to `interval_s`.
 _FIRST_RETRY_S = 0.1
-# One server is enough for a poll, so the rest of a longer list need not be parsed.
+# A poll uses only one server, so the rest of a longer list need not be parsed.
 _SERVERS_BYTES = 2**16
 _NUMBERS = re.compile(r"-?\d+")
 
 
 class Fetcher(Protocol):
-    """Fetches documents: `net.fetch`, or `net.agent_fetch` through the user's agent."""
+    """Fetches documents; implemented by `net.fetch`, and by `net.agent_fetch` through the user's agent."""
 
     def get(self, url: str) -> Deferred[bytes]:
         """Fetch the document at `url`; fails with a `DiscoveryReplyRejected`."""
 
     def close(self) -> Deferred[Any]:
-        """Close the sockets; fires when they are closed."""
+        """Close the sockets; the result fires when they are closed."""
 
 
 class Source(Protocol):
-    """One kind of control plane."""
+    """Reads the list from one kind of control plane."""
 
     async def read(self) -> Snapshot:
         """Fetch the current list.
@@ -70,11 +69,11 @@ class Source(Protocol):
         """
 
     def close(self) -> Deferred[Any]:
-        """Close the sockets; fires when they are closed."""
+        """Close the sockets; the result fires when they are closed."""
 
 
 class _Reader:
-    """Parses replies in steps, and keeps the last good one, because most replies equal the one before."""
+    """Parses replies in steps, and caches the last good one, because most replies equal the previous one."""
 
     def __init__(self, clock: IReactorTime, steps: Callable[[bytes], Generator[None, None, Snapshot]]) -> None:
         self._clock = clock
@@ -89,14 +88,14 @@ class _Reader:
 
 
 class UpstreamsSource:
-    """The upstreams interface, on the documented path or the newer one; after a 404 the other path is asked first.
+    """Reads the list from the upstreams interface, on the documented or the newer path; a 404 switches the path.
 
     Args:
         clock: The reactor, on which a long list is parsed in steps.
         fetcher: Sends the requests.
         endpoint: URL of the control plane, such as `http://pai-eas-vpc.cn-shanghai.aliyuncs.com`.
-        service: Name of the service; of `group/service` the first segment.
-        paths: Templates of the paths, in the order in which they are tried.
+        service: Name of the service; for `group/service` only the first segment.
+        paths: Path templates with the field `service`, in the order in which they are tried.
         inside: Whether this process runs inside EAS, which adds `?internal=true`.
     """
 
@@ -129,19 +128,19 @@ class UpstreamsSource:
         raise AssertionError("the last try returns or raises")
 
     def close(self) -> Deferred[Any]:
-        """Close the sockets; fires when they are closed."""
+        """Close the sockets; the result fires when they are closed."""
         return self._fetcher.close()
 
 
 class VipServerSource:
-    """VIPServer: an address server lists the servers, one of which lists the hosts of a domain.
+    """Reads the list from VIPServer: an address server lists the servers, each of which lists the hosts of a domain.
 
     Args:
         clock: The reactor, on which a long list is parsed in steps.
         fetcher: Sends the requests.
         address_server: URL of the address server, such as `http://jmenv.tbsite.net:8080`.
         domain: The domain to look up.
-        rng: Draws the server.
+        rng: Used to choose the server.
     """
 
     def __init__(self, clock: IReactorTime, fetcher: Fetcher, address_server: str, domain: str, rng: Random) -> None:
@@ -162,12 +161,12 @@ class VipServerSource:
         return await self._reader.read(body)
 
     def close(self) -> Deferred[Any]:
-        """Close the sockets; fires when they are closed."""
+        """Close the sockets; the result fires when they are closed."""
         return self._fetcher.close()
 
 
 def _servers(listed: bytes) -> list[str]:
-    """Return the lines of an address server's reply, of an overlong reply the first 64 KiB."""
+    """Return the lines in the first 64 KiB of an address server's reply."""
     lines = listed[:_SERVERS_BYTES].decode("utf-8", "replace").splitlines()
     if len(listed) > _SERVERS_BYTES:
         del lines[-1:]  # it may be truncated
@@ -185,9 +184,9 @@ class DiscoveryStatus:
         bad_rows: Number of rows dropped from usable lists, by fault: `not_an_object`, `ip`, `port`, `weight`, or
             `beyond_limit` for those after the 10,000th instance.
         bad_row_examples: The first dropped row of each fault, described in one short sentence.
-        age_s: Seconds since the last usable list; `None` before the first.
-        is_stale: Whether the list in use is the disk copy, which is `age_s` old, since discovery has not answered yet.
-        last_error: The error of the last poll; empty when it was good.
+        age_s: Age of the list in use, in seconds; `None` before the first usable list.
+        is_stale: Whether the list in use is the disk copy, because discovery has not answered yet.
+        last_error: The error of the last poll; empty if the poll succeeded.
     """
 
     polls: int = 0
@@ -212,8 +211,8 @@ class Poller:
         on_snapshot: Called with each usable list. If it raises, the poll counts as rejected (`not_applied`).
         on_rejected: Called with the error of a poll that changed nothing.
         interval_s: Seconds from the beginning of a poll to the beginning of the next, > 0.
-        jitter: Share by which each interval varies, 0-1: many clients do not stay in step.
-        rng: Draws the jitter.
+        jitter: Share by which each interval varies, 0-1, so that many clients do not poll at the same time.
+        rng: Source of the jitter.
 
     Attributes:
         advice: What to check after the last rejected reply; empty before the first.
@@ -302,7 +301,7 @@ class Poller:
 
     def _accept(self, snapshot: Snapshot) -> None:
         before = self._polls, self._accepted, self._good_at, self._last_error
-        # Counted before the list is handed on, since code that waits for the list may read `status`.
+        # Counted before the list is passed on, because code that waits for the list may read `status`.
         self._polls += 1
         self._accepted += 1
         self._good_at, self._last_error = self._clock.seconds(), ""

@@ -1,8 +1,8 @@
 """A copy of the list on disk, for a start without discovery.
 
 There is one JSON file for each endpoint and service, in a directory that the user chooses, replaced atomically by
-rename. It is read only when discovery has not answered `init`. An unusable file is one log line, and counts as no list.
-A path that is no regular file is not read, and never replaced.
+rename. It is read only when `init` has received no list from discovery. An unusable file is logged and ignored. A path
+that is not a regular file is neither read nor replaced.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _log = Logger(namespace="eas_tw.discovery")
 
 FORMAT = "eas_tw list of instances, 1"
 REFRESH_S = 60.0
-"""Seconds after which an unchanged list is written again, so that its age tells when discovery last answered."""
+"""Seconds after which an unchanged list is written again, so that its age shows when discovery last answered."""
 
 _MAX_BYTES = 4 * 2**20
-"""The greatest size of a file: 10,000 instances with the longest legal names take 3 MB."""
+"""Maximum size of a file; 10,000 instances with the longest valid names take 3 MB."""
 
-# The greatest time that `datetime` can format; a greater number is no time.
+# `datetime` cannot format this time or a later one, so such a number is not a valid time.
 _YEAR_10000 = 253_402_300_800.0
 
 
@@ -43,7 +43,7 @@ class Copy(NamedTuple):
 
     Attributes:
         instances: The list; at least one weight is above 0.
-        age_s: Seconds since it was written, ≥ 0.
+        age_s: Seconds since the copy was written, ≥ 0.
     """
 
     instances: tuple[Instance, ...]
@@ -54,9 +54,9 @@ class DiskCopy:
     """The disk copy of one service's list.
 
     Args:
-        directory: The directory, created when it is missing.
-        endpoint: The endpoint, a part of the key.
-        service: The service, a part of the key.
+        directory: The directory, which is created if it is missing.
+        endpoint: The endpoint; part of the file's name.
+        service: The service; part of the file's name.
     """
 
     def __init__(self, directory: str, endpoint: str, service: str) -> None:
@@ -67,12 +67,12 @@ class DiskCopy:
         self._saved_at = float("-inf")
 
     def save(self, instances: Iterable[Instance], now: float, wall_now: float) -> None:
-        """Write the list if it has changed, or was written more than `REFRESH_S` ago; an error of the disk is logged.
+        """Write the list if it has changed, or was written more than `REFRESH_S` ago; an `OSError` is logged.
 
         Args:
             instances: The list.
-            now: Seconds of elapsed time, by which `REFRESH_S` is measured.
-            wall_now: Seconds since the epoch, which are written to the file.
+            now: Seconds of a monotonic clock, to measure `REFRESH_S`.
+            wall_now: Seconds since the epoch, to be written to the file.
         """
         instances = tuple(instances)
         if is_same_list(instances, self._saved) and now - self._saved_at < REFRESH_S:
@@ -121,9 +121,9 @@ def _read(file: Path) -> bytes:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is no regular file, or too large.
+        ValueError: The file is not a regular file, or too large.
     """
-    # O_NONBLOCK, because opening a FIFO for reading would block until another process opens it for writing.
+    # O_NONBLOCK, because opening a FIFO for reading otherwise blocks until another process opens it for writing.
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as opened:
         found = os.fstat(descriptor)
@@ -136,18 +136,18 @@ def _read(file: Path) -> bytes:
 
 
 def _replace(file: Path, content: bytes) -> None:
-    """Replace a file atomically, also while other processes do the same.
+    """Replace a file atomically, even if other processes do the same.
 
-    The new file is not synced: after a power failure it may be empty or torn, which `load` treats as no copy, and a
-    sync would block the reactor for as long as the disk takes.
+    The new file is not synced, because a sync could block the reactor for long. After a power failure it may be empty
+    or incomplete, which `load` ignores.
 
     Raises:
-        OSError: The file cannot be written, or the old one is no regular file.
+        OSError: The file cannot be written, or the old one is not a regular file.
     """
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(file.lstat().st_mode):
-            raise FileExistsError("what is there is not a regular file, and is left alone")
-    # A random name: two containers that share a volume may have processes of the same pid.
+            raise FileExistsError("the existing path is not a regular file, and is not replaced")
+    # The name is random, because containers that share a volume may have processes with the same pid.
     draft = file.with_name(f"{file.name}.{os.getpid()}-{os.urandom(8).hex()}.part")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:

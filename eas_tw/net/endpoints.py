@@ -23,12 +23,12 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE--
 
 
 class Endpoints:
-    """Makes endpoints.
+    """Creates Twisted endpoints for TCP and TLS.
 
     Args:
         reactor: Clock and network.
-        timeout_s: Bound in seconds on opening a connection.
-        trust_roots: A PEM file of the authorities to trust; `None` for the platform's.
+        timeout_s: Maximum time for opening a connection, in seconds.
+        trust_roots: PEM file with the certificate authorities to trust; `None` for those of the platform.
 
     Raises:
         ConfigError: `trust_roots` cannot be read, or has no certificate.
@@ -42,29 +42,29 @@ class Endpoints:
 
     def tcp(self, host: str, port: int) -> IStreamClientEndpoint:
         """Return an endpoint without TLS."""
-        # An address needs no resolver and no race between several addresses, which are half the cost of a connection.
+        # An IP address needs neither a resolver nor a race between addresses, which are half the cost of a connection.
         if isIPAddress(host):
             return TCP4ClientEndpoint(self._reactor, host, port, timeout=self._timeout_s)
         if isIPv6Address(host):
             return TCP6ClientEndpoint(self._reactor, host, port, timeout=self._timeout_s)
         self._names = self._names or names_of(self._reactor, self._timeout_s)
         if self._names is None:
-            # HostnameEndpoint refuses names that IDNA does not allow, such as docker compose's `my_service`.
+            # HostnameEndpoint rejects names that IDNA does not allow, such as docker compose's `my_service`.
             kind = HostnameEndpoint if is_certifiable(host) else TCP4ClientEndpoint
             return kind(self._reactor, host, port, timeout=self._timeout_s)
         return NamedEndpoint(self._reactor, self._names, host, port, self._timeout_s)
 
     def secured(self, endpoint: IStreamClientEndpoint, host: str, port: int) -> IStreamClientEndpoint:
-        """Wrap an endpoint that leads to `host` in TLS."""
+        """Wrap an endpoint that connects to `host` in TLS."""
         if self._policy is None:
             self._policy = _policy(None)
-        # Without the trailing dot of an absolute name, which server names in TLS do not have (RFC 6066 §3).
+        # Server names in TLS do not have the trailing dot of an absolute name (RFC 6066 §3).
         return wrapClientTLS(self._policy.creatorForNetloc(host.rstrip(".").encode("ascii"), port), endpoint)
 
 
 def _policy(trust_roots: str | None) -> BrowserLikePolicyForHTTPS:
     """Return a TLS policy that trusts the authorities in a file; verification cannot be switched off."""
-    # Imported here: it needs the `tls` extra, and most clients never use https.
+    # Imported here, because it needs the `tls` extra, and most clients do not use https.
     from twisted.web.client import BrowserLikePolicyForHTTPS  # noqa: PLC0415
 
     if trust_roots is None:

@@ -1,4 +1,4 @@
-"""The interfaces between a connection and those that use it: the exchange that it carries, and its owner."""
+"""The interfaces between a connection, the exchange that it carries, and its owner."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class BodySink(Protocol):
         """Report that the body is complete."""
 
     def broke(self, outcome: Outcome) -> None:
-        """Report that the rest of the body will not come."""
+        """Report that the rest of the body will not arrive."""
 
 
 class NoBody:
-    """The result of `Exchange.on_head` for a response that ends with its head, whatever length it announces."""
+    """The result of `Exchange.on_head` for a response without a body, whatever its Content-Length says."""
 
 
 class Exchange(Protocol):
-    """Waits for a response; either `answered` or `broke` is called once, unless `on_head` returns a sink."""
+    """Receives a response; either `answered` or `broke` is called once, unless `on_head` returns a sink."""
 
     @property
     def on_head(self) -> Callable[[Source, int, bytes], BodySink | type[NoBody] | None] | None:
@@ -50,7 +50,7 @@ class Exchange(Protocol):
         """Receive a complete response; `head` is its status line and fields, each ended by CRLF."""
 
     def broke(self, outcome: Outcome) -> None:
-        """Report that no complete response will come."""
+        """Report that no complete response will arrive."""
 
 
 class Owner(Protocol):
@@ -60,7 +60,7 @@ class Owner(Protocol):
         """Report that the connection is open and can take a request."""
 
     def connection_free(self, connection: ClientConnection) -> None:
-        """Report that the exchange has ended and the connection can take another."""
+        """Report that the exchange has ended and the connection can take another request."""
 
     def connection_lost(self, connection: ClientConnection) -> None:
         """Report that the socket is closed."""

@@ -1,8 +1,8 @@
-"""A bounded GET of the control plane, each on a new connection: no redirects, limits on time and size.
+"""HTTP GET for discovery, with limits on time and size, and without redirects.
 
-The connection is that of the data plane (`net.http1`), so a faulty control plane meets the same checks as a faulty
-instance, and a client of direct connections imports no second HTTP library. Every failure becomes a
-`DiscoveryReplyRejected` with its reason, so the poller has one exception to handle.
+The connections are those of the data plane (`net.http1`). So replies of the control plane are checked like those of
+instances, and a client with direct connections does not import a second HTTP library. Every failure is raised as a
+`DiscoveryReplyRejected` with a reason, so the poller has to handle only one exception.
 """
 
 from __future__ import annotations
@@ -37,14 +37,15 @@ _AS_IT_IS = "/%:=&?~#+!$,;'@()*[]"
 
 
 class DirectFetcher:
-    """Fetches documents within limits.
+    """Fetches documents within limits of time and size.
 
-    Each document takes a new connection: polls are seconds apart, and a kept connection would often be stale.
+    Each document is fetched on a new connection, because polls are seconds apart, and an idle connection would often be
+    stale.
 
     Args:
         reactor: Clock and network.
-        config: Uses `discovery_timeout_s` (from the first packet sent to the last byte received),
-            `max_discovery_bytes`, `max_head_bytes` and `trust_roots`.
+        config: The settings, of which `discovery_timeout_s` (from the first packet sent to the last byte received),
+            `max_discovery_bytes`, `max_head_bytes` and `trust_roots` are used.
     """
 
     def __init__(self, reactor: Reactor, config: ClientConfig) -> None:
@@ -62,12 +63,12 @@ class DirectFetcher:
 
         Returns:
             Fires with the document. Fails with `BadStatusError` when the status is not 200, and with another
-            `DiscoveryReplyRejected` when no complete document came. Cancelling it closes the connection.
+            `DiscoveryReplyRejected` when no complete document arrives. Cancelling it closes the connection.
         """
         try:
             target = _target(url)
         except ValueError as error:
-            # An address server may list text that is no address.
+            # An address server may list text that is not an address.
             return fail(DiscoveryReplyRejected(RejectReason.CONNECTION, f"no reply: {url!r} is no URL: {error}"))
         endpoint = self._endpoints.tcp(target.host, target.port)
         if target.is_secured:
@@ -76,7 +77,7 @@ class DirectFetcher:
         return getting.begin(endpoint.connect(getting))
 
     def close(self) -> Deferred[None]:
-        """Close all connections; fires when every socket is closed."""
+        """Close all connections; the result fires when every socket is closed."""
         for connection in list(self._open):
             connection.abandon()
         if not self._open:
@@ -86,7 +87,7 @@ class DirectFetcher:
         return waiter
 
     def connection_for(self, getting: _Get) -> ClientConnection:
-        """Make the protocol of a connection that has been opened."""
+        """Create the protocol of a connection that has been opened."""
         connection = ClientConnection(
             getting, self._flusher, max_head_bytes=self._max_head_bytes, max_body_bytes=self._max_body_bytes
         )
@@ -94,7 +95,7 @@ class DirectFetcher:
         return connection
 
     def lost(self, connection: ClientConnection) -> None:
-        """Forget a closed connection, and fire the waiters when it was the last."""
+        """Remove a closed connection, and fire the waiters if it was the last."""
         self._open.pop(connection, None)
         if not self._open:
             waiters, self._waiters = self._waiters, []
@@ -103,7 +104,7 @@ class DirectFetcher:
 
 
 class _Get(Factory):
-    """One GET: opens its connection, owns it, and is the one exchange on it."""
+    """One GET request; the factory and owner of its connection, and the only exchange on it."""
 
     on_head = None
     noisy = False
@@ -117,7 +118,7 @@ class _Get(Factory):
         self._timer: IDelayedCall | None = None
 
     def begin(self, connecting: Deferred[Any]) -> Deferred[bytes]:
-        """Start the timer for a connection that is being opened; fires with the document."""
+        """Start the timer for a connection that is being opened; the result fires with the document."""
         done = self._done = Deferred(self._cancelled)
         self._timer = self._fetcher.reactor.callLater(self._fetcher.timeout_s, self._out_of_time)
         self._connecting = connecting
@@ -137,11 +138,11 @@ class _Get(Factory):
         connection.send(self._head, b"", self)
 
     def connection_free(self, connection: ClientConnection) -> None:
-        """Close the connection, although the server would keep it."""
+        """Close the connection, even if the server would keep it open."""
         connection.close()
 
     def connection_lost(self, connection: ClientConnection) -> None:
-        """Forget the closed connection."""
+        """Remove the closed connection."""
         self._connection = None
         self._fetcher.lost(connection)
 
@@ -150,7 +151,7 @@ class _Get(Factory):
         self._end(body if status == OK_STATUS else BadStatusError(status))
 
     def broke(self, outcome: Outcome) -> None:
-        """Finish with the reason why no complete reply will come."""
+        """Finish with the reason why no complete reply will arrive."""
         reason = (
             RejectReason.VIOLATION if outcome.attempt_status is AttemptStatus.VIOLATION else RejectReason.CONNECTION
         )
@@ -172,7 +173,8 @@ class _Get(Factory):
         self._give_up(RejectReason.CONNECTION, "no reply: cancelled")
 
     def _give_up(self, reason: RejectReason, detail: str) -> None:
-        # In this order: an abandoned connection may report its loss at once, and the first result counts.
+        # The result comes first, because an abandoned connection may report its loss immediately, and only the first
+        # result counts.
         self._end(DiscoveryReplyRejected(reason, detail))
         if self._connecting is not None:
             self._connecting.cancel()
@@ -203,17 +205,17 @@ class _Target(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _target(url: str) -> _Target:
-    """Parse a URL; cached, since the same few URLs are fetched again and again.
+    """Parse a URL; cached, since a client fetches the same few URLs repeatedly.
 
     Raises:
-        ValueError: The text is no URL.
+        ValueError: The text is not a URL.
     """
     parts = urlsplit(url)
     return _Target(parts.hostname or "", parts.port or _PORTS[parts.scheme], parts.scheme == "https", _head(parts))
 
 
 def _head(parts: SplitResult) -> bytes:
-    """Return the head of the request, which asks for an uncompressed reply: it is not decompressed here."""
+    """Return the head of the request; it asks for an uncompressed reply, because replies are not decompressed."""
     target = quote(f"{parts.path}?{parts.query}" if parts.query else parts.path, safe=_AS_IT_IS)
     authority = parts.netloc.rpartition("@")[2]
     lines = (f"GET {target} HTTP/1.1", f"Host: {authority}", "Accept-Encoding: identity", "Connection: close", "", "")

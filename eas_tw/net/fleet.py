@@ -1,4 +1,4 @@
-"""The fleet of a service as the client's runtime and its calls see it: `Upstream` or `Gateway`."""
+"""The interface of a fleet to the client's runtime and its calls; `Upstream` and `Gateway` implement it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class Begun(Protocol):
-    """An attempt, as far as its record needs it.
+    """The fields of an attempt that `Fleet.record` requires.
 
     Attributes:
-        instance: Its instance.
-        info: The call of the selection with which the instance was chosen.
-        began: When it began, in the reactor's seconds.
+        instance: The instance of the attempt.
+        info: The `CallInfo` with which the instance was chosen.
+        began: The time at which the attempt began, in the reactor's seconds.
     """
 
     instance: Instance
@@ -36,7 +36,7 @@ class Begun(Protocol):
 
 
 class FleetObserver(Protocol):
-    """Observes what a fleet chooses and records; used by the simulation's checkers."""
+    """Observes the choices and recorded outcomes of a fleet; used by the simulation's checkers."""
 
     def on_chosen(self, instance: Instance, selection: Selection, now: float) -> None:
         """Called after an instance was chosen for an attempt."""
@@ -64,7 +64,7 @@ class Fleet(Protocol):
 
     @property
     def ejected(self) -> tuple[Key, ...]:
-        """The instances that are ejected."""
+        """Ip and port of the instances that are ejected."""
 
     @property
     def is_sole(self) -> bool:
@@ -72,19 +72,19 @@ class Fleet(Protocol):
 
     @property
     def reads_calls(self) -> bool:
-        """Whether a `Selection` needs the `CallInfo` of its call; if not, it may be `NO_CALL`."""
+        """Whether the balancer reads the `CallInfo` of a `Selection`; if not, pass `NO_CALL`."""
 
     def apply(self, instances: Sequence[Instance]) -> tuple[Change, ...]:
         """Replace the list, and return the changes."""
 
     def close(self) -> Deferred[None]:
-        """Close all connections; fires when every socket has reported its loss."""
+        """Close all connections; the result fires when every socket has reported its loss."""
 
     def observe(self, observer: FleetObserver) -> None:
         """Add an observer."""
 
     def choose(self, selection: Selection, now: float, /) -> Instance | None:
-        """Choose the instance for an attempt, or `None`; pass each chosen one to `record` once."""
+        """Choose the instance for an attempt, `None` if there is none; pass each chosen one to `record` once."""
 
     def pool_of(self, instance: Instance) -> Dispatcher:
         """Return the pool of an instance."""
@@ -97,21 +97,21 @@ class Fleet(Protocol):
 
         Args:
             instance: The instance, as `choose` returned it.
-            protocol: Gets the connection.
-            on_failed: Called with the outcome if there is no connection; not after a cancel.
+            protocol: The protocol of the connection.
+            on_failed: Called with the outcome if the connection cannot be opened; not after a cancel.
 
         Returns:
-            A function that cancels; once the connection is open it does nothing.
+            A function that cancels opening; once the connection is open, it does nothing.
         """
 
     def has_another(self, failed: Collection[Key]) -> bool:
         """Return whether an instance exists that is not in `failed`."""
 
     def has_well(self, tried: Collection[Key]) -> bool:
-        """Return whether an instance exists that is neither in `tried` nor left out."""
+        """Return whether an instance exists that takes part and is not in `tried`."""
 
     def record(self, attempt: Begun, outcome: Outcome, latency_s: float | None = None) -> None:
-        """Record how an attempt ended; `latency_s` is the time until the head of a stream."""
+        """Record how an attempt ended; `latency_s` is the time to the head of a stream, `None` for other attempts."""
 
     def began_to_answer(self, attempt: Begun) -> None:
         """Record that the head of a stream's response has arrived; `record` follows at its end."""

@@ -1,9 +1,9 @@
-"""Writes the small requests of one turn of the reactor together, at its end.
+"""Writing of the small requests of one turn of the reactor together, at its end.
 
-Twisted's own `write` waits for the reactor to report that the socket is writable, which costs two system calls and a
-dispatch although an idle connection always is. Writing at once is worse: while the caller works between two writes, the
-other end goes to sleep and has to be woken for each (figures in docs/performance). So connections with a request to
-send are collected here, and one delayed call lets each write to its socket.
+Twisted's own `write` waits until the reactor reports that the socket is writable, which costs two system calls and a
+dispatch, although an idle connection is always writable. Writing immediately costs even more: the server's process goes
+to sleep between two writes, and must be woken for each (figures in docs/performance). So the connections with a request
+to send are collected, and one delayed call lets each of them write to its socket.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Writer(Protocol):
     """A connection with something to write."""
 
     def flush(self) -> None:
-        """Write it now."""
+        """Write the pending request to the socket now."""
 
     def abort(self) -> None:
         """Close the connection, because its request cannot be written."""
@@ -52,7 +52,7 @@ class Flusher:
         for writer in writers:
             try:
                 writer.flush()
-            except BaseException:  # noqa: BLE001  the requests of the other writers must be sent all the same
+            except BaseException:  # noqa: BLE001  the requests of the other writers must still be sent
                 contain(self._clock.callLater, "a request could not be written")
                 # The call of this request ends when its connection is lost.
                 self._clock.callLater(0, writer.abort)

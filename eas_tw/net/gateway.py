@@ -1,7 +1,7 @@
-"""The default endpoint type: the gateway of a service, through Twisted's agent or the program's own.
+"""Calls through the gateway of a service, the default endpoint type, by Twisted's agent or the program's own.
 
-To a call it is a fleet of one instance. The gateway balances and fails over; the retry policy, the deadline and the
-outcomes are the same as on direct connections.
+For a call the gateway is a fleet of one instance. The gateway does the load balancing and failover. The retry policy,
+the deadline and the outcomes are the same as on direct connections.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Gateway:
 
     Args:
         reactor: Clock and network.
-        base_url: Scheme, host and port, and a path prefix if any; `https` needs the `tls` extra.
+        base_url: Scheme, host and port, and a path prefix if any; `https` requires the `tls` extra.
         config: Timeouts and size limits.
-        agent: An agent that reaches the gateway another way, such as through a proxy; `None` for Twisted's.
+        agent: The agent to use, such as one for a proxy; `None` for Twisted's.
     """
 
     is_sole = is_ready = True
@@ -91,7 +91,7 @@ class Gateway:
         return self.instance
 
     def pool_of(self, instance: Instance) -> Gateway:  # noqa: ARG002
-        """Return the gateway, which dispatches its own attempts."""
+        """Return this object, which also dispatches the attempts."""
         return self
 
     def host_of(self, instance: Instance) -> str:  # noqa: ARG002
@@ -99,7 +99,7 @@ class Gateway:
         return self._origin.decode("ascii").partition("://")[2]
 
     def connect(self, instance: Instance, protocol: Protocol, on_failed: OnFailed) -> Callable[[], None]:  # noqa: ARG002
-        """Open a connection to the gateway of the protocol's own; return a function that cancels it."""
+        """Open a separate connection to the gateway for a protocol; return a function that cancels it."""
         return connect_endpoint(self._agents.endpoint(self._origin), protocol, on_failed)
 
     def has_another(self, failed: Collection[Any]) -> bool:
@@ -124,7 +124,7 @@ class Gateway:
         return False
 
     def watch(self, attempt: Attempt, timeout_s: float) -> None:
-        """Return `None`: a gateway has no health that a watch could decide."""
+        """Return `None`: a gateway has no health record that a watch could update."""
 
     def heard_since(self, at: float) -> bool:  # noqa: ARG002
         """Return `True`, so that a gateway is never found silent: there is no other instance to try."""
@@ -132,7 +132,7 @@ class Gateway:
 
     @property
     def is_opening(self) -> bool:
-        """`False`: an agent does not report whether it opens a connection."""
+        """Always `False`, because an agent does not report whether it is opening a connection."""
         return False
 
     def submit(self, attempt: Attempt, *, fresh: bool) -> None:  # noqa: ARG002
@@ -142,13 +142,13 @@ class Gateway:
         posting.addCallbacks(partial(self._answered, attempt), partial(self._failed, attempt))
 
     def withdraw(self, attempt: Attempt) -> bool:
-        """Cancel the request of an attempt; return `False`, since an agent does not report what it has sent."""
+        """Cancel the request of an attempt; return `False`, because an agent does not report what it has sent."""
         running = self._running.pop(attempt, None)
         if running is not None:
             self._withdrawn = attempt
             try:
                 running.cancel()
-            except BaseException:  # noqa: BLE001  the agent's canceller; its result is not needed any more
+            except BaseException:  # noqa: BLE001  the agent's canceller; its result is not needed
                 contain(self._later, "an agent's request could not be cancelled")
             finally:
                 self._withdrawn = None
@@ -162,12 +162,12 @@ class Gateway:
         """Ignore the observer: a gateway neither chooses nor ejects."""
 
     def close(self) -> Deferred[Any]:
-        """Close the kept connections; fires when every socket is closed."""
+        """Close all connections; the result fires when every socket is closed."""
         return self._agents.close()
 
     async def _post(self, attempt: Attempt) -> _Answer:
         request = attempt.request
-        # Not through treq: its URLs refuse IPv6 addresses and names with an underscore.
+        # treq cannot be used: its URLs accept neither IPv6 addresses nor names with an underscore.
         url = self._origin + request.target
         body_producer = _WholeBody(request.body) if request.body or request.method in _WITH_BODY else None
         requesting = self._agents.agent.request(request.method, url, _fields(request.fields), body_producer)
@@ -179,8 +179,8 @@ class Gateway:
                 raise
             raise RequestNotSent from error
         if attempt is self._withdrawn:
-            # The attempt was cancelled, and the agent's canceller has answered. The body is not needed: without a sink
-            # `_StreamedBody` closes the connection.
+            # The attempt was withdrawn, and the agent's canceller has fired with a response. Its body is not needed:
+            # without a sink `_StreamedBody` closes the connection.
             response.deliverBody(_StreamedBody())
             raise CancelledError
         lines = [name + b": " + value for name, values in response.headers.getAllRawHeaders() for value in values]
@@ -191,7 +191,7 @@ class Gateway:
             if isinstance(sink, type):  # NoBody
                 return response.code, head, b""
             if sink is not None:
-                # From here on the sink gets the reports, and the attempt none.
+                # From here on reports go to the sink, and not to the attempt.
                 self._running.pop(attempt, None)
                 source.begin(sink, response)
                 return response.code, head, b""
@@ -210,7 +210,7 @@ class Gateway:
 
 
 class _StreamedBody(Protocol):
-    """Delivers the body of an agent's response to a sink, and lets the sink pause it."""
+    """Delivers the body of an agent's response to a sink, which can pause it (`Source`)."""
 
     def __init__(self) -> None:
         self._sink: BodySink | None = None
@@ -230,23 +230,23 @@ class _StreamedBody(Protocol):
         self._call_transport("resumeProducing")
 
     def abandon(self) -> None:
-        """Close the connection at once."""
+        """Close the connection immediately."""
         self._sink = None
-        # The transport of a body belongs to the agent; agents differ in which of these methods it has.
+        # The agent provides the transport of a body. Which of these methods it has depends on the agent.
         self._call_transport("abortConnection", "loseConnection", "stopProducing")
 
     def connectionMade(self) -> None:
-        """Close a body that was abandoned before it began (`IProtocol`)."""
+        """Close the connection if the body was abandoned before it began (`IProtocol`)."""
         if self._sink is None:
             self.abandon()
 
     def dataReceived(self, data: bytes) -> None:
-        """Pass a piece of the body on (`IProtocol`)."""
+        """Pass a piece of the body to the sink (`IProtocol`)."""
         if self._sink is not None:
             self._sink.feed(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Report the end of the body (`IProtocol`); `PotentialDataLoss` is the end of a body without a length."""
+        """Report the end of the body (`IProtocol`); `PotentialDataLoss` means a body without a length."""
         sink, self._sink = self._sink, None
         if sink is None:
             return
@@ -309,7 +309,7 @@ def _outcome(error: BaseException | None) -> Outcome:
 
 
 def _lost(error: BaseException | None) -> Outcome:
-    """Classify a failure after a part of the request may have been sent."""
+    """Convert a failure to an outcome, if a part of the request may have been sent."""
     inner = [failure.value for failure in getattr(error, "reasons", ())]
     detail = str(inner[0]) if inner else f"{type(error).__name__}: {error}"
     if isinstance(error, ResponseFailed) and not isinstance(error, ResponseNeverReceived):

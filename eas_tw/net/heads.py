@@ -1,10 +1,15 @@
-"""The fields of a response's head, read from its bytes."""
+"""Functions that parse the header fields of a response."""
 
 from __future__ import annotations
 
 
 def field(head: bytes, name: bytes) -> bytes | None:
-    """Return the value of the first field of a name in a lower-case head; `None` if there is none."""
+    """Return the value of the first field with a name; `None` if there is none.
+
+    Args:
+        head: The head in lower case.
+        name: The lower-case name together with the CRLF before it and the colon after it.
+    """
     at = head.find(name)
     if at < 0:
         return None
@@ -13,7 +18,7 @@ def field(head: bytes, name: bytes) -> bytes | None:
 
 
 def raw_headers(head: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """Return name and value of each field as received, in order; repeated fields are not joined."""
+    """Return the name and value of each field as received, in order; repeated fields are not joined."""
     fields = (line.partition(b":") for line in head.split(b"\r\n")[1:])
     return tuple((name, value.strip()) for name, colon, value in fields if colon)
 

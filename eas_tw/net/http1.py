@@ -1,8 +1,8 @@
 """An HTTP/1.1 client connection on httptools: one request and one response at a time.
 
-It checks what the parser leaves to its user (the list is in docs/design/http1.md): which responses are acceptable,
-bounds on head, body and framing overhead, when a connection may be kept, and how a loss is named. It knows no instance,
-no pool policy and no retry. It reports to the exchange that it carries and to its owner, the pool.
+It does the checks that the parser leaves to its user (listed in docs/design/http1.md): which responses are acceptable,
+the bounds on head, body and framing overhead, when a connection may be reused, and the outcome of a lost connection. It
+reports to the exchange that it carries, and to its owner, the pool.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from eas_tw.net.pieces import Pieces
 
     class Transport(ITCPTransport, IConsumer, IPushProducer):
-        """The interfaces that a connection needs of its transport."""
+        """The interfaces that a connection requires of its transport."""
 
 
 _VERSION = b"http/1."
@@ -46,32 +46,32 @@ _BLANK_LINE = b"\r\n\r\n"
 _SWITCHING_PROTOCOLS = 101
 _BODILESS = (204, 304)
 _FIRST_STATUS, _FIRST_FINAL, _LAST_STATUS = 100, 200, 599
-# A server may send any number of 1xx responses (RFC 9110 §15.2); a bound stops one that sends nothing else.
+# A server may send any number of 1xx responses (RFC 9110 §15.2). The bound is for a server that sends nothing else.
 _MAX_INTERIM = 16
-# A chunk's size line and extensions are framing: more than this for each piece of a body is a violation.
+# Maximum framing (a chunk's size line and extensions) for each piece of a body; more is a violation.
 _CHUNK_OVERHEAD_BYTES = 64
 _FIRST_WRITE_BYTES = 2**16
-"""Bytes of a body that are written together with its head; the transport writes the rest later."""
+"""Maximum bytes of a body that are written together with the head; the transport writes the rest later."""
 _USUAL_HEAD_BYTES = 1024
-"""Bytes of the longest head that a connection remembers, which bounds the memory of an idle connection."""
+"""Maximum size of the head that a connection stores for comparison, which bounds the memory of idle connections."""
 _NEXT_WRITE_BYTES = 2**17
-"""Bytes that a Twisted transport offers the socket at a time (`FileDescriptor.SEND_LIMIT`)."""
+"""Bytes that a Twisted transport passes to the socket in one `send` (`FileDescriptor.SEND_LIMIT`)."""
 _SOCKET_IS_FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
-"""Errors of `send` after which Twisted's transports wait and try again."""
+"""Errors of `send` after which Twisted's transports wait and retry."""
 
 
 NEVER = -math.inf
 _Answer = tuple[int, bytes, bytes, bool]
-"""Status, head, body, and whether the connection may be kept."""
+"""Status, head, body, and whether the connection may be reused."""
 
 
 def _has_no_input() -> bool:
-    """Return `False`, for a transport without a socket, which delivers input at once."""
+    """Return `False`: a transport without a socket delivers input immediately."""
     return False
 
 
 def _is_unusable() -> bool:
-    """Return `True`, for a connection that is being closed."""
+    """Return `True`, so that a connection that is being closed is not used."""
     return True
 
 
@@ -80,17 +80,17 @@ class ClientConnection(TwistedProtocol):
     """A connection to an instance.
 
     Args:
-        owner: Receives a report when the connection is made, free or lost.
-        flusher: Lets the connection write its requests at the end of the turn.
-        max_head_bytes: Bound on a response's head.
-        max_body_bytes: Bound on a response's body.
+        owner: Notified when the connection is made, free or lost.
+        flusher: Calls `flush` at the end of the reactor's turn, to write the request.
+        max_head_bytes: Maximum size of a response's head.
+        max_body_bytes: Maximum size of a response's body.
 
     Attributes:
-        idle_since: When the pool last stored it as idle, in the reactor's seconds; `NEVER` before the first time. Set
-            by the pool.
-        used: Number of exchanges it has begun.
-        heard_at: When an incomplete part of the response last arrived, in the reactor's seconds; `NEVER` before the
-            first.
+        idle_since: The time at which the pool last stored the connection as idle, in the reactor's seconds; `NEVER`
+            before that. Set by the pool.
+        used: Number of exchanges that have begun on the connection.
+        heard_at: The time at which an incomplete part of the response last arrived, in the reactor's seconds; `NEVER`
+            before that.
     """
 
     transport: Transport
@@ -126,7 +126,7 @@ class ClientConnection(TwistedProtocol):
     # -- called by the pool
 
     def send(self, head: bytes, body: bytes, exchange: Exchange) -> None:
-        """Write a request and carry its exchange until the response is complete or will not come."""
+        """Write a request, and carry its exchange until the response is complete or has failed."""
         self._exchange = exchange
         self.used += 1
         self._fed_bytes = self._interim = 0
@@ -140,11 +140,11 @@ class ClientConnection(TwistedProtocol):
             self._flusher.soon(self)
 
     def flush(self) -> None:
-        """Write the request; if the connection turns out to be unusable, close it without sending anything."""
+        """Write the request; if the connection is no longer usable, close it without sending anything."""
         if self._unsent is None:
             return
-        # Checked here, and not when the connection is taken from the pool: the caller's code has run since then, and
-        # the server may have closed the connection meanwhile.
+        # Checked here, and not when the connection is taken from the pool, because the program's code has run since
+        # then, and the server may have closed the connection meanwhile.
         if self._has_input():
             self._abort()
             return
@@ -172,20 +172,20 @@ class ClientConnection(TwistedProtocol):
         self.transport.resumeProducing()
 
     def abandon(self) -> None:
-        """Close the connection and drop its exchange; a response that nobody reads would block the next one."""
+        """Close the connection and drop its exchange, because its response would precede the next one."""
         self._exchange = self._sink = None
         self._abort()
 
     def abort(self) -> None:
-        """Close the connection at once after an error of this side; the exchange gets `broke`."""
+        """Close the connection immediately after an error on this side; the exchange gets `broke`."""
         self._abort()
 
     def hand_over(self, exchange: Exchange) -> None:
-        """Pass the outcome of the outstanding request to another exchange."""
+        """Replace the exchange of the outstanding request by another one."""
         self._exchange = exchange
 
     def close(self) -> None:
-        """Close an idle connection in order."""
+        """Close an idle connection gracefully."""
         self.transport.loseConnection()
 
     @property
@@ -216,7 +216,7 @@ class ClientConnection(TwistedProtocol):
             self._receive_body(data, sink)
             return
         if exchange is None or self._unsent is not None:
-            # Bytes before the request has left are not its response (RFC 9112 §9.2): they must not be taken for it.
+            # Bytes that arrive before the request has been sent are not its response (RFC 9112 §9.2).
             self._abort()
             return
         if (
@@ -225,7 +225,7 @@ class ClientConnection(TwistedProtocol):
             and data.startswith(self._usual_start)
             and exchange.on_head is None
         ):
-            # Equal to the last accepted head and of the same length, so it needs no parsing: see `_remember`.
+            # Head and total length equal those of the last accepted response, so parsing is not needed (`_remember`).
             answer: _Answer | None = (OK_STATUS, self._usual_head, data[len(self._usual_start) :], True)
         else:
             self._parse(data)
@@ -234,7 +234,7 @@ class ClientConnection(TwistedProtocol):
                 return
             answer, self._answer = self._answer, None
         if answer is not None:
-            # Only after the parser is done: a second response in the same bytes must not reach the next exchange.
+            # Only after the parser has returned: a second response in the same bytes must not reach the next exchange.
             self._exchange = None
             status, head, body, keep_alive = answer
             try:
@@ -256,11 +256,11 @@ class ClientConnection(TwistedProtocol):
         """Report the loss of the socket (`IProtocol`)."""
         exchange, self._exchange = self._exchange, None
         sink, self._sink = self._sink, None
-        # The parser refers to this connection's methods: without the cycle both are freed at once, without the garbage
-        # collector.
+        # The parser refers to this connection's methods. Without this reference cycle both are freed immediately,
+        # without the garbage collector.
         del self._parser
         try:
-            # The owner first: the code that receives the response may ask the pool for another connection at once.
+            # The owner is first, because the code that receives the response may need another connection immediately.
             self._owner.connection_lost(self)
         finally:
             # The exchange must end even if the owner raises.
@@ -305,15 +305,15 @@ class ClientConnection(TwistedProtocol):
         self._head, self._raw = raw[:end], b""
         self._status = status = self._parser.get_status_code()
         self._head_done = True
-        # The fields are searched for in the raw head: a callback and two objects for each field would cost more than
-        # the rest.
+        # The fields are searched for in the raw head, because the parser's callback for each field, with two objects,
+        # would cost more than all other work.
         head = self._head.lower()
         at = head.find(_LENGTH) + len(_LENGTH)
         length = head[at : head.find(b"\r\n", at)].strip() if at >= len(_LENGTH) else None
         coding = field(head, _CODING) if _CODING in head else None
         self._until_close = length is None and coding is None and status not in _BODILESS
         if not head.startswith(_VERSION):
-            # The parser also accepts RTSP/1.0, ICE/1.0 and blank lines in front.
+            # The parser also accepts RTSP/1.0, ICE/1.0, and blank lines before the status line.
             self._violation = "the response does not begin with HTTP/1."
         elif end > self._max_head:
             self._violation = "the response's head is too large"
@@ -332,7 +332,7 @@ class ClientConnection(TwistedProtocol):
         """Collect a piece of the body (httptools)."""
         self._body_bytes += len(body)
         if self._sink is not None:
-            # Passed on when the parser is done with these bytes, because the reader may close the connection.
+            # Passed on after the parser has returned, because the reader may close the connection.
             self._more_pieces += 1
             add_piece(self._body, body) if self._body else self._body.append(body)
         elif self._body_bytes > self._max_body:
@@ -345,14 +345,14 @@ class ClientConnection(TwistedProtocol):
 
     def on_message_complete(self) -> None:
         """Finish a complete response (httptools)."""
-        if self._violation or self._answer is not None:  # a response without a body, whatever its head announces
+        if self._violation or self._answer is not None:  # `_is_taken_over` has set the answer
             return
         if self._status < _FIRST_FINAL:
             self._head_done = False
             return
         body = self._body
-        # Asked inside this callback: after feed_data the parser has reset, and answers no, so that no connection would
-        # be kept.
+        # `should_keep_alive` must be called in this callback. After `feed_data` the parser has been reset, and returns
+        # `False`.
         keep_alive = self._parser.should_keep_alive()
         whole = b"".join(body)
         self._answer = (self._status, self._head, whole, keep_alive)
@@ -362,7 +362,7 @@ class ClientConnection(TwistedProtocol):
     # -- internals
 
     def _parse(self, data: bytes) -> None:
-        """Feed the parser, and note what it accepts although this client does not."""
+        """Feed the parser, and record as a violation that it raises an error or switches protocols."""
         self._fed_bytes += len(data)
         if not self._head_done:
             self._raw = self._with_more(data) if self._raw else data
@@ -374,13 +374,14 @@ class ClientConnection(TwistedProtocol):
             self._violation = self._violation or f"the response is not HTTP/1.1: {error}"
 
     def _receive_body(self, data: bytes, sink: BodySink) -> None:
-        """Parse bytes of a body that is passed on.
+        """Parse bytes of a streamed body.
 
-        Usually they are one piece, such as a chunk with one event. A stream has many of these, so they take few steps.
+        The bytes usually are one piece, such as a chunk with one event. This case has a fast path, because a stream has
+        many such pieces.
         """
         self._parse(data)
         body = self._body
-        # Few bytes of framing are within every bound, see `_overhead_is_unbounded`.
+        # So few bytes of framing cannot exceed a bound, see `_overhead_is_unbounded`.
         has_little_framing = self._fed_bytes - self._body_bytes <= self._max_head
         if len(body) == 1 and self._answer is None and not self._violation and has_little_framing:
             sink.feed(body.pop())  # type: ignore[arg-type]  # a first piece is stored as bytes
@@ -388,12 +389,12 @@ class ClientConnection(TwistedProtocol):
             self._pass_on_body()
 
     def _remember(self, status: int, head: bytes, body: bytes) -> None:
-        """Remember the head of a complete response, so that an equal one need not be parsed again.
+        """Store the head of a complete response, so that an equal one need not be parsed again.
 
         Most responses of a service differ in their bodies only. The parser has accepted this head, and every rule of
         this module that a response can break depends on the head, on its length, and on the bytes after it. So a
-        response that begins with the same bytes and has the same length in all is acceptable too, and its body is what
-        follows the head. (`docs/performance` has the figures.)
+        response that begins with the same bytes and has the same total length is acceptable too, and the bytes after
+        the head are its body. (`docs/performance` has the figures.)
         """
         start = head + b"\r\n"
         # The lengths differ if the body was chunked, or if an interim response came first.
@@ -404,7 +405,7 @@ class ClientConnection(TwistedProtocol):
             self._usual_bytes = 0
 
     def _check_interim(self, status: int, rest: bytes) -> None:
-        """Skip a 1xx response (RFC 9110 §15.2), whose rest is the next head; more than 16 are a violation."""
+        """Skip a 1xx response (RFC 9110 §15.2), after which the next head begins; more than 16 are a violation."""
         self._interim += 1
         self._raw = rest
         if status == _SWITCHING_PROTOCOLS or not _FIRST_STATUS <= status <= _LAST_STATUS:
@@ -413,7 +414,7 @@ class ClientConnection(TwistedProtocol):
             self._violation = f"more than {_MAX_INTERIM} interim responses"
 
     def _is_taken_over(self, status: int, *, has_more: bool) -> bool:
-        """Ask the exchange what to do with the body; return whether the body is taken over."""
+        """Call the exchange's `on_head`; return whether the body has a sink or is ignored."""
         on_head = self._exchange.on_head if self._exchange is not None else None
         if on_head is None:
             return False
@@ -422,7 +423,8 @@ class ClientConnection(TwistedProtocol):
             return False
         if found is NoBody:
             self._answer = (status, self._head, b"", self._parser.should_keep_alive())
-            # The old parser waits for the body that the head announces, and has seen the rest of these bytes.
+            # A new parser is needed, because the old one expects the body that the head announces. The old one also
+            # gets the rest of these bytes.
             self._parser = HttpResponseParser(self)
             if has_more:
                 self._violation = "a body follows a response that has none"
@@ -440,7 +442,7 @@ class ClientConnection(TwistedProtocol):
             self._is_new = False
             sink.open()
         pieces, self._body = self._body, []
-        # When the response is complete, later pieces belong to another response, which answers no request.
+        # When the response is complete, later pieces belong to another response, which was not requested.
         piece = b"".join(pieces) if answer is None else answer[2]
         if piece and self._sink is not None:
             sink.feed(piece)
@@ -456,19 +458,19 @@ class ClientConnection(TwistedProtocol):
         elif answer is not None:
             self._sink = self._exchange = self._answer = None
             try:
-                # First: the reader may send its next request at once, and then finds this connection in the pool.
+                # Before `finished`, because the reader may send its next request immediately, on this connection.
                 if answer[3] and self._rest is None and not self._violation:
                     self._owner.connection_free(self)
                 else:
                     self._end_after_answer()
             finally:
-                # The stream ends even if the owner raises.
+                # The stream must end even if the owner raises.
                 sink.finished()
 
     def _end_after_answer(self) -> None:
         """Close a connection that cannot be kept after a complete response."""
         if self._violation or self._rest is not None:
-            # The request is only half written: writing the rest would delay the close.
+            # If the request is not completely written, writing the rest would delay the close.
             self._abort()
         else:
             self.transport.loseConnection()
@@ -486,19 +488,19 @@ class ClientConnection(TwistedProtocol):
         return len(data)
 
     def _write_rest(self, head: bytes, body: bytes, written: int) -> None:
-        """Let the transport write what the socket has not accepted, as a producer, so that the end is known."""
+        """Register as the producer of the bytes that the socket has not accepted, to detect when all are written."""
         at = written - len(head)
         self._rest, self._rest_at = (body, at) if at >= 0 else (head + body, written)
         self.transport.registerProducer(self, False)
 
     def _with_more(self, data: bytes) -> bytearray:
-        """Append to the raw head in a buffer that grows: a head may arrive byte by byte."""
+        """Append to the raw head, in a growing buffer, because a head may arrive byte by byte."""
         raw = self._raw if isinstance(self._raw, bytearray) else bytearray(self._raw)
         raw += data
         return raw
 
     def _abort(self) -> None:
-        # Twisted reports the loss one turn later: a request that gets this connection before that must not be sent.
+        # Twisted reports the loss one turn later. A request that gets this connection before that must not be sent.
         self._has_input = _is_unusable
         self.transport.abortConnection()
 
@@ -510,14 +512,14 @@ class ClientConnection(TwistedProtocol):
 
     @property
     def _was_kept(self) -> bool:
-        """Whether the connection was idle before this request, so that it may have been closed without notice."""
+        """Whether the connection was idle before this request, so that the server may have closed it meanwhile."""
         return self.used > 1 or self.idle_since > NEVER
 
     def _loss(self, reason: Failure) -> Outcome:
         if self._unsent is not None:
             if self._shortage:
                 return Outcome(AttemptStatus.LOCAL_RESOURCE, detail=self._shortage)
-            # A new connection that closes at once counts as a refused one.
+            # A new connection that is closed before the request is sent counts as one that could not be opened.
             attempt_status = AttemptStatus.UNSENT if self._was_kept else AttemptStatus.CONNECT_FAILED
             was_aborted = reason.check(ConnectionAborted)
             detail = "it closed, or sent bytes, before the request had left" if was_aborted else _phrase(reason)
@@ -531,5 +533,5 @@ def _phrase(reason: Failure) -> str:
     if reason.check(ConnectionDone):
         return "closed"
     error = reason.value
-    # The class names of Twisted's errors are specific; OpenSSL's have one name for all errors.
+    # The class names of Twisted's errors are specific, but OpenSSL has one class for all errors.
     return type(error).__name__ if isinstance(error, ConnectionClosed) else f"{type(error).__name__}: {error}"

@@ -1,9 +1,9 @@
 """Timers by elapsed time, on a reactor whose own clock can be set.
 
 Twisted's reactors schedule by `time.time`. When that clock is set back by ten minutes, every pending timer fires ten
-minutes late; when it is set ahead, every timer fires early. `MonotonicReactor` is a view of such a reactor that counts
-with a monotonic clock: it re-arms a timer that fires too early. `realign`, which `net.clock_watch` calls after a step
-of the clock, re-arms all pending ones.
+minutes late; when it is set ahead, every timer fires early. `MonotonicReactor` wraps such a reactor and uses a
+monotonic clock: it re-arms a timer that fires too early. `realign`, which `net.clock_watch` calls after a step of the
+clock, re-arms all pending timers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.base import ReactorBase
-from twisted.internet.error import TimeoutError  # noqa: A004  what Twisted's own timer reports
+from twisted.internet.error import TimeoutError  # noqa: A004  the error of Twisted's own timer
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import directlyProvides, implementer, providedBy
 
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _STEP_S = 0.1
-"""Seconds. Smaller steps of the clock are not corrected: a timer that is so late does no harm."""
+"""Maximum step of the clock, in seconds, that is not corrected, because so small a delay does no harm."""
 
 _TICK_S = 0.001
-"""The least wait in seconds for the rest of a timer, since two clocks never agree to the last digit."""
+"""Minimum wait in seconds when a timer is re-armed, because two clocks never agree exactly."""
 
-# The least number of calls between two removals of finished ones.
+# Minimum number of stored `callLater(0)` calls at which finished ones are removed.
 _SOON_KEPT = 64
 
 
 def is_real(reactor: Any) -> bool:
-    """Return whether a reactor waits for the machine, and not for the virtual time of a test or simulation."""
+    """Return whether a reactor uses real time, and not the virtual time of a test or simulation."""
     return isinstance(reactor, ReactorBase)
 
 
 def monotonic_view(reactor: Any, monotonic: Callable[[], float]) -> Any:
-    """Return a reactor whose timers and `seconds` do not follow a clock that can be set.
+    """Return a reactor whose timers and `seconds` do not depend on a clock that can be set.
 
     Args:
         reactor: The program's reactor.
         monotonic: The clock to use, normally `time.monotonic`.
 
     Returns:
-        1. `reactor` itself, when it uses that clock already, or has virtual time, as in a test.
+        1. `reactor` itself, if it already uses that clock, or has virtual time, as in a test.
         2. Otherwise a `MonotonicReactor`.
     """
     if is_real(reactor) and reactor.seconds is not monotonic:
@@ -50,14 +50,14 @@ def monotonic_view(reactor: Any, monotonic: Callable[[], float]) -> Any:
 
 
 class MonotonicReactor:
-    """A reactor whose `seconds` and `callLater` (`IReactorTime`) use elapsed time; all else is passed to the reactor.
+    """A reactor whose `seconds` and `callLater` use a monotonic clock; other attributes are those of the reactor.
 
     Args:
         reactor: A reactor that schedules by a clock that can be set.
         monotonic: A clock that cannot be set, in seconds since any moment.
 
     Attributes:
-        is_watched: Whether the owner of the reactor calls `look`, as a simulation does, so that no thread has to.
+        is_watched: Whether the owner of the reactor calls `look`, as a simulation does, so that no thread is needed.
     """
 
     is_watched = False
@@ -87,7 +87,7 @@ class MonotonicReactor:
     ) -> IDelayedCall:
         """Call a function after `delay` seconds of elapsed time (`IReactorTime`)."""
         if not delay:
-            # A call for the end of this turn cannot be early, so it needs no timer of this class.
+            # A call at the end of this turn cannot be early, so it needs no `_Timer`.
             call: IDelayedCall = self._call_later(0, callable, *args, **kw)
             self._soon.append(call)
             if len(self._soon) > self._soon_limit:
@@ -103,22 +103,22 @@ class MonotonicReactor:
         port: int,
         factory: Any,
         timeout: float | None = 30,
-        bindAddress: Any = None,  # noqa: N803  the interface's name
+        bindAddress: Any = None,  # noqa: N803  the name in the interface
     ) -> Any:
         """Open a connection whose timeout is elapsed time (`IReactorTCP`).
 
-        Twisted's own timer follows the reactor's clock: set ahead, it fails every connection that is being opened.
+        Twisted's own timer uses the reactor's clock. If that is set ahead, every connection that is being opened fails.
         """
         connector: Any = self._reactor.connectTCP(host, port, factory, timeout=None, bindAddress=bindAddress)
         if timeout is not None and connector.state == "connecting":
-            # The attribute of `BaseConnector` that is cancelled when the connection is open, or has failed.
+            # `BaseConnector` cancels this timer when the connection is open or has failed.
             connector.timeoutID = self.callLater(timeout, connector.transport.failIfNotConnected, TimeoutError())
         return connector
 
     def look(self) -> None:
-        """Let the reactor realign its timers if its clock has been set; call this from another thread.
+        """Make the reactor realign its timers if its clock has been set; call this from another thread.
 
-        It must be another thread, because a step back of the clock delays the timers of the reactor itself.
+        The reactor's own thread cannot do it in time, because a backward step of the clock delays all its timers.
         """
         if abs(self._measured_s() - self._ahead_s) > _STEP_S:
             self._wake()
@@ -127,7 +127,7 @@ class MonotonicReactor:
         self._reactor.callFromThread(self.realign)
 
     def realign(self) -> None:
-        """Arm every pending timer again for its remaining time."""
+        """Set every pending timer again to its remaining time."""
         self._ahead_s = self._measured_s()
         now = self.seconds()
         for timer in list(self._timers):
@@ -137,7 +137,7 @@ class MonotonicReactor:
             call.reset(0)
 
     def _prune(self) -> None:
-        """Drop the calls of earlier turns; the limit doubles, so that the cost for each append stays constant."""
+        """Drop the finished calls; the next limit is twice the rest, so that the cost per call stays constant."""
         self._soon = [call for call in self._soon if call.active()]
         self._soon_limit = max(_SOON_KEPT, 2 * len(self._soon))
 
@@ -149,7 +149,7 @@ class MonotonicReactor:
 
 @implementer(IDelayedCall)
 class _Timer:
-    """A delayed call that is due at a time of the monotonic clock."""
+    """A delayed call at a time of the monotonic clock."""
 
     __slots__ = ("_act", "_arguments", "_call", "_call_later", "_due", "_named", "_pending", "_seconds")
 
@@ -173,18 +173,18 @@ class _Timer:
         return f"<timer of {getattr(self._act, '__qualname__', self._act)} due at {self._due:.3f}>"
 
     def arm(self, call_later: Callable[..., Any], delay_s: float) -> None:
-        """Fire after `delay_s` of the reactor's clock, or later if that turns out to be too early."""
+        """Set a timer of the reactor to `delay_s`; if it fires too early, `_fire` sets another one."""
         self._call_later = call_later
         self._call = call_later(delay_s, self._fire)
         self._pending[self] = None
 
     def realign(self, now: float) -> None:
-        """Arm the timer again for the time that is left at `now`."""
+        """Set the timer again to the time that remains at `now`."""
         if self._call.active():
             self._call.reset(max(0.0, self._due - now))
 
     def getTime(self) -> float:  # noqa: N802
-        """Return when it is due, in seconds of the monotonic clock (`IDelayedCall`)."""
+        """Return the time of the call, in seconds of the monotonic clock (`IDelayedCall`)."""
         return self._due
 
     def cancel(self) -> None:
@@ -218,4 +218,4 @@ class _Timer:
 
 
 def _nothing() -> None:
-    """Stand in for the function of a cancelled timer, so that its arguments can be freed."""
+    """Replace the function of a cancelled timer, so that its arguments can be freed."""

@@ -1,7 +1,7 @@
 """Resolution of the host names of the control plane and the gateway, with the last addresses as a fallback.
 
-A name server that is slow, silent or down does not stop discovery while the last known addresses still answer. When
-there are none, the error contains the name and the time waited.
+A slow or failed name server does not stop discovery while servers at the last known addresses still answer. If no
+address is known, the error contains the name and the time waited.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _log = Logger(namespace="eas_tw.discovery")
 
 _SLOW_S = 1.0
 _SLOW_SHARE = 1 / 3
-"""With known addresses, a look-up that takes longer than this share of the time for a connection is not waited for."""
+"""If addresses are known, a look-up may take this share of the timeout, and at most `_SLOW_S`."""
 
-# A client has few host names, but an address server may list different ones in each reply: a bound on the memory.
+# Bounds the memory: a client has few host names, but an address server may list different ones in each reply.
 _NAMES_KEPT = 32
 
 
 class NameNotResolvedError(DNSLookupError):
-    """A host name for which no address is known.
+    """Raised when a host name could not be resolved and no earlier address is known.
 
     Attributes:
-        is_late: Whether the look-up did not end in time; `False` when it failed.
+        is_late: Whether the look-up timed out; `False` if it failed.
     """
 
     def __init__(self, text: str, *, is_late: bool) -> None:
@@ -59,18 +59,18 @@ def names_of(reactor: Any, timeout_s: float) -> Names | None:
     """Return the resolver of names for a reactor.
 
     Args:
-        reactor: If the program has installed a resolver on it, that one is used. Twisted's own is replaced by threads
-            that the program's `deferToThread` cannot fill.
-        timeout_s: Bound in seconds on a look-up.
+        reactor: The reactor. A resolver that the program has installed on it is used. Twisted's default resolver is
+            replaced by `ThreadResolver`, whose threads are not shared with the program's `deferToThread`.
+        timeout_s: Maximum time of a look-up in seconds.
 
     Returns:
         1. A `Names`.
-        2. `None` for a reactor without a resolver, as in a test.
+        2. `None`, if the reactor has no resolver, as in a test.
     """
     resolver = getattr(reactor, "nameResolver", None)
     if resolver is None:
         return None
-    # Private to Twisted, but nothing else distinguishes its default from a resolver that the program chose.
+    # The class is private to Twisted, but nothing else distinguishes its default resolver from one of the program.
     if type(resolver).__name__ == "GAIResolver":
         resolver = ThreadResolver(reactor)
     return Names(reactor, resolver, timeout_s)
@@ -89,12 +89,12 @@ class _Name:
 
 
 class Names:
-    """Resolves host names, and remembers the last addresses of each.
+    """Resolves host names, and stores the last addresses of each name.
 
     Args:
         reactor: The clock.
-        resolver: The resolver, which is asked each time.
-        timeout_s: Bound in seconds on a look-up.
+        resolver: The resolver, which is called for each look-up.
+        timeout_s: Maximum time of a look-up in seconds.
     """
 
     def __init__(self, reactor: Any, resolver: IHostnameResolver, timeout_s: float) -> None:
@@ -155,13 +155,13 @@ class Names:
         patience_s = min(_SLOW_S, self._timeout_s * _SLOW_SHARE) if name.known else self._timeout_s
         name.waiters.pop(waiter)
         if not name.waiters and not isinstance(self._resolver, ThreadResolver):
-            # A program's resolver may never answer, and then this name would never be looked up again.
+            # A program's resolver may never answer. Without this line the name would never be looked up again.
             name.looking = None
         why = f"the name {host} was not resolved within {patience_s:g} s"
         self._make_do(name, waiter, NameNotResolvedError(why, is_late=True))
 
     def _make_do(self, name: _Name, waiter: Deferred[Any], error: NameNotResolvedError) -> None:
-        """Use the last known addresses, if there are any."""
+        """Fire with the last known addresses, or fail with `error` if there are none."""
         if not name.known:
             waiter.errback(error)
             return
@@ -185,7 +185,7 @@ class _Receiver:
         self._addresses: list[IAddress] = []
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:  # noqa: N802, N803
-        """Do nothing at the begin of a look-up (`IResolutionReceiver`)."""
+        """Do nothing when a look-up begins (`IResolutionReceiver`)."""
 
     def addressResolved(self, address: IAddress) -> None:  # noqa: N802
         """Add an address (`IResolutionReceiver`)."""
@@ -205,7 +205,7 @@ class NamedEndpoint:
         names: Resolves the name.
         host: The name.
         port: TCP port.
-        timeout_s: Bound in seconds on the connection to each address.
+        timeout_s: Maximum time for connecting to each address, in seconds.
     """
 
     def __init__(self, reactor: Any, names: Names, host: str, port: int, timeout_s: float) -> None:
@@ -222,15 +222,15 @@ class NamedEndpoint:
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         found = await self._names.addresses(self._host)
         known = _Resolved(self._reactor, found)
-        # HostnameEndpoint refuses names that IDNA does not allow, such as docker compose's `my_service`; here the name
-        # is not resolved again, so any name will do.
+        # HostnameEndpoint rejects names that IDNA does not allow, such as docker compose's `my_service`. It does not
+        # resolve the name again, so any other name may be passed.
         name = self._host if is_certifiable(self._host) else "resolved"
         return await HostnameEndpoint(known, name, self._port, timeout=self._timeout_s).connect(factory)
 
 
 @implementer(IHostResolution)
 class _Resolved:
-    """A reactor with a fixed result of name resolution, for `HostnameEndpoint`, which tries several addresses."""
+    """A reactor whose resolver returns fixed addresses, for `HostnameEndpoint`, which tries several addresses."""
 
     name = ""
 

@@ -1,9 +1,9 @@
 """Compression and decompression of large bodies outside the turns of the reactor.
 
-The work is a generator that yields between steps. If the reactor has threads, the steps run in a thread: zlib and
+The work is a generator that yields between steps. If the reactor supports threads, the steps run in a thread: zlib and
 cramjam release the interpreter's lock, so the reactor continues meanwhile. Otherwise (in tests, and in the simulation
-with its virtual time) each step takes one turn of the reactor. The reactor's own thread pool is not used, because a
-program may keep all its threads busy, and a call has a deadline.
+with its virtual time) one step runs in each turn of the reactor. The reactor's own thread pool is not used, because the
+program may occupy all its threads, and a call has a deadline.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_THREADS = 4
-"""The bound on threads. More would rarely be faster, and each may hold `max_response_bytes` twice when joining parts.
+"""Maximum number of threads.
+
+More would rarely be faster, and each may use twice `max_response_bytes` of memory when it joins parts.
 """
 
 
 class Unfinished(Generic[T]):
-    """A result that takes more steps than fit into one turn of the reactor.
+    """A result whose computation takes more steps than one turn of the reactor allows.
 
     Attributes:
         work: Fires with the result of the steps; cancelling it stops them.
-        then: Converts that to the final result.
+        then: Converts the result of the steps to the final result.
     """
 
     __slots__ = ("then", "work")
@@ -47,7 +49,7 @@ class Unfinished(Generic[T]):
 
 
 class _OffloadJob:
-    """A generator of steps, and the Deferred of its result."""
+    """A generator of steps, with the Deferred of its result."""
 
     __slots__ = ("done", "is_cancelled", "steps", "turn")
 
@@ -63,7 +65,7 @@ class _OffloadJob:
             self.turn.cancel()
 
     def step(self) -> Callable[[], None] | None:
-        """Do one step; after the last, return the function that fires `done` with the result."""
+        """Run one step; after the last one, return a function that fires `done` with the result."""
         try:
             next(self.steps)
         except StopIteration as ended:
@@ -77,7 +79,7 @@ class Offload:
     """Runs steps in threads or in turns of the reactor.
 
     Args:
-        reactor: Its threads are used if it has any, otherwise its turns.
+        reactor: If it has `IReactorFromThreads`, the steps run in threads, otherwise in turns of the reactor.
     """
 
     def __init__(self, reactor: Reactor) -> None:

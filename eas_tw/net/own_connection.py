@@ -1,6 +1,6 @@
-"""Connections outside the pools, for protocols that keep a connection for themselves, such as a WebSocket.
+"""Connections outside the pools, for protocols that do not share a connection, such as WebSocket.
 
-They are opened by the client's dialer, and through the client's endpoints of a gateway, as all its connections are.
+Like all connections of a client, they are opened by its dialer, or by its endpoints if it uses a gateway.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 
 class OwnDial(ClientFactory):
-    """A connection to an instance that is being opened for one protocol.
+    """Opens a connection to an instance for one protocol.
 
     Args:
         reactor: Network.
         dialer: Limits how many connections are opened in one turn.
         instance: The instance.
-        protocol: Gets the connection.
-        timeout_s: Bound in seconds on opening the connection.
-        on_failed: Called with the outcome if there is no connection; not after `cancel`.
+        protocol: The protocol of the connection.
+        timeout_s: Maximum time for opening the connection, in seconds.
+        on_failed: Called with the outcome if the connection cannot be opened; not after `cancel`.
     """
 
     noisy = False
@@ -71,16 +71,16 @@ class OwnDial(ClientFactory):
             self._dialer.withdraw(self)
 
     def connect(self) -> None:
-        """Begin to connect, when the dialer allows it (`Dial`)."""
+        """Start to connect; called by the dialer (`Dial`)."""
         try:
             self._reactor.connectTCP(self._instance.ip, self._instance.port, self, timeout=self._timeout_s)
-        except BaseException as error:  # noqa: BLE001  an address that Twisted refuses at once, such as fe80::1%nosuch
+        except BaseException as error:  # noqa: BLE001  Twisted raises for some addresses, such as fe80::1%nosuch
             later = self._reactor.callLater
             later(0, self._fail, error)
             pass_on(later, error)
 
     def startedConnecting(self, connector: IConnector) -> None:
-        """Keep the connector, which can stop connecting (`ClientFactory`)."""
+        """Store the connector for `cancel` (`ClientFactory`)."""
         self._connector = connector
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:  # noqa: ARG002
@@ -89,7 +89,7 @@ class OwnDial(ClientFactory):
         return self._own_protocol
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:  # noqa: ARG002
-        """Report that there is no connection (`ClientFactory`)."""
+        """Report that the connection could not be opened (`ClientFactory`)."""
         self._connector = None
         self._fail(reason.value)
 
@@ -114,11 +114,11 @@ def connect_endpoint(endpoint: IStreamClientEndpoint, protocol: Protocol, on_fai
 
     Args:
         endpoint: The endpoint.
-        protocol: Gets the connection.
-        on_failed: Called with the outcome if there is no connection; not after a cancel.
+        protocol: The protocol of the connection.
+        on_failed: Called with the outcome if the connection cannot be opened; not after a cancel.
 
     Returns:
-        A function that cancels.
+        A function that cancels opening the connection.
     """
     connecting = endpoint.connect(_OneProtocol(protocol))
     is_cancelled: list[bool] = []

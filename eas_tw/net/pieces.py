@@ -1,19 +1,19 @@
-"""Storage for the pieces of a body, in few objects however small the pieces are.
+"""Storage of the pieces of a body in few objects.
 
-A bytes object costs 33 bytes besides its content, and its place in a list 8 more: stored one by one, chunks of two
-bytes would take twenty times the memory of the body.
+A bytes object costs 33 bytes besides its content, and its place in a list 8 more. If chunks of two bytes were stored
+separately, they would use twenty times the memory of the body.
 """
 
 from __future__ import annotations
 
 _SMALL_BYTES = 2048
-"""Smaller pieces are copied together; for larger ones the overhead is below 2 %, and a copy would cost more."""
+"""Smaller pieces are merged. For larger ones the overhead is at most 2 %, and a copy would cost more."""
 
 Pieces = list[bytes | bytearray]
 
 
 def add_piece(pieces: Pieces, piece: bytes) -> None:
-    """Append a piece to the pieces before it; the first is stored without a copy."""
+    """Append a piece to `pieces`, merging small ones; the first piece is stored without a copy."""
     if not pieces or len(piece) >= _SMALL_BYTES:
         pieces.append(piece)
         return

@@ -1,8 +1,7 @@
-"""The connections of one instance, and the queue of calls that wait for one.
+"""The connection pool of one instance, with the queue of calls that wait for a connection.
 
-The pool does what `policy.pooling` decides: which connection a call gets, and which connections are kept. The queue is
-served in order: the first connection that becomes available, kept or new, serves the first call. The pool knows no
-service and no retry.
+`policy.pooling` decides when the pool opens or closes a connection for a call. The queue is first in, first out: the
+first connection that becomes available, reused or new, carries the first call.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ if TYPE_CHECKING:
     from eas_tw.net.flush import Flusher
 
     class Reactor(IReactorTCP, IReactorTime):
-        """The interfaces that the data plane needs of a reactor."""
+        """The interfaces that the data plane requires of a reactor."""
 
 
 class Dispatchable(Exchange, Protocol):
-    """What the pool queues: an attempt, or the watch that replaces it."""
+    """An entry of a pool's queue: an attempt, or the watch that replaces it."""
 
     @property
     def deadline(self) -> float:
-        """When it must be over, in the reactor's seconds."""
+        """The time by which it must have ended, in the reactor's seconds."""
 
     def dispatch(self, connection: ClientConnection, host: bytes) -> None:
         """Send the request on this connection now; `host` is the value of the Host header."""
@@ -56,7 +55,7 @@ class _Dial(ClientFactory):
         self.began = began
 
     def connect(self) -> None:
-        """Start connecting, when the dialer allows it (`Dial`)."""
+        """Start to connect; called by the dialer (`Dial`)."""
         self._pool.connect(self)
 
     def buildProtocol(self, addr: IAddress | None) -> ClientConnection | None:  # noqa: ARG002
@@ -78,7 +77,7 @@ class Pool:
         config: Timeouts and bounds.
         flusher: Writes the requests of one turn together.
         dialer: Limits how many connections are opened in one turn.
-        on_gone: Called when the pool has retired and its last socket is closed.
+        on_gone: Called with the pool when it is retired and its last socket is closed.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class Pool:
     ) -> None:
         self.waiting: OrderedDict[Dispatchable, None] = OrderedDict()
         self.address = instance.address
-        # A zone is meaningful on this machine only, and must not be sent (RFC 6874 §4).
+        # An IPv6 zone has a meaning on this machine only, and must not be sent (RFC 6874 §4).
         self.host = Instance(instance.ip.partition("%")[0], instance.port).address.encode()
         self._reactor = reactor
         self._instance = instance
@@ -127,10 +126,10 @@ class Pool:
     # -- called by attempts
 
     def submit(self, call: Dispatchable, *, fresh: bool) -> None:
-        """Dispatch a call on a connection, now or when it is first in the queue.
+        """Dispatch a call on a connection, immediately or when it is first in the queue.
 
         Args:
-            call: Gets `dispatch` with the connection, or `broke`.
+            call: Its `dispatch` is called with the connection, or its `broke` with the failure.
             fresh: Whether the call needs a connection that has not been idle.
         """
         idle = self._idle
@@ -155,17 +154,17 @@ class Pool:
             self._dial()
 
     def withdraw(self, call: Dispatchable) -> bool:
-        """Remove a call from the queue; return `True`, since nothing of a queued call has been sent."""
+        """Remove a call from the queue; return `True`, because nothing of a queued call has been sent."""
         self.waiting.pop(call, None)
         return True
 
     def hand_over(self, call: Dispatchable, heir: Dispatchable) -> None:
-        """Remove a call from the queue, and append another."""
+        """Remove a call from the queue, and append `heir`."""
         self.waiting.pop(call, None)
         self.waiting[heir] = None
 
     def heard_since(self, at: float) -> bool:
-        """Return whether the instance has answered since `at`, which makes a connection available."""
+        """Return whether a response since `at` has made a connection available."""
         return self._queue_delay.has_turned_since(at) or any(
             connection.used > 0 and connection.idle_since > at for connection in self._open
         )
@@ -198,9 +197,9 @@ class Pool:
         dial.began = self._reactor.seconds()
         try:
             self._reactor.connectTCP(instance.ip, instance.port, dial, timeout=self._config.connect_timeout_s)
-        except BaseException as error:  # noqa: BLE001  an address that Twisted refuses at once, such as fe80::1%nosuch
-            # Reported in the next turn, like every failed connection: here each queued call would nest one level
-            # deeper.
+        except BaseException as error:  # noqa: BLE001  Twisted raises for some addresses, such as fe80::1%nosuch
+            # Reported in the next turn, like every failed connection, because each queued call would add a level of
+            # recursion here.
             later = self._reactor.callLater
             later(0, self.dial_failed, dial, connect_outcome(error))
             pass_on(later, error)
@@ -221,14 +220,14 @@ class Pool:
         return connection
 
     def dial_failed(self, dial: _Dial, outcome: Outcome) -> None:
-        """Fail the first queued call after a failed connection; fail all when the instance has no other connection.
+        """Fail the first queued call after a failed connection; fail all if the instance has no other connection.
 
-        A timeout is ignored if another connection was opened after this one was begun, because the instance works
+        A timeout is ignored if another connection was opened after this one was started, because the instance works
         again.
         """
         self._dials.pop(dial, None)
-        is_old_news = outcome.attempt_status is AttemptStatus.CONNECT_TIMEOUT and self._last_opened > dial.began
-        if self.waiting and not is_old_news:
+        is_outdated = outcome.attempt_status is AttemptStatus.CONNECT_TIMEOUT and self._last_opened > dial.began
+        if self.waiting and not is_outdated:
             first, _ = self.waiting.popitem(last=False)
             alone = not self._open and not self._dials
             if alone:
@@ -242,7 +241,7 @@ class Pool:
         self.connection_free(connection)
 
     def connection_free(self, connection: ClientConnection) -> None:
-        """Serve the first queued call on a connection that became available, or keep the connection as idle."""
+        """Dispatch the first queued call on an available connection; if there is none, store the connection as idle."""
         if self.waiting:
             self._serve(connection)
         elif self._is_retired:
@@ -254,7 +253,7 @@ class Pool:
                 self._idle_timer = self._reactor.callLater(self._config.idle_timeout_s, self._close_expired)
 
     def connection_lost(self, connection: ClientConnection) -> None:
-        """Forget a closed connection."""
+        """Remove a closed connection."""
         self._open.pop(connection, None)
         if connection in self._idle:
             self._idle.remove(connection)
@@ -264,7 +263,7 @@ class Pool:
     # -- internals
 
     def _crowd(self, call: Dispatchable) -> str:
-        """Return why it is useless for a call to wait; an empty string if it is not."""
+        """Return the reason why a call cannot be queued; an empty string if it can."""
         waiting = len(self.waiting)
         if waiting >= self._config.max_waiting:
             return f"{waiting} calls wait already"
@@ -300,7 +299,7 @@ class Pool:
         self._dialer.submit(dial)
 
     def _dial_for_waiting(self) -> None:
-        """Open connections for queued calls that no other connection would serve, after one was lost or failed."""
+        """Replace lost or failed connections, if calls are queued for which no connection is being opened."""
         room = self._config.max_connections_per_instance - len(self._open) - len(self._dials)
         for _ in range(min(room, len(self.waiting) - len(self._dials))):
             self._dial()

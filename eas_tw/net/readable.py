@@ -1,8 +1,9 @@
 """Checks whether a socket has input, without reading it.
 
-A kept connection may hold bytes, a FIN or a reset that the reactor has not reported yet: it reports them once a turn,
-and requests leave between two reports. An HTTP client must not take such bytes for the response to the request that it
-is about to write (RFC 9112 §9.3 lets a server close at any time, and a broken server may send at any time).
+The socket of an idle connection may have received bytes, a FIN or a reset that the reactor has not reported yet. The
+reactor checks sockets once a turn, and requests are written between two checks. An HTTP client must not parse such
+bytes as the response to the request that it is about to write (RFC 9112 §9.3 allows a server to close at any time, and
+a faulty server may send at any time).
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ def input_probe(handle: Any) -> Callable[[], object]:
         handle: The socket, or an object with its `recv`.
 
     Returns:
-        A function whose result is true when bytes, the end of the stream or an error can be read.
+        A function whose result is true if bytes, the end of the stream or an error can be read.
     """
     if isinstance(handle, socket.socket) and hasattr(select, "poll"):
-        # One poll object for each socket, registered once: 0.24 µs a check. MSG_PEEK costs 0.72 µs, most of it for the
-        # exception that says that there is no input; FIONREAD does not see a FIN.
+        # With one poll object for each socket, registered once, a check takes 0.24 µs. MSG_PEEK takes 0.72 µs, mostly
+        # for the exception if there is no input. FIONREAD does not detect a FIN.
         poll = select.poll()
         poll.register(handle, select.POLLIN)
         return partial(poll.poll, 0)

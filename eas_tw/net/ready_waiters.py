@@ -24,7 +24,7 @@ class ReadyWaiters:
 
         Args:
             timeout_s: Seconds until the wait fails; `None` for no timeout.
-            late: Returns the error of a wait that timed out.
+            late: Returns the error for a wait that has timed out.
         """
         waiter: Deferred[None] = Deferred(self._leave)
         timer = None if timeout_s is None else self._clock.callLater(timeout_s, self._expire, waiter, late)

@@ -1,8 +1,8 @@
-"""Calls that are repeated until their deadline, and calls whose response the service may hold back.
+"""Calls that are repeated until their deadline, and calls whose response the service may delay on purpose.
 
-Both are operations of a queue service. A commit that fails lets work be done twice, so it is repeated on every
-instance, and then on all of them again, while there is time. A get waits at the service for a frame to arrive: that
-silence says nothing about the instance.
+Both are operations of a queue service. If a commit fails, its work is done twice. So a commit is retried on every
+instance, and then on all of them again, until its deadline. A get waits in the service until a frame arrives, so its
+silence is not evidence against the instance.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class RepeatedCall(Call):
         reader: As for every call.
         timeout_s: The deadline in seconds, in addition to `hold_s`.
         is_idempotent: Whether the call may be repeated after it may have reached an instance.
-        hold_s: Seconds for which the service may hold the response back.
+        hold_s: Seconds for which the service may delay the response on purpose.
     """
 
     __slots__ = ("_hold_s", "shows_latency")
@@ -62,7 +62,7 @@ class RepeatedCall(Call):
         self.shows_latency = not hold_s
 
     def attempt_timed_out(self, attempt: Attempt) -> None:
-        """Ignore `attempt_timeout_s` while the service may hold the response back; the deadline bounds the call."""
+        """Ignore `attempt_timeout_s` if the service may delay the response; the deadline bounds such a call."""
         if not self._hold_s:
             super().attempt_timed_out(attempt)
 
@@ -74,7 +74,7 @@ class RepeatedCall(Call):
         options = super()._options(now)
         if options.another or options.sole:
             return options
-        # Every instance has failed this call: after a pause, all of them may be tried again.
+        # Every instance has failed this call. All of them may be tried again, after a pause.
         self._tried = self._failed = ()
         return evolve(options, sole=True)
 

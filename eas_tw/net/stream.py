@@ -1,9 +1,9 @@
-"""A response whose body is read while it arrives.
+"""Streaming of a response's body to a reader while it arrives.
 
-The connection adds pieces, and the reader takes them. While more than a bound is unread the transport is paused, so
-that a slow reader slows the instance down instead of filling this process's memory. A stream ends once: at the end of
-the body, when its reader closes it, or when the connection breaks. `on_end` does what follows for the pool, the health
-record of the instance, and a client that is closing.
+The connection adds pieces, and the reader takes them. While too many bytes are unread, the transport is paused, so that
+a slow reader slows down the instance and does not fill this process's memory. A stream ends exactly once: at the end of
+the body, when its reader closes it, or when the connection is lost. `on_end` then records the outcome for the instance,
+and lets a closing client continue.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 
 class PieceReader(Protocol):
-    """Waits for a piece of the body; one of the methods is called once. A Deferred is one."""
+    """Waits for one piece of the body; either method is called once. `Deferred` implements it."""
 
     def callback(self, result: bytes, /) -> None:
         """Receive a piece; `b""` at the end of the body."""
 
     def errback(self, fail: Failure, /) -> None:
-        """Receive the error of a stream that broke."""
+        """Receive the error of a stream that failed."""
 
 
 class Source(Protocol):
-    """Delivers the pieces: a connection, or the body of an agent's response."""
+    """Delivers the pieces; implemented by a connection, and by the body of an agent's response."""
 
     def pause(self) -> None:
         """Stop reading from the socket until `resume`."""
@@ -45,15 +45,15 @@ class Source(Protocol):
         """Continue reading."""
 
     def abandon(self) -> None:
-        """Close at once: the rest is not read."""
+        """Close the connection immediately, without reading the rest of the body."""
 
 
 class _CoroutineReader(Deferred[bytes]):
-    """A Deferred that a coroutine awaits again and again, for piece after piece.
+    """A reusable Deferred that a coroutine awaits for each piece.
 
-    A Deferred for each piece, with its list of callbacks, takes a third of the CPU time of an event. Twisted adds
-    exactly one callback to what a coroutine awaits (`_inlineCallbacks`), and this class calls it directly. It is not
-    given to callers, who may add others.
+    A new Deferred for each piece, with its list of callbacks, takes a third of the CPU time of an event. Twisted adds
+    exactly one callback to the awaited object of a coroutine (`_inlineCallbacks`), and this class calls it directly. It
+    is not returned to callers, because they could add more callbacks.
 
     Args:
         canceller: Called with the reader when the coroutine is cancelled while it waits.
@@ -107,7 +107,7 @@ class ResponseStream:
         status: The response's status.
         head: The response's status line and fields, each ended by CRLF.
         limits: Bounds on memory and time.
-        on_open: Called when the stream may be handed to the caller.
+        on_open: Called when the stream may be passed to the caller.
         on_end: Called once with the outcome, `ANSWERED` for a complete body. Returns the error for the reader; `None`
             for the end of the body.
 
@@ -150,7 +150,7 @@ class ResponseStream:
     # -- reports of the source
 
     def open(self) -> None:
-        """Start the timers and hand the stream to the caller; called outside the connection's parsing."""
+        """Start the timers, and pass the stream to the caller; not called inside the parser."""
         limits = self._limits
         if limits.idle_timeout_s is not None:
             self._idle_timer = self._reactor.callLater(limits.idle_timeout_s, self._check_idle)
@@ -170,7 +170,7 @@ class ResponseStream:
         self._heard_at = self._reactor.seconds()
         self.received_bytes += len(piece)
         if self._grace_timer is not None:
-            self.close()  # the body goes on
+            self.close()  # another byte has arrived before the end of the body
             return
         reader = self._reader
         if reader is not None:
@@ -194,15 +194,15 @@ class ResponseStream:
     # -- called by the reader
 
     def take(self) -> bytes | None:
-        """Take what has arrived, without waiting.
+        """Return the unread bytes, without waiting.
 
         Returns:
-            1. At least one byte, if something has arrived.
+            1. At least one byte, if any are unread.
             2. `b""` at the end of the body.
-            3. `None` if nothing has arrived yet.
+            3. `None` if no byte is unread and the stream has not ended.
 
         Raises:
-            StreamBroken: The stream broke.
+            StreamBroken: The stream has failed.
             RuntimeError: Another read is waiting.
         """
         if self._reader is not None:
@@ -222,16 +222,16 @@ class ResponseStream:
         return b""
 
     def wait_for_piece(self, reader: PieceReader) -> None:
-        """Call `reader` with the next piece, or at the end; only after `take` has returned `None`."""
+        """Call `reader` with the next piece or the end of the stream; only after `take` has returned `None`."""
         self._reader = reader
 
     def read_piece(self) -> Deferred[bytes]:
-        """Take what has arrived, or wait for it.
+        """Return the unread bytes, or wait for the next piece.
 
         Returns:
             1. Fires with at least one byte, as soon as there is one.
             2. Fires with `b""` at the end of the body.
-            3. Fails with `StreamBroken`.
+            3. Fails with `StreamBroken`, if the stream has failed.
 
         Raises:
             RuntimeError: Another read is waiting.
@@ -255,7 +255,7 @@ class ResponseStream:
         return reader
 
     def close(self, grace_s: float = 0.0) -> None:
-        """Stop reading; the connection is closed unless the body ends within `grace_s` seconds without another byte."""
+        """Stop reading; close the connection, unless the body ends within `grace_s` seconds without another byte."""
         has_unread = bool(self._pieces)
         self._pieces.clear()
         self._unread = 0
@@ -266,7 +266,7 @@ class ResponseStream:
             self.fail_by(AttemptStatus.CANCELLED, "the stream was closed")
 
     def fail_by(self, attempt_status: AttemptStatus, detail: str) -> None:
-        """End the stream for a reason on this side, and close the connection."""
+        """End the stream for a reason in this process, such as a timeout, and close the connection."""
         source = self._source
         if self.outcome is None and source is not None:
             self._end(Outcome(attempt_status, detail=detail))
@@ -275,7 +275,7 @@ class ResponseStream:
     # -- internals
 
     def _reader_cancelled(self, reader: Deferred[bytes]) -> None:
-        # A cancelled read closes the stream: a program that is cancelled should leave no connection open.
+        # A cancelled read closes the stream, so that a cancelled coroutine leaves no connection open.
         if self._reader is reader:
             self._reader = None
             self.close()
@@ -287,13 +287,13 @@ class ResponseStream:
             self._source.resume()
 
     def _check_idle(self) -> None:
-        """End a silent stream; the timer is armed for the last piece here, which is cheaper than with each piece."""
+        """End a silent stream, or set the timer again; setting it here is cheaper than with each piece."""
         self._idle_timer = None
         idle_s = self._limits.idle_timeout_s
         if idle_s is None or self.outcome is not None:
             return
         now = self._reactor.seconds()
-        # A paused stream is silent because its reader is slow.
+        # Silence of a paused stream does not count, because its reader is slow.
         left_s = idle_s if self._is_paused else self._heard_at + idle_s - now
         if left_s <= 0:
             self.fail_by(AttemptStatus.UNRESPONSIVE, f"nothing came for {idle_s:g} s")
@@ -316,7 +316,7 @@ class ResponseStream:
         except BaseException:  # noqa: BLE001  the reader must get the end, even if a listener raises
             contain(self._reactor.callLater, "the end of a stream could not be recorded")
         reader, self._reader = self._reader, None
-        self._coroutine_reader = None  # it refers to this object
+        self._coroutine_reader = None  # breaks a reference cycle
         if reader is not None:
             if self._error is not None:
                 reader.errback(Failure(self._error))

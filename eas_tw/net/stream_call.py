@@ -1,8 +1,8 @@
 """Calls whose responses are read while they arrive, and calls whose responses have no body.
 
-Attempts, retries and hedges work as for every call, until the head of a 2xx response is complete. From then on the
-caller has the response and nothing is sent again, because what it has read cannot be withdrawn. A later failure is a
-`StreamBroken`.
+Attempts, retries and hedges work as for every call, until the head of a 2xx response is complete. Then the caller
+receives the response, and there are no more retries, because bytes that it has read cannot be withdrawn. A later
+failure is a `StreamBroken`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from eas_tw.net.stream import Source, StreamLimits
     from eas_tw.policy.balancing import CallInfo
 
-# Recorded when the caller's `total_timeout_s` ends a working stream: neither a success nor a failure of the instance.
+# Recorded when `total_timeout_s` ends a stream, which is neither a success nor a failure of the instance.
 _NOT_ITS_DOING = Outcome(AttemptStatus.CANCELLED)
 
 
@@ -35,7 +35,7 @@ class BodilessCall(Call):
     __slots__ = ()
 
     def on_head(self, attempt: Attempt, connection: Source, status: int, head: bytes) -> type[NoBody]:  # noqa: ARG002
-        """Return `NoBody`: the response has none, whatever length it announces."""
+        """Return `NoBody`: a response to HEAD has no body, whatever its Content-Length says."""
         return NoBody
 
 
@@ -46,9 +46,9 @@ class StreamCall(Call):
         context: As for every call.
         fleet: As for every call.
         request: As for every call.
-        reader: Reads a response that was collected because its status is an error, with `whole` as its parser.
+        reader: Converts an error response, which is collected as a whole; its `parser` is the method `whole`.
         limits: Bounds on the stream.
-        timeout_s: Seconds until the head must have arrived.
+        timeout_s: Maximum time until the head has arrived, in seconds.
         info: As for every call.
         is_idempotent: As for every call.
     """
@@ -72,13 +72,13 @@ class StreamCall(Call):
         self._latency_s = 0.0
 
     def avoid(self, keys: tuple[tuple[str, int], ...]) -> None:
-        """Prefer other instances (ip and port) than these; to be called before `start`."""
+        """Prefer instances other than these (ip and port); call this before `start`."""
         self._tried = keys
 
     def on_head(
         self, attempt: Attempt, connection: Source, status: int, head: bytes
     ) -> ResponseStream | type[NoBody] | None:
-        """Return the stream of a 2xx response; others are collected, and may be retried."""
+        """Return the stream for a 2xx response; other responses are collected, and may be retried."""
         if self.request.method == b"HEAD":
             return NoBody
         if status not in SUCCESSES or attempt not in self._attempts:
@@ -87,7 +87,7 @@ class StreamCall(Call):
         return ResponseStream(self._context.reactor, connection, status, head, self.limits, on_open=began, on_end=ended)
 
     def whole(self, status: int, head: bytes, body: bytes) -> ResponseStream:
-        """Return the stream of a complete response, which was collected because its status is an error."""
+        """Return a stream with the body of a complete response, which was collected because its status is an error."""
         stream = ResponseStream(
             self._context.reactor, _Nowhere(), status, head, self.limits, on_open=_ignore, on_end=_no_error
         )
@@ -110,17 +110,17 @@ class StreamCall(Call):
                 stream.close()
             else:
                 self._end(stream, "", attempt.instance)
-        except BaseException as error:  # noqa: BLE001  see the docstring of `net.call`
+        except BaseException as error:  # noqa: BLE001  an exception ends only this call
             stream.close()
             self._break_off(error)
 
     def _ended(self, attempt: Attempt, stream: ResponseStream, outcome: Outcome) -> Exception | None:
-        """Record how the stream, and so its attempt, ended; return the error for its reader."""
+        """Record the end of a stream and its attempt; return the error for the reader, `None` for a complete body."""
         context = self._context
         now = context.seconds()
         try:
             context.streams.pop(stream, None)
-            # The caller's own bound has ended a stream whose instance was still sending.
+            # `total_timeout_s` has ended a stream whose instance was still sending.
             is_bounded = outcome.attempt_status is AttemptStatus.DEADLINE
             recorded = _NOT_ITS_DOING if is_bounded else outcome
             self._fleet.record(attempt, recorded, self._latency_s)
@@ -139,7 +139,7 @@ class StreamCall(Call):
 
 
 class _Nowhere:
-    """The source of a body that has arrived."""
+    """A source without a connection, for a body that has arrived completely."""
 
     def pause(self) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Long work on the reactor, one step in each turn."""
+"""Execution of long work on the reactor, one step in each turn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 async def one_step_a_turn(clock: IReactorTime, steps: Generator[None, None, Result]) -> Result:
-    """Run a generator to its end, with a turn of the reactor for other work after each of its steps.
+    """Run a generator to its end, one step in each turn of the reactor, so that other work can run in between.
 
     Args:
         clock: The reactor.

@@ -1,4 +1,4 @@
-"""The live fleet of one service: discovery's changes are applied to it, and calls choose instances from it.
+"""The current instances of a service: discovery updates them, and calls choose among them.
 
 `Pools` owns the connections, one pool for each instance, shared by a client and its children (`PredictClient.child`).
 An instance's pool exists as long as one of these clients has the instance in its list.
@@ -51,7 +51,9 @@ _log = Logger(namespace="eas_tw.upstream")
 
 
 class Pools:
-    """The pools of all instances in the lists of a client and its children, and of removed ones with running requests.
+    """The connection pools of the instances in the lists of a client and its children.
+
+    Pools of removed instances are included until their requests have ended.
 
     Args:
         reactor: Clock and network.
@@ -71,7 +73,7 @@ class Pools:
         self._waiters: list[Deferred[None]] = []
 
     def hold(self, holder: object, instances: Sequence[Instance]) -> None:
-        """Replace the list of a client; the pool of an instance that is in no list any more retires.
+        """Replace the list of a client, and retire the pools of instances that are in no list any more.
 
         Args:
             holder: The upstream of the client.
@@ -90,18 +92,18 @@ class Pools:
             self._held.pop(holder, None)
         leaving = [self._pools.pop(key) for key in gone if key in self._pools]
         self._leaving.update(dict.fromkeys(leaving))
-        # A pool whose retirement raised the last time is retired again, or `when_gone` would never fire.
+        # A pool whose `retire` raised the last time is retired again; otherwise `when_gone` would never fire.
         leaving, self._not_retired = [*self._not_retired, *leaving], []
-        # At the end, when the state is consistent, because retiring sends queued calls to other instances.
+        # Last, when the state is consistent, because `retire` makes queued calls choose other instances.
         for pool in leaving:
             try:
                 pool.retire()
-            except BaseException:  # noqa: BLE001  the other pools have to retire, too
+            except BaseException:  # noqa: BLE001  the other pools must retire, too
                 contain(self._reactor.callLater, "{pool} could not be retired", pool=pool)
                 self._not_retired.append(pool)
 
     def of(self, instance: Instance) -> Pool:
-        """Return the pool of an instance in the list; it is created for the first call, since a list may be long."""
+        """Return the pool of an instance in the list; it is created for the first call, because a list may be long."""
         key = instance.key
         pool = self._pools.get(key)
         if pool is None:
@@ -146,8 +148,8 @@ class Upstream:
         reactor: Clock and network.
         pools: The connections, shared with other clients.
         config: How instances are chosen and ejected.
-        hedging: Receives whether an instance is silent, and the latencies of watched attempts.
-        record: Receives ejections and changes of the list.
+        hedging: Updated when an instance becomes silent or answers, and with the latencies of watched attempts.
+        record: Telemetry of ejections and of changes of the list.
         rng: Used for choices and ejections.
     """
 
@@ -176,7 +178,7 @@ class Upstream:
         self.reads_calls = self._cluster.reads_calls
         self._known_faults: set[BalancerFault] = set()
         self._is_closed = False
-        # `Cluster.choose` itself, because every call uses it: a method that only forwards would cost each call 0.1 µs.
+        # The bound method itself, because a method that only forwards would cost each call 0.1 µs.
         self.choose: Callable[[Selection, float], Instance | None] = self._cluster.choose
         self._record = record
         self._observer: FleetObserver | None = None
@@ -236,7 +238,7 @@ class Upstream:
         self.choose = self._choose_observed
 
     def _hold(self) -> None:
-        """Pass the list to the pools, if they do not have it yet."""
+        """Pass the list to the pools, unless they have received it already."""
         instances = self._cluster.instances
         if instances is self._held:
             return
@@ -277,7 +279,7 @@ class Upstream:
         return self._cluster.has_another(failed)
 
     def has_well(self, tried: Collection[Key]) -> bool:
-        """Return whether the list has an instance that is neither in `tried` nor left out."""
+        """Return whether the list has an instance that takes part and is not in `tried`."""
         return self._cluster.has_well(tried)
 
     @property
@@ -291,7 +293,7 @@ class Upstream:
         Args:
             attempt: The attempt.
             outcome: How it ended.
-            latency_s: Seconds until the head of a stream; `None` for an attempt that is no stream.
+            latency_s: The time to the head of a stream, in seconds; `None` for other attempts.
         """
         cluster, observer = self._cluster, self._observer
         instance, began = attempt.instance, attempt.began
@@ -310,7 +312,7 @@ class Upstream:
             observer.on_failed(instance, outcome)
 
     def began_to_answer(self, attempt: Begun) -> None:
-        """Record the head of a stream: the instance is not silent, and the call still counts as running."""
+        """Record that the head of a stream has arrived: the instance is not silent, but the attempt has not ended."""
         self._conclude(self._cluster.stream_began(attempt.instance, self._seconds(), attempt.began, attempt.info))
 
     def suspect(self, attempt: Attempt) -> None:
@@ -327,7 +329,7 @@ class Upstream:
 
         Args:
             attempt: The attempt that its call gives up.
-            timeout_s: Seconds that the call has in all.
+            timeout_s: The timeout of the call in seconds.
         """
         key = attempt.instance.key
         pool = self._members.get(key)
@@ -335,7 +337,7 @@ class Upstream:
             return None
         older = self._watches.get(key)
         if older is not None:
-            # It belongs to an earlier suspicion or probe.
+            # The older watch belongs to an earlier suspicion or probe.
             older.stop()
         watch = self._watches[key] = SilenceWatch(attempt, timeout_s, pool, self._overheard)
         self._watch_deadlines.set(watch, self._seconds(), timeout_s)
@@ -353,7 +355,7 @@ class Upstream:
         self._conclude(self._cluster.overheard(watch.instance, outcome, now, watch.began, is_all=is_all))
 
     def _conclude(self, transitions: Sequence[HealthTransition]) -> None:
-        """Report health transitions, and whether an instance may be silent now."""
+        """Report health transitions, and update `hedging` on whether an instance may be silent."""
         self._hedging.set_wary(is_wary=self._cluster.is_wary)
         for transition in transitions:
             self._tell(transition)

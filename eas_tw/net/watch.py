@@ -1,7 +1,7 @@
-"""Watches an overdue attempt after its call has ended or moved, to learn whether the instance is dead or slow.
+"""Watching of an overdue attempt after its call has ended or moved, to determine whether the instance is down.
 
-A call does not wait to learn this, and closing the connection would hide it. So the connection, or the queue place of
-an attempt that waits for one, is kept for as long as a call may take. An instance has at most one such watch.
+The call does not wait for this result, and closing the connection would prevent it. So the connection, or the attempt's
+place in the queue, is kept for as long as a call may take. An instance has at most one such watch.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class SilenceWatch:
 
     Args:
         attempt: The attempt.
-        timeout_s: Seconds that its call had in all.
+        timeout_s: The timeout of its call in seconds.
         pool: The pool of the instance.
         on_heard: Called with the watch, an outcome, and whether the watch has ended; with `True` exactly once.
 
     Attributes:
         instance: The instance of the attempt.
-        began: When the attempt began, in the reactor's seconds.
-        timeout_s: Seconds that its call had in all; the watch lasts as long.
+        began: The time at which the attempt began, in the reactor's seconds.
+        timeout_s: The maximum duration of the watch in seconds, equal to the timeout of the call.
     """
 
     __slots__ = (
@@ -68,22 +68,22 @@ class SilenceWatch:
         return False
 
     def dispatch(self, connection: ClientConnection, host: bytes) -> None:  # noqa: ARG002  as in `Dispatchable`
-        """Return the connection that the attempt waited for; whether the instance answers stays unknown."""
+        """End the watch without a result, and return the connection to the pool (`Dispatchable`)."""
         self._end(Outcome(AttemptStatus.QUEUE_TIMEOUT))
         self._pool.connection_free(connection)
 
     def answered(self, status: int, head: bytes, body: bytes) -> None:  # noqa: ARG002  as in `Exchange`
-        """End the watch with a response: the instance is slow, and not dead."""
+        """End the watch after a response, which shows that the instance is slow, but not down."""
         self._connection = None
         self._end(ANSWERED if status in SUCCESSES else Outcome(AttemptStatus.STATUS, status))
 
     def _take_head(self, connection: Source, status: int, head: bytes) -> SilenceWatch:  # noqa: ARG002
-        """Take the head as the answer: it proves that the instance is not dead, and the body may be long."""
+        """Return this object as the sink: the head shows that the instance is not down, and the body may be long."""
         self._status = status
         return self
 
     def open(self) -> None:
-        """End the watch, and close the connection (`BodySink`)."""
+        """End the watch and close the connection, after the head of a stream (`BodySink`)."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abandon()

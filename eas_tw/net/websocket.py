@@ -1,7 +1,7 @@
-"""A WebSocket connection of a client on wsproto (RFC 6455): the upgrade, messages, pings, and the end.
+"""A WebSocket client connection based on wsproto (RFC 6455): upgrade, messages, pings, and close.
 
-It knows no instance, no queue and no reconnecting. It reports to its owner that it is open, the binary messages, and
-once how it ended. Messages of one frame do not pass through wsproto: see `websocket_frames`.
+It reports to its owner when it is open, the binary messages, and, once, its end. The owner reconnects if necessary.
+Messages of one frame are not parsed by wsproto, see `websocket_frames`.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from eas_tw.net.http1 import Transport
 
 NORMAL_CLOSURE = 1000
-"""The close code of an end that is intended (RFC 6455 §7.4.1)."""
+"""The status code of an intended close (RFC 6455 §7.4.1)."""
 PING_EVERY_S = 2.0
 MAX_MISSING_PONGS = 3
 _CLOSE_WITHIN_S = 1.0
-"""How long the other end may take to answer a Close, and then how long the socket may take to close."""
+"""Maximum time in seconds for the peer's answer to a Close, and then for the close of the socket."""
 _MOST_ERROR_BYTES = 64 * 2**10
 
 
@@ -47,38 +47,38 @@ class WebSocketOwner(Protocol):
     """Receives the reports of a connection."""
 
     def websocket_opened(self) -> None:
-        """Receive that the service has accepted the upgrade."""
+        """Report that the service has accepted the upgrade."""
 
     def websocket_messages(self, messages: Sequence[bytes]) -> None:
-        """Receive binary messages, at least one, that have come together."""
+        """Report one or more binary messages that were received together."""
 
     def websocket_ended(self, outcome: Outcome, body: bytes, close_code: int | None) -> None:
-        """Receive the end; called once.
+        """Report the end of the connection; called once.
 
         Args:
-            outcome: `ANSWERED` if either end closed in order; a status if the upgrade was refused.
-            body: The body of the response that refused the upgrade.
-            close_code: The code of the Close that the service sent first; `None` if it sent none.
+            outcome: `ANSWERED` if either peer closed gracefully; a status if the upgrade was rejected.
+            body: The body of the response that rejected the upgrade; otherwise empty.
+            close_code: The code of the Close that the service sent before this client did; `None` if there was none.
         """
 
     def socket_lost(self) -> None:
-        """Receive that the socket is closed; called once, after `websocket_ended`."""
+        """Report that the socket is closed; called once, after `websocket_ended`."""
 
 
 class WebSocketConnection(TwistedProtocol):
-    """One connection.
+    """One WebSocket connection.
 
     Args:
         clock: Timers.
-        owner: Gets the reports.
+        owner: Receives the reports.
         host: The Host header.
         target: Path and query.
         headers: Further header lines, names and values.
         max_message_bytes: The maximum size of a message.
-        open_within_s: Seconds that the upgrade may take.
+        open_within_s: Maximum time of the upgrade in seconds.
 
     Attributes:
-        has_exceeded_limit: Whether it ended because of a message of more than `max_message_bytes`.
+        has_exceeded_limit: Whether the connection ended because of a message of more than `max_message_bytes`.
     """
 
     transport: Transport
@@ -122,7 +122,7 @@ class WebSocketConnection(TwistedProtocol):
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is a socket, or was one."""
+        """Whether the socket has been connected, even if it is closed by now."""
         return getattr(self, "transport", None) is not None
 
     @property
@@ -145,19 +145,19 @@ class WebSocketConnection(TwistedProtocol):
                 self.transport.resumeProducing()
 
     def close(self) -> None:
-        """Close in order: send Close 1000, and close the socket when it is answered, or after a second."""
+        """Close gracefully: send Close 1000, and close the socket when the peer has answered it, or after a second."""
         if self._is_over or self._is_closing:
             return
         if not self._is_open:
             self._end(Outcome(AttemptStatus.CANCELLED))
             return
         self._is_closing = True
-        self.resume()  # the answer has to be read
+        self.resume()  # the peer's answer must be read
         self._send(CloseConnection(code=NORMAL_CLOSURE))
         self._set_timer(_CLOSE_WITHIN_S, self._close_timed_out)
 
     def abort(self) -> None:
-        """Close the socket at once, without a Close."""
+        """Close the socket immediately, without a Close frame."""
         self._end(Outcome(AttemptStatus.CANCELLED))
 
     # -- the socket
@@ -169,12 +169,12 @@ class WebSocketConnection(TwistedProtocol):
         self._send(self._request)
 
     def dataReceived(self, data: bytes) -> None:
-        """Handle what arrived."""
+        """Handle received bytes."""
         if self._is_over:
-            return  # what arrives after the end is not read
+            return  # bytes after the end are ignored
         if not self._is_open:
             data = self._read_response(data)
-        self._missing_pongs = 0  # the service is alive
+        self._missing_pongs = 0  # any bytes show that the service is alive
         self._splitter.feed(data)
         while not self._is_over:
             messages, rest = self._splitter.split()
@@ -186,7 +186,7 @@ class WebSocketConnection(TwistedProtocol):
                 self._parse(rest)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Report the end, if nothing has been reported, and the loss of the socket."""
+        """Report the end, if it has not been reported yet, and the loss of the socket."""
         if not self._is_over:
             if self._is_closing:
                 outcome = ANSWERED
@@ -205,7 +205,8 @@ class WebSocketConnection(TwistedProtocol):
     def _read_response(self, data: bytes) -> bytes:
         """Read the response to the upgrade, and return the bytes after its head if the head accepts the upgrade.
 
-        wsproto gets the head line by line, since it would keep the frames that come with it.
+        wsproto receives the head line by line. Otherwise it would also take the frames after the head, which are for
+        the splitter.
         """
         at = 0
         while at < len(data) and not (self._is_open or self._refused_with or self._is_over):
@@ -215,13 +216,13 @@ class WebSocketConnection(TwistedProtocol):
         if self._is_open:
             return data[at:]
         if at < len(data) and not self._is_over:
-            self._parse(data[at:])  # the body of a refusal
+            self._parse(data[at:])  # the body of a response that rejects the upgrade
         return b""
 
     def _parse(self, data: bytes) -> None:
-        """Let wsproto read bytes, and handle what they mean."""
+        """Parse bytes with wsproto, and handle its events."""
         for event in self._events(data):
-            # Text messages have no handler, as in the official Java SDK: every frame of a queue is binary.
+            # Text messages are ignored, as in the official Java SDK: every frame of a queue is binary.
             handle = _HANDLERS.get(type(event))
             if handle is not None:
                 handle(self, event)
@@ -233,7 +234,7 @@ class WebSocketConnection(TwistedProtocol):
             self._websocket.receive_data(data)
             yield from self._websocket.events()
         except (RemoteProtocolError, LocalProtocolError, UnicodeDecodeError) as error:
-            # wsproto decodes fields of the response as ASCII, whatever the service has sent.
+            # UnicodeDecodeError: wsproto decodes all fields of the response as ASCII.
             self._end(Outcome(AttemptStatus.VIOLATION, detail=f"not WebSocket: {error}"))
 
     def _got_message(self, event: BytesMessage) -> None:
@@ -279,12 +280,12 @@ class WebSocketConnection(TwistedProtocol):
         if code == NORMAL_CLOSURE or self._websocket.state.name == "REMOTE_CLOSING":
             self._send(event.response())
             self._end(ANSWERED, close_code=code)
-        else:  # wsproto reports bytes that are no frame in the same way
+        else:  # wsproto reports bytes that are not a valid frame as a Close, too
             self._end(Outcome(AttemptStatus.VIOLATION, detail=f"not WebSocket: {event.reason}"))
 
     def _ping(self) -> None:
         self._timer = None
-        if not self._is_paused:  # pongs are not read while it is
+        if not self._is_paused:  # while paused, pongs are not read
             if self._missing_pongs >= MAX_MISSING_PONGS:
                 silent_s = PING_EVERY_S * MAX_MISSING_PONGS
                 self._end(
@@ -327,9 +328,9 @@ class WebSocketConnection(TwistedProtocol):
         self._stop_timer()
         if self._is_paused:
             self._is_paused = False
-            self.transport.resumeProducing()  # a paused transport would not notice that the socket is closed
+            self.transport.resumeProducing()  # a paused transport does not detect the close of its socket
         if outcome is ANSWERED:
-            # TLS waits for the close of the other end, which may be gone.
+            # The timer is for TLS, which waits for the close of a peer that may be gone.
             self._set_timer(_CLOSE_WITHIN_S, self._abort_socket)
             self.transport.loseConnection()
         else:
@@ -338,7 +339,7 @@ class WebSocketConnection(TwistedProtocol):
 
 
 _HANDLERS: dict[type[Event], Callable[[WebSocketConnection, Any], None]] = {
-    BytesMessage: WebSocketConnection._got_message,  # noqa: SLF001  the class's own table
+    BytesMessage: WebSocketConnection._got_message,  # noqa: SLF001  a table of the class's own methods
     Ping: WebSocketConnection._got_ping,  # noqa: SLF001
     AcceptConnection: WebSocketConnection._got_acceptance,  # noqa: SLF001
     CloseConnection: WebSocketConnection._got_close,  # noqa: SLF001

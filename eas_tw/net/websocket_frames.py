@@ -1,27 +1,27 @@
-"""Cuts the frames of a WebSocket server out of the bytes of its connection (RFC 6455 §5.2).
+"""Parsing of the frames of a WebSocket server (RFC 6455 §5.2), faster than wsproto.
 
-A binary message in one frame, which is all that a queue usually sends, is cut out here, at a fifteenth of what wsproto
-costs. Control frames are passed to wsproto, one by one. With the first frame of any other kind, such as a fragment, a
-text message or a frame that RFC 6455 forbids, wsproto takes over for the rest of the connection.
+Binary messages in one frame, the only kind that a queue usually sends, are parsed here in a fifteenth of wsproto's CPU
+time. Control frames are passed to wsproto, one by one. From the first frame of any other kind on, such as a fragment, a
+text message or a frame that RFC 6455 forbids, wsproto parses the rest of the connection.
 """
 
 from __future__ import annotations
 
 _BINARY = 0x82
-"""The first byte of a binary message in one frame: FIN, no reserved bit, opcode 2."""
+"""First byte of a binary message in one frame: FIN, no reserved bit, opcode 2."""
 _CONTROL = frozenset({0x88, 0x89, 0x8A})
-"""The first byte of Close, Ping and Pong."""
+"""First bytes of Close, Ping and Pong."""
 _SHORT = 125
 _EXTENDED = {126: (2, 126), 127: (8, 2**16)}
-"""The lengths that say that the length follows: in how many bytes, and from which size on (RFC 6455 §5.2)."""
+"""For each value that announces an extended length: its number of bytes, and its minimum (RFC 6455 §5.2)."""
 
 
 class FrameSplitter:
-    """Splits the bytes after the upgrade into binary messages and what is for wsproto.
+    """Splits the bytes after the upgrade into binary messages and bytes for wsproto.
 
     Args:
-        max_bytes: The maximum size of a message that is cut out here. A larger one is left to wsproto, which does not
-            wait for its end.
+        max_bytes: The maximum size of a message that is parsed here. Larger ones are passed to wsproto, which does not
+            wait for their end.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -33,20 +33,20 @@ class FrameSplitter:
         self._is_usual = True
 
     def feed(self, data: bytes) -> None:
-        """Take bytes of the server; `split` returns what they contain."""
+        """Append bytes from the server, to be parsed by `split`."""
         if not self._data:
             self._data = data
         elif isinstance(self._data, bytearray):
             self._data += data
         else:
-            self._data = bytearray(self._data) + data  # so that a large frame is not copied with each of its pieces
+            self._data = bytearray(self._data) + data  # appending to a bytearray does not copy it
 
     def split(self) -> tuple[list[bytes], bytes]:
-        """Return the messages at the front of what was fed.
+        """Parse the bytes that were fed, up to the first control frame or unusual frame.
 
         Returns:
-            The messages, and the bytes after them that wsproto has to read before `split` is called again: a control
-            frame, or everything from an unusual frame on. Empty bytes say that there is nothing more until `feed`.
+            The messages, and the bytes after them that wsproto must parse before `split` is called again: a control
+            frame, or all bytes from an unusual frame on. Empty bytes mean that more must be fed first.
         """
         messages: list[bytes] = []
         if len(self._data) < self._needed_bytes:
@@ -64,7 +64,7 @@ class FrameSplitter:
                     break
                 length = int.from_bytes(data[at + 2 : start], "big")
                 self._is_usual = least <= length <= self._max_bytes
-            else:  # a length above 125 is that of a masked frame, or of a control frame that is too long
+            else:  # above 125: a masked frame, or a control frame that is too long
                 self._is_usual = (kind == _BINARY or kind in _CONTROL) and length <= self._max_short
             end = start + length
             if not self._is_usual:

@@ -1,1 +1,1 @@
-"""Decisions of the client as pure functions and small values; no Twisted, no socket, no clock, no log."""
+"""The client's decisions as pure functions and small values, without Twisted, sockets, clocks or logs."""

@@ -1,4 +1,4 @@
-"""The built-in balancers by name, and the balancer of a cluster."""
+"""Creation of a cluster's balancer: a built-in one by its name, or one that a program's function returns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BALANCERS = ("wrr", "p2c", "hash")
 
 
 class BadBalancerError(TypeError):
-    """A program's factory raised, or returned an object that is no balancer."""
+    """Raised when a program's balancer function raises, or returns an object that is not a balancer."""
 
 
 def make_balancer(given: str | BalancerFactory, rng: Random, *, load_factor: float, on_fault: OnFault) -> Balancer:
@@ -31,12 +31,12 @@ def make_balancer(given: str | BalancerFactory, rng: Random, *, load_factor: flo
 
     Args:
         given: One of `BALANCERS`, or a function that is called with `rng` and returns a balancer.
-        rng: For the balancer's random choices.
-        load_factor: As for `HashBalancer`.
-        on_fault: As for `GuardedBalancer`, which is put around a program's own balancer.
+        rng: Source of the balancer's random choices.
+        load_factor: As for `HashBalancer`; the other balancers ignore it.
+        on_fault: As for `GuardedBalancer`, which wraps a program's own balancer; the built-in ones ignore it.
 
     Raises:
-        BadBalancerError: The program's function raised, or returned no balancer.
+        BadBalancerError: The program's function raised, or its result lacks the method `update` or `choose`.
     """
     if isinstance(given, str):
         return _BUILT_IN[given](rng, load_factor)

@@ -1,7 +1,7 @@
-"""The contract between the cluster and a balancer: the built-in ones and those of programs implement the same Protocol.
+"""The interface between a cluster and its balancer, which built-in balancers and those of programs implement.
 
-A balancer gets the eligible instances and proposes one for each attempt. The cluster keeps the rules that no balancer
-may break: ejections, the instances that an attempt must not use, and the limit of calls in flight.
+A balancer receives the eligible instances and proposes one for each attempt. The cluster enforces the rules that no
+balancer can override: ejections, the instances that an attempt must not use, and the limit of calls in flight.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Key = tuple[str, int]
 
 
 class CallHeaders(Mapping[str, str]):
-    """The headers that a program passed with a call; names ignore case."""
+    """The headers that a program passed with a call; names are case-insensitive."""
 
     __slots__ = ("_values",)
 
@@ -49,17 +49,18 @@ class CallHeaders(Mapping[str, str]):
 class CallInfo:
     """The call for which an instance is chosen; treat it as immutable.
 
-    Each attempt has an object of its own, and `started`, `streaming` and `ended` get the same object as `choose`.
+    Each attempt gets a separate object. `started`, `streaming` and `ended` receive the object that `choose` received.
 
     Attributes:
-        key: The call's `key`: what it is about, such as a user or a session; `None` for none.
+        key: The `key` that was passed with the call, such as the id of a user or session; `None` for none.
         method: The HTTP method, such as `POST`.
         path: The path below the service's path, as it was passed to the client; empty for none.
-        headers: The headers that were passed with the call; names ignore case.
+        headers: The headers that were passed with the call; names are case-insensitive.
         attempt: The number of the attempt in its call, from 1.
-        now: When the instance is chosen, in seconds of the client's clock.
-        hold_s: Seconds for which the service may hold the response back, such as a get of a queue that waits for a
-            frame: for so long, silence says nothing about the instance, nor does the latency of the call.
+        now: The time of the choice, in seconds of the client's clock.
+        hold_s: Seconds for which the service may delay the response on purpose, as for a get that waits until a queue
+            has a frame; 0 for other calls. During this time silence is not evidence against the instance, and the
+            latency of such a call is not evaluated.
     """
 
     key: str | bytes | None = None
@@ -71,38 +72,38 @@ class CallInfo:
     hold_s: float = 0.0
 
     def at(self, attempt: int, now: float) -> CallInfo:
-        """Return the same call for an attempt."""
+        """Return a copy for the attempt with the number `attempt`, chosen at `now`."""
         return CallInfo(self.key, self.method, self.path, self.headers, attempt, now, self.hold_s)
 
 
 NO_CALL = CallInfo()
-"""Passed to `choose` by a client whose balancer does not read calls, to save the cost of an object for each attempt."""
+"""Passed to `choose` when the balancer does not read calls, which saves creating an object for each attempt."""
 
 
 class Balancer(Protocol):
-    """Chooses the instance of an attempt; `"wrr"`, `"p2c"` and `"hash"` implement it, and programs may.
+    """Chooses the instance of an attempt; implemented by `"wrr"`, `"p2c"` and `"hash"`, and by programs.
 
     `ClientConfig.balancer` takes a class or a function that is called with the client's `random.Random` and returns a
     balancer. All methods are called on the reactor's thread and must not block.
 
-    Three more methods are optional, for balancers that follow the load. Each chosen instance is passed once to
-    `started` and once to `ended`, also if the cluster chose another instance than the balancer proposed.
+    Three more methods are optional, for balancers that track the load. Each chosen instance is passed once to
+    `started` and once to `ended`, even if the balancer had proposed a different instance.
 
     - `started(instance, call)`: an attempt is about to be sent to the instance.
     - `streaming(instance, call, elapsed_s)`: the head of a streamed response has arrived; `ended` follows.
-    - `ended(instance, call, outcome, elapsed_s)`: the attempt has ended; `outcome` is an `Outcome`. `elapsed_s` are the
-      seconds since `call.now`.
+    - `ended(instance, call, outcome, elapsed_s)`: the attempt has ended; `outcome` is an `Outcome`. `elapsed_s` is the
+      time in seconds since `call.now`.
     """
 
     def update(self, instances: Sequence[Instance]) -> None:
         """Replace the eligible instances.
 
-        Called whenever they change. An instance that is ejected, or that the filter or the subset leaves out, is not
-        among them.
+        Called whenever an instance or a weight changes. Instances that are ejected, or that the filter or the subset
+        excludes, are not eligible.
 
         Args:
-            instances: The eligible instances in no particular order. `weight` is the effective one, > 0: smaller than
-                the control plane's during slow start.
+            instances: The eligible instances in no particular order. `weight` is the effective weight, > 0; during
+                slow start it is smaller than the control plane's.
         """
 
     def choose(self, call: CallInfo, excluded: Collection[Instance]) -> Instance | None:
@@ -110,7 +111,8 @@ class Balancer(Protocol):
 
         Args:
             call: The call, see `CallInfo`.
-            excluded: The instances that must not be chosen: the call has tried them, or they are at their limit.
+            excluded: The instances that must not be chosen, because the call has tried them, or because they are at
+                the limit of calls in flight.
 
         Returns:
             An eligible instance that is not in `excluded`, or `None`.
@@ -118,11 +120,11 @@ class Balancer(Protocol):
 
 
 class Excluded(AbstractSet["Instance"]):
-    """The instances that an attempt must not use; an instance with another weight is the same one.
+    """The set of instances that an attempt must not use; instances are compared by ip and port, not by weight.
 
     Args:
-        keys: Ip and port of each.
-        known: The instances of the list.
+        keys: Ip and port of each excluded instance.
+        known: The instances of the present list, by ip and port.
     """
 
     __slots__ = ("_keys", "_known")

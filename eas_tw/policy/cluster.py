@@ -1,7 +1,9 @@
-"""The instances of one service as policy sees them: which take part, which are left out, which gets the next call.
+"""Selection among the instances of one service.
 
 `Cluster` combines the other policies: the subset of a large fleet, the balancer, health, outliers, slow start and load.
 It returns values, and `net.upstream` acts on them. Clock and rng are arguments.
+
+An instance *takes part* when the balancer may choose it. It is *left out* while it is ejected, probed or suspect.
 """
 
 from __future__ import annotations
@@ -39,9 +41,10 @@ NOTHING: tuple[()] = ()
 """The result of `Cluster.record` when no instance's health can have changed."""
 
 _MOST_RESORTS = 16
-"""The number of tried instances after which a call is sent to no left-out one.
+"""After it has tried this many instances, a call is not sent to further instances that are left out.
 
-It covers all of a small list, and bounds the cost of a call when hundreds of instances are dead.
+The number is large enough to try every instance of a small list, and bounds the cost of a call when hundreds of
+instances are down.
 """
 
 
@@ -68,9 +71,9 @@ class HealthTransition(NamedTuple):
 
     Attributes:
         instance: The instance.
-        is_ejected: Whether the instance is left out from now on; `False` when it takes part.
-        why: The cause, in one phrase for people.
-        is_overflow: Whether the instance should be ejected, and takes part because too many are ejected already.
+        is_ejected: Whether the instance is ejected from now on; `False` when it takes part.
+        why: The cause, as a short phrase for the log.
+        is_overflow: Whether the instance would have been ejected if not too many were ejected already.
     """
 
     instance: Instance
@@ -80,20 +83,20 @@ class HealthTransition(NamedTuple):
 
 
 class Cluster:
-    """Chooses the instance of each attempt, and learns from the outcomes.
+    """Chooses the instance of each attempt, and updates health and load from the outcomes.
 
     Args:
         policy: The settings.
         rng: Used for choices and ejections.
-        on_fault: Called when a program's own balancer does something wrong, see `GuardedBalancer`.
+        on_fault: Called with each fault of a program's own balancer, see `GuardedBalancer`.
 
     Attributes:
         instances: The whole list.
-        is_following: Whether `record` needs the time at which each call began, also of answered ones. Only load, limits
-            and outliers need it, and they are off by default.
+        is_following: Whether `record` must be called for every attempt with the time at which it began. Only load,
+            limits and outliers require this, and they are off by default.
         troubled: The health records of instances that failed lately or are overdue. When it is empty and `is_following`
             is false, `record` need not be called for an answered call.
-        reads_calls: Whether the balancer reads the `CallInfo` of a selection; if not, it may be `NO_CALL`.
+        reads_calls: Whether the balancer reads the `CallInfo` of a selection; if not, pass `NO_CALL`.
     """
 
     def __init__(
@@ -111,7 +114,7 @@ class Cluster:
             policy.balancer, rng, load_factor=policy.hash_load_factor, on_fault=on_fault
         )
         self.reads_calls = policy.balancer != "wrr"
-        # The optional methods of the balancer, of which a program's own and `HashBalancer` may have only some.
+        # The optional methods of the balancer; a balancer may have none or only some of them.
         self._started: Any = getattr(self._balancer, "started", None)
         self._streaming: Any = getattr(self._balancer, "streaming", None)
         self._ended: Any = getattr(self._balancer, "ended", None)
@@ -126,12 +129,12 @@ class Cluster:
 
     @property
     def ejected(self) -> tuple[Key, ...]:
-        """The instances that were ejected and have not returned."""
+        """Ip and port of the instances that were ejected and have not returned."""
         return self._health.ejected
 
     @property
     def is_wary(self) -> bool:
-        """Whether a call may be sent to an instance that keeps it waiting, see `Health.is_wary`."""
+        """Whether a call may be sent to an instance that does not respond, see `Health.is_wary`."""
         return self._health.is_wary
 
     @property
@@ -144,7 +147,7 @@ class Cluster:
         return any(key not in failed for key in self._known)
 
     def has_well(self, tried: Collection[Key]) -> bool:
-        """Return whether the list has an instance that is neither in `tried` nor left out."""
+        """Return whether the list has an instance that takes part and is not in `tried`."""
         is_out = self._health.is_out
         return any(key not in tried and not is_out(key) for key in self._known)
 
@@ -155,8 +158,8 @@ class Cluster:
     def apply(self, instances: Sequence[Instance], now: float) -> tuple[Change, ...]:
         """Replace the list of instances, and return the changes.
 
-        An equal list rebuilds nothing. The list is stored last: when a step raises, the old list stays in force, and
-        the next call repeats every step, even with the same list. So each step must be safe to repeat.
+        A list that equals the present one is ignored. The list is stored last: when a step raises, the old list stays
+        in force, and the next call repeats every step, even with the same list. So each step must be safe to repeat.
 
         Args:
             instances: The new list, validated by `eas_tw.policy.instances`.
@@ -175,7 +178,7 @@ class Cluster:
         try:
             self._regroup(subset, now)
         except BaseException:
-            # The old list stays in force: instances that `set_fleet` dropped lose their failures and take part again.
+            # Restore the old list. Instances that `set_fleet` dropped have lost their failure records, and take part.
             self._health.set_fleet(self._known)
             self._regroup(self._subset, now)
             raise
@@ -209,7 +212,7 @@ class Cluster:
             self._catch_up(now)
         half_open = self._health.half_open
         if half_open and selection.tried:
-            # A retry should not depend on an unproven instance: probes are first attempts, unless no other instance is
+            # Retries avoid half-open instances, because a probe may fail. They probe only when no other instance is
             # left.
             picked = self._pick(selection.avoiding(half_open)) or self._pick(selection)
         elif self._limit or selection.tried:
@@ -221,7 +224,7 @@ class Cluster:
             if picked is None:
                 return None
         elif self._has_shares:
-            # The balancer has it with a smaller weight.
+            # The balancer returned a copy whose weight slow start has reduced.
             picked = self._members[picked.key]
         if half_open and picked.key in half_open:
             self._health.probe(picked.key, now)
@@ -255,9 +258,12 @@ class Cluster:
             now: Seconds of the caller's clock.
             began: When the attempt was sent, on the same clock. May be left out only for an answered attempt while
                 `is_following` is false.
-            latency_s: Seconds until the head of a stream, whose length says nothing about the speed of its instance;
-                `None` for `now - began`.
-            call: The call of the selection with which the instance was chosen.
+            latency_s: The latency in seconds, for a stream the time to its head, because the length of a stream does
+                not depend on the speed of its instance; `None` for `now - began`.
+            call: The `call` of the selection with which the instance was chosen.
+
+        Returns:
+            The health transitions to report; `NOTHING` if no instance's health can have changed.
         """
         health_change = self._health.record(instance.key, outcome, now, began)
         if health_change is None and not self.is_following:
@@ -271,25 +277,27 @@ class Cluster:
         return transitions
 
     def suspect(self, instance: Instance, began: float, now: float) -> None:
-        """Record that a call sent to an instance at `began` is overdue, and that the instance has been silent since."""
+        """Record that a call sent to an instance at `began` is overdue, and that the instance sent nothing since."""
         if self._health.suspect(instance.key, began):
             self._shift((instance.key,), now)
 
     def watch(self, instance: Instance, began: float) -> bool:
-        """Return whether to watch an overdue attempt, see `Health.watch`; `overheard` records its end."""
+        """Return whether to watch an overdue attempt, see `Health.watch`; pass its outcome to `overheard`."""
         return self._health.watch(instance.key, began)
 
     def overheard(
         self, instance: Instance, outcome: Outcome, now: float, began: float, *, is_all: bool
     ) -> Sequence[HealthTransition]:
-        """Record what became of an attempt after its call has ended; unlike `record` it changes no load.
+        """Record an outcome as evidence about the instance's health; unlike `record`, leave the load unchanged.
+
+        Called for attempts that are watched after their call, and for the heads of streams.
 
         Args:
             instance: The instance of the attempt.
             outcome: How the attempt ended.
             now: Seconds of the caller's clock.
             began: When the attempt was sent, on the same clock.
-            is_all: Whether the attempt has ended, so that its connection is no longer watched.
+            is_all: Whether the attempt has ended, so that it is no longer watched.
         """
         found = self._conclude(instance, outcome, now, self._health.record(instance.key, outcome, now, began))
         if is_all:
@@ -297,7 +305,7 @@ class Cluster:
         return found
 
     def stream_began(self, instance: Instance, now: float, began: float, call: CallInfo) -> Sequence[HealthTransition]:
-        """Record the head of a stream that was sent to an instance at `began`; `record` follows at its end."""
+        """Record that the head of a stream, requested at `began`, has arrived; call `record` when it ends."""
         if self._streaming is not None:
             self._streaming(instance, call, max(0.0, now - began))
         return self.overheard(instance, ANSWERED, now, began, is_all=False)
@@ -339,7 +347,7 @@ class Cluster:
         return [HealthTransition(self._known[key], is_ejected=True, why="worse than the others") for key in found]
 
     def _pick(self, selection: Selection) -> Instance | None:
-        """Ask the balancer past instances that are at their limit of calls; when all are, as if there were no limit."""
+        """Choose an untried instance below its limit of calls; if there is none, ignore the limit."""
         limit = self._limit or math.inf
         in_flight = self._in_flight.of
         full = [key for key in self._members if in_flight(key) >= limit] if self._limit else ()
@@ -347,7 +355,7 @@ class Cluster:
         return picked if picked is not None else self._ask(selection)
 
     def _ask(self, selection: Selection) -> Instance | None:
-        """Ask the balancer for an untried instance."""
+        """Return the balancer's choice among the untried instances."""
         tried = selection.tried
         return self._balancer.choose(selection.call, Excluded(tried, self._known) if tried else ())
 
@@ -371,9 +379,9 @@ class Cluster:
         return next(iter(self._known.values())) if self.is_sole else None
 
     def _shift(self, keys: Sequence[Key], now: float) -> None:
-        """Move instances into or out of the balancer, as their health now says.
+        """Add instances to the balancer or remove them from it, according to their present health.
 
-        In a partial subset another instance may have to stand in, so the whole subset is computed again.
+        A partial subset may need a replacement for a removed instance, so the whole subset is computed again.
         """
         if not keys:
             return
@@ -386,12 +394,12 @@ class Cluster:
         self._update(members, now)
 
     def _regroup(self, subset: Subset, now: float) -> None:
-        """Make exactly the members of a subset that take part eligible."""
+        """Pass the members of a subset that take part to the balancer."""
         out = dict.fromkeys(self._health.left_out)
         self._update({instance.key: instance for instance in subset.members(out)}, now)
 
     def _update(self, members: dict[Key, Instance], now: float) -> None:
-        """Pass the eligible instances to the balancer, with the part of their weight that slow start gives them."""
+        """Pass the eligible instances to the balancer, with their weights reduced by slow start."""
         shares = self._slow_start.shares(now)
         if shares:
             eligible = tuple(

@@ -1,4 +1,4 @@
-"""`InstanceFilter`: a program's own rule for the instances that its client uses."""
+"""Application of `InstanceFilter`, a program's function that decides which instances its client uses."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class Filtering:
-    """Applies a filter to each list.
+    """Applies a filter to each list of instances.
 
     Args:
-        rule: Returns whether to use an instance; `None` for all.
-        warn: Called with a warning, and the exception that the rule raised, if any: once when the filter is ignored for
-            a list, and again only after it has worked.
+        rule: Called with an instance; returns whether to use it. `None` to use all instances.
+        warn: Called with a message when the filter is ignored for a list, and with the exception that the rule raised,
+            or `None`. It is not called again until the filter has been applied successfully.
     """
 
     def __init__(self, rule: InstanceFilter | None, warn: Warn) -> None:
@@ -32,8 +32,8 @@ class Filtering:
 
         Returns:
             1. The instances that pass the rule, in order.
-            2. All, if none with a weight above 0 passes, or if the rule raises an exception: a service must not be lost
-               by a wrong rule.
+            2. All instances, if none with a weight above 0 passes, or if the rule raises an exception. A wrong rule
+               must not make a service unreachable.
         """
         instances = tuple(instances)
         rule = self._rule
@@ -41,7 +41,7 @@ class Filtering:
             return instances
         try:
             kept = tuple(instance for instance in instances if rule(instance))
-        except BaseException as error:  # noqa: BLE001  the program's code must not stop discovery
+        except BaseException as error:  # noqa: BLE001  an exception in the program's code must not stop discovery
             self._ignore("raised an exception and is ignored: all instances are used", error)
             return instances
         if not any(instance.weight > 0 for instance in kept):

@@ -1,4 +1,4 @@
-"""A program's own balancer, guarded: whatever it proposes or raises, the call goes to an eligible instance."""
+"""A wrapper of a program's own balancer that chooses an eligible instance, whatever the balancer returns or raises."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Key = tuple[str, int]
 
 
 class BalancerFault(StrEnum):
-    """What a balancer did wrong."""
+    """The kinds of fault of a program's balancer; the values complete a log message."""
 
     RAISED = "raised an exception in choose"
     NONE = "proposed no instance"
@@ -32,7 +32,7 @@ class BalancerFault(StrEnum):
 
     @property
     def is_fallback(self) -> bool:
-        """Whether the instance was chosen by weighted round robin because of it."""
+        """Whether the fault made weighted round robin choose the instance."""
         return self is not BalancerFault.LISTENER_RAISED
 
 
@@ -41,8 +41,8 @@ class GuardedBalancer:
 
     Args:
         inner: The program's balancer.
-        rng: Draws the start of the round robin.
-        on_fault: Called with what the balancer did wrong, and the exception it raised, if any. A fault in `choose` is
+        rng: Source of the random phases of the round robin.
+        on_fault: Called with the fault, and the exception that the balancer raised, or `None`. A fault in `choose` is
             reported only if the fallback found an instance that the balancer could have proposed.
     """
 
@@ -53,13 +53,13 @@ class GuardedBalancer:
         self._on_fault = on_fault
 
     def update(self, instances: Sequence[Instance]) -> None:
-        """Pass the list on, and keep it for the checks."""
+        """Pass the list to the balancer, and store it for the checks of `choose`."""
         self._fallback.update(instances)
         self._eligible = {instance.key: instance for instance in instances}
         self._notify("update", tuple(instances))
 
     def choose(self, call: CallInfo, excluded: Collection[Instance]) -> Instance | None:
-        """Return the proposed instance if it may be used, or else the next by weighted round robin."""
+        """Return the balancer's choice if it is allowed, otherwise that of weighted round robin."""
         error = None
         try:
             proposed = self._inner.choose(call, excluded)
@@ -70,7 +70,7 @@ class GuardedBalancer:
                 fault = BalancerFault.NOT_ELIGIBLE if known is None else BalancerFault.EXCLUDED
             else:
                 fault = BalancerFault.NONE if proposed is None else BalancerFault.NO_INSTANCE
-        except BaseException as raised:  # noqa: BLE001  the program's code must not lose the call
+        except BaseException as raised:  # noqa: BLE001  an exception in the program's code must not fail the call
             fault, error = BalancerFault.RAISED, raised
         picked = self._fallback.choose(call, excluded)
         if picked is not None:
@@ -78,15 +78,15 @@ class GuardedBalancer:
         return picked
 
     def started(self, instance: Instance, call: CallInfo) -> None:
-        """Pass the start of an attempt on."""
+        """Forward the start of an attempt to the balancer."""
         self._notify("started", instance, call)
 
     def streaming(self, instance: Instance, call: CallInfo, elapsed_s: float) -> None:
-        """Pass the head of a stream on."""
+        """Forward the arrival of a stream's head to the balancer."""
         self._notify("streaming", instance, call, elapsed_s)
 
     def ended(self, instance: Instance, call: CallInfo, outcome: Outcome, elapsed_s: float) -> None:
-        """Pass the end of an attempt on."""
+        """Forward the end of an attempt to the balancer."""
         self._notify("ended", instance, call, outcome, elapsed_s)
 
     def _notify(self, name: str, *values: Any) -> None:
@@ -94,5 +94,5 @@ class GuardedBalancer:
             method = getattr(self._inner, name, None)
             if method is not None:
                 method(*values)
-        except BaseException as raised:  # noqa: BLE001  the program's code must not lose the call
+        except BaseException as raised:  # noqa: BLE001  an exception in the program's code must not fail the call
             self._on_fault(BalancerFault.LISTENER_RAISED, raised)

@@ -1,9 +1,9 @@
 """Balancing by key: weighted rendezvous hashing with bounded load.
 
-Calls of one key go to the same instance, in every process and on every machine, so that its caches are warm for them.
-A key that many calls share would overload its instance. So an instance takes a key's call only while its calls in
-flight are at most `hash_load_factor` times its fair share of all calls in flight, and otherwise the next instance in
-the key's own order takes it (Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads").
+Calls with the same key are sent to the same instance, by every process on every machine, so that the instance has warm
+caches for the key. A key that many calls share would overload its instance. So an instance is chosen only while its
+calls in flight are at most `hash_load_factor` times its fair share of all calls in flight. Otherwise the next instance
+in the key's order is chosen (Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads").
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 Key = tuple[str, int]
 
 DEFAULT_LOAD_FACTOR = 1.25
-"""Envoy's documentation and the paper's authors use values between 1.25 and 2."""
+"""Default of `hash_load_factor`; Envoy's documentation and the paper's authors use values between 1.25 and 2."""
 _MOST_KEYS = 16_384
-"""Keys whose first instance is cached."""
+"""Maximum number of keys whose first instance is cached."""
 _MOST_PLACES = 2**18
-"""Instances in all cached orders together: about 2 MiB."""
+"""Maximum number of instances in all cached orders together, about 2 MiB."""
 _ABSENT_SHARE = 8
-"""The order is computed again when an eighth of its instances is missing."""
+"""The order is computed again when more than an eighth of its instances is missing."""
 
 
 class HashBalancer:
-    """A `Balancer` that chooses by the call's key; a call without a key goes by weighted round robin.
+    """A `Balancer` that chooses by the call's key, and by weighted round robin for a call without a key.
 
     Args:
-        rng: Draws the start of the round robin; keys do not depend on it.
-        load_factor: How many times its fair share of the calls in flight an instance may have, ≥ 1.
+        rng: Source of the random phases of the round robin; the choice by key does not depend on it.
+        load_factor: Bound on an instance's calls in flight, as a multiple of its fair share, ≥ 1.
     """
 
     def __init__(self, rng: Random, load_factor: float = DEFAULT_LOAD_FACTOR) -> None:
@@ -56,14 +56,14 @@ class HashBalancer:
     def update(self, instances: Sequence[Instance]) -> None:
         """Replace the list.
 
-        An ejection and a return are frequent, and the order without an instance is the order with it, passed over. So
-        the order stays as long as it contains every instance with its present weight, and not too many others.
+        The order is reused if it contains every instance with its present weight, and not too many others, which
+        `choose` skips. Ejections and returns are frequent, and do not change the order of the other instances.
         """
         now = {instance.key: instance for instance in instances if instance.weight > 0}
         order = former = self._order
         if len(former) - len(now) > len(former) // _ABSENT_SHARE or not former.has(now.values()):
             order = KeyOrder(now.values(), former)
-        # Stored last: if anything raises before, the balancer is unchanged.
+        # Assigned last, so that an exception leaves the balancer unchanged.
         self._rotation.update(instances)
         if order is not former:
             self._order, self._first, self._all = order, {}, {}
@@ -72,7 +72,10 @@ class HashBalancer:
         self._weight = sum(instance.weight for instance in now.values())
 
     def choose(self, call: CallInfo, excluded: Collection[Instance]) -> Instance | None:
-        """Return the first instance in the key's order that is not excluded and has room; `None` when there is none."""
+        """Return the first instance in the key's order that is not excluded and is below its load bound.
+
+        If all are at their bound, return the first that is not excluded; `None` when there is none.
+        """
         key = call.key
         if key is None:
             return self._rotation.choose(call, excluded)
@@ -85,7 +88,7 @@ class HashBalancer:
                 del self._first[next(iter(self._first))]
             self._first[key] = first
         if (self._is_complete or first.key in self._instances) and not (excluded and first in excluded):
-            # Written out, because it decides almost every call.
+            # The usual case of `_next`, inlined because it decides almost every call.
             in_flight = self.in_flight
             count = in_flight.of(first.key)
             if not count or count * self._weight <= self._factor * in_flight.total * first.weight:
@@ -93,15 +96,15 @@ class HashBalancer:
         return self._next(key, excluded)
 
     def started(self, instance: Instance, call: CallInfo) -> None:  # noqa: ARG002  as in `Balancer`
-        """Record one more call in flight."""
+        """Increment the instance's calls in flight."""
         self.in_flight.began(instance.key)
 
     def ended(self, instance: Instance, call: CallInfo, outcome: Outcome, elapsed_s: float) -> None:  # noqa: ARG002
-        """Record one call in flight less."""
+        """Decrement the instance's calls in flight."""
         self.in_flight.ended(instance.key)
 
     def _next(self, key: str | bytes, excluded: Collection[Instance]) -> Instance | None:
-        """Return the first instance in the key's order that has room, or else the first that is not excluded."""
+        """Return the first instance in the key's order below its load bound, or else the first that is not excluded."""
         fallback = None
         in_flight, factor, weight = self.in_flight, self._factor, self._weight
         for instance in self._whole_order(key):

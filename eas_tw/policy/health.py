@@ -3,23 +3,23 @@
 Two kinds of evidence are distinguished:
 
 - *Certain*: no connection can be made, or the instance is silent (it has sent nothing for a call for far longer than
-  responses take, while other instances answered). One such failure ejects, for 1 s at first. Any number of instances
-  may be ejected for it, because a call sent there could only wait or fail.
+  responses take, while other instances answered). One such failure ejects the instance, for 1 s at first. The number of
+  these ejections is not limited, because a call sent to such an instance could only wait or fail.
 - *Doubtful*: error statuses, lost and truncated connections, timeouts, slow outliers. `eject_after` failures in a row
-  eject, for `eject_base_s`. At most a share of the fleet is ejected at a time (a panic threshold: a doubtful instance
-  is better than too few). Where Envoy stops at 10 %, the default here is half, because EAS lists often hold 2-9
-  instances.
+  eject the instance for `eject_base_s`. At most `max_ejected_ratio` of the fleet is ejected at a time, because a
+  doubtful instance is better than too few instances (cf. Envoy's panic threshold). Envoy's default is 10 %. The default
+  here is 50 %, because EAS lists often have 2-9 instances.
 
 Each further ejection in a row lasts twice as long, with jitter, up to a bound. Afterwards the instance is half open: it
-gets one call, the probe, and no second call until the probe's result is known. A good answer resets the record; a
-failure ejects the instance again at once, for longer. An answer to a call that was sent after the ejection began ends
-the ejection early.
+gets one call, the probe, and no second call until the probe's result is known. A successful response deletes the record
+of failures. A failure ejects the instance again immediately, for longer. A response to a call that was sent after the
+ejection began ends the ejection early.
 
-A *suspect* is an instance with an overdue call that has sent nothing since. It gets no more calls until that call is
-decided. Suspicion is not announced, lasts as long as the call is open, and ends with the first byte.
+A *suspect* is an instance with an overdue call that has sent nothing since. It gets no more calls until the overdue
+call receives a first byte or ends. No health transition is reported for a suspect.
 
-A list of one instance never ejects. Records are kept by ip and port, so they survive polls. This module does not know
-the balancer: it returns what changed.
+The only instance of a list is never ejected. Records are stored by ip and port, so a discovery poll does not delete
+them. The module does not call the balancer; it returns the changes.
 """
 
 from __future__ import annotations
@@ -54,19 +54,19 @@ A full queue (450) and a rate limit (429) are not among them, because they are t
 """
 
 SILENT = "silent"
-"""The reason given when an instance is ejected that sent nothing while others answered."""
+"""The reported reason when an instance is ejected because it sent nothing while other instances answered."""
 
 _SILENCES = frozenset({AttemptStatus.ATTEMPT_TIMEOUT, AttemptStatus.UNRESPONSIVE, AttemptStatus.DEADLINE})
 _SERVER_ERROR = range(500, 600)
-# The length of an ejection is multiplied by 1 to 1.5, so that clients do not probe an instance all at once.
+# The length of an ejection is multiplied by 1 to 1.5, so that many clients do not probe an instance simultaneously.
 _JITTER = 0.5
-# Short, because one probe a second costs little, and the return of the instance should be noticed soon.
+# Short, because one probe a second costs little, and a recovered instance should get calls again soon.
 _CERTAIN_BASE_S = 1.0
 
 
 @frozen
 class HealthPolicy:
-    """When an instance is ejected and for how long; defaults and units are those of `ClientConfig`."""
+    """The settings of ejections; defaults and units are those of `ClientConfig`."""
 
     eject_after: int = 5
     eject_base_s: float = 30.0
@@ -82,11 +82,11 @@ class HealthChange(Enum):
     RETURNED = auto()
     """The instance has answered after an ejection, and takes part again."""
     OVERFLOW = auto()
-    """The instance should be ejected, and is not, because too many are already."""
+    """The instance was not ejected, although its failures require it, because too many are ejected already."""
     KEPT = auto()
     """The probe failed, and the instance takes part again because too many are ejected already."""
     UNDECIDED = auto()
-    """The probe ended without a result, and no other call decided; the instance gets another probe."""
+    """The probe ended without a result, such as by a cancel; the instance gets another probe."""
     CLEARED = auto()
     """The instance is no longer a suspect."""
 
@@ -97,7 +97,7 @@ class HealthState(Enum):
     COUNTED = auto()
     """The instance takes part; its failures are counted."""
     SUSPECT = auto()
-    """A call of the instance is overdue; it gets no other call until that one is decided."""
+    """A call of the instance is overdue; it gets no other call until the overdue call has a result."""
     EJECTED = auto()
     """The instance gets no calls until the ejection ends."""
     HALF_OPEN = auto()
@@ -114,16 +114,16 @@ class _Record:
     """The health record of one instance.
 
     Attributes:
-        since: When its state began; for a suspect, when the first of its overdue calls was sent.
+        since: When the state began; for a suspect, when the first of its overdue calls was sent.
         until: When the ejection ends.
-        pending: The times at which the running calls were sent that may decide a suspicion or a probe. It is a set
-            because `resort` and `suspect` may add one call twice, and a call ends once.
-        watched: When the attempt was sent that is watched after its call has ended; `None` for none.
-        tried_at: When the instance got its last call, or was ejected; kept only while it is left out.
+        pending: The send times of the running calls whose outcome can end a suspicion or a probe. It is a set because
+            `resort` and `suspect` may both add the same call, which ends only once.
+        watched: The send time of the attempt that is watched after its call has ended; `None` when there is none.
+        tried_at: When the instance got its last call, or was ejected; updated only while it is left out.
         is_certain: Whether the last ejection had certain evidence, to which `max_ejected_ratio` does not apply.
-        is_silent: Whether that evidence was silence.
-        is_slow: Whether its probe may take long to fail: after silence, or after a connect timeout.
-        is_overflow: Whether an ejection was refused since the last good answer.
+        is_silent: Whether the last ejection was for silence.
+        is_slow: Whether a probe may take long to fail, because the last ejection was for silence or a connect timeout.
+        is_overflow: Whether an ejection was refused since the last successful response.
     """
 
     __slots__ = (
@@ -140,18 +140,18 @@ class _Record:
         self.is_certain = self.is_silent = self.is_slow = self.is_overflow = False
 
     def open(self, state: HealthState, since: float) -> None:
-        """Enter a state that is decided by the call sent at `since`."""
+        """Enter the state `SUSPECT` or `PROBING`, which the result of the call sent at `since` will end."""
         self.state, self.since, self.tried_at = state, since, since
         self.pending, self.watched = {since}, None
 
     @property
     def is_undecided(self) -> bool:
-        """Whether no running or watched call is left that could decide."""
+        """Whether no running or watched call is left whose result could end the state."""
         return not self.pending and self.watched is None
 
 
 class Health:
-    """The health records of all instances that failed lately; an instance without a record takes part.
+    """The health records of the instances that failed lately or are overdue; all other instances take part.
 
     Attributes:
         half_open: Instances whose ejection is over and whose probe has not been sent. Empty in the usual case.
@@ -170,9 +170,10 @@ class Health:
 
     @property
     def left_out(self) -> tuple[Key, ...]:
-        """The instances that get no calls while another takes part, the longest untried first.
+        """The instances that get no calls while another instance takes part, the longest untried first.
 
-        Suspects have no precedence: when all instances are dead, every call would go to the ones that keep it waiting.
+        Suspects do not come first. Otherwise, when all instances are down, every call would be sent to instances that
+        do not respond, and would wait.
         """
         out = [(record.tried_at, key) for key, record in self.records.items() if record.state in _OUT]
         return tuple(key for _, key in sorted(out))
@@ -184,7 +185,7 @@ class Health:
 
     @property
     def is_wary(self) -> bool:
-        """Whether an instance is suspected of silence, or was ejected for a failure that a probe shows late."""
+        """Whether an instance may be silent: it is a suspect, or was ejected for silence or a connect timeout."""
         return any(record.is_slow or record.state is HealthState.SUSPECT for record in self.records.values())
 
     def is_out(self, key: Key) -> bool:
@@ -205,7 +206,7 @@ class Health:
     def set_fleet(self, keys: Iterable[Key]) -> None:
         """Replace the list, and delete the records of instances that left it.
 
-        If the new list allows fewer uncertain ejections, the surplus of ejected instances becomes half open.
+        If more instances are ejected than the new list allows, the surplus with doubtful evidence becomes half open.
         """
         self._fleet = dict.fromkeys(keys)
         for key in [key for key in self.records if key not in self._fleet]:
@@ -226,8 +227,8 @@ class Health:
         Args:
             key: Ip and port of the instance.
             outcome: How the attempt ended.
-            now: Seconds of the caller's clock. For an answered attempt the time at which it began is enough.
-            began: When the attempt was sent; by default taken to be `now`.
+            now: Seconds of the caller's clock. For an answered attempt it may be the time at which the attempt began.
+            began: When the attempt was sent, on the same clock; by default `now`.
 
         Returns:
             The change for the instance; `None` when there is none.
@@ -250,7 +251,7 @@ class Health:
         """Eject an instance for a doubtful reason other than failures in a row.
 
         Returns:
-            Whether it was ejected; `False` when it is left out already, or too many are.
+            Whether the instance was ejected; `False` when it is left out already, or too many instances are.
         """
         record = self.records.setdefault(key, _Record())
         if record.state in _OUT or not self._eject(record, now, is_certain=False):
@@ -259,7 +260,7 @@ class Health:
         return True
 
     def suspect(self, key: Key, began: float) -> bool:
-        """Record that a call sent to an instance at `began` is overdue; return whether it becomes a suspect."""
+        """Record that a call sent to an instance at `began` is overdue; return whether that makes it a suspect."""
         if key not in self._fleet or len(self._fleet) == 1 or not self._policy.max_ejected_ratio:
             return False
         record = self.records.setdefault(key, _Record())
@@ -273,14 +274,14 @@ class Health:
         return True
 
     def watch(self, key: Key, began: float) -> bool:
-        """Let an overdue attempt decide about its instance after its call has ended.
+        """Register an overdue attempt whose outcome shall count for its instance after its call has ended.
 
         Args:
             key: Ip and port of the instance.
             began: When the attempt was sent, in seconds of the caller's clock.
 
         Returns:
-            Whether the attempt can still decide. If so, call `record` with its outcome and then `unwatch`.
+            Whether the outcome can still change the instance's state. If so, pass it to `record`, then call `unwatch`.
         """
         record = self.records.get(key)
         if record is None or record.state not in _OPEN or began < record.since or record.watched is not None:
@@ -289,7 +290,7 @@ class Health:
         return True
 
     def unwatch(self, key: Key, began: float) -> HealthChange | None:
-        """End the watch of an attempt that `watch` accepted; return the change this causes."""
+        """Remove an attempt that `watch` accepted; return the change that this causes, or `None`."""
         record = self.records.get(key)
         if record is None or record.watched != began:
             return None
@@ -297,7 +298,7 @@ class Health:
         return self._decide_nothing(key, record)
 
     def returning(self, now: float) -> tuple[Key, ...]:
-        """Return the instances whose ejection has ended by `now`, each once; they are half open from then on."""
+        """Make the instances half open whose ejection has ended by `now`, and return them."""
         if self.next_return is None or now < self.next_return:
             return ()
         return self._bring_back(
@@ -305,13 +306,13 @@ class Health:
         )
 
     def probe(self, key: Key, now: float) -> None:
-        """Record that a half-open instance has been given its probe at `now`."""
+        """Record that the probe of a half-open instance was sent at `now`."""
         del self.half_open[key]
         record = self.records[key]
         record.open(HealthState.PROBING, now)
 
     def resort(self, key: Key, now: float) -> None:
-        """Record that a left-out instance got a call because no other was left; the call may decide, too."""
+        """Record a call at `now` to a left-out instance, sent because no other was left; its result counts, too."""
         record = self.records[key]
         record.pending.add(now)
         record.tried_at = now
@@ -321,11 +322,11 @@ class Health:
         before = record.state
         record.failures += 1
         if before is HealthState.EJECTED or (before is HealthState.PROBING and began < record.since):
-            # A call sent before the ejection or the probe is older evidence than the state rests on.
+            # An ejected instance stays ejected, and a probe's result is newer than that of a call sent before it.
             return None
         is_silent = before in _OPEN and self._is_silence(record, outcome, began)
         is_certain = is_silent or outcome.attempt_status in CONNECT_FAILURES
-        # A silent suspect stays a suspect while another of its calls is running.
+        # A timeout does not end a suspicion while another call to the suspect is running.
         is_open = before is HealthState.SUSPECT and outcome.attempt_status in _SILENCES
         record.state = HealthState.COUNTED
         self.half_open.pop(key, None)
@@ -335,7 +336,7 @@ class Health:
             record.is_silent = is_silent
             record.is_slow = is_silent or outcome.attempt_status is AttemptStatus.CONNECT_TIMEOUT
             return HealthChange.EJECTED
-        # Too few would take part: the instance is not ejected.
+        # Too few instances would take part, so this one is not ejected.
         is_new, record.is_overflow = not record.is_overflow, self._may_eject
         if before is HealthState.COUNTED:
             return HealthChange.OVERFLOW if is_new and self._may_eject else None
@@ -346,20 +347,20 @@ class Health:
     def _take_part(
         self, key: Key, record: _Record, before: HealthState, began: float, *, is_open: bool
     ) -> HealthChange | None:
-        """Leave the instance in the fleet after a failure that does not eject it."""
+        """Update the state after a failure that does not eject the instance."""
         if is_open:
             record.state = HealthState.SUSPECT
             return self._end_one(key, record, began)
         return HealthChange.CLEARED if before is HealthState.SUSPECT else None
 
     def _is_silence(self, record: _Record, outcome: Outcome, began: float) -> bool:
-        """Return whether the failed call was silence: an instance answered a call that was sent later than this one."""
+        """Return whether a failed call shows silence, because an instance answered a call that was sent later."""
         return outcome.attempt_status in _SILENCES and began >= record.since and self._answered_at > began
 
     def _hear(self, key: Key, record: _Record, began: float) -> HealthChange | None:
-        """Delete the record of an instance that has answered, since it is neither dead nor silent."""
+        """Delete the record of an instance that has answered; return the change that this causes."""
         if record.state is HealthState.EJECTED and not (record.is_silent or began >= record.since):
-            # Sent before the ejection: a process that drains still answers the calls it has.
+            # The call was sent before the ejection, and even a process that is shutting down answers its open calls.
             return None
         del self.records[key]
         self.half_open.pop(key, None)
@@ -370,14 +371,14 @@ class Health:
         return HealthChange.CLEARED if record.state is HealthState.SUSPECT else HealthChange.RETURNED
 
     def _end_one(self, key: Key, record: _Record, began: float) -> HealthChange | None:
-        """Remove a call that ended without a result from those that might decide."""
+        """Remove a call without a result from the pending calls of a suspicion or a probe."""
         if record.state not in _OPEN or began not in record.pending:
             return None
         record.pending.remove(began)
         return self._decide_nothing(key, record)
 
     def _decide_nothing(self, key: Key, record: _Record) -> HealthChange | None:
-        """End a suspicion or a probe when no running or watched call can decide it any more."""
+        """End a suspicion or a probe if no running or watched call is left whose result could end it."""
         if record.state not in _OPEN or not record.is_undecided:
             return None
         if record.state is HealthState.SUSPECT:
@@ -394,7 +395,7 @@ class Health:
         length = min(base_s * 2**record.ejections, max(base_s, self._policy.eject_max_s))
         record.state, record.since, record.tried_at = HealthState.EJECTED, now, now
         record.until = now + length * (1.0 + _JITTER * self._rng.random())
-        # A bound for the power of two above; by then `eject_max_s` has long been reached.
+        # Bounds the power of two above; `eject_max_s` is reached after far fewer ejections.
         record.ejections = min(record.ejections + 1, 16)
         record.is_certain = is_certain
         record.is_silent = record.is_slow = record.is_overflow = False
@@ -426,7 +427,7 @@ class Health:
 
 
 def speaks_against(outcome: Outcome) -> bool:
-    """Return whether an outcome counts as the instance's failure."""
+    """Return whether an outcome counts as a failure of the instance."""
     return outcome.attempt_status in FAILURES or (
         outcome.attempt_status is AttemptStatus.STATUS and outcome.status in _SERVER_ERROR
     )

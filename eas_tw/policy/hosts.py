@@ -18,14 +18,14 @@ _ZONE = re.compile(r"[A-Za-z0-9._~-]{1,32}")
 
 
 def checked_host(text: str) -> str:
-    """Return a host without brackets, an IPv6 address in its canonical spelling.
+    """Validate a host name or address, and return it; an IPv6 address gets its canonical spelling.
 
     Args:
-        text: A name, with or without a dot at its end, or an IP address. Only an IPv6 address may have a zone
-            (`fe80::1%eth0`).
+        text: A name, with or without a dot at its end, or an IP address without brackets. Only an IPv6 address may
+            have a zone (`fe80::1%eth0`).
 
     Raises:
-        ValueError: The text is neither; the message says why.
+        ValueError: The text is neither a valid name nor a valid address; the message states the reason.
     """
     if ":" in text:
         address, percent, zone = text.partition("%")
@@ -40,5 +40,5 @@ def checked_host(text: str) -> str:
 
 
 def is_certifiable(name: str) -> bool:
-    """Return whether TLS can verify a certificate for a name: its IDNA rules allow neither `_` nor `ab--c`."""
+    """Return whether TLS can verify a certificate for a name; IDNA rules exclude names with `_` or like `ab--c`."""
     return "_" not in name and not any(label[2:4] == "--" for label in name.split(".") if label[:2].lower() != "xn")

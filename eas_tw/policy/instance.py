@@ -1,4 +1,4 @@
-"""An instance, and the difference between two lists of instances."""
+"""The `Instance` type, and the comparison of two lists of instances."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_WEIGHT = 2**31 - 1
-"""The greatest accepted weight: above every weight seen, and small enough that shares stay exact in a float."""
+"""The maximum weight: above every weight seen in practice, and small enough that shares stay exact in a float."""
 
 
 class _Row(NamedTuple):
@@ -22,14 +22,14 @@ class Instance(_Row):
     """One instance of a service; a tuple of ip, port and weight.
 
     Attributes:
-        ip: Address, as the control plane spells it.
+        ip: IP address or host name, as the control plane spells it.
         port: TCP port, 1–65535.
         weight: Share of the traffic relative to the other instances, ≥ 0; 0 means no new calls.
-        app: Name of the application of the instance as discovery reports it, such as a canary's; empty if it does not.
-            Two instances that differ only in it are equal.
+        app: Name of the instance's application, such as a canary's; empty if discovery reports none. Comparisons of
+            instances ignore it.
     """
 
-    # A class attribute, so that an instance without an application costs no more than a tuple.
+    # A class attribute, so that an instance without an application uses no more memory than a tuple.
     app: str = ""
 
     def __new__(cls, ip: str, port: int, weight: float = 1, app: str = "") -> Self:
@@ -44,7 +44,7 @@ class Instance(_Row):
         return f"Instance(ip={self.ip!r}, port={self.port!r}, weight={self.weight!r}{app})"
 
     def _replace(self, **values: Any) -> Self:
-        """Return a copy with other values (as `NamedTuple`)."""
+        """Return a copy with changed values (`NamedTuple`)."""
         app = values.pop("app", self.app)
         made = super()._replace(**values)
         if app:
@@ -62,7 +62,7 @@ class Instance(_Row):
         return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
 
 
-# A getter written in C, because `key` is read several times for each call and for every row of a list.
+# An `itemgetter` is implemented in C: `key` is read several times for each call and for every row of a list.
 Instance.key = property(itemgetter(0, 1), doc=Instance.key.__doc__)  # type: ignore[assignment]
 
 
@@ -89,7 +89,7 @@ Change = Added | Removed | Reweighted
 
 
 def is_same_list(before: Sequence[Instance], after: Sequence[Instance]) -> bool:
-    """Return whether two lists are equal, and have the same applications, which equality does not compare."""
+    """Return whether two lists are equal, including the applications, which `==` ignores."""
     return before == after and all(map(_is_of_same_app, before, after))
 
 
@@ -98,7 +98,7 @@ def _is_of_same_app(one: Instance, other: Instance) -> bool:
 
 
 def changes(before: Sequence[Instance], after: Sequence[Instance]) -> tuple[Change, ...]:
-    """Return the changes from one list to the other: removals first, then the order of the new list."""
+    """Return the changes from one list to another: removals first, then the rest in the order of the new list."""
     old = {instance.key: instance for instance in before}
     new = {instance.key: instance for instance in after}
     found: list[Change] = [Removed(instance) for key, instance in old.items() if key not in new]

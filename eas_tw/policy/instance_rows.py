@@ -1,4 +1,4 @@
-"""The checks of one row of a discovery reply, whatever the form of the reply is."""
+"""Validation of one row of a discovery reply, for both reply formats."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 """The form of nearly all addresses; any other text is checked by `checked_host`, which is slower."""
 _MAX_PORT = 65535
 _MAX_APP = 256
-"""Characters of an application's name."""
+"""The maximum length of an application's name, in characters."""
 
 
 class RowFault(StrEnum):
@@ -36,14 +36,14 @@ class RowFault(StrEnum):
 
 
 class BadRowError(ValueError):
-    """A row that describes no instance; the message names the field and its value.
+    """Raised for a row that does not describe an instance; the message contains the field and its value.
 
     Attributes:
-        fault: The kind of mistake.
+        fault: The reason, one of `RowFault`.
     """
 
     def __init__(self, fault: RowFault, detail: str) -> None:
-        super().__init__(fault, detail)  # all arguments: unpickling calls the class with them
+        super().__init__(fault, detail)  # all arguments, because unpickling passes `args` to the class
         self.fault = fault
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ def checked_instance(row: Mapping[str, Any]) -> Instance:
     """Return the instance that a row of an upstreams reply describes.
 
     Raises:
-        BadRowError: The row describes no instance.
+        BadRowError: The row does not describe an instance.
     """
     ip, port, weight = row.get("ip"), row.get("port"), row.get("weight")
     if (
@@ -99,13 +99,13 @@ def _weight(row: Mapping[str, Any]) -> float:
 
 
 def _app(row: Mapping[str, Any]) -> str:
-    """Return the application's name, as one string for all rows; anything else than a short text is ignored."""
+    """Return the application's name, interned, as many rows share it; empty if it is no string or too long."""
     app = row.get("app")
     return intern(app) if type(app) is str and len(app) <= _MAX_APP else ""
 
 
 def short(value: object) -> str:
-    """Format a value for an error message, reading no more than its first characters."""
+    """Format a value briefly for an error message; strings are truncated to 40 characters."""
     if isinstance(value, str):
         text = json.dumps(value[: _SHOWN_CHARS + 1])
         return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."

@@ -1,9 +1,9 @@
 """Parsing of discovery replies into lists of instances.
 
-This module parses the two formats of the control plane (upstreams and VIPServer) into a validated snapshot. A reply is
-read row by row: a bad row never discards the good ones, and a reply without a usable row is rejected as a whole, with a
-reason (the cache changes only on a 200 with a non-empty list, as in the official SDKs). Parsing is a generator that
-yields after each bounded step, so that a long list need not block the reactor. This module knows no socket or cache.
+The two formats of the control plane (upstreams and VIPServer) are parsed into a validated snapshot. Rows are checked
+separately, so an invalid row is dropped and the valid ones are used. A reply without a usable row is rejected with a
+reason: the cache changes only on a 200 with a non-empty list, as in the official SDKs. The parser is a generator that
+yields after each bounded step, so that a long list need not block the reactor.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from eas_tw.policy.json_rows import JsonCursor
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-# Importable from here, too, as before the module was divided.
+# Includes names that have moved to other modules, so that existing imports continue to work.
 __all__ = [
     "MAX_INSTANCES",
     "MAX_WEIGHT",
@@ -47,11 +47,11 @@ __all__ = [
 ]
 
 MAX_INSTANCES = 10_000
-"""The most instances of a list; further rows are dropped and counted. A hundred times the largest service known."""
+"""Maximum number of instances in a list, 100 times the largest known service; further rows are dropped and counted."""
 
 _STEP_CHARS = 2**16
 _LEAST_ROW_CHARS = 64
-"""A shorter row counts as one of this length, because checking it takes as long."""
+"""Minimum cost of a row in characters; checking a shorter row takes as long."""
 
 _DETAIL_CHARS = 500
 
@@ -96,13 +96,13 @@ class DiscoveryReplyRejected(ValueError):
 
     Attributes:
         reason: The reason, one of `RejectReason`.
-        detail: The reason as a sentence for people, at most 500 characters.
+        detail: The reason as a sentence, at most 500 characters.
     """
 
     def __init__(self, reason: RejectReason, detail: str) -> None:
-        # The detail is shown in logs and errors, and may quote the control plane: its length is bounded.
+        # The detail is shown in logs and errors. It may quote the control plane, so its length is bounded.
         detail = detail if len(detail) <= _DETAIL_CHARS else detail[: _DETAIL_CHARS - 3] + "..."
-        super().__init__(reason, detail)  # all arguments: unpickling calls the class with them
+        super().__init__(reason, detail)  # all arguments, because unpickling passes `args` to the class
         self.reason = reason
         self.detail = detail
 
@@ -111,7 +111,7 @@ class DiscoveryReplyRejected(ValueError):
 
     @property
     def advice(self) -> str:
-        """What to check if every reply is rejected in this way."""
+        """Advice for the user on what to check if every reply is rejected for this reason."""
         return _ADVICE[self.reason]
 
 
@@ -129,7 +129,7 @@ class BadStatusError(DiscoveryReplyRejected):
 
     @property
     def advice(self) -> str:
-        """What to check if every reply is rejected in this way."""
+        """Advice for the user on what to check if every reply is rejected for this reason."""
         return _ADVICE[RejectReason.HTTP_STATUS] if self.status < _SERVER_ERRORS else _NO_CONTROL_PLANE
 
 
@@ -148,12 +148,12 @@ class Snapshot(NamedTuple):
 
 
 def read_upstreams(body: bytes) -> Snapshot:
-    """Parse a reply of the upstreams interface at once, see `upstreams_in_steps`."""
+    """Parse a reply of the upstreams interface in one call, see `upstreams_in_steps`."""
     return _in_one_go(upstreams_in_steps(body))
 
 
 def read_vipserver(body: bytes) -> Snapshot:
-    """Parse a reply of VIPServer at once, see `vipserver_in_steps`."""
+    """Parse a reply of VIPServer in one call, see `vipserver_in_steps`."""
     return _in_one_go(vipserver_in_steps(body))
 
 
@@ -244,8 +244,8 @@ def _find_rows(
 class _Rows:
     """Collects the rows of a list.
 
-    Of several rows with the same ip and port the one with the greatest weight counts. Adding the weights would let a
-    registration glitch double the load of an instance.
+    If several rows have the same ip and port, the one with the greatest weight is used. The weights are not added,
+    because an instance that is registered twice by mistake would get twice its load.
     """
 
     def __init__(self, read_row: _ReadRow) -> None:

@@ -1,9 +1,9 @@
 """Incremental parsing of a long JSON list, one element at a time.
 
-`json.loads` parses a whole document at once: a list of 100,000 rows would block the caller for as long as that takes,
-and one row that Python cannot represent (a number of 5,000 digits, brackets 2,000 deep) would lose all the others. Here
-the outer levels are parsed in Python, and each element by the C scanner of the standard library. This module does not
-know what a row means.
+`json.loads` parses a whole document in one call. With a list of 100,000 rows it would block the reactor too long, and
+one row that Python cannot represent (a number of 5,000 digits, brackets 2,000 deep) would make the whole list unusable.
+Here the outer levels are parsed in Python, and each element by the C scanner of the standard library. Rows are not
+interpreted.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 _SPACE = re.compile(r"[ \t\n\r]*")
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _SKIPPED_CHARS = 2**16
-"""The end of an element that is nested too deeply is searched within this many characters."""
+"""Maximum length of an element that is nested too deeply and can be skipped."""
 
 _LONGEST_INT = 640
-"""Digits. The least limit that `sys.set_int_max_str_digits` accepts, so a shorter number can always be converted."""
+"""Maximum digits of an integer: the lowest limit that `sys.set_int_max_str_digits` accepts, so `int` never raises."""
 
 
 class TooDeep:
@@ -33,7 +33,7 @@ TOO_DEEP = TooDeep()
 
 
 def _integer(digits: str) -> int | float:
-    """Convert digits to an integer; more digits than Python converts give a float, which may be infinite."""
+    """Convert digits to an integer, or to a float, which may be infinite, if they are more than 640."""
     return int(digits) if len(digits) <= _LONGEST_INT else float(digits)
 
 
@@ -57,12 +57,12 @@ def loads(text: str) -> Any:
 
 
 class JsonCursor:
-    """A position in a JSON document, which reading moves forward.
+    """A read position in a JSON document.
 
-    Every method raises `ValueError` where the text is not JSON.
+    Every method raises `ValueError` if the text at the position is not JSON.
 
     Attributes:
-        at: Number of characters before this position.
+        at: Number of characters before the position.
     """
 
     def __init__(self, text: str) -> None:
@@ -87,7 +87,7 @@ class JsonCursor:
         return value
 
     def members(self) -> Iterator[str]:
-        """Yield each key of the object that begins here; the caller reads its value before it asks for the next key."""
+        """Yield each key of the object at the position; the caller must read the value before it takes the next key."""
         self._take("{")
         if self._takes("}"):
             return
@@ -102,7 +102,7 @@ class JsonCursor:
             self._take(",")
 
     def elements(self) -> Iterator[Any]:
-        """Yield each element of the list that begins here."""
+        """Yield each element of the list at the position."""
         self._take("[")
         if self._takes("]"):
             return
@@ -124,7 +124,7 @@ class JsonCursor:
             self._take(",")
 
     def end(self) -> None:
-        """Check that nothing follows this position."""
+        """Check that the document ends at the position."""
         if self.at < len(self._text):
             raise self._unexpected("the end")
 
@@ -147,7 +147,7 @@ class JsonCursor:
 
     def _skip_space(self) -> None:
         if self._text[self.at : self.at + 1] in (" ", "\n", "\r", "\t"):
-            self.at = _SPACE.match(self._text, self.at).end()  # type: ignore[union-attr]  # always matches: "" does
+            self.at = _SPACE.match(self._text, self.at).end()  # type: ignore[union-attr]  # always matches, also ""
 
     def _takes(self, mark: str) -> bool:
         if not self._text.startswith(mark, self.at):

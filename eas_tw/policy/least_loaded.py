@@ -1,7 +1,7 @@
 """Power of two choices: draw two instances, and pick the one with the lower load for its weight.
 
-Two draws are enough to avoid the most loaded instances without a scan of the fleet (Mitzenmacher 2001), and they keep
-many client processes from choosing the same best instance.
+Two draws are enough to avoid the most loaded instances without a scan of the fleet (Mitzenmacher 2001). Random draws
+also prevent many client processes from choosing the same least loaded instance.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class LeastLoaded:
     """A `Balancer` that chooses by load, see `Loads`.
 
     Args:
-        rng: Draws the instances.
+        rng: Source of the random draws.
     """
 
     def __init__(self, rng: Random) -> None:
@@ -61,15 +61,15 @@ class LeastLoaded:
         self.loads.began(instance.key, call.now, is_held=call.hold_s > 0)
 
     def streaming(self, instance: Instance, call: CallInfo, elapsed_s: float) -> None:
-        """Record the latency of a stream: the time to its head, since its length says nothing about the instance."""
+        """Record the time to a stream's head as its latency, since its length does not depend on the instance."""
         self._streams.add(call)
         self.loads.stream_began(instance.key, elapsed_s, call.now + elapsed_s)
 
     def ended(self, instance: Instance, call: CallInfo, outcome: Outcome, elapsed_s: float) -> None:
         """Record the end of an attempt.
 
-        Only answers and timeouts count as latencies: an immediate failure would look like the fastest instance of all.
-        The time of a call that the service may hold back says nothing.
+        Only responses and timeouts count as latencies, because an instance that fails immediately would seem to be the
+        fastest. The time of a call with `hold_s` is not recorded, since the service may delay its response.
         """
         self._now = max(self._now, call.now + elapsed_s)
         is_stream = call in self._streams or call.hold_s > 0

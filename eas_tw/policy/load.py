@@ -1,8 +1,9 @@
 """Load of each instance: calls in flight, and a moving average of their latency.
 
-The average is peak-sensitive (Finagle's peak EWMA): a slower answer counts at once, faster answers lower the average
-over `DECAY_S`. The average of an idle instance decays, so that an instance that was slow is tried again. Silence counts
-before there is an answer: an instance that has calls and has ended none for some time is at least as slow as that.
+The average is peak-sensitive (Finagle's peak EWMA): a slower response raises it to its own latency immediately, and
+faster responses lower it over `DECAY_S`. The average of an idle instance decays, so that an instance that was slow is
+tried again. Silence counts as latency: an instance that has had calls in flight for some time without ending one is at
+least that slow.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ Key = tuple[str, int]
 DECAY_S = 10.0
 """Time constant of the decay, Finagle's default."""
 _FLOOR_S = 1e-4
-"""Latency in seconds of an instance that has not answered yet.
+"""Minimum of the latency, and the assumed latency of an instance that has not answered yet.
 
-It is low, so that the instance is tried; its calls in flight count already.
+It is low, so that a new instance is tried. Its calls in flight already increase its load.
 """
 
 
 _FORGOTTEN_S = 6 * DECAY_S
-"""Seconds after which a latency has decayed to 1/400, so that it can be dropped."""
+"""Seconds after which a latency has decayed to 1/400 and may be dropped."""
 
 
 class _Load:
@@ -48,7 +49,7 @@ class _Load:
 
 
 class InFlight:
-    """The number of attempts in flight, of each instance that has any.
+    """Counts the attempts in flight on each instance.
 
     Attributes:
         total: The attempts in flight on all instances.
@@ -78,7 +79,7 @@ class InFlight:
 
 
 class Loads:
-    """The load of every instance that has had a call."""
+    """The loads of the instances that have had a call."""
 
     def __init__(self) -> None:
         self._loads: dict[Key, _Load] = {}
@@ -89,7 +90,8 @@ class Loads:
         Args:
             key: Ip and port of the instance.
             now: Seconds of the caller's clock.
-            is_held: Whether the service may hold the response back, so that the call is no silence, like a stream.
+            is_held: Whether the service may delay the response on purpose. Like a stream after its head, such a call
+                does not count as silence.
         """
         load = self._loads.get(key)
         if load is None:
@@ -100,7 +102,7 @@ class Loads:
         load.streaming += is_held
 
     def stream_began(self, key: Key, elapsed_s: float, now: float) -> None:
-        """Record that the head of a stream has come from an instance: the call runs on, and is no silence."""
+        """Record that the head of a stream has arrived: the call continues, but does not count as silence."""
         load = self._loads[key]
         load.streaming += 1
         load.silent_since = now
@@ -111,9 +113,9 @@ class Loads:
 
         Args:
             key: Ip and port of the instance.
-            elapsed_s: Seconds that the call took; `None` when that says nothing about the instance.
+            elapsed_s: Seconds that the call took; `None` if they are not a latency of the instance.
             now: Seconds of the caller's clock.
-            is_stream: Whether `stream_began` was called for it, or it was held.
+            is_stream: Whether `stream_began` was called for the call, or `began` with `is_held`.
         """
         load = self._loads[key]
         load.in_flight -= 1
@@ -123,9 +125,9 @@ class Loads:
             load.observe(elapsed_s, now)
 
     def keep(self, keys: Collection[Key], now: float) -> None:
-        """Drop the instances that are not in `keys`, once they have no calls and their latency is of long ago.
+        """Drop the instances that are not in `keys`, have no calls in flight, and whose latency has decayed.
 
-        An ejected instance is not eligible for a while, and must not come back as one that has never been slow.
+        An ejected instance is not in `keys`. Its latency is needed when it returns, so it is not dropped earlier.
         """
         for key in [key for key in self._loads if key not in keys]:
             load = self._loads[key]
@@ -133,7 +135,7 @@ class Loads:
                 del self._loads[key]
 
     def score(self, key: Key, now: float) -> float:
-        """Return the expected seconds of one more call: the latency times the calls in flight plus one."""
+        """Return the estimated time of one more call in seconds: latency * (calls in flight + 1)."""
         load = self._loads.get(key)
         if load is None:
             return _FLOOR_S

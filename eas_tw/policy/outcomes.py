@@ -1,7 +1,7 @@
-"""Names for everything that can happen to an attempt.
+"""The outcomes of an attempt.
 
-`net` observes and names the outcome; `retry` and `health` decide by that name; errors and counters show it. A new kind
-of failure is one new member here.
+`net` determines the outcome, `retry` and `health` decide by it, and errors and counters show it. For a new kind of
+failure, add a member to `AttemptStatus`.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ class AttemptStatus(StrEnum):
     It does not count against the instance, since every instance would be affected.
     """
     STALE = "stale"
-    """A kept connection turned out to be closed after a request was sent on it, and no byte of a response came.
+    """A reused connection turned out to be closed after the request was sent; no byte of a response arrived.
 
     It does not count against the instance, since servers may close idle connections at any time (RFC 9112 §9.3.1).
     """
     UNSENT = "unsent"
-    """Like `stale`, before the request had left; the instance has not seen it."""
+    """A reused connection turned out to be closed before the request was sent."""
     LOST = "lost"
     """A connection opened for this attempt was lost before the first byte of the response."""
     RESPONSE_TRUNCATED = "cut"
-    """The connection was lost inside the response."""
+    """The connection was lost after a part of the response had arrived."""
     ATTEMPT_TIMEOUT = "attempt_timeout"
-    """`attempt_timeout_s` passed."""
+    """The attempt took longer than `attempt_timeout_s`."""
     UNRESPONSIVE = "late"
-    """The instance was silent for far longer than answers take, and one that was asked later answered the call."""
+    """The instance sent nothing for far longer than responses take, and a later attempt answered the call."""
     QUEUE_TIMEOUT = "waited"
-    """The attempt's or the call's time passed in the pool's queue; nothing was sent."""
+    """The attempt's timeout or the call's deadline passed in the pool's queue; nothing was sent."""
     INSTANCE_REMOVED = "retired"
     """The instance left the list while the call waited in its pool's queue; nothing was sent."""
     OVERLOADED = "overloaded"
-    """The pool's queue is full, or the expected wait in it is longer than the call's time; nothing was sent."""
+    """The pool's queue is full, or the expected wait in it exceeds the time to the deadline; nothing was sent."""
     VIOLATION = "violation"
     """The response is not the HTTP/1.1 that this client accepts, or exceeds a size limit."""
     DEADLINE = "deadline"
@@ -86,7 +86,7 @@ NEVER_SENT = frozenset(
 """Statuses that prove that no byte of the request reached the instance."""
 
 NOT_ITS_FAULT = frozenset({AttemptStatus.STALE, AttemptStatus.UNSENT})
-"""Statuses that only a kept connection can have: the instance has not failed, and a new connection may work."""
+"""Statuses of reused connections only: the instance has not failed, and a new connection may work."""
 
 CONNECT_FAILURES = frozenset(
     {AttemptStatus.CONNECT_REFUSED, AttemptStatus.CONNECT_TIMEOUT, AttemptStatus.CONNECT_FAILED}
@@ -94,12 +94,12 @@ CONNECT_FAILURES = frozenset(
 
 
 class Outcome(NamedTuple):
-    """How an attempt ended; formats as `connect_refused`, or as `status 503` when a response came.
+    """The end of an attempt; as a string `connect_refused`, or `status 503` for a response with another status.
 
     Attributes:
-        attempt_status: The name of what happened.
+        attempt_status: How the attempt ended, by name.
         status: The response's HTTP status; 0 when there was none.
-        detail: A phrase for people; it never contains a token or a body.
+        detail: A phrase for logs and errors; it never contains a token or a body.
         retry_after_s: The response's `Retry-After` in seconds; `None` when it had none.
     """
 
@@ -116,7 +116,7 @@ class Outcome(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The name in counters and metrics, which is the HTTP status of an error response, if there is one."""
+        """The name in counters and metrics: the HTTP status of an error response, otherwise the attempt status."""
         return str(self.status) if self.attempt_status is AttemptStatus.STATUS else self.attempt_status.value
 
     def __str__(self) -> str:
@@ -129,7 +129,7 @@ ANSWERED = Outcome(AttemptStatus.ANSWERED, OK_STATUS)
 
 
 class AttemptResult(NamedTuple):
-    """An attempt that has ended: its instance, its outcome, and the elapsed time in seconds."""
+    """The result of an attempt: its instance, its outcome, and the elapsed time in seconds."""
 
     instance: Instance
     outcome: Outcome

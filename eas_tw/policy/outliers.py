@@ -1,4 +1,4 @@
-"""Grey failures: instances that answer, but worse than the others.
+"""Detection of outliers: instances that respond, but more slowly or with more errors than the others.
 
 Both rules are optional. They compare an instance with the fleet's median over the last interval, among instances with
 enough calls in it. The rule of Envoy and gRPC (success rate 1.9 standard deviations below the mean) is not used: among
@@ -17,10 +17,10 @@ Key = tuple[str, int]
 
 INTERVAL_S = 10.0
 """Seconds between two comparisons, as in Envoy."""
-# With fewer calls one failure would move the share of good answers by more than 5 %.
+# With fewer calls one failure would change the success rate by more than 5 %.
 MIN_CALLS = 20
 MIN_INSTANCES = 3
-"""Between two instances that differ there is no way to tell which is the outlier."""
+"""Of only two instances that differ, neither can be identified as the outlier."""
 
 
 class _Tally:
@@ -36,10 +36,10 @@ class Outliers:
     """Compares the instances at the end of each interval.
 
     Args:
-        success_gap: An instance is an outlier when its share of good answers is lower than the median by more than
-            this, 0–1; `None` switches the rule off.
-        latency_ratio: An instance is an outlier when its good answers take more than this many times the median, > 1;
+        success_gap: An instance is an outlier when its success rate is lower than the median by more than this, 0–1;
             `None` switches the rule off.
+        latency_ratio: An instance is an outlier when the mean latency of its successful attempts is more than this many
+            times the median, > 1; `None` switches the rule off.
     """
 
     def __init__(self, success_gap: float | None, latency_ratio: float | None) -> None:

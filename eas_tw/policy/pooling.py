@@ -1,6 +1,6 @@
-"""Deciding which connection a call gets.
+"""Decisions about the connections of a pool, for `net.pool`.
 
-These are pure functions for `net.pool`. A connection carries one request at a time (HTTP/1.1 without pipelining).
+A connection carries one request at a time (HTTP/1.1 without pipelining).
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from enum import Enum, auto
 
 
 class PoolAction(Enum):
-    """What a pool does with a call that no idle connection can serve."""
+    """The action of a pool for a call that no idle connection can serve."""
 
     CONNECT = auto()
     """Queue the call, and open a connection."""
     REPLACE = auto()
-    """As CONNECT, after closing the connection idle longest: the pool is full, and the call needs a new one."""
+    """Close the longest idle connection, then act as for CONNECT: the pool is full and the call needs a new one."""
     WAIT = auto()
     """Queue the call: enough connections are being opened, or the pool is full."""
 
@@ -23,11 +23,11 @@ def plan(*, idle: int, open_or_opening: int, opening: int, waiting: int, limit: 
     """Decide what to do with one more call that no idle connection can serve.
 
     Args:
-        idle: Number of connections without a request, which have failed the call before and cannot serve it now.
+        idle: Number of idle connections; above 0 only if the call needs a new connection.
         open_or_opening: Number of all connections, including those being opened.
         opening: Number of connections being opened.
         waiting: Number of calls in the queue, without this one.
-        limit: The most connections the pool may have, ≥ 1.
+        limit: Maximum number of connections of the pool, ≥ 1.
     """
     if opening > waiting:
         return PoolAction.WAIT
@@ -37,10 +37,10 @@ def plan(*, idle: int, open_or_opening: int, opening: int, waiting: int, limit: 
 
 
 class QueueDelay:
-    """The queue delay of a pool: the moving average of the time between two dispatches while calls wait."""
+    """Estimates the queue delay of a pool by a moving average of the time between two dispatches from the queue."""
 
     ENOUGH = 8
-    """The number of dispatches before an estimate is given."""
+    """Minimum number of measured intervals for an estimate."""
     _WEIGHT = 0.1
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class QueueDelay:
         self._turns = 0
 
     def turn(self, now: float) -> None:
-        """Record that the first call of the queue got a connection while others wait."""
+        """Record that the first call of the queue was dispatched while other calls wait."""
         if self._last is not None:
             self._turns += 1
             weight = max(self._WEIGHT, 1.0 / self._turns)
@@ -57,11 +57,11 @@ class QueueDelay:
         self._last = now
 
     def pause(self) -> None:
-        """Record that the queue is empty, so that the time until the next dispatch says nothing about the instance."""
+        """Record that the queue is empty, so that the time until the next dispatch is not measured."""
         self._last = None
 
     def has_turned_since(self, at: float) -> bool:
-        """Return whether a waiting call has got a connection since `at`."""
+        """Return whether a waiting call was dispatched after `at`; `False` once the queue is empty."""
         return self._last is not None and self._last > at
 
     def wait_s(self, waiting: int) -> float:

@@ -1,13 +1,13 @@
 """Weighted rendezvous hashing: the order in which a key prefers the instances.
 
-Each pair of key and instance has a pseudo-random number u in (0, 1), and the instances stand in the key's order of
+Each pair of key and instance has a pseudo-random number u in (0, 1). A key's order sorts the instances by
 -ln(u) / weight, the smallest first (Schindelhauer and Schomaker). A change of one instance moves only the keys that it
 loses or gains.
 
 u must be the same in every process, and cheap: 40 µs for 1,000 instances is 40 ns for each, less than one function
-call. So the instances' hashes are kept in the 64-bit lanes of long integers, two for each weight, and Python's integer
-arithmetic computes all lanes at once (`_Group`). Among instances of equal weight the largest u is the first, without a
-logarithm.
+call. So the instances' hashes are stored in the 64-bit lanes of long integers, two for each weight, and one operation
+of Python's integer arithmetic computes all lanes (`_Group`). Instances of equal weight are sorted by u, the largest
+first, which needs no logarithm.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Key = tuple[str, int]
 
 _HALF = 30
-"""Bits of a multiplier: one digit of CPython's integers, so that a product costs one pass."""
+"""Bits of a multiplier: one digit of CPython's integers, so that a product takes one pass over the other factor."""
 _MASK_HALF = (1 << _HALF) - 1
 _BITS = 32
 """Bits of u."""
@@ -36,11 +36,11 @@ _Multipliers = tuple[int, int, int]
 
 
 class KeyOrder:
-    """The instances in the order of each key; the same in every process, whatever the order of the list.
+    """Computes the order of the instances for each key, which is the same in every process.
 
     Args:
-        instances: The instances; those of weight 0 are left out.
-        former: The order of the list before, whose unchanged groups are used again; `None` for none.
+        instances: The instances, in any order; those of weight 0 are ignored.
+        former: The order of the previous list, whose unchanged groups are reused; `None` if there is none.
     """
 
     def __init__(self, instances: Iterable[Instance], former: KeyOrder | None = None) -> None:
@@ -60,7 +60,7 @@ class KeyOrder:
         return len(self._weights)
 
     def has(self, instances: Iterable[Instance]) -> bool:
-        """Return whether all these instances are in the order, each with its weight."""
+        """Return whether the order contains all these instances with the same weights."""
         weights = self._weights
         return all(weights.get(instance.key) == instance.weight for instance in instances)
 
@@ -82,10 +82,10 @@ class _Group:
     """The instances of one weight, with their hashes in the lanes of two long integers.
 
     u of a lane is computed in two rounds. The first is the multiply-shift scheme for vectors of two words, which is
-    strongly universal (Dietzfelbinger). Its sums are linear in the key, so a second multiplication modulo 2**32 breaks
-    up the relations between more than two instances.
+    strongly universal (Dietzfelbinger). Its sums are linear in the key, so a second multiplication modulo 2**32 removes
+    the correlation among more than two instances.
 
-    The lanes stand in the order of the hashes, so the result does not depend on the order of the list.
+    The lanes are sorted by hash, so the result does not depend on the order of the list.
     """
 
     def __init__(self, weight: float, members: Sequence[Instance]) -> None:
@@ -129,7 +129,7 @@ class _Group:
         """Return u of each lane as a fraction of 2**32, in the low half of 8 bytes; the high half has no meaning."""
         one, two, three = multipliers
         mixed = ((self._high * one + self._low * two) >> _HALF) & self._mask
-        return (mixed * three).to_bytes(self._size, "little")  # 32 and 30 bits: no lane reaches into the next
+        return (mixed * three).to_bytes(self._size, "little")  # 32 and 30 bits: a product fits into its lane
 
     def _score(self, number: int) -> float:
         return -math.log((number + 0.5) / 2.0**_BITS) / self.weight
@@ -140,14 +140,14 @@ def _score_and_address(pair: tuple[float, Instance]) -> tuple[float, Key]:
 
 
 def _multipliers(key: str | bytes) -> _Multipliers:
-    """Return the numbers of a key; text counts as its UTF-8."""
+    """Derive the multipliers from a hash of the key; text is encoded as UTF-8."""
     text = key.encode("utf-8", "surrogatepass") if isinstance(key, str) else key
     number = int.from_bytes(blake2b(text, digest_size=12).digest(), "little")
     return number & _MASK_HALF, number >> _BITS & _MASK_HALF, (number >> 2 * _BITS & _MASK_HALF) | 1
 
 
 def _hash(instance: Instance) -> int:
-    """Return 60 bits that stand for an instance, whatever its weight."""
+    """Return a hash of an instance's ip and port, 60 bits long."""
     digest = blake2b(f"{instance.ip} {instance.port}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> (64 - 2 * _HALF)
 

@@ -1,27 +1,28 @@
-"""Deciding whether a failed call is tried again, on which instance, and after what pause.
+"""Retry policy: whether a failed call is retried, on which instance, and after what pause.
 
-No other module retries: the layers below report an outcome and stop. The decision is a function of the call's attempts.
+No other module retries; the layers below only report an outcome. The decision is a function of the call's attempts.
 
-- Outcomes: `retry_on` lists those that are retried (its default is on the page on errors in docs/reference). A 429 with
-  a `Retry-After` is retried after that time, never at once.
-- Instance: one that this call has not tried. With more than one instance in the list a call never returns to one that
-  has failed it (a rule of the official SDKs); the only instance of a list may be tried again. A stale connection is not
-  a failure of its instance, which may be tried again when no untried one is left.
+- Outcomes: `retry_on` lists those that are retried (the page on errors in docs/reference has its default). A 429 with a
+  `Retry-After` is retried after that time, never immediately.
+- Instance: one that the call has not tried. With more than one instance in the list, a call is not sent again to an
+  instance that has failed it (a rule of the official SDKs). The only instance of a list may be tried again. A stale
+  connection is not a failure of its instance, which may be tried again when no untried instance is left.
 - Pause: none before the first failover; full jitter before later ones and before every retry on the same instance.
-  A full queue of this client is left at once, but by calls that are repeated until their deadline only for another one.
-  After `local_resource` there is always a pause, because what this machine lacks is lacking for every instance.
-- Number: `attempts` for each call, without a stale connection, and a retry budget over all calls (as in Finagle: a
-  share of the calls plus a floor). Attempts that never reached an instance count towards neither while there is another
-  instance to try (as gRPC's transparent retries): they cost the fleet nothing, and the number of instances bounds them.
-  Attempts that a call has abandoned because their instance is silent do not count as `attempts` either; the budget
-  bounds them.
+  There is no pause after `overloaded`, a full queue of this client, except before a call that is repeated until its
+  deadline tries the same instance again. After `local_resource` there is always a pause, because attempts on every
+  instance need the resource that this machine lacks.
+- Number: at most `attempts` for each call, and a retry budget for all calls (as in Finagle: a share of the calls plus a
+  floor). The first stale connection of a call does not count as an attempt. Attempts that never reached an instance
+  count towards neither bound while another instance is left to try (as gRPC's transparent retries): they cause no load
+  on the fleet, and the number of instances bounds them. Attempts that a call has abandoned because their instance is
+  silent do not count as `attempts` either; the budget bounds them.
 
-Behind a gateway there are instances that this client cannot see. A gateway's 502 says that the instance it chose did
-not answer. The gateway chooses again for each attempt, without knowing the previous choice, and may choose the dead
-instance again. So there a 502 costs a quarter of an attempt: three attempts become twelve, and with a third of the
-instances dead two calls in a million fail instead of one in 27. The first `attempts` of a call need no budget, like
-refused connections, since a refused connection is the usual cause of a 502. Further ones do, so that a service that is
-down altogether gets a bounded number of requests.
+This client does not see the instances behind a gateway. A gateway's 502 means that the instance it chose did not
+answer. The gateway chooses again for each attempt, independently of the previous choice, and may choose the dead
+instance again. So a 502 of a gateway costs a quarter of an attempt: three attempts become twelve, and with a third of
+the instances dead two calls in a million fail instead of one in 27. The first `attempts` of a call do not use the
+budget, like refused connections, since a refused connection is the usual cause of a 502. Further attempts use it, so
+that a service whose instances are all down gets a bounded number of requests.
 """
 
 from __future__ import annotations
@@ -77,63 +78,67 @@ DEFAULT_RETRY_ON: frozenset[AttemptStatus | int] = _Default(
 )
 """Outcomes that are retried by default.
 
-An attempt timeout is one of them, because it exists only when the caller sets it, and then means: try another instance
-while there is time. A violation is not: the wrong server listens there, and what it did with the request is unknown.
+`ATTEMPT_TIMEOUT` is included, because it occurs only if the caller sets `attempt_timeout_s`, whose purpose is to try
+another instance while time is left. `VIOLATION` is not included, because it usually means that another kind of server
+listens at the address, and what it did with the request is unknown.
 """
 
 
 GATEWAY_RETRY_ON = DEFAULT_RETRY_ON | {BAD_GATEWAY, GATEWAY_TIMEOUT}
-"""The default through a gateway, whose 502 and 504 describe an instance behind it.
+"""The default of `retry_on` for calls through a gateway.
 
-A direct instance's 502 or 504 describes a server behind the instance, and is not retried.
+A gateway's 502 and 504 report a failure of an instance behind it. An instance's own 502 or 504 reports a failure of a
+server behind the instance, and is not retried.
 """
 
 # With a third of the instances dead, twelve attempts of a call fail for two in a million; three fail for one in 27.
 _NOT_SERVED_COST = 0.25
 _AT_ONCE = NOT_ITS_FAULT | {AttemptStatus.OVERLOADED}
-"""Outcomes that are retried without a pause: the instance has not seen the request, so a pause would not help."""
+"""Outcomes that are retried without a pause, which would not help: the instance has not failed."""
 _FREE = NEVER_SENT - NOT_ITS_FAULT - {AttemptStatus.LOCAL_RESOURCE}
-"""Outcomes that cost no attempt while there is another instance.
+"""Outcomes that do not count as attempts while another instance is left.
 
-The instance has not seen the request, and this call will not be sent there again. (After `unsent` it may be, so these
-attempts would have no bound.)
+The request has not reached the instance, and the call is not sent there again. `UNSENT` is not included, because after
+it the call may be sent there again, so the number of such attempts would have no bound.
 """
 
 
 _RETRIED_UNTIL_DEADLINE = frozenset({RATE_LIMITED, SERVER_ERROR, BAD_GATEWAY, GATEWAY_TIMEOUT})
 _NO_BOUND = 2**31
-"""`attempts` of calls that only their deadline and the retry budget bound."""
+"""`attempts` of calls that are bounded only by their deadline and the retry budget."""
 _MIN_LOCAL_PAUSE_S = 0.01
-"""The least pause after `local_resource`, and after a full queue in calls that are repeated until their deadline. These
-attempts are not counted, so the pause has to bound their rate."""
+"""Minimum pause after `local_resource`, and after a full queue in calls that are repeated until their deadline.
+
+These attempts are not counted, so the pause must bound their rate.
+"""
 _MAX_DOUBLINGS = 16
 
 
 @frozen
 class Retry:
-    """A decision to try again after some seconds; the fleet chooses the instance."""
+    """A decision to retry after `after_s` seconds; the fleet chooses the instance."""
 
     after_s: float = 0.0
 
 
 @frozen
 class GiveUp:
-    """A decision to fail the call; `why` completes the error message."""
+    """A decision to fail the call; `why` is the end of the error message."""
 
     why: str
 
 
 @frozen
 class Options:
-    """The choices that a call has left when a retry is decided.
+    """The state of a call, besides its attempts, by which a retry is decided.
 
     Attributes:
-        another: Whether an instance exists that has not failed in this call. One with a stale connection has not
-            failed, but is tried after those not tried at all.
-        sole: Whether the list has one instance only.
+        another: Whether an instance exists that has not failed in this call. An instance with a stale connection has
+            not failed, but untried instances are tried before it.
+        sole: Whether the list has exactly one instance.
         remaining_s: Seconds until the call's deadline.
-        is_idempotent: Whether the instance may get the call twice. If `False`, only an attempt that provably never
-            reached an instance is tried again.
+        is_idempotent: Whether the call may be executed twice. If `False`, it is retried only after attempts that
+            provably never reached an instance.
     """
 
     another: bool
@@ -145,11 +150,11 @@ class Options:
 class RetryBudget:
     """A bound on retries: a share of the calls of the last 10 s, plus a floor, as in Finagle.
 
-    It stops retry storms, and does not affect single failovers.
+    It prevents retry storms, and does not affect occasional failovers.
 
     Args:
-        ratio: Retries for each call, ≥ 0.
-        min_per_s: Retries for each second that are allowed without any call, ≥ 0.
+        ratio: Allowed retries per call, ≥ 0.
+        min_per_s: Allowed retries per second, in addition and without any call, ≥ 0.
     """
 
     WINDOW_S = 10
@@ -161,7 +166,7 @@ class RetryBudget:
         self._current = [-1.0, 0.0, 0.0]
 
     def record_call(self, now: float) -> None:
-        """Count a call; each earns `ratio` of a retry."""
+        """Count a call, which adds `ratio` retries to the budget."""
         current = self._current
         if now - current[0] >= 1.0:
             current = self._turn_to(now)
@@ -175,7 +180,7 @@ class RetryBudget:
             share: The part of the budget that this kind of retry may use, 0-1.
 
         Returns:
-            Whether a retry was left.
+            Whether the budget allowed the retry.
         """
         if now - self._current[0] >= 1.0:
             self._turn_to(now)
@@ -199,7 +204,7 @@ class RetryPolicy:
     """The retry settings; units and defaults are those of `ClientConfig`.
 
     Attributes:
-        not_served: Statuses by which a gateway says that the instance it chose did not answer; empty without a gateway.
+        not_served: Statuses of a gateway which mean that the instance it chose did not answer; empty without a gateway.
     """
 
     attempts: int = 3
@@ -212,16 +217,16 @@ class RetryPolicy:
     def through_gateway(
         cls, attempts: int, retry_on: frozenset[AttemptStatus | int], backoff_base_s: float, backoff_max_s: float
     ) -> RetryPolicy:
-        """Return the policy of calls through a gateway, with the gateway's own default of `retry_on`."""
+        """Return the policy of calls through a gateway, which has another default of `retry_on`."""
         if retry_on is DEFAULT_RETRY_ON:
             retry_on = GATEWAY_RETRY_ON
         return cls(attempts, retry_on, backoff_base_s, backoff_max_s, frozenset({BAD_GATEWAY}))
 
     def until_deadline(self) -> RetryPolicy:
-        """Return the policy of calls that are repeated until their deadline, on every instance again and again.
+        """Return the policy of calls that are repeated until their deadline, on each instance more than once.
 
-        Besides what `retry_on` has by default, rate limits and server errors are retried: repeating such a call does
-        no harm, and giving it up does. `attempts=1` is meant literally, here too.
+        If `retry_on` has its default, 429, 500, 502 and 504 are retried, too: repeating such a call is harmless, and
+        its failure is not. With `attempts=1` there is one attempt, as for other calls.
         """
         retry_on = self.retry_on
         if retry_on in (DEFAULT_RETRY_ON, GATEWAY_RETRY_ON):
@@ -231,23 +236,23 @@ class RetryPolicy:
     def decide(
         self, history: Sequence[AttemptResult], options: Options, *, budget: RetryBudget, now: float, rng: Random
     ) -> Retry | GiveUp:
-        """Decide what follows the last attempt of `history`."""
+        """Decide whether to retry after the last attempt of `history`, which has failed."""
         last = history[-1].outcome
         stop_reason = self._stop_reason(history, options)
         if stop_reason:
             return GiveUp(stop_reason)
         if not (options.another or options.sole):
-            return GiveUp("left no instance that has not failed in this call")
+            return GiveUp("is not retried, because every instance has failed in this call")
         after_s = self._after_s(history, rng, is_same=not options.another)
         if after_s >= options.remaining_s:
             return GiveUp("left no time before the deadline")
         is_free = last.attempt_status in NEVER_SENT or (last.status in self.not_served and len(history) < self.attempts)
         if not is_free and not budget.spend(now):
-            return GiveUp("found the retry budget used up")
+            return GiveUp("is not retried, because the retry budget is used up")
         return Retry(after_s)
 
     def _stop_reason(self, history: Sequence[AttemptResult], options: Options) -> str:
-        """Return why the call must not be retried on any instance; an empty string when it may be."""
+        """Return the reason why the call must not be retried on any instance; an empty string if there is none."""
         last = history[-1].outcome
         if not self._is_retried(last):
             return "is not retried"
@@ -263,16 +268,16 @@ class RetryPolicy:
 
         Args:
             history: The attempts of the call.
-            is_sole: Whether the list has one instance only, on which every attempt counts.
+            is_sole: Whether the list has exactly one instance; if so, attempts that never reached it count, too.
         """
-        # The first stale connection costs no attempt. Later ones do: a queued call that needs a new connection may get
-        # a kept one that became idle, and find it stale, so attempts need a bound.
+        # The first stale connection does not count as an attempt. Later ones count, because a queued call that needs a
+        # new connection may get one that was idle, and this may be stale, too.
         stale = sum(attempt.outcome.attempt_status in NOT_ITS_FAULT for attempt in history)
-        # A missing local resource reached no instance; the pauses and the deadline bound these attempts.
+        # Attempts that lack a local resource reach no instance; the pauses and the deadline bound their number.
         local = sum(attempt.outcome.attempt_status is AttemptStatus.LOCAL_RESOURCE for attempt in history)
         free = 0 if is_sole else sum(attempt.outcome.attempt_status in _FREE for attempt in history)
         spent: float = len(history) - min(stale, 1) - local - free
-        if self.not_served and self.attempts > 1:  # attempts=1 is meant literally
+        if self.not_served and self.attempts > 1:  # attempts=1 allows a single attempt
             not_served = sum(attempt.outcome.status in self.not_served for attempt in history)
             spent -= not_served * (1.0 - _NOT_SERVED_COST)
         return spent
@@ -285,15 +290,15 @@ class RetryPolicy:
         ) in self.retry_on
 
     def _after_s(self, history: Sequence[AttemptResult], rng: Random, *, is_same: bool) -> float:
-        """Return the pause before a retry in seconds; `is_same` if only the instance that has failed is left."""
+        """Return the pause before a retry in seconds; `is_same` means that only the failed instance is left."""
         last = history[-1].outcome
-        # A rate limit is that of the service, so it holds for every instance; a 503 describes one instance.
+        # A rate limit applies to the service, so its Retry-After holds for every instance; a 503 concerns one instance.
         holds = is_same or last.status == RATE_LIMITED
         asked = (last.retry_after_s or 0.0) if holds else 0.0
         first_failover = not is_same and len(history) == 1 and last.status != RATE_LIMITED
         is_local = last.attempt_status is AttemptStatus.LOCAL_RESOURCE
         is_free = not is_same and last.attempt_status in _FREE
-        # The same queue is still full in this turn, and nothing else would bound such attempts.
+        # The queue cannot change in this turn of the reactor, and only a pause bounds the number of such attempts.
         is_full_again = is_same and self.attempts == _NO_BOUND and last.attempt_status is AttemptStatus.OVERLOADED
         is_at_once = last.attempt_status in _AT_ONCE and not is_full_again
         if is_free or is_at_once or (first_failover and not is_local):

@@ -1,14 +1,14 @@
 """Weighted round robin, earliest deadline first.
 
-Instance i is due at the virtual times (k + phase_i) / weight_i, k = 0, 1, 2, …; a pick takes the earliest. In every
-interval of virtual time of length 1 (one *cycle*: as many picks as the weights add up to) instance i is due exactly
-weight_i times, wherever the interval begins, so the shares are exact over each cycle and spread evenly inside it. The
-phases are drawn once per instance. They are a random start, which keeps many processes from sending their first calls
-to the first row together (as in gRPC's weighted round robin).
+Instance i has deadlines at the virtual times (k + phase_i) / weight_i, k = 0, 1, 2, …; each pick takes the instance
+with the earliest deadline. Any interval of virtual time of length 1 (one *cycle*: as many picks as the sum of the
+weights) has exactly weight_i deadlines of instance i. So the shares are exact over each cycle, and evenly spread in it.
+The phases are drawn once per instance. Because they are random, many processes do not all send their first calls to the
+first row (as in gRPC's weighted round robin).
 
-Time is counted in whole numbers: instance i is due again after `_CYCLE / weight_i` of them (Waldspurger's stride
-scheduling). Python's integers have no bound, so nothing drifts, and neither a subnormal nor a huge weight can move the
-clock to where a step of another instance is lost in rounding.
+Virtual time is counted in integer ticks, of which `_CYCLE / weight_i` are between two deadlines of instance i
+(Waldspurger's stride scheduling). Python's integers have no bound, so there is no drift. With floats a subnormal or
+huge weight could advance the time so far that the strides of other instances are lost in rounding.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Key = tuple[str, int]
 
 _CYCLE = 2**160
-"""Ticks of one cycle: a stride is exact to 2**-129 for the heaviest legal weight, and to 2**-60 for one of 1e30."""
+"""Ticks of one cycle: a stride is exact to 2**-129 for the greatest valid weight, and to 2**-60 for one of 1e30."""
 _PHASES = 2**53
 """The number of values of `random.random()`."""
 
@@ -40,7 +40,7 @@ class _Turn:
         stride: Ticks between two deadlines.
         offset: The tick of the first deadline; the others follow at whole strides.
         due: The tick of the next deadline.
-        is_over: Whether the instance has left; its heap entry is skipped when it reaches the top.
+        is_over: Whether the instance has left the list; its heap entry is skipped when it reaches the top.
     """
 
     __slots__ = ("due", "instance", "is_over", "offset", "phase", "stride")
@@ -53,12 +53,12 @@ class _Turn:
         self.is_over = False
 
     def join(self, now: int) -> None:
-        """Move the next deadline to the first one at or after `now`, without debt or credit."""
+        """Move the next deadline to the first one at or after `now`; missed deadlines are dropped."""
         behind = now - self.offset
         self.due = self.offset if behind <= 0 else self.offset - (-behind // self.stride) * self.stride
 
     def forgive(self, now: int) -> None:
-        """Drop all passed deadlines but one."""
+        """Drop all missed deadlines but the last."""
         kept = self.due
         self.join(now)
         self.due = max(kept, self.due - self.stride)
@@ -68,12 +68,12 @@ _Entry = tuple[int, int, _Turn]
 
 
 class Rotation:
-    """Weighted round robin over a changing list: a choice is O(log n), an update compares the lists.
+    """Weighted round robin over a changing list; a choice costs O(log n), an update O(n).
 
     An instance of weight 0 is never chosen. Instances that stay keep their position when others are added or removed.
 
     Args:
-        rng: Draws the phases.
+        rng: Source of the random phases.
     """
 
     def __init__(self, rng: Random) -> None:
@@ -88,7 +88,7 @@ class Rotation:
 
     def update(self, instances: Sequence[Instance]) -> None:
         """Replace the list; an instance whose weight is unchanged keeps its position."""
-        # Compute first, store last: if anything raises here, the rotation is unchanged.
+        # Everything that may raise is computed first, so that an exception leaves the rotation unchanged.
         turns = self._turns
         found: list[tuple[Instance, _Turn | None]] = []
         same: list[tuple[_Turn, Instance]] = []
@@ -123,7 +123,7 @@ class Rotation:
         self._insert(joining)
 
     def add(self, instances: Iterable[Instance]) -> None:
-        """Add instances to the list; one that is in it continues with its new weight."""
+        """Add instances to the list; an instance that is already in it gets its new weight."""
         added = {instance.key: instance for instance in instances}
         kept = (turn.instance for key, turn in self._turns.items() if key not in added)
         self.update([*kept, *added.values()])
@@ -134,14 +134,14 @@ class Rotation:
         self.update([turn.instance for key, turn in self._turns.items() if key not in gone])
 
     def pick(self) -> Instance | None:
-        """Return the next instance, as `choose` does for a call that has tried none."""
+        """Return the next instance; the same as `choose` with nothing excluded."""
         return self.choose(NO_CALL, ())
 
     def choose(self, call: CallInfo, excluded: Collection[Instance]) -> Instance | None:  # noqa: ARG002  as in `Balancer`
         """Return the next instance that is not excluded; `None` when there is none.
 
-        An instance that is passed over keeps one missed deadline at most. If it kept all, an instance whose calls all
-        went elsewhere for a while would then get every call until it had caught up.
+        An excluded instance keeps at most one missed deadline. If it kept all, an instance that was excluded for a
+        while would get every call afterwards, until it had caught up.
         """
         heap = self._heap
         passed: list[_Entry] = []
@@ -152,7 +152,7 @@ class Rotation:
         picked = None
         if heap:
             due, joined, turn = heap[0]
-            if due > self._now:  # noqa: PLR1730  max() would add a call to each pick
+            if due > self._now:  # noqa: PLR1730  max() would add a function call to each pick
                 self._now = due
             turn.due = due = due + turn.stride
             heapreplace(heap, (due, joined, turn))
@@ -169,7 +169,7 @@ class Rotation:
             turn.is_over = True
 
     def _insert(self, joining: list[_Entry]) -> None:
-        """Insert entries one by one; rebuild the heap for many of them, or when removed entries pile up."""
+        """Insert entries one by one; rebuild the heap instead if there are many of them, or many removed entries."""
         if len(joining) * 8 < len(self._heap) <= 2 * len(self._turns) + 8:
             for entry in joining:
                 heappush(self._heap, entry)

@@ -1,7 +1,7 @@
-"""The arguments of the choice of an instance, as one value.
+"""The arguments for choosing an instance, as one value.
 
-Every policy that takes part in the choice gets the same value. A new field is added here, filled in where a call makes
-the value, and read by the policy that needs it. `now` is a separate argument, as everywhere in policy.
+Every policy that is used for the choice gets the same value, so a new argument is one new field. `now` is a separate
+argument, as everywhere in policy.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Key = tuple[str, int]
 
 @define(eq=False)
 class Selection:
-    """The instances that a call has used before the attempt for which it needs one.
+    """The instances that a call has tried before, and the attempt for which it chooses the next instance.
 
     Treat it as immutable. It is not `frozen`, because that would cost each retry 0.2 µs.
 
     Attributes:
-        tried: The instances that the call has tried (ip and port), also those on which it is running.
+        tried: Ip and port of the instances that the call has tried, including those on which it is running.
         failed: The tried instances that must not get the call again: those that have failed (a stale connection is not
-            a failure), and those on which it is running.
+            a failure), and those on which the call is running.
         call: The call and the number of its attempt, for the balancer.
     """
 
@@ -38,7 +38,7 @@ class Selection:
     call: CallInfo
 
     def avoiding(self, keys: Iterable[Key]) -> Selection:
-        """Return a copy in which more instances count as tried."""
+        """Return a copy in which `keys` count as tried, too."""
         return Selection((*self.tried, *keys), self.failed, self.call)
 
     def retrying(self) -> Selection:
@@ -47,4 +47,4 @@ class Selection:
 
 
 FIRST = Selection((), (), NO_CALL)
-"""The selection of a first attempt whose balancer does not read calls, shared because most calls need no other."""
+"""The selection of all first attempts whose balancer does not read calls, shared to save creating objects."""

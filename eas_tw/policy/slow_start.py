@@ -1,9 +1,10 @@
-"""Slow start: the share of a new instance grows step by step.
+"""Slow start: the weight of a new instance grows step by step.
 
-Its caches are cold, and models compile on their first requests.
+A new instance has cold caches, and may have to compile its models on the first requests.
 
 The weight grows in steps from a tenth to the whole over the window (Envoy's slow start with aggression 1 and its
-minimum of 10 %). Instances of the first list start with their whole share, since no other instance could take the rest.
+minimum of 10 %). Instances of the first list start with their whole weight, because no other instance could take the
+rest of the load.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
 
 Key = tuple[str, int]
 
-# The first step is Envoy's minimum of 10 %. Each step adds the instances to the balancer again, which has a cost.
+# The first step is Envoy's minimum of 10 %. More steps would cost more, because each updates the balancer.
 STEPS = 10
 
 
 class SlowStart:
-    """The instances that are in slow start.
+    """Tracks the instances that are in slow start, and computes their shares.
 
     Args:
         window_s: Length of the slow start in seconds; 0 for none.
@@ -48,12 +49,12 @@ class SlowStart:
 
     def shares(self, now: float) -> dict[Key, float]:
         """Return the share of its weight, 0.1–1, of each instance in slow start."""
-        # Instances of one list began together: thousands of them have few different shares.
+        # Instances of one list began at the same time, so even thousands of them have few different shares.
         share_of = {began: self._share(began, now) for began in set(self._began.values())}
         return {key: share_of[began] for key, began in self._began.items()}
 
     def due(self, now: float) -> tuple[Key, ...]:
-        """Return the instances whose share has changed since the last call; those at their whole share are dropped."""
+        """Return the instances whose share has changed; end the slow start of those that have their whole weight."""
         if self.next_step is None or now < self.next_step:
             return ()
         changed = tuple(self._began)

@@ -21,11 +21,11 @@ Key = tuple[str, int]
 
 
 class Subset:
-    """A ranking of the fleet, and its first members.
+    """Ranks the fleet, and returns its first members.
 
     Args:
         size: Number of instances to use, ≥ 1; `None` for all.
-        seed: The seed of this client, 64 bits; another seed gives another order.
+        seed: The seed of this client, 64 bits; a different seed gives a different order.
 
     Attributes:
         is_partial: Whether the fleet has more instances than are used.
@@ -38,7 +38,7 @@ class Subset:
         self.is_partial = False
 
     def of(self, instances: Iterable[Instance]) -> Subset:
-        """Return the subset of another list with the same seed; this one stays unchanged."""
+        """Return the subset of another list with the same seed; this object does not change."""
         other = Subset(self._size, 0)
         other._salt = self._salt
         other.set_fleet(instances)

@@ -1,8 +1,8 @@
-"""Normalisation of weights for the balancers: only ratios count, and every weight above 0 has a least share.
+"""Normalisation of weights for the balancers: only ratios count, and every weight above 0 gets a minimum share.
 
-Discovery may send any number from 0 to 2**31 - 1. Without a bound a weight of 1e-20 beside 1 would get its first call
-after 1e20 others, and products of such weights leave the range of a float. `Instance.weight` in the public list stays
-what the control plane sent.
+Discovery may send any number from 0 to 2**31 - 1. Without a minimum, an instance of weight 1e-20 beside one of weight 1
+would get its first call after 1e20 others, and products of such weights could leave the range of a float. The public
+list of instances keeps the weights that the control plane sent.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from eas_tw.policy.instance import Instance
 
 LEAST_SHARE = 1e-6
-"""Least weight as a share of the list's heaviest weight.
+"""Minimum weight, as a share of the list's greatest weight; smaller weights are raised to it.
 
-A lighter one counts as this much. It is far below any canary (1 of 10,000).
+It is far below the share of any canary (1 of 10,000).
 """
 _SMALL = 1e-6
-"""A list whose heaviest weight is below this is scaled up by a power of two, which changes no ratio."""
+"""If the list's greatest weight is below this, all are multiplied by a power of two, which keeps the ratios exact."""
 
 
 def normalised(instances: Iterable[Instance]) -> list[Instance]:
-    """Return the instances with a weight above 0, scaled to a range that every balancer can compute with."""
+    """Return the instances with a weight above 0, with weights in a range that every balancer can handle."""
     usable = [instance for instance in instances if instance.weight > 0]
     if not usable:
         return usable
