@@ -22,7 +22,8 @@ class KeyChecker(Checker):
     """Checks `key-affinity` and `balancer-notified`.
 
     The instance of a key depends on the eligible instances only, so clients with the same eligible instances must
-    choose the same one. A call is compared only if its client has no other attempt in flight, because load may move it.
+    choose the same one. A call is compared only if its client has no other attempt in flight, because the choice may
+    also depend on the load.
     """
 
     _places: dict[Any, dict[Any, tuple[int, Address]]] = field(init=False, factory=dict)
