@@ -1,6 +1,7 @@
 """Probes: connect the checkers of queues to the simulated queue service.
 
-They wrap the methods of the simulator's queues and the handlers of its instances, whose code stays unchanged.
+They wrap methods of the simulator's queues and the request handlers of its instances. The simulator's code is not
+changed.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ def install(
 
     Args:
         service: The service.
-        checker: Takes what its queues do.
-        on_get: Called with the `_timeout_` of each get that reaches an instance.
-        on_watch: Called with the IP address of the client of each watch that reaches an instance, and the time at which
-            it was sent.
+        checker: Called when frames are stored, removed, or given back to a queue.
+        on_get: Called with the parameter `_timeout_` of each get that reaches an instance.
+        on_watch: Called with the client's IP address for each watch that reaches an instance, and the time at which its
+            request was sent, in virtual seconds.
     """
 
     def at_instance(instance: SimulatedInstance) -> None:
