@@ -1,4 +1,4 @@
-"""Bugs of host names while the name server fails, is slow, or does not respond."""
+"""Bugs of the look-up of host names while the name server fails, is slow, or does not respond."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def slow_name_server_delays_polls(patch: Patch) -> None:
 
 @bug("name-asked-again", seeds=100)
 def no_look_up_after_a_silent_name_server(patch: Patch) -> None:
-    """A look-up that timed out is taken for one that is still running, so no other one begins."""
+    """A look-up that timed out still counts as running, so that no new one begins."""
     late = Names._late
 
     def keep(self: Names, host: str, name: Any, waiter: Any) -> None:

@@ -1,4 +1,4 @@
-"""Bugs that faults `inside clients` reveal: inconsistent state, calls that never end, tokens in messages."""
+"""Bugs that faults inside clients reveal: inconsistent state, calls that never end, tokens in messages."""
 
 from __future__ import annotations
 
