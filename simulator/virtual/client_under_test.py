@@ -25,7 +25,7 @@ _TICK_S = 0.001
 
 
 class ClientUnderTest:
-    """One client.
+    """A client under test.
 
     Args:
         number: Number of the client, from 0.
@@ -170,7 +170,7 @@ class ClientUnderTest:
 
     def parts_of_apply(self) -> dict[str, tuple[Any, str]]:
         """Return the steps by which the client applies a list, each as an object and the name of its method."""
-        cluster = self.client._runtime.fleet._cluster  # noqa: SLF001  a step that raises has no public name
+        cluster = self.client._runtime.fleet._cluster  # noqa: SLF001  the steps have no public names
         return {
             "balancer": (cluster._balancer, "update"),  # noqa: SLF001
             "health": (cluster._health, "set_fleet"),  # noqa: SLF001

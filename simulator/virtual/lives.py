@@ -46,7 +46,7 @@ class Lives:
         network: The network.
         reactor: Reactor of the program's host.
         rng: Source of random draws.
-        make: Creates a client that has not been opened from the folder of its disk copy and its settings.
+        make: Creates a client, which is not opened, from the folder of its disk copy and its settings.
         service: Name of the service that it calls.
         child_of: Name of the service for which every other life has a child client; empty for none.
         pause_s: Mean time between two lives, in seconds.
@@ -143,7 +143,7 @@ class Lives:
 
     async def _live_once(self) -> None:
         directory, disk = self._prepare_disk()
-        self._is_alone = self._rng.random() < 0.4  # noqa: PLR2004  often enough
+        self._is_alone = self._rng.random() < 0.4  # noqa: PLR2004  two lives of five
         self._told = None
         self._perhaps.clear()
         self._heard.clear()

@@ -470,7 +470,7 @@ class Oracle:
     # -- the end of the run
 
     def check_asks(self, sut: ClientUnderTest, name: str) -> None:
-        """Check `name-asked-again`: in quiet times a client resolves the name of its endpoint for each poll."""
+        """Check `name-asked-again` in quiet times: a client resolves the name of its endpoint for each poll."""
         asked_s = self._network.names.asked_s.get((sut.reactor.ip, name), 0.0)
         since_s = self._scheduler.elapsed() - asked_s
         if since_s > sut.poll_s[1] + sut.discovery_timeout_s + 1.0:

@@ -86,13 +86,13 @@ class RunPlan:
         cancelled: Share of calls that the program cancels.
         once: Share of calls that are not idempotent.
         keys: Number of different keys of calls; 0 for calls without keys.
-        streams_per_s: Streams per second of each client, beside its calls.
+        streams_per_s: Streams per second of each client, in addition to its calls.
         queue_per_s: Puts per second of a program that uses a queue service; 0 for no such program.
         queue_instances: Initial number of instances of the queue service.
         queue_workers: Whether these instances compute, so that the program watches the sink and not the input queue.
         queue_length: Greatest number of frames of each queue.
         restarts_s: Mean time between two lives of a program that is restarted, in seconds; 0 for no such program.
-        is_heard: Whether the clients have listeners for their events.
+        is_heard: Whether the oracle listens to the events of the clients.
         work_s: Time that an instance takes to respond, in seconds.
         latency_s: Delay of one direction without faults, in seconds.
         jitter_s: Greatest additional delay, in seconds.

@@ -35,7 +35,7 @@ _OK = 200
 
 
 def install(simulator: Simulator, oracle: Oracle, rewriting: Rewriting) -> None:
-    """Let the oracle observe every request and discovery reply from now on, also of instances that are added later."""
+    """Report every later request and discovery reply to the oracle, including those of instances that are added."""
     for service in simulator.services.values():
         if service.queues is None:  # `queue_probes` observes a queue service
             _at_service(service, oracle, rewriting)

@@ -39,8 +39,8 @@ class GroupSpec:
         name: Its name.
         window: The window of its watches.
         consumers: Number of its consumers.
-        auto_commit: Whether the service commits what it sends.
-        index_only: Whether frames come without their data.
+        auto_commit: Whether the service commits frames when it sends them.
+        index_only: Whether frames are sent without their data.
         tags: The tags that its frames have, as pairs.
     """
 
@@ -213,7 +213,7 @@ class QueueConsumer:
             self._scheduler.elapsed(),
         )
         self._checker.watch_began(watch)
-        assert self.account is not None  # noqa: S101  made with the client
+        assert self.account is not None  # noqa: S101  created with the client
         self.account.begin()
         queue = self._client.sink() if self._is_sink else self._client
         watcher = self._watcher = queue.watch(

@@ -79,7 +79,7 @@ def _at_puts(store: QueueStore, checker: QueueChecker, *, is_input: bool) -> Non
 
 
 def _at_groups(store: QueueStore, checker: QueueChecker) -> None:
-    """Observe the frames of the watched queue that wait again, or are removed."""
+    """Report the frames of the watched queue that are given back or removed."""
     join, leave, reject, redeliver, remove = store.join, store.leave, store.reject, store.redeliver, store._remove  # noqa: SLF001
 
     def tell_join(group: str, user: str, *given: Any) -> Consumer:

@@ -59,7 +59,7 @@ _BEFORE_CLOSE_S = 0.1
 
 
 class Application(Protocol):
-    """A program under test that runs in a world beside the clients."""
+    """A program under test that runs in a world in addition to the clients."""
 
     def start(self, reactor: Any, url: str, service: str, token: str) -> Deferred[Any] | None:
         """Start the program.
@@ -86,7 +86,7 @@ class World:
 
     Args:
         plan: The plan.
-        application: Creates a program to run beside the clients; `None` for none.
+        application: Creates a program to run in addition to the clients; `None` for none.
         progress: Called every virtual second with the phase and the world; `None` for no call.
 
     Raises:

@@ -29,11 +29,11 @@ _STREAMS = {
 }  # fmt: skip
 """Share of the worlds with streams, by profile."""
 _STREAM_FAULTS = ("chaos", "rolling", "storm")
-"""Profiles in which streams have faults of their own."""
+"""Profiles with faults of streams."""
 _QUEUES = {"calm": 0.2, "chaos": 0.4, "discovery": 0.2, "rolling": 0.4, "storm": 0.2, "hour": 0.2}
 """Share of the worlds with a queue service, by profile."""
 _QUEUE_FAULTS = ("chaos", "rolling")
-"""Profiles in which the queue service has faults of its own."""
+"""Profiles with faults of the queue service."""
 _ON_QUEUES = (
     "crash", "hang", "drain", "refuse", "reset", "swallow", "grey", "error", "unavailable", "limited", "cut", "trickle",
     "slices", "slow_close", "close_idle", "slow_work", "idle_fin", "idle_rst", "busy_rst", "syn_unanswered",

@@ -114,7 +114,7 @@ def test_seeds_at_which_a_checker_knew_too_little(seed: int) -> None:
     """Checkers reported correct clients, because these cases were not implemented.
 
     - A suspect does not count as an instance with room below the bound on calls in flight (500247).
-    - After sixteen attempts a call goes again to an instance that has not failed (500388).
+    - After sixteen attempts a call may return to an instance that has not failed (500388).
     - A list that could not be applied leaves the counts of failures uncertain (500409).
     - An injected exception is not a lack of resources on the host that it happens on (510094).
     - An instance that joins during a pause may be tried next (510434).

@@ -96,7 +96,7 @@ class ObservedAttempt(NamedTuple):
 
     @classmethod
     def of(cls, attempt: Any) -> ObservedAttempt:
-        """Convert an attempt of an error."""
+        """Convert an `AttemptResult` of an error of the client."""
         outcome = attempt.outcome
         return cls(
             attempt.instance.key,
@@ -188,8 +188,8 @@ class CallChecker(Checker):
                 "sent-once", f"call {name} is not idempotent, and reached {spelled(earlier[-1][0])} and then {where}"
             )
         before = [kept for known, kept in earlier if known == address]
-        # A kept connection that is closed by the server while the request is sent may still have delivered it, and is
-        # retried without counting as an attempt. Two concurrent attempts may each meet one.
+        # If the server closes a kept connection while the request is sent, the request may still have arrived. It is
+        # sent again, and the first try does not count. With hedges this may happen to two concurrent attempts.
         most_stale = 1 if record.sut.hedge_after_s is None else 2
         sut = record.sut
         limit = sut.attempts

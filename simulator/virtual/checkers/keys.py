@@ -49,7 +49,7 @@ class KeyChecker(Checker):
         """Compare the instance of a first attempt with that of earlier calls of the key."""
         left_out = sut.left_out
         is_plain = sut.subset_size is None and sut.most_in_flight is None and not sut.slow_start_s
-        # A probe goes to an instance that is not eligible for the next call.
+        # A probe is sent to an instance that is not eligible for other calls.
         if key is None or not is_alone or not is_plain or address in left_out:
             return
         state = frozenset(sut.view.items()), frozenset(left_out)

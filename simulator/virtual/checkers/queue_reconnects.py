@@ -1,4 +1,4 @@
-"""Checks of the reconnects of a watch: the pause before each, and the instance to which it goes.
+"""Checks of the reconnects of a watch: the pause before each reconnect, and the choice of its instance.
 
 The checks use the client's events, the choices of its fleet, and the requests that reach instances.
 """

@@ -1,4 +1,4 @@
-"""Checks of a queue: what is put, what watches and gets return, and what is committed.
+"""Checks of a queue service: puts, gets, watches and commits.
 
 The rules come from the reference page of the queue client. `queue_probes` reports the changes of the simulated queue,
 and `queue_traffic` reports the results of the programs' clients, which the checker compares with these changes.
@@ -70,12 +70,12 @@ class ObservedWatch:
     """A watch of one consumer, over all of its connections.
 
     Attributes:
-        name: Its name, such as `watch 2.1`: the second consumer's first.
+        name: Its name, such as `watch 2.1` for the first watch of consumer 2.
         user: The consumer's id.
         group: Its group.
         window: The maximum number of frames that it may have in hand.
-        auto_commit: Whether the service commits what it sends.
-        index_only: Whether frames come without their data.
+        auto_commit: Whether the service commits frames when it sends them.
+        index_only: Whether frames are sent without their data.
         began_s: When it began, in virtual seconds.
         in_hand: Frames that were returned and not given to a commit or reject: index to time.
         returned: Frames that were returned and not rejected since.

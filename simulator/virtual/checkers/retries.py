@@ -1,4 +1,4 @@
-"""Checks of retries: after which outcomes, when, and within which budget.
+"""Checks of retries: the outcomes that are retried, the pauses, and the retry budget.
 
 The rules come from the reference page about failover, not from the client's code. The checker observes the client's
 events. Outcomes have the names of the client's `AttemptStatus`.

@@ -1,9 +1,9 @@
 """Checks of streams: responses that are read while they arrive.
 
-1. The bytes that a reader gets are a prefix of what one instance has sent for this request; all of it, if the stream
-   ended well.
-2. After the head of a response was handed over, the request is not sent again. No hedge is sent while an instance keeps
-   sending.
+1. The bytes that a reader gets are a prefix of the bytes that one instance has sent for this request. If the stream has
+   ended without an error, they are all of these bytes.
+2. After the head of a response was passed to the program, the request is not sent again. No hedge is sent while an
+   instance keeps sending.
 3. Unread bytes stay within their bound, and a stream counts as in flight until its last byte.
 4. A stream ends once and within its time limits; only faults break it. It leaves no socket and no timer.
 5. A client that closes waits for its streams, and breaks them when `drain_timeout_s` has passed.

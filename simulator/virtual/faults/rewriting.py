@@ -39,7 +39,7 @@ ODD_ROWS: tuple[Mapping[str, Any], ...] = (
     {"ip": "\ud800", "port": 80, "weight": 1},
     {"ip": "x" * _LONG, "port": 80, "weight": 1},
 )
-"""Rows that are not instances; each is inserted beside valid rows."""
+"""Invalid rows, which are inserted between valid ones."""
 _BAD_ROWS: tuple[Any, ...] = (
     {"ip": "10.9.1.1", "port": 0, "weight": 1},
     {"ip": "a b", "port": 80, "weight": 1},

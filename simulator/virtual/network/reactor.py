@@ -208,7 +208,7 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
             self._tell(socket)
 
     def _soon(self, socket: VirtualSocket) -> None:
-        """Schedule the report of a socket's events as an event of its own, because it must not run inside this one."""
+        """Schedule the report of a socket's events as a separate event, because it must not run inside this one."""
         if socket.wanted and not socket.is_queued and socket.readiness() & socket.wanted:
             socket.is_queued = True
             scheduler = self._scheduler

@@ -37,7 +37,7 @@ def proposal_of_an_own_balancer_not_checked(patch: Patch) -> None:
     def trusting(self: GuardedBalancer, call: CallInfo, excluded: Any) -> Any:
         try:
             proposed = self._inner.choose(call, excluded)
-        except BaseException:  # noqa: BLE001  whatever the hostile balancer raises
+        except BaseException:  # noqa: BLE001  the balancer `Hostile` raises any exception
             proposed = None
         return proposed if isinstance(proposed, Instance) else choose(self, call, excluded)
 

@@ -21,7 +21,7 @@ def last_addresses_not_used(patch: Patch) -> None:
 
 @bug("last-good-list", seeds=100)
 def slow_name_server_delays_polls(patch: Patch) -> None:
-    """A poll waits for the look-up until its own timeout, and does not use the last addresses."""
+    """A poll waits for the look-up until the poll's timeout, and does not use the last addresses."""
     patch(names, "_SLOW_S", 1000.0)
     patch(names, "_SLOW_SHARE", 1.0)
 
