@@ -197,7 +197,7 @@ class Oracle:
     # -- events
 
     def report(self, checker: str, says: str) -> None:
-        """Record a violation."""
+        """Record and log a violation; only the first ten of a run are kept."""
         if len(self.violations) < _MOST_VIOLATIONS:
             violation = Violation(checker, round(self._scheduler.elapsed(), 6), says)
             self.violations.append(violation)

@@ -74,7 +74,7 @@ class FewestCalls:
 
 
 class Hostile:
-    """Violates the `Balancer` protocol at random.
+    """A balancer that violates the `Balancer` protocol at random.
 
     Args:
         rng: Source of random draws.

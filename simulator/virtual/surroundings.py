@@ -28,7 +28,7 @@ _ON_THE_OTHER = ("unavailable", "limited", "error", "reset", "crash", "grey")
 
 
 def with_surroundings(plan: RunPlan, rng: Random) -> RunPlan:
-    """Return the plan with the parts that were added later."""
+    """Return the plan with a random choice of the parts that were added later."""
     if plan.instances >= CROWD:
         return plan
     plan = plan.but(addresses=rng.choice(("ports", "hosts")), services=rng.choice(_SERVICES.get(plan.profile, _SELDOM)))

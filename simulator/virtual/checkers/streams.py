@@ -40,7 +40,7 @@ _OVERDUE_S = 1.5
 _CLOSES_WITHIN_S = 0.1
 _ONE_READ_BYTES = 2**16
 _SPEAKS_SHARE = 0.5
-"""Share of a call's time: once a response has begun, only a longer pause in it is silence."""
+"""Share of a call's time; a pause in a response must be longer than this before the client may hedge the call."""
 _KEPT = 200
 BROKEN_BY_INSTANCE = frozenset({"cut", "violation", "late"})
 """Statuses of a stream that its instance may have broken; they count as a failure of the instance."""
