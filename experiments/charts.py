@@ -1,4 +1,4 @@
-"""Latency charts as SVG, for light and dark pages: time from left to right, one dot per call, one band per client."""
+"""Latency charts as SVG for light and dark pages: one band per client, one dot per call, time from left to right."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ STYLE = (
 
 
 def chart(figures: dict[str, Any], says: dict[str, str]) -> str:
-    """Render the chart of a story."""
+    """Render the chart of a scenario.
+
+    Args:
+        figures: The results of each client, by its name; `timeline` has the due time and latency of calls, in seconds.
+        says: The title of each client.
+    """
     height = TOP + BAND * len(figures) + 30
     end_s = max((due for row in figures.values() for due, _ in row["timeline"]), default=1.0)
     box = f'viewBox="0 0 {WIDTH} {height}"'

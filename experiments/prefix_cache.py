@@ -1,7 +1,8 @@
-"""Hold the same conversations through each balancer, and compare what an instance's prefix cache is worth.
+"""Measure the effect of instances' prefix caches with each balancer, in the same conversations.
 
-A simulated language model keeps the blocks of prompts that it has seen, and computes the rest of a prompt before the
-first token. Writes docs/howto/prefix-cache.svg and the table of docs/howto/choosing.md; `--json` prints the figures.
+A simulated language model caches the blocks of prompts that it has processed, and computes the rest of a prompt before
+the first token. Writes docs/howto/prefix-cache.svg and the table of docs/howto/choosing.md. `--json` prints the figures
+and writes no files.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def words(rng: random.Random, count: int) -> str:
 
 
 async def turn(client: PredictClient, messages: list[dict[str, str]]) -> tuple[str, float, int, int]:
-    """Return the answer, the seconds to its first token, and the cached and all tokens of the prompt."""
+    """Send a prompt; return the answer, the seconds to its first token, and the cached and all tokens of the prompt."""
     chat = {"model": "llm", "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
     began = time.perf_counter()
     first_s, answer = None, []
@@ -94,7 +95,7 @@ async def hold(url: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(settings: dict[str, Any]) -> dict[str, Any]:
-    """Hold the conversations against a simulator of their own."""
+    """Run the conversations with one balancer against a new simulator, and return the figures."""
     services = ("--service", f"llm={INSTANCES}", "--processor", MODEL, "--token", TOKEN)
     with tempfile.TemporaryDirectory() as folder, subprocess_simulator(Path(folder), *services, seed=1) as simulator:
         return asyncio.run(hold(simulator.url, settings))
@@ -112,7 +113,7 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
 
 
 def chart(figures: dict[str, dict[str, Any]]) -> str:
-    """Draw a bar of the mean time to the first token for each balancer."""
+    """Render a chart with a bar for each balancer: the mean time to the first token."""
     height = ROW * len(figures) + 30
     most_s = max(row["mean_s"] for row in figures.values())
     box = f'viewBox="0 0 {WIDTH} {height}"'
@@ -129,7 +130,7 @@ def chart(figures: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the figures, and write nothing")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON, and write no files")
     options = parser.parse_args()
     figures = {name: measure(settings) for name, settings in BALANCERS.items()}
     if options.json:

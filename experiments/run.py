@@ -1,7 +1,7 @@
-"""Play the same stories for every client, and compare lost calls, latency and the load that failures add.
+"""Run the same scenarios with every client, and compare lost calls, latency and the load that retries add.
 
 Each client runs in its own process against its own simulator. Writes docs/resilience/index.md and its charts. `--only
-1_crash,3_slow` selects stories, `--clients ours,plain` selects clients, `--json` prints the figures.
+1_crash,3_slow` selects scenarios, `--clients ours,plain` selects clients, `--json` prints the figures.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "resilience"
 TUNED = {"balancer": "p2c", "attempt_timeout_s": 0.5}
 CLIENTS: dict[str, tuple[str, list[str], list[str] | None]] = {
-    # name: (program, its arguments, packages that its environment needs; `None` for the one that runs this program)
+    # name: (program, its arguments, packages of its virtual environment; `None` for the environment of this program)
     "ours": ("ours.py", [], None),
     "tuned": ("ours.py", ["--settings", json.dumps(TUNED)], None),
     "plain": ("plain.py", [], None),
@@ -58,12 +58,15 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     stories = ",".join(path.stem for path in sorted((HERE / "stories").glob("*.toml")))
     names = lambda text: text.split(",")  # noqa: E731
-    parser.add_argument("--only", type=names, default=names(stories), help="which stories (default: all)")
-    parser.add_argument("--clients", type=names, default=list(CLIENTS), help="which clients (default: all)")
-    parser.add_argument("--seconds", type=float, default=12.0, help="of each story (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="figures for programs, and no page")
+    parser.add_argument("--only", type=names, default=names(stories), help="scenarios, with commas (default: all)")
+    parser.add_argument("--clients", type=names, default=list(CLIENTS), help="clients, with commas (default: all)")
+    parser.add_argument("--seconds", type=float, default=12.0, help="length of each scenario (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON, and write no files")
     parser.add_argument(
-        "--environments", type=Path, default=HERE.parent / ".tox" / "bench-peers", help="where they are kept"
+        "--environments",
+        type=Path,
+        default=HERE.parent / ".tox" / "bench-peers",
+        help="directory of the clients' virtual environments (default: %(default)s)",
     )
     return parser.parse_args()
 
@@ -83,7 +86,7 @@ def _python(environments: Path, name: str) -> str:
 
 
 def _play(story: Path, python: str, name: str, seconds: float) -> dict[str, Any]:
-    """Run one client through one story, and return its figures."""
+    """Run one client in one scenario, and return its figures."""
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready.json"
         command = [sys.executable, "-m", "simulator", "serve", "--port", "0", "--scenario", str(story)]

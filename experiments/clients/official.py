@@ -1,4 +1,4 @@
-"""Client of the experiments: the official Python SDK with five tries and its timeout set, one client for 64 threads."""
+"""Client of the experiments: the official Python SDK with its default of five attempts, used by 64 threads."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ def main():
     with ThreadPoolExecutor(64) as threads:
         for number in range(int(given.seconds * given.per_s)):
             due_s = number / given.per_s
-            # The official SDK blocks, so a thread sleeps in real time until each call is due, and hands it to the pool.
+            # The official SDK blocks, so this thread sleeps until each call is due, and the thread pool makes the call.
             time.sleep(max(0.0, began + due_s - time.time()))
             threads.submit(call, due_s)
     account.report()

@@ -1,4 +1,4 @@
-"""Client of the experiments: eas_tw, with `--settings` of its `ClientConfig`."""
+"""Client of the experiments: eas_tw. `--settings` sets options of its `ClientConfig`."""
 
 from pacing import BODY, TIMEOUT_S, Account, options
 from twisted.internet.defer import Deferred, gatherResults

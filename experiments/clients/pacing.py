@@ -1,6 +1,7 @@
-"""Shared parts of the experiments' clients: calls that start when they are due, however many are unfinished.
+"""Shared parts of the experiments' clients, which start calls on a fixed schedule.
 
-Latency is measured from the time at which a call was due, so that a client that falls behind cannot hide the delay.
+A call starts when it is due, even if earlier calls have not ended. Its latency is measured from the due time, so that
+it includes the delay of a client that is too slow (no coordinated omission).
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ def options() -> argparse.Namespace:
     parser.add_argument("token")
     parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--per-s", type=float, default=100.0)
-    parser.add_argument("--settings", type=json.loads, default={}, help="of our client, as JSON")
+    parser.add_argument("--settings", type=json.loads, default={}, help="options of eas_tw's ClientConfig, as JSON")
     return parser.parse_args()
 
 
 class Account:
-    """The due time and the result of each call."""
+    """Records the due time and the result of each call."""
 
     def __init__(self) -> None:
         self._latencies_s: list[float] = []
@@ -35,7 +36,13 @@ class Account:
         self._timeline: list[tuple[float, float]] = []
 
     def ended(self, due_s: float, now_s: float, answer: Any) -> None:
-        """Record the end of a call; `answer` is the response's text, or an exception."""
+        """Record the end of a call.
+
+        Args:
+            due_s: When the call was due, in seconds after the start.
+            now_s: When it ended, in seconds after the start.
+            answer: Text of the response, or an exception.
+        """
         if isinstance(answer, BaseException):
             self._errors[type(answer).__name__] += 1
         elif answer != BODY:

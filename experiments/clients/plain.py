@@ -1,6 +1,6 @@
-"""Client of the experiments: a simple client on treq, as a program might contain it.
+"""Client of the experiments: a minimal client on treq, as a program might contain it.
 
-It polls the list every 5 s, uses the instances in turn, tries once, and times out after 5 s.
+It polls the list every 5 s, uses the instances in turn, makes one attempt per call, and times out after 5 s.
 """
 
 import itertools

@@ -1,7 +1,7 @@
-"""A client under test, as the checkers see it: its settings as numbers, and its public API.
+"""A client under test as the checkers use it: its settings as numbers, and its state.
 
-Only public state is read: the list of instances, the counters, and the state of discovery. The exceptions are
-`open_inside`, and what a stream holds.
+Most of the state is public: the list of instances, the counters, and the state of discovery. Private attributes are
+read by `open_inside`, `parts_of_apply`, `left_out`, `half_open` and the methods about streams.
 """
 
 from __future__ import annotations
@@ -25,25 +25,26 @@ _TICK_S = 0.001
 
 
 class ClientUnderTest:
-    """One client.
+    """A client under test.
 
     Args:
         number: Number of the client, from 0.
         client: The real client.
         reactor: Reactor of its host, which it may share with clients of other services.
-        seconds: Virtual time; the client's wall clock may differ from it.
-        is_parent: Whether it is not a child of another client.
-        is_named: Whether it has to resolve the name of its endpoint.
-        is_monotonic: Whether it uses elapsed time, on a reactor whose clock can be set.
+        seconds: Returns the virtual time, in seconds; the client's wall clock may differ from it.
+        is_parent: False for a child of another client.
+        is_named: Whether the client has to resolve the name of its endpoint.
+        is_monotonic: Whether the client uses elapsed time, on a reactor whose clock can be set.
 
     Attributes:
-        service: Name of the service that it calls.
+        service: Name of the service that the client calls.
         budget: Key of the retry budget; clients with an equal key share it.
         compares: Whether outlier detection may eject an instance.
-        is_heard: Whether it has a listener for its events.
-        failed_before: Failed attempts of the call whose end was emitted last, which is the call that is being answered.
+        is_heard: Whether the oracle listens to the client's events.
+        failed_before: Failed attempts of the call of the last `CallEnded` event. In the callbacks of a call's result
+            this is that call.
         eject_bound_s: Bound on an ejection whose length was doubled, in seconds; `eject_max_s` bounds one that was not.
-        changed_at_s: Time of the last change of its list, in virtual seconds.
+        changed_at_s: Time of the last change of the client's list, in virtual seconds.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class ClientUnderTest:
         self.backoff_max_s: float = config.backoff_max_s
         self.attempt_timeout_s: float | None = config.attempt_timeout_s
         self.idle_timeout_s: float = config.idle_timeout_s
-        # A response that has begun may be waited for until the call's deadline.
+        # A call may wait for the rest of a response until its deadline.
         self.longest_idle_ns = round((max(config.idle_timeout_s, config.timeout_s) + _IDLE_SLACK_S) * NS)
         self.budget_floor: float = config.retry_budget_min_per_s * 10
         self.budget_ratio: float = config.retry_budget_ratio
@@ -78,9 +79,9 @@ class ClientUnderTest:
             config.poll_interval_s * (1 + config.poll_jitter),
         )
         self.discovery_timeout_s: float = config.discovery_timeout_s
-        # Greatest delay of its timers after the reactor's clock was set.
+        # Greatest delay of the client's timers after the reactor's clock was set.
         self.tick_s = _TICK_S if is_monotonic else 0.0
-        # Greatest wait for a name of which it already knows an address.
+        # Greatest wait for the look-up of a name that was resolved before.
         self.look_up_s = min(_LOOK_UP_S, config.discovery_timeout_s / 3) if is_named else 0.0
         self.poll_jitter: float = config.poll_jitter
         self.eject_after: int = config.eject_after
@@ -111,27 +112,27 @@ class ClientUnderTest:
 
     @property
     def retries(self) -> int:
-        """Number of its retries."""
+        """Number of the client's retries."""
         return int(self.client.counters.retries.total())
 
     @property
     def failures(self) -> Counter[str]:
-        """Number of its failed attempts, by the instance's address."""
+        """Number of the client's failed attempts, by the instance's address."""
         return Counter(self.client.counters.failures_at)
 
     @property
     def hedges(self) -> int:
-        """Number of its hedges."""
+        """Number of the client's hedges."""
         return int(self.client.counters.hedges)
 
     @property
     def ejections(self) -> int:
-        """Number of its ejections."""
+        """Number of the client's ejections."""
         return int(self.client.counters.ejections.total())
 
     def open_inside(self) -> list[str]:
-        """Describe internal state that is left after all calls have ended; the only use of non-public state."""
-        runtime = self.client._runtime  # noqa: SLF001  nothing public says what it has forgotten to forget
+        """Describe internal state that is left after all calls have ended."""
+        runtime = self.client._runtime  # noqa: SLF001  this state has no public name
         calls = runtime.call_context
         deadlines = {"calls": calls.in_flight, "attempts": calls.attempt_deadlines, "hedges": calls.hedges}
         running = runtime.fleet._cluster._in_flight.total  # noqa: SLF001
@@ -143,7 +144,7 @@ class ClientUnderTest:
 
     @staticmethod
     def unread_bytes(stream: Any) -> int:
-        """Return the number of bytes that a stream holds for its reader."""
+        """Return the number of bytes that a stream has buffered for its reader."""
         return sum(map(len, stream._body._pieces))  # noqa: SLF001
 
     @staticmethod
@@ -169,7 +170,7 @@ class ClientUnderTest:
 
     def parts_of_apply(self) -> dict[str, tuple[Any, str]]:
         """Return the steps by which the client applies a list, each as an object and the name of its method."""
-        cluster = self.client._runtime.fleet._cluster  # noqa: SLF001  a step that raises has no public name
+        cluster = self.client._runtime.fleet._cluster  # noqa: SLF001  the steps have no public names
         return {
             "balancer": (cluster._balancer, "update"),  # noqa: SLF001
             "health": (cluster._health, "set_fleet"),  # noqa: SLF001
@@ -178,33 +179,33 @@ class ClientUnderTest:
 
     @property
     def left_out(self) -> tuple[Address, ...]:
-        """Instances that are ejected or suspected, the latter by their order, as there is no event for suspects."""
+        """Instances that are ejected, probed or suspected, the longest untried first; suspects have no event."""
         found: tuple[Address, ...] = tuple(self.client._runtime.fleet._cluster._health.left_out)  # noqa: SLF001
         return found
 
     @property
     def half_open(self) -> tuple[Address, ...]:
-        """Instances whose ejection is over, and to which no probe has been sent."""
+        """Instances whose ejection is over and to which no probe has been sent yet."""
         found: tuple[Address, ...] = tuple(self.client._runtime.fleet._cluster._health.half_open)  # noqa: SLF001
         return found
 
     def number_of_timers(self) -> int:
-        """Number of pending timers on its host."""
+        """Return the number of pending timers on the client's host."""
         return len(self.reactor.getDelayedCalls())
 
     @property
     def seen(self) -> dict[Address, float]:
-        """Its list at the last call of `look`, which happens at least once a second."""
+        """The client's list at the last call of `look`, which happens at least once a second."""
         return self._views[-1][1]
 
     @property
     def view(self) -> dict[Address, float]:
-        """Its list of instances: address to weight."""
+        """The client's list of instances now: address to weight."""
         self.look()
         return self._views[-1][1]
 
     def look(self) -> bool:
-        """Record its present list; return whether it has changed."""
+        """Record the client's current list; return whether it has changed."""
         instances = self.client.instances
         if instances is self._instances:
             return False
@@ -217,7 +218,7 @@ class ClientUnderTest:
         return True
 
     def steady_since(self, since_s: float) -> set[Address]:
-        """Return the addresses that have been in its list since then, with a weight above 0."""
+        """Return the addresses that have been in the client's list since `since_s`, with a weight above 0."""
         self.look()
         steady: set[Address] | None = None
         for at_s, view in reversed(self._views):

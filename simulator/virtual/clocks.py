@@ -1,6 +1,6 @@
-"""A client's view of its host's reactor by elapsed time, for reactors whose clock can be set.
+"""A reactor by elapsed time, for clients on a host whose clock can be set.
 
-It uses `eas_tw.net.monotonic` unchanged; the work of the thread in `eas_tw.net.clock_watch` is done in virtual time.
+It uses `eas_tw.net.monotonic` unchanged. Scheduled events replace the thread of `eas_tw.net.clock_watch`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LOOKS_WITHIN_S = LONGEST_S
 
 
 class ElapsedReactor(MonotonicReactor):
-    """A host's reactor by elapsed time.
+    """A host's reactor whose timers use elapsed time.
 
     Args:
         host: Reactor whose clock may be set, and whose timers follow it.
@@ -35,11 +35,14 @@ class ElapsedReactor(MonotonicReactor):
         self._looking: Any = None
 
     def start(self) -> None:
-        """Start to check the clock periodically, by the scheduler: a step back would delay a timer of the host."""
+        """Start to check the clock periodically.
+
+        The scheduler triggers the checks, because a clock that is set back delays the timers of the host.
+        """
         self._looking = self._scheduler.call_later(LOOKS_WITHIN_S, self._look_again)
 
     def stop(self) -> None:
-        """Stop to check the clock."""
+        """Stop checking the clock."""
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
@@ -49,5 +52,5 @@ class ElapsedReactor(MonotonicReactor):
         self.look()
 
     def _wake(self) -> None:
-        # A stalled host sees the change of its clock only when it continues.
+        # A stalled host can detect the change of its clock only after the stall.
         self._scheduler.at(max(self._scheduler.now_ns, self._host.stalled_until_ns), self.realign)

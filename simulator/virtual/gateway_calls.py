@@ -1,8 +1,8 @@
-"""A program that calls through the gateway on its own host, with some plans through a misbehaving agent of its own.
+"""A program that calls through the gateway, in some plans with a misbehaving agent.
 
-Behind the gateway is the fleet of the world with its faults: the gateway answers 502 and 504 for instances that are
-dead or slow, and the client retries. The checks: each call ends once, in time and with its own response, fails only
-where faults explain it, and is retried as the reference page about failover says.
+The gateway forwards to the fleet of the world, which has the faults of the plan. It responds 502 or 504 for instances
+that are dead or slow, and the client retries. The checks are that each call ends once, in time and with its own
+response, that it fails only if faults explain it, and that it is retried as the reference page about failover says.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ class _Call:
 
 
 class GatewayCalls:
-    """The calls of one program.
+    """The calls of one program through the gateway.
 
     Args:
-        network: Of the world.
-        reactor: The program's host.
-        rng: Source of random numbers.
-        make: Makes a client of settings and an agent, `None` for the client's own.
-        agent: What is behind the agent that misbehaves; `None` for a program that gives its client none.
-        attribution: Of the faults at work.
-        report: Takes a checker's name and what it found.
+        network: The network of the world.
+        reactor: Reactor of the program's host.
+        rng: Source of random draws.
+        make: Creates a client from settings and an agent; without an agent (`None`) it uses its own connections.
+        agent: The agent that `MisbehavingAgent` wraps; `None` to create the client without an agent.
+        attribution: Determines which failures the active faults explain.
+        report: Called with the name of a checker and the description of a violation.
         has_streams: Whether some of the calls are streams.
     """
 
@@ -131,7 +131,7 @@ class GatewayCalls:
             self._next = None
 
     def close(self) -> Deferred[Any]:
-        """Close the client; fires when it has closed and the checks are done."""
+        """Close the client; the Deferred fires after the close and the checks that follow it."""
         return Deferred.fromCoroutine(self._close())
 
     async def _close(self) -> None:
@@ -196,7 +196,7 @@ class GatewayCalls:
             )
 
     def sends(self, call: str, instance: str, serial: int) -> None:
-        """Handle that an instance begins a streamed response."""
+        """Handle the start of a streamed response at an instance."""
         if self._streams is not None:
             self._streams.sends(call, instance, serial)
 
@@ -262,7 +262,7 @@ class GatewayCalls:
     def _check_attempts(self, call: _Call, attempts: list[ObservedAttempt], now_s: float) -> None:
         for at, tried in enumerate(attempts):
             if at and tried.attempt_status == "deadline" and tried.elapsed_s < _SHORT_S:
-                # The attempts before it and their pauses left it no time.
+                # Earlier attempts and pauses have used up the time.
                 continue
             if not self._attribution.explain_gateway(tried.attempt_status, tried.status, (call.began_s, now_s)):
                 says = f"nothing explains {tried.attempt_status} {tried.status or ''}".strip()
@@ -309,7 +309,11 @@ class GatewayCalls:
         return label in self._retry_on or label == _RATE_LIMITED
 
     def _spent(self, attempts: list[ObservedAttempt]) -> float:
-        """Count attempts: a 502 as a quarter; the first stale connection and a lack of local resources not at all."""
+        """Count the attempts to which the limit applies.
+
+        The first stale or unsent attempt and attempts that lacked local resources are not counted. An attempt that was
+        answered with 502 counts as a quarter, unless `attempts` is 1.
+        """
         stale = sum(tried.attempt_status in _NO_FAILURE for tried in attempts)
         local = sum(tried.attempt_status == LOCAL for tried in attempts)
         not_served = sum(tried.status == _BAD_GATEWAY for tried in attempts) if self._attempts > 1 else 0

@@ -1,7 +1,7 @@
 """Streams of the program that calls through the gateway.
 
-The checks: the bytes that a reader gets are a prefix of what one instance has sent for this request, and all of it if
-the stream ended well; a stream ends once, in time, and breaks only where a fault explains it.
+The checks are that the bytes that a reader gets are a prefix of what one instance has sent for this request, and all of
+it if the stream was read to its end. A stream ends once, in time, and breaks only if a fault explains it.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _SLACK_S = 0.01
 
 @define(eq=False)
 class _Stream:
-    """A stream whose head may have arrived.
+    """A stream from the start of its call to its end.
 
     Attributes:
         name: The name of its call.
-        spec: The body that it asks for.
+        spec: The body that it requests.
         reader: One of `_READERS`.
-        total_s: Its `total_timeout_s`.
-        sent: Instance id and serial number of each response to it.
+        total_s: Its `total_timeout_s`, in seconds.
         began_s: When its call began, in virtual seconds.
-        opened_s: When its head was handed over.
+        sent: Instance id and serial number of each response to it.
+        opened_s: When its head was passed to the program, in virtual seconds; 0.0 before.
         got: The bytes that the reader got.
-        is_cancelled: Whether the program has cancelled the reading.
+        is_cancelled: Whether the program has cancelled the reader.
     """
 
     name: str
@@ -69,10 +69,10 @@ class GatewayStreams:
 
     Args:
         client: The program's client.
-        scheduler: Of the world.
+        scheduler: Scheduler of the world.
         has_agent: Whether an agent that may misbehave sends the requests.
-        attribution: Of the faults at work.
-        report: Takes a checker's name and what it found.
+        attribution: Determines which failures the active faults explain.
+        report: Called with the name of a checker and the description of a violation.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class GatewayStreams:
         return self._rng.random() < _SHARE
 
     def open(self, name: str, *, is_once: bool) -> Deferred[Any]:
-        """Open a stream; pass its result to `read`, or call `forget` if it has none."""
+        """Open a stream. The caller passes the result to `read`, or calls `forget` if the Deferred fails."""
         rng, size = self._rng, self._rng.choice(_SIZES)
         pieces = rng.choice(_PIECES)
         spec = StreamSpec(
@@ -105,7 +105,7 @@ class GatewayStreams:
         return opening
 
     def sends(self, call: str, instance: str, serial: int) -> None:
-        """Handle that an instance begins a response."""
+        """Handle the start of a response at an instance."""
         drawn = self._streams.get(call)
         if drawn is not None:
             drawn.sent.append((instance, serial))
@@ -115,7 +115,7 @@ class GatewayStreams:
         self._streams.pop(name, None)
 
     def read(self, stream: Any, name: str) -> None:
-        """Read an open stream, and check how it ends."""
+        """Read an open stream, and check its end."""
         drawn = self._streams[name]
         drawn.opened_s = self._scheduler.elapsed()
         reading = Deferred.fromCoroutine(self._read(stream, drawn))
@@ -192,7 +192,7 @@ class GatewayStreams:
         self._scheduler.log(f"stream {drawn.name} for {drawn.spec} {how} after {len(drawn.got)} bytes")
         if self._streams.pop(drawn.name, None) is None:
             self._report("gateway-stream", f"stream {drawn.name} has ended twice")
-        # A slow reader may find the end long after it has come.
+        # A slow reader may reach the end long after it has arrived.
         if drawn.reader != "slow" and now_s > drawn.opened_s + drawn.total_s + _SLACK_S:
             says = f"ended {now_s - drawn.opened_s:.3f} s after its head, of at most {drawn.total_s:g}"
             self._report("gateway-stream", f"stream {drawn.name} {says}")
@@ -200,7 +200,7 @@ class GatewayStreams:
     def _check_bytes(self, drawn: _Stream, *, is_whole: bool) -> None:
         got = bytes(drawn.got)
         if not drawn.sent and self._has_agent:
-            return  # a misbehaving agent has answered
+            return  # the misbehaving agent has answered instead of an instance
         bodies = [content(drawn.name, instance, serial, drawn.spec) for instance, serial in drawn.sent]
         is_right = got in bodies if is_whole else any(body.startswith(got) for body in bodies)
         if is_right or self._attribution.may_be_wrong(drawn.began_s, self._scheduler.elapsed()):

@@ -1,8 +1,8 @@
 """A program that restarts again and again: clients that open, call and close while faults are active.
 
-It has its own host, and a disk copy that is at times torn, foreign or unwritable; at times discovery does not answer
-it. The checks hold for every life: which list it starts with, that every call ends once, and that nothing is left after
-the close.
+The program has its own host. In some lives its disk copy is truncated, of another service or unwritable, and in some
+lives discovery responds with errors only. Each life is checked: its first list is the right one, every call ends once,
+and nothing is left after the close.
 """
 
 from __future__ import annotations
@@ -46,12 +46,13 @@ class Lives:
         network: The network.
         reactor: Reactor of the program's host.
         rng: Source of random draws.
-        make: Builds a client that has not been opened, given its settings and the folder of its disk copy.
+        make: Creates a client, which is not opened, from the folder of its disk copy and its settings.
         service: Name of the service that it calls.
         child_of: Name of the service for which every other life has a child client; empty for none.
         pause_s: Mean time between two lives, in seconds.
-        is_disturbed: Whether the delivery of discovery replies may have been affected by a fault since a time.
-        report: Takes a checker's name and the description of a violation.
+        is_disturbed: Returns whether a fault may have affected the delivery of discovery replies since a time in
+            virtual seconds.
+        report: Called with the name of a checker and the description of a violation.
 
     Attributes:
         service: Name of the service that it calls.
@@ -94,7 +95,7 @@ class Lives:
 
     @property
     def ip(self) -> str:
-        """The IP address of its host."""
+        """The IP address of the program's host."""
         return str(self._reactor.ip)
 
     def start(self) -> None:
@@ -102,27 +103,27 @@ class Lives:
         self._running = Deferred.fromCoroutine(self._live())
 
     async def stop(self) -> None:
-        """Finish the present life, and start no other."""
+        """Finish the current life, and start no more."""
         self._is_over = True
         if self._running is not None:
             await self._running
 
     def clean_up(self) -> None:
-        """Remove the disk copy, however the run has ended."""
+        """Remove the disk copy; called after failed runs too."""
         self._disk.cleanup()
 
     # -- events
 
     def reply(self, answer: Answer) -> Answer:
-        """Return the discovery reply to send to it: an error while this life must not reach discovery."""
+        """Return the discovery reply to send to the program: 503 in lives without discovery, otherwise `answer`."""
         return Response(_UNAVAILABLE, b"") if self._is_alone else answer
 
     def told(self, view: View | None, *, is_sure: bool) -> None:
-        """Record the list of a reply that was sent to it.
+        """Record the list of a discovery reply that was sent to the program.
 
         Args:
             view: The list; `None` for a reply that must be rejected.
-            is_sure: Whether it must apply the list; false for malformed HTTP, which it may reject.
+            is_sure: Whether the client must apply the list; false for malformed HTTP, which it may reject.
         """
         if view is None:
             return
@@ -142,7 +143,7 @@ class Lives:
 
     async def _live_once(self) -> None:
         directory, disk = self._prepare_disk()
-        self._is_alone = self._rng.random() < 0.4  # noqa: PLR2004  often enough
+        self._is_alone = self._rng.random() < 0.4  # noqa: PLR2004  two lives of five
         self._told = None
         self._perhaps.clear()
         self._heard.clear()
@@ -156,7 +157,7 @@ class Lives:
         began = self._scheduler.elapsed()
         try:
             await client.init()
-        except Exception as error:  # noqa: BLE001  which is what is looked at
+        except Exception as error:  # noqa: BLE001  the check reports unexpected ones
             self._check_failed(disk, error, began)
         else:
             self._check_first_list(client, disk, began)
@@ -165,7 +166,7 @@ class Lives:
         has_new_list = bool(client.instances) and not client.discovery.is_stale
         await self._close(client)
         if has_new_list and disk != "unwritable":
-            # The client may have saved any of the lists that it was sent, so all are accepted.
+            # The client may have saved any list that it received, so the checks accept all of them.
             self._saved = [*self._heard]
 
     async def _call(self, client: Any) -> None:
@@ -182,7 +183,7 @@ class Lives:
             await child.close()
             forgotten = ref(child)
             del child, calling
-            # The frame that resumed this coroutine still holds the child; it is gone in the next event.
+            # The stack frame that resumed this coroutine still refers to the child until the next event.
             await self._sleep(0.0)
             self._check_forgotten(forgotten)
 
@@ -196,8 +197,8 @@ class Lives:
         left = [socket for socket in self._network.transports if socket.reactor is self._reactor]
         if left:
             self._report("closed-is-gone", f"life {self.begun} has closed, and left {left}")
-        # Twisted does not cancel the first step of a connection attempt that was given up in the same turn: it is due
-        # now, and does nothing.
+        # Twisted does not cancel the first step of a connection attempt that was cancelled in the same turn. That timer
+        # has a delay of 0, and its call does nothing.
         timers = [timer for timer in self._reactor.getDelayedCalls() if timer.getTime() > self._reactor.seconds()]
         if timers:
             self._report("closed-is-gone", f"life {self.begun} has closed, and left {timers}")
@@ -209,7 +210,7 @@ class Lives:
         self._ended.clear()
 
     def _check_forgotten(self, child: ref[Any]) -> None:
-        """Check that a closed child is freed. It is done once a run, because it needs a garbage collection."""
+        """Check that a closed child is freed; only once in a run, because it needs a garbage collection."""
         if not self._has_collected:
             self._has_collected = True
             gc.collect()
@@ -219,7 +220,7 @@ class Lives:
     # -- the first list
 
     def _prepare_disk(self) -> tuple[Path, str]:
-        """Damage the disk copy as may happen between two lives; return its folder, and the kind of damage."""
+        """Damage the disk copy, as may happen between two lives; return its folder, and one of `_DISKS`."""
         directory, disk = Path(self._disk.name) / "copies", self._rng.choice(_DISKS)
         for file in sorted(directory.glob("*.json")):
             if disk == "missing":
@@ -234,7 +235,7 @@ class Lives:
         if disk in ("missing", "torn", "foreign", "garbage"):
             self._saved.clear()
         if disk == "unwritable":
-            # A path below a file cannot be created, not even by the superuser, whom permissions would not stop.
+            # Permissions do not apply to root, but even root cannot create a path below a file.
             blocked = Path(self._disk.name) / "blocked"
             blocked.write_bytes(b"")
             return blocked / "copies", disk
@@ -244,7 +245,7 @@ class Lives:
         view = {instance.key: instance.weight for instance in client.instances}
         told, now_s = self._told, self._scheduler.elapsed()
         if abs(now_s - began_s - _INIT_S) < _SETTLED_S and told is not None and told[0] > now_s - _SETTLED_S:
-            # The reply arrived at about the time of the init timeout, so either list is right.
+            # The reply arrived at about the time of the init timeout, so both lists are accepted.
             return
         if view in self._perhaps:
             return

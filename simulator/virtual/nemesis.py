@@ -53,7 +53,7 @@ def draw(seed: int, profile: str = "chaos", hours: float = DEFAULT_HOURS, *, lat
     rng = Random(f"{seed}/nemesis/{profile}")
     plan = _DRAWERS[profile](seed, rng, max(20.0, hours * 3600 * 2 / 3))
     if profile == "minority":
-        # The defaults are what most programs run with.
+        # Without drawn options, because most programs use the default settings.
         return plan.but(is_heard=True)
     plan = with_options(plan, Random(f"{seed}/options/{profile}"))
     return with_world_options(with_surroundings(plan, Random(f"{seed}/surroundings/{profile}"))) if later else plan
@@ -110,7 +110,7 @@ def _overload(seed: int, rng: Random, length_s: float) -> RunPlan:
 
 
 def _big(seed: int, rng: Random, length_s: float) -> RunPlan:
-    """Draw a plan with 1,000 instances and 100 clients, for the balance of load and the cost of discovery."""
+    """Draw a plan with 1,000 instances and 100 clients, to measure load balance and the cost of discovery."""
     plan = _world(seed, "big", rng, length_s / 4, instances=1000, eject_max_s=5.0, eject_base_s=2.0).but(
         weights=(), clients=100, per_s=2.0, large=0.0
     )
@@ -119,7 +119,7 @@ def _big(seed: int, rng: Random, length_s: float) -> RunPlan:
 
 
 def _storm(seed: int, rng: Random, length_s: float) -> RunPlan:
-    """Draw a plan with an outage of the whole fleet under load and its recovery, for the amplification by retries."""
+    """Draw a plan in which the whole fleet fails under load and recovers, to measure the amplification by retries."""
     plan = _world(seed, "storm", rng, length_s / 3, instances=5, timeout_s=2.0).but(per_s=50.0, work_s=0.01, large=0.0)
     kind = rng.choice(("error", "unavailable", "grey", "zone_loss", "reset", "hang"))
     outage_s = round(length_s / 12, 3)
@@ -131,7 +131,7 @@ def _storm(seed: int, rng: Random, length_s: float) -> RunPlan:
 
 
 def _minority(seed: int, rng: Random, length_s: float) -> RunPlan:
-    """Draw a plan with default settings in which most of a small fleet is dead, or all until the first returns."""
+    """Draw a plan with default settings in which most of a small fleet is dead, or all of it until one returns."""
     chaos_s = round(max(30.0, length_s / 2), 3)
     plan = RunPlan(
         seed=seed,
@@ -146,7 +146,7 @@ def _minority(seed: int, rng: Random, length_s: float) -> RunPlan:
 
 
 def _budget(seed: int, rng: Random, length_s: float) -> RunPlan:
-    """Draw a plan with waves of calls that need retries, for the retry budget in each ten seconds."""
+    """Draw a plan with waves of failed calls, to check the retry budget of each ten seconds."""
     plan = _world(
         seed, "budget", rng, length_s / 2, instances=rng.randint(3, 5), timeout_s=5.0, attempts=3,
         retry_budget_min_per_s=rng.choice((0.3, 1.0)), eject_after=1000, max_connections_per_instance=100,
@@ -164,7 +164,7 @@ def _budget(seed: int, rng: Random, length_s: float) -> RunPlan:
 
 
 def _hour(seed: int, rng: Random, _: float) -> RunPlan:
-    """Draw a plan of an hour with few calls and few faults, for drift and for resources that accumulate."""
+    """Draw a plan of an hour with few calls and few faults, to find drift and resources that accumulate."""
     plan = _world(seed, "hour", rng, 3600.0, poll_interval_s=rng.choice((5.0, 10.0)), timeout_s=1.0)
     plan = plan.but(per_s=0.05, burst=rng.choice((1, 3, 6)), clients=1, large=0.0, work_s=0.02)
     steps = (
@@ -237,4 +237,4 @@ GROUPS = {
     "queues": QUEUED,
     "operators": OPERATED,
 }
-"""The fault kinds, as the documentation and the coverage table group them."""
+"""The fault kinds by group, as in the documentation and the coverage table."""

@@ -1,7 +1,7 @@
 """Draws the clients' resilience options from their own random stream, separately for each client.
 
-The world and the faults of a seed are therefore those that it had before the options existed. Many clients get none,
-because most programs run with the defaults.
+Because of the separate stream, the world and the faults of a seed are the same as before the options existed. Many
+clients get no options, because most programs use the defaults.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PLAIN, _OFTEN, _SELDOM, _HEARD = 0.3, 0.35, 0.2, 0.75
 _FEW = 3
 _COMPARED_PER_S = 10.0
-"""Calls per second with which a client can compare three instances."""
+"""Calls per second that a client needs to compare three instances."""
 _MANY = 100
 
 _CHOICES: Mapping[str, tuple[float, tuple[Any, ...]]] = {

@@ -114,7 +114,7 @@ CHECKERS = {
 _MOST_VIOLATIONS = 10
 _NO_WHOLE_CYCLES = 2
 _SELDOM = 4
-"""Period in seconds of the checks for states that, once wrong, stay wrong."""
+"""Period, in seconds, of the checks for states that do not return to correct ones by themselves."""
 _DATE_SLACK_S = 2.0
 """Tolerance in seconds of a Date, which has whole seconds."""
 
@@ -197,7 +197,7 @@ class Oracle:
     # -- events
 
     def report(self, checker: str, says: str) -> None:
-        """Record a violation."""
+        """Record and log a violation; only the first ten of a run are kept."""
         if len(self.violations) < _MOST_VIOLATIONS:
             violation = Violation(checker, round(self._scheduler.elapsed(), 6), says)
             self.violations.append(violation)
@@ -278,11 +278,11 @@ class Oracle:
         return Meter(lists, exceeded)
 
     def watch_log(self) -> None:
-        """Check from now on what is logged as an error."""
+        """Start to check the log: errors are violations, and so is a text with the token."""
         globalLogPublisher.addObserver(self._ear)
         # Until a program configures logging, Twisted prints critical messages. Here faults raise on purpose, so the
         # printing is turned off.
-        printer: Any = globalLogBeginner._temporaryObserver  # noqa: SLF001  there is no public way to ask
+        printer: Any = globalLogBeginner._temporaryObserver  # noqa: SLF001  it has no public name
         self._printer = printer
         if printer is not None:
             globalLogPublisher.removeObserver(printer)
@@ -296,14 +296,14 @@ class Oracle:
             globalLogPublisher.addObserver(printer)
 
     def reached(self, address: Address, connection: Any, call: str) -> None:
-        """Handle a complete request at an instance."""
+        """Handle the arrival of a complete request at an instance."""
         if self._answered_ns.get(connection) == self._scheduler.now_ns:
             self.report(
                 "connection-use", f"call {call} came to {spelled(address)} before the one in front of it was answered"
             )
         near = connection.transport.socket.peer
-        # The connection has served a request before, or has been open since an earlier call, whose attempt used another
-        # one.
+        # Either the connection has carried a request before, or it was opened for an earlier attempt that then used
+        # another connection.
         is_kept = connection.requests > 1 or (near is not None and near.lay_idle)
         sent_s = (near.said_ns - EPOCH_S * NS) / NS if near is not None else 0.0
         self.calls.arrived(call, address, sent_s, is_kept=is_kept, near=near)
@@ -358,7 +358,7 @@ class Oracle:
             self.report("connection-use", f"client {sut.number} {says}")
 
     def read(self, text: str) -> None:
-        """Check the text of a client's error or repr."""
+        """Check `token-hidden` for a text of a client, such as an error or its repr."""
         if self.secret and self.secret in text:
             self.report("token-hidden", f"the token is in {text[:40]!r}")
 
@@ -442,7 +442,10 @@ class Oracle:
                 self.report("exact-shares", f"client {sut.number}: the shares are not exact: {', '.join(off)}")
 
     def _check_part(self, sut: ClientUnderTest, got: Mapping[Address, int], listed: Mapping[Address, float]) -> None:
-        """Check `exact-shares` and `subset-bounds` of a subset: to one call, since the cycles are not whole."""
+        """Check `exact-shares` and `subset-bounds` of a client with a subset.
+
+        Shares may be off by two calls, because the calls are not whole cycles of the subset's rotation.
+        """
         size, hedges = sut.subset_size or 0, sut.hedges - self._hedges[sut.number]
         if len(got) > size and not hedges:
             self.report(
@@ -467,7 +470,7 @@ class Oracle:
     # -- the end of the run
 
     def check_asks(self, sut: ClientUnderTest, name: str) -> None:
-        """Check `name-asked-again`: in quiet times a client resolves the name of its endpoint for each poll."""
+        """Check `name-asked-again` in quiet times: a client resolves the name of its endpoint for each poll."""
         asked_s = self._network.names.asked_s.get((sut.reactor.ip, name), 0.0)
         since_s = self._scheduler.elapsed() - asked_s
         if since_s > sut.poll_s[1] + sut.discovery_timeout_s + 1.0:

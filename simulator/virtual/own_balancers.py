@@ -1,6 +1,6 @@
-"""Balancers as programs write them: one that follows the load, and one that does everything wrong.
+"""Balancers that programs might write: one that follows the load, and one that violates the protocol.
 
-They know the client's `Balancer` protocol from its documentation only, and share no code with the client.
+They implement the client's `Balancer` protocol as documented, and share no code with the client.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class FewestCalls:
 
     Args:
         rng: Breaks ties.
-        found: Called with the description of what contradicts the protocol.
+        found: Called with the description of each violation of the protocol by the client.
     """
 
     def __init__(self, rng: Random, found: Found) -> None:
@@ -37,11 +37,11 @@ class FewestCalls:
 
     @property
     def left(self) -> list[str]:
-        """The addresses of the attempts that have started and not ended."""
+        """The addresses of attempts that have started and not ended."""
         return [instance.address for instance, _ in self._running.values()]
 
     def update(self, instances: Any) -> None:
-        """Take over the eligible instances (`Balancer`)."""
+        """Store the eligible instances (`Balancer`)."""
         self._instances = tuple(instances)
         if any(instance.weight <= 0 for instance in instances):
             self._found("an instance without weight is eligible")
@@ -57,14 +57,14 @@ class FewestCalls:
         return self._rng.choice([each for each in free if self._in_flight[each.key] / each.weight == fewest])
 
     def started(self, instance: Any, call: Any) -> None:
-        """Count an attempt (`Balancer`)."""
+        """Add an attempt to those in flight (`Balancer`)."""
         if id(call) in self._running:
             self._found(f"an attempt on {instance.address} has started twice")
         self._running[id(call)] = instance, call
         self._in_flight[instance.key] += 1
 
     def ended(self, instance: Any, call: Any, outcome: Any, elapsed_s: float) -> None:
-        """Count an attempt no more (`Balancer`)."""
+        """Remove an attempt from those in flight (`Balancer`)."""
         started, _ = self._running.pop(id(call), (None, None))
         if started is None or started.key != instance.key:
             self._found(f"an attempt on {instance.address} has ended ({outcome}) that has not started there")
@@ -74,11 +74,11 @@ class FewestCalls:
 
 
 class Hostile:
-    """Does everything that a balancer must not do, in turn.
+    """A balancer that violates the `Balancer` protocol at random.
 
     Args:
-        rng: Chooses what is wrong.
-        found: Not used: whatever it does, it is in the wrong.
+        rng: Source of random draws.
+        found: Not used; this balancer reports no violations by the client.
     """
 
     left: ClassVar[list[str]] = []
@@ -88,13 +88,16 @@ class Hostile:
         self._seen: list[Any] = []
 
     def update(self, instances: Any) -> None:
-        """Keep every instance that was ever eligible, and raise now and then."""
+        """Store every instance that was ever eligible, and raise in a share `_FAILS` of the calls."""
         known = {instance.key for instance in self._seen}
         self._seen += [instance for instance in instances if instance.key not in known]
         self._fail_sometimes("update")
 
     def choose(self, call: Any, excluded: Any) -> Any:  # noqa: ARG002  as in the protocol
-        """Propose anything: an instance of the past, an excluded one, a stranger, another object, or an exception."""
+        """Return a random proposal, or raise.
+
+        The proposals are `None`, objects of other types, a former or excluded instance, and an unknown address.
+        """
         proposals: list[Any] = [None, object(), "10.0.0.1:80"]
         if self._seen:
             proposals += [self._rng.choice(self._seen), self._seen[0]._replace(ip="10.250.0.1")]
@@ -104,11 +107,11 @@ class Hostile:
         return self._rng.choice(proposals)
 
     def started(self, instance: Any, call: Any) -> None:  # noqa: ARG002  as in the protocol
-        """Raise now and then."""
+        """Raise in a share `_FAILS` of the calls."""
         self._fail_sometimes("started")
 
     def ended(self, *_: Any) -> None:
-        """Raise now and then."""
+        """Raise in a share `_FAILS` of the calls."""
         self._fail_sometimes("ended")
 
     def _fail_sometimes(self, where: str) -> None:
@@ -118,4 +121,4 @@ class Hostile:
 
 
 OWN_BALANCERS: dict[str, type[FewestCalls | Hostile]] = {"own": FewestCalls, "hostile": Hostile}
-"""Names of balancers in a plan that the client does not have itself."""
+"""The balancers that a plan may name in addition to the client's, by name."""

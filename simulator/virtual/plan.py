@@ -69,9 +69,10 @@ class RunPlan:
         instances: Initial number of instances.
         weights: Weights of the first, second, … instance; 100 for the others.
         zones: Number of zones; instance i is in zone i modulo this.
-        addresses: `ports` if all instances have one address, or `hosts` if each has its own with the same port.
+        addresses: `ports`: all instances have one IP address and different ports. `hosts`: each instance has its own IP
+            address, and all have the same port.
         is_monotonic: Whether clients use elapsed time, on a reactor whose clock can be set.
-        is_named: Whether clients are given the name of the endpoint instead of its address.
+        is_named: Whether the endpoint of clients is a host name instead of an IP address.
         gateway: How a program calls through the gateway: `own` for its client's connections, `agent` for an agent that
             may misbehave; empty for no such program.
         gateway_mode: What the gateway does when an instance refuses: one of the simulator's `GATEWAY_MODES`.
@@ -85,13 +86,13 @@ class RunPlan:
         cancelled: Share of calls that the program cancels.
         once: Share of calls that are not idempotent.
         keys: Number of different keys of calls; 0 for calls without keys.
-        streams_per_s: Streams per second of each client, beside its calls.
+        streams_per_s: Streams per second of each client, in addition to its calls.
         queue_per_s: Puts per second of a program that uses a queue service; 0 for no such program.
         queue_instances: Initial number of instances of the queue service.
         queue_workers: Whether these instances compute, so that the program watches the sink and not the input queue.
         queue_length: Greatest number of frames of each queue.
         restarts_s: Mean time between two lives of a program that is restarted, in seconds; 0 for no such program.
-        is_heard: Whether the clients have listeners for their events.
+        is_heard: Whether the oracle listens to the events of the clients.
         work_s: Time that an instance takes to respond, in seconds.
         latency_s: Delay of one direction without faults, in seconds.
         jitter_s: Greatest additional delay, in seconds.
@@ -137,7 +138,7 @@ class RunPlan:
 
     @property
     def utilisation(self) -> float:
-        """Mean share of busy connections to the fleet; near 1 calls are queued."""
+        """Mean share of the fleet's connections that are busy; near 1, calls have to wait for a connection."""
         limit: int = min(self.client.get("max_connections_per_instance", 100), _WORKERS)
         return self.per_s * self.clients * (self.work_s + 4 * self.latency_s) / max(1, self.instances * limit)
 

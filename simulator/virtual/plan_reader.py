@@ -55,7 +55,7 @@ def parse(toml: str) -> RunPlan:
     """Parse the text of a plan.
 
     Raises:
-        ScenarioError: It is not a valid plan; the text begins with the path of the wrong value.
+        ScenarioError: The text is not a valid plan; the message begins with the path of the wrong value.
     """
     try:
         given = tomllib.loads(toml)

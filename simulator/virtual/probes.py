@@ -35,7 +35,7 @@ _OK = 200
 
 
 def install(simulator: Simulator, oracle: Oracle, rewriting: Rewriting) -> None:
-    """Let the oracle observe every request and discovery reply from now on, also of instances that are added later."""
+    """Report every later request and discovery reply to the oracle, including those of instances that are added."""
     for service in simulator.services.values():
         if service.queues is None:  # `queue_probes` observes a queue service
             _at_service(service, oracle, rewriting)
@@ -56,7 +56,7 @@ def _at_service(service: Service, oracle: Oracle, rewriting: Rewriting) -> None:
 
 
 def at_apply(sut: ClientUnderTest, fleet: Any, oracle: Oracle) -> None:
-    """Let the steps by which a client applies a list raise at the fault point `apply`."""
+    """Add the fault point `apply` to the steps by which a client applies a list."""
     failing, apply = sut.reactor.failing, fleet.apply
     applying: list[bool] = []
 
@@ -78,7 +78,7 @@ def at_apply(sut: ClientUnderTest, fleet: Any, oracle: Oracle) -> None:
 
         def step_or_raise(*given: Any, **named: Any) -> Any:
             if applying and failing.is_on and (error := failing.error_at(point)) is not None:
-                # Once per list: the steps with which the client then restores the old list must not raise as well.
+                # Raise once for each list: the client then restores the old list by the same steps, which must succeed.
                 applying.clear()
                 raise error
             return step(*given, **named)
@@ -128,7 +128,7 @@ def _document(raw: bytes) -> bytes:
 
 
 def _tell(answer: Answer, hear: Callable[[int, bytes], object]) -> Answer:
-    """Pass the status and the body of a reply to `hear`, also of malformed HTTP."""
+    """Pass the status and the body of a reply to `hear`; for malformed HTTP, status 200 and the JSON in it."""
     if isinstance(answer, Response):
         hear(answer.status, answer.body)
     elif isinstance(answer, Wire):
@@ -138,7 +138,7 @@ def _tell(answer: Answer, hear: Callable[[int, bytes], object]) -> Answer:
 
 
 def _to_lives(lives: Lives, answer: Answer | Deferred[Answer], *, is_own: bool) -> Answer | Deferred[Answer]:
-    """Pass a reply to the program that is restarted again and again, or to its child."""
+    """Report a reply to the checks of the restarting program; the reply may be for its child client."""
 
     def told(answer: Answer) -> Answer:
         answer = lives.reply(answer)
@@ -151,7 +151,7 @@ def _to_lives(lives: Lives, answer: Answer | Deferred[Answer], *, is_own: bool) 
 
 
 def _at_control_plane(simulator: Simulator, oracle: Oracle, rewriting: Rewriting) -> None:
-    server = simulator._server  # noqa: SLF001  a door of the simulator's
+    server = simulator._server  # noqa: SLF001  it has no public name
     handle = server.handle
 
     def listen(request: ReceivedRequest) -> Answer | Deferred[Answer]:

@@ -1,6 +1,6 @@
 """The programs of a world: the clients under test, and the other programs that make calls or watch.
 
-Each is made with the real client, on a host of its own.
+Each program uses the real client, and runs on its own host.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ GATEWAY_CLIENT_IP = "10.4.0.1"
 
 
 class Programs:
-    """Makes the programs of one world.
+    """Creates the programs of one world.
 
     Args:
         plan: The plan of the run.
@@ -47,7 +47,7 @@ class Programs:
         token: The token of the services; empty for none.
 
     Attributes:
-        clocks: The clocks of elapsed time that clients were given instead of their hosts.
+        clocks: The reactors by elapsed time that clients use instead of the reactors of their hosts.
     """
 
     def __init__(self, plan: RunPlan, network: Network, oracle: Oracle, url: str, token: str) -> None:
@@ -81,12 +81,12 @@ class Programs:
         return self._under_test(number, client, reactor, is_parent=True)
 
     def child(self, number: int, parent: ClientUnderTest) -> ClientUnderTest:
-        """Create a client of the second service that shares its parent's connections, but not its budget."""
+        """Create a client of the second service; it shares its parent's connections, but has its own retry budget."""
         child = parent.client.child(SERVICES[1], token=self._token)
         return self._under_test(number, child, parent.reactor, is_parent=False)
 
     def lives(self) -> Lives:
-        """Create the program that is started again and again."""
+        """Create the program that restarts again and again."""
         reactor = VirtualReactor(self._network, LIVES_IP)
 
         def make(directory: str, settings: dict[str, Any]) -> Any:
@@ -125,7 +125,7 @@ class Programs:
 
     def queue_traffic(self, service: Service) -> QueueTraffic:
         """Create the producers and consumers of a queue service."""
-        # A watch over plain HTTP keeps a connection of its pool, and commits need another one.
+        # A watch over plain HTTP occupies a connection of its pool, and commits need another one.
         settings = {**self._plan.client, "max_connections_per_instance": 100}
 
         def make(reactor: VirtualReactor, user: str | None, group: str, seed: int) -> QueueClient:
@@ -164,7 +164,7 @@ class Programs:
         )
 
     def _own_balancer(self, number: int, kind: type[Any], rng: Random) -> Any:
-        """Create the balancer of a client's program; the client calls this function."""
+        """Create the balancer of a client's program; the client calls this function as its balancer factory."""
         balancer = kind(rng, partial(self._oracle.keys.contradicted, number))
         self._oracle.keys.watch(number, balancer)
         return balancer
@@ -181,7 +181,7 @@ class Programs:
         )
 
     def _clock_of(self, host: VirtualReactor) -> VirtualReactor | ElapsedReactor:
-        """Return the reactor that a client is given."""
+        """Return the reactor to pass to a client: its host's, or a new one by elapsed time."""
         if not self._plan.is_monotonic:
             return host
         self.clocks.append(ElapsedReactor(host, self._scheduler))
@@ -189,6 +189,6 @@ class Programs:
 
     def _is_discovery_disturbed(self, since_s: float) -> bool:
         attribution, now_s = self._oracle.attribution, self._scheduler.elapsed()
-        # -1 is the number of no client: a fault of one client's process does not affect this program. Each life
-        # resolves the name anew.
+        # No client has the number -1, because faults in the clients' processes do not affect this program. Each life
+        # has to resolve the name again.
         return attribution.disturbs_replies(-1, since_s, now_s) or attribution.disturbs_names(since_s, now_s)

@@ -1,8 +1,8 @@
 """The consumers of a queue: each is a process on its own host that watches, works on frames, and commits them.
 
-A consumer takes every frame that its watch returns. Now and then it closes its watch and begins another one; a fault
-can kill it. Its code uses callbacks instead of coroutines: Python would run the `finally` blocks of a killed process's
-coroutines when it collects them.
+A consumer takes every frame that its watch returns. From time to time it closes its watch and begins another one. A
+fault can kill it. The code uses callbacks instead of coroutines, because Python would run the `finally` blocks of a
+killed process's coroutines when it collects them as garbage.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class GroupSpec:
         name: Its name.
         window: The window of its watches.
         consumers: Number of its consumers.
-        auto_commit: Whether the service commits what it sends.
-        index_only: Whether frames come without their data.
+        auto_commit: Whether the service commits frames when it sends them.
+        index_only: Whether frames are sent without their data.
         tags: The tags that its frames have, as pairs.
     """
 
@@ -61,15 +61,15 @@ class QueueConsumer:
         number: Its number, from 1.
         group: Its group.
         rng: Source of random draws.
-        make: Makes a client for a host, a user, a group and a seed.
-        checker: Checks what its watches return.
-        reconnects: Checks how its watches reconnect.
-        is_sink: Whether it watches the output queue.
+        make: Creates a client for a host, a user, a group and a seed.
+        checker: Checks the frames that its watches return.
+        reconnects: Checks the reconnects of its watches.
+        is_sink: Whether it watches the sink instead of the input queue.
 
     Attributes:
-        reactor: The reactor of its present process.
-        account: The connections of its present client's watch; `None` without a client.
-        is_over: Whether its stream has ended.
+        reactor: The reactor of its current process.
+        account: The connections of its current client's watch; `None` without a client.
+        is_over: Whether its watch has returned the end of the stream.
     """
 
     def __init__(  # noqa: PLR0913  all but the first five are keywords
@@ -146,9 +146,9 @@ class QueueConsumer:
             self.start()
 
     def stop(self) -> None:
-        """Keep the watch open from now on.
+        """Close no watch from now on, except that a watch over plain HTTP is replaced once.
 
-        A watch over plain HTTP is opened again: it has no pings, so its connection may be dead without an error.
+        Plain HTTP has no pings, so the connection may have been lost without an error.
         """
         self._is_stopping = True
         self._cancel_leaving()
@@ -213,7 +213,7 @@ class QueueConsumer:
             self._scheduler.elapsed(),
         )
         self._checker.watch_began(watch)
-        assert self.account is not None  # noqa: S101  made with the client
+        assert self.account is not None  # noqa: S101  created with the client
         self.account.begin()
         queue = self._client.sink() if self._is_sink else self._client
         watcher = self._watcher = queue.watch(
@@ -253,7 +253,7 @@ class QueueConsumer:
         self._checker.returned(watch, frame)
         if not self._group.auto_commit:
             self.reactor.callLater(self._rng.choice(_SECONDS) * self._rng.random(), self._settle, frame, watch)
-        # Read in another turn: with frames that have already arrived, this method would call itself for each of them.
+        # Read in another turn: otherwise this method would recurse for each frame that has already arrived.
         self.reactor.callLater(0, self._read, watch)
 
     def _ended(self, failure: Any, watch: ObservedWatch) -> None:
@@ -303,7 +303,7 @@ class QueueConsumer:
 
     def _not_settled(self, failure: Any, operation: ObservedOperation, frame: Any, watch: ObservedWatch) -> None:
         if watch.is_closing:
-            self._checker.forget(operation)  # a client that closes waits for commits for drain_timeout_s only
+            self._checker.forget(operation)  # a closing client waits for commits no longer than drain_timeout_s
             return
         self._scheduler.log(self._checker.failed(operation, failure.value))
         if watch is self._watch:

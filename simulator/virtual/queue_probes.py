@@ -1,6 +1,7 @@
 """Probes: connect the checkers of queues to the simulated queue service.
 
-They wrap the methods of the simulator's queues and the handlers of its instances, whose code stays unchanged.
+They wrap methods of the simulator's queues and the request handlers of its instances. The simulator's code is not
+changed.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ def install(
 
     Args:
         service: The service.
-        checker: Takes what its queues do.
-        on_get: Called with the `_timeout_` of each get that reaches an instance.
-        on_watch: Called with the IP address of the client of each watch that reaches an instance, and the time at which
-            it was sent.
+        checker: Called when frames are stored, removed, or given back to a queue.
+        on_get: Called with the parameter `_timeout_` of each get that reaches an instance.
+        on_watch: Called with the client's IP address for each watch that reaches an instance, and the time at which its
+            request was sent, in virtual seconds.
     """
 
     def at_instance(instance: SimulatedInstance) -> None:
@@ -78,7 +79,7 @@ def _at_puts(store: QueueStore, checker: QueueChecker, *, is_input: bool) -> Non
 
 
 def _at_groups(store: QueueStore, checker: QueueChecker) -> None:
-    """Observe the frames of the watched queue that wait again, or are removed."""
+    """Report the frames of the watched queue that are given back or removed."""
     join, leave, reject, redeliver, remove = store.join, store.leave, store.reject, store.redeliver, store._remove  # noqa: SLF001
 
     def tell_join(group: str, user: str, *given: Any) -> Consumer:

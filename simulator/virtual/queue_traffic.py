@@ -1,7 +1,7 @@
 """A program that uses a queue service: it puts, gets and deletes frames, and groups of consumers watch the queue.
 
-The queue service is a simulated one. Its instances have the faults of the plan, including those of queues. The only
-faults of the program's hosts are killed consumers.
+The simulated queue service has the faults of the plan, including those of queues. The program's own hosts have only one
+fault: consumers are killed.
 """
 
 from __future__ import annotations
@@ -45,26 +45,27 @@ _TAGS = {"k": "v"}
 
 @define
 class _Put:
-    """A put that was answered."""
+    """The result of a successful put."""
 
     index: int
     request_id: str
 
 
 class QueueTraffic:
-    """The program.
+    """The program that uses the queue service.
 
     Args:
         network: The network.
         service: The queue service.
         plan: The plan.
-        make: Makes a client for a host, a user, a group and a seed.
-        attribution: Which failures the active faults explain.
-        report: Takes a checker's name and the description of a violation.
+        make: Creates a client for a host, a user, a group and a seed.
+        attribution: Determines which failures the active faults explain.
+        report: Called with the name of a checker and the description of a violation.
 
     Attributes:
         checker: Checks operations and frames.
-        operations, failed: Number of operations, and of those that failed.
+        operations: Number of operations.
+        failed: Number of operations that failed.
     """
 
     def __init__(
@@ -133,7 +134,7 @@ class QueueTraffic:
     # -- start and stop
 
     def start(self) -> Deferred[Any]:
-        """Start the program, after the instances of the service; the Deferred fires when the client has a list."""
+        """Start the program; the Deferred fires when its client has a list. The service must have been started."""
         install(self._service, self.checker, self._got_at, self._watched_at)
         for consumer in self.consumers:
             consumer.start()
@@ -146,7 +147,7 @@ class QueueTraffic:
         return self.consumers[number % len(self.consumers)].kill()
 
     def stop(self) -> None:
-        """Stop putting frames, and let every consumer keep its watch open."""
+        """Start no more operations, and let every consumer keep its watch open."""
         if self._next is not None:
             self._next.cancel()
             self._next = None

@@ -1,4 +1,4 @@
-"""The result of a run, as a value."""
+"""The result of a run."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ class Result:
         digest: Hash of the event log and the trace.
         simulated_s: Length of the run, in virtual seconds.
         calls: Number of calls.
-        failed: Number of failed calls; faults explain them, or there is a violation.
+        failed: Number of failed calls, whether faults explain them or not.
         violations: Violations of invariants.
-        faults: Number of activations of each fault kind, and of what the clients' attempts met.
+        faults: Number of faults that have begun, by kind.
         attempt_statuses: Number of failed attempts by attempt status.
         retries: Number of retries by the outcome of the attempt before.
-        load: Requests of the busiest instance divided by the mean, and discovery requests per second, at the end.
-        chaos_at_s: Time at which the chaos phase began, from which the plan's times count.
+        load: Figures of a complete run. `imbalance`: requests of the busiest instance divided by the mean;
+            `discovery_per_s`: discovery requests per second; `amplification`: requests divided by calls.
+        chaos_at_s: Time at which the chaos phase began, in virtual seconds; the plan's times are relative to it.
         log: The last lines of the event log.
     """
 
@@ -56,7 +57,7 @@ class Result:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the last line of `simulate --json`."""
+        """Return the values of the last line of `simulate --json`."""
         return {
             "seed": self.plan.seed,
             "profile": self.plan.profile,

@@ -1,7 +1,7 @@
 """Shrinking of a failing plan: delta debugging over the schedule of faults, then over the size of the world.
 
-Uses Zeller's ddmin: remove halves, then quarters, and so on, as long as the same checker reports a violation. The
-removal of a fault does not change the times of the others, so the remaining ones are necessary.
+This is Zeller's ddmin: remove halves, then quarters, and so on, as long as the same checker reports a violation. The
+removal of a fault does not change the times of the others, so each remaining fault is necessary for the violation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST_RUNS = 400
 
 
 class NothingToShrinkError(ValueError):
-    """The plan does not fail."""
+    """A plan cannot be shrunk, because its run has no violation."""
 
 
 class Shrinker:
@@ -40,7 +40,7 @@ class Shrinker:
         """Return the smallest failing plan that was found, and its result.
 
         Raises:
-            NothingToShrinkError: The plan does not fail.
+            NothingToShrinkError: The run of the plan has no violation.
         """
         self._best = self._run(plan)
         if not self._best.violations:

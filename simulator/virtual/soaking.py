@@ -1,4 +1,4 @@
-"""Runs many seeds on all cores, each in its own world, and adds up the results."""
+"""Runs many seeds on several processes, each seed in its own world, and adds up the results."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Sum:
         self.retries += other.retries
 
     def to_json(self) -> dict[str, Any]:
-        """Return the last line of `soak --json`."""
+        """Return the values of the last line of `soak --json`."""
         return {
             "seeds": self.seeds,
             "simulated_s": round(self.simulated_s, 3),
@@ -116,7 +116,7 @@ def soak(
     """
     total = Sum()
     chunks = iter([seeds[at : at + chunk] for at in range(0, len(seeds), chunk)])
-    # Spawned, not forked, so that a process does not inherit the imports and threads of this one.
+    # With "spawn", unlike "fork", a process does not inherit the imports and threads of this one.
     context = get_context("spawn")
     their_end, our_end = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent, initargs=(their_end,))

@@ -1,7 +1,7 @@
-"""The service of worlds with streams: what an instance sends for a request that asks for a stream.
+"""The service of worlds with streams: the responses of instances to requests for a stream.
 
-The body of a response is a function of the call, the instance and a serial number, so that a reader's bytes can be
-compared with what one instance has sent for this request, without a copy of it.
+The body of a response is a function of the call, the instance and a serial number. A checker can therefore compute the
+body that an instance has sent and compare it with a reader's bytes, without a stored copy.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from simulator.processors.requests import ProcessorRequest
 
 FORMS = ("chunked", "length", "events", "gzip", "tiny", "empty")
-"""How a body is sent: in chunks, with a length, as server-sent events, compressed, in chunks of one byte without a
-pause, or not at all (204)."""
+"""The forms of a body: in chunks, with a Content-Length, as server-sent events, compressed, in chunks of one byte
+without a pause, or no body (204)."""
 MAX_BYTES = 400_000
 TINY_CHUNKS = 10_000
 _STARTS, _STEP = 4096, 7919
@@ -31,17 +31,17 @@ _NO_CONTENT = 204
 _MARK = b"|stream:"
 _QUERY = "call="
 _GZIP = 16 + zlib.MAX_WBITS
-# Numbers, so that no two parts of it are alike.
+# Consecutive numbers, so that no two parts of the text are equal.
 _NUMBERS = b"".join(b"%x " % number for number in range((MAX_BYTES + _STARTS) // 5))
 
 
 @frozen
 class StreamSpec:
-    """The body that a request asks for.
+    """The body that a request specifies for its response.
 
     Attributes:
         form: One of `FORMS`.
-        size_bytes: Size of the body before compression, without its first words.
+        size_bytes: Size of the body before compression, without the prefix that names call, instance and serial number.
         piece_bytes: Size of a piece.
         pause_ms: Pause before each piece, in milliseconds.
         head_ms: Pause between the head and the first piece, in milliseconds.
@@ -63,11 +63,11 @@ class StreamSpec:
         return cls(form, *map(int, numbers))
 
     def body_of(self, call: str) -> str:
-        """Return the body of a request for it."""
+        """Return the body of a request for this stream."""
         return f"{call}{_MARK.decode()}{self}"
 
     def query_of(self, call: str) -> str:
-        """Return the query of a request for it that has no body."""
+        """Return the query of a request for this stream; used by requests without a body."""
         return f"{_QUERY}{call}&spec={self}"
 
 
@@ -84,7 +84,7 @@ def name_of(body: bytes, query: str) -> str:
 
 
 def content(call: str, instance: str, serial: int, spec: StreamSpec) -> bytes:
-    """Return the whole body, before compression and framing."""
+    """Return the whole body of a response, before compression and framing."""
     if spec.form == "empty":
         return b""
     start = serial * _STEP % _STARTS
@@ -93,10 +93,10 @@ def content(call: str, instance: str, serial: int, spec: StreamSpec) -> bytes:
 
 
 class StreamService(RequestProcessor):
-    """Sends streams to requests that ask for one, and passes the others on.
+    """Responds to requests for a stream, and passes other requests on.
 
     Args:
-        other: Answers the requests that ask for no stream.
+        other: Returns the response to requests that are not for a stream.
         on_begin: Called with the call, the instance's id and the serial number of each stream.
     """
 
@@ -138,7 +138,7 @@ def response(call: str, instance: str, serial: int, spec: StreamSpec) -> StreamR
 
 def _pieces(whole: bytes, spec: StreamSpec, form: bytes = b"%b") -> Iterator[bytes | Later]:
     if spec.head_ms or spec.pause_ms:
-        # An empty piece: the head goes out alone.
+        # An empty piece, so that the head is sent before the first bytes of the body.
         yield b""
     if spec.head_ms:
         yield Later(spec.head_ms / 1000, b"")

@@ -1,7 +1,7 @@
-"""Streams of one client, beside its calls: readers that are fast, slow, leave early, close or cancel.
+"""Streams of one client, in addition to its calls, with readers that are fast or slow, leave early, close or cancel.
 
-A part of them are whole responses that the instance sends piece by piece, because a client must not take an instance
-that keeps sending for a late one.
+A share of them are ordinary calls whose response the instance sends in pieces. They check that the client does not
+treat an instance as late while it keeps sending.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ _ANY_STATUS = 0.1
 
 @frozen
 class _Draws:
-    """What is drawn for one stream.
+    """The random choices for one stream.
 
     Attributes:
         method: The HTTP method.
         reader: One of `_READERS`.
-        is_any: Whether responses of any status are taken as streams.
-        after_bytes: Number of bytes after which a reader leaves.
-        after_s: Time after which a stream is closed or cancelled, in seconds.
+        is_any: Whether a response of any status opens the stream.
+        after_bytes: Number of bytes after which the reader `stop` leaves.
+        after_s: Time after which the reader `close` closes or `cancel` cancels, in seconds.
         pause_s: Pause of a slow reader between two pieces, in seconds.
     """
 
@@ -71,7 +71,7 @@ class StreamTraffic:
     """The streams of one client.
 
     Attributes:
-        failed: Number of streams whose head did not come, or that broke by a fault.
+        failed: Number of streams that were not opened, or that their instance broke.
     """
 
     def __init__(self, sut: ClientUnderTest, plan: RunPlan, oracle: Oracle, scheduler: Scheduler) -> None:
@@ -83,13 +83,13 @@ class StreamTraffic:
         self._next: Any = None
         self._opening: dict[ObservedCall, Deferred[Any]] = {}
         self._open = 0
-        # Streams occupy connections and workers for long; with more of them calls would wait for these.
+        # A stream occupies a connection and a worker for a long time. With more streams, calls would have to wait.
         is_alone = plan.clients == 1 and plan.services == 1
         self._is_sole = sut.max_connections == 1
         self._most = 1 if self._is_sole else 3 if is_alone else 2
-        # Thousands of chunks in one segment are more work in a turn than the meter of long lists permits.
+        # Thousands of chunks in one segment are more work in a turn than `work-per-turn` permits.
         self._is_metered = any(step.kind in LONG_LISTS for step in plan.steps)
-        # Each piece of a large body that is cut into pieces of few bytes would cost CPU and show nothing new.
+        # Faults that split a large body into pieces of a few bytes would use much CPU time and test nothing more.
         self._most_bytes = _MOST_SLICED if any(step.kind in _SLICING for step in plan.steps) else MAX_BYTES
         self.failed = 0
 
@@ -104,7 +104,7 @@ class StreamTraffic:
             self._next = self._sut.reactor.callLater(self._rng.random() / self._plan.streams_per_s, self._again)
 
     def slow_down(self) -> None:
-        """Stop where a stream would occupy the only connection of an instance, for which calls would wait."""
+        """Stop if an instance may have only one connection, because calls would have to wait for a stream's end."""
         if self._is_sole:
             self.stop()
 
@@ -120,7 +120,7 @@ class StreamTraffic:
             self._cancel(call, opening)
 
     def begin_long_ones(self) -> None:
-        """Begin streams that run while the client closes: one ends soon, the other does not."""
+        """Begin two streams that run while the client closes, one of 0.2 s and one of 4 s."""
         for length_ms in _DRAINED_MS:
             spec = StreamSpec("chunked", 200, 10, length_ms // 20, _HEAD_MS)
             self._stream(spec, _Draws("POST", "plain", False, 0, 0.0, 0.0), None)
@@ -159,7 +159,7 @@ class StreamTraffic:
         return StreamSpec(form, size, piece, pause_ms, head_ms)
 
     def _whole(self, rng: Random) -> None:
-        """Make a call whose response comes piece by piece, for a good part of the time that the call has."""
+        """Make a call whose response arrives in pieces during 10 % to 75 % of the call's time."""
         sut = self._sut
         longest_s = min(sut.timeout_s, sut.attempt_timeout_s or sut.timeout_s)
         length_ms, pieces = round(1000 * longest_s * rng.uniform(_QUICK, 0.75)), rng.choice((8, 20))
@@ -340,7 +340,7 @@ class StreamTraffic:
         self._scheduler.log(
             f"stream {watched.call.name} for {watched.spec} {how} after {watched.got_bytes} bytes and {took_s:.3f} s"
         )
-        # A reader whose stream is closed meanwhile gets the rest, and then an end or an error.
+        # If the stream was closed meanwhile, its reader still gets the buffered pieces, and then an end or an error.
         (streams.read_whole if is_whole else streams.left)(watched)
         self._check_closed(watched)
 
@@ -370,7 +370,7 @@ class StreamTraffic:
 
 
 def _wire(spec: StreamSpec, call: str, method: str) -> dict[str, Any]:
-    """Return the arguments of a request for a body."""
+    """Return the arguments of a request for a stream: a query for GET and HEAD, otherwise a body."""
     if method in ("GET", "HEAD"):
         return {"query": spec.query_of(call)}
     return {"body": spec.body_of(call)}

@@ -1,7 +1,6 @@
-"""Draws the parts of a plan that were added later, from their own random stream.
+"""Draws the parts of a plan that were added later: addresses, a second service, faults inside clients' processes.
 
-The world and the faults of a seed therefore stay as they were, and these parts are added: addresses of instances, a
-second service, faults inside the clients' processes.
+They have their own random stream, so that the remaining world and the earlier faults of a seed stay the same.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ if TYPE_CHECKING:
     from simulator.virtual.plan import RunPlan
 
 CROWD = 100
-"""Number of instances from which on parts with a cost per instance are not drawn."""
+"""Number of instances from which on these parts are not drawn, because they have a cost per instance."""
 _SELDOM = (1, 1, 1, 1, 1, 1, 1, 1, 1, 2)
 _SERVICES = {"budget": (1, 2)}
-"""Numbers of services to draw from, by profile; a second one costs CPU, and tests what two clients share."""
+"""Numbers of services to draw from, by profile. A second service tests the state that two clients share."""
 _RESTARTS_S = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 8.0)
 _CHANGES = ("add", "replace", "replace_all")
 _ON_THE_OTHER = ("unavailable", "limited", "error", "reset", "crash", "grey")
 
 
 def with_surroundings(plan: RunPlan, rng: Random) -> RunPlan:
-    """Return the plan with the parts that were added later."""
+    """Return the plan with a random choice of the parts that were added later."""
     if plan.instances >= CROWD:
         return plan
     plan = plan.but(addresses=rng.choice(("ports", "hosts")), services=rng.choice(_SERVICES.get(plan.profile, _SELDOM)))
@@ -38,7 +37,7 @@ def with_surroundings(plan: RunPlan, rng: Random) -> RunPlan:
     if plan.profile == "chaos":
         plan = _with_faults(plan, rng)
     if plan.profile == "budget" and plan.services > 1:
-        # The second service needs retries, and they must not be charged to the first service's budget.
+        # Calls of the second service need retries, which must not be charged to the budget of the first one.
         waves = schedule(rng, plan, ("unavailable",), plan.chaos_s, 3.0)
         plan = joined(plan, [PlannedFault(s.at_s, s.kind, s.where + plan.instances, s.for_s, s.with_) for s in waves])
     return plan
@@ -50,7 +49,7 @@ def joined(plan: RunPlan, steps: Iterable[PlannedFault]) -> RunPlan:
 
 
 def _with_faults(plan: RunPlan, rng: Random) -> RunPlan:
-    """Add faults of the kinds that were added later, in two thirds of the plans."""
+    """Add faults of `LATER_KINDS` in four fifths of the plans, and faults of the second service."""
     steps: list[PlannedFault] = []
     kinds = rng.sample(list(LATER_KINDS), rng.choice((0, 1, 2, 3, 4)))
     if kinds:

@@ -1,6 +1,6 @@
-"""Calls at a steady rate from one client, each with its own body, each reported to the oracle.
+"""Calls at a steady rate from one client; each has its own body and is reported to the oracle.
 
-They are made on the client's host, as by the program that uses the client, so they stop when the host stalls.
+Timers of the client's host start the calls, as in a real program, so there are no calls while the host is stalled.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OF_A_CHILD = 0.3
 
 
 class _Trail:
-    """The attempts of a call: where it was sent, and with which status its failed attempts ended."""
+    """The instances that a call has reached, and the statuses of its failed attempts; formatted only when needed."""
 
     __slots__ = ("_arrivals", "_failed")
 
@@ -43,12 +43,12 @@ class _Trail:
     def __str__(self) -> str:
         reached = " then ".join(spelled(address) for address, _ in self._arrivals)
         failed = ", ".join(str(ObservedAttempt.of(attempt)) for attempt in self._failed)
-        reached = reached or "nobody who had it yet"
+        reached = reached or "no recorded instance"
         return f"{reached}, after {failed}" if failed else reached
 
 
 class _Program:
-    """A request whose own methods may raise, as those of a program may."""
+    """A request of the program whose methods `to_string` and `parse_response` may raise."""
 
     def __init__(self, body: str, encode: BaseException | None, parse: BaseException | None) -> None:
         self._body = body
@@ -74,7 +74,7 @@ class _Program:
 
 
 class _Answer(NamedTuple):
-    """A response as the program receives it."""
+    """The response that `_Program.parse_response` returns."""
 
     content: bytes
 
@@ -85,7 +85,7 @@ class ClientTraffic:
     Attributes:
         service: Name of the service that they call.
         ended: Number of calls that have ended.
-        lost: Number of calls that failed.
+        failed: Number of calls that failed and were not cancelled.
     """
 
     def __init__(self, sut: ClientUnderTest, plan: RunPlan, oracle: Oracle, scheduler: Scheduler) -> None:
@@ -95,11 +95,11 @@ class ClientTraffic:
         self._oracle = oracle
         self._scheduler = scheduler
         self._rng: Random = scheduler.stream(f"traffic/{sut.number}")
-        # Its own random stream, so that plans without such calls have the same hash as before.
+        # Separate random streams, so that plans without such calls keep their hashes.
         self._once: Random = scheduler.stream(f"once/{sut.number}")
         self._keys: Random = scheduler.stream(f"keys/{sut.number}")
         self._next: Any = None
-        # A child's calls test what it shares with its parent, for which a low rate is enough.
+        # A child's calls test the state that it shares with its parent, for which a low rate is enough.
         share = 1.0 if sut.is_parent else _OF_A_CHILD
         self._per_s, self._burst = plan.per_s * share, plan.burst
         self._calling: dict[ObservedCall, Deferred[Any]] = {}
@@ -120,7 +120,7 @@ class ClientTraffic:
             self._next = None
 
     def burst(self, calls: int) -> None:
-        """Start a number of calls at once."""
+        """Start a number of calls at the same time."""
         for _ in range(calls):
             self._begin(may_cancel=True)
 
@@ -145,7 +145,7 @@ class ClientTraffic:
         return calling.addCallbacks(self._answered, self._failed, callbackArgs=(record,), errbackArgs=(record,))
 
     def _predict(self, record: ObservedCall) -> Deferred[Any]:
-        """Make a call, whose request may raise in the program's own code."""
+        """Make a call; with an active fault, methods of its request may raise."""
         request: Any = record.body
         failing = self._sut.reactor.failing
         if failing.is_on:
@@ -161,7 +161,7 @@ class ClientTraffic:
         except BaseException as error:
             if not is_injected(error):
                 raise
-            # `predict` may raise directly; it is handled like a Deferred that has failed.
+            # `predict` may raise an injected error directly. It is handled like a Deferred that has failed.
             return fail(Failure(error))
         return calling
 

@@ -1,6 +1,7 @@
 """The world of a run: real clients and the real simulator in one process, through the phases of a plan.
 
-The phases are warm-up, chaos, heal, liveness, quiet and shutdown. The oracle checks; the plan decides the faults.
+The phases are warm-up, chaos, heal, liveness, quiet and shutdown. The plan determines the faults, and the oracle checks
+the clients.
 """
 
 from __future__ import annotations
@@ -58,16 +59,26 @@ _BEFORE_CLOSE_S = 0.1
 
 
 class Application(Protocol):
-    """A program under test that runs in a world beside the clients."""
+    """A program under test that runs in a world in addition to the clients."""
 
     def start(self, reactor: Any, url: str, service: str, token: str) -> Deferred[Any] | None:
-        """Start the program on its own host; `url` is that of the control plane."""
+        """Start the program.
+
+        Args:
+            reactor: Reactor of the program's host.
+            url: URL of the control plane.
+            service: Name of the service.
+            token: Token of the service; empty for none.
+
+        Returns:
+            A Deferred that fires when the program has started; `None` if it has started.
+        """
 
     def check(self, phase: str) -> Iterable[str]:
-        """Yield what is wrong now; called every virtual second with the phase of the run."""
+        """Yield a description of each violation; called every virtual second with the phase of the run."""
 
     def stop(self) -> Deferred[Any] | None:
-        """Stop the program; it must leave no timers on its host."""
+        """Stop the program, which must leave no timers on its host; `None` if it has stopped."""
 
 
 class World:
@@ -75,7 +86,7 @@ class World:
 
     Args:
         plan: The plan.
-        application: Creates a program to run beside the clients; `None` for none.
+        application: Creates a program to run in addition to the clients; `None` for none.
         progress: Called every virtual second with the phase and the world; `None` for no call.
 
     Raises:
@@ -222,7 +233,7 @@ class World:
 
     def _observe(self, sut: ClientUnderTest, client: Any) -> None:
         """Install the oracle's observers on a client that has been opened."""
-        runtime = client._runtime  # noqa: SLF001  what it runs on has no public name
+        runtime = client._runtime  # noqa: SLF001  the runtime has no public name
         assert runtime is not None  # noqa: S101  `init` has made it
         runtime.fleet.observe(self.oracle.balancing.observer(sut))
         probes.at_apply(sut, runtime.fleet, self.oracle)
@@ -233,10 +244,10 @@ class World:
         """Run the whole plan, or until the first violation."""
         had_gc = gc.isenabled()
         gc.disable()
-        # The previous world is one large cycle. It must be freed before `freeze`, which would keep it for good.
+        # The previous world is one large reference cycle. It must be freed before `freeze`, which would keep it.
         gc.collect()
-        # Freezing keeps the collections of this run from traversing the objects that exist already. A caller that runs
-        # many worlds has frozen them before; freezing again would also keep this world's objects for good.
+        # After `freeze`, the collections of this run do not traverse the objects that exist already. A caller that runs
+        # many worlds has called it before; a second call would also keep the objects of this world forever.
         is_frozen = gc.get_freeze_count() > 0
         if not is_frozen:
             gc.freeze()
@@ -400,7 +411,7 @@ class World:
             if instance.registered and instance.state is not State.RUNNING:
                 instance.set_state(State.RUNNING)
         two_polls_s = max(sut.poll_s[1] + sut.discovery_timeout_s for sut in self.clients_under_test) + 2.0
-        # Packets that queue for a narrow link still arrive, long after their calls have ended.
+        # Packets that wait for the bandwidth of a narrow link arrive long after their calls have ended.
         self._run_for(max(two_polls_s, min(self.network.backlog_s + 1.0, _LONGEST_S)))
 
     def _liveness(self) -> None:
@@ -427,7 +438,7 @@ class World:
         if max(cycles.values()) > 20 * _QUIET_CALLS or self.oracle.violations:
             return
         times = {service: max(1, _QUIET_CALLS // cycle) for service, cycle in cycles.items()}
-        # One cycle in advance: an ejected instance is probed by the call of its turn, and only then has its share.
+        # Run one cycle first: an ejected instance is probed when the rotation reaches it, and only then has its share.
         self._call_in_turn(cycles)
         # Slow start reduces the share of an instance that has just returned.
         self.scheduler.run_for(max(sut.slow_start_s for sut in self.clients_under_test) + 1.0)
@@ -441,13 +452,13 @@ class World:
             self.oracle.check_idle(sut)
             if self.plan.is_named:
                 self.oracle.check_asks(sut, ENDPOINT_NAME)
-            # Responses that take long by themselves make an instance an outlier.
+            # Without any fault, streams that take long can make their instance an outlier.
             is_compared = bool(self.plan.streams_per_s) and sut.compares
             if not self.plan.steps and sut.ejections and not is_compared:
                 self.oracle.report("exact-shares", f"client {sut.number} left somebody out, and nothing was wrong")
 
     def _finish_queues(self, queues: QueueTraffic) -> None:
-        """Check that every frame comes to its readers, end the stream, and close the clients of the queue."""
+        """Check that every frame reaches its consumers, end the stream, and close the clients of the queue."""
         if self.oracle.violations:
             return
         queues.stop()
@@ -474,7 +485,7 @@ class World:
             if self.oracle.violations:
                 return
             if most < _MANY_CALLS:
-                # Long enough that discovery is polled in between.
+                # The pause is long enough that discovery is polled between the calls.
                 self.scheduler.run_for(_QUIET_PAUSE_S)
 
     def _shut_down(self) -> None:
@@ -509,7 +520,7 @@ class World:
         self.oracle.check_empty()
 
     def _forget(self) -> None:
-        """Collect garbage: Deferreds whose failures were not handled log them then."""
+        """Collect garbage, so that Deferreds with unhandled failures log them."""
         gc.collect()
         self.oracle.hear_errors()
 
@@ -522,7 +533,7 @@ class World:
         }
 
     def _note_load(self) -> None:
-        # Those of predictions; the requests of a queue are another program's.
+        # Requests of the queue service are left out, because another program sends them.
         counts = Counter(
             {id_: n for id_, n in self.simulator.journal.by_instance.items() if not id_.startswith(f"{QUEUE}-")}
         )

@@ -1,6 +1,7 @@
 """Draws the options of a world that were added last, each with its own faults and its own random stream.
 
-A world without an option is therefore the same as before the option existed, and one option does not change another.
+Because of the separate streams, a world without an option is the same as before the option existed, and options do not
+change each other.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ _STREAMS = {
 }  # fmt: skip
 """Share of the worlds with streams, by profile."""
 _STREAM_FAULTS = ("chaos", "rolling", "storm")
-"""Profiles in which streams have faults of their own."""
+"""Profiles with faults of streams."""
 _QUEUES = {"calm": 0.2, "chaos": 0.4, "discovery": 0.2, "rolling": 0.4, "storm": 0.2, "hour": 0.2}
 """Share of the worlds with a queue service, by profile."""
 _QUEUE_FAULTS = ("chaos", "rolling")
-"""Profiles in which the queue service has faults of its own."""
+"""Profiles with faults of the queue service."""
 _ON_QUEUES = (
     "crash", "hang", "drain", "refuse", "reset", "swallow", "grey", "error", "unavailable", "limited", "cut", "trickle",
     "slices", "slow_close", "close_idle", "slow_work", "idle_fin", "idle_rst", "busy_rst", "syn_unanswered",
@@ -40,8 +41,8 @@ _ON_QUEUES = (
     "blackhole_down", "power_loss", "clog", "stall_stream", "cut_stream", "slow_first_byte", "half_close", "remove",
     "replace", "reweigh",
 )  # fmt: skip
-"""Kinds for the instances of the queue service, besides its own. None changes the bytes of a response: what an
-operation has done could not be known then."""
+"""Kinds that instances of the queue service get in addition to `QUEUED`. None of them changes the bytes of a response,
+because the checkers could then not determine the effect of an operation."""
 
 
 def with_world_options(plan: RunPlan) -> RunPlan:
@@ -54,7 +55,7 @@ def with_world_options(plan: RunPlan) -> RunPlan:
 
 
 def _named(plan: RunPlan, rng: Random) -> RunPlan:
-    """Give clients a name instead of an address, with faults of the name server."""
+    """Give clients an endpoint with a host name instead of an IP address, and add faults of the name server."""
     if plan.profile not in ("chaos", "discovery") or rng.random() >= _NAMED:
         return plan
     steps = schedule(rng, plan, list(ON_NAMES), plan.chaos_s, rng.choice((15.0, 40.0)))
@@ -77,7 +78,7 @@ def _gateway(plan: RunPlan, rng: Random) -> RunPlan:
 
 
 def _monotonic(plan: RunPlan, rng: Random) -> RunPlan:
-    """Let clients use elapsed time, with changes of the clocks of their reactors."""
+    """Let clients use elapsed time, and add faults that set the clocks of their reactors."""
     if plan.profile != "chaos" or rng.random() >= _MONOTONIC:
         return plan
     steps = schedule(rng, plan, ("jump_ahead", "jump_back"), plan.chaos_s, rng.choice((10.0, 30.0)))
@@ -85,15 +86,16 @@ def _monotonic(plan: RunPlan, rng: Random) -> RunPlan:
 
 
 def _long_lists(plan: RunPlan, rng: Random) -> RunPlan:
-    """Add long lists of thousands of rows; seldom, since client and checkers parse each."""
+    """Add at most two faults with lists of thousands of rows; more would take too much CPU time."""
     if plan.profile not in ("chaos", "discovery") or rng.random() >= _LONG_LISTS:
         return plan
     return joined(plan, schedule(rng, plan, list(LONG_LISTS), plan.chaos_s, plan.chaos_s / 2)[:2])
 
 
 def _streams(plan: RunPlan, rng: Random) -> RunPlan:
-    """Add streams beside the calls, with bounds and limits of their own, and faults of streams."""
-    # A stream occupies its connection: with only one, calls are retried elsewhere, which a calm world must not need.
+    """Add streams in addition to the calls, with random limits, and faults of streams."""
+    # A stream occupies its connection. With a limit of one connection, calls would be retried on other instances, and
+    # the profile `calm` must have no retries.
     is_narrow = plan.profile == "calm" and plan.client.get("max_connections_per_instance") == 1
     if rng.random() >= _STREAMS.get(plan.profile, 0.0) or is_narrow:
         return plan
@@ -110,7 +112,7 @@ def _streams(plan: RunPlan, rng: Random) -> RunPlan:
 
 
 def _balancers(plan: RunPlan, rng: Random) -> RunPlan:
-    """Give clients other balancers, and calls keys."""
+    """Give clients balancers that use keys or are the program's own, and give calls keys."""
     if plan.profile == "hour" or rng.random() >= _BALANCED:
         return plan
     own = plan.own or ({},)
@@ -124,7 +126,7 @@ def _balancers(plan: RunPlan, rng: Random) -> RunPlan:
 
 
 def _queues(plan: RunPlan, rng: Random) -> RunPlan:
-    """Add a queue service, and a program that puts, gets and watches there, with faults of both."""
+    """Add a queue service, a program that puts, gets and watches frames, and faults of both."""
     if rng.random() >= _QUEUES.get(plan.profile, 0.0):
         return plan
     plan = plan.but(

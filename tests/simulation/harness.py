@@ -1,4 +1,4 @@
-"""The real client and the real simulator on a virtual network, for tests that inject failures."""
+"""Test harness: the real client and the real simulator on a virtual network, with injected faults."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Harness:
         self.ended: list[Any] = []
 
     def run(self, what: Deferred[Any] | Coroutine[Any, Any, Any], timeout_s: float = 60.0) -> Any:
-        """Return the result of a Deferred or coroutine, letting virtual time pass."""
+        """Advance virtual time until a Deferred or coroutine ends, and return its result."""
         results: list[Any] = []
         waiting = what if isinstance(what, Deferred) else Deferred.fromCoroutine(what)
         waiting.addBoth(results.append)
@@ -88,7 +88,7 @@ class Harness:
         answered.addCallback(self.ended.append)
 
     def traffic(self, seconds: float, per_s: float = 20.0) -> None:
-        """Make calls at a steady rate for a while."""
+        """Make calls at a steady rate for `seconds` of virtual time."""
         for _ in range(round(seconds * per_s)):
             self.begin_call()
             self.wait(1 / per_s)
@@ -97,7 +97,7 @@ class Harness:
         return self.world.instance(f"{self.client._target.service}-{number}")
 
     def discovery_fault(self, type_: str, **attributes: Any) -> None:
-        """Replace the fault of discovery."""
+        """Replace the active fault of discovery."""
         self.world.faults.add(Fault(type_, attributes=attributes, name="bad-list"))
 
     def heal(self) -> None:

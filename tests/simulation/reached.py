@@ -1,6 +1,6 @@
 """Records which lines of the client a batch of seeds has run.
 
-Its tracer observes the named files only, and each function only until all its lines have run.
+To save time, only the named files are traced, and each function only until all its lines have run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def lines_of(names: Iterable[str]) -> Lines:
 
 
 def text_of(name: str, line: int) -> str:
-    """Return the text of a line, which identifies it even if line numbers change."""
+    """Return the text of a line, which identifies the line even if line numbers change."""
     return (ROOT / name).read_text("utf-8").splitlines()[line - 1].strip()
 
 
@@ -63,7 +63,7 @@ def _compiled(name: str) -> CodeType:
 def _functions(code: CodeType) -> Iterator[CodeType]:
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
-            # Only the code of a function has the flag of a local namespace; that of a class has not.
+            # CO_NEWLOCALS (2) is set for the code of functions, and not for that of class bodies.
             if inner.co_flags & 2:
                 yield inner
             yield from _functions(inner)

@@ -1,4 +1,4 @@
-"""Search each planted bug, and write docs/simulation/planted.md: `python -m tests.simulation.table`."""
+"""Search for each planted bug, and write docs/simulation/planted.md: `python -m tests.simulation.table`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def row(name: str, found: Found | None) -> str:
 
 
 def elsewhere() -> str:
-    """Return the part of the page below the table."""
+    """Return the page's section about bugs that unit tests find."""
     return _TAIL + "".join(f"| {each.bug} | {each.why} | `{each.test}` |\n" for each in ELSEWHERE)
 
 

@@ -16,17 +16,17 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "simulated_service.p
 
 @pytest.fixture
 def example() -> dict[str, Any]:
-    """Run the program of the documentation, and return its names."""
+    """Import the example program of the documentation, and return its global names."""
     return runpy.run_path(str(EXAMPLE))
 
 
-def test_the_documented_program_survives(example: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_program_loses_nothing(example: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     for seed in (7, 8, 11):
         assert example["main"](seed) == 0
     assert "0 lost" in capsys.readouterr().out
 
 
-def test_its_checkers_find_its_bugs(example: dict[str, Any]) -> None:
+def test_the_checker_of_the_example_finds_a_planted_bug(example: dict[str, Any]) -> None:
 
     class Forgetful(example["Scorer"]):  # type: ignore[misc]
         async def _score(self, entry: Any) -> None:

@@ -1,4 +1,4 @@
-"""Single checkers and faults: violations that a checker reports, and runs that it accepts."""
+"""Single checkers and faults: the violations that they report, and the runs that they accept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ A, B = ("10.0.0.1", 1), ("10.0.0.2", 1)
 
 
 class Budget:
-    """A checker with a client and a clock."""
+    """A `RetryChecker` with a client and a clock."""
 
     def __init__(self, **settings: Any) -> None:
         self.now_s = 0.0
@@ -50,7 +50,7 @@ class Budget:
             self.checker.call_began(self.sut)
 
     def retry(self, at_s: float) -> None:
-        """Tell the checker that a call was retried at once on another instance."""
+        """Report to the checker that a call was retried immediately on another instance."""
         self.now_s = at_s
         self.checker.check(self.sut, [attempt(A, "lost", 0.0, at_s), attempt(B, "answered", at_s, at_s, retry=True)])
 
@@ -63,7 +63,7 @@ def attempt(
     )
 
 
-def test_a_budget_is_kept_to_the_call() -> None:
+def test_the_first_retry_beyond_the_budget_is_reported() -> None:
     """Ten calls and a minimum of three retries permit five retries in nine seconds; the sixth is reported."""
     budget = Budget()
     budget.calls(10, 100.0)
@@ -74,7 +74,7 @@ def test_a_budget_is_kept_to_the_call() -> None:
     assert budget.found == ["retry-budget"]
 
 
-def test_calls_of_more_than_ten_seconds_ago_earn_nothing() -> None:
+def test_calls_older_than_ten_seconds_do_not_add_to_the_budget() -> None:
     budget = Budget()
     budget.calls(100, 100.0)
     for at in range(3):
@@ -96,15 +96,15 @@ def test_calls_of_more_than_ten_seconds_ago_earn_nothing() -> None:
         (attempt(A, "status", 0.0, 1.0, status=429), 0.0, ["retried-outcomes"]),
     ],
 )
-def test_what_is_tried_again_and_when(last: EndedAttempt, pause_s: float, found: list[str]) -> None:
-    """The first failover follows at once, a 429 after its Retry-After, and a final status is not retried."""
+def test_retried_outcomes_and_pauses_are_checked(last: EndedAttempt, pause_s: float, found: list[str]) -> None:
+    """The first failover is immediate, a 429 is retried after its Retry-After, and a final status is not retried."""
     budget = Budget()
     budget.now_s = 10.0
     budget.checker.check(budget.sut, [last, attempt(B, "answered", 1.0 + pause_s, 2.0, retry=True)])
     assert budget.found == found
 
 
-def test_a_point_fails_while_it_is_open() -> None:
+def test_a_fault_point_fails_only_while_its_fault_is_active() -> None:
     failing = Failing(Random(1), lambda: 7)
     end = failing.begin("socket", "EMFILE", 1.0)
     error = failing.error_at("socket")
@@ -117,7 +117,7 @@ def test_a_point_fails_while_it_is_open() -> None:
     assert not failing.is_on
 
 
-def test_rows_that_are_no_instances_change_no_list() -> None:
+def test_invalid_rows_and_copies_do_not_change_the_addresses_of_a_list() -> None:
     rows = [{"ip": "10.0.0.1", "port": 80, "weight": 3}]
     reply = Response(200, json.dumps({"endpoints": {"items": rows}}).encode())
     rewriting = Rewriting(Random(1))
@@ -137,7 +137,7 @@ ON_TOP = {**LATER_KINDS, **LATEST_KINDS}
 
 
 @pytest.mark.parametrize("kind", sorted(ON_TOP))
-def test_every_later_kind_strikes_and_ends(kind: str) -> None:
+def test_every_later_kind_can_be_injected_and_is_deterministic(kind: str) -> None:
     with_ = {name: draw(Random(3)) for name, draw in ON_TOP[kind].draws.items()}
     steps = (PlannedFault(1.0, kind, 0, 2.0, with_), PlannedFault(6.0, "add"))
     plan = RunPlan(2, chaos_s=15.0, is_heard=True, is_named=True, gateway="agent", steps=steps)
@@ -146,6 +146,6 @@ def test_every_later_kind_strikes_and_ends(kind: str) -> None:
     assert first.digest == again.digest
 
 
-def test_what_a_host_lacks_is_an_error_of_the_system() -> None:
+def test_local_errors_are_named_by_errno_and_inside_kinds_have_a_point() -> None:
     assert all(name.startswith("E") for name in LOCAL)
     assert all(kind.point for kind in INSIDE.values())

@@ -1,4 +1,4 @@
-"""Protocols get the same callbacks on the virtual network as on real sockets."""
+"""Protocols on the virtual network get the same callbacks as on real sockets."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def nothing(_: Any) -> None:
 
 
 def produce(end: End) -> None:
-    """Send 4 MiB in pieces, as a push producer that pauses when asked to."""
+    """Send 4 MiB in pieces, as a push producer that implements pauses."""
     end.transport.registerProducer(end, True)
     left = [64]
 
@@ -177,7 +177,7 @@ STORIES: dict[str, Callable[[], Story]] = {
 
 
 @pytest.mark.parametrize("name", STORIES)
-def test_a_connection_looks_the_same_on_both_networks(name: str) -> None:
+def test_a_connection_has_the_same_callbacks_on_both_networks(name: str) -> None:
     for_real = STORIES[name]().run_on_loopback()
     assert STORIES[name]().run_in_memory() == for_real
     assert for_real["client"]
@@ -187,12 +187,12 @@ def test_a_connection_looks_the_same_on_both_networks(name: str) -> None:
     "conditions", [{"segment_bytes": 7}, {"latency_s": 0.002, "jitter_s": 0.003}], ids=["small segments", "jitter"]
 )
 @pytest.mark.parametrize("name", ["the client closes", "both close at once", "half-close by the client"])
-def test_bad_conditions_changes_when_and_not_what(name: str, conditions: dict[str, Any]) -> None:
+def test_link_conditions_do_not_change_the_callbacks(name: str, conditions: dict[str, Any]) -> None:
     assert STORIES[name]().run_in_memory(**conditions) == STORIES[name]().run_in_memory()
 
 
-def test_nothing_to_send_is_no_packet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before it closes, Twisted writes zero bytes. The network once sent a packet for these, which caused a reset."""
+def test_a_write_of_zero_bytes_sends_no_packet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twisted writes zero bytes before it closes a socket; a packet for these once caused a reset."""
     sent: list[str] = []
     carry = Network.carry
 

@@ -1,4 +1,4 @@
-"""A fixed batch of seeds has no violation, every kind of fault, and every branch of the retry policy."""
+"""A fixed batch of seeds has no violation, and covers every fault kind and every branch of the retry policy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.long
 SEEDS = range(90)
 _HOURS, _CHUNK = 0.07, 10
 _NEVER_IN_A_BATCH = {"answered", "status", "connect_failed", "unsent"}
-"""Statuses that no attempt has at its end, or only after a race within one turn of the reactor."""
+"""Statuses that the batch does not count by these names, or that need a race within one reactor iteration."""
 
 _FILES = [
     *(f"policy/{name}.py" for name in ("cluster", "health", "hedging", "least_loaded", "load", "outliers", "retry")),
@@ -68,14 +68,13 @@ _NEVER_RUN = {
 }
 """Lines that the batch never runs. The reasons:
 
-- Deadlines: no expired call closes its client. A call contains its own exceptions. The calls of a run have few
+- Deadlines: no expired call closes its client. A call handles its own exceptions. The calls of a run have few
   different timeouts and hedge delays, so there are never enough queues to purge.
-- Cluster: a client that has a list never gets an empty one.
-- Health: no list shrinks to one instance while that is a suspect.
-- Balancers: instances of weight 0 are removed before. Only tests ask for the length, or add and
-  remove instances one by one. Only in large fleets (profile
-  `big`) do single instances join.
-- Retry: calls through the gateway, and copies of a config, are not drawn.
+- Cluster: a client that has a list never applies an empty one.
+- Health: no list shrinks to one instance while that instance is a suspect.
+- Balancers: instances of weight 0 are removed earlier. Only tests use the length, and add or remove single instances.
+  Only in large fleets (profile `big`) do single instances join.
+- Retry: the batch has no calls through the gateway and no copies of a config.
 """
 
 
@@ -99,13 +98,13 @@ def batch(traced: tuple[Sum, Lines]) -> Sum:
     return traced[0]
 
 
-def test_the_batch_finds_nothing(batch: Sum) -> None:
+def test_the_batch_has_no_violation(batch: Sum) -> None:
     """A violation here is a new bug: run `python -m simulator simulate` with its seed."""
     assert batch.violations == []
     assert batch.seeds == len(SEEDS)
 
 
-def test_every_kind_of_fault_has_struck(batch: Sum) -> None:
+def test_every_fault_kind_was_injected(batch: Sum) -> None:
     assert set(KINDS) - set(batch.faults) == set()
 
 

@@ -29,16 +29,16 @@ SETTINGS_NOT_DRAWN = {
     "retry_budget_ratio": "retry_budget_min_per_s moves the same bound",
     "retry_on": "the table of the default is checked; tests/policy/test_retry.py has others",
     "seed": "it is the seed of the plan",
-    "snapshot_path": "the world makes the directory, for programs that are started again (RunPlan.lives)",
+    "snapshot_path": "the world makes the directory, for the program that restarts (RunPlan.restarts_s)",
     "trust_roots": "the network in memory has no TLS; tests/integration/test_client.py",
 }
 FAULTS_NOT_DRAWN = {
-    ("discovery", "bandwidth"): "control_slow narrows the way itself",
-    ("discovery", "slicer"): "control_slow has small segments on the way itself",
-    ("discovery", "truncate_body"): "list_garbage has bodies that are no whole list",
-    ("discovery", "garble_body"): "list_garbage has bodies that are no list",
+    ("discovery", "bandwidth"): "control_slow degrades the link itself",
+    ("discovery", "slicer"): "control_slow sets small segments on the link itself",
+    ("discovery", "truncate_body"): "list_garbage has incomplete lists as bodies",
+    ("discovery", "garble_body"): "list_garbage has bodies that are not lists",
 }
-MALFORMED_NOT_DRAWN = {"endless_headers": "a megabyte for each answer; huge_header meets the same bound"}
+MALFORMED_NOT_DRAWN = {"endless_headers": "a megabyte for each response; huge_header tests the same bound"}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def plans() -> list[RunPlan]:
 
 
 def check(not_drawn: set[Any], listed: dict[Any, str], where: str, table: str) -> None:
-    """Fail if the table of what is not drawn is incomplete or out of date; the message says which line to change."""
+    """Fail if a table of names that are not drawn is incomplete or out of date; the message names what to change."""
     forgotten = sorted(not_drawn - set(listed))
     assert not forgotten, f"{forgotten}: draw it in {where}, or add it to {table} in this file with the reason"
     stale = sorted(set(listed) - not_drawn)
@@ -70,7 +70,7 @@ def test_every_fault_of_the_simulator_is_drawn_or_listed_with_a_reason() -> None
 
 
 def test_every_kind_of_fault_is_in_some_plan(plans: list[RunPlan]) -> None:
-    """A kind that no profile draws would never be active."""
+    """A kind that no profile draws would never be injected."""
     assert set(KINDS) - {step.kind for plan in plans for step in plan.steps} == set()
 
 

@@ -40,7 +40,7 @@ def test_two_dead_of_three(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_all_dead_is_a_typed_error_with_every_instance_once(seed: int) -> None:
-    """A call is refused once by each of three instances. After their restart, calls succeed at once."""
+    """A call is refused once by each of three instances. The first call after their restart succeeds."""
     harness = Harness(seed=seed).init()
     for number in range(3):
         harness.instance(number).crash()
@@ -68,7 +68,7 @@ def test_crashes_and_restarts_under_load(seed: int) -> None:
     harness.assert_clean()
 
 
-def test_a_hung_instance_costs_its_attempts_not_the_calls() -> None:
+def test_no_call_is_lost_to_a_hung_instance() -> None:
     harness = Harness(attempt_timeout_s=0.5).init()
     harness.instance(1).hang()
     harness.traffic(30.0)
@@ -83,7 +83,7 @@ def test_a_hung_instance_costs_its_attempts_not_the_calls() -> None:
     harness.assert_clean()
 
 
-def test_without_an_attempt_timeout_the_deadline_is_the_bound() -> None:
+def test_without_an_attempt_timeout_a_call_ends_at_its_deadline() -> None:
     """All instances hang: the call fails with `DeadlineExceeded` exactly at its deadline."""
     harness = Harness(timeout_s=2.0).init()
     for number in range(3):
@@ -95,7 +95,7 @@ def test_without_an_attempt_timeout_the_deadline_is_the_bound() -> None:
     harness.assert_clean()
 
 
-def test_a_blackholed_fleet_is_the_deadline_too() -> None:
+def test_a_call_to_a_blackholed_fleet_ends_at_its_deadline() -> None:
     """All packets are lost: connects time out, and the call ends at its deadline."""
     harness = Harness(timeout_s=2.5, connect_timeout_s=1.0).init()
     harness.network.blackhole(SERVER)
@@ -197,8 +197,8 @@ def test_the_other_endpoint_types(endpoint_type: str) -> None:
     harness.assert_clean()
 
 
-def test_the_gateway_is_retried_within_the_deadline() -> None:
-    """The gateway answers 503 for a moment."""
+def test_a_call_through_the_gateway_is_retried_within_its_deadline() -> None:
+    """The gateway responds 503 for 50 ms, and the call succeeds."""
     harness = Harness(endpoint_type=ENDPOINT_TYPE_DEFAULT, instances=1, attempts=9, backoff_max_s=1.0).init()
     harness.instance(0).registered = False
     harness.begin_call()
@@ -210,7 +210,7 @@ def test_the_gateway_is_retried_within_the_deadline() -> None:
 
 
 def test_the_same_seed_is_the_same_world() -> None:
-    """Bytes on the wire and events are the same with the same seed, and differ with another one."""
+    """Two runs with the same seed have the same hash of packets and log; another seed has another hash."""
 
     def digest(seed: int) -> str:
         harness = Harness(seed=seed, jitter_s=0.003).init()

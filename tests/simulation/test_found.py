@@ -55,7 +55,7 @@ def test_a_call_that_has_tried_its_subset_goes_to_an_eligible_instance() -> None
 
 
 def test_only_a_probe_ends_a_probe() -> None:
-    """Client: the end of another call allowed a second call during the probe (overload, seed 15)."""
+    """Client: the end of another call permitted a second call while the probe was running (overload, seed 15)."""
     assert World(draw(15, "overload", later=False)).run().violations == ()
 
 
@@ -71,16 +71,16 @@ def test_seeds_at_which_the_world_was_wrong(seed: int) -> None:
     Network: bytes that followed a lost packet arrived although their connection was closed (201543, 205016).
     World: requests that had queued for a slow link arrived after its fault (203444); operators removed the last
     instance with a weight (205333).
-    Checker: with few answers, of which one in twenty was slow, calls are not usually fast (201580); a call that waited
-    behind silent connections, which were then reset, may miss its deadline (300249); a connection may be stale before
-    its first use (300372); a port that closes during a handshake resets the connection (303612).
+    Checker: calls are not usually fast if one in twenty of few answers was slow (201580); a call that waited for
+    connections without a response, which were then reset, may miss its deadline (300249); a connection may be stale
+    before its first use (300372); a port that closes during a handshake resets the connection (303612).
     """
     assert World(draw(seed, later=False)).run().violations == ()
 
 
 @pytest.mark.parametrize("seed", [75, 100])
 def test_budgets_are_spent_from_the_first_second_on(seed: int) -> None:
-    """Checker: it missed the retries before its first check (overload, seeds 75 and 100)."""
+    """Checker: retries before the first check were not counted (overload, seeds 75 and 100)."""
     assert World(draw(seed, "overload", later=False)).run().violations == ()
 
 
@@ -111,10 +111,10 @@ def test_a_suspicion_ends_with_the_calls_that_could_decide_it(seed: int) -> None
     "seed", [303, 500247, 500388, 500409, 500498, 510094, 510434, 700084, 700329, 700467, 700633, 700772]
 )
 def test_seeds_at_which_a_checker_knew_too_little(seed: int) -> None:
-    """Checkers reported correct clients, because they did not know these cases.
+    """Checkers reported correct clients, because these cases were not implemented.
 
     - A suspect does not count as an instance with room below the bound on calls in flight (500247).
-    - After sixteen attempts a call goes again to an instance that has not failed (500388).
+    - After sixteen attempts a call may return to an instance that has not failed (500388).
     - A list that could not be applied leaves the counts of failures uncertain (500409).
     - An injected exception is not a lack of resources on the host that it happens on (510094).
     - An instance that joins during a pause may be tried next (510434).
@@ -148,5 +148,5 @@ def test_a_call_is_never_twice_on_one_instance_at_the_same_time() -> None:
 
 @pytest.mark.parametrize("seed", [7, 28, 29, 30])
 def test_seeds_with_queues_that_once_failed(seed: int) -> None:
-    """Client: a put was retried for ever in one turn (7); a frame that arrived again during its reject was dropped."""
+    """Client: a put was retried endlessly in one turn (7); a frame that came again during its reject was dropped."""
     assert World(draw(seed)).run().violations == ()

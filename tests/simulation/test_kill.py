@@ -6,7 +6,7 @@ from simulator.virtual.network.reactor import VirtualReactor
 from tests.simulation.harness import CLIENT, Harness
 
 
-def test_a_killed_process_does_nothing_any_more_and_its_connections_are_closed() -> None:
+def test_the_timers_of_a_killed_process_never_fire_and_its_connections_are_closed() -> None:
     harness = Harness().init()
     harness.call()
     fired: list[bool] = []
@@ -22,7 +22,7 @@ def test_a_killed_process_does_nothing_any_more_and_its_connections_are_closed()
     assert not harness.scheduler.errors
 
 
-def test_another_process_of_the_host_is_not_affected_by_the_one_before() -> None:
+def test_a_new_process_on_the_host_of_a_killed_one_works() -> None:
     harness = Harness().init()
     harness.reactor.kill()
     fired: list[bool] = []

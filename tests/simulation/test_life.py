@@ -58,7 +58,7 @@ class TestDiskCopy:
         assert not harness.client.discovery.is_stale
         harness.assert_clean()
 
-    def test_without_a_copy_the_start_fails_as_ever(self, tmp_path: Path) -> None:
+    def test_without_a_disk_copy_the_start_fails(self, tmp_path: Path) -> None:
         harness = Harness(snapshot_path=str(tmp_path), init_timeout_s=1.0)
         harness.discovery_fault("unreachable")
         with pytest.raises(DiscoveryError):
@@ -67,7 +67,7 @@ class TestDiskCopy:
 
 
 class TestLife:
-    """Use at the wrong time or in the wrong thread raises an error that says so."""
+    """Calls before `init`, after `close` or from another thread fail with an error that names the reason."""
 
     def error(self, harness: Harness) -> Any:
         failures: list[Failure] = []
@@ -111,7 +111,7 @@ class TestLife:
         assert harness.call() == "call 0"
         harness.assert_clean()
 
-    def test_one_budget_a_service(self) -> None:
+    def test_clients_of_one_service_share_a_retry_budget(self) -> None:
         """A child for the same service shares the retry budget; a child for another service has its own."""
         harness = Harness().init()
         same, other = harness.client.child("echo", token=TOKEN), harness.client.child("other")

@@ -1,4 +1,4 @@
-"""A connection of the virtual network delivers in order, whatever happens to its packets on the way."""
+"""A connection of the virtual network delivers in order under all link conditions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SERVER = ("10.0.0.2", 80)
 
 
 def test_a_packet_that_a_blackhole_meets_on_its_way_arrives_before_later_ones() -> None:
-    """Chaos seed 990454: a frame of a watch overtook those that had been resent into the next blackhole."""
+    """Chaos seed 990454: a frame of a watch arrived before earlier ones that a second blackhole had kept again."""
     received: list[bytes] = []
     ends: list[Any] = []
 

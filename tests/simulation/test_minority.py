@@ -1,7 +1,7 @@
 """Most or all instances of a small fleet are dead: real client and real simulator in virtual time, default settings.
 
-Calls are made one after the other, 10 ms apart, for every fleet of 2 to 9 instances, every smaller number of dead ones,
-and each kind of failure.
+The tests make calls one after the other, 10 ms apart, for every fleet of 2 to 9 instances, every smaller number of dead
+instances, and each kind of failure.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.simulation.harness import Harness
 WAYS = ("refused", "unanswered", "vanished", "silent")
 CALM, AFTER = 140, 80
 NOT_MORE = 0.001
-"""Latencies are random, so times are compared with this tolerance."""
+"""Tolerance in seconds of the comparison of latencies, which are random."""
 
 
 class Fleet:
@@ -70,7 +70,7 @@ class Fleet:
         return self.harness.scheduler.elapsed() - began_s, ends[0]
 
     def calls(self, count: int) -> tuple[list[float], list[str]]:
-        """Make `number` calls, 10 ms apart; return their latencies in seconds, and the errors."""
+        """Make `count` calls, 10 ms apart; return their latencies in seconds, and the names of their errors."""
         took, errors = [], []
         for _ in range(count):
             took_s, error = self.call()
@@ -88,7 +88,7 @@ def ways_of(way: str, k: int) -> list[str]:
 
 
 def beside_the_dead(n: int, k: int, way: str, *, calm: int = CALM) -> None:
-    """Check the calls of a fleet of which some instances are dead."""
+    """Kill `k` of `n` instances, and check that no call is lost or slow and that dead instances get only probes."""
     fleet = Fleet(n, seed=n * 10 + k)
     calm_s, errors = fleet.calls(calm)
     assert errors == []
@@ -109,20 +109,20 @@ def beside_the_dead(n: int, k: int, way: str, *, calm: int = CALM) -> None:
 
 @pytest.mark.parametrize("way", [*WAYS, "mixed"])
 @pytest.mark.parametrize("n", range(2, 10))
-def test_no_call_is_lost_and_half_of_them_notice_nothing(n: int, way: str) -> None:
+def test_no_call_is_lost_and_the_median_latency_stays_low(n: int, way: str) -> None:
     for k in range(1, n):
         beside_the_dead(n, k, way)
 
 
 @pytest.mark.parametrize("way", [*WAYS, "mixed"])
 @pytest.mark.parametrize(("n", "k"), [(2, 1), (3, 2), (5, 4), (9, 8)])
-def test_no_call_is_lost_when_they_are_dead_from_the_start(n: int, k: int, way: str) -> None:
-    """The client knows no latencies yet, and the first call has to find the instance that responds."""
+def test_no_call_is_lost_when_instances_are_dead_from_the_start(n: int, k: int, way: str) -> None:
+    """The client has no latencies yet, and the first call has to find the instance that responds."""
     beside_the_dead(n, k, way, calm=0)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_after_the_first_ejections_the_dead_get_probes_only(way: str) -> None:
+def test_after_the_first_ejections_dead_instances_get_probes_only(way: str) -> None:
     fleet = Fleet(9)
     fleet.calls(CALM)
     for number in range(8):
@@ -142,7 +142,7 @@ def test_after_the_first_ejections_the_dead_get_probes_only(way: str) -> None:
 @pytest.mark.parametrize("down_s", [3.0, 20.0])
 @pytest.mark.parametrize("n", [2, 5, 9])
 def test_when_all_are_dead_the_first_to_return_is_found(n: int, down_s: float, way: str) -> None:
-    """The client finds it within 2 s, however long the ejections are, and loses no call after that."""
+    """A call succeeds within 2 s after the return, whatever the length of the ejections; later calls succeed too."""
     fleet = Fleet(n)
     fleet.calls(CALM)
     for number in range(n):
@@ -162,7 +162,7 @@ def test_when_all_are_dead_the_first_to_return_is_found(n: int, down_s: float, w
 
 
 def test_at_most_half_of_the_fleet_is_ejected_for_errors() -> None:
-    """Four of five respond 500: two are ejected, and two ejections are refused."""
+    """Four of five instances respond 500: two are ejected, and the bound prevents two more ejections."""
     fleet = Fleet(5)
     for number in range(4):
         target = Target("echo", f"echo-{number}")
@@ -175,7 +175,7 @@ def test_at_most_half_of_the_fleet_is_ejected_for_errors() -> None:
     fleet.harness.assert_clean()
 
 
-def test_450_and_429_eject_nobody() -> None:
+def test_450_and_429_do_not_eject_an_instance() -> None:
     fleet = Fleet(5)
     for number, code in enumerate((450, 450, 429, 429)):
         target = Target("echo", f"echo-{number}")
@@ -189,8 +189,8 @@ def test_450_and_429_eject_nobody() -> None:
 
 
 @pytest.mark.parametrize("slow_s", [0.1, 0.5, 1.0])
-def test_instances_that_are_merely_slow_come_back(slow_s: float) -> None:
-    """Eight of nine become slow. They get calls again later, and the hedging stops."""
+def test_slow_instances_return_after_their_ejection(slow_s: float) -> None:
+    """Eight of nine instances become slow. After a minute they get calls again, and calls are not hedged."""
     fleet = Fleet(9)
     fleet.calls(CALM)
     for number in range(8):
@@ -210,8 +210,8 @@ def test_instances_that_are_merely_slow_come_back(slow_s: float) -> None:
 
 
 @pytest.mark.parametrize("per_s", [20.0, 200.0])
-def test_under_load_silence_costs_no_call_and_little_besides(per_s: float) -> None:
-    """Two of three are silent: no call is lost, and there are at most 5 % more requests."""
+def test_silent_instances_under_load_cause_no_lost_call_and_few_requests(per_s: float) -> None:
+    """Two of three instances are silent: no call is lost, and there are at most 5 % more attempts than calls."""
     fleet = Fleet(3)
     harness = fleet.harness
     harness.traffic(5.0, per_s)
@@ -242,8 +242,8 @@ def test_hedging_stops_when_all_instances_become_slow() -> None:
     harness.assert_clean()
 
 
-def test_a_call_that_is_not_idempotent_is_moved_before_it_is_sent_and_not_after() -> None:
-    """Three of four do not accept connections: no call is lost, and each reaches one instance once."""
+def test_a_call_that_is_not_idempotent_is_retried_if_it_was_not_sent() -> None:
+    """Three of four instances do not accept connections: no call is lost, and each reaches one instance once."""
     fleet = Fleet(4)
     fleet.calls(CALM)
     for number in range(3):

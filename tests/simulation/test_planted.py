@@ -31,7 +31,7 @@ def searches() -> Iterator[Searches]:
     pool.shutdown(cancel_futures=True)
 
 
-def test_there_are_enough_of_them() -> None:
+def test_every_checker_has_a_planted_bug() -> None:
     assert len(BUGS) >= 20
     assert {checker for bug in BUGS.values() for checker in bug.checkers} == set(CHECKERS) - {"application"}
 

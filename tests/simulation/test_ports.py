@@ -1,4 +1,4 @@
-"""An address that is released and bound again in the same turn, as by a crash and a restart."""
+"""An address that is released and bound again in the same reactor iteration, as by a crash and a restart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted.internet.protocol import Factory
 from simulator.ports import Address
 
 
-def test_an_address_can_be_listened_at_again_at_once() -> None:
+def test_a_released_address_can_be_bound_again_immediately() -> None:
     reactor = EPollReactor()
     seen: list[bool] = []
     factory = Factory()

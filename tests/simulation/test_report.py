@@ -1,4 +1,4 @@
-"""The log of a violation can be understood without knowing the code."""
+"""The log of a violation explains it to a reader who does not know the code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _has(log: list[str], *parts: str) -> bool:
 
 
 @pytest.mark.parametrize("is_heard", [True, False])
-def test_the_log_tells_what_was_done_to_whom_and_what_the_client_made_of_it(*, is_heard: bool) -> None:
+def test_the_log_has_the_faults_with_their_targets_and_the_reactions_of_the_client(*, is_heard: bool) -> None:
     result = _run(is_heard=is_heard)
     assert not result.violations
     log = tail(result)
@@ -50,7 +50,7 @@ def test_the_log_tells_what_was_done_to_whom_and_what_the_client_made_of_it(*, i
     assert _has(log, "client 0 keeps its list: ") is is_heard
 
 
-def test_of_the_faults_those_are_told_that_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_explanation_lists_only_faults_that_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     BUGS["refused_connect_not_retried"].plant(monkeypatch.setattr)
     result = _run(is_heard=True)
     told = explain(result, "replay FILE")
@@ -61,7 +61,7 @@ def test_of_the_faults_those_are_told_that_have_begun(monkeypatch: pytest.Monkey
     assert not _has(told, "  attempt_timeout: ")
 
 
-def test_calls_that_a_violation_names_are_told_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_that_a_violation_names_are_not_summarised(monkeypatch: pytest.MonkeyPatch) -> None:
     BUGS["body_of_the_previous_response_kept"].plant(monkeypatch.setattr)
     result = World(RunPlan(3, chaos_s=10.0)).run()
     log = tail(result)
@@ -70,11 +70,11 @@ def test_calls_that_a_violation_names_are_told_one_by_one(monkeypatch: pytest.Mo
     assert 0 < len(log) <= LINES
 
 
-def test_of_a_run_that_went_well_everything_can_be_told_too() -> None:
+def test_a_run_without_violations_can_be_explained_too() -> None:
     told = explain(_run(is_heard=True), "replay FILE")
     assert "no violation" in told
     assert not any(line.endswith(" later ones") for line in told)
 
 
-def test_there_is_a_word_for_every_way_to_fail() -> None:
+def test_every_status_of_a_failed_attempt_is_explained() -> None:
     assert {str(attempt_status) for attempt_status in AttemptStatus} - WORDS.keys() == {"answered", "status"}

@@ -24,9 +24,9 @@ CHECKERS = ("attempts-within-limit", "hedge-rules")
 
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> RunPlan:
-    """Plant a bug, one attempt too many, and return a plan with more than five faults that finds it."""
+    """Plant the bug `one_attempt_too_many`, and return a plan with more than five faults that finds it."""
     BUGS["one_attempt_too_many"].plant(monkeypatch.setattr)
-    # Seed 16 finds it in short runs, so shrinking takes a few seconds. The other seeds are for the time after a change.
+    # Seed 16 finds it in a short run, so shrinking takes a few seconds. The other seeds are used if 16 no longer does.
     plans = (draw(seed, "chaos", HOURS) for seed in (16, *range(60)))
     return next(plan for plan in plans if len(plan.steps) > 5 and _finds(World(plan).run()))
 
@@ -35,8 +35,8 @@ def _finds(result: Result) -> bool:
     return bool(result.violations) and result.violations[0].checker in CHECKERS
 
 
-def test_a_failing_seed_shrinks_to_the_faults_it_takes(planted: RunPlan) -> None:
-    """At most three faults are left, the same checker still fails, and the log explains it in 100 lines."""
+def test_a_failing_plan_shrinks_to_its_necessary_faults(planted: RunPlan) -> None:
+    """At most three faults are left, the same checker reports a violation, and the log has at most 100 lines."""
     smallest, result = Shrinker(lambda smaller: World(smaller).run()).shrink(planted)
     assert 1 <= len(smallest.steps) <= 3 < len(planted.steps)
     assert result.violations[0].checker in CHECKERS
@@ -46,12 +46,12 @@ def test_a_failing_seed_shrinks_to_the_faults_it_takes(planted: RunPlan) -> None
     assert "attempts, of at most" in "".join(told)
 
 
-def test_what_does_not_fail_cannot_shrink() -> None:
+def test_a_plan_without_a_violation_cannot_be_shrunk() -> None:
     with pytest.raises(NothingToShrinkError, match="fails no checker"):
         Shrinker(lambda plan: World(plan).run()).shrink(draw(1, "calm", 0.02))
 
 
-def test_shrink_writes_what_replay_runs(
+def test_replay_runs_the_file_that_shrink_has_written(
     planted: RunPlan, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "small.toml"
@@ -89,7 +89,7 @@ def test_shrink_writes_what_replay_runs(
         ("seed = 1\n[[steps]]\nkind = 'earthquake'\nat_s = 1", "$.steps[0].kind: expected one of crash"),
     ],
 )
-def test_a_bad_plan_is_refused(text: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_plan_is_rejected(text: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(text)
     assert main(["replay", str(path)]) == 65
@@ -112,8 +112,7 @@ def test_simulate_and_soak_print_json(capsys: pytest.CaptureFixture[str]) -> Non
         ["soak", "--seeds", "1..4", "--jobs", "0"],
     ],
 )
-def test_a_wrong_command_line_is_usage(arguments: list[str]) -> None:
-    """The exit code is 2."""
+def test_invalid_arguments_exit_with_code_2(arguments: list[str]) -> None:
     try:
         code: object = main(arguments)
     except SystemExit as ended:
@@ -126,7 +125,7 @@ def test_a_violation_ends_with_exit_code_1(planted: RunPlan, capsys: pytest.Capt
     assert f"simulate --seed {planted.seed} --profile chaos" in capsys.readouterr().out
 
 
-def test_a_soak_tells_a_violation_when_it_is_found(planted: RunPlan, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_soak_prints_a_violation_once_when_it_is_found(planted: RunPlan, capsys: pytest.CaptureFixture[str]) -> None:
     total = Sum()
     total.add(World(planted).run(), HOURS)
     progress = Progress(100)

@@ -1,4 +1,4 @@
-"""Simulated streams with faults: what the reader gets, and what the fleet records."""
+"""Streams from simulated instances with faults: the bytes and errors of the reader, and the client's counters."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.simulation.harness import CLIENT, Harness
 
 CALL = "0.1"
 SLOW = StreamSpec("chunked", 1_000, 50, 100)
-"""A thousand bytes in two seconds."""
+"""A body of 1,000 bytes that is sent in two seconds."""
 
 
 class Story:
-    """A client, a fleet whose instances stream, and one stream."""
+    """A client, a fleet whose instances send streams, and the specification of one stream."""
 
     def __init__(self, spec: StreamSpec, **settings: Any) -> None:
         self.spec = spec
@@ -35,11 +35,11 @@ class Story:
         self.harness.world.faults.add(Fault(type_, target=Target("echo"), attributes=attributes))
 
     def open(self, **options: Any) -> Any:
-        """Return the stream when its head has arrived."""
+        """Open a stream, wait for its head, and return the stream."""
         return self.harness.run(self.harness.client.stream(self.spec.body_of(CALL), **options).open())
 
     def begin(self, reading: Any) -> list[Any]:
-        """Read in the background; return a list that gets the result or the failure."""
+        """Start a coroutine; return a list to which its result or failure is appended."""
         found: list[Any] = []
         Deferred.fromCoroutine(reading).addBoth(found.append)
         return found
@@ -55,7 +55,7 @@ class Story:
         return sum(socket.here[0] == CLIENT for socket in self.harness.network.transports)
 
     def assert_over(self) -> None:
-        """Check that no call is in flight, that the fleet is used as before, and that nothing is left."""
+        """Check that no call is in flight, that a call succeeds, and that nothing is left after the close."""
         calls = self.harness.client._runtime.call_context
         assert not calls.streams
         assert not calls.in_flight
@@ -66,7 +66,7 @@ class Story:
 
 
 class Large(RequestProcessor):
-    """Streams eight megabytes as fast as the client reads them."""
+    """Sends a stream of 8 MB as fast as the client reads it."""
 
     def answer(self, request: Any) -> StreamResponse:
         return StreamResponse(bytes(20_000) for _ in range(400))
@@ -97,7 +97,7 @@ def test_a_stream_is_read_as_it_is_sent_and_its_connection_is_kept(form: str) ->
 
 @pytest.mark.parametrize("form", ["chunked", "length"])
 def test_the_first_piece_is_read_at_the_time_it_is_sent(form: str) -> None:
-    """The first piece takes half a millisecond on the network and no time in the client; the rest takes two seconds."""
+    """The head arrives within 5 ms and the first piece 0.1 s later, although the whole body takes two seconds."""
     story = Story(StreamSpec(form, 1_000, 50, 100))
     began = story.harness.scheduler.elapsed()
     stream = story.open()
@@ -109,7 +109,7 @@ def test_the_first_piece_is_read_at_the_time_it_is_sent(form: str) -> None:
     story.assert_over()
 
 
-def test_a_crash_before_the_head_is_invisible() -> None:
+def test_a_crash_before_the_head_does_not_break_the_stream() -> None:
     story = Story(SLOW, attempts=3)
     for number in (0, 1):
         story.harness.instance(number).hang()
@@ -147,7 +147,7 @@ def test_a_crash_after_a_hundred_bytes_breaks_the_stream() -> None:
 
 
 @pytest.mark.parametrize("how", ["FIN", "RST"])
-def test_a_stream_that_is_cut_gives_what_came_and_then_an_error(how: str) -> None:
+def test_the_reader_of_a_cut_stream_gets_the_received_bytes_and_then_an_error(how: str) -> None:
     story = Story(SLOW)
     story.fault("cut_stream", after_bytes=120, reset=how == "RST")
     got: list[bytes] = []
@@ -176,7 +176,7 @@ def test_a_stall_ends_by_the_idle_limit_and_not_before() -> None:
     story.assert_over()
 
 
-def test_a_stall_that_ends_in_time_is_a_pause() -> None:
+def test_a_stall_shorter_than_the_idle_limit_breaks_nothing() -> None:
     story = Story(SLOW)
     story.fault("stall_stream", after_bytes=300, duration=1500)
     assert story.harness.run(story.open(idle_timeout_s=2.0).read()) == story.whole
@@ -184,7 +184,7 @@ def test_a_stall_that_ends_in_time_is_a_pause() -> None:
 
 
 def test_a_slow_reader_makes_the_instance_wait() -> None:
-    """Of a body of 8 MB, the client holds its buffer and one read; the instance has not sent the rest."""
+    """The client buffers at most `stream_buffer_bytes` and one read of a body of 8 MB; the instance has to wait."""
     harness = Harness(processor=Large(), stream_buffer_bytes=10_000).init()
     stream = harness.run(harness.client.stream(b"all of it", idle_timeout_s=1.0).open())
     harness.wait(20.0)
@@ -236,7 +236,7 @@ def test_ten_thousand_chunks_of_one_byte_in_one_segment() -> None:
 
 
 def test_a_head_without_a_body_is_not_late() -> None:
-    """The call is not hedged while it waits for the body, because the head has arrived at once."""
+    """The call is not hedged while it waits for the body, because the head has arrived immediately."""
     story = Story(SLOW, hedge_after_s=0.05)
     story.fault("slow_first_byte", delay=1000)
     assert story.harness.run(story.open().read()) == story.whole
@@ -244,8 +244,8 @@ def test_a_head_without_a_body_is_not_late() -> None:
     story.assert_over()
 
 
-def test_a_whole_answer_that_keeps_coming_is_not_sent_elsewhere() -> None:
-    """The response takes four of the five seconds until the deadline, and its instance sends all the time."""
+def test_a_call_is_not_hedged_while_its_response_arrives() -> None:
+    """The call is not hedged: its response takes four of five seconds, and the instance sends all the time."""
     story = Story(StreamSpec("chunked", 400, 40, 400), timeout_s=5.0)
     for _ in range(40):
         story.harness.call()
@@ -255,7 +255,7 @@ def test_a_whole_answer_that_keeps_coming_is_not_sent_elsewhere() -> None:
     story.assert_over()
 
 
-def test_a_status_is_no_stream() -> None:
+def test_an_error_status_fails_the_opening_of_a_stream() -> None:
     story = Story(SLOW)
     story.fault("http_status", code=404)
     with pytest.raises(StatusError):

@@ -60,8 +60,8 @@ def test_exceptions_raised_by_faults_are_not_printed() -> None:
 
 
 @pytest.mark.parametrize("is_frozen", [True, False])
-def test_a_world_that_has_been_run_can_be_forgotten(*, is_frozen: bool) -> None:
-    """A soak calls `gc.freeze` and runs thousands of worlds; each of them once left over a megabyte behind."""
+def test_a_world_is_freed_after_its_run(*, is_frozen: bool) -> None:
+    """A soak calls `gc.freeze` and runs thousands of worlds; each of them once leaked over a megabyte."""
     if is_frozen:
         gc.freeze()
     try:
@@ -85,20 +85,20 @@ def test_a_few_seeds_of_every_profile(profile: str, seed: int) -> None:
     assert profile == "calm" or result.faults
 
 
-def test_a_plan_survives_its_file() -> None:
+def test_a_plan_read_from_its_file_gives_the_same_run() -> None:
     plan = draw(5, "chaos", 0.03)
     again = parse(plan.to_toml())
     assert again.to_toml() == plan.to_toml()
     assert World(again).run().digest == World(plan).run().digest
 
 
-def test_the_json_has_what_the_contract_names() -> None:
+def test_the_json_of_a_result_has_the_documented_fields() -> None:
     told = json.loads(json.dumps(World(draw(1, "calm", 0.02)).run().to_json()))
     assert told["seed"] == 1
     assert {"seed", "profile", "hash", "simulated_s", "calls", "lost", "violations", "faults"} <= told.keys()
 
 
-def test_an_instance_that_is_down_for_long_comes_back() -> None:
+def test_an_instance_that_was_down_for_minutes_is_used_again() -> None:
     """The instance is ejected repeatedly, for up to a minute, and is used as before after the faults have ended."""
     plan = RunPlan(1, chaos_s=300.0, steps=(PlannedFault(1.0, "crash", 0, 250.0), PlannedFault(20.0, "crash", 1, 30.0)))
     result = World(plan).run()

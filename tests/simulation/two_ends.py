@@ -1,4 +1,4 @@
-"""One connection between two recording ends, on the real epoll reactor over loopback or on the virtual one."""
+"""One connection between two protocols that record their callbacks, over loopback or on the virtual network."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from simulator.virtual.network.reactor import VirtualReactor
 from simulator.virtual.network.virtual_time import Scheduler
 
 STEP_S = 0.05
-"""Seconds between two steps of a story: on loopback, all effects of a step happen within this time."""
+"""Seconds between two steps of a story. On loopback, all effects of a step happen within this time."""
 
 
 class End(Protocol):
-    """One end: records its callbacks, and runs the actions that the script attached to them."""
+    """The protocol of one end: it records its callbacks, and runs the actions that the script attaches to them."""
 
     def __init__(self, name: str, story: Story) -> None:
         self.name, self.story = name, story
@@ -107,14 +107,14 @@ class Callee(Factory):
 
 
 class Story:
-    """The script of a connection, and what its ends recorded.
+    """The script of a connection, and the recorded callbacks of its ends.
 
     Args:
         steps: Actions that run one after the other, `STEP_S` apart.
-        on: For each end, the actions that a callback triggers at once, by the callback's name.
+        on: For each end, the actions that run inside a callback, by the callback's name.
         client, server: The protocols; `None` for a factory that builds none.
         is_listening: Whether the server listens.
-        is_cancelled: Whether the client cancels its connection attempt at once.
+        is_cancelled: Whether the client cancels its connection attempt immediately.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Story:
         return self.ends[name]
 
     def begin(self, reactor: Any, ip: str, told: Callable[[], None]) -> None:
-        """Schedule the story on a reactor; `deferred_settings` is called at its end."""
+        """Schedule the story on a reactor; `told` is called at its end."""
         self.told = told
         self.seen: dict[str, list[Any]] = {"client": [], "server": [], "logged": []}
         self.ends: dict[str, End] = {}
@@ -150,7 +150,7 @@ class Story:
         reactor.callLater(STEP_S, self._take, 0)
 
     def _take(self, number: int) -> None:
-        """Run a step, and schedule the next one from its end, so that a slow machine keeps the distance."""
+        """Run a step, and schedule the next one after it, so that a slow machine does not shorten the pause."""
         steps = [lambda _: self.connect(), *self.steps, lambda _: None, lambda _: self.told()]
         steps[number](self)
         if number + 1 < len(steps):
@@ -162,7 +162,7 @@ class Story:
             self.connector.stopConnecting()
 
     def end(self) -> None:
-        """Close everything."""
+        """Abort the open ends, and stop listening."""
         globalLogPublisher.removeObserver(self.logged)
         for end in self.ends.values():
             end.on = {}
@@ -176,7 +176,7 @@ class Story:
             self.seen["logged"].append(type(event["log_failure"].value).__name__)
 
     def run_on_loopback(self) -> dict[str, list[Any]]:
-        """Run the script on loopback."""
+        """Run the script with the epoll reactor over loopback; return the recorded callbacks by end."""
         reactor: Any = EPollReactor()
         seen: list[dict[str, list[Any]]] = []
 
@@ -192,7 +192,7 @@ class Story:
         return seen[0]
 
     def run_in_memory(self, **conditions: Any) -> dict[str, list[Any]]:
-        """Run the script in memory."""
+        """Run the script on the virtual network; return the recorded callbacks by end."""
         scheduler = Scheduler(1)
         network = Network(scheduler, **{"latency_s": 0.00001, **conditions})
         told: list[bool] = []

@@ -1,1 +1,1 @@
-"""The checkers of the simulation's invariants, one module for each."""
+"""The checkers of the simulation's invariants; each module checks invariants of one topic."""

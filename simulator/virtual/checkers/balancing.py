@@ -6,7 +6,8 @@
 3. No instance has more calls in flight than the bound while another one is below it.
 4. A subset has no more members than its size.
 
-The checker observes the hook of the client's fleet and the client's events, and keeps its own account of both.
+The checker is a `FleetObserver` of the client's fleet, and it receives the client's events. From both it keeps its own
+account of attempts and ejections.
 """
 
 from __future__ import annotations
@@ -35,12 +36,20 @@ _MOST_RESORTS = 16
 
 
 def is_certain(why: str) -> bool:
-    """Whether an ejection has a certain reason: no connection, or no response at all. No bound applies to these."""
+    """Whether the reason of an ejection is certain: a failed connect, or no response at all.
+
+    The bound on the number of ejected instances does not apply to these ejections.
+    """
     return why.startswith("connect_") or why == "silent"
 
 
 class _Out:
-    """An ejected instance that does not take part again yet."""
+    """An ejected instance that has not returned.
+
+    Attributes:
+        since_s: Time of the ejection, in virtual seconds; -1.0 after a change of the list.
+        probing: Start of the running probe, in seconds of the client's clock; `None` for no probe.
+    """
 
     __slots__ = ("probing", "since_s")
 
@@ -74,7 +83,7 @@ class _BalancingAccount:
         self.failures: deque[tuple[float, tuple[Address, str]]] = deque(maxlen=_KEPT_FAILURES)
 
     def well(self, tried: Collection[Address]) -> list[Address]:
-        """Return the instances that could be chosen: in the list, not ejected, not tried."""
+        """Return the instances that could be chosen: in the list with a weight above 0, not ejected, not tried."""
         sut = self.sut
         # Without a listener there are no ejection events, so the client's own list is used.
         out = self.out if sut.is_heard else {instance.key for instance in sut.client.ejected}
@@ -90,10 +99,10 @@ class FleetEar:
     """Observes the choices and results of one client's fleet (`eas_tw.net.fleet.FleetObserver`).
 
     Attributes:
-        _on_chosen: Takes the address, the selection, and the time.
-        _on_ended: Takes the address, the time at which the attempt began, and its status.
+        _on_chosen: Called with the address, the selection, and the time.
+        _on_ended: Called with the address, the time at which the attempt began, and its status.
         _sut: The client.
-        _ejections: Called with the ends of attempts.
+        _ejections: Checker of ejections; called when an attempt ends.
     """
 
     _on_chosen: Callable[[Address, Selection, float], None]
@@ -115,8 +124,8 @@ class FleetEar:
             known.ending = attempt_status
             known.is_against = False
 
-    def on_failed(self, instance: Any, outcome: Any) -> None:  # noqa: ARG002  the hook's
-        """Handle the end of an attempt that was not answered with 200, after the client has recorded it."""
+    def on_failed(self, instance: Any, outcome: Any) -> None:  # noqa: ARG002  as in `FleetObserver`
+        """Handle the end of an attempt without a 2xx response, after the client has recorded it."""
         sut = self._sut
         self._ejections.attempt_ended(sut, instance.key, sut.view, sut.left_out)
 
@@ -130,9 +139,9 @@ class BalancingChecker(Checker):
     """Checks `one-probe` and `subset-bounds`, and the parts of `last-good-list` and `nothing-left` that concern calls.
 
     Attributes:
-        _on_probe: Called with each probe of an ejected instance.
-        _ejections: Checks the reasons and lengths of ejections; called with the events that are observed here.
-        _keys: Checks where the calls of a key go.
+        _on_probe: Called with the client and the address for each probe of an ejected instance.
+        _ejections: Checks the reasons and lengths of ejections; this checker passes its events on.
+        _keys: Checks that calls with the same key are sent to the same instance.
     """
 
     _on_probe: Callable[[ClientUnderTest, Address], None]
@@ -151,7 +160,7 @@ class BalancingChecker(Checker):
         return account.in_flight[address] if account is not None else 0
 
     def has_recorded(self, sut: ClientUnderTest, address: Address, attempt_status: str, since_s: float) -> bool:
-        """Whether a client has recorded this failure at an address since a time."""
+        """Whether a client has recorded a failure with this status at an address at or after `since_s`."""
         account = self._accounts.get(sut.number)
         return account is not None and any(
             at_s >= since_s and failed == (address, attempt_status) for at_s, failed in account.failures
@@ -167,23 +176,27 @@ class BalancingChecker(Checker):
                 self._check_share(account)
 
     def returned(self, sut: ClientUnderTest, event: Any) -> None:
-        """Handle the event that an ejected instance takes part again."""
+        """Handle the event that an ejected instance has returned."""
         account = self._told(sut)
         if account is not None:
             self._ejections.returned(sut, event.instance.key)
             account.out.pop(event.instance.key, None)
 
     def list_changed(self, sut: ClientUnderTest, _: Any) -> None:
-        """Handle the event that a client has another list."""
+        """Handle the event that a client's list has changed."""
         account = self._told(sut)
         if account is not None:
             self._change(account)
 
     def apply_raised(self, sut: ClientUnderTest) -> None:
-        """Handle an injected error while a client applied a list; afterwards only its ejections are certain."""
+        """Handle an injected error while a client applied a list.
+
+        The account then contains only the instances that the client reports as ejected or half-open, because the client
+        may have lost the rest of its state.
+        """
         account = self._told(sut)
         if account is not None:
-            if sut.is_heard:  # without events no entry would ever be removed
+            if sut.is_heard:  # without events, entries of the account would never be removed
                 # A half-open instance counts among the client's ejected ones again once its probe is sent.
                 kept = (*(instance.key for instance in sut.client.ejected), *sut.half_open)
                 account.out = {address: _Out(-1.0) for address in kept}
@@ -270,7 +283,7 @@ class BalancingChecker(Checker):
         suspects = account.sut.left_out
         well = [other for other in account.well(tried) if other not in suspects]
         if not well or self._attribution.disturbs_client(sut.number, out.since_s, self._seconds()):
-            # The call had no other instance left, or the client's wall clock is wrong.
+            # No other instance is eligible, or a fault affects the client's reactor or clock.
             return
         out_s = self._seconds() - out.since_s
         if out_s < self._ejections.shortest_s(sut, address) - _SLACK_S:

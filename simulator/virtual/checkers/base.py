@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @define(eq=False, slots=False)
 class Checker:
-    """The base of checkers that compare the behaviour of clients with the active faults.
+    """Base class of the checkers that compare the behaviour of clients with the active faults.
 
     Attributes:
-        _seconds: Virtual time, in seconds.
-        _attribution: Which failures the active faults explain.
-        _report: Takes a checker's name and the description of a violation.
+        _seconds: Returns the virtual time, in seconds.
+        _attribution: Determines which failures the active faults explain.
+        _report: Called with the name of a checker and the description of a violation.
     """
 
     _seconds: Callable[[], float]

@@ -1,7 +1,7 @@
 """Checks of every call.
 
-A call ends once and before its deadline, with its own response, after a permitted number of attempts. It fails only if
-faults explain each attempt, and if the client was right not to retry.
+A call ends once and before its deadline, with its own response, after a permitted number of attempts. It may fail only
+if faults explain the result of each attempt, and if the retry policy does not require another attempt.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MOST_RESORTS = 16
 _USUAL_SHARE = 0.125
 """Share of a call's time: a client hedges for a missing response only if most responses take less than this."""
 _LAST_CHANCE_SHARE = 0.4
-"""Share of a call's time: an attempt that ran for this long before the deadline was running at the last hedge point."""
+"""Share of a call's time; an attempt that runs for longer before the deadline was running at the last hedge point."""
 _ENOUGH, _LATELY, _SELDOM = 64, 300, 8
 _OUT_OF_TIME, _SHORT_S = ("deadline", "waited", "overloaded"), 0.25
 KNOWN = frozenset(
@@ -52,15 +52,15 @@ class ObservedCall:
         sut: The client.
         number: Number of the call, per client.
         name: `client.number`.
-        body: Body of the request, which must be returned.
+        body: Body of the request, which the response must repeat.
         began_s: Start of the call, in virtual seconds.
         timeout_s: Its deadline, in seconds from the start.
-        arrivals: Each arrival at an instance: its address, and whether the connection had been kept.
+        arrivals: Address of each instance that the request has reached, and whether its connection was a kept one.
         near: The client's end of the connection of the last arrival; `None` before the first one, or if unknown.
-        is_cancelled: Whether the program has cancelled it.
-        is_once: Whether it is not idempotent, so it must not reach an instance twice.
-        takes_s: Time that an instance takes to send its response, in seconds.
-        raises: Exception that the program's own code raises for it; `None` for none.
+        is_cancelled: Whether the program has cancelled the call.
+        is_once: Whether the call is not idempotent, so that its request must not reach an instance twice.
+        takes_s: Time that an instance takes to send the response, in seconds.
+        raises: Exception that the program's own code raises during the call; `None` for none.
     """
 
     sut: ClientUnderTest
@@ -78,7 +78,15 @@ class ObservedCall:
 
 
 class ObservedAttempt(NamedTuple):
-    """An attempt of a failed call, as the call's error describes it."""
+    """An attempt of a failed call, from the call's error.
+
+    Attributes:
+        address: Address of its instance.
+        attempt_status: How it ended.
+        status: HTTP status of the response; 0 for none.
+        asked_s: Retry-After of the response, in seconds; 0.0 for none.
+        elapsed_s: Time that it took, in seconds.
+    """
 
     address: Address
     attempt_status: str
@@ -88,7 +96,7 @@ class ObservedAttempt(NamedTuple):
 
     @classmethod
     def of(cls, attempt: Any) -> ObservedAttempt:
-        """Convert an attempt of an error."""
+        """Convert an `AttemptResult` of an error of the client."""
         outcome = attempt.outcome
         return cls(
             attempt.instance.key,
@@ -103,7 +111,7 @@ class ObservedAttempt(NamedTuple):
 
 
 class _Slow:
-    """The share of slow calls of a client."""
+    """Counts the slow calls among a client's recent calls."""
 
     def __init__(self) -> None:
         self._answers = 0
@@ -127,7 +135,7 @@ class CallChecker(Checker):
     """Checks the invariants of single calls in `CHECKERS`, from `call-ends-once` to `late-hedge`.
 
     Attributes:
-        _budgets: Knows whether the retry budget may have been exhausted.
+        _budgets: Determines whether the retry budget may have been exhausted.
     """
 
     _budgets: RetryChecker
@@ -180,8 +188,8 @@ class CallChecker(Checker):
                 "sent-once", f"call {name} is not idempotent, and reached {spelled(earlier[-1][0])} and then {where}"
             )
         before = [kept for known, kept in earlier if known == address]
-        # A kept connection that is closed by the server while the request is sent may still have delivered it, and is
-        # retried without counting as an attempt. Two concurrent attempts may each meet one.
+        # If the server closes a kept connection while the request is sent, the request may still have arrived. It is
+        # sent again, and the first try does not count. With hedges this may happen to two concurrent attempts.
         most_stale = 1 if record.sut.hedge_after_s is None else 2
         sut = record.sut
         limit = sut.attempts
@@ -245,7 +253,7 @@ class CallChecker(Checker):
             if name != "CancelledError":
                 self._report("call-ends-once", f"call {record.name} was cancelled and ended as {name}")
         elif record.raises is not None and not attempts:
-            # With `raises` the program's own code fails, so any error is right, as long as the call ends once.
+            # The program's own code has raised, so any error is accepted if the call ends once.
             pass
         elif name not in KNOWN:
             self._report("failure-explained", f"call {record.name} failed as {name}: {error}")
@@ -293,8 +301,8 @@ class CallChecker(Checker):
         sut = record.sut
         spent = _spent(attempts, sut)
         if sut.hedge_after_s is not None:
-            # An attempt beside which the call was hedged for silence is not counted. Only `HedgingChecker` knows the
-            # start of each attempt, so it checks the exact number.
+            # An attempt is not counted if it was silent when the call was hedged. `HedgingChecker` checks the exact
+            # number, because only its records contain the start of each attempt.
             spent -= sum(
                 tried.attempt_status in {"attempt_timeout", "lost"} and tried.elapsed_s >= _LEAST_SILENCE_S - _SLACK_S
                 for tried in attempts
@@ -321,10 +329,10 @@ class CallChecker(Checker):
                 )
             seen[address] = attempt_status
             if at and attempt_status in _OUT_OF_TIME and tried.elapsed_s < _SHORT_S + 2 * record.takes_s:
-                # The earlier attempts left this one no time, or it waited behind many others: it can end like this
-                # without a fault of its own.
+                # Earlier attempts used up the time, or the attempt waited behind many others, so it needs no fault of
+                # its own instance to end like this.
                 continue
-            # A full queue may have grown since the start of its first call.
+            # Calls that began up to one timeout earlier may have filled the queue.
             since_s = record.began_s - (record.timeout_s if attempt_status == "overloaded" else 0.0)
             if record.takes_s and attempt_status == "cut":
                 # A fault that shortens a body sent in pieces makes it contradict its Content-Length.
@@ -402,10 +410,13 @@ class CallChecker(Checker):
 
 
 def _spent(attempts: list[ObservedAttempt], sut: ClientUnderTest) -> int:
-    """Count the attempts to which the limit applies: all except the first stale one, unsent ones, and silent ones.
+    """Count the attempts to which the limit applies.
 
-    If the list has a single instance, to which all attempts were sent, every attempt counts except those that failed
-    for lack of local resources.
+    The first attempt that was stale or unsent is not counted, nor are attempts that reached no instance. Silent ones
+    are not counted either, unless `attempts` is 1.
+
+    If the list has a single instance, to which all attempts were sent, only two kinds are not counted: the first stale
+    or unsent attempt, and attempts that failed for lack of local resources.
     """
     stale = sum(tried.attempt_status in _NO_FAILURE for tried in attempts)
     free = _NEVER_SENT_ANYWHERE | (_SILENT if sut.attempts > 1 else frozenset())

@@ -1,7 +1,7 @@
 """Checks of discovery.
 
-The list of a client is that of the last good reply, and a rejected reply changes nothing. Polls follow their own
-schedule, whatever the traffic. After a good reply without faults the list is up to date.
+The list of a client is that of the last good reply, and a rejected reply changes nothing. Polls keep their schedule,
+which does not depend on calls. A client applies a good reply within a second if no fault affects the reply.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _list_in(body: bytes) -> View | None:
 
 
 def _whole(text: str) -> int | None:
-    """Parse an integer; longer digit strings are rejected, because parsing thousands of digits takes quadratic time."""
+    """Parse an integer; return `None` for 100 digits or more, because parsing takes quadratic time."""
     return int(text) if len(text) < _MOST_DIGITS else None
 
 
@@ -123,7 +123,10 @@ class DiscoveryChecker(Checker):
             self._check_jitter(sut, account.gaps)
 
     def _check_jitter(self, sut: ClientUnderTest, gaps: Collection[float]) -> None:
-        """Check that the pauses between polls vary: uniformly drawn pauses are so similar only once in 10⁸ times."""
+        """Check that the pauses between polls vary.
+
+        Twelve uniformly drawn pauses are as similar as `_ALIKE` only once in 10⁸ cases.
+        """
         width_s = sut.poll_s[1] - sut.poll_s[0]
         if max(gaps) - min(gaps) < _ALIKE * width_s:
             says = f"polls every {min(gaps):.3f} to {max(gaps):.3f} s, {len(gaps)} times in a row"

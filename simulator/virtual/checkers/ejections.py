@@ -40,7 +40,7 @@ _SHORTEST_S = 1.0
 
 
 class EjectionAccount:
-    """The known state of one client's instances.
+    """The state of one client's instances, as far as it was observed.
 
     Attributes:
         failures: Consecutive failed attempts by instance.
@@ -89,7 +89,7 @@ class EjectionChecker(Checker):
             account.forget(address)
 
     def head_came(self, sut: ClientUnderTest, address: Address) -> None:
-        """Handle the head of a stream: it counts as an answer, although the attempt has not ended."""
+        """Handle the head of a stream, which counts as an answer although the attempt has not ended."""
         account = self.account(sut)
         account.ending, account.is_against = "answered", False
         if address not in account.out:
@@ -111,11 +111,11 @@ class EjectionChecker(Checker):
         is_certain = attempt_status in _CERTAIN
         if not is_certain and not (account.is_against and failures >= sut.eject_after):
             return
-        # Not a generator: its steps would count as calls of the client, see `work_per_turn`.
+        # A generator's steps would be counted as calls of the client (`work_per_turn`).
         fleet = len(view) - list(view.values()).count(0)
-        # A certain reason has no bound; with a bound of 0 no instance is ejected.
+        # The bound does not apply to certain reasons, except that a bound of 0 turns ejection off.
         most = int(fleet * sut.max_ejected_ratio) if not is_certain or not sut.max_ejected_ratio else fleet
-        if fleet < 2 or view.get(address, 0) <= 0 or not failures:  # noqa: PLR2004  a list of one never ejects
+        if fleet < 2 or view.get(address, 0) <= 0 or not failures:  # noqa: PLR2004  a single instance is never ejected
             return
         if address not in left_out and len(left_out) < most:
             says = f"takes {spelled(address)} for well after {attempt_status}, its failure {failures} in a row"
@@ -144,14 +144,14 @@ class EjectionChecker(Checker):
         account.out[address] = None
 
     def returned(self, sut: ClientUnderTest, address: Address) -> None:
-        """Handle the event that an ejected instance takes part again."""
+        """Handle the event that an ejected instance has returned."""
         account = self.account(sut)
         account.out.pop(address, None)
         if account.ending in _FOR and not account.is_against:
             account.forget(address)
 
     def list_changed(self, sut: ClientUnderTest, view: Mapping[Address, float]) -> None:
-        """Handle the event that a client has another list: forget instances that have left it."""
+        """Handle the event that a client's list has changed: remove instances that have left it."""
         account = self.account(sut)
         for kept in (account.failures, account.ejections, account.unsure, account.out):
             for address in [address for address in kept if view.get(address, 0) <= 0]:

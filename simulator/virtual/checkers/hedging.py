@@ -1,7 +1,7 @@
 """Checks of a call's concurrent attempts: hedges.
 
 The checker observes the events of clients that have a listener. A hedge uses another instance than the attempt that is
-running, counts as an attempt, and is charged to the retry budget. One of the attempts is answered.
+running, counts as an attempt, and is charged to the retry budget. The call uses one response.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _UNCOUNTED = _NO_FAILURE | NEVER_SENT | {"late", "cancelled", "deadline"}
 _SILENT_ENDS = frozenset({"attempt_timeout", "lost"})
 """Statuses of attempts that received no byte.
 
-If the call was hedged during such an attempt, the client had found it silent, and does not count it.
+If the call was hedged during such an attempt, the client had detected the silence, and does not count the attempt.
 """
 _LEAST_SILENCE_S = 0.025
 
@@ -39,7 +39,7 @@ class HedgingChecker(Checker):
 
     Attributes:
         _retries: Checks the retries of a call that has ended.
-        _streams: Knows what was sent and read piece by piece.
+        _streams: Checks the hedges of calls whose responses arrive in pieces.
     """
 
     _retries: RetryChecker

@@ -25,9 +25,9 @@ class IdleChecker:
 
     Args:
         network: Network whose sockets are checked.
-        attribution: Which failures the active faults explain.
-        report: Takes a checker's name and the description of a violation.
-        streams: Knows which connections carry a stream.
+        attribution: Determines which failures the active faults explain.
+        report: Called with the name of a checker and the description of a violation.
+        streams: Returns since when a connection has carried no stream.
     """
 
     def __init__(self, network: Network, attribution: FaultAttribution, report: Report, streams: StreamChecker) -> None:
@@ -44,7 +44,11 @@ class IdleChecker:
             self._strayed[near] = self._scheduler.elapsed()
 
     def look(self, hosts: Mapping[str, Sequence[ClientUnderTest]]) -> None:
-        """Check the connections of all clients; the clients of one host share their pools."""
+        """Check the connections of all clients.
+
+        Args:
+            hosts: The clients of each host, by its IP address; they share their pools.
+        """
         now_ns = self._scheduler.now_ns
         for near in self._network.sockets:
             if near.is_client and (since_ns := near.idle_since_ns) is not None:
@@ -55,12 +59,12 @@ class IdleChecker:
             self._check_strayed(hosts)
 
     def _check_idle(self, sut: ClientUnderTest, near: VirtualSocket, now_ns: int, heard_ns: int) -> None:
-        # A stream may be silent for a while, and its bytes may be unread.
+        # A connection that carries a stream is not idle, even if no bytes arrive.
         since_ns = self._streams.idle_since_ns(near, heard_ns)
         if since_ns is None or now_ns - since_ns <= sut.longest_idle_ns:
             return
         now_s, idle_s = self._scheduler.elapsed(), (now_ns - since_ns) / NS
-        # A call may wait for the rest of a response until its deadline, and a watch for as long again.
+        # A call may wait for the rest of a response until its deadline; a watch may wait for twice that time.
         window = (now_s - idle_s, now_s)
         is_awaited = idle_s <= 2 * sut.timeout_s + _CLOSES_WITHIN_S and self._attribution.keeps_waiting(
             near.getpeername(), *window

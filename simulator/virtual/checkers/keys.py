@@ -22,7 +22,8 @@ class KeyChecker(Checker):
     """Checks `key-affinity` and `balancer-notified`.
 
     The instance of a key depends on the eligible instances only, so clients with the same eligible instances must
-    choose the same one. A call is compared only if its client has no other attempt in flight, because load may move it.
+    choose the same one. A call is compared only if its client has no other attempt in flight, because the choice may
+    also depend on the load.
     """
 
     _places: dict[Any, dict[Any, tuple[int, Address]]] = field(init=False, factory=dict)
@@ -48,7 +49,7 @@ class KeyChecker(Checker):
         """Compare the instance of a first attempt with that of earlier calls of the key."""
         left_out = sut.left_out
         is_plain = sut.subset_size is None and sut.most_in_flight is None and not sut.slow_start_s
-        # A probe goes to an instance that is not eligible for the next call.
+        # A probe is sent to an instance that is not eligible for other calls.
         if key is None or not is_alone or not is_plain or address in left_out:
             return
         state = frozenset(sut.view.items()), frozenset(left_out)

@@ -1,4 +1,4 @@
-"""Checks of the reconnects of a watch: the pause before each, and the instance to which it goes.
+"""Checks of the reconnects of a watch: the pause before each reconnect, and the choice of its instance.
 
 The checks use the client's events, the choices of its fleet, and the requests that reach instances.
 """
@@ -29,9 +29,16 @@ class ReconnectAccount:
     """The connections of one client's watch (`eas_tw.net.fleet.FleetObserver`).
 
     Attributes:
+        checker: Called with losses and choices.
         name: Name of the client, for messages.
         client: The client.
         is_http: Whether the watch is over plain HTTP; then the client avoids only the last instance.
+        losses: Number of losses since the last new frame.
+        lost_s: Time of the last loss, in virtual seconds; -1.0 for none.
+        due_s: Time of the next reconnect, in virtual seconds; -1.0 for none.
+        pauses_s: Length of each pause since the last new frame, and its maximum, in seconds.
+        tried: Instances at which the watch was lost since it was last open.
+        out: Time at which each ejected instance was ejected, in virtual seconds.
     """
 
     checker: ReconnectChecker
@@ -73,7 +80,7 @@ class ReconnectAccount:
 
     # -- the fleet
 
-    def on_chosen(self, instance: Any, selection: Any, now: float) -> None:  # noqa: ARG002  the hook's
+    def on_chosen(self, instance: Any, selection: Any, now: float) -> None:  # noqa: ARG002  as in `FleetObserver`
         """Handle the choice of an instance for an attempt."""
         self.checker.chosen(self, instance.key)
 
@@ -97,7 +104,7 @@ class ReconnectChecker(Checker):
         return self._seconds()
 
     def lost(self, account: ReconnectAccount, event: Any) -> None:
-        """Handle the loss of a connection, or of the attempt to open one, with the pause that the client announces."""
+        """Handle the loss of a connection or a failed attempt to open one; the event has the length of the pause."""
         ceiling_s = min(_MAX_S, _BASE_S * 2.0 ** min(account.losses, 10))
         account.losses += 1
         if not 0 <= event.retry_s <= ceiling_s + _SLACK_S:
@@ -111,14 +118,14 @@ class ReconnectChecker(Checker):
             self._report("queue-reconnect-pause", f"{account.name} {says}")
         account.lost_s = self._seconds()
         account.due_s = account.lost_s + event.retry_s
-        # A connection that the client has dropped for a reason of its own does not count against its instance.
+        # A connection that the client itself has cancelled does not count as a failure of its instance.
         if event.instance is not None and str(event.outcome.attempt_status) != "cancelled":
             if account.is_http:
                 account.tried.clear()
             account.tried[event.instance.key] = None
 
     def chosen(self, account: ReconnectAccount, address: Address) -> None:
-        """Handle the choice of an instance; for a watch the client chooses it after the pause."""
+        """Handle the choice of an instance. A choice at the end of the pause is that of the watch."""
         if account.due_s < 0 or abs(self._seconds() - account.due_s) > _SLACK_S:
             return
         account.due_s = -1.0
@@ -130,7 +137,7 @@ class ReconnectChecker(Checker):
         all_well = [other for other, weight in view.items() if weight > 0 and other not in left_out]
         fresh = [other for other in all_well if other not in account.tried]
         well = [other for other in all_well if other != address]
-        # After its ejection an instance gets one attempt, the probe, which may be a watch.
+        # When its ejection is over, an instance gets one attempt, the probe, which may be a watch.
         shortest_s = min(_SHORTEST_EJECTION_S, client.config.eject_base_s) - _SLACK_S
         if well and self._seconds() - account.out.get(address, -inf) < shortest_s:
             says = f"goes to {spelled(address)}, which is ejected, and {spelled(well[0])} is well"

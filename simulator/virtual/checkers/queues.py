@@ -1,7 +1,7 @@
-"""Checks of a queue: what is put, what watches and gets return, and what is committed.
+"""Checks of a queue service: puts, gets, watches and commits.
 
-The rules come from the reference page of the queue client. `queue_probes` reports what the queue does, which the
-checker takes as the truth; `queue_traffic` reports the results of the programs' clients.
+The rules come from the reference page of the queue client. `queue_probes` reports the changes of the simulated queue,
+and `queue_traffic` reports the results of the programs' clients, which the checker compares with these changes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from simulator.queues.store import QueueStore
 
 _CLIENT = -1
-"""A number that no client under test has: faults in the processes of these do not affect the queue's programs."""
+"""Client number of the queue's programs.
+
+No client under test has it, because faults in the processes of clients under test do not affect these programs.
+"""
 _OVERDUE_S = 1.0
 _SHORT_S = 0.25
 _STALE_S = 29.0
@@ -41,11 +44,11 @@ class ObservedOperation:
         name: Its name, such as `put 7`.
         began_s: When it began, in virtual seconds.
         limit_s: The time within which it must end, in seconds.
-        index: The frame that it asks for, which may have been deleted by then; 0 for none.
-        hold_s: The time for which the service may hold its answer back, in seconds.
+        index: Index of the frame that it requests, which may have been deleted meanwhile; 0 for none.
+        hold_s: The time for which the service may delay its response, in seconds.
         says: The bytes that it puts; empty for other operations.
-        is_once: Whether the service must not carry it out twice.
-        arrivals: How often its request has reached an instance.
+        is_once: Whether the service must not execute it twice.
+        arrivals: Number of times that its request has reached an instance.
         stored: The indexes of the frames that it has put.
         is_answered: Whether the client has reported its success.
     """
@@ -67,12 +70,12 @@ class ObservedWatch:
     """A watch of one consumer, over all of its connections.
 
     Attributes:
-        name: Its name, such as `watch 2.1`: the second consumer's first.
+        name: Its name, such as `watch 2.1` for the first watch of consumer 2.
         user: The consumer's id.
         group: Its group.
         window: The maximum number of frames that it may have in hand.
-        auto_commit: Whether the service commits what it sends.
-        index_only: Whether frames come without their data.
+        auto_commit: Whether the service commits frames when it sends them.
+        index_only: Whether frames are sent without their data.
         began_s: When it began, in virtual seconds.
         in_hand: Frames that were returned and not given to a commit or reject: index to time.
         returned: Frames that were returned and not rejected since.
@@ -103,6 +106,7 @@ class QueueChecker(Checker):
         service: The queues; set by the world.
         store: The queue that is watched.
         is_short: Whether the queues are short, so that a put may find them full without a fault.
+        is_ended: Whether the program has ended the stream of the watched queue.
     """
 
     service: QueueService = field(init=False)
@@ -165,7 +169,7 @@ class QueueChecker(Checker):
         for at, tried in enumerate(attempts):
             is_short = tried.elapsed_s < operation.hold_s + _SHORT_S
             if at and is_short and tried.attempt_status in ("deadline", "waited"):
-                continue  # the earlier attempts and the pauses left this one no time
+                continue  # earlier attempts and pauses have used up the time
             if not self._explains(tried, operation, window):
                 self._report("queue-operation-ends", f"nothing explains {tried} of {says}")
         return says
@@ -192,7 +196,7 @@ class QueueChecker(Checker):
         return [operation for operation in self._operations.values() if operation.name.startswith(name)]
 
     def forget(self, operation: ObservedOperation) -> None:
-        """Forget an operation whose process has died."""
+        """Remove an operation whose process was killed."""
         self._operations.pop(operation.name, None)
 
     def not_ready(self, name: str, began_s: float, error: BaseException) -> None:
@@ -220,7 +224,7 @@ class QueueChecker(Checker):
         self._removed.add(frame.data)
 
     def given_back(self, group: str, indexes: Iterable[int], *, by_fault: bool = False) -> None:
-        """Handle frames that wait again; `by_fault` says that their consumer is still connected."""
+        """Handle frames that wait for a consumer again; with `by_fault` their previous consumer is still connected."""
         found = list(indexes)
         self._given_back.setdefault(group, set()).update(found)
         if by_fault:
@@ -291,7 +295,7 @@ class QueueChecker(Checker):
             self._report("queue-end", f"nothing explains that {watch.name} ended as {type(error).__name__}: {error}")
 
     def left(self, watch: ObservedWatch) -> None:
-        """Handle the death of a consumer."""
+        """Handle the end of a watch whose process was killed."""
         self._watches.pop(watch.name, None)
 
     # -- the end
@@ -367,6 +371,6 @@ class QueueChecker(Checker):
         """Whether a frame in hand counts in the window of a watch."""
         group = self.store.groups.get(watch.group)
         is_settled = index not in self.store.frames or (group is not None and index in group.committed)
-        # A frame that the service has given to another consumer without a lost connection does not count any more.
+        # A frame no longer counts if the service has sent it to another consumer while the connection was open.
         was_redelivered = self._redelivered.get(watch.group, {}).get(index, -1.0) >= since_s
         return not (is_settled or was_redelivered) and self._seconds() - since_s < _STALE_S

@@ -1,4 +1,4 @@
-"""Checks of retries: after which outcomes, when, and within which budget.
+"""Checks of retries: the outcomes that are retried, the pauses, and the retry budget.
 
 The rules come from the reference page about failover, not from the client's code. The checker observes the client's
 events. Outcomes have the names of the client's `AttemptStatus`.
@@ -95,11 +95,14 @@ class RetryChecker(Checker):
             del calls[: bisect_left(calls, calls[-1] - _KEPT_S)]
 
     def ejected(self, sut: ClientUnderTest) -> None:
-        """Handle an ejection, after which there is a probe."""
+        """Handle an ejection, which permits one more retry, for its probe."""
         self._ejections[sut.budget].append(self._seconds())
 
     def probed(self, sut: ClientUnderTest) -> None:
-        """Handle a probe, which may be hedged without budget; some end neither with an ejection nor with a return."""
+        """Handle a probe, whose hedge is not charged to the budget.
+
+        Probes are counted in addition to ejections, because some end neither with an ejection nor with a return.
+        """
         self._probes[sut.budget].append(self._seconds())
 
     def is_budget_short(self, sut: ClientUnderTest, retries: int) -> bool:
@@ -148,7 +151,7 @@ class RetryChecker(Checker):
         asked_s = (last.retry_after_s or 0.0) if is_rate_limit or not is_elsewhere else 0.0
         longest_s = min(sut.backoff_max_s, sut.backoff_base_s * 2.0 ** (number - 1))
         if last.attempt_status == LOCAL:
-            # The client must wait before it retries, because a missing resource is rarely available a moment later.
+            # The client must wait before it retries, because a lack of resources rarely ends immediately.
             longest_s = max(longest_s, _LOCAL_PAUSE_S)
         elif last.attempt_status in _AT_ONCE or (
             is_elsewhere

@@ -1,15 +1,15 @@
 """Checks of streams: responses that are read while they arrive.
 
-1. The bytes that a reader gets are a prefix of what one instance has sent for this request; all of it, if the stream
-   ended well.
-2. After the head of a response was handed over, the request is not sent again. No hedge is sent while an instance keeps
-   sending.
+1. The bytes that a reader gets are a prefix of the bytes that one instance has sent for this request. If the stream has
+   ended without an error, they are all of these bytes.
+2. After the head of a response was passed to the program, the request is not sent again. No hedge is sent while an
+   instance keeps sending.
 3. Unread bytes stay within their bound, and a stream counts as in flight until its last byte.
 4. A stream ends once and within its time limits; only faults break it. It leaves no socket and no timer.
 5. A client that closes waits for its streams, and breaks them when `drain_timeout_s` has passed.
 
-The rules come from the how-to page about streams. `stream_service` reports what the service sends, `stream_traffic`
-what the program's reader gets, and the sockets when bytes arrived.
+The rules come from the how-to page about streams. `stream_service` reports what the service sends. `stream_traffic`
+reports what the program's reader gets. The sockets record when bytes arrived.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _OVERDUE_S = 1.5
 _CLOSES_WITHIN_S = 0.1
 _ONE_READ_BYTES = 2**16
 _SPEAKS_SHARE = 0.5
-"""Share of a call's time: once a response has begun, only a longer pause in it is silence."""
+"""Share of a call's time; a pause in a response must be longer than this before the client may hedge the call."""
 _KEPT = 200
 BROKEN_BY_INSTANCE = frozenset({"cut", "violation", "late"})
 """Statuses of a stream that its instance may have broken; they count as a failure of the instance."""
@@ -48,24 +48,25 @@ BROKEN_BY_INSTANCE = frozenset({"cut", "violation", "late"})
 
 @define(eq=False)
 class ObservedStream:
-    """A stream, or a whole response that is sent piece by piece.
+    """A stream, or the response to an ordinary call that is sent in pieces.
 
     Attributes:
         call: The call.
         spec: The body that it requests.
-        has_body: Whether the response has one; that of a HEAD request has none.
+        has_body: Whether the response has a body; the response to a HEAD request has none.
         takes_any_status: Whether it accepts a response of any status.
-        idle_s: Its limit of silence, in seconds.
-        total_s: Its limit of time after the head, in seconds; `None` for none.
+        idle_s: The longest permitted silence, in seconds.
+        total_s: The longest permitted time after the head, in seconds; `None` for no limit.
         sent: Serial number and instance id of each response to it, by the instance's address.
         sockets: The client's socket of each arrival, by the instance's address.
-        heard: Times at which bytes arrived on these sockets since the request's arrival, by the instance's address.
+        heard: Times at which bytes arrived on these sockets since the request's arrival, in nanoseconds, by the
+            instance's address.
         stream: The open stream; `None` before the head.
-        opened_s: Time at which its head was handed over, in virtual seconds; `None` before.
-        asked_s: Time at which the reader asked for the piece that it waits for.
-        got: The bytes that the reader got.
-        got_bytes: The number of these bytes.
-        is_closing: Whether the program has closed it, or its client closes.
+        opened_s: Time at which its head was passed to the program, in virtual seconds; `None` before.
+        asked_s: Time at which the reader requested the piece that it waits for, in virtual seconds.
+        got: The pieces that the reader got.
+        got_bytes: The number of their bytes.
+        is_closing: Whether the program has closed the stream, or cancelled its reader.
     """
 
     call: ObservedCall
@@ -96,9 +97,9 @@ class StreamChecker(Checker):
     """Checks the invariants of streams in `CHECKERS`, from `stream-bytes` to `stream-drain`.
 
     Attributes:
-        _in_flight: Returns how many attempts of a client are in flight at an address, by its fleet's own reports.
+        _in_flight: Returns how many attempts of a client are in flight at an address, as reported by its fleet.
         _has_recorded: Returns whether a client has recorded an attempt status for an address since a time.
-        _on_head: Called with the client and the address of each head that was handed over.
+        _on_head: Called with the client and the instance's address when the head of a stream was passed to the program.
         address_of: Returns the address of an instance by its id.
         streams: The streams and piecewise responses that have not ended, by the name of their call.
     """
@@ -180,7 +181,7 @@ class StreamChecker(Checker):
     # -- the ends
 
     def read_whole(self, watched: ObservedStream) -> None:
-        """Check a stream whose reader has come to its end."""
+        """Check a stream that its reader has read to the end."""
         self._check_bytes(watched, is_whole=True)
         self._end(watched)
 
@@ -286,7 +287,7 @@ class StreamChecker(Checker):
         return max(used_ns, idle_since_ns)
 
     def check_over(self) -> None:
-        """Check that no stream is left after each had time to end."""
+        """Check that no stream is left; the caller has waited until every stream should have ended."""
         for name, watched in self.streams.items():
             state = "open" if watched.stream is not None else "without a head"
             self._report("stream-ends-once", f"call {name} is still {state}, long after streams are over")
@@ -304,7 +305,7 @@ class StreamChecker(Checker):
         times = watched.heard.get(other.address) if watched is not None else None
         if watched is None or not times:
             return
-        # A reactor runs its timers before it reads, so bytes that came at the same moment are not read yet.
+        # A reactor runs timers before it reads sockets, so bytes that arrived at the same time are not read yet.
         read_by_s = attempt.began_s - _UNREAD_S
         heard_s = max((at_s for at_s in map(_elapsed_s, times) if at_s < read_by_s), default=-1.0)
         if heard_s < other.began_s:
@@ -342,7 +343,7 @@ class StreamChecker(Checker):
         explain, window = self._attribution.explain, (watched.call.began_s, self._seconds())
         number, address = watched.call.sut.number, watched.address
         if status == "late":
-            # The client's status of a silent stream. Every fault that delays responses delays their pieces too.
+            # `late` is the status of a silent stream. Every fault that delays responses also delays their pieces.
             status = "deadline"
         if explain(address, status, http_status, number, window):
             return True

@@ -1,6 +1,7 @@
 """Checks that a client's counters agree with its events.
 
-The events are counted here by independent rules. When no call is in flight, both counts must be equal.
+This module counts the events by independent rules. When no call is in flight, its counts and the client's must be
+equal.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _ACCOUNTS = (
     "ejections_overflow", "balancer_fallbacks", "streams", "streams_broken",
 )  # fmt: skip
 _FORMER = "former instances"
-"""Key under which a client adds up the counts of addresses that left its list long ago."""
+"""Key under which a client combines the counts of addresses that left its list long ago."""
 
 
 class EventTotals:
@@ -65,7 +66,7 @@ class EventTotals:
         self.ejections[event.instance.address] += 1
 
     def not_ejected(self, event: Any) -> None:
-        """Count an ejection that the bound refused."""
+        """Count an ejection that the bound on ejections prevented."""
         self.ejections_overflow[event.instance.address] += 1
 
     def balancer_fell_back(self, _: Any) -> None:
@@ -82,7 +83,7 @@ class TelemetryChecker:
     """Checks `telemetry-consistent`.
 
     Args:
-        report: Takes a checker's name and the description of a violation.
+        report: Called with the name of a checker and the description of a violation.
     """
 
     def __init__(self, report: Report) -> None:
@@ -90,7 +91,7 @@ class TelemetryChecker:
         self._totals: dict[int, EventTotals] = {}
 
     def open(self, sut: ClientUnderTest) -> EventTotals:
-        """Start to count the events of a client; the caller must pass every event, from the first on."""
+        """Return counters for the events of a client; the caller must report every event from the first one."""
         totals = self._totals[sut.number] = EventTotals()
         return totals
 
@@ -105,7 +106,10 @@ class TelemetryChecker:
 
 
 def _folded_alike(reported: Any, counted: Any) -> tuple[Any, Any]:
-    """Add up the reported counts of the addresses whose counts the client has added up under one name."""
+    """Combine the reported counts in the way in which the client has combined its counts.
+
+    Counts beyond those that the client shows for an address are added to `_FORMER`.
+    """
     if not isinstance(reported, Counter) or _FORMER not in counted:
         return reported, counted
     folded = Counter(

@@ -1,7 +1,8 @@
-"""Checks the work of a client in one turn of its reactor, by the number of function calls, which is deterministic.
+"""Checks the work of a client in one iteration (turn) of its reactor, measured in function calls.
 
-It is active only while discovery returns a long list, because counting doubles the CPU time. A turn may parse one part
-of a list, or apply a list with a bounded cost per instance. Parsing thousands of rows in one turn exceeds both.
+The number of function calls is deterministic, unlike CPU time. The check is active only while discovery returns a long
+list, because counting doubles the CPU time. A turn may parse one part of a list, or apply a list with a bounded cost
+per instance. Parsing thousands of rows in one turn exceeds both bounds.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ class Meter:
     """Counts the function calls of one host in each turn.
 
     Args:
-        lists: Returns the lists of its clients; each is the same object until it changes.
-        exceeded: Called with the number of calls of a turn, if it is too great.
+        lists: Returns the instance lists of its clients; each is the same object until it changes.
+        exceeded: Called with the number of function calls of a turn that exceeds the bound.
     """
 
     def __init__(self, lists: Callable[[], Sequence[Sequence[Any]]], exceeded: Callable[[int], None]) -> None:
@@ -40,7 +41,7 @@ class Meter:
         self._not_applied += instances
 
     def run(self, act: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        """Run the turn, counting its calls."""
+        """Call `act` as one turn, and count the function calls in it."""
         calls, before, profiler = 0, self._lists(), sys.getprofile()
         self._not_applied = 0
 

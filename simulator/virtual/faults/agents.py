@@ -1,7 +1,7 @@
-"""A misbehaving agent, which a client of the gateway is given as the program's own.
+"""A misbehaving agent, which a program passes to its client of the gateway.
 
-During a fault it fails immediately, raises, answers before `request` has returned, never answers, or delivers a body
-twice. Otherwise another agent sends the requests.
+During a fault it fails immediately, raises, responds before `request` has returned, never responds, or delivers a body
+twice. Without a fault, another agent sends the requests.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TWICE = b"an answer for nobody"
 
 
 class _AgentError(Exception):
-    """An exception class that the client does not know."""
+    """An exception of a class that the client's code does not name."""
 
 
 _ERRORS: Mapping[str, Callable[[], BaseException]] = {
@@ -42,11 +42,11 @@ FAILURES = tuple(_ERRORS)
 
 @implementer(IAgent)
 class MisbehavingAgent:
-    """An agent with faults in front of it (`IAgent`).
+    """An agent that forwards requests to another agent, and injects faults (`IAgent`).
 
     Args:
-        agent: Answers when nothing is wrong.
-        rng: Source of random numbers.
+        agent: The agent that sends the requests without a fault.
+        rng: Source of random draws.
     """
 
     def __init__(self, agent: Any, rng: Random) -> None:
@@ -55,7 +55,7 @@ class MisbehavingAgent:
         self._faults: list[tuple[str, Mapping[str, Any]]] = []
 
     def begin(self, kind: str, with_: Mapping[str, Any]) -> Callable[[], None]:
-        """Misbehave from now on; returns the function that ends it."""
+        """Start a fault; return the function that ends it."""
         fault = (kind, with_)
         self._faults.append(fault)
         return lambda: self._faults.remove(fault)
@@ -125,7 +125,7 @@ class _Answer:
         self._times = times
 
     def deliverBody(self, protocol: Any) -> None:
-        """Deliver the body, and with a fault another one after its end (`IResponse`)."""
+        """Deliver the body; with `times` of 2, deliver another body after its end (`IResponse`)."""
         for number in range(self._times):
             protocol.dataReceived(TWICE if number else self._body)
             protocol.connectionLost(Failure(ResponseDone()))

@@ -1,6 +1,6 @@
 """Attribution: which failures the active faults explain, by address, time and status.
 
-A fault also explains failures for a while after its end, because calls that were under way are reported later.
+A fault also explains failures for a while after its end, because calls that it affected may end later.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _NOT_ON_CALLS = (Scope.CONTROL, Scope.NAMES, Scope.GATEWAY)
 _ON_THE_WAY = ("control_hole", "control_slow")
 """Faults of the control plane that also affect the gateway, which has the same address."""
 _BEHIND = (502, 504)
-"""Statuses of the gateway for an instance that has not answered."""
+"""HTTP statuses of the gateway when an instance has not responded."""
 _NOBODY = 503
-"""Status of the gateway when no instance is available."""
+"""HTTP status of the gateway when no instance is available."""
 _GONE = frozenset({REFUSED, TIMED_OUT, "retired"}) | BROKEN
 
 
@@ -72,19 +72,19 @@ class FaultEffect:
         self.until_s = now_s + _AFTERWARDS_S + self.kind.lingers_s + echo_s
 
     def affects(self, client: int) -> bool:
-        """Whether it affects a client."""
+        """Whether the fault affects a client, by the client's number."""
         return self.clients is None or client in self.clients
 
     def holds(self, from_s: float, to_s: float) -> bool:
-        """Whether it explains failures in a part of the time."""
+        """Whether the fault explains failures at any time from `from_s` to `to_s`, in virtual seconds."""
         return self.begin_s <= to_s and self.until_s >= from_s
 
 
 class FaultAttribution:
-    """The faults that explain failures now.
+    """The active and recent faults, and the failures that they explain.
 
     Attributes:
-        alive: Addresses of the instances that exist and are in the list.
+        alive: Id of each instance that is in the list, by its address.
     """
 
     def __init__(self) -> None:
@@ -112,12 +112,12 @@ class FaultAttribution:
             attempt_status: How it ended.
             status: HTTP status of the response; 0 for none.
             client: Number of the client.
-            window: Beginning and end of the time in which it may have been affected, in virtual seconds.
+            window: Start and end of the time in which a fault may have affected the attempt, in virtual seconds.
         """
         if attempt_status in _ALWAYS or (address not in self.alive and attempt_status in _GONE):
             return True
         if attempt_status == STATUS and status == _REQUEST_TIMEOUT:
-            # An instance answers 408 for a request that it has had for longer than its limit.
+            # An instance responds 408 if a request takes longer than the instance's limit.
             attempt_status, status = "deadline", 0
         return any(
             attempt_status in effect.kind.explains and (attempt_status != STATUS or status in effect.statuses)
@@ -126,7 +126,7 @@ class FaultAttribution:
         )
 
     def keeps_waiting(self, address: Address, from_s: float, to_s: float) -> bool:
-        """Whether a fault of this instance may have left a call without the end of its response."""
+        """Whether a fault of this instance may have delayed the end of a response at any time in between."""
         return any(
             "deadline" in effect.kind.explains
             for effect in self._effects
@@ -134,15 +134,15 @@ class FaultAttribution:
         )
 
     def is_disturbed(self, from_s: float, to_s: float) -> bool:
-        """Whether any fault was active in a part of the time."""
+        """Whether any fault was active at any time in between."""
         return any(effect.holds(from_s, to_s) for effect in self._effects)
 
     def may_answer(self, status: int, window: tuple[float, float]) -> bool:
-        """Whether any instance may have answered with this HTTP status in a part of the time."""
+        """Whether a fault may have caused a response with this HTTP status at any time in the window."""
         return any(status in effect.statuses for effect in self._effects if effect.holds(*window))
 
     def may_be_wrong(self, from_s: float, to_s: float) -> bool:
-        """Whether any instance may have sent a wrong response in a part of the time."""
+        """Whether any instance may have sent a wrong response at any time in between."""
         return any(WRONG in effect.kind.explains for effect in self._effects if effect.holds(from_s, to_s))
 
     def explain_gateway(self, condition: str, status: int, window: tuple[float, float]) -> bool:
@@ -160,7 +160,7 @@ class FaultAttribution:
         )
 
     def disturbs_discovery(self, client: int, from_s: float, to_s: float) -> bool:
-        """Whether a fault affects discovery, or the client, in a part of the time."""
+        """Whether a fault affects discovery, or delays the polls of a client, at any time in between."""
         return any(
             effect.kind.scope is Scope.CONTROL or (effect.kind.holds_up_polls and effect.affects(client))
             for effect in self._effects
@@ -207,7 +207,7 @@ class FaultAttribution:
 def _breaks_behind(effect: FaultEffect) -> bool:
     """Whether a fault may break a response between its instance and the gateway."""
     kind = effect.kind
-    # An instance that leaves the list is drained; streams that it still sends may be cut.
+    # An instance that leaves the list is drained, which may cut the streams that it still sends.
     return kind.scope in (Scope.MEMBER, Scope.FLEET) or bool(kind.explains & (BROKEN | LATE))
 
 
@@ -219,16 +219,16 @@ def _explains_behind(effect: FaultEffect, condition: str, status: int) -> bool:
     if effect.name in _ON_THE_WAY:
         return condition in LATE | BROKEN
     if kind.scope is Scope.NAMES:
-        # The client keeps resolved addresses, but an agent of the program's own may not.
+        # The client keeps resolved addresses, but the agent of a program may not.
         return condition in LATE | {"connect_failed"}
     if kind.scope in (Scope.CONTROL, Scope.CLIENT, Scope.INSIDE):
         return False
     if condition == STATUS:
-        # An instance that leaves the list is drained; requests that it still has may be cut.
+        # An instance that leaves the list is drained, which may cut the requests that it still handles.
         is_fleet = kind.scope in (Scope.MEMBER, Scope.FLEET)
         is_gone = status in _BEHIND and (is_fleet or bool(kind.explains))
         is_nobody = status == _NOBODY and (is_fleet or REFUSED in kind.explains)
         return status in effect.statuses or is_gone or is_nobody or VIOLATION in kind.explains
-    # The gateway has passed the head on when the body breaks, or is silent for too long.
+    # If a body breaks or is silent for too long, the gateway has already forwarded the head.
     is_cut = (effect.name in STREAMED or effect.name == "no_length") and condition in BROKEN
     return is_cut or (condition in kind.explains and (condition in LATE or VIOLATION in kind.explains))

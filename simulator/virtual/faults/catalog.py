@@ -1,7 +1,7 @@
 """The catalogue: every fault kind of the simulation, with its scope, its parameters, and the failures that it explains.
 
-The checkers accept a failure only if a row of this table explains it. A row that explains too much hides bugs, and one
-that explains too little reports false violations. `injector` carries the faults out.
+The checkers accept a failure only if an active fault explains it. An entry that explains too much hides bugs, and one
+that explains too little causes false violations. `injector` carries the faults out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Scope(StrEnum):
     INSTANCE = "instance"
     ZONE = "zone"
     CLIENT = "client"
-    """The clock or the timing of a client's host; no timing of the client can be checked then."""
+    """The clock or the timing of a client's host; during such a fault the client's timing cannot be checked."""
     INSIDE = "process of client"
     """A client's process: a lack of resources, or an exception."""
     CONTROL = "control"
@@ -39,9 +39,9 @@ class Scope(StrEnum):
     CONSUMER = "consumer of the queue"
     """A process that watches the queue."""
     MEMBER = "fleet member"
-    """One instance of the list is changed by an operator, which is not a fault."""
+    """One instance in the list; an operator changes it, which is not a failure."""
     FLEET = "fleet"
-    """The whole fleet is changed by an operator, which is not a fault."""
+    """The whole fleet; an operator changes it, or it gets a burst of calls. Neither is a failure."""
 
 
 REFUSED, TIMED_OUT = "connect_refused", "connect_timeout"
@@ -62,14 +62,14 @@ class CatalogEntry:
         says: Description, one line.
         scope: The part of the world that it affects.
         explains: Attempt statuses (`AttemptStatus`) that it may cause.
-        statuses: HTTP statuses that it may cause; empty with `STATUS` for the status with which it is drawn.
+        statuses: HTTP statuses that it may cause. If empty, the parameter `code` of the drawn fault is the status.
         lasts_s: Shortest and longest length, in seconds.
         draws: Parameters, with the values that may be drawn.
         fault: Name of the simulator's fault that carries it out; empty if the injector does.
-        lingers_s: Seconds after its end for which it explains failures, in addition to what every fault gets.
-        echoes: Whether it explains failures for as long after its end as it lasted, since retransmissions back off
+        lingers_s: Seconds after its end for which it explains failures, in addition to the second that every fault has.
+        echoes: Whether it explains failures for as long after its end as it lasted, because retransmissions back off
             exponentially.
-        is_content: Whether it only changes the content of discovery replies, not their delivery.
+        is_content: Whether it changes only the content of discovery replies, and does not affect their delivery.
         point: Name of the failing point in `fault_points.POINTS`; empty if it is not such a fault.
     """
 
@@ -120,7 +120,7 @@ SERVED: dict[str, CatalogEntry] = {
     "drain": _instance("terminates, and is back", REFUSED, *BROKEN),
     # LOST as well: the kernel resets a connection whose handshake is under way when the port closes.
     "refuse": _instance("new connections are refused", REFUSED, LOST, fault="refuse"),
-    # LATE as well: calls queued behind requests that are silent for a while have less time left.
+    # LATE as well: calls that are queued behind a request without a response have less time left.
     "reset": _instance(
         "the connection is reset", *LATE, *BROKEN, fault="reset_peer", draws={**_OFTEN, "timeout": _choice(0, 0, 50)}
     ),
@@ -225,7 +225,10 @@ STEPPED: dict[str, CatalogEntry] = {
     "jump_ahead": evolve(ON_CLIENTS["jump_ahead"], scope=Scope.INSIDE, explains=frozenset(), lingers_s=0.0),
     "jump_back": evolve(ON_CLIENTS["jump_back"], lingers_s=0.1),
 }
-"""What steps of the wall clock explain for a client that uses elapsed time: delays until it has checked the clock."""
+"""Entries for changes of the wall clock if clients use elapsed time.
+
+A clock that is set ahead explains nothing. One that is set back explains delays until the client has checked it.
+"""
 
 
 def _inside(says: str, point: str, errors: Sequence[str], *explains: str, **draws: Draw) -> CatalogEntry:
@@ -249,7 +252,7 @@ INSIDE: dict[str, CatalogEntry] = {
     "parser_raises": _inside("a callback of the HTTP parser raises", "read", ANY, VIOLATION, *BROKEN, *LATE),
     "apply_raises": _inside("taking over a list raises", "apply", ANY, at=_choice("balancer", "health", "slow start")),
 }
-"""Kinds that affect one client's process: errors where its code calls other code, or is called by it."""
+"""Kinds that affect one client's process: errors at the points where it calls other code, or other code calls it."""
 
 
 _CONTENT = ("", "empty_list", "garbage", "stale", "bad_rows", "zero_weights", "duplicates", "flapping", "strangers")
@@ -312,7 +315,7 @@ OVERLOAD = CatalogEntry(
     statuses=(450,),
     lingers_s=10.0,
 )
-"""The load of a plan that asks for more than the fleet can serve; it is not a fault of the schedule."""
+"""Pseudo-fault for plans whose load may exceed the capacity of the fleet; it is not in the schedule."""
 
 
 ON_CONNECTIONS: dict[str, CatalogEntry] = {
@@ -326,7 +329,7 @@ ON_CONNECTIONS: dict[str, CatalogEntry] = {
         draws={**_OFTEN, "reset": _choice(False, True, True)},
     ),
 }  # fmt: skip
-"""Kinds that send bytes on connections which the simulator itself would not send."""
+"""Kinds that send bytes in ways for which the simulator has no fault."""
 
 ON_WALL_CLOCKS: dict[str, CatalogEntry] = {
     "wall_ahead": CatalogEntry(
@@ -347,7 +350,7 @@ REWRITTEN: dict[str, CatalogEntry] = {
         "a good list with a status that is not 200", "", code=_choice(201, 203, 300, 404, 503)
     ),
 }
-"""Kinds that change discovery replies."""
+"""Kinds that change discovery replies in ways for which the simulator has no fault."""
 
 
 ON_NAMES: dict[str, CatalogEntry] = {
@@ -360,7 +363,7 @@ ON_NAMES: dict[str, CatalogEntry] = {
         draws={"probability": _choice(0.5, 1.0), "delay_s": _choice(0.0, 0.23, 2.3)},
     ),
 }  # fmt: skip
-"""Kinds that affect the name server. They explain no failure, because a resolved address is kept."""
+"""Kinds that affect the name server. They explain no failure, because clients keep resolved addresses."""
 
 
 def _agent(says: str, *explains: str, statuses: tuple[int, ...] = (), **draws: Draw) -> CatalogEntry:
@@ -379,7 +382,7 @@ ON_AGENTS: dict[str, CatalogEntry] = {
     "agent_never_answers": _agent("an agent never answers", *LATE, cancelling=_choice("works", "raises", "answers")),
     "agent_answers_twice": _agent("an agent tells a body twice"),
 }
-"""Kinds that affect the agent which a client of the gateway was given."""
+"""Kinds that affect the agent that a program passes to its client of the gateway."""
 
 LONG_LISTS: dict[str, CatalogEntry] = {
     "list_many_rows": evolve(
@@ -394,7 +397,7 @@ LONG_LISTS: dict[str, CatalogEntry] = {
 
 
 STREAMED: dict[str, CatalogEntry] = {
-    # Workers of the instance are busy with stalled streams for as long as their clients wait.
+    # Stalled streams occupy the workers of an instance for as long as their clients wait.
     "stall_stream": _instance(
         "answers stop in their body", *LATE, fault="stall_stream", lingers_s=10.0,
         draws={**_OFTEN, "after_bytes": _whole(0, 3000), "duration": _choice(0, 300, 3000)},
@@ -418,7 +421,7 @@ STREAMED: dict[str, CatalogEntry] = {
         draws={"every_s": _choice(0.05, 0.5)},
     ),
 }  # fmt: skip
-"""Kinds that affect responses while they are sent; they are drawn with streams."""
+"""Kinds that affect responses while they are sent; drawn only for worlds with streams."""
 
 QUEUED: dict[str, CatalogEntry] = {
     "drop_watch": _instance(
@@ -440,7 +443,7 @@ QUEUED: dict[str, CatalogEntry] = {
         "a process that watches is killed, and another is started", Scope.CONSUMER, lasts_s=(0.5, 10.0),
     ),
 }  # fmt: skip
-"""Kinds that affect the queue service and the processes that watch it; they are drawn with queues."""
+"""Kinds that affect the queue service and the processes that watch it; drawn only for worlds with a queue service."""
 
 FIRST_KINDS: dict[str, CatalogEntry] = {**SERVED, **NETWORKED, **ZONED, **ON_CLIENTS, **ON_CONTROL, **OPERATED}
 """Kinds that are drawn from a plan's first random stream. A new kind here would change the faults of every seed."""

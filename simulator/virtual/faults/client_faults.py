@@ -1,6 +1,6 @@
-"""Faults inside the clients' processes: exceptions at inner points, stalls, and steps of their clocks.
+"""Faults inside the clients' processes: exceptions at fault points, stalls, and changes of their clocks.
 
-Each public method that takes a step and its instances carries out the kind of fault that it is named after.
+A public method that takes a step and its instances carries out the fault kind of the same name.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from simulator.virtual.plan import PlannedFault
 
 _CALLBACKS = ("on_message_begin", "on_headers_complete", "on_body", "on_message_complete")
-"""The parser's callbacks; httptools looks them up when a connection is made."""
+"""The parser's callbacks; httptools reads these attributes when a connection is made."""
 
 
 class ClientFaults:
-    """Acts on the clients' hosts.
+    """Carries out faults on the clients' hosts.
 
     Args:
         hosts: The clients' reactors.
-        on_listener: Adds a misbehaving listener to the clients of a host; returns the functions that remove it.
+        on_listener: Adds a misbehaving listener to each client of a host; returns the functions that remove them.
     """
 
     def __init__(
@@ -36,16 +36,16 @@ class ClientFaults:
         self._on_listener = on_listener
 
     def listener_raises(self, step: PlannedFault, _: Any) -> Undo:
-        """Let a listener of the client raise exceptions, or cancel calls."""
+        """Add listeners to the clients that raise exceptions, or cancel calls."""
         ended = [undo for host in self.chosen(step) for undo in self._on_listener(host)]
         return all_of([self.fail_at(step, KINDS[step.kind].point), *ended])
 
     listener_cancels = listener_raises
 
     def parser_raises(self, step: PlannedFault, _: Any) -> Undo:
-        """Let parser callbacks raise on connections that are made from now on.
+        """Wrap the parser callbacks of connections that are made from now on, so that they raise.
 
-        The connections' class is known only when the first one is made, so the callbacks are wrapped then.
+        The class of the connections is not known before the first one is made, so the callbacks are wrapped then.
         """
         hosts, ended = self.chosen(step), self.fail_at(step, "read")
         changed: dict[type, dict[str, Any]] = {}
@@ -71,7 +71,7 @@ class ClientFaults:
         return undo
 
     def fail_at(self, step: PlannedFault, point: str) -> Undo:
-        """Let a point inside a client's process fail."""
+        """Make a fault point of the clients' processes fail."""
         error, probability = step.with_["error"], step.with_["probability"]
         return all_of(
             host.failing.begin(f"{point} {step.with_['at']}" if "at" in step.with_ else point, error, probability)
@@ -79,11 +79,11 @@ class ClientFaults:
         )
 
     def chosen(self, step: PlannedFault) -> Sequence[VirtualReactor]:
-        """Return the hosts of a step."""
+        """Return the hosts that a step affects."""
         return self._hosts if step.where < 0 else [self._hosts[step.where % len(self._hosts)]]
 
     def stall(self, step: PlannedFault, _: Any) -> None:
-        """Let a process do nothing for a while."""
+        """Stall the reactors of the hosts for the length of the fault."""
         for host in self.chosen(step):
             host.stall(step.for_s)
 
@@ -109,7 +109,7 @@ class ClientFaults:
 
 
 def _raising(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a callback of a connection, so that it raises while its host's fault is active."""
+    """Wrap a callback of a connection, so that it raises while a fault of its host is active."""
 
     def raise_or_call(connection: Any, *given: Any) -> Any:
         failing = connection.transport.reactor.failing

@@ -1,7 +1,8 @@
 """The fault injector: begins and ends the faults of a schedule, on the network, the fleet and the clients' hosts.
 
-The faults of instances, connections and the control plane are here. Faults may overlap: each adds its conditions to a
-list of its instance or link, and the last entry is in effect, so that the end of one fault does not end another.
+This module has the faults of instances, connections and the control plane; other modules have the rest. Faults may
+overlap: each adds its state to a list of its instance or link, and the last entry is in effect. The end of a fault
+removes only its own entry.
 """
 
 from __future__ import annotations
@@ -41,17 +42,17 @@ _STATES = {"crash": State.CRASHED, "hang": State.HUNG, "drain": State.DRAINING}
 
 
 class FaultInjector:
-    """Carries out the steps of a plan.
+    """Carries out the faults of a plan.
 
     Args:
         network: The network.
         simulator: The fleet and its control plane.
-        services: Names of the services whose instances are affected; operators change the first.
+        services: The services whose instances are affected; operators change the first one.
         hosts: The clients' reactors.
         zones: Number of zones; instance i is in zone i modulo this.
         rewriting: Changes the messages of discovery and instances.
         on_burst: Starts a number of concurrent calls, on one host or, with `None`, on all.
-        on_listener: Adds a misbehaving listener to the clients of a host; returns the function that removes it.
+        on_listener: Adds a misbehaving listener to each client of a host; returns the functions that remove them.
         on_stray: Called with each client connection on which bytes arrive without a request.
         meter: Creates the meter of a client host's work.
         queue: The queue service; `None` for none.
@@ -59,7 +60,7 @@ class FaultInjector:
         agent: The misbehaving agent of the program that calls through the gateway; `None` for none.
     """
 
-    def __init__(  # noqa: PLR0913  what it acts on, and who is told
+    def __init__(  # noqa: PLR0913  all but the first five are keywords
         self,
         network: Network,
         simulator: Simulator,
@@ -97,13 +98,13 @@ class FaultInjector:
         self._names = 0
 
     def good_conditions(self, latency_s: float, jitter_s: float) -> None:
-        """Set the link conditions that hold where no fault changes them."""
+        """Set the conditions of links without faults."""
         self._links.good_conditions(latency_s, jitter_s)
 
     # -- targets
 
     def targets(self, step: PlannedFault) -> list[SimulatedInstance]:
-        """Return the instances of a step that exist now."""
+        """Return the existing instances that a step affects."""
         scope = KINDS[step.kind].scope
         if step.where >= AT_QUEUE:
             there = list(self._queue.instances.values()) if self._queue is not None else []
@@ -136,7 +137,7 @@ class FaultInjector:
     # -- execution
 
     def begin(self, step: PlannedFault) -> Undo:
-        """Begin a step; returns the function that ends it."""
+        """Begin the fault of a step; return the function that ends it."""
         kind, instances = KINDS[step.kind], self.targets(step)
         if kind.fault:
             return self._fault(step, kind.fault, instances)
@@ -152,7 +153,7 @@ class FaultInjector:
         return all_of(self._links.worsen(self._link(instance), step) for instance in instances)
 
     def _act(self, kind: str) -> Callable[[PlannedFault, Sequence[SimulatedInstance]], Undo | None] | None:
-        """Return the method that carries out a kind of fault; `None` if a table describes it."""
+        """Return the method that carries out a fault kind; `None` for kinds that `begin` handles by a table."""
         own = getattr(self, f"_{kind}", None)
         return own or getattr(self._client_faults, kind, None) or getattr(self._operator_changes, kind, None)
 
@@ -213,11 +214,11 @@ class FaultInjector:
     # -- connections
 
     def _repeat(self, step: PlannedFault, instances: Sequence[SimulatedInstance], verb: str, *, idle: bool) -> Undo:
-        """Repeatedly end the connections that are idle, or those that are not."""
+        """Repeatedly call a method of the instances' connections: of the idle ones, or of the others."""
         return self._again(step, lambda: [getattr(c, verb)() for c in _connections(instances, idle=idle)])
 
     def _again(self, step: PlannedFault, act: Callable[[], object]) -> Undo:
-        """Act again and again, in random intervals of about `every_s` seconds."""
+        """Call `act` repeatedly, at random intervals of `every_s` seconds on average."""
         ended: list[bool] = []
 
         def again() -> None:
@@ -243,7 +244,7 @@ class FaultInjector:
 
         def act() -> None:
             for running in [running for instance in instances for running in instance.streams]:
-                # Not the transport's method, which waits for the sender of a stream.
+                # The method of the transport would wait for the producer of the stream.
                 socket = running.request.connection.transport.socket
                 if not socket.is_dead:
                     socket.shutdown(SHUT_WR)
@@ -269,10 +270,9 @@ class FaultInjector:
         return all_of(self._rewriting.begin_answers((instance.ip, instance.port), step.with_) for instance in instances)
 
     def _stray_bytes(self, step: PlannedFault, _: Any) -> Undo:
-        """Repeatedly let bytes arrive on a client's idle connections while the client starts calls.
+        """Repeatedly send bytes to a client's idle connections while the client starts calls.
 
-        The bytes arrive at every moment between the client's last check of a socket and the request that it writes to
-        it.
+        The bytes arrive at random times, also between the client's last check of a socket and its next request there.
         """
         ended: list[bool] = []
         later, rng = self._network.scheduler.call_later, self._rng
@@ -292,7 +292,7 @@ class FaultInjector:
         return lambda: ended.append(True)
 
     def _stray(self, host: VirtualReactor) -> None:
-        """Let bytes arrive on some of a host's connections, chosen among those that look idle to the host."""
+        """Send bytes to some of the connections that are idle on this host."""
         addresses = {(one.ip, one.port) for service in self._services for one in service.instances.values()}
         for near in [near for near in self._network.sockets if near.reactor is host and near.there in addresses]:
             if near.is_quiet and self._rng.random() < _STRAYS:
@@ -342,5 +342,5 @@ class FaultInjector:
 
 
 def _connections(instances: Sequence[SimulatedInstance], *, idle: bool) -> list[Any]:
-    """Return the connections of instances that are idle, or those that are not."""
+    """Return the connections of instances: the idle ones, or with `idle` false the others."""
     return [c for instance in instances for c in list(instance.server.connections) if c.is_idle is idle]

@@ -21,7 +21,7 @@ _GOOD = {
 
 
 class LinkFaults:
-    """The conditions of all links that a fault changes.
+    """Applies the conditions of active faults to links.
 
     Args:
         network: The network.
@@ -37,7 +37,7 @@ class LinkFaults:
         self._base = {"latency_ns": round(latency_s * NS), "jitter_ns": round(jitter_s * NS)}
 
     def mark(self, ways: Sequence[Way], conditions: dict[str, Any]) -> Undo:
-        """Apply conditions to directions of links; return the function that ends them."""
+        """Apply conditions to directions of links; return the function that removes them."""
         for way in ways:
             self._conditions.setdefault(way, []).append(conditions)
             self._renew(way)
@@ -57,7 +57,7 @@ class LinkFaults:
         self._network.set([way], **merged)
 
     def worsen(self, link: Link, step: PlannedFault) -> Undo:
-        """Apply the link conditions of a drawn fault; parameters that end in `_s` are in seconds."""
+        """Apply the conditions of a drawn fault to a link; return the function that removes them."""
         if step.kind.startswith("blackhole"):
             ways = {"blackhole_up": [link.up], "blackhole_down": [link.down]}.get(step.kind, list(link.ways))
             return self.mark(ways, {"is_hole": True})

@@ -1,6 +1,6 @@
-"""Changes that operators make to a service: instances come, go, and get other weights.
+"""Changes that operators make to a service: they add, remove and replace instances, and change weights.
 
-Each public method carries out the kind of step that it is named after.
+Each public method carries out the fault kind of the same name.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _DRAINS_S = 2.0
 
 
 class OperatorChanges:
-    """Acts on services.
+    """Changes the instances of services.
 
     Args:
-        service: The service whose changes have no targets; others change through their instances.
+        service: The service that `add` and `replace_all` change; the other methods change the service of the instances.
         call_later: Calls a function after a number of virtual seconds.
     """
 
@@ -34,13 +34,13 @@ class OperatorChanges:
         self._service.add_instance()
 
     def remove(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> None:
-        """Remove instances, unless no other would get calls."""
+        """Remove instances, if another one still gets calls."""
         if self._others(instances):
             for instance in instances:
                 self._retire(instance)
 
     def replace(self, _: PlannedFault, instances: Sequence[SimulatedInstance]) -> None:
-        """Add a new instance for each one, which is removed."""
+        """Replace each instance by a new one of the same weight, or of 100 instead of 0."""
         for instance in instances:
             instance.service.add_instance(weight=instance.weight or 100)
             self._retire(instance)
@@ -50,20 +50,20 @@ class OperatorChanges:
         self.replace(step, list(self._service.instances.values()))
 
     def _retire(self, instance: SimulatedInstance) -> None:
-        """Remove an instance from the list; drain and stop it later."""
+        """Remove an instance from the list; drain it after 2 s, and stop it after 4 s."""
         instance.registered = False
         later, service = self._call_later, instance.service
         later(_DRAINS_S, lambda: instance.id in service.instances and instance.drain())
         later(2 * _DRAINS_S, lambda: instance.id in service.instances and service.remove_instance(instance.id))
 
     def reweigh(self, step: PlannedFault, instances: Sequence[SimulatedInstance]) -> None:
-        """Give instances another weight; 0 only if another instance gets calls."""
+        """Change the weight of instances; a weight of 0 only if another instance still gets calls."""
         weight = step.with_["weight"]
         if weight or self._others(instances):
             for instance in instances:
                 instance.weight = weight
 
     def _others(self, instances: Sequence[SimulatedInstance]) -> bool:
-        """Whether other instances would still get calls; an operator leaves at least one."""
+        """Whether other instances of the service get calls; an operator leaves at least one such instance."""
         service = instances[0].service if instances else self._service
         return any(other.weight > 0 for other in service.listed() if other not in instances)

@@ -1,7 +1,7 @@
-"""Rewriting of messages that the simulator has no fault for: discovery replies and responses are changed when sent.
+"""Rewriting of discovery replies and responses when they are sent, for faults that the simulator does not have.
 
-Discovery: rows in another order, repeated rows with other weights, unreasonable values, or the list with a status other
-than 200. Instances: a response without a length, which ends with the connection.
+Discovery replies get rows in another order, repeated rows with other weights, unreasonable values, or a status other
+than 200. Responses of instances lose their Content-Length, so that they end with the connection.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ODD_ROWS: tuple[Mapping[str, Any], ...] = (
     {"ip": "\ud800", "port": 80, "weight": 1},
     {"ip": "x" * _LONG, "port": 80, "weight": 1},
 )
-"""Rows that are not instances; each is inserted beside valid rows."""
+"""Invalid rows, which are inserted between valid ones."""
 _BAD_ROWS: tuple[Any, ...] = (
     {"ip": "10.9.1.1", "port": 0, "weight": 1},
     {"ip": "a b", "port": 80, "weight": 1},
@@ -51,7 +51,7 @@ _BAD_ROWS: tuple[Any, ...] = (
 
 
 class Rewriting:
-    """The active changes of messages.
+    """The active faults that change messages.
 
     Args:
         rng: Source of random draws.
@@ -63,13 +63,13 @@ class Rewriting:
         self._answers: dict[Address, list[Mapping[str, Any]]] = {}
 
     def begin_list(self, kind: str, with_: Mapping[str, Any]) -> Callable[[], None]:
-        """Change lists from now on; returns the function that ends it."""
+        """Start to change discovery replies; return the function that ends the fault."""
         entry = (kind, with_)
         self._lists.append(entry)
         return lambda: self._lists.remove(entry)
 
     def begin_answers(self, address: Address, with_: Mapping[str, Any]) -> Callable[[], None]:
-        """Change the responses of an instance from now on; returns the function that ends it."""
+        """Start to change the responses of an instance; return the function that ends the fault."""
         self._answers.setdefault(address, []).append(with_)
         return lambda: self._answers[address].remove(with_)
 
@@ -89,7 +89,7 @@ class Rewriting:
 
 
 def _without_length(answer: Response, *, is_reset: bool) -> Wire:
-    """Remove the length: send the whole body and a FIN, or a part of it and an RST."""
+    """Remove the Content-Length; send the whole body and a FIN, or with `is_reset` a part of it and an RST."""
     whole = render(answer, keep=False).replace(b"Content-Length: %d\r\n" % len(answer.body), b"", 1)
     sent = whole[: len(whole) - max(1, len(answer.body) // 2)] if is_reset else whole
     return Wire([(0.0, sent)], Ending.RESET if is_reset else Ending.CLOSE, 0.001)
@@ -100,13 +100,16 @@ def _has_weight(row: Any) -> bool:
 
 
 def _rows(answer: Response, change: Callable[[list[Any]], list[Any]]) -> Response:
-    """Replace the rows of a reply; numbers that JSON cannot express are inserted into the text afterwards."""
+    """Replace the rows of a reply.
+
+    Numbers that `json.dumps` cannot write are inserted into the text afterwards.
+    """
     # An earlier rewrite may have inserted a number with more digits than Python's `int` accepts.
     try:
         document = json.loads(answer.body, parse_int=lambda text: int(text) if len(text) < _LONG else _RAW + text)
         rows = document["endpoints"]["items"]
     except (ValueError, KeyError, TypeError):
-        # Another fault has replaced the list by garbage.
+        # Another fault has replaced the list with garbage.
         return answer
     if not isinstance(rows, list):
         return answer
@@ -159,7 +162,7 @@ def _many(answer: Response, with_: Mapping[str, Any], rng: Random) -> Response:
 
 
 def _weights(answer: Response, _: Mapping[str, Any], rng: Random) -> Response:
-    """Replace the weights by ones across sixty orders of magnitude, some too small to divide by."""
+    """Replace the weights by values of very different magnitude, some so small that a division by them overflows."""
 
     def change(rows: list[Any]) -> list[Any]:
         return [
@@ -173,7 +176,7 @@ def _weights(answer: Response, _: Mapping[str, Any], rng: Random) -> Response:
 
 
 def _status(answer: Response, with_: Mapping[str, Any], _: Random) -> Response:
-    """Send the list with another status; weights are greater by one, so that applying them is noticed."""
+    """Change the status, and add 1 to each weight, so that a checker detects a client that applies the list."""
     answer = _rows(
         answer, lambda rows: [{**row, "weight": row["weight"] + 1} if _has_weight(row) else row for row in rows]
     )

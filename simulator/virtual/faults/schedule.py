@@ -1,4 +1,4 @@
-"""Draws schedules: which of the given fault kinds occur, when, where, for how long and with which parameters."""
+"""Draws schedules of faults: for each fault its kind, time, target, length and parameters."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 _LAST_S = 2.0
 _CONSUMERS = 6
-"""Bound of the numbers of consumers; those of a world are taken modulo their number."""
+"""Consumer numbers are drawn below this bound; a world takes them modulo the number of its consumers."""
 
 
 def schedule(
     rng: Random, plan: RunPlan, kinds: Sequence[str], length_s: float, every_s: float
 ) -> tuple[PlannedFault, ...]:
-    """Draw faults over a time.
+    """Draw the faults of a period of time.
 
     Args:
         rng: Source of random draws.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def all_of(undoes: Iterable[Undo]) -> Undo:
-    """Return a function that ends all of them."""
+    """Return a function that calls all of the given functions."""
     return Each([(undo, ()) for undo in undoes])
 
 
@@ -20,12 +20,16 @@ def nothing() -> None:
 
 
 class Each:
-    """Ends several faults."""
+    """A callable that ends several faults.
+
+    Args:
+        acts: The functions to call, in this order, with their arguments.
+    """
 
     def __init__(self, acts: Sequence[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
         self._acts = acts
 
     def __call__(self) -> None:
-        """End all of them."""
+        """Call all functions."""
         for act, arguments in self._acts:
             act(*arguments)

@@ -1,8 +1,8 @@
-"""Fault points: places inside a client's process that can fail: its descriptors, its sends, the program's own code.
+"""Fault points: places in a client's process where an injected error can be raised.
 
-A point is a place where the client's code calls other code, or is called by it. A fault opens a point for a time, with
-an error and a probability; the point asks here, and raises the error that it gets. Errors created here carry a mark, so
-that they are not taken for bugs when they are logged.
+A point is a place where the client's code calls other code, or other code calls it: sockets, sends, the program's code.
+A fault activates a point for a time, with an error and a probability. The code at the point calls `error_at` or `check`
+of `Failing`. Errors created here are marked, so that the oracle does not report them as bugs when they are logged.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOCAL = ("EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENETUNREACH", "ENOBUFS", "ENOMEM"
 """Errors of the operating system that mean a lack of local resources."""
 BAD_ADDRESS = ("ValueError", "UnicodeError")
 ANY = ("ValueError", "MemoryError", "CancelledError", "SystemExit", "GeneratorExit")
-"""Errors that a program's own code may raise; two are not an `Exception`, and one ends coroutines."""
+"""Errors that a program's own code may raise. The last three are no `Exception`; `GeneratorExit` ends coroutines."""
 
 _TYPES: dict[str, type[BaseException]] = {
     "ValueError": ValueError,
@@ -59,7 +59,7 @@ class Failing:
 
     Attributes:
         local_ns: Time of the last failure for a lack of local resources, in virtual nanoseconds.
-        is_on: Whether any fault is active; checked first, because it is usually false.
+        is_on: Whether any fault is active; callers check it first, because it is cheap and usually false.
         raised: Number of errors raised, by point.
     """
 
@@ -72,7 +72,7 @@ class Failing:
         self.raised: dict[str, int] = {}
 
     def begin(self, point: str, error: str, probability: float) -> Callable[[], None]:
-        """Let a point fail with a probability; returns the function that ends it."""
+        """Start a fault that makes a point fail with a probability; return the function that ends it."""
         opened = _Open(error, probability)
         self._open.setdefault(point, []).append(opened)
         self.is_on = True
@@ -88,7 +88,7 @@ class Failing:
         return end
 
     def error_at(self, point: str) -> BaseException | None:
-        """Draw the error to raise at a point now; `None` for none."""
+        """Draw whether a point fails now; return the error to raise, or `None`."""
         for opened in self._open.get(point, ()):
             if self._rng.random() < opened.probability:
                 self.raised[point] = self.raised.get(point, 0) + 1
@@ -98,14 +98,14 @@ class Failing:
         return None
 
     def check(self, point: str) -> None:
-        """Raise the drawn error at a point, if there is one."""
+        """Draw whether a point fails now, and raise its error if it does."""
         error = self.error_at(point)
         if error is not None:
             raise error
 
 
 def make(name: str) -> BaseException:
-    """Create an error from its name, which is that of an errno or of an exception class."""
+    """Create a marked error from the name of an errno or of an exception class in `_TYPES`."""
     number = getattr(errno, name, None)
     return mark(_TYPES[name]("raised by the simulation") if number is None else OSError(number, os.strerror(number)))
 
@@ -117,5 +117,5 @@ def mark(error: BaseException) -> BaseException:
 
 
 def is_injected(error: object) -> bool:
-    """Whether an error was created here."""
+    """Whether an error was injected by a fault (`mark`)."""
     return bool(getattr(error, _MARK, False))

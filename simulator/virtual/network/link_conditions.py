@@ -1,7 +1,7 @@
 """Link conditions between clients and a server address: delay, loss, bandwidth and blackholes, for each direction.
 
-Loss and blackholes have the effect that they have under TCP: only resets are lost for good. All other packets arrive
-late, when TCP would retransmit them: after 200 ms, and then after twice the time each; a SYN after 1 s.
+Loss and blackholes have the same effect as under TCP. Only resets are never retransmitted. All other packets arrive
+late, when TCP would retransmit them: the first time after 200 ms, or 1 s for a SYN, and then after a doubled time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Held(NamedTuple):
 
 
 class Way:
-    """The conditions of one direction.
+    """The conditions of one direction of a link.
 
     Attributes:
         latency_ns: Delay of every packet.
@@ -43,11 +43,11 @@ class Way:
         tail: Probability of an additional delay of up to `tail_ns`.
         loss: Probability that a packet is lost, and retransmitted.
         bytes_per_s: Bandwidth; 0 for no limit.
-        segment_bytes: Greatest number of bytes that arrive at once; 0 for no limit.
-        is_hole: Whether no packet gets through.
-        drops_syn: Whether handshakes are not answered.
-        handshake_ns: Additional delay of a handshake.
-        is_plain: Whether the conditions only delay packets.
+        segment_bytes: Greatest number of bytes that arrive in one segment; 0 for no limit.
+        is_hole: Whether no packet is delivered.
+        drops_syn: Whether SYN packets are not delivered.
+        handshake_ns: Additional delay of a SYN.
+        is_plain: Whether each packet arrives whole after `delay_ns`, without loss, segments or other conditions.
     """
 
     def __init__(self, scheduler: Scheduler, rng: Random, latency_ns: int, jitter_ns: int) -> None:
@@ -97,18 +97,18 @@ class Way:
         return late_ns
 
     def swallows(self, kind: int) -> bool:
-        """Whether a packet of this kind does not get through now."""
+        """Whether a packet of this kind cannot be delivered now."""
         return self.is_hole or (self.drops_syn and kind == SYN)
 
     def hold(self, sender: VirtualSocket, kind: int, data: bytes, *, was_under_way: bool = False) -> None:
-        """Keep a lost packet for retransmission.
+        """Keep a lost packet for retransmission; a reset is dropped.
 
         Args:
-            sender: Its sender.
-            kind: Its kind.
+            sender: The socket that has sent the packet.
+            kind: Its kind, one of `sockets.PACKETS`.
             data: Its data.
-            was_under_way: Whether it was sent before the blackhole began, so that it precedes what its sender has sent
-                since then.
+            was_under_way: Whether it was sent before the blackhole began. It is then retransmitted before the packets
+                that its sender has sent since.
         """
         if kind == RST:
             return
@@ -118,7 +118,7 @@ class Way:
         held.insert(place, _Held(sender, kind, data, self._scheduler.now_ns, was_under_way))
 
     def resend(self) -> list[tuple[VirtualSocket, int, bytes, int]]:
-        """Take the lost packets that get through now: sender, kind, data, and the time of the retransmission."""
+        """Remove and return the kept packets: sender, kind, data, and the time of the retransmission in nanoseconds."""
         held, self._held = self._held, []
         now_ns = self._scheduler.now_ns
         return [
@@ -153,7 +153,7 @@ def is_cut(way: Way, kind: int, data: bytes) -> bool:
 
 
 def pieces(data: bytes, size: int) -> Iterator[bytes]:
-    """Split data into segments: the first few hundred have `size` bytes, the rest is one, to bound the events."""
+    """Split data into 300 segments of `size` bytes, and one for the rest, to bound the number of events."""
     small = min(len(data), size * _MOST_SEGMENTS)
     for at in range(0, small, size):
         yield data[at : min(at + size, small)]

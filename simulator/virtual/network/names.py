@@ -1,6 +1,7 @@
 """The name server of a world: the addresses of names, and faults of their resolution.
 
-All hosts share it. A query is answered a moment later, in its own event; it may fail, take long, or never be answered.
+All hosts share it. The answer to a query arrives 1 ms later, in its own event. During a fault, queries fail, take
+longer, or are never answered.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class NameServer:
         self.asked_s: dict[tuple[str, str], float] = {}
 
     def add(self, name: str, ip: str) -> None:
-        """Give a name an address."""
+        """Set the address of a name."""
         self._addresses[name] = ip
 
     def begin(self, kind: str, with_: Mapping[str, Any]) -> Callable[[], None]:
@@ -55,7 +56,8 @@ class NameServer:
         Args:
             host: Reactor of the host.
             name: Name to resolve.
-            receive: Called later with the address, or with `None` when the resolution has failed; or never.
+            receive: Called later with the address, or with `None` if the resolution fails. A fault may prevent the
+                call.
 
         Raises:
             DNSLookupError: The resolution fails immediately.
@@ -77,9 +79,9 @@ class NameServer:
         self._later(host, self._scheduler.now_ns + round(delay_s * NS), receive, address)
 
     def _later(self, host: Host, at_ns: int, receive: Callable[[str | None], None], address: str | None) -> None:
-        """Deliver an answer to a host once it is not stalled.
+        """Deliver an answer at a time, or when the host is no longer stalled.
 
-        It is not a timer of the host, because the program on the host must not see or cancel it.
+        The event does not belong to the host, so that it is not among the timers that a program can see or cancel.
         """
 
         def tell() -> None:
@@ -112,7 +114,7 @@ class Resolver:
         addressTypes: Any = None,  # noqa: ARG002, N803
         transportSemantics: str = "TCP",  # noqa: ARG002, N803
     ) -> Any:
-        """Deliver the addresses of a name; none when the resolution has failed (`IHostnameResolver`)."""
+        """Resolve a name, and deliver its address; no address if the look-up fails (`IHostnameResolver`)."""
 
         def receive(address: str | None) -> None:
             if address is not None:

@@ -1,7 +1,7 @@
-"""The in-memory network: listeners, packets under way, and the link conditions that apply to them.
+"""The in-memory network: listeners, packets in flight, and the link conditions that apply to them.
 
-Operations come in pairs: `blackhole` and `restore`, `clog` and `unclog`, `close_queue` and `open_queue`. Each direction
-of a connection delivers in order.
+Fault operations are in pairs: `blackhole` and `restore`, `clog` and `unclog`, `close_queue` and `open_queue`. Each
+direction of a connection delivers packets in order.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class Network:
     """All hosts and the links between them.
 
     Args:
-        scheduler: Virtual time.
+        scheduler: Clock and event queue.
         latency_s: Delay of one direction, in seconds.
         jitter_s: Greatest additional delay, drawn for each packet, in seconds.
-        segment_bytes: Greatest number of bytes that arrive at once; 0 for no limit.
+        segment_bytes: Greatest number of bytes that arrive in one segment; 0 for no limit.
 
     Attributes:
         sockets: Sockets that programs have open, except listening ones.
         dialled: Number of sockets that a host has opened, or is opening, to an address.
-        on_syn: Called with each handshake that arrives at a host.
+        on_syn: Called with the client's socket for each SYN that arrives at a host; `None` for no call.
         names: The name server.
     """
 
@@ -79,17 +79,17 @@ class Network:
         return found
 
     def set_segments(self, size_bytes: int) -> None:
-        """Set the greatest number of bytes that arrive at once, everywhere, from now on; 0 for no limit."""
+        """Set the greatest number of bytes of a segment, on all links, from now on; 0 for no limit."""
         self._segment_bytes = size_bytes
         for link in self._links.values():
             self._apply_to(link.ways, segment_bytes=size_bytes)
 
     def set(self, ways: Iterable[Way], **conditions: Any) -> None:
-        """Change conditions of some directions; packets that a blackhole has held are retransmitted when it ends."""
+        """Change conditions of directions of links; the end of a blackhole retransmits the packets that it has kept."""
         self._apply_to(ways, **conditions)
 
     def blackhole(self, ip: str) -> None:
-        """Let no packet through to or from the addresses of a host."""
+        """Block all packets to and from the addresses of a host."""
         self.scheduler.log(f"blackhole {ip}")
         self._holes[ip] = None
         self._apply_to(self._ways_of(ip), is_hole=True)
@@ -101,7 +101,7 @@ class Network:
         self._apply_to(self._ways_of(ip), is_hole=False)
 
     def close_queue(self, address: Address) -> None:
-        """Let the accept queue of a listener be full."""
+        """Make the accept queue of a listener full."""
         if address in self._listening:
             self._listening[address].is_full = True
 
@@ -111,12 +111,12 @@ class Network:
             self._listening[address].is_full = False
 
     def clog(self, socket: VirtualSocket) -> None:
-        """Hold everything that a socket sends, until `unclog`."""
+        """Keep all packets that a socket sends, until `unclog`."""
         if socket.clogged is None:
             socket.clogged = []
 
     def unclog(self, socket: VirtualSocket) -> None:
-        """Send what a clogged socket has held."""
+        """Send the packets that were kept since `clog`."""
         held, socket.clogged = socket.clogged or [], None
         for kind, data in held:
             self.carry(socket, kind, data)
@@ -144,7 +144,7 @@ class Network:
         return self._numbered
 
     def bind(self, socket: VirtualSocket, address: Address) -> Address:
-        """Give a socket an address to listen on; port 0 selects a free one.
+        """Register a listening socket, and return its address; port 0 selects a free one.
 
         Raises:
             OSError: Another socket listens on the address.
@@ -178,14 +178,14 @@ class Network:
             del self._listening[socket.here]
         peer = socket.peer
         if peer is not None and peer.is_closed:
-            # Packets that are still under way will not be seen by any program. Without this assignment the two ends
-            # would form a cycle for the collector.
+            # No program will receive the packets that are still in flight. Without this assignment the two ends would
+            # form a reference cycle.
             socket.peer = peer.peer = None
 
     # -- delivery
 
     def carry(self, sender: VirtualSocket, kind: int, data: bytes = b"") -> None:
-        """Send a packet to the other end, after all that were sent before."""
+        """Send a packet to the other end; it arrives after all packets that the sender has sent before."""
         way = sender.way
         if way is None:
             return
@@ -217,7 +217,7 @@ class Network:
         self.scheduler.at(sender.due_ns, deliver, sender, way, kind, data)
 
     def _deliver_again(self, sender: VirtualSocket, way: Way, kind: int, data: bytes) -> None:
-        """Deliver a packet that had been lost, unless its sender has discarded it; a reset is not retransmitted."""
+        """Deliver a retransmitted packet, unless its sender has discarded it; a reset is never retransmitted."""
         if kind == RST:
             return
         if sender.is_dead:

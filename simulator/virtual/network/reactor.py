@@ -1,6 +1,6 @@
 """A host's reactor on virtual time, with the parts of Twisted's interfaces that client and simulator use.
 
-Socket events are handled by the code of Twisted's epoll reactor, from the events that epoll would report.
+The code of Twisted's epoll reactor handles socket events; this module computes the events that epoll would report.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _WRITE = EPOLLOUT | _TROUBLE
 
 
 class _Reading:
-    """The set of sockets that are read, as Twisted's code queries it."""
+    """The set of sockets that are watched for reading; Twisted's code tests membership only."""
 
     def __contains__(self, socket: object) -> bool:
         return bool(socket.wanted & EPOLLIN)  # type: ignore[attr-defined]
@@ -51,15 +51,15 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         ip: The host's address.
 
     Attributes:
-        stalled_until_ns: Time until which no event of the host happens, in virtual nanoseconds: its program blocks, or
-            its machine sleeps.
+        stalled_until_ns: Time until which no event of the host happens, in virtual nanoseconds, as if its program
+            blocked or its machine were suspended.
         clock_offset_ns: Offset of the host's wall clock, in nanoseconds.
-        written_after_loss: Number of writes by protocols to transports of which they had been told that they are lost.
+        written_after_loss: Number of writes by protocols to a transport after its connection was closed.
         wall_offset_s: Offset, in seconds, of the wall clock that programs read without the reactor.
         wall_set_s: Time of the last change of either clock, in virtual seconds.
         failing: The fault points of the host's process.
-        meter: Counts the work of each turn; `None` for no count.
-        on_protocol: Called with the protocol of each connection that the host opens.
+        meter: Counts the function calls of each turn; `None` for no count.
+        on_protocol: Called with the protocol of each connection that the host opens; `None` for no call.
     """
 
     running = True
@@ -85,30 +85,30 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
     # -- faults
 
     def stall(self, seconds: float) -> None:
-        """Let no event of this host happen for `seconds`; then all that are due happen."""
+        """Delay the events of the next `seconds` of this host until the end of that time."""
         self.stalled_until_ns = max(self.stalled_until_ns, self._scheduler.now_ns + round(seconds * NS))
 
     def kill(self) -> None:
-        """End the host's process at once: its timers never fire, and the kernel closes its connections.
+        """Kill the host's process: its timers never fire, and the kernel closes its connections.
 
         Another process on the host needs another reactor, with the same address.
         """
         self._scheduler.drop(self)
-        # What is still to be delivered to the process, such as the answer of the name server, waits for good.
+        # Other deliveries to the process, such as an answer of the name server, are postponed forever.
         self.stalled_until_ns = NEVER_NS
         for socket in [socket for socket in self.network.sockets if socket.reactor is self]:
             socket.selectable, socket.wanted = None, 0
             socket.close()
 
     def jump(self, seconds: float) -> None:
-        """Set the wall clock forward, or back if negative. Twisted's timers use it, so they fire early or late."""
+        """Set the wall clock forward, or back if negative. The timers follow this clock, so they fire early or late."""
         by_ns = round(seconds * NS)
         self.clock_offset_ns += by_ns
         self.wall_set_s = self._scheduler.elapsed()
         self._scheduler.shift(self, -by_ns)
 
     def set_wall_clock(self, by_s: float) -> None:
-        """Set the wall clock that programs read without the reactor, forward or back; timers do not use it."""
+        """Set the wall clock that programs read without the reactor forward, or back if negative; timers ignore it."""
         self.wall_offset_s += by_s
         self.wall_set_s = self._scheduler.elapsed()
 
@@ -138,7 +138,7 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         return [event for event in self._scheduler.pending if event.host is self]
 
     def callFromThread(self, *_: Any) -> None:  # noqa: N802
-        """Do nothing: there are no threads."""
+        """Raise `RuntimeError`, because there are no threads in virtual time."""
         raise RuntimeError("a thread in virtual time")
 
     # -- connections
@@ -186,16 +186,16 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
         self._soon(socket)
 
     def removeReader(self, reader: Any) -> None:  # noqa: N802
-        """Stop to report that a socket is readable."""
+        """Stop reporting that a socket is readable."""
         socket = getattr(reader, "socket", None)
         if socket is not None:
             socket.wanted = _WRITE if socket.wanted & EPOLLOUT else 0
             if not socket.wanted:
-                # The transport removes itself when it closes. Dropping it here leaves no cycle for the collector.
+                # A closing transport removes itself. This assignment avoids a reference cycle.
                 socket.selectable = None
 
     def removeWriter(self, writer: Any) -> None:  # noqa: N802
-        """Stop to report that a socket is writable."""
+        """Stop reporting that a socket is writable."""
         socket = getattr(writer, "socket", None)
         if socket is not None:
             socket.wanted = _READ if socket.wanted & EPOLLIN else 0
@@ -208,7 +208,7 @@ class VirtualReactor(_PollLikeMixin, _DisconnectSelectableMixin):
             self._tell(socket)
 
     def _soon(self, socket: VirtualSocket) -> None:
-        """Schedule a look at a socket in its own event, never inside the present one."""
+        """Schedule the report of a socket's events as a separate event, because it must not run inside this one."""
         if socket.wanted and not socket.is_queued and socket.readiness() & socket.wanted:
             socket.is_queued = True
             scheduler = self._scheduler

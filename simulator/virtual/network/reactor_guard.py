@@ -1,4 +1,4 @@
-"""A guard in place of the global reactor: its use during a run raises, because it would run in real time."""
+"""A replacement for the global reactor that raises when it is used, because that reactor runs in real time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""In-memory sockets with the rules of Linux TCP, as Twisted's own transports see them.
+"""In-memory sockets that behave towards Twisted's transports as Linux TCP sockets do.
 
-A socket has its buffers, its window and the state of the connection; the network decides when anything arrives. These
-rules, which decide what a program sees, are implemented:
+A socket has its buffers, its window and the state of the connection; the network determines when packets arrive. These
+rules of TCP, which affect programs, are implemented:
 
 1. Data that arrived before a reset can still be read.
 2. Closing a socket with unread data resets the connection.
@@ -39,7 +39,7 @@ PACKETS = ("SYN", "SYN-ACK", "ACK", "data", "FIN", "RST", "window")
 
 @cache
 def _any_descriptor() -> int:
-    """Return the number of an open file, because some of Twisted's code sets flags on the descriptor."""
+    """Return the descriptor of an open file, because some of Twisted's code sets flags on it."""
     return os.open(os.devnull, os.O_RDONLY)
 
 
@@ -56,12 +56,13 @@ class VirtualSocket:
         wanted: Events that the program waits for, as an epoll mask.
         is_closed: Whether the program has closed it.
         is_dead: Whether the connection was reset, from either end.
-        is_torn: Whether a packet that it sent is lost for good, so that nothing after it can be read.
+        is_torn: Whether a packet from it will never arrive, so that later ones cannot be read.
         is_choked: Whether its host temporarily has no memory for packets.
-        is_full: Whether a listening socket accepts no more connections for now.
-        heard_log: Takes the time of each arrival of bytes; `None` for no log.
-        said_ns, heard_ns: Time at which this end last sent bytes, and received bytes; 0 for never.
-        sent_bytes, received_bytes: Number of bytes in all.
+        is_full: Whether a fault makes the accept queue of a listening socket full.
+        heard_log: List to which the time of each arrival of bytes is appended; `None` for no list.
+        said_ns, heard_ns: Time at which this end last sent bytes, and received bytes, in virtual nanoseconds; 0 for
+            never.
+        sent_bytes, received_bytes: Total number of bytes.
     """
 
     __slots__ = (
@@ -105,7 +106,7 @@ class VirtualSocket:
 
     @property
     def idle_since_ns(self) -> int | None:
-        """Time since which a client's end has waited for nothing; `None` while it connects or awaits a response."""
+        """Time since which a client's end has been idle; `None` while it connects, is dead, or awaits a response."""
         if self._is_connecting or self.is_dead or self.said_ns > self.heard_ns:
             return None
         return max(self.heard_ns, self._made_ns)
@@ -120,12 +121,12 @@ class VirtualSocket:
         # protocol.
         protocol = getattr(far.selectable, "protocol", None)
         is_read = self.sent_bytes == far.received_bytes and far.sent_bytes == self.received_bytes
-        is_open = not (far._fin_out or self._fin_out)  # noqa: SLF001  another of its kind
+        is_open = not (far._fin_out or self._fin_out)  # noqa: SLF001  of the same class
         is_writing = bool(self.wanted & EPOLLOUT)
         return is_read and is_open and not is_writing and protocol is not None and protocol.is_idle
 
     def receive_stray(self, data: bytes) -> None:
-        """Receive bytes from the other end immediately, although it has not sent them."""
+        """Receive bytes immediately as if the other end had sent them."""
         far = self.peer
         if far is not None:
             far.sent_bytes += len(data)
@@ -188,7 +189,7 @@ class VirtualSocket:
         if self._fin_out or self.is_dead:
             raise BrokenPipeError(errno.EPIPE, "the connection is closed in this direction")
         if not data:
-            # Twisted sends an empty string to test the socket before it closes; that sends no packet.
+            # Twisted sends an empty string to test the socket before it closes it. No packet is sent for that.
             return 0
         if self.is_client and self.reactor.failing.is_on and (error := self.reactor.failing.error_at("send")):
             if getattr(error, "errno", 0) == errno.ENOBUFS:
@@ -219,12 +220,12 @@ class VirtualSocket:
             self.reactor.ready(self)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Return received bytes; empty at the end of the stream. A reset is raised after the data before it.
+        """Return received bytes; empty at the end of the stream. An error after a reset is raised when all are read.
 
         With `MSG_PEEK` the bytes are kept, while a pending error is cleared, as in Linux.
         """
         inbox = self._inbox
-        # `&` of one of the module's flags runs Python code, even with 0, and every read would pay for it.
+        # `&` with a flag of the module `socket` runs Python code (`IntFlag`), which would slow down every read.
         if flags and inbox and int(flags) & _PEEK:
             return inbox[0][:size]
         if inbox:
@@ -398,7 +399,7 @@ class VirtualSocket:
     def _rst(self) -> None:
         if self.is_dead:
             return
-        # After a FIN the stream had ended in order; only a write fails then, with EPIPE (`tcp_reset`).
+        # A reset after a FIN does not affect reads; only a write fails then, with EPIPE (`tcp_reset`).
         error = errno.ECONNREFUSED if self._is_connecting else errno.EPIPE if self._fin_in else errno.ECONNRESET
         self._die()
         if not self.is_closed:

@@ -1,7 +1,7 @@
 """Twisted's own TCP transports on in-memory sockets.
 
-The behaviour of a connection towards its protocol is Twisted's unchanged code: writes after `loseConnection`, the
-pausing of a producer, a close inside `dataReceived`. Only the sockets below it are simulated.
+Twisted's unchanged code determines the behaviour of a connection towards its protocol, for example writes after
+`loseConnection`, pauses of a producer, or a close inside `dataReceived`. Only the sockets are simulated.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class VirtualConnector(tcp.Connector):
     """A connector for one connection of a client (`IConnector`)."""
 
     def connectionLost(self, reason: Any) -> None:
-        """Handle the loss of the connection; drop transport and factory, which would be a cycle for the collector."""
+        """Handle the loss of the connection, and remove the references to transport and factory to avoid a cycle."""
         lost = self.transport
         super().connectionLost(reason)
         if self.transport is lost:

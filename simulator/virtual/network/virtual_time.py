@@ -1,8 +1,7 @@
-"""Virtual time: one heap of events, executed one at a time; random streams by name; an event log that is hashed.
+"""Virtual time: a scheduler with a heap of events, named random streams, and a hashed event log.
 
-Times are integer nanoseconds, so that sums do not drift and equal times compare equal. Events at the same time happen
-in the order in which they were scheduled. Exceptions of events are collected in `errors` for the caller of the
-scheduler.
+Times are integer nanoseconds, so that sums do not drift and equal times compare equal. Events are executed one at a
+time; those at the same time in the order in which they were scheduled. Exceptions of events are collected in `errors`.
 """
 
 from __future__ import annotations
@@ -68,29 +67,28 @@ class Event:
         self.at_ns = at_ns
 
     def getTime(self) -> float:  # noqa: N802
-        """Return its time, in seconds of its host's clock (`IDelayedCall`)."""
+        """Return the time of the call, in seconds of its host's clock (`IDelayedCall`)."""
         return (self.at_ns + (self.host.clock_offset_ns if self.host else 0)) / NS
 
     def cancel(self) -> None:
-        """Cancel it (`IDelayedCall`)."""
+        """Cancel the call (`IDelayedCall`)."""
         self._check()
         self._cancelled = True
-        # The entry stays in the heap until its time. Dropping the function and its arguments, which may be large, frees
-        # them now.
+        # The entry stays in the heap until its time. The function and its arguments, which may be large, are freed now.
         self.act, self.arguments, self.named = _nothing, (), {}
 
     def delay(self, seconds: float) -> None:
-        """Postpone it by `seconds` (`IDelayedCall`)."""
+        """Postpone the call by `seconds` (`IDelayedCall`)."""
         self._check()
         self._scheduler.move(self, self.at_ns + round(seconds * NS))
 
     def reset(self, seconds: float) -> None:
-        """Reschedule it to `seconds` from now (`IDelayedCall`)."""
+        """Reschedule the call to `seconds` from now (`IDelayedCall`)."""
         self._check()
         self._scheduler.move(self, self._scheduler.now_ns + round(seconds * NS))
 
     def active(self) -> bool:
-        """Return whether it is still scheduled (`IDelayedCall`)."""
+        """Return whether the call is still scheduled (`IDelayedCall`)."""
         return not (self._done or self._cancelled)
 
     def _check(self) -> None:
@@ -134,7 +132,7 @@ class Scheduler:
         return (self.now_ns - _EPOCH_NS) / NS
 
     def stream(self, name: str) -> Random:
-        """Return the random stream of one purpose."""
+        """Return the random stream with this name; its values depend on the seed and the name only."""
         if name not in self._streams:
             self._streams[name] = Random(f"{self.seed}/{name}")
         return self._streams[name]
@@ -142,12 +140,15 @@ class Scheduler:
     # -- the event log
 
     def log(self, what: str) -> None:
-        """Append a line to the log. It is part of the hash; only the last lines are kept as text."""
+        """Append a line to the log. Every line is hashed, and the last 2,000 are kept as text."""
         self._hash.update(f"{self.now_ns} {what}\n".encode())
         self._tail.append((self.now_ns, "%s", (what,)))
 
     def log_often(self, number: int, what: str, *arguments: Any) -> None:
-        """Append a frequent line: only `number` is hashed, and the line is formatted only when the log is read."""
+        """Append a frequent line to the log.
+
+        Only the time, `number` and the number of arguments are hashed. The line is formatted when the log is read.
+        """
         self.trace(number, len(arguments))
         self._tail.append((self.now_ns, what, arguments))
 
@@ -219,16 +220,16 @@ class Scheduler:
                 self.move(event, event.at_ns + by_ns)
 
     def drop(self, host: Host) -> None:
-        """Cancel all events of a host, because it has died."""
+        """Remove all events of a host whose process was killed."""
         self._heap = [entry for entry in self._heap if entry[2] is not None or entry[3].host is not host]
         heapify(self._heap)
 
     def step(self, end_ns: int = NEVER_NS) -> bool:
-        """Execute the next event; `False` when there is none until `end_ns`."""
+        """Execute the next event; return `False` if there is none until `end_ns`."""
         return self._happen(end_ns, only_one=True)
 
     def run_until(self, done: Callable[[], bool], timeout_s: float) -> bool:
-        """Execute events until `done()`; `False` when `timeout_s` has passed or no event is left."""
+        """Execute events until `done()` is true; return `False` if it is not when `timeout_s` has passed."""
         end_ns = self.now_ns + round(timeout_s * NS)
         while not done():
             if not self.step(end_ns):
@@ -245,10 +246,10 @@ class Scheduler:
     def _happen(self, end_ns: int, *, only_one: bool) -> bool:
         """Execute the next event, or all until `end_ns`; return whether there was one.
 
-        It is the innermost loop of a simulation, so calls are inlined.
+        This is the innermost loop of a simulation, so it inlines other functions.
         """
         found = False
-        # Read in each iteration, because an event may drop a host, which replaces the heap.
+        # `self._heap` is read in each iteration, because an event may call `drop`, which replaces the heap.
         while (heap := self._heap) and heap[0][0] <= end_ns:
             at_ns, _, act, what = heappop(heap)
             if act is None:
@@ -281,4 +282,4 @@ class Scheduler:
 
 
 def _nothing() -> None:
-    """Do nothing, in place of a cancelled event."""
+    """Do nothing; replaces the function of a cancelled event."""

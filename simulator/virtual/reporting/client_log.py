@@ -1,7 +1,7 @@
 """Event log lines about clients: discovery replies, changes of their lists, and ejected instances.
 
-They are for people who read the log after a violation; nothing is checked here. For a client with a listener, events
-are logged when they are emitted; for a client without one, its public state is compared once a second.
+The lines help to understand a violation; nothing is checked here. For a client with a listener, they are written when
+it emits an event. For a client without one, its public state is compared once a second.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _LastSeen:
 
 
 class ClientLog:
-    """Writes the lines of every client.
+    """Writes the log lines about all clients.
 
     Args:
         scheduler: Scheduler whose event log is written.
@@ -73,7 +73,7 @@ class ClientLog:
     # -- events of a client
 
     def ears(self, sut: ClientUnderTest) -> dict[str, Callable[[Any], None]]:
-        """Return the function for each event of a client."""
+        """Return a function for each type of event of a client, by the name of the type."""
 
         def ended(event: Any) -> None:
             sut.failed_before = event.failed
@@ -111,7 +111,7 @@ class ClientLog:
 
 
 def _difference(before: View, after: View) -> str:
-    """Describe briefly what has changed between two lists."""
+    """Describe the first changes between two lists."""
     changes = [
         *(f"+ {spelled(a)} (weight {weight:g})" for a, weight in after.items() if a not in before),
         *(f"- {spelled(a)}" for a in before if a not in after),

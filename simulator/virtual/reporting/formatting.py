@@ -1,4 +1,4 @@
-"""Formatting of addresses and lists, the same in every line of a log and in every violation."""
+"""Formatting of addresses and lists in the event log and in descriptions of violations."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _FEW = 8
 
 
 def spelled(address: Address) -> str:
-    """Format an address."""
+    """Format an address as `ip:port`."""
     return f"{address[0]}:{address[1]}"
 
 
 def few(items: Iterable[str], separator: str = ", ") -> str:
-    """Join the first items, with the number of the others."""
+    """Join the first eight items, and append the number of those left out."""
     named = list(items)
     more = len(named) - _FEW
     return separator.join(named[:_FEW]) + (f"{separator}and {more} more" if more > 0 else "")

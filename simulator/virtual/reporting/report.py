@@ -26,8 +26,8 @@ WORDS = {
     "connect_timeout": "no connection within connect_timeout_s",
     "local_resource": "the client's host had no descriptor, port, route or memory; neither an attempt nor a failure",
     "connect_failed": "no connection, for another reason",
-    "stale": "a kept connection turned out closed under the request: no mark against the instance, and no attempt",
-    "unsent": "a kept connection turned out closed before the request had left; neither mark nor attempt",
+    "stale": "a kept connection was closed while the request was sent; neither an attempt nor a failure",
+    "unsent": "a kept connection was closed before the request was sent; neither an attempt nor a failure",
     "lost": "a new connection was lost before the first byte of the answer",
     "cut": "the connection was lost inside the answer",
     "attempt_timeout": "attempt_timeout_s passed",
@@ -37,7 +37,7 @@ WORDS = {
     "overloaded": "too many calls wait for the instance's connections; nothing was sent",
     "violation": "the answer is not the HTTP/1.1 that the client accepts",
     "deadline": "the call's time, timeout_s, passed during the attempt",
-    "cancelled": "an attempt that was not waited for: a hedge or what it stood beside, or the program gave up",
+    "cancelled": "an attempt that was stopped, because another one was answered or the program cancelled the call",
     "CancelledError": "the program cancelled the call",
     "leaves out": "ejected: the instance gets no calls for a while, then one, the probe; if that fails, again",
     "takes back": "its probe was answered, or too few would have been left without it",
@@ -52,7 +52,11 @@ def replay_line(plan: RunPlan, hours: float = DEFAULT_HOURS) -> str:
 
 
 class _Fold:
-    """Counts consecutive lines that are summarised: successful calls, and polls."""
+    """Summarises consecutive lines about successful calls and polls.
+
+    Args:
+        named: Names of the calls whose lines are not summarised, because a violation names them.
+    """
 
     def __init__(self, named: set[str]) -> None:
         self._named = named
@@ -64,7 +68,7 @@ class _Fold:
         self._polls: Counter[str] = Counter()
 
     def takes(self, line: str) -> bool:
-        """Count a line if it is one of those; return whether it was."""
+        """Add a line to the summary if it is about a successful call or a poll; return whether it is."""
         if poll := _POLL.match(line):
             self._polls[poll["poll"]] += 1
             return True
@@ -78,7 +82,7 @@ class _Fold:
         return True
 
     def told(self) -> list[str]:
-        """Return the summary as one line, or as no line, and start to count anew."""
+        """Return the summary as a list of at most one line, and reset the counts."""
         parts = []
         if self._well:
             retried = f", {self._retried} of them after failed attempts: " if self._retried else ""
@@ -90,7 +94,7 @@ class _Fold:
 
 
 def tail(result: Result, lines: int = LINES) -> list[str]:
-    """Return the end of the event log: faults, failures, and calls named by a violation; the rest is summarised."""
+    """Return the end of the event log, with summaries of polls and of successful calls that no violation names."""
     fold = _Fold({name for violation in result.violations for name in _CALL.findall(violation.says)})
     told: list[str] = []
     for line in reversed(result.log):
@@ -136,7 +140,7 @@ def explain(result: Result, replay: str) -> list[str]:
 
 
 def _verdict(violations: Sequence[Violation]) -> list[str]:
-    """Describe the first violation, which most often is the cause of the others."""
+    """Describe the first violation, which is usually the cause of the others."""
     if not violations:
         return ["no violation"]
     first, more = violations[0], len(violations) - 1

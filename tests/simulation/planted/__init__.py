@@ -1,9 +1,9 @@
-"""Bugs that tests patch into the client: small, realistic mistakes.
+"""Small, realistic bugs that tests patch into the client.
 
 Each bug has the profile of the runs that must find it, the number of their seeds, and the checkers that may report it.
 """
 
-from tests.simulation.planted import (  # noqa: F401  plant
+from tests.simulation.planted import (  # noqa: F401  each module registers its bugs
     balancers,
     calls,
     clocks,

@@ -1,4 +1,4 @@
-"""Bugs of balancing by key, and of the notifications and proposals of balancers."""
+"""Bugs of balancing by key, and of the calls to and from a program's own balancer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @bug("key-affinity", seeds=20)
 def key_ignored(patch: Patch) -> None:
-    """A call with a key goes by round robin."""
+    """The instance of a call with a key is chosen by round robin."""
     patch(HashBalancer, "choose", lambda self, call, excluded: self._rotation.choose(call, excluded))
 
 
@@ -37,7 +37,7 @@ def proposal_of_an_own_balancer_not_checked(patch: Patch) -> None:
     def trusting(self: GuardedBalancer, call: CallInfo, excluded: Any) -> Any:
         try:
             proposed = self._inner.choose(call, excluded)
-        except BaseException:  # noqa: BLE001  whatever the hostile balancer raises
+        except BaseException:  # noqa: BLE001  the balancer `Hostile` raises any exception
             proposed = None
         return proposed if isinstance(proposed, Instance) else choose(self, call, excluded)
 

@@ -9,6 +9,15 @@ Patch = Callable[[Any, str, Any], None]
 
 
 class Bug(NamedTuple):
+    """A planted bug.
+
+    Attributes:
+        plant: Patches the bug into the client.
+        profile: The profile of the runs.
+        seeds: The number of seeds, from 0, one of which must find the bug.
+        checkers: Names of the checkers that may report it.
+    """
+
     plant: Callable[[Patch], None]
     profile: str
     seeds: int

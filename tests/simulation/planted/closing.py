@@ -41,7 +41,7 @@ def idle_bytes_ignored(patch: Patch) -> None:
 
 @bug("response-matches-request", seeds=100)
 def body_without_length_ends_at_a_reset(patch: Patch) -> None:
-    """A reset is taken for the orderly close that ends such a body."""
+    """The client accepts a reset as the end of a body without length, which only an orderly close may end."""
     lost = ClientConnection.connectionLost
 
     def take(self: ClientConnection, reason: Any) -> None:

@@ -1,4 +1,4 @@
-"""Bugs of ejection: which instances, why, for how long. One for each rule of the reference page."""
+"""Bugs of ejections: their instances, reasons and lengths; one bug for each rule of the reference page."""
 
 from __future__ import annotations
 

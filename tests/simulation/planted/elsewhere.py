@@ -1,4 +1,4 @@
-"""Bugs that unit tests find, because the simulation would need too many runs to find them."""
+"""Bugs that unit tests find instead of the simulation, which cannot find them or would need too many runs."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def rotation_restarted_by_each_list(patch: Patch) -> None:
 
 @bug("one-probe", seeds=20)
 def half_open_instance_gets_many_calls(patch: Patch) -> None:
-    """When the ejection is over, every call may go to the instance."""
+    """When the ejection is over, the number of calls to the instance is not limited to the probe."""
     patch(Health, "probe", lambda self, key, now: self.half_open.pop(key))
 
 
@@ -139,7 +139,7 @@ def bound_of_calls_in_flight_off_by_one(patch: Patch) -> None:
 
 @bug("nothing-left failure-explained", seeds=10)
 def cancelled_calls_stay_in_flight(patch: Patch) -> None:
-    """The instance looks busy for ever."""
+    """The calls in flight of the instance are never decremented, so it seems to be busy."""
     follow = Cluster._follow
 
     def uncounted(self: Cluster, instance: Any, outcome: Outcome, *others: Any) -> None:

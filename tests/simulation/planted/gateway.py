@@ -1,4 +1,4 @@
-"""Bugs of calls through the gateway: its statuses, and misbehaving agents of the program."""
+"""Bugs of calls through the gateway: retries of its statuses, and the handling of misbehaving agents."""
 
 from __future__ import annotations
 

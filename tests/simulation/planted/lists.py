@@ -13,7 +13,7 @@ from tests.simulation.planted.bugs import Patch, bug
 
 
 def _of_duplicates(patch: Patch, is_better: Callable[[Any, Any], bool]) -> None:
-    """Of rows with the same address, keep the one that `is_better` prefers instead of the heaviest."""
+    """Keep the row that `is_better` prefers among rows with the same address; correct is the greatest weight."""
     get = fetch.DirectFetcher.get
 
     def one_of_each(body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Bugs that cost calls, or time, while most of a fleet is dead."""
+"""Bugs that lose or delay calls while most instances of a fleet are dead."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ def dead_instances_are_no_last_resort(patch: Patch) -> None:
 
 @bug("one-probe no-call-lost", "minority", 20)
 def overdue_attempt_closed_with_its_call(patch: Patch) -> None:
-    """The client never learns that the instance was silent, so the instance continues to get calls."""
+    """The client does not record that the instance was silent, so the instance continues to get calls."""
     patch(Upstream, "watch", lambda self, attempt, timeout_s: None)

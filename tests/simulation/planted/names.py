@@ -1,4 +1,4 @@
-"""Bugs of host names while the name server fails, is slow, or does not respond."""
+"""Bugs of the look-up of host names while the name server fails, is slow, or does not respond."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def last_addresses_not_used(patch: Patch) -> None:
 
 @bug("last-good-list", seeds=100)
 def slow_name_server_delays_polls(patch: Patch) -> None:
-    """A poll waits for the look-up until its own timeout, and does not use the last addresses."""
+    """A poll waits for the look-up until the poll's timeout, and does not use the last addresses."""
     patch(names, "_SLOW_S", 1000.0)
     patch(names, "_SLOW_SHARE", 1.0)
 
 
 @bug("name-asked-again", seeds=100)
 def no_look_up_after_a_silent_name_server(patch: Patch) -> None:
-    """A look-up that timed out is taken for one that is still running, so no other one begins."""
+    """A look-up that timed out still counts as running, so that no new one begins."""
     late = Names._late
 
     def keep(self: Names, host: str, name: Any, waiter: Any) -> None:

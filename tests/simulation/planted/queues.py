@@ -114,7 +114,7 @@ def end_of_the_stream_taken_for_a_loss(patch: Patch) -> None:
 
 @bug("queue-end", seeds=60)
 def every_end_in_order_taken_for_that_of_the_stream(patch: Patch) -> None:
-    """An instance that drains closes its watches in order too: it says that it is going away."""
+    """An instance that drains also closes its watches in order, with the WebSocket code 1001 (going away)."""
     ended = _WebSocketWatch.websocket_ended
 
     def complete(self: _WebSocketWatch, outcome: Any, body: bytes, close_code: int | None) -> None:

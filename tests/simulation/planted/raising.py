@@ -1,4 +1,4 @@
-"""Bugs that faults `inside clients` reveal: inconsistent state, calls that never end, tokens in messages."""
+"""Bugs that faults inside clients reveal: inconsistent state, calls that never end, tokens in messages."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def instance_ejected_for_a_lack_of_local_resources(patch: Patch) -> None:
 
 @bug("date-is-wall-time", seeds=100)
 def date_from_the_monotonic_clock(patch: Patch) -> None:
-    """The `Date` of a signature comes from the reactor's clock."""
+    """The `Date` of a signature is the time of the reactor's clock instead of the wall clock."""
     real = PredictClient.predict
 
     def predict(self: PredictClient, *given: Any, **named: Any) -> Any:

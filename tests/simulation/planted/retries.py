@@ -1,4 +1,4 @@
-"""Bugs of retries: which outcomes, when, and within which budget. One for each rule of the reference page."""
+"""Bugs of retries: their outcomes, pauses and budget; one bug for each rule of the reference page."""
 
 from __future__ import annotations
 

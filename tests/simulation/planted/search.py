@@ -1,4 +1,4 @@
-"""Search a planted bug, for the test and for the table of the documentation."""
+"""Search for a seed that finds a planted bug; used by the test and by the table in the documentation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Found(NamedTuple):
 
 
 def known_seeds() -> dict[str, int]:
-    """Return the seed that has found each bug, from the table in the documentation; a new bug has none."""
+    """Return the seed that has found each bug, by the bug's name, from the table in the documentation."""
     text = PAGE.read_text("utf-8") if PAGE.is_file() else ""
     return {title.replace(" ", "_"): int(seed) for title, seed in _ROW.findall(text)}
 
@@ -38,8 +38,11 @@ def search(name: str, first: int = 0) -> Found | None:
 
     Args:
         name: A key of `BUGS`.
-        first: The seed that is run first, before the others from 0 on. With the seed that has found the bug before, a
-            search takes one run instead of many, unless the patched code or the drawing of plans has changed.
+        first: The seed that is run first, before the others from 0 on. If this seed has found the bug before, the
+            search usually takes one run.
+
+    Returns:
+        The first seed that finds the bug; `None` if no seed does.
     """
     bug = BUGS[name]
     seeds = sorted(range(bug.seeds), key=lambda seed: seed != first)
@@ -48,7 +51,8 @@ def search(name: str, first: int = 0) -> Found | None:
         bug.plant(patch.setattr)
         for seed in seeds:
             for violation in World(draw(seed, bug.profile)).run().violations:
-                # Any change of the draws may change which checker is first, but a listed one must report the bug.
+                # Several checkers may report a violation, in an order that depends on the draws. One of those listed
+                # must.
                 if violation.checker in bug.checkers:
                     return Found(seed, violation.checker)
     return None

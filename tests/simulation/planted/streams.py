@@ -57,7 +57,7 @@ def tail_of_a_compressed_body_lost(patch: Patch) -> None:
 
 @bug("hedge-rules telemetry-consistent nothing-left stream-not-repeated", seeds=100)
 def head_handed_over_twice(patch: Patch) -> None:
-    """When one attempt has received its head, the other attempts are not cancelled."""
+    """The other attempts of a stream are not cancelled when one attempt has received its head."""
     win = Call._win
 
     def keep_others(self: Call, attempt: Attempt, *, is_whole: bool) -> None:
