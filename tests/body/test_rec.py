@@ -161,7 +161,7 @@ def test_a_feature_that_was_refused_changes_nothing() -> None:
 
 
 def test_numbers_and_text_are_converted_to_the_type_of_the_field() -> None:
-    """As in the official SDK: ids, meta data and EasyRec's text feature accept numbers, and number fields accept text."""
+    """As in the official SDK, ids, meta data and EasyRec's text features accept numbers, and numbers accept text."""
     request = TorchRecRequest()
     request.add_item_id(5)
     request.add_meta_data("k", 5)

@@ -89,7 +89,7 @@ def mostly(usual: st.SearchStrategy[bytes], *odd: st.SearchStrategy[bytes]) -> s
 
 
 def arrays_of(number: int) -> st.SearchStrategy[bytes]:
-    """Generate an ArrayProto of a dtype, sometimes with several fields of elements or with elements of another dtype."""
+    """Generate an ArrayProto of a dtype, sometimes with several fields of elements, or elements of another dtype."""
     own = elements.get(DTYPES[number].code, small_integers)
     return mostly(own, shapes, unknown, small_integers).map(lambda body: field(1, 0, varint(number)) + body)
 
@@ -98,7 +98,7 @@ arrays = st.one_of(
     *(arrays_of(number) for number in sorted(DTYPES)),
     st.sampled_from([0, 19, 77, 2**32 + 1]).map(lambda number: field(1, 0, varint(number))),
 )
-names = st.sampled_from([b"", *[b"a"] * 6, *[b"b"] * 3, *[b"name"] * 3, "名".encode(), b"\xff"])  # the last is not UTF-8
+names = st.sampled_from([b"", *[b"a"] * 6, *[b"b"] * 3, *[b"name"] * 3, "名".encode(), b"\xff"])  # the last: not UTF-8
 entries = st.tuples(
     names,
     mostly(arrays.map(lambda body: field(2, 2, body)), unknown),
