@@ -198,7 +198,7 @@ def test_a_body_that_is_cut_is_a_protocol_error_of_the_remote_side(kit: Kit, ser
     asyncio.run(main())
 
 
-def test_an_instance_that_dies_before_the_head_is_invisible(kit: Kit, served: Served) -> None:
+def test_a_request_is_retried_if_the_instance_crashes_before_the_head(kit: Kit, served: Served) -> None:
     served.patch("show", "show-0", state="crashed")
 
     async def main() -> None:

@@ -193,7 +193,7 @@ def test_silence_in_the_middle_is_a_timeout(served: Served) -> None:
 
 
 @pytest.mark.parametrize("way", ["close", "cancel", "break"])
-def test_leaving_in_the_middle_closes_the_instances_connection(served: Served, way: str) -> None:
+def test_leaving_a_stream_early_closes_the_instances_connection(served: Served, way: str) -> None:
     add_fault(served, "stall_stream", after_bytes=600)
 
     async def main() -> None:
