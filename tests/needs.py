@@ -26,13 +26,6 @@ def program(name: str) -> str:
     Returns:
         Path of the program's command. If there is none, the test is skipped with a message that says how to install it.
         With `CI` or `EAS_REQUIRE_BROWSER=1` in the environment, the test fails instead.
-
-    Args:
-        name: One of `ADVICE`.
-
-    Returns:
-        The path of its command. Without it, the test that asks is skipped with the reason and the advice; under `CI`
-        or with `EAS_REQUIRE_BROWSER=1` it fails instead, so that nothing is left out unseen where everything must run.
     """
     commands, advice = ADVICE[name]
     for command in commands:

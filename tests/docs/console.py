@@ -34,10 +34,6 @@ class Console:
     Args:
         folder: The working directory; the examples are copied into it.
         served: The simulator that the page assumes to be running.
-
-    Args:
-        folder: Where it stands; has what the pages say one has.
-        served: The simulator that the page takes for granted.
     """
 
     def __init__(self, folder: Path, served: Served) -> None:

@@ -31,14 +31,6 @@ class Block:
         argument: The text after the language.
         text: The text between the fences; for a directive, without its options.
         options: The options of a directive.
-
-    Attributes:
-        page: Relative to the root.
-        line: Where it begins.
-        language: After the fence; of a directive its name in braces.
-        argument: What follows that.
-        text: Between the fences; of a directive without its options.
-        options: Of a directive.
     """
 
     page: str

@@ -26,13 +26,6 @@ def program(
         arguments: Arguments of the interpreter and of the program.
         python: Path of the interpreter.
         also: Additional environment variables; `None` for no more.
-
-    Args:
-        served: Its URL and token are the program's `EAS_ENDPOINT` and `EAS_TOKEN`.
-        text: The program.
-        arguments: Of the interpreter and of the program.
-        python: The interpreter.
-        also: More of the environment.
     """
     variables = {**environment(), "EAS_ENDPOINT": served.ready["url"], "EAS_TOKEN": TOKEN, **(also or {})}
     command = [python, *arguments, "-c", textwrap.dedent(text)]
