@@ -234,8 +234,8 @@ class AgainstAService(RuleBasedStateMachine):
         self.uncommitted: list[int] = []
         self.committed: set[int] = set()
         self.in_hand: set[int] = set()
-        self.pending: set[int] = set()  # sent on this connection and not committed, as the service sees it
-        self.elsewhere: set[int] = set()  # sent on this connection and not committed, according to the service
+        self.pending: set[int] = set()  # sent on this connection and not committed, according to the service
+        self.elsewhere: set[int] = set()
         self.asked_from = 0
 
     @rule(count=st.integers(1, 5))

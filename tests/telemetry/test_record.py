@@ -231,7 +231,7 @@ class Picky:
 
 
 def test_counters_equal_the_events_for_each_way_in_which_a_call_ends() -> None:
-    """Calls with a response, an unreadable one, a refused connect, a retry, a hedge, a cancel, a timeout, and others."""
+    """Calls with a response, an invalid one, a refused connect, a retry, a hedge, a cancel, a timeout, and others."""
     harness = Harness(3, hedge_after_s=0.1, drain_timeout_s=0)
     totals = added_up(harness.client)
     counters = harness.client.counters
