@@ -97,7 +97,7 @@ def test_an_error_about_hedging_has_the_allowed_names() -> None:
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_of_numpy_are_accepted(name: str) -> None:
-    """They are converted to Python's types, so that a configuration can be unpickled without numpy."""
+    """Numbers of numpy are converted to Python's types, so that a configuration can be unpickled without numpy."""
     default = NUMBERS[name]
     kinds: list[Any] = [np.int64, np.uint8] if isinstance(default, int) else [np.float64, np.float32, Fraction]
     for kind in kinds:
@@ -343,7 +343,7 @@ def test_a_listener_must_be_a_function() -> None:
 
 
 def test_every_setting_is_used() -> None:
-    """Some module of the client reads an attribute of this name. A setting that is not read would have no effect."""
+    """Some module of the client reads each setting. A setting that is not read would have no effect."""
     package = Path(eas_tw.__file__).parent
     trees = [ast.parse(path.read_text("utf-8")) for path in package.rglob("*.py") if path != package / "config.py"]
     read = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}

@@ -240,7 +240,7 @@ def requests() -> dict[str, Any]:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", requests())
 def test_unpickled_requests_are_equal(name: str, way: str) -> None:
-    """They also have the same bytes."""
+    """An unpickled request also has the same bytes."""
     request = requests()[name]
     twin = WAYS[way](request)
     assert twin == request
@@ -252,7 +252,7 @@ def test_unpickled_requests_are_equal(name: str, way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", [*tensors(), *recommendations()])
 def test_a_change_of_a_copied_request_does_not_change_the_original(name: str, way: str) -> None:
-    """This is true for shallow copies, too."""
+    """A shallow copy is independent of the original, too."""
     request = requests()[name]
     before, twin = request.to_string(), WAYS[way](request)
     if name in KINDS:

@@ -49,7 +49,7 @@ def test_a_signed_request_covers_its_query_and_its_type() -> None:
 
 
 def test_a_plain_token_is_sent_as_it_is() -> None:
-    """This is for custom URLs and `auth="token"`. There is no date and no digest."""
+    """Custom URLs and `auth="token"` send the token without a date and a digest."""
     assert fields(builder("t0ken", plain=True)) == {
         "Content-Type": "application/octet-stream",
         "Authorization": "t0ken",
@@ -88,7 +88,7 @@ def test_later_headers_replace_earlier_ones_in_any_case() -> None:
     ],
 )
 def test_path_and_query_are_joined(path: str, query: Any, target: str) -> None:
-    """They are joined with one slash and one question mark."""
+    """Path and query are joined with one slash and one question mark."""
     assert builder().build(b"", path, query).target.decode() == target
 
 

@@ -29,7 +29,7 @@ PLAIN = b"the same words again and again, " * 300
 
 @pytest.mark.parametrize("codec", COMPRESSIONS)
 def test_decompression_returns_the_bytes_that_were_compressed(codec: str) -> None:
-    """Any bytes, including none. The same input always gives the same output, because the output is signed."""
+    """Any bytes are accepted, including none. Equal input always gives equal output, because the output is signed."""
 
     @SETTINGS
     @given(st.binary(max_size=300) | st.binary(max_size=20).map(lambda part: part * 500))
@@ -113,7 +113,7 @@ def test_several_members_are_one_body() -> None:
 
 
 def test_content_encodings_are_decoded() -> None:
-    """No coding, one, or several in the order in which they were applied. Names are case-insensitive."""
+    """A header may name no coding, one, or several in the order in which they were applied, in any case."""
     assert decode("", b"x", 9) == decode("identity", b"x", 9) == b"x"
     assert decode("X-GZip", compress("gzip", PLAIN), LIMIT) == PLAIN
     assert decode("deflate", compress("zlib", PLAIN), LIMIT) == PLAIN

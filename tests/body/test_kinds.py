@@ -194,7 +194,7 @@ RESPONSES = {
 @pytest.mark.parametrize("name", RESPONSES)
 @pytest.mark.parametrize("content", [b"<html><body>busy</body></html>", b'{"error": "busy"}', b"[1, 2]"])
 def test_html_and_json_are_no_response(name: str, content: bytes) -> None:
-    """Such as a proxy's error page with status 200. The error message quotes its beginning."""
+    """A proxy may send an error page with status 200. The error message quotes its beginning."""
     with pytest.raises(BodyError, match=rf"^the response is no \w+ body \({len(content)} bytes, .*(html|busy|2\])"):
         RESPONSES[name](content)
 

@@ -188,7 +188,7 @@ def test_a_missing_output_names_those_that_exist() -> None:
 
 
 def test_html_is_no_response() -> None:
-    """Such as a proxy's error page with status 200."""
+    """A proxy may send an error page with status 200."""
     with pytest.raises(BodyError, match="html"):
         TFResponse(b"<html><body>busy</body></html>")
 

@@ -109,7 +109,7 @@ def test_a_queue_service_shows_length_pending_and_consumers(served: Served, page
 
 
 def test_a_running_watch_is_one_line_that_fits_a_phone(served: Served, page: Page) -> None:
-    """Its path is longer than the line, and a query of a hundred characters has no place for a line break."""
+    """The path is longer than the line, and its query of a hundred characters has no place for a line break."""
     assert served.admin("POST", "/v1/services", {"name": "q", "instances": 1, "queue_service": True})[0] == 201
     path = "/api/predict/q?_watch_=true&_index_=0&_window_=10&_index_only_=false&_auto_commit_=false&tag=" + "x" * 60
     watching = HTTPConnection(served.ready["url"].removeprefix("http://"), timeout=PATIENCE_S)

@@ -402,7 +402,7 @@ def test_ctrl_c_ends_a_waiting_call(served: Served) -> None:
 
 
 def test_the_client_logs_to_logging(served: Served) -> None:
-    """Under the logger `eas_tw`, at the chosen level, without the token."""
+    """Logging uses the logger `eas_tw` at the chosen level, and does not contain the token."""
     ended = program(
         served,
         BEGIN

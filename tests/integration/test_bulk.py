@@ -53,7 +53,7 @@ async def test_twisted(served: Served) -> None:
 
 
 def test_asyncio_with_a_sink_that_is_a_coroutine_function(served: Served) -> None:
-    """This runs in a subprocess, because the reactor of the test process is not an asyncio reactor."""
+    """The program runs in a subprocess, because the reactor of the test process is not an asyncio reactor."""
     ended = program(
         served,
         """

@@ -71,7 +71,7 @@ def test_chunks_are_printed_when_they_arrive_and_an_interrupt_closes_the_stream(
 
 
 def test_the_stream_ends_when_standard_output_is_closed(served: Served) -> None:
-    """This must also work while no bytes arrive."""
+    """The command notices a closed standard output even while no bytes arrive."""
     add_fault(served, "stall_stream", after_bytes=600)
     with subprocess.Popen(  # noqa: S603
         [*COMMAND, *CALL, "--sse", "data", STREAM],

@@ -117,7 +117,7 @@ def test_a_pipe_without_a_reader_ends_each_command_with_0(served: Served, module
 def test_a_command_works_when_standard_output_was_closed_before_its_start(
     served: Served, module: str, line: str
 ) -> None:
-    """As with `>&-` in a shell: the command runs, or ends immediately if output is its only purpose."""
+    """A shell closes it with `>&-`. The command runs, or ends immediately if output is its only purpose."""
     served.predict("echo", b"[1]", {"Authorization": TOKEN})
     shell = ["sh", "-c", 'exec "$@" >&-', "sh", *command(module, line)]
     assert ended(served, shell, subprocess.DEVNULL) == (0, "")
@@ -147,7 +147,7 @@ def test_the_exit_code_is_right_when_both_streams_were_closed_before_the_start(
     [("eas_tw.cli", "discover --watch --interval-s 3600"), ("simulator", "requests --follow"), ("simulator", "demo")],
 )
 def test_a_command_ends_when_the_reader_closes_the_pipe_after_a_line(served: Served, module: str, line: str) -> None:
-    """As with `| head -1`. The first two commands print nothing after their first line; the demo prints much more."""
+    """With `| head -1`, the first two commands print nothing after their first line; the demo prints much more."""
     served.predict("echo", b"[1]", {"Authorization": TOKEN})
     process = subprocess.Popen(  # noqa: S603
         command(module, line),

@@ -1,4 +1,4 @@
-"""A reactor for real sockets, whose steps a test makes one by one."""
+"""A reactor for real sockets that the test runs step by step."""
 
 from __future__ import annotations
 

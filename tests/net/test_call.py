@@ -24,7 +24,7 @@ from tests.net.calling import Harness, Result, response, says
 
 
 def test_a_call_gets_the_response_of_an_instance() -> None:
-    """Afterwards the connection is open, for the next call."""
+    """After the call, the connection stays open for the next call."""
     harness = Harness()
     call = harness.call(path="/v2", query={"a": "b c"}, headers={"X-Trace": "1"})
     wire = harness.accept()

@@ -41,7 +41,7 @@ def test_close_lets_calls_finish() -> None:
 
 
 def test_close_fires_after_the_last_call_has_fired() -> None:
-    """This holds without open sockets, too, because a program may end when `close` fires."""
+    """`close` waits for this even without open sockets, because a program may end when `close` fires."""
     harness = Harness(1, attempts=1)
     told: list[str] = []
     harness.client.predict("hello").addBoth(lambda _: told.append("call"))
@@ -102,7 +102,7 @@ def test_a_closed_child_is_released() -> None:
 
 
 def test_a_child_that_was_never_opened_may_be_dropped() -> None:
-    """Such a child has no resources that must be closed, so it is collected like any object."""
+    """A child that was never opened has no resources to close, so it can be garbage-collected."""
     harness = Harness(1)
     dropped, opened = harness.client.child("a"), harness.client.child("b")
     Result(opened.init())

@@ -27,7 +27,7 @@ def test_a_lack_of_local_resources_is_named(name: str) -> None:
 
 @pytest.mark.parametrize("name", NOT_LOCAL)
 def test_errors_of_an_unreachable_instance_are_not_local(name: str) -> None:
-    """For example, Linux reports EHOSTUNREACH if an ARP request gets no response."""
+    """Linux reports EHOSTUNREACH if an ARP request gets no response, so this is an error of the instance."""
     number = getattr(errno, name)
     outcome = connect_outcome(error.getConnectError((number, os.strerror(number))))  # type: ignore[no-untyped-call]
     assert outcome.attempt_status is AttemptStatus.CONNECT_FAILED

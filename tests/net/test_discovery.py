@@ -82,7 +82,7 @@ def test_polls_follow_each_other_at_the_interval() -> None:
 
 
 def test_intervals_are_jittered() -> None:
-    """Each interval is within ±10 % of the setting, and they differ."""
+    """Each interval is within ±10 % of the setting, and the intervals differ."""
     harness = Harness(jitter=0.1)
     beginnings = []
     for _ in range(50):

@@ -184,7 +184,7 @@ def test_an_instance_takes_longer_than_it_may(stage: Stage, sdk: Any) -> None:
 
 @BOTH
 def test_a_processor_raises(stage: Stage, sdk: Any) -> None:
-    """There is one attempt, and the error has the text of the processor's exception."""
+    """The call has one attempt, and its error has the text of the processor's exception."""
     caller = stage.caller(sdk, stage.service(processor="echo-json"))
     with pytest.raises(sdk.PredictException, match="Expecting") as raised:
         caller.call("{not json")
@@ -194,7 +194,7 @@ def test_a_processor_raises(stage: Stage, sdk: Any) -> None:
 
 @BOTH
 def test_the_token_is_wrong(stage: Stage, sdk: Any) -> None:
-    """There is one attempt."""
+    """The call has one attempt."""
     caller = stage.met(sdk)
     caller.client.set_token("wrong")
     assert caller.told() == 401

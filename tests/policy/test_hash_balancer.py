@@ -95,7 +95,7 @@ def test_a_changed_weight_moves_keys_only_to_the_heavier_instance() -> None:
 
 @pytest.mark.parametrize("factor", [1.0, 1.25, 2.0])
 def test_a_hot_key_spills_at_the_bound_along_its_own_order(factor: float) -> None:
-    """All calls have the same key and none ends. No instance gets more calls than its bound."""
+    """All calls have the same key and none of them ends. No instance gets more calls than its bound."""
     made = balancer(load_factor=factor)
     in_flight: Counter[int] = Counter()
     seen: list[int] = []

@@ -58,7 +58,7 @@ def test_a_response_resets_the_count_of_failures() -> None:
     ids=str,
 )
 def test_outcomes_that_never_eject(outcome: Outcome) -> None:
-    """They are a full queue, a rate limit, a caller's mistake, a stale connection and a cancelled call."""
+    """Full queues, rate limits, a caller's mistakes, stale connections and cancelled calls never eject an instance."""
     made = health(eject_after=1)
     assert not any(made.record(KEYS[0], outcome, 0.0) for _ in range(100))
 

@@ -107,7 +107,7 @@ def test_a_reply_without_a_valid_row_is_rejected(body: bytes, reason: RejectReas
     ],
 )
 def test_a_bad_row_is_dropped_alone(bad: object, says: str) -> None:
-    """Its reason is counted."""
+    """The row is counted by the reason for which it is bad."""
     snapshot = read_upstreams(upstreams(bad, row(ip="10.0.0.9")))
     assert snapshot.instances == (Instance("10.0.0.9", 50000, 100),)
     ((fault, count),) = snapshot.bad_rows.items()
@@ -125,7 +125,7 @@ DEEP = b"[" * 2_000 + b"]" * 2_000
 @pytest.mark.parametrize("value", [LONG_NUMBER, b"-" + LONG_NUMBER, b"1e999999", DEEP], ids=["9", "-9", "1e", "["])
 @pytest.mark.parametrize("field", ["weight", "port", "ip", "extra"])
 def test_a_value_that_python_cannot_convert_makes_only_its_row_bad(field: str, value: bytes) -> None:
-    """Such as an integer of 5,000 digits, an infinite number, or 2,000 nested brackets, in any field."""
+    """Examples are an integer of 5,000 digits, an infinite number, and 2,000 nested brackets, in any field."""
     rows = b", ".join((json.dumps(GOOD).encode(), b'{"%b": %b, "port": 1}' % (field.encode(), value), b"3 "))
     body = b'{"extra": %b, "endpoints": {"x": [%b], "items": [%b]}, "y": %b}' % (value, value, rows, value)
     snapshot = read_upstreams(body)
@@ -198,7 +198,7 @@ def test_duplicate_rows_are_merged() -> None:
 
 
 def test_weight_zero_stays_in_the_list() -> None:
-    """Such an instance gets no calls while another one has a weight above 0."""
+    """An instance with weight 0 gets no calls while another one has a weight above 0."""
     assert [i.weight for i in read_upstreams(upstreams(row(weight=0), row(port=1))).instances] == [0, 100]
 
 

@@ -232,7 +232,7 @@ def test_a_call_that_is_not_idempotent_is_retried_only_if_it_was_never_sent(outc
 
 
 def test_a_rate_limit_is_never_retried_immediately() -> None:
-    """There is a pause even after `Retry-After: 0`."""
+    """The pause follows even `Retry-After: 0`."""
     decision = decide(status(429, 0.0))
     assert isinstance(decision, Retry)
     assert decision.after_s > 0

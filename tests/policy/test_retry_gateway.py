@@ -56,7 +56,7 @@ def test_a_lost_connection_is_retried() -> None:
 
 @pytest.mark.parametrize(("attempts", "of_502", "of_504"), [(1, 1, 1), (2, 8, 2), (3, 12, 3), (5, 20, 5)])
 def test_a_502_counts_as_a_quarter_of_an_attempt(attempts: int, of_502: int, of_504: int) -> None:
-    """The gateway may choose a crashed instance again. With `attempts=1` there is one attempt. A 504 counts fully."""
+    """The gateway may choose a crashed instance again, so a 502 counts less than a 504. `attempts=1` has no retry."""
     assert tries(502, attempts=attempts) == of_502
     assert tries(504, attempts=attempts) == of_504
 
@@ -68,7 +68,7 @@ def test_attempts_with_different_statuses_are_added_up() -> None:
 
 
 def test_with_an_empty_budget_only_502_is_retried() -> None:
-    """There are two retries after a 502, and none after another outcome."""
+    """A 502 is retried twice, and another outcome is not retried."""
     assert isinstance(decide(status(502), budget=EMPTY), Retry)
     assert isinstance(decide(status(502), status(502), budget=EMPTY), Retry)
     assert isinstance(decide(status(502), status(502), status(502), budget=EMPTY), GiveUp)

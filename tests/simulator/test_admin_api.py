@@ -181,7 +181,7 @@ class TestJournal:
 
 
 class TestActivations:
-    """Each activation of a fault, including those of removed faults."""
+    """The list of activations contains those of removed faults, too."""
 
     def test_activations_on_discovery_are_listed_until_a_reset(self, world: World) -> None:
         wanted = {"name": "bad-list", "type": "empty_list", "target": {"discovery": True}, "times": 2}
@@ -201,7 +201,7 @@ class TestActivations:
         assert world.ask("GET", "/v1/activations")[1] == {"activations": [], "total": 0}
 
     def test_filters(self, world: World) -> None:
-        """By fault, type, service and instance. `limit` returns the newest ones. A misspelt filter is refused."""
+        """Filters are fault, type, service and instance. `limit` returns the newest. An unknown filter is refused."""
         for name, type_ in (("a", "empty_list"), ("b", "garbage")):
             world.ask("POST", "/v1/faults", {"name": name, "type": type_, "target": {"discovery": True}})
         world.discover("echo")
@@ -224,7 +224,7 @@ class TestDiscovery:
     """The last reply of discovery for a service."""
 
     def test_the_last_reply_is_returned_as_it_was_sent(self, world: World) -> None:
-        """It includes the effects of faults. Before the first reply and after a reset, the status is 404."""
+        """The reply has the effects of faults. The status is 404 before the first reply and after a reset."""
         assert world.ask("GET", "/v1/services/echo/discovery")[0] == 404
         world.discover("echo")
         world.ask("POST", "/v1/faults", {"type": "garbage", "target": {"discovery": True, "service": "group/rank"}})

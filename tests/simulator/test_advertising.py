@@ -233,7 +233,7 @@ def _has_loopback_6() -> bool:
 
 
 def test_the_entry_point_of_the_containers_example(tmp_path: Path) -> None:
-    """Its options are valid and its health check succeeds. The test uses other ports."""
+    """The options of the entry point are valid, and its health check succeeds. The test uses other ports."""
     text = (Path(__file__).parents[2] / "docs" / "examples" / "container" / "Dockerfile").read_text()
     text = text.replace("\\\n", "")
     found = dict(re.findall(r"^(ENTRYPOINT|CMD) (\[.*\])$", text, re.MULTILINE))

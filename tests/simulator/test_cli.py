@@ -154,7 +154,7 @@ def test_a_scenario_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["openapi"], ["check", "everything"]])
 def test_a_closed_pipe_is_not_an_error(arguments: list[str]) -> None:
-    """As with `| head -1`."""
+    """`| head -1` closes the pipe after the first line."""
     command = [sys.executable, "-m", "simulator", *arguments]
     reading, writing = os.pipe()
     os.close(reading)

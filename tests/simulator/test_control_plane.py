@@ -274,7 +274,7 @@ class TestGroups:
         region.close()
 
     def test_the_root_of_the_endpoint_gives_the_address_of_the_page(self, region: Region) -> None:
-        """This is for people who open the endpoint in a browser. A 404 of another path does not mention the page."""
+        """The text is for people who open the endpoint in a browser. A 404 of another path does not have it."""
         assert (region.get("/").status, region.get("/").body) == (
             404,
             b"404 page not found\nThe page of the simulator is at /_eas/\n",

@@ -72,7 +72,7 @@ def test_latency(harness: Harness, stream: str) -> None:
 
 
 def test_a_delayed_request_is_not_computed_after_its_client_disconnects(harness: Harness) -> None:
-    """Its row has status 499, as in the log of EAS."""
+    """The row of the request has status 499, as in the log of EAS."""
     harness.fault("latency", latency=HOUR_MS, stream="upstream")
     with harness.ask() as raw:
         assert raw.read(wait_s=0.1) == SILENCE

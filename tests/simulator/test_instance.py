@@ -80,7 +80,7 @@ def test_a_fast_response_leaves_no_timer() -> None:
 
 
 def test_the_rate_limit_is_429_with_retry_after() -> None:
-    """There is a burst of the requests of one second. After that, a request needs a token."""
+    """A burst of the requests of one second is accepted. After that, each request needs a token."""
     region = Region(rate_limit=2)
     wires = [region.ask() for _ in range(4)]
     region.wait(0.01)
@@ -108,7 +108,7 @@ def test_a_request_whose_client_disconnects_is_499_and_leaves_the_queue() -> Non
 
 
 def test_an_instance_that_terminates_finishes_accepted_requests() -> None:
-    """It leaves the list immediately, closes idle connections, refuses new ones, and ends after its last response."""
+    """The instance leaves the list immediately, refuses new connections, and ends after its last response."""
     region = Region(instances=2, processing=4.0)
     idle, busy = region.connect(), region.ask()
     region.wait(0.1)

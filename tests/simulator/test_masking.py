@@ -45,7 +45,7 @@ def encoded_in_part(token: str, which: list[int], times: int = 1) -> str:
 @pytest.mark.parametrize("times", [1, 2, 3, 40])
 @pytest.mark.parametrize("which", [[], [0], [4, 8, 9], list(range(20))], ids=["none", "first", "some", "all"])
 def test_percent_encoded_tokens_are_masked(which: list[int], times: int) -> None:
-    """No, some or all characters are encoded, in lower and upper case, once or several times."""
+    """None, some or all of the characters are percent-encoded, in lower and upper case, once or several times."""
     mask = masked(TOKEN)
     spelled = encoded_in_part(TOKEN, which, times)
     assert mask(f"/api/predict/s?token={spelled}&a=b") == f"/api/predict/s?token={MASK}&a=b"
@@ -243,7 +243,7 @@ class TestWhereItIsShown:
         assert world.ask("GET", "/v1/requests")[1]["requests"][0]["path"] == f"/api/predict/echo?t={MASK}"
 
     def test_the_404_of_an_instance_is_masked(self) -> None:
-        """It contains the path of the request."""
+        """The error text of an instance contains the path of the request."""
         from tests.simulator.region import Region  # noqa: PLC0415
 
         region = Region(token=TOKEN)

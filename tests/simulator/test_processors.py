@@ -88,7 +88,7 @@ def test_the_error_of_an_unknown_processor_gives_the_reason(name: str, says: str
 
 
 def test_coroutine_functions_run_in_the_reactors_thread() -> None:
-    """So do functions whose annotated return type is a Deferred. Other functions run in a thread."""
+    """Functions with a Deferred as annotated return type run there, too. Other functions run in a thread."""
 
     async def coroutine(_: Any) -> None: ...
 
@@ -138,7 +138,7 @@ def test_a_callable_may_return_a_later_response() -> None:
 
 @pytest.mark.parametrize("body", [b"soon", b"-1", b"inf", b"nan", b""])
 def test_sleep_with_an_invalid_delay_is_a_400(body: bytes) -> None:
-    """Such as a body that is not a number."""
+    """A body that is not a number is an invalid delay."""
     region = Region(ServiceSpec("s", processor="sleep"))
     wire = region.ask(body)
     region.wait(0.1)
@@ -227,7 +227,7 @@ def folder(tmp_path_factory: Any) -> Path:
     ],
 )
 def test_a_users_callables(folder: Path, processor: str, body: bytes, expected: tuple[int, bytes]) -> None:
-    """They are functions that return values, Deferreds or coroutines, with or without a codec. Exceptions are 400."""
+    """A callable may return a value, a Deferred or a coroutine, with or without a codec. Exceptions are status 400."""
     with Served(folder, "--service", "s=1", "--token", "", "--processor", processor) as served:
         for _ in range(2):
             assert served.predict("s", body) == expected

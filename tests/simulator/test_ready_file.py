@@ -47,7 +47,7 @@ def left(folder: Path) -> list[str]:
 
 
 def test_the_file_is_complete_private_and_removed_at_the_end(tmp_path: Path) -> None:
-    """It has mode 600 and the nonce. No temporary file is left."""
+    """The file has mode 600 and the nonce. No temporary file is left."""
     file = ReadyFile(tmp_path / "r.json", "n0nce")
     file.prepare()
     assert left(tmp_path) == []
@@ -207,7 +207,7 @@ def serve(folder: Path, *arguments: str, **more: Any) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("kind", ["FIFO", "symbolic link", "directory"])
 def test_the_command_refuses_before_it_listens(tmp_path: Path, kind: str) -> None:
-    """There is one line, the exit code is 2, and the existing file is not changed."""
+    """The command prints one line, ends with exit code 2, and does not change the existing file."""
     special(tmp_path / "r.json", kind)
     process = serve(tmp_path, "--ready-file", "r.json")
     output, errors = process.communicate(timeout=PATIENCE_S)
@@ -262,7 +262,7 @@ def test_no_room_for_the_file_ends_the_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("output", ["pipe", "/dev/full"])
 def test_an_output_that_cannot_be_written_ends_the_process(tmp_path: Path, output: str) -> None:
-    """With a closed pipe or a full disk there is an exit code and one line, no traceback, and no ready file."""
+    """With a closed pipe or a full disk, the process prints one line without a traceback, and writes no ready file."""
     if output == "pipe":
         reading, writing = os.pipe()
         os.close(reading)
@@ -277,7 +277,7 @@ def test_an_output_that_cannot_be_written_ends_the_process(tmp_path: Path, outpu
 
 
 def test_a_pipe_that_is_closed_later_ends_the_process_without_an_error(tmp_path: Path) -> None:
-    """As with `… | head`."""
+    """`… | head` closes the pipe after some lines."""
     (tmp_path / "story.toml").write_text('[[timeline]]\nat_s = 0.5\nsays = "more"\n')
     process = serve(tmp_path, "--scenario", "story.toml", "--ready-file", "r.json")
     assert process.stdout is not None

@@ -239,7 +239,7 @@ class TestPrometheus:
         assert len(scraped.labels(name)) == 2
 
     def test_the_buckets_fit_a_millisecond_to_half_a_minute(self) -> None:
-        """They suit small models and language models, and include the bounds of OpenTelemetry's conventions."""
+        """The buckets suit small models and language models, and include the bounds of OpenTelemetry's conventions."""
         advised = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0}
         assert (min(DURATION_BUCKETS_S), max(DURATION_BUCKETS_S)) == (0.001, 30.0)
         assert advised < set(DURATION_BUCKETS_S)

@@ -33,7 +33,7 @@ PROTO_ATTRIBUTES = (
     b"\n \n\x16stream.approxMaxLength\x12\x06230399\n\x16\n\x11stream.firstEntry\x12\x010"
     b"\n\x15\n\x10stream.lastEntry\x12\x010"
 )
-"""As recorded, except for the name of the service, which was `q`."""
+"""The recorded attributes in protobuf, except that the service's name was `q` in the record."""
 PYTHON = {"X-EAS-QueueService-Redis-Uid": "u1", "X-EAS-QueueService-Redis-Gid": "g1"}
 GO = {"X-Eas-Queueservice-Redis-Gid": "g1", "X-Eas-Queueservice-Redis-Uid": "u1"}
 ACCEPT = {"Accept": PROTOBUF}
