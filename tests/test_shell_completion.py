@@ -54,7 +54,7 @@ def test_bash_completes(tmp_path: Path, typed: str) -> None:
 
 
 def test_bash_offers_files_after_an_option_with_a_value(tmp_path: Path) -> None:
-    """`-o default` makes bash do this when the function offers nothing."""
+    """With `-o default`, bash completes file names when the function offers nothing."""
     path = written(tmp_path, "eas-tw", "bash")
     text = f"source {path}; COMP_WORDS=(eas-tw predict --file ''); COMP_CWORD=3; _eas_tw; echo ${{#COMPREPLY[@]}}"
     assert said_by("bash", text) == "0\n"

@@ -128,7 +128,7 @@ def test_a_running_watch_is_one_line_that_fits_a_phone(served: Served, page: Pag
 
 
 def test_every_button_of_a_card_changes_the_instance(served: Served, page: Page) -> None:
-    """Hang, drain, restart, change the weight, add, remove. Changes by the admin API are shown as well."""
+    """The buttons hang, drain, restart, reweigh, add and remove. Changes by the admin API are shown as well."""
     for act in ("hung", "draining", "running"):
         page.click(f"{card(0)} [data-act={act}]")
         page.until(state(0, act))

@@ -37,7 +37,7 @@ DEBUG = ("-X", "dev")
 
 
 def test_calls_are_coroutines_and_survive_a_crash(served: Served) -> None:
-    """`asyncio.run` in debug mode, with gathered calls and an instance that has crashed before the first call."""
+    """The program runs in debug mode, gathers calls, and one instance has crashed before the first call."""
     served.patch("echo", "echo-0", state="crashed")
     ended = program(
         served,
@@ -249,7 +249,7 @@ def test_nothing_is_forwarded_to_logging_beside_an_observer(served: Served, obse
 
 @pytest.mark.parametrize("loop", ["asyncio", *(["uvloop"] if find_spec("uvloop") else [])])
 def test_a_client_works_on_any_loop(served: Served, loop: str) -> None:
-    """A call, a failover, a name resolution and a cancelled task. tox installs uvloop."""
+    """The program makes a call, fails over, resolves a name and cancels a task. tox installs uvloop."""
     served.patch("echo", "echo-0", state="crashed")
     ended = program(
         served,

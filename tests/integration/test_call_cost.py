@@ -57,7 +57,7 @@ MOST_CALLS = {"predict": 40, "stream": 101}
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_warm_call_costs_few_function_calls_and_one_send_and_one_receive(served: Served, kind: str) -> None:
-    """Counts the Python functions of `eas_tw`, without Twisted's. The echo service responds on a reused connection."""
+    """Only Python functions of `eas_tw` are counted. The echo service responds on a reused connection."""
     (line,) = printed(program(served, _PROGRAM.replace("{one}", KINDS[kind])))
     calls, system_calls = json.loads(line)
     most = MOST_CALLS[kind]

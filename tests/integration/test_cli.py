@@ -208,7 +208,7 @@ class TestPredict:
         assert (ended.returncode, ended.stdout) == (code, b"")
 
     def test_files_may_begin_with_a_byte_order_mark(self, served: Served, tmp_path: Path) -> None:
-        """Editors on Windows write one. It is not part of a token, a profile, or JSON (RFC 8259 §8.1)."""
+        """Editors on Windows write a byte order mark. It is not part of a token, a profile, or JSON (RFC 8259 §8.1)."""
         mark = b"\xef\xbb\xbf"
         files = {
             "token": TOKEN.encode() + b"\r\n",
@@ -366,7 +366,7 @@ class TestDiscover:
         assert sorted(row["port"] for row in rows) == sorted(row["port"] for row in served.instances)
 
     def test_changes_of_the_list_are_printed(self, served: Served) -> None:
-        """One line for each change, until an interrupt."""
+        """The command prints one line for each change, until it is interrupted."""
         command = [*COMMAND, "discover", "--service", "echo", "--watch", "--interval-s", "0.05"]
         with subprocess.Popen(command, env=variables(served), stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
             assert process.stdout is not None

@@ -117,7 +117,7 @@ def test_a_pipe_without_a_reader_ends_each_command_with_0(served: Served, module
 def test_a_command_works_when_standard_output_was_closed_before_its_start(
     served: Served, module: str, line: str
 ) -> None:
-    """A shell closes it with `>&-`. The command runs, or ends immediately if output is its only purpose."""
+    """`>&-` in a shell closes standard output. The command runs, or ends immediately if output is its only purpose."""
     served.predict("echo", b"[1]", {"Authorization": TOKEN})
     shell = ["sh", "-c", 'exec "$@" >&-', "sh", *command(module, line)]
     assert ended(served, shell, subprocess.DEVNULL) == (0, "")

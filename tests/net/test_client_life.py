@@ -41,7 +41,7 @@ def test_close_lets_calls_finish() -> None:
 
 
 def test_close_fires_after_the_last_call_has_fired() -> None:
-    """`close` waits for this even without open sockets, because a program may end when `close` fires."""
+    """`close` waits for the call even without open sockets, because a program may end when `close` fires."""
     harness = Harness(1, attempts=1)
     told: list[str] = []
     harness.client.predict("hello").addBoth(lambda _: told.append("call"))

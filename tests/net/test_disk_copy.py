@@ -49,7 +49,7 @@ def test_a_copy_is_read_with_its_age(copy: DiskCopy) -> None:
 
 
 def test_a_copy_has_the_applications_of_the_instances(copy: DiskCopy) -> None:
-    """A filter or balancer of the program may use them, and a start without discovery reads only the disk copy."""
+    """A filter or balancer of the program may use the applications, also after a start without discovery."""
     rows = (ROWS[0]._replace(app="canary"), ROWS[1])
     copy.save(rows, 100.0, 100.0)
     loaded = copy.load(100.0)

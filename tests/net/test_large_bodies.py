@@ -144,7 +144,7 @@ ERROR = b"feature dim is 3, the model wants 5"
 def test_the_body_of_an_error_is_decompressed(
     body: bytes, headers: tuple[bytes, ...], settings: dict[str, Any], shown: bytes
 ) -> None:
-    """A body that cannot be decompressed is in the error as received."""
+    """If the body cannot be decompressed, the error has it as received."""
     harness = Harness(1, **settings)
     call = harness.call()
     says(harness.accept(), response(400, body, *headers))

@@ -20,7 +20,7 @@ WITHIN_S = 60
 
 
 class Work:
-    """Generators of steps that record the thread in which they run."""
+    """Makes generators whose steps record the thread in which they run."""
 
     def __init__(self, steps: int = 3, error: Exception | None = None) -> None:
         self.threads: list[str] = []

@@ -67,7 +67,7 @@ def test_a_full_queue_of_the_only_instance_is_tried_again_after_a_pause(backoff_
 
 
 def test_a_put_waits_while_the_queue_of_the_only_instance_is_full() -> None:
-    """Regression (seed 7, profile chaos): it was retried without a pause until the stack overflowed."""
+    """Regression (seed 7, profile chaos): the put was retried without a pause until the stack overflowed."""
     harness = QueueHarness(1, max_connections_per_instance=1, max_waiting=1)
     harness.learn()
     puts = [harness.run(harness.client.put(b"%d" % number)) for number in range(3)]

@@ -387,7 +387,7 @@ def test_raw_chunks_that_have_arrived_are_returned_immediately() -> None:
 
 
 def test_an_event_costs_few_function_calls() -> None:
-    """Counts Python functions from the transport to the reader, with Twisted's. benchmarks/streams measures times."""
+    """All Python functions from the transport to the reader are counted. benchmarks/streams measures times."""
     harness = Harness()
     stream, wire = opened(harness)
     seen: list[str] = []
@@ -619,7 +619,7 @@ def test_a_task_that_is_cancelled_while_its_stream_opens_leaves_nothing_open() -
     "path", ["eas_tw.net.upstream.Upstream.began_to_answer", "eas_tw.net.upstream.Upstream.record"]
 )
 def test_a_stream_is_recorded_once_if_its_begin_or_end_raises(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fleet computes the calls in flight from these records."""
+    """The fleet computes the calls in flight from the records of begins and ends."""
     harness = Harness(2, max_in_flight_per_instance=1)
     heard: list[Any] = []
     harness.client.listen(heard.append)

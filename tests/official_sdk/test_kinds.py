@@ -75,7 +75,7 @@ def test_bodies_are_the_same_bytes(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 @pytest_twisted.ensureDeferred
 async def test_answers_are_the_same(served: Served, name: str) -> None:
-    """The official client with its request, our client with ours, and our client with the official one."""
+    """Compare the official client with its request, our client with ours, and our client with the official request."""
     case = CASES[name]
     expected = case.read(official_answers(served, name, case.build(OFFICIAL)))
     assert expected

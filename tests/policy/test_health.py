@@ -37,7 +37,7 @@ def test_a_failed_connect_ejects_at_once() -> None:
 
 @pytest.mark.parametrize("outcome", [TIMEOUT, status(500), status(503), Outcome(AttemptStatus.LOST)], ids=str)
 def test_consecutive_failures_eject(outcome: Outcome) -> None:
-    """The fifth consecutive failure ejects for about 30 s."""
+    """The fifth consecutive failure ejects the instance for about 30 s."""
     made = health()
     assert [made.record(KEYS[0], outcome, 0.0) for _ in range(5)] == [None] * 4 + [HealthChange.EJECTED]
     assert made.returning(29.9) == ()
@@ -157,7 +157,7 @@ def test_an_ejection_of_an_outlier_obeys_the_same_bound() -> None:
 
 
 def test_ejections_do_not_grow_without_bound() -> None:
-    """The maximum is 60 s plus jitter."""
+    """An ejection lasts at most 60 s plus jitter."""
     made, now = health(), 0.0
     for _ in range(30):
         assert made.record(KEYS[0], REFUSED, now)

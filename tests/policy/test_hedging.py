@@ -143,7 +143,7 @@ def test_the_percentile_is_defined_after_32_responses() -> None:
 
 
 def test_the_past_is_forgotten() -> None:
-    """Older responses than the last `WINDOW` are not used."""
+    """Responses before the last `WINDOW` are not used."""
     hedging = Hedging("p95")
     for _ in range(WINDOW):
         hedging.observe(1.0)

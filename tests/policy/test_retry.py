@@ -164,7 +164,7 @@ def test_a_stale_connection_does_not_count_as_an_attempt() -> None:
 
 
 def test_attempts_are_bounded() -> None:
-    """The error gives this reason."""
+    """The reason in the error is the number of attempts."""
     lost = Outcome(AttemptStatus.LOST)
     assert decide(lost, lost, lost) == GiveUp("was the last of 3 attempts")
     assert isinstance(decide(lost, attempts=1), GiveUp)

@@ -56,7 +56,10 @@ def test_a_lost_connection_is_retried() -> None:
 
 @pytest.mark.parametrize(("attempts", "of_502", "of_504"), [(1, 1, 1), (2, 8, 2), (3, 12, 3), (5, 20, 5)])
 def test_a_502_counts_as_a_quarter_of_an_attempt(attempts: int, of_502: int, of_504: int) -> None:
-    """The gateway may choose a crashed instance again, so a 502 counts less than a 504. `attempts=1` has no retry."""
+    """The gateway may choose a crashed instance again. A 504 counts fully, because an instance was busy with the call.
+
+    With `attempts=1`, a call has one attempt whatever the status is.
+    """
     assert tries(502, attempts=attempts) == of_502
     assert tries(504, attempts=attempts) == of_504
 

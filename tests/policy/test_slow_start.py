@@ -30,7 +30,7 @@ def test_each_step_is_returned_once() -> None:
 
 
 def test_a_window_of_0_s_disables_slow_start() -> None:
-    """Shares are then complete from the start."""
+    """An instance has its full share from the start."""
     warm = SlowStart(0.0)
     warm.begin([A], 0.0)
     assert warm.due(1e9) == ()

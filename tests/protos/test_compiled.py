@@ -9,7 +9,7 @@ from eas_tw.body.schema.compile import compile_protos
 
 
 def test_descriptors_and_stubs_are_those_of_the_sources() -> None:
-    """If not, run `python -m eas_tw.body.schema.compile`."""
+    """If this fails, run `python -m eas_tw.body.schema.compile`."""
     compiled = compile_protos()
     here = Path(schema.__file__).parent
     committed = {path.name: path.read_bytes() for path in (here / schema.DESCRIPTORS, *here.glob("*.pyi"))}

@@ -115,7 +115,7 @@ def _restore(remote: Remote) -> None:
 
 
 def test_the_event_stream_matches_the_document(remote: Remote) -> None:
-    """Checks only the media type and the first event, because the stream has no end."""
+    """Only the media type and the first event are checked, because the stream has no end."""
     with remote.events(rate=0) as events:
         event, state = next(iter(events))
     assert (event, [service["name"] for service in state["services"]]) == ("state", ["echo", "group/rank"])

@@ -273,7 +273,7 @@ class TestAccess:
         "host", ["evil.example", "evil.example:8780", "", "127.0.0.1.evil.example", "localhost.x:1"]
     )
     def test_other_hosts_are_refused(self, world: World, host: str) -> None:
-        """This prevents DNS rebinding."""
+        """The check of the Host header prevents DNS rebinding."""
         assert world.ask("GET", "/v1/state", host=host)[0] == 403
         assert world.ask("GET", "/", host=host)[0] == 403
 
@@ -282,7 +282,7 @@ class TestAccess:
         assert world.ask("GET", "/v1/state", host=host)[0] == 200
 
     def test_writes_need_json(self, world: World) -> None:
-        """A form on another site cannot send this content type."""
+        """A form on another site cannot send JSON as its content type."""
         assert world.ask("POST", "/v1/reset", {}, **{"content-type": "text/plain"})[0] == 415
         assert world.ask("POST", "/v1/reset", {}, **{"content-type": "application/json; charset=utf-8"})[0] == 200
 

@@ -87,7 +87,7 @@ def test_json_is_read_and_written() -> None:
 @pytest.mark.parametrize("name", ["mnist", "torch", *ECHOES])
 @pytest.mark.parametrize("body", [b"<html>", b"\x0a\x05ab", b'{"a"'])
 def test_a_body_of_another_kind_is_refused(name: str, body: bytes) -> None:
-    """An instance responds to it with status 400."""
+    """An instance responds to such a body with status 400."""
     with pytest.raises(ValueError, match=r"the body is not a|Expecting"):
         process(name, body)
 
@@ -155,7 +155,7 @@ def test_an_unknown_codec_or_processor_is_an_error(name: str) -> None:
 
 
 def test_codecs_and_compressions_can_be_combined(tmp_path: Path) -> None:
-    """A user's function gets decoded values of decompressed bodies. It runs in a thread."""
+    """A user's function gets decoded values of decompressed bodies, and runs in a thread."""
     (tmp_path / "mine.py").write_text("def double(values):\n    return [2 * value for value in values]\n")
     arguments = ("--service", "s=1", "--token", "", "--processor", "zstd+json+mine:double+gzip")
     with Served(tmp_path, *arguments) as served:

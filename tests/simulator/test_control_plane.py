@@ -326,13 +326,13 @@ class TestGateway:
         region.close()
 
     def test_an_unknown_service_of_the_gateway_is_404(self) -> None:
-        """The gateway sends this status itself."""
+        """The gateway itself responds 404 to a request for an unknown service."""
         region = Region()
         assert self.ask(region, "other").status == 404
         region.close()
 
     def test_a_service_without_registered_instances_is_503(self) -> None:
-        """The gateway sends this status itself."""
+        """The gateway itself responds 503 when it has no instance to choose."""
         region = Region(instances=1)
         region.instance.registered = False
         assert self.ask(region).status == 503

@@ -230,7 +230,7 @@ class TestWhereItIsShown:
         assert world.ask("GET", "/v1/faults")[1] == {"faults": []}
 
     def test_an_unpaired_surrogate_is_not_valid_json(self, world: World) -> None:
-        """A fault's body with such a character could not be sent."""
+        """A fault's body with an unpaired surrogate could not be encoded."""
         fault = {"type": "http_status", "target": {"service": "echo"}, "attributes": {"body": "\ud800"}}
         assert world.ask("POST", "/v1/faults", fault)[0] == 400
         assert world.ask("POST", "/v1/faults", {**fault, "attributes": {"body": "\U0001f916"}})[0] == 201

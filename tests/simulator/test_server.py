@@ -56,7 +56,7 @@ def test_connection_close_is_honoured() -> None:
 
 
 def test_100_continue_is_sent_before_the_body() -> None:
-    """RFC 9110 §10.1.1: a client may wait for it before it sends the body."""
+    """RFC 9110 §10.1.1: a client may wait for `100 Continue` before it sends the body."""
     region = Region()
     head, _, body = request(b"later", headers={"Expect": "100-continue"}).partition(b"\r\n\r\n")
     wire = region.connect().send(head + b"\r\n\r\n")

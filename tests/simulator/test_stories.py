@@ -116,7 +116,7 @@ def test_the_banner_hides_the_token_of_a_scenario(tmp_path: Path) -> None:
 
 
 def test_every_instance_has_its_own_address(tmp_path: Path) -> None:
-    """An address is 127.x.y.z:50000, and does not change after a crash and a restart. Simulators have different ones."""
+    """An address is 127.x.y.z:50000, also after a crash and a restart. Two simulators have different addresses."""
     options = ("--service", "echo=3", "--service", "other=1", "--token", "", "--spread-ips")
     with Served(tmp_path, *options) as served:
         folder = tmp_path / "second"
