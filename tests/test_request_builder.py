@@ -97,7 +97,7 @@ BREAKOUTS = ["a b", "a\r\nX: 1", "a\nb", "a\0b", "ä", "a\x7f"]
 
 @pytest.mark.parametrize("text", BREAKOUTS)
 def test_characters_that_would_break_the_request_line_are_refused(text: str) -> None:
-    """Spaces, line breaks, NUL and characters outside ASCII, in path and query."""
+    """Spaces, line breaks, NUL and characters outside ASCII are refused in path and query."""
     for arguments in ((text,), ("", text)):
         with pytest.raises(ConfigError):
             builder().build(b"", *arguments)

@@ -42,7 +42,7 @@ def test_every_page_is_in_one_place_of_the_navigation() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(DOCS).as_posix())
 def test_a_page_begins_with_a_paragraph_of_text(page: Path) -> None:
-    """A page begins with a title, the link to the other language if there is one, and text, not with code or a table."""
+    """A page begins with a title, the link to the other language if there is one, and text, not code or a table."""
     title, *parts = page.read_text("utf-8").split("\n\n")
     assert re.fullmatch(r"# .+", title)
     first = parts[1] if parts[0].endswith(("简体中文", "简体中文)")) or "[简体中文]" in parts[0] else parts[0]

@@ -203,7 +203,7 @@ def test_weight_zero_stays_in_the_list() -> None:
 
 
 def test_ipv6_is_bracketed_in_addresses() -> None:
-    """An IPv6 address is also normalised."""
+    """An IPv6 address is normalised, too."""
     (instance,) = read_upstreams(upstreams(row(ip="FE80:0::1"))).instances
     assert instance.address == "[fe80::1]:50000"
 

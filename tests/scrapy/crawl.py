@@ -26,7 +26,7 @@ class Score(Scorer):
 
 
 class ScoreByTens(Score):
-    """Gives each ten items the same key."""
+    """Gives the same key to every ten consecutive items."""
 
     def key(self, item):
         return f"ten {item['number'] // 10}"
