@@ -82,7 +82,7 @@ def test_sockets_of_a_closed_event_loop_are_closed_in_a_later_one(served: Served
 
 
 def test_a_call_works_with_every_way_of_running_a_coroutine(served: Served) -> None:
-    """The ways are `create_task`, `TaskGroup`, `wait_for`, `timeout` and, where tox has installed anyio, `start_soon`."""
+    """The ways are `create_task`, `TaskGroup`, `wait_for`, `timeout`, and anyio's `start_soon` (tox installs anyio)."""
     ended = program(
         served,
         BEGIN
