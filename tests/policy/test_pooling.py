@@ -1,4 +1,4 @@
-"""What a pool does for another queued attempt, for all small pools, and the estimate of the queue delay."""
+"""The action of a pool for another queued attempt, in all small pools, and the estimate of the queue delay."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for subprocesses: this process's, with its import path and warnings as errors."""
+    """Return this process's environment with its import path, warnings as errors, and no PYTHONUNBUFFERED."""
     ours = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return {**ours, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONWARNINGS": "error"}
 
